@@ -1,0 +1,1 @@
+"""Who may, and when: the command line, the reports, the demo."""

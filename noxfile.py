@@ -1,0 +1,97 @@
+"""The project's commands: `nox -s NAME`, or `python3 noxfile.py -s NAME` on a bare Python.
+
+Run on a Python without nox, this file first makes itself a private environment in `.nox/runner`
+and then hands over to the nox in there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+RUNNER = ROOT / ".nox" / "runner"
+
+
+def enter_runner() -> None:
+    """Replaces this process by the nox of the private environment, which is made at the first use."""
+    if sys.version_info < (3, 11):  # noqa: UP036 -- this line is for the Python that is too old to read pyproject.toml
+        sys.exit(f"b2prod needs Python 3.11 or newer; this is {sys.version.split()[0]}")
+    python = RUNNER / "bin" / "python"
+    complete = RUNNER / "complete"
+    if not complete.exists():
+        print("making a private environment with nox in .nox/runner", file=sys.stderr, flush=True)
+        venv.create(RUNNER, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "nox>=2025.2.9", "uv"], check=True)
+        complete.touch()
+    path = f"{RUNNER / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    os.execve(python, [str(python), "-m", "nox", "-f", str(ROOT / "noxfile.py"), *sys.argv[1:]], {**os.environ, "PATH": path})  # noqa: S606
+
+
+try:
+    import nox
+except ImportError:
+    if __name__ != "__main__":
+        raise
+    enter_runner()
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|venv"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Installs b2prod, editable, with the dependency groups named."""
+    project = nox.project.load_toml("pyproject.toml")
+    session.install("-e", ".", *nox.project.dependency_groups(project, *groups))
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """A campaign from proposal to retention rates, on a small toy sample, in a scratch clone."""
+    install(session)
+    session.run("python", "-m", "ci.demo", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite: everything that needs no service. Arguments go to pytest."""
+    install(session, "tests")
+    session.run("pytest", "--numprocesses=2", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff's rules and format."""
+    session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict."""
+    install(session, "types")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def check(session: nox.Session) -> None:
+    """Every manifest of this repository: schema and rules."""
+    install(session)
+    session.run("b2prod", "check", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """How long a plan takes, and how much memory: wall time, CPU time, peak."""
+    install(session)
+    session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+if __name__ == "__main__":
+    nox.main()

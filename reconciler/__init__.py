@@ -1,0 +1,1 @@
+"""What is missing: plan, ledger, run catalogue, engines, apply."""
