@@ -1,0 +1,130 @@
+"""Applying plans: exactly the plan that was made, or a refusal; and the reconciler's single turn."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from reconciler.database import State, opened, reading
+from reconciler.gathering import Picture, read_lost, take_picture
+from reconciler.launching import Launcher, Outcome, Report, list_wishes
+from reconciler.ledger import Ledger
+from reconciler.observation import read_identity, read_plan
+from schemas.repository import Repository
+
+
+class GuardRefused(Exception):
+    """A guard refused: exit code 5, and nothing was done."""
+
+
+Prelude = Callable[[Picture], Report | None]
+"""Called with what is about to be applied; gives back who wants to hear of the units."""
+
+
+@contextlib.contextmanager
+def holding(state: State) -> Iterator[None]:
+    """The right to write the ledger and to submit, for one process of this machine at a time.
+
+    Raises:
+        GuardRefused: another process has it; the message says which.
+    """
+    os.makedirs(state.folder, exist_ok=True)
+    lock = os.open(state.folder / "apply.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 200, 0).decode("utf-8", "replace").strip()
+            raise GuardRefused(f"another apply is at work ({holder}); wait for its end, or stop it") from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+def apply_plan(state: State, repository: Repository, stored: Mapping[str, Any], prelude: Prelude) -> Outcome:
+    """Does what a stored plan (its JSON data) says, if today's plan is still the same.
+
+    A plan whose apply was interrupted may be applied again, if nothing else has moved since.
+
+    Raises:
+        GuardRefused: the plan is stale, incomplete, or another apply is at work.
+        SourceUnavailable: something that must be read cannot be.
+    """
+    names = [item["campaign"] for item in stored["campaigns"]]
+    lost = read_lost(stored)
+    with holding(state):
+        with reading(state) as connection:
+            picture = take_picture(
+                connection, repository, names, state, refresh=stored["refreshed"], lost=lost
+            )
+            begun = read_plan(connection, stored["digest"])
+        fresh = picture.plan.digest() == stored["digest"]
+        resumed = begun is not None and begun.ended is None and begun.serial == picture.plan.serial
+        if not fresh:
+            _refuse_moved(stored, picture, resumed=resumed)
+        if picture.plan.unknown:
+            raise GuardRefused(f"{picture.plan.unknown} units could not be judged; plan again when they can")
+        with opened(state) as engine:
+            ledger = Ledger(engine)
+            ledger.begin_plan(stored["digest"], stored)
+            launcher = Launcher(state, repository, ledger)
+            launcher.settle()
+            if not fresh:
+                with reading(state) as connection:
+                    picture = take_picture(connection, repository, names, state, lost=lost)
+            return _launch(launcher, ledger, picture, prelude)
+
+
+def reconcile(
+    state: State, repository: Repository, names: Sequence[str], prelude: Prelude, *, refresh: bool = False
+) -> Outcome:
+    """One turn: settles what was left, plans, stores the plan, and applies exactly that one.
+
+    Raises:
+        GuardRefused: another apply is at work.
+        SourceUnavailable: something that must be read cannot be.
+    """
+    with holding(state):
+        with reading(state) as connection:
+            read_identity(connection)  # without a run catalogue there is nothing to reconcile with
+        with opened(state) as engine:
+            ledger = Ledger(engine)
+            launcher = Launcher(state, repository, ledger)
+            launcher.settle()
+            with reading(state) as connection:
+                picture = take_picture(connection, repository, names, state, refresh=refresh)
+            ledger.begin_plan(picture.plan.digest(), {**picture.plan.content(), "digest": picture.plan.digest()})
+            return _launch(launcher, ledger, picture, prelude)
+
+
+def _launch(launcher: Launcher, ledger: Ledger, picture: Picture, prelude: Prelude) -> Outcome:
+    launcher.listen(prelude(picture))
+    launcher.launch(list_wishes(picture.views))
+    ledger.end_plan()
+    return launcher.outcome
+
+
+def _refuse_moved(stored: Mapping[str, Any], picture: Picture, *, resumed: bool) -> None:
+    """Names what moved since the plan was made; an interrupted plan's own writes do not count."""
+    now = picture.plan.content()
+    moved = []
+    if stored["ledger"]["id"] != now["ledger"]["id"]:
+        moved.append("it was made with another ledger")
+    if stored["ledger"]["serial"] != now["ledger"]["serial"] and not resumed:
+        moved.append(f"the ledger moved ({stored['ledger']['serial']} -> {now['ledger']['serial']})")
+    if stored["ledger"]["catalogue_serial"] != now["ledger"]["catalogue_serial"]:
+        moved.append("runs or files were imported")
+    for before, after in zip(stored["campaigns"], now["campaigns"], strict=True):
+        for pin in before["pins"]:
+            if before["pins"][pin] != after["pins"].get(pin):
+                moved.append(f"the {pin} of {before['campaign']} changed")
+    if not moved and not resumed:
+        moved.append("its content was edited, or the tool changed")
+    if moved:
+        raise GuardRefused(f"the plan is stale: {'; '.join(moved)}; plan again")

@@ -1,0 +1,11 @@
+"""Engines by kind. Adding one is a file here, a line below, and its entry in the contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from reconciler.engine import Engine
+from reconciler.engines.local import LocalEngine
+from schemas.site import Site
+
+ENGINES: Mapping[str, Callable[[Site], Engine]] = {"local": LocalEngine}

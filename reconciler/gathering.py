@@ -1,0 +1,120 @@
+"""The shell around the plan: reads repository facts, runs and ledger at one moment, and hands values to the core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from reconciler.catalogue import find_known, read_inputs, select_runs
+from reconciler.database import SourceUnavailable, State
+from reconciler.observation import find_lost, observe, read_identity
+from reconciler.plan import CampaignPlan, Observed, Plan, plan_campaign
+from renderer.units import StepUnits, declare_units
+from schemas.campaign import Campaign
+from schemas.canonical import digest
+from schemas.lock import Lock
+from schemas.repository import Repository
+from schemas.runs import format_runs, split_key
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One campaign at one moment: what it declares, unit by unit, and what was produced of that."""
+
+    campaign: Campaign
+    lock: Lock
+    units: tuple[StepUnits, ...]
+    observed: Observed
+    plan: CampaignPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All planned campaigns at one moment, and their plan. `drift` says what is wrong with lost outputs."""
+
+    views: tuple[View, ...]
+    plan: Plan
+    drift: tuple[str, ...] = ()
+
+
+def choose_runs(connection: Connection, campaign: Campaign, lock: Lock) -> list[int]:
+    """The run keys of a locked campaign: the lock's, and what the catalogue has for open selections; sorted.
+
+    Raises:
+        SourceUnavailable: the run catalogue lacks runs of the lock: it shrank, or is another one.
+    """
+    missing = set(lock.runs) - find_known(connection, lock.runs) if lock.runs else set()
+    if missing:
+        listed = format_runs(sorted(missing), most=10)
+        raise SourceUnavailable(f"the run catalogue lacks runs that {campaign.name} was locked with: {listed}")
+    keys = set(lock.runs)
+    for selector in campaign.selectors:
+        if selector.is_open:
+            keys.update(select_runs(connection, selector))
+    return sorted(keys)
+
+
+def view_campaign(
+    connection: Connection, repository: Repository, name: str, state: State, lost: frozenset[bytes] = frozenset()
+) -> View:
+    """One campaign at the moment of the connection's transaction; it has a current lock."""
+    declared = repository.campaigns[name]
+    campaign, lock = declared.campaign, declared.lock
+    if lock is None:
+        raise ValueError(f"{name} has no lock")
+    runs = choose_runs(connection, campaign, lock)
+    experiments = sorted({split_key(key)[0] for key in runs})
+    levels = {step.input.level for step in campaign.steps if step.input.step is None}
+    inputs = {level: read_inputs(connection, level, experiments) for level in sorted(levels)}
+    units = declare_units(campaign, repository, runs, inputs)
+    storage = str(state.storage(repository.sites[campaign.site].storage))
+    observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=lost)
+    pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))
+    plan = plan_campaign(campaign, units, observed, lock.generation, pins)
+    return View(campaign, lock, units, observed, plan)
+
+
+def take_picture(
+    connection: Connection,
+    repository: Repository,
+    names: Sequence[str],
+    state: State,
+    *,
+    refresh: bool = False,
+    lost: Mapping[str, frozenset[bytes]] | None = None,
+) -> Picture:
+    """The plan of the named campaigns; with `refresh`, the storage is looked at and not only the ledger.
+
+    `lost` takes the place of that look where it was had already: campaign → fingerprints.
+    """
+    identity = read_identity(connection)
+    gone: dict[str, frozenset[bytes]] = dict(lost or {})
+    drift: list[str] = []
+    for name in names if refresh and lost is None else ():
+        found = list(find_lost(connection, name))
+        gone[name] = frozenset(fingerprint for fingerprint, _ in found)
+        drift += [text for _, text in found]
+    views = tuple(
+        view_campaign(connection, repository, name, state, gone.get(name, frozenset())) for name in sorted(names)
+    )
+    plan = Plan(
+        ledger=identity.ledger,
+        serial=identity.serial,
+        catalogue_serial=identity.catalogue_serial,
+        campaigns=tuple(view.plan for view in views),
+        refreshed=refresh,
+        lost=tuple(sorted(f"{name} {value.hex()}" for name, values in gone.items() for value in values)),
+    )
+    return Picture(views, plan, tuple(drift))
+
+
+def read_lost(stored: Mapping[str, Any]) -> dict[str, frozenset[bytes]]:
+    """The lost fingerprints by campaign that a stored plan was computed with."""
+    found: dict[str, set[bytes]] = {}
+    for entry in stored["lost"]:
+        name, _, value = entry.partition(" ")
+        found.setdefault(name, set()).add(bytes.fromhex(value))
+    return {name: frozenset(values) for name, values in found.items()}

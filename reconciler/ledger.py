@@ -1,0 +1,371 @@
+"""Writing the ledger: every intent before its side effect, unit by unit, each method one transaction."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
+
+from reconciler.tables import LIVE, attempts, intents, jobs, ledger, outputs, plans, products, recipes
+from renderer.fingerprint import Recipe
+from renderer.jobs import Job
+from schemas.campaign import Campaign, Step
+from schemas.canonical import canonical_json
+from schemas.layout import Layout
+from schemas.runs import split_key
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedOutput:
+    """An output that an order is to make, and what determines it."""
+
+    recipe: Recipe
+    fingerprint: bytes
+    input: str
+    conditions: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A unit that is to be made now: its outputs and its jobs."""
+
+    campaign: Campaign
+    step: Step
+    run: int
+    outputs: tuple[OrderedOutput, ...]
+    jobs: tuple[Job, ...]
+    layout: Layout
+    storage: str
+
+    @property
+    def fingerprints(self) -> dict[str, bytes]:
+        """Output → fingerprint."""
+        return {item.recipe.output: item.fingerprint for item in self.outputs}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One submission of a job as the ledger has it."""
+
+    id: int
+    intent: int
+    job: int
+    key: str
+    name: str
+    nonce: str
+    campaign: str
+    site: str
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A file that an attempt made of one output; `path` is below the output's folder."""
+
+    output: str
+    path: str
+    size: int
+    checksum: str
+    events: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A verified file that is to be published: from an attempt's folder to its final place."""
+
+    attempt: str
+    path: str
+    folder: str
+    size: int
+    checksum: str
+
+
+def now() -> str:
+    """The time, UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Ledger:
+    """The writer. Only one exists at a time for a ledger (`reconciler.apply` holds a lock for it)."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], str] = now) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._plan: str | None = None
+        with engine.begin() as connection:
+            self.id: str = connection.execute(select(ledger.c.id)).scalar_one()
+
+    def begin_plan(self, digest: str, content: Mapping[str, Any]) -> None:
+        """Records that a plan is being applied; once more after an interruption changes nothing."""
+        self._plan = digest
+        with self._engine.begin() as connection:
+            serial = connection.execute(select(ledger.c.serial)).scalar_one()
+            row = {"digest": digest, "content": canonical_json(content), "begun": self._clock(), "serial": serial}
+            connection.execute(insert_or_ignore(plans).values(row).on_conflict_do_nothing())
+
+    def resume_plan(self, digest: str) -> None:
+        """Goes on with a plan that was begun: what is written now belongs to it."""
+        self._plan = digest
+
+    def end_plan(self) -> None:
+        """Records that all of the plan was tried."""
+        with self._engine.begin() as connection:
+            connection.execute(update(plans).where(plans.c.digest == self._plan).values(ended=self._clock()))
+
+    def intend(self, orders: Sequence[Order]) -> list[tuple[Attempt, ...]]:
+        """The new attempts of each unit: its open intent is continued where it wants the same, else a new one is made."""
+        made = []
+        with self._engine.begin() as connection:
+            for order in orders:
+                intent = self._continue_intent(connection, order)
+                if intent is None:
+                    intent = self._make_intent(connection, order)
+                attempts_made = (self._make_attempt(connection, order, intent, job) for job in order.jobs)
+                made.append(tuple(attempt for attempt in attempts_made if attempt is not None))
+            self._move_serial(connection)
+        return made
+
+    def record_submitted(self, accepted: Mapping[int, str]) -> None:
+        """Attempt id → the engine's reference: these were taken."""
+        with self._engine.begin() as connection:
+            for attempt, reference in accepted.items():
+                at = and_(attempts.c.id == attempt, attempts.c.state == "intent")
+                connection.execute(update(attempts).where(at).values(state="submitted", reference=reference))
+
+    def record_verified(self, attempt: Attempt, made: Sequence[Product], events_read: int | None) -> bool:
+        """Records an attempt whose outputs are as it said; true when with it the whole unit can be published."""
+        with self._engine.begin() as connection:
+            self._end(connection, attempt, "verified")
+            rows = select(outputs.c.output, outputs.c.id).where(outputs.c.intent == attempt.intent)
+            numbers = {name: number for name, number in connection.execute(rows)}
+            for product in made:
+                row = {"output": numbers[product.output], "path": product.path, "attempt": attempt.id}
+                row |= {"size": product.size, "checksum": product.checksum, "events": product.events}
+                connection.execute(insert(products).values(row))
+            read = func.coalesce(outputs.c.events_read, 0) + (events_read or 0)
+            mine = outputs.c.intent == attempt.intent
+            connection.execute(update(outputs).where(mine).values(events_read=read))
+            verified = select(attempts.c.job).where(attempts.c.state == "verified")
+            open_jobs = select(jobs.c.id).where(jobs.c.intent == attempt.intent, jobs.c.id.not_in(verified))
+            complete = connection.execute(open_jobs).first() is None
+            if complete:
+                connection.execute(update(outputs).where(mine).values(state="publishing"))
+        return complete
+
+    def record_failed(self, attempt: Attempt, failure: str, reason: str, max_attempts: int) -> bool:
+        """Records a failure; true when the unit is thereby quarantined: by its class, or its attempts are used up."""
+        with self._engine.begin() as connection:
+            self._end(connection, attempt, "failed", failure, reason)
+            mine = jobs.c.id == attempt.job
+            connection.execute(update(jobs).where(mine).values(failures=jobs.c.failures + 1))
+            count = connection.execute(select(jobs.c.failures).where(mine)).scalar_one()
+            quarantined = failure in ("input", "permanent") or count >= max_attempts
+            if quarantined:
+                self._quarantine(connection, attempt.intent, reason)
+            self._move_serial(connection)
+        return quarantined
+
+    def record_refused(self, intent: int, reason: str) -> None:
+        """Records that a unit's outputs could not be put at their final places; it waits for a person."""
+        with self._engine.begin() as connection:
+            self._quarantine(connection, intent, reason)
+            self._move_serial(connection)
+
+    def record_gone(self, attempt: Attempt, state: str, reason: str) -> None:
+        """Records an attempt that is `lost` (proven absent, no result) or `cancelled`; its job may be tried again."""
+        with self._engine.begin() as connection:
+            self._end(connection, attempt, state, None, reason)
+            self._move_serial(connection)
+
+    def record_produced(self, intent: int) -> None:
+        """Records that all outputs of a unit are at their final places: from here on readers trust them."""
+        with self._engine.begin() as connection:
+            events = (
+                select(func.sum(products.c.events)).where(products.c.output == outputs.c.id).scalar_subquery()
+            )
+            values = {"state": "produced", "produced": self._clock(), "events": events}
+            connection.execute(update(outputs).where(outputs.c.intent == intent).values(values))
+            connection.execute(update(intents).where(intents.c.id == intent).values(state="produced"))
+            self._move_serial(connection)
+
+    def release(self, campaign: str, step: str | None, keys: Iterable[int] | None, reason: str) -> int:
+        """Lets quarantined units be tried again, as if anew: how many there were. None: all of them."""
+        with self._engine.begin() as connection:
+            at = and_(intents.c.campaign == campaign, intents.c.state == "quarantined")
+            if step is not None:
+                at = and_(at, intents.c.step == step)
+            rows = connection.execute(select(intents.c.id, intents.c.experiment, intents.c.run).where(at)).all()
+            wanted = None if keys is None else {split_key(key) for key in keys}
+            found = [row.id for row in rows if wanted is None or (row.experiment, row.run) in wanted]
+            for intent in found:
+                values = {"state": "abandoned", "reason": reason[:500]}
+                connection.execute(update(intents).where(intents.c.id == intent).values(values))
+            if found:
+                self._move_serial(connection)
+        return len(found)
+
+    def list_live(self) -> tuple[Attempt, ...]:
+        """All attempts that may still come to a result, the oldest first."""
+        query = (
+            select(attempts, jobs.c.intent, jobs.c.key, intents.c.campaign)
+            .join(jobs, jobs.c.id == attempts.c.job)
+            .join(intents, intents.c.id == jobs.c.intent)
+            .where(attempts.c.state.in_(LIVE))
+            .order_by(attempts.c.id)
+        )
+        with self._engine.begin() as connection:
+            return tuple(
+                Attempt(row.id, row.intent, row.job, row.key, row.name, row.nonce, row.campaign, row.site)
+                for row in connection.execute(query)
+            )
+
+    def list_publishing(self) -> tuple[int, ...]:
+        """The intents that were being published when their reconciler ended."""
+        query = select(outputs.c.intent).where(outputs.c.state == "publishing").distinct().order_by(outputs.c.intent)
+        with self._engine.begin() as connection:
+            return tuple(connection.scalars(query))
+
+    def list_moves(self, intent: int) -> tuple[Move, ...]:
+        """Where the verified files of an intent are to go."""
+        columns = (attempts.c.name, products.c.path, outputs.c.storage, outputs.c.folder, products.c.size)
+        query = (
+            select(*columns, products.c.checksum)
+            .join(outputs, outputs.c.id == products.c.output)
+            .join(attempts, attempts.c.id == products.c.attempt)
+            .where(outputs.c.intent == intent)
+            .order_by(outputs.c.id, products.c.path)
+        )
+        with self._engine.begin() as connection:
+            return tuple(
+                Move(name, path, f"{storage}/{folder}", size, checksum)
+                for name, path, storage, folder, size, checksum in connection.execute(query)
+            )
+
+    def list_ended(self, names: Iterable[str]) -> set[str]:
+        """Those of the attempts' names whose folders nobody needs any more: not live, not failed, not unpublished."""
+        kept = select(attempts.c.name).where(attempts.c.state.in_((*LIVE, "failed")))
+        waiting = (
+            select(attempts.c.name)
+            .join(jobs, jobs.c.id == attempts.c.job)
+            .join(intents, intents.c.id == jobs.c.intent)
+            .where(intents.c.state == "open", attempts.c.state == "verified")
+        )
+        with self._engine.begin() as connection:
+            return set(names).difference(connection.scalars(kept), connection.scalars(waiting))
+
+    def _continue_intent(self, connection: Connection, order: Order) -> int | None:
+        experiment, run = split_key(order.run)
+        unit = and_(
+            intents.c.campaign == order.campaign.name,
+            intents.c.step == order.step.name,
+            intents.c.experiment == experiment,
+            intents.c.run == run,
+            intents.c.state == "open",
+        )
+        intent: int | None = connection.execute(select(intents.c.id).where(unit)).scalar()
+        if intent is None:
+            return None
+        wanted = set(connection.scalars(select(outputs.c.fingerprint).where(outputs.c.intent == intent)))
+        keys = set(connection.scalars(select(jobs.c.key).where(jobs.c.intent == intent)))
+        if wanted == set(order.fingerprints.values()) and keys == {job.key for job in order.jobs}:
+            return intent
+        values = {"state": "abandoned", "reason": "something else is wanted now"}
+        connection.execute(update(intents).where(intents.c.id == intent).values(values))
+        connection.execute(update(outputs).where(outputs.c.intent == intent).values(state="abandoned"))
+        return None
+
+    def _make_intent(self, connection: Connection, order: Order) -> int:
+        experiment, run = split_key(order.run)
+        unit = {"campaign": order.campaign.name, "step": order.step.name, "experiment": experiment, "run": run}
+        added = connection.execute(insert(intents).values(plan=self._plan, state="open", **unit))
+        intent: int = added.inserted_primary_key[0]  # type: ignore[index]
+        for item in order.outputs:
+            same = and_(outputs.c.campaign == order.campaign.name, outputs.c.fingerprint == item.fingerprint)
+            gone = and_(same, outputs.c.state == "produced")
+            connection.execute(update(outputs).where(gone).values(state="lost"))
+            here = and_(*(outputs.c[name] == value for name, value in unit.items()))
+            highest = select(func.max(outputs.c.version)).where(here, outputs.c.output == item.recipe.output)
+            version = (connection.execute(highest).scalar() or 0) + 1
+            content = {
+                "intent": intent,
+                "output": item.recipe.output,
+                "fingerprint": item.fingerprint,
+                "recipe": _store_recipe(connection, item.recipe),
+                "input": item.input,
+                "conditions": item.conditions,
+                "state": "intended",
+                "version": version,
+                "storage": order.storage,
+                "folder": _fill_layout(order, item.recipe.output, version),
+            }
+            connection.execute(insert(outputs).values(**unit, **content))
+        rows = [{"intent": intent, "key": job.key, "failures": 0} for job in order.jobs]
+        connection.execute(insert(jobs), rows)
+        return intent
+
+    def _make_attempt(self, connection: Connection, order: Order, intent: int, job: Job) -> Attempt | None:
+        at = and_(jobs.c.intent == intent, jobs.c.key == job.key)
+        number: int = connection.execute(select(jobs.c.id).where(at)).scalar_one()
+        earlier = connection.execute(select(attempts.c.state).where(attempts.c.job == number)).scalars().all()
+        if "verified" in earlier:
+            return None
+        count = len(earlier) + 1
+        name, nonce = name_attempt(self.id, order, job, count, intent), secrets.token_hex(16)
+        values = {"job": number, "number": count, "name": name, "nonce": nonce, "site": order.campaign.site}
+        added = connection.execute(insert(attempts).values(**values, state="intent", begun=self._clock()))
+        key: int = added.inserted_primary_key[0]  # type: ignore[index]
+        return Attempt(key, intent, number, job.key, name, nonce, order.campaign.name, order.campaign.site)
+
+    def _quarantine(self, connection: Connection, intent: int, reason: str) -> None:
+        values = {"state": "quarantined", "reason": reason[:500]}
+        connection.execute(update(intents).where(intents.c.id == intent).values(values))
+        connection.execute(update(outputs).where(outputs.c.intent == intent).values(state="abandoned"))
+
+    def _end(
+        self, connection: Connection, attempt: Attempt, state: str, failure: str | None = None, reason: str | None = None
+    ) -> None:
+        values = {"state": state, "failure": failure, "reason": reason and reason[:2000], "ended": self._clock()}
+        connection.execute(update(attempts).where(attempts.c.id == attempt.id).values(values))
+
+    def _move_serial(self, connection: Connection) -> None:
+        connection.execute(update(ledger).values(serial=ledger.c.serial + 1))
+        if self._plan is not None:
+            serial = select(ledger.c.serial).scalar_subquery()
+            connection.execute(update(plans).where(plans.c.digest == self._plan).values(serial=serial))
+
+
+def name_attempt(ledger_id: str, order: Order, job: Job, number: int, intent: int) -> str:
+    """The name that an attempt bears everywhere: unique for ever, and found again by it after a crash."""
+    experiment, run = split_key(order.run)
+    unit = f"{order.campaign.name}-{order.step.name}-e{experiment}r{run}"
+    return f"b2p-{ledger_id[:4]}-{unit}-j{job.key[:8]}-i{intent}-a{number}"
+
+
+def _store_recipe(connection: Connection, recipe: Recipe) -> int:
+    row = {"digest": recipe.digest, "content": canonical_json(recipe.content)}
+    connection.execute(insert_or_ignore(recipes).values(row).on_conflict_do_nothing())
+    found: int = connection.execute(select(recipes.c.id).where(recipes.c.digest == recipe.digest)).scalar_one()
+    return found
+
+
+def _fill_layout(order: Order, output: str, version: int) -> str:
+    experiment, run = split_key(order.run)
+    level = order.step.level_of(output)
+    tags = order.campaign.global_tags
+    return order.layout.fill(
+        {
+            "campaign": order.campaign.name,
+            "step": order.step.name,
+            "release": order.campaign.release or "none",
+            "tag": tags[0].name if tags else "none",
+            "experiment": f"e{experiment:04d}",
+            "run": f"r{run:05d}",
+            "level": level,
+            "stream": f"skim/{output}" if level == "skim" else "all",
+            "version": f"v{version}",
+        }
+    )

@@ -1,0 +1,219 @@
+"""What the ledger knows: reads only, each on a connection whose reads are all of one moment."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, select
+
+from reconciler.database import SourceUnavailable
+from reconciler.plan import Intent, Made, Observed, Unit
+from reconciler.tables import LIVE, attempts, intents, jobs, ledger, outputs, plans, products, recipes
+from renderer.jobs import InputFile
+from renderer.units import StepUnits
+from schemas.runs import run_key, split_key
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which ledger this is, and how far it has come."""
+
+    ledger: str
+    serial: int
+    catalogue_serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPlan:
+    """A plan that was begun. `serial` is the ledger's after the last write made for it."""
+
+    ended: str | None
+    serial: int
+
+
+def read_identity(connection: Connection) -> Identity:
+    """The ledger's id and serials."""
+    return Identity(*connection.execute(select(ledger.c.id, ledger.c.serial, ledger.c.catalogue_serial)).one())
+
+
+def read_plan(connection: Connection, digest: str) -> StoredPlan | None:
+    """The plan of that digest as far as it was applied, or None."""
+    row = connection.execute(select(plans.c.ended, plans.c.serial).where(plans.c.digest == digest)).first()
+    return StoredPlan(*row) if row else None
+
+
+def observe(
+    connection: Connection,
+    campaign: str,
+    units: Sequence[StepUnits],
+    storage: str,
+    *,
+    reuse: bool,
+    lost: frozenset[bytes] = frozenset(),
+) -> Observed:
+    """What was produced of the units of a campaign. `lost` are fingerprints whose files are known to be gone."""
+    mine = select(outputs.c.fingerprint).where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+    produced = set(connection.scalars(mine)) - lost
+    declared = {value for item in units for column in item.fingerprints.values() for value in column}
+    if declared == produced:
+        return Observed(produced=produced)
+    return Observed(
+        produced=produced,
+        elsewhere=_read_elsewhere(connection, campaign, units, storage) if reuse else frozenset(),
+        made=_read_made(connection, campaign),
+        intents=_read_intents(connection, campaign),
+        lost=lost,
+    )
+
+
+def _read_elsewhere(connection: Connection, campaign: str, units: Sequence[StepUnits], storage: str) -> set[bytes]:
+    wanted = [recipe.digest for item in units for recipe in item.recipes]
+    query = (
+        select(outputs.c.fingerprint)
+        .join(recipes, recipes.c.id == outputs.c.recipe)
+        .where(recipes.c.digest.in_(wanted), outputs.c.campaign != campaign)
+        .where(outputs.c.storage == storage, outputs.c.state == "produced")
+    )
+    return set(connection.scalars(query))
+
+
+def _read_made(connection: Connection, campaign: str) -> dict[tuple[str, str, int], Made]:
+    contents = {row.id: json.loads(row.content) for row in connection.execute(select(recipes.c.id, recipes.c.content))}
+    columns = ("step", "output", "experiment", "run", "fingerprint", "recipe", "input", "conditions")
+    query = (
+        select(*(outputs.c[name] for name in columns))
+        .where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+        .order_by(outputs.c.version)
+    )
+    return {
+        (step, output, experiment << 32 | run): Made(fingerprint, contents[recipe], source, conditions)
+        for step, output, experiment, run, fingerprint, recipe, source, conditions in connection.execute(query)
+    }
+
+
+def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
+    pending = and_(intents.c.campaign == campaign, intents.c.state.in_(("open", "quarantined")))
+    wanted: dict[int, list[bytes]] = {}
+    query = select(outputs.c.intent, outputs.c.fingerprint).join(intents, intents.c.id == outputs.c.intent)
+    for intent, fingerprint in connection.execute(query.where(pending)):
+        wanted.setdefault(intent, []).append(fingerprint)
+    ours = select(jobs.c.intent, attempts.c.state, attempts.c.reason).join(jobs, jobs.c.id == attempts.c.job)
+    ours = ours.join(intents, intents.c.id == jobs.c.intent).where(pending).order_by(attempts.c.id)
+    live: set[int] = set()
+    failures: dict[int, str] = {}
+    for intent, state, reason in connection.execute(ours):
+        if state in LIVE:
+            live.add(intent)
+        elif state in ("failed", "lost"):
+            failures[intent] = reason or state
+    publishing = select(outputs.c.intent).where(outputs.c.campaign == campaign, outputs.c.state == "publishing")
+    live.update(connection.scalars(publishing))
+    columns = (intents.c.id, intents.c.step, intents.c.experiment, intents.c.run, intents.c.state)
+    return {
+        (step, run_key(experiment, run)): Intent(
+            frozenset(wanted.get(number, ())), number in live, state == "quarantined", failures.get(number)
+        )
+        for number, step, experiment, run, state in connection.execute(
+            select(*columns).where(pending).order_by(intents.c.id)
+        )
+    }
+
+
+def find_files(connection: Connection, fingerprint: bytes, storage: str, campaign: str) -> tuple[InputFile, ...]:
+    """The published files of an output, the campaign's own if it has one, as the input of the next step."""
+    found = connection.execute(
+        select(outputs.c.id, outputs.c.storage, outputs.c.folder)
+        .where(outputs.c.fingerprint == fingerprint, outputs.c.state == "produced", outputs.c.storage == storage)
+        .order_by(outputs.c.campaign != campaign, outputs.c.id)
+    ).first()
+    if found is None:
+        return ()
+    query = select(products.c.path, products.c.size, products.c.checksum, products.c.events)
+    rows = connection.execute(query.where(products.c.output == found.id).order_by(products.c.path))
+    return tuple(
+        InputFile(path, os.path.join(found.storage, found.folder, path), size, checksum, events)
+        for path, size, checksum, events in rows
+    )
+
+
+def find_lost(connection: Connection, campaign: str) -> Iterator[tuple[bytes, str]]:
+    """Produced outputs of a campaign whose files are gone or have another size: fingerprint and what is wrong.
+
+    Raises:
+        SourceUnavailable: the storage itself is not there, so that nothing can be said of what it holds.
+    """
+    columns = (outputs.c.fingerprint, outputs.c.storage, outputs.c.folder, products.c.path, products.c.size)
+    query = select(*columns).join(products, products.c.output == outputs.c.id)
+    seen: set[str] = set()
+    for fingerprint, storage, folder, path, size in connection.execute(
+        query.where(outputs.c.campaign == campaign, outputs.c.state == "produced").order_by(outputs.c.id)
+    ):
+        if storage not in seen and not Path(storage).is_dir():
+            raise SourceUnavailable(f"the storage {storage} is not there; what it holds cannot be told")
+        seen.add(storage)
+        file = Path(storage, folder, path)
+        try:
+            found = file.stat().st_size
+        except FileNotFoundError:
+            yield fingerprint, f"{file} is gone"
+        except OSError as error:
+            raise SourceUnavailable(f"{file} cannot be examined: {error.strerror}") from error
+        else:
+            if found != size:
+                yield fingerprint, f"{file} has {found} bytes instead of {size}"
+
+
+def count_events(connection: Connection, campaign: str, fingerprints: Iterable[bytes]) -> list[tuple[Any, ...]]:
+    """Step, output, run key, events read and events kept of those produced outputs of a campaign."""
+    columns = ("step", "output", "experiment", "run", "fingerprint", "events_read", "events")
+    query = select(*(outputs.c[name] for name in columns)).where(outputs.c.state == "produced")
+    wanted = set(fingerprints)
+    rows = connection.execute(query.where(outputs.c.campaign == campaign))
+    return [(row[0], row[1], run_key(row[2], row[3]), row[5], row[6]) for row in rows if row[4] in wanted]
+
+
+def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> list[dict[str, Any]]:
+    """The history of a unit: its outputs, oldest first, each with its recipe, files and attempts."""
+    experiment, run = split_key(key)
+    at = and_(outputs.c.campaign == campaign, outputs.c.step == step)
+    query = select(outputs, recipes.c.content).join(recipes, recipes.c.id == outputs.c.recipe)
+    rows = connection.execute(
+        query.where(at, outputs.c.experiment == experiment, outputs.c.run == run).order_by(outputs.c.id)
+    )
+    history = []
+    for row in rows:
+        made = select(products.c.path, products.c.size, products.c.checksum).where(products.c.output == row.id)
+        tried = select(attempts.c.name, attempts.c.state, attempts.c.begun, attempts.c.ended, attempts.c.reason)
+        tried = tried.join(jobs, jobs.c.id == attempts.c.job).where(jobs.c.intent == row.intent).order_by(attempts.c.id)
+        history.append(
+            {
+                "output": row.output,
+                "version": row.version,
+                "state": row.state,
+                "fingerprint": row.fingerprint.hex(),
+                "recipe": json.loads(row.content),
+                "input": row.input,
+                "conditions": row.conditions,
+                "produced": row.produced,
+                "events_read": row.events_read,
+                "events": row.events,
+                "files": [
+                    {"path": os.path.join(row.storage, row.folder, path), "size": size, "checksum": checksum}
+                    for path, size, checksum in connection.execute(made)
+                ],
+                "attempts": [dict(item._mapping) for item in connection.execute(tried)],  # noqa: SLF001 -- SQLAlchemy's name
+            }
+        )
+    return history
+
+
+def count_attempts(connection: Connection, campaign: str) -> dict[str, int]:
+    """How many attempts of a campaign are in each state."""
+    query = select(attempts.c.state, func.count()).join(jobs, jobs.c.id == attempts.c.job)
+    query = query.join(intents, intents.c.id == jobs.c.intent).where(intents.c.campaign == campaign)
+    return {state: count for state, count in connection.execute(query.group_by(attempts.c.state))}

@@ -1,0 +1,326 @@
+"""The plan: what is declared minus what was produced, unit by unit, each with one action and its reason.
+
+Pure: two values in, one value out. A plan is empty when nothing is to be submitted or restated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from renderer.units import StepUnits
+from schemas.campaign import Campaign
+from schemas.canonical import digest
+from schemas.runs import format_runs
+
+SUBMIT, REUSE, RESTATE, BLOCKED, UNKNOWN, OBSOLETE = "+", "=", "~", "!", "?", "-"
+IN_FLIGHT, WAITING, QUARANTINED = "in flight", "waiting", "quarantined"
+
+ACTIONS: Mapping[str, str] = {
+    SUBMIT: "submit",
+    RESTATE: "restate",
+    REUSE: "reuse",
+    BLOCKED: "blocked",
+    UNKNOWN: "unknown",
+    OBSOLETE: "obsolete",
+    IN_FLIGHT: "in flight",
+    WAITING: "waiting",
+    QUARANTINED: "quarantined",
+}
+"""The actions, and the states that are listed but are none, in the order in which they are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An output of a unit as the ledger has it: what it was made from."""
+
+    fingerprint: bytes
+    recipe: Mapping[str, Any]
+    input: str
+    conditions: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An intent that came to no end yet. `live`: an attempt may still deliver. `failure`: the last one's text."""
+
+    fingerprints: frozenset[bytes]
+    live: bool
+    quarantined: bool
+    failure: str | None
+
+
+Unit = tuple[str, int]
+"""Step and run key, within one campaign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the ledger knows of one campaign, and what of other campaigns' it could take over.
+
+    `produced` are fingerprints with an output that exists; `elsewhere` those of other campaigns at the same storage.
+    `made` holds the latest output of units that were produced before; `lost` fingerprints whose files are gone.
+    """
+
+    produced: frozenset[bytes] | set[bytes] = frozenset()
+    elsewhere: frozenset[bytes] | set[bytes] = frozenset()
+    made: Mapping[tuple[str, str, int], Made] = field(default_factory=dict)
+    intents: Mapping[Unit, Intent] = field(default_factory=dict)
+    lost: frozenset[bytes] = frozenset()
+    unknown: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Units of one step with the same action, for the same reason, of the same outputs. `runs` are sorted run keys."""
+
+    action: str
+    step: str
+    outputs: tuple[str, ...]
+    reason: str
+    runs: tuple[int, ...]
+    content: str
+
+    def data(self) -> dict[str, Any]:
+        """The group as JSON data; `content` is the digest of all fingerprints that it is about."""
+        return {
+            "action": ACTIONS[self.action],
+            "step": self.step,
+            "outputs": list(self.outputs),
+            "reason": self.reason,
+            "units": len(self.runs),
+            "runs": format_runs(self.runs),
+            "content": self.content,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignPlan:
+    """The plan of one campaign. `pins` are digests of what it was computed from, by name."""
+
+    campaign: str
+    generation: int
+    pins: tuple[tuple[str, str], ...]
+    done: int
+    groups: tuple[Group, ...]
+
+    def count(self, action: str) -> int:
+        """How many units have an action."""
+        return sum(len(group.runs) for group in self.groups if group.action == action)
+
+    def data(self) -> dict[str, Any]:
+        """The campaign's plan as JSON data."""
+        return {
+            "campaign": self.campaign,
+            "generation": self.generation,
+            "pins": dict(self.pins),
+            "summary": {"done": self.done, **{word: self.count(action) for action, word in ACTIONS.items()}},
+            "groups": [group.data() for group in self.groups],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done, as one value. `lost` are fingerprints of outputs that a look at the storage missed."""
+
+    ledger: str
+    serial: int
+    catalogue_serial: int
+    campaigns: tuple[CampaignPlan, ...]
+    refreshed: bool = False
+    lost: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to submit and nothing to restate."""
+        return not any(campaign.count(action) for campaign in self.campaigns for action in (SUBMIT, RESTATE))
+
+    @property
+    def unknown(self) -> int:
+        """How many units could not be judged."""
+        return sum(campaign.count(UNKNOWN) for campaign in self.campaigns)
+
+    def content(self) -> dict[str, Any]:
+        """The plan as JSON data, without its digest."""
+        return {
+            "format_version": "1.0",
+            "ledger": {"id": self.ledger, "serial": self.serial, "catalogue_serial": self.catalogue_serial},
+            "refreshed": self.refreshed,
+            "lost": list(self.lost),
+            "has_changes": not self.is_empty,
+            "campaigns": [campaign.data() for campaign in self.campaigns],
+        }
+
+    def digest(self) -> str:
+        """The digest of the plan's content: equal plans have equal digests."""
+        return digest(self.content())
+
+
+def plan_campaign(
+    campaign: Campaign,
+    units: Sequence[StepUnits],
+    observed: Observed,
+    generation: int = 1,
+    pins: tuple[tuple[str, str], ...] = (),
+) -> CampaignPlan:
+    """The plan of a campaign whose declared units and observed outputs are given."""
+    planning = _Planning(campaign, observed)
+    for step_units in units:
+        planning.add(step_units)
+    return CampaignPlan(campaign.name, generation, pins, planning.done, planning.groups(units))
+
+
+class _Planning:
+    """One pass over a campaign's steps, upstream first."""
+
+    def __init__(self, campaign: Campaign, observed: Observed) -> None:
+        self.campaign = campaign
+        self.observed = observed
+        self.done = 0
+        self.rows: dict[tuple[str, str, tuple[str, ...], str], list[int]] = {}
+        self.coming: dict[str, dict[int, str]] = {}  # step → run → its action, where it is not done
+        self.declared: set[bytes] = set()
+
+    def put(self, action: str, step: str, outputs: tuple[str, ...], reason: str, run: int) -> None:
+        self.rows.setdefault((action, step, outputs, reason), []).append(run)
+        self.coming.setdefault(step, {})[run] = action
+
+    def add(self, units: StepUnits) -> None:
+        name, observed = units.step.name, self.observed
+        missing: dict[int, list[str]] = {}
+        taken: dict[int, list[str]] = {}
+        for output, column in units.fingerprints.items():
+            self.declared.update(column)
+            absent = set(column) - observed.produced
+            if not absent:
+                continue
+            for run, value in zip(units.runs, column, strict=True):
+                if value in absent:
+                    (taken if value in observed.elsewhere else missing).setdefault(run, []).append(output)
+        for run in units.without_input:
+            self.put(WAITING, name, tuple(units.fingerprints), f"no {units.step.input.output} is registered", run)
+        self.done += len(units.runs) - len(missing.keys() | taken.keys())
+        for run in sorted(taken.keys() - missing.keys()):
+            self.put(REUSE, name, tuple(taken[run]), "another campaign made the same", run)
+        if missing:
+            place = {run: index for index, run in enumerate(units.runs)}
+            for run in sorted(missing):
+                self.judge(units, run, tuple(missing[run]), place[run])
+
+    def judge(self, units: StepUnits, run: int, outputs: tuple[str, ...], index: int) -> None:
+        """Gives one unit that is not done its action and reason."""
+        step = units.step
+        wanted = frozenset(units.fingerprints[output][index] for output in outputs)
+        action, reason = self.compare(units, run, outputs, index)
+        intent = self.observed.intents.get((step.name, run))
+        upstream = self.coming.get(step.input.step or "", {}).get(run, SUBMIT)
+        if self.campaign.state == "held":
+            action, reason = BLOCKED, "the campaign is held"
+        elif wanted & self.observed.unknown:
+            action, reason = UNKNOWN, "its storage cannot be read"
+        elif intent is not None and intent.live:
+            same = intent.fingerprints == wanted
+            action, reason = IN_FLIGHT, "submitted" if same else "an attempt of an earlier plan is still running"
+        elif intent is not None and intent.quarantined and intent.fingerprints == wanted:
+            action, reason = QUARANTINED, intent.failure or "attempts used up"
+        elif upstream not in (SUBMIT, RESTATE, REUSE):
+            action, reason = WAITING, f"waits for {step.input.step}"
+        elif intent is not None and intent.fingerprints == wanted and intent.failure:
+            reason = f"again, after: {intent.failure}"
+        self.put(action, step.name, outputs, reason, run)
+
+    def compare(self, units: StepUnits, run: int, outputs: Iterable[str], index: int) -> tuple[str, str]:
+        """Submit or restate, and why: what the unit was last made from against what it would be made from now."""
+        recipes = {recipe.output: recipe.content for recipe in units.recipes}
+        reasons: dict[str, None] = {}
+        lost = False
+        for output in outputs:
+            made = self.observed.made.get((units.step.name, output, run))
+            if units.fingerprints[output][index] in self.observed.lost:
+                lost = True
+            elif made is not None:
+                changes = list(_name_changes(made.recipe, recipes[output]))
+                if made.conditions != (units.conditions[index] if units.conditions else None):
+                    changes.append("payloads changed")
+                if made.input != units.inputs[index]:
+                    changes.append("input files changed" if units.step.input.step is None else "input restated")
+                reasons.update(dict.fromkeys(changes or ["produced before, with another fingerprint"]))
+        if reasons:
+            return RESTATE, "; ".join(reasons)
+        return SUBMIT, "output is gone from the storage" if lost else "not produced"
+
+    def groups(self, units: Sequence[StepUnits]) -> tuple[Group, ...]:
+        self.brake()
+        obsolete = self.observed.produced - self.declared if self.observed.produced else set()
+        if obsolete:
+            for (step, output, run), made in self.observed.made.items():
+                if made.fingerprint in obsolete and self.coming.get(step, {}).get(run) != RESTATE:
+                    self.rows.setdefault((OBSOLETE, step, (output,), "no longer declared"), []).append(run)
+        columns = {item.step.name: _Column(item) for item in units} if self.rows else {}
+        order = list(ACTIONS)
+        steps = {item.step.name: number for number, item in enumerate(units)}
+        found = []
+        for (action, step, outputs, reason), runs in self.rows.items():
+            listed = tuple(sorted(runs))
+            found.append(Group(action, step, outputs, reason, listed, _digest_group(columns.get(step), outputs, listed)))
+        found.sort(key=lambda g: (order.index(g.action), steps.get(g.step, len(steps)), g.outputs, g.reason, g.runs[:1]))
+        return tuple(found)
+
+    def brake(self) -> None:
+        """Blocks what would go beyond the campaign's limits, and what waits for it."""
+        limits = self.campaign.limits
+        restated = sum(len(runs) for (action, *_), runs in self.rows.items() if action == RESTATE)
+        if restated > limits.max_restate:
+            self.block(RESTATE, f"max_restate is {limits.max_restate}, to restate are {restated}")
+        submitted = self.done + sum(len(runs) for (action, *_), runs in self.rows.items() if action != OBSOLETE)
+        if submitted > limits.max_units:
+            for action in (SUBMIT, RESTATE):
+                self.block(action, f"max_units is {limits.max_units}, declared are {submitted}")
+
+    def block(self, blocked: str, why: str) -> None:
+        behind = {step.name: step.input.step for step in self.campaign.steps}
+        for (action, step, outputs, reason), runs in list(self.rows.items()):
+            if action == blocked:
+                del self.rows[action, step, outputs, reason]
+                self.rows.setdefault((BLOCKED, step, outputs, f"{reason}; {why}"), []).extend(runs)
+                self.coming[step].update(dict.fromkeys(runs, BLOCKED))
+        for (action, step, outputs, reason), runs in list(self.rows.items()):
+            upstream = self.coming.get(behind.get(step) or "", {})
+            held = [run for run in runs if upstream.get(run) == BLOCKED] if action in (SUBMIT, RESTATE) else []
+            if held:
+                self.rows[action, step, outputs, reason] = sorted(set(runs).difference(held))
+                self.rows.setdefault((WAITING, step, outputs, f"waits for {behind[step]}"), []).extend(held)
+                self.coming[step].update(dict.fromkeys(held, BLOCKED))
+        self.rows = {key: runs for key, runs in self.rows.items() if runs}
+
+
+def _name_changes(before: Mapping[str, Any], after: Mapping[str, Any], within: str = "") -> Iterable[str]:
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _name_changes(old, new)
+        elif old != new:
+            shown = key in ("release", "application", "cut", "line", "decision", "split")
+            yield f"{key} changed: {old} -> {new}" if shown else f"{key} changed"
+
+
+def _digest_group(column: _Column | None, outputs: tuple[str, ...], runs: tuple[int, ...]) -> str:
+    """The digest of the fingerprints of a group's units, output by output, run by run."""
+    if column is None or any(output not in column.units.fingerprints for output in outputs):
+        return ""
+    found = sha256()
+    for output in outputs:
+        values = column.units.fingerprints[output]
+        for run in runs:
+            found.update(values[column.place[run]] if run in column.place else b"-")
+    return found.hexdigest()
+
+
+class _Column:
+    """A step's units, and where each run stands in their columns."""
+
+    def __init__(self, units: StepUnits) -> None:
+        self.units = units
+        self.place = {run: index for index, run in enumerate(units.runs)}

@@ -1,0 +1,138 @@
+"""Resolving: from a manifest and the run catalogue to the lock, with every moving reference pinned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from reconciler.catalogue import select_runs
+from renderer.steering import digest_steering
+from renderer.jobs import render_script
+from schemas.campaign import Campaign, Selector
+from schemas.canonical import digest
+from schemas.finding import Finding
+from schemas.lock import Lock
+from schemas.repository import Declared, Repository
+from schemas.runs import format_runs, split_key
+
+
+def resolve(connection: Connection, repository: Repository, declared: Declared) -> tuple[Lock, tuple[Finding, ...]]:
+    """The lock that the campaign has today, and what the run catalogue shows to be wrong with its selection.
+
+    The generation is that of the present lock, one more where anything changed.
+    """
+    campaign = declared.campaign
+    selected = [select_runs(connection, selector) for selector in campaign.selectors]
+    findings = [
+        finding
+        for number, (selector, runs) in enumerate(zip(campaign.selectors, selected, strict=True))
+        for finding in _check_selection(declared, number, selector, runs)
+    ]
+    closed = sorted(
+        run for selector, runs in zip(campaign.selectors, selected, strict=True) if not selector.is_open for run in runs
+    )
+    findings += _check_limits(declared, closed)
+    lock = _pin(campaign, repository, closed)
+    before = declared.lock
+    if before is not None:
+        findings += _check_shrinking(declared, before, lock)
+        generation = before.generation + (lock.content() != before.content())
+        lock = _pin(campaign, repository, closed, generation)
+    return lock, tuple(findings)
+
+
+def pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any]:
+    """Everything that a lock pins without the run catalogue, as fields of `Lock`."""
+    scripts = {step.template: render_script(step, repository) for step in campaign.steps if step.template}
+    skims = sorted({name for step in campaign.steps if step.application == "uproot" for name in step.outputs})
+    site = repository.sites[campaign.site]
+    release = repository.releases.get(campaign.release or "")
+    return {
+        "open_runs": tuple(_describe_open(selector) for selector in campaign.selectors if selector.is_open),
+        "release": campaign.release,
+        "commit": release.commit if release else None,
+        "snapshots": tuple((tag.name, repository.snapshots[tag.name].digest) for tag in campaign.global_tags),
+        "templates": tuple(sorted((name, digest_steering(script or "")) for name, script in scripts.items())),
+        "skims": tuple((name, digest(repository.skims[name].describe())) for name in skims),
+        "engine": site.engine,
+        "storage": site.storage,
+        "layout": repository.layouts[campaign.layout].folder,
+    }
+
+
+def compare_locks(before: Lock, after: Lock) -> list[str]:
+    """The entries in which two locks differ."""
+    old, new = before.content(), after.content()
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
+def _pin(campaign: Campaign, repository: Repository, runs: Sequence[int], generation: int = 1) -> Lock:
+    return Lock(campaign.name, generation, tuple(runs), **pin_references(campaign, repository))
+
+
+def _describe_open(selector: Selector) -> tuple[tuple[str, Any], ...]:
+    entries: dict[str, Any] = {
+        "experiment": selector.experiment,
+        "from": selector.first,
+        "max_runs": selector.max_runs,
+        "until": selector.until,
+        "types": selector.types,
+        "exclude": ", ".join(map(str, selector.exclude)),
+    }
+    return tuple((key, value) for key, value in entries.items() if value or value == 0)
+
+
+def _check_selection(declared: Declared, number: int, selector: Selector, runs: Sequence[int]) -> list[Finding]:
+    if selector.is_open:
+        return []
+    place = declared.document.place(("runs", number, "ranges"))
+    if not runs:
+        message = f"the selection of experiment {selector.experiment} matches no run of the catalogue"
+        return [Finding(place, "BP405", message, "mend ranges and types, or import the runs")]
+    found = {split_key(run)[1] for run in runs}
+    alone = [item for item in selector.ranges if item.first == item.last and item.first not in found]
+    excluded = {run for item in selector.exclude for run in range(item.first, item.last + 1)}
+    missing = [str(item) for item in alone if item.first not in excluded]
+    if missing and not selector.types:
+        listed = ", ".join(missing[:10]) + (" …" if len(missing) > 10 else "")
+        message = f"the run catalogue has no run {listed} of experiment {selector.experiment}"
+        return [Finding(place, "BP406", message, "import the runs, or take them out")]
+    return []
+
+
+def _check_limits(declared: Declared, runs: Sequence[int]) -> list[Finding]:
+    campaign = declared.campaign
+    units = len(runs) * len(campaign.steps)
+    if units <= campaign.limits.max_units:
+        return []
+    message = f"{len(runs)} runs × {len(campaign.steps)} steps are {units} units, max_units is {campaign.limits.max_units}"
+    place = declared.document.place(("limits", "max_units"))
+    return [Finding(place, "BP701", message, "raise max_units, or select fewer runs")]
+
+
+def _check_shrinking(declared: Declared, before: Lock, after: Lock) -> list[Finding]:
+    """A closed selection loses no run by itself: only when the manifest's own ranges no longer name it."""
+    named = [
+        (selector.experiment, item)
+        for selector in declared.campaign.selectors
+        for item in selector.ranges
+    ]
+    gone = [
+        run
+        for run in sorted(set(before.runs) - set(after.runs))
+        if any(split_key(run)[0] == experiment and item.first <= split_key(run)[1] <= item.last for experiment, item in named)
+    ]
+    excluded = {
+        (selector.experiment, run)
+        for selector in declared.campaign.selectors
+        for item in selector.exclude
+        for run in range(item.first, item.last + 1)
+    }
+    gone = [run for run in gone if split_key(run) not in excluded]
+    if not gone:
+        return []
+    message = f"the run catalogue no longer has {format_runs(gone, most=10)}, which the lock has"
+    hint = "import them again; to leave them out, write them into `exclude`"
+    return [Finding(declared.document.key_place(("runs",)), "BP606", message, hint)]

@@ -1,0 +1,199 @@
+"""The tables of the run catalogue and of the ledger, which share one database and so one snapshot of a read."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+LIVE = ("intent", "submitted")
+"""States of an attempt that may still come to a result."""
+
+identity = BigInteger().with_variant(Integer, "sqlite")
+
+# One row. `serial` moves with what a plan depends on in the ledger, `catalogue_serial` with runs and files.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("serial", BigInteger, nullable=False),
+    Column("catalogue_serial", BigInteger, nullable=False),
+)
+
+# The run catalogue. `id` is the order of arrival.
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", identity, primary_key=True),
+    Column("experiment", Integer, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("type", String(16), nullable=False),
+    Column("events", BigInteger),
+    Column("start", String(20)),
+    Column("stop", String(20)),
+    UniqueConstraint("experiment", "run"),
+)
+files = Table(
+    "files",
+    metadata,
+    Column("id", identity, primary_key=True),
+    Column("experiment", Integer, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("level", String(16), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("path", String(4096), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("checksum", String(80), nullable=False),
+    Column("events", BigInteger),
+    UniqueConstraint("level", "experiment", "run", "name"),
+)
+# What a unit reads of one level of one run: kept with the files, so that a plan reads one row a run.
+inputs = Table(
+    "inputs",
+    metadata,
+    Column("level", String(16), primary_key=True),
+    Column("experiment", Integer, primary_key=True),
+    Column("run", Integer, primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("files", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("events", BigInteger),
+)
+
+# The ledger.
+plans = Table(
+    "plans",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+    Column("begun", String(20), nullable=False),
+    Column("ended", String(20)),
+    Column("serial", BigInteger, nullable=False),  # the ledger's, after the last write made for this plan
+)
+recipes = Table(
+    "recipes",
+    metadata,
+    Column("id", identity, primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("content", LargeBinary, nullable=False),
+)
+# That a unit is to make certain outputs: open, produced, quarantined (waits for a person), or abandoned.
+intents = Table(
+    "intents",
+    metadata,
+    Column("id", identity, primary_key=True),
+    Column("plan", String(64), ForeignKey("plans.digest"), nullable=False),
+    Column("campaign", String(40), nullable=False),
+    Column("step", String(24), nullable=False),
+    Column("experiment", Integer, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("reason", String(500)),
+)
+Index(
+    "uq_intents_open",
+    intents.c.campaign,
+    intents.c.step,
+    intents.c.experiment,
+    intents.c.run,
+    unique=True,
+    sqlite_where=text("state = 'open'"),
+    postgresql_where=text("state = 'open'"),
+)
+# One output of an intent: intended, publishing, produced, lost (was produced, and is gone), or abandoned.
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("id", identity, primary_key=True),
+    Column("intent", identity, ForeignKey("intents.id"), nullable=False, index=True),
+    Column("campaign", String(40), nullable=False),
+    Column("step", String(24), nullable=False),
+    Column("experiment", Integer, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("output", String(64), nullable=False),
+    Column("fingerprint", LargeBinary(32), nullable=False),
+    Column("recipe", identity, ForeignKey("recipes.id"), nullable=False, index=True),
+    Column("input", String(64), nullable=False),
+    Column("conditions", String(64)),
+    Column("state", String(12), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("storage", String(1024), nullable=False),
+    Column("folder", String(1024), nullable=False),
+    Column("events", BigInteger),
+    Column("events_read", BigInteger),
+    Column("produced", String(20)),
+    UniqueConstraint("campaign", "step", "experiment", "run", "output", "version"),
+)
+Index(
+    "uq_outputs_live",
+    outputs.c.campaign,
+    outputs.c.fingerprint,
+    unique=True,
+    sqlite_where=text("state IN ('intended', 'publishing', 'produced')"),
+    postgresql_where=text("state IN ('intended', 'publishing', 'produced')"),
+)
+Index("ix_outputs_produced", outputs.c.fingerprint, sqlite_where=text("state = 'produced'"))
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", identity, primary_key=True),
+    Column("intent", identity, ForeignKey("intents.id"), nullable=False),
+    Column("key", String(16), nullable=False),
+    Column("failures", Integer, nullable=False),  # attempts that count against the campaign's max_attempts
+    UniqueConstraint("intent", "key"),
+)
+# One submission of a job: intent, submitted, verified, failed, lost, cancelled.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", identity, primary_key=True),
+    Column("job", identity, ForeignKey("jobs.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("name", String(128), nullable=False, unique=True),
+    Column("nonce", String(32), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("reference", String(128)),  # the engine's id
+    Column("failure", String(16)),  # its class
+    Column("reason", String(2000)),
+    Column("begun", String(20), nullable=False),
+    Column("ended", String(20)),
+    UniqueConstraint("job", "number"),
+)
+Index(
+    "uq_attempts_live",
+    attempts.c.job,
+    unique=True,
+    sqlite_where=text("state IN ('intent', 'submitted')"),
+    postgresql_where=text("state IN ('intent', 'submitted')"),
+)
+# The files of an output; `path` is below the output's folder.
+products = Table(
+    "products",
+    metadata,
+    Column("output", identity, ForeignKey("outputs.id"), primary_key=True),
+    Column("path", String(255), primary_key=True),
+    Column("attempt", identity, ForeignKey("attempts.id"), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("checksum", String(80), nullable=False),
+    Column("events", BigInteger),
+)

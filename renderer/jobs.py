@@ -1,0 +1,128 @@
+"""Job JSONs: what one job reads, runs and writes. They are constant for a unit; attempts add only their name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from renderer.steering import render_steering
+from schemas.campaign import Campaign, Step
+from schemas.canonical import digest
+from schemas.repository import Repository
+from schemas.runs import split_key
+from schemas.site import Site
+
+STEERING = "steering.py"
+PYTHON = "@python"
+"""Stands for the interpreter that runs the job's runtime: the job JSON is the same on every machine."""
+
+_LEVEL_PREFIXES = ("raw.", "cdst.", "mdst.", "dst.", "udst.")
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A registered file. `checksum` names its algorithm, as in `sha256:…`; size in bytes; events None: not known."""
+
+    name: str
+    path: str
+    size: int
+    checksum: str
+    events: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job of a unit. `key` is the identity of its input, so that a late file moves no other job."""
+
+    key: str
+    inputs: tuple[InputFile, ...]
+
+
+def divide_input(step: Step, files: Sequence[InputFile]) -> tuple[Job, ...]:
+    """The jobs of a unit that reads `files`: one for each file or one for all, as the step says."""
+    ordered = tuple(sorted(files, key=lambda file: file.name))
+    groups = [(file,) for file in ordered] if step.split == "file" else [ordered]
+    return tuple(Job(_job_key(group), group) for group in groups)
+
+
+def _job_key(files: Sequence[InputFile]) -> str:
+    return digest([[file.name, file.size, file.checksum] for file in files])[:16]
+
+
+def render_job(
+    campaign: Campaign,
+    step: Step,
+    repository: Repository,
+    site: Site,
+    run: int,
+    job: Job,
+    fingerprints: Mapping[str, bytes],
+) -> dict[str, Any]:
+    """The job JSON; `fingerprints` maps the outputs that are wanted to theirs.
+
+    Valid for the schema `job/1`. The random seed is a digest of fingerprints and job key.
+    """
+    experiment, number = split_key(run)
+    stem = job.inputs[0].name.removesuffix(".root") if step.split == "file" else f"{experiment:04d}.{number:05d}"
+    rendered: dict[str, Any] = {
+        "schema": "job/1",
+        "campaign": campaign.name,
+        "step": step.name,
+        "experiment": experiment,
+        "run": number,
+        "key": job.key,
+        "application": step.application,
+        "command": _command(campaign, step, site),
+        "inputs": [
+            {"name": file.name, "path": file.path, "size": file.size, "checksum": file.checksum} for file in job.inputs
+        ],
+        "outputs": [
+            {
+                "output": output,
+                "level": step.level_of(output),
+                "file": _name_file(output, stem),
+                "fingerprint": fingerprints[output].hex(),
+            }
+            for output in step.outputs
+            if output in fingerprints
+        ],
+        "seed": digest([sorted(value.hex() for value in fingerprints.values()), job.key])[:32],
+        "environment": list(site.environment),
+    }
+    if step.application == "basf2":
+        rendered["release"] = campaign.release
+        rendered["global_tags"] = [tag.name for tag in campaign.global_tags]
+    else:
+        for output in rendered["outputs"]:
+            output["skim"] = output["output"]
+        rendered["skims"] = {name: repository.skims[name].describe() for name in fingerprints}
+        rendered["parameters"] = dict(step.parameters)
+    return rendered
+
+
+def render_script(step: Step, repository: Repository) -> str | None:
+    """The steering script that serves all jobs of a step, or None for an application that needs none."""
+    if step.template is None:
+        return None
+    template = repository.templates[step.template]
+    return render_steering(template, template.settings(dict(step.parameters)))
+
+
+def write_job(rendered: Mapping[str, Any]) -> bytes:
+    """The bytes of a job JSON's file."""
+    return (json.dumps(rendered, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode()
+
+
+def _command(campaign: Campaign, step: Step, site: Site) -> list[str]:
+    if step.application == "uproot":
+        return [PYTHON, "-m", "renderer.skimming", "job.json"]
+    launcher = [*site.basf2_launcher, campaign.release or ""] if site.basf2_launcher else []
+    return [*launcher, "basf2", STEERING, "--", "job.json"]
+
+
+def _name_file(output: str, stem: str) -> str:
+    for prefix in _LEVEL_PREFIXES:
+        stem = stem.removeprefix(prefix)
+    return f"{output}.{stem}.root"

@@ -1,0 +1,148 @@
+"""Runs one job in the folder of its attempt, and reports in result.json.
+
+    python3 job.py ATTEMPT NONCE
+
+Needs nothing but Python 3.6 or newer, since it runs where b2prod is not installed. It reads job.json beside it in
+the working folder, checks the inputs, runs the application by an argument vector, checks the outputs, and writes
+result.json last and by rename: whoever sees that file sees all of it. A folder is used once; a second start ends at
+once with status 75 and touches nothing.
+
+b2prod hands down an open, locked file (its number is in B2PROD_LOCK): as long as this process or the application
+lives, the lock is held, and nobody takes the attempt for dead.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+USED = 75
+ALWAYS = ("PATH", "HOME", "LANG", "TMPDIR")
+
+
+class Failure(Exception):
+    """Why the job failed: its class (input, infrastructure, transient, permanent, unclassified) and a text."""
+
+    def __init__(self, kind, message):
+        super().__init__(message)
+        self.kind = kind
+
+
+def read_json(file):
+    with open(file, encoding="utf-8") as stream:
+        return json.load(stream)
+
+
+def digest_file(file):
+    found = hashlib.sha256()
+    with open(file, "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            found.update(block)
+    return "sha256:" + found.hexdigest()
+
+
+def check_inputs(job):
+    for item in job["inputs"]:
+        try:
+            size = os.stat(item["path"]).st_size
+        except OSError as error:
+            raise Failure("input", "{}: {}".format(item["path"], error.strerror))
+        if size != item["size"]:
+            raise Failure("input", "{} has {} bytes, registered were {}".format(item["path"], size, item["size"]))
+
+
+def run_application(job):
+    command = [sys.executable if word == "@python" else word for word in job["command"]]
+    environment = {name: os.environ[name] for name in (*ALWAYS, *job["environment"]) if name in os.environ}
+    lock = os.environ.get("B2PROD_LOCK")
+    kept = [int(lock)] if lock else []
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, env=environment, pass_fds=kept, close_fds=True
+        )
+    except OSError as error:
+        raise Failure("infrastructure", "{} cannot be started: {}".format(command[0], error.strerror))
+    signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
+    status = process.wait()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return status
+
+
+def read_report():
+    """What the application says of itself, if it says anything."""
+    if not os.path.exists("application.json"):
+        return {}
+    return read_json("application.json")
+
+
+def check_outputs(job, report):
+    outputs = []
+    for item in job["outputs"]:
+        file = item["file"]
+        if not os.path.isfile(file):
+            raise Failure("unclassified", "the application ended well but did not write {}".format(file))
+        said = report.get("outputs", {}).get(file, {})
+        outputs.append(
+            {
+                "output": item["output"],
+                "file": file,
+                "size": os.stat(file).st_size,
+                "checksum": digest_file(file),
+                "events": said.get("events"),
+            }
+        )
+    return outputs
+
+
+def run_job(job):
+    """The outputs, the number of events read (None: not said), and the application's exit status."""
+    check_inputs(job)
+    status = run_application(job)
+    report = read_report()
+    if report.get("failure"):
+        raise Failure(report["failure"]["class"], report["failure"]["message"])
+    if status < 0:
+        raise Failure("transient", "the application was ended by signal {}".format(-status))
+    if status > 0:
+        raise Failure("unclassified", "the application ended with status {}".format(status))
+    return check_outputs(job, report), report.get("events_read")
+
+
+def write_result(result):
+    with open("result.json.part", "w", encoding="utf-8") as stream:
+        json.dump(result, stream, sort_keys=True)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.rename("result.json.part", "result.json")
+
+
+def main(attempt, nonce):
+    try:
+        marker = os.open("started", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except FileExistsError:
+        print("this folder was used by an earlier start of the job", file=sys.stderr)
+        return USED
+    os.write(marker, "{} {}\n".format(nonce, os.getpid()).encode())
+    os.close(marker)
+    began = time.time()
+    result = {"schema": "result/1", "attempt": attempt, "nonce": nonce, "outputs": [], "failure": None}
+    try:
+        job = read_json("job.json")
+        result["key"] = job["key"]
+        result["outputs"], result["events_read"] = run_job(job)
+    except Failure as failure:
+        result["failure"] = {"class": failure.kind, "message": str(failure)}
+    except (OSError, ValueError, KeyError) as error:
+        result["failure"] = {"class": "infrastructure", "message": "{}: {}".format(type(error).__name__, error)}
+    usage = os.times()
+    result["wall_seconds"] = round(time.time() - began, 3)
+    result["cpu_seconds"] = round(usage[2] + usage[3], 3)
+    write_result(result)
+    return 1 if result["failure"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2]))

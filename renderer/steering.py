@@ -1,0 +1,127 @@
+"""Steering scripts: templates are read, rendered, and proven to be nothing but their template plus literals."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import jinja2.sandbox
+
+from schemas.campaign import Parameter
+from schemas.canonical import digest
+from schemas.document import read_yaml
+from schemas.template import Template, read_template
+from schemas.validation import load_schema, validate
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class TemplateBroken(Exception):
+    """A template of this repository cannot be read or rendered: its author must mend it."""
+
+
+def read_templates(folder: Path = TEMPLATES) -> dict[str, Template]:
+    """The steering templates in a folder: `NAME/VERSION.yaml` beside `NAME/VERSION.py.j2`, as `NAME/VERSION`.
+
+    Raises:
+        TemplateBroken: a description does not satisfy the schema `template/1`, or its text is missing.
+    """
+    templates: dict[str, Template] = {}
+    for file in sorted(folder.glob("*/*.yaml")):
+        name = f"{file.parent.name}/{file.stem}"
+        document, findings = read_yaml(f"{name}.yaml", file.read_bytes())
+        if document is not None and not findings:
+            findings = validate(document, load_schema("template"))
+        text = file.with_suffix(".py.j2")
+        if document is None or findings or not text.exists():
+            raise TemplateBroken("\n".join(map(str, findings)) or f"{name}: the text {text.name} is missing")
+        templates[name] = read_template(name, document, text.read_text())
+    return templates
+
+
+def render_steering(template: Template, settings: Mapping[str, Parameter]) -> str:
+    """The steering script of `template` with `settings`, every value of which goes out as a Python literal.
+
+    Raises:
+        TemplateBroken: the text asks for what is not set, the result is no Python, or its syntax tree is not
+            that of the template with other constants.
+    """
+    text = _render(template, settings)
+    plain = _render(template, {name: _placeholder(value) for name, value in settings.items()})
+    if _shape(text) != _shape(plain):
+        raise TemplateBroken(f"{template.name}: a value changed more than a constant of the script")
+    return text
+
+
+def digest_steering(text: str) -> str:
+    """The digest of a script's syntax tree: comments, blanks and docstrings' places do not count, nor does the
+    version of Python that reads it."""
+    return digest(_tree(ast.parse(text), constants=True))
+
+
+def _render(template: Template, settings: Mapping[str, Parameter]) -> str:
+    try:
+        return _environment().from_string(template.text).render({key: _literal(v) for key, v in settings.items()})
+    except jinja2.TemplateError as error:
+        line = getattr(error, "lineno", None)
+        raise TemplateBroken(f"{template.name}{f', line {line}' if line else ''}: {error}") from error
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.sandbox.ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined,
+        finalize=_spell,
+        autoescape=False,  # noqa: S701 -- the output is Python; `finalize` spells every value as a literal
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _literal(value: Parameter) -> Parameter | list[Any]:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _spell(value: Any) -> Any:
+    """The Python literal of a value, in ASCII."""
+    if isinstance(value, jinja2.Undefined):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str | int | float | bool) for item in value):
+        return f"[{', '.join(map(ascii, value))}]"
+    if isinstance(value, str | int | float | bool):
+        return ascii(value)
+    raise jinja2.TemplateRuntimeError(f"a {type(value).__name__} cannot be put into a steering script")
+
+
+def _placeholder(value: Parameter) -> Parameter:
+    """A harmless value of the same shape."""
+    if isinstance(value, tuple):
+        return tuple(_placeholder(item) for item in value)  # type: ignore[misc] -- members are scalars
+    return type(value)()
+
+
+def _shape(text: str) -> Any:
+    try:
+        return _tree(ast.parse(text), constants=False)
+    except (SyntaxError, ValueError) as error:
+        raise TemplateBroken(f"the rendered script is no Python: {error}") from error
+
+
+def _tree(node: Any, *, constants: bool) -> Any:
+    """A syntax tree as JSON data; fields that are empty are left out, since newer Pythons add fields."""
+    if isinstance(node, ast.Constant):
+        return ["Constant", ascii(node.value) if constants else type(node.value).__name__]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant) and not constants:
+        return ["Constant", type(node.operand.value).__name__]  # -1 is an operator and a constant
+    if isinstance(node, ast.AST):
+        fields = {name: _tree(value, constants=constants) for name, value in ast.iter_fields(node)}
+        fields.pop("kind", None)
+        return [type(node).__name__, {name: value for name, value in fields.items() if value not in (None, [])}]
+    if isinstance(node, list):
+        return [_tree(item, constants=constants) for item in node]
+    return node

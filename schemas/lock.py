@@ -1,0 +1,106 @@
+"""Locks: every moving reference of a campaign, pinned. Written by `b2prod resolve`, reviewed with the manifest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.canonical import digest
+from schemas.finding import Finding, Place
+from schemas.runs import format_runs, parse_runs
+from schemas.validation import load_schema, validate_json
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What a campaign means today.
+
+    `runs` are the sorted run keys of the closed selections; open selections are kept as they were declared.
+    `templates`, `skims`, `snapshots` map names to digests; `commit` is the release's, where it is known.
+    """
+
+    campaign: str
+    generation: int
+    runs: tuple[int, ...] = ()
+    open_runs: tuple[tuple[tuple[str, Any], ...], ...] = ()
+    release: str | None = None
+    commit: str | None = None
+    snapshots: tuple[tuple[str, str], ...] = ()
+    templates: tuple[tuple[str, str], ...] = ()
+    skims: tuple[tuple[str, str], ...] = ()
+    engine: str = "local"
+    storage: str = ""
+    layout: str = ""
+
+    def content(self) -> dict[str, Any]:
+        """The lock as JSON data, without its generation; absent things are left out."""
+        pinned: dict[str, Any] = {
+            "schema": "lock/1",
+            "campaign": self.campaign,
+            "runs": _wrap(format_runs(self.runs)),
+            "open_runs": [dict(item) for item in self.open_runs],
+            "release": self.release,
+            "commit": self.commit,
+            "global_tags": [{"name": name, "digest": value} for name, value in self.snapshots],
+            "templates": dict(self.templates),
+            "skims": dict(self.skims),
+            "site": {"engine": self.engine, "storage": self.storage, "layout": self.layout},
+        }
+        return {key: value for key, value in pinned.items() if value not in (None, [], {})}
+
+    def digest(self) -> str:
+        """The digest of everything but the generation."""
+        return digest(self.content())
+
+    def text(self) -> str:
+        """The file's text: JSON, one entry a line, so that its difference reads well in a review."""
+        return json.dumps({**self.content(), "generation": self.generation}, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ...]]:
+    """The lock in a file, or what is wrong with the file."""
+    hint = "do not edit locks; write it again with `b2prod resolve`"
+    try:
+        data = json.loads(content)
+    except ValueError as error:
+        return None, (Finding(Place(file), "BP112", f"not JSON: {error}", hint),)
+    problems = validate_json(data, load_schema("lock"))
+    if problems:
+        return None, tuple(Finding(Place(file), "BP605", problem, hint) for problem in problems)
+    try:
+        runs = parse_runs(" ".join(data.get("runs", ())))
+    except ValueError as error:
+        return None, (Finding(Place(file), "BP605", str(error), hint),)
+    lock = Lock(
+        campaign=data["campaign"],
+        generation=data["generation"],
+        runs=runs,
+        open_runs=tuple(_freeze(item) for item in data.get("open_runs", ())),
+        release=data.get("release"),
+        commit=data.get("commit"),
+        snapshots=tuple((item["name"], item["digest"]) for item in data.get("global_tags", ())),
+        templates=tuple(sorted(data.get("templates", {}).items())),
+        skims=tuple(sorted(data.get("skims", {}).items())),
+        **data["site"],
+    )
+    if lock.text().encode() != content:
+        return None, (Finding(Place(file), "BP605", "the lock is not as the tool writes it", hint),)
+    return lock, ()
+
+
+def _freeze(item: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in item.items())
+
+
+def _wrap(runs: str) -> list[str]:
+    """Lines of about 100 characters, each a list of runs by itself."""
+    lines: list[str] = []
+    for word in runs.split():
+        experiment, _, listed = word.partition(":")
+        for item in listed.split(","):
+            if lines and lines[-1].startswith(f"{experiment}:") and len(lines[-1]) + len(item) < 100:
+                lines[-1] += f",{item}"
+            else:
+                lines.append(f"{experiment}:{item}")
+    return lines

@@ -1,0 +1,198 @@
+"""The repository as one frozen value: every manifest in it, read and checked by its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from schemas.campaign import Campaign, read_campaign
+from schemas.document import Document, read_yaml
+from schemas.finding import Finding, Place
+from schemas.layout import Layout, check_folder
+from schemas.lock import Lock, read_lock
+from schemas.site import Site, read_site
+from schemas.skims import Skim, read_skims
+from schemas.snapshot import Snapshot, read_snapshot
+from schemas.template import Template
+from schemas.tree import Tree
+from schemas.validation import load_schema, validate
+
+CAMPAIGNS = "productions/campaigns"
+SITES = "productions/sites"
+SKIMS = "productions/skims"
+GLOBAL_TAGS = "productions/global-tags"
+LAYOUTS = "productions/layouts.yaml"
+RELEASES = "productions/releases.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A campaign with the document that it was read from, and its lock if it has one."""
+
+    campaign: Campaign
+    document: Document
+    lock: Lock | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A basf2 release that campaigns may name."""
+
+    name: str
+    date: str
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Everything that is declared. What a finding kept from being read is not in here, but is in `broken`."""
+
+    campaigns: Mapping[str, Declared]
+    sites: Mapping[str, Site]
+    layouts: Mapping[str, Layout]
+    skims: Mapping[str, Skim]
+    skim_places: Mapping[str, Place]
+    releases: Mapping[str, Release]
+    snapshots: Mapping[str, Snapshot]
+    templates: Mapping[str, Template]
+    broken: frozenset[str] = field(default=frozenset())
+
+
+def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repository, tuple[Finding, ...]]:
+    """The repository in `tree`, and what its readers and schemas object to; rules come on top (`schemas.rules`)."""
+    reading = _Reading(tree)
+    campaigns = dict(reading.campaigns())
+    sites = {
+        stem: read_site(stem, document)
+        for file, stem, document in reading.folder(SITES, "site")
+        if reading.accept_stem(file, stem)
+    }
+    skims, places = reading.skims()
+    repository = Repository(
+        campaigns=campaigns,
+        sites=sites,
+        layouts=reading.layouts(),
+        skims=skims,
+        skim_places=places,
+        releases=reading.releases(),
+        snapshots=reading.snapshots(),
+        templates=templates,
+        broken=frozenset(finding.place.file for finding in reading.findings),
+    )
+    return repository, tuple(sorted(set(reading.findings)))
+
+
+class _Reading:
+    """One pass over a tree; findings accumulate."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self.findings: list[Finding] = []
+
+    def document(self, file: str, schema: str) -> Document | None:
+        """The file as a document that the schema accepts, or None and findings."""
+        if file not in self.tree:
+            self.findings.append(Finding(Place(file), "BP305", f"{file} is missing", "add it"))
+            return None
+        document, findings = read_yaml(file, self.tree[file])
+        if document is not None and not findings:
+            findings = validate(document, load_schema(schema))
+        self.findings.extend(findings)
+        return document if document is not None and not findings else None
+
+    def folder(self, folder: str, schema: str) -> Iterator[tuple[str, str, Document]]:
+        """The YAML documents directly in a folder: file, stem, document."""
+        for file in sorted(self.tree):
+            path = PurePosixPath(file)
+            if str(path.parent) != folder:
+                continue
+            if path.suffix != ".yaml":
+                self.stranger(file, f"{folder} holds YAML files only", "name it NAME.yaml")
+            elif (document := self.document(file, schema)) is not None:
+                yield file, path.stem, document
+
+    def stranger(self, file: str, message: str, hint: str) -> None:
+        if not PurePosixPath(file).name.startswith(".git"):
+            self.findings.append(Finding(Place(file), "BP305", message, hint))
+
+    def accept_stem(self, file: str, stem: str) -> bool:
+        legal = stem.replace("-", "").replace("_", "").isalnum() and stem.isascii()
+        if not legal:
+            self.findings.append(Finding(Place(file), "BP301", f"{stem!r} is no legal name", "use letters, digits, `-`"))
+        return legal
+
+    def campaigns(self) -> Iterator[tuple[str, Declared]]:
+        for file in sorted(self.tree):
+            path = PurePosixPath(file)
+            if not path.is_relative_to(CAMPAIGNS) or len(path.parts) < 4:
+                if path.is_relative_to(CAMPAIGNS):
+                    self.stranger(file, "a campaign is a folder", "move it to campaigns/NAME/campaign.yaml")
+                continue
+            folder = PurePosixPath(*path.parts[:3])
+            if str(folder / "campaign.yaml") not in self.tree:
+                message = f"the folder {folder.name} has no campaign.yaml"
+                self.findings.append(Finding(Place(file), "BP305", message, "add one, or remove the folder"))
+            if path.name != "campaign.yaml" or path.parent != folder:
+                if path.parent == folder and path.name != "campaign.lock":
+                    self.stranger(file, "a campaign's folder holds campaign.yaml and campaign.lock", "remove it")
+                continue
+            document = self.document(file, "campaign")
+            if document is None:
+                continue
+            lock: Lock | None = None
+            lock_file = str(folder / "campaign.lock")
+            if lock_file in self.tree:
+                lock, findings = read_lock(lock_file, self.tree[lock_file])
+                self.findings.extend(findings)
+            yield folder.name, Declared(read_campaign(folder.name, document), document, lock)
+
+    def skims(self) -> tuple[dict[str, Skim], dict[str, Place]]:
+        skims: dict[str, Skim] = {}
+        places: dict[str, Place] = {}
+        for _, _, document in self.folder(SKIMS, "skims"):
+            found, findings = read_skims(document)
+            self.findings.extend(findings)
+            for name in document.data["skims"]:
+                place = document.key_place(("skims", name))
+                clash = next((other for other in places if other.lower() == name.lower()), None)
+                if clash is not None:
+                    message = f"the skim {name} is also defined at {places[clash]}"
+                    self.findings.append(Finding(place, "BP302", message, "give one of them another name"))
+                places.setdefault(name, place)
+            skims.update((skim.name, skim) for skim in found)
+        return skims, places
+
+    def layouts(self) -> dict[str, Layout]:
+        layouts: dict[str, Layout] = {}
+        document = self.document(LAYOUTS, "layouts")
+        if document is not None:
+            for name, data in document.data["layouts"].items():
+                problem = check_folder(data["folder"])
+                if problem:
+                    place = document.place(("layouts", name, "folder"))
+                    hint = "write it as in {campaign}/{step}/{experiment}/{run}/{stream}/{level}/{version}"
+                    self.findings.append(Finding(place, "BP304", f"the folder of layout {name}: {problem}", hint))
+                else:
+                    layouts[name] = Layout(name, data["title"], data["folder"])
+        return layouts
+
+    def releases(self) -> dict[str, Release]:
+        document = self.document(RELEASES, "releases")
+        if document is None:
+            return {}
+        return {
+            name: Release(name, data["date"], data.get("commit"))
+            for name, data in document.data["releases"].items()
+        }
+
+    def snapshots(self) -> dict[str, Snapshot]:
+        snapshots: dict[str, Snapshot] = {}
+        for file, content in sorted(self.tree.items()):
+            path = PurePosixPath(file)
+            if str(path.parent) == GLOBAL_TAGS and path.suffix == ".iov":
+                snapshot, findings = read_snapshot(file, path.stem, content)
+                self.findings.extend(findings)
+                if snapshot is not None:
+                    snapshots[path.stem] = snapshot
+        return snapshots

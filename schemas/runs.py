@@ -1,0 +1,153 @@
+"""Runs, run ranges and their texts.
+
+A run is counted within its experiment. Where millions of runs are handled, one is an integer: the experiment
+in the upper, the run in the lower 32 bits, so that integers sort as (experiment, run) does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+RUN_LIMIT = 99_999_999
+_ITEM = re.compile(r"(0|[1-9][0-9]*)(?:\s*-\s*(0|[1-9][0-9]*))?", re.ASCII)
+_MASK = 0xFFFFFFFF
+
+
+def run_key(experiment: int, run: int) -> int:
+    """The one integer that stands for run `run` of experiment `experiment`."""
+    return experiment << 32 | run
+
+
+def split_key(key: int) -> tuple[int, int]:
+    """Experiment and run of a run key.
+
+    >>> split_key(run_key(3, 529))
+    (3, 529)
+    """
+    return key >> 32, key & _MASK
+
+
+def format_run(key: int) -> str:
+    """A run as people write it, `3:529`."""
+    return f"{key >> 32}:{key & _MASK}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RunRange:
+    """Runs `first` to `last` of one experiment, both ends included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True, slots=True)
+class RangeProblem:
+    """One thing that is wrong in a list of ranges: finding code, column in the list (from 0), text, hint."""
+
+    code: str
+    column: int
+    message: str
+    hint: str
+
+
+def parse_ranges(text: str) -> tuple[tuple[RunRange, ...], tuple[RangeProblem, ...]]:
+    """The ranges of a list such as `529-613, 620`, sorted, and all that is wrong with it.
+
+    >>> parse_ranges("620, 529-613")[0]
+    (RunRange(first=529, last=613), RunRange(first=620, last=620))
+    >>> parse_ranges("613-529")[1][0].hint
+    'write 529-613'
+    """
+    ranges: list[tuple[RunRange, int]] = []
+    problems: list[RangeProblem] = []
+    offset = 0
+    for item in text.split(","):
+        column = offset + len(item) - len(item.lstrip())
+        offset += len(item) + 1
+        match = _ITEM.fullmatch(item.strip())
+        if match is None:
+            shown = item.strip() or "an empty item"
+            problems.append(
+                RangeProblem("BP402", column, f"{shown!r} is no run range", "write runs and ranges as in 529-613, 620")
+            )
+            continue
+        first, last = int(match[1]), int(match[2] or match[1])
+        if max(first, last) > RUN_LIMIT:
+            problems.append(
+                RangeProblem("BP403", column, f"run {max(first, last)} is beyond {RUN_LIMIT}", "write a run that can exist")
+            )
+        elif first > last:
+            problems.append(
+                RangeProblem("BP401", column, f"the range {first}-{last} is reversed", f"write {last}-{first}")
+            )
+        else:
+            ranges.append((RunRange(first, last), column))
+    ranges.sort()
+    for (before, _), (after, column) in pairwise(ranges):
+        if after.first <= before.last:
+            twice = RunRange(after.first, min(before.last, after.last))
+            problems.append(
+                RangeProblem("BP404", column, f"{after} repeats run {twice} of {before}", "list every run once")
+            )
+    return tuple(item for item, _ in ranges), tuple(problems)
+
+
+def fold_runs(runs: Iterable[int]) -> Iterator[RunRange]:
+    """The ranges of consecutive numbers in `runs`, which are sorted and distinct."""
+    first = last = -1
+    for run in runs:
+        if run != last + 1 or first < 0:
+            if first >= 0:
+                yield RunRange(first, last)
+            first = run
+        last = run
+    if first >= 0:
+        yield RunRange(first, last)
+
+
+def format_runs(keys: Iterable[int], most: int | None = None) -> str:
+    """Sorted run keys as ranges, `3:529-613,620 5:1-8`; with `most`, only so many ranges and a count of the rest.
+
+    >>> format_runs([run_key(3, 529), run_key(3, 530), run_key(3, 620), run_key(5, 1)])
+    '3:529-530,620 5:1'
+    """
+    words: list[str] = []
+    experiment = -1
+    left_out = 0
+    for found in fold_runs(keys):
+        if most is not None and len(words) >= most:
+            left_out += len(found)
+            continue
+        here = found.first >> 32
+        text = str(RunRange(found.first & _MASK, found.last & _MASK))
+        words.append(f",{text}" if here == experiment else f" {here}:{text}")
+        experiment = here
+    return "".join(words).strip() + (f" and {left_out} more" if left_out else "")
+
+
+def parse_runs(text: str) -> tuple[int, ...]:
+    """The run keys of a text that `format_runs` wrote, sorted.
+
+    Raises:
+        ValueError: the text is not of that form, or longer than ten million runs.
+    """
+    keys: list[int] = []
+    for word in text.split():
+        experiment, colon, listed = word.partition(":")
+        ranges, problems = parse_ranges(listed)
+        if not colon or not experiment.isdecimal() or problems:
+            raise ValueError(f"{word!r} is no list of runs; write it as in 3:529-613,620")
+        if len(keys) + sum(map(len, ranges)) > 10_000_000:
+            raise ValueError("more than ten million runs in one list")
+        for item in ranges:
+            keys.extend(range(run_key(int(experiment), item.first), run_key(int(experiment), item.last) + 1))
+    return tuple(sorted(keys))

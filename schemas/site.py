@@ -1,0 +1,33 @@
+"""Sites: where jobs go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schemas.document import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: all processors."""
+
+    name: str
+    engine: str
+    storage: str
+    slots: int | None = None
+    environment: tuple[str, ...] = ()
+    basf2_launcher: tuple[str, ...] | None = None
+
+
+def read_site(name: str, document: Document) -> Site:
+    """The site that `document`, accepted by the schema `site/1`, describes."""
+    data = document.data
+    launcher = data.get("launchers", {}).get("basf2")
+    return Site(
+        name=name,
+        engine=data["engine"],
+        storage=data["storage"],
+        slots=data.get("slots"),
+        environment=tuple(data.get("environment", ())),
+        basf2_launcher=tuple(launcher) if launcher else None,
+    )
