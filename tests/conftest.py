@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# A loaded machine must not fail a property test; times are measured where they matter.
+settings.register_profile("b2prod", deadline=None)
+settings.load_profile("b2prod")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real files beside the checkout; what is in it is read only."""
+    folder = Path(__file__).parents[1].parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the folder of real files is missing: {folder}")
+    return folder
