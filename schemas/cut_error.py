@@ -1,0 +1,175 @@
+"""What is wrong with a text that is not a cut, and what to write instead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from lark import Token
+
+MAX_BRACKETS = 64
+"""Brackets that may be open at once."""
+
+_END = "the end"
+
+
+class CutSyntaxError(ValueError):
+    """A text that is not a cut: `column` (from 1, in the cut's text), `problem`, and `hint`, what to write instead."""
+
+    def __init__(self, column: int, problem: str, hint: str = "") -> None:
+        super().__init__(f"column {column}: {problem}" + (f"; {hint}" if hint else ""))
+        self.column = column
+        self.problem = problem
+        self.hint = hint
+
+
+_CLOSERS = {"]": "[", ")": "("}
+_OPENERS = {"[": "]", "(": ")"}
+_SUGGESTIONS = {
+    "=": "compare with `==`",
+    "&": "write `and`",
+    "|": "write `or`",
+    "!": "write `not`, or `!=`",
+    "≥": "write `>=`",
+    "≤": "write `<=`",
+    "≠": "write `!=`",
+    "–": "write `-`",
+    "−": "write `-`",
+    "×": "write `*`",
+    "·": "write `*`",
+    "{": "conditions are grouped with `[ ]`",
+    "}": "conditions are grouped with `[ ]`",
+    ",": "variables with arguments are not supported; write a decimal point as `.`",
+    "\u00a0": "write a plain blank",
+}
+
+
+def check_brackets(text: str) -> None:
+    """Refuse brackets that do not pair: their positions are clearer than what a parser can say of them.
+
+    Raises:
+        CutSyntaxError: at the bracket that is not closed, closes nothing or the wrong one, or is one too many.
+    """
+    opened: list[tuple[str, int]] = []
+    pairs: dict[int, int] = {}
+    for position, character in enumerate(text):
+        if character in _OPENERS:
+            opened.append((character, position))
+            if len(opened) > MAX_BRACKETS:
+                raise CutSyntaxError(
+                    position + 1,
+                    f"more than {MAX_BRACKETS} brackets are open at once",
+                    "remove redundant brackets",
+                )
+        elif character in _CLOSERS:
+            due = _CLOSERS[character]
+            if not any(bracket == due for bracket, _ in opened):
+                problem = f"{_count(text, due)}: the `{character}` in column {position + 1} closes nothing"
+                raise CutSyntaxError(position + 1, problem, f"remove it, or open it with `{due}`")
+            bracket, start = opened.pop()
+            if bracket != due:
+                problem = f"`{character}` cannot close the `{bracket}` in column {start + 1}"
+                raise CutSyntaxError(position + 1, problem, f"write `{_OPENERS[bracket]}` first")
+            pairs[start] = position
+    if opened:
+        bracket, start = opened[0]
+        problem = f"{_count(text, bracket)}: the `{bracket}` in column {start + 1} is not closed"
+        raise CutSyntaxError(start + 1, problem, _suspect(text, pairs, bracket))
+
+
+def _count(text: str, opener: str) -> str:
+    closer = _OPENERS[opener]
+    return f"{text.count(opener)} `{opener}` and {text.count(closer)} `{closer}`"
+
+
+def _suspect(text: str, pairs: dict[int, int], opener: str) -> str:
+    """A hint: where a bracket is missing, a group that is bracketed twice often shows the one too many."""
+    closer = _OPENERS[opener]
+    for start, end in sorted(pairs.items()):
+        inner = text[start + 1 : end]
+        second = start + 1 + len(inner) - len(inner.lstrip())
+        if text[start] == opener and second in pairs and pairs[second] == start + len(inner.rstrip()):
+            return f"`{text[start : end + 1]}` in column {start + 1} is bracketed twice: one `{opener}` too many?"
+    return f"add a `{closer}`, or remove this `{opener}`"
+
+
+def explain_character(text: str, position: int) -> CutSyntaxError:
+    """The error for the character at `position`, counted from 0."""
+    character = text[position]
+    shown = f"`{character}`" if character.isprintable() else f"U+{ord(character):04X}"
+    hint = _SUGGESTIONS.get(character, "variables are named by letters, digits and _")
+    return CutSyntaxError(position + 1, f"{shown} is not part of the cut language", hint)
+
+
+def explain_token(
+    text: str, before: Sequence[Token], here: Token | None, expected: Collection[str]
+) -> CutSyntaxError:
+    """The error for `here` (None: the text ends), which stands after the tokens `before` in place of `expected`."""
+    position = len(text.rstrip()) if here is None else here.start_pos or 0
+    last = before[-1] if before else None
+    kind = "$END" if here is None else here.type
+    shown = _END if here is None else f"`{here}`"
+    column = position + 1
+    group = _find_group(before)
+    if kind == "_LEFT" and last is not None and last.type == "NAME":
+        return CutSyntaxError(
+            (last.start_pos or 0) + 1,
+            f"`{last}(…)`: variables with arguments are not supported",
+            "name a variable that the files store",
+        )
+    if "NAME" in expected:
+        if kind == "_OPEN":
+            return CutSyntaxError(column, "`[` stands where a value is due", "group arithmetic with `( )`")
+        if last is None:
+            return CutSyntaxError(column, f"nothing stands before {shown}", "write a condition")
+        if kind in {"_CLOSE", "_RIGHT"} and last.type in {"_OPEN", "_LEFT"}:
+            return CutSyntaxError(
+                column, f"the brackets `{last}{here}` are empty", "write a condition in them"
+            )
+        return CutSyntaxError(column, f"a value or a condition is missing between `{last}` and {shown}")
+    if group is not None and kind in {"COMPARE", "_AND", "_OR", "_NOT"}:
+        return CutSyntaxError(
+            (group.start_pos or 0) + 1,
+            f"`( )` groups arithmetic, and {shown} belongs to conditions",
+            "group conditions with `[ ]`",
+        )
+    if "COMPARE" in expected and kind in {"_AND", "_OR", "_CLOSE", "$END"}:
+        start = _find_value(before)
+        bare = text[start:position].strip()
+        return CutSyntaxError(start + 1, f"`{bare}` is a value, not a condition", f"write `{bare} != 0`")
+    if kind == "COMPARE":
+        if last is not None and last.type in {"_CLOSE", "TRUTH"}:
+            return CutSyntaxError(
+                column, f"a condition cannot be compared by {shown}", "group arithmetic with `( )`"
+            )
+        return CutSyntaxError(
+            column, f"{shown} is a third comparison in a row", "join comparisons with `and`"
+        )
+    hint = "write an operator, `and` or `or` between them"
+    for word in (last, here):
+        if word is not None and word.type == "NAME" and word.lower() in {"and", "or", "not"}:
+            hint = f"write `{word.lower()}` in small letters"
+    return CutSyntaxError(column, f"{shown} cannot follow `{last}`", hint)
+
+
+def _find_group(tokens: Sequence[Token]) -> Token | None:
+    """The `(` that is open after `tokens`, if the innermost open bracket is one."""
+    opened: list[Token] = []
+    for token in tokens:
+        if token.type in {"_OPEN", "_LEFT"}:
+            opened.append(token)
+        elif token.type in {"_CLOSE", "_RIGHT"}:
+            opened.pop()
+    return opened[-1] if opened and opened[-1].type == "_LEFT" else None
+
+
+def _find_value(tokens: Sequence[Token]) -> int:
+    """Where the value begins that `tokens` end with."""
+    start = 0
+    for token in reversed(tokens):
+        if token.type in {"_OPEN", "_AND", "_OR", "_NOT"}:
+            break
+        start = token.start_pos or 0
+    return start

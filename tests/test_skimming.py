@@ -1,0 +1,432 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import awkward
+import numpy as np
+import pytest
+import uproot
+
+import renderer.event_file
+from renderer.event_file import MissingLineError, pick_line
+from renderer.skimming import main, skim
+
+HADRON = "software_trigger_cut&skim&accept_hadron"
+FILES = [
+    "150_noBKG_DtoPiNuNu.root",
+    "chaintest_1.root",
+    "chaintest_2.root",
+    "chaintest_empty.root",
+    "mdst-v05-00-00.root",
+    "mdst-v06-00-00.root",
+    "mdst.root",
+    "mdst_with_muid.root",
+]
+
+
+@pytest.fixture
+def mdst(shared_data) -> Path:
+    return shared_data / "belle2" / "mdst"
+
+
+@pytest.fixture
+def summary(mdst):
+    return json.loads((mdst / "uproot_summary.json").read_text())
+
+
+def write_job(paths, skims, experiment=3, run=529, tree=None):
+    return {
+        "schema": "job/1",
+        "experiment": experiment,
+        "run": run,
+        "inputs": [{"name": Path(path).name, "path": str(path), "size": 1, "checksum": ""} for path in paths],
+        "outputs": [
+            {"output": name, "skim": name, "level": "skim", "file": f"{name}.root", "fingerprint": "00"}
+            for name in skims
+        ],
+        "skims": skims,
+        "parameters": {"tree": tree} if tree else {},
+    }
+
+
+def write_events(path, tree="events", **branches):
+    with uproot.recreate(path) as file:
+        arrays = {name: np.asarray(values) for name, values in branches.items()}
+        file.mktree(tree, {name: array.dtype for name, array in arrays.items()}).extend(arrays)
+    return path
+
+
+def write_run(path, size=5, **branches):
+    """`size` events of run 3:529, numbered from 1."""
+    identity = {"experiment": np.full(size, 3), "run": np.full(size, 529), "event": np.arange(1, size + 1)}
+    return write_events(path, **identity, **branches)
+
+
+def read_output(path):
+    with uproot.open(path) as file:
+        tree = file["events"]
+        return {name: tree[name].array(library="np").tolist() for name in tree.keys()}  # noqa: SIM118
+
+
+def fail(job, folder, kind="input"):
+    """The message of the failure; nothing but the report may be left."""
+    before = {*folder.iterdir(), folder / "application.json"}
+    report = skim(job, folder)
+    assert report["failure"]["class"] == kind
+    assert report["outputs"] == {}
+    assert json.loads((folder / "application.json").read_text()) == report
+    assert {*folder.iterdir()} <= before
+    message = report["failure"]["message"]
+    assert "Traceback" not in message
+    assert "\n" not in message
+    return message
+
+
+# -- stored decisions of real files
+
+
+@pytest.mark.parametrize("decision", ["final", "before_prescale"])
+@pytest.mark.parametrize("name", FILES)
+def test_every_line_accepts_what_is_known_from_elsewhere(name, decision, mdst, summary, tmp_path):
+    known = summary[name]
+    expected = known.get("hlt_accepted" if decision == "final" else "hlt_accepted_before_prescale", {})
+    if not expected:
+        assert name.startswith("chaintest")
+        return
+    skims = {f"s{number}": {"line": line, "decision": decision} for number, line in enumerate(expected)}
+    report = skim(write_job([mdst / name], skims, known["experiment"], known["run"]), tmp_path)
+    assert report["failure"] is None
+    assert report["events_read"] == known["entries"]
+    found = {
+        skims[file.removesuffix(".root")]["line"]: output["events"]
+        for file, output in report["outputs"].items()
+    }
+    assert found == expected
+    for file, output in report["outputs"].items():
+        assert output["runs"] == [[known["experiment"], known["run"], known["entries"], output["events"]]]
+        with uproot.open(tmp_path / file) as written:
+            assert written["events"].num_entries == output["events"]
+
+
+def test_the_two_decisions_differ(mdst, tmp_path):
+    line = "software_trigger_cut&filter&ge1_tight_track"
+    skims = {"before": {"line": line, "decision": "before_prescale"}, "after": {"line": line}}
+    report = skim(write_job([mdst / "mdst.root"], skims, 1003, 0), tmp_path)
+    assert report["outputs"]["before.root"]["events"] == 100
+    assert report["outputs"]["after.root"]["events"] == 0
+    assert read_output(tmp_path / "before.root")["decision"] == [1] * 100
+
+
+def test_output_of_a_line_names_the_events(mdst, summary, tmp_path):
+    known = summary["mdst.root"]
+    report = skim(write_job([mdst / "mdst.root"], {"hadron": {"line": HADRON}}, 1003, 0), tmp_path)
+    output = read_output(tmp_path / "hadron.root")
+    assert set(output) == {"experiment", "run", "event", "decision"}
+    assert len(output["event"]) == known["hlt_accepted"][HADRON] == report["outputs"]["hadron.root"]["events"]
+    assert set(output["event"]) <= set(known["events"])
+    assert set(output["experiment"]) == {1003}
+
+
+@pytest.mark.parametrize("events", [1, 7])
+def test_chunks_change_nothing(events, mdst, summary, tmp_path, monkeypatch):
+    monkeypatch.setattr(renderer.event_file, "_CHUNK_EVENTS", events)
+    known = summary["mdst.root"]["hlt_accepted"]
+    skims = {"hadron": {"line": HADRON}, "odd": {"cut": "event / 2 > 10 and event < 31"}}
+    report = skim(write_job([mdst / "mdst.root"], skims, 1003, 0), tmp_path)
+    assert report["outputs"]["hadron.root"]["events"] == known[HADRON]
+    expected = [event for event in summary["mdst.root"]["events"] if 20 < event < 31]
+    assert read_output(tmp_path / "odd.root")["event"] == expected
+
+
+def test_unlike_lists_of_lines_are_read_event_by_event():
+    names = awkward.Array([["a", "b"], ["b"], ["a", "aa", "b"]])
+    values = awkward.Array([[1, -1], [1], [1, 1, 0]])
+    assert pick_line(names, values, "b").tolist() == [-1, 1, 0]
+    with pytest.raises(MissingLineError) as caught:
+        pick_line(names, values, "a")
+    assert caught.value.entry == 1
+
+
+def test_one_list_of_lines_holds_for_all_events():
+    names, values = awkward.Array([["a", "aa", "b"]]), awkward.Array([[1, -1, 0], [0, 1, -1]])
+    assert [pick_line(names, values, line).tolist() for line in ("a", "aa", "b")] == [
+        [1, 0],
+        [-1, 1],
+        [0, -1],
+    ]
+
+
+def test_a_file_without_events_gives_a_correct_zero(mdst, tmp_path):
+    skims = {"a": {"line": HADRON}, "b": {"cut": "nosuch > 1"}}
+    report = skim(write_job([mdst / "chaintest_empty.root"], skims, 5, 12), tmp_path)
+    assert report["failure"] is None
+    assert report["events_read"] == 0
+    assert report["outputs"] == {f"{name}.root": {"events": 0, "runs": [[5, 12, 0, 0]]} for name in skims}
+    assert read_output(tmp_path / "a.root") == {"experiment": [], "run": [], "event": [], "decision": []}
+    assert read_output(tmp_path / "b.root") == {"experiment": [], "run": [], "event": [], "nosuch": []}
+
+
+def test_events_without_hlt_result_are_no_zero(mdst, tmp_path):
+    message = fail(write_job([mdst / "chaintest_1.root"], {"hadron": {"line": HADRON}}, 0, 1), tmp_path)
+    assert message.startswith("chaintest_1.root: tree `tree` has no branch SoftwareTriggerResult/m_results")
+    assert "no HLT result" in message
+
+
+def test_overlapping_files_keep_their_duplicates_in_the_order_given(mdst, summary, tmp_path):
+    names = ["chaintest_2.root", "chaintest_1.root"]
+    report = skim(write_job([mdst / name for name in names], {"all": {"cut": "True"}}, 0, 1), tmp_path)
+    assert report["events_read"] == 27
+    expected = [event for name in names for event in summary[name]["events"]]
+    assert read_output(tmp_path / "all.root")["event"] == expected
+
+
+def test_an_unknown_line_names_the_nearest(mdst, tmp_path):
+    line = HADRON.replace("hadron", "hadrom")
+    message = fail(write_job([mdst / "mdst.root"], {"hadron": {"line": line}}, 1003, 0), tmp_path)
+    assert "mdst.root" in message
+    assert f"no HLT line `{line}`; nearest: {HADRON}" in message
+
+
+def test_events_of_another_run_are_refused(mdst, tmp_path):
+    message = fail(write_job([mdst / "chaintest_1.root"], {"all": {"cut": "True"}}, 3, 529), tmp_path)
+    assert "belongs to 0:1, the job is for 3:529" in message
+
+
+# -- a cut on collision events
+
+
+def test_cut_on_collision_events_keeps_what_is_known_run_by_run(shared_data, tmp_path):
+    oracle = json.loads((shared_data / "cms/events/retention_oracle.json").read_text())
+    runs = defaultdict(list)
+    with (shared_data / "cms/events/Zee_Run2011A.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            runs[int(row["Run"])].append(row)
+    assert len(runs) == 65
+    cut = {"z": {"cut": "[pt1 > 30] and [pt2 > 30] and [Q1*Q2 < 0]"}}
+    found = {}
+    for run, rows in runs.items():
+        branches = {name: np.array([float(row[name]) for row in rows]) for name in ("pt1", "pt2")}
+        branches |= {
+            name: np.array([int(row[name]) for row in rows], dtype=np.int32) for name in ("Q1", "Q2")
+        }
+        events = np.array([int(row["Event"]) for row in rows])
+        path = tmp_path / f"{run}.root"
+        write_events(
+            path, experiment=np.zeros(len(rows), int), run=np.full(len(rows), run), event=events, **branches
+        )
+        report = skim(write_job([path], cut, 0, run), tmp_path)
+        ((_, _, processed, accepted),) = report["outputs"]["z.root"]["runs"]
+        found[str(run)] = {"n": processed, "pass": accepted}
+        wanted = (branches["pt1"] > 30) & (branches["pt2"] > 30) & (branches["Q1"] * branches["Q2"] < 0)
+        output = read_output(tmp_path / "z.root")
+        assert output["event"] == events[wanted].tolist()
+        assert output["pt1"] == branches["pt1"][wanted].tolist()
+        assert set(output) == {"experiment", "run", "event", "pt1", "pt2", "Q1", "Q2"}
+    assert found == oracle["runs"]
+    assert sum(run["pass"] for run in found.values()) == 10934
+
+
+# -- layouts and trees
+
+
+def test_ntuples_of_basf2(tmp_path):
+    names = {"__experiment__": [3, 3], "__run__": [529, 529], "__event__": [7, 4], "M": [1.0, 2.0]}
+    path = write_events(tmp_path / "n.root", "b0", **names)
+    skim(write_job([path], {"m": {"cut": "M > 1.5"}}), tmp_path)
+    assert read_output(tmp_path / "m.root") == {"experiment": [3], "run": [529], "event": [4], "M": [2.0]}
+
+
+def test_which_tree_is_read(tmp_path):
+    identity = {"experiment": np.array([3]), "run": np.array([529])}
+    with uproot.recreate(tmp_path / "in.root") as file:
+        for number, name in enumerate(["other", "events", "tree"]):
+            file.mktree(name, dict.fromkeys(("experiment", "run", "event"), np.int64)).extend(
+                {**identity, "event": np.array([number])}
+            )
+    for tree, event in ((None, 2), ("events", 1), ("other", 0)):
+        skim(write_job([tmp_path / "in.root"], {"all": {"cut": "True"}}, tree=tree), tmp_path)
+        assert read_output(tmp_path / "all.root")["event"] == [event]
+    (tmp_path / "all.root").unlink()
+    message = fail(write_job([tmp_path / "in.root"], {"all": {"cut": "True"}}, tree="evts"), tmp_path)
+    assert message == "in.root has no tree `evts`; it holds other, events, tree"
+
+
+def test_a_missing_variable_names_file_tree_and_nearest(tmp_path):
+    path = write_run(tmp_path / "in.root", P1OEbeamCMSBhabhaLE=np.ones(5))
+    message = fail(write_job([path], {"x": {"cut": "P10EbeamCMSBhabhaLE > 1"}}), tmp_path)
+    assert message == (
+        "in.root: tree `events` has no branch P10EbeamCMSBhabhaLE; nearest: P1OEbeamCMSBhabhaLE"
+    )
+
+
+def test_events_without_identity_are_refused(tmp_path):
+    path = write_events(tmp_path / "in.root", run=[1], event=[1])
+    assert "EventMetaData/m_experiment" in fail(write_job([path], {"x": {"cut": "True"}}), tmp_path)
+
+
+def test_several_numbers_per_event_are_no_variable(tmp_path):
+    path = tmp_path / "in.root"
+    with uproot.recreate(path) as file:
+        types = dict.fromkeys(("experiment", "run", "event"), np.int64) | {"v": (np.float64, (3,))}
+        file.mktree("events", types).extend(
+            {name: np.array([1, 1]) for name in types} | {"v": np.ones((2, 3))}
+        )
+    assert "branch v does not hold one number per event" in fail(
+        write_job([path], {"x": {"cut": "v > 1"}}), tmp_path
+    )
+
+
+def test_many_events_in_several_chunks(tmp_path):
+    size = 250_001
+    path = write_run(tmp_path / "in.root", size=size, x=np.arange(size) % 10)
+    report = skim(write_job([path], {"x": {"cut": "x == 3"}}), tmp_path)
+    assert report["outputs"]["x.root"] == {"events": 25_000, "runs": [[3, 529, size, 25_000]]}
+    assert read_output(tmp_path / "x.root")["event"] == list(range(4, size + 1, 10))
+
+
+# -- damaged inputs
+
+
+@pytest.mark.parametrize("name", ["mdst.root", "chaintest_empty.root"])
+@pytest.mark.parametrize("kept", [0, 3, 4, 19, 63, 0.5, -1])
+def test_a_file_cut_short_is_never_a_zero(kept, name, mdst, tmp_path):
+    whole = (mdst / name).read_bytes()
+    size = int(len(whole) * kept) if isinstance(kept, float) else kept
+    (tmp_path / "cut.root").write_bytes(whole[:size])
+    message = fail(write_job([tmp_path / "cut.root"], {"hadron": {"line": HADRON}}, 1003, 0), tmp_path)
+    assert message.startswith("cut.root is ")
+    if size == 3:
+        assert "no ROOT file" in message
+    elif size:
+        assert "cut short" in message
+
+
+@pytest.mark.parametrize("start", [100, 300, 50_000, 400_000, 1_000_000])
+def test_overwritten_bytes_are_a_failure_or_harmless(start, mdst, tmp_path):
+    data = bytearray((mdst / "mdst.root").read_bytes())
+    data[start : start + 4000] = b"\xff" * len(data[start : start + 4000])
+    (tmp_path / "bad.root").write_bytes(data)
+    report = skim(write_job([tmp_path / "bad.root"], {"hadron": {"line": HADRON}}, 1003, 0), tmp_path)
+    if report["failure"]:
+        assert report["failure"]["class"] == "input"
+        assert report["failure"]["message"].startswith("bad.root")
+    else:
+        assert report["events_read"] == 100
+
+
+def test_a_file_that_is_missing_or_something_else(tmp_path):
+    skims = {"all": {"cut": "True"}}
+    assert "No such file" in fail(write_job([tmp_path / "no.root"], skims), tmp_path)
+    (tmp_path / "text.root").write_text("roses are red")
+    assert "is no ROOT file" in fail(write_job([tmp_path / "text.root"], skims), tmp_path)
+    with uproot.recreate(tmp_path / "empty.root"):
+        pass
+    assert "it holds no tree" in fail(write_job([tmp_path / "empty.root"], skims), tmp_path)
+    with uproot.recreate(tmp_path / "new.root") as file:
+        file.mkrntuple("events", {"run": np.int64})
+    assert "it holds no tree; events is a ROOT::RNTuple" in fail(
+        write_job([tmp_path / "new.root"], skims), tmp_path
+    )
+
+
+def test_a_good_file_before_a_damaged_one_leaves_no_output(tmp_path):
+    good = write_run(tmp_path / "a.root")
+    (tmp_path / "b.root").write_bytes(good.read_bytes()[:-100])
+    message = fail(write_job([good, tmp_path / "b.root"], {"all": {"cut": "True"}}), tmp_path)
+    assert message.startswith("b.root is cut short")
+
+
+# -- wrong jobs
+
+
+def change(**changes):
+    return {**write_job(["in.root"], {"all": {"cut": "True"}}), **changes}
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        ({}, "`inputs`"),
+        (change(experiment="3"), "`experiment`, an integer"),
+        (change(run=True), "`run`"),
+        (change(inputs=[]), "no inputs"),
+        (change(outputs=[]), "no outputs"),
+        (change(inputs=[7]), "`path`"),
+        (change(skims={"other": {"cut": "True"}}), "asks for skim all"),
+        (change(skims={"all": {}}), "either `cut` or `line`"),
+        (change(skims={"all": {"cut": "True", "line": "x"}}), "either `cut` or `line`"),
+        (change(skims={"all": {"cut": "[x > 1"}}), "the cut of skim all does not parse: column 1"),
+        (change(skims={"all": {"line": "x", "decision": "prescaled"}}), "`before_prescale`"),
+        (
+            change(skims={"all": {"line": "a&total_result", "decision": "before_prescale"}}),
+            "after the prescale",
+        ),
+        (change(outputs=[{"file": "../x.root", "skim": "all"}]), "plain name"),
+        (change(outputs=[{"file": "application.json", "skim": "all"}]), "plain name"),
+        (change(outputs=[{"file": "x.root", "skim": "all"}] * 2), "twice"),
+        (change(parameters={"tree": 3}), "`tree`"),
+    ],
+)
+def test_a_wrong_job_is_a_permanent_failure(job, said, tmp_path):
+    write_run(tmp_path / "in.root")
+    assert said in fail(job, tmp_path, "permanent")
+
+
+def test_a_folder_that_cannot_be_written_is_no_fault_of_the_input(tmp_path):
+    write_run(tmp_path / "in.root")
+    (tmp_path / "all.root").mkdir()
+    assert "cannot be written" in fail(
+        write_job(["in.root"], {"all": {"cut": "True"}}), tmp_path, "infrastructure"
+    )
+
+
+# -- as the job runtime calls it
+
+
+def run_program(folder, *arguments):
+    checkout = Path(__file__).parents[1]
+    command = [sys.executable, "-W", "error", "-m", "renderer.skimming", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_program_reads_relative_paths_and_reports_last(tmp_path):
+    write_run(tmp_path / "in.root", x=np.arange(5))
+    (tmp_path / "job.json").write_text(json.dumps(write_job(["in.root"], {"x": {"cut": "x >= 3"}})))
+    done = run_program(tmp_path, "job.json")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    report = json.loads((tmp_path / "application.json").read_text())
+    assert report == {
+        "outputs": {"x.root": {"events": 2, "runs": [[3, 529, 5, 2]]}},
+        "events_read": 5,
+        "failure": None,
+    }
+    assert {path.name for path in tmp_path.iterdir()} == {"in.root", "job.json", "x.root", "application.json"}
+    assert (tmp_path / "application.json").stat().st_mtime_ns >= (tmp_path / "x.root").stat().st_mtime_ns
+
+
+def test_the_program_says_in_one_line_what_failed(tmp_path):
+    (tmp_path / "job.json").write_text(json.dumps(write_job(["in.root"], {"x": {"cut": "x >= 3"}})))
+    done = run_program(tmp_path, "job.json")
+    assert done.returncode == 1
+    assert done.stderr == "in.root cannot be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "7", "\udc80"])
+def test_a_job_that_is_no_job(text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("job.json").write_text(text, encoding="utf-8", errors="surrogateescape")
+    assert main(["job.json"]) == 1
+    assert json.loads(Path("application.json").read_text())["failure"]["class"] == "permanent"
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_called_wrongly(capsys):
+    assert main([]) == 3
+    assert "usage" in capsys.readouterr().err
