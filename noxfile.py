@@ -25,10 +25,14 @@ def enter_runner() -> None:
     if not complete.exists():
         print("making a private environment with nox in .nox/runner", file=sys.stderr, flush=True)
         venv.create(RUNNER, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "nox>=2025.2.9", "uv"], check=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "nox>=2025.2.9", "uv"],
+            check=True,
+        )
         complete.touch()
     path = f"{RUNNER / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
-    os.execve(python, [str(python), "-m", "nox", "-f", str(ROOT / "noxfile.py"), *sys.argv[1:]], {**os.environ, "PATH": path})  # noqa: S606
+    arguments = [str(python), "-m", "nox", "-f", str(ROOT / "noxfile.py"), *sys.argv[1:]]
+    os.execve(python, arguments, {**os.environ, "PATH": path})  # noqa: S606 -- nox takes over, with this terminal
 
 
 try:

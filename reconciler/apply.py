@@ -99,7 +99,9 @@ def reconcile(
             launcher.settle()
             with reading(state) as connection:
                 picture = take_picture(connection, repository, names, state, refresh=refresh)
-            ledger.begin_plan(picture.plan.digest(), {**picture.plan.content(), "digest": picture.plan.digest()})
+            ledger.begin_plan(
+                picture.plan.digest(), {**picture.plan.content(), "digest": picture.plan.digest()}
+            )
             return _launch(launcher, ledger, picture, prelude)
 
 
@@ -121,9 +123,8 @@ def _refuse_moved(stored: Mapping[str, Any], picture: Picture, *, resumed: bool)
     if stored["ledger"]["catalogue_serial"] != now["ledger"]["catalogue_serial"]:
         moved.append("runs or files were imported")
     for before, after in zip(stored["campaigns"], now["campaigns"], strict=True):
-        for pin in before["pins"]:
-            if before["pins"][pin] != after["pins"].get(pin):
-                moved.append(f"the {pin} of {before['campaign']} changed")
+        changed = [pin for pin in before["pins"] if before["pins"][pin] != after["pins"].get(pin)]
+        moved += [f"the {pin} of {before['campaign']} changed" for pin in changed]
     if not moved and not resumed:
         moved.append("its content was edited, or the tool changed")
     if moved:

@@ -19,7 +19,6 @@ from renderer.jobs import InputFile
 from schemas.campaign import Selector
 from schemas.runs import run_key, split_key
 
-
 _AT = ("level", "experiment", "run")
 
 
@@ -127,7 +126,11 @@ def list_runs() -> Select[Any]:
     on = and_(runs.c.experiment == inputs.c.experiment, runs.c.run == inputs.c.run)
     columns = (runs.c.experiment, runs.c.run, runs.c.type, runs.c.events, runs.c.start, runs.c.stop)
     registered = (inputs.c.level, inputs.c.files, inputs.c.bytes)
-    return select(*columns, *registered).outerjoin(inputs, on).order_by(runs.c.experiment, runs.c.run, inputs.c.level)
+    return (
+        select(*columns, *registered)
+        .outerjoin(inputs, on)
+        .order_by(runs.c.experiment, runs.c.run, inputs.c.level)
+    )
 
 
 def import_runs(engine: Engine, found: Iterable[Run]) -> Imported:
@@ -166,7 +169,9 @@ def import_files(engine: Engine, found: Iterable[File]) -> Imported:
         if new:
             connection.execute(insert(files), [asdict(file) for file in new])
         for file in changed:
-            at = and_(*(files.c[name] == getattr(file, name) for name in ("level", "experiment", "run", "name")))
+            at = and_(
+                *(files.c[name] == getattr(file, name) for name in ("level", "experiment", "run", "name"))
+            )
             connection.execute(update(files).where(at).values(asdict(file)))
         if new or changed:
             moved = {(file.level, file.experiment, file.run) for file in (*new, *changed)}

@@ -132,7 +132,9 @@ def _migrate(engine: Engine, state: State) -> None:
         if version == HEAD:
             return
         if version is not None and version > HEAD:
-            raise SourceUnavailable(f"{state.database} was written by a newer b2prod (version {version}, known is {HEAD})")
+            raise SourceUnavailable(
+                f"{state.database} was written by a newer b2prod (version {version}, known is {HEAD})"
+            )
         from alembic import command, config  # noqa: PLC0415 -- costs 0.2 s, and is needed once
 
         settings = config.Config()

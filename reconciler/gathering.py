@@ -49,7 +49,9 @@ def choose_runs(connection: Connection, campaign: Campaign, lock: Lock) -> list[
     missing = set(lock.runs) - find_known(connection, lock.runs) if lock.runs else set()
     if missing:
         listed = format_runs(sorted(missing), most=10)
-        raise SourceUnavailable(f"the run catalogue lacks runs that {campaign.name} was locked with: {listed}")
+        raise SourceUnavailable(
+            f"the run catalogue lacks runs that {campaign.name} was locked with: {listed}"
+        )
     keys = set(lock.runs)
     for selector in campaign.selectors:
         if selector.is_open:
@@ -58,7 +60,11 @@ def choose_runs(connection: Connection, campaign: Campaign, lock: Lock) -> list[
 
 
 def view_campaign(
-    connection: Connection, repository: Repository, name: str, state: State, lost: frozenset[bytes] = frozenset()
+    connection: Connection,
+    repository: Repository,
+    name: str,
+    state: State,
+    lost: frozenset[bytes] = frozenset(),
 ) -> View:
     """One campaign at the moment of the connection's transaction; it has a current lock."""
     declared = repository.campaigns[name]
@@ -98,7 +104,8 @@ def take_picture(
         gone[name] = frozenset(fingerprint for fingerprint, _ in found)
         drift += [text for _, text in found]
     views = tuple(
-        view_campaign(connection, repository, name, state, gone.get(name, frozenset())) for name in sorted(names)
+        view_campaign(connection, repository, name, state, gone.get(name, frozenset()))
+        for name in sorted(names)
     )
     plan = Plan(
         ledger=identity.ledger,

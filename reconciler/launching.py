@@ -286,7 +286,9 @@ class Launcher:
         deadline = time.monotonic() + PATIENCE
         while self._flying and time.monotonic() < deadline:
             for site in {attempt.site for attempt in self._flying.values()}:
-                here = [self._submission(attempt) for attempt in self._flying.values() if attempt.site == site]
+                here = [
+                    self._submission(attempt) for attempt in self._flying.values() if attempt.site == site
+                ]
                 self._engine(site).cancel(here)
             self._poll()
             self._rest(moved=False)
@@ -342,7 +344,9 @@ class Launcher:
         return self._engines[site]
 
     def _free(self, site: str) -> int:
-        return max(0, self._engine(site).slots - sum(attempt.site == site for attempt in self._flying.values()))
+        return max(
+            0, self._engine(site).slots - sum(attempt.site == site for attempt in self._flying.values())
+        )
 
     def _rest(self, *, moved: bool) -> None:
         """Waits before the next poll: shortly while things move, longer while they do not."""

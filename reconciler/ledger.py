@@ -104,7 +104,12 @@ class Ledger:
         self._plan = digest
         with self._engine.begin() as connection:
             serial = connection.execute(select(ledger.c.serial)).scalar_one()
-            row = {"digest": digest, "content": canonical_json(content), "begun": self._clock(), "serial": serial}
+            row = {
+                "digest": digest,
+                "content": canonical_json(content),
+                "begun": self._clock(),
+                "serial": serial,
+            }
             connection.execute(insert_or_ignore(plans).values(row).on_conflict_do_nothing())
 
     def resume_plan(self, digest: str) -> None:
@@ -141,7 +146,7 @@ class Ledger:
         with self._engine.begin() as connection:
             self._end(connection, attempt, "verified")
             rows = select(outputs.c.output, outputs.c.id).where(outputs.c.intent == attempt.intent)
-            numbers = {name: number for name, number in connection.execute(rows)}
+            numbers: dict[str, int] = dict(connection.execute(rows).tuples().all())
             for product in made:
                 row = {"output": numbers[product.output], "path": product.path, "attempt": attempt.id}
                 row |= {"size": product.size, "checksum": product.checksum, "events": product.events}
@@ -198,7 +203,9 @@ class Ledger:
             at = and_(intents.c.campaign == campaign, intents.c.state == "quarantined")
             if step is not None:
                 at = and_(at, intents.c.step == step)
-            rows = connection.execute(select(intents.c.id, intents.c.experiment, intents.c.run).where(at)).all()
+            rows = connection.execute(
+                select(intents.c.id, intents.c.experiment, intents.c.run).where(at)
+            ).all()
             wanted = None if keys is None else {split_key(key) for key in keys}
             found = [row.id for row in rows if wanted is None or (row.experiment, row.run) in wanted]
             for intent in found:
@@ -225,7 +232,12 @@ class Ledger:
 
     def list_publishing(self) -> tuple[int, ...]:
         """The intents that were being published when their reconciler ended."""
-        query = select(outputs.c.intent).where(outputs.c.state == "publishing").distinct().order_by(outputs.c.intent)
+        query = (
+            select(outputs.c.intent)
+            .where(outputs.c.state == "publishing")
+            .distinct()
+            .order_by(outputs.c.intent)
+        )
         with self._engine.begin() as connection:
             return tuple(connection.scalars(query))
 
@@ -280,7 +292,12 @@ class Ledger:
 
     def _make_intent(self, connection: Connection, order: Order) -> int:
         experiment, run = split_key(order.run)
-        unit = {"campaign": order.campaign.name, "step": order.step.name, "experiment": experiment, "run": run}
+        unit = {
+            "campaign": order.campaign.name,
+            "step": order.step.name,
+            "experiment": experiment,
+            "run": run,
+        }
         added = connection.execute(insert(intents).values(plan=self._plan, state="open", **unit))
         intent: int = added.inserted_primary_key[0]  # type: ignore[index]
         for item in order.outputs:
@@ -326,9 +343,19 @@ class Ledger:
         connection.execute(update(outputs).where(outputs.c.intent == intent).values(state="abandoned"))
 
     def _end(
-        self, connection: Connection, attempt: Attempt, state: str, failure: str | None = None, reason: str | None = None
+        self,
+        connection: Connection,
+        attempt: Attempt,
+        state: str,
+        failure: str | None = None,
+        reason: str | None = None,
     ) -> None:
-        values = {"state": state, "failure": failure, "reason": reason and reason[:2000], "ended": self._clock()}
+        values = {
+            "state": state,
+            "failure": failure,
+            "reason": reason and reason[:2000],
+            "ended": self._clock(),
+        }
         connection.execute(update(attempts).where(attempts.c.id == attempt.id).values(values))
 
     def _move_serial(self, connection: Connection) -> None:
@@ -348,7 +375,9 @@ def name_attempt(ledger_id: str, order: Order, job: Job, number: int, intent: in
 def _store_recipe(connection: Connection, recipe: Recipe) -> int:
     row = {"digest": recipe.digest, "content": canonical_json(recipe.content)}
     connection.execute(insert_or_ignore(recipes).values(row).on_conflict_do_nothing())
-    found: int = connection.execute(select(recipes.c.id).where(recipes.c.digest == recipe.digest)).scalar_one()
+    found: int = connection.execute(
+        select(recipes.c.id).where(recipes.c.digest == recipe.digest)
+    ).scalar_one()
     return found
 
 

@@ -38,7 +38,9 @@ class StoredPlan:
 
 def read_identity(connection: Connection) -> Identity:
     """The ledger's id and serials."""
-    return Identity(*connection.execute(select(ledger.c.id, ledger.c.serial, ledger.c.catalogue_serial)).one())
+    return Identity(
+        *connection.execute(select(ledger.c.id, ledger.c.serial, ledger.c.catalogue_serial)).one()
+    )
 
 
 def read_plan(connection: Connection, digest: str) -> StoredPlan | None:
@@ -71,7 +73,9 @@ def observe(
     )
 
 
-def _read_elsewhere(connection: Connection, campaign: str, units: Sequence[StepUnits], storage: str) -> set[bytes]:
+def _read_elsewhere(
+    connection: Connection, campaign: str, units: Sequence[StepUnits], storage: str
+) -> set[bytes]:
     wanted = [recipe.digest for item in units for recipe in item.recipes]
     query = (
         select(outputs.c.fingerprint)
@@ -83,7 +87,9 @@ def _read_elsewhere(connection: Connection, campaign: str, units: Sequence[StepU
 
 
 def _read_made(connection: Connection, campaign: str) -> dict[tuple[str, str, int], Made]:
-    contents = {row.id: json.loads(row.content) for row in connection.execute(select(recipes.c.id, recipes.c.content))}
+    contents = {
+        row.id: json.loads(row.content) for row in connection.execute(select(recipes.c.id, recipes.c.content))
+    }
     columns = ("step", "output", "experiment", "run", "fingerprint", "recipe", "input", "conditions")
     query = (
         select(*(outputs.c[name] for name in columns))
@@ -92,7 +98,9 @@ def _read_made(connection: Connection, campaign: str) -> dict[tuple[str, str, in
     )
     return {
         (step, output, experiment << 32 | run): Made(fingerprint, contents[recipe], source, conditions)
-        for step, output, experiment, run, fingerprint, recipe, source, conditions in connection.execute(query)
+        for step, output, experiment, run, fingerprint, recipe, source, conditions in connection.execute(
+            query
+        )
     }
 
 
@@ -111,7 +119,9 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
             live.add(intent)
         elif state in ("failed", "lost"):
             failures[intent] = reason or state
-    publishing = select(outputs.c.intent).where(outputs.c.campaign == campaign, outputs.c.state == "publishing")
+    publishing = select(outputs.c.intent).where(
+        outputs.c.campaign == campaign, outputs.c.state == "publishing"
+    )
     live.update(connection.scalars(publishing))
     columns = (intents.c.id, intents.c.step, intents.c.experiment, intents.c.run, intents.c.state)
     return {
@@ -124,11 +134,15 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
     }
 
 
-def find_files(connection: Connection, fingerprint: bytes, storage: str, campaign: str) -> tuple[InputFile, ...]:
+def find_files(
+    connection: Connection, fingerprint: bytes, storage: str, campaign: str
+) -> tuple[InputFile, ...]:
     """The published files of an output, the campaign's own if it has one, as the input of the next step."""
     found = connection.execute(
         select(outputs.c.id, outputs.c.storage, outputs.c.folder)
-        .where(outputs.c.fingerprint == fingerprint, outputs.c.state == "produced", outputs.c.storage == storage)
+        .where(
+            outputs.c.fingerprint == fingerprint, outputs.c.state == "produced", outputs.c.storage == storage
+        )
         .order_by(outputs.c.campaign != campaign, outputs.c.id)
     ).first()
     if found is None:
@@ -168,7 +182,9 @@ def find_lost(connection: Connection, campaign: str) -> Iterator[tuple[bytes, st
                 yield fingerprint, f"{file} has {found} bytes instead of {size}"
 
 
-def count_events(connection: Connection, campaign: str, fingerprints: Iterable[bytes]) -> list[tuple[Any, ...]]:
+def count_events(
+    connection: Connection, campaign: str, fingerprints: Iterable[bytes]
+) -> list[tuple[Any, ...]]:
     """Step, output, run key, events read and events kept of those produced outputs of a campaign."""
     columns = ("step", "output", "experiment", "run", "fingerprint", "events_read", "events")
     query = select(*(outputs.c[name] for name in columns)).where(outputs.c.state == "produced")
@@ -187,9 +203,17 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
     )
     history = []
     for row in rows:
-        made = select(products.c.path, products.c.size, products.c.checksum).where(products.c.output == row.id)
-        tried = select(attempts.c.name, attempts.c.state, attempts.c.begun, attempts.c.ended, attempts.c.reason)
-        tried = tried.join(jobs, jobs.c.id == attempts.c.job).where(jobs.c.intent == row.intent).order_by(attempts.c.id)
+        made = select(products.c.path, products.c.size, products.c.checksum).where(
+            products.c.output == row.id
+        )
+        tried = select(
+            attempts.c.name, attempts.c.state, attempts.c.begun, attempts.c.ended, attempts.c.reason
+        )
+        tried = (
+            tried.join(jobs, jobs.c.id == attempts.c.job)
+            .where(jobs.c.intent == row.intent)
+            .order_by(attempts.c.id)
+        )
         history.append(
             {
                 "output": row.output,
@@ -216,4 +240,4 @@ def count_attempts(connection: Connection, campaign: str) -> dict[str, int]:
     """How many attempts of a campaign are in each state."""
     query = select(attempts.c.state, func.count()).join(jobs, jobs.c.id == attempts.c.job)
     query = query.join(intents, intents.c.id == jobs.c.intent).where(intents.c.campaign == campaign)
-    return {state: count for state, count in connection.execute(query.group_by(attempts.c.state))}
+    return dict(connection.execute(query.group_by(attempts.c.state)).tuples().all())

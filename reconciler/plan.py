@@ -200,7 +200,9 @@ class _Planning:
                 if value in absent:
                     (taken if value in observed.elsewhere else missing).setdefault(run, []).append(output)
         for run in units.without_input:
-            self.put(WAITING, name, tuple(units.fingerprints), f"no {units.step.input.output} is registered", run)
+            self.put(
+                WAITING, name, tuple(units.fingerprints), f"no {units.step.input.output} is registered", run
+            )
         self.done += len(units.runs) - len(missing.keys() | taken.keys())
         for run in sorted(taken.keys() - missing.keys()):
             self.put(REUSE, name, tuple(taken[run]), "another campaign made the same", run)
@@ -222,7 +224,10 @@ class _Planning:
             action, reason = UNKNOWN, "its storage cannot be read"
         elif intent is not None and intent.live:
             same = intent.fingerprints == wanted
-            action, reason = IN_FLIGHT, "submitted" if same else "an attempt of an earlier plan is still running"
+            action, reason = (
+                IN_FLIGHT,
+                "submitted" if same else "an attempt of an earlier plan is still running",
+            )
         elif intent is not None and intent.quarantined and intent.fingerprints == wanted:
             action, reason = QUARANTINED, intent.failure or "attempts used up"
         elif upstream not in (SUBMIT, RESTATE, REUSE):
@@ -245,7 +250,9 @@ class _Planning:
                 if made.conditions != (units.conditions[index] if units.conditions else None):
                     changes.append("payloads changed")
                 if made.input != units.inputs[index]:
-                    changes.append("input files changed" if units.step.input.step is None else "input restated")
+                    changes.append(
+                        "input files changed" if units.step.input.step is None else "input restated"
+                    )
                 reasons.update(dict.fromkeys(changes or ["produced before, with another fingerprint"]))
         if reasons:
             return RESTATE, "; ".join(reasons)
@@ -264,8 +271,20 @@ class _Planning:
         found = []
         for (action, step, outputs, reason), runs in self.rows.items():
             listed = tuple(sorted(runs))
-            found.append(Group(action, step, outputs, reason, listed, _digest_group(columns.get(step), outputs, listed)))
-        found.sort(key=lambda g: (order.index(g.action), steps.get(g.step, len(steps)), g.outputs, g.reason, g.runs[:1]))
+            found.append(
+                Group(
+                    action, step, outputs, reason, listed, _digest_group(columns.get(step), outputs, listed)
+                )
+            )
+        found.sort(
+            key=lambda g: (
+                order.index(g.action),
+                steps.get(g.step, len(steps)),
+                g.outputs,
+                g.reason,
+                g.runs[:1],
+            )
+        )
         return tuple(found)
 
     def brake(self) -> None:
@@ -274,7 +293,9 @@ class _Planning:
         restated = sum(len(runs) for (action, *_), runs in self.rows.items() if action == RESTATE)
         if restated > limits.max_restate:
             self.block(RESTATE, f"max_restate is {limits.max_restate}, to restate are {restated}")
-        submitted = self.done + sum(len(runs) for (action, *_), runs in self.rows.items() if action != OBSOLETE)
+        submitted = self.done + sum(
+            len(runs) for (action, *_), runs in self.rows.items() if action != OBSOLETE
+        )
         if submitted > limits.max_units:
             for action in (SUBMIT, RESTATE):
                 self.block(action, f"max_units is {limits.max_units}, declared are {submitted}")
@@ -288,7 +309,9 @@ class _Planning:
                 self.coming[step].update(dict.fromkeys(runs, BLOCKED))
         for (action, step, outputs, reason), runs in list(self.rows.items()):
             upstream = self.coming.get(behind.get(step) or "", {})
-            held = [run for run in runs if upstream.get(run) == BLOCKED] if action in (SUBMIT, RESTATE) else []
+            held = (
+                [run for run in runs if upstream.get(run) == BLOCKED] if action in (SUBMIT, RESTATE) else []
+            )
             if held:
                 self.rows[action, step, outputs, reason] = sorted(set(runs).difference(held))
                 self.rows.setdefault((WAITING, step, outputs, f"waits for {behind[step]}"), []).extend(held)
@@ -296,7 +319,7 @@ class _Planning:
         self.rows = {key: runs for key, runs in self.rows.items() if runs}
 
 
-def _name_changes(before: Mapping[str, Any], after: Mapping[str, Any], within: str = "") -> Iterable[str]:
+def _name_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[str]:
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
         if isinstance(old, dict) and isinstance(new, dict):

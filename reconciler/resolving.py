@@ -8,17 +8,19 @@ from typing import Any
 from sqlalchemy import Connection
 
 from reconciler.catalogue import select_runs
-from renderer.steering import digest_steering
 from renderer.jobs import render_script
+from renderer.steering import digest_steering
 from schemas.campaign import Campaign, Selector
-from schemas.canonical import digest
+from schemas.canonical import canonical_json, digest
 from schemas.finding import Finding
 from schemas.lock import Lock
 from schemas.repository import Declared, Repository
 from schemas.runs import format_runs, split_key
 
 
-def resolve(connection: Connection, repository: Repository, declared: Declared) -> tuple[Lock, tuple[Finding, ...]]:
+def resolve(
+    connection: Connection, repository: Repository, declared: Declared
+) -> tuple[Lock, tuple[Finding, ...]]:
     """The lock that the campaign has today, and what the run catalogue shows to be wrong with its selection.
 
     The generation is that of the present lock, one more where anything changed.
@@ -31,7 +33,10 @@ def resolve(connection: Connection, repository: Repository, declared: Declared) 
         for finding in _check_selection(declared, number, selector, runs)
     ]
     closed = sorted(
-        run for selector, runs in zip(campaign.selectors, selected, strict=True) if not selector.is_open for run in runs
+        run
+        for selector, runs in zip(campaign.selectors, selected, strict=True)
+        if not selector.is_open
+        for run in runs
     )
     findings += _check_limits(declared, closed)
     lock = _pin(campaign, repository, closed)
@@ -50,7 +55,12 @@ def pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any]
     site = repository.sites[campaign.site]
     release = repository.releases.get(campaign.release or "")
     return {
-        "open_runs": tuple(_describe_open(selector) for selector in campaign.selectors if selector.is_open),
+        "selection": digest([selector.describe() for selector in campaign.selectors]),
+        "open_runs": tuple(
+            canonical_json(selector.describe()).decode()
+            for selector in campaign.selectors
+            if selector.is_open
+        ),
         "release": campaign.release,
         "commit": release.commit if release else None,
         "snapshots": tuple((tag.name, repository.snapshots[tag.name].digest) for tag in campaign.global_tags),
@@ -72,19 +82,9 @@ def _pin(campaign: Campaign, repository: Repository, runs: Sequence[int], genera
     return Lock(campaign.name, generation, tuple(runs), **pin_references(campaign, repository))
 
 
-def _describe_open(selector: Selector) -> tuple[tuple[str, Any], ...]:
-    entries: dict[str, Any] = {
-        "experiment": selector.experiment,
-        "from": selector.first,
-        "max_runs": selector.max_runs,
-        "until": selector.until,
-        "types": selector.types,
-        "exclude": ", ".join(map(str, selector.exclude)),
-    }
-    return tuple((key, value) for key, value in entries.items() if value or value == 0)
-
-
-def _check_selection(declared: Declared, number: int, selector: Selector, runs: Sequence[int]) -> list[Finding]:
+def _check_selection(
+    declared: Declared, number: int, selector: Selector, runs: Sequence[int]
+) -> list[Finding]:
     if selector.is_open:
         return []
     place = declared.document.place(("runs", number, "ranges"))
@@ -115,14 +115,15 @@ def _check_limits(declared: Declared, runs: Sequence[int]) -> list[Finding]:
 def _check_shrinking(declared: Declared, before: Lock, after: Lock) -> list[Finding]:
     """A closed selection loses no run by itself: only when the manifest's own ranges no longer name it."""
     named = [
-        (selector.experiment, item)
-        for selector in declared.campaign.selectors
-        for item in selector.ranges
+        (selector.experiment, item) for selector in declared.campaign.selectors for item in selector.ranges
     ]
     gone = [
         run
         for run in sorted(set(before.runs) - set(after.runs))
-        if any(split_key(run)[0] == experiment and item.first <= split_key(run)[1] <= item.last for experiment, item in named)
+        if any(
+            split_key(run)[0] == experiment and item.first <= split_key(run)[1] <= item.last
+            for experiment, item in named
+        )
     ]
     excluded = {
         (selector.experiment, run)

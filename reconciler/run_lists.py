@@ -57,7 +57,9 @@ def read_run_list(file: Path) -> tuple[tuple[Run, ...], tuple[RefusedRow, ...]]:
             continue
         key = (run.experiment, run.run)
         if runs.setdefault(key, run) != run:
-            refused.append(RefusedRow(number, f"run {run.experiment}:{run.run} was listed before, differently"))
+            refused.append(
+                RefusedRow(number, f"run {run.experiment}:{run.run} was listed before, differently")
+            )
     if not runs:
         raise SourceUnavailable(f"{file} holds no run that can be read{_quote(refused)}; nothing was changed")
     return tuple(runs.values()), tuple(refused)
@@ -90,7 +92,14 @@ def _read_run(row: Mapping[str, Any]) -> Run:
         raise ValueError("experiment or run is missing")
     if experiment > 9999 or run > RUN_LIMIT:
         raise ValueError(f"no such run can exist: {experiment}:{run}")
-    return Run(experiment, run, kind, _read_number(values["events"]), _read_time(values["start"]), _read_time(values["stop"]))
+    return Run(
+        experiment,
+        run,
+        kind,
+        _read_number(values["events"]),
+        _read_time(values["start"]),
+        _read_time(values["stop"]),
+    )
 
 
 def _find(row: Mapping[str, Any], names: Iterable[str]) -> Any:

@@ -65,7 +65,9 @@ def render_job(
     Valid for the schema `job/1`. The random seed is a digest of fingerprints and job key.
     """
     experiment, number = split_key(run)
-    stem = job.inputs[0].name.removesuffix(".root") if step.split == "file" else f"{experiment:04d}.{number:05d}"
+    stem = (
+        job.inputs[0].name.removesuffix(".root") if step.split == "file" else f"{experiment:04d}.{number:05d}"
+    )
     rendered: dict[str, Any] = {
         "schema": "job/1",
         "campaign": campaign.name,
@@ -76,7 +78,8 @@ def render_job(
         "application": step.application,
         "command": _command(campaign, step, site),
         "inputs": [
-            {"name": file.name, "path": file.path, "size": file.size, "checksum": file.checksum} for file in job.inputs
+            {"name": file.name, "path": file.path, "size": file.size, "checksum": file.checksum}
+            for file in job.inputs
         ],
         "outputs": [
             {

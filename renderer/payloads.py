@@ -17,7 +17,6 @@ from schemas.snapshot import Iov, Snapshot
 BUCKETS = 64
 
 
-
 def digest_runs(chain: Sequence[Snapshot], keys: Sequence[int]) -> list[str]:
     """The digest of the payload set of each run in `keys` (sorted run keys); names and checksums count, tags do not."""
     digests: list[str] = []
@@ -66,8 +65,12 @@ def _revision_rank(revision: str) -> tuple[int, int]:
 
 
 def _boundaries(chain: Sequence[Snapshot]) -> Iterator[tuple[int, bool, int, Iov]]:
-    starts = sorted((iov.first, True, place, iov) for place, snapshot in enumerate(chain) for iov in snapshot.iovs)
-    ends = sorted((iov.end, False, place, iov) for place, snapshot in enumerate(chain) for iov in snapshot.iovs)
+    starts = sorted(
+        (iov.first, True, place, iov) for place, snapshot in enumerate(chain) for iov in snapshot.iovs
+    )
+    ends = sorted(
+        (iov.end, False, place, iov) for place, snapshot in enumerate(chain) for iov in snapshot.iovs
+    )
     return merge(ends, starts)
 
 

@@ -58,14 +58,20 @@ def render_steering(template: Template, settings: Mapping[str, Parameter]) -> st
 
 
 def digest_steering(text: str) -> str:
-    """The digest of a script's syntax tree: comments, blanks and docstrings' places do not count, nor does the
-    version of Python that reads it."""
+    """The digest of a script's syntax tree.
+
+    Comments and blanks do not count, nor does the version of Python that reads it.
+    """
     return digest(_tree(ast.parse(text), constants=True))
 
 
 def _render(template: Template, settings: Mapping[str, Parameter]) -> str:
     try:
-        return _environment().from_string(template.text).render({key: _literal(v) for key, v in settings.items()})
+        return (
+            _environment()
+            .from_string(template.text)
+            .render({key: _literal(v) for key, v in settings.items()})
+        )
     except jinja2.TemplateError as error:
         line = getattr(error, "lineno", None)
         raise TemplateBroken(f"{template.name}{f', line {line}' if line else ''}: {error}") from error
@@ -76,7 +82,7 @@ def _environment() -> jinja2.Environment:
     return jinja2.sandbox.ImmutableSandboxedEnvironment(
         undefined=jinja2.StrictUndefined,
         finalize=_spell,
-        autoescape=False,  # noqa: S701 -- the output is Python; `finalize` spells every value as a literal
+        autoescape=False,
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -101,7 +107,7 @@ def _spell(value: Any) -> Any:
 def _placeholder(value: Parameter) -> Parameter:
     """A harmless value of the same shape."""
     if isinstance(value, tuple):
-        return tuple(_placeholder(item) for item in value)  # type: ignore[misc] -- members are scalars
+        return tuple(type(item)() for item in value)
     return type(value)()
 
 
@@ -121,7 +127,10 @@ def _tree(node: Any, *, constants: bool) -> Any:
     if isinstance(node, ast.AST):
         fields = {name: _tree(value, constants=constants) for name, value in ast.iter_fields(node)}
         fields.pop("kind", None)
-        return [type(node).__name__, {name: value for name, value in fields.items() if value not in (None, [])}]
+        return [
+            type(node).__name__,
+            {name: value for name, value in fields.items() if value not in (None, [])},
+        ]
     if isinstance(node, list):
         return [_tree(item, constants=constants) for item in node]
     return node

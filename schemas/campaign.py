@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from schemas.document import Document
-from schemas.runs import RunRange, parse_ranges
+from schemas.runs import RangeProblem, RunRange, parse_ranges
 
 Scalar = str | int | float | bool
 Parameter = Scalar | tuple[Scalar, ...]
+
+_ENDLESS = re.compile(r"([0-9]{20})[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,19 @@ class Selector:
     def is_open(self) -> bool:
         """Whether runs that appear after the review are taken in."""
         return self.first is not None
+
+    def describe(self) -> dict[str, Any]:
+        """The selector as JSON data, in a normal form; what is not set is left out."""
+        entries: dict[str, Any] = {
+            "experiment": self.experiment,
+            "ranges": ", ".join(map(str, self.ranges)),
+            "exclude": ", ".join(map(str, self.exclude)),
+            "types": sorted(self.types),
+            "from": self.first,
+            "until": self.until,
+            "max_runs": self.max_runs,
+        }
+        return {key: value for key, value in entries.items() if value not in (None, "", [])}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +148,27 @@ def order_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     placed: dict[str, Step] = {}
     names = {step.name for step in steps}
     waiting = list(steps)
-    while ready := [s for s in waiting if s.input.step is None or s.input.step in placed or s.input.step not in names]:
+    while ready := [
+        s for s in waiting if s.input.step is None or s.input.step in placed or s.input.step not in names
+    ]:
         placed.update((step.name, step) for step in ready)
         waiting = [step for step in waiting if step.name not in placed]
     return (*placed.values(), *waiting)
 
 
+def read_ranges(text: str) -> tuple[tuple[RunRange, ...], tuple[RangeProblem, ...]]:
+    """As `parse_ranges`, for a text of any length: of a number beyond all limits its first 20 digits are read.
+
+    Python refuses to read an integer of more than 4300 digits, and a range of that length passes the schema.
+    """
+    return parse_ranges(_ENDLESS.sub(r"\1", text))
+
+
 def _read_selector(data: Mapping[str, Any]) -> Selector:
     return Selector(
         experiment=data["experiment"],
-        ranges=parse_ranges(data.get("ranges", ""))[0],
-        exclude=parse_ranges(data.get("exclude", ""))[0],
+        ranges=read_ranges(data.get("ranges", ""))[0],
+        exclude=read_ranges(data.get("exclude", ""))[0],
         types=tuple(data.get("types", ())),
         first=data.get("from"),
         until=data.get("until"),

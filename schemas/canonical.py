@@ -8,15 +8,17 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> bytes:
-    """The canonical JSON of `value`: sorted keys, no blanks, UTF-8, no NaN or infinity.
+    r"""The canonical JSON of `value`: sorted keys, no blanks, UTF-8, no NaN or infinity.
 
     >>> canonical_json({"b": [1, "é"], "a": None})
-    b'{"a":null,"b":[1,"\\xc3\\xa9"]}'
+    b'{"a":null,"b":[1,"\xc3\xa9"]}'
 
     Raises:
         ValueError: a float that JSON cannot say.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
 
 
 def digest(value: Any) -> str:

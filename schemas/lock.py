@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.canonical import digest
+from schemas.canonical import canonical_json, digest
 from schemas.finding import Finding, Place
 from schemas.runs import format_runs, parse_runs
 from schemas.validation import load_schema, validate_json
@@ -16,14 +16,16 @@ from schemas.validation import load_schema, validate_json
 class Lock:
     """What a campaign means today.
 
-    `runs` are the sorted run keys of the closed selections; open selections are kept as they were declared.
+    `runs` are the sorted run keys of the closed selections, `selection` is the digest of all selectors; open selectors
+    are kept as they were declared, in canonical JSON.
     `templates`, `skims`, `snapshots` map names to digests; `commit` is the release's, where it is known.
     """
 
     campaign: str
     generation: int
     runs: tuple[int, ...] = ()
-    open_runs: tuple[tuple[tuple[str, Any], ...], ...] = ()
+    selection: str = ""
+    open_runs: tuple[str, ...] = ()
     release: str | None = None
     commit: str | None = None
     snapshots: tuple[tuple[str, str], ...] = ()
@@ -39,7 +41,8 @@ class Lock:
             "schema": "lock/1",
             "campaign": self.campaign,
             "runs": _wrap(format_runs(self.runs)),
-            "open_runs": [dict(item) for item in self.open_runs],
+            "selection": self.selection,
+            "open_runs": [json.loads(item) for item in self.open_runs],
             "release": self.release,
             "commit": self.commit,
             "global_tags": [{"name": name, "digest": value} for name, value in self.snapshots],
@@ -55,7 +58,9 @@ class Lock:
 
     def text(self) -> str:
         """The file's text: JSON, one entry a line, so that its difference reads well in a review."""
-        return json.dumps({**self.content(), "generation": self.generation}, indent=2, ensure_ascii=False) + "\n"
+        return (
+            json.dumps({**self.content(), "generation": self.generation}, indent=2, ensure_ascii=False) + "\n"
+        )
 
 
 def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ...]]:
@@ -63,7 +68,8 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
     hint = "do not edit locks; write it again with `b2prod resolve`"
     try:
         data = json.loads(content)
-    except ValueError as error:
+        canonical_json(data)  # raises for NaN and for half a character, which json.loads lets pass
+    except (ValueError, RecursionError) as error:
         return None, (Finding(Place(file), "BP112", f"not JSON: {error}", hint),)
     problems = validate_json(data, load_schema("lock"))
     if problems:
@@ -76,7 +82,8 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
         campaign=data["campaign"],
         generation=data["generation"],
         runs=runs,
-        open_runs=tuple(_freeze(item) for item in data.get("open_runs", ())),
+        selection=data["selection"],
+        open_runs=tuple(canonical_json(item).decode() for item in data.get("open_runs", ())),
         release=data.get("release"),
         commit=data.get("commit"),
         snapshots=tuple((item["name"], item["digest"]) for item in data.get("global_tags", ())),
@@ -87,10 +94,6 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
     if lock.text().encode() != content:
         return None, (Finding(Place(file), "BP605", "the lock is not as the tool writes it", hint),)
     return lock, ()
-
-
-def _freeze(item: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in item.items())
 
 
 def _wrap(runs: str) -> list[str]:

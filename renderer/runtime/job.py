@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any, Dict, List, Optional, Tuple
 
 USED = 75
 ALWAYS = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -26,17 +27,17 @@ ALWAYS = ("PATH", "HOME", "LANG", "TMPDIR")
 class Failure(Exception):
     """Why the job failed: its class (input, infrastructure, transient, permanent, unclassified) and a text."""
 
-    def __init__(self, kind, message):
+    def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
 
 
-def read_json(file):
+def read_json(file: str) -> Any:
     with open(file, encoding="utf-8") as stream:
         return json.load(stream)
 
 
-def digest_file(file):
+def digest_file(file: str) -> str:
     found = hashlib.sha256()
     with open(file, "rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
@@ -44,17 +45,19 @@ def digest_file(file):
     return "sha256:" + found.hexdigest()
 
 
-def check_inputs(job):
+def check_inputs(job: Dict[str, Any]) -> None:
     for item in job["inputs"]:
         try:
             size = os.stat(item["path"]).st_size
         except OSError as error:
             raise Failure("input", "{}: {}".format(item["path"], error.strerror))
         if size != item["size"]:
-            raise Failure("input", "{} has {} bytes, registered were {}".format(item["path"], size, item["size"]))
+            raise Failure(
+                "input", "{} has {} bytes, registered were {}".format(item["path"], size, item["size"])
+            )
 
 
-def run_application(job):
+def run_application(job: Dict[str, Any]) -> int:
     command = [sys.executable if word == "@python" else word for word in job["command"]]
     environment = {name: os.environ[name] for name in (*ALWAYS, *job["environment"]) if name in os.environ}
     lock = os.environ.get("B2PROD_LOCK")
@@ -65,20 +68,20 @@ def run_application(job):
         )
     except OSError as error:
         raise Failure("infrastructure", "{} cannot be started: {}".format(command[0], error.strerror))
-    signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
+    signal.signal(signal.SIGTERM, lambda _number, _frame: process.terminate())
     status = process.wait()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     return status
 
 
-def read_report():
+def read_report() -> Any:
     """What the application says of itself, if it says anything."""
     if not os.path.exists("application.json"):
         return {}
     return read_json("application.json")
 
 
-def check_outputs(job, report):
+def check_outputs(job: Dict[str, Any], report: Dict[str, Any]) -> List[Dict[str, Any]]:
     outputs = []
     for item in job["outputs"]:
         file = item["file"]
@@ -97,7 +100,7 @@ def check_outputs(job, report):
     return outputs
 
 
-def run_job(job):
+def run_job(job: Dict[str, Any]) -> Tuple[List[Dict[str, Any]], Optional[int]]:
     """The outputs, the number of events read (None: not said), and the application's exit status."""
     check_inputs(job)
     status = run_application(job)
@@ -111,7 +114,7 @@ def run_job(job):
     return check_outputs(job, report), report.get("events_read")
 
 
-def write_result(result):
+def write_result(result: Dict[str, Any]) -> None:
     with open("result.json.part", "w", encoding="utf-8") as stream:
         json.dump(result, stream, sort_keys=True)
         stream.flush()
@@ -119,7 +122,7 @@ def write_result(result):
     os.rename("result.json.part", "result.json")
 
 
-def main(attempt, nonce):
+def main(attempt: str, nonce: str) -> int:
     try:
         marker = os.open("started", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
@@ -128,7 +131,8 @@ def main(attempt, nonce):
     os.write(marker, "{} {}\n".format(nonce, os.getpid()).encode())
     os.close(marker)
     began = time.time()
-    result = {"schema": "result/1", "attempt": attempt, "nonce": nonce, "outputs": [], "failure": None}
+    result: Dict[str, Any] = {"schema": "result/1", "attempt": attempt, "nonce": nonce}
+    result.update(outputs=[], failure=None)
     try:
         job = read_json("job.json")
         result["key"] = job["key"]
@@ -136,7 +140,10 @@ def main(attempt, nonce):
     except Failure as failure:
         result["failure"] = {"class": failure.kind, "message": str(failure)}
     except (OSError, ValueError, KeyError) as error:
-        result["failure"] = {"class": "infrastructure", "message": "{}: {}".format(type(error).__name__, error)}
+        result["failure"] = {
+            "class": "infrastructure",
+            "message": "{}: {}".format(type(error).__name__, error),
+        }
     usage = os.times()
     result["wall_seconds"] = round(time.time() - began, 3)
     result["cpu_seconds"] = round(usage[2] + usage[3], 3)

@@ -1,0 +1,80 @@
+"""Where output goes: data to stdout, messages to stderr, colour and progress on a terminal only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+WIDTH = 100
+
+
+def print_data(text: str) -> None:
+    """Writes data to stdout as it is, without control characters that a terminal would obey."""
+    sys.stdout.write(strip_controls(text))
+    sys.stdout.flush()
+
+
+def print_json(value: Any) -> None:
+    """Writes a value to stdout as JSON."""
+    print_data(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def say(text: str) -> None:
+    """Writes a message to stderr."""
+    sys.stderr.write(strip_controls(text) + "\n")
+
+
+def strip_controls(text: str) -> str:
+    """The text without C0 and C1 control characters, but with newlines and tabs."""
+    return "".join(c for c in text if c in "\n\t" or not (c < " " or "\x7f" <= c <= "\x9f"))
+
+
+def make_table(*columns: str, title: str | None = None, numbers: tuple[str, ...] = ()) -> Table:
+    """An empty table in the house's style; the columns in `numbers` are aligned to the right."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return table
+
+
+def print_table(table: Table) -> None:
+    """Writes a table to stdout, at most 100 columns wide."""
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=False)
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    console.print(table)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar on stderr, with counts, elapsed and remaining time; silent where there is no terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=total, rate="")
+
+        def advance() -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, advance=1, rate=f"{speed:.1f}/s" if speed else "")
+
+        yield advance

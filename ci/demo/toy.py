@@ -1,0 +1,102 @@
+"""A toy sample: e⁺e⁻ events with the variables of the high-level trigger, in runs of different luminosities.
+
+Not Belle II data and no simulation of them: shapes are drawn from simple distributions, so that each skim of the menu
+selects mostly the process that it is made for. The same seed gives the same events.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import uproot
+
+EXPERIMENT = 12
+RUNS = 24
+EVENTS_PER_INVERSE_NANOBARN = 120.0
+SHARES: Mapping[str, float] = {
+    "bhabha": 0.46,
+    "gamma_gamma": 0.09,
+    "mumu": 0.10,
+    "hadron": 0.14,
+    "tautau": 0.06,
+    "beam_background": 0.15,
+}
+"""What an event is, and how often."""
+
+Columns = dict[str, npt.NDArray[np.float64]]
+
+
+def write_sample(folder: Path, seed: int = 2019) -> Path:
+    """Writes one ROOT file for each run, and beside them the run list, whose path is returned."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    start = datetime(2020, 3, 1, tzinfo=UTC)
+    rows = []
+    for run in range(1, RUNS + 1):
+        luminosity = float(random.gamma(4.0, 2.0))  # nb⁻¹
+        count = int(random.poisson(luminosity * EVENTS_PER_INVERSE_NANOBARN))
+        columns = draw_events(random, count)
+        identity = {
+            "experiment": np.full(count, EXPERIMENT, dtype=np.int32),
+            "run": np.full(count, run, dtype=np.int32),
+            "event": np.arange(1, count + 1, dtype=np.int64),
+        }
+        with uproot.recreate(folder / f"toy.{EXPERIMENT:04d}.{run:05d}.root") as file:
+            file.mktree("events", {name: column.dtype for name, column in {**identity, **columns}.items()})
+            file["events"].extend({**identity, **columns})
+        stop = start + timedelta(minutes=6 * luminosity)
+        rows.append([EXPERIMENT, run, "physics", count, f"{start:%Y-%m-%dT%H:%M:%SZ}", f"{stop:%Y-%m-%dT%H:%M:%SZ}"])
+        start = stop + timedelta(minutes=5)
+    listed = folder / "runs.csv"
+    with listed.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["experiment", "run", "type", "events", "start", "stop"])
+        writer.writerows(rows)
+    return listed
+
+
+def draw_events(random: np.random.Generator, count: int) -> Columns:
+    """Toy events: the variables that the skims of the menu look at, one value an event."""
+    kind = random.choice(len(SHARES), size=count, p=list(SHARES.values()))
+    bhabha, photons, muons, hadron, tau, background = (kind == number for number in range(len(SHARES)))
+    tracks = np.select(
+        [bhabha | muons, photons, hadron, tau],
+        [2, 0, 3 + random.poisson(3.5, count), 2 + 2 * random.binomial(1, 0.15, count)],
+        random.poisson(0.8, count),
+    ) - random.binomial(1, np.where(bhabha | muons, 0.12, 0.0))
+    electrons = np.where(bhabha, tracks, np.where(tau, random.binomial(1, 0.3, count), 0))
+    momentum = np.where(bhabha | muons, random.normal(0.98, 0.03, count), random.beta(2.0, 4.0, count))
+    second = momentum * np.where(bhabha | muons, random.normal(0.98, 0.02, count), random.beta(4.0, 2.0, count))
+    first_energy = np.where(bhabha | photons, random.normal(5.1, 0.2, count), random.gamma(2.0, 0.4, count))
+    first_energy = np.where(muons, random.normal(0.2, 0.03, count), first_energy)
+    second_energy = first_energy * np.where(bhabha | photons, random.normal(0.97, 0.02, count), random.beta(3, 2, count))
+    angle = np.where(bhabha | muons, random.normal(3.08, 0.04, count), random.uniform(0.2, 3.1, count))
+    angle = np.where(tracks < 2, -10.0, np.minimum(angle, np.pi))
+    total = first_energy + second_energy + np.where(hadron, random.gamma(6.0, 0.5, count), 0.0)
+    momenta = np.where(tracks > 0, momentum, 0.0), np.where(tracks > 1, second, 0.0)
+    is_bhabha = (tracks >= 2) & (angle > 2.88) & (electrons >= 1) & (momenta[1] > 0.35) & (total > 4)
+    is_pair = (tracks <= 1) & (electrons == 0) & photons
+    return {
+        name: np.asarray(values, dtype=np.float64)
+        for name, values in {
+            "nTracksLE": tracks,
+            "nEidLE": electrons,
+            "P1CMSBhabhaLE": 5.29 * momenta[0],
+            "P1OEbeamCMSBhabhaLE": momenta[0],
+            "P2OEbeamCMSBhabhaLE": momenta[1],
+            "EC1CMSLE": first_energy,
+            "EC2CMSLE": second_energy,
+            "EC12CMSLE": first_energy + second_energy,
+            "G1CMSBhabhaLE": np.where(photons | background, first_energy, 0.4 * second_energy),
+            "EtotLE": total,
+            "VisibleEnergyLE": total + 5.29 * (momenta[0] + momenta[1]) * ~bhabha,
+            "maxAngleTTLE": angle,
+            "Bhabha2Trk": is_bhabha,
+            "GG": is_pair,
+        }.items()
+    }

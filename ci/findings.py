@@ -1,0 +1,72 @@
+"""Findings for people and for forges: text, JSON, GitLab's code quality, GitHub's annotations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from schemas.canonical import digest
+from schemas.finding import Finding
+
+
+def format_text(findings: Sequence[Finding]) -> str:
+    """One finding a paragraph: place, code and message, then the hint."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.place}: {finding.code} {finding.message}")
+        if finding.hint:
+            lines.append(f"    {finding.hint}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def format_json(findings: Sequence[Finding]) -> str:
+    """A JSON list of objects with code, file, line, column, message and hint."""
+    return json.dumps([_describe(finding) for finding in findings], indent=2) + "\n"
+
+
+def format_gitlab(findings: Sequence[Finding]) -> str:
+    """GitLab's code quality report (the subset of Code Climate's format that GitLab reads)."""
+    return json.dumps([_describe_for_gitlab(finding) for finding in findings], indent=2) + "\n"
+
+
+def format_github(findings: Sequence[Finding]) -> str:
+    """GitHub's workflow commands, one annotation a line."""
+    return "".join(
+        f"::error file={_escape(finding.place.file, properties=True)},line={finding.place.line},"
+        f"col={finding.place.column},title={finding.code}::{_escape(_join(finding))}\n"
+        for finding in findings
+    )
+
+
+FORMATS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
+    "text": format_text,
+    "json": format_json,
+    "gitlab": format_gitlab,
+    "github": format_github,
+}
+
+
+def _describe(finding: Finding) -> dict[str, str | int]:
+    place = finding.place
+    where: dict[str, str | int] = {"file": place.file, "line": place.line, "column": place.column}
+    return {"code": finding.code, **where, "message": finding.message, "hint": finding.hint}
+
+
+def _describe_for_gitlab(finding: Finding) -> dict[str, object]:
+    return {
+        "description": _join(finding),
+        "check_name": finding.code,
+        "fingerprint": digest(_describe(finding)),
+        "severity": "major",
+        "location": {"path": finding.place.file, "lines": {"begin": finding.place.line}},
+    }
+
+
+def _join(finding: Finding) -> str:
+    return f"{finding.message}; {finding.hint}" if finding.hint else finding.message
+
+
+def _escape(text: str, *, properties: bool = False) -> str:
+    for character in "%\r\n" + (":," if properties else ""):
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text

@@ -1,0 +1,87 @@
+"""Plans for people: as text for a terminal, as Markdown for a review."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reconciler.plan import ACTIONS, CampaignPlan, Group, Plan
+from schemas.runs import format_runs
+
+WIDTH = 100
+GLYPHS = {action: action if len(action) == 1 else "." for action in ACTIONS}
+
+
+def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str:
+    """The plan as text, at most 100 columns wide: counts first, reasons, runs, and last the command to type."""
+    lines = []
+    for campaign in plan.campaigns:
+        lines.append(
+            f"campaign {campaign.campaign}  generation {campaign.generation}  done {campaign.done} units"
+        )
+        for action, word in ACTIONS.items():
+            groups = [group for group in campaign.groups if group.action == action]
+            if groups:
+                lines.append(f"  {GLYPHS[action]} {word:<11} {campaign.count(action):>7} units")
+                lines += [line for group in groups for line in _format_group(group)]
+        if not campaign.groups:
+            lines.append("  nothing to do")
+    lines += [f"gone: {text}" for text in drift]
+    lines.append(f"ledger {plan.ledger[:8]} serial {plan.serial}  catalogue serial {plan.catalogue_serial}")
+    lines.append(f"digest {plan.digest()}")
+    if command and not plan.is_empty:
+        lines.append(command)
+    elif plan.is_empty:
+        lines.append("The plan is empty.")
+    return "\n".join(lines) + "\n"
+
+
+def _format_group(group: Group) -> list[str]:
+    outputs = _fold_outputs(group.outputs)
+    first = f"      {group.step}: {outputs}"
+    return [
+        line[:WIDTH]
+        for line in (first, f"        {group.reason}", f"        {format_runs(group.runs, most=8)}")
+    ]
+
+
+def _fold_outputs(outputs: Sequence[str]) -> str:
+    shown = ", ".join(outputs)
+    return shown if len(shown) < 80 else f"{', '.join(outputs[:3])} and {len(outputs) - 3} more"
+
+
+def format_markdown(plan: Plan) -> str:
+    """The plan as Markdown: a table of counts for each campaign, then what changes and why."""
+    lines: list[str] = []
+    for campaign in plan.campaigns:
+        lines += [f"### Plan of `{campaign.campaign}`, generation {campaign.generation}", ""]
+        lines += ["| | action | units | step | outputs | why | runs |", "|---|---|--:|---|---|---|---|"]
+        lines += [_format_row(group) for group in campaign.groups]
+        lines += [f"| | done | {campaign.done} | | | | |", ""]
+    verdict = "Nothing is to be done." if plan.is_empty else _count_changes(plan.campaigns)
+    lines += [verdict, "", f"Digest `{plan.digest()}`, ledger `{plan.ledger[:8]}` at serial {plan.serial}."]
+    return "\n".join(lines) + "\n"
+
+
+def _format_row(group: Group) -> str:
+    cells = (
+        f"`{GLYPHS[group.action]}`",
+        ACTIONS[group.action],
+        str(len(group.runs)),
+        group.step,
+        _fold_outputs(group.outputs),
+        _escape(group.reason),
+        format_runs(group.runs, most=8),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _escape(text: str) -> str:
+    """Text that cannot become a table cell's end, a link, an image, a mention or a tag."""
+    for character in "\\`|[]<>@*_~!#":
+        text = text.replace(character, f"&#{ord(character)};")
+    return text
+
+
+def _count_changes(campaigns: Sequence[CampaignPlan]) -> str:
+    counts = [(word, sum(item.count(action) for item in campaigns)) for action, word in ACTIONS.items()]
+    return "Units: " + ", ".join(f"{word} {count}" for word, count in counts if count) + "."

@@ -1,0 +1,125 @@
+"""The repository that a command works on, and the folder of its state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci.exits import FoundProblems, WrongUse
+from reconciler.database import State
+from reconciler.resolving import compare_locks, pin_references
+from renderer.steering import read_templates
+from schemas.finding import Finding, Place
+from schemas.lock import Lock
+from schemas.repository import CAMPAIGNS, Declared, Repository, read_repository
+from schemas.rules import check_repository
+from schemas.tree import PRODUCTIONS, read_tree
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A checkout with a `productions` folder, and where its state lies."""
+
+    root: Path
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options before the verb."""
+
+    root: str | None
+    state: str | None
+
+    def project(self) -> Project:
+        """The project that the verb works on."""
+        return find_project(self.root, self.state)
+
+
+def find_project(root: str | None, state: str | None) -> Project:
+    """The project in `root`, else the one that the working folder is in; state is in `.b2prod` unless said otherwise.
+
+    Raises:
+        WrongUse: there is no `productions` folder here or above.
+    """
+    here = Path(root or ".").absolute()
+    candidates = [here] if root else [here, *here.parents]
+    found = next((folder for folder in candidates if (folder / PRODUCTIONS).is_dir()), None)
+    if found is None:
+        raise WrongUse(
+            f"no folder `{PRODUCTIONS}` in {here}{'' if root else ' or above it'}; go to a checkout, or give --root"
+        )
+    return Project(found, State(Path(os.path.abspath(state)) if state else found / ".b2prod"))
+
+
+def load(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
+    """Everything declared, and all findings on it."""
+    tree, unread = read_tree(project.root)
+    repository, findings = read_repository(tree, read_templates())
+    return repository, tuple(sorted({*unread, *findings, *check_repository(repository)}))
+
+
+def load_sound(project: Project, names: Sequence[str] = ()) -> Repository:
+    """Everything declared.
+
+    Raises:
+        FoundProblems: there are findings; with `names`, other campaigns' findings do not count.
+    """
+    repository, findings = load(project)
+    others = {finding for finding in findings if names and not _concerns(finding, names)}
+    if len(others) < len(findings):
+        raise FoundProblems([finding for finding in findings if finding not in others])
+    return repository
+
+
+def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Declared]:
+    """The campaigns named, or all live ones.
+
+    Raises:
+        WrongUse: there is no campaign of that name.
+    """
+    for name in names:
+        if name not in repository.campaigns:
+            known = ", ".join(repository.campaigns) or "none"
+            raise WrongUse(f"there is no campaign {name}; there are: {known}")
+    chosen = [repository.campaigns[name] for name in names or repository.campaigns]
+    return [declared for declared in chosen if names or declared.campaign.is_live]
+
+
+def choose_locked(repository: Repository, names: Sequence[str]) -> list[Declared]:
+    """The campaigns named, or all live ones, each with a lock that agrees with its manifest.
+
+    Raises:
+        WrongUse: there is no campaign of that name, or it is stopped.
+        FoundProblems: a lock is missing or stale.
+    """
+    chosen = choose_campaigns(repository, names)
+    findings: list[Finding] = []
+    for declared in chosen:
+        name = declared.campaign.name
+        if not declared.campaign.is_live:
+            raise WrongUse(f"{name} is stopped, and stopped campaigns are not planned")
+        if declared.lock is None:
+            place = Place(f"{CAMPAIGNS}/{name}/campaign.yaml")
+            findings.append(Finding(place, "BP605", f"{name} has no lock", f"run `b2prod resolve {name}`"))
+        elif stale := _find_stale(declared, declared.lock, repository):
+            place = Place(f"{CAMPAIGNS}/{name}/campaign.lock")
+            message = f"the lock of {name} is stale in: {', '.join(stale)}"
+            findings.append(Finding(place, "BP605", message, f"run `b2prod resolve {name}`"))
+    if findings:
+        raise FoundProblems(findings)
+    return chosen
+
+
+def _find_stale(declared: Declared, lock: Lock, repository: Repository) -> list[str]:
+    """The entries of a lock that its manifest contradicts; that its runs are today's is for `resolve --check`."""
+    campaign = declared.campaign
+    today = Lock(campaign.name, lock.generation, lock.runs, **pin_references(campaign, repository))
+    return compare_locks(lock, today)
+
+
+def _concerns(finding: Finding, names: Sequence[str]) -> bool:
+    file = finding.place.file
+    return not file.startswith(f"{CAMPAIGNS}/") or file.split("/")[2] in names

@@ -1,0 +1,209 @@
+"""What we want: new, check, resolve, render."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import rich_click as click
+
+from ci.console import print_data, say
+from ci.exits import Exit, FoundProblems, WrongUse
+from ci.findings import FORMATS
+from ci.project import Settings, choose_campaigns, choose_locked, load, load_sound
+from reconciler.catalogue import read_files
+from reconciler.database import reading
+from reconciler.gathering import view_campaign
+from reconciler.observation import find_files
+from reconciler.resolving import compare_locks, resolve
+from renderer.jobs import divide_input, render_job, render_script, write_job
+from schemas.finding import Finding, Place
+from schemas.repository import CAMPAIGNS
+from schemas.runs import format_run, parse_runs, split_key
+
+STARTER = """\
+schema: campaign/1
+title: {name}, to be described
+kind: skim
+runs:
+  - {{experiment: 12, ranges: "1-24"}}
+site: local
+layout: plain
+steps:
+  skims:
+    application: uproot
+    input: {{level: ntuple}}
+    skims: [hlt_hadron]
+limits: {{max_units: 24}}
+"""
+
+
+@click.command()
+@click.argument("name")
+@click.option("--from", "other", metavar="OTHER", help="Copy this campaign instead of the smallest one.")
+@click.pass_obj
+def new(settings: Settings, name: str, other: str | None) -> int:
+    """Write a new campaign: the smallest valid manifest, or a copy to change."""
+    project = settings.project()
+    repository, _ = load(project)
+    folder = project.root / CAMPAIGNS / name
+    if name.lower() in {known.lower() for known in repository.campaigns} or folder.exists():
+        raise WrongUse(f"there is a campaign {name} already; names are never used twice")
+    if other is not None:
+        choose_campaigns(repository, [other])
+        text = (project.root / CAMPAIGNS / other / "campaign.yaml").read_text()
+    else:
+        text = STARTER.format(name=name)
+    if not name.isascii() or "/" in name or not name[:1].isalnum():
+        raise WrongUse(
+            f"{name!r} is no legal name; begin with a letter or digit, use letters, digits, `_`, `.`, `-`"
+        )
+    folder.mkdir(parents=True)
+    file = folder / "campaign.yaml"
+    file.write_text(text)
+    say(f"wrote {file.relative_to(project.root)}; change it, then `b2prod check {name}`")
+    return Exit.FINE
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(FORMATS)),
+    default="text",
+    show_default=True,
+    help="How findings are written; gitlab and github are what those forges read.",
+)
+@click.pass_obj
+def check(settings: Settings, names: tuple[str, ...], form: str) -> int:
+    """Hold every manifest against schemas and rules; needs no network.
+
+    With NAMES, only findings in those campaigns, and in what all campaigns share, are shown.
+    """
+    project = settings.project()
+    repository, findings = load(project)
+    known = set(os.listdir(project.root / CAMPAIGNS)) if (project.root / CAMPAIGNS).is_dir() else set()
+    if unknown := [name for name in names if name not in known]:
+        raise WrongUse(f"there is no campaign {unknown[0]}; there are: {', '.join(sorted(known)) or 'none'}")
+    if names:
+        folders = tuple(f"{CAMPAIGNS}/{name}/" for name in names)
+        findings = tuple(
+            f
+            for f in findings
+            if not f.place.file.startswith(f"{CAMPAIGNS}/") or f.place.file.startswith(folders)
+        )
+    print_data(FORMATS[form](findings))
+    if findings:
+        say(
+            f"{len(findings)} finding{'s' * (len(findings) > 1)}; `b2prod explain {findings[0].code}` tells more"
+        )
+        return Exit.FINDINGS
+    say(
+        f"{len(repository.campaigns)} campaigns, {len(repository.skims)} skims, {len(repository.sites)} sites: no findings"
+    )
+    return Exit.FINE
+
+
+@click.command("resolve")
+@click.argument("names", nargs=-1, required=True)
+@click.option(
+    "--check", "only_check", is_flag=True, help="Write nothing; prove that the lock is what would be written."
+)
+@click.pass_obj
+def resolve_lock(settings: Settings, names: tuple[str, ...], only_check: bool) -> int:
+    """Pin everything that could move (runs, releases, tags, templates, skims) in the campaign's lock."""
+    project = settings.project()
+    repository = load_sound(project, names)
+    findings: list[Finding] = []
+    with reading(project.state) as connection:
+        for declared in choose_campaigns(repository, names):
+            name = declared.campaign.name
+            lock, problems = resolve(connection, repository, declared)
+            findings += problems
+            file = f"{CAMPAIGNS}/{name}/campaign.lock"
+            before = declared.lock
+            if before is not None and before.content() == lock.content():
+                say(f"{name}: the lock is current, generation {before.generation}, {len(lock.runs)} runs")
+            elif only_check:
+                moved = ", ".join(compare_locks(before, lock)) if before else "it is missing"
+                findings.append(
+                    Finding(
+                        Place(file),
+                        "BP605",
+                        f"the lock of {name} is not current: {moved}",
+                        f"run `b2prod resolve {name}`",
+                    )
+                )
+            elif not problems:
+                (project.root / file).write_text(lock.text())
+                say(f"{name}: wrote {file}, generation {lock.generation}, {len(lock.runs)} runs")
+    if findings:
+        raise FoundProblems(sorted(findings))
+    return Exit.FINE
+
+
+@click.command()
+@click.argument("name")
+@click.option("--run", "run", metavar="EXP:RUN", help="Only this run, as in 3:529.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder to write to; without it, the files are listed only.",
+)
+@click.pass_obj
+def render(settings: Settings, name: str, run: str | None, output: Path | None) -> int:
+    """Write the steering scripts and the job JSONs, the same bytes every time."""
+    project = settings.project()
+    repository = load_sound(project, [name])
+    choose_locked(repository, [name])
+    wanted = None if run is None else _read_run(run)
+    rendered: dict[str, bytes] = {}
+    waiting = 0
+    with reading(project.state) as connection:
+        view = view_campaign(connection, repository, name, project.state)
+        site = repository.sites[view.campaign.site]
+        storage = str(project.state.storage(site.storage))
+        for units in view.units:
+            step = units.step
+            script = render_script(step, repository)
+            if script is not None:
+                rendered[f"{step.name}/steering.py"] = script.encode()
+            for index, key in enumerate(units.runs):
+                if wanted not in (None, key):
+                    continue
+                if step.input.step is None:
+                    files = read_files(connection, step.input.level, key)
+                else:
+                    files = find_files(connection, bytes.fromhex(units.inputs[index]), storage, name)
+                waiting += not files
+                prints = {output: column[index] for output, column in units.fingerprints.items()}
+                experiment, number = split_key(key)
+                for job in divide_input(step, files) if files else ():
+                    data = render_job(view.campaign, step, repository, site, key, job, prints)
+                    rendered[f"{step.name}/e{experiment:04d}/r{number:05d}-{job.key}.json"] = write_job(data)
+    if wanted is not None and not any(wanted in units.runs for units in view.units):
+        raise WrongUse(f"{name} has no unit for run {format_run(wanted)}, or no input is registered for it")
+    for file, content in sorted(rendered.items()):
+        if output is not None:
+            target = output / name / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        print_data(f"{name}/{file}\n")
+    if waiting:
+        say(
+            f"{waiting} units wait for the output of an earlier step; their jobs are rendered when it is there"
+        )
+    return Exit.FINE
+
+
+def _read_run(text: str) -> int:
+    try:
+        (key,) = parse_runs(text)
+    except ValueError as error:
+        raise WrongUse(f"{text!r} is no run; write it as in 3:529") from error
+    return key
+
+
+COMMANDS = (new, check, resolve_lock, render)

@@ -1,0 +1,214 @@
+"""What is where, and why: status, retention, explain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import rich_click as click
+
+from ci.console import make_table, print_data, print_json, print_table
+from ci.exits import Exit, FoundProblems, WrongUse
+from ci.project import Settings, choose_campaigns, choose_locked, load_sound
+from reconciler.database import reading
+from reconciler.gathering import View, view_campaign
+from reconciler.observation import count_events, explain_unit
+from reconciler.plan import ACTIONS
+from schemas.codes import CODES
+from schemas.codes import explain as explain_code
+from schemas.runs import format_run, parse_runs
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def status(settings: Settings, names: tuple[str, ...], as_json: bool) -> int:
+    """How far each campaign is, step by step."""
+    project = settings.project()
+    repository = load_sound(project, names)
+    rows: list[dict[str, Any]] = []
+    without_lock = []
+    with reading(project.state) as connection:
+        for declared in choose_campaigns(repository, names):
+            name, state = declared.campaign.name, declared.campaign.state
+            try:
+                choose_locked(repository, [name])
+            except (FoundProblems, WrongUse):
+                without_lock.append(
+                    {"campaign": name, "state": state if state == "stopped" else "lock missing or stale"}
+                )
+                continue
+            rows += _count_units(view_campaign(connection, repository, name, project.state))
+    if as_json:
+        print_json([*rows, *without_lock])
+        return Exit.FINE
+    shown = [word for word in ACTIONS.values() if any(row.get(word) for row in rows)]
+    counts = ("units", "done", *shown)
+    table = make_table("campaign", "step", "state", *counts, numbers=counts)
+    for row in (*rows, *without_lock):
+        table.add_row(
+            str(row["campaign"]),
+            str(row.get("step", "")),
+            str(row["state"]),
+            *(str(row.get(c, "")) for c in counts),
+        )
+    print_table(table)
+    return Exit.FINE
+
+
+def _count_units(view: View) -> Iterable[dict[str, Any]]:
+    for units in view.units:
+        total = len(units.runs) + len(units.without_input)
+        counts = dict.fromkeys(ACTIONS.values(), 0)
+        for group in view.plan.groups:
+            if group.step == units.step.name:
+                counts[ACTIONS[group.action]] += len(group.runs)
+        done = total - sum(count for word, count in counts.items() if word != "obsolete")
+        state = {"active": "active", "held": "held"}[view.campaign.state]
+        yield {
+            "campaign": view.campaign.name,
+            "step": units.step.name,
+            "state": state,
+            "units": total,
+            "done": done,
+            **counts,
+        }
+
+
+@click.command()
+@click.argument("name")
+@click.option("--by-run", is_flag=True, help="One line for each run and skim.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def retention(settings: Settings, name: str, by_run: bool, as_json: bool) -> int:
+    """Retention rates: events kept over events read, by skim, with binomial uncertainty."""
+    project = settings.project()
+    repository = load_sound(project, [name])
+    choose_locked(repository, [name])
+    with reading(project.state) as connection:
+        view = view_campaign(connection, repository, name, project.state)
+        current = {
+            value for units in view.units for column in units.fingerprints.values() for value in column
+        }
+        counted = count_events(connection, name, current)
+    totals: dict[tuple[str, str, str], list[int]] = {}
+    for step, output, run, read, kept in counted:
+        if read is not None and kept is not None:
+            total = totals.setdefault((step, output, format_run(run) if by_run else ""), [0, 0, 0])
+            total[:] = total[0] + 1, total[1] + read, total[2] + kept
+    rows = [
+        {
+            "step": step,
+            "output": output,
+            **({"run": run} if by_run else {"runs": count}),
+            "read": read,
+            "kept": kept,
+        }
+        for (step, output, run), (count, read, kept) in totals.items()
+    ]
+    if as_json:
+        print_json(rows)
+        return Exit.FINE
+    table = make_table(
+        "step",
+        "output",
+        "run" if by_run else "runs",
+        "read",
+        "kept",
+        "rate / %",
+        numbers=("runs", "read", "kept", "rate / %"),
+    )
+    for row in rows:
+        cells = [str(row[key]) for key in ("step", "output", "run" if by_run else "runs")]
+        table.add_row(
+            *cells, f"{row['read']:,}", f"{row['kept']:,}", _format_rate(row["kept"], row["read"])
+        )
+    print_table(table)
+    return Exit.FINE
+
+
+def _format_rate(kept: int, read: int) -> str:
+    if read == 0:
+        return "–"
+    rate = kept / read
+    return f"{100 * rate:.2f} ± {100 * math.sqrt(rate * (1 - rate) / read):.2f}"
+
+
+@click.command()
+@click.argument("what", metavar="CODE | CAMPAIGN[/STEP]/RUN")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def explain(settings: Settings, what: str, as_json: bool) -> int:
+    """What a finding's code means, or why a unit is as it is: what it was made of, when, by which attempts."""
+    if what.upper() in CODES:
+        print_data(explain_code(what.upper()))
+        return Exit.FINE
+    parts = what.split("/")
+    if len(parts) not in (2, 3):
+        raise WrongUse(f"{what!r} is neither a code as in BP401 nor a unit as in proc7/reco/3:529")
+    name, step = parts[0], parts[1] if len(parts) == 3 else None
+    try:
+        (key,) = parse_runs(parts[-1])
+    except ValueError as error:
+        raise WrongUse(f"{parts[-1]!r} is no run; write it as in 3:529") from error
+    project = settings.project()
+    repository = load_sound(project, [name])
+    choose_locked(repository, [name])
+    found = []
+    with reading(project.state) as connection:
+        view = view_campaign(connection, repository, name, project.state)
+        for units in view.units:
+            if step in (None, units.step.name):
+                history = explain_unit(connection, name, units.step.name, key)
+                found.append(_explain(view, units.step.name, key, history))
+    if not found:
+        raise WrongUse(
+            f"{name} has no step {step}; it has {', '.join(units.step.name for units in view.units)}"
+        )
+    if as_json:
+        print_json(found)
+    else:
+        print_data("\n".join(_format_unit(unit) for unit in found))
+    return Exit.FINE
+
+
+def _explain(view: View, step: str, key: int, history: list[dict[str, Any]]) -> dict[str, Any]:
+    units = next(units for units in view.units if units.step.name == step)
+    if key in units.without_input:
+        state = f"waiting: no {units.step.input.output} is registered"
+    elif key not in units.runs:
+        state = "not selected by this campaign"
+    else:
+        state = "done"
+    for group in view.plan.groups:
+        if group.step == step and key in group.runs:
+            state = f"{ACTIONS[group.action]} ({', '.join(group.outputs)}): {group.reason}"
+    return {"unit": f"{view.campaign.name}/{step}/{format_run(key)}", "state": state, "history": history}
+
+
+def _format_unit(unit: dict[str, Any]) -> str:
+    lines = [f"{unit['unit']}: {unit['state']}"]
+    for item in unit["history"]:
+        lines.append(
+            f"  {item['output']} v{item['version']}: {item['state']} {item['produced'] or ''}".rstrip()
+        )
+        lines.append(
+            f"    fingerprint {item['fingerprint'][:16]}…  events {item['events']} of {item['events_read']}"
+        )
+        recipe = {**item["recipe"], **item["recipe"]["output"]}
+        lines += [f"    {key}: {value}" for key, value in sorted(recipe.items()) if key != "output"]
+        lines.append(
+            f"    input {item['input'][:16]}…"
+            + (f"  payloads {item['conditions'][:16]}…" if item["conditions"] else "")
+        )
+        lines += [f"    file {file['path']} ({file['size']} bytes)" for file in item["files"]]
+        lines += [
+            f"    attempt {tried['name']}: {tried['state']}{': ' + tried['reason'] if tried['reason'] else ''}"
+            for tried in item["attempts"]
+        ]
+    return "\n".join(lines) + "\n"
+
+
+COMMANDS = (status, retention, explain)

@@ -1,0 +1,169 @@
+"""What is done: plan, apply, reconcile, retry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import rich_click as click
+
+from ci.console import print_data, progress, say
+from ci.exits import Exit, WrongUse
+from ci.plan_text import format_markdown, format_plan
+from ci.project import Settings, choose_campaigns, choose_locked, load_sound
+from reconciler.apply import apply_plan, holding, reconcile
+from reconciler.database import opened, reading
+from reconciler.gathering import Picture, take_picture
+from reconciler.launching import Address, Outcome
+from reconciler.ledger import Ledger
+from reconciler.plan import Plan
+from schemas.canonical import digest
+from schemas.runs import parse_runs
+from schemas.validation import load_schema, validate_json
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the plan here, for `b2prod apply`.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "markdown", "json"]),
+    default="text",
+    show_default=True,
+    help="How the plan is written to stdout.",
+)
+@click.option("--refresh", is_flag=True, help="Look at the storage too, not only at the ledger.")
+@click.option("--exit-code", is_flag=True, help="End with 2 when something is to be done.")
+@click.pass_obj
+def plan(
+    settings: Settings, names: tuple[str, ...], output: Path | None, form: str, refresh: bool, exit_code: bool
+) -> int:
+    """Show what is declared and not produced, unit by unit, with reasons. Changes nothing."""
+    project = settings.project()
+    repository = load_sound(project, names)
+    chosen = [declared.campaign.name for declared in choose_locked(repository, names)]
+    with reading(project.state) as connection:
+        picture = take_picture(connection, repository, chosen, project.state, refresh=refresh)
+    if output is not None:
+        output.write_text(_store(picture.plan))
+    if form == "json":
+        print_data(_store(picture.plan))
+    elif form == "markdown":
+        print_data(format_markdown(picture.plan))
+    else:
+        follow = f"b2prod apply {output}" if output else "b2prod reconcile --once"
+        print_data(format_plan(picture.plan, picture.drift, follow))
+    return Exit.CHANGES if exit_code and not picture.plan.is_empty else Exit.FINE
+
+
+@click.command("apply")
+@click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.pass_obj
+def apply_stored(settings: Settings, plan: Path) -> int:
+    """Do exactly what a stored plan says, or refuse: when anything it was made from has moved, it is stale."""
+    stored = _read_plan(plan)
+    project = settings.project()
+    names = [item["campaign"] for item in stored["campaigns"]]
+    repository = load_sound(project, names)
+    choose_locked(repository, names)
+    with _Watching() as watching:
+        outcome = apply_plan(project.state, repository, stored, watching.begin)
+    return _tell(outcome)
+
+
+@click.command("reconcile")
+@click.argument("names", nargs=-1)
+@click.option("--once", is_flag=True, required=True, help="One turn: settle, plan, apply.")
+@click.option("--refresh", is_flag=True, help="Look at the storage too, not only at the ledger.")
+@click.pass_obj
+def reconcile_once(settings: Settings, names: tuple[str, ...], once: bool, refresh: bool) -> int:  # noqa: ARG001
+    """Bring what is produced to what is declared: finish what was left, plan, and apply exactly that plan."""
+    project = settings.project()
+    repository = load_sound(project, names)
+    chosen = [declared.campaign.name for declared in choose_locked(repository, names)]
+    with _Watching() as watching:
+        outcome = reconcile(project.state, repository, chosen, watching.begin, refresh=refresh)
+    return _tell(outcome)
+
+
+@click.command()
+@click.argument("unit", metavar="CAMPAIGN[/STEP[/RUNS]]")
+@click.option("--reason", required=True, help="Why it will go better now; kept in the ledger.")
+@click.pass_obj
+def retry(settings: Settings, unit: str, reason: str) -> int:
+    """Let quarantined units be tried again: of a campaign, of a step, or runs of a step as in 3:529-613."""
+    name, _, rest = unit.partition("/")
+    step, _, runs = rest.partition("/")
+    project = settings.project()
+    choose_campaigns(load_sound(project, [name]), [name])
+    try:
+        keys = parse_runs(runs) if runs else None
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+    with holding(project.state), opened(project.state) as engine:
+        count = Ledger(engine).release(name, step or None, keys, reason)
+    say(f"{count} units will be tried again by the next reconcile")
+    return Exit.FINE
+
+
+class _Watching:
+    """The plan and a progress bar on stderr, from the moment that the plan is known."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+
+    def begin(self, picture: Picture) -> Callable[[str, Address], None]:
+        wanted = sum(campaign.count("+") + campaign.count("~") for campaign in picture.plan.campaigns)
+        names = ", ".join(campaign.campaign for campaign in picture.plan.campaigns)
+        say(f"plan {picture.plan.digest()[:12]} for {names}: {wanted} units to make")
+        self._bar = progress("units", wanted)
+        advance = self._bar.__enter__()
+        return lambda _what, _unit: advance()
+
+
+def _tell(outcome: Outcome) -> int:
+    for unit, reason in outcome.failed[:20]:
+        say(f"failed: {unit}: {reason}")
+    if len(outcome.failed) > 20:
+        say(f"… and {len(outcome.failed) - 20} more")
+    skipped = f", {outcome.skipped} behind those not tried" if outcome.skipped else ""
+    say(f"{outcome.produced} units produced, {len(outcome.failed)} failed{skipped}")
+    return Exit.PARTLY if outcome.failed or outcome.skipped else Exit.FINE
+
+
+def _store(made: Plan) -> str:
+    created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json.dumps({**made.content(), "digest": made.digest(), "created": created}, indent=1) + "\n"
+
+
+def _read_plan(file: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(file.read_text())
+    except ValueError as error:
+        raise WrongUse(f"{file} is no plan: {error}") from error
+    problems = validate_json(stored, load_schema("plan"))
+    if problems:
+        raise WrongUse(f"{file} is no plan: {problems[0]}")
+    content = {key: value for key, value in stored.items() if key not in ("digest", "created")}
+    if digest(content) != stored["digest"]:
+        raise WrongUse(f"{file} was edited: its content does not match its digest; make a new plan")
+    return {**content, "digest": stored["digest"]}
+
+
+COMMANDS = (plan, apply_stored, reconcile_once, retry)

@@ -1,0 +1,100 @@
+"""Registering files: what a ROOT file says of itself, or what a list says of files that are not opened."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reconciler.catalogue import File
+from reconciler.database import SourceUnavailable
+from reconciler.workspace import digest_content
+from renderer.event_file import InputError, read_events
+
+LISTED = ("path", "experiment", "run", "level", "name", "size", "checksum", "events")
+"""The columns of a list of files; only `path` is needed, what is missing is read from the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedFile:
+    """A file that was not registered, and why."""
+
+    path: str
+    reason: str
+
+
+def find_files(source: Path) -> list[Mapping[str, Any]]:
+    """The files of a source: all ROOT files below a folder, one ROOT file, or the rows of a CSV or JSON list.
+
+    Raises:
+        SourceUnavailable: the source cannot be read, or names no file.
+    """
+    try:
+        if source.is_dir():
+            found: list[Mapping[str, Any]] = [{"path": str(path)} for path in sorted(source.rglob("*.root"))]
+        elif source.suffix == ".root":
+            found = [{"path": str(source)}]
+        elif source.suffix == ".json":
+            found = list(json.loads(source.read_text()))
+        else:
+            found = list(csv.DictReader(source.read_text().splitlines(), strict=True))
+    except (OSError, ValueError, csv.Error) as error:
+        raise SourceUnavailable(f"{source} cannot be read: {error}") from error
+    if not found or not all(isinstance(row, dict) and row.get("path") for row in found):
+        raise SourceUnavailable(
+            f"{source} names no file; a list has a column `path`, a folder holds .root files"
+        )
+    return found
+
+
+def read_files(rows: Iterable[Mapping[str, Any]], level: str, beside: Path) -> Iterator[File | RefusedFile]:
+    """Each row as a file of the catalogue, or why it is none; relative paths are below `beside`."""
+    for row in rows:
+        path = Path(os.path.normpath(beside / str(row["path"])))
+        try:
+            yield _read_file(row, path, level)
+        except (InputError, ValueError, OSError) as error:
+            yield RefusedFile(str(path), getattr(error, "strerror", None) or str(error))
+
+
+def _read_file(row: Mapping[str, Any], path: Path, level: str) -> File:
+    given = {key: row[key] for key in LISTED if row.get(key) not in (None, "")}
+    numbers: dict[str, int] = {
+        key: int(given[key]) for key in ("experiment", "run", "size", "events") if key in given
+    }
+    if not {"experiment", "run", "events"} <= numbers.keys():
+        numbers = {**_count(path, need_run=not {"experiment", "run"} <= numbers.keys()), **numbers}
+    return File(
+        experiment=numbers["experiment"],
+        run=numbers["run"],
+        level=str(given.get("level", level)),
+        name=str(given.get("name", path.name)),
+        path=str(path),
+        size=numbers["size"] if "size" in numbers else path.stat().st_size,
+        checksum=str(given["checksum"]) if "checksum" in given else digest_content(path),
+        events=numbers.get("events"),
+    )
+
+
+def _count(path: Path, *, need_run: bool) -> dict[str, int]:
+    """Experiment, run and number of events of a file of one run."""
+    runs: set[tuple[int, int]] = set()
+    events = 0
+    for chunk in read_events(path, path.name, None, (), ()):
+        events += len(chunk)
+        runs.update(zip(chunk.columns["experiment"].tolist(), chunk.columns["run"].tolist(), strict=True))
+    if need_run and not runs:
+        raise ValueError(
+            f"{path.name} has no events, so it does not say which run it is of; register it by a list"
+        )
+    if len(runs) > 1:
+        shown = ", ".join(f"{experiment}:{run}" for experiment, run in sorted(runs)[:5])
+        raise ValueError(
+            f"{path.name} holds events of {len(runs)} runs ({shown} …); a unit reads files of one run"
+        )
+    experiment, run = next(iter(runs), (0, 0))
+    return {"experiment": experiment, "run": run, "events": events}
