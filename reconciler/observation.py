@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from reconciler.tables import LIVE, attempts, intents, jobs, ledger, outputs, pl
 from renderer.jobs import InputFile
 from renderer.units import StepUnits
 from schemas.runs import run_key, split_key
+
+
+CHUNK = 500
+"""How many runs one query asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +66,32 @@ def observe(
     """What was produced of the units of a campaign. `lost` are fingerprints whose files are known to be gone."""
     mine = select(outputs.c.fingerprint).where(outputs.c.campaign == campaign, outputs.c.state == "produced")
     produced = set(connection.scalars(mine)) - lost
-    declared = {value for item in units for column in item.fingerprints.values() for value in column}
-    if declared == produced:
+    missing: set[int] = set()
+    current = 0
+    for item in units:
+        for column in item.fingerprints.values():
+            absent = [run for run, value in zip(item.runs, column, strict=True) if value not in produced]
+            missing.update(absent)
+            current += len(column) - len(absent)
+    if not missing and current == len(produced):
         return Observed(produced=produced)
+    if current < len(produced):
+        missing.update(_find_undeclared(connection, campaign, units))
     return Observed(
         produced=produced,
         elsewhere=_read_elsewhere(connection, campaign, units, storage) if reuse else frozenset(),
-        made=_read_made(connection, campaign),
+        made=_read_made(connection, campaign, sorted(missing)),
         intents=_read_intents(connection, campaign),
         lost=lost,
     )
+
+
+def _find_undeclared(connection: Connection, campaign: str, units: Sequence[StepUnits]) -> set[int]:
+    """The runs with a produced output that is not, or no longer, declared."""
+    declared = {value for item in units for column in item.fingerprints.values() for value in column}
+    query = select(outputs.c.experiment, outputs.c.run, outputs.c.fingerprint)
+    rows = connection.execute(query.where(outputs.c.campaign == campaign, outputs.c.state == "produced"))
+    return {run_key(experiment, run) for experiment, run, fingerprint in rows if fingerprint not in declared}
 
 
 def _read_elsewhere(
@@ -86,22 +107,25 @@ def _read_elsewhere(
     return set(connection.scalars(query))
 
 
-def _read_made(connection: Connection, campaign: str) -> dict[tuple[str, str, int], Made]:
-    contents = {
-        row.id: json.loads(row.content) for row in connection.execute(select(recipes.c.id, recipes.c.content))
-    }
+def _read_made(connection: Connection, campaign: str, keys: Sequence[int]) -> dict[tuple[str, str, int], Made]:
+    """What the units of those runs were last made from."""
+    contents: dict[int, Mapping[str, Any]] = {}
+    made: dict[tuple[str, str, int], Made] = {}
     columns = ("step", "output", "experiment", "run", "fingerprint", "recipe", "input", "conditions")
-    query = (
-        select(*(outputs.c[name] for name in columns))
-        .where(outputs.c.campaign == campaign, outputs.c.state == "produced")
-        .order_by(outputs.c.version)
-    )
-    return {
-        (step, output, experiment << 32 | run): Made(fingerprint, contents[recipe], source, conditions)
-        for step, output, experiment, run, fingerprint, recipe, source, conditions in connection.execute(
-            query
-        )
-    }
+    mine = (outputs.c.campaign == campaign, outputs.c.state == "produced")
+    query = select(*(outputs.c[name] for name in columns)).where(*mine).order_by(outputs.c.version)
+    for experiment, group in groupby(keys, key=lambda key: split_key(key)[0]):
+        numbers = [split_key(key)[1] for key in group]
+        for start in range(0, len(numbers), CHUNK):
+            chunk = numbers[start : start + CHUNK]
+            here = query.where(outputs.c.experiment == experiment, outputs.c.run.in_(chunk))
+            for step, output, _, run, fingerprint, recipe, source, conditions in connection.execute(here):
+                if recipe not in contents:
+                    stored = select(recipes.c.content).where(recipes.c.id == recipe)
+                    contents[recipe] = json.loads(connection.execute(stored).scalar_one())
+                what = Made(fingerprint, contents[recipe], source, conditions)
+                made[step, output, run_key(experiment, run)] = what
+    return made
 
 
 def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:

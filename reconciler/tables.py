@@ -151,6 +151,7 @@ Index(
     sqlite_where=text("state IN ('intended', 'publishing', 'produced')"),
     postgresql_where=text("state IN ('intended', 'publishing', 'produced')"),
 )
+Index("ix_outputs_run", outputs.c.campaign, outputs.c.experiment, outputs.c.run)
 Index("ix_outputs_produced", outputs.c.fingerprint, sqlite_where=text("state = 'produced'"))
 jobs = Table(
     "jobs",

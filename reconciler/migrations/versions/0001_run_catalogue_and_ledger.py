@@ -142,6 +142,7 @@ def upgrade():
             "ix_outputs_produced", ["fingerprint"], unique=False, sqlite_where=sa.text("state = 'produced'")
         )
         batch_op.create_index(batch_op.f("ix_outputs_recipe"), ["recipe"], unique=False)
+        batch_op.create_index("ix_outputs_run", ["campaign", "experiment", "run"], unique=False)
         batch_op.create_index(
             "uq_outputs_live",
             ["campaign", "fingerprint"],

@@ -1,0 +1,122 @@
+"""A campaign of many runs in a scratch state: nothing produced, all of it, or all but a tenth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sqlalchemy import insert, select
+
+from reconciler import tables
+from reconciler.catalogue import File, Run, import_files, import_runs
+from reconciler.database import State, opened, reading
+from reconciler.gathering import view_campaign
+from reconciler.resolving import resolve
+from renderer.steering import read_templates
+from schemas.repository import Repository, read_repository
+
+EXPERIMENT = 12
+NAME = "many"
+OUTPUTS = ("hlt_bhabha", "hlt_gamma_gamma", "hlt_hadron")
+FILES: Mapping[str, str] = {
+    "productions/layouts.yaml": """\
+schema: layouts/1
+layouts:
+  plain: {title: Plain, folder: "{campaign}/{step}/{experiment}/{run}/{stream}/{level}/{version}"}
+""",
+    "productions/releases.yaml": """\
+schema: releases/1
+releases:
+  release-03-00-00: {date: "2019-01-05"}
+""",
+    "productions/sites/local.yaml": "schema: site/1\ntitle: This machine\nengine: local\nstorage: data\n",
+    "productions/skims/hlt.yaml": """\
+schema: skims/1
+title: Three skims
+provenance: the bench
+skims:
+  hlt_bhabha: {cut: "[Bhabha2Trk == 1]"}
+  hlt_gamma_gamma: {cut: "[GG == 1]"}
+  hlt_hadron: {cut: "[nTracksLE >= 3]"}
+""",
+}
+
+
+def declare(count: int) -> dict[str, bytes]:
+    """The tree of a repository whose campaign takes `count` runs."""
+    campaign = f"""\
+schema: campaign/1
+title: Many runs
+kind: skim
+runs: [{{experiment: {EXPERIMENT}, ranges: "1-{count}"}}]
+site: local
+layout: plain
+steps:
+  skims: {{application: uproot, input: {{level: mdst}}, skims: [{", ".join(OUTPUTS)}]}}
+limits: {{max_units: {count}, max_restate: {count}}}
+"""
+    return {name: text.encode() for name, text in {**FILES, f"productions/campaigns/{NAME}/campaign.yaml": campaign}.items()}
+
+
+def load(folder: Path, count: int) -> Repository:
+    """The repository, with the lock that `prepare` wrote."""
+    tree = declare(count)
+    lock = folder / "campaign.lock"
+    if lock.exists():
+        tree[f"productions/campaigns/{NAME}/campaign.lock"] = lock.read_bytes()
+    repository, findings = read_repository(tree, read_templates())
+    if findings:
+        raise ValueError("\n".join(map(str, findings)))
+    return repository
+
+
+def prepare(folder: Path, count: int, left: float) -> None:
+    """Fills the state in `folder`: `count` runs with a file each, of whose units the share `left` is not produced."""
+    state = State(folder)
+    numbers = range(1, count + 1)
+    with opened(state) as engine:
+        import_runs(engine, [Run(EXPERIMENT, run, "physics", 1000) for run in numbers])
+        import_files(engine, [_make_file(run) for run in numbers])
+        with reading(state) as connection:
+            repository = load(folder, count)
+            lock, _ = resolve(connection, repository, repository.campaigns[NAME])
+        (folder / "campaign.lock").write_text(lock.text())
+        with reading(state) as connection:
+            view = view_campaign(connection, load(folder, count), NAME, state)
+        if left == 1.0:
+            return
+        every = round(1 / left) if left else count + 1
+        done = [index for index in range(count) if (index + 1) % every]
+        with engine.begin() as connection:
+            connection.execute(insert(tables.plans).values(digest="bench", content=b"{}", begun="", serial=0))
+            unit = {"campaign": NAME, "step": "skims", "experiment": EXPERIMENT}
+            made = [{"plan": "bench", "state": "produced", "run": index + 1, "id": index + 1, **unit} for index in done]
+            connection.execute(insert(tables.intents), made)
+            (units,) = view.units
+            for recipe in units.recipes:
+                connection.execute(insert(tables.recipes).values(digest=recipe.digest, content=b"{}"))
+                query = select(tables.recipes.c.id).where(tables.recipes.c.digest == recipe.digest)
+                number = connection.execute(query).scalar_one()
+                column = units.fingerprints[recipe.output]
+                rows = [
+                    {
+                        **unit,
+                        "intent": index + 1,
+                        "run": index + 1,
+                        "output": recipe.output,
+                        "fingerprint": column[index],
+                        "recipe": number,
+                        "input": units.inputs[index],
+                        "state": "produced",
+                        "version": 1,
+                        "storage": str(folder),
+                        "folder": "x",
+                    }
+                    for index in done
+                ]
+                connection.execute(insert(tables.outputs), rows)
+
+
+def _make_file(run: int) -> File:
+    name = f"mdst.physics.{EXPERIMENT:04d}.{run:05d}.root"
+    return File(EXPERIMENT, run, "mdst", name, f"/data/{name}", 10**9 + run, f"adler32:{run:08x}", 1000)
