@@ -181,7 +181,6 @@ class _Planning:
         self.done = 0
         self.rows: dict[tuple[str, str, tuple[str, ...], str], list[int]] = {}
         self.coming: dict[str, dict[int, str]] = {}  # step → run → its action, where it is not done
-        self.declared: set[bytes] = set()
 
     def put(self, action: str, step: str, outputs: tuple[str, ...], reason: str, run: int) -> None:
         self.rows.setdefault((action, step, outputs, reason), []).append(run)
@@ -192,7 +191,6 @@ class _Planning:
         missing: dict[int, list[str]] = {}
         taken: dict[int, list[str]] = {}
         for output, column in units.fingerprints.items():
-            self.declared.update(column)
             absent = set(column) - observed.produced
             if not absent:
                 continue
@@ -260,12 +258,11 @@ class _Planning:
 
     def groups(self, units: Sequence[StepUnits]) -> tuple[Group, ...]:
         self.brake()
-        obsolete = self.observed.produced - self.declared if self.observed.produced else set()
-        if obsolete:
-            for (step, output, run), made in self.observed.made.items():
-                if made.fingerprint in obsolete and self.coming.get(step, {}).get(run) != RESTATE:
-                    self.rows.setdefault((OBSOLETE, step, (output,), "no longer declared"), []).append(run)
-        columns = {item.step.name: _Column(item) for item in units} if self.rows else {}
+        columns = {item.step.name: _Column(item) for item in units} if self.rows or self.observed.made else {}
+        for step, output, run in self.observed.made:
+            column = columns.get(step)
+            if column is None or output not in column.units.fingerprints or run not in column.place:
+                self.rows.setdefault((OBSOLETE, step, (output,), "no longer declared"), []).append(run)
         order = list(ACTIONS)
         steps = {item.step.name: number for number, item in enumerate(units)}
         found = []

@@ -45,7 +45,12 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(measure(Path(arguments[1]), int(arguments[2]))))
         return
     table = make_table(
-        "runs", "to do", "wall / s", "CPU / s", "imports / s", "peak / MB",
+        "runs",
+        "to do",
+        "wall / s",
+        "CPU / s",
+        "imports / s",
+        "peak / MB",
         title="A plan of one campaign with three outputs a unit",
         numbers=("runs", "wall / s", "CPU / s", "imports / s", "peak / MB"),
     )
@@ -56,7 +61,9 @@ def main(arguments: list[str]) -> None:
                 command = [sys.executable, "-m", "tests.bench", "--measure", folder, str(count)]
                 found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             figures = (found["wall"], found["cpu"], found["start"])
-            table.add_row(f"{count:,}", label, *(f"{value:.2f}" for value in figures), f"{found['memory']:.0f}")
+            table.add_row(
+                f"{count:,}", label, *(f"{value:.2f}" for value in figures), f"{found['memory']:.0f}"
+            )
     print_table(table)
 
 

@@ -55,7 +55,10 @@ steps:
   skims: {{application: uproot, input: {{level: mdst}}, skims: [{", ".join(OUTPUTS)}]}}
 limits: {{max_units: {count}, max_restate: {count}}}
 """
-    return {name: text.encode() for name, text in {**FILES, f"productions/campaigns/{NAME}/campaign.yaml": campaign}.items()}
+    return {
+        name: text.encode()
+        for name, text in {**FILES, f"productions/campaigns/{NAME}/campaign.yaml": campaign}.items()
+    }
 
 
 def load(folder: Path, count: int) -> Repository:
@@ -90,7 +93,10 @@ def prepare(folder: Path, count: int, left: float) -> None:
         with engine.begin() as connection:
             connection.execute(insert(tables.plans).values(digest="bench", content=b"{}", begun="", serial=0))
             unit = {"campaign": NAME, "step": "skims", "experiment": EXPERIMENT}
-            made = [{"plan": "bench", "state": "produced", "run": index + 1, "id": index + 1, **unit} for index in done]
+            made = [
+                {"plan": "bench", "state": "produced", "run": index + 1, "id": index + 1, **unit}
+                for index in done
+            ]
             connection.execute(insert(tables.intents), made)
             (units,) = view.units
             for recipe in units.recipes:
