@@ -80,10 +80,14 @@ def run(arguments: Sequence[str]) -> int:
     except GuardRefused as error:
         say(f"b2prod: refused: {error}")
         return Exit.REFUSED
-    except (KeyboardInterrupt, click.Abort):
-        say("b2prod: interrupted; the ledger is consistent, `b2prod reconcile --once` goes on")
-        return Exit.INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return Exit.FINE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        say(f"b2prod: {where}{error.strerror or error}")
+        return Exit.UNAVAILABLE
+    except (KeyboardInterrupt, click.Abort):
+        say("b2prod: interrupted; the ledger is consistent, `b2prod reconcile --once` goes on")
+        return Exit.INTERRUPTED
     return code or Exit.FINE

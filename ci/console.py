@@ -43,6 +43,11 @@ def strip_controls(text: str) -> str:
     return "".join(c for c in text if c in "\n\t" or not (c < " " or "\x7f" <= c <= "\x9f"))
 
 
+def count_things(count: int, what: str) -> str:
+    """A number with its noun: `1 unit`, `24 units`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def make_table(*columns: str, title: str | None = None, numbers: tuple[str, ...] = ()) -> Table:
     """An empty table in the house's style; the columns in `numbers` are aligned to the right."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")

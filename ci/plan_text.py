@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from reconciler.plan import ACTIONS, CampaignPlan, Group, Plan
 from schemas.runs import format_runs
 
 WIDTH = 100
+_ENTITIES = {ord(character): f"&#{ord(character)};" for character in "&\\`|[]<>@*_~!#$%:"}
 GLYPHS = {action: action if len(action) == 1 else "." for action in ACTIONS}
 
 
@@ -28,20 +30,23 @@ def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str
     lines += [f"gone: {text}" for text in drift]
     lines.append(f"ledger {plan.ledger[:8]} serial {plan.serial}  catalogue serial {plan.catalogue_serial}")
     lines.append(f"digest {plan.digest()}")
-    if command and not plan.is_empty:
-        lines.append(command)
-    elif plan.is_empty:
+    if plan.is_empty:
         lines.append("The plan is empty.")
+    elif command:
+        lines.append(f"to do this: {command}")
     return "\n".join(lines) + "\n"
 
 
 def _format_group(group: Group) -> list[str]:
-    outputs = _fold_outputs(group.outputs)
-    first = f"      {group.step}: {outputs}"
-    return [
-        line[:WIDTH]
-        for line in (first, f"        {group.reason}", f"        {format_runs(group.runs, most=8)}")
-    ]
+    first = f"{group.step}: {_fold_outputs(group.outputs)}"
+    indented = ((6, first), (8, group.reason), (8, format_runs(group.runs, most=8)))
+    return [line for indent, text in indented for line in _wrap(text, " " * indent)]
+
+
+def _wrap(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False
+    )
 
 
 def _fold_outputs(outputs: Sequence[str]) -> str:
@@ -76,10 +81,8 @@ def _format_row(group: Group) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text that cannot become a table cell's end, a link, an image, a mention or a tag."""
-    for character in "\\`|[]<>@*_~!#":
-        text = text.replace(character, f"&#{ord(character)};")
-    return text
+    """Text in one line that cannot become a cell's end, a link, an image, a mention, a formula or a tag."""
+    return " ".join(text.split()).translate(_ENTITIES).replace("www.", "www&#46;")
 
 
 def _count_changes(campaigns: Sequence[CampaignPlan]) -> str:

@@ -17,6 +17,9 @@ from schemas.repository import CAMPAIGNS, Declared, Repository, read_repository
 from schemas.rules import check_repository
 from schemas.tree import PRODUCTIONS, read_tree
 
+STALE = "BP605"
+"""The code of a lock that is missing, or not of its manifest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Project:
@@ -61,16 +64,20 @@ def load(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
     return repository, tuple(sorted({*unread, *findings, *check_repository(repository)}))
 
 
-def load_sound(project: Project, names: Sequence[str] = ()) -> Repository:
-    """Everything declared.
+def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool = True) -> Repository:
+    """Everything declared; without `judge_locks`, for the verbs that write a lock or work beside a stale one.
 
     Raises:
         FoundProblems: there are findings; with `names`, other campaigns' findings do not count.
     """
     repository, findings = load(project)
-    others = {finding for finding in findings if names and not _concerns(finding, names)}
-    if len(others) < len(findings):
-        raise FoundProblems([finding for finding in findings if finding not in others])
+    blocking = [
+        finding
+        for finding in findings
+        if (judge_locks or finding.code != STALE) and (not names or _concerns(finding, names))
+    ]
+    if blocking:
+        raise FoundProblems(blocking)
     return repository
 
 
@@ -103,11 +110,11 @@ def choose_locked(repository: Repository, names: Sequence[str]) -> list[Declared
             raise WrongUse(f"{name} is stopped, and stopped campaigns are not planned")
         if declared.lock is None:
             place = Place(f"{CAMPAIGNS}/{name}/campaign.yaml")
-            findings.append(Finding(place, "BP605", f"{name} has no lock", f"run `b2prod resolve {name}`"))
+            findings.append(Finding(place, STALE, f"{name} has no lock", f"run `b2prod resolve {name}`"))
         elif stale := _find_stale(declared, declared.lock, repository):
             place = Place(f"{CAMPAIGNS}/{name}/campaign.lock")
             message = f"the lock of {name} is stale in: {', '.join(stale)}"
-            findings.append(Finding(place, "BP605", message, f"run `b2prod resolve {name}`"))
+            findings.append(Finding(place, STALE, message, f"run `b2prod resolve {name}`"))
     if findings:
         raise FoundProblems(findings)
     return chosen

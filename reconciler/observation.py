@@ -264,4 +264,4 @@ def count_attempts(connection: Connection, campaign: str) -> dict[str, int]:
     """How many attempts of a campaign are in each state."""
     query = select(attempts.c.state, func.count()).join(jobs, jobs.c.id == attempts.c.job)
     query = query.join(intents, intents.c.id == jobs.c.intent).where(intents.c.campaign == campaign)
-    return dict(connection.execute(query.group_by(attempts.c.state)).tuples().all())
+    return {state: count for state, count in connection.execute(query.group_by(attempts.c.state))}

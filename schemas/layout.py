@@ -68,6 +68,8 @@ def check_folder(folder: str) -> str | None:
     if missing:
         return f"without {{{missing[0]}}} two outputs would share a folder"
     literal = re.sub(r"\{[a-z]+\}", "x", folder)
-    if not re.fullmatch(r"[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*", literal, re.ASCII) or ".." in literal.split("/"):
+    if not re.fullmatch(r"[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*", literal, re.ASCII) or ".." in literal.split(
+        "/"
+    ):
         return "not a plain relative path"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -11,6 +12,7 @@ from schemas.document import Document, read_yaml
 from schemas.finding import Finding, Place
 from schemas.layout import Layout, check_folder
 from schemas.lock import Lock, read_lock
+from schemas.scalars import show
 from schemas.site import Site, read_site
 from schemas.skims import Skim, read_skims
 from schemas.snapshot import Snapshot, read_snapshot
@@ -24,6 +26,10 @@ SKIMS = "productions/skims"
 GLOBAL_TAGS = "productions/global-tags"
 LAYOUTS = "productions/layouts.yaml"
 RELEASES = "productions/releases.yaml"
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}", re.ASCII)
+"""The grammar of the names of campaigns, sites and layouts; `$defs/name` of the schema `campaign/1`."""
+NAME_HINT = "use letters, digits, `_`, `.`, `+`, `-`; begin with a letter or digit; 40 characters at most"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
     sites = {
         stem: read_site(stem, document)
         for file, stem, document in reading.folder(SITES, "site")
-        if reading.accept_stem(file, stem)
+        if reading.accept_site(file, stem, document)
     }
     skims, places = reading.skims()
     repository = Repository(
@@ -96,8 +102,8 @@ class _Reading:
             self.findings.append(Finding(Place(file), "BP305", f"{file} is missing", "add it"))
             return None
         document, findings = read_yaml(file, self.tree[file])
-        if document is not None and not findings:
-            findings = validate(document, load_schema(schema))
+        if document is not None:
+            findings += validate(document, load_schema(schema))
         self.findings.extend(findings)
         return document if document is not None and not findings else None
 
@@ -105,10 +111,10 @@ class _Reading:
         """The YAML documents directly in a folder: file, stem, document."""
         for file in sorted(self.tree):
             path = PurePosixPath(file)
-            if str(path.parent) != folder:
+            if not path.is_relative_to(folder):
                 continue
-            if path.suffix != ".yaml":
-                self.stranger(file, f"{folder} holds YAML files only", "name it NAME.yaml")
+            if path.suffix != ".yaml" or str(path.parent) != folder:
+                self.stranger(file, f"{folder} holds files NAME.yaml only", f"move it to {folder}/NAME.yaml")
             elif (document := self.document(file, schema)) is not None:
                 yield file, path.stem, document
 
@@ -116,13 +122,19 @@ class _Reading:
         if not PurePosixPath(file).name.startswith(".git"):
             self.findings.append(Finding(Place(file), "BP305", message, hint))
 
-    def accept_stem(self, file: str, stem: str) -> bool:
-        legal = stem.replace("-", "").replace("_", "").isalnum() and stem.isascii()
+    def accept_site(self, file: str, stem: str, document: Document) -> bool:
+        if ".." in document.data["storage"].split("/"):
+            message = f"the storage {show(document.data['storage'])} leads elsewhere"
+            hint = "write a plain path without `..`"
+            self.findings.append(Finding(document.place(("storage",)), "BP304", message, hint))
+            return False
+        legal = NAME.fullmatch(stem) is not None
         if not legal:
-            self.findings.append(Finding(Place(file), "BP301", f"{stem!r} is no legal name", "use letters, digits, `-`"))
+            self.findings.append(Finding(Place(file), "BP301", f"{show(stem)} is no legal name", NAME_HINT))
         return legal
 
     def campaigns(self) -> Iterator[tuple[str, Declared]]:
+        seen: set[str] = set()
         for file in sorted(self.tree):
             path = PurePosixPath(file)
             if not path.is_relative_to(CAMPAIGNS) or len(path.parts) < 4:
@@ -130,7 +142,8 @@ class _Reading:
                     self.stranger(file, "a campaign is a folder", "move it to campaigns/NAME/campaign.yaml")
                 continue
             folder = PurePosixPath(*path.parts[:3])
-            if str(folder / "campaign.yaml") not in self.tree:
+            if str(folder / "campaign.yaml") not in self.tree and str(folder) not in seen:
+                seen.add(str(folder))
                 message = f"the folder {folder.name} has no campaign.yaml"
                 self.findings.append(Finding(Place(file), "BP305", message, "add one, or remove the folder"))
             if path.name != "campaign.yaml" or path.parent != folder:
@@ -150,13 +163,14 @@ class _Reading:
     def skims(self) -> tuple[dict[str, Skim], dict[str, Place]]:
         skims: dict[str, Skim] = {}
         places: dict[str, Place] = {}
+        plain: dict[str, str] = {}
         for _, _, document in self.folder(SKIMS, "skims"):
             found, findings = read_skims(document)
             self.findings.extend(findings)
             for name in document.data["skims"]:
                 place = document.key_place(("skims", name))
-                clash = next((other for other in places if other.lower() == name.lower()), None)
-                if clash is not None:
+                clash = plain.setdefault(name.lower(), name)
+                if clash in places:
                     message = f"the skim {name} is also defined at {places[clash]}"
                     self.findings.append(Finding(place, "BP302", message, "give one of them another name"))
                 places.setdefault(name, place)
@@ -190,7 +204,11 @@ class _Reading:
         snapshots: dict[str, Snapshot] = {}
         for file, content in sorted(self.tree.items()):
             path = PurePosixPath(file)
-            if str(path.parent) == GLOBAL_TAGS and path.suffix == ".iov":
+            if not path.is_relative_to(GLOBAL_TAGS):
+                continue
+            if path.suffix != ".iov" or str(path.parent) != GLOBAL_TAGS:
+                self.stranger(file, f"{GLOBAL_TAGS} holds files NAME.iov only", "`b2prod gt` writes them")
+            else:
                 snapshot, findings = read_snapshot(file, path.stem, content)
                 self.findings.extend(findings)
                 if snapshot is not None:

@@ -77,17 +77,26 @@ def parse_ranges(text: str) -> tuple[tuple[RunRange, ...], tuple[RangeProblem, .
         if match is None:
             shown = item.strip() or "an empty item"
             problems.append(
-                RangeProblem("BP402", column, f"{shown!r} is no run range", "write runs and ranges as in 529-613, 620")
+                RangeProblem(
+                    "BP402", column, f"{shown!r} is no run range", "write runs and ranges as in 529-613, 620"
+                )
             )
             continue
         first, last = int(match[1]), int(match[2] or match[1])
         if max(first, last) > RUN_LIMIT:
             problems.append(
-                RangeProblem("BP403", column, f"run {max(first, last)} is beyond {RUN_LIMIT}", "write a run that can exist")
+                RangeProblem(
+                    "BP403",
+                    column,
+                    f"run {max(first, last)} is beyond {RUN_LIMIT}",
+                    "write a run that can exist",
+                )
             )
         elif first > last:
             problems.append(
-                RangeProblem("BP401", column, f"the range {first}-{last} is reversed", f"write {last}-{first}")
+                RangeProblem(
+                    "BP401", column, f"the range {first}-{last} is reversed", f"write {last}-{first}"
+                )
             )
         else:
             ranges.append((RunRange(first, last), column))
@@ -96,7 +105,9 @@ def parse_ranges(text: str) -> tuple[tuple[RunRange, ...], tuple[RangeProblem, .
         if after.first <= before.last:
             twice = RunRange(after.first, min(before.last, after.last))
             problems.append(
-                RangeProblem("BP404", column, f"{after} repeats run {twice} of {before}", "list every run once")
+                RangeProblem(
+                    "BP404", column, f"{after} repeats run {twice} of {before}", "list every run once"
+                )
             )
     return tuple(item for item, _ in ranges), tuple(problems)
 

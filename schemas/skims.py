@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from schemas.cut import Cut, CutSyntaxError, canonical, parse_cut
 from schemas.document import Document
-from schemas.finding import Finding, Place
+from schemas.finding import Finding
+from schemas.pointing import point_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,7 @@ def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...
             try:
                 skims.append(Skim(name, cut=parse_cut(data["cut"])))
             except CutSyntaxError as error:
-                place = document.place((*path, "cut"))
-                at = Place(place.file, place.line, place.column + error.column)
+                at = point_into(document, (*path, "cut"), error.column - 1)
                 message = f"the cut of {name} does not parse: {error.problem} (character {error.column} of the cut)"
                 findings.append(Finding(at, "BP516", message, error.hint))
     return tuple(skims), tuple(findings)

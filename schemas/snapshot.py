@@ -52,7 +52,11 @@ def read_snapshot(file: str, name: str, content: bytes) -> tuple[Snapshot | None
     header = dict(line[2:].split(": ", 1) for line in lines[1:] if line.startswith("# ") and ": " in line)
     findings: list[Finding] = []
     if not lines or lines[0] != FIRST_LINE:
-        findings.append(Finding(Place(file), "BP502", f"this is no snapshot of {name}", f"its first line is `{FIRST_LINE}`"))
+        findings.append(
+            Finding(
+                Place(file), "BP502", f"this is no snapshot of {name}", f"its first line is `{FIRST_LINE}`"
+            )
+        )
         return None, tuple(findings)
     if header.get("name") != name:
         found = f"the file {name}.iov holds the tag {header.get('name')!r}"
@@ -60,7 +64,9 @@ def read_snapshot(file: str, name: str, content: bytes) -> tuple[Snapshot | None
     state = header.get("state", "")
     if state not in USABLE_STATES:
         hint = "freeze the tag, or choose another"
-        findings.append(Finding(Place(file), "BP502", f"{name} is in state {state!r}, which no job may use", hint))
+        findings.append(
+            Finding(Place(file), "BP502", f"{name} is in state {state!r}, which no job may use", hint)
+        )
     body = [(number, line) for number, line in enumerate(lines, 1) if not line.startswith("#")]
     iovs: list[Iov] = []
     for number, line in body:
@@ -73,7 +79,9 @@ def read_snapshot(file: str, name: str, content: bytes) -> tuple[Snapshot | None
             iovs.append(iov)
     listed = [line for _, line in body]
     if listed != sorted(listed):
-        findings.append(Finding(Place(file), "BP502", "the IoVs are not sorted", "write the snapshot with the tool"))
+        findings.append(
+            Finding(Place(file), "BP502", "the IoVs are not sorted", "write the snapshot with the tool")
+        )
     found_digest = hashlib.sha256("\n".join(listed).encode()).hexdigest()
     if header.get("digest") != found_digest:
         hint = f"fetch the tag again; do not edit snapshots (the lines have digest {found_digest})"

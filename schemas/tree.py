@@ -30,9 +30,13 @@ def read_tree(root: Path, top: str = PRODUCTIONS) -> tuple[dict[str, bytes], tup
                 continue
             if not stat.S_ISREG(status.st_mode):
                 kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
-                findings.append(Finding(Place(file), "BP304", f"{file} is {kind}", "put the content itself there"))
+                findings.append(
+                    Finding(Place(file), "BP304", f"{file} is {kind}", "put the content itself there")
+                )
             elif status.st_size > FILE_LIMIT:
-                findings.append(Finding(Place(file), "BP107", f"{status.st_size} bytes; at most {FILE_LIMIT}", "split it"))
+                findings.append(
+                    Finding(Place(file), "BP107", f"{status.st_size} bytes; at most {FILE_LIMIT}", "split it")
+                )
             else:
                 tree[file] = path.read_bytes()
     return tree, tuple(findings)

@@ -2,14 +2,18 @@
 
 Not Belle II data and no simulation of them: shapes are drawn from simple distributions, so that each skim of the menu
 selects mostly the process that it is made for. The same seed gives the same events.
+
+    python -m ci.demo.toy FOLDER
 """
 
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,16 +45,19 @@ def write_sample(folder: Path, seed: int = 2019) -> Path:
         luminosity = float(random.gamma(4.0, 2.0))  # nb⁻¹
         count = int(random.poisson(luminosity * EVENTS_PER_INVERSE_NANOBARN))
         columns = draw_events(random, count)
-        identity = {
+        identity: dict[str, npt.NDArray[Any]] = {
             "experiment": np.full(count, EXPERIMENT, dtype=np.int32),
             "run": np.full(count, run, dtype=np.int32),
             "event": np.arange(1, count + 1, dtype=np.int64),
         }
         with uproot.recreate(folder / f"toy.{EXPERIMENT:04d}.{run:05d}.root") as file:
-            file.mktree("events", {name: column.dtype for name, column in {**identity, **columns}.items()})
-            file["events"].extend({**identity, **columns})
+            branches = {**identity, **columns}
+            file.mktree("events", {name: column.dtype for name, column in branches.items()})
+            file["events"].extend(branches)
         stop = start + timedelta(minutes=6 * luminosity)
-        rows.append([EXPERIMENT, run, "physics", count, f"{start:%Y-%m-%dT%H:%M:%SZ}", f"{stop:%Y-%m-%dT%H:%M:%SZ}"])
+        rows.append(
+            [EXPERIMENT, run, "physics", count, f"{start:%Y-%m-%dT%H:%M:%SZ}", f"{stop:%Y-%m-%dT%H:%M:%SZ}"]
+        )
         start = stop + timedelta(minutes=5)
     listed = folder / "runs.csv"
     with listed.open("w", newline="") as stream:
@@ -71,10 +78,14 @@ def draw_events(random: np.random.Generator, count: int) -> Columns:
     ) - random.binomial(1, np.where(bhabha | muons, 0.12, 0.0))
     electrons = np.where(bhabha, tracks, np.where(tau, random.binomial(1, 0.3, count), 0))
     momentum = np.where(bhabha | muons, random.normal(0.98, 0.03, count), random.beta(2.0, 4.0, count))
-    second = momentum * np.where(bhabha | muons, random.normal(0.98, 0.02, count), random.beta(4.0, 2.0, count))
+    second = momentum * np.where(
+        bhabha | muons, random.normal(0.98, 0.02, count), random.beta(4.0, 2.0, count)
+    )
     first_energy = np.where(bhabha | photons, random.normal(5.1, 0.2, count), random.gamma(2.0, 0.4, count))
     first_energy = np.where(muons, random.normal(0.2, 0.03, count), first_energy)
-    second_energy = first_energy * np.where(bhabha | photons, random.normal(0.97, 0.02, count), random.beta(3, 2, count))
+    second_energy = first_energy * np.where(
+        bhabha | photons, random.normal(0.97, 0.02, count), random.beta(3, 2, count)
+    )
     angle = np.where(bhabha | muons, random.normal(3.08, 0.04, count), random.uniform(0.2, 3.1, count))
     angle = np.where(tracks < 2, -10.0, np.minimum(angle, np.pi))
     total = first_energy + second_energy + np.where(hadron, random.gamma(6.0, 0.5, count), 0.0)
@@ -100,3 +111,9 @@ def draw_events(random: np.random.Generator, count: int) -> Columns:
             "GG": is_pair,
         }.items()
     }
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m ci.demo.toy FOLDER")
+    print(f"wrote {RUNS} runs; they are listed in {write_sample(Path(sys.argv[1]))}")

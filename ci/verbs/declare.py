@@ -7,10 +7,10 @@ from pathlib import Path
 
 import rich_click as click
 
-from ci.console import print_data, say
+from ci.console import count_things, print_data, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
-from ci.project import Settings, choose_campaigns, choose_locked, load, load_sound
+from ci.project import STALE, Settings, choose_campaigns, choose_locked, load, load_sound
 from reconciler.catalogue import read_files
 from reconciler.database import reading
 from reconciler.gathering import view_campaign
@@ -18,7 +18,7 @@ from reconciler.observation import find_files
 from reconciler.resolving import compare_locks, resolve
 from renderer.jobs import divide_input, render_job, render_script, write_job
 from schemas.finding import Finding, Place
-from schemas.repository import CAMPAIGNS
+from schemas.repository import CAMPAIGNS, NAME, NAME_HINT
 from schemas.runs import format_run, parse_runs, split_key
 
 STARTER = """\
@@ -44,6 +44,8 @@ limits: {{max_units: 24}}
 @click.pass_obj
 def new(settings: Settings, name: str, other: str | None) -> int:
     """Write a new campaign: the smallest valid manifest, or a copy to change."""
+    if not NAME.fullmatch(name):
+        raise WrongUse(f"{name!r} is no legal name; {NAME_HINT}")
     project = settings.project()
     repository, _ = load(project)
     folder = project.root / CAMPAIGNS / name
@@ -54,10 +56,6 @@ def new(settings: Settings, name: str, other: str | None) -> int:
         text = (project.root / CAMPAIGNS / other / "campaign.yaml").read_text()
     else:
         text = STARTER.format(name=name)
-    if not name.isascii() or "/" in name or not name[:1].isalnum():
-        raise WrongUse(
-            f"{name!r} is no legal name; begin with a letter or digit, use letters, digits, `_`, `.`, `-`"
-        )
     folder.mkdir(parents=True)
     file = folder / "campaign.yaml"
     file.write_text(text)
@@ -95,13 +93,14 @@ def check(settings: Settings, names: tuple[str, ...], form: str) -> int:
         )
     print_data(FORMATS[form](findings))
     if findings:
-        say(
-            f"{len(findings)} finding{'s' * (len(findings) > 1)}; `b2prod explain {findings[0].code}` tells more"
-        )
+        say(f"{count_things(len(findings), 'finding')}; `b2prod explain {findings[0].code}` tells more")
         return Exit.FINDINGS
-    say(
-        f"{len(repository.campaigns)} campaigns, {len(repository.skims)} skims, {len(repository.sites)} sites: no findings"
+    counts = (
+        (len(repository.campaigns), "campaign"),
+        (len(repository.skims), "skim"),
+        (len(repository.sites), "site"),
     )
+    say(f"{', '.join(count_things(*count) for count in counts)}: no findings")
     return Exit.FINE
 
 
@@ -114,7 +113,7 @@ def check(settings: Settings, names: tuple[str, ...], form: str) -> int:
 def resolve_lock(settings: Settings, names: tuple[str, ...], only_check: bool) -> int:
     """Pin everything that could move (runs, releases, tags, templates, skims) in the campaign's lock."""
     project = settings.project()
-    repository = load_sound(project, names)
+    repository = load_sound(project, names, judge_locks=False)
     findings: list[Finding] = []
     with reading(project.state) as connection:
         for declared in choose_campaigns(repository, names):
@@ -130,7 +129,7 @@ def resolve_lock(settings: Settings, names: tuple[str, ...], only_check: bool) -
                 findings.append(
                     Finding(
                         Place(file),
-                        "BP605",
+                        STALE,
                         f"the lock of {name} is not current: {moved}",
                         f"run `b2prod resolve {name}`",
                     )
@@ -193,7 +192,7 @@ def render(settings: Settings, name: str, run: str | None, output: Path | None) 
         print_data(f"{name}/{file}\n")
     if waiting:
         say(
-            f"{waiting} units wait for the output of an earlier step; their jobs are rendered when it is there"
+            f"not rendered yet, because an earlier step's output is not there: {count_things(waiting, 'unit')}"
         )
     return Exit.FINE
 

@@ -27,7 +27,7 @@ from schemas.runs import format_run, parse_runs
 def status(settings: Settings, names: tuple[str, ...], as_json: bool) -> int:
     """How far each campaign is, step by step."""
     project = settings.project()
-    repository = load_sound(project, names)
+    repository = load_sound(project, names, judge_locks=False)
     rows: list[dict[str, Any]] = []
     without_lock = []
     with reading(project.state) as connection:
@@ -93,12 +93,17 @@ def retention(settings: Settings, name: str, by_run: bool, as_json: bool) -> int
             value for units in view.units for column in units.fingerprints.values() for value in column
         }
         counted = count_events(connection, name, current)
+    places = {
+        (units.step.name, output): (number, index)
+        for number, units in enumerate(view.units)
+        for index, output in enumerate(units.step.outputs)
+    }
     totals: dict[tuple[str, str, str], list[int]] = {}
-    for step, output, run, read, kept in counted:
+    for step, output, run, read, kept in sorted(counted, key=lambda row: (places[row[:2]], row[2])):
         if read is not None and kept is not None:
             total = totals.setdefault((step, output, format_run(run) if by_run else ""), [0, 0, 0])
             total[:] = total[0] + 1, total[1] + read, total[2] + kept
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "step": step,
             "output": output,
@@ -122,9 +127,7 @@ def retention(settings: Settings, name: str, by_run: bool, as_json: bool) -> int
     )
     for row in rows:
         cells = [str(row[key]) for key in ("step", "output", "run" if by_run else "runs")]
-        table.add_row(
-            *cells, f"{row['read']:,}", f"{row['kept']:,}", _format_rate(row["kept"], row["read"])
-        )
+        table.add_row(*cells, f"{row['read']:,}", f"{row['kept']:,}", _format_rate(row["kept"], row["read"]))
     print_table(table)
     return Exit.FINE
 

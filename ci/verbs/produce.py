@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import rich_click as click
 
-from ci.console import print_data, progress, say
+from ci.console import count_things, print_data, progress, say
 from ci.exits import Exit, WrongUse
 from ci.plan_text import format_markdown, format_plan
 from ci.project import Settings, choose_campaigns, choose_locked, load_sound
@@ -54,7 +54,10 @@ def plan(
     with reading(project.state) as connection:
         picture = take_picture(connection, repository, chosen, project.state, refresh=refresh)
     if output is not None:
-        output.write_text(_store(picture.plan))
+        try:
+            output.write_text(_store(picture.plan))
+        except OSError as error:
+            raise WrongUse(f"the plan cannot be written to {output}: {error.strerror}") from error
     if form == "json":
         print_data(_store(picture.plan))
     elif form == "markdown":
@@ -104,14 +107,20 @@ def retry(settings: Settings, unit: str, reason: str) -> int:
     name, _, rest = unit.partition("/")
     step, _, runs = rest.partition("/")
     project = settings.project()
-    choose_campaigns(load_sound(project, [name]), [name])
+    (declared,) = choose_campaigns(load_sound(project, [name], judge_locks=False), [name])
+    if step and declared.campaign.step(step) is None:
+        known = ", ".join(one.name for one in declared.campaign.steps)
+        raise WrongUse(f"{name} has no step {step}; it has {known}")
     try:
         keys = parse_runs(runs) if runs else None
     except ValueError as error:
         raise WrongUse(str(error)) from error
     with holding(project.state), opened(project.state) as engine:
         count = Ledger(engine).release(name, step or None, keys, reason)
-    say(f"{count} units will be tried again by the next reconcile")
+    if not count:
+        say("nothing of this is quarantined; nothing was changed")
+        return Exit.FINE
+    say(f"{count_things(count, 'unit')} will be tried again by the next reconcile")
     return Exit.FINE
 
 
@@ -131,7 +140,7 @@ class _Watching:
     def begin(self, picture: Picture) -> Callable[[str, Address], None]:
         wanted = sum(campaign.count("+") + campaign.count("~") for campaign in picture.plan.campaigns)
         names = ", ".join(campaign.campaign for campaign in picture.plan.campaigns)
-        say(f"plan {picture.plan.digest()[:12]} for {names}: {wanted} units to make")
+        say(f"plan {picture.plan.digest()[:12]} for {names}: {count_things(wanted, 'unit')} to make")
         self._bar = progress("units", wanted)
         advance = self._bar.__enter__()
         return lambda _what, _unit: advance()
@@ -143,7 +152,7 @@ def _tell(outcome: Outcome) -> int:
     if len(outcome.failed) > 20:
         say(f"… and {len(outcome.failed) - 20} more")
     skipped = f", {outcome.skipped} behind those not tried" if outcome.skipped else ""
-    say(f"{outcome.produced} units produced, {len(outcome.failed)} failed{skipped}")
+    say(f"{count_things(outcome.produced, 'unit')} produced, {len(outcome.failed)} failed{skipped}")
     return Exit.PARTLY if outcome.failed or outcome.skipped else Exit.FINE
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import rich_click as click
 
-from ci.console import make_table, print_json, print_table, progress, say
+from ci.console import count_things, make_table, print_json, print_table, progress, say
 from ci.exits import Exit
 from ci.project import Settings
 from reconciler.catalogue import File, Imported, import_files, import_runs, list_runs
 from reconciler.database import SourceUnavailable, opened, reading
-from reconciler.registration import RefusedFile, find_files, read_files
 from reconciler.run_lists import read_run_list
 from schemas.runs import run_key
 
@@ -81,6 +80,8 @@ def import_root_files(settings: Settings, sources: tuple[Path, ...], level: str)
     Experiment, run and events are read from the files; a list may give them, with size and checksum, and then the
     files are not opened (RAW on tape).
     """
+    from reconciler.registration import RefusedFile, find_files, read_files  # noqa: PLC0415 -- uproot costs 0.4 s
+
     rows = [(source, row) for source in sources for row in find_files(source)]
     found: list[File] = []
     refused: list[RefusedFile] = []
@@ -108,9 +109,9 @@ def import_root_files(settings: Settings, sources: tuple[Path, ...], level: str)
     )
     if strangers:
         shown = ", ".join(f"{experiment}:{run}" for experiment, run in strangers[:5])
-        say(
-            f"{len(strangers)} of their runs are not in the run catalogue ({shown} …); add them with `b2prod runs import`"
-        )
+        more = " …" if len(strangers) > 5 else ""
+        say(f"not in the run catalogue, so no campaign selects them: {count_things(len(strangers), 'run')}")
+        say(f"    {shown}{more}; add them with `b2prod runs import`")
     return Exit.FINDINGS if refused else Exit.FINE
 
 

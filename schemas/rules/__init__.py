@@ -1,0 +1,79 @@
+"""The rules beyond the schemas: what no file by itself can show to be wrong. They see the repository only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from schemas.finding import Finding
+from schemas.repository import Repository
+from schemas.rules.across import check_common_paths, check_common_runs
+from schemas.rules.limits import check_ceilings, check_restating
+from schemas.rules.names import (
+    check_assembled_names,
+    check_campaign_cases,
+    check_campaign_names,
+    check_experiment_names,
+    check_reserved_names,
+)
+from schemas.rules.references import (
+    check_global_tags,
+    check_locks,
+    check_places,
+    check_releases,
+    check_skims,
+    check_superseding,
+)
+from schemas.rules.selections import (
+    check_days,
+    check_exclusions,
+    check_overlaps,
+    check_ranges,
+    check_selector_keys,
+)
+from schemas.rules.steps import (
+    check_circles,
+    check_inputs,
+    check_outputs,
+    check_parameters,
+    check_software,
+    check_step_keys,
+    check_templates,
+)
+
+Rule = Callable[[Repository], Iterator[Finding]]
+
+RULES: tuple[Rule, ...] = (
+    check_campaign_names,
+    check_campaign_cases,
+    check_reserved_names,
+    check_assembled_names,
+    check_experiment_names,
+    check_ranges,
+    check_exclusions,
+    check_overlaps,
+    check_selector_keys,
+    check_days,
+    check_step_keys,
+    check_software,
+    check_inputs,
+    check_circles,
+    check_outputs,
+    check_templates,
+    check_parameters,
+    check_releases,
+    check_global_tags,
+    check_places,
+    check_skims,
+    check_superseding,
+    check_locks,
+    check_common_paths,
+    check_common_runs,
+    check_ceilings,
+    check_restating,
+)
+"""Every rule. A rule takes what the schemas have accepted, raises nothing, and reads nothing but the repository."""
+
+
+def check_repository(repository: Repository) -> tuple[Finding, ...]:
+    """What the rules object to, sorted by place, each thing once."""
+    return tuple(sorted({finding for rule in RULES for finding in rule(repository)}))

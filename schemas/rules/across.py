@@ -1,0 +1,140 @@
+"""Rules across campaigns: outputs that would meet, and runs that are processed twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from schemas.finding import Finding
+from schemas.rules.folders import OPEN, fill_folders
+from schemas.rules.intervals import intersect, show_ranges, take
+from schemas.scalars import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from schemas.campaign import Campaign
+    from schemas.composer import Path
+    from schemas.finding import Place
+    from schemas.repository import Declared, Repository
+
+Claim = tuple[str, str, str]
+"""An output that somebody writes: campaign, step, output."""
+
+
+def check_common_paths(repository: Repository) -> Iterator[Finding]:
+    """Ensure that no two outputs of live campaigns go to one folder: by names that run together, or differ in nothing.
+
+    A folder `{campaign}_{step}` is `a_b_c` for both step `c` of `a_b` and step `b_c` of `a`.
+    """
+    owners: defaultdict[tuple[str, str], list[Claim]] = defaultdict(list)
+    for name, declared in sorted(_live(repository)):
+        site = repository.sites.get(declared.campaign.site)
+        for step, output, folder in fill_folders(repository, declared.campaign, OPEN):
+            if site is not None:
+                owners[site.storage, folder].append((name, step.name, output))
+    for (_, folder), claims in owners.items():
+        for first, second in combinations(claims, 2):
+            one, other = repository.campaigns[first[0]], repository.campaigns[second[0]]
+            common = f"run {_find_common(one.campaign, other.campaign)}" if one is not other else "every run"
+            if common != "run ":
+                there = _place_output(one, *first[1:])
+                message = (
+                    f"{show(second[2])} of {common} goes to the folder {folder}, which {show(first[2])} of step "
+                    f"{first[1]} of {first[0]} has ({there})"
+                )
+                hint = "rename one of the steps, or choose a layout that keeps them apart"
+                yield Finding(_place_output(other, *second[1:]), "BP602", message, hint)
+
+
+def check_common_runs(repository: Repository) -> Iterator[Finding]:
+    """Ensure that a run is reprocessed to the same level or skim by one live campaign, unless one supersedes the other.
+
+    Superseding counts through other campaigns, stopped ones too. Selectors of types that have none in common cannot
+    meet. One finding for each campaign, on the first of those that it meets.
+    """
+    live = {name: one for name, one in _live(repository) if one.campaign.kind == "reprocessing"}
+    outputs = {name: _list_outputs(one.campaign) for name, one in live.items()}
+    replaced = _follow_superseding(repository)
+    met: set[str] = set()
+    for before, name in sorted(_find_candidates(live), key=lambda pair: (pair[1], pair[0])):
+        shared = outputs[name].keys() & outputs[before].keys()
+        if name in met or not shared or name in replaced[before] or before in replaced[name]:
+            continue
+        common = _find_common(live[before].campaign, live[name].campaign)
+        if common:
+            met.add(name)
+            key = min(shared)
+            there = live[before].document.place(outputs[before][key])
+            message = f"{key} of run {common} is made by {show(before)} too ({there})"
+            hint = f"write `supersedes: [{before}]`, or select other runs; what is equal is reused in either case"
+            yield Finding(live[name].document.place(outputs[name][key]), "BP603", message, hint)
+
+
+def _live(repository: Repository) -> Iterator[tuple[str, Declared]]:
+    return ((name, one) for name, one in repository.campaigns.items() if one.campaign.is_live)
+
+
+def _list_outputs(campaign: Campaign) -> Mapping[str, Path]:
+    """What the campaign makes, as it is called in messages, and where that stands."""
+    found: dict[str, Path] = {}
+    for step in campaign.steps:
+        key = "skims" if step.application == "uproot" else "outputs"
+        for index, output in enumerate(step.outputs):
+            name = f"the skim {output}" if step.application == "uproot" else output
+            found.setdefault(name, ("steps", step.name, key, index))
+    return found
+
+
+def _place_output(declared: Declared, step: str, output: str) -> Place:
+    found = declared.campaign.step(step)
+    assert found is not None
+    key = "skims" if found.application == "uproot" else "outputs"
+    return declared.document.place(("steps", step, key, found.outputs.index(output)))
+
+
+def _find_candidates(live: Mapping[str, Declared]) -> set[tuple[str, str]]:
+    """The pairs of campaigns, in the order of their names, between whose first and last runs there are common ones."""
+    spans: defaultdict[int, list[tuple[int, int, str]]] = defaultdict(list)
+    for name, declared in live.items():
+        for selector in declared.campaign.selectors:
+            if ranges := take(selector):
+                spans[selector.experiment].append((ranges[0].first, ranges[-1].last, name))
+    found: set[tuple[str, str]] = set()
+    for listed in spans.values():
+        active: list[tuple[int, str]] = []
+        for first, last, name in sorted(listed):
+            active = [(end, other) for end, other in active if end >= first]
+            found.update((min(name, other), max(name, other)) for _, other in active if other != name)
+            active.append((last, name))
+    return found
+
+
+def _find_common(one: Campaign, other: Campaign) -> str:
+    """The runs that both campaigns may choose, for a message; empty when there are none."""
+    for mine in one.selectors:
+        for theirs in other.selectors:
+            apart = mine.types and theirs.types and not set(mine.types) & set(theirs.types)
+            if mine.experiment == theirs.experiment and not apart:
+                common = intersect(take(mine), take(theirs))
+                if common:
+                    return show_ranges(common, mine.experiment)
+    return ""
+
+
+def _follow_superseding(repository: Repository) -> Mapping[str, set[str]]:
+    """For each campaign all those that it replaces, also through others."""
+    replaced: dict[str, set[str]] = {}
+    for name in repository.campaigns:
+        pending, seen = [name], set[str]()
+        while pending:
+            here = pending.pop()
+            if here in replaced and here != name:
+                seen |= replaced[here]
+            elif here in repository.campaigns:
+                fresh = set(repository.campaigns[here].campaign.supersedes) - seen
+                seen |= fresh
+                pending.extend(fresh)
+        replaced[name] = seen
+    return replaced

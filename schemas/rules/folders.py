@@ -1,0 +1,49 @@
+"""The folders that a campaign's outputs go to, as far as the repository alone can tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from schemas.campaign import Campaign, Step
+    from schemas.repository import Repository
+
+LAST_RUN = 99_999_999
+"""The run number with the longest text."""
+LONGEST = {"experiment": "e9999", "run": f"r{LAST_RUN}", "version": "v99999"}
+"""Stand-ins for what is not known before a job runs, as long as it can be."""
+OPEN = {"experiment": "{experiment}", "run": "{run}", "version": "{version}"}
+"""Stand-ins that a reader understands."""
+
+
+def fill_folders(
+    repository: Repository, campaign: Campaign, unknown: Mapping[str, str]
+) -> Iterator[tuple[Step, str, str]]:
+    """Step, output and folder of every output, below the storage of the site; none where the layout is unknown.
+
+    `unknown` stands in for experiment, run and version: two outputs of one run share a folder exactly when they share
+    it here.
+    """
+    layout = repository.layouts.get(campaign.layout)
+    if layout is None:
+        return
+    for step in campaign.steps:
+        for output in step.outputs:
+            level = step.level_of(output)
+            yield (
+                step,
+                output,
+                layout.fill(
+                    {
+                        "campaign": campaign.name,
+                        "step": step.name,
+                        "release": campaign.release or "none",
+                        "tag": campaign.global_tags[0].name if campaign.global_tags else "none",
+                        "level": level,
+                        "stream": f"skim/{output}" if level == "skim" else "all",
+                        **unknown,
+                    }
+                ),
+            )

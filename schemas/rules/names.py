@@ -1,0 +1,147 @@
+"""Rules on names: of folders, steps, and of all that is assembled from them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from schemas.finding import Finding, Place
+from schemas.repository import CAMPAIGNS, NAME, NAME_HINT
+from schemas.rules.folders import LAST_RUN, LONGEST, fill_folders
+from schemas.scalars import code_points, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from schemas.campaign import Campaign, Selector, Step
+    from schemas.repository import Repository
+
+RESERVED = frozenset({"attempt", "fingerprint", "all", "skim"})
+"""Names that mean something in paths, records and reports of the tool."""
+RESERVED_PREFIX = "b2p-"
+"""What the name of every job begins with."""
+JOB_NAME_LIMIT = 128
+"""Bytes of a job's name that every engine shows in full."""
+COMPONENT_LIMIT = 255
+"""Bytes of one component of a path (POSIX NAME_MAX)."""
+
+_EXPERIMENT = re.compile(r"(?<![a-z])exp0*([0-9]{1,6})(?![0-9])")
+_COSMIC = re.compile(r"gcr|cosmic")
+
+
+def check_campaign_names(repository: Repository) -> Iterator[Finding]:
+    """Ensure that every campaign's folder is a legal name, also where its manifest could not be read."""
+    for name in sorted(_find_folders(repository)):
+        if NAME.fullmatch(name):
+            continue
+        message = f"the folder {show(name)} is no legal name of a campaign"
+        if not name.isascii():
+            message += f": {code_points(name)}"
+        yield Finding(_place(name), "BP301", message, f"rename it to {show(_legalise(name))}; {NAME_HINT}")
+
+
+def check_campaign_cases(repository: Repository) -> Iterator[Finding]:
+    """Ensure that no two campaigns have the same name but for capitals."""
+    seen: dict[str, str] = {}
+    for name in sorted(_find_folders(repository)):
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            message = (
+                f"the campaigns {show(name)} and {show(other)} ({_place(other)}) differ in capitals only"
+            )
+            yield Finding(_place(name), "BP302", message, "give one of them another name")
+
+
+def check_reserved_names(repository: Repository) -> Iterator[Finding]:
+    """Ensure that campaigns and steps leave the tool's own names alone."""
+    for name in sorted(_find_folders(repository)):
+        if _is_reserved(name):
+            message = f"the name {show(name)} belongs to the tool"
+            yield Finding(_place(name), "BP210", message, "give the campaign another name")
+    for declared in repository.campaigns.values():
+        for step in declared.campaign.steps:
+            if _is_reserved(step.name):
+                place = declared.document.key_place(("steps", step.name))
+                message = f"the name {show(step.name)} belongs to the tool"
+                yield Finding(place, "BP210", message, "give the step another name")
+
+
+def check_assembled_names(repository: Repository) -> Iterator[Finding]:
+    """Ensure that job names and path components stay within the limits of engines and file systems."""
+    for declared in repository.campaigns.values():
+        campaign, document = declared.campaign, declared.document
+        step = max(campaign.steps, key=lambda one: len(one.name))
+        job = _assemble_job_name(campaign, step)
+        if len(job.encode()) > JOB_NAME_LIMIT:
+            message = f"the job name {job} has {len(job.encode())} bytes; at most {JOB_NAME_LIMIT} are shown in full"
+            hint = "shorten the name of the step or of the campaign"
+            yield Finding(document.key_place(("steps", step.name)), "BP303", message, hint)
+        folders = (folder for _, _, folder in fill_folders(repository, campaign, LONGEST))
+        component = max((part for folder in folders for part in folder.split("/")), key=len, default="")
+        if len(component.encode()) > COMPONENT_LIMIT:
+            message = f"the path component {component} has {len(component.encode())} bytes; at most {COMPONENT_LIMIT} are legal"
+            hint = "choose a layout that puts fewer fields into one folder, or shorter names"
+            yield Finding(document.place(("layout",)), "BP303", message, hint)
+
+
+def check_experiment_names(repository: Repository) -> Iterator[Finding]:
+    """Ensure that a name that tells experiments or cosmic runs tells the truth.
+
+    `exp5` in a name means experiment 5; `exp30_to_exp35` means those and all between. `GCR` or `cosmic`, in any
+    capitals, rules out selectors whose types are physics and beam only.
+    """
+    for name, declared in repository.campaigns.items():
+        document = declared.document
+        told = [int(number) for number in _EXPERIMENT.findall(name.lower())]
+        cosmic = _COSMIC.search(name.lower())
+        for index, selector in enumerate(declared.campaign.selectors):
+            if told and not min(told) <= selector.experiment <= max(told):
+                said = (
+                    f"experiment {told[0]}"
+                    if len(set(told)) == 1
+                    else f"experiments {min(told)} to {max(told)}"
+                )
+                message = (
+                    f"the campaign {show(name)} reads experiment {selector.experiment}, its name says {said}"
+                )
+                place = document.place(("runs", index, "experiment"))
+                yield Finding(place, "BP604", message, "rename the campaign, or correct the experiment")
+            if cosmic and selector.types and set(selector.types) <= {"physics", "beam"}:
+                message = f"the campaign {show(name)} reads {' and '.join(selector.types)} runs only, not cosmic ones"
+                place = document.place(("runs", index, "types"))
+                yield Finding(place, "BP604", message, "write `types: [cosmic]`, or rename the campaign")
+
+
+def _find_folders(repository: Repository) -> set[str]:
+    broken = (PurePosixPath(file) for file in repository.broken)
+    return set(repository.campaigns) | {
+        path.parts[2] for path in broken if path.is_relative_to(CAMPAIGNS) and len(path.parts) > 3
+    }
+
+
+def _place(name: str) -> Place:
+    return Place(f"{CAMPAIGNS}/{name}/campaign.yaml")
+
+
+def _legalise(name: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)
+    return re.sub(r"^[^A-Za-z0-9]+", "", plain)[:40].rstrip("_.+-") or "campaign"
+
+
+def _is_reserved(name: str) -> bool:
+    return name.lower() in RESERVED or name.lower().startswith(RESERVED_PREFIX)
+
+
+def _assemble_job_name(campaign: Campaign, step: Step) -> str:
+    """The longest name that a job of the step can have."""
+    experiment, run = max(
+        ((one.experiment, LAST_RUN if one.is_open else _find_last(one)) for one in campaign.selectors),
+        key=lambda pair: len(f"{pair[0]}{pair[1]}"),
+    )
+    unit = f"{campaign.name}-{step.name}-e{experiment}r{run}"
+    return f"{RESERVED_PREFIX}0000-{unit}-j00000000-i99999999-a{campaign.limits.max_attempts}"
+
+
+def _find_last(selector: Selector) -> int:
+    return max((item.last for item in selector.ranges), default=0)

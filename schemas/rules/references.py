@@ -1,0 +1,241 @@
+"""Rules on what a campaign refers to: releases, global tags, sites, layouts, templates, skims, campaigns, its lock.
+
+What a file that could not be read defines is unknown, so nothing is said about references to it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
+
+from schemas.canonical import digest
+from schemas.finding import Finding, Place
+from schemas.repository import CAMPAIGNS, GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, SKIMS
+from schemas.rules.circles import find_circles
+from schemas.rules.clashes import find_clash
+from schemas.rules.intervals import take
+from schemas.runs import format_runs, run_key
+from schemas.scalars import show
+from schemas.wording import find_nearest, list_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from schemas.campaign import Campaign
+    from schemas.lock import Lock
+    from schemas.repository import Repository
+
+MOVING = frozenset({"master", "main", "latest", "online"})
+"""Names of tags that mean something else tomorrow, in any capitals."""
+
+_RESOLVE = "write the lock again: `b2prod resolve {}`"
+
+
+def check_releases(repository: Repository) -> Iterator[Finding]:
+    """Ensure that the release is listed."""
+    if RELEASES in repository.broken:
+        return
+    for declared in repository.campaigns.values():
+        release = declared.campaign.release
+        if release is not None and release not in repository.releases:
+            place = declared.document.place(("release",))
+            message = f"there is no release {show(release)} in {RELEASES}"
+            yield Finding(place, "BP501", message, _suggest(release, repository.releases, "add it there"))
+
+
+def check_global_tags(repository: Repository) -> Iterator[Finding]:
+    """Ensure that each tag of the chain is listed once, does not move, and has a snapshot."""
+    for declared in repository.campaigns.values():
+        document = declared.document
+        first: dict[str, int] = {}
+        for index, tag in enumerate(declared.campaign.global_tags):
+            path = ("global_tags", index, "name")
+            file = f"{GLOBAL_TAGS}/{tag.name}.iov"
+            earlier = first.setdefault(tag.name, index)
+            if earlier != index:
+                message = f"the global tag {show(tag.name)} is listed twice"
+                places = ("global_tags", earlier), ("global_tags", index)
+                yield find_clash(
+                    document, *places, message, "keep the one whose place in the chain is right", "BP505"
+                )
+            elif tag.name.lower() in MOVING:
+                message = f"{show(tag.name)} is a moving name: it means something else tomorrow"
+                hint = "freeze the tag under a name of its own, and write that"
+                yield Finding(document.place(path), "BP504", message, hint)
+            elif tag.name not in repository.snapshots and file not in repository.broken:
+                message = f"the global tag {show(tag.name)} has no snapshot"
+                hint = _suggest(tag.name, repository.snapshots, f"add {file}")
+                yield Finding(document.place(path), "BP502", message, hint)
+
+
+def check_places(repository: Repository) -> Iterator[Finding]:
+    """Ensure that site, layout and templates exist."""
+    for declared in repository.campaigns.values():
+        campaign, document = declared.campaign, declared.document
+        file = f"{SITES}/{campaign.site}.yaml"
+        if campaign.site not in repository.sites and file not in repository.broken:
+            message, hint = (
+                f"there is no site {show(campaign.site)}",
+                _suggest(campaign.site, repository.sites, f"add {file}"),
+            )
+            yield Finding(document.place(("site",)), "BP506", message, hint)
+        if campaign.layout not in repository.layouts and LAYOUTS not in repository.broken:
+            message = f"there is no layout {show(campaign.layout)}"
+            hint = _suggest(campaign.layout, repository.layouts, f"add it to {LAYOUTS}")
+            yield Finding(document.place(("layout",)), "BP506", message, hint)
+        for step in campaign.steps:
+            if step.application == "basf2" and step.template and step.template not in repository.templates:
+                message = f"there is no template {show(step.template)}"
+                hint = _suggest(
+                    step.template, repository.templates, f"there are: {list_words(repository.templates)}"
+                )
+                yield Finding(document.place(("steps", step.name, "template")), "BP506", message, hint)
+
+
+def check_skims(repository: Repository) -> Iterator[Finding]:
+    """Ensure that each skim that is written is on the menu."""
+    read = {place.file for place in repository.skim_places.values()}
+    if any(file.startswith(f"{SKIMS}/") and file not in read for file in repository.broken):
+        return
+    for declared in repository.campaigns.values():
+        for step in declared.campaign.steps:
+            for index, name in enumerate(step.outputs if step.application == "uproot" else ()):
+                if name not in repository.skim_places:
+                    place = declared.document.place(("steps", step.name, "skims", index))
+                    message = f"the skim {show(name)} is not on the menu"
+                    hint = _suggest(name, repository.skim_places, f"define it in {SKIMS}")
+                    yield Finding(place, "BP517", message, hint)
+
+
+def check_superseding(repository: Repository) -> Iterator[Finding]:
+    """Ensure that `supersedes` names other campaigns, without a circle, and each is superseded by one only."""
+    claims: dict[str, tuple[str, Place]] = {}
+    graph: dict[str, tuple[str, ...]] = {}
+    for name, declared in sorted(repository.campaigns.items()):
+        graph[name] = tuple(
+            one for one in declared.campaign.supersedes if one in repository.campaigns and one != name
+        )
+        for index, other in enumerate(declared.campaign.supersedes):
+            place = declared.document.place(("supersedes", index))
+            if other == name:
+                yield Finding(
+                    place, "BP515", f"{show(name)} supersedes itself", "name the campaign that it replaces"
+                )
+                continue
+            if other not in repository.campaigns:
+                if f"{CAMPAIGNS}/{other}/campaign.yaml" not in repository.broken:
+                    known = [one for one in repository.campaigns if one != name]
+                    message = f"there is no campaign {show(other)}"
+                    yield Finding(
+                        place, "BP515", message, _suggest(other, known, "name a campaign of this repository")
+                    )
+                continue
+            claimant, at = claims.setdefault(other, (name, place))
+            if claimant != name:
+                message = f"{show(other)} is superseded by {show(claimant)} already ({at})"
+                yield Finding(
+                    place, "BP515", message, f"supersede {claimant} instead, or take one of the two back"
+                )
+    for circle in find_circles(graph):
+        campaign, document = (
+            repository.campaigns[circle[0]].campaign,
+            repository.campaigns[circle[0]].document,
+        )
+        place = document.place(("supersedes", campaign.supersedes.index(circle[1])))
+        message = f"campaigns supersede each other in a circle: {' -> '.join(circle)}"
+        yield Finding(place, "BP515", message, "let the older ones supersede nothing newer")
+
+
+def check_locks(repository: Repository) -> Iterator[Finding]:
+    """Ensure that each lock is of its manifest and repository, as far as that can be told without the run catalogue."""
+    for name, declared in repository.campaigns.items():
+        if declared.lock is None:
+            continue
+        hint = _RESOLVE.format(name)
+        if declared.lock.campaign != name:
+            message = f"this is the lock of {show(declared.lock.campaign)}, not of {show(name)}"
+            yield Finding(Place(f"{CAMPAIGNS}/{name}/campaign.lock"), "BP605", message, hint)
+        for path, what, now, locked in _compare(repository, declared.campaign, declared.lock):
+            message = f"the lock pins another {what}: {_name(locked)}, and this is {_name(now)}"
+            yield Finding(declared.document.place(path), "BP605", message, hint)
+        if declared.lock.selection != digest([one.describe() for one in declared.campaign.selectors]):
+            place = declared.document.key_place(("runs",))
+            yield Finding(place, "BP605", "the lock was made for another selection of runs", hint)
+        outside = _find_outside(declared.campaign, declared.lock)
+        if outside:
+            message = f"the lock has {format_runs(outside, most=5)}, which no selector names"
+            yield Finding(declared.document.key_place(("runs",)), "BP605", message, hint)
+
+
+def _suggest(word: str, known: Iterable[str], otherwise: str) -> str:
+    near = find_nearest(word, known)
+    return f"did you mean {show(near)}? otherwise {otherwise}" if near else otherwise
+
+
+def _compare(
+    repository: Repository, campaign: Campaign, lock: Lock
+) -> Iterator[tuple[tuple[str | int, ...], str, object, object]]:
+    """Path of the manifest, what it is, its value here and in the lock, for all that differs."""
+    release = repository.releases.get(campaign.release or "")
+    site, layout = repository.sites.get(campaign.site), repository.layouts.get(campaign.layout)
+    pairs: list[tuple[tuple[str | int, ...], str, object, object]] = [
+        (("release",), "release", campaign.release, lock.release),
+    ]
+    if release is not None and campaign.release == lock.release:
+        pairs.append((("release",), f"commit of {campaign.release}", release.commit, lock.commit))
+    if site is not None:
+        pairs.append((("site",), f"engine of {campaign.site}", site.engine, lock.engine))
+        pairs.append((("site",), f"storage of {campaign.site}", site.storage, lock.storage))
+    if layout is not None:
+        pairs.append((("layout",), f"folder of {campaign.layout}", layout.folder, lock.layout))
+    chain = [tag.name for tag in campaign.global_tags]
+    pairs.append((("global_tags",), "chain of global tags", chain, [name for name, _ in lock.snapshots]))
+    snapshots = dict(lock.snapshots)
+    for index, name in enumerate(chain):
+        if name in snapshots and name in repository.snapshots:
+            path = ("global_tags", index, "name")
+            pairs.append((path, f"snapshot of {name}", repository.snapshots[name].digest, snapshots[name]))
+    templates = sorted({step.template for step in campaign.steps if step.template})
+    pairs.append((("steps",), "set of templates", templates, [name for name, _ in lock.templates]))
+    skims = sorted({name for step in campaign.steps if step.application == "uproot" for name in step.outputs})
+    pairs.append((("steps",), "set of skims", skims, [name for name, _ in lock.skims]))
+    pinned = dict(lock.skims)
+    for step in campaign.steps:
+        for index, name in enumerate(step.outputs if step.application == "uproot" else ()):
+            if name in pinned and name in repository.skims:
+                now = digest(repository.skims[name].describe())
+                pairs.append(
+                    (("steps", step.name, "skims", index), f"definition of {name}", now, pinned[name])
+                )
+    return (pair for pair in pairs if pair[2] != pair[3])
+
+
+def _name(value: object) -> str:
+    """A value of a lock for a message; digests by their first digits."""
+    if value is None or value == []:
+        return "none"
+    text = ", ".join(value) if isinstance(value, list) else str(value)
+    return show(text[:12] if len(text) == 64 and text.isalnum() else text)
+
+
+def _find_outside(campaign: Campaign, lock: Lock) -> list[int]:
+    """The runs of a lock that no closed selector names."""
+    outside: list[int] = []
+    at = 0
+    for first, last in _list_keys(campaign):
+        begin, end = bisect_left(lock.runs, first), bisect_right(lock.runs, last)
+        outside.extend(lock.runs[at:begin])
+        at = max(at, end)
+    return [*outside, *lock.runs[at:]]
+
+
+def _list_keys(campaign: Campaign) -> list[tuple[int, int]]:
+    """First and last run key of each range that closed selectors leave after their exclusions, sorted."""
+    ranges = []
+    for selector in campaign.selectors:
+        if not selector.is_open:
+            ranges += [
+                (run_key(selector.experiment, one.first), run_key(selector.experiment, one.last))
+                for one in take(selector)
+            ]
+    return sorted(ranges)

@@ -1,0 +1,158 @@
+"""Rules on the selection of runs. All arithmetic is on ranges, never run by run."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from schemas.campaign import read_ranges
+from schemas.finding import Finding, Place
+from schemas.pointing import point_into
+from schemas.rules.clashes import find_clash, spell
+from schemas.rules.intervals import Ranges, intersect, show_ranges, subtract, take
+from schemas.runs import RunRange
+from schemas.scalars import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from schemas.document import Document
+    from schemas.repository import Declared, Repository
+
+OPEN_KINDS = ("prompt", "calibration", "skim")
+"""The kinds of campaigns that may take in runs after their review; a reprocessing is closed."""
+
+
+def check_ranges(repository: Repository) -> Iterator[Finding]:
+    """Ensure that `ranges` and `exclude` are lists of runs that go up and name every run once."""
+    for declared in repository.campaigns.values():
+        document = declared.document
+        for index, selector in enumerate(document.data["runs"]):
+            for key in ("ranges", "exclude"):
+                yield from _check_list(document, ("runs", index, key), selector.get(key))
+
+
+def check_exclusions(repository: Repository) -> Iterator[Finding]:
+    """Ensure that excluded runs are among the selected ones, and leave some of them."""
+    for declared in repository.campaigns.values():
+        for index, selector in enumerate(declared.campaign.selectors):
+            given = declared.document.data["runs"][index]
+            if "exclude" not in given or any(
+                _is_garbled(given.get(key, "0")) for key in ("ranges", "exclude")
+            ):
+                continue
+            place = declared.document.place(("runs", index, "exclude"))
+            selected = take(replace(selector, exclude=()))
+            outside = subtract(selector.exclude, selected)
+            if outside:
+                message = f"the excluded {show_ranges(outside)} is not selected"
+                yield Finding(place, "BP511", message, "exclude runs of `ranges`, or from `from` on, only")
+            elif not subtract(selected, selector.exclude):
+                message = "everything that is selected is excluded again"
+                yield Finding(place, "BP405", message, "leave some runs, or remove the selector")
+
+
+def check_overlaps(repository: Repository) -> Iterator[Finding]:
+    """Ensure that no run is chosen by two selectors.
+
+    An open selector counts from its first run on. Selectors of types that have none in common cannot meet.
+    """
+    for declared in repository.campaigns.values():
+        taken = [take(selector) for selector in declared.campaign.selectors]
+        for one, other in combinations(range(len(taken)), 2):
+            yield from _check_pair(declared, taken, one, other)
+
+
+def check_selector_keys(repository: Repository) -> Iterator[Finding]:
+    """Ensure that each selector is closed (`ranges`) or open (`from` with `max_runs`), and open only where it may be."""
+    for declared in repository.campaigns.values():
+        document, kind = declared.document, declared.campaign.kind
+        for index, selector in enumerate(document.data["runs"]):
+            path = ("runs", index)
+            if "ranges" not in selector and "from" not in selector:
+                hint = 'add `ranges: "529-613"`, or `from: 529` with `max_runs`'
+                message = "a selector needs `ranges` or `from`; no selection never means all runs"
+                yield Finding(document.key_place(path), "BP207", message, hint)
+            if "ranges" in selector and "from" in selector:
+                message = "`ranges` and `from` exclude each other"
+                yield find_clash(document, (*path, "ranges"), (*path, "from"), message, "keep one of them")
+                continue
+            if "from" not in selector:
+                for key in ("until", "max_runs"):
+                    if key in selector:
+                        message = f"`{key}` belongs to an open selection, with `from`"
+                        first = (*path, "ranges") if "ranges" in selector else path
+                        yield find_clash(document, first, (*path, key), message, "remove it, or write `from`")
+                continue
+            if "max_runs" not in selector:
+                there = spell(document.key_place((*path, "from")))
+                message = f"`from` needs `max_runs`, a cap on what is taken in unreviewed (see also {there})"
+                yield Finding(document.key_place(path), "BP207", message, "add `max_runs: 800`")
+            if kind not in OPEN_KINDS:
+                message = f"an open selection in a campaign of `kind: {kind}`"
+                hint = f"write `ranges`, or choose another kind: {', '.join(OPEN_KINDS)}"
+                yield find_clash(document, ("kind",), (*path, "from"), message, hint)
+
+
+def check_days(repository: Repository) -> Iterator[Finding]:
+    """Ensure that `until` is a day of the calendar. Whether it has passed is for those to say who have a clock."""
+    for declared in repository.campaigns.values():
+        for index, selector in enumerate(declared.campaign.selectors):
+            if selector.until is None:
+                continue
+            try:
+                dt.date.fromisoformat(selector.until)
+            except ValueError:
+                place = declared.document.place(("runs", index, "until"))
+                message = f"{show(selector.until)} is no day of the calendar"
+                yield Finding(place, "BP407", message, 'write year, month and day, as in "2019-04-30"')
+
+
+def _check_list(document: Document, path: tuple[str | int, ...], text: str | None) -> Iterator[Finding]:
+    """What is wrong with one list of runs; overlaps are told with both positions."""
+    offset = 0
+    placed: list[tuple[RunRange, Place]] = []
+    for item in (text or "").split(",") if text is not None else ():
+        ranges, problems = read_ranges(item)
+        here = point_into(document, path, offset + len(item) - len(item.lstrip()))
+        placed.extend((one, here) for one in ranges)
+        for problem in problems:
+            # the text of an author may be long; only here is it shown short
+            text_shown = show(item.strip()) if item.strip() else "an empty item"
+            message = f"{text_shown} is no run range" if problem.code == "BP402" else problem.message
+            yield Finding(here, problem.code, message, problem.hint)
+        offset += len(item) + 1
+    placed.sort()
+    furthest: tuple[RunRange, Place] | None = None
+    for after, place in placed:
+        if furthest is not None and after.first <= furthest[0].last:
+            twice = RunRange(after.first, min(furthest[0].last, after.last))
+            known = f"{furthest[0]} at {spell(furthest[1])}"
+            yield Finding(place, "BP404", f"{after} repeats run {twice} of {known}", "list every run once")
+        if furthest is None or after.last > furthest[0].last:
+            furthest = after, place
+
+
+def _is_garbled(text: str) -> bool:
+    """Whether a list of runs has items that say no runs at all; what repeats others does."""
+    return any(problem.code != "BP404" for problem in read_ranges(text)[1])
+
+
+def _check_pair(declared: Declared, taken: Sequence[Ranges], first: int, second: int) -> Iterator[Finding]:
+    one, other = declared.campaign.selectors[first], declared.campaign.selectors[second]
+    if one.experiment != other.experiment or (
+        one.types and other.types and not set(one.types) & set(other.types)
+    ):
+        return
+    common = intersect(taken[first], taken[second])
+    if common:
+        here, there = (
+            declared.document.place(("runs", index, "from" if selector.is_open else "ranges"))
+            for index, selector in ((second, other), (first, one))
+        )
+        message = (
+            f"run {show_ranges(common, one.experiment)} is also chosen by the selector at {spell(there)}"
+        )
+        yield Finding(here, "BP404", message, "choose every run once")

@@ -1,0 +1,260 @@
+"""Rules on the steps of one campaign: what each needs, reads and writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from schemas.finding import Finding
+from schemas.rules.circles import find_circles
+from schemas.rules.clashes import find_clash, spell
+from schemas.scalars import show
+from schemas.wording import find_nearest, list_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from schemas.campaign import Parameter, Scalar, Step
+    from schemas.document import Document
+    from schemas.repository import Declared, Repository
+    from schemas.template import Template, TemplateParameter
+
+NEEDED = {"basf2": ("template", "outputs"), "uproot": ("skims",)}
+"""The keys that a step of an application needs, beside those that every step needs."""
+REFUSED = {"basf2": ("skims",), "uproot": ("template", "outputs")}
+"""The keys that mean nothing to an application."""
+TREE = "tree"
+"""The only parameter of the uproot application: the name of the tree that is read."""
+
+
+def check_step_keys(repository: Repository) -> Iterator[Finding]:
+    """Ensure that each step has the keys of its application, and none of another one's."""
+    for declared, step in _steps(repository):
+        document = declared.document
+        given, path = document.data["steps"][step.name], ("steps", step.name)
+        for key in NEEDED[step.application]:
+            if key not in given:
+                there = document.place((*path, "application"))
+                message = f"the step {step.name} needs `{key}`, because its application is {step.application}"
+                place = document.key_place(path)
+                yield Finding(place, "BP207", f"{message} (see also {spell(there)})", f"add `{key}`")
+        for key in REFUSED[step.application]:
+            if key in given:
+                message = f"`{key}` means nothing where the application is {step.application}"
+                instead = list_words(NEEDED[step.application])
+                hint = f"remove it; {step.application} steps have {instead}"
+                yield find_clash(document, (*path, "application"), (*path, key), message, hint)
+
+
+def check_software(repository: Repository) -> Iterator[Finding]:
+    """Ensure that release and global tags are declared exactly where a step uses them."""
+    for declared in repository.campaigns.values():
+        document = declared.document
+        user = next((step for step in declared.campaign.steps if step.application == "basf2"), None)
+        for key, example in (("release", "release-03-00-00"), ("global_tags", "[{name: …, mode: snapshot}]")):
+            if user is not None and key not in document.data:
+                there = document.place(("steps", user.name, "application"))
+                message = f"basf2 steps need `{key}` (see also {spell(there)})"
+                yield Finding(document.key_place(()), "BP207", message, f"add `{key}: {example}`")
+            if user is None and key in document.data:
+                message = f"no step uses `{key}`: none of them is a basf2 step"
+                yield Finding(document.key_place((key,)), "BP511", message, "remove it")
+
+
+def check_inputs(repository: Repository) -> Iterator[Finding]:
+    """Ensure that what a step reads is a level of the run catalogue, or is made by the step that is named."""
+    for declared, step in _steps(repository):
+        document, campaign = declared.document, declared.campaign
+        given, path = document.data["steps"][step.name]["input"], ("steps", step.name, "input")
+        if "step" not in given:
+            if "skim" in given:
+                message = "a skim is read from the step that writes it, and no `step` is named"
+                place = document.key_place((*path, "skim"))
+                yield Finding(
+                    place, "BP509", message, "add `step: NAME`, or read a `level` of the run catalogue"
+                )
+            continue
+        upstream = campaign.step(given["step"])
+        if upstream is None:
+            known = [one.name for one in campaign.steps]
+            near = find_nearest(given["step"], known)
+            hint = f"did you mean {show(near)}? " if near else ""
+            message = f"there is no step {show(given['step'])} in this campaign"
+            yield Finding(
+                document.place((*path, "step")), "BP508", message, f"{hint}steps: {list_words(known)}"
+            )
+        else:
+            yield from _check_reading(document, path, given, upstream)
+
+
+def check_circles(repository: Repository) -> Iterator[Finding]:
+    """Ensure that no step reads, directly or through others, what it writes itself."""
+    for declared in repository.campaigns.values():
+        graph = {
+            step.name: (step.input.step,)
+            if step.input.step and declared.campaign.step(step.input.step)
+            else ()
+            for step in declared.campaign.steps
+        }
+        for circle in find_circles(graph):
+            place = declared.document.place(("steps", circle[0], "input", "step"))
+            message = f"steps read each other in a circle: {' -> '.join(circle)}"
+            yield Finding(place, "BP510", message, "let one of them read a level of the run catalogue")
+
+
+def check_outputs(repository: Repository) -> Iterator[Finding]:
+    """Ensure that no two steps of a campaign make the same output of the same input.
+
+    Two basf2 steps are the same when template and parameters are; a skim of one input is the same whoever writes it.
+    """
+    for declared in repository.campaigns.values():
+        made: dict[tuple[object, ...], tuple[Step, int]] = {}
+        for name in declared.document.data["steps"]:
+            step = declared.campaign.step(name)
+            assert step is not None
+            how = (step.template, step.parameters) if step.application == "basf2" else ()
+            for index, output in enumerate(step.outputs):
+                first, at = made.setdefault((step.application, how, step.input, output), (step, index))
+                if first is not step:
+                    key = "outputs" if step.application == "basf2" else "skims"
+                    places = ("steps", first.name, key, at), ("steps", name, key, index)
+                    message = f"{show(output)} is made twice of the same input: by {first.name} and by {name}"
+                    hint = "let one of the two steps make it"
+                    yield find_clash(declared.document, *places, message, hint, "BP602")
+
+
+def check_templates(repository: Repository) -> Iterator[Finding]:
+    """Ensure that each template serves the release, reads what its step reads, and writes what its step writes."""
+    for declared, step in _steps(repository):
+        template = repository.templates.get(step.template or "")
+        if template is None or step.application != "basf2":
+            continue
+        document, release = declared.document, declared.campaign.release
+        path = ("steps", step.name)
+        if release is not None and not template.serves(release):
+            served = ", ".join(f"{one}…" for one in template.releases)
+            there = spell(document.place(("release",)))
+            message = f"{template.name} calls what {show(release)} does not have (see also {there})"
+            place = document.place((*path, "template"))
+            yield Finding(place, "BP703", message, f"it serves {served}: choose another template or release")
+        for index, output in enumerate(step.outputs):
+            if output not in template.writes:
+                message = f"{template.name} does not write {output}"
+                place = document.place((*path, "outputs", index))
+                yield Finding(place, "BP509", message, f"it writes {', '.join(template.writes)}")
+        said = document.data["steps"][step.name]["input"]
+        if ("level" in said or ("skim" in said and "step" in said)) and step.input.level != template.reads:
+            message = f"{template.name} does not read {step.input.level}"
+            place = document.place((*path, "input", "level"))
+            yield Finding(place, "BP509", message, f"it reads {template.reads}")
+
+
+def check_parameters(repository: Repository) -> Iterator[Finding]:
+    """Ensure that each parameter is one that is read, and that its value is of the right type and allowed."""
+    for declared, step in _steps(repository):
+        template = repository.templates.get(step.template or "")
+        for name, value in step.parameters:
+            path = ("steps", step.name, "parameters", name)
+            if step.application == "uproot":
+                yield from _check_tree(declared.document, path, value)
+            elif template is not None:
+                yield from _check_parameter(declared.document, path, template, value)
+
+
+def _steps(repository: Repository) -> Iterator[tuple[Declared, Step]]:
+    return (
+        (declared, step) for declared in repository.campaigns.values() for step in declared.campaign.steps
+    )
+
+
+def _check_reading(
+    document: Document, path: tuple[str, ...], given: dict[str, str], upstream: Step
+) -> Iterator[Finding]:
+    """What is wrong with reading from a step that exists."""
+    made = f"{upstream.name} makes {', '.join(upstream.outputs)}"
+    if not upstream.outputs:
+        return
+    if upstream.application == "uproot":
+        if "level" in given and given["level"] != "skim":
+            message = f"{upstream.name} writes skims, not {given['level']}"
+            yield Finding(document.place((*path, "level")), "BP509", message, f"{made}; write `skim: NAME`")
+        elif "skim" not in given:
+            message = f"it is not said which skim of {upstream.name} is read"
+            yield Finding(document.key_place(path), "BP509", message, f"{made}; write `skim: NAME`")
+    elif "skim" in given:
+        message = f"{upstream.name} writes data levels, not skims"
+        yield Finding(document.key_place((*path, "skim")), "BP509", message, f"{made}; write `level: NAME`")
+    elif "level" not in given:
+        message = f"it is not said which level of {upstream.name} is read"
+        yield Finding(document.key_place(path), "BP509", message, f"{made}; write `level: NAME`")
+    key = "skim" if upstream.application == "uproot" else "level"
+    if key in given and given[key] not in upstream.outputs:
+        near = find_nearest(given[key], upstream.outputs)
+        hint = f"did you mean {show(near)}? {made}" if near else made
+        message = f"{upstream.name} does not make {show(given[key])}"
+        yield Finding(document.place((*path, key)), "BP509", message, hint)
+
+
+def _check_tree(document: Document, path: tuple[str, ...], value: Parameter) -> Iterator[Finding]:
+    if path[-1] != TREE:
+        message = f"no uproot step reads the parameter {show(path[-1])}"
+        yield Finding(document.key_place(path), "BP507", message, f"it reads `{TREE}` only")
+    elif not isinstance(value, str):
+        message = f"`{TREE}` must be text, the name of a tree, not {show(value)}"
+        yield Finding(document.place(path), "BP204", message, "write it as in `tree: events`")
+    elif not value:
+        yield Finding(document.place(path), "BP203", f"`{TREE}` is empty", "write the name of the tree")
+
+
+def _check_parameter(
+    document: Document, path: tuple[str, ...], template: Template, value: Parameter
+) -> Iterator[Finding]:
+    known = template.parameter(path[-1])
+    if known is None:
+        names = [one.name for one in template.parameters]
+        near = find_nearest(path[-1], names)
+        hint = f"did you mean {show(near)}? " if near else ""
+        reads = f"it reads {list_words(names)}" if names else "it reads none"
+        message = f"{template.name} does not read the parameter {show(path[-1])}"
+        yield Finding(document.key_place(path), "BP507", message, f"{hint}{reads}")
+        return
+    wrong = _find_wrong_type(known, value)
+    if wrong is not None:
+        message = f"{show(path[-1])} of {template.name} must be {wrong}, not {show(value)}"
+        yield Finding(
+            document.place(path), "BP204", message, f"write it as the default, {show(known.default)}"
+        )
+        return
+    members: tuple[tuple[tuple[str | int, ...], Scalar], ...] = (
+        tuple(((*path, index), one) for index, one in enumerate(value))
+        if isinstance(value, tuple)
+        else ((path, value),)
+    )
+    for at, one in members:
+        if known.values and _sign(one) not in map(_sign, known.values):
+            near = (
+                find_nearest(one, [v for v in known.values if isinstance(v, str)])
+                if isinstance(one, str)
+                else None
+            )
+            hint = f"did you mean {show(near)}? " if near else ""
+            message = f"{show(path[-1])} of {template.name} cannot be {show(one)}"
+            yield Finding(document.place(at), "BP205", message, f"{hint}one of {list_words(known.values)}")
+
+
+def _find_wrong_type(known: TemplateParameter, value: Parameter) -> str | None:
+    """What the value should have been by its default, or None when it is of that type."""
+    default = known.default
+    if isinstance(default, tuple):
+        return None if isinstance(value, tuple) else "a list"
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "true or false"
+    if isinstance(default, int):
+        return None if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
+    if isinstance(default, float):
+        return None if isinstance(value, int | float) and not isinstance(value, bool) else "a number"
+    return None if isinstance(value, str) else "text"
+
+
+def _sign(value: Scalar) -> tuple[bool, Scalar]:
+    """A value that is equal to its like only: True is not 1."""
+    return isinstance(value, bool), value

@@ -1,0 +1,80 @@
+"""Stands in for `basf2` in tests: WORLD RELEASE basf2 steering.py -- job.json, as a site's launcher calls it.
+
+It writes every output quickly, and the same bytes for the same job. What it does otherwise stands in the file
+WORLD/behaviour/STEP-RUN, or else WORLD/behaviour/any: one word and its arguments.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+
+world, release, name, steering, _, job_file = sys.argv[1:]
+assert (name, steering) == ("basf2", "steering.py"), sys.argv
+with open(job_file) as stream:
+    job = json.load(stream)
+with open(os.path.join(world, "starts"), "a") as stream:
+    stream.write("{} {} {}\n".format(job["step"], job["key"], os.path.basename(os.getcwd())))
+
+
+def read_behaviour():
+    for wanted in ("{}-{}".format(job["step"], job["run"]), "any"):
+        try:
+            with open(os.path.join(world, "behaviour", wanted)) as stream:
+                return stream.read().split()
+        except FileNotFoundError:
+            pass
+    return ["fine"]
+
+
+def write_outputs():
+    seen = hashlib.sha256()
+    for item in job["inputs"]:
+        with open(item["path"], "rb") as stream:
+            seen.update(stream.read())
+    with open(steering) as stream:
+        seen.update(stream.read().encode())
+    seen.update(json.dumps([release, job["seed"], job["global_tags"]]).encode())
+    for item in job["outputs"]:
+        with open(item["file"], "w") as stream:
+            stream.write("{} {}\n".format(item["fingerprint"], seen.hexdigest()))
+    report = {item["file"]: {"events": len(job["inputs"])} for item in job["outputs"]}
+    with open("application.json", "w") as stream:
+        json.dump({"events_read": len(job["inputs"]), "outputs": report}, stream)
+
+
+what, *arguments = read_behaviour()
+if what == "hang":  # until WORLD/go is there
+    while not os.path.exists(os.path.join(world, "go")):
+        time.sleep(0.01)
+elif what == "slow":
+    time.sleep(float(arguments[0]))
+elif what == "deaf":  # hears no SIGTERM, but does not live for ever either
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(float(arguments[0]))
+elif what == "status":
+    sys.exit(int(arguments[0]))
+elif what == "signal":
+    os.kill(os.getpid(), int(arguments[0]))
+elif what == "killed":  # as by the machine: the runtime above too
+    os.killpg(0, signal.SIGKILL)
+elif what == "report":
+    with open("application.json", "w") as stream:
+        stream.write(" ".join(arguments))
+    sys.exit(0)
+elif what == "environment":
+    with open(os.path.join(world, "environment"), "w") as stream:
+        json.dump(dict(os.environ), stream)
+
+if what == "nothing":
+    sys.exit(0)
+write_outputs()
+if what == "empty":
+    for output in job["outputs"]:
+        os.truncate(output["file"], 0)
+elif what == "half":
+    for output in job["outputs"]:
+        os.truncate(output["file"], 20)
+    sys.exit(1)
