@@ -121,6 +121,7 @@ class Launcher:
                 break  # nothing can be said of these: they stay in flight
             self._rest(moved=len(self._flying) < before)
         self._flying.clear()
+        self._making.clear()
         self._workspace.sweep(sorted(self._ledger.list_ended(self._workspace.names())))
 
     def launch(self, wishes: Sequence[Wish]) -> None:

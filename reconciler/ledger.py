@@ -146,7 +146,7 @@ class Ledger:
         with self._engine.begin() as connection:
             self._end(connection, attempt, "verified")
             rows = select(outputs.c.output, outputs.c.id).where(outputs.c.intent == attempt.intent)
-            numbers = {output: number for output, number in connection.execute(rows)}
+            numbers = dict(connection.execute(rows).all())
             for product in made:
                 row = {"output": numbers[product.output], "path": product.path, "attempt": attempt.id}
                 row |= {"size": product.size, "checksum": product.checksum, "events": product.events}

@@ -19,7 +19,6 @@ from renderer.jobs import InputFile
 from renderer.units import StepUnits
 from schemas.runs import run_key, split_key
 
-
 CHUNK = 500
 """How many runs one query asks for."""
 
@@ -107,7 +106,9 @@ def _read_elsewhere(
     return set(connection.scalars(query))
 
 
-def _read_made(connection: Connection, campaign: str, keys: Sequence[int]) -> dict[tuple[str, str, int], Made]:
+def _read_made(
+    connection: Connection, campaign: str, keys: Sequence[int]
+) -> dict[tuple[str, str, int], Made]:
     """What the units of those runs were last made from."""
     contents: dict[int, Mapping[str, Any]] = {}
     made: dict[tuple[str, str, int], Made] = {}
@@ -264,4 +265,4 @@ def count_attempts(connection: Connection, campaign: str) -> dict[str, int]:
     """How many attempts of a campaign are in each state."""
     query = select(attempts.c.state, func.count()).join(jobs, jobs.c.id == attempts.c.job)
     query = query.join(intents, intents.c.id == jobs.c.intent).where(intents.c.campaign == campaign)
-    return {state: count for state, count in connection.execute(query.group_by(attempts.c.state))}
+    return dict(connection.execute(query.group_by(attempts.c.state)).all())

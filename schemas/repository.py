@@ -148,7 +148,9 @@ class _Reading:
                 self.findings.append(Finding(Place(file), "BP305", message, "add one, or remove the folder"))
             if path.name != "campaign.yaml" or path.parent != folder:
                 if path.parent == folder and path.name != "campaign.lock":
-                    self.stranger(file, "a campaign's folder holds campaign.yaml and campaign.lock", "remove it")
+                    self.stranger(
+                        file, "a campaign's folder holds campaign.yaml and campaign.lock", "remove it"
+                    )
                 continue
             document = self.document(file, "campaign")
             if document is None:
@@ -186,7 +188,9 @@ class _Reading:
                 if problem:
                     place = document.place(("layouts", name, "folder"))
                     hint = "write it as in {campaign}/{step}/{experiment}/{run}/{stream}/{level}/{version}"
-                    self.findings.append(Finding(place, "BP304", f"the folder of layout {name}: {problem}", hint))
+                    self.findings.append(
+                        Finding(place, "BP304", f"the folder of layout {name}: {problem}", hint)
+                    )
                 else:
                     layouts[name] = Layout(name, data["title"], data["folder"])
         return layouts

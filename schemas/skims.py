@@ -33,7 +33,9 @@ def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...
     for name, data in document.data["skims"].items():
         path = ("skims", name)
         if ("cut" in data) == ("line" in data):
-            message = f"skim {name} needs either `cut` or `line`, not {'both' if 'cut' in data else 'neither'}"
+            message = (
+                f"skim {name} needs either `cut` or `line`, not {'both' if 'cut' in data else 'neither'}"
+            )
             findings.append(Finding(document.key_place(path), "BP207", message, "keep one of the two"))
         elif "decision" in data and "cut" in data:
             place = document.key_place((*path, "decision"))
@@ -45,6 +47,8 @@ def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...
                 skims.append(Skim(name, cut=parse_cut(data["cut"])))
             except CutSyntaxError as error:
                 at = point_into(document, (*path, "cut"), error.column - 1)
-                message = f"the cut of {name} does not parse: {error.problem} (character {error.column} of the cut)"
+                message = (
+                    f"the cut of {name} does not parse: {error.problem} (character {error.column} of the cut)"
+                )
                 findings.append(Finding(at, "BP516", message, error.hint))
     return tuple(skims), tuple(findings)

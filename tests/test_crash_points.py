@@ -51,7 +51,11 @@ class CrashPoints:
         sys.addaudithook(self.hear)
 
     def hear(self, name: str, arguments: tuple[Any, ...]) -> None:
-        writing = name == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        writing = (
+            name == "open"
+            and isinstance(arguments[2], int)
+            and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        )
         if name in EFFECTS or writing:
             self.pass_effect()
 
@@ -97,7 +101,9 @@ class Trial:
         assert world.summary().keys() <= {"done", "obsolete"}, (where, world.groups())
         assert world.produced() == self.produced, where
         assert world.published() == self.published, where
-        assert sorted(line.split()[1] for line in world.starts) == self.jobs, f"{where}: a job ran twice, or not at all"
+        assert sorted(line.split()[1] for line in world.starts) == self.jobs, (
+            f"{where}: a job ran twice, or not at all"
+        )
         assert world.workspaces() == [], where
         assert find_processes(world.state.folder) == [], where
         attempts = world.attempts()
@@ -189,6 +195,7 @@ def test_killed_while_runs_and_files_are_imported(tmp_path: Path):
 def test_i4_an_intent_is_committed_before_the_engine_is_called(tmp_path: Path):
     """At the start of every process its attempt is in the ledger already: seen from another connection."""
     world = World(tmp_path)
+
     def look(name: str, arguments: tuple[Any, ...]) -> None:
         if name == "subprocess.Popen" and "job.py" in str(arguments[1]):
             with opened(world.state) as engine:

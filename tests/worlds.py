@@ -80,14 +80,22 @@ class World:
     """A checkout in `root`, with its state below; `files` says how many files each run of experiment 3 has."""
 
     def __init__(
-        self, root: Path, *changes: tuple[str, str], campaign: str = CAMPAIGN, files: Iterable[int] = (2, 1), slots: int = 4
+        self,
+        root: Path,
+        *changes: tuple[str, str],
+        campaign: str = CAMPAIGN,
+        files: Iterable[int] = (2, 1),
+        slots: int = 4,
     ) -> None:
         self.root = root
         self.state = State(root / ".b2prod")
         self.slots = slots
         for name, text in self._productions(swap(campaign, *changes)).items():
             self.write(name, text)
-        for template, reads, writes in (("raw_to_mdst", "raw", "mdst, cdst"), ("mdst_to_udst", "mdst", "udst")):
+        for template, reads, writes in (
+            ("raw_to_mdst", "raw", "mdst, cdst"),
+            ("mdst_to_udst", "mdst", "udst"),
+        ):
             self.write(f"templates/{template}/1.yaml", TEMPLATE.format(reads=reads, writes=writes))
             self.write(f"templates/{template}/1.py.j2", "mode = {{ trigger_mode }}\n")
         self.templates = read_templates(root / "templates")
@@ -159,7 +167,9 @@ class World:
 
     def picture(self, *names: str, refresh: bool = False) -> Picture:
         with reading(self.state) as connection:
-            return take_picture(connection, self.repository(), names or self.names, self.state, refresh=refresh)
+            return take_picture(
+                connection, self.repository(), names or self.names, self.state, refresh=refresh
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -196,7 +206,9 @@ class World:
     def inputs(self, folder: Path) -> list[tuple[Any, ...]]:
         """What the run catalogue in `folder` holds."""
         with reading(State(folder)) as connection:
-            query = select(inputs, runs.c.type).join(runs, (runs.c.run == inputs.c.run)).order_by(inputs.c.run)
+            query = (
+                select(inputs, runs.c.type).join(runs, (runs.c.run == inputs.c.run)).order_by(inputs.c.run)
+            )
             return [tuple(row) for row in connection.execute(query)]
 
     @property
@@ -209,7 +221,7 @@ class World:
         """How many attempts are in each state."""
         with reading(self.state) as connection:
             query = select(attempts.c.state, func.count()).group_by(attempts.c.state)
-            return Counter({state: count for state, count in connection.execute(query)})
+            return Counter(dict(connection.execute(query).all()))
 
     def rows(self, table: Any, *columns: str) -> list[tuple[Any, ...]]:
         with reading(self.state) as connection:
@@ -229,7 +241,9 @@ class World:
         """Every file of the storage: its path there and the digest of its content."""
         storage = self.state.storage("data")
         files = sorted(path for path in storage.rglob("*") if path.is_file())
-        return {str(path.relative_to(storage)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        return {
+            str(path.relative_to(storage)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+        }
 
     def workspaces(self) -> list[str]:
         folder = self.state.attempts
@@ -279,7 +293,9 @@ def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
 def run_forked(work: Callable[[], object]) -> int:
     """Runs something in a child process; its exit code: 0, or 1 with the traceback on stderr, or what it chose itself."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads: xdist's, which the child does not need
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # of threads: xdist's, which the child does not need
         child = os.fork()
     if child == 0:
         try:
