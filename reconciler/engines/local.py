@@ -72,9 +72,6 @@ class LocalEngine:
         return Accepted(str(process.pid))
 
     def _look(self, submission: Submission) -> Sighting:
-        child = self._children.get(submission.name)
-        if child is not None and child.poll() is not None:
-            del self._children[submission.name]
         try:
             lock = os.open(submission.folder / LOCK, os.O_RDONLY)
         except FileNotFoundError:
@@ -87,4 +84,7 @@ class LocalEngine:
             return Sighting.RUNNING
         finally:
             os.close(lock)
+        child = self._children.pop(submission.name, None)
+        if child is not None:
+            child.wait()  # nothing holds its lock: it is past its last instruction, or never had a first
         return Sighting.ENDED
