@@ -1,0 +1,54 @@
+"""What the README says is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ci.cli import b2prod
+from ci.exits import Exit
+from schemas.codes import CODES
+from tests.builders import check, tree
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_campaign_in_ten_lines_is_valid():
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    path, _, manifest = text.partition("\n")
+    assert len(manifest.splitlines()) <= 10
+    assert not check(tree(**{path.removeprefix("# "): manifest, "campaign": None}))
+
+
+def test_the_verbs_are_those_of_the_command_line():
+    told = set(
+        re.findall(
+            r"`([a-z]+)(?: [^`]*)?`",
+            "\n".join(line for line in README.splitlines() if line.startswith("| `")),
+        )
+    )
+    assert set(b2prod.commands) <= told
+
+
+def test_the_exit_codes_are_those_that_are_given():
+    told = {
+        int(number)
+        for number in re.findall(
+            r"(?<![0-9])([0-9]{1,3}) (?:fine|findings|changes|usage|a source|refused|partly|interrupted)",
+            README,
+        )
+    }
+    assert told == {int(code) for code in Exit}
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_files_and_codes_that_are_named_exist(document):
+    text = (ROOT / document).read_text()
+    for path in re.findall(
+        r"`((?:schemas|renderer|reconciler|ci|tests|productions)/[A-Za-z0-9_./-]*)`", text
+    ):
+        assert (ROOT / path).exists(), path
+    assert set(re.findall(r"BP[0-9]{3}", text)) <= set(CODES)
