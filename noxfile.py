@@ -42,6 +42,7 @@ except ImportError:
         raise
     enter_runner()
 
+os.environ.setdefault("UV_SYSTEM_CERTS", "true")  # uv trusts whom the machine trusts, as pip does
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|venv"
 nox.options.sessions = ["lint", "types", "tests"]
