@@ -1,0 +1,121 @@
+"""The job runtime: one standard-library script that reports last, and by rename."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+
+import pytest
+
+from reconciler.engines.local import RUNTIME
+from schemas.validation import load_schema, validate_json
+
+WRITE = "import json; json.dump({'events_read': 5, 'outputs': {'out.root': {'events': 3}}}, open('application.json', 'w')); open('out.root', 'w').write('x')"
+
+
+def job(folder, command, **changes):
+    """A valid job whose application is a line of Python."""
+    source = folder / "in.root"
+    source.write_text("raw")
+    return {
+        "schema": "job/1",
+        "campaign": "proc7",
+        "step": "reco",
+        "experiment": 3,
+        "run": 529,
+        "key": "0" * 16,
+        "application": "basf2",
+        "command": command,
+        "inputs": [{"name": "in.root", "path": str(source), "size": 3, "checksum": "adler32:00"}],
+        "outputs": [{"output": "mdst", "level": "mdst", "file": "out.root", "fingerprint": "0" * 64}],
+        "seed": "0" * 32,
+        "environment": [],
+        **changes,
+    }
+
+
+def run(folder, command=("@python", "-c", WRITE), **changes):
+    """Exit status and result of the runtime in `folder`."""
+    attempt = folder / "attempt"
+    attempt.mkdir(exist_ok=True)
+    described = job(folder, list(command), **changes)
+    assert not validate_json(described, load_schema("job"))
+    (attempt / "job.json").write_text(json.dumps(described))
+    done = subprocess.run(
+        [sys.executable, "-I", RUNTIME, "name", "nonce"], cwd=attempt, capture_output=True, check=False
+    )
+    result = attempt / "result.json"
+    found = json.loads(result.read_text()) if result.exists() else None
+    assert found is None or not validate_json(found, load_schema("result"))
+    return done.returncode, found
+
+
+def test_it_is_python_3_6_and_needs_nothing_else():
+    tree = ast.parse(RUNTIME.read_text(), feature_version=(3, 6))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported <= set(sys.stdlib_module_names)
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.NamedExpr | ast.Match)]
+
+
+def test_a_job_that_ends_well(tmp_path):
+    status, result = run(tmp_path)
+    assert status == 0
+    assert result["failure"] is None
+    assert result["events_read"] == 5
+    assert result["nonce"] == "nonce"
+    (output,) = result["outputs"]
+    assert (output["file"], output["size"], output["events"]) == ("out.root", 1, 3)
+    assert not (tmp_path / "attempt" / "result.json.part").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "changes", "kind", "says"),
+    [
+        (("@python", "-c", "pass"), {}, "unclassified", "did not write out.root"),
+        (("@python", "-c", "raise SystemExit(9)"), {}, "unclassified", "status 9"),
+        (("@python", "-c", "import os; os.kill(os.getpid(), 9)"), {}, "transient", "signal 9"),
+        (("/no/such/program",), {}, "infrastructure", "cannot be started"),
+        (("@python", "-c", "open('application.json', 'w').write('{')"), {}, "infrastructure", "JSON"),
+        (
+            None,
+            {"inputs": [{"name": "a", "path": "/no/such/file", "size": 1, "checksum": "adler32:00"}]},
+            "input",
+            "No such file",
+        ),
+    ],
+    ids=["no output", "status", "signal", "no program", "broken report", "no input"],
+)
+def test_a_job_that_fails_says_why_and_of_what_class(tmp_path, command, changes, kind, says):
+    status, result = run(tmp_path, command or ("@python", "-c", WRITE), **changes)
+    assert status == 1
+    assert result["failure"]["class"] == kind
+    assert says in result["failure"]["message"]
+    assert result["outputs"] == []
+
+
+def test_an_input_of_another_size_is_not_read(tmp_path):
+    (tmp_path / "in.root").write_text("raw")
+    changed = [{"name": "in.root", "path": str(tmp_path / "in.root"), "size": 4, "checksum": "adler32:00"}]
+    _, result = run(tmp_path, inputs=changed)
+    assert result["failure"]["class"] == "input"
+    assert not (tmp_path / "attempt" / "out.root").exists()
+
+
+def test_b25_a_folder_is_used_once(tmp_path):
+    assert run(tmp_path)[0] == 0
+    first = (tmp_path / "attempt" / "result.json").read_bytes()
+    assert run(tmp_path)[0] == 75
+    assert (tmp_path / "attempt" / "result.json").read_bytes() == first
+
+
+def test_s6_no_shell_reads_the_command(tmp_path):
+    canary = tmp_path / "canary"
+    status, result = run(
+        tmp_path, ("@python", "-c", "import sys; print(sys.argv)", f"$(touch {canary})", f"; touch {canary}")
+    )
+    assert status == 1
+    assert "did not write" in result["failure"]["message"]
+    assert not canary.exists()

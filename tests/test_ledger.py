@@ -1,0 +1,87 @@
+"""The ledger's promises are the database's: one live attempt, one live output, one open intent."""
+
+from __future__ import annotations
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from reconciler import tables
+from reconciler.database import SourceUnavailable, opened, reading
+from reconciler.observation import read_identity
+from tests.worlds import ONE_STEP, World
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path, campaign=ONE_STEP)
+
+
+def copy_first(world, table, **changes):
+    """Inserts the first row of a table again, with changes."""
+    with opened(world.state) as engine, engine.begin() as connection:
+        row = dict(connection.execute(select(table)).mappings().first())
+        row.pop("id")
+        connection.execute(insert(table).values({**row, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [
+        (tables.attempts, {"state": "submitted", "number": 9, "name": "b2p-other"}),
+        (tables.outputs, {"version": 9}),
+        (tables.intents, {"state": "open"}),
+    ],
+    ids=["I1 attempts", "I2 outputs", "intents"],
+)
+def test_the_database_refuses_a_second_one(world, table, changes):
+    world.reconcile()
+    with opened(world.state) as engine, engine.begin() as connection:
+        connection.execute(update(tables.attempts).values(state="submitted"))
+        connection.execute(update(tables.intents).values(state="open"))
+    with pytest.raises(IntegrityError):
+        copy_first(world, table, **changes)
+
+
+def serial(world):
+    with reading(world.state) as connection:
+        return read_identity(connection).serial
+
+
+def test_the_serial_moves_with_what_plans_depend_on(world):
+    before = serial(world)
+    world.reconcile()
+    after = serial(world)
+    assert after > before
+    world.reconcile()
+    assert serial(world) == after, "a turn that does nothing moves nothing"
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(world):
+    with opened(world.state) as engine, engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_a_ledger_of_a_newer_tool_is_not_touched(world):
+    with opened(world.state) as engine, engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SourceUnavailable, match="newer b2prod"), opened(world.state):
+        pass
+    with pytest.raises(SourceUnavailable, match="9999"):
+        world.picture()
+
+
+def test_a_damaged_database_is_a_source_that_is_unavailable(world):
+    world.state.database.write_bytes(b"no database at all" * 100)
+    for suffix in ("-wal", "-shm"):
+        world.state.database.with_name(world.state.database.name + suffix).unlink(missing_ok=True)
+    with pytest.raises(SourceUnavailable, match="cannot be used"):
+        world.picture()
+
+
+def test_a_reader_cannot_write(world):
+    with pytest.raises(SourceUnavailable, match="readonly"), reading(world.state) as connection:
+        connection.execute(update(tables.ledger).values(serial=99))

@@ -1,0 +1,57 @@
+"""Publishing: nothing is overwritten, and what an interrupted run has put there already is accepted."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.ledger import Move
+from reconciler.publishing import PublishingRefused, publish
+from reconciler.workspace import Workspace, digest_content
+from tests.worlds import ONE_STEP, World
+
+
+@pytest.fixture
+def move(tmp_path):
+    source = tmp_path / "attempts" / "a1" / "out.root"
+    source.parent.mkdir(parents=True)
+    source.write_text("data")
+    return Move("a1", "out.root", str(tmp_path / "data" / "r00529" / "v1"), 4, digest_content(source))
+
+
+def test_a_file_comes_to_its_place_with_all_its_folders(tmp_path, move):
+    publish([move], Workspace(tmp_path / "attempts"))
+    assert (tmp_path / "data" / "r00529" / "v1" / "out.root").read_text() == "data"
+
+
+def test_what_is_there_already_and_equal_is_accepted(tmp_path, move):
+    publish([move], Workspace(tmp_path / "attempts"))
+    (tmp_path / "attempts" / "a1" / "out.root").unlink()
+    (tmp_path / "attempts" / "a1" / "out.root").write_text("data")
+    publish([move], Workspace(tmp_path / "attempts"))
+
+
+@pytest.mark.parametrize("other", ["", "Data", "more data"])
+def test_another_file_at_the_place_is_left_as_it_is(tmp_path, move, other):
+    final = tmp_path / "data" / "r00529" / "v1" / "out.root"
+    final.parent.mkdir(parents=True)
+    final.write_text(other)
+    with pytest.raises(PublishingRefused, match="exists and is another file"):
+        publish([move], Workspace(tmp_path / "attempts"))
+    assert final.read_text() == other
+
+
+def test_a_strangers_file_stops_its_unit_alone(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP)
+    world.reconcile()
+    taken = min(world.state.storage("data").rglob("*.root"))
+    words = taken.read_text()
+    world.change(("trigger_mode: all", "trigger_mode: hlt"))
+    stranger = taken.parents[1] / "v2" / taken.name
+    stranger.parent.mkdir()
+    stranger.write_text("somebody else's")
+    outcome = world.reconcile()
+    assert outcome.produced == 1
+    ((_, reason),) = outcome.failed
+    assert str(stranger) in reason
+    assert (stranger.read_text(), taken.read_text()) == ("somebody else's", words)
+    assert len(world.quarantined()) == 1
