@@ -46,7 +46,7 @@ class LocalEngine:
         for submission in submissions:
             if self._look(submission) is Sighting.RUNNING:
                 with contextlib.suppress(OSError, ValueError):  # not begun yet, or ended just now: ask again
-                    os.killpg(int((submission.folder / STARTED).read_text().split()[1]), signal.SIGTERM)
+                    os.killpg(int((submission.folder / STARTED).read_text().split()[-1]), signal.SIGTERM)
 
     def _start(self, submission: Submission) -> Accepted | Refused:
         lock = os.open(submission.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
