@@ -1,0 +1,175 @@
+"""The run catalogue: what imports change, what selections take, what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import uproot
+
+from reconciler.catalogue import File, Imported, Run, import_files, import_runs, read_inputs, select_runs
+from reconciler.database import SourceUnavailable, State, opened, reading
+from reconciler.observation import read_identity
+from reconciler.registration import RefusedFile, find_files, read_files
+from reconciler.run_lists import read_run_list
+from schemas.campaign import Selector
+from schemas.runs import RunRange, run_key
+
+RUNS = [
+    Run(3, number, kind, 100, f"2019-01-{number:02d}T00:00:00Z")
+    for number, kind in ((5, "physics"), (2, "beam"), (9, "cosmic"), (7, "physics"))
+]
+
+
+@pytest.fixture
+def state(tmp_path):
+    state = State(tmp_path / "state")
+    with opened(state) as engine:
+        import_runs(engine, RUNS)
+    return state
+
+
+def file(run, **changes):
+    values = {"name": f"raw.{run}.root", "path": "/x", "size": 1, "checksum": "adler32:00", "events": 10}
+    return File(3, run, "raw", **{**values, **changes})
+
+
+def serial(state):
+    with reading(state) as connection:
+        return read_identity(connection).catalogue_serial
+
+
+def test_importing_twice_changes_nothing(state):
+    with opened(state) as engine:
+        import_files(engine, [file(2), file(5)])
+        before = serial(state)
+        assert import_runs(engine, RUNS) == Imported(unchanged=4)
+        assert import_files(engine, [file(5), file(2)]) == Imported(unchanged=2)
+    assert serial(state) == before
+
+
+def test_a_growing_list_adds_the_new_runs(state):
+    with opened(state) as engine:
+        assert import_runs(engine, [*RUNS, Run(3, 11)]) == Imported(new=1, unchanged=4)
+        assert import_runs(engine, [Run(3, 11, "physics")]) == Imported(changed=1)
+
+
+@pytest.mark.parametrize("change", [{"size": 2}, {"checksum": "adler32:01"}], ids=str)
+def test_a_changed_file_moves_the_input_of_its_run_alone(state, change):
+    with opened(state) as engine:
+        import_files(engine, [file(2), file(5)])
+        with reading(state) as connection:
+            before = read_inputs(connection, "raw", [3])
+        assert import_files(engine, [file(5, **change)]) == Imported(changed=1)
+    with reading(state) as connection:
+        after = read_inputs(connection, "raw", [3])
+    assert {key for key in before if before[key] != after[key]} == {run_key(3, 5)}
+
+
+def test_where_a_file_lies_moves_nothing(state):
+    with opened(state) as engine:
+        import_files(engine, [file(2)])
+        with reading(state) as connection:
+            before = read_inputs(connection, "raw", [3])
+        import_files(engine, [file(2, path="/elsewhere")])
+    with reading(state) as connection:
+        assert read_inputs(connection, "raw", [3]) == before
+
+
+@pytest.mark.parametrize(
+    ("selector", "runs"),
+    [
+        (Selector(3, ranges=(RunRange(1, 8),)), [2, 5, 7]),
+        (Selector(3, ranges=(RunRange(1, 8),), exclude=(RunRange(5, 6),)), [2, 7]),
+        (Selector(3, ranges=(RunRange(1, 20),), types=("physics", "beam")), [2, 5, 7]),
+        (Selector(4, ranges=(RunRange(1, 20),)), []),
+        (Selector(3, first=1, max_runs=2), [2, 5]),
+        (Selector(3, first=3, max_runs=2), [5, 9]),
+        (Selector(3, first=3, max_runs=9, until="2019-01-07"), [5, 7]),
+        (Selector(3, first=1, max_runs=2, exclude=(RunRange(5, 5),)), [2, 9]),
+        (Selector(3, ranges=tuple(RunRange(number, number) for number in range(1, 600, 2))), [5, 7, 9]),
+    ],
+    ids=[
+        "closed",
+        "exclude",
+        "types",
+        "other experiment",
+        "first to arrive",
+        "from",
+        "until",
+        "open exclude",
+        "many",
+    ],
+)
+def test_a_selector_takes(state, selector, runs):
+    with reading(state) as connection:
+        assert select_runs(connection, selector) == [run_key(3, run) for run in runs]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("3,x,physics,1", "no count"),
+        ("3,-5,physics,1", "no count"),
+        ("3,5,physics,-99", "no count"),
+        ("3,5,physics (short),1", "run type"),
+        (",5,physics,1", "missing"),
+        ("99999,5,physics,1", "no such run"),
+        ("3,1,cosmic,1", "listed before"),
+    ],
+)
+def test_a_row_that_cannot_be_trusted_is_refused_with_its_reason(tmp_path, row, says):
+    listed = tmp_path / "runs.csv"
+    listed.write_text(f"exp,run,run_type,events\n3,1,physics,1\n{row}\n")
+    runs, refused = read_run_list(listed)
+    assert [run.run for run in runs] == [1]
+    ((number, reason),) = [(one.row, one.reason) for one in refused]
+    assert number == 3
+    assert says in reason
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "run\n1\n", '{"a": 1}'])
+def test_what_is_no_list_is_a_source_that_is_unavailable(tmp_path, content):
+    for name in ("runs.csv", "runs.json"):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(SourceUnavailable):
+            read_run_list(tmp_path / name)
+
+
+def write_root(path, runs):
+    with uproot.recreate(path) as out:
+        columns = {"experiment": np.full(len(runs), 3), "run": np.array(runs), "event": np.arange(len(runs))}
+        out.mktree("events", {name: column.dtype for name, column in columns.items()})
+        out["events"].extend(columns)
+
+
+def test_files_say_themselves_which_run_they_are_of(tmp_path):
+    write_root(tmp_path / "good.root", [529, 529])
+    write_root(tmp_path / "mixed.root", [529, 530])
+    (tmp_path / "cut.root").write_bytes((tmp_path / "good.root").read_bytes()[:200])
+    found = {type(one): one for one in read_files(find_files(tmp_path / "good.root"), "ntuple", tmp_path)}
+    assert (found[File].experiment, found[File].run, found[File].events) == (3, 529, 2)
+    refused = [
+        one for one in read_files(find_files(tmp_path), "ntuple", tmp_path) if isinstance(one, RefusedFile)
+    ]
+    assert {one.path.rsplit("/", 1)[1]: one.reason[:30] for one in refused}.keys() == {
+        "cut.root",
+        "mixed.root",
+    }
+    assert any("2 runs" in one.reason for one in refused)
+
+
+def test_a_list_that_says_everything_opens_no_file(tmp_path):
+    listed = tmp_path / "files.json"
+    row = {
+        "path": "on/tape.root",
+        "experiment": 3,
+        "run": 5,
+        "size": 7,
+        "checksum": "adler32:0a",
+        "events": 4,
+    }
+    listed.write_text(json.dumps([row]))
+    (found,) = read_files(find_files(listed), "raw", tmp_path)
+    assert found == File(3, 5, "raw", "tape.root", str(tmp_path / "on/tape.root"), 7, "adler32:0a", 4)

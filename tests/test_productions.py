@@ -1,0 +1,42 @@
+"""What is declared in this repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from renderer.steering import read_templates
+from schemas.finding import Place
+from schemas.repository import read_repository
+from schemas.rules import check_repository
+from schemas.tree import read_tree
+
+ROOT = Path(__file__).parents[1]
+MENU = "productions/skims/hlt-2019.yaml"
+RIGHT = '"[[nTracksLE <= 1] and [[nEidLE == 0] and [[EC12CMSLE > 4] and [EC1CMSLE > 2]]]]"'
+SLIDE = '"[[nTracksLE <= 1] and [[nEidLE == 0] and [[EC12CMSLE > 4] and [[EC1CMSLE > 2]]]]"'
+
+
+def read(**changes):
+    tree, unread = read_tree(ROOT)
+    repository, findings = read_repository({**tree, **changes}, read_templates())
+    return repository, (*unread, *findings, *check_repository(repository))
+
+
+def test_nothing_here_is_wrong():
+    repository, findings = read()
+    assert not findings
+    assert {"hlt_mumu_2trk", "hlt_gamma_gamma", "hlt_tau_tau"} <= set(repository.skims)
+    assert repository.releases["release-03-00-00"].date == "2019-01-05"
+
+
+def test_the_slides_gamma_gamma_is_refused_where_it_is_wrong():
+    text = (ROOT / MENU).read_text()
+    assert text.count(RIGHT) == 1
+    changed = text.replace(RIGHT, SLIDE)
+    line, column = next(
+        (n, row.index(SLIDE)) for n, row in enumerate(changed.splitlines(), 1) if SLIDE in row
+    )
+    _, findings = read(**{MENU: changed.encode()})
+    finding = next(finding for finding in findings if finding.code == "BP516")
+    assert "8 `[` and 7 `]`" in finding.message
+    assert finding.place == Place(MENU, line, column + 2)
