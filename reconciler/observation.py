@@ -53,6 +53,12 @@ def read_plan(connection: Connection, digest: str) -> StoredPlan | None:
     return StoredPlan(*row) if row else None
 
 
+def list_campaigns(connection: Connection) -> list[str]:
+    """The campaigns of which something was produced, by name."""
+    query = select(outputs.c.campaign).where(outputs.c.state == "produced").distinct()
+    return list(connection.scalars(query.order_by(outputs.c.campaign)))
+
+
 def observe(
     connection: Connection,
     campaign: str,

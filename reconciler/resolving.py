@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from reconciler.catalogue import select_runs
+from reconciler.catalogue import find_known, select_runs
 from renderer.jobs import render_script
 from renderer.steering import digest_steering
 from schemas.campaign import Campaign, Selector
@@ -42,7 +42,7 @@ def resolve(
     lock = _pin(campaign, repository, closed)
     before = declared.lock
     if before is not None:
-        findings += _check_shrinking(declared, before, lock)
+        findings += _check_shrinking(connection, declared, before, lock)
         generation = before.generation + (lock.content() != before.content())
         lock = _pin(campaign, repository, closed, generation)
     return lock, tuple(findings)
@@ -112,28 +112,25 @@ def _check_limits(declared: Declared, runs: Sequence[int]) -> list[Finding]:
     return [Finding(place, "BP701", message, "raise max_units, or select fewer runs")]
 
 
-def _check_shrinking(declared: Declared, before: Lock, after: Lock) -> list[Finding]:
-    """A closed selection loses no run by itself: only when the manifest's own ranges no longer name it."""
-    named = [
-        (selector.experiment, item) for selector in declared.campaign.selectors for item in selector.ranges
-    ]
-    gone = [
-        run
-        for run in sorted(set(before.runs) - set(after.runs))
-        if any(
-            split_key(run)[0] == experiment and item.first <= split_key(run)[1] <= item.last
-            for experiment, item in named
-        )
-    ]
-    excluded = {
-        (selector.experiment, run)
-        for selector in declared.campaign.selectors
-        for item in selector.exclude
-        for run in range(item.first, item.last + 1)
-    }
-    gone = [run for run in gone if split_key(run) not in excluded]
-    if not gone:
+def _check_shrinking(connection: Connection, declared: Declared, before: Lock, after: Lock) -> list[Finding]:
+    """A closed selection loses a run only when its author says so: by other ranges, types or exclusions."""
+    lost = sorted(set(before.runs) - set(after.runs))
+    if lost and before.selection != after.selection:
+        named = [run for run in lost if _names(declared.campaign, run)]
+        lost = sorted(set(named) - find_known(connection, named))
+    if not lost:
         return []
-    message = f"the run catalogue no longer has {format_runs(gone, most=10)}, which the lock has"
+    message = f"the run catalogue no longer has {format_runs(lost, most=10)} as the lock has it"
     hint = "import them again; to leave them out, write them into `exclude`"
     return [Finding(declared.document.key_place(("runs",)), "BP606", message, hint)]
+
+
+def _names(campaign: Campaign, key: int) -> bool:
+    """Whether a closed selector still names a run, and does not exclude it."""
+    experiment, run = split_key(key)
+    return any(
+        selector.experiment == experiment
+        and any(item.first <= run <= item.last for item in selector.ranges)
+        and not any(item.first <= run <= item.last for item in selector.exclude)
+        for selector in campaign.selectors
+    )

@@ -1,42 +1,137 @@
-"""What is declared in this repository."""
+"""The data of this repository: valid, and true to their sources."""
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
+import pytest
+
 from renderer.steering import read_templates
-from schemas.finding import Place
-from schemas.repository import read_repository
+from schemas.cut import canonical, parse_cut
+from schemas.document import read_yaml
+from schemas.repository import LAYOUTS, RELEASES, SKIMS, Repository, read_repository
 from schemas.rules import check_repository
 from schemas.tree import read_tree
 
 ROOT = Path(__file__).parents[1]
-MENU = "productions/skims/hlt-2019.yaml"
-RIGHT = '"[[nTracksLE <= 1] and [[nEidLE == 0] and [[EC12CMSLE > 4] and [EC1CMSLE > 2]]]]"'
-SLIDE = '"[[nTracksLE <= 1] and [[nEidLE == 0] and [[EC12CMSLE > 4] and [[EC1CMSLE > 2]]]]"'
+
+TALK = {
+    "hlt_mumu_2trk": (13, 7),
+    "hlt_mumu_1trk": (9, 5),
+    "hlt_hadron": (3, 2),
+    "hlt_bhabha": (1, 1),
+    "hlt_gamma_gamma": (7, 4),
+    "hlt_single_photon_1GeV": (4, 3),
+    "hlt_single_photon_2GeV_barrel": (3, 2),
+    "hlt_single_photon_2GeV_endcap": (4, 3),
+    "hlt_tau_tau": (7, 4),
+}
+"""The skims of the talk, with the number of opening brackets of the corrected text, and of comparisons."""
+VARIABLES = set(
+    ["nTracksLE", "nEidLE", "P1CMSBhabhaLE", "P1OEbeamCMSBhabhaLE", "P2OEbeamCMSBhabhaLE", "EC1CMSLE", "EC2CMSLE", "EC12CMSLE", "G1CMSBhabhaLE", "maxAngleTTLE", "EtotLE", "VisibleEnergyLE", "Bhabha2Trk", "GG"]
+)
+"""Variables of basf2's `SkimSampleCalculator.cc`."""
 
 
-def read(**changes):
-    tree, unread = read_tree(ROOT)
-    repository, findings = read_repository({**tree, **changes}, read_templates())
-    return repository, (*unread, *findings, *check_repository(repository))
+@pytest.fixture(scope="module")
+def repository() -> Repository:
+    files, findings = read_tree(ROOT)
+    read, more = read_repository(files, read_templates())
+    assert [str(one) for one in (*findings, *more, *check_repository(read))] == []
+    return read
 
 
-def test_nothing_here_is_wrong():
-    repository, findings = read()
+def load(file: str):
+    document, findings = read_yaml(file, (ROOT / file).read_bytes())
     assert not findings
-    assert {"hlt_mumu_2trk", "hlt_gamma_gamma", "hlt_tau_tau"} <= set(repository.skims)
-    assert repository.releases["release-03-00-00"].date == "2019-01-05"
+    return document.data
 
 
-def test_the_slides_gamma_gamma_is_refused_where_it_is_wrong():
-    text = (ROOT / MENU).read_text()
-    assert text.count(RIGHT) == 1
-    changed = text.replace(RIGHT, SLIDE)
-    line, column = next(
-        (n, row.index(SLIDE)) for n, row in enumerate(changed.splitlines(), 1) if SLIDE in row
+def test_everything_that_is_declared_is_valid(repository):
+    assert "demo" in repository.campaigns
+    assert "local" in repository.sites
+
+
+def test_the_nine_skims_of_the_talk(repository):
+    menu = load(f"{SKIMS}/hlt-2019.yaml")["skims"]
+    assert list(menu) == list(TALK)
+    for name, (brackets, comparisons) in TALK.items():
+        text = menu[name]["cut"]
+        assert (text.count("["), text.count("]")) == (brackets, brackets), name
+        assert len(re.findall(r"[<>=]=|[<>]", text)) == comparisons, name
+        assert set(repository.skims[name].cut.variables) <= VARIABLES, name
+
+
+def test_single_photon_skims_differ_as_the_talk_says(repository):
+    low, barrel, endcap = (
+        canonical(repository.skims[f"hlt_single_photon_{name}"].cut)
+        for name in ("1GeV", "2GeV_barrel", "2GeV_endcap")
     )
-    _, findings = read(**{MENU: changed.encode()})
-    finding = next(finding for finding in findings if finding.code == "BP516")
-    assert "8 `[` and 7 `]`" in finding.message
-    assert finding.place == Place(MENU, line, column + 2)
+    assert endcap == f"{barrel} and GG == 0"
+    assert endcap == low.replace("> 1", "> 2")
+
+
+def test_provenance_names_the_talk_and_each_correction():
+    provenance = load(f"{SKIMS}/hlt-2019.yaml")["provenance"]
+    for said in ("7 February 2019", "P10Ebeam", "P20Ebeam", "hlt_gamma_gamma"):
+        assert said in provenance
+
+
+def test_the_texts_of_the_slide_do_not_parse_or_name_unknown_variables():
+    """What was corrected was wrong: one does not parse, the other names variables that do not exist."""
+    with pytest.raises(ValueError, match="closed"):
+        parse_cut("[[nTracksLE <= 1] and [[nEidLE == 0] and [[EC12CMSLE > 4] and [[EC1CMSLE > 2]]]]")
+    assert not set(parse_cut("[P10EbeamCMSBhabhaLE > 0.35]").variables) & VARIABLES
+
+
+def test_stored_lines_are_those_of_real_files(repository, shared_data):
+    files = json.loads((shared_data / "belle2/mdst/uproot_summary.json").read_text())
+    stored = {line for file in files.values() for line in file.get("hlt_accepted") or ()}
+    lines = {skim.line for name, skim in repository.skims.items() if name.startswith("line_")}
+    assert len(lines) >= 5
+    assert lines <= stored
+
+
+def test_releases_are_listed_by_day_and_recommend_what_the_history_says():
+    releases = load(RELEASES)["releases"]
+    days = [about["date"] for about in releases.values()]
+    assert days == sorted(days)
+    recommended = {name: about.get("recommended_tag") for name, about in releases.items()}
+    assert recommended["release-02-01-00"] is None
+    assert recommended["release-03-00-00"] == recommended["release-03-00-03"] == "data_reprocessing_proc7"
+    assert recommended["release-03-01-00"] == recommended["release-03-01-04"] == "data_reprocessing_proc8"
+    assert recommended["release-03-02-00"] is None
+    assert recommended["release-04-02-08"] == "data_reprocessing_proc9"
+    assert {"prerelease-03-00-00b", "release-02-00-00"} <= releases.keys()
+
+
+@pytest.mark.parametrize("name", list(load(LAYOUTS)["layouts"]))
+def test_layouts_are_read_as_they_are_filled(repository, name):
+    layout = repository.layouts[name]
+    assert layout.versioned
+    fields = {
+        "campaign": "proc7",
+        "step": "reco",
+        "release": "release-03-00-00",
+        "tag": "data_reprocessing_proc7",
+        "experiment": "e0003",
+        "run": "r00529",
+        "level": "skim",
+        "stream": "skim/hlt_hadron",
+        "version": "v2",
+    }
+    found = layout.read(layout.fill(fields))
+    assert found == {key: fields[key] for key in found}
+    assert {"campaign", "step", "experiment", "run", "level", "stream", "version"} <= found.keys()
+
+
+def test_the_demo_is_the_nine_skims_of_24_runs(repository):
+    demo = repository.campaigns["demo"].campaign
+    (selector,), (step,) = demo.selectors, demo.steps
+    assert (selector.experiment, str(selector.ranges[0]), len(selector.ranges)) == (12, "1-24", 1)
+    assert step.outputs == tuple(TALK)
+    assert (demo.kind, demo.site, demo.layout) == ("skim", "local", "plain")
+    assert (demo.limits.max_units, demo.limits.max_restate) == (24, 24)
+    assert "not Belle II data" in (ROOT / "productions/campaigns/demo/campaign.yaml").read_text()

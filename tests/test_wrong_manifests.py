@@ -32,13 +32,13 @@ WRONG = Path(__file__).parent / "wrong"
 ROWS = tuple(f"W{number}" for number in range(1, 64))
 NOT_YET = {
     "W22": "no key of any schema has been retired; the mechanism is tested in test_validation.py",
-    "W35": "needs the run catalogue: `b2prod resolve`",
+    "W35": "needs the run catalogue: tests/test_resolving.py",
     "W39": "needs the runs that a campaign has: `b2prod resolve`",
     "W48": "there are no overrides yet",
     "W49": "there are no overrides, scans or testing payloads yet",
     "W50": "there are no payload files yet",
-    "W57": "needs the run catalogue: `b2prod resolve`",
-    "W58": "needs the ledger: `b2prod plan`",
+    "W57": "needs the run catalogue: tests/test_resolving.py",
+    "W58": "needs the ledger: tests/test_resolving.py",
     "W60": "sites do not describe their queues yet",
     "W62": "there are no retirements yet",
     "W63": "needs the difference of a pull request",

@@ -11,7 +11,7 @@ from typing import Any, Self
 import rich_click as click
 
 from ci.console import count_things, print_data, progress, say
-from ci.exits import Exit, WrongUse
+from ci.exits import Exit, FoundProblems, WrongUse
 from ci.plan_text import format_markdown, format_plan
 from ci.project import Settings, choose_campaigns, choose_locked, load_sound
 from reconciler.apply import apply_plan, holding, reconcile
@@ -19,8 +19,11 @@ from reconciler.database import opened, reading
 from reconciler.gathering import Picture, take_picture
 from reconciler.launching import Address, Outcome
 from reconciler.ledger import Ledger
+from reconciler.observation import list_campaigns
 from reconciler.plan import Plan
 from schemas.canonical import digest
+from schemas.finding import Finding, Place
+from schemas.repository import CAMPAIGNS
 from schemas.runs import parse_runs
 from schemas.validation import load_schema, validate_json
 
@@ -53,6 +56,7 @@ def plan(
     chosen = [declared.campaign.name for declared in choose_locked(repository, names)]
     with reading(project.state) as connection:
         picture = take_picture(connection, repository, chosen, project.state, refresh=refresh)
+        orphans = [name for name in list_campaigns(connection) if name not in repository.campaigns]
     if output is not None:
         try:
             output.write_text(_store(picture.plan))
@@ -65,6 +69,11 @@ def plan(
     else:
         follow = f"b2prod apply {output}" if output else "b2prod reconcile --once"
         print_data(format_plan(picture.plan, picture.drift, follow))
+    if orphans and not names:
+        hint = "bring the folder back; a campaign ends with `state: stopped`, its data with a retirement"
+        places = [Place(f"{CAMPAIGNS}/{name}/campaign.yaml") for name in orphans]
+        message = "the folder is gone, but what the campaign produced exists; nothing of it was touched"
+        raise FoundProblems([Finding(place, "BP607", message, hint) for place in places])
     return Exit.CHANGES if exit_code and not picture.plan.is_empty else Exit.FINE
 
 
