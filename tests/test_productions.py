@@ -29,9 +29,22 @@ TALK = {
     "hlt_tau_tau": (7, 4),
 }
 """The skims of the talk, with the number of opening brackets of the corrected text, and of comparisons."""
-VARIABLES = set(
-    ["nTracksLE", "nEidLE", "P1CMSBhabhaLE", "P1OEbeamCMSBhabhaLE", "P2OEbeamCMSBhabhaLE", "EC1CMSLE", "EC2CMSLE", "EC12CMSLE", "G1CMSBhabhaLE", "maxAngleTTLE", "EtotLE", "VisibleEnergyLE", "Bhabha2Trk", "GG"]
-)
+VARIABLES = {
+    "nTracksLE",
+    "nEidLE",
+    "P1CMSBhabhaLE",
+    "P1OEbeamCMSBhabhaLE",
+    "P2OEbeamCMSBhabhaLE",
+    "EC1CMSLE",
+    "EC2CMSLE",
+    "EC12CMSLE",
+    "G1CMSBhabhaLE",
+    "maxAngleTTLE",
+    "EtotLE",
+    "VisibleEnergyLE",
+    "Bhabha2Trk",
+    "GG",
+}
 """Variables of basf2's `SkimSampleCalculator.cc`."""
 
 

@@ -6,6 +6,7 @@ What they must refuse, with place and words, is in the corpus of `tests/wrong`.
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 import time
 from dataclasses import replace
@@ -159,10 +160,10 @@ def test_passes(files):
 
 @pytest.mark.parametrize(
     ("runs", "expected"),
-    [('"0-49999899"', []), ('"0-49999900"', ["BP701"]), ('"0-99999999"', ["BP701"])],
+    [('"0-49999914"', []), ('"0-49999915"', ["BP701"]), ('"0-99999999"', ["BP701"])],
 )
 def test_s33_declared_units_are_bounded_at_a_hundred_million(runs, expected):
-    # 86 runs of experiment 3 and two steps: 49,999,914 runs of experiment 4 make 10**8 units
+    # 85 runs of experiment 3 and two steps: with 49,999,915 runs of experiment 4 they make 10**8 units
     files = tree(campaign=campaign(('"1-20"', runs)))
     start = time.process_time()
     assert codes(files) == expected
@@ -227,7 +228,7 @@ def test_a_dated_tag_of_the_main_branch_does_not_move():
 
 @pytest.mark.parametrize(
     ("written", "column"),
-    [('"529-613, 10-1"', 40), ("'529-613, 10-1'", 40), ("529-613;10-1", 29)],
+    [('"529-613, 10-1"', 39), ("'529-613, 10-1'", 39), ("529-613;10-1", 29)],
 )
 def test_a_range_is_pointed_at_in_its_text(written, column):
     files = tree(campaign=campaign(('"529-613, 620", exclude: "600"', written)))
@@ -360,7 +361,7 @@ def test_intervals_are_sets(one, other):
     assert members(left) == members(one) - members(other)
     assert count(united) == len(members(one))
     for result in (united, left):
-        assert all(a.last + 1 < b.first for a, b in zip(result, result[1:], strict=False)) or result == left
+        assert all(a.last + 1 < b.first for a, b in itertools.pairwise(result)) or result == left
         assert list(result) == sorted(result)
 
 
@@ -375,7 +376,7 @@ def test_circles_are_circles_and_without_them_there_is_an_order(graph):
     circles = find_circles(graph)
     for circle in circles:
         assert circle[0] == circle[-1] == min(circle)
-        assert all(after in graph[before] for before, after in zip(circle, circle[1:], strict=False))
+        assert all(after in graph[before] for before, after in itertools.pairwise(circle))
     left = {name: set(others) for name, others in graph.items()}
     while free := [name for name in left if not left[name] & left.keys()]:
         for name in free:
