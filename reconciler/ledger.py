@@ -112,10 +112,6 @@ class Ledger:
             }
             connection.execute(insert_or_ignore(plans).values(row).on_conflict_do_nothing())
 
-    def resume_plan(self, digest: str) -> None:
-        """Goes on with a plan that was begun: what is written now belongs to it."""
-        self._plan = digest
-
     def end_plan(self) -> None:
         """Records that all of the plan was tried."""
         with self._engine.begin() as connection:

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, select
 
 from reconciler.database import SourceUnavailable
 from reconciler.plan import Intent, Made, Observed, Unit
@@ -265,10 +265,3 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
             }
         )
     return history
-
-
-def count_attempts(connection: Connection, campaign: str) -> dict[str, int]:
-    """How many attempts of a campaign are in each state."""
-    query = select(attempts.c.state, func.count()).join(jobs, jobs.c.id == attempts.c.job)
-    query = query.join(intents, intents.c.id == jobs.c.intent).where(intents.c.campaign == campaign)
-    return dict(connection.execute(query.group_by(attempts.c.state)).all())

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import difflib
 import struct
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import awkward
 import numpy as np
 import uproot
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 FINAL = "final"
 BEFORE_PRESCALE = "before_prescale"

@@ -7,7 +7,7 @@ a two-level tree (64 buckets by name), so that passing a boundary costs as much 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from heapq import merge
 
@@ -41,14 +41,6 @@ def find_payloads(chain: Sequence[Snapshot], key: int) -> dict[str, Iov]:
                 if iov.payload not in winners or rank < winners[iov.payload][0]:
                     winners[iov.payload] = (rank, iov)
     return {name: iov for name, (_, iov) in sorted(winners.items())}
-
-
-def digest_payloads(checksums: Mapping[str, str]) -> str:
-    """The digest of one payload set, given as name → checksum."""
-    buckets: list[list[tuple[str, str]]] = [[] for _ in range(BUCKETS)]
-    for name, checksum in checksums.items():
-        buckets[_bucket(name)].append((name, checksum))
-    return hashlib.sha256(b"".join(map(_digest_bucket, buckets))).hexdigest()
 
 
 def _digest_bucket(pairs: Sequence[tuple[str, str]]) -> bytes:

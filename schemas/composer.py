@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -32,9 +33,6 @@ from schemas.scalars import (
     show,
 )
 from schemas.syntax import Span, check_continuation, check_layout, explain_error
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DEPTH_LIMIT = 20
 """Collections inside one another."""

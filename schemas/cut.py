@@ -7,17 +7,15 @@ supported: variables with arguments, as in `daughter(0, p)`. As in Python, `-x *
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedToken, v_args
 
 from schemas.cut_error import MAX_BRACKETS, CutSyntaxError, check_brackets, explain_character, explain_token
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "MAX_BRACKETS",

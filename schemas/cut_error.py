@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from lark import Token
+from lark import Token
 
 MAX_BRACKETS = 64
 """Brackets that may be open at once."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from schemas.composer import Node, Path, compose
 from schemas.finding import Finding, Place
 from schemas.scalars import Raw, code_points, is_forbidden
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SIZE_LIMIT = 256 * 1024
 """Bytes of one file."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from referencing import Registry
+from referencing._core import Resolver
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from referencing import Registry
-    from referencing._core import Resolver
 
 _DEPTH = 12
 _TOP = "the top level"

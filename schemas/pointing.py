@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from schemas.composer import Path
+from schemas.document import Document
 from schemas.finding import Place
-
-if TYPE_CHECKING:
-    from schemas.composer import Path
-    from schemas.document import Document
 
 
 def point_into(document: Document, path: Path, offset: int) -> Place:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from jsonschema import ValidationError
+from referencing import Registry
+
+from schemas.composer import Path
 from schemas.levels import find_levels, resolve
-from schemas.scalars import code_points, plain_form, quote, show
+from schemas.scalars import Raw, code_points, plain_form, quote, show
 from schemas.wording import (
     BOUNDS,
     describe,
@@ -21,15 +26,6 @@ from schemas.wording import (
     suggest_retyped,
     write_flow,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from jsonschema import ValidationError
-    from referencing import Registry
-
-    from schemas.composer import Path
-    from schemas.scalars import Raw
 
 _RESERVED = frozenset({"attempt", "fingerprint"})
 _RESERVED_PREFIX = "b2p-"

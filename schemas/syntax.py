@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ruamel.yaml.error import MarkedYAMLError
 
 from schemas.scalars import show
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from ruamel.yaml.error import MarkedYAMLError
 
 Span = tuple[int, int, str | None]
 """First index, index after the last, and style (None, `'`, `"`, `|`, `>`) of a scalar in its text."""

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from schemas.composer import Path
+from schemas.document import Document
 from schemas.finding import Finding
 from schemas.problems import Problem, translate
 from schemas.scalars import plain_form, quote, show
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from schemas.composer import Path
-    from schemas.document import Document
 
 _FOLDER = FilePath(__file__).parent
 _SUFFIX = ".schema.json"

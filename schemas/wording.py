@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from schemas.composer import Path
 from schemas.scalars import quote, show
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from schemas.composer import Path
 
 _TYPES = {
     "string": "text",

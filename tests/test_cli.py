@@ -13,6 +13,7 @@ from ci.cli import b2prod, run
 from ci.exits import Exit
 from ci.plan_text import format_markdown
 from reconciler.plan import SUBMIT, CampaignPlan, Group, Plan
+from renderer.steering import read_templates
 from schemas.runs import run_key
 from tests.builders import CAMPAIGN, FILES, swap, tree
 from tests.worlds import ONE_STEP, World
@@ -175,3 +176,19 @@ def test_b2_an_empty_list_changes_nothing(tmp_path, capsys):
         assert run(["--root", str(tmp_path), "runs", "import", str(empty)]) == Exit.UNAVAILABLE
     assert "Traceback" not in capsys.readouterr().err
     assert world.summary() == {"submit": 2}
+
+
+def test_explain_tells_what_a_unit_is_made_of(tmp_path, capsys):
+    world = World(tmp_path, campaign=ONE_STEP)
+    world.templates = read_templates()
+    world.lock()
+    world.reconcile()
+    assert run(["--root", str(tmp_path), "explain", "proc7/3:2", "--json"]) == Exit.FINE
+    (unit,) = json.loads(capsys.readouterr().out)
+    assert unit["state"] == "done"
+    assert unit["payloads"]["CDCGeometry"]["revision"] == "1"
+    (made,) = unit["history"]
+    assert made["recipe"]["release"] == "release-03-00-00"
+    assert [attempt["state"] for attempt in made["attempts"]] == ["verified"]
+    assert run(["--root", str(tmp_path), "explain", "proc7/reco/3:9"]) == Exit.FINE
+    assert "not selected by this campaign" in capsys.readouterr().out

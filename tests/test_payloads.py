@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderer.payloads import digest_payloads, digest_runs, find_payloads
+from renderer.payloads import digest_runs, find_payloads
 from schemas.runs import run_key
 from schemas.snapshot import FOREVER, Iov, Snapshot
 
@@ -24,6 +26,17 @@ def iovs(draw):
 
 
 snapshots = st.lists(iovs(), max_size=12).map(lambda found: Snapshot("tag", "PUBLISHED", "", tuple(found)))
+
+
+def digest_payloads(checksums):
+    """The digest of one payload set as its definition has it: 64 buckets by name, a digest of each, a digest of all."""
+    buckets = [[] for _ in range(64)]
+    for name, checksum in sorted(checksums.items()):
+        buckets[hashlib.sha256(name.encode()).digest()[0] % 64].append([name, checksum])
+    inner = b"".join(
+        hashlib.sha256(json.dumps(one, separators=(",", ":")).encode()).digest() for one in buckets
+    )
+    return hashlib.sha256(inner).hexdigest()
 
 
 def brute_force(chain, key):
@@ -55,5 +68,6 @@ def test_names_of_tags_do_not_count(chain, runs):
 
 
 def test_the_digest_of_a_set_is_pinned():
-    found = digest_payloads({"CDC_T0s": "0" * 32, "BeamSpot": "1" * 32})
+    always = [Iov("CDC_T0s", "1", "0" * 32, 0, FOREVER), Iov("BeamSpot", "2", "1" * 32, 0, FOREVER)]
+    (found,) = digest_runs([Snapshot("tag", "PUBLISHED", "", tuple(always))], [run_key(3, 529)])
     assert found == "80c7241d81ac246ee5a6fd200134393b817aa1b97c7e0f615fcaeb7ebcfc1691"

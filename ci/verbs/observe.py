@@ -15,8 +15,10 @@ from reconciler.database import reading
 from reconciler.gathering import View, view_campaign
 from reconciler.observation import count_events, explain_unit
 from reconciler.plan import ACTIONS
+from renderer.payloads import find_payloads
 from schemas.codes import CODES
 from schemas.codes import explain as explain_code
+from schemas.repository import Repository
 from schemas.runs import format_run, parse_runs
 
 
@@ -165,7 +167,7 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
         for units in view.units:
             if step in (None, units.step.name):
                 history = explain_unit(connection, name, units.step.name, key)
-                found.append(_explain(view, units.step.name, key, history))
+                found.append(_explain(repository, view, units.step.name, key, history))
     if not found:
         raise WrongUse(
             f"{name} has no step {step}; it has {', '.join(units.step.name for units in view.units)}"
@@ -177,7 +179,9 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
     return Exit.FINE
 
 
-def _explain(view: View, step: str, key: int, history: list[dict[str, Any]]) -> dict[str, Any]:
+def _explain(
+    repository: Repository, view: View, step: str, key: int, history: list[dict[str, Any]]
+) -> dict[str, Any]:
     units = next(units for units in view.units if units.step.name == step)
     if key in units.without_input:
         state = f"waiting: no {units.step.input.output} is registered"
@@ -188,7 +192,18 @@ def _explain(view: View, step: str, key: int, history: list[dict[str, Any]]) -> 
     for group in view.plan.groups:
         if group.step == step and key in group.runs:
             state = f"{ACTIONS[group.action]} ({', '.join(group.outputs)}): {group.reason}"
-    return {"unit": f"{view.campaign.name}/{step}/{format_run(key)}", "state": state, "history": history}
+    unit: dict[str, Any] = {
+        "unit": f"{view.campaign.name}/{step}/{format_run(key)}",
+        "state": state,
+        "history": history,
+    }
+    if units.conditions is not None:
+        chain = [repository.snapshots[tag.name] for tag in view.campaign.global_tags]
+        valid = find_payloads(chain, key)
+        unit["payloads"] = {
+            name: {"revision": iov.revision, "checksum": iov.checksum} for name, iov in valid.items()
+        }
+    return unit
 
 
 def _format_unit(unit: dict[str, Any]) -> str:
@@ -211,6 +226,8 @@ def _format_unit(unit: dict[str, Any]) -> str:
             f"    attempt {tried['name']}: {tried['state']}{': ' + tried['reason'] if tried['reason'] else ''}"
             for tried in item["attempts"]
         ]
+    for name, payload in unit.get("payloads", {}).items():
+        lines.append(f"  payload {name} revision {payload['revision']} ({payload['checksum']})")
     return "\n".join(lines) + "\n"
 
 

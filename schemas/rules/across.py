@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING
 
-from schemas.finding import Finding
+from schemas.campaign import Campaign
+from schemas.composer import Path
+from schemas.finding import Finding, Place
+from schemas.repository import Declared, Repository
 from schemas.rules.folders import OPEN, fill_folders
 from schemas.rules.intervals import intersect, show_ranges, take
 from schemas.scalars import show
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from schemas.campaign import Campaign
-    from schemas.composer import Path
-    from schemas.finding import Place
-    from schemas.repository import Declared, Repository
 
 Claim = tuple[str, str, str]
 """An output that somebody writes: campaign, step, output."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from schemas.composer import Path
+from schemas.document import Document
 from schemas.finding import Finding, Place
-
-if TYPE_CHECKING:
-    from schemas.composer import Path
-    from schemas.document import Document
 
 
 def find_clash(

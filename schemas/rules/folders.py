@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from schemas.campaign import Campaign, Step
-    from schemas.repository import Repository
+from schemas.campaign import Campaign, Step
+from schemas.repository import Repository
 
 LAST_RUN = 99_999_999
 """The run number with the longest text."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
+from schemas.campaign import Selector
 from schemas.runs import RUN_LIMIT, RunRange
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from schemas.campaign import Selector
 
 Ranges = tuple[RunRange, ...]
 

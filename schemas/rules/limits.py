@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from schemas.finding import Finding
+from schemas.repository import Repository
 from schemas.rules.clashes import find_clash
 from schemas.rules.intervals import count, take
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from schemas.repository import Repository
 
 UNIT_LIMIT = 10**8
 """Units that a campaign may declare at most, counted as declared runs × steps, whether the runs exist or not."""

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
+from schemas.campaign import Campaign, Selector, Step
 from schemas.finding import Finding, Place
-from schemas.repository import CAMPAIGNS, NAME, NAME_HINT
+from schemas.repository import CAMPAIGNS, NAME, NAME_HINT, Repository
 from schemas.rules.folders import LAST_RUN, LONGEST, fill_folders
 from schemas.scalars import code_points, show
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from schemas.campaign import Campaign, Selector, Step
-    from schemas.repository import Repository
 
 RESERVED = frozenset({"attempt", "fingerprint", "all", "skim"})
 """Names that mean something in paths, records and reports of the tool."""

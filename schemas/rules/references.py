@@ -6,24 +6,19 @@ What a file that could not be read defines is unknown, so nothing is said about 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
+from schemas.campaign import Campaign
 from schemas.canonical import digest
 from schemas.finding import Finding, Place
-from schemas.repository import CAMPAIGNS, GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, SKIMS
+from schemas.lock import Lock
+from schemas.repository import CAMPAIGNS, GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, SKIMS, Repository
 from schemas.rules.circles import find_circles
 from schemas.rules.clashes import find_clash
 from schemas.rules.intervals import take
 from schemas.runs import format_runs, run_key
 from schemas.scalars import show
 from schemas.wording import find_nearest, list_words
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from schemas.campaign import Campaign
-    from schemas.lock import Lock
-    from schemas.repository import Repository
 
 MOVING = frozenset({"master", "main", "latest", "online"})
 """Names of tags that mean something else tomorrow, in any capitals."""

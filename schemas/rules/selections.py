@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 from schemas.campaign import read_ranges
+from schemas.document import Document
 from schemas.finding import Finding, Place
 from schemas.pointing import point_into
+from schemas.repository import Declared, Repository
 from schemas.rules.clashes import find_clash, spell
 from schemas.rules.intervals import Ranges, intersect, show_ranges, subtract, take
 from schemas.runs import RunRange
 from schemas.scalars import show
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from schemas.document import Document
-    from schemas.repository import Declared, Repository
 
 OPEN_KINDS = ("prompt", "calibration", "skim")
 """The kinds of campaigns that may take in runs after their review; a reprocessing is closed."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from schemas.campaign import Parameter, Scalar, Step
+from schemas.document import Document
 from schemas.finding import Finding
+from schemas.repository import Declared, Repository
 from schemas.rules.circles import find_circles
 from schemas.rules.clashes import find_clash, spell
 from schemas.scalars import show
+from schemas.template import Template, TemplateParameter
 from schemas.wording import find_nearest, list_words
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from schemas.campaign import Parameter, Scalar, Step
-    from schemas.document import Document
-    from schemas.repository import Declared, Repository
-    from schemas.template import Template, TemplateParameter
 
 NEEDED = {"basf2": ("template", "outputs"), "uproot": ("skims",)}
 """The keys that a step of an application needs, beside those that every step needs."""
