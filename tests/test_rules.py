@@ -80,7 +80,7 @@ PASSING = {
         campaign=campaign(('{experiment: 4, ranges: "1-20"}', '{experiment: 3, ranges: "600"}'))
     ),
     "an open selector behind a closed one": tree(
-        prompt=swap(PROMPT, ("from: 1,", "from: 20,"), ("state:", "description: x\nstate:")).replace(
+        prompt=swap(PROMPT, ("from: 1,", "from: 20,")).replace(
             "runs:\n", 'runs:\n  - {experiment: 5, ranges: "1-19"}\n'
         )
     ),
@@ -188,13 +188,10 @@ def test_length_of_a_campaigns_name(length, expected):
     assert codes(tree(campaign=None, **also("p" * length, CAMPAIGN))) == expected
 
 
-@pytest.mark.parametrize("name", ["-p", ".p", "_p", "p/", "p q", "prüf", "p" * 300, "~", "%2e"])
+@pytest.mark.parametrize("name", ["-p", ".p", "_p", "p q", "prüf", "p" * 300, "~", "%2e"])
 def test_illegal_folders_get_a_legal_suggestion(name):
-    files = tree(campaign=None, **{f"productions/campaigns/{name.strip('/')}/campaign.yaml": CAMPAIGN})
+    files = tree(campaign=None, **{f"productions/campaigns/{name}/campaign.yaml": CAMPAIGN})
     found = [finding for finding in check(files) if finding.code == "BP301"]
-    if name == "p/":
-        assert not found
-        return
     suggestion = found[0].hint.split("`")[1]
     renamed = tree(campaign=None, **also(suggestion, CAMPAIGN))
     assert "BP301" not in codes(renamed)
@@ -361,7 +358,7 @@ def test_intervals_are_sets(one, other):
     assert members(left) == members(one) - members(other)
     assert count(united) == len(members(one))
     for result in (united, left):
-        assert all(a.last + 1 < b.first for a, b in itertools.pairwise(result)) or result == left
+        assert all(a.last + 1 < b.first for a, b in itertools.pairwise(result))
         assert list(result) == sorted(result)
 
 
