@@ -169,7 +169,11 @@ class Launcher:
                     break
                 ready.rotate(-1)
                 continue
-            order = self._make_order(ready.popleft())
+            wish = ready.popleft()
+            order = self._make_order(wish)
+            if not order.jobs:
+                self._give_up(wish)
+                continue
             orders.append(order)
             coming[site] = coming.get(site, 0) + len(order.jobs)
         if not orders:
@@ -179,6 +183,13 @@ class Launcher:
             for attempt in attempts:
                 self._making.setdefault(attempt.intent, _Making(address, 0)).attempts += 1
                 self._queues[order.campaign.site].append((attempt, order))
+
+    def _give_up(self, wish: Wish) -> None:
+        """Notes a unit whose input is known to the ledger, but not at this storage: nothing is written of it."""
+        reason = f"its input is not in the storage of {wish.view.campaign.site}"
+        self.outcome.failed.append((format_address(wish.address), reason))
+        self._ended.append((wish.address, False))
+        self._tell("failed", wish.address)
 
     def _submit(self) -> None:
         """Submits from the queues what the slots take."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from reconciler.database import SourceUnavailable
 from reconciler.ledger import Move
 from reconciler.workspace import Workspace, digest_content
 
@@ -17,27 +20,46 @@ class PublishingRefused(Exception):
 def publish(moves: Iterable[Move], workspace: Workspace) -> None:
     """Puts every file at its final place; what an interrupted run has put there already is accepted if it is the same.
 
-    A hard link is the one form of rename that fails where a file exists; attempts and storage share a file system.
-
     Raises:
         PublishingRefused: nothing was overwritten; the message names the file.
+        SourceUnavailable: the storage does not answer; the next turn goes on from here.
     """
     folders: dict[Path, None] = {}
     for move in moves:
         source = workspace.path(move.attempt) / move.path
         folder = Path(move.folder)
         final = folder / move.path
-        _make_folders(folder)
         try:
-            os.link(source, final)
+            _make_folders(folder)
+            _place(source, final, folder / f".{move.path}.{move.attempt}")
         except FileExistsError:
             if final.stat().st_size != move.size or digest_content(final) != move.checksum:
                 raise PublishingRefused(f"{final} exists and is another file; it was left as it is") from None
+        except FileNotFoundError:
+            raise PublishingRefused(f"{source} was verified, and is gone before it was published") from None
         except OSError as error:
-            raise PublishingRefused(f"{final} cannot be published: {error.strerror}") from error
+            raise SourceUnavailable(f"{final} cannot be written now: {error.strerror}") from error
         folders[folder] = None
     for folder in folders:
         _sync(folder)
+
+
+def _place(source: Path, final: Path, beside: Path) -> None:
+    """Links `final` to the file: a hard link is the one form of rename that fails where a file exists.
+
+    Where the storage is another file system, the file is first copied to `beside`, next to its final place.
+    """
+    try:
+        os.link(source, final)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        try:
+            shutil.copyfile(source, beside)
+            _sync(beside)
+            os.link(beside, final)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def _make_folders(folder: Path) -> None:
@@ -48,8 +70,8 @@ def _make_folders(folder: Path) -> None:
         _sync(parent.parent)
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconciler.database import SourceUnavailable
 from reconciler.ledger import Attempt, Product
 from renderer.jobs import STEERING, write_job
 from schemas.validation import load_schema, validate_json
@@ -45,12 +46,19 @@ class Workspace:
         return self.folder / name
 
     def prepare(self, attempt: Attempt, rendered: Mapping[str, Any], steering: str | None) -> None:
-        """Makes the attempt's folder with all that its job reads."""
+        """Makes the attempt's folder with all that its job reads.
+
+        Raises:
+            SourceUnavailable: the folder cannot be written; nothing was submitted.
+        """
         folder = self.path(attempt.name)
-        os.makedirs(folder, exist_ok=True)
-        if steering is not None:
-            (folder / STEERING).write_text(steering)
-        (folder / JOB).write_bytes(write_job(rendered))
+        try:
+            os.makedirs(folder, exist_ok=True)
+            if steering is not None:
+                (folder / STEERING).write_text(steering)
+            (folder / JOB).write_bytes(write_job(rendered))
+        except OSError as error:
+            raise SourceUnavailable(f"{folder} cannot be written: {error.strerror}") from error
 
     def collect(self, attempt: Attempt) -> Verified | Failed | None:
         """What came of an attempt that has ended, or None when it left no result.

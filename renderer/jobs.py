@@ -41,9 +41,9 @@ class Job:
 
 
 def divide_input(step: Step, files: Sequence[InputFile]) -> tuple[Job, ...]:
-    """The jobs of a unit that reads `files`: one for each file or one for all, as the step says."""
+    """The jobs of a unit that reads `files`: one for each file or one for all, as the step says; none without files."""
     ordered = tuple(sorted(files, key=lambda file: file.name))
-    groups = [(file,) for file in ordered] if step.split == "file" else [ordered]
+    groups = [(file,) for file in ordered] if step.split == "file" or not ordered else [ordered]
     return tuple(Job(_job_key(group), group) for group in groups)
 
 

@@ -248,3 +248,15 @@ def test_a_catalogue_that_shrank_stops_the_campaign(tmp_path):
     world.register_runs([1])
     with pytest.raises(SourceUnavailable, match="lacks runs"):
         world.picture()
+
+
+def test_an_input_that_is_at_another_storage_fails_its_unit_and_says_so(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP)
+    world.reconcile()
+    world.write("productions/campaigns/proc7/campaign.yaml", CAMPAIGN)
+    site = tmp_path / "productions/sites/local.yaml"
+    site.write_text(site.read_text().replace("storage: data", "storage: other"))
+    world.lock()
+    outcome = world.reconcile()
+    assert outcome.produced == 0
+    assert {reason for _, reason in outcome.failed} == {"its input is not in the storage of local"}

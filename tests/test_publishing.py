@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from reconciler.database import SourceUnavailable
 from reconciler.ledger import Move
 from reconciler.publishing import PublishingRefused, publish
 from reconciler.workspace import Workspace, digest_content
@@ -28,6 +34,28 @@ def test_what_is_there_already_and_equal_is_accepted(tmp_path, move):
     (tmp_path / "attempts" / "a1" / "out.root").unlink()
     (tmp_path / "attempts" / "a1" / "out.root").write_text("data")
     publish([move], Workspace(tmp_path / "attempts"))
+
+
+def test_another_file_system_is_copied_to_and_nothing_is_left_beside(tmp_path, move):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        assert os.stat(elsewhere).st_dev != os.stat(tmp_path).st_dev, "this test wants two file systems"
+        far = replace(move, folder=f"{elsewhere}/r00529/v1")
+        publish([far], Workspace(tmp_path / "attempts"))
+        publish([far], Workspace(tmp_path / "attempts"))
+        assert os.listdir(far.folder) == ["out.root"]
+        assert Path(far.folder, "out.root").read_text() == "data"
+
+
+def test_a_storage_that_cannot_be_written_is_unavailable_and_not_failed(tmp_path, move):
+    (tmp_path / "data").write_text("a file where a folder should be")
+    with pytest.raises(SourceUnavailable, match="cannot be written"):
+        publish([move], Workspace(tmp_path / "attempts"))
+
+
+def test_a_verified_file_that_is_gone_is_refused(tmp_path, move):
+    (tmp_path / "attempts" / "a1" / "out.root").unlink()
+    with pytest.raises(PublishingRefused, match="is gone"):
+        publish([move], Workspace(tmp_path / "attempts"))
 
 
 @pytest.mark.parametrize("other", ["", "Data", "more data"])

@@ -179,7 +179,7 @@ def render(settings: Settings, name: str, run: str | None, output: Path | None) 
                 waiting += not files
                 prints = {output: column[index] for output, column in units.fingerprints.items()}
                 experiment, number = split_key(key)
-                for job in divide_input(step, files) if files else ():
+                for job in divide_input(step, files):
                     data = render_job(view.campaign, step, repository, site, key, job, prints)
                     rendered[f"{step.name}/e{experiment:04d}/r{number:05d}-{job.key}.json"] = write_job(data)
     if wanted is not None and not any(wanted in units.runs for units in view.units):
