@@ -68,19 +68,15 @@ def select_runs(connection: Connection, selector: Selector) -> list[int]:
         query = query.where(runs.c.run >= selector.first).order_by(runs.c.id)
         if not selector.exclude:
             query = query.limit(selector.max_runs)
-        excluded = _numbers(selector.exclude)
+        excluded = _Within(selector.exclude)
         found = [run for run in connection.scalars(query) if run not in excluded][: selector.max_runs]
     else:
         wanted = [and_(runs.c.run >= item.first, runs.c.run <= item.last) for item in selector.ranges[:200]]
         if len(selector.ranges) <= len(wanted):
             query = query.where(or_(*wanted))
-        listed, excluded = _Within(selector.ranges), _numbers(selector.exclude)
+        listed, excluded = _Within(selector.ranges), _Within(selector.exclude)
         found = [run for run in connection.scalars(query) if run in listed and run not in excluded]
     return sorted(run_key(selector.experiment, run) for run in found)
-
-
-def _numbers(ranges: Iterable[Any]) -> set[int]:
-    return {run for item in ranges for run in range(item.first, item.last + 1)}
 
 
 class _Within:

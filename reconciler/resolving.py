@@ -93,8 +93,11 @@ def _check_selection(
         return [Finding(place, "BP405", message, "mend ranges and types, or import the runs")]
     found = {split_key(run)[1] for run in runs}
     alone = [item for item in selector.ranges if item.first == item.last and item.first not in found]
-    excluded = {run for item in selector.exclude for run in range(item.first, item.last + 1)}
-    missing = [str(item) for item in alone if item.first not in excluded]
+    missing = [
+        str(item)
+        for item in alone
+        if not any(out.first <= item.first <= out.last for out in selector.exclude)
+    ]
     if missing and not selector.types:
         listed = ", ".join(missing[:10]) + (" …" if len(missing) > 10 else "")
         message = f"the run catalogue has no run {listed} of experiment {selector.experiment}"

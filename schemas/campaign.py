@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from schemas.document import Document
-from schemas.runs import RangeProblem, RunRange, parse_ranges
+from schemas.runs import RunRange, parse_ranges
 
 Scalar = str | int | float | bool
 Parameter = Scalar | tuple[Scalar, ...]
-
-_ENDLESS = re.compile(r"([0-9]{20})[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,19 +153,11 @@ def order_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     return (*placed.values(), *waiting)
 
 
-def read_ranges(text: str) -> tuple[tuple[RunRange, ...], tuple[RangeProblem, ...]]:
-    """As `parse_ranges`, for a text of any length: of a number beyond all limits its first 20 digits are read.
-
-    Python refuses to read an integer of more than 4300 digits, and a range of that length passes the schema.
-    """
-    return parse_ranges(_ENDLESS.sub(r"\1", text))
-
-
 def _read_selector(data: Mapping[str, Any]) -> Selector:
     return Selector(
         experiment=data["experiment"],
-        ranges=read_ranges(data.get("ranges", ""))[0],
-        exclude=read_ranges(data.get("exclude", ""))[0],
+        ranges=parse_ranges(data.get("ranges", ""))[0],
+        exclude=parse_ranges(data.get("exclude", ""))[0],
         types=tuple(data.get("types", ())),
         first=data.get("from"),
         until=data.get("until"),

@@ -82,7 +82,9 @@ def parse_ranges(text: str) -> tuple[tuple[RunRange, ...], tuple[RangeProblem, .
                 )
             )
             continue
-        first, last = int(match[1]), int(match[2] or match[1])
+        first, last = (
+            int(digits[:20]) for digits in (match[1], match[2] or match[1])
+        )  # beyond the limit anyway
         if max(first, last) > RUN_LIMIT:
             problems.append(
                 RangeProblem(

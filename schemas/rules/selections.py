@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from schemas.campaign import read_ranges
 from schemas.document import Document
 from schemas.finding import Finding, Place
 from schemas.pointing import point_into
 from schemas.repository import Declared, Repository
 from schemas.rules.clashes import find_clash, spell
 from schemas.rules.intervals import Ranges, intersect, show_ranges, subtract, take
-from schemas.runs import RunRange
+from schemas.runs import RunRange, parse_ranges
 from schemas.scalars import show
 
 OPEN_KINDS = ("prompt", "calibration", "skim")
@@ -111,7 +110,7 @@ def _check_list(document: Document, path: tuple[str | int, ...], text: str | Non
     offset = 0
     placed: list[tuple[RunRange, Place]] = []
     for item in (text or "").split(",") if text is not None else ():
-        ranges, problems = read_ranges(item)
+        ranges, problems = parse_ranges(item)
         here = point_into(document, path, offset + len(item) - len(item.lstrip()))
         placed.extend((one, here) for one in ranges)
         for problem in problems:
@@ -133,7 +132,7 @@ def _check_list(document: Document, path: tuple[str | int, ...], text: str | Non
 
 def _is_garbled(text: str) -> bool:
     """Whether a list of runs has items that say no runs at all; what repeats others does."""
-    return any(problem.code != "BP404" for problem in read_ranges(text)[1])
+    return any(problem.code != "BP404" for problem in parse_ranges(text)[1])
 
 
 def _check_pair(declared: Declared, taken: Sequence[Ranges], first: int, second: int) -> Iterator[Finding]:
