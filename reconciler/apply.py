@@ -9,12 +9,14 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from reconciler.database import State, opened, reading
+from reconciler.database import SourceUnavailable, State, opened, reading
 from reconciler.gathering import Picture, read_lost, take_picture
-from reconciler.launching import Launcher, Outcome, Report, list_wishes
+from reconciler.launching import Address, Launcher, Outcome, Report, list_wishes
 from reconciler.ledger import Ledger
 from reconciler.observation import read_identity, read_plan
+from reconciler.plan import ACTIONS, RESTATE, SUBMIT
 from schemas.repository import Repository
+from schemas.runs import parse_runs
 
 
 class GuardRefused(Exception):
@@ -31,9 +33,15 @@ def holding(state: State) -> Iterator[None]:
 
     Raises:
         GuardRefused: another process has it; the message says which.
+        SourceUnavailable: the state folder cannot be written.
     """
-    os.makedirs(state.folder, exist_ok=True)
-    lock = os.open(state.folder / "apply.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        os.makedirs(state.folder, exist_ok=True)
+        lock = os.open(state.folder / "apply.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise SourceUnavailable(
+            f"the state folder {state.folder} cannot be written: {error.strerror}"
+        ) from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,7 +86,7 @@ def apply_plan(state: State, repository: Repository, stored: Mapping[str, Any], 
             if not fresh:
                 with reading(state) as connection:
                     picture = take_picture(connection, repository, names, state, lost=lost)
-            return _launch(launcher, ledger, picture, prelude)
+            return _launch(launcher, ledger, picture, prelude, _list_units(stored))
 
 
 def reconcile(
@@ -105,11 +113,31 @@ def reconcile(
             return _launch(launcher, ledger, picture, prelude)
 
 
-def _launch(launcher: Launcher, ledger: Ledger, picture: Picture, prelude: Prelude) -> Outcome:
+def _launch(
+    launcher: Launcher,
+    ledger: Ledger,
+    picture: Picture,
+    prelude: Prelude,
+    planned: frozenset[Address] | None = None,
+) -> Outcome:
+    """Launches what the picture's plan says; with `planned`, of that only these units."""
     launcher.listen(prelude(picture))
-    launcher.launch(list_wishes(picture.views))
+    wishes = list_wishes(picture.views)
+    launcher.launch([wish for wish in wishes if planned is None or wish.address in planned])
     ledger.end_plan()
     return launcher.outcome
+
+
+def _list_units(stored: Mapping[str, Any]) -> frozenset[Address]:
+    """The units that a stored plan submits or restates: one that it only saw in flight is not its own to make."""
+    made = (ACTIONS[SUBMIT], ACTIONS[RESTATE])
+    return frozenset(
+        (item["campaign"], group["step"], run)
+        for item in stored["campaigns"]
+        for group in item["groups"]
+        if group["action"] in made
+        for run in parse_runs(group["runs"])
+    )
 
 
 def _refuse_moved(stored: Mapping[str, Any], picture: Picture, *, resumed: bool) -> None:

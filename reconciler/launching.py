@@ -16,8 +16,9 @@ from reconciler.database import State, reading
 from reconciler.engine import Accepted, Engine, Sighting, Submission
 from reconciler.engines import ENGINES
 from reconciler.gathering import View
-from reconciler.ledger import Attempt, Ledger, Order, OrderedOutput
+from reconciler.ledger import Ledger
 from reconciler.observation import find_files
+from reconciler.orders import Attempt, Order, OrderedOutput
 from reconciler.plan import RESTATE, SUBMIT
 from reconciler.publishing import PublishingRefused, publish
 from reconciler.workspace import Failed, Verified, Workspace
@@ -103,6 +104,7 @@ class Launcher:
         self._queues: dict[str, deque[tuple[Attempt, Order]]] = {}
         self._making: dict[int, _Making] = {}
         self._ended: list[tuple[Address, bool]] = []
+        self._cancelling = False
         self._pause = 0.0
 
     def listen(self, report: Report | None) -> None:
@@ -180,6 +182,10 @@ class Launcher:
             return
         for order, attempts in zip(orders, self._ledger.intend(orders), strict=True):
             address = (order.campaign.name, order.step.name, order.run)
+            if not attempts:  # another unit makes the same: once it has, this one is done as well
+                self.outcome.skipped += 1
+                self._ended.append((address, False))
+                self._tell("skipped", address)
             for attempt in attempts:
                 self._making.setdefault(attempt.intent, _Making(address, 0)).attempts += 1
                 self._queues[order.campaign.site].append((attempt, order))
@@ -230,17 +236,27 @@ class Launcher:
     def _collect(self, attempt: Attempt) -> None:
         """Records what came of an attempt that has ended."""
         match self._workspace.collect(attempt):
+            case Verified(made, _) if clash := self._ledger.find_clash(attempt, made):
+                reason = f"another job of the unit writes {clash} too; give the input files other names"
+                self._fail(attempt, Failed("permanent", reason))
             case Verified(made, events_read):
                 complete = self._ledger.record_verified(attempt, made, events_read)
                 self._land(attempt.intent)
                 if complete:
                     self._publish(attempt.intent)
+            case Failed() | None if self._cancelling:
+                self._lose(attempt, "cancelled", "interrupted")
             case Failed() as failed:
                 self._fail(attempt, failed)
+            case None if self._workspace.was_started(attempt):
+                self._fail(attempt, Failed("transient", "the job was started and ended without a result"))
             case None:
-                reason = "the job ended without a result"
-                self._ledger.record_gone(attempt, "lost", reason)
-                self._land(attempt.intent, reason)
+                self._lose(attempt, "lost", "the job was never started")
+
+    def _lose(self, attempt: Attempt, state: str, reason: str) -> None:
+        """Records an attempt that tells nothing of its job, which may be tried again as often as before."""
+        self._ledger.record_gone(attempt, state, reason)
+        self._land(attempt.intent, reason)
 
     def _fail(self, attempt: Attempt, failed: Failed) -> None:
         declared = self._repository.campaigns.get(attempt.campaign)
@@ -290,7 +306,9 @@ class Launcher:
             self._report(what, address)
 
     def _cancel(self) -> None:
-        """Ends what runs; what had finished in the meantime counts."""
+        """Ends what runs; what had ended by itself in the meantime counts."""
+        self._poll()
+        self._cancelling = True
         for queue in self._queues.values():
             for attempt, _ in queue:
                 self._ledger.record_gone(attempt, "cancelled", "interrupted before it was submitted")

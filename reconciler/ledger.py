@@ -4,84 +4,30 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, insert, select, update
+from sqlalchemy import Connection, Engine, and_, exists, func, insert, not_, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
-from reconciler.tables import LIVE, attempts, intents, jobs, ledger, outputs, plans, products, recipes
+from reconciler.naming import name_attempt, name_folder
+from reconciler.orders import Attempt, Move, Order, Product
+from reconciler.tables import (
+    LIVE,
+    LIVE_OUTPUT,
+    attempts,
+    intents,
+    jobs,
+    ledger,
+    outputs,
+    plans,
+    products,
+    recipes,
+)
 from renderer.fingerprint import Recipe
 from renderer.jobs import Job
-from schemas.campaign import Campaign, Step
 from schemas.canonical import canonical_json
-from schemas.layout import Layout
 from schemas.runs import split_key
-
-
-@dataclass(frozen=True, slots=True)
-class OrderedOutput:
-    """An output that an order is to make, and what determines it."""
-
-    recipe: Recipe
-    fingerprint: bytes
-    input: str
-    conditions: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A unit that is to be made now: its outputs and its jobs."""
-
-    campaign: Campaign
-    step: Step
-    run: int
-    outputs: tuple[OrderedOutput, ...]
-    jobs: tuple[Job, ...]
-    layout: Layout
-    storage: str
-
-    @property
-    def fingerprints(self) -> dict[str, bytes]:
-        """Output → fingerprint."""
-        return {item.recipe.output: item.fingerprint for item in self.outputs}
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One submission of a job as the ledger has it."""
-
-    id: int
-    intent: int
-    job: int
-    key: str
-    name: str
-    nonce: str
-    campaign: str
-    site: str
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """A file that an attempt made of one output; `path` is below the output's folder."""
-
-    output: str
-    path: str
-    size: int
-    checksum: str
-    events: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A verified file that is to be published: from an attempt's folder to its final place."""
-
-    attempt: str
-    path: str
-    folder: str
-    size: int
-    checksum: str
 
 
 def now() -> str:
@@ -118,15 +64,22 @@ class Ledger:
             connection.execute(update(plans).where(plans.c.digest == self._plan).values(ended=self._clock()))
 
     def intend(self, orders: Sequence[Order]) -> list[tuple[Attempt, ...]]:
-        """The new attempts of each unit: its open intent is continued where it wants the same, else a new one is made."""
-        made = []
+        """The new attempts of each unit: its open intent is continued where it wants the same, else a new one is made.
+
+        There are none for a unit whose outputs another unit of the campaign makes, or has made, from equal input.
+        """
+        made: list[tuple[Attempt, ...]] = []
         with self._engine.begin() as connection:
             for order in orders:
                 intent = self._continue_intent(connection, order)
-                if intent is None:
+                if intent is None and not self._has_twin(connection, order):
                     intent = self._make_intent(connection, order)
-                attempts_made = (self._make_attempt(connection, order, intent, job) for job in order.jobs)
-                made.append(tuple(attempt for attempt in attempts_made if attempt is not None))
+                tried = (
+                    ()
+                    if intent is None
+                    else (self._make_attempt(connection, order, intent, job) for job in order.jobs)
+                )
+                made.append(tuple(attempt for attempt in tried if attempt is not None))
             self._move_serial(connection)
         return made
 
@@ -150,12 +103,20 @@ class Ledger:
             read = func.coalesce(outputs.c.events_read, 0) + (events_read or 0)
             mine = outputs.c.intent == attempt.intent
             connection.execute(update(outputs).where(mine).values(events_read=read))
-            verified = select(attempts.c.job).where(attempts.c.state == "verified")
-            open_jobs = select(jobs.c.id).where(jobs.c.intent == attempt.intent, jobs.c.id.not_in(verified))
+            verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == "verified")
+            open_jobs = select(jobs.c.id).where(jobs.c.intent == attempt.intent, not_(verified))
             complete = connection.execute(open_jobs).first() is None
             if complete:
                 connection.execute(update(outputs).where(mine).values(state="publishing"))
+            self._move_serial(connection)
         return complete
+
+    def find_clash(self, attempt: Attempt, made: Sequence[Product]) -> str | None:
+        """A file name among `made` that an earlier job of the same unit took for the same output."""
+        query = select(outputs.c.output, products.c.path).join(outputs, outputs.c.id == products.c.output)
+        with self._engine.begin() as connection:
+            taken = set(map(tuple, connection.execute(query.where(outputs.c.intent == attempt.intent))))
+        return next((product.path for product in made if (product.output, product.path) in taken), None)
 
     def record_failed(self, attempt: Attempt, failure: str, reason: str, max_attempts: int) -> bool:
         """Records a failure; true when the unit is thereby quarantined: by its class, or its attempts are used up."""
@@ -254,16 +215,23 @@ class Ledger:
             )
 
     def list_ended(self, names: Iterable[str]) -> set[str]:
-        """Those of the attempts' names whose folders nobody needs any more: not live, not failed, not unpublished."""
-        kept = select(attempts.c.name).where(attempts.c.state.in_((*LIVE, "failed")))
-        waiting = (
+        """Those of the attempts' names whose folders nobody needs any more: not live, not failed, not unpublished.
+
+        Names that the ledger does not know are not ours to judge.
+        """
+        ended = (
             select(attempts.c.name)
             .join(jobs, jobs.c.id == attempts.c.job)
             .join(intents, intents.c.id == jobs.c.intent)
-            .where(intents.c.state == "open", attempts.c.state == "verified")
+            .where(attempts.c.state.not_in((*LIVE, "failed")))
+            .where(or_(attempts.c.state != "verified", intents.c.state.not_in(("open", "quarantined"))))
         )
+        listed = sorted(names)
         with self._engine.begin() as connection:
-            return set(names).difference(connection.scalars(kept), connection.scalars(waiting))
+            chunks = (listed[start : start + 500] for start in range(0, len(listed), 500))
+            return {
+                name for part in chunks for name in connection.scalars(ended.where(attempts.c.name.in_(part)))
+            }
 
     def _continue_intent(self, connection: Connection, order: Order) -> int | None:
         experiment, run = split_key(order.run)
@@ -286,6 +254,16 @@ class Ledger:
         connection.execute(update(outputs).where(outputs.c.intent == intent).values(state="abandoned"))
         return None
 
+    def _has_twin(self, connection: Connection, order: Order) -> bool:
+        experiment, run = split_key(order.run)
+        unit = (outputs.c.step == order.step.name, outputs.c.experiment == experiment, outputs.c.run == run)
+        same = (
+            outputs.c.campaign == order.campaign.name,
+            outputs.c.fingerprint.in_(order.fingerprints.values()),
+        )
+        twins = select(outputs.c.id).where(*same, LIVE_OUTPUT, not_(and_(*unit)))
+        return connection.execute(twins).first() is not None
+
     def _make_intent(self, connection: Connection, order: Order) -> int:
         experiment, run = split_key(order.run)
         unit = {
@@ -298,7 +276,7 @@ class Ledger:
         intent: int = added.inserted_primary_key[0]  # type: ignore[index]
         for item in order.outputs:
             same = and_(outputs.c.campaign == order.campaign.name, outputs.c.fingerprint == item.fingerprint)
-            gone = and_(same, outputs.c.state == "produced")
+            gone = and_(same, LIVE_OUTPUT, outputs.c.state == "produced")
             connection.execute(update(outputs).where(gone).values(state="lost"))
             here = and_(*(outputs.c[name] == value for name, value in unit.items()))
             highest = select(func.max(outputs.c.version)).where(here, outputs.c.output == item.recipe.output)
@@ -313,7 +291,9 @@ class Ledger:
                 "state": "intended",
                 "version": version,
                 "storage": order.storage,
-                "folder": _fill_layout(order, item.recipe.output, version),
+                "folder": name_folder(
+                    order.layout, order.campaign, order.step, order.run, item.recipe.output, version
+                ),
             }
             connection.execute(insert(outputs).values(**unit, **content))
         rows = [{"intent": intent, "key": job.key, "failures": 0} for job in order.jobs]
@@ -327,7 +307,8 @@ class Ledger:
         if "verified" in earlier:
             return None
         count = len(earlier) + 1
-        name, nonce = name_attempt(self.id, order, job, count, intent), secrets.token_hex(16)
+        unit = (order.campaign.name, order.step.name, order.run)
+        name, nonce = name_attempt(self.id, *unit, job.key, intent, count), secrets.token_hex(16)
         values = {"job": number, "number": count, "name": name, "nonce": nonce, "site": order.campaign.site}
         added = connection.execute(insert(attempts).values(**values, state="intent", begun=self._clock()))
         key: int = added.inserted_primary_key[0]  # type: ignore[index]
@@ -361,13 +342,6 @@ class Ledger:
             connection.execute(update(plans).where(plans.c.digest == self._plan).values(serial=serial))
 
 
-def name_attempt(ledger_id: str, order: Order, job: Job, number: int, intent: int) -> str:
-    """The name that an attempt bears everywhere: unique for ever, and found again by it after a crash."""
-    experiment, run = split_key(order.run)
-    unit = f"{order.campaign.name}-{order.step.name}-e{experiment}r{run}"
-    return f"b2p-{ledger_id[:4]}-{unit}-j{job.key[:8]}-i{intent}-a{number}"
-
-
 def _store_recipe(connection: Connection, recipe: Recipe) -> int:
     row = {"digest": recipe.digest, "content": canonical_json(recipe.content)}
     connection.execute(insert_or_ignore(recipes).values(row).on_conflict_do_nothing())
@@ -375,22 +349,3 @@ def _store_recipe(connection: Connection, recipe: Recipe) -> int:
         select(recipes.c.id).where(recipes.c.digest == recipe.digest)
     ).scalar_one()
     return found
-
-
-def _fill_layout(order: Order, output: str, version: int) -> str:
-    experiment, run = split_key(order.run)
-    level = order.step.level_of(output)
-    tags = order.campaign.global_tags
-    return order.layout.fill(
-        {
-            "campaign": order.campaign.name,
-            "step": order.step.name,
-            "release": order.campaign.release or "none",
-            "tag": tags[0].name if tags else "none",
-            "experiment": f"e{experiment:04d}",
-            "run": f"r{run:05d}",
-            "level": level,
-            "stream": f"skim/{output}" if level == "skim" else "all",
-            "version": f"v{version}",
-        }
-    )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from reconciler.database import SourceUnavailable
-from reconciler.ledger import Move
+from reconciler.orders import Move
 from reconciler.workspace import Workspace, digest_content
 
 
@@ -33,7 +34,7 @@ def publish(moves: Iterable[Move], workspace: Workspace) -> None:
             _make_folders(folder)
             _place(source, final, folder / f".{move.path}.{move.attempt}")
         except FileExistsError:
-            if final.stat().st_size != move.size or digest_content(final) != move.checksum:
+            if not _is_same(final, move):
                 raise PublishingRefused(f"{final} exists and is another file; it was left as it is") from None
         except FileNotFoundError:
             raise PublishingRefused(f"{source} was verified, and is gone before it was published") from None
@@ -42,6 +43,14 @@ def publish(moves: Iterable[Move], workspace: Workspace) -> None:
         folders[folder] = None
     for folder in folders:
         _sync(folder)
+
+
+def _is_same(final: Path, move: Move) -> bool:
+    """Whether the file itself, and not what a link points to, is the one that is to be there."""
+    found = final.lstat()
+    return (
+        stat.S_ISREG(found.st_mode) and found.st_size == move.size and digest_content(final) == move.checksum
+    )
 
 
 def _place(source: Path, final: Path, beside: Path) -> None:

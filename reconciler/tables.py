@@ -28,6 +28,9 @@ metadata = MetaData(
 LIVE = ("intent", "submitted")
 """States of an attempt that may still come to a result."""
 
+LIVE_OUTPUT = text("state IN ('intended', 'publishing', 'produced')")
+"""That an output is there or coming; written out, since SQLite uses a partial index only for its own words."""
+
 identity = BigInteger().with_variant(Integer, "sqlite")
 
 # One row. `serial` moves with what a plan depends on in the ledger, `catalogue_serial` with runs and files.
@@ -148,8 +151,8 @@ Index(
     outputs.c.campaign,
     outputs.c.fingerprint,
     unique=True,
-    sqlite_where=text("state IN ('intended', 'publishing', 'produced')"),
-    postgresql_where=text("state IN ('intended', 'publishing', 'produced')"),
+    sqlite_where=LIVE_OUTPUT,
+    postgresql_where=LIVE_OUTPUT,
 )
 Index("ix_outputs_run", outputs.c.campaign, outputs.c.experiment, outputs.c.run)
 Index("ix_outputs_produced", outputs.c.fingerprint, sqlite_where=text("state = 'produced'"))

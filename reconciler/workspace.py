@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.database import SourceUnavailable
-from reconciler.ledger import Attempt, Product
+from reconciler.orders import Attempt, Product
 from renderer.jobs import STEERING, write_job
 from schemas.validation import load_schema, validate_json
 
-JOB, RESULT = "job.json", "result.json"
+JOB, STARTED, RESULT = "job.json", "started", "result.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,10 @@ class Workspace:
         if result["failure"]:
             return Failed(result["failure"]["class"], result["failure"]["message"])
         return _verify(folder, job, result)
+
+    def was_started(self, attempt: Attempt) -> bool:
+        """Whether the attempt's job came to its first instruction."""
+        return (self.path(attempt.name) / STARTED).exists()
 
     def sweep(self, unneeded: Sequence[str]) -> None:
         """Removes the folders of attempts that nobody needs any more."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 
 import pytest
 
 from reconciler.apply import GuardRefused, holding
-from reconciler.database import SourceUnavailable
-from tests.worlds import CAMPAIGN, ONE_STEP, World
+from reconciler.database import SourceUnavailable, State
+from tests.worlds import CAMPAIGN, ONE_STEP, World, start_forked, wait_forked, wait_until
 
 FAILED = '{"failure": {"class": "input", "message": "the branch nTracksLE is missing"}}'
 
@@ -18,9 +20,9 @@ def test_plan_apply_plan_is_empty(tmp_path):
     outcome = world.apply(world.store())
     assert (outcome.produced, outcome.failed, outcome.skipped) == (4, [], 0)
     assert world.picture().plan.is_empty
-    assert len(world.starts) == 6  # a job for each of the three files, step by step
+    assert len(world.starts) == 5  # a job for each of three files, and behind them one for each run
     world.reconcile()
-    assert len(world.starts) == 6
+    assert len(world.starts) == 5
 
 
 @pytest.mark.parametrize(
@@ -260,3 +262,82 @@ def test_an_input_that_is_at_another_storage_fails_its_unit_and_says_so(tmp_path
     outcome = world.reconcile()
     assert outcome.produced == 0
     assert {reason for _, reason in outcome.failed} == {"its input is not in the storage of local"}
+
+
+def test_b27_a_file_registered_for_two_runs_stops_nobody(tmp_path):
+    """Equal inputs are equal fingerprints, and one output for each is what the ledger admits (I2)."""
+    world = World(tmp_path, files=(1, 0, 1))
+    world.change(('ranges: "1-2"', 'ranges: "1-3"'))
+    world.register(2, "raw.1.0.root")
+    outcome = world.reconcile()
+    assert (outcome.produced, outcome.failed) == (4, [])
+    assert outcome.skipped == 2
+    assert world.reconcile().produced == 0
+    assert world.summary() == {"done": 6}
+    assert [row[1:3] for row in world.produced()] == [("reco", 1), ("reco", 3), ("thin", 1), ("thin", 3)]
+
+
+def test_b27_two_files_whose_outputs_would_have_one_name_stop_their_unit_alone(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP)
+    world.register(2, "mdst.2.0.root")
+    outcome = world.reconcile()
+    assert outcome.produced == 1
+    ((unit, reason),) = outcome.failed
+    assert unit == "proc7/reco/3:2"
+    assert "mdst.2.0.root" in reason
+    assert world.summary() == {"done": 1, "quarantined": 1}
+
+
+def test_b30_a_job_that_kills_its_own_runtime_is_not_tried_for_ever(tmp_path):
+    world = World(tmp_path, ("max_restate: 10", "max_restate: 10, max_attempts: 2"), campaign=ONE_STEP)
+    world.behave("killed", "reco-2")
+    for _ in range(4):
+        world.reconcile()
+    assert len(world.starts) == 2 + 2
+    assert world.summary() == {"done": 1, "quarantined": 1}
+
+
+def test_i8_an_interrupted_plan_is_taken_up_with_its_own_units_only(tmp_path):
+    """A unit that was in flight when the plan was made is not the plan's, also when it fails in the meantime."""
+    world = World(tmp_path, campaign=ONE_STEP, files=(1, 1, 1))
+    world.behave("hang", "reco-2")
+    kill_when(world.reconcile, lambda: len(world.starts) == 2 and len(world.produced()) == 1)
+    world.change(('ranges: "1-2"', 'ranges: "1-3"'))
+    world.behave("hang", "reco-3")
+    stored = world.store()
+    assert [group[:3] for group in world.groups()] == [
+        ("submit", "reco", "3:3"),
+        ("in flight", "reco", "3:2"),
+    ]
+    for process in world.processes():
+        os.kill(process, signal.SIGKILL)
+    kill_when(lambda: world.apply(stored), lambda: len(world.starts) == 3)
+    (tmp_path / "go").touch()
+    world.apply(stored)
+    assert len(world.starts) == 3
+    assert world.summary() == {"done": 2, "submit": 1}
+
+
+def kill_when(work, true):
+    """Does something in another process, and kills that when something is true."""
+    child = start_forked(work)
+    wait_until(true)
+    os.kill(child, signal.SIGKILL)
+    wait_forked(child)
+
+
+def test_a_state_folder_that_cannot_be_made_is_unavailable(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SourceUnavailable, match="cannot be"), holding(State(tmp_path / "file" / "state")):
+        pass
+    assert not world.starts
+
+
+def test_only_folders_of_our_own_attempts_are_swept(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP)
+    stranger = world.state.attempts / "b2p-beef-other-reco-e3r1-j00000000-i1-a1"
+    stranger.mkdir(parents=True)
+    world.reconcile()
+    world.reconcile()
+    assert world.workspaces() == [stranger.name]

@@ -79,6 +79,14 @@ def test_a_job_that_ends_well(tmp_path):
         (("@python", "-c", "import os; os.kill(os.getpid(), 9)"), {}, "transient", "signal 9"),
         (("/no/such/program",), {}, "infrastructure", "cannot be started"),
         (("@python", "-c", "open('application.json', 'w').write('{')"), {}, "infrastructure", "JSON"),
+        (("@python", "-c", "open('application.json', 'w').write('[1]')"), {}, "infrastructure", "report"),
+        (
+            ("@python", "-c", "open('application.json', 'w').write('{\"failure\": 7}')"),
+            {},
+            "infrastructure",
+            "TypeError",
+        ),
+        (("@python", "-c", "open('out.root', 'w')"), {}, "unclassified", "is empty"),
         (
             None,
             {"inputs": [{"name": "a", "path": "/no/such/file", "size": 1, "checksum": "adler32:00"}]},
@@ -86,7 +94,17 @@ def test_a_job_that_ends_well(tmp_path):
             "No such file",
         ),
     ],
-    ids=["no output", "status", "signal", "no program", "broken report", "no input"],
+    ids=[
+        "no output",
+        "status",
+        "signal",
+        "no program",
+        "broken report",
+        "list",
+        "number",
+        "empty",
+        "no input",
+    ],
 )
 def test_a_job_that_fails_says_why_and_of_what_class(tmp_path, command, changes, kind, says):
     status, result = run(tmp_path, command or ("@python", "-c", WRITE), **changes)

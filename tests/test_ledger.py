@@ -9,8 +9,12 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from reconciler import tables
+from reconciler.catalogue import read_files
 from reconciler.database import SourceUnavailable, opened, reading
+from reconciler.ledger import Ledger
 from reconciler.observation import read_identity
+from reconciler.orders import Order, OrderedOutput, Product
+from renderer.jobs import divide_input
 from tests.worlds import ONE_STEP, World
 
 
@@ -57,6 +61,43 @@ def test_the_serial_moves_with_what_plans_depend_on(world):
     assert after > before
     world.reconcile()
     assert serial(world) == after, "a turn that does nothing moves nothing"
+
+
+def test_the_serial_moves_when_one_of_a_units_jobs_is_verified_but_not_when_it_is_submitted(world):
+    """The unit is in flight while any of its jobs is; the last end changes that, also where it is a good one."""
+    ledgers: dict[str, list[int]] = {"record_submitted": [], "record_verified": []}
+    with opened(world.state) as engine:
+        recorder = Ledger(engine)
+        recorder.begin_plan("0" * 64, {})
+        order = make_order(world)
+        (both,) = recorder.intend([order])
+        for number, attempt in enumerate(both):
+            before = serial(world)
+            recorder.record_submitted({attempt.id: str(number)})
+            ledgers["record_submitted"].append(serial(world) - before)
+        first, second = both
+        recorder.record_failed(first, "transient", "lost its way", 3)
+        before = serial(world)
+        assert not recorder.record_verified(second, [Product("mdst", "a.root", 1, "sha256:00", 1)], 1)
+        ledgers["record_verified"].append(serial(world) - before)
+    assert ledgers == {"record_submitted": [0, 0], "record_verified": [1]}
+
+
+def make_order(world):
+    """The order of the first unit, which has two jobs."""
+    (view,) = world.picture().views
+    units = view.units[0]
+    with reading(world.state) as connection:
+        files = read_files(connection, "raw", units.runs[0])
+    return Order(
+        campaign=view.campaign,
+        step=units.step,
+        run=units.runs[0],
+        outputs=(OrderedOutput(units.recipes[0], units.fingerprints["mdst"][0], units.inputs[0], None),),
+        jobs=divide_input(units.step, files),
+        layout=world.repository().layouts["plain"],
+        storage="/storage",
+    )
 
 
 def test_the_migrations_make_the_tables_that_the_code_knows(world):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 
 import pytest
 
-from reconciler.engine import Accepted, Sighting, Submission
+from reconciler.engine import Accepted, Refused, Sighting, Submission
 from reconciler.engines.local import LocalEngine
 from schemas.site import Site
 from tests.test_job_runtime import job
@@ -77,6 +78,27 @@ def test_what_was_never_submitted_has_ended_without_a_result(make_engine, submis
     one = submission("a1")
     assert make_engine().query([one]) == {"a1": Sighting.ENDED}
     assert not (one.folder / "result.json").exists()
+
+
+def test_an_attempt_that_is_running_is_not_started_again(make_engine, submission):
+    first, second, one = make_engine(), make_engine(), submission("a1", PATIENT)
+    first.submit([one])
+    wait_until((one.folder / "started").exists)
+    second.submit([one])
+    (one.folder / "go").touch()
+    wait_for_end(first, [one])
+    wait_for_end(second, [one])
+    assert (one.folder / "started").read_text().count("nonce of a1") == 1
+    assert json.loads((one.folder / "result.json").read_text())["failure"] is None
+
+
+def test_a_job_without_its_folder_is_refused_and_the_others_are_taken(make_engine, submission):
+    engine, lost, other = make_engine(), submission("a1"), submission("a2")
+    shutil.rmtree(lost.folder)
+    refused, accepted = engine.submit([lost, other])
+    assert isinstance(refused, Refused)
+    assert isinstance(accepted, Accepted)
+    wait_for_end(engine, [lost, other])
 
 
 def test_cancelled_is_asked_for_and_then_seen(make_engine, submission):

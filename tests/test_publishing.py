@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.database import SourceUnavailable
-from reconciler.ledger import Move
+from reconciler.orders import Move
 from reconciler.publishing import PublishingRefused, publish
 from reconciler.workspace import Workspace, digest_content
 from tests.worlds import ONE_STEP, World
@@ -68,6 +68,24 @@ def test_another_file_at_the_place_is_left_as_it_is(tmp_path, move, other):
     assert final.read_text() == other
 
 
+def test_a_link_to_nowhere_is_another_file(tmp_path, move):
+    final = tmp_path / "data" / "r00529" / "v1" / "out.root"
+    final.parent.mkdir(parents=True)
+    final.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(PublishingRefused, match="exists and is another file"):
+        publish([move], Workspace(tmp_path / "attempts"))
+    assert final.is_symlink()
+
+
+def test_a_link_to_an_equal_file_is_another_file(tmp_path, move):
+    """What it points to may change or go; what is published may not."""
+    final = tmp_path / "data" / "r00529" / "v1" / "out.root"
+    final.parent.mkdir(parents=True)
+    final.symlink_to(tmp_path / "attempts" / "a1" / "out.root")
+    with pytest.raises(PublishingRefused, match="exists and is another file"):
+        publish([move], Workspace(tmp_path / "attempts"))
+
+
 def test_a_strangers_file_stops_its_unit_alone(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP)
     world.reconcile()
@@ -83,3 +101,9 @@ def test_a_strangers_file_stops_its_unit_alone(tmp_path):
     assert str(stranger) in reason
     assert (stranger.read_text(), taken.read_text()) == ("somebody else's", words)
     assert len(world.quarantined()) == 1
+    world.reconcile()
+    assert world.workspaces(), "what was made and could not be published is kept for the person who decides"
+    stranger.unlink()
+    assert world.retry() == 1
+    assert world.reconcile().produced == 1
+    assert not stranger.exists(), "the place was given up with the attempt"

@@ -56,6 +56,7 @@ steps:
     template: mdst_to_udst/1
     input: {step: reco, level: mdst}
     outputs: [udst]
+    split: run
 limits: {max_units: 100, max_restate: 10}
 """
 """Two steps, the second of which reads what the first writes."""
@@ -292,10 +293,18 @@ def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
 
 def run_forked(work: Callable[[], object]) -> int:
     """Runs something in a child process; its exit code: 0, or 1 with the traceback on stderr, or what it chose itself."""
+    return wait_forked(start_forked(work))
+
+
+def wait_forked(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def start_forked(work: Callable[[], object]) -> int:
+    """Begins something in a child process; the child's id."""
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # of threads: xdist's, which the child does not need
+        # of threads: xdist's, which the child does not need
+        warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
         try:
@@ -304,4 +313,4 @@ def run_forked(work: Callable[[], object]) -> int:
             os.write(2, traceback.format_exc().encode())
             os._exit(1)
         os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return child

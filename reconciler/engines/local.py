@@ -49,7 +49,10 @@ class LocalEngine:
                     os.killpg(int((submission.folder / STARTED).read_text().split()[-1]), signal.SIGTERM)
 
     def _start(self, submission: Submission) -> Accepted | Refused:
-        lock = os.open(submission.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            lock = os.open(submission.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            return Refused(f"the job cannot be started: {error.strerror}")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             inherited = {name: os.environ[name] for name in self._environment if name in os.environ}

@@ -78,7 +78,10 @@ def read_report() -> Any:
     """What the application says of itself, if it says anything."""
     if not os.path.exists("application.json"):
         return {}
-    return read_json("application.json")
+    report = read_json("application.json")
+    if not isinstance(report, dict):
+        raise Failure("infrastructure", "the application's report is no JSON object")
+    return report
 
 
 def check_outputs(job: Dict[str, Any], report: Dict[str, Any]) -> List[Dict[str, Any]]:
@@ -87,6 +90,8 @@ def check_outputs(job: Dict[str, Any], report: Dict[str, Any]) -> List[Dict[str,
         file = item["file"]
         if not os.path.isfile(file):
             raise Failure("unclassified", "the application ended well but did not write {}".format(file))
+        if os.stat(file).st_size == 0:
+            raise Failure("unclassified", "the application ended well, but {} is empty".format(file))
         said = report.get("outputs", {}).get(file, {})
         outputs.append(
             {
@@ -139,7 +144,7 @@ def main(attempt: str, nonce: str) -> int:
         result["outputs"], result["events_read"] = run_job(job)
     except Failure as failure:
         result["failure"] = {"class": failure.kind, "message": str(failure)}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # also a strange report
         result["failure"] = {
             "class": "infrastructure",
             "message": "{}: {}".format(type(error).__name__, error),
