@@ -192,3 +192,16 @@ def test_explain_tells_what_a_unit_is_made_of(tmp_path, capsys):
     assert [attempt["state"] for attempt in made["attempts"]] == ["verified"]
     assert run(["--root", str(tmp_path), "explain", "proc7/reco/3:9"]) == Exit.FINE
     assert "not selected by this campaign" in capsys.readouterr().out
+
+
+def test_a_renamed_step_keeps_its_retention(tmp_path, capsys):
+    world = World(tmp_path, campaign=ONE_STEP)
+    world.templates = read_templates()
+    world.lock()
+    world.reconcile()
+    before = run(["--root", str(tmp_path), "retention", "proc7", "--json"]), capsys.readouterr().out
+    assert before[0] == Exit.FINE
+    assert json.loads(before[1])
+    world.change(("  reco:", "  again:"))
+    assert world.summary() == {"done": 2}
+    assert before == (run(["--root", str(tmp_path), "retention", "proc7", "--json"]), capsys.readouterr().out)

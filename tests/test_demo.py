@@ -14,4 +14,6 @@ def test_the_demo_runs_to_an_empty_plan():
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("The plan is empty.") == 1
     assert "cut changed: nTracksLE >= 3" in done.stdout
+    _, changed = done.stdout.split("~ restate")
+    assert changed.splitlines()[1].split() == ["skims:", "hlt_hadron"]
     assert "\x1b" not in done.stdout

@@ -101,7 +101,11 @@ def retention(settings: Settings, name: str, by_run: bool, as_json: bool) -> int
         for index, output in enumerate(units.step.outputs)
     }
     totals: dict[tuple[str, str, str], list[int]] = {}
-    for step, output, run, read, kept in sorted(counted, key=lambda row: (places[row[:2]], row[2])):
+    # What a step made under an earlier name still counts, and comes last.
+    last = (len(view.units), 0)
+    for step, output, run, read, kept in sorted(
+        counted, key=lambda row: (places.get(row[:2], last), row[0], row[1], row[2])
+    ):
         if read is not None and kept is not None:
             total = totals.setdefault((step, output, format_run(run) if by_run else ""), [0, 0, 0])
             total[:] = total[0] + 1, total[1] + read, total[2] + kept
