@@ -120,6 +120,28 @@ def test_releases_are_listed_by_day_and_recommend_what_the_history_says():
     assert {"prerelease-03-00-00b", "release-02-00-00"} <= releases.keys()
 
 
+def test_full_releases_up_to_june_2020_have_the_day_on_which_they_were_supported():
+    """All that the history of versioning.py has from release-02-00-00 to release-04-02-08."""
+    history = {
+        "release-02-00": "2018-07-23 2018-07-27 2018-09-29",
+        "release-02-01": "2018-10-08",
+        "release-03-00": "2019-01-05 2019-01-26 2019-02-04 2019-02-14",
+        "release-03-01": "2019-03-22 2019-04-14 2019-05-16 2019-05-31 2019-06-02",
+        "release-03-02": "2019-06-09 2019-06-19 2019-06-28 2019-07-25 2019-08-07",
+        "release-04-00": "2019-10-04 2019-10-18 2019-10-30 2019-11-11 2019-11-22 2020-03-03",
+        "release-04-01": "2019-12-12 2020-01-08 2020-02-08 - 2020-03-03 2020-03-27",
+        "release-04-02": "2020-03-27 2020-04-08 - - - - 2020-06-02 - 2020-06-10",
+    }
+    expected = {
+        f"{line}-{number:02}": day
+        for line, days in history.items()
+        for number, day in enumerate(days.split())
+        if day != "-"
+    }
+    found = {name: about["date"] for name, about in load(RELEASES)["releases"].items()}
+    assert expected.items() <= found.items()
+
+
 @pytest.mark.parametrize("name", list(load(LAYOUTS)["layouts"]))
 def test_layouts_are_read_as_they_are_filled(repository, name):
     layout = repository.layouts[name]

@@ -28,9 +28,10 @@ PLACES = {
     "mdst-v06-00-00.root": (0, 0),
     "mdst-v05-00-00.root": (0, 0),
     "chaintest_1.root": (0, 1),
+    "chaintest_2.root": (0, 1),
     "chaintest_empty.root": (1, 0),
 }
-"""Where the files that are registered belong; two of experiment 0, run 0 and of 1003, run 0 make one unit each."""
+"""Where all eight files belong; files of the same experiment and run make one unit, with a job for each file."""
 
 
 class Checkout:
@@ -105,23 +106,29 @@ def test_stored_decisions_of_real_files(belle2, shared_data, capsys):
     assert "SoftwareTriggerResult" in told
     assert "3 units produced, 1 failed" in told
 
+    assert belle2.b2prod("explain", "real/skims/0:1", "--json") == Exit.FINE
+    (failed,) = json.loads(capsys.readouterr().out)
+    assert not [item for item in failed["history"] if item["state"] == "produced"]
+
     summary = json.loads((shared_data / "belle2" / "mdst" / "uproot_summary.json").read_text())
     with reading(State(belle2.root / ".b2prod")) as connection:
         query = select(
             outputs.c.output, products.c.path, products.c.events, outputs.c.storage, outputs.c.folder
         )
         rows = connection.execute(query.join(outputs, outputs.c.id == products.c.output)).all()
-    assert len(rows) == 6 * len(LINES)
+    made = {path.removeprefix(f"{output}.") for output, path, *_ in rows}
+    assert made == {name for name, place in PLACES.items() if place != (0, 1)}
+    assert len(rows) == len(made) * len(LINES)
     assert sum(row.events for row in rows) > 300, "something was accepted"
     for output, path, events, storage, folder in rows:
         line, decision = LINES[output]
         name = path.removeprefix(f"{output}.")
         facts = summary[name]
-        accepted = (
-            facts.get("hlt_accepted_before_prescale" if decision == "before_prescale" else "hlt_accepted")
-            or {}
+        accepted = facts.get(
+            "hlt_accepted_before_prescale" if decision == "before_prescale" else "hlt_accepted"
         )
-        expected = accepted.get(line, 0) if facts["entries"] else 0
+        # A line that is missing from a file with events is an error here, never an expected zero.
+        expected = accepted[line] if facts["entries"] else 0
         assert events == expected, (name, output)
         with uproot.open(f"{storage}/{folder}/{path}") as file:
             assert file["events"].num_entries == expected

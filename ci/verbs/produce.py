@@ -175,6 +175,8 @@ def _read_plan(file: Path) -> dict[str, Any]:
         stored = json.loads(file.read_text())
     except ValueError as error:
         raise WrongUse(f"{file} is no plan: {error}") from error
+    except RecursionError as error:
+        raise WrongUse(f"{file} is no plan: it is nested too deeply") from error
     problems = validate_json(stored, load_schema("plan"))
     if problems:
         raise WrongUse(f"{file} is no plan: {problems[0]}")

@@ -1,0 +1,129 @@
+"""What goes wrong around a command: broken files, damaged state, stale plans; each has its exit code and a sentence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ci.cli import run
+from ci.exits import Exit
+from renderer.steering import read_templates
+from tests.worlds import ONE_STEP, World
+
+MANIFEST = "productions/campaigns/proc7/campaign.yaml"
+DEEP = "[" * 100_000
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A locked campaign of two units, of which nothing is made, with the templates that b2prod comes with."""
+    made = World(tmp_path, campaign=ONE_STEP)
+    made.templates = read_templates()
+    made.lock()
+    return made
+
+
+@pytest.fixture
+def call(world, capsys):
+    """Calls b2prod in the world; returns exit code, stdout and stderr."""
+
+    def called(*arguments):
+        capsys.readouterr()
+        code = run(["--root", str(world.root), *map(str, arguments)])
+        told = capsys.readouterr()
+        assert "Traceback" not in told.out + told.err
+        assert "\x1b" not in told.out + told.err
+        return code, told.out, told.err
+
+    return called
+
+
+def test_a_pipeline_can_tell_changes_from_none(world, call):
+    assert call("plan")[0] == Exit.FINE, "changes count only where they are asked for"
+    assert call("plan", "--exit-code")[0] == Exit.CHANGES
+    world.reconcile()
+    assert call("plan", "--exit-code")[0] == Exit.FINE
+
+
+def test_a_plan_is_refused_when_the_world_has_moved(world, call):
+    assert call("plan", "-o", world.root / "plan.json")[0] == Exit.FINE
+    world.reconcile()
+    starts = world.starts
+    code, _, told = call("apply", world.root / "plan.json")
+    assert code == Exit.REFUSED
+    assert "stale" in told
+    assert world.starts == starts, "a refused plan starts nothing"
+
+
+def test_a_failed_unit_is_partly_done(world, call):
+    world.behave("status 1", "reco-2")
+    code, _, told = call("reconcile", "--once")
+    assert code == Exit.PARTLY
+    assert "failed: proc7/reco/3:2" in told
+    assert "1 unit produced, 1 failed" in told
+
+
+@pytest.mark.parametrize("verb", ["check", "plan", "status", "reconcile --once", "retention proc7"])
+def test_broken_yaml_is_a_finding_at_its_place(world, call, verb):
+    (world.root / MANIFEST).write_text("schema: campaign/1\ntitle: [\n")
+    code, out, err = call(*verb.split())
+    assert code == Exit.FINDINGS
+    assert f"{MANIFEST}:2:8: BP102" in out + err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"7", b"\xff\xfe", DEEP.encode(), b'{"digest": "x"}'],
+    ids=lambda c: repr(c[:8]),
+)
+def test_a_file_that_is_no_plan(world, call, content):
+    (world.root / "plan.json").write_bytes(content)
+    code, _, told = call("apply", world.root / "plan.json")
+    assert code == Exit.USAGE
+    assert "plan.json is no plan" in told
+    assert len(told) < 1000
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "status",
+        "plan",
+        "runs",
+        "resolve proc7",
+        "reconcile --once",
+        "retention proc7",
+        "explain proc7/3:1",
+        "retry proc7 --reason mended",
+    ],
+)
+def test_a_damaged_database_is_named(world, call, verb):
+    database = world.root / ".b2prod" / "b2prod.sqlite"
+    database.write_bytes(b"this is no database" * 1000)
+    code, _, told = call(*verb.split())
+    assert code == Exit.UNAVAILABLE
+    assert str(database) in told
+    assert database.read_bytes().startswith(b"this is no database"), "it is left for somebody to look at"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "check --format json",
+        "check --format gitlab",
+        "plan --format json",
+        "status --json",
+        "retention proc7 --json",
+        "retention proc7 --by-run --json",
+        "explain proc7/3:1 --json",
+        "runs --json",
+    ],
+)
+@pytest.mark.parametrize("produced", [False, True])
+def test_what_is_json_parses(world, call, verb, produced):
+    if produced:
+        world.reconcile()
+    code, out, _ = call(*verb.split())
+    assert code == Exit.FINE
+    assert isinstance(json.loads(out), (dict, list))
