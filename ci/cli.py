@@ -11,7 +11,7 @@ from ci.console import print_data, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
 from ci.project import Settings
-from ci.verbs import declare, observe, produce, record
+from ci.verbs import conditions, declare, observe, produce, record
 from reconciler.apply import GuardRefused
 from reconciler.database import SourceUnavailable
 from renderer.steering import TemplateBroken
@@ -20,7 +20,10 @@ click.rich_click.COMMAND_GROUPS = {
     "b2prod": [
         {"name": "What we want", "commands": ["new", "check", "resolve", "render"]},
         {"name": "What is done", "commands": ["plan", "apply", "reconcile", "retry"]},
-        {"name": "What is where, and why", "commands": ["status", "retention", "explain", "runs", "files"]},
+        {
+            "name": "What is where, and why",
+            "commands": ["status", "retention", "explain", "runs", "files", "gt"],
+        },
     ]
 }
 click.rich_click.MAX_WIDTH = 100
@@ -47,7 +50,13 @@ def b2prod(context: click.Context, root: str | None, state: str | None) -> None:
     context.obj = Settings(root, state)
 
 
-for command in (*declare.COMMANDS, *produce.COMMANDS, *observe.COMMANDS, *record.COMMANDS):
+for command in (
+    *declare.COMMANDS,
+    *produce.COMMANDS,
+    *observe.COMMANDS,
+    *record.COMMANDS,
+    *conditions.COMMANDS,
+):
     b2prod.add_command(command)
 
 

@@ -1,0 +1,98 @@
+"""Whether a global tag can be used for given runs: its state, gaps, overlaps, payloads that another tag has."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from schemas.iov import ALWAYS, Interval, merge_intervals, subtract_all
+from schemas.snapshot import LOCAL, USABLE_STATES, Iov, Snapshot, rank_revision
+
+NAMED = 3
+"""Revisions that an overlap names at most; thousands may overlap where nothing is ever closed."""
+
+FlawKind = Literal["gap", "missing", "overlap"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What is wrong with one payload from the run key `first` to before `end`; `runs[lower:upper]` are concerned.
+
+    gap: the tag has the payload, but not for these runs. missing: nor for them, and the other tag has it. overlap:
+    several contents hold, of which jobs take that of the highest revision; `revisions` are the `NAMED` highest.
+    """
+
+    kind: FlawKind
+    payload: str
+    first: int
+    end: int
+    lower: int
+    upper: int
+    revisions: tuple[str, ...] = ()
+
+
+def is_usable(state: str) -> bool:
+    """Whether jobs may use a tag in this state: never OPEN, never INVALID."""
+    return state in (*USABLE_STATES, LOCAL)
+
+
+def find_flaws(snapshot: Snapshot, runs: Sequence[int], against: Snapshot | None = None) -> tuple[Flaw, ...]:
+    """The gaps and overlaps that concern some of `runs` (sorted run keys), and what `against` has there and the tag not.
+
+    Sorted by payload and run. Overlapping IoVs of the same content are no flaw.
+    """
+    own = _group(snapshot)
+    other = {} if against is None else _group(against)
+    flaws: list[Flaw] = []
+    for payload in sorted({*own, *other}):
+        iovs = own.get(payload, [])
+        covered = _cover(iovs)
+        elsewhere = _cover(other.get(payload, []))
+        stretches: list[tuple[FlawKind, Interval, tuple[str, ...]]]
+        stretches = [("missing", part, ()) for part in subtract_all(elsewhere, covered)]
+        if iovs:
+            stretches += [("gap", part, ()) for part in subtract_all((ALWAYS,), covered + elsewhere)]
+        stretches += [("overlap", part, revisions) for part, revisions in _find_overlaps(iovs)]
+        for kind, part, revisions in sorted(stretches, key=lambda stretch: stretch[1]):
+            lower, upper = bisect_left(runs, part.first), bisect_left(runs, part.end)
+            if lower < upper:
+                flaws.append(Flaw(kind, payload, part.first, part.end, lower, upper, revisions))
+    return tuple(flaws)
+
+
+def _group(snapshot: Snapshot) -> Mapping[str, list[Iov]]:
+    grouped: dict[str, list[Iov]] = {}
+    for iov in snapshot.iovs:
+        grouped.setdefault(iov.payload, []).append(iov)
+    return grouped
+
+
+def _cover(iovs: Iterable[Iov]) -> tuple[Interval, ...]:
+    return merge_intervals(Interval(iov.first, iov.end) for iov in iovs)
+
+
+def _find_overlaps(iovs: Sequence[Iov]) -> Iterator[tuple[Interval, tuple[str, ...]]]:
+    """The stretches in which several contents hold, with the highest of their revisions, the highest first."""
+    borders: dict[int, list[tuple[Iov, int]]] = {}
+    for iov in iovs:
+        borders.setdefault(iov.first, []).append((iov, 1))
+        borders.setdefault(iov.end, []).append((iov, -1))
+    contents: Counter[str] = Counter()
+    valid: list[tuple[tuple[int, int], str]] = []
+    for first, end in pairwise(sorted(borders)):
+        for iov, step in borders[first]:
+            ranked = rank_revision(iov.revision), iov.revision
+            contents[iov.checksum] += step
+            if step > 0:
+                insort(valid, ranked)
+            else:
+                del valid[bisect_left(valid, ranked)]
+            if not contents[iov.checksum]:
+                del contents[iov.checksum]
+        if len(contents) > 1:
+            revisions = dict.fromkeys(revision for _, revision in reversed(valid[-NAMED:]))
+            yield Interval(first, end), tuple(revisions)

@@ -1,0 +1,133 @@
+"""A local database as a source: `database.txt`, with the payload files beside it.
+
+Lines are `dbstore/<payload> <revision> <firstExp>,<firstRun>,<finalExp>,<finalRun>`, and comments after `#`. A revision
+is a number given by the server or, since release-06, the beginning of the payload file's md5.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
+from pathlib import Path
+
+from reconciler.conditions.source import Tag, refuse_contradictions
+from reconciler.database import SourceUnavailable
+from schemas.iov import Interval, parse_iov
+from schemas.runs import run_key
+from schemas.snapshot import LOCAL, PAYLOAD_NAME, REVISION, Iov
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a `database.txt`; `line` is counted from 1."""
+
+    line: int
+    payload: str
+    revision: str
+    interval: Interval
+
+    @property
+    def file(self) -> str:
+        """The name of the payload's file."""
+        return f"dbstore_{self.payload}_rev_{self.revision}.root"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFile:
+    """The payloads of a `database.txt`. It has no tag's name, so it answers to any, with the state LOCAL."""
+
+    path: Path
+
+    def fetch(self, name: str) -> Tag:
+        """All payloads of the file, under the name `name`; checksums are of the payload files beside it."""
+        try:
+            text = self.path.read_text("utf-8")
+        except OSError as error:
+            raise SourceUnavailable(f"{self.path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise SourceUnavailable(f"{self.path} is no text file") from error
+        try:
+            entries = parse_entries(text)
+        except ValueError as error:
+            raise SourceUnavailable(f"{self.path}: {error}") from error
+        checksums = {entry.file: self._sum_file(entry) for entry in entries}
+        iovs = tuple(
+            sorted(
+                Iov(e.payload, e.revision, checksums[e.file], e.interval.first, e.interval.end)
+                for e in entries
+            )
+        )
+        _refuse_ambiguity(self.path, iovs)
+        refuse_contradictions(str(self.path), iovs)
+        return Tag(name, LOCAL, iovs, None, self.path.name)
+
+    def fetch_run(self, name: str, experiment: int, run: int) -> tuple[Iov, ...]:
+        """The payloads of the file that hold for one run."""
+        key = run_key(experiment, run)
+        return tuple(iov for iov in self.fetch(name).iovs if iov.first <= key < iov.end)
+
+    def _sum_file(self, entry: Entry) -> str:
+        path = self.path.parent / entry.file
+        try:
+            with path.open("rb") as stream:
+                checksum = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        except OSError as error:
+            hint = f"put {entry.file} beside {self.path.name}"
+            raise SourceUnavailable(
+                f"{self.path}:{entry.line}: the checksum of {entry.payload} r{entry.revision} is not known, its file is missing; {hint}"
+            ) from error
+        if not entry.revision.isdecimal() and not checksum.startswith(entry.revision):
+            raise SourceUnavailable(
+                f"{self.path}:{entry.line}: {entry.file} has the md5 {checksum}, which does not begin with {entry.revision}"
+            )
+        return checksum
+
+
+def parse_entries(text: str) -> tuple[Entry, ...]:
+    """The lines of a `database.txt`, in their order.
+
+    Raises:
+        ValueError: a line is none of a local database; the text begins with its number.
+    """
+    entries: list[Entry] = []
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.partition("#")[0].strip()
+        if not line:
+            continue
+        words = line.split()
+        folder, _, payload = words[0].partition("/")
+        well_formed = (
+            len(words) == 3
+            and folder == "dbstore"
+            and PAYLOAD_NAME.fullmatch(payload)
+            and REVISION.fullmatch(words[1])
+        )
+        if not well_formed:
+            hint = "write `dbstore/PAYLOAD REVISION firstExp,firstRun,finalExp,finalRun`"
+            raise ValueError(f"line {number}: {line[:80]!r} is no line of a local database; {hint}")
+        try:
+            interval = parse_iov(words[2])
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+        entries.append(Entry(number, payload, words[1], interval))
+    if not entries:
+        raise ValueError("there is no payload in it")
+    return tuple(entries)
+
+
+def _refuse_ambiguity(path: Path, iovs: Sequence[Iov]) -> None:
+    """Refuses payloads of which no revision is the higher one: beginnings of checksums have no order."""
+    ordered = sorted(iovs, key=attrgetter("payload", "first", "end"))
+    for index, before in enumerate(ordered):
+        for after in islice(ordered, index + 1, None):
+            if after.payload != before.payload or after.first >= before.end:
+                break
+            hashed = not (before.revision.isdecimal() and after.revision.isdecimal())
+            if hashed and before.checksum != after.checksum:
+                raise SourceUnavailable(
+                    f"{path}: the IoVs of {before.payload} r{before.revision} and r{after.revision} overlap, and "
+                    f"neither revision is the higher; shorten one of them"
+                )

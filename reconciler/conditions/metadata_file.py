@@ -1,0 +1,211 @@
+"""The SQLite file that `b2conditionsdb download` writes and basf2 reads as local metadata: read and written.
+
+Tables, views, application id and version are those of basf2 `framework/scripts/conditions_db/local_metadata.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
+from reconciler.database import SourceUnavailable
+from schemas.iov import Interval, merge_intervals, name_ends, touches_any
+from schemas.snapshot import Iov, Snapshot, make_iov
+
+APPLICATION_ID = 0xB2CDB
+VERSION = 1
+BASE_URL = "http://belle2db.sdcc.bnl.gov/"
+"""Where payload files are, unless a site has them elsewhere (`BELLE2_CONDB_PAYLOADS`)."""
+
+# `revision` has no type of its own: as an INTEGER column, SQLite would make 100000 of the md5 beginning 1e5.
+_SCHEMA = """
+CREATE TABLE baseUrls (baseUrlId INTEGER PRIMARY KEY, baseUrl TEXT UNIQUE);
+CREATE TABLE payloadNames (payloadNameId INTEGER PRIMARY KEY, payloadName TEXT UNIQUE);
+CREATE TABLE payloads (
+    payloadId INTEGER PRIMARY KEY,
+    payloadNameId INTEGER NOT NULL REFERENCES payloadNames,
+    revision NOT NULL,
+    checksum TEXT NOT NULL,
+    payloadUrl TEXT,
+    baseUrlId INTEGER NOT NULL REFERENCES baseUrls,
+    UNIQUE (payloadNameId, revision)
+);
+CREATE TABLE globaltags (
+    globalTagId INTEGER PRIMARY KEY, globalTagName TEXT UNIQUE, globalTagStatus TEXT NOT NULL
+);
+CREATE TABLE iovs (
+    globalTagId INTEGER NOT NULL REFERENCES globaltags,
+    payloadId INTEGER NOT NULL REFERENCES payloads,
+    firstExp INTEGER NOT NULL, firstRun INTEGER NOT NULL, finalExp INTEGER NOT NULL, finalRun INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX iov_index
+    ON iovs (globalTagId, firstExp, firstRun, finalExp, finalRun, payloadId);
+CREATE VIEW full_payloads AS
+    SELECT p.payloadId, n.payloadName, p.revision, p.checksum,
+        coalesce(p.payloadUrl,
+            'dbstore/' || n.payloadName || '/dbstore_' || n.payloadName || '_rev_' || p.revision || '.root'
+        ) AS payloadUrl,
+        u.baseUrl
+    FROM payloads p JOIN payloadNames n USING (payloadNameId) JOIN baseUrls u USING (baseUrlId);
+CREATE VIEW iov_payloads AS
+    SELECT g.globalTagName, f.payloadId, f.payloadName, f.revision, f.checksum,
+        i.firstExp, i.firstRun, i.finalExp, i.finalRun, f.payloadUrl, f.baseUrl
+    FROM globaltags g JOIN iovs i USING (globalTagId) JOIN full_payloads f USING (payloadId);
+"""
+
+_FIELDS = "payloadName, revision, checksum, firstExp, firstRun, finalExp, finalRun"
+_SELECT = f"SELECT {_FIELDS} FROM iov_payloads WHERE globalTagName = :name"  # noqa: S608 -- nothing from outside
+_AT_RUN = """ AND (firstExp < :exp OR (firstExp = :exp AND firstRun <= :run)) AND (finalExp < 0 OR finalExp > :exp
+    OR (finalExp = :exp AND (finalRun < 0 OR finalRun >= :run)))"""
+_COUNT = "SELECT count(*) FROM iovs JOIN globaltags USING (globalTagId) WHERE globalTagName = :name"
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataFile:
+    """The global tags in a metadata file; it is opened for reading only."""
+
+    path: Path
+
+    def list_tags(self) -> tuple[str, ...]:
+        """The names of the tags in the file, sorted.
+
+        Raises:
+            SourceUnavailable: the file cannot be read, or is of another kind or version.
+        """
+        with self._reading() as connection:
+            return _list_tags(connection)
+
+    def fetch(self, name: str) -> Tag:
+        """The whole tag, with its id and state in the conditions database."""
+        with self._reading() as connection:
+            tag_id, state = self._find_tag(connection, name)
+            iovs = self._read_iovs(connection, _SELECT, {"name": name})
+            (count,) = connection.execute(_COUNT, {"name": name}).fetchone()
+        if count != len(iovs):
+            raise SourceUnavailable(
+                f"{self.path}: {count} IoVs of {name}, of which {len(iovs)} have a payload; download it again"
+            )
+        return Tag(name, state, iovs, tag_id, self.path.name)
+
+    def fetch_run(self, name: str, experiment: int, run: int) -> tuple[Iov, ...]:
+        """The IoVs of the tag that hold for one run."""
+        with self._reading() as connection:
+            self._find_tag(connection, name)
+            values = {"name": name, "exp": experiment, "run": run}
+            return self._read_iovs(connection, _SELECT + _AT_RUN, values)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            address = f"file:{quote(str(self.path.absolute()))}?mode=ro"
+            with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
+                (application,) = connection.execute("PRAGMA application_id").fetchone()
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                if (application, version) != (APPLICATION_ID, VERSION):
+                    raise SourceUnavailable(
+                        f"{self.path} has application id {application:#x} and version {version}, not {APPLICATION_ID:#x} "
+                        f"and {VERSION}: it is no file of `b2conditionsdb download` that b2prod knows"
+                    )
+                self._refuse_short(connection)
+                yield connection
+        except (sqlite3.Error, OSError) as error:
+            raise SourceUnavailable(f"{self.path} cannot be read: {error}") from error
+
+    def _refuse_short(self, connection: sqlite3.Connection) -> None:
+        """SQLite itself notices a missing page only when a query needs it."""
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        if self.path.stat().st_size < pages * size:
+            raise SourceUnavailable(f"{self.path} is cut short; download it again")
+
+    def _find_tag(self, connection: sqlite3.Connection, name: str) -> tuple[int, str]:
+        query = "SELECT globalTagId, globalTagStatus FROM globaltags WHERE globalTagName = ?"
+        row = connection.execute(query, (name,)).fetchone()
+        if row is None:
+            known = ", ".join(_list_tags(connection)) or "none"
+            raise UnknownTag(f"{self.path} has no global tag {name}; it has {known[:300]}")
+        if not (isinstance(row[0], int) and isinstance(row[1], str)):
+            raise SourceUnavailable(f"{self.path}: {name} has the id {row[0]!r} and the state {row[1]!r}")
+        return row[0], row[1]
+
+    def _read_iovs(
+        self, connection: sqlite3.Connection, query: str, values: dict[str, Any]
+    ) -> tuple[Iov, ...]:
+        rows = connection.execute(query, values).fetchall()
+        numbers = all(isinstance(number, int) for row in rows for number in row[3:])
+        try:
+            iovs = [
+                make_iov(str(name), str(rev), str(md5), tuple(ends))
+                for name, rev, md5, *ends in rows
+                if numbers
+            ]
+        except ValueError as error:
+            raise SourceUnavailable(f"{self.path}: {error}") from error
+        if not numbers:
+            raise SourceUnavailable(f"{self.path}: an IoV has ends that are no numbers")
+        refuse_contradictions(str(self.path), iovs)
+        return tuple(sorted(iovs))
+
+
+def write_metadata(
+    tags: Sequence[Snapshot], within: Sequence[Interval] | None = None, base_url: str = BASE_URL
+) -> bytes:
+    """The content of a metadata file with the tags; the same tags give the same bytes.
+
+    With `within`, only IoVs are in it that hold for some run there, uncut. What wins where tags overlap is not in the
+    file: the order of the tags in the job is what counts.
+
+    Raises:
+        ValueError: one revision of a payload has two checksums.
+    """
+    wanted = None if within is None else merge_intervals(within)
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_SCHEMA)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("INSERT INTO baseUrls VALUES (1, ?)", (base_url,))
+        known = {tag.id for tag in tags}
+        spare = (number for number in range(1, len(tags) * 2 + 1) if number not in known)
+        chosen = [
+            [iov for iov in tag.iovs if wanted is None or touches_any(iov.first, iov.end, wanted)]
+            for tag in tags
+        ]
+        payloads = _insert_payloads(connection, [iov for iovs in chosen for iov in iovs])
+        for tag, iovs in zip(tags, chosen, strict=True):
+            number = next(spare) if tag.id is None else tag.id
+            connection.execute("INSERT INTO globaltags VALUES (?, ?, ?)", (number, tag.name, tag.state))
+            rows = sorted(
+                (number, payloads[iov.payload, iov.revision], *name_ends(iov.first, iov.end))
+                for iov in set(iovs)
+            )
+            connection.executemany("INSERT INTO iovs VALUES (?, ?, ?, ?, ?, ?)", rows)
+        connection.commit()
+        return connection.serialize()
+
+
+def _insert_payloads(connection: sqlite3.Connection, iovs: Sequence[Iov]) -> dict[tuple[str, str], int]:
+    distinct = sorted({(iov.payload, iov.revision, iov.checksum) for iov in iovs})
+    names = {name: number for number, name in enumerate(sorted({name for name, _, _ in distinct}), 1)}
+    connection.executemany("INSERT INTO payloadNames VALUES (?, ?)", ((n, name) for name, n in names.items()))
+    numbers: dict[tuple[str, str], int] = {}
+    for number, (name, revision, checksum) in enumerate(distinct, 1):
+        if (name, revision) in numbers:
+            raise ValueError(f"{name} r{revision} has two checksums in these tags")
+        numbers[name, revision] = number
+        # the beginning of an md5 may look like a number, but 0012 is not 12
+        is_number = revision.isdecimal() and len(revision) < 18 and str(int(revision)) == revision
+        stored = int(revision) if is_number else revision
+        row = (number, names[name], stored, checksum, None, 1)
+        connection.execute("INSERT INTO payloads VALUES (?, ?, ?, ?, ?, ?)", row)
+    return numbers
+
+
+def _list_tags(connection: sqlite3.Connection) -> tuple[str, ...]:
+    query = "SELECT globalTagName FROM globaltags ORDER BY globalTagName"
+    return tuple(str(name) for (name,) in connection.execute(query))

@@ -1,0 +1,41 @@
+"""Which source an address or a file is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconciler.conditions.database_file import DatabaseFile
+from reconciler.conditions.metadata_file import MetadataFile
+from reconciler.conditions.rest import RestSource
+from reconciler.conditions.snapshot_file import SnapshotFile
+from reconciler.conditions.source import RunSource
+from reconciler.database import SourceUnavailable
+from schemas.snapshot import FIRST_LINE
+
+SQLITE = b"SQLite format 3\0"
+
+
+def open_source(where: str, token: str | None = None) -> RunSource:
+    """The source at an http(s) address, or in a file, which is known by how it begins.
+
+    Raises:
+        SourceUnavailable: the file cannot be read, or is none that global tags are kept in.
+    """
+    if where.startswith(("http://", "https://")):
+        return RestSource(where, token)
+    path = Path(where)
+    try:
+        with path.open("rb") as stream:
+            beginning = stream.read(4096)
+    except OSError as error:
+        raise SourceUnavailable(f"{where} cannot be read: {error.strerror}") from error
+    if beginning.startswith(SQLITE):
+        return MetadataFile(path)
+    if beginning.startswith(FIRST_LINE.encode()):
+        return SnapshotFile(path)
+    lines = beginning.decode("utf-8", "replace").splitlines()
+    if any(line.startswith("dbstore/") for line in lines):
+        return DatabaseFile(path)
+    raise SourceUnavailable(
+        f"{where} is neither a snapshot (.iov), nor what `b2conditionsdb download` writes, nor a database.txt"
+    )

@@ -1,0 +1,151 @@
+"""The conditions database's REST service, version 2, as a source of global tags.
+
+Paths, fields and both shapes of the items are those that basf2 `framework/scripts/conditions_db/__init__.py` reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from reconciler.conditions.http import Answer, HttpReader
+from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
+from reconciler.database import SourceUnavailable
+from schemas.runs import run_key
+from schemas.snapshot import Iov, make_iov
+
+DEFAULT_ADDRESS = "https://belle2db.sdcc.bnl.gov/b2s/rest/"
+"""The collaboration's service. Given with http, https is tried first, and plain http is taken where that is not there."""
+
+_PAIRS = (("payloadId", "payloadIovs"), ("payload", "payloadIov"))
+"""The keys of an item's payload and IoVs: in a tag's list, and in a run's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What the service says about a tag; two answers are compared, to see it change while it is read."""
+
+    id: int
+    state: str
+    payloads: int
+    modified: str
+
+
+class RestSource:
+    """The tags of a REST service.
+
+    `address` is the service's base, with or without `v2/`. `token`, where there is one, is sent as
+    `X-Authorization: Bearer`, and never over plain http nor to another host.
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS, token: str | None = None, **settings: Any) -> None:
+        """`settings` are those of `HttpReader`: times in seconds, number of attempts."""
+        base = address.rstrip("/")
+        base = base if base.endswith("/v2") else f"{base}/v2"
+        headers = {"Accept": "application/json", "Cache-Control": "no-cache"}
+        self._http = HttpReader(f"{base}/", headers, token, **settings)
+
+    def __repr__(self) -> str:
+        return f"RestSource({self._http.base!r})"
+
+    def fetch(self, name: str) -> Tag:
+        """The whole tag; its list of payloads must have as many as the tag states, and the tag must hold still."""
+        about = self._ask_about(name)
+        answer = self._http.get(f"globalTag/{quote(name, safe='')}/globalTagPayloads")
+        items = _expect(answer, list)
+        payloads = {identity for item in items for identity in [_identify(answer, item)]}
+        iovs = tuple(sorted(iov for item in items for iov in _read_item(answer, item)))
+        if len(payloads) != about.payloads:
+            raise SourceUnavailable(
+                f"{answer.url} lists {len(payloads)} payloads, {name} is said to have {about.payloads}; try again"
+            )
+        refuse_contradictions(answer.url, iovs)
+        if self._ask_about(name) != about:
+            raise SourceUnavailable(f"{name} was changed while it was read from {answer.url}; try again")
+        return Tag(name, about.state, iovs, about.id, self._http.base)
+
+    def fetch_run(self, name: str, experiment: int, run: int) -> tuple[Iov, ...]:
+        """The IoVs of the tag that hold for one run, as the service finds them."""
+        self._ask_about(name)
+        query = f"gtName={quote(name, safe='')}&expNumber={experiment}&runNumber={run}"
+        answer = self._http.get(f"iovPayloads/?{query}")
+        iovs = tuple(sorted(iov for item in _expect(answer, list) for iov in _read_item(answer, item)))
+        key = run_key(experiment, run)
+        for iov in iovs:
+            if not iov.first <= key < iov.end:
+                raise SourceUnavailable(
+                    f"{answer.url} answers with {iov}, which is not for run {experiment}:{run}"
+                )
+        refuse_contradictions(answer.url, iovs)
+        return iovs
+
+    def _ask_about(self, name: str) -> _About:
+        answer = self._http.get(f"globalTag/{quote(name, safe='')}", absent_is_fine=True)
+        if answer.status == 404:
+            # a wrong address answers 404 as well, to everything
+            self._http.get("globalTagStatus")
+            raise UnknownTag(f"{self._http.base} has no global tag {name}")
+        data = _expect(answer, dict)
+        stated = _take(answer, data, "name", str)
+        if stated != name:
+            raise SourceUnavailable(f"{answer.url} answers with the tag {stated[:120]!r}")
+        state = _take(answer, _take(answer, data, "globalTagStatus", dict), "name", str)
+        if not re.fullmatch(r"[A-Z]{1,20}", state, re.ASCII):
+            raise SourceUnavailable(f"{answer.url} states {state[:40]!r} for a state")
+        modified = data.get("dtmMod")
+        number, count = (_take(answer, data, key, int) for key in ("globalTagId", "payloadCount"))
+        return _About(number, state, count, str(modified))
+
+
+def _read_item(answer: Answer, item: Any) -> Iterator[Iov]:
+    payload, iovs = _split_item(answer, item)
+    name = _take(answer, _take(answer, payload, "basf2Module", dict), "name", str)
+    revision = _take(answer, payload, "revision", int)
+    checksum = _take(answer, payload, "checksum", str)
+    for iov in iovs:
+        if not isinstance(iov, dict):
+            raise SourceUnavailable(f"{answer.url}: an IoV of {name[:120]!r} is no JSON object")
+        first_exp, first_run, final_exp, final_run = (
+            _take(answer, iov, key, int) for key in ("expStart", "runStart", "expEnd", "runEnd")
+        )
+        try:
+            yield make_iov(name, str(revision), checksum, (first_exp, first_run, final_exp, final_run))
+        except ValueError as error:
+            raise SourceUnavailable(f"{answer.url}: {name[:120]!r}: {error}") from error
+
+
+def _identify(answer: Answer, item: Any) -> int:
+    payload, _ = _split_item(answer, item)
+    number: int = _take(answer, payload, "payloadId", int)
+    return number
+
+
+def _split_item(answer: Answer, item: Any) -> tuple[dict[str, Any], list[Any]]:
+    """The payload and the IoVs of an item in either shape."""
+    for payload_key, iovs_key in _PAIRS:
+        if isinstance(item, dict) and payload_key in item:
+            payload, iovs = item[payload_key], item.get(iovs_key)
+            listed = [iovs] if isinstance(iovs, dict) else iovs
+            if isinstance(payload, dict) and isinstance(listed, list):
+                return payload, listed
+    raise SourceUnavailable(f"{answer.url}: an item is none of a payload and its IoVs: {str(item)[:80]}")
+
+
+def _expect(answer: Answer, kind: type) -> Any:
+    if not isinstance(answer.data, kind):
+        wanted = "list" if kind is list else "object"
+        raise SourceUnavailable(
+            f"{answer.url} answers with {str(answer.data)[:60]!r}, not with a JSON {wanted}"
+        )
+    return answer.data
+
+
+def _take(answer: Answer, data: dict[str, Any], key: str, kind: type) -> Any:
+    """The value of a key; True is no number."""
+    value = data.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise SourceUnavailable(f"{answer.url}: {key!r} is {str(value)[:60]!r}")
+    return value
