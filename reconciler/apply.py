@@ -11,9 +11,10 @@ from typing import Any
 
 from reconciler.database import SourceUnavailable, State, opened, reading
 from reconciler.gathering import Picture, read_lost, take_picture
-from reconciler.launching import Address, Launcher, Outcome, Report, list_wishes
+from reconciler.launching import Launcher, Outcome, Report
 from reconciler.ledger import Ledger
 from reconciler.observation import read_identity, read_plan
+from reconciler.ordering import Address, list_wishes
 from reconciler.plan import ACTIONS, RESTATE, SUBMIT
 from schemas.repository import Repository
 from schemas.runs import parse_runs

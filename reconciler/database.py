@@ -15,7 +15,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from reconciler import tables
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration, the one that this tool reads and writes."""
 
 DATABASE = "b2prod.sqlite"

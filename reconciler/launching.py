@@ -6,53 +6,22 @@ Every effect follows its record, so that a process killed anywhere leaves what `
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.catalogue import read_files
-from reconciler.database import State, reading
+from reconciler.database import State
 from reconciler.engine import Accepted, Engine, Sighting, Submission
 from reconciler.engines import ENGINES
-from reconciler.gathering import View
 from reconciler.ledger import Ledger
-from reconciler.observation import find_files
-from reconciler.orders import Attempt, Order, OrderedOutput
-from reconciler.plan import RESTATE, SUBMIT
+from reconciler.ordering import Address, OrderWriter, Wish, format_address
+from reconciler.orders import Attempt, Order
 from reconciler.publishing import PublishingRefused, publish
 from reconciler.workspace import Failed, Verified, Workspace
-from renderer.jobs import divide_input, render_job, render_script
-from renderer.units import StepUnits
 from schemas.repository import Repository
-from schemas.runs import format_run
 
 PATIENCE = 10.0
 """Seconds between asking a cancelled job to end and giving it up."""
-
-Address = tuple[str, str, int]
-"""Campaign, step and run key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """One unit of the plan that is to be made."""
-
-    view: View
-    units: StepUnits
-    run: int
-    outputs: tuple[str, ...]
-
-    @property
-    def address(self) -> Address:
-        """Which unit this is."""
-        return self.view.campaign.name, self.units.step.name, self.run
-
-    @property
-    def upstream(self) -> Address | None:
-        """The unit whose output is read, if another step of the campaign makes it."""
-        step = self.units.step.input.step
-        return None if step is None else (self.view.campaign.name, step, self.run)
 
 
 @dataclass(slots=True)
@@ -66,17 +35,6 @@ class Outcome:
 
 Report = Callable[[str, Address], None]
 """Called with `produced`, `failed` or `skipped` and the unit."""
-
-
-def list_wishes(views: Iterable[View]) -> list[Wish]:
-    """The units that the plans of `views` submit or restate, upstream steps first, in the order of runs."""
-    wishes = []
-    for view in views:
-        for units in view.units:
-            for group in view.plan.groups:
-                if group.step == units.step.name and group.action in (SUBMIT, RESTATE):
-                    wishes += [Wish(view, units, run, group.outputs) for run in group.runs]
-    return wishes
 
 
 @dataclass(slots=True)
@@ -99,7 +57,7 @@ class Launcher:
         self._workspace = Workspace(state.attempts)
         self._report: Report | None = None
         self._engines: dict[str, Engine] = {}
-        self._scripts: dict[tuple[str, str], str | None] = {}
+        self._writer = OrderWriter(state, repository)
         self._flying: dict[int, Attempt] = {}
         self._queues: dict[str, deque[tuple[Attempt, Order]]] = {}
         self._making: dict[int, _Making] = {}
@@ -172,7 +130,7 @@ class Launcher:
                 ready.rotate(-1)
                 continue
             wish = ready.popleft()
-            order = self._make_order(wish)
+            order = self._writer.make_order(wish)
             if not order.jobs:
                 self._give_up(wish)
                 continue
@@ -323,46 +281,9 @@ class Launcher:
             self._poll()
             self._rest(moved=False)
 
-    def _make_order(self, wish: Wish) -> Order:
-        campaign, step = wish.view.campaign, wish.units.step
-        index = bisect_left(wish.units.runs, wish.run)
-        storage = str(self._state.storage(self._repository.sites[campaign.site].storage))
-        with reading(self._state) as connection:
-            if step.input.step is None:
-                files = read_files(connection, step.input.level, wish.run)
-            else:
-                upstream = bytes.fromhex(wish.units.inputs[index])
-                files = find_files(connection, upstream, storage, campaign.name)
-        recipes = {recipe.output: recipe for recipe in wish.units.recipes}
-        conditions = wish.units.conditions
-        return Order(
-            campaign=campaign,
-            step=step,
-            run=wish.run,
-            outputs=tuple(
-                OrderedOutput(
-                    recipe=recipes[output],
-                    fingerprint=wish.units.fingerprints[output][index],
-                    input=wish.units.inputs[index],
-                    conditions=conditions[index] if conditions is not None else None,
-                )
-                for output in wish.outputs
-            ),
-            jobs=divide_input(step, files),
-            layout=self._repository.layouts[campaign.layout],
-            storage=storage,
-        )
-
     def _prepare(self, attempt: Attempt, order: Order) -> None:
         job = next(job for job in order.jobs if job.key == attempt.key)
-        site = self._repository.sites[order.campaign.site]
-        rendered = render_job(
-            order.campaign, order.step, self._repository, site, order.run, job, order.fingerprints
-        )
-        key = (order.campaign.name, order.step.name)
-        if key not in self._scripts:
-            self._scripts[key] = render_script(order.step, self._repository)
-        self._workspace.prepare(attempt, rendered, self._scripts[key])
+        self._workspace.prepare(attempt, self._writer.render(order, job))
 
     def _submission(self, attempt: Attempt) -> Submission:
         return Submission(attempt.name, attempt.nonce, self._workspace.path(attempt.name))
@@ -383,9 +304,3 @@ class Launcher:
         self._pause = 0.01 if moved else min(0.2, self._pause * 1.5 + 0.01)
         if self._flying:
             time.sleep(self._pause)
-
-
-def format_address(address: Address) -> str:
-    """A unit as people write it, `proc7/reco/3:529`."""
-    campaign, step, run = address
-    return f"{campaign}/{step}/{format_run(run)}"

@@ -20,12 +20,15 @@ from reconciler.tables import (
     jobs,
     ledger,
     outputs,
+    payload_buckets,
+    payload_sets,
     plans,
     products,
     recipes,
 )
 from renderer.fingerprint import Recipe
 from renderer.jobs import Job
+from renderer.payloads import PayloadSet
 from schemas.canonical import canonical_json
 from schemas.runs import split_key
 
@@ -272,6 +275,8 @@ class Ledger:
             "experiment": experiment,
             "run": run,
         }
+        if order.payloads is not None:
+            _store_payloads(connection, order.payloads)
         added = connection.execute(insert(intents).values(plan=self._plan, state="open", **unit))
         intent: int = added.inserted_primary_key[0]  # type: ignore[index]
         for item in order.outputs:
@@ -349,3 +354,20 @@ def _store_recipe(connection: Connection, recipe: Recipe) -> int:
         select(recipes.c.id).where(recipes.c.digest == recipe.digest)
     ).scalar_one()
     return found
+
+
+def _store_payloads(connection: Connection, found: PayloadSet) -> None:
+    """Stores a payload set, unless it is known: of its buckets, only those that no earlier set had are new."""
+    known = select(payload_sets.c.digest).where(payload_sets.c.digest == found.digest)
+    if connection.execute(known).first() is not None:
+        return
+    rows = [
+        {
+            "digest": bucket.digest,
+            "payloads": canonical_json([[one.name, one.revision, one.checksum] for one in bucket.payloads]),
+        }
+        for bucket in found.buckets
+    ]
+    connection.execute(insert_or_ignore(payload_buckets).on_conflict_do_nothing(), rows)
+    row = {"digest": found.digest, "buckets": b"".join(bucket.digest for bucket in found.buckets)}
+    connection.execute(insert(payload_sets).values(row))

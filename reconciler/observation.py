@@ -14,8 +14,21 @@ from sqlalchemy import Connection, and_, select
 
 from reconciler.database import SourceUnavailable
 from reconciler.plan import Intent, Made, Observed, Unit
-from reconciler.tables import LIVE, attempts, intents, jobs, ledger, outputs, plans, products, recipes
+from reconciler.tables import (
+    LIVE,
+    attempts,
+    intents,
+    jobs,
+    ledger,
+    outputs,
+    payload_buckets,
+    payload_sets,
+    plans,
+    products,
+    recipes,
+)
 from renderer.jobs import InputFile
+from renderer.payloads import Payload
 from renderer.units import StepUnits
 from schemas.runs import run_key, split_key
 
@@ -82,13 +95,49 @@ def observe(
         return Observed(produced=produced)
     if current < len(produced):
         missing.update(_find_undeclared(connection, campaign, units))
+    made = _read_made(connection, campaign, sorted(missing))
+    present = {digest for item in units for digest in item.conditions or ()}
+    former = {one.conditions for one in made.values() if one.conditions is not None} - present
     return Observed(
         produced=produced,
         elsewhere=_read_elsewhere(connection, campaign, units, storage) if reuse else frozenset(),
-        made=_read_made(connection, campaign, sorted(missing)),
+        made=made,
         intents=_read_intents(connection, campaign),
         lost=lost,
+        payloads={
+            digest: {one.name: one.checksum for one in found}
+            for digest, found in read_payloads(connection, former).items()
+        },
     )
+
+
+def read_payloads(connection: Connection, digests: Iterable[str]) -> dict[str, tuple[Payload, ...]]:
+    """The payload sets of those digests, by name; a set of which the ledger has no record is left out."""
+    buckets: dict[bytes, list[Payload]] = {}
+    found: dict[str, tuple[Payload, ...]] = {}
+    listed = sorted(digests)
+    for start in range(0, len(listed), CHUNK):
+        here = payload_sets.c.digest.in_(listed[start : start + CHUNK])
+        for digest, members in connection.execute(select(payload_sets).where(here)).all():
+            split = [members[place : place + 32] for place in range(0, len(members), 32)]
+            wanted = payload_buckets.c.digest.in_({one for one in split if one not in buckets})
+            for name, content in connection.execute(select(payload_buckets).where(wanted)):
+                buckets[name] = [Payload(*one) for one in json.loads(content)]
+            found[digest] = tuple(sorted(one for name in split for one in buckets[name]))
+    return found
+
+
+def read_used(connection: Connection, campaign: str) -> dict[str, list[int]]:
+    """Digest of a payload set → the runs of a campaign of which something, produced last, was made with it; sorted."""
+    columns = (outputs.c.step, outputs.c.output, outputs.c.experiment, outputs.c.run, outputs.c.conditions)
+    mine = and_(outputs.c.campaign == campaign, outputs.c.state == "produced")
+    rows = connection.execute(select(*columns).where(mine).order_by(outputs.c.version))
+    latest = {(step, output, run_key(*run)): digest for step, output, *run, digest in rows}
+    used: dict[str, set[int]] = {}
+    for (_, _, run), digest in latest.items():
+        if digest is not None:
+            used.setdefault(digest, set()).add(run)
+    return {digest: sorted(runs) for digest, runs in used.items()}
 
 
 def _find_undeclared(connection: Connection, campaign: str, units: Sequence[StepUnits]) -> set[int]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from renderer.fingerprint import Recipe
 from renderer.jobs import Job
+from renderer.payloads import PayloadSet
 from schemas.campaign import Campaign, Step
 from schemas.layout import Layout
+from schemas.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,10 @@ class OrderedOutput:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A unit that is to be made now: its outputs and its jobs."""
+    """A unit that is to be made now: its outputs and its jobs.
+
+    `payloads` are those it is made with, and `chain` the snapshots they come from, where its step uses conditions.
+    """
 
     campaign: Campaign
     step: Step
@@ -31,6 +36,8 @@ class Order:
     jobs: tuple[Job, ...]
     layout: Layout
     storage: str
+    payloads: PayloadSet | None = None
+    chain: tuple[Snapshot, ...] = ()
 
     @property
     def fingerprints(self) -> dict[str, bytes]:

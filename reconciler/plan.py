@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from renderer.payloads import Walk, name_payload_changes
 from renderer.units import StepUnits
 from schemas.campaign import Campaign
 from schemas.canonical import digest
@@ -62,6 +63,7 @@ class Observed:
 
     `produced` are fingerprints with an output that exists; `elsewhere` those of other campaigns at the same storage.
     `made` holds the latest output of units that were produced before; `lost` fingerprints whose files are gone.
+    `payloads` are the payload sets (name → checksum) by digest that something was made with and is not made with now.
     """
 
     produced: frozenset[bytes] | set[bytes] = frozenset()
@@ -70,6 +72,7 @@ class Observed:
     intents: Mapping[Unit, Intent] = field(default_factory=dict)
     lost: frozenset[bytes] = frozenset()
     unknown: frozenset[bytes] = frozenset()
+    payloads: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,8 @@ class _Planning:
         self.done = 0
         self.rows: dict[tuple[str, str, tuple[str, ...], str], list[int]] = {}
         self.coming: dict[str, dict[int, str]] = {}  # step → run → its action, where it is not done
+        self.walk = Walk(())  # along the tags of the step that is judged
+        self.named: dict[tuple[str, str], str] = {}  # digests of two payload sets → what differs
 
     def put(self, action: str, step: str, outputs: tuple[str, ...], reason: str, run: int) -> None:
         self.rows.setdefault((action, step, outputs, reason), []).append(run)
@@ -206,6 +211,7 @@ class _Planning:
             self.put(REUSE, name, tuple(taken[run]), "another campaign made the same", run)
         if missing:
             place = {run: index for index, run in enumerate(units.runs)}
+            self.walk = Walk(units.chain)
             for run in sorted(missing):
                 self.judge(units, run, tuple(missing[run]), place[run])
 
@@ -245,8 +251,9 @@ class _Planning:
                 lost = True
             elif made is not None:
                 changes = list(_name_changes(made.recipe, recipes[output]))
-                if made.conditions != (units.conditions[index] if units.conditions else None):
-                    changes.append("payloads changed")
+                conditions = units.conditions[index] if units.conditions else None
+                if made.conditions != conditions:
+                    changes.append(self.name_payloads(made.conditions or "", conditions or "", run))
                 if made.input != units.inputs[index]:
                     changes.append(
                         "input files changed" if units.step.input.step is None else "input restated"
@@ -255,6 +262,17 @@ class _Planning:
         if reasons:
             return RESTATE, "; ".join(reasons)
         return SUBMIT, "output is gone from the storage" if lost else "not produced"
+
+    def name_payloads(self, before: str, after: str, run: int) -> str:
+        """Which payloads changed, where the ledger knows what the run was made with. Runs only go up."""
+        if (before, after) not in self.named:
+            known = self.observed.payloads.get(before)
+            self.named[before, after] = (
+                "payloads changed"
+                if known is None
+                else name_payload_changes(known, self.walk.advance(run).checksums())
+            )
+        return self.named[before, after]
 
     def groups(self, units: Sequence[StepUnits]) -> tuple[Group, ...]:
         self.brake()

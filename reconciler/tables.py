@@ -99,6 +99,19 @@ recipes = Table(
     Column("digest", String(64), nullable=False, unique=True),
     Column("content", LargeBinary, nullable=False),
 )
+# The payloads that runs were made with, each set once: `buckets` are the digests of its buckets, one behind the other.
+payload_sets = Table(
+    "payload_sets",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("buckets", LargeBinary, nullable=False),
+)
+payload_buckets = Table(
+    "payload_buckets",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("payloads", LargeBinary, nullable=False),
+)
 # That a unit is to make certain outputs: open, produced, quarantined (waits for a person), or abandoned.
 intents = Table(
     "intents",

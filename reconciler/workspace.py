@@ -13,10 +13,10 @@ from typing import Any
 
 from reconciler.database import SourceUnavailable
 from reconciler.orders import Attempt, Product
-from renderer.jobs import STEERING, write_job
+from renderer.jobs import JOB
 from schemas.validation import load_schema, validate_json
 
-JOB, STARTED, RESULT = "job.json", "started", "result.json"
+STARTED, RESULT = "started", "result.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Workspace:
         """The folder of the attempt called `name`."""
         return self.folder / name
 
-    def prepare(self, attempt: Attempt, rendered: Mapping[str, Any], steering: str | None) -> None:
-        """Makes the attempt's folder with all that its job reads.
+    def prepare(self, attempt: Attempt, files: Mapping[str, bytes]) -> None:
+        """Makes the attempt's folder with all that its job reads; `files` maps names to contents.
 
         Raises:
             SourceUnavailable: the folder cannot be written; nothing was submitted.
@@ -54,9 +54,8 @@ class Workspace:
         folder = self.path(attempt.name)
         try:
             os.makedirs(folder, exist_ok=True)
-            if steering is not None:
-                (folder / STEERING).write_text(steering)
-            (folder / JOB).write_bytes(write_job(rendered))
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
         except OSError as error:
             raise SourceUnavailable(f"{folder} cannot be written: {error.strerror}") from error
 

@@ -14,7 +14,11 @@ from schemas.repository import Repository
 from schemas.runs import split_key
 from schemas.site import Site
 
+JOB = "job.json"
 STEERING = "steering.py"
+CONDITIONS = "conditions.sqlite"
+"""Names of files in a job's folder."""
+
 PYTHON = "@python"
 """Stands for the interpreter that runs the job's runtime: the job JSON is the same on every machine."""
 
@@ -97,6 +101,7 @@ def render_job(
     if step.application == "basf2":
         rendered["release"] = campaign.release
         rendered["global_tags"] = [tag.name for tag in campaign.global_tags]
+        rendered["conditions"] = CONDITIONS
     else:
         for output in rendered["outputs"]:
             output["skim"] = output["output"]
@@ -120,9 +125,9 @@ def write_job(rendered: Mapping[str, Any]) -> bytes:
 
 def _command(campaign: Campaign, step: Step, site: Site) -> list[str]:
     if step.application == "uproot":
-        return [PYTHON, "-m", "renderer.skimming", "job.json"]
+        return [PYTHON, "-m", "renderer.skimming", JOB]
     launcher = [*site.basf2_launcher, campaign.release or ""] if site.basf2_launcher else []
-    return [*launcher, "basf2", STEERING, "--", "job.json"]
+    return [*launcher, "basf2", STEERING, "--", JOB]
 
 
 def _name_file(output: str, stem: str) -> str:

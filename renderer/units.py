@@ -9,6 +9,7 @@ from renderer.fingerprint import Recipe, fingerprint_runs, write_recipes
 from renderer.payloads import digest_runs
 from schemas.campaign import Campaign, Step
 from schemas.repository import Repository
+from schemas.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class StepUnits:
 
     `runs` are sorted run keys of the runs that have an input; `fingerprints` holds, for each output, a column over
     `runs` (32 bytes each); `inputs` is the column that entered them (hexadecimal), `conditions` the payload sets'.
-    `without_input` are declared runs for which nothing is registered yet.
+    `without_input` are declared runs for which nothing is registered yet. `chain` are the snapshots that the step uses,
+    the first before the others; none where conditions do not count.
     """
 
     step: Step
@@ -27,6 +29,7 @@ class StepUnits:
     inputs: Sequence[str]
     conditions: Sequence[str] | None
     without_input: Sequence[int]
+    chain: tuple[Snapshot, ...] = ()
 
 
 def declare_units(
@@ -39,7 +42,7 @@ def declare_units(
 
     `runs` are the sorted run keys that the campaign selects; `inputs` maps data level → run → digest of its files.
     """
-    chain = [repository.snapshots[tag.name] for tag in campaign.global_tags]
+    tags = tuple(repository.snapshots[tag.name] for tag in campaign.global_tags)
     made: dict[str, StepUnits] = {}
     for step in campaign.steps:
         if step.input.step is None:
@@ -52,6 +55,7 @@ def declare_units(
             present, absent = list(upstream.runs), list(upstream.without_input)
             source, column = "unit", [value.hex() for value in upstream.fingerprints[step.input.output]]
         recipes = write_recipes(campaign, step, repository)
+        chain = tags if step.application == "basf2" else ()
         conditions = digest_runs(chain, present) if step.application == "basf2" else None
         made[step.name] = StepUnits(
             step=step,
@@ -61,5 +65,6 @@ def declare_units(
             inputs=column,
             conditions=conditions,
             without_input=absent,
+            chain=chain,
         )
     return tuple(made.values())

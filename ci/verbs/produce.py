@@ -17,9 +17,10 @@ from ci.project import Settings, choose_campaigns, choose_locked, load_sound
 from reconciler.apply import apply_plan, holding, reconcile
 from reconciler.database import opened, reading
 from reconciler.gathering import Picture, take_picture
-from reconciler.launching import Address, Outcome
+from reconciler.launching import Outcome
 from reconciler.ledger import Ledger
 from reconciler.observation import list_campaigns
+from reconciler.ordering import Address
 from reconciler.plan import Plan
 from schemas.canonical import digest
 from schemas.finding import Finding, Place

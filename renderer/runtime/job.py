@@ -60,6 +60,8 @@ def check_inputs(job: Dict[str, Any]) -> None:
 def run_application(job: Dict[str, Any]) -> int:
     command = [sys.executable if word == "@python" else word for word in job["command"]]
     environment = {name: os.environ[name] for name in (*ALWAYS, *job["environment"]) if name in os.environ}
+    if "conditions" in job:
+        environment["BELLE2_CONDB_METADATA"] = os.path.abspath(job["conditions"])
     lock = os.environ.get("B2PROD_LOCK")
     kept = [int(lock)] if lock else []
     try:

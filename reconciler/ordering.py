@@ -1,0 +1,143 @@
+"""Ordering: the units that a plan wishes for become orders, and orders become what their jobs find in their folders."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reconciler.catalogue import read_files
+from reconciler.conditions.metadata_file import write_metadata
+from reconciler.database import SourceUnavailable, State, reading
+from reconciler.gathering import View
+from reconciler.observation import find_files
+from reconciler.orders import Order, OrderedOutput
+from reconciler.plan import RESTATE, SUBMIT
+from renderer.jobs import CONDITIONS, JOB, STEERING, Job, divide_input, render_job, render_script, write_job
+from renderer.payloads import PayloadSet, collect_payloads
+from renderer.units import StepUnits
+from schemas.iov import Interval
+from schemas.repository import Repository
+from schemas.runs import format_run
+
+Address = tuple[str, str, int]
+"""Campaign, step and run key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One unit of the plan that is to be made."""
+
+    view: View
+    units: StepUnits
+    run: int
+    outputs: tuple[str, ...]
+
+    @property
+    def address(self) -> Address:
+        """Which unit this is."""
+        return self.view.campaign.name, self.units.step.name, self.run
+
+    @property
+    def upstream(self) -> Address | None:
+        """The unit whose output is read, if another step of the campaign makes it."""
+        step = self.units.step.input.step
+        return None if step is None else (self.view.campaign.name, step, self.run)
+
+
+def list_wishes(views: Iterable[View]) -> list[Wish]:
+    """The units that the plans of `views` submit or restate, upstream steps first, in the order of runs."""
+    wishes = []
+    for view in views:
+        for units in view.units:
+            for group in view.plan.groups:
+                if group.step == units.step.name and group.action in (SUBMIT, RESTATE):
+                    wishes += [Wish(view, units, run, group.outputs) for run in group.runs]
+    return wishes
+
+
+class OrderWriter:
+    """Writes the orders of one repository's campaigns; what neighbouring orders have in common is worked out once."""
+
+    def __init__(self, state: State, repository: Repository) -> None:
+        self._state = state
+        self._repository = repository
+        self._scripts: dict[tuple[str, str], str | None] = {}
+        self._payloads: PayloadSet | None = None
+        self._metadata: tuple[tuple[str, int], bytes] | None = None
+
+    def make_order(self, wish: Wish) -> Order:
+        """What is to be made; without jobs where the input is not in the storage of the campaign's site."""
+        campaign, step = wish.view.campaign, wish.units.step
+        index = bisect_left(wish.units.runs, wish.run)
+        storage = str(self._state.storage(self._repository.sites[campaign.site].storage))
+        with reading(self._state) as connection:
+            if step.input.step is None:
+                files = read_files(connection, step.input.level, wish.run)
+            else:
+                upstream = bytes.fromhex(wish.units.inputs[index])
+                files = find_files(connection, upstream, storage, campaign.name)
+        recipes = {recipe.output: recipe for recipe in wish.units.recipes}
+        conditions = wish.units.conditions
+        return Order(
+            campaign=campaign,
+            step=step,
+            run=wish.run,
+            outputs=tuple(
+                OrderedOutput(
+                    recipe=recipes[output],
+                    fingerprint=wish.units.fingerprints[output][index],
+                    input=wish.units.inputs[index],
+                    conditions=conditions[index] if conditions is not None else None,
+                )
+                for output in wish.outputs
+            ),
+            jobs=divide_input(step, files),
+            layout=self._repository.layouts[campaign.layout],
+            storage=storage,
+            payloads=self._collect_payloads(wish.units, index),
+            chain=wish.units.chain,
+        )
+
+    def render(self, order: Order, job: Job) -> dict[str, bytes]:
+        """The files that one job of an order finds in its folder, by name.
+
+        Raises:
+            SourceUnavailable: the order's global tags contradict one another.
+        """
+        site = self._repository.sites[order.campaign.site]
+        rendered = render_job(
+            order.campaign, order.step, self._repository, site, order.run, job, order.fingerprints
+        )
+        key = (order.campaign.name, order.step.name)
+        if key not in self._scripts:
+            self._scripts[key] = render_script(order.step, self._repository)
+        script = self._scripts[key]
+        files: dict[str, bytes] = {}
+        if script is not None:
+            files |= {STEERING: script.encode(), CONDITIONS: self._write_conditions(order)}
+        return {**files, JOB: write_job(rendered)}
+
+    def _collect_payloads(self, units: StepUnits, index: int) -> PayloadSet | None:
+        if units.conditions is None:
+            return None
+        if self._payloads is None or self._payloads.digest != units.conditions[index]:
+            self._payloads = collect_payloads(units.chain, units.runs[index])
+        return self._payloads
+
+    def _write_conditions(self, order: Order) -> bytes:
+        """The metadata file of the order's run: what a job may use is what its fingerprint was computed from."""
+        key = (order.campaign.name, order.run)
+        if self._metadata is None or self._metadata[0] != key:
+            try:
+                content = write_metadata(order.chain, (Interval(order.run, order.run + 1),))
+            except ValueError as error:
+                raise SourceUnavailable(f"the global tags of {order.campaign.name}: {error}") from error
+            self._metadata = (key, content)
+        return self._metadata[1]
+
+
+def format_address(address: Address) -> str:
+    """A unit as people write it, `proc7/reco/3:529`."""
+    campaign, step, run = address
+    return f"{campaign}/{step}/{format_run(run)}"
