@@ -96,8 +96,7 @@ def observe(
     if current < len(produced):
         missing.update(_find_undeclared(connection, campaign, units))
     made = _read_made(connection, campaign, sorted(missing))
-    present = {digest for item in units for digest in item.conditions or ()}
-    former = {one.conditions for one in made.values() if one.conditions is not None} - present
+    former = {one.conditions for one in made.values() if one.conditions is not None}
     return Observed(
         produced=produced,
         elsewhere=_read_elsewhere(connection, campaign, units, storage) if reuse else frozenset(),

@@ -63,7 +63,7 @@ class Observed:
 
     `produced` are fingerprints with an output that exists; `elsewhere` those of other campaigns at the same storage.
     `made` holds the latest output of units that were produced before; `lost` fingerprints whose files are gone.
-    `payloads` are the payload sets (name → checksum) by digest that something was made with and is not made with now.
+    `payloads` are the payload sets (name → checksum) by digest that `made` was made with.
     """
 
     produced: frozenset[bytes] | set[bytes] = frozenset()

@@ -68,6 +68,11 @@ elif what == "report":
 elif what == "environment":
     with open(os.path.join(world, "environment"), "w") as stream:
         json.dump(dict(os.environ), stream)
+    with (
+        open(os.environ["BELLE2_CONDB_METADATA"], "rb") as stream,
+        open(os.path.join(world, "conditions.sqlite"), "wb") as copy,
+    ):
+        copy.write(stream.read())
 
 if what == "nothing":
     sys.exit(0)

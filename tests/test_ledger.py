@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from alembic import command, config
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import create_engine, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from reconciler import tables
 from reconciler.catalogue import read_files
-from reconciler.database import SourceUnavailable, opened, reading
+from reconciler.database import SourceUnavailable, State, opened, reading
 from reconciler.ledger import Ledger
 from reconciler.observation import read_identity
 from reconciler.orders import Order, OrderedOutput, Product
@@ -104,6 +107,23 @@ def test_the_migrations_make_the_tables_that_the_code_knows(world):
     with opened(world.state) as engine, engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata) == []
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date_with_its_rows(tmp_path):
+    state = State(tmp_path)
+    engine = create_engine(f"sqlite:///{state.database}")
+    with engine.begin() as connection:
+        settings = config.Config()
+        settings.set_main_option("script_location", str(Path(tables.__file__).parent / "migrations"))
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "0001")
+        connection.execute(tables.ledger.insert().values(id="first", serial=7, catalogue_serial=3))
+    engine.dispose()
+    with pytest.raises(SourceUnavailable, match="version 0001"), reading(state):
+        pass
+    with opened(state) as engine, engine.begin() as connection:
+        assert connection.execute(select(tables.ledger)).one() == ("first", 7, 3)
+        assert connection.execute(select(tables.payload_sets)).all() == []
 
 
 def test_a_ledger_of_a_newer_tool_is_not_touched(world):

@@ -1,0 +1,84 @@
+"""What a run was made with: the ledger has every payload, each set once, and jobs see what was fingerprinted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from reconciler.conditions.metadata_file import MetadataFile
+from reconciler.database import reading
+from reconciler.observation import read_payloads, read_used
+from reconciler.tables import payload_buckets, payload_sets
+from renderer.payloads import Payload, collect_payloads, digest_runs
+from schemas.runs import run_key
+from schemas.snapshot import make_iov
+from tests.builders import snapshot
+from tests.worlds import ONE_STEP, World
+
+OLD, NEW, GEOMETRY = "a" * 32, "b" * 32, "c" * 32
+ALWAYS = f"CDCGeometry 1 {GEOMETRY} 0,0,-1,-1"
+
+
+def lines(*found: str) -> str:
+    return snapshot("tag_a", ALWAYS, *found)
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path, ('"1-2"', '"1-3"'), campaign=ONE_STEP, files=(1, 1, 1))
+    made.write("productions/global-tags/tag_a.iov", lines(f"CDCTimeZeros 1 {OLD} 0,0,-1,-1"))
+    made.lock()
+    return made
+
+
+def used(world):
+    """Run → name, revision and checksum of its payloads."""
+    with reading(world.state) as connection:
+        found = read_used(connection, "proc7")
+        sets = read_payloads(connection, found)
+    return {run & 0xFFFFFFFF: sets[digest] for digest, runs in found.items() for run in runs}
+
+
+def test_the_ledger_has_the_payloads_of_every_run_and_each_set_once(world):
+    world.reconcile()
+    expected = (Payload("CDCGeometry", "1", GEOMETRY), Payload("CDCTimeZeros", "1", OLD))
+    assert used(world) == dict.fromkeys((1, 2, 3), expected)
+    with reading(world.state) as connection:
+        assert len(connection.execute(payload_sets.select()).all()) == 1
+        stored = connection.execute(payload_buckets.select()).all()
+    assert len(stored) == 3  # two with a payload, and the empty one
+
+
+def test_a_payload_that_changes_restates_its_run_and_both_stay_on_record(world):
+    world.reconcile()
+    changed = lines(f"CDCTimeZeros 1 {OLD} 0,0,-1,-1", f"CDCTimeZeros 2 {NEW} 3,2,3,2")
+    world.write("productions/global-tags/tag_a.iov", changed)
+    world.lock()
+    assert world.groups() == [("restate", "reco", "3:2", "payload CDCTimeZeros changed")]
+    world.reconcile()
+    assert world.picture().plan.is_empty
+    revisions = {
+        run: {one.name: one.revision for one in found}["CDCTimeZeros"] for run, found in used(world).items()
+    }
+    assert revisions == {1: "1", 2: "2", 3: "1"}
+
+
+def test_a_job_finds_the_payloads_of_its_run_and_no_others(world):
+    found = (f"CDCTimeZeros 1 {OLD} 0,0,3,1", f"CDCTimeZeros 2 {NEW} 3,2,-1,-1")
+    world.write("productions/global-tags/tag_a.iov", lines(*found))
+    world.lock()
+    world.behave("environment", "reco-2")
+    world.reconcile()
+    environment = json.loads((world.root / "environment").read_text())
+    assert environment["BELLE2_CONDB_METADATA"].endswith("conditions.sqlite")
+    tag = MetadataFile(world.root / "conditions.sqlite").fetch("tag_a")
+    assert tag.state == "PUBLISHED"
+    assert set(tag.iovs) == {
+        make_iov("CDCGeometry", "1", GEOMETRY, (0, 0, -1, -1)),
+        make_iov("CDCTimeZeros", "2", NEW, (3, 2, -1, -1)),
+    }
+    digest = collect_payloads((tag.freeze(),), run_key(3, 2)).digest
+    assert [digest] == digest_runs((tag.freeze(),), [run_key(3, 2)])
+    with reading(world.state) as connection:
+        assert run_key(3, 2) in read_used(connection, "proc7")[digest]
