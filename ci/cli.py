@@ -11,7 +11,7 @@ from ci.console import print_data, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
 from ci.project import Settings
-from ci.verbs import conditions, declare, observe, produce, record
+from ci.verbs import declare, observe, payloads, produce, record
 from reconciler.apply import GuardRefused
 from reconciler.database import SourceUnavailable
 from renderer.steering import TemplateBroken
@@ -55,7 +55,7 @@ for command in (
     *produce.COMMANDS,
     *observe.COMMANDS,
     *record.COMMANDS,
-    *conditions.COMMANDS,
+    *payloads.COMMANDS,
 ):
     b2prod.add_command(command)
 

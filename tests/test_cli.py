@@ -186,7 +186,7 @@ def test_explain_tells_what_a_unit_is_made_of(tmp_path, capsys):
     assert run(["--root", str(tmp_path), "explain", "proc7/3:2", "--json"]) == Exit.FINE
     (unit,) = json.loads(capsys.readouterr().out)
     assert unit["state"] == "done"
-    assert unit["payloads"]["CDCGeometry"]["revision"] == "1"
+    assert unit["made_with"]["CDCGeometry"]["revision"] == "1"
     (made,) = unit["history"]
     assert made["recipe"]["release"] == "release-03-00-00"
     assert [attempt["state"] for attempt in made["attempts"]] == ["verified"]

@@ -6,11 +6,14 @@ import json
 
 import pytest
 
+from ci.cli import run
+from ci.exits import Exit
 from reconciler.conditions.metadata_file import MetadataFile
 from reconciler.database import reading
 from reconciler.observation import read_payloads, read_used
 from reconciler.tables import payload_buckets, payload_sets
 from renderer.payloads import Payload, collect_payloads, digest_runs
+from renderer.steering import read_templates
 from schemas.runs import run_key
 from schemas.snapshot import make_iov
 from tests.builders import snapshot
@@ -82,3 +85,75 @@ def test_a_job_finds_the_payloads_of_its_run_and_no_others(world):
     assert [digest] == digest_runs((tag.freeze(),), [run_key(3, 2)])
     with reading(world.state) as connection:
         assert run_key(3, 2) in read_used(connection, "proc7")[digest]
+
+
+CHANGED = lines(f"CDCTimeZeros 1 {OLD} 0,0,-1,-1", f"CDCTimeZeros 2 {NEW} 3,2,3,2")
+
+
+@pytest.fixture
+def command(world):
+    """Calls `b2prod` in the world's checkout, with the tool's own templates."""
+    world.templates = read_templates()
+    world.lock()
+    return lambda *arguments: run(["--root", str(world.root), *map(str, arguments)])
+
+
+def test_used_lists_what_was_really_used_by_run(world, command, capsys):
+    world.reconcile()
+    world.write("productions/global-tags/tag_a.iov", CHANGED)
+    world.lock()
+    world.reconcile()
+    assert command("gt", "used", "proc7", "--payload", "CDCTimeZeros", "--json") == Exit.FINE
+    assert [(row["revision"], row["runs"]) for row in json.loads(capsys.readouterr().out)] == [
+        ("1", "3:1,3"),
+        ("2", "3:2"),
+    ]
+    assert command("gt", "used", "proc7") == Exit.FINE
+    table = capsys.readouterr().out
+    assert "CDCGeometry" in table
+    assert "3:1-3" in table
+    assert max(map(len, table.splitlines())) <= 100
+
+
+def test_explain_tells_what_a_run_was_made_with_though_the_tag_went_on(world, command, capsys):
+    assert command("explain", "proc7/3:2", "--json") == Exit.FINE
+    (unit,) = json.loads(capsys.readouterr().out)
+    assert unit["to_make_with"]["CDCTimeZeros"]["revision"] == "1"
+    world.reconcile()
+    world.write("productions/global-tags/tag_a.iov", CHANGED)
+    world.lock()
+    assert command("explain", "proc7/3:2", "--json") == Exit.FINE
+    (unit,) = json.loads(capsys.readouterr().out)
+    assert unit["made_with"]["CDCTimeZeros"]["revision"] == "1"
+    assert unit["state"] == "restate (mdst): payload CDCTimeZeros changed"
+
+
+def test_impact_counts_what_would_be_restated_and_changes_nothing(world, command, capsys):
+    world.reconcile()
+    world.write("tag_a.iov", CHANGED)
+    world.change(("max_restate: 10", "max_restate: 0"), lock=False)
+    before = world.store()
+    assert command("gt", "impact", "tag_a", world.root / "tag_a.iov", "--json") == Exit.FINE
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found.pop("hours") >= 0
+    assert found == {
+        "campaign": "proc7",
+        "step": "reco",
+        "outputs": ["mdst"],
+        "reason": "payload CDCTimeZeros changed",
+        "units": 1,
+        "events": 1,
+        "runs": "3:2",
+    }
+    assert command("gt", "impact", "tag_a", world.root / "tag_a.iov") == Exit.FINE
+    shown = capsys.readouterr()
+    assert "1 unit of 1 campaign would be restated" in shown.err
+    assert max(map(len, shown.out.splitlines())) <= 100
+    assert world.store()["digest"] == before["digest"]
+    assert command("gt", "impact", "tag_a", "tag_a", "--json") == Exit.FINE
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_impact_of_a_tag_that_nobody_has_is_a_slip(command, capsys):
+    assert command("gt", "impact", "tag_b", "tag_a") == Exit.USAGE
+    assert "there are: tag_a" in capsys.readouterr().err

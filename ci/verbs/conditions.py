@@ -160,7 +160,7 @@ def _publish(path: Path, content: bytes) -> None:
 @click.pass_obj
 def show(settings: Settings, name: str, as_json: bool) -> int:
     """What a snapshot is of, when and where it was read, and how much is in it."""
-    snapshot = _read_named(settings, name)
+    snapshot = read_named(settings, name)
     described = describe_snapshot(snapshot)
     if as_json:
         print_json(described)
@@ -182,7 +182,7 @@ def iov(settings: Settings, name: str, run: str | None, listed: str | None, as_j
     keys = _read_runs(run if run is not None else listed)
     if run is not None and len(keys) != 1:
         raise WrongUse(f"{run!r} is no single run; write it as in 3:529")
-    snapshot = _read_named(settings, name)
+    snapshot = read_named(settings, name)
     within = _fold(keys)
     found = sorted(
         (one for one in snapshot.iovs if not keys or touches_any(one.first, one.end, within)),
@@ -234,7 +234,7 @@ def diff(
     A and B are names of snapshots or files NAME.iov. The runs are those of the run catalogue where there is one, and
     with --runs only those of them that are listed.
     """
-    old, new = _read_named(settings, before), _read_named(settings, after)
+    old, new = read_named(settings, before), read_named(settings, after)
     wanted = _read_runs(listed)
     within = _fold(wanted) if wanted else None
     catalogue = _read_catalogue(settings)
@@ -285,8 +285,8 @@ def check_tag(settings: Settings, name: str, listed: str, against: str | None, a
     keys = _read_runs(listed)
     if not keys:
         raise WrongUse("--runs lists no run; write it as in '3:1-600 5:1-8'")
-    snapshot = _read_named(settings, name)
-    other = None if against is None else _read_named(settings, against)
+    snapshot = read_named(settings, name)
+    other = None if against is None else read_named(settings, against)
     flaws = find_flaws(snapshot, keys, other)
     usable = is_usable(snapshot.state)
     if as_json:
@@ -311,8 +311,8 @@ def check_tag(settings: Settings, name: str, listed: str, against: str | None, a
     return Exit.FINE if usable and not flaws else Exit.FINDINGS
 
 
-def _read_named(settings: Settings, name: str) -> Snapshot:
-    """The snapshot of that name in the repository, or in the file NAME.iov.
+def read_named(settings: Settings, name: str, called: str | None = None) -> Snapshot:
+    """The snapshot of that name in the repository, or in the file NAME.iov; its tag may be one that is `called` so.
 
     Raises:
         WrongUse: there is none.
@@ -328,7 +328,7 @@ def _read_named(settings: Settings, name: str) -> Snapshot:
         hint = "" if is_file else f"; `b2prod gt pull {name}` writes it"
         raise WrongUse(f"there is no snapshot {name}: {error.strerror}{hint}") from error
     file = name if is_file else f"{GLOBAL_TAGS}/{name}.iov"
-    snapshot, findings = parse_snapshot(file, path.stem, content)
+    snapshot, findings = parse_snapshot(file, called if is_file and called else path.stem, content)
     if snapshot is None:
         raise FoundProblems(findings)
     return snapshot
@@ -356,6 +356,3 @@ def _read_catalogue(settings: Settings) -> list[int] | None:
 
 def _fold(keys: Sequence[int]) -> tuple[Interval, ...]:
     return merge_intervals(Interval(found.first, found.last + 1) for found in fold_runs(keys))
-
-
-COMMANDS = (gt,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import rich_click as click
@@ -13,12 +13,12 @@ from ci.exits import Exit, FoundProblems, WrongUse
 from ci.project import Settings, choose_campaigns, choose_locked, load_sound
 from reconciler.database import reading
 from reconciler.gathering import View, view_campaign
-from reconciler.observation import count_events, explain_unit
+from reconciler.observation import count_events, explain_unit, read_payloads
 from reconciler.plan import ACTIONS
-from renderer.payloads import find_payloads
+from renderer.payloads import Payload, find_payloads
+from renderer.units import StepUnits
 from schemas.codes import CODES
 from schemas.codes import explain as explain_code
-from schemas.repository import Repository
 from schemas.runs import format_run, parse_runs
 
 
@@ -171,7 +171,8 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
         for units in view.units:
             if step in (None, units.step.name):
                 history = explain_unit(connection, name, units.step.name, key)
-                found.append(_explain(repository, view, units.step.name, key, history))
+                made = read_payloads(connection, {item["conditions"] for item in history} - {None})
+                found.append(_explain(view, units, key, history, made))
     if not found:
         raise WrongUse(
             f"{name} has no step {step}; it has {', '.join(units.step.name for units in view.units)}"
@@ -184,9 +185,14 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
 
 
 def _explain(
-    repository: Repository, view: View, step: str, key: int, history: list[dict[str, Any]]
+    view: View,
+    units: StepUnits,
+    key: int,
+    history: list[dict[str, Any]],
+    made: Mapping[str, tuple[Payload, ...]],
 ) -> dict[str, Any]:
-    units = next(units for units in view.units if units.step.name == step)
+    """A unit as JSON; `made` are the payload sets that the ledger knows of its history, by digest."""
+    step = units.step.name
     if key in units.without_input:
         state = f"waiting: no {units.step.input.output} is registered"
     elif key not in units.runs:
@@ -202,10 +208,12 @@ def _explain(
         "history": history,
     }
     if units.conditions is not None:
-        chain = [repository.snapshots[tag.name] for tag in view.campaign.global_tags]
-        valid = find_payloads(chain, key)
-        unit["payloads"] = {
-            name: {"revision": iov.revision, "checksum": iov.checksum} for name, iov in valid.items()
+        known = [made[item["conditions"]] for item in history if item["conditions"] in made]
+        due = tuple(
+            Payload(name, iov.revision, iov.checksum) for name, iov in find_payloads(units.chain, key).items()
+        )
+        unit["made_with" if known else "to_make_with"] = {
+            one.name: {"revision": one.revision, "checksum": one.checksum} for one in (known or [due])[-1]
         }
     return unit
 
@@ -230,8 +238,9 @@ def _format_unit(unit: dict[str, Any]) -> str:
             f"    attempt {tried['name']}: {tried['state']}{': ' + tried['reason'] if tried['reason'] else ''}"
             for tried in item["attempts"]
         ]
-    for name, payload in unit.get("payloads", {}).items():
-        lines.append(f"  payload {name} revision {payload['revision']} ({payload['checksum']})")
+    for which, words in (("made_with", "made with"), ("to_make_with", "to be made with")):
+        for name, payload in unit.get(which, {}).items():
+            lines.append(f"  {words} {name} revision {payload['revision']} ({payload['checksum']})")
     return "\n".join(lines) + "\n"
 
 
