@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from reconciler.catalogue import find_known, read_inputs, select_runs
 from reconciler.database import SourceUnavailable, State
+from reconciler.following import choose_chains, refuse_uncovered
 from reconciler.observation import find_lost, observe, read_identity
 from reconciler.plan import CampaignPlan, Observed, Plan, plan_campaign
 from renderer.units import StepUnits, declare_units
@@ -75,11 +76,13 @@ def view_campaign(
     experiments = sorted({split_key(key)[0] for key in runs})
     levels = {step.input.level for step in campaign.steps if step.input.step is None}
     inputs = {level: read_inputs(connection, level, experiments) for level in sorted(levels)}
-    units = declare_units(campaign, repository, runs, inputs)
+    chains, ignored = choose_chains(connection, repository, campaign)
+    refused = refuse_uncovered(repository, ignored, runs)
+    units = declare_units(campaign, repository, runs, inputs, chains)
     storage = str(state.storage(repository.sites[campaign.site].storage))
     observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=lost)
     pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))
-    plan = plan_campaign(campaign, units, observed, lock.generation, pins)
+    plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused)
     return View(campaign, lock, units, observed, plan)
 
 

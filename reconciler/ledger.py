@@ -10,12 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, Engine, and_, exists, func, insert, not_, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
+from reconciler.following import FORWARD, store_snapshots
 from reconciler.naming import name_attempt, name_folder
 from reconciler.orders import Attempt, Move, Order, Product
 from reconciler.tables import (
     LIVE,
     LIVE_OUTPUT,
     attempts,
+    bindings,
     intents,
     jobs,
     ledger,
@@ -277,6 +279,7 @@ class Ledger:
         }
         if order.payloads is not None:
             _store_payloads(connection, order.payloads)
+        _bind(connection, order)
         added = connection.execute(insert(intents).values(plan=self._plan, state="open", **unit))
         intent: int = added.inserted_primary_key[0]  # type: ignore[index]
         for item in order.outputs:
@@ -354,6 +357,18 @@ def _store_recipe(connection: Connection, recipe: Recipe) -> int:
         select(recipes.c.id).where(recipes.c.digest == recipe.digest)
     ).scalar_one()
     return found
+
+
+def _bind(connection: Connection, order: Order) -> None:
+    """Binds a run to the snapshots of `forward` tags that it begins with; one that is bound already stays so."""
+    tags = zip(order.campaign.global_tags, order.chain, strict=False)
+    begun = [snapshot for tag, snapshot in tags if tag.on_change == FORWARD]
+    if begun:
+        store_snapshots(connection, begun)
+        experiment, run = split_key(order.run)
+        row = {"campaign": order.campaign.name, "experiment": experiment, "run": run}
+        row |= {"snapshots": " ".join(snapshot.digest for snapshot in begun)}
+        connection.execute(insert_or_ignore(bindings).values(row).on_conflict_do_nothing())
 
 
 def _store_payloads(connection: Connection, found: PayloadSet) -> None:

@@ -96,7 +96,7 @@ class OrderWriter:
             layout=self._repository.layouts[campaign.layout],
             storage=storage,
             payloads=self._collect_payloads(wish.units, index),
-            chain=wish.units.chain,
+            chain=wish.units.chains.of(wish.run),
         )
 
     def render(self, order: Order, job: Job) -> dict[str, bytes]:
@@ -122,7 +122,7 @@ class OrderWriter:
         if units.conditions is None:
             return None
         if self._payloads is None or self._payloads.digest != units.conditions[index]:
-            self._payloads = collect_payloads(units.chain, units.runs[index])
+            self._payloads = collect_payloads(units.chains.of(units.runs[index]), units.runs[index])
         return self._payloads
 
     def _write_conditions(self, order: Order) -> bytes:

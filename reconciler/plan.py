@@ -167,9 +167,10 @@ def plan_campaign(
     observed: Observed,
     generation: int = 1,
     pins: tuple[tuple[str, str], ...] = (),
+    refused: Mapping[int, str] | None = None,
 ) -> CampaignPlan:
-    """The plan of a campaign whose declared units and observed outputs are given."""
-    planning = _Planning(campaign, observed)
+    """The plan of a campaign whose declared units and observed outputs are given; `refused` are runs not to be made, with reasons."""
+    planning = _Planning(campaign, observed, refused or {})
     for step_units in units:
         planning.add(step_units)
     return CampaignPlan(campaign.name, generation, pins, planning.done, planning.groups(units))
@@ -178,13 +179,14 @@ def plan_campaign(
 class _Planning:
     """One pass over a campaign's steps, upstream first."""
 
-    def __init__(self, campaign: Campaign, observed: Observed) -> None:
+    def __init__(self, campaign: Campaign, observed: Observed, refused: Mapping[int, str]) -> None:
         self.campaign = campaign
+        self.refused = refused
         self.observed = observed
         self.done = 0
         self.rows: dict[tuple[str, str, tuple[str, ...], str], list[int]] = {}
         self.coming: dict[str, dict[int, str]] = {}  # step → run → its action, where it is not done
-        self.walk = Walk(())  # along the tags of the step that is judged
+        self.walks: dict[int, Walk] = {}  # along the chains of the step that is judged, by place
         self.named: dict[tuple[str, str], str] = {}  # digests of two payload sets → what differs
 
     def put(self, action: str, step: str, outputs: tuple[str, ...], reason: str, run: int) -> None:
@@ -211,7 +213,7 @@ class _Planning:
             self.put(REUSE, name, tuple(taken[run]), "another campaign made the same", run)
         if missing:
             place = {run: index for index, run in enumerate(units.runs)}
-            self.walk = Walk(units.chain)
+            self.walks.clear()
             for run in sorted(missing):
                 self.judge(units, run, tuple(missing[run]), place[run])
 
@@ -224,6 +226,8 @@ class _Planning:
         upstream = self.coming.get(step.input.step or "", {}).get(run, SUBMIT)
         if self.campaign.state == "held":
             action, reason = BLOCKED, "the campaign is held"
+        elif run in self.refused:
+            action, reason = BLOCKED, self.refused[run]
         elif wanted & self.observed.unknown:
             action, reason = UNKNOWN, "its storage cannot be read"
         elif intent is not None and intent.live:
@@ -253,7 +257,7 @@ class _Planning:
                 changes = list(_name_changes(made.recipe, recipes[output]))
                 conditions = units.conditions[index] if units.conditions else None
                 if made.conditions != conditions:
-                    changes.append(self.name_payloads(made.conditions or "", conditions or "", run))
+                    changes.append(self.name_payloads(units, made.conditions or "", conditions or "", run))
                 if made.input != units.inputs[index]:
                     changes.append(
                         "input files changed" if units.step.input.step is None else "input restated"
@@ -263,14 +267,17 @@ class _Planning:
             return RESTATE, "; ".join(reasons)
         return SUBMIT, "output is gone from the storage" if lost else "not produced"
 
-    def name_payloads(self, before: str, after: str, run: int) -> str:
+    def name_payloads(self, units: StepUnits, before: str, after: str, run: int) -> str:
         """Which payloads changed, where the ledger knows what the run was made with. Runs only go up."""
         if (before, after) not in self.named:
             known = self.observed.payloads.get(before)
+            place = units.chains.bound.get(run, 0)
+            if place not in self.walks:
+                self.walks[place] = Walk(units.chains.of(run))
             self.named[before, after] = (
                 "payloads changed"
                 if known is None
-                else name_payload_changes(known, self.walk.advance(run).checksums())
+                else name_payload_changes(known, self.walks[place].advance(run).checksums())
             )
         return self.named[before, after]
 

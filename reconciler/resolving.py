@@ -64,6 +64,11 @@ def pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any]
         "release": campaign.release,
         "commit": release.commit if release else None,
         "snapshots": tuple((tag.name, repository.snapshots[tag.name].digest) for tag in campaign.global_tags),
+        "running": tuple(
+            (tag.name, repository.snapshots[tag.name].id, tag.on_change)
+            for tag in campaign.global_tags
+            if tag.on_change is not None
+        ),
         "templates": tuple(sorted((name, digest_steering(script or "")) for name, script in scripts.items())),
         "skims": tuple((name, digest(repository.skims[name].describe())) for name in skims),
         "engine": site.engine,

@@ -112,6 +112,24 @@ payload_buckets = Table(
     Column("digest", LargeBinary(32), primary_key=True),
     Column("payloads", LargeBinary, nullable=False),
 )
+# What running tags were like: `followed` is when one was found to be so, null where a run merely began with it.
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("tag", String(120), primary_key=True),
+    Column("content", LargeBinary, nullable=False),  # of the file NAME.iov, compressed by zlib
+    Column("followed", String(27)),
+)
+# Which snapshots of its `forward` tags, by digest and in their order, a run began with.
+bindings = Table(
+    "bindings",
+    metadata,
+    Column("campaign", String(40), primary_key=True),
+    Column("experiment", Integer, primary_key=True),
+    Column("run", Integer, primary_key=True),
+    Column("snapshots", String(700), nullable=False),
+)
 # That a unit is to make certain outputs: open, produced, quarantined (waits for a person), or abandoned.
 intents = Table(
     "intents",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from renderer.fingerprint import Recipe, fingerprint_runs, write_recipes
 from renderer.payloads import digest_runs
@@ -13,13 +13,41 @@ from schemas.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
+class Chains:
+    """Chains of snapshots, in each of which the first tag wins; a run uses the first, unless `bound` says otherwise.
+
+    `bound` maps a run key to the place of its chain.
+    """
+
+    chains: tuple[tuple[Snapshot, ...], ...]
+    bound: Mapping[int, int] = field(default_factory=dict)
+
+    def of(self, run: int) -> tuple[Snapshot, ...]:
+        """The chain of one run key."""
+        return self.chains[self.bound.get(run, 0)]
+
+    def digest(self, runs: Sequence[int]) -> list[str]:
+        """The digest of the payload set of each of the sorted run keys `runs`."""
+        if not self.bound:
+            return digest_runs(self.chains[0], runs)
+        digests: dict[int, str] = {}
+        for place, chain in enumerate(self.chains):
+            here = [run for run in runs if self.bound.get(run, 0) == place]
+            digests.update(zip(here, digest_runs(chain, here), strict=True))
+        return [digests[run] for run in runs]
+
+
+NO_CHAIN = Chains(((),))
+
+
+@dataclass(frozen=True, slots=True)
 class StepUnits:
     """The units of one step.
 
     `runs` are sorted run keys of the runs that have an input; `fingerprints` holds, for each output, a column over
     `runs` (32 bytes each); `inputs` is the column that entered them (hexadecimal), `conditions` the payload sets'.
-    `without_input` are declared runs for which nothing is registered yet. `chain` are the snapshots that the step uses,
-    the first before the others; none where conditions do not count.
+    `without_input` are declared runs for which nothing is registered yet.
+    `chains` are the tags that the step uses, none where conditions do not count.
     """
 
     step: Step
@@ -29,7 +57,7 @@ class StepUnits:
     inputs: Sequence[str]
     conditions: Sequence[str] | None
     without_input: Sequence[int]
-    chain: tuple[Snapshot, ...] = ()
+    chains: Chains
 
 
 def declare_units(
@@ -37,12 +65,14 @@ def declare_units(
     repository: Repository,
     runs: Sequence[int],
     inputs: Mapping[str, Mapping[int, str]],
+    chains: Chains | None = None,
 ) -> tuple[StepUnits, ...]:
     """The units of all steps, upstream steps first.
 
     `runs` are the sorted run keys that the campaign selects; `inputs` maps data level → run → digest of its files.
+    Without `chains`, all runs use the snapshots of the repository.
     """
-    tags = tuple(repository.snapshots[tag.name] for tag in campaign.global_tags)
+    declared = chains or Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
     made: dict[str, StepUnits] = {}
     for step in campaign.steps:
         if step.input.step is None:
@@ -55,8 +85,8 @@ def declare_units(
             present, absent = list(upstream.runs), list(upstream.without_input)
             source, column = "unit", [value.hex() for value in upstream.fingerprints[step.input.output]]
         recipes = write_recipes(campaign, step, repository)
-        chain = tags if step.application == "basf2" else ()
-        conditions = digest_runs(chain, present) if step.application == "basf2" else None
+        used = declared if step.application == "basf2" else NO_CHAIN
+        conditions = used.digest(present) if step.application == "basf2" else None
         made[step.name] = StepUnits(
             step=step,
             recipes=recipes,
@@ -65,6 +95,6 @@ def declare_units(
             inputs=column,
             conditions=conditions,
             without_input=absent,
-            chain=chain,
+            chains=used,
         )
     return tuple(made.values())

@@ -46,10 +46,11 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class GlobalTag:
-    """One global tag of a chain."""
+    """One global tag of a chain. `on_change` is what a running tag's changes mean: restate, forward or ignore."""
 
     name: str
     mode: str
+    on_change: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,10 @@ def read_campaign(name: str, document: Document) -> Campaign:
         layout=data["layout"],
         limits=Limits(**data["limits"]),
         release=data.get("release"),
-        global_tags=tuple(GlobalTag(item["name"], item["mode"]) for item in data.get("global_tags", ())),
+        global_tags=tuple(
+            GlobalTag(item["name"], item["mode"], item.get("on_change"))
+            for item in data.get("global_tags", ())
+        ),
         supersedes=tuple(data.get("supersedes", ())),
         reuse=data.get("reuse") != "never",
     )

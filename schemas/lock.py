@@ -18,7 +18,8 @@ class Lock:
 
     `runs` are the sorted run keys of the closed selections, `selection` is the digest of all selectors; open selectors
     are kept as they were declared, in canonical JSON.
-    `templates`, `skims`, `snapshots` map names to digests; `commit` is the release's, where it is known.
+    `running` has, of each running tag, name, id in the conditions database (None: not known) and `on_change`; its entry
+    in `snapshots` is the baseline. `templates`, `skims`, `snapshots` map names to digests; `commit` is the release's, where it is known.
     """
 
     campaign: str
@@ -29,6 +30,7 @@ class Lock:
     release: str | None = None
     commit: str | None = None
     snapshots: tuple[tuple[str, str], ...] = ()
+    running: tuple[tuple[str, int | None, str], ...] = ()
     templates: tuple[tuple[str, str], ...] = ()
     skims: tuple[tuple[str, str], ...] = ()
     engine: str = "local"
@@ -45,12 +47,19 @@ class Lock:
             "open_runs": [json.loads(item) for item in self.open_runs],
             "release": self.release,
             "commit": self.commit,
-            "global_tags": [{"name": name, "digest": value} for name, value in self.snapshots],
+            "global_tags": [self._describe_tag(name, value) for name, value in self.snapshots],
             "templates": dict(self.templates),
             "skims": dict(self.skims),
             "site": {"engine": self.engine, "storage": self.storage, "layout": self.layout},
         }
         return {key: value for key, value in pinned.items() if value not in (None, [], {})}
+
+    def _describe_tag(self, name: str, value: str) -> dict[str, Any]:
+        pinned: dict[str, Any] = {"name": name, "digest": value}
+        for running, number, on_change in self.running:
+            if running == name:
+                pinned |= {"on_change": on_change} | ({} if number is None else {"id": number})
+        return pinned
 
     def digest(self) -> str:
         """The digest of everything but the generation."""
@@ -87,6 +96,11 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
         release=data.get("release"),
         commit=data.get("commit"),
         snapshots=tuple((item["name"], item["digest"]) for item in data.get("global_tags", ())),
+        running=tuple(
+            (item["name"], item.get("id"), item["on_change"])
+            for item in data.get("global_tags", ())
+            if "on_change" in item
+        ),
         templates=tuple(sorted(data.get("templates", {}).items())),
         skims=tuple(sorted(data.get("skims", {}).items())),
         **data["site"],

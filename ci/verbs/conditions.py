@@ -43,6 +43,7 @@ TOKEN = "B2PROD_CONDITIONS_TOKEN"  # noqa: S105 -- the variable's name
 
 RUNS_HELP = "Only these runs, as in '3:1-600 5:1-8'."
 JSON_HELP = "Write JSON."
+FROM_HELP = "A REST service, what `b2conditionsdb download` wrote, a database.txt, or a snapshot."
 
 
 @click.group()
@@ -59,7 +60,7 @@ def gt() -> None:
     default=DEFAULT_ADDRESS,
     envvar="B2PROD_CONDITIONS",
     show_default=True,
-    help="A REST service, what `b2conditionsdb download` wrote, a database.txt, or a snapshot.",
+    help=FROM_HELP,
 )
 @click.option("--replace", is_flag=True, help="Write it although campaigns are locked to another snapshot.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
@@ -77,7 +78,7 @@ def pull(settings: Settings, name: str, where: str, replace: bool, as_json: bool
         tag = open_source(where, os.environ.get(TOKEN) or None).fetch(name)
     except UnknownTag as error:
         raise WrongUse(str(error)) from error
-    _refuse_unusable(file, tag)
+    refuse_unusable(file, tag)
     snapshot = tag.freeze(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     before = _read_present(project.root / file, file, name)
     pinned = _find_pinned(project, name, snapshot.digest)
@@ -116,7 +117,12 @@ def pull(settings: Settings, name: str, where: str, replace: bool, as_json: bool
     return Exit.FINE
 
 
-def _refuse_unusable(file: str, tag: Tag) -> None:
+def refuse_unusable(file: str, tag: Tag) -> None:
+    """Ensures that jobs may use a tag.
+
+    Raises:
+        FoundProblems: its state forbids it, or it is empty; `file` is where its snapshot would be.
+    """
     if not is_usable(tag.state):
         message = f"{tag.name} is in state {tag.state}, which no job may use; nothing is written"
         raise FoundProblems([Finding(Place(file), "BP502", message, "freeze the tag, or choose another")])

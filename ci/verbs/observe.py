@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from ci.console import make_table, print_data, print_json, print_table
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.project import Settings, choose_campaigns, choose_locked, load_sound
 from reconciler.database import reading
+from reconciler.following import read_bindings
 from reconciler.gathering import View, view_campaign
 from reconciler.observation import count_events, explain_unit, read_payloads
 from reconciler.plan import ACTIONS
@@ -42,7 +44,10 @@ def status(settings: Settings, names: tuple[str, ...], as_json: bool) -> int:
                     {"campaign": name, "state": state if state == "stopped" else "lock missing or stale"}
                 )
                 continue
-            rows += _count_units(view_campaign(connection, repository, name, project.state))
+            begun = Counter(map(" ".join, read_bindings(connection, name).values()))
+            mixed = {"begun_with": dict(sorted(begun.items()))} if begun else {}
+            counted = _count_units(view_campaign(connection, repository, name, project.state))
+            rows += [{**row, **mixed} for row in counted]
     if as_json:
         print_json([*rows, *without_lock])
         return Exit.FINE
@@ -57,6 +62,10 @@ def status(settings: Settings, names: tuple[str, ...], as_json: bool) -> int:
             *(str(row.get(c, "")) for c in counts),
         )
     print_table(table)
+    for name, begun in {row["campaign"]: row.get("begun_with", {}) for row in rows}.items():
+        if len(begun) > 1:
+            parts = ", ".join(f"{runs} with {digest[:12]}" for digest, runs in begun.items())
+            print_data(f"{name} is a mixture: of the runs of its running tag began {parts}\n")
     return Exit.FINE
 
 
@@ -210,7 +219,8 @@ def _explain(
     if units.conditions is not None:
         known = [made[item["conditions"]] for item in history if item["conditions"] in made]
         due = tuple(
-            Payload(name, iov.revision, iov.checksum) for name, iov in find_payloads(units.chain, key).items()
+            Payload(name, iov.revision, iov.checksum)
+            for name, iov in find_payloads(units.chains.of(key), key).items()
         )
         unit["made_with" if known else "to_make_with"] = {
             one.name: {"revision": one.revision, "checksum": one.checksum} for one in (known or [due])[-1]

@@ -1,24 +1,111 @@
-"""What was made with which payloads, and what others would change: gt used, gt impact."""
+"""What was made with which payloads, what changes, and what that sets off: gt follow, used, impact."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import rich_click as click
 
-from ci.console import count_things, make_table, print_json, print_table, say
+from ci.conditions_text import align_rows, describe_change, name_change
+from ci.console import count_things, make_table, print_data, print_json, print_table, say
 from ci.exits import Exit, WrongUse
-from ci.project import Settings, choose_locked, load_sound
-from ci.verbs.conditions import JSON_HELP, gt, read_named
-from reconciler.database import reading
+from ci.project import Settings, choose_campaigns, choose_locked, load_sound
+from ci.verbs.conditions import FROM_HELP, JSON_HELP, TOKEN, gt, read_named, refuse_unusable
+from reconciler.apply import GuardRefused, holding
+from reconciler.conditions.opening import open_source
+from reconciler.conditions.rest import DEFAULT_ADDRESS
+from reconciler.conditions.source import UnknownTag
+from reconciler.database import opened, reading
+from reconciler.following import Update, judge_update, read_latest, record_snapshot
 from reconciler.impact import Impact, measure_impact
 from reconciler.observation import read_payloads, read_used
 from renderer.payloads import Payload
+from schemas.repository import GLOBAL_TAGS
 from schemas.runs import format_runs
 
 SHOWN_RANGES = 6
 """Ranges of runs that a line shows at most."""
+
+
+@gt.command()
+@click.option(
+    "--from", "where", metavar="URL|FILE", default=DEFAULT_ADDRESS, envvar="B2PROD_CONDITIONS", help=FROM_HELP
+)
+@click.option(
+    "--exit-code", is_flag=True, help="End with 2 where payloads changed for runs of the catalogue."
+)
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@click.pass_obj
+def follow(settings: Settings, where: str, exit_code: bool, as_json: bool) -> int:
+    """Look at the running tags of all live campaigns, and keep what is new in the ledger.
+
+    Payloads that changed for runs of the catalogue are reported: such a tag was not only appended to. What that means
+    for a campaign, its manifest says (`on_change`), and `b2prod plan` shows.
+    """
+    project = settings.project()
+    repository = load_sound(project, judge_locks=False)
+    names = {
+        tag.name
+        for declared in choose_campaigns(repository, ())
+        for tag in declared.campaign.global_tags
+        if tag.on_change is not None
+    }
+    if not names:
+        say("no live campaign has a running tag")
+        return Exit.FINE
+    source = open_source(where, os.environ.get(TOKEN) or None)
+    now = datetime.now(UTC)
+    found: list[Update] = []
+    with holding(project.state), opened(project.state) as engine:
+        for name in sorted(names):
+            try:
+                tag = source.fetch(name)
+            except UnknownTag as error:
+                raise WrongUse(str(error)) from error
+            refuse_unusable(f"{GLOBAL_TAGS}/{name}.iov", tag)
+            baseline = repository.snapshots[name]
+            if None not in (tag.id, baseline.id) and tag.id != baseline.id:
+                raise GuardRefused(
+                    f"{name} has the id {tag.id}, not {baseline.id}: it is another tag of that name"
+                )
+            with reading(project.state) as connection:
+                before = read_latest(connection, baseline)
+                found.append(judge_update(connection, before, tag.freeze(now.strftime("%Y-%m-%dT%H:%M:%SZ"))))
+            if before.digest != found[-1].after.digest:
+                record_snapshot(engine, found[-1].after, now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+    if as_json:
+        print_json([_describe_update(one) for one in found])
+    else:
+        for one in found:
+            _tell_update(one)
+    return Exit.CHANGES if exit_code and any(one.breaches for one in found) else Exit.FINE
+
+
+def _describe_update(one: Update) -> dict[str, Any]:
+    return {
+        "tag": one.after.name,
+        "before": one.before.digest,
+        "after": one.after.digest,
+        "changes": [describe_change(change, one.known) for change in one.breaches],
+        "runs": format_runs(one.touched()),
+    }
+
+
+def _tell_update(one: Update) -> None:
+    name, touched = one.after.name, one.touched()
+    if one.before.digest == one.after.digest:
+        say(f"{name}: unchanged")
+        return
+    what = f"{one.before.digest[:12]} → {one.after.digest[:12]}"
+    if not one.breaches:
+        say(f"{name}: {what}; nothing changed for the runs of the catalogue")
+        return
+    print_data(align_rows([name_change(change, one.known) for change in one.breaches]))
+    runs = format_runs(touched, SHOWN_RANGES)
+    say(f"{name}: {what}; payloads changed for {count_things(len(touched), 'run')} of the catalogue: {runs}")
 
 
 @gt.command()

@@ -20,6 +20,7 @@ from schemas.rules.references import (
     check_locks,
     check_places,
     check_releases,
+    check_running,
     check_skims,
     check_superseding,
 )
@@ -62,6 +63,7 @@ RULES: tuple[Rule, ...] = (
     check_parameters,
     check_releases,
     check_global_tags,
+    check_running,
     check_places,
     check_skims,
     check_superseding,

@@ -63,6 +63,23 @@ def check_global_tags(repository: Repository) -> Iterator[Finding]:
                 yield Finding(document.place(path), "BP502", message, hint)
 
 
+def check_running(repository: Repository) -> Iterator[Finding]:
+    """Ensure that a running tag says what its changes mean, and that others say nothing of it."""
+    for declared in repository.campaigns.values():
+        for index, tag in enumerate(declared.campaign.global_tags):
+            here = ("global_tags", index, "mode")
+            if tag.mode == "running" and tag.on_change is None:
+                message = "a running tag says what a change of it means"
+                hint = "add `on_change: restate`, `on_change: forward` or `on_change: ignore`"
+                yield Finding(declared.document.place(here), "BP207", message, hint)
+            elif tag.mode != "running" and tag.on_change is not None:
+                there = ("global_tags", index, "on_change")
+                message = "a snapshot does not change, so `on_change` says nothing"
+                yield find_clash(
+                    declared.document, here, there, message, "remove it, or write `mode: running`"
+                )
+
+
 def check_places(repository: Repository) -> Iterator[Finding]:
     """Ensure that site, layout and templates exist."""
     for declared in repository.campaigns.values():
@@ -183,6 +200,9 @@ def _compare(
         pairs.append((("site",), f"storage of {campaign.site}", site.storage, lock.storage))
     if layout is not None:
         pairs.append((("layout",), f"folder of {campaign.layout}", layout.folder, lock.layout))
+    meant = {tag.name: tag.on_change for tag in campaign.global_tags if tag.on_change}
+    stored = {name: on_change for name, _, on_change in lock.running}
+    pairs.append((("global_tags",), "on_change of the tags", meant, stored))
     chain = [tag.name for tag in campaign.global_tags]
     pairs.append((("global_tags",), "chain of global tags", chain, [name for name, _ in lock.snapshots]))
     snapshots = dict(lock.snapshots)

@@ -1,0 +1,143 @@
+"""Running tags: their snapshots as they came, which of them each run uses, and what a new one changes."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
+
+from reconciler.conditions.comparison import Change, compare
+from reconciler.database import SourceUnavailable
+from reconciler.tables import bindings, ledger, runs, snapshots
+from renderer.units import Chains
+from schemas.campaign import Campaign
+from schemas.repository import Repository
+from schemas.runs import run_key
+from schemas.snapshot import Snapshot, parse_snapshot, write_snapshot
+
+FORWARD, IGNORE = "forward", "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a new snapshot of a running tag is to the last one. `known` are all runs of the catalogue, sorted.
+
+    `breaches` are changes of payloads for runs that were covered already: the tag was not only appended to.
+    """
+
+    before: Snapshot
+    after: Snapshot
+    known: Sequence[int]
+    breaches: tuple[Change, ...]
+
+    def touched(self) -> list[int]:
+        """The runs of the catalogue that a breach touches, sorted."""
+        spans = (self.known[change.lower : change.upper] for change in self.breaches)
+        return sorted(set(chain.from_iterable(spans)))
+
+
+def judge_update(connection: Connection, before: Snapshot, after: Snapshot) -> Update:
+    """What `after` changes for runs that the catalogue has; a payload that is merely added is no breach."""
+    known = sorted(run_key(*row) for row in connection.execute(select(runs.c.experiment, runs.c.run)))
+    compared = compare(before, after, known)
+    breaches = (one for one in compared.changes if one.kind != "added" and one.lower < one.upper)
+    return Update(before, after, known, tuple(breaches))
+
+
+def record_snapshot(engine: Engine, snapshot: Snapshot, when: str) -> None:
+    """Records that a running tag was found to be so at the time `when` (ISO 8601, UTC, to the microsecond)."""
+    with engine.begin() as connection:
+        store_snapshots(connection, [snapshot])
+        here = (snapshots.c.digest == snapshot.digest, snapshots.c.tag == snapshot.name)
+        connection.execute(update(snapshots).where(*here).values(followed=when))
+        connection.execute(update(ledger).values(serial=ledger.c.serial + 1))
+
+
+def store_snapshots(connection: Connection, found: Iterable[Snapshot]) -> None:
+    """Stores snapshots that are not stored yet."""
+    for one in found:
+        known = select(snapshots.c.tag).where(snapshots.c.digest == one.digest, snapshots.c.tag == one.name)
+        if connection.execute(known).first() is None:
+            row = {"digest": one.digest, "tag": one.name, "content": zlib.compress(write_snapshot(one))}
+            connection.execute(insert_or_ignore(snapshots).values(row).on_conflict_do_nothing())
+
+
+def read_latest(connection: Connection, baseline: Snapshot) -> Snapshot:
+    """The running tag as it was last found to be; the baseline, where nothing later is known."""
+    query = select(snapshots.c.digest, snapshots.c.followed).where(
+        snapshots.c.tag == baseline.name, snapshots.c.followed > baseline.retrieved
+    )
+    row = connection.execute(query.order_by(snapshots.c.followed.desc())).first()
+    return baseline if row is None else _read(connection, baseline.name, row.digest)
+
+
+def read_bindings(connection: Connection, campaign: str) -> dict[int, tuple[str, ...]]:
+    """Run key → digests of the snapshots of its `forward` tags that a run of a campaign began with."""
+    columns = (bindings.c.experiment, bindings.c.run, bindings.c.snapshots)
+    rows = connection.execute(select(*columns).where(bindings.c.campaign == campaign))
+    return {run_key(experiment, run): tuple(words.split()) for experiment, run, words in rows}
+
+
+def choose_chains(
+    connection: Connection, repository: Repository, campaign: Campaign
+) -> tuple[Chains, tuple[Snapshot, ...]]:
+    """Which snapshots each run of a campaign uses; and the latest of the tags whose changes are ignored."""
+    tags = campaign.global_tags
+    baselines = [repository.snapshots[tag.name] for tag in tags]
+    if not any(tag.on_change for tag in tags):
+        return Chains((tuple(baselines),)), ()
+    latest = [
+        read_latest(connection, baseline) if tag.on_change else baseline
+        for tag, baseline in zip(tags, baselines, strict=True)
+    ]
+    today = [
+        baseline if tag.on_change == IGNORE else newest
+        for tag, baseline, newest in zip(tags, baselines, latest, strict=True)
+    ]
+    ignored = tuple(newest for tag, newest in zip(tags, latest, strict=True) if tag.on_change == IGNORE)
+    forward = [place for place, tag in enumerate(tags) if tag.on_change == FORWARD]
+    chains = [tuple(today)]
+    places = {tuple(today[place].digest for place in forward): 0}
+    bound: dict[int, int] = {}
+    for run, digests in read_bindings(connection, campaign.name).items() if forward else ():
+        if len(digests) == len(forward) and digests not in places:
+            known = {snapshot.digest: snapshot for snapshot in (*baselines, *latest)}
+            begun = list(today)
+            for place, digest in zip(forward, digests, strict=True):
+                begun[place] = known.get(digest) or _read(connection, tags[place].name, digest)
+            places[digests] = len(chains)
+            chains.append(tuple(begun))
+        if places.get(digests, 0):
+            bound[run] = places[digests]
+    return Chains(tuple(chains), bound), ignored
+
+
+def refuse_uncovered(
+    repository: Repository, ignored: Iterable[Snapshot], keys: Sequence[int]
+) -> Mapping[int, str]:
+    """Of the sorted run keys, those for which a tag has payloads now and its baseline has none; with the reason."""
+    found: dict[int, str] = {}
+    for latest in ignored:
+        for change in compare(repository.snapshots[latest.name], latest, keys).changes:
+            if change.kind == "added":
+                why = f"the baseline of {latest.name} has no {change.payload} for it, and changes are ignored"
+                for run in keys[change.lower : change.upper]:
+                    found.setdefault(run, why)
+    return found
+
+
+def _read(connection: Connection, tag: str, digest: str) -> Snapshot:
+    query = select(snapshots.c.content).where(snapshots.c.tag == tag, snapshots.c.digest == digest)
+    content = connection.execute(query).scalar()
+    if content is None:
+        raise SourceUnavailable(f"the ledger has no snapshot {digest[:12]} of {tag}, which runs are bound to")
+    snapshot, findings = parse_snapshot(f"{tag}.iov", tag, zlib.decompress(content))
+    if snapshot is None:
+        raise SourceUnavailable(
+            f"the ledger's snapshot {digest[:12]} of {tag} is damaged: {findings[0].message}"
+        )
+    return snapshot
