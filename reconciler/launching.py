@@ -14,7 +14,7 @@ from reconciler.database import State
 from reconciler.engine import Accepted, Engine, Sighting, Submission
 from reconciler.engines import ENGINES
 from reconciler.ledger import Ledger
-from reconciler.ordering import Address, OrderWriter, Wish, format_address
+from reconciler.ordering import Address, OrderWriter, Wish, format_address, list_baselines
 from reconciler.orders import Attempt, Order
 from reconciler.publishing import PublishingRefused, publish
 from reconciler.workspace import Failed, Verified, Workspace
@@ -89,6 +89,7 @@ class Launcher:
 
         On KeyboardInterrupt the running jobs are ended and recorded as cancelled; then it is raised again.
         """
+        self._ledger.keep_snapshots(list_baselines(self._repository, wishes))
         wished = {wish.address for wish in wishes}
         behind: dict[Address, list[Wish]] = {}
         ready: deque[Wish] = deque()

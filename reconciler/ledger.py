@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, and_, exists, func, insert, not_, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
-from reconciler.following import FORWARD, store_snapshots
+from reconciler.following import store_snapshots
 from reconciler.naming import name_attempt, name_folder
 from reconciler.orders import Attempt, Move, Order, Product
 from reconciler.tables import (
@@ -33,6 +33,7 @@ from renderer.jobs import Job
 from renderer.payloads import PayloadSet
 from schemas.canonical import canonical_json
 from schemas.runs import split_key
+from schemas.snapshot import Snapshot
 
 
 def now() -> str:
@@ -62,6 +63,11 @@ class Ledger:
                 "serial": serial,
             }
             connection.execute(insert_or_ignore(plans).values(row).on_conflict_do_nothing())
+
+    def keep_snapshots(self, found: Iterable[Snapshot]) -> None:
+        """Stores snapshots that runs may be bound to: a baseline in the repository may be replaced one day."""
+        with self._engine.begin() as connection:
+            store_snapshots(connection, found)
 
     def end_plan(self) -> None:
         """Records that all of the plan was tried."""
@@ -361,13 +367,10 @@ def _store_recipe(connection: Connection, recipe: Recipe) -> int:
 
 def _bind(connection: Connection, order: Order) -> None:
     """Binds a run to the snapshots of `forward` tags that it begins with; one that is bound already stays so."""
-    tags = zip(order.campaign.global_tags, order.chain, strict=False)
-    begun = [snapshot for tag, snapshot in tags if tag.on_change == FORWARD]
-    if begun:
-        store_snapshots(connection, begun)
+    if order.begun:
         experiment, run = split_key(order.run)
         row = {"campaign": order.campaign.name, "experiment": experiment, "run": run}
-        row |= {"snapshots": " ".join(snapshot.digest for snapshot in begun)}
+        row |= {"snapshots": " ".join(order.begun)}
         connection.execute(insert_or_ignore(bindings).values(row).on_conflict_do_nothing())
 
 

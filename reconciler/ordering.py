@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from reconciler.catalogue import read_files
 from reconciler.conditions.metadata_file import write_metadata
 from reconciler.database import SourceUnavailable, State, reading
+from reconciler.following import FORWARD
 from reconciler.gathering import View
 from reconciler.observation import find_files
 from reconciler.orders import Order, OrderedOutput
@@ -19,6 +20,7 @@ from renderer.units import StepUnits
 from schemas.iov import Interval
 from schemas.repository import Repository
 from schemas.runs import format_run
+from schemas.snapshot import Snapshot
 
 Address = tuple[str, str, int]
 """Campaign, step and run key."""
@@ -56,6 +58,18 @@ def list_wishes(views: Iterable[View]) -> list[Wish]:
     return wishes
 
 
+def list_baselines(repository: Repository, wishes: Iterable[Wish]) -> list[Snapshot]:
+    """The baselines of the `forward` tags of the campaigns that units are wished of."""
+    campaigns = {wish.view.campaign.name: wish.view.campaign for wish in wishes}
+    tags = {
+        tag.name
+        for campaign in campaigns.values()
+        for tag in campaign.global_tags
+        if tag.on_change == FORWARD
+    }
+    return [repository.snapshots[name] for name in sorted(tags)]
+
+
 class OrderWriter:
     """Writes the orders of one repository's campaigns; what neighbouring orders have in common is worked out once."""
 
@@ -79,6 +93,7 @@ class OrderWriter:
                 files = find_files(connection, upstream, storage, campaign.name)
         recipes = {recipe.output: recipe for recipe in wish.units.recipes}
         conditions = wish.units.conditions
+        chain = wish.units.chains.of(wish.run)
         return Order(
             campaign=campaign,
             step=step,
@@ -96,7 +111,12 @@ class OrderWriter:
             layout=self._repository.layouts[campaign.layout],
             storage=storage,
             payloads=self._collect_payloads(wish.units, index),
-            chain=wish.units.chains.of(wish.run),
+            chain=chain,
+            begun=tuple(
+                snapshot.digest
+                for tag, snapshot in zip(campaign.global_tags, chain, strict=False)
+                if tag.on_change == FORWARD
+            ),
         )
 
     def render(self, order: Order, job: Job) -> dict[str, bytes]:

@@ -26,7 +26,8 @@ class OrderedOutput:
 class Order:
     """A unit that is to be made now: its outputs and its jobs.
 
-    `payloads` are those it is made with, and `chain` the snapshots they come from, where its step uses conditions.
+    `payloads` are those it is made with, and `chain` the snapshots they come from, where its step uses conditions;
+    `begun` are the digests of the snapshots of `forward` tags among them.
     """
 
     campaign: Campaign
@@ -38,6 +39,7 @@ class Order:
     storage: str
     payloads: PayloadSet | None = None
     chain: tuple[Snapshot, ...] = ()
+    begun: tuple[str, ...] = ()
 
     @property
     def fingerprints(self) -> dict[str, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from renderer.fingerprint import Recipe, fingerprint_runs, write_recipes
 from renderer.payloads import digest_runs
@@ -26,6 +26,17 @@ class Chains:
         """The chain of one run key."""
         return self.chains[self.bound.get(run, 0)]
 
+    def limited(self, names: frozenset[str]) -> Chains:
+        """The same, with the IoVs of the payloads `names` alone."""
+        chains = (
+            tuple(
+                replace(snapshot, iovs=tuple(iov for iov in snapshot.iovs if iov.payload in names))
+                for snapshot in chain
+            )
+            for chain in self.chains
+        )
+        return Chains(tuple(chains), self.bound)
+
     def digest(self, runs: Sequence[int]) -> list[str]:
         """The digest of the payload set of each of the sorted run keys `runs`."""
         if not self.bound:
@@ -47,7 +58,7 @@ class StepUnits:
     `runs` are sorted run keys of the runs that have an input; `fingerprints` holds, for each output, a column over
     `runs` (32 bytes each); `inputs` is the column that entered them (hexadecimal), `conditions` the payload sets'.
     `without_input` are declared runs for which nothing is registered yet.
-    `chains` are the tags that the step uses, none where conditions do not count.
+    `chains` are the tags that the step uses, with the payloads that it reads; none where conditions do not count.
     """
 
     step: Step
@@ -86,6 +97,9 @@ def declare_units(
             source, column = "unit", [value.hex() for value in upstream.fingerprints[step.input.output]]
         recipes = write_recipes(campaign, step, repository)
         used = declared if step.application == "basf2" else NO_CHAIN
+        names = repository.templates[step.template].payloads if step.template else None
+        if names is not None:
+            used = used.limited(names)
         conditions = used.digest(present) if step.application == "basf2" else None
         made[step.name] = StepUnits(
             step=step,

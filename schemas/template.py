@@ -22,7 +22,8 @@ class TemplateParameter:
 class Template:
     """One immutable version of a steering template, `raw_to_mdst/1`; a change is a new version.
 
-    `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source.
+    `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
+    the names of the payloads that it reads; None: it may read any.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Template:
     writes: tuple[str, ...]
     releases: tuple[str, ...]
     parameters: tuple[TemplateParameter, ...] = ()
+    payloads: frozenset[str] | None = None
 
     def serves(self, release: str) -> bool:
         """Whether the template's calls exist in `release`."""
@@ -56,6 +58,7 @@ def read_template(name: str, document: Document, text: str) -> Template:
         reads=data["reads"],
         writes=tuple(data["writes"]),
         releases=tuple(data["releases"]),
+        payloads=frozenset(data["payloads"]) if "payloads" in data else None,
         parameters=tuple(
             TemplateParameter(key, _freeze(value["default"]), tuple(value.get("values", ())))
             for key, value in data.get("parameters", {}).items()

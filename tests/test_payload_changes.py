@@ -106,6 +106,24 @@ def test_a_payload_that_changed_is_named_with_its_runs():
     assert (second.step, second.reason, second.runs) == ("skims", "input restated", tuple(RUNS[3:6]))
 
 
+def test_payloads_that_a_template_does_not_read_restate_nothing_and_are_not_given_to_jobs():
+    world = World()
+    template = world.repository.templates["raw_to_mdst/1"]
+    reading = replace(template, payloads=frozenset({"CDCTimeZeros"}))
+    world.repository = replace(
+        world.repository, templates={**world.repository.templates, "raw_to_mdst/1": reading}
+    )
+    always = [Iov(name, "1", "1" * 32, 0, FOREVER) for name in NAMES]
+    declare(world, always)
+    world.produce()
+    ((given,),) = {tuple(chain[0].iovs for chain in (world.units()[0].chains.of(run),)) for run in RUNS}
+    assert [iov.payload for iov in given] == ["CDCTimeZeros"]
+    declare(world, [*always, Iov("BeamSpot", "2", "2" * 32, 0, FOREVER)])
+    assert not world.plan().groups
+    declare(world, [*always, Iov("CDCTimeZeros", "2", "2" * 32, RUNS[9], FOREVER)])
+    assert [group.runs for group in world.plan().groups] == [(RUNS[9],)] * 2
+
+
 def test_payloads_that_the_ledger_has_no_record_of_are_not_guessed():
     world = World().produce()
     declare(world, [Iov("CDCTimeZeros", "2", "2" * 32, 0, FOREVER)])

@@ -157,6 +157,21 @@ def test_ignored_changes_leave_the_baseline_and_block_what_it_does_not_cover(sta
     ]
 
 
+def test_runs_stay_with_a_baseline_that_was_replaced(start):
+    """A new baseline is for the runs that come; what began with the old one is still known, payload by payload."""
+    world, _ = start("mode: running, on_change: forward", ranges="1-4")
+    world.reconcile()
+    changed = snapshot("tag_a", GEOMETRY, FIRST, BETTER)
+    world.write("productions/global-tags/tag_a.iov", changed)
+    world.change(('"1-4"', '"1-5"'), ("trigger_mode: all", "trigger_mode: hlt"))
+    assert [group[:3] for group in world.groups()] == [
+        ("submit", "reco", "3:5"),
+        ("restate", "reco", "3:1-4"),
+    ]
+    world.reconcile()
+    assert time_zeros(world) == {1: "1", 2: "1", 3: "1", 4: "1", 5: "2"}
+
+
 def test_a_later_snapshot_is_no_drift_of_the_lock(start):
     world, tag = start("mode: running, on_change: restate")
     tag.write(GEOMETRY, FIRST, BETTER)
