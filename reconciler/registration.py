@@ -39,7 +39,7 @@ def find_files(source: Path) -> list[Mapping[str, Any]]:
         elif source.suffix == ".root":
             found = [{"path": str(source)}]
         elif source.suffix == ".json":
-            found = list(json.loads(source.read_text()))
+            found = _read_rows(source.read_text())
         else:
             found = list(csv.DictReader(source.read_text().splitlines(), strict=True))
     except (OSError, ValueError, csv.Error) as error:
@@ -49,6 +49,16 @@ def find_files(source: Path) -> list[Mapping[str, Any]]:
             f"{source} names no file; a list has a column `path`, a folder holds .root files"
         )
     return found
+
+
+def _read_rows(text: str) -> list[Mapping[str, Any]]:
+    try:
+        rows = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(rows, list):
+        raise ValueError("it is not a list of objects")  # noqa: TRY004 -- as any other content that is wrong
+    return rows
 
 
 def read_files(rows: Iterable[Mapping[str, Any]], level: str, beside: Path) -> Iterator[File | RefusedFile]:

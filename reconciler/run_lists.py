@@ -76,7 +76,10 @@ def _read_csv(text: str) -> Iterable[tuple[int, Mapping[str, Any]]]:
 
 
 def _read_json(text: str) -> Iterable[tuple[int, Mapping[str, Any]]]:
-    rows = json.loads(text)
+    try:
+        rows = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("it is not a list of objects")
     yield from enumerate(rows, 1)

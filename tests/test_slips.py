@@ -127,3 +127,14 @@ def test_what_is_json_parses(world, call, verb, produced):
     code, out, _ = call(*verb.split())
     assert code == Exit.FINE
     assert isinstance(json.loads(out), (dict, list))
+
+
+@pytest.mark.parametrize("content", ["7", '"x"', "null", "[" * 100_000, '{"path": "a.root"}'])
+@pytest.mark.parametrize("verb", [("files", "import", "--level", "raw"), ("runs", "import")])
+def test_a_list_that_is_no_list_is_refused_in_a_sentence(tmp_path, capsys, verb, content):
+    (tmp_path / "productions").mkdir()
+    (tmp_path / "list.json").write_text(content)
+    assert run(["--root", str(tmp_path), *verb, str(tmp_path / "list.json")]) == Exit.UNAVAILABLE
+    said = capsys.readouterr().err
+    assert "list.json" in said
+    assert "Traceback" not in said

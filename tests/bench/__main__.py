@@ -1,6 +1,6 @@
-"""`nox -s bench`: wall time, CPU time and peak memory of a plan, each in a process of its own.
+"""`nox -s bench`: wall time, CPU time and peak memory of a plan, each in a process of its own; then payload sets.
 
-The arguments are numbers of runs; 10,000 and 100,000 when there are none.
+The arguments are numbers of runs; 10,000 and 100,000 when there are none. Payload sets are always those of a million.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ import tempfile
 import time
 from pathlib import Path
 
+from rich.table import Table
+
 from ci.console import make_table, print_table
 from ci.plan_text import format_plan
 from reconciler.database import State, reading
 from reconciler.gathering import take_picture
-from tests.bench.world import NAME, load, prepare
+from renderer.payloads import digest_runs
+from schemas.runs import run_key
+from tests.bench.world import NAME, load, make_tag, prepare
 
 SHARES = {"nothing": 0.0, "a tenth": 0.1, "all": 1.0}
 
@@ -70,6 +74,22 @@ def main(arguments: list[str]) -> None:
                 f"{count:,}", label, *(f"{value:.2f}" for value in figures), f"{found['memory']:.0f}"
             )
     print_table(table)
+    print_table(measure_payloads())
+
+
+def measure_payloads() -> Table:
+    """CPU time of the payload sets of a million runs, by the number of IoVs of the tag."""
+    columns = ("IoVs", "payloads", "runs", "sets", "CPU / s")
+    table = make_table(*columns, title="Payload sets by run", numbers=columns)
+    runs = [run_key(experiment, run) for experiment in range(100) for run in range(10_000)]
+    for payloads, each in ((500, 10), (500, 100), (5000, 10)):
+        tag = make_tag(payloads, each, runs)
+        begun = time.process_time()
+        sets = len(set(digest_runs((tag,), runs)))
+        used = time.process_time() - begun
+        counts = (len(tag.iovs), payloads, len(runs), sets)
+        table.add_row(*(f"{count:,}" for count in counts), f"{used:.2f}")
+    return table
 
 
 if __name__ == "__main__":

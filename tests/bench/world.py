@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from sqlalchemy import insert, select
@@ -14,6 +16,7 @@ from reconciler.gathering import view_campaign
 from reconciler.resolving import resolve
 from renderer.steering import read_templates
 from schemas.repository import Repository, read_repository
+from schemas.snapshot import FOREVER, Iov, Snapshot
 
 EXPERIMENT = 12
 NAME = "many"
@@ -71,6 +74,17 @@ def load(folder: Path, count: int) -> Repository:
     if findings:
         raise ValueError("\n".join(map(str, findings)))
     return repository
+
+
+def make_tag(payloads: int, each: int, runs: Sequence[int]) -> Snapshot:
+    """A tag of so many payloads, each with so many IoVs one behind the other, whose borders lie anywhere in `runs`."""
+    dice = random.Random(1)
+    iovs = []
+    for number in range(payloads):
+        borders = [0, *sorted(dice.sample(runs, each - 1)), FOREVER]
+        for revision, (first, end) in enumerate(pairwise(borders), 1):
+            iovs.append(Iov(f"Payload{number}", str(revision), f"{number:016x}{revision:016x}", first, end))
+    return Snapshot("tag", "PUBLISHED", "", tuple(iovs))
 
 
 def prepare(folder: Path, count: int, left: float) -> None:
