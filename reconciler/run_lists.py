@@ -1,4 +1,4 @@
-"""Run lists: CSV or JSON files of runs, as they come. A line that cannot be trusted is refused with its reason."""
+"""Run lists as they come: tables, JSON, plain lines, certifications. A line that cannot be trusted is refused with its reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from reconciler.catalogue import Run
 from reconciler.database import SourceUnavailable
-from schemas.runs import RUN_LIMIT
+from schemas.runs import RUN_LIMIT, parse_ranges
 
 RUN_TYPES = ("physics", "beam", "cosmic", "debug", "null", "hlttest", "unknown")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -25,6 +25,13 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 """The columns that are read, with their other names in the field's lists."""
 
+Row = tuple[int, Mapping[str, Any]]
+BROKEN = "\0broken"
+"""Stands in a row for what is wrong with it as a whole."""
+
+RANGE_LIMIT = 1_000_000
+"""Runs that one line may list."""
+
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(Z|\+00:00)?", re.ASCII)
 
 
@@ -36,22 +43,31 @@ class RefusedRow:
     reason: str
 
 
-def read_run_list(file: Path) -> tuple[tuple[Run, ...], tuple[RefusedRow, ...]]:
-    """The runs of a `.csv` file with a header, or of a `.json` list of objects; and the rows that were refused.
+def read_run_list(
+    file: Path, experiment: int | None = None, mapping: Mapping[str, str] | None = None
+) -> tuple[tuple[Run, ...], tuple[RefusedRow, ...]]:
+    """The runs of a list, and the rows that were refused; the form is known by the content.
+
+    - JSON: objects with the columns below, or a certification `{"529": [[1, 40]], …}`;
+    - a table with a header, of commas or of blanks;
+    - plain lines `experiment,run`, or with `experiment` given run ranges, `529-613, 620`.
+
+    `experiment` is that of a list which does not say so, or says nothing else; `mapping` gives the list's own names of
+    columns, `{"run": "RunNumber"}`.
 
     Raises:
         SourceUnavailable: the file cannot be read, has no such form, or holds no run at all.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
-        rows = list(_read_json(text) if file.suffix == ".json" else _read_csv(text))
-    except (OSError, ValueError) as error:
+        rows = list(_read_rows(text, experiment, mapping or {}))
+    except (OSError, ValueError, csv.Error) as error:
         raise SourceUnavailable(f"{file} is no run list: {error}") from error
     runs: dict[tuple[int, int], Run] = {}
     refused: list[RefusedRow] = []
     for number, row in rows:
         try:
-            run = _read_run(row)
+            run = _read_run(row, experiment)
         except ValueError as error:
             refused.append(RefusedRow(number, str(error)))
             continue
@@ -65,44 +81,98 @@ def read_run_list(file: Path) -> tuple[tuple[Run, ...], tuple[RefusedRow, ...]]:
     return tuple(runs.values()), tuple(refused)
 
 
-def _read_csv(text: str) -> Iterable[tuple[int, Mapping[str, Any]]]:
-    reader = csv.DictReader(text.splitlines(), strict=True)
-    header = {name.strip().lower() for name in reader.fieldnames or ()}
-    for needed in ("experiment", "run"):
-        if not header.intersection(COLUMNS[needed]):
-            raise ValueError(f"its header has no column `{needed}`")
-    for row in reader:
-        yield reader.line_num, {str(key).strip().lower(): value for key, value in row.items()}
+def _read_rows(text: str, experiment: int | None, mapping: Mapping[str, str]) -> Iterable[Row]:
+    first = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
+    if first.lstrip().startswith(("[", "{")):
+        return _rename(_read_json(text, experiment), mapping)
+    if not re.search("[A-Za-z]", first):
+        return _read_plain(text, experiment)
+    rows = _read_table(text, experiment, mapping)
+    return _rename(rows, mapping)
 
 
-def _read_json(text: str) -> Iterable[tuple[int, Mapping[str, Any]]]:
+def _rename(rows: Iterable[Row], mapping: Mapping[str, str]) -> Iterable[Row]:
+    own = {theirs.strip().lower(): ours for ours, theirs in mapping.items()}
+    for number, row in rows:
+        yield number, {own.get(key.lower(), key): value for key, value in row.items()}
+
+
+def _read_table(text: str, experiment: int | None, mapping: Mapping[str, str]) -> Iterable[Row]:
+    every = text.splitlines()
+    skipped = next(place for place, line in enumerate(every) if line.strip() and not line.startswith("#"))
+    lines = every[skipped:]
+    if "," in lines[0]:
+        reader = csv.reader(lines, strict=True)
+    else:
+        reader = csv.reader((" ".join(line.split()) for line in lines), delimiter=" ", strict=True)
+    header = [name.strip().lower() for name in next(reader)]
+    for ours in ("run",) if experiment is not None else ("experiment", "run"):
+        if mapping.get(ours, "").strip().lower() not in header and not {*COLUMNS[ours]}.intersection(header):
+            raise ValueError(f"its header has no column `{ours}`")
+    for cells in reader:
+        if cells and len(cells) != len(header):
+            yield skipped + reader.line_num, {BROKEN: f"{len(cells)} columns instead of {len(header)}"}
+        elif cells:
+            yield skipped + reader.line_num, dict(zip(header, cells, strict=True))
+
+
+def _read_plain(text: str, experiment: int | None) -> Iterable[Row]:
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].strip().strip(",")
+        if not words:
+            continue
+        if experiment is None:
+            found = words.split(",")
+            if len(found) == 2:
+                yield number, {"experiment": found[0], "run": found[1]}
+            else:
+                yield number, {BROKEN: f"{words!r} is no `experiment,run`; for runs of one, say which"}
+            continue
+        ranges, problems = parse_ranges(words)
+        for problem in problems:
+            yield number, {BROKEN: f"{problem.message}; {problem.hint}"}
+        if sum(map(len, ranges)) > RANGE_LIMIT:
+            yield number, {BROKEN: f"{words!r} is more than {RANGE_LIMIT:,} runs"}
+        elif not problems:
+            for item in ranges:
+                for run in range(item.first, item.last + 1):
+                    yield number, {"run": run}
+
+
+def _read_json(text: str, experiment: int | None) -> Iterable[Row]:
     try:
         rows = json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    if isinstance(rows, dict) and rows and all(re.fullmatch("[0-9]+", key, re.ASCII) for key in rows):
+        if experiment is None:
+            raise ValueError("a certification lists runs without their experiment; say which")
+        return enumerate(({"run": key} for key in rows), 1)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("it is not a list of objects")
-    yield from enumerate(rows, 1)
+    return enumerate(rows, 1)
 
 
-def _read_run(row: Mapping[str, Any]) -> Run:
+def _read_run(row: Mapping[str, Any], declared: int | None) -> Run:
+    if BROKEN in row:
+        raise ValueError(row[BROKEN])
     values = {name: _find(row, names) for name, names in COLUMNS.items()}
     kind = str(values["type"] or "unknown").strip().lower()
     if kind not in RUN_TYPES:
         raise ValueError(f"run type {kind!r} is none of {', '.join(RUN_TYPES)}")
     experiment, run = _read_number(values["experiment"]), _read_number(values["run"])
+    if declared is not None:
+        if experiment not in (None, declared):
+            raise ValueError(f"the run is of experiment {experiment}, the list was said to be of {declared}")
+        experiment = declared
     if experiment is None or run is None:
         raise ValueError("experiment or run is missing")
     if experiment > 9999 or run > RUN_LIMIT:
         raise ValueError(f"no such run can exist: {experiment}:{run}")
-    return Run(
-        experiment,
-        run,
-        kind,
-        _read_number(values["events"]),
-        _read_time(values["start"]),
-        _read_time(values["stop"]),
-    )
+    start, stop = _read_time(values["start"]), _read_time(values["stop"])
+    if start and stop and stop < start:
+        raise ValueError(f"it stops ({stop}) before it starts ({start})")
+    return Run(experiment, run, kind, _read_number(values["events"]), start, stop)
 
 
 def _find(row: Mapping[str, Any], names: Iterable[str]) -> Any:

@@ -8,11 +8,11 @@ from pathlib import Path
 import rich_click as click
 
 from ci.console import count_things, make_table, print_json, print_table, progress, say
-from ci.exits import Exit
+from ci.exits import Exit, WrongUse
 from ci.project import Settings
 from reconciler.catalogue import File, Imported, import_files, import_runs, list_runs
 from reconciler.database import SourceUnavailable, opened, reading
-from reconciler.run_lists import read_run_list
+from reconciler.run_lists import COLUMNS, read_run_list
 from schemas.runs import run_key
 
 LEVELS = ("raw", "cdst", "mdst", "dst", "udst", "ntuple")
@@ -45,13 +45,26 @@ def runs(context: click.Context, as_json: bool) -> int:
 
 @runs.command("import")
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--experiment", type=int, help="Of all runs of a list that does not say so.")
+@click.option(
+    "--mapping",
+    "pairs",
+    metavar="COLUMN=NAME",
+    multiple=True,
+    help="What the list calls a column, as in run=RunNumber; may be given several times.",
+)
 @click.pass_obj
-def import_run_list(settings: Settings, source: Path) -> int:
-    """Record the runs of a CSV file with a header, or of a JSON list of objects.
+def import_run_list(settings: Settings, source: Path, experiment: int | None, pairs: tuple[str, ...]) -> int:
+    """Record the runs of a list.
 
-    Columns: experiment, run; and, where known, type, events, start, stop. No run is ever removed.
+    A table with a header (commas or blanks), a JSON list of objects, a certification in JSON, lines `experiment,run`,
+    or with --experiment run ranges. Columns: experiment, run; and, where known, type, events, start, stop. No run is
+    ever removed.
     """
-    found, refused = read_run_list(source)
+    mapping = dict(pair.partition("=")[::2] for pair in pairs)
+    if unknown := [name for name in mapping if name not in COLUMNS or not mapping[name]]:
+        raise WrongUse(f"--mapping {unknown[0]}: write COLUMN=NAME with one of {', '.join(COLUMNS)}")
+    found, refused = read_run_list(source, experiment, mapping)
     with opened(settings.project().state) as engine:
         imported = import_runs(engine, found)
     for row in refused:
