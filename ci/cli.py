@@ -39,15 +39,21 @@ click.rich_click.MAX_WIDTH = 100
     envvar="B2PROD_STATE",
     help="The folder of ledger, run catalogue and attempts; else .b2prod in the checkout.",
 )
+@click.option(
+    "--database",
+    metavar="ADDRESS",
+    envvar="B2PROD_DATABASE",
+    help="A PostgreSQL database for ledger and run catalogue, postgresql://user@host/name; else a file in the state.",
+)
 @click.version_option(package_name="b2prod")
 @click.pass_context
-def b2prod(context: click.Context, root: str | None, state: str | None) -> None:
+def b2prod(context: click.Context, root: str | None, state: str | None, database: str | None) -> None:
     """Declared data production for Belle II.
 
     A campaign is a file in productions/, reviewed like code. b2prod compares what is declared with what was
     produced, and submits only the difference.
     """
-    context.obj = Settings(root, state)
+    context.obj = Settings(root, state, database)
 
 
 for command in (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.exits import FoundProblems, WrongUse
-from reconciler.database import State
+from reconciler.database import State, check_address
 from reconciler.resolving import compare_locks, pin_references
 from renderer.steering import read_templates
 from schemas.finding import Finding, Place
@@ -35,18 +35,23 @@ class Settings:
 
     root: str | None
     state: str | None
+    database: str | None = None
 
     def project(self) -> Project:
         """The project that the verb works on."""
-        return find_project(self.root, self.state)
+        return find_project(self.root, self.state, self.database)
 
 
-def find_project(root: str | None, state: str | None) -> Project:
+def find_project(root: str | None, state: str | None, database: str | None = None) -> Project:
     """The project in `root`, else the one that the working folder is in; state is in `.b2prod` unless said otherwise.
 
     Raises:
-        WrongUse: there is no `productions` folder here or above.
+        WrongUse: there is no `productions` folder here or above, or `database` is no address.
     """
+    try:
+        check_address(database) if database else None
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
     here = Path(root or ".").absolute()
     candidates = [here] if root else [here, *here.parents]
     found = next((folder for folder in candidates if (folder / PRODUCTIONS).is_dir()), None)
@@ -54,7 +59,8 @@ def find_project(root: str | None, state: str | None) -> Project:
         raise WrongUse(
             f"no folder `{PRODUCTIONS}` in {here}{'' if root else ' or above it'}; go to a checkout, or give --root"
         )
-    return Project(found, State(Path(os.path.abspath(state)) if state else found / ".b2prod"))
+    folder = Path(os.path.abspath(state)) if state else found / ".b2prod"
+    return Project(found, State(folder, database or None))
 
 
 def load(project: Project) -> tuple[Repository, tuple[Finding, ...]]:

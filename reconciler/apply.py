@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from reconciler.database import SourceUnavailable, State, opened, reading
+from reconciler.database import SourceUnavailable, State, held, opened, reading
 from reconciler.gathering import Picture, read_lost, take_picture
 from reconciler.launching import Launcher, Outcome, Report
 from reconciler.ledger import Ledger
@@ -30,7 +30,7 @@ Prelude = Callable[[Picture], Report | None]
 
 @contextlib.contextmanager
 def holding(state: State) -> Iterator[None]:
-    """The right to write the ledger and to submit, for one process of this machine at a time.
+    """The right to write the ledger and to submit: of this machine one process at a time, and of all with PostgreSQL.
 
     Raises:
         GuardRefused: another process has it; the message says which.
@@ -48,12 +48,19 @@ def holding(state: State) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(lock, 200, 0).decode("utf-8", "replace").strip()
-            raise GuardRefused(f"another apply is at work ({holder}); wait for its end, or stop it") from None
+            raise _refuse_second(holder) from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        yield
+        with held(state) as other:
+            if other is not None:
+                raise _refuse_second(other)
+            yield
     finally:
         os.close(lock)
+
+
+def _refuse_second(holder: str) -> GuardRefused:
+    return GuardRefused(f"another apply is at work ({holder}); wait for its end, or stop it")
 
 
 def apply_plan(state: State, repository: Repository, stored: Mapping[str, Any], prelude: Prelude) -> Outcome:

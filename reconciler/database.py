@@ -1,17 +1,23 @@
-"""Opening the database of run catalogue and ledger: for reading, or for writing, never for both."""
+"""Opening the database of run catalogue and ledger: for reading, or for writing, never for both.
+
+It is an SQLite file in the state folder, or a PostgreSQL database. Either way all reads of a connection are of one
+moment, and there is one writer at a time.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, inspect, make_url, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 
 from reconciler import tables
 
@@ -20,6 +26,9 @@ HEAD = "0002"
 
 DATABASE = "b2prod.sqlite"
 
+WRITING, HOLDING = 0x62327001, 0x62327002
+"""Names of PostgreSQL's advisory locks: for one writing transaction, and for one apply."""
+
 
 class SourceUnavailable(Exception):
     """Something that must be read cannot be, or does not answer in full: exit code 4, and nothing is done."""
@@ -27,14 +36,24 @@ class SourceUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The folder of the database, the attempts and, with a relative storage, the outputs."""
+    """The folder of the attempts and, with a relative storage, the outputs; and where the database is.
+
+    `server` is the address of a PostgreSQL database, `postgresql://user@host/name`; without it the database is a file
+    in the folder.
+    """
 
     folder: Path
+    server: str | None = None
 
     @property
     def database(self) -> Path:
-        """The database's file."""
+        """The database's file, where it is one."""
         return self.folder / DATABASE
+
+    @property
+    def address(self) -> str:
+        """Where the database is, for people: without a password."""
+        return make_url(self.server).render_as_string() if self.server else str(self.database)
 
     @property
     def attempts(self) -> Path:
@@ -46,6 +65,30 @@ class State:
         return self.folder / storage
 
 
+def check_address(server: str) -> None:
+    """Ensures that an address is one of a PostgreSQL database.
+
+    Raises:
+        ValueError: it is not; the message does not repeat it, since it may hold a password.
+    """
+    try:
+        url = make_url(server)
+    except ArgumentError:
+        url = None
+    if url is None or url.drivername != "postgresql" or not url.database:
+        raise ValueError(
+            "a database is written postgresql://user@host/name; without one, it is a file in the state"
+        )
+
+
+def has_database(state: State) -> bool:
+    """Whether anything was ever recorded."""
+    if state.server is None:
+        return state.database.exists()
+    with _translated(state), _connected(state, query_only=True) as connection, connection.begin():
+        return _version(connection) is not None
+
+
 @contextlib.contextmanager
 def reading(state: State) -> Iterator[Connection]:
     """A connection that cannot write, all of whose reads are of one moment.
@@ -53,11 +96,15 @@ def reading(state: State) -> Iterator[Connection]:
     Raises:
         SourceUnavailable: there is no database yet, or it cannot be read.
     """
-    if not state.database.exists():
-        message = f"there is no run catalogue at {state.database}; begin with `b2prod runs import` and `b2prod files import`"
-        raise SourceUnavailable(message)
-    with _translated(state), _connected(state, "BEGIN", query_only=True) as connection, connection.begin():
-        _refuse_other_version(connection, state)
+    if state.server is None and not state.database.exists():
+        raise _nothing_recorded(state)
+    with _translated(state), _connected(state, query_only=True) as connection, connection.begin():
+        version = _version(connection)
+        if version is None:
+            raise _nothing_recorded(state)
+        if version != HEAD:
+            message = f"{state.address} has version {version}, this b2prod reads {HEAD}; any writing command migrates an older one"
+            raise SourceUnavailable(message)
         yield connection
 
 
@@ -73,7 +120,7 @@ def opened(state: State) -> Iterator[Engine]:
     except OSError as error:
         raise SourceUnavailable(f"the state folder cannot be made: {error}") from error
     with _translated(state):
-        engine = _make_engine(state, "BEGIN IMMEDIATE", query_only=False)
+        engine = _make_engine(state, query_only=False)
         try:
             _migrate(engine, state)
             yield engine
@@ -82,8 +129,48 @@ def opened(state: State) -> Iterator[Engine]:
 
 
 @contextlib.contextmanager
-def _connected(state: State, begin: str, *, query_only: bool) -> Iterator[Connection]:
-    engine = _make_engine(state, begin, query_only=query_only)
+def held(state: State) -> Iterator[str | None]:
+    """PostgreSQL's lock for one apply, which ends with the connection: None once it is had, else who has it.
+
+    An SQLite file has none: there the lock is a file's (`reconciler.apply`).
+    """
+    if state.server is None:
+        yield None
+        return
+    with _translated(state):
+        engine = _make_engine(state, query_only=True)
+        try:
+            with engine.connect() as connection:
+                got = connection.execute(select(func.pg_try_advisory_lock(HOLDING))).scalar_one()
+                query = text(
+                    "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)"
+                    " WHERE locktype = 'advisory' AND objid = :name AND granted AND datname = current_database()"
+                )
+                holder = None
+                if not got:
+                    holder = connection.execute(query, {"name": HOLDING}).scalar() or "one that just ended"
+                connection.commit()
+                yield holder
+        finally:
+            engine.dispose()
+
+
+def insert_new(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An insert into `table` that leaves rows alone that are there already, by any unique key."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def _nothing_recorded(state: State) -> SourceUnavailable:
+    return SourceUnavailable(
+        f"there is no run catalogue at {state.address}; begin with `b2prod runs import` and `b2prod files import`"
+    )
+
+
+@contextlib.contextmanager
+def _connected(state: State, *, query_only: bool) -> Iterator[Connection]:
+    engine = _make_engine(state, query_only=query_only)
     try:
         with engine.connect() as connection:
             yield connection
@@ -91,7 +178,13 @@ def _connected(state: State, begin: str, *, query_only: bool) -> Iterator[Connec
         engine.dispose()
 
 
-def _make_engine(state: State, begin: str, *, query_only: bool) -> Engine:
+def _make_engine(state: State, *, query_only: bool) -> Engine:
+    if state.server is None:
+        return _make_file_engine(state, query_only=query_only)
+    return _make_server_engine(state.server, query_only=query_only)
+
+
+def _make_file_engine(state: State, *, query_only: bool) -> Engine:
     engine = create_engine(f"sqlite:///{state.database}")
 
     @event.listens_for(engine, "connect")
@@ -107,7 +200,31 @@ def _make_engine(state: State, begin: str, *, query_only: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        connection.exec_driver_sql("BEGIN" if query_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _make_server_engine(server: str, *, query_only: bool) -> Engine:
+    name = f"b2prod, process {os.getpid()} on {socket.gethostname()}"[:63]
+    try:
+        engine = create_engine(
+            make_url(server).set(drivername="postgresql+psycopg"),
+            connect_args={
+                "connect_timeout": 10,
+                "application_name": name,
+                "options": "-c lock_timeout=30s -c timezone=UTC",
+            },
+            isolation_level="REPEATABLE READ" if query_only else "READ COMMITTED",
+            execution_options={"postgresql_readonly": query_only},
+        )
+    except ModuleNotFoundError as error:
+        raise SourceUnavailable("PostgreSQL needs its driver: install `b2prod[postgresql]`") from error
+    if not query_only:
+
+        @event.listens_for(engine, "begin")
+        def start(connection: Connection) -> None:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITING})")
 
     return engine
 
@@ -119,13 +236,6 @@ def _version(connection: Connection) -> str | None:
     return version
 
 
-def _refuse_other_version(connection: Connection, state: State) -> None:
-    version = _version(connection)
-    if version != HEAD:
-        message = f"{state.database} has version {version}, this b2prod reads {HEAD}; any writing command migrates an older one"
-        raise SourceUnavailable(message)
-
-
 def _migrate(engine: Engine, state: State) -> None:
     with engine.begin() as connection:
         version = _version(connection)
@@ -133,7 +243,7 @@ def _migrate(engine: Engine, state: State) -> None:
             return
         if version is not None and version > HEAD:
             raise SourceUnavailable(
-                f"{state.database} was written by a newer b2prod (version {version}, known is {HEAD})"
+                f"{state.address} was written by a newer b2prod (version {version}, known is {HEAD})"
             )
         from alembic import command, config  # noqa: PLC0415 -- costs 0.2 s, and is needed once
 
@@ -152,4 +262,5 @@ def _translated(state: State) -> Iterator[None]:
     except IntegrityError:  # a breach of an invariant is a defect, not a database out of reach
         raise
     except DatabaseError as error:
-        raise SourceUnavailable(f"the database {state.database} cannot be used: {error.orig}") from error
+        said = " ".join(str(error.orig).split())
+        raise SourceUnavailable(f"the database {state.address} cannot be used: {said}") from error

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from itertools import chain
 
 from sqlalchemy import Connection, Engine, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
 from reconciler.conditions.comparison import Change, compare
-from reconciler.database import SourceUnavailable
+from reconciler.database import SourceUnavailable, insert_new
 from reconciler.tables import bindings, ledger, runs, snapshots
 from renderer.units import Chains
 from schemas.campaign import Campaign
@@ -63,7 +62,7 @@ def store_snapshots(connection: Connection, found: Iterable[Snapshot]) -> None:
         known = select(snapshots.c.tag).where(snapshots.c.digest == one.digest, snapshots.c.tag == one.name)
         if connection.execute(known).first() is None:
             row = {"digest": one.digest, "tag": one.name, "content": zlib.compress(write_snapshot(one))}
-            connection.execute(insert_or_ignore(snapshots).values(row).on_conflict_do_nothing())
+            connection.execute(insert_new(connection, snapshots).values(row))
 
 
 def read_latest(connection: Connection, baseline: Snapshot) -> Snapshot:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, exists, func, insert, not_, or_, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
+from reconciler.database import insert_new
 from reconciler.following import store_snapshots
 from reconciler.naming import name_attempt, name_folder
 from reconciler.orders import Attempt, Move, Order, Product
@@ -62,7 +62,7 @@ class Ledger:
                 "begun": self._clock(),
                 "serial": serial,
             }
-            connection.execute(insert_or_ignore(plans).values(row).on_conflict_do_nothing())
+            connection.execute(insert_new(connection, plans).values(row))
 
     def keep_snapshots(self, found: Iterable[Snapshot]) -> None:
         """Stores snapshots that runs may be bound to: a baseline in the repository may be replaced one day."""
@@ -358,7 +358,7 @@ class Ledger:
 
 def _store_recipe(connection: Connection, recipe: Recipe) -> int:
     row = {"digest": recipe.digest, "content": canonical_json(recipe.content)}
-    connection.execute(insert_or_ignore(recipes).values(row).on_conflict_do_nothing())
+    connection.execute(insert_new(connection, recipes).values(row))
     found: int = connection.execute(
         select(recipes.c.id).where(recipes.c.digest == recipe.digest)
     ).scalar_one()
@@ -371,7 +371,7 @@ def _bind(connection: Connection, order: Order) -> None:
         experiment, run = split_key(order.run)
         row = {"campaign": order.campaign.name, "experiment": experiment, "run": run}
         row |= {"snapshots": " ".join(order.begun)}
-        connection.execute(insert_or_ignore(bindings).values(row).on_conflict_do_nothing())
+        connection.execute(insert_new(connection, bindings).values(row))
 
 
 def _store_payloads(connection: Connection, found: PayloadSet) -> None:
@@ -386,6 +386,6 @@ def _store_payloads(connection: Connection, found: PayloadSet) -> None:
         }
         for bucket in found.buckets
     ]
-    connection.execute(insert_or_ignore(payload_buckets).on_conflict_do_nothing(), rows)
+    connection.execute(insert_new(connection, payload_buckets), rows)
     row = {"digest": found.digest, "buckets": b"".join(bucket.digest for bucket in found.buckets)}
     connection.execute(insert(payload_sets).values(row))

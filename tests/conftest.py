@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests import worlds
+from tests.postgresql import Server, find_programs, serving
 
 # A loaded machine must not fail a property test; times are measured where they matter.
 settings.register_profile("b2prod", deadline=None)
@@ -20,6 +24,27 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the folder of real files is missing: {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A real PostgreSQL."""
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("there is no PostgreSQL; install Debian's package `postgresql`")
+    with serving(programs) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, monkeypatch) -> str | None:
+    """Worlds and command lines keep their state in a file, and then in PostgreSQL: its address."""
+    if request.param == "sqlite":
+        return None
+    address = request.getfixturevalue("postgresql").create_database()
+    monkeypatch.setattr(worlds, "SERVER", address)
+    monkeypatch.setenv("B2PROD_DATABASE", address)
+    return address
 
 
 @pytest.hookimpl(wrapper=True)

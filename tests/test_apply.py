@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 
 import pytest
+from sqlalchemy import delete
 
 from reconciler.apply import GuardRefused, holding
-from reconciler.database import SourceUnavailable, State
+from reconciler.database import SourceUnavailable, State, opened
+from reconciler.tables import runs
 from tests.worlds import CAMPAIGN, ONE_STEP, World, start_forked, wait_forked, wait_until
+
+pytestmark = pytest.mark.usefixtures("database")
 
 FAILED = '{"failure": {"class": "input", "message": "the branch nTracksLE is missing"}}'
 
@@ -246,8 +249,8 @@ def test_the_next_step_reads_what_was_taken_over(tmp_path):
 
 def test_a_catalogue_that_shrank_stops_the_campaign(tmp_path):
     world = World(tmp_path)
-    shutil.rmtree(world.state.folder)
-    world.register_runs([1])
+    with opened(world.state) as engine, engine.begin() as connection:
+        connection.execute(delete(runs).where(runs.c.run == 2))
     with pytest.raises(SourceUnavailable, match="lacks runs"):
         world.picture()
 

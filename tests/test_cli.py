@@ -18,6 +18,8 @@ from schemas.runs import run_key
 from tests.builders import CAMPAIGN, FILES, swap, tree
 from tests.worlds import ONE_STEP, World
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 @pytest.fixture
 def checkout(tmp_path):

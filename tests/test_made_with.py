@@ -19,6 +19,8 @@ from schemas.snapshot import make_iov
 from tests.builders import snapshot
 from tests.worlds import ONE_STEP, World
 
+pytestmark = pytest.mark.usefixtures("database")
+
 OLD, NEW, GEOMETRY = "a" * 32, "b" * 32, "c" * 32
 ALWAYS = f"CDCGeometry 1 {GEOMETRY} 0,0,-1,-1"
 

@@ -17,6 +17,8 @@ from renderer.steering import read_templates
 from tests.builders import snapshot
 from tests.worlds import ONE_STEP, World
 
+pytestmark = pytest.mark.usefixtures("database")
+
 GEOMETRY = f"CDCGeometry 1 {'c' * 32} 0,0,-1,-1"
 FIRST = f"CDCTimeZeros 1 {'1' * 32} 0,0,-1,-1"
 BETTER = f"CDCTimeZeros 2 {'2' * 32} 3,3,-1,-1"

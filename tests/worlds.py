@@ -29,6 +29,9 @@ from schemas.repository import Repository, read_repository
 from schemas.tree import read_tree
 from tests.builders import LAYOUTS, RELEASES, SKIMS, snapshot, swap
 
+SERVER: str | None = None
+"""The address of the database of all worlds; without one, each has its file."""
+
 FAKE = Path(__file__).with_name("fake_basf2.py")
 
 CAMPAIGN = """\
@@ -89,7 +92,7 @@ class World:
         slots: int = 4,
     ) -> None:
         self.root = root
-        self.state = State(root / ".b2prod")
+        self.state = State(root / ".b2prod", SERVER)
         self.slots = slots
         for name, text in self._productions(swap(campaign, *changes)).items():
             self.write(name, text)
@@ -206,7 +209,7 @@ class World:
 
     def inputs(self, folder: Path) -> list[tuple[Any, ...]]:
         """What the run catalogue in `folder` holds."""
-        with reading(State(folder)) as connection:
+        with reading(State(folder, self.state.server)) as connection:
             query = (
                 select(inputs, runs.c.type).join(runs, (runs.c.run == inputs.c.run)).order_by(inputs.c.run)
             )

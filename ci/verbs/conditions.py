@@ -30,7 +30,7 @@ from reconciler.conditions.coverage import find_flaws, is_usable
 from reconciler.conditions.opening import open_source
 from reconciler.conditions.rest import DEFAULT_ADDRESS
 from reconciler.conditions.source import Tag, UnknownTag
-from reconciler.database import reading
+from reconciler.database import has_database, reading
 from reconciler.tables import runs as runs_table
 from schemas.finding import Finding, Place
 from schemas.iov import Interval, merge_intervals, touches_any
@@ -353,7 +353,7 @@ def _read_catalogue(settings: Settings) -> list[int] | None:
         state = settings.project().state
     except WrongUse:
         return None
-    if not state.database.exists():
+    if not has_database(state):
         return None
     with reading(state) as connection:
         query = select(runs_table.c.experiment, runs_table.c.run)
