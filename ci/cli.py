@@ -11,7 +11,7 @@ from ci.console import print_data, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
 from ci.project import Settings
-from ci.verbs import declare, observe, payloads, produce, record
+from ci.verbs import declare, luminosity, observe, payloads, produce, record
 from reconciler.apply import GuardRefused
 from reconciler.database import SourceUnavailable
 from renderer.steering import TemplateBroken
@@ -22,7 +22,7 @@ click.rich_click.COMMAND_GROUPS = {
         {"name": "What is done", "commands": ["plan", "apply", "reconcile", "retry"]},
         {
             "name": "What is where, and why",
-            "commands": ["status", "retention", "explain", "runs", "files", "gt"],
+            "commands": ["status", "retention", "explain", "runs", "files", "lumi", "gt"],
         },
     ]
 }
@@ -62,6 +62,7 @@ for command in (
     *observe.COMMANDS,
     *record.COMMANDS,
     *payloads.COMMANDS,
+    *luminosity.COMMANDS,
 ):
     b2prod.add_command(command)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -64,9 +65,15 @@ def print_table(table: Table) -> None:
 
 
 @contextlib.contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr, with counts, elapsed and remaining time; silent where there is no terminal."""
+def progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
+    """A progress bar on stderr, with counts, rate, elapsed and remaining time; silent where there is no terminal.
+
+    What is yielded is called for each of the `total` things; it may be called a million times.
+    """
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda: None
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -75,11 +82,15 @@ def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=total, rate="")
+        count, shown = 0, 0.0
 
         def advance() -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, advance=1, rate=f"{speed:.1f}/s" if speed else "")
+            nonlocal count, shown
+            count += 1
+            if (now := time.monotonic()) > shown + 0.1:
+                shown, speed = now, bar.tasks[0].speed
+                bar.update(task, completed=count, rate=f"{speed:,.1f}/s" if speed else "")
 
         yield advance

@@ -129,6 +129,9 @@ def _launch(
     planned: frozenset[Address] | None = None,
 ) -> Outcome:
     """Launches what the picture's plan says; with `planned`, of that only these units."""
+    for view in picture.views:
+        if view.campaign.state == "active":
+            ledger.admit(view.campaign.name, view.entrants)
     launcher.listen(prelude(picture))
     wishes = list_wishes(picture.views)
     launcher.launch([wish for wish in wishes if planned is None or wish.address in planned])

@@ -8,28 +8,33 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from reconciler.catalogue import find_known, read_inputs, select_runs
-from reconciler.database import SourceUnavailable, State
+from reconciler.catalogue import find_incomplete, read_inputs
+from reconciler.database import State
 from reconciler.following import choose_chains, refuse_uncovered
 from reconciler.observation import find_lost, observe, read_identity
 from reconciler.plan import CampaignPlan, Observed, Plan, plan_campaign
+from reconciler.selection import choose_runs
 from renderer.units import StepUnits, declare_units
 from schemas.campaign import Campaign
 from schemas.canonical import digest
 from schemas.lock import Lock
 from schemas.repository import Repository
-from schemas.runs import format_runs, split_key
+from schemas.runs import split_key
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One campaign at one moment: what it declares, unit by unit, and what was produced of that."""
+    """One campaign at one moment: what it declares, unit by unit, and what was produced of that.
+
+    `entrants` are the runs that its open selections take in for the first time.
+    """
 
     campaign: Campaign
     lock: Lock
     units: tuple[StepUnits, ...]
     observed: Observed
     plan: CampaignPlan
+    entrants: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +44,6 @@ class Picture:
     views: tuple[View, ...]
     plan: Plan
     drift: tuple[str, ...] = ()
-
-
-def choose_runs(connection: Connection, campaign: Campaign, lock: Lock) -> list[int]:
-    """The run keys of a locked campaign: the lock's, and what the catalogue has for open selections; sorted.
-
-    Raises:
-        SourceUnavailable: the run catalogue lacks runs of the lock: it shrank, or is another one.
-    """
-    missing = set(lock.runs) - find_known(connection, lock.runs) if lock.runs else set()
-    if missing:
-        listed = format_runs(sorted(missing), most=10)
-        raise SourceUnavailable(
-            f"the run catalogue lacks runs that {campaign.name} was locked with: {listed}"
-        )
-    keys = set(lock.runs)
-    for selector in campaign.selectors:
-        if selector.is_open:
-            keys.update(select_runs(connection, selector))
-    return sorted(keys)
 
 
 def view_campaign(
@@ -72,18 +58,20 @@ def view_campaign(
     campaign, lock = declared.campaign, declared.lock
     if lock is None:
         raise ValueError(f"{name} has no lock")
-    runs = choose_runs(connection, campaign, lock)
+    chosen = choose_runs(connection, campaign, lock)
+    runs = chosen.runs
     experiments = sorted({split_key(key)[0] for key in runs})
     levels = {step.input.level for step in campaign.steps if step.input.step is None}
     inputs = {level: read_inputs(connection, level, experiments) for level in sorted(levels)}
     chains, ignored = choose_chains(connection, repository, campaign)
-    refused = refuse_uncovered(repository, ignored, runs)
-    units = declare_units(campaign, repository, runs, inputs, chains)
+    refused = {**refuse_uncovered(repository, ignored, runs), **chosen.refused}
+    incomplete = find_incomplete(connection, experiments) if "raw" in levels else {}
+    units = declare_units(campaign, repository, runs, inputs, chains, incomplete)
     storage = str(state.storage(repository.sites[campaign.site].storage))
     observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=lost)
     pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))
     plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused)
-    return View(campaign, lock, units, observed, plan)
+    return View(campaign, lock, units, observed, plan, chosen.entrants)
 
 
 def take_picture(

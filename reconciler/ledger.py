@@ -13,6 +13,7 @@ from reconciler.database import insert_new
 from reconciler.following import store_snapshots
 from reconciler.naming import name_attempt, name_folder
 from reconciler.orders import Attempt, Move, Order, Product
+from reconciler.selection import admit_runs
 from reconciler.tables import (
     LIVE,
     LIVE_OUTPUT,
@@ -63,6 +64,11 @@ class Ledger:
                 "serial": serial,
             }
             connection.execute(insert_new(connection, plans).values(row))
+
+    def admit(self, campaign: str, entrants: Sequence[int]) -> None:
+        """Records that open selections of a campaign have taken in runs."""
+        with self._engine.begin() as connection:
+            admit_runs(connection, campaign, entrants)
 
     def keep_snapshots(self, found: Iterable[Snapshot]) -> None:
         """Stores snapshots that runs may be bound to: a baseline in the repository may be replaced one day."""

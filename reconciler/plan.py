@@ -204,10 +204,11 @@ class _Planning:
             for run, value in zip(units.runs, column, strict=True):
                 if value in absent:
                     (taken if value in observed.elsewhere else missing).setdefault(run, []).append(output)
-        for run in units.without_input:
-            self.put(
-                WAITING, name, tuple(units.fingerprints), f"no {units.step.input.output} is registered", run
-            )
+        for run, reason in units.waiting.items():
+            if run in self.refused:
+                self.put(BLOCKED, name, tuple(units.fingerprints), self.refused[run], run)
+            else:
+                self.put(WAITING, name, tuple(units.fingerprints), reason, run)
         self.done += len(units.runs) - len(missing.keys() | taken.keys())
         for run in sorted(taken.keys() - missing.keys()):
             self.put(REUSE, name, tuple(taken[run]), "another campaign made the same", run)
@@ -286,7 +287,7 @@ class _Planning:
         columns = {item.step.name: _Column(item) for item in units} if self.rows or self.observed.made else {}
         for step, output, run in self.observed.made:
             column = columns.get(step)
-            if column is None or output not in column.units.fingerprints or run not in column.place:
+            if column is None or output not in column.units.fingerprints or not column.declares(run):
                 self.rows.setdefault((OBSOLETE, step, (output,), "no longer declared"), []).append(run)
         order = list(ACTIONS)
         steps = {item.step.name: number for number, item in enumerate(units)}
@@ -316,7 +317,7 @@ class _Planning:
         if restated > limits.max_restate:
             self.block(RESTATE, f"max_restate is {limits.max_restate}, to restate are {restated}")
         submitted = self.done + sum(
-            len(runs) for (action, *_), runs in self.rows.items() if action != OBSOLETE
+            len(runs) for (action, *_), runs in self.rows.items() if action not in (OBSOLETE, BLOCKED)
         )
         if submitted > limits.max_units:
             for action in (SUBMIT, RESTATE):
@@ -369,3 +370,7 @@ class _Column:
     def __init__(self, units: StepUnits) -> None:
         self.units = units
         self.place = {run: index for index, run in enumerate(units.runs)}
+
+    def declares(self, run: int) -> bool:
+        """Whether the run is declared, be its input there or not."""
+        return run in self.place or run in self.units.waiting

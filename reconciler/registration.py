@@ -5,18 +5,26 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reconciler.catalogue import File
+from reconciler.catalogue import STORAGES, File
 from reconciler.database import SourceUnavailable
 from reconciler.workspace import digest_content
 from renderer.event_file import InputError, read_events
 
-LISTED = ("path", "experiment", "run", "level", "name", "size", "checksum", "events")
+LISTED = ("path", "experiment", "run", "level", "name", "size", "checksum", "events", "storage")
 """The columns of a list of files; only `path` is needed, what is missing is read from the file."""
+
+_NAME = re.compile(
+    r"(?:physics|beam|cosmic|debug)\.([0-9]{4})\.r?([0-9]{5})(?:\.HLT[0-9]+\.f[0-9]{5})?\.root", re.ASCII
+)
+"""The names of RAW files: run type, experiment, run; HLT unit and index where a run has several."""
+
+_CHECKSUM = re.compile(r"(adler32|crc32|md5|sha1|sha256|sha512):[0-9a-f]{2,128}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +82,29 @@ def read_files(rows: Iterable[Mapping[str, Any]], level: str, beside: Path) -> I
 def _read_file(row: Mapping[str, Any], path: Path, level: str) -> File:
     given = {key: row[key] for key in LISTED if row.get(key) not in (None, "")}
     numbers: dict[str, int] = {
-        key: int(given[key]) for key in ("experiment", "run", "size", "events") if key in given
+        key: _read_number(key, given[key]) for key in ("experiment", "run", "size", "events") if key in given
     }
-    if not {"experiment", "run", "events"} <= numbers.keys():
-        numbers = {**_count(path, need_run=not {"experiment", "run"} <= numbers.keys()), **numbers}
+    storage, checksum = str(given.get("storage", "disk")), str(given.get("checksum", ""))
+    if storage not in STORAGES:
+        raise ValueError(f"its storage {storage!r} is none of {', '.join(STORAGES)}")
+    if checksum and not _CHECKSUM.fullmatch(checksum):
+        raise ValueError(f"its checksum {checksum!r} is not written as in adler32:0a1b2c3d")
+    named = _NAME.fullmatch(str(given.get("name", path.name)))
+    if named is not None:
+        numbers = {"experiment": int(named[1]), "run": int(named[2]), **numbers}
+    known = {"experiment", "run"} <= numbers.keys()
+    if not known or ("events" not in numbers and not (checksum and "size" in numbers)):
+        if storage != "disk":
+            raise ValueError(
+                f"it is on {storage}, so run, size and checksum must be stated: it is not read for them"
+            )
+        counted = _count(path, need_run=not known)
+        found, said = ((one["experiment"], one["run"]) for one in (counted, {**counted, **numbers}))
+        if counted["events"] and found != said:
+            raise ValueError(
+                f"its events are of run {found[0]}:{found[1]}, it is said to be of {said[0]}:{said[1]}"
+            )
+        numbers = {**counted, **numbers}
     return File(
         experiment=numbers["experiment"],
         run=numbers["run"],
@@ -85,9 +112,17 @@ def _read_file(row: Mapping[str, Any], path: Path, level: str) -> File:
         name=str(given.get("name", path.name)),
         path=str(path),
         size=numbers["size"] if "size" in numbers else path.stat().st_size,
-        checksum=str(given["checksum"]) if "checksum" in given else digest_content(path),
+        checksum=checksum or digest_content(path),
         events=numbers.get("events"),
+        storage=storage,
     )
+
+
+def _read_number(key: str, value: Any) -> int:
+    text = str(value).strip()
+    if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise ValueError(f"its {key} {value!r} is no count")
+    return int(text)
 
 
 def _count(path: Path, *, need_run: bool) -> dict[str, int]:

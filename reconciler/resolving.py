@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from reconciler.catalogue import find_known, select_runs
+from reconciler.catalogue import find_known
+from reconciler.selection import select_runs
 from renderer.jobs import render_script
 from renderer.steering import digest_steering
 from schemas.campaign import Campaign, Selector
@@ -123,9 +124,11 @@ def _check_limits(declared: Declared, runs: Sequence[int]) -> list[Finding]:
 def _check_shrinking(connection: Connection, declared: Declared, before: Lock, after: Lock) -> list[Finding]:
     """A closed selection loses a run only when its author says so: by other ranges, types or exclusions."""
     lost = sorted(set(before.runs) - set(after.runs))
+    removed = find_known(connection, lost) if lost else {}
+    lost = [key for key in lost if removed.get(key) is None]
     if lost and before.selection != after.selection:
         named = [run for run in lost if _names(declared.campaign, run)]
-        lost = sorted(set(named) - find_known(connection, named))
+        lost = sorted(set(named) - find_known(connection, named).keys())
     if not lost:
         return []
     message = f"the run catalogue no longer has {format_runs(lost, most=10)} as the lock has it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -42,7 +43,8 @@ ledger = Table(
     Column("catalogue_serial", BigInteger, nullable=False),
 )
 
-# The run catalogue. `id` is the order of arrival.
+# The run catalogue. `id` is the order of arrival, `files` how many RAW files the run was written to, `removed` why it
+# is no longer to be used; null is not known, and for `removed` that it is in use.
 runs = Table(
     "runs",
     metadata,
@@ -53,7 +55,52 @@ runs = Table(
     Column("events", BigInteger),
     Column("start", String(20)),
     Column("stop", String(20)),
+    Column("seconds", Integer),
+    Column("energy", String(16)),
+    Column("quality", String(16)),
+    Column("files", Integer),
+    Column("removed", String(500)),
     UniqueConstraint("experiment", "run"),
+)
+# The runs of each list as it was last imported, in the text that `format_runs` writes, compressed by zlib.
+run_lists = Table(
+    "run_lists",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("runs", LargeBinary, nullable=False),
+    Column("imported", String(20), nullable=False),
+)
+# Lines of lists that could not be trusted, until a later version of the list has them mended.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", identity, primary_key=True),
+    Column("list", String(200), nullable=False, index=True),
+    Column("line", Integer, nullable=False),
+    Column("text", String(500), nullable=False),
+    Column("reason", String(500), nullable=False),
+    Column("since", String(20), nullable=False),
+)
+# Runs that an open selection of a campaign has taken in; this is never revoked.
+admissions = Table(
+    "admissions",
+    metadata,
+    Column("campaign", String(40), primary_key=True),
+    Column("experiment", Integer, primary_key=True),
+    Column("run", Integer, primary_key=True),
+)
+# Luminosity by run in inverse nanobarn: who measured it how, in which version, with which correction ("" for none).
+luminosity = Table(
+    "luminosity",
+    metadata,
+    Column("method", String(40), primary_key=True),
+    Column("version", String(40), primary_key=True),
+    Column("correction", String(120), primary_key=True),
+    Column("experiment", Integer, primary_key=True),
+    Column("run", Integer, primary_key=True),
+    Column("value", Double, nullable=False),
+    Column("statistical", Double),
+    Column("systematic", Double),
 )
 files = Table(
     "files",
@@ -67,6 +114,7 @@ files = Table(
     Column("size", BigInteger, nullable=False),
     Column("checksum", String(80), nullable=False),
     Column("events", BigInteger),
+    Column("storage", String(8), nullable=False),  # disk, tape or staging
     UniqueConstraint("level", "experiment", "run", "name"),
 )
 # What a unit reads of one level of one run: kept with the files, so that a plan reads one row a run.
@@ -80,6 +128,7 @@ inputs = Table(
     Column("files", Integer, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("events", BigInteger),
+    Column("on_disk", Integer, nullable=False),  # how many of the files
 )
 
 # The ledger.

@@ -57,7 +57,7 @@ class StepUnits:
 
     `runs` are sorted run keys of the runs that have an input; `fingerprints` holds, for each output, a column over
     `runs` (32 bytes each); `inputs` is the column that entered them (hexadecimal), `conditions` the payload sets'.
-    `without_input` are declared runs for which nothing is registered yet.
+    `waiting` are declared runs whose input is not there in full yet, each with what it waits for.
     `chains` are the tags that the step uses, with the payloads that it reads; none where conditions do not count.
     """
 
@@ -67,7 +67,7 @@ class StepUnits:
     fingerprints: Mapping[str, Sequence[bytes]]
     inputs: Sequence[str]
     conditions: Sequence[str] | None
-    without_input: Sequence[int]
+    waiting: Mapping[int, str]
     chains: Chains
 
 
@@ -77,23 +77,31 @@ def declare_units(
     runs: Sequence[int],
     inputs: Mapping[str, Mapping[int, str]],
     chains: Chains | None = None,
+    incomplete: Mapping[int, str] | None = None,
 ) -> tuple[StepUnits, ...]:
     """The units of all steps, upstream steps first.
 
-    `runs` are the sorted run keys that the campaign selects; `inputs` maps data level → run → digest of its files.
-    Without `chains`, all runs use the snapshots of the repository.
+    `runs` are the sorted run keys that the campaign selects; `inputs` maps data level → run → digest of its files;
+    `incomplete` are runs whose RAW files are not those that were declared, with the reason. Without `chains`, all runs use the snapshots of the repository.
     """
     declared = chains or Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
     made: dict[str, StepUnits] = {}
     for step in campaign.steps:
         if step.input.step is None:
             registered = inputs.get(step.input.level, {})
-            present = [run for run in runs if run in registered]
-            absent = [run for run in runs if run not in registered] if len(present) < len(runs) else []
+            judged = step.input.level == "raw" and step.input.complete == "declared"
+            partial = incomplete if judged and incomplete else {}
+            present = [run for run in runs if run in registered and run not in partial]
+            waiting: Mapping[int, str] = {}
+            if len(present) < len(runs):
+                nothing = f"no {step.input.level} is registered"
+                there = set(present)
+                waiting = {run: partial.get(run, nothing) for run in runs if run not in there}
             source, column = "files", [registered[run] for run in present]
         else:
             upstream = made[step.input.step]
-            present, absent = list(upstream.runs), list(upstream.without_input)
+            present = list(upstream.runs)
+            waiting = dict.fromkeys(upstream.waiting, f"waits for {step.input.step}")
             source, column = "unit", [value.hex() for value in upstream.fingerprints[step.input.output]]
         recipes = write_recipes(campaign, step, repository)
         used = declared if step.application == "basf2" else NO_CHAIN
@@ -108,7 +116,7 @@ def declare_units(
             fingerprints={r.output: fingerprint_runs(r.digest, source, column, conditions) for r in recipes},
             inputs=column,
             conditions=conditions,
-            without_input=absent,
+            waiting=waiting,
             chains=used,
         )
     return tuple(made.values())

@@ -15,12 +15,19 @@ Parameter = Scalar | tuple[Scalar, ...]
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Runs of one experiment. Closed: `ranges`. Open: from `first` on, up to `until`, at most `max_runs`."""
+    """Runs of one experiment. Closed: `ranges`. Open: from `first` on, up to `until`, at most `max_runs`.
+
+    What else is set narrows it: a run of which the catalogue does not know the property is left out.
+    """
 
     experiment: int
     ranges: tuple[RunRange, ...] = ()
     exclude: tuple[RunRange, ...] = ()
     types: tuple[str, ...] = ()
+    energies: tuple[str, ...] = ()
+    quality: tuple[str, ...] = ()
+    min_events: int | None = None
+    min_minutes: int | None = None
     first: int | None = None
     until: str | None = None
     max_runs: int | None = None
@@ -37,6 +44,10 @@ class Selector:
             "ranges": ", ".join(map(str, self.ranges)),
             "exclude": ", ".join(map(str, self.exclude)),
             "types": sorted(self.types),
+            "energies": sorted(self.energies),
+            "quality": sorted(self.quality),
+            "min_events": self.min_events,
+            "min_minutes": self.min_minutes,
             "from": self.first,
             "until": self.until,
             "max_runs": self.max_runs,
@@ -55,11 +66,16 @@ class GlobalTag:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What a step reads: `level` of the run catalogue, or an output of `step`."""
+    """What a step reads: `level` of the run catalogue, or an output of `step`.
+
+    `complete`: when a run's files are all there; `declared` as many as the run catalogue says that it has, where it
+    says so, `registered` as many as are registered.
+    """
 
     level: str
     step: str | None = None
     skim: str | None = None
+    complete: str = "declared"
 
     @property
     def output(self) -> str:
@@ -163,6 +179,10 @@ def _read_selector(data: Mapping[str, Any]) -> Selector:
         ranges=parse_ranges(data.get("ranges", ""))[0],
         exclude=parse_ranges(data.get("exclude", ""))[0],
         types=tuple(data.get("types", ())),
+        energies=tuple(data.get("energies", ())),
+        quality=tuple(data.get("quality", ())),
+        min_events=data.get("min_events"),
+        min_minutes=data.get("min_minutes"),
         first=data.get("from"),
         until=data.get("until"),
         max_runs=data.get("max_runs"),
@@ -176,7 +196,12 @@ def _read_step(name: str, data: Mapping[str, Any]) -> Step:
     return Step(
         name=name,
         application=application,
-        input=Input(source.get("level", "skim"), source.get("step"), source.get("skim")),
+        input=Input(
+            source.get("level", "skim"),
+            source.get("step"),
+            source.get("skim"),
+            source.get("complete", "declared"),
+        ),
         outputs=tuple(outputs),
         split=data.get("split", "run" if application == "uproot" else "file"),
         template=data.get("template"),

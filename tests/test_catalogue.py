@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import uproot
 
-from reconciler.catalogue import File, Imported, Run, import_files, import_runs, read_inputs, select_runs
+from reconciler.catalogue import File, Run, list_runs, read_inputs
 from reconciler.database import SourceUnavailable, State, opened, reading
+from reconciler.importing import Imported, import_files, import_runs
 from reconciler.observation import read_identity
 from reconciler.registration import RefusedFile, find_files, read_files
-from reconciler.run_lists import read_run_list
+from reconciler.run_lists import RunList, collect_runs
+from reconciler.selection import select_runs
 from schemas.campaign import Selector
 from schemas.runs import RunRange, run_key
 
@@ -85,10 +87,10 @@ def test_where_a_file_lies_moves_nothing(state):
         (Selector(3, ranges=(RunRange(1, 20),), types=("physics", "beam")), [2, 5, 7]),
         (Selector(4, ranges=(RunRange(1, 20),)), []),
         (Selector(3, ranges=(RunRange(1, 20),), exclude=(RunRange(6, 99_999_998),)), [2, 5]),
-        (Selector(3, first=1, max_runs=2), [2, 5]),
-        (Selector(3, first=3, max_runs=2), [5, 9]),
+        (Selector(3, first=1, max_runs=2), [5, 2, 9, 7]),
+        (Selector(3, first=3, max_runs=2), [5, 9, 7]),
         (Selector(3, first=3, max_runs=9, until="2019-01-07"), [5, 7]),
-        (Selector(3, first=1, max_runs=2, exclude=(RunRange(5, 5),)), [2, 9]),
+        (Selector(3, first=1, max_runs=2, exclude=(RunRange(5, 5),)), [2, 9, 7]),
         (Selector(3, ranges=tuple(RunRange(number, number) for number in range(1, 600, 2))), [5, 7, 9]),
     ],
     ids=[
@@ -97,7 +99,7 @@ def test_where_a_file_lies_moves_nothing(state):
         "types",
         "other experiment",
         "a vast exclusion",
-        "first to arrive",
+        "in order of arrival",
         "from",
         "until",
         "open exclude",
@@ -124,9 +126,9 @@ def test_a_selector_takes(state, selector, runs):
 def test_a_row_that_cannot_be_trusted_is_refused_with_its_reason(tmp_path, row, says):
     listed = tmp_path / "runs.csv"
     listed.write_text(f"exp,run,run_type,events\n3,1,physics,1\n{row}\n")
-    runs, refused = read_run_list(listed)
+    runs, refused = collect_runs(RunList(listed))
     assert [run.run for run in runs] == [1]
-    ((number, reason),) = [(one.row, one.reason) for one in refused]
+    ((number, reason),) = [(one.line, one.reason) for one in refused]
     assert number == 3
     assert says in reason
 
@@ -136,7 +138,7 @@ def test_what_is_no_list_is_a_source_that_is_unavailable(tmp_path, content):
     for name in ("runs.csv", "runs.json"):
         (tmp_path / name).write_text(content)
         with pytest.raises(SourceUnavailable):
-            read_run_list(tmp_path / name)
+            collect_runs(RunList(tmp_path / name))
 
 
 def write_root(path, runs):
@@ -175,3 +177,60 @@ def test_a_list_that_says_everything_opens_no_file(tmp_path):
     listed.write_text(json.dumps([row]))
     (found,) = read_files(find_files(listed), "raw", tmp_path)
     assert found == File(3, 5, "raw", "tape.root", str(tmp_path / "on/tape.root"), 7, "adler32:0a", 4)
+
+
+def listed(tmp_path, **row):
+    (tmp_path / "files.json").write_text(json.dumps([row]))
+    (found,) = read_files(find_files(tmp_path / "files.json"), "raw", tmp_path)
+    return found
+
+
+NAMED = "physics.0003.00529.HLT2.f00001.root"
+
+
+def test_the_name_of_a_raw_file_says_its_run_and_a_file_on_tape_is_not_read(tmp_path):
+    found = listed(tmp_path, path=f"on/{NAMED}", size=7, checksum="adler32:0a", storage="tape")
+    assert (found.experiment, found.run, found.events, found.storage) == (3, 529, None, "tape")
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"path": f"on/{NAMED}", "storage": "tape"}, "not read for them"),
+        ({"path": f"on/{NAMED}", "size": 7, "checksum": "0a1b2c3d"}, "not written as in adler32:"),
+        (
+            {"path": f"on/{NAMED}", "size": 7, "checksum": "adler32:0a", "storage": "attic"},
+            "'attic' is none of",
+        ),
+        ({"path": f"on/{NAMED}", "size": -7, "checksum": "adler32:0a"}, "its size -7 is no count"),
+        ({"path": f"on/{NAMED}", "size": 7, "checksum": "adler32:0a", "events": "many"}, "its events 'many'"),
+    ],
+    ids=str,
+)
+def test_a_row_that_says_too_little_or_wrong_is_refused(tmp_path, row, why):
+    found = listed(tmp_path, **row)
+    assert isinstance(found, RefusedFile)
+    assert why in found.reason
+
+
+def test_a_file_whose_events_are_of_another_run_than_its_name_is_refused(tmp_path):
+    write_root(tmp_path / NAMED, [530])
+    found = listed(tmp_path, path=NAMED)
+    assert isinstance(found, RefusedFile)
+    assert found.reason == "its events are of run 3:530, it is said to be of 3:529"
+
+
+def test_where_a_file_is_stored_is_counted_and_moves_nothing(state):
+    def look():
+        with reading(state) as connection:
+            (row,) = (row for row in connection.execute(list_runs()) if row.run == 2)
+            return (row.files, row.on_disk), read_inputs(connection, "raw", [3])
+
+    with opened(state) as engine:
+        import_files(
+            engine, [file(2), file(2, name="b", storage="tape"), file(2, name="c", storage="staging")]
+        )
+        counts, before = look()
+        assert counts == (3, 1)
+        assert import_files(engine, [file(2, name="b")]) == Imported(changed=1)
+    assert look() == ((3, 2), before)

@@ -193,7 +193,7 @@ def test_explain_tells_what_a_unit_is_made_of(tmp_path, capsys):
     assert made["recipe"]["release"] == "release-03-00-00"
     assert [attempt["state"] for attempt in made["attempts"]] == ["verified"]
     assert run(["--root", str(tmp_path), "explain", "proc7/reco/3:9"]) == Exit.FINE
-    assert "not selected by this campaign" in capsys.readouterr().out
+    assert "not selected: the run catalogue has no such run" in capsys.readouterr().out
 
 
 def test_a_renamed_step_keeps_its_retention(tmp_path, capsys):

@@ -8,16 +8,16 @@ import socket
 import threading
 import time
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 import pytest
 
-from reconciler.conditions.http import HttpReader
 from reconciler.conditions.rest import RestSource
 from reconciler.conditions.source import UnknownTag
 from reconciler.database import SourceUnavailable
+from reconciler.http import HttpReader
 from schemas.runs import run_key
+from tests.loopback import serve
 from tests.real_tags import IDS, NAMES, read_canned, read_listed
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -70,40 +70,6 @@ class Service:
         if parts[0] != "globalTag" or parts[1] not in self.canned:
             return 404, {"code": 404, "reason": "Not Found", "message": "no such global tag"}
         return (200, self.about(parts[1])) if len(parts) == 2 else (200, self.canned[parts[1]])
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        service = self.server.service
-        parts = urlsplit(self.path)
-        service.seen.append((parts.path, dict(self.headers)))
-        for ending, replacement in service.answers.items():
-            if parts.path.endswith(ending) and replacement(self):
-                return
-        status, data = service.find(parts.path, parse_qs(parts.query))
-        self.reply(status, json.dumps(data).encode())
-
-    def reply(self, status, body, kind="application/json", length=None, **headers):
-        self.send_response(status)
-        for name, value in {"Content-Type": kind, **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        self.end_headers()
-        self.wfile.write(body)
-        self.close_connection = length is not None
-        return True
-
-    def log_message(self, *arguments):
-        pass
-
-
-def serve(service):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.service = service
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    return server
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import pytest
 from ci.cli import run
 from ci.exits import Exit
 from reconciler.apply import GuardRefused, holding
-from reconciler.catalogue import Imported, Run, import_runs
+from reconciler.catalogue import Run
 from reconciler.database import SourceUnavailable, State, has_database, opened, reading
+from reconciler.importing import Imported, import_runs
 
 
 @pytest.fixture

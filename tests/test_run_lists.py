@@ -10,13 +10,13 @@ from ci.cli import run
 from ci.exits import Exit
 from reconciler.catalogue import Run
 from reconciler.database import SourceUnavailable
-from reconciler.run_lists import read_run_list
+from reconciler.run_lists import RunList, collect_runs
 
 
 def read(tmp_path, text, *options):
     file = tmp_path / "list"
     file.write_text(text)
-    return read_run_list(file, *options)
+    return collect_runs(RunList(file, *options))
 
 
 def numbers(found):
@@ -48,7 +48,7 @@ def test_a_list_is_known_by_its_content(tmp_path, text, options):
 
 def test_the_certifications_of_another_experiment_are_read_whole(shared_data):
     file = shared_data / "cms/golden/Cert_160404-180252_7TeV_ReRecoNov08_Collisions11_JSON.txt"
-    found, refused = read_run_list(file, 11)
+    found, refused = collect_runs(RunList(file, 11))
     assert (len(found), refused) == (470, ())
     assert {one.run for one in found} == set(map(int, json.loads(file.read_text())))
 
@@ -58,13 +58,16 @@ def test_the_certifications_of_another_experiment_are_read_whole(shared_data):
     [
         ("3,530,physics,-99,,", "'-99' is no count"),
         ("3,530,physics,1,2019-01-02T00:00:00Z,2019-01-01T00:00:00Z", "stops"),
-        ("3,530,cosmic (B=0),1,,", "cosmic (b=0)"),
+        ("3,530,cosmic (B=0),1,,", "cosmic (B=0)"),
         ("3,530,physics,1,about noon,", "'about noon' is no time"),
         ("3,530,physics", "3 columns instead of 6"),
         ("3,530,physics,1,,,,", "8 columns instead of 6"),
         ("3,five,physics,1,,", "'five' is no count"),
         ("3,529,beam,1,,", "listed before, differently"),
         (",530,physics,1,,", "experiment or run is missing"),
+        ('3,530,"physics,1,,,', "its quotes are wrong"),
+        ("3,530,physics,1,2019-02-30T00:00:00Z,", "no time"),
+        ("3,530,physics,1,2019-01-01T00:00:00Z,never", "'never' is no time"),
         ("4,530,physics,1,,", "the run is of experiment 4, the list was said to be of 3"),
     ],
     ids=lambda value: value[:24],
@@ -74,7 +77,7 @@ def test_a_line_that_cannot_be_trusted_is_refused_with_its_number_and_the_rest_i
     text = f"{header}\n3,529,physics,7,2019-01-01T00:00:00Z,\n{line}\n3,620,physics,,,\n"
     found, (refused,) = read(tmp_path, text, 3 if line.startswith("4") else None)
     assert found == (Run(3, 529, "physics", 7, "2019-01-01T00:00:00Z"), Run(3, 620, "physics"))
-    assert refused.row == 3
+    assert refused.line == 3
     assert why in refused.reason
 
 
@@ -82,7 +85,7 @@ def test_a_line_that_cannot_be_trusted_is_refused_with_its_number_and_the_rest_i
 def test_a_range_that_is_none_is_refused_and_the_rest_is_taken(tmp_path, line):
     found, refused = read(tmp_path, f"{line}\n620\n", 3)
     assert [(one.experiment, one.run) for one in found] == [(3, 620)]
-    assert [one.row for one in refused] == [1]
+    assert [one.line for one in refused] == [1]
 
 
 @pytest.mark.parametrize("text", ["", "\n#\n", "529\n", '{"529": []}', "{}", "what is this", "a,b\n1,2\n"])
@@ -99,5 +102,29 @@ def test_the_command_line_maps_columns(tmp_path, capsys):
     assert "one of experiment, run" in capsys.readouterr().err
     assert run([*call, "--mapping", "run=RunNumber"]) == Exit.FINDINGS
     said = capsys.readouterr().err
-    assert "row 3 refused: 'none' is no count" in said
+    assert "line 3 refused: 'none' is no count" in said
     assert "1 new, 0 changed, 0 unchanged, 1 refused" in said
+
+
+def test_what_else_a_list_may_know_is_read_and_its_labels_are_checked(tmp_path):
+    header = "experiment,run,energy,quality,files,start"
+    lines = [
+        "3,1,4s_OffRes,GOOD,5,2019-01-01T09:00:00+09:00",
+        "3,2, ,,,2019-01-01 00:00:00.5",
+        "3,3,6S,,,",
+        "3,4,,fine,,",
+        "3,5,,,-1,",
+    ]
+    found, refused = read(tmp_path, "\n".join([header, *lines]))
+    midnight = "2019-01-01T00:00:00Z"
+    assert found == (
+        Run(3, 1, start=midnight, energy="4S_offres", quality="good", files=5),
+        Run(3, 2, start=midnight),
+    )
+    assert [row.reason.split(" is ")[0] for row in refused] == ["beam energy '6S'", "quality 'fine'", "'-1'"]
+
+
+def test_two_experiments_in_a_list_of_one_are_told_apart(tmp_path):
+    found, refused = read(tmp_path, "exp,run\n3,1\n4,1\n3,2\n", 3)
+    assert found == (Run(3, 1), Run(3, 2))
+    assert [(row.line, row.text) for row in refused] == [(3, "4,1")]

@@ -17,9 +17,10 @@ from typing import Any
 from sqlalchemy import func, select
 
 from reconciler.apply import apply_plan, reconcile
-from reconciler.catalogue import File, Run, import_files, import_runs
+from reconciler.catalogue import File, Run
 from reconciler.database import State, opened, reading
 from reconciler.gathering import Picture, take_picture
+from reconciler.importing import import_files, import_runs
 from reconciler.launching import Outcome
 from reconciler.ledger import Ledger
 from reconciler.resolving import resolve

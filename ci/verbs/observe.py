@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import rich_click as click
+from sqlalchemy import Connection, select
 
 from ci.console import make_table, print_data, print_json, print_table
 from ci.exits import Exit, FoundProblems, WrongUse
@@ -17,23 +18,29 @@ from reconciler.following import read_bindings
 from reconciler.gathering import View, view_campaign
 from reconciler.observation import count_events, explain_unit, read_payloads
 from reconciler.plan import ACTIONS
+from reconciler.selection import explain_absence, explain_absences
+from reconciler.tables import runs
 from renderer.payloads import Payload, find_payloads
 from renderer.units import StepUnits
 from schemas.codes import CODES
 from schemas.codes import explain as explain_code
-from schemas.runs import format_run, parse_runs
+from schemas.runs import format_run, format_runs, parse_runs, run_key
 
 
 @click.command()
 @click.argument("names", nargs=-1)
+@click.option(
+    "--left-out", is_flag=True, help="Also which runs of the experiments are not selected, and why."
+)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
-def status(settings: Settings, names: tuple[str, ...], as_json: bool) -> int:
+def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: bool) -> int:
     """How far each campaign is, step by step."""
     project = settings.project()
     repository = load_sound(project, names, judge_locks=False)
     rows: list[dict[str, Any]] = []
     without_lock = []
+    absences: list[dict[str, Any]] = []
     with reading(project.state) as connection:
         for declared in choose_campaigns(repository, names):
             name, state = declared.campaign.name, declared.campaign.state
@@ -46,10 +53,12 @@ def status(settings: Settings, names: tuple[str, ...], as_json: bool) -> int:
                 continue
             begun = Counter(map(" ".join, read_bindings(connection, name).values()))
             mixed = {"begun_with": dict(sorted(begun.items()))} if begun else {}
-            counted = _count_units(view_campaign(connection, repository, name, project.state))
-            rows += [{**row, **mixed} for row in counted]
+            view = view_campaign(connection, repository, name, project.state)
+            rows += [{**row, **mixed} for row in _count_units(view)]
+            if left_out:
+                absences += _list_absences(connection, view)
     if as_json:
-        print_json([*rows, *without_lock])
+        print_json([*rows, *without_lock, *absences])
         return Exit.FINE
     shown = [word for word in ACTIONS.values() if any(row.get(word) for row in rows)]
     counts = ("units", "done", *shown)
@@ -66,12 +75,27 @@ def status(settings: Settings, names: tuple[str, ...], as_json: bool) -> int:
         if len(begun) > 1:
             parts = ", ".join(f"{runs} with {digest[:12]}" for digest, runs in begun.items())
             print_data(f"{name} is a mixture: of the runs of its running tag began {parts}\n")
+    if left_out:
+        table = make_table("campaign", "left out", "runs", "why", title="Not selected", numbers=("left out",))
+        for row in absences:
+            table.add_row(row["campaign"], f"{row['left_out']:,}", row["runs"], row["why"])
+        print_table(table)
     return Exit.FINE
+
+
+def _list_absences(connection: Connection, view: View) -> Iterable[dict[str, Any]]:
+    taken = {key for units in view.units for key in (*units.runs, *units.waiting)}
+    experiments = {selector.experiment for selector in view.campaign.selectors}
+    rows = connection.execute(select(runs).where(runs.c.experiment.in_(experiments)).order_by(runs.c.run))
+    others = [row for row in rows if run_key(row.experiment, row.run) not in taken]
+    for why, keys in explain_absences(view.campaign, view.lock, others).items():
+        shown = format_runs(sorted(keys), most=5)
+        yield {"campaign": view.campaign.name, "left_out": len(keys), "runs": shown, "why": why}
 
 
 def _count_units(view: View) -> Iterable[dict[str, Any]]:
     for units in view.units:
-        total = len(units.runs) + len(units.without_input)
+        total = len(units.runs) + len(units.waiting)
         counts = dict.fromkeys(ACTIONS.values(), 0)
         for group in view.plan.groups:
             if group.step == units.step.name:
@@ -181,7 +205,7 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
             if step in (None, units.step.name):
                 history = explain_unit(connection, name, units.step.name, key)
                 made = read_payloads(connection, {item["conditions"] for item in history} - {None})
-                found.append(_explain(view, units, key, history, made))
+                found.append(_explain(connection, view, units, key, history, made))
     if not found:
         raise WrongUse(
             f"{name} has no step {step}; it has {', '.join(units.step.name for units in view.units)}"
@@ -194,6 +218,7 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
 
 
 def _explain(
+    connection: Connection,
     view: View,
     units: StepUnits,
     key: int,
@@ -202,10 +227,10 @@ def _explain(
 ) -> dict[str, Any]:
     """A unit as JSON; `made` are the payload sets that the ledger knows of its history, by digest."""
     step = units.step.name
-    if key in units.without_input:
-        state = f"waiting: no {units.step.input.output} is registered"
+    if key in units.waiting:
+        state = f"waiting: {units.waiting[key]}"
     elif key not in units.runs:
-        state = "not selected by this campaign"
+        state = f"not selected: {explain_absence(connection, view.campaign, view.lock, key)}"
     else:
         state = "done"
     for group in view.plan.groups:

@@ -10,12 +10,17 @@ import rich_click as click
 from ci.console import count_things, make_table, print_json, print_table, progress, say
 from ci.exits import Exit, WrongUse
 from ci.project import Settings
-from reconciler.catalogue import File, Imported, import_files, import_runs, list_runs
+from reconciler.catalogue import File, list_quarantine, list_runs
 from reconciler.database import SourceUnavailable, opened, reading
-from reconciler.run_lists import COLUMNS, read_run_list
-from schemas.runs import run_key
+from reconciler.importing import Imported, import_files, import_run_list, remove_runs, restore_runs
+from reconciler.ledger import now
+from reconciler.luminosity import Measurement, import_luminosity
+from reconciler.run_database import RunDatabase
+from reconciler.run_lists import COLUMNS, Listing, RefusedRow, RunList, collect_runs
+from schemas.runs import RunRange, format_runs, parse_ranges, parse_runs, run_key
 
 LEVELS = ("raw", "cdst", "mdst", "dst", "udst", "ntuple")
+TOKEN = "B2PROD_RUNDB_TOKEN"  # noqa: S105 -- the variable's name
 
 
 @click.group(invoke_without_command=True)
@@ -30,22 +35,32 @@ def runs(context: click.Context, as_json: bool) -> int:
     if as_json:
         print_json(rows)
         return Exit.FINE
-    table = make_table(
-        "run", "type", "events", "start", "level", "files", "MB", numbers=("events", "files", "MB")
-    )
+    numbers = ("events", "files", "on disk", "MB")
+    names = ("run", "type", "energy", "quality", "events", "start", "level", "files", "on disk", "MB")
+    table = make_table(*names, numbers=numbers)
     for row in rows:
         size = "" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f}"
-        cells = (row["type"], row["events"], row["start"], row["level"] or "no files", row["files"])
+        kind = row["type"] if row["removed"] is None else "removed"
+        cells = (kind, row["energy"], row["quality"], row["events"], row["start"], row["level"] or "no files")
+        counts = (row["files"], row["on_disk"])
         table.add_row(
-            f"{row['experiment']}:{row['run']}", *("" if c is None else str(c) for c in cells), size
+            f"{row['experiment']}:{row['run']}",
+            *("" if c is None else str(c) for c in (*cells, *counts)),
+            size,
         )
     print_table(table)
     return Exit.FINE
 
 
 @runs.command("import")
-@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--experiment", type=int, help="Of all runs of a list that does not say so.")
+@click.argument("source")
+@click.option(
+    "--as", "name", help="What the list is called; else its file's name. Its next version has the same."
+)
+@click.option(
+    "--experiment", type=int, help="Of all runs of a list that does not say so, or of the run database."
+)
+@click.option("--runs", "asked", metavar="529-613", help="Ask the run database for these runs only.")
 @click.option(
     "--mapping",
     "pairs",
@@ -53,24 +68,83 @@ def runs(context: click.Context, as_json: bool) -> int:
     multiple=True,
     help="What the list calls a column, as in run=RunNumber; may be given several times.",
 )
+@click.option("--token", envvar=TOKEN, help=f"For the run database; better given as {TOKEN}.")
 @click.pass_obj
-def import_run_list(settings: Settings, source: Path, experiment: int | None, pairs: tuple[str, ...]) -> int:
-    """Record the runs of a list.
+def import_run_source(
+    settings: Settings,
+    source: str,
+    name: str | None,
+    experiment: int | None,
+    asked: str | None,
+    pairs: tuple[str, ...],
+    token: str | None,
+) -> int:
+    """Record the runs of a list, or of the run database at an http(s) address.
 
-    A table with a header (commas or blanks), a JSON list of objects, a certification in JSON, lines `experiment,run`,
-    or with --experiment run ranges. Columns: experiment, run; and, where known, type, events, start, stop. No run is
-    ever removed.
+    A list is a table with a header (commas or blanks), a JSON list of objects, a certification in JSON, lines
+    `experiment,run`, or with --experiment run ranges. Columns: experiment, run; and, where known, type, events, start,
+    stop, energy, quality, files. A time without a zone is UTC. Lines that cannot be trusted go to `runs quarantine`.
+
+    No run is ever removed by an import: a list that lacks runs of its last version changes nothing.
     """
-    mapping = dict(pair.partition("=")[::2] for pair in pairs)
-    if unknown := [name for name in mapping if name not in COLUMNS or not mapping[name]]:
-        raise WrongUse(f"--mapping {unknown[0]}: write COLUMN=NAME with one of {', '.join(COLUMNS)}")
-    found, refused = read_run_list(source, experiment, mapping)
+    listing = _open_listing(source, experiment, asked, pairs, token)
+    with progress("lines", listing.total) as advance:
+        found, refused = collect_runs(listing, advance)
+    called = name or listing.name
     with opened(settings.project().state) as engine:
-        imported = import_runs(engine, found)
-    for row in refused:
-        say(f"{source}: row {row.row} refused: {row.reason}")
-    _tell("runs", imported, len(refused))
+        imported = import_run_list(engine, called, found, refused, now())
+        if isinstance(listing, RunDatabase) and listing.luminosity:
+            measured = [Measurement(key, value) for key, value in sorted(listing.luminosity.items())]
+            import_luminosity(engine, ("online", "rundb", ""), measured)
+    tell_refused(called, refused)
+    tell_imported("runs", imported, len(refused))
     return Exit.FINDINGS if refused else Exit.FINE
+
+
+@runs.command("quarantine")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def show_quarantine(settings: Settings, as_json: bool) -> int:
+    """The lines of lists that could not be trusted. A later version of the list that has them mended clears them."""
+    with reading(settings.project().state) as connection:
+        rows = [dict(row._mapping) for row in connection.execute(list_quarantine())]  # noqa: SLF001 -- SQLAlchemy's name
+    if as_json:
+        print_json(rows)
+        return Exit.FINE
+    table = make_table("list", "line", "reason", "text", "since", numbers=("line",))
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    print_table(table)
+    return Exit.FINE
+
+
+@runs.command("remove")
+@click.argument("which", metavar="RUNS")
+@click.option(
+    "--reason", required=True, help="Why they are not to be used; kept, and shown where they are missed."
+)
+@click.pass_obj
+def remove(settings: Settings, which: str, reason: str) -> int:
+    """Take runs out of use: RUNS as in "3:529-613,620", or a file that lists them.
+
+    What is known of them stays, campaigns that have them in their lock show them as blocked, and what was produced of
+    them is not touched.
+    """
+    with opened(settings.project().state) as engine:
+        count = remove_runs(engine, _read_keys(which), reason)
+    say(f"{count_things(count, 'run')} removed")
+    return Exit.FINE
+
+
+@runs.command("restore")
+@click.argument("which", metavar="RUNS")
+@click.pass_obj
+def restore(settings: Settings, which: str) -> int:
+    """Bring removed runs back into use."""
+    with opened(settings.project().state) as engine:
+        count = restore_runs(engine, _read_keys(which))
+    say(f"{count_things(count, 'run')} restored")
+    return Exit.FINE
 
 
 @click.group()
@@ -90,8 +164,9 @@ def files() -> None:
 def import_root_files(settings: Settings, sources: tuple[Path, ...], level: str) -> int:
     """Register ROOT files: of a folder, single ones, or those of a CSV or JSON list with a column `path`.
 
-    Experiment, run and events are read from the files; a list may give them, with size and checksum, and then the
-    files are not opened (RAW on tape).
+    Experiment, run and events are read from the files. A list may give them, with size, checksum (as in
+    adler32:0a1b2c3d) and storage (disk, tape, staging), and then the files are not opened; the name of a RAW file says
+    its run.
     """
     from reconciler.registration import RefusedFile, find_files, read_files  # noqa: PLC0415 -- uproot costs 0.4 s
 
@@ -114,23 +189,70 @@ def import_root_files(settings: Settings, sources: tuple[Path, ...], level: str)
     state = settings.project().state
     with opened(state) as engine:
         imported = import_files(engine, found)
-    _tell("files", imported, len(refused))
+    tell_imported("files", imported, len(refused))
     with reading(state) as connection:
         known = {run_key(row.experiment, row.run) for row in connection.execute(list_runs())}
-    strangers = sorted(
-        {(file.experiment, file.run) for file in found if run_key(file.experiment, file.run) not in known}
-    )
+    strangers = sorted({run_key(file.experiment, file.run) for file in found} - known)
     if strangers:
-        shown = ", ".join(f"{experiment}:{run}" for experiment, run in strangers[:5])
-        more = " …" if len(strangers) > 5 else ""
         say(f"not in the run catalogue, so no campaign selects them: {count_things(len(strangers), 'run')}")
-        say(f"    {shown}{more}; add them with `b2prod runs import`")
+        say(f"    {format_runs(strangers, most=5)}; add them with `b2prod runs import`")
     return Exit.FINDINGS if refused else Exit.FINE
 
 
-def _tell(what: str, imported: Imported, refused: int) -> None:
+def tell_refused(name: str, refused: tuple[RefusedRow, ...]) -> None:
+    """Says which lines of a list were refused, and why."""
+    for row in refused[:20]:
+        say(f"{name}: line {row.line} refused: {row.reason}")
+    if len(refused) > 20:
+        say(f"… and {len(refused) - 20} more; `b2prod runs quarantine` lists all")
+
+
+def _open_listing(
+    source: str, experiment: int | None, asked: str | None, pairs: tuple[str, ...], token: str | None
+) -> Listing:
+    if source.startswith(("http://", "https://")):
+        if experiment is None:
+            raise WrongUse("say with --experiment which experiment's runs the run database is asked for")
+        if pairs:
+            raise WrongUse("--mapping is for lists; the run database's fields have their own names")
+        return RunDatabase(source, experiment, _read_range(asked), token)
+    if asked is not None:
+        raise WrongUse("--runs is for the run database; a list is imported whole")
+    mapping = dict(pair.partition("=")[::2] for pair in pairs)
+    if unknown := [name for name in mapping if name not in COLUMNS or not mapping[name]]:
+        raise WrongUse(f"--mapping {unknown[0]}: write COLUMN=NAME with one of {', '.join(COLUMNS)}")
+    file = Path(source)
+    if not file.is_file():
+        raise WrongUse(f"there is no file {source}, and an address begins with https://")
+    return RunList(file, experiment, mapping)
+
+
+def _read_range(text: str | None) -> RunRange | None:
+    if text is None:
+        return None
+    ranges, problems = parse_ranges(text)
+    if problems or len(ranges) != 1:
+        raise WrongUse(f"--runs {text}: write one range, as in 529-613")
+    return ranges[0]
+
+
+def _read_keys(which: str) -> tuple[int, ...]:
+    if Path(which).is_file():
+        return tuple(run_key(run.experiment, run.run) for run in collect_runs(RunList(Path(which)))[0])
+    try:
+        return parse_runs(which)
+    except ValueError as error:
+        raise WrongUse(f"{error}, and there is no such file") from error
+
+
+def tell_imported(what: str, imported: Imported, refused: int) -> None:
+    """Says what an import changed."""
     counts = f"{imported.new} new, {imported.changed} changed, {imported.unchanged} unchanged"
     say(f"{what}: {counts}, {refused} refused")
+    if imported.removed:
+        say(
+            f"{count_things(imported.removed, 'run')} of them were removed and stay so; see `b2prod runs restore`"
+        )
 
 
 COMMANDS = (runs, files)

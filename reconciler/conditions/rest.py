@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from reconciler.conditions.http import Answer, HttpReader
 from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
 from reconciler.database import SourceUnavailable
+from reconciler.http import Answer, HttpReader
 from schemas.runs import run_key
 from schemas.snapshot import Iov, make_iov
 

@@ -52,7 +52,8 @@ def check_exclusions(repository: Repository) -> Iterator[Finding]:
 def check_overlaps(repository: Repository) -> Iterator[Finding]:
     """Ensure that no run is chosen by two selectors.
 
-    An open selector counts from its first run on. Selectors of types that have none in common cannot meet.
+    An open selector counts from its first run on. Selectors of types, energies or quality that have none in common
+    cannot meet.
     """
     for declared in repository.campaigns.values():
         taken = [take(selector) for selector in declared.campaign.selectors]
@@ -137,9 +138,15 @@ def _is_garbled(text: str) -> bool:
 
 def _check_pair(declared: Declared, taken: Sequence[Ranges], first: int, second: int) -> Iterator[Finding]:
     one, other = declared.campaign.selectors[first], declared.campaign.selectors[second]
-    if one.experiment != other.experiment or (
-        one.types and other.types and not set(one.types) & set(other.types)
-    ):
+    apart = (
+        mine and theirs and not set(mine) & set(theirs)
+        for mine, theirs in (
+            (one.types, other.types),
+            (one.energies, other.energies),
+            (one.quality, other.quality),
+        )
+    )
+    if one.experiment != other.experiment or any(apart):
         return
     common = intersect(taken[first], taken[second])
     if common:

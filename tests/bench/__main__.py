@@ -1,6 +1,6 @@
-"""`nox -s bench`: wall time, CPU time and peak memory of a plan, each in a process of its own; then payload sets.
+"""`nox -s bench`: wall time, CPU time and peak memory of a plan, each in a process of its own; payload sets; the catalogue.
 
-The arguments are numbers of runs; 10,000 and 100,000 when there are none. Payload sets are always those of a million.
+The arguments are numbers of runs; 10,000 and 100,000 when there are none. Payload sets and catalogue are of a million.
 """
 
 from __future__ import annotations
@@ -10,17 +10,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.table import Table
 
 from ci.console import make_table, print_table
 from ci.plan_text import format_plan
-from reconciler.database import State, reading
+from reconciler.database import State, opened, reading
 from reconciler.gathering import take_picture
+from reconciler.importing import import_run_list
+from reconciler.run_lists import RunList, collect_runs
+from reconciler.selection import select_runs
 from renderer.payloads import digest_runs
-from schemas.runs import run_key
-from tests.bench.world import NAME, load, make_tag, prepare
+from schemas.campaign import Selector
+from schemas.runs import RunRange, run_key
+from tests.bench.world import EXPERIMENT, NAME, load, make_tag, prepare, write_run_list
 
 SHARES = {"nothing": 0.0, "a tenth": 0.1, "all": 1.0}
 
@@ -75,6 +80,7 @@ def main(arguments: list[str]) -> None:
             )
     print_table(table)
     print_table(measure_payloads())
+    print_table(measure_catalogue())
 
 
 def measure_payloads() -> Table:
@@ -89,6 +95,46 @@ def measure_payloads() -> Table:
         used = time.process_time() - begun
         counts = (len(tag.iovs), payloads, len(runs), sets)
         table.add_row(*(f"{count:,}" for count in counts), f"{used:.2f}")
+    return table
+
+
+def measure_catalogue() -> Table:
+    """Wall time of a million runs into the catalogue, from a list, and out of it, by selectors."""
+    columns = ("what", "runs", "s")
+    table = make_table(*columns, title="The run catalogue of a million runs", numbers=columns[1:])
+    count = 1_000_000
+    with tempfile.TemporaryDirectory() as folder:
+        state, file = State(Path(folder)), Path(folder, "runs.csv")
+        write_run_list(file, count)
+        with opened(state):
+            pass
+
+        def add(what: str, work: Callable[[], int]) -> None:
+            begun = time.perf_counter()
+            found = work()
+            table.add_row(what, f"{found:,}", f"{time.perf_counter() - begun:.2f}")
+
+        def bring() -> int:
+            found, refused = collect_runs(RunList(file))
+            with opened(state) as engine:
+                import_run_list(engine, file.name, found, refused, "2019-01-01T00:00:00Z")
+            return len(found)
+
+        def choose(selector: Selector) -> int:
+            with reading(state) as connection:
+                return len(select_runs(connection, selector))
+
+        every = (RunRange(1, count),)
+        add("import of a list", bring)
+        add("the same list again", bring)
+        add("selection: all", lambda: choose(Selector(EXPERIMENT, every)))
+        narrow = Selector(
+            EXPERIMENT, every, types=("physics",), quality=("good",), min_events=5000, min_minutes=5
+        )
+        add("selection: by type, quality, events, length", lambda: choose(narrow))
+        scattered = tuple(RunRange(first, first + 50) for first in range(1, count, 100))
+        add("selection: 10,000 ranges", lambda: choose(Selector(EXPERIMENT, scattered)))
+        add("selection: open", lambda: choose(Selector(EXPERIMENT, first=1, max_runs=count)))
     return table
 
 

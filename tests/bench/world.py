@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
 from sqlalchemy import insert, select
 
 from reconciler import tables
-from reconciler.catalogue import File, Run, import_files, import_runs
+from reconciler.catalogue import File, Run
 from reconciler.database import State, opened, reading
 from reconciler.gathering import view_campaign
+from reconciler.importing import import_files, import_runs
 from reconciler.resolving import resolve
 from renderer.steering import read_templates
 from schemas.repository import Repository, read_repository
@@ -85,6 +87,18 @@ def make_tag(payloads: int, each: int, runs: Sequence[int]) -> Snapshot:
         for revision, (first, end) in enumerate(pairwise(borders), 1):
             iovs.append(Iov(f"Payload{number}", str(revision), f"{number:016x}{revision:016x}", first, end))
     return Snapshot("tag", "PUBLISHED", "", tuple(iovs))
+
+
+def write_run_list(file: Path, count: int) -> None:
+    """A table of so many runs of four minutes or longer, three quarters of them physics, with events and quality."""
+    begin = datetime(2019, 1, 1, tzinfo=UTC)
+    with file.open("w") as stream:
+        stream.write("experiment,run,type,events,start,stop,quality\n")
+        for run in range(1, count + 1):
+            start = begin + timedelta(minutes=run)
+            stop = start + timedelta(minutes=4 + run % 60)
+            kind, quality = "cosmic" if run % 4 == 0 else "physics", "bad" if run % 10 == 0 else "good"
+            stream.write(f"{EXPERIMENT},{run},{kind},{run % 20000},{start:%FT%TZ},{stop:%FT%TZ},{quality}\n")
 
 
 def prepare(folder: Path, count: int, left: float) -> None:

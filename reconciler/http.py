@@ -49,7 +49,8 @@ class HttpReader:
     Args:
         base: the address; with `http` https is tried first, unless the base is on this machine.
         headers: sent with every request.
-        token: sent as `X-Authorization: Bearer` to the base's host over https only (or on this machine).
+        token: sent as a bearer token to the base's host over https only (or on this machine).
+        authorization: the header that the token is sent in.
         timeout: seconds for one attempt, from first to last byte.
         attempts: how often a request is made before the service counts as away.
         backoff: seconds before the second attempt; doubled for each further one, and up to as much again at random.
@@ -66,6 +67,7 @@ class HttpReader:
         headers: Mapping[str, str],
         token: str | None = None,
         *,
+        authorization: str = "X-Authorization",
         timeout: float = 60.0,
         attempts: int = 4,
         backoff: float = 1.0,
@@ -78,7 +80,7 @@ class HttpReader:
             raise SourceUnavailable("the token has characters in it that no token has")
         self.base = base
         self._headers = {**headers, "Accept-Encoding": "gzip"}
-        self._token = token
+        self._token, self._authorization = token, authorization
         self._timeout, self._attempts, self._backoff, self._pause = timeout, attempts, backoff, pause
         self._pool = urllib3.PoolManager(retries=False)
         self._bases = [base]
@@ -182,7 +184,7 @@ class HttpReader:
         here, base = urlsplit(url), urlsplit(self.base)
         safe = here.scheme == "https" or _is_here(here)
         if self._token and safe and here.hostname == base.hostname and (here.port == base.port):
-            return {**self._headers, "X-Authorization": f"Bearer {self._token}"}
+            return {**self._headers, self._authorization: f"Bearer {self._token}"}
         return self._headers
 
 

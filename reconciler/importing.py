@@ -1,0 +1,248 @@
+"""Importing into the run catalogue: runs, files, and what is remembered of the lists that they came in."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from itertools import groupby
+
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, insert, select, update
+
+from reconciler.catalogue import File, Run, find_known
+from reconciler.database import SourceUnavailable
+from reconciler.run_lists import RefusedRow
+from reconciler.tables import files, inputs, ledger, quarantine, run_lists, runs
+from renderer.fingerprint import digest_files
+from schemas.runs import format_runs, parse_runs, run_key, split_key
+
+_AT = ("level", "experiment", "run")
+_RUN = tuple(field.name for field in fields(Run))
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """How many rows an import found to be new, changed and unchanged; and how many of these were removed once."""
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+
+
+def import_run_list(
+    engine: Engine, name: str, found: Sequence[Run], refused: Sequence[RefusedRow], when: str
+) -> Imported:
+    """Records the runs of a list as it is at the time `when`, and its refused lines in the place of earlier ones.
+
+    Raises:
+        SourceUnavailable: runs that the list had before are neither in it nor removed; nothing was changed.
+    """
+    keys = {run_key(run.experiment, run.run) for run in found}
+    with engine.begin() as connection:
+        remember_list(connection, name, keys | {row.run for row in refused if row.run is not None}, when)
+        replace_quarantine(connection, name, refused, when)
+        return _import_runs(connection, found)
+
+
+def import_runs(engine: Engine, found: Iterable[Run]) -> Imported:
+    """Records runs: new ones are added, known ones brought up to date where more is known, none is removed."""
+    with engine.begin() as connection:
+        return _import_runs(connection, found)
+
+
+def remove_runs(engine: Engine, keys: Iterable[int], reason: str) -> int:
+    """Takes runs out of use, for a reason; what is known of them stays. How many there were.
+
+    Raises:
+        SourceUnavailable: the catalogue lacks some of them; nothing was changed.
+    """
+    return _mark_runs(engine, keys, reason[:500])
+
+
+def restore_runs(engine: Engine, keys: Iterable[int]) -> int:
+    """Brings removed runs back into use: how many there were.
+
+    Raises:
+        SourceUnavailable: the catalogue lacks some of them; nothing was changed.
+    """
+    return _mark_runs(engine, keys, None)
+
+
+def remember_list(connection: Connection, name: str, keys: set[int], when: str) -> None:
+    """Remembers the runs of a list for its next version.
+
+    Raises:
+        SourceUnavailable: runs that it had before are neither in it nor removed.
+    """
+    at = run_lists.c.name == name
+    stored = connection.execute(select(run_lists.c.runs).where(at)).scalar()
+    before = set(parse_runs(zlib.decompress(stored).decode())) if stored else set()
+    missing = before - keys
+    if missing:
+        removed = find_known(connection, sorted(missing))
+        missing = {key for key in missing if removed.get(key) is None}
+    if missing:
+        shown = format_runs(sorted(missing), most=10)
+        raise SourceUnavailable(
+            f"{name} lacks {len(missing)} of the {len(before)} runs that it had before: {shown}; nothing was changed."
+            " If they are to go, say so first: `b2prod runs remove RUNS --reason …`"
+        )
+    if before != keys:
+        content = zlib.compress(format_runs(sorted(keys)).encode())
+        connection.execute(delete(run_lists).where(at))
+        connection.execute(insert(run_lists).values(name=name, runs=content, imported=when))
+
+
+def replace_quarantine(connection: Connection, name: str, refused: Sequence[RefusedRow], when: str) -> None:
+    """Puts the refused lines of a list in the place of those of its last version; one that stayed keeps its date."""
+    here = quarantine.c.list == name
+    columns = (quarantine.c.line, quarantine.c.text, quarantine.c.reason, quarantine.c.since)
+    before = [
+        tuple(row) for row in connection.execute(select(*columns).where(here).order_by(quarantine.c.id))
+    ]
+    since = {row[1:3]: row[3] for row in reversed(before)}
+    rows = [(row.line, row.text[:500], row.reason[:500]) for row in refused]
+    after = [(*row, since.get(row[1:], when)) for row in rows]
+    if before != after:
+        connection.execute(delete(quarantine).where(here))
+        names = ("line", "text", "reason", "since")
+        if after:
+            connection.execute(
+                insert(quarantine), [{"list": name, **dict(zip(names, row, strict=True))} for row in after]
+            )
+
+
+def _import_runs(connection: Connection, found: Iterable[Run]) -> Imported:
+    wanted = {run_key(run.experiment, run.run): run for run in found}
+    query = select(*(runs.c[name] for name in _RUN), runs.c.removed)
+    known: dict[int, Run] = {}
+    removed = 0
+    for *row, reason in connection.execute(
+        query.where(runs.c.experiment.in_({run.experiment for run in wanted.values()}))
+    ):
+        key = run_key(row[0], row[1])
+        if key in wanted:
+            known[key] = Run(*row)
+            removed += reason is not None
+    new = [run for key, run in wanted.items() if key not in known]
+    merged = {
+        key: before if before == wanted[key] else _merge(before, wanted[key]) for key, before in known.items()
+    }
+    changed = [run for key, run in merged.items() if run != known[key]]
+    if new:
+        connection.execute(insert(runs), [_describe(run) for run in new])
+    if changed:
+        at = and_(runs.c.experiment == bindparam("at_experiment"), runs.c.run == bindparam("at_run"))
+        rows = [{**_describe(run), "at_experiment": run.experiment, "at_run": run.run} for run in changed]
+        connection.execute(update(runs).where(at), rows)
+    if new or changed:
+        _move_serial(connection)
+    return Imported(len(new), len(changed), len(wanted) - len(new) - len(changed), removed)
+
+
+def _merge(before: Run, after: Run) -> Run:
+    """A run as a list has it now; what the list does not know of it stays as it was known."""
+    stays = {
+        name: value
+        for name in _RUN
+        if getattr(after, name) in (None, "unknown") and (value := getattr(before, name)) is not None
+    }
+    return replace(after, **stays) if stays else after
+
+
+def _describe(run: Run) -> dict[str, object]:
+    seconds = None
+    if run.start and run.stop:
+        seconds = round(
+            (datetime.fromisoformat(run.stop) - datetime.fromisoformat(run.start)).total_seconds()
+        )
+    return {
+        "experiment": run.experiment,
+        "run": run.run,
+        "type": run.type,
+        "events": run.events,
+        "start": run.start,
+        "stop": run.stop,
+        "energy": run.energy,
+        "quality": run.quality,
+        "files": run.files,
+        "seconds": seconds,
+    }
+
+
+def _mark_runs(engine: Engine, keys: Iterable[int], reason: str | None) -> int:
+    wanted = sorted(set(keys))
+    with engine.begin() as connection:
+        known = find_known(connection, wanted)
+        missing = [key for key in wanted if key not in known]
+        if missing:
+            shown = format_runs(missing, most=10)
+            raise SourceUnavailable(f"the run catalogue has no {shown}; nothing was changed")
+        moved = [split_key(key) for key in wanted if known[key] != reason]
+        if moved:
+            at = and_(runs.c.experiment == bindparam("at_experiment"), runs.c.run == bindparam("at_run"))
+            rows = [{"at_experiment": experiment, "at_run": run} for experiment, run in moved]
+            connection.execute(update(runs).where(at).values(removed=reason), rows)
+            _move_serial(connection)
+    return len(moved)
+
+
+def import_files(engine: Engine, found: Iterable[File]) -> Imported:
+    """Registers files: new ones are added, known ones (by level, run and name) brought up to date, none is removed."""
+    wanted = {(file.level, file.experiment, file.run, file.name): file for file in found}
+    columns = (*(files.c[name] for name in File.__slots__),)
+    with engine.begin() as connection:
+        touched = {(file.level, file.experiment) for file in wanted.values()}
+        known: dict[tuple[str, int, int, str], File] = {}
+        for level, experiment in touched:
+            query = select(*columns).where(files.c.level == level, files.c.experiment == experiment)
+            for row in connection.execute(query):
+                file = File(*row)
+                known[file.level, file.experiment, file.run, file.name] = file
+        new = [file for key, file in wanted.items() if key not in known]
+        changed = [file for key, file in wanted.items() if key in known and known[key] != file]
+        if new:
+            connection.execute(insert(files), [asdict(file) for file in new])
+        for file in changed:
+            at = and_(
+                *(files.c[name] == getattr(file, name) for name in ("level", "experiment", "run", "name"))
+            )
+            connection.execute(update(files).where(at).values(asdict(file)))
+        if new or changed:
+            moved = {(file.level, file.experiment, file.run) for file in (*new, *changed)}
+            _sum_inputs(connection, {**known, **wanted}, moved)
+            _move_serial(connection)
+    return Imported(len(new), len(changed), len(wanted) - len(new) - len(changed))
+
+
+def _sum_inputs(
+    connection: Connection, every: Mapping[tuple[str, int, int, str], File], moved: set[tuple[str, int, int]]
+) -> None:
+    """Writes again what units read of the runs that moved."""
+    rows = []
+    for place, group in groupby(sorted(every), key=lambda key: key[:3]):
+        if place not in moved:
+            continue
+        members = [every[key] for key in group]
+        counted = [file.events for file in members if file.events is not None]
+        rows.append(
+            {
+                "level": place[0],
+                "experiment": place[1],
+                "run": place[2],
+                "digest": digest_files((file.name, file.size, file.checksum) for file in members),
+                "files": len(members),
+                "bytes": sum(file.size for file in members),
+                "events": sum(counted) if len(counted) == len(members) else None,
+                "on_disk": sum(file.storage == "disk" for file in members),
+            }
+        )
+    at = and_(*(inputs.c[name] == bindparam(f"at_{name}") for name in _AT))
+    connection.execute(delete(inputs).where(at), [{f"at_{name}": row[name] for name in _AT} for row in rows])
+    connection.execute(insert(inputs), rows)
+
+
+def _move_serial(connection: Connection) -> None:
+    connection.execute(update(ledger).values(catalogue_serial=ledger.c.catalogue_serial + 1))

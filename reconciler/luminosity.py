@@ -1,0 +1,194 @@
+"""Luminosity by run: what was measured, by which method, in which version, and with which correction; and totals."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, insert, select, tuple_
+
+from reconciler.database import SourceUnavailable
+from reconciler.importing import Imported, remember_list, replace_quarantine
+from reconciler.run_lists import Listing, RefusedRow, Row, find_value, read_key
+from reconciler.tables import luminosity
+from schemas.runs import format_run, split_key
+
+UNITS: Mapping[str, float] = {"nb": 1.0, "pb": 1e3, "fb": 1e6}
+"""Inverse units of cross section, in inverse nanobarn."""
+
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "value": ("value", "lumi", "luminosity", "lee"),
+    "statistical": ("statistical", "stat", "leee"),
+    "systematic": ("systematic", "syst"),
+}
+"""The columns of a list of luminosities beside experiment and run; `lee` and `leee` are those of the offline database."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Measurement:
+    """The luminosity of one run, in inverse nanobarn, with its uncertainties where they are known."""
+
+    run: int
+    value: float
+    statistical: float | None = None
+    systematic: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The luminosity of several runs by one method, version and correction, in inverse nanobarn.
+
+    Statistical uncertainties are added in quadrature, systematic ones linearly, since within a method they are one.
+    An uncertainty is None if it is not known for every run. `without` are the runs that have no value, sorted.
+    """
+
+    method: str
+    version: str
+    correction: str
+    value: float
+    statistical: float | None
+    systematic: float | None
+    runs: int
+    without: tuple[int, ...]
+
+
+def collect_measurements(
+    listing: Listing, unit: str, advance: Callable[[], None] = lambda: None
+) -> tuple[tuple[Measurement, ...], tuple[RefusedRow, ...]]:
+    """The measurements of a list, whose numbers are in one of `UNITS`, and the rows that were refused.
+
+    Raises:
+        SourceUnavailable: the list cannot be read to its end, or holds no luminosity at all.
+    """
+    found: dict[int, Measurement] = {}
+    refused: list[RefusedRow] = []
+    for row in listing.read():
+        advance()
+        key = None
+        try:
+            key = read_key(row, listing.experiment)
+            measured = _read_measurement(key, row, UNITS[unit])
+            if found.setdefault(key, measured) != measured:
+                raise ValueError(f"run {format_run(key)} was listed before, differently")  # noqa: TRY301
+        except ValueError as error:
+            text = json.dumps(row.values, ensure_ascii=False) if row.text is None else row.text
+            refused.append(RefusedRow(row.line, text, str(error), key))
+    if not found:
+        first = f" (line {refused[0].line}: {refused[0].reason})" if refused else ""
+        raise SourceUnavailable(
+            f"{listing.name} holds no luminosity that can be read{first}; nothing was changed"
+        )
+    return tuple(found.values()), tuple(refused)
+
+
+def import_luminosity_list(
+    engine: Engine,
+    where: tuple[str, str, str],
+    found: Sequence[Measurement],
+    refused: Sequence[RefusedRow],
+    when: str,
+) -> Imported:
+    """Records a list of measurements; `where` is their method, version and correction.
+
+    Raises:
+        SourceUnavailable: runs that the list had before are neither in it nor removed; nothing was changed.
+    """
+    name = f"luminosity {' '.join(where)}".strip()
+    keys = {one.run for one in found} | {row.run for row in refused if row.run is not None}
+    with engine.begin() as connection:
+        remember_list(connection, name, keys, when)
+        replace_quarantine(connection, name, refused, when)
+        return _import(connection, where, found)
+
+
+def import_luminosity(engine: Engine, where: tuple[str, str, str], found: Iterable[Measurement]) -> Imported:
+    """Records measurements; `where` is their method, version and correction."""
+    with engine.begin() as connection:
+        return _import(connection, where, found)
+
+
+def total_luminosity(connection: Connection, runs: Collection[int]) -> list[Total]:
+    """The totals of the run keys `runs` by every method, version and correction that has a value for any of them."""
+    wanted = set(runs)
+    columns = (luminosity.c[name] for name in ("method", "version", "correction"))
+    values = (luminosity.c[name] for name in ("experiment", "run", "value", "statistical", "systematic"))
+    here = luminosity.c.experiment.in_({split_key(key)[0] for key in wanted})
+    rows = sorted(
+        ((row[0], row[1], row[2]), Measurement(row[3] << 32 | row[4], *row[5:]))
+        for row in map(tuple, connection.execute(select(*columns, *values).where(here)))
+        if row[3] << 32 | row[4] in wanted
+    )
+    return [
+        _add(where, [measured for _, measured in group], wanted)
+        for where, group in groupby(rows, key=itemgetter(0))
+    ]
+
+
+def _add(where: tuple[str, str, str], found: Sequence[Measurement], wanted: set[int]) -> Total:
+    statistical = [one.statistical for one in found if one.statistical is not None]
+    systematic = [one.systematic for one in found if one.systematic is not None]
+    return Total(
+        *where,
+        value=math.fsum(one.value for one in found),
+        statistical=math.hypot(*statistical) if len(statistical) == len(found) else None,
+        systematic=math.fsum(systematic) if len(systematic) == len(found) else None,
+        runs=len(found),
+        without=tuple(sorted(wanted - {one.run for one in found})),
+    )
+
+
+def _import(connection: Connection, where: tuple[str, str, str], found: Iterable[Measurement]) -> Imported:
+    names = ("method", "version", "correction")
+    here = [luminosity.c[name] == value for name, value in zip(names, where, strict=True)]
+    columns = (luminosity.c[name] for name in ("experiment", "run", "value", "statistical", "systematic"))
+    known = {
+        experiment << 32 | run: Measurement(experiment << 32 | run, *measured)
+        for experiment, run, *measured in connection.execute(select(*columns).where(*here))
+    }
+    wanted = {one.run: one for one in found}
+    new = [one for key, one in wanted.items() if key not in known]
+    changed = [one for key, one in wanted.items() if key in known and known[key] != one]
+    for one in changed:
+        at = tuple_(luminosity.c.experiment, luminosity.c.run) == split_key(one.run)
+        connection.execute(delete(luminosity).where(*here, at))
+    if new or changed:
+        rows = [
+            {
+                **dict(zip(names, where, strict=True)),
+                **dict(zip(("experiment", "run"), split_key(one.run), strict=True)),
+                "value": one.value,
+                "statistical": one.statistical,
+                "systematic": one.systematic,
+            }
+            for one in (*new, *changed)
+        ]
+        connection.execute(insert(luminosity), rows)
+    return Imported(len(new), len(changed), len(wanted) - len(new) - len(changed))
+
+
+def _read_measurement(key: int, row: Row, unit: float) -> Measurement:
+    numbers = {name: _read_real(name, find_value(row.values, names)) for name, names in COLUMNS.items()}
+    value, statistical, systematic = (
+        None if numbers[name] is None else numbers[name] * unit  # type: ignore[operator]
+        for name in ("value", "statistical", "systematic")
+    )
+    if value is None:
+        raise ValueError("it states no luminosity")
+    return Measurement(key, value, statistical, systematic)
+
+
+def _read_real(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (ValueError, TypeError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number) or number < 0:
+        raise ValueError(f"its {name} {value!r} is no luminosity")
+    return number
