@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from reconciler.catalogue import find_incomplete, read_inputs
+from reconciler.conditions.coverage import find_needed, find_uncovered
 from reconciler.database import State
 from reconciler.following import choose_chains, refuse_uncovered
 from reconciler.observation import find_lost, observe, read_identity
@@ -67,6 +68,11 @@ def view_campaign(
     refused = {**refuse_uncovered(repository, ignored, runs), **chosen.refused}
     incomplete = find_incomplete(connection, experiments) if "raw" in levels else {}
     units = declare_units(campaign, repository, runs, inputs, chains, incomplete)
+    for item in units:
+        for place, chain in enumerate(item.chains.chains if item.conditions is not None else ()):
+            here = [run for run in item.runs if item.chains.bound.get(run, 0) == place]
+            lacking = find_uncovered(chain, here, find_needed(repository, item.step))
+            refused = {**{run: f"{what} is valid for it" for run, what in lacking.items()}, **refused}
     storage = str(state.storage(repository.sites[campaign.site].storage))
     observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=lost)
     pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from reconciler.catalogue import find_known
+from reconciler.conditions.coverage import find_needed, find_uncovered
 from reconciler.selection import select_runs
 from renderer.jobs import render_script
 from renderer.steering import digest_steering
@@ -40,6 +41,7 @@ def resolve(
         for run in runs
     )
     findings += _check_limits(declared, closed)
+    findings += _check_coverage(declared, repository, closed)
     lock = _pin(campaign, repository, closed)
     before = declared.lock
     if before is not None:
@@ -119,6 +121,23 @@ def _check_limits(declared: Declared, runs: Sequence[int]) -> list[Finding]:
     message = f"{len(runs)} runs × {len(campaign.steps)} steps are {units} units, max_units is {campaign.limits.max_units}"
     place = declared.document.place(("limits", "max_units"))
     return [Finding(place, "BP701", message, "raise max_units, or select fewer runs")]
+
+
+def _check_coverage(declared: Declared, repository: Repository, runs: Sequence[int]) -> list[Finding]:
+    """The tags together have every payload that is known to be needed, for every run."""
+    campaign = declared.campaign
+    chain = [repository.snapshots[tag.name] for tag in campaign.global_tags]
+    lacking: dict[str, list[int]] = {}
+    for step in campaign.steps:
+        if step.application == "basf2":
+            for run, what in find_uncovered(chain, runs, find_needed(repository, step)).items():
+                lacking.setdefault(what, []).append(run)
+    place = declared.document.place(("global_tags",))
+    hint = "name a tag that has it, leave the runs out, or pull the tag again when it has come"
+    return [
+        Finding(place, "BP503", f"{what} is valid for {format_runs(sorted(set(found)), most=10)}", hint)
+        for what, found in lacking.items()
+    ]
 
 
 def _check_shrinking(connection: Connection, declared: Declared, before: Lock, after: Lock) -> list[Finding]:

@@ -12,7 +12,9 @@ from ci.exits import Exit
 from reconciler.database import opened, reading
 from reconciler.resolving import compare_locks, resolve
 from reconciler.tables import runs
+from renderer.steering import read_templates
 from schemas.runs import format_runs
+from tests.builders import snapshot
 from tests.worlds import ONE_STEP, World
 
 
@@ -93,3 +95,30 @@ def test_w58_a_campaign_whose_folder_is_gone_is_missed_and_nothing_of_it_is_touc
     assert "BP607" in capsys.readouterr().err
     assert run(["--root", str(world.root), "reconcile", "--once"]) == Exit.FINE
     assert world.published() == published
+
+
+ONLY_THE_FIRST = snapshot("tag_a", f"CDCGeometry 1 {'0' * 32} 3,0,3,1")
+
+
+def test_w39_a_run_without_a_needed_payload_is_named(world):
+    world.write("productions/global-tags/tag_a.iov", ONLY_THE_FIRST)
+    _, (finding,) = resolve_now(world)
+    assert (finding.code, finding.message) == ("BP503", "no payload in tag_a is valid for 3:2")
+    name = "templates/raw_to_mdst/1.yaml"
+    described = (world.root / name).read_text()
+    world.write(name, f"{described}payloads: [CDCGeometry, CDCTimeZeros]\n")
+    world.templates = read_templates(world.root / "templates")
+    messages = [finding.message for finding in resolve_now(world)[1]]
+    assert messages == [
+        "no CDCGeometry in tag_a is valid for 3:2",
+        "no CDCTimeZeros in tag_a is valid for 3:1",
+    ]
+
+
+def test_a_run_that_comes_before_its_payloads_is_blocked_and_says_what_it_lacks(world):
+    world.write("productions/global-tags/tag_a.iov", ONLY_THE_FIRST)
+    world.change(('ranges: "1-2"', "from: 1, max_runs: 9"))
+    assert {group[0]: (group[2], group[3]) for group in world.groups()} == {
+        "submit": ("3:1", "not produced"),
+        "blocked": ("3:2-3", "no payload in tag_a is valid for it"),
+    }

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from schemas.campaign import Step
 from schemas.iov import ALWAYS, Interval, merge_intervals, subtract_all
+from schemas.repository import Repository
 from schemas.snapshot import LOCAL, USABLE_STATES, Iov, Snapshot, rank_revision
 
 NAMED = 3
@@ -62,6 +64,31 @@ def find_flaws(snapshot: Snapshot, runs: Sequence[int], against: Snapshot | None
             if lower < upper:
                 flaws.append(Flaw(kind, payload, part.first, part.end, lower, upper, revisions))
     return tuple(flaws)
+
+
+def find_needed(repository: Repository, step: Step) -> frozenset[str] | None:
+    """The names of the payloads that a step reads, or None where its template doesn't say."""
+    return repository.templates[step.template].payloads if step.template else None
+
+
+def find_uncovered(
+    chain: Sequence[Snapshot], runs: Sequence[int], needed: frozenset[str] | None
+) -> dict[int, str]:
+    """Of the sorted run keys `runs`, those for which a chain of tags lacks a needed payload: `no NAME in TAGS`.
+
+    Where it is not known which payloads are needed (None), one at least is.
+    """
+    iovs: dict[str, list[Iov]] = {name: [] for name in needed or ("",)}
+    for snapshot in chain:
+        for iov in snapshot.iovs:
+            iovs.get(iov.payload if needed is not None else "", []).append(iov)
+    tags = ", ".join(snapshot.name for snapshot in chain)
+    lacking: dict[int, str] = {}
+    for payload, found in sorted(iovs.items()):
+        for part in subtract_all((ALWAYS,), _cover(found)):
+            for run in runs[bisect_left(runs, part.first) : bisect_left(runs, part.end)]:
+                lacking.setdefault(run, f"no {payload or 'payload'} in {tags}")
+    return lacking
 
 
 def _group(snapshot: Snapshot) -> Mapping[str, list[Iov]]:
