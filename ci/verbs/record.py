@@ -91,7 +91,7 @@ def import_run_source(
     with progress("lines", listing.total) as advance:
         found, refused = collect_runs(listing, advance)
     called = name or listing.name
-    with opened(settings.project().state) as engine:
+    with progress("recording", None), opened(settings.project().state) as engine:
         imported = import_run_list(engine, called, found, refused, now())
         if isinstance(listing, RunDatabase) and listing.luminosity:
             measured = [Measurement(key, value) for key, value in sorted(listing.luminosity.items())]
