@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from schemas.campaign import Campaign, Step
+from schemas.campaign import Campaign
 from schemas.layout import Layout
 from schemas.runs import split_key
+from schemas.step import Step
 
 
 def name_attempt(ledger: str, campaign: str, step: str, run: int, job: str, intent: int, number: int) -> str:
@@ -13,7 +14,7 @@ def name_attempt(ledger: str, campaign: str, step: str, run: int, job: str, inte
     `ledger` is the ledger's id, `run` a run key, `job` the job's key, `number` counts the job's attempts from 1.
     """
     experiment, number_of_run = split_key(run)
-    unit = f"{campaign}-{step}-e{experiment}r{number_of_run}"
+    unit = f"{campaign}-{step.replace('@', '.')}-e{experiment}r{number_of_run}"
     return f"b2p-{ledger[:4]}-{unit}-j{job[:8]}-i{intent}-a{number}"
 
 
@@ -25,13 +26,13 @@ def name_folder(layout: Layout, campaign: Campaign, step: Step, run: int, output
     return layout.fill(
         {
             "campaign": campaign.name,
-            "step": step.name,
+            "step": step.name.replace("@", "."),
             "release": campaign.release or "none",
             "tag": tags[0].name if tags else "none",
             "experiment": f"e{experiment:04d}",
             "run": f"r{number:05d}",
             "level": level,
-            "stream": f"skim/{output}" if level == "skim" else "all",
+            "stream": f"skim/{output}" if step.skims else "all",
             "version": f"v{version}",
         }
     )

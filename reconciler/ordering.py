@@ -78,7 +78,7 @@ class OrderWriter:
         self._repository = repository
         self._scripts: dict[tuple[str, str], str | None] = {}
         self._payloads: PayloadSet | None = None
-        self._metadata: tuple[tuple[str, int], bytes] | None = None
+        self._metadata: tuple[tuple[str, str, int], bytes] | None = None
 
     def make_order(self, wish: Wish) -> Order:
         """What is to be made; without jobs where the input is not in the storage of the campaign's site."""
@@ -114,7 +114,9 @@ class OrderWriter:
             chain=chain,
             begun=tuple(
                 snapshot.digest
-                for tag, snapshot in zip(campaign.global_tags, chain, strict=False)
+                for tag, snapshot in zip(
+                    campaign.global_tags, chain[-len(campaign.global_tags) :], strict=False
+                )
                 if tag.on_change == FORWARD
             ),
         )
@@ -147,7 +149,7 @@ class OrderWriter:
 
     def _write_conditions(self, order: Order) -> bytes:
         """The metadata file of the order's run: what a job may use is what its fingerprint was computed from."""
-        key = (order.campaign.name, order.run)
+        key = (order.campaign.name, order.step.name, order.run)
         if self._metadata is None or self._metadata[0] != key:
             try:
                 content = write_metadata(order.chain, (Interval(order.run, order.run + 1),))

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from renderer.fingerprint import Recipe
 from renderer.jobs import Job
 from renderer.payloads import PayloadSet
-from schemas.campaign import Campaign, Step
+from schemas.campaign import Campaign
 from schemas.layout import Layout
 from schemas.snapshot import Snapshot
+from schemas.step import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -324,7 +324,7 @@ class _Planning:
                 self.block(action, f"max_units is {limits.max_units}, declared are {submitted}")
 
     def block(self, blocked: str, why: str) -> None:
-        behind = {step.name: step.input.step for step in self.campaign.steps}
+        behind = {step.name: step.input.step for step in self.campaign.expand()}
         for (action, step, outputs, reason), runs in list(self.rows.items()):
             if action == blocked:
                 del self.rows[action, step, outputs, reason]

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from reconciler.catalogue import find_known
 from reconciler.conditions.coverage import find_needed, find_uncovered
 from reconciler.selection import select_runs
+from renderer.fingerprint import write_recipes
 from renderer.jobs import render_script
 from renderer.steering import digest_steering
 from schemas.campaign import Campaign, Selector
@@ -54,7 +55,8 @@ def resolve(
 def pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any]:
     """Everything that a lock pins without the run catalogue, as fields of `Lock`."""
     scripts = {step.template: render_script(step, repository) for step in campaign.steps if step.template}
-    skims = sorted({name for step in campaign.steps if step.application == "uproot" for name in step.outputs})
+    skims = sorted({name for step in campaign.steps if step.skims for name in step.outputs})
+    testing = sorted({one.name for step in campaign.expand() for one in step.deviations.testing_payloads})
     site = repository.sites[campaign.site]
     release = repository.releases.get(campaign.release or "")
     return {
@@ -72,6 +74,13 @@ def pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any]
             for tag in campaign.global_tags
             if tag.on_change is not None
         ),
+        "steps": tuple(
+            sorted(
+                (step.name, digest([recipe.digest for recipe in write_recipes(campaign, step, repository)]))
+                for step in campaign.expand()
+            )
+        ),
+        "testing_payloads": tuple((name, repository.snapshots[name].digest) for name in testing),
         "templates": tuple(sorted((name, digest_steering(script or "")) for name, script in scripts.items())),
         "skims": tuple((name, digest(repository.skims[name].describe())) for name in skims),
         "engine": site.engine,
@@ -115,10 +124,11 @@ def _check_selection(
 
 def _check_limits(declared: Declared, runs: Sequence[int]) -> list[Finding]:
     campaign = declared.campaign
-    units = len(runs) * len(campaign.steps)
+    steps = len(campaign.expand())
+    units = len(runs) * steps
     if units <= campaign.limits.max_units:
         return []
-    message = f"{len(runs)} runs × {len(campaign.steps)} steps are {units} units, max_units is {campaign.limits.max_units}"
+    message = f"{len(runs)} runs × {steps} steps are {units} units, max_units is {campaign.limits.max_units}"
     place = declared.document.place(("limits", "max_units"))
     return [Finding(place, "BP701", message, "raise max_units, or select fewer runs")]
 
@@ -126,9 +136,11 @@ def _check_limits(declared: Declared, runs: Sequence[int]) -> list[Finding]:
 def _check_coverage(declared: Declared, repository: Repository, runs: Sequence[int]) -> list[Finding]:
     """The tags together have every payload that is known to be needed, for every run."""
     campaign = declared.campaign
-    chain = [repository.snapshots[tag.name] for tag in campaign.global_tags]
+    tags = [repository.snapshots[tag.name] for tag in campaign.global_tags]
     lacking: dict[str, list[int]] = {}
-    for step in campaign.steps:
+    for step in campaign.expand():
+        testing = [repository.snapshots[one.name] for one in step.deviations.testing_payloads]
+        chain = [*testing, *tags]
         if step.application == "basf2":
             for run, what in find_uncovered(chain, runs, find_needed(repository, step)).items():
                 lacking.setdefault(what, []).append(run)

@@ -16,9 +16,10 @@ from typing import Any
 
 from renderer.jobs import render_script
 from renderer.steering import digest_steering
-from schemas.campaign import Campaign, Step
+from schemas.campaign import Campaign
 from schemas.canonical import digest
 from schemas.repository import Repository
+from schemas.step import Step
 
 UPROOT = "uproot/1"
 """The embedded application; the number grows when what it writes changes."""
@@ -43,6 +44,12 @@ def write_recipes(campaign: Campaign, step: Step, repository: Repository) -> tup
     script = render_script(step, repository)
     if script is not None:
         common |= {"application": "basf2", "release": campaign.release, "steering": digest_steering(script)}
+        if step.variant is not None:
+            common["variant"] = step.variant
+        if step.deviations.overrides:
+            common["overrides"] = [
+                [one.module, one.parameter, one.value] for one in step.deviations.overrides
+            ]
     else:
         common |= {"application": UPROOT}
         if step.parameters:
@@ -50,7 +57,7 @@ def write_recipes(campaign: Campaign, step: Step, repository: Repository) -> tup
     recipes = []
     for output in step.outputs:
         made: dict[str, Any] = {"level": step.level_of(output)}
-        if step.application == "uproot":
+        if step.skims:
             made |= {"skim": output, **repository.skims[output].describe()}
         content = {**common, "output": made}
         recipes.append(Recipe(output, content, digest(content)))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from renderer.steering import render_steering
-from schemas.campaign import Campaign, Step
+from schemas.campaign import Campaign
 from schemas.canonical import digest
 from schemas.repository import Repository
 from schemas.runs import split_key
 from schemas.site import Site
+from schemas.step import Step
 
 JOB = "job.json"
 STEERING = "steering.py"
@@ -89,8 +90,9 @@ def render_job(
             {
                 "output": output,
                 "level": step.level_of(output),
-                "file": _name_file(output, stem),
+                "file": _name_file(step, output, stem),
                 "fingerprint": fingerprints[output].hex(),
+                **({"skim": output} if step.skims else {}),
             }
             for output in step.outputs
             if output in fingerprints
@@ -102,9 +104,10 @@ def render_job(
         rendered["release"] = campaign.release
         rendered["global_tags"] = [tag.name for tag in campaign.global_tags]
         rendered["conditions"] = CONDITIONS
+        rendered |= _describe_deviations(step, repository, site)
+        if step.skims:
+            rendered["skims"] = {name: repository.skims[name].describe() for name in fingerprints}
     else:
-        for output in rendered["outputs"]:
-            output["skim"] = output["output"]
         rendered["skims"] = {name: repository.skims[name].describe() for name in fingerprints}
         rendered["parameters"] = dict(step.parameters)
     return rendered
@@ -130,7 +133,31 @@ def _command(campaign: Campaign, step: Step, site: Site) -> list[str]:
     return [*launcher, "basf2", STEERING, "--", JOB]
 
 
-def _name_file(output: str, stem: str) -> str:
+def _describe_deviations(step: Step, repository: Repository, site: Site) -> dict[str, Any]:
+    """What a steering script sets beside its standard; left out where a step deviates in nothing."""
+    described: dict[str, Any] = {}
+    if step.variant is not None:
+        described["variant"] = step.variant
+    if step.deviations.overrides:
+        described["overrides"] = [asdict(one) for one in step.deviations.overrides]
+    if step.deviations.testing_payloads:
+        described["testing_payloads"] = [
+            {
+                **asdict(one),
+                "database": f"{site.testing_payloads}/{one.name}/database.txt",
+                "payloads": {
+                    f"dbstore_{iov.payload}_rev_{iov.revision}.root": iov.checksum
+                    for iov in repository.snapshots[one.name].iovs
+                },
+            }
+            for one in step.deviations.testing_payloads
+        ]
+    return described
+
+
+def _name_file(step: Step, output: str, stem: str) -> str:
     for prefix in _LEVEL_PREFIXES:
         stem = stem.removeprefix(prefix)
+    if step.skims and step.application == "basf2":
+        return f"{step.level_of(output)}.{stem}.{output}.root"
     return f"{output}.{stem}.root"

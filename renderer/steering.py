@@ -11,13 +11,14 @@ from typing import Any
 import jinja2
 import jinja2.sandbox
 
-from schemas.campaign import Parameter
 from schemas.canonical import digest
-from schemas.document import read_yaml
-from schemas.template import Template, read_template
+from schemas.deviation import Parameter
+from schemas.document import Document, read_yaml
+from schemas.template import Era, Template, read_eras, read_template
 from schemas.validation import load_schema, validate
 
 TEMPLATES = Path(__file__).parent / "templates"
+ERAS = "eras.yaml"
 
 
 class TemplateBroken(Exception):
@@ -30,17 +31,38 @@ def read_templates(folder: Path = TEMPLATES) -> dict[str, Template]:
     Raises:
         TemplateBroken: a description does not satisfy the schema `template/1`, or its text is missing.
     """
+    eras = load_eras(folder)
     templates: dict[str, Template] = {}
     for file in sorted(folder.glob("*/*.yaml")):
         name = f"{file.parent.name}/{file.stem}"
-        document, findings = read_yaml(f"{name}.yaml", file.read_bytes())
-        if document is not None and not findings:
-            findings = validate(document, load_schema("template"))
+        document = _read(file, "template")
         text = file.with_suffix(".py.j2")
-        if document is None or findings or not text.exists():
-            raise TemplateBroken("\n".join(map(str, findings)) or f"{name}: the text {text.name} is missing")
-        templates[name] = read_template(name, document, text.read_text())
+        if not text.exists():
+            raise TemplateBroken(f"{name}: the text {text.name} is missing")
+        era = document.data.get("era")
+        if (era not in eras) if era else ("releases" not in document.data):
+            raise TemplateBroken(f"{name}: it names no era of {ERAS}, and no releases")
+        templates[name] = read_template(name, document, text.read_text(), eras.get(era))
     return templates
+
+
+def load_eras(folder: Path = TEMPLATES) -> dict[str, Era]:
+    """The eras of a folder of templates, by name; none where it has none.
+
+    Raises:
+        TemplateBroken: the file does not satisfy the schema `eras/1`.
+    """
+    return read_eras(_read(folder / ERAS, "eras")) if (folder / ERAS).exists() else {}
+
+
+def _read(file: Path, schema: str) -> Document:
+    shown = f"{file.parent.name}/{file.name}"
+    document, findings = read_yaml(shown, file.read_bytes())
+    if document is not None and not findings:
+        findings = validate(document, load_schema(schema))
+    if document is None or findings:
+        raise TemplateBroken("\n".join(map(str, findings)))
+    return document
 
 
 def render_steering(template: Template, settings: Mapping[str, Parameter]) -> str:
@@ -80,6 +102,7 @@ def _render(template: Template, settings: Mapping[str, Parameter]) -> str:
 @cache
 def _environment() -> jinja2.Environment:
     return jinja2.sandbox.ImmutableSandboxedEnvironment(
+        loader=jinja2.FileSystemLoader(TEMPLATES / "bases"),
         undefined=jinja2.StrictUndefined,
         finalize=_spell,
         autoescape=False,

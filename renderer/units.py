@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from renderer.fingerprint import Recipe, fingerprint_runs, write_recipes
 from renderer.payloads import digest_runs
-from schemas.campaign import Campaign, Step
+from schemas.campaign import Campaign
 from schemas.repository import Repository
 from schemas.snapshot import Snapshot
+from schemas.step import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,10 @@ class Chains:
             for chain in self.chains
         )
         return Chains(tuple(chains), self.bound)
+
+    def below(self, snapshots: tuple[Snapshot, ...]) -> Chains:
+        """The same, with testing payloads that are asked first."""
+        return Chains(tuple((*snapshots, *chain) for chain in self.chains), self.bound)
 
     def digest(self, runs: Sequence[int]) -> list[str]:
         """The digest of the payload set of each of the sorted run keys `runs`."""
@@ -86,7 +91,7 @@ def declare_units(
     """
     declared = chains or Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
     made: dict[str, StepUnits] = {}
-    for step in campaign.steps:
+    for step in campaign.expand():
         if step.input.step is None:
             registered = inputs.get(step.input.level, {})
             judged = step.input.level == "raw" and step.input.complete == "declared"
@@ -105,6 +110,10 @@ def declare_units(
             source, column = "unit", [value.hex() for value in upstream.fingerprints[step.input.output]]
         recipes = write_recipes(campaign, step, repository)
         used = declared if step.application == "basf2" else NO_CHAIN
+        if step.deviations.testing_payloads:
+            used = used.below(
+                tuple(repository.snapshots[one.name] for one in step.deviations.testing_payloads)
+            )
         names = repository.templates[step.template].payloads if step.template else None
         if names is not None:
             used = used.limited(names)

@@ -8,9 +8,8 @@ from typing import Any
 
 from schemas.document import Document
 from schemas.runs import RunRange, parse_ranges
-
-Scalar = str | int | float | bool
-Parameter = Scalar | tuple[Scalar, ...]
+from schemas.step import Step, order_steps, read_step, settle_levels
+from schemas.variant import expand_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,42 +64,6 @@ class GlobalTag:
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
-    """What a step reads: `level` of the run catalogue, or an output of `step`.
-
-    `complete`: when a run's files are all there; `declared` as many as the run catalogue says that it has, where it
-    says so, `registered` as many as are registered.
-    """
-
-    level: str
-    step: str | None = None
-    skim: str | None = None
-    complete: str = "declared"
-
-    @property
-    def output(self) -> str:
-        """The name of the upstream step's output that is read."""
-        return self.skim or self.level
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One transformation. `outputs` are data levels (basf2) or names of skims (uproot)."""
-
-    name: str
-    application: str
-    input: Input
-    outputs: tuple[str, ...]
-    split: str
-    template: str | None = None
-    parameters: tuple[tuple[str, Parameter], ...] = ()
-
-    def level_of(self, output: str) -> str:
-        """The data level of one of the step's outputs."""
-        return "skim" if self.application == "uproot" else output
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """Ceilings; `max_restate` is for one plan."""
 
@@ -131,6 +94,10 @@ class Campaign:
         """The step called `name`, or None."""
         return next((step for step in self.steps if step.name == name), None)
 
+    def expand(self) -> tuple[Step, ...]:
+        """The steps as units are made of them: each once for every variant of its scans and of those upstream."""
+        return expand_steps(self.steps)
+
     @property
     def is_live(self) -> bool:
         """Whether the campaign is planned at all."""
@@ -146,7 +113,9 @@ def read_campaign(name: str, document: Document) -> Campaign:
         kind=data["kind"],
         state=data.get("state", "active"),
         selectors=tuple(map(_read_selector, data["runs"])),
-        steps=order_steps(tuple(_read_step(key, value) for key, value in data["steps"].items())),
+        steps=settle_levels(
+            order_steps(tuple(read_step(key, value) for key, value in data["steps"].items()))
+        ),
         site=data["site"],
         layout=data["layout"],
         limits=Limits(**data["limits"]),
@@ -158,19 +127,6 @@ def read_campaign(name: str, document: Document) -> Campaign:
         supersedes=tuple(data.get("supersedes", ())),
         reuse=data.get("reuse") != "never",
     )
-
-
-def order_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The steps with every one behind the step that it reads; those of a cycle, and behind one, come last as they are."""
-    placed: dict[str, Step] = {}
-    names = {step.name for step in steps}
-    waiting = list(steps)
-    while ready := [
-        s for s in waiting if s.input.step is None or s.input.step in placed or s.input.step not in names
-    ]:
-        placed.update((step.name, step) for step in ready)
-        waiting = [step for step in waiting if step.name not in placed]
-    return (*placed.values(), *waiting)
 
 
 def _read_selector(data: Mapping[str, Any]) -> Selector:
@@ -186,27 +142,4 @@ def _read_selector(data: Mapping[str, Any]) -> Selector:
         first=data.get("from"),
         until=data.get("until"),
         max_runs=data.get("max_runs"),
-    )
-
-
-def _read_step(name: str, data: Mapping[str, Any]) -> Step:
-    application = data["application"]
-    source = data["input"]
-    outputs = data.get("skims" if application == "uproot" else "outputs", ())
-    return Step(
-        name=name,
-        application=application,
-        input=Input(
-            source.get("level", "skim"),
-            source.get("step"),
-            source.get("skim"),
-            source.get("complete", "declared"),
-        ),
-        outputs=tuple(outputs),
-        split=data.get("split", "run" if application == "uproot" else "file"),
-        template=data.get("template"),
-        parameters=tuple(
-            (key, tuple(value) if isinstance(value, list) else value)
-            for key, value in sorted(data.get("parameters", {}).items())
-        ),
     )

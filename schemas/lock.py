@@ -19,7 +19,8 @@ class Lock:
     `runs` are the sorted run keys of the closed selections, `selection` is the digest of all selectors; open selectors
     are kept as they were declared, in canonical JSON.
     `running` has, of each running tag, name, id in the conditions database (None: not known) and `on_change`; its entry
-    in `snapshots` is the baseline. `templates`, `skims`, `snapshots` map names to digests; `commit` is the release's, where it is known.
+    in `snapshots` is the baseline. `templates`, `skims`, `testing_payloads`, `snapshots` map names to digests; `commit` is the release's, where it is known. `steps` maps each
+    step, and each variant of it, to the digest of how its outputs are made.
     """
 
     campaign: str
@@ -31,6 +32,8 @@ class Lock:
     commit: str | None = None
     snapshots: tuple[tuple[str, str], ...] = ()
     running: tuple[tuple[str, int | None, str], ...] = ()
+    steps: tuple[tuple[str, str], ...] = ()
+    testing_payloads: tuple[tuple[str, str], ...] = ()
     templates: tuple[tuple[str, str], ...] = ()
     skims: tuple[tuple[str, str], ...] = ()
     engine: str = "local"
@@ -48,6 +51,8 @@ class Lock:
             "release": self.release,
             "commit": self.commit,
             "global_tags": [self._describe_tag(name, value) for name, value in self.snapshots],
+            "steps": dict(self.steps),
+            "testing_payloads": dict(self.testing_payloads),
             "templates": dict(self.templates),
             "skims": dict(self.skims),
             "site": {"engine": self.engine, "storage": self.storage, "layout": self.layout},
@@ -101,6 +106,8 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
             for item in data.get("global_tags", ())
             if "on_change" in item
         ),
+        steps=tuple(sorted(data.get("steps", {}).items())),
+        testing_payloads=tuple(sorted(data.get("testing_payloads", {}).items())),
         templates=tuple(sorted(data.get("templates", {}).items())),
         skims=tuple(sorted(data.get("skims", {}).items())),
         **data["site"],

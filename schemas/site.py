@@ -9,7 +9,10 @@ from schemas.document import Document
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: all processors."""
+    """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: all processors.
+
+    `testing_payloads` is the folder that has, by name, local databases with their payload files.
+    """
 
     name: str
     engine: str
@@ -17,6 +20,7 @@ class Site:
     slots: int | None = None
     environment: tuple[str, ...] = ()
     basf2_launcher: tuple[str, ...] | None = None
+    testing_payloads: str | None = None
 
 
 def read_site(name: str, document: Document) -> Site:
@@ -30,4 +34,5 @@ def read_site(name: str, document: Document) -> Site:
         slots=data.get("slots"),
         environment=tuple(data.get("environment", ())),
         basf2_launcher=tuple(launcher) if launcher else None,
+        testing_payloads=data.get("testing_payloads"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from schemas.campaign import Parameter
+from schemas.deviation import Parameter
 from schemas.document import Document
 
 
@@ -22,18 +22,21 @@ class TemplateParameter:
 class Template:
     """One immutable version of a steering template, `raw_to_mdst/1`; a change is a new version.
 
-    `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
+    `reads` are the data levels that it takes, `writes` those that it makes; with `skims` it makes skims of what it reads.
+    `deviates`: it sets the overrides and testing payloads that a job states. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
     the names of the payloads that it reads; None: it may read any.
     """
 
     name: str
     title: str
     text: str
-    reads: str
+    reads: tuple[str, ...]
     writes: tuple[str, ...]
     releases: tuple[str, ...]
     parameters: tuple[TemplateParameter, ...] = ()
     payloads: frozenset[str] | None = None
+    skims: bool = False
+    deviates: bool = False
 
     def serves(self, release: str) -> bool:
         """Whether the template's calls exist in `release`."""
@@ -48,16 +51,50 @@ class Template:
         return {item.name: given.get(item.name, item.default) for item in self.parameters}
 
 
-def read_template(name: str, document: Document, text: str) -> Template:
-    """The template that `document`, accepted by the schema `template/1`, describes; `text` is its Jinja2 source."""
+@dataclass(frozen=True, slots=True)
+class Era:
+    """A time in which basf2's functions stayed as they were. `releases` are the beginnings of its releases' names.
+
+    `functions` maps the functions that templates may call to the names of their arguments, `modules` modules to
+    parameters; `components` are the detectors that they know.
+    """
+
+    name: str
+    releases: tuple[str, ...]
+    components: tuple[str, ...]
+    functions: Mapping[str, tuple[str, ...]]
+    modules: Mapping[str, tuple[str, ...]]
+
+
+def read_eras(document: Document) -> dict[str, Era]:
+    """The eras in a document that the schema `eras/1` accepts, by name."""
+    return {
+        name: Era(
+            name=name,
+            releases=tuple(data["releases"]),
+            components=tuple(data["components"]),
+            functions={key: tuple(one["arguments"]) for key, one in data["functions"].items()},
+            modules={key: tuple(one["parameters"]) for key, one in data["modules"].items()},
+        )
+        for name, data in document.data["eras"].items()
+    }
+
+
+def read_template(name: str, document: Document, text: str, era: Era | None = None) -> Template:
+    """The template that `document`, accepted by the schema `template/1`, describes; `text` is its Jinja2 source.
+
+    `era` is the one that it names, if it names one.
+    """
     data = document.data
     return Template(
         name=name,
         title=data["title"],
         text=text,
-        reads=data["reads"],
+        reads=tuple(data["reads"]) if isinstance(data["reads"], list) else (data["reads"],),
         writes=tuple(data["writes"]),
-        releases=tuple(data["releases"]),
+        releases=tuple(data["releases"]) if era is None else era.releases,
+        skims=data.get("skims", False),
+        deviates=data.get("deviates", False),
         payloads=frozenset(data["payloads"]) if "payloads" in data else None,
         parameters=tuple(
             TemplateParameter(key, _freeze(value["default"]), tuple(value.get("values", ())))

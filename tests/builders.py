@@ -158,12 +158,13 @@ def templates() -> dict[str, Template]:
         name="raw_to_mdst/1",
         title="RAW to mdst",
         text="",
-        reads="raw",
+        reads=("raw",),
         writes=("mdst", "cdst", "dst"),
         releases=("release-02-", "release-03-"),
         parameters=parameters,
+        deviates=True,
     )
-    again = Template("mdst_to_udst/1", "mdst to udst", "", "mdst", ("udst",), ("release-03-",))
+    again = Template("mdst_to_udst/1", "mdst to udst", "", ("mdst",), ("udst",), ("release-03-",))
     return {one.name: one for one in (reco, again)}
 
 

@@ -44,7 +44,7 @@ def test_resolving_twice_gives_the_same_lock(world):
     [
         (("title: A campaign of a test", "title: Another"), []),
         (('ranges: "1-2"', 'ranges: "1-3"'), ["runs", "selection"]),
-        (("release: release-03-00-00", "release: release-03-00-01"), ["release"]),
+        (("release: release-03-00-00", "release: release-03-00-01"), ["release", "steps"]),
     ],
     ids=["title", "runs", "release"],
 )

@@ -118,8 +118,9 @@ def retry(settings: Settings, unit: str, reason: str) -> int:
     step, _, runs = rest.partition("/")
     project = settings.project()
     (declared,) = choose_campaigns(load_sound(project, [name], judge_locks=False), [name])
-    if step and declared.campaign.step(step) is None:
-        known = ", ".join(one.name for one in declared.campaign.steps)
+    names = [one.name for one in declared.campaign.expand()]
+    if step and step not in names:
+        known = ", ".join(names)
         raise WrongUse(f"{name} has no step {step}; it has {known}")
     try:
         keys = parse_runs(runs) if runs else None

@@ -57,6 +57,21 @@ def check_inputs(job: Dict[str, Any]) -> None:
             )
 
 
+def check_testing_payloads(job: Dict[str, Any]) -> None:
+    """What is used must be what was approved: each payload file has the sum that its snapshot states."""
+    for local in job.get("testing_payloads", []):
+        folder = os.path.dirname(local["database"])
+        for name, checksum in local["payloads"].items():
+            file = os.path.join(folder, name)
+            try:
+                with open(file, "rb") as stream:
+                    found = hashlib.md5(stream.read()).hexdigest()  # noqa: S324 -- the sum that basf2 uses
+            except OSError as error:
+                raise Failure("input", "{}: {}".format(file, error.strerror))
+            if found != checksum:
+                raise Failure("input", "{} has MD5 sum {}, not {}".format(file, found, checksum))
+
+
 def run_application(job: Dict[str, Any]) -> int:
     command = [sys.executable if word == "@python" else word for word in job["command"]]
     environment = {name: os.environ[name] for name in (*ALWAYS, *job["environment"]) if name in os.environ}
@@ -110,6 +125,7 @@ def check_outputs(job: Dict[str, Any], report: Dict[str, Any]) -> List[Dict[str,
 def run_job(job: Dict[str, Any]) -> Tuple[List[Dict[str, Any]], Optional[int]]:
     """The outputs, the number of events read (None: not said), and the application's exit status."""
     check_inputs(job)
+    check_testing_payloads(job)
     status = run_application(job)
     report = read_report()
     if report.get("failure"):

@@ -7,6 +7,12 @@ from collections.abc import Callable, Iterator
 from schemas.finding import Finding
 from schemas.repository import Repository
 from schemas.rules.across import check_common_paths, check_common_runs
+from schemas.rules.deviations import (
+    check_deviations,
+    check_overrides,
+    check_scans,
+    check_testing_payloads,
+)
 from schemas.rules.limits import check_ceilings, check_restating
 from schemas.rules.names import (
     check_assembled_names,
@@ -61,6 +67,10 @@ RULES: tuple[Rule, ...] = (
     check_outputs,
     check_templates,
     check_parameters,
+    check_deviations,
+    check_overrides,
+    check_scans,
+    check_testing_payloads,
     check_releases,
     check_global_tags,
     check_running,

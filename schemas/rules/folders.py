@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from schemas.campaign import Campaign, Step
+from schemas.campaign import Campaign
 from schemas.repository import Repository
+from schemas.step import Step
 
 LAST_RUN = 99_999_999
 """The run number with the longest text."""

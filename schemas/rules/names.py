@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from schemas.campaign import Campaign, Selector, Step
+from schemas.campaign import Campaign, Selector
 from schemas.finding import Finding, Place
 from schemas.repository import CAMPAIGNS, NAME, NAME_HINT, Repository
 from schemas.rules.folders import LAST_RUN, LONGEST, fill_folders
 from schemas.scalars import code_points, show
+from schemas.step import Step
 
 RESERVED = frozenset({"attempt", "fingerprint", "all", "skim"})
 """Names that mean something in paths, records and reports of the tool."""

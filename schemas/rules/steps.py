@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.campaign import Parameter, Scalar, Step
+from schemas.deviation import Parameter, Scalar
 from schemas.document import Document
 from schemas.finding import Finding
 from schemas.repository import Declared, Repository
 from schemas.rules.circles import find_circles
 from schemas.rules.clashes import find_clash, spell
 from schemas.scalars import show
+from schemas.step import Step
 from schemas.template import Template, TemplateParameter
 from schemas.wording import find_nearest, list_words
 
-NEEDED = {"basf2": ("template", "outputs"), "uproot": ("skims",)}
+NEEDED = {"basf2": ("template",), "uproot": ("skims",)}
 """The keys that a step of an application needs, beside those that every step needs."""
-REFUSED = {"basf2": ("skims",), "uproot": ("template", "outputs")}
+REFUSED = {"basf2": (), "uproot": ("template", "outputs", "overrides", "testing_payloads", "scan")}
 """The keys that mean nothing to an application."""
 TREE = "tree"
 """The only parameter of the uproot application: the name of the tree that is read."""
@@ -33,6 +34,12 @@ def check_step_keys(repository: Repository) -> Iterator[Finding]:
                 message = f"the step {step.name} needs `{key}`, because its application is {step.application}"
                 place = document.key_place(path)
                 yield Finding(place, "BP207", f"{message} (see also {spell(there)})", f"add `{key}`")
+        if step.application == "basf2" and "outputs" not in given and "skims" not in given:
+            message = f"the step {step.name} does not say what it writes"
+            yield Finding(document.key_place(path), "BP207", message, "add `outputs`, or `skims`")
+        if "outputs" in given and "skims" in given and step.application == "basf2":
+            message = "a step writes either data levels or skims"
+            yield find_clash(document, (*path, "outputs"), (*path, "skims"), message, "keep one of them")
         for key in REFUSED[step.application]:
             if key in given:
                 message = f"`{key}` means nothing where the application is {step.application}"
@@ -107,12 +114,16 @@ def check_outputs(repository: Repository) -> Iterator[Finding]:
         for name in declared.document.data["steps"]:
             step = declared.campaign.step(name)
             assert step is not None
-            how = (step.template, step.parameters) if step.application == "basf2" else ()
+            how = (
+                (step.template, step.parameters, step.deviations, step.scans)
+                if step.application == "basf2"
+                else ()
+            )
             for index, output in enumerate(step.outputs):
                 first, at = made.setdefault((step.application, how, step.input, output), (step, index))
                 if first is not step:
-                    key = "outputs" if step.application == "basf2" else "skims"
-                    places = ("steps", first.name, key, at), ("steps", name, key, index)
+                    keys = ("skims" if one.skims else "outputs" for one in (first, step))
+                    places = ("steps", first.name, next(keys), at), ("steps", name, next(keys), index)
                     message = f"{show(output)} is made twice of the same input: by {first.name} and by {name}"
                     hint = "let one of the two steps make it"
                     yield find_clash(declared.document, *places, message, hint, "BP602")
@@ -132,16 +143,24 @@ def check_templates(repository: Repository) -> Iterator[Finding]:
             message = f"{template.name} calls what {show(release)} does not have (see also {there})"
             place = document.place((*path, "template"))
             yield Finding(place, "BP703", message, f"it serves {served}: choose another template or release")
-        for index, output in enumerate(step.outputs):
+        if step.skims != template.skims:
+            key, other = ("skims", "outputs") if step.skims else ("outputs", "skims")
+            message = f"{template.name} writes {'skims' if template.skims else 'data levels'}"
+            place = document.key_place((*path, key))
+            yield Finding(place, "BP509", message, f"write `{other}`, or choose another template")
+            continue
+        for index, output in enumerate(() if step.skims else step.outputs):
             if output not in template.writes:
                 message = f"{template.name} does not write {output}"
                 place = document.place((*path, "outputs", index))
                 yield Finding(place, "BP509", message, f"it writes {', '.join(template.writes)}")
         said = document.data["steps"][step.name]["input"]
-        if ("level" in said or ("skim" in said and "step" in said)) and step.input.level != template.reads:
+        if (
+            "level" in said or ("skim" in said and "step" in said)
+        ) and step.input.level not in template.reads:
             message = f"{template.name} does not read {step.input.level}"
             place = document.place((*path, "input", "level"))
-            yield Finding(place, "BP509", message, f"it reads {template.reads}")
+            yield Finding(place, "BP509", message, f"it reads {', '.join(template.reads)}")
 
 
 def check_parameters(repository: Repository) -> Iterator[Finding]:
@@ -169,8 +188,8 @@ def _check_reading(
     made = f"{upstream.name} makes {', '.join(upstream.outputs)}"
     if not upstream.outputs:
         return
-    if upstream.application == "uproot":
-        if "level" in given and given["level"] != "skim":
+    if upstream.skims:
+        if "level" in given and given["level"] != "skim" and upstream.application == "uproot":
             message = f"{upstream.name} writes skims, not {given['level']}"
             yield Finding(document.place((*path, "level")), "BP509", message, f"{made}; write `skim: NAME`")
         elif "skim" not in given:
@@ -182,7 +201,7 @@ def _check_reading(
     elif "level" not in given:
         message = f"it is not said which level of {upstream.name} is read"
         yield Finding(document.key_place(path), "BP509", message, f"{made}; write `level: NAME`")
-    key = "skim" if upstream.application == "uproot" else "level"
+    key = "skim" if upstream.skims else "level"
     if key in given and given[key] not in upstream.outputs:
         near = find_nearest(given[key], upstream.outputs)
         hint = f"did you mean {show(near)}? {made}" if near else made

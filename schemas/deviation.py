@@ -1,0 +1,99 @@
+"""Deviations from the standard: overrides of module parameters, testing payloads, and scans over either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Scalar = str | int | float | bool
+Parameter = Scalar | tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A module parameter that is set after the standard path was built; why, and where that was agreed."""
+
+    module: str
+    parameter: str
+    value: Parameter
+    reason: str
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class TestingPayloads:
+    """Payloads that beat those of all global tags: the name of their snapshot; why, and where that was agreed."""
+
+    name: str
+    reason: str
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deviations:
+    """What makes a step deviate from the standard. Of testing payloads the first wins, of overrides the last."""
+
+    overrides: tuple[Override, ...] = ()
+    testing_payloads: tuple[TestingPayloads, ...] = ()
+
+    def __add__(self, other: Deviations) -> Deviations:
+        return Deviations(self.overrides + other.overrides, other.testing_payloads + self.testing_payloads)
+
+    def __bool__(self) -> bool:
+        return bool(self.overrides or self.testing_payloads)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A study of one module parameter, or of one payload (`payload`): name of each point → what it deviates in.
+
+    One that does not say which of the two has no points.
+    """
+
+    name: str
+    points: tuple[tuple[str, Deviations], ...]
+    payload: str | None = None
+
+
+STANDARD = Deviations()
+
+
+def read_deviations(data: Mapping[str, Any]) -> Deviations:
+    """The deviations of a step's data, apart from its scans."""
+    return Deviations(
+        tuple(
+            Override(one["module"], one["parameter"], freeze(one["value"]), one["reason"], one["ticket"])
+            for one in data.get("overrides", ())
+        ),
+        tuple(
+            TestingPayloads(one["name"], one["reason"], one["ticket"])
+            for one in data.get("testing_payloads", ())
+        ),
+    )
+
+
+def read_scans(data: Mapping[str, Any]) -> tuple[Scan, ...]:
+    """The scans of a step's data, in their order."""
+    return tuple(
+        Scan(
+            name,
+            tuple((point, _read_point(scan, value)) for point, value in scan["values"].items())
+            if ("payload" in scan) != ("module" in scan)
+            else (),
+            scan.get("payload"),
+        )
+        for name, scan in data.get("scan", {}).items()
+    )
+
+
+def freeze(value: Any) -> Parameter:
+    """A scalar, or a list of them as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _read_point(scan: Mapping[str, Any], value: Any) -> Deviations:
+    why = {"reason": scan["reason"], "ticket": scan["ticket"]}
+    if "payload" in scan:
+        return Deviations(testing_payloads=(TestingPayloads(str(value), **why),))
+    return Deviations((Override(scan["module"], scan.get("parameter", ""), freeze(value), **why),))

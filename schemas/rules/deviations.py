@@ -1,0 +1,161 @@
+"""Rules on what deviates from the standard: overrides, testing payloads, scans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from schemas.deviation import TestingPayloads
+from schemas.finding import Finding
+from schemas.repository import GLOBAL_TAGS, SITES, Declared, Repository
+from schemas.rules.clashes import find_clash, spell
+from schemas.scalars import show
+from schemas.snapshot import LOCAL
+from schemas.step import Step
+from schemas.variant import MOST_VARIANTS, list_variants
+from schemas.wording import find_nearest
+
+KEYS = ("overrides", "testing_payloads", "scan")
+STRICT = "reprocessing"
+"""The kind of campaign that is the standard, and nothing else."""
+
+DERIVED = {
+    ("RootInput", "inputFileNames"): "the job's input files",
+    ("RootInput", "inputFileName"): "the job's input files",
+    ("RootOutput", "outputFileName"): "the names that the layout and the level give",
+}
+"""Parameters that the tool sets itself, and what from."""
+
+
+def check_deviations(repository: Repository) -> Iterator[Finding]:
+    """Ensure that deviations occur where they are allowed, and that the template of the step sets them."""
+    for declared, step in _deviating(repository):
+        document = declared.document
+        given = document.data["steps"][step.name]
+        for key in KEYS:
+            if key in given and declared.campaign.kind == STRICT:
+                message = f"`{key}` in a campaign of `kind: {STRICT}`, which is the standard and nothing else"
+                hint = "ask for a patch release, or study it in a campaign of `kind: calibration`"
+                yield find_clash(document, ("kind",), ("steps", step.name, key), message, hint, "BP513")
+        template = repository.templates.get(step.template or "")
+        if template is not None and not template.deviates:
+            others = [
+                one.name
+                for one in repository.templates.values()
+                if one.deviates
+                and one.name.split("/")[0] == template.name.split("/")[0]
+                and (declared.campaign.release is None or one.serves(declared.campaign.release))
+            ]
+            key = next(key for key in KEYS if key in given)
+            place = document.key_place(("steps", step.name, key))
+            hint = f"choose {', '.join(others)}" if others else "choose a template that does"
+            yield Finding(
+                place, "BP512", f"{template.name} does not set what deviates from the standard", hint
+            )
+
+
+def check_overrides(repository: Repository) -> Iterator[Finding]:
+    """Ensure that no parameter is set twice, nor one that the tool derives."""
+    for declared, step in _deviating(repository):
+        document, first = declared.document, dict[tuple[str, str], int]()
+        for index, one in enumerate(step.deviations.overrides):
+            path = ("steps", step.name, "overrides")
+            key = (one.module, one.parameter)
+            if key in DERIVED:
+                place = document.place((*path, index, "parameter"))
+                message = f"{one.module}.{one.parameter} is derived: {show(one.parameter)} <- {DERIVED[key]}"
+                yield Finding(place, "BP512", message, "remove it")
+            elif first.setdefault(key, index) != index:
+                places = (*path, first[key]), (*path, index)
+                message = f"{one.module}.{one.parameter} is overridden twice"
+                yield find_clash(document, *places, message, "keep one of them", "BP512")
+
+
+def check_scans(repository: Repository) -> Iterator[Finding]:
+    """Ensure that a scan is over one thing, has different values, and does not make too many variants."""
+    for declared, step in _deviating(repository):
+        document = declared.document
+        for name, scan in document.data["steps"][step.name].get("scan", {}).items():
+            path = ("steps", step.name, "scan", name)
+            if ("payload" in scan) == ("module" in scan) or ("module" in scan) != ("parameter" in scan):
+                hint = "write `payload`, or `module` with `parameter`"
+                message = f"the scan {name} is over one payload, or over one parameter of one module"
+                yield Finding(document.key_place(path), "BP207", message, hint)
+                continue
+            seen: dict[str, str] = {}
+            for point, value in scan["values"].items():
+                known = seen.setdefault(show(value), point)
+                place = document.place((*path, "values", point))
+                if known != point:
+                    there = spell(document.place((*path, "values", known)))
+                    message = f"{point} has the value of {known} (see also {there})"
+                    yield Finding(place, "BP512", message, "give every point another value")
+                elif "payload" in scan and not isinstance(value, str):
+                    message = f"the value of {point} must be the name of a snapshot, not {show(value)}"
+                    yield Finding(place, "BP204", message, f"write the name of a file of {GLOBAL_TAGS}")
+        if len(list_variants(step)) > MOST_VARIANTS:
+            place = document.key_place(("steps", step.name, "scan"))
+            message = f"the scans make {len(list_variants(step))} variants of {step.name}; the most are {MOST_VARIANTS}"
+            yield Finding(place, "BP701", message, "scan fewer values, or in several campaigns")
+
+
+def check_testing_payloads(repository: Repository) -> Iterator[Finding]:
+    """Ensure that testing payloads have a snapshot of a local database, which stands in no chain of tags."""
+    for declared in repository.campaigns.values():
+        for index, tag in enumerate(declared.campaign.global_tags):
+            found = repository.snapshots.get(tag.name)
+            if found is not None and found.state == LOCAL:
+                place = declared.document.place(("global_tags", index, "name"))
+                message = f"{show(tag.name)} is a local database, no global tag"
+                yield Finding(place, "BP502", message, "name it under `testing_payloads` of a step")
+    for declared, step in _deviating(repository):
+        for path, one, payload in _list_testing(step):
+            yield from _check_local(repository, declared, ("steps", step.name, *path), one, payload)
+        site = repository.sites.get(declared.campaign.site)
+        if site is not None and site.testing_payloads is None and any(True for _ in _list_testing(step)):
+            place = declared.document.place(("site",))
+            message = f"the site {site.name} has no folder of testing payloads"
+            hint = f"add `testing_payloads` to {SITES}/{site.name}.yaml, or choose another site"
+            yield Finding(place, "BP506", message, hint)
+
+
+def _check_local(
+    repository: Repository,
+    declared: Declared,
+    path: tuple[str | int, ...],
+    one: TestingPayloads,
+    payload: str | None,
+) -> Iterator[Finding]:
+    file = f"{GLOBAL_TAGS}/{one.name}.iov"
+    place = declared.document.place(path)
+    found = repository.snapshots.get(one.name)
+    if found is None:
+        if file not in repository.broken:
+            near = find_nearest(one.name, repository.snapshots)
+            hint = f"did you mean {show(near)}? " if near else ""
+            message = f"the testing payloads {show(one.name)} have no snapshot, so nothing says what they are"
+            yield Finding(place, "BP514", message, f"{hint}`b2prod gt pull {one.name} --from database.txt`")
+    elif found.state != LOCAL:
+        message = f"{show(one.name)} is a global tag, no local database"
+        yield Finding(place, "BP502", message, "name it in `global_tags`, before the others")
+    elif payload is not None and payload not in {iov.payload for iov in found.iovs}:
+        message = f"{show(one.name)} has no payload {payload}, which the scan is over"
+        yield Finding(place, "BP512", message, "correct `payload`, or the value")
+
+
+def _list_testing(step: Step) -> Iterator[tuple[tuple[str | int, ...], TestingPayloads, str | None]]:
+    """Testing payloads with their place in the step, and the payload that a scan is over."""
+    for index, one in enumerate(step.deviations.testing_payloads):
+        yield ("testing_payloads", index, "name"), one, None
+    for scan in step.scans:
+        for point, deviations in scan.points:
+            for one in deviations.testing_payloads:
+                yield ("scan", scan.name, "values", point), one, scan.payload
+
+
+def _deviating(repository: Repository) -> Iterator[tuple[Declared, Step]]:
+    return (
+        (declared, step)
+        for declared in repository.campaigns.values()
+        for step in declared.campaign.steps
+        if step.application == "basf2" and (step.deviations or step.scans)
+    )

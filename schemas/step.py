@@ -1,0 +1,106 @@
+"""Steps of campaigns as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from schemas.deviation import STANDARD, Deviations, Parameter, Scan, freeze, read_deviations, read_scans
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a step reads: `level` of the run catalogue, or an output of `step`.
+
+    `complete`: when a run's files are all there; `declared` as many as the run catalogue says that it has, where it
+    says so, `registered` as many as are registered.
+    """
+
+    level: str
+    step: str | None = None
+    skim: str | None = None
+    complete: str = "declared"
+
+    @property
+    def output(self) -> str:
+        """The name of the upstream step's output that is read."""
+        return self.skim or self.level
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One transformation. `outputs` are data levels, or with `skims` the names of skims.
+
+    `variant` is the point of the scans that a step stands for once it is expanded (`Campaign.expand`), and its name then
+    ends with it: `cdst@adc0`.
+    """
+
+    name: str
+    application: str
+    input: Input
+    outputs: tuple[str, ...]
+    split: str
+    template: str | None = None
+    parameters: tuple[tuple[str, Parameter], ...] = ()
+    skims: bool = False
+    deviations: Deviations = STANDARD
+    scans: tuple[Scan, ...] = ()
+    variant: str | None = None
+
+    def level_of(self, output: str) -> str:
+        """The data level of one of the step's outputs: a skim that basf2 writes is of the level that it reads."""
+        if self.application == "uproot":
+            return "skim"
+        return self.input.level if self.skims else output
+
+
+def order_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps with every one behind the step that it reads; those of a cycle, and behind one, come last as they are."""
+    placed: dict[str, Step] = {}
+    names = {step.name for step in steps}
+    waiting = list(steps)
+    while ready := [
+        s for s in waiting if s.input.step is None or s.input.step in placed or s.input.step not in names
+    ]:
+        placed.update((step.name, step) for step in ready)
+        waiting = [step for step in waiting if step.name not in placed]
+    return (*placed.values(), *waiting)
+
+
+def settle_levels(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps with the level that is read where a skim is: that of the step that writes it, which comes before."""
+    settled: dict[str, Step] = {}
+    for step in steps:
+        upstream = settled.get(step.input.step or "")
+        if step.input.skim is not None and upstream is not None:
+            level = upstream.level_of(step.input.skim)
+            settled[step.name] = replace(step, input=replace(step.input, level=level))
+        else:
+            settled[step.name] = step
+    return tuple(settled.values())
+
+
+def read_step(name: str, data: Mapping[str, Any]) -> Step:
+    """The step that the data of a campaign's document declare."""
+    application = data["application"]
+    source = data["input"]
+    skims = application == "uproot" or "skims" in data
+    outputs = data.get("skims" if skims else "outputs", ())
+    return Step(
+        name=name,
+        application=application,
+        input=Input(
+            source.get("level", "skim"),
+            source.get("step"),
+            source.get("skim"),
+            source.get("complete", "declared"),
+        ),
+        outputs=tuple(outputs),
+        split=data.get("split", "run" if application == "uproot" else "file"),
+        template=data.get("template"),
+        parameters=tuple((key, freeze(value)) for key, value in sorted(data.get("parameters", {}).items())),
+        skims=skims,
+        deviations=read_deviations(data),
+        scans=read_scans(data),
+    )

@@ -1,0 +1,152 @@
+"""Overrides, testing payloads and scans: variants are made and kept apart, and what they are made with is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from ci.cli import run
+from ci.exits import Exit
+from reconciler.ordering import OrderWriter, list_wishes
+from renderer.steering import read_templates
+from tests.builders import campaign, snapshot
+from tests.test_fingerprint import EVERYTHING, moved
+from tests.test_fingerprint_inputs import declare
+from tests.worlds import CAMPAIGN, ONE_STEP, World
+
+pytestmark = pytest.mark.usefixtures("database")
+
+WHY = "reason: under study, ticket: BIIDP-1120"
+RECO = "    outputs: [mdst]\n"
+SCAN = (
+    f"    scan: {{threshold: {{module: Finder, parameter: cut, values: {{low: 0.1, high: 0.3}}, {WHY}}}}}\n"
+)
+PAYLOAD = "CDCWireHitRequirements"
+
+
+def scanned(text=SCAN):
+    return (RECO, RECO + text)
+
+
+def test_each_point_of_a_scan_is_made_and_so_is_what_reads_from_it(tmp_path):
+    world = World(tmp_path, scanned(), campaign=CAMPAIGN)
+    assert world.groups() == [
+        ("submit", f"{step}@{point}", "3:1-2", "not produced")
+        for step in ("reco", "thin")
+        for point in ("low", "high")
+    ]
+    assert world.reconcile().produced == 8
+    assert world.groups() == []
+    folders = {name.split("/")[1] for name in world.published()}
+    assert folders == {"reco.low", "reco.high", "thin.low", "thin.high"}
+
+
+def test_another_value_restates_its_variant_alone(tmp_path):
+    world = World(tmp_path, scanned(), campaign=CAMPAIGN)
+    world.reconcile()
+    world.change(("high: 0.3", "high: 0.4"))
+    assert {group[1] for group in world.groups()} == {"reco@high", "thin@high"}
+    assert {group[0] for group in world.groups()} == {"restate"}
+
+
+def test_two_scans_are_combined_and_counted_as_units(tmp_path):
+    both = SCAN.replace(
+        "}}\n", f"}}, mode: {{module: Finder, parameter: mode, values: {{a: 1, b: 2}}, {WHY}}}}}\n"
+    )
+    world = World(tmp_path, scanned(both), ("max_units: 100", "max_units: 16"), campaign=CAMPAIGN)
+    assert {group[1] for group in world.groups()} == {
+        f"{step}@{one}+{other}"
+        for step in ("reco", "thin")
+        for one in ("low", "high")
+        for other in ("a", "b")
+    }
+    with pytest.raises(AssertionError, match="2 runs × 8 steps are 16 units, max_units is 15"):
+        world.change(("max_units: 16", "max_units: 15"))
+
+
+def test_a_variant_is_addressed_by_its_name(tmp_path, capsys):
+    world = World(tmp_path, scanned(), campaign=ONE_STEP)
+    world.templates = read_templates()
+    world.write(
+        "productions/campaigns/proc7/campaign.yaml",
+        ONE_STEP.replace("raw_to_mdst/1", "raw_to_mdst/2").replace(*scanned()),
+    )
+    world.lock()
+    call = ["--root", str(tmp_path)]
+    assert run([*call, "explain", "proc7/reco@low/3:1"]) == Exit.FINE
+    assert capsys.readouterr().out.startswith("proc7/reco@low/3:1: submit (mdst): not produced")
+    assert run([*call, "status", "--json"]) == Exit.FINE
+    assert [row["step"] for row in json.loads(capsys.readouterr().out)] == ["reco@low", "reco@high"]
+
+
+def override(text):
+    return "    outputs: [mdst, cdst]\n", f"    outputs: [mdst, cdst]\n    overrides: [{{{text}}}]\n"
+
+
+def test_an_override_moves_fingerprints_and_the_words_about_it_do_not():
+    kind = ("kind: reprocessing", "kind: calibration")
+    plain = declare(campaign(kind))
+    on = declare(campaign(kind, override(f"module: A, parameter: b, value: true, {WHY}")))
+    assert moved(plain, on) == EVERYTHING
+    words = "reason: other words, ticket: BIIDP-7"
+    assert not moved(on, declare(campaign(kind, override(f"module: A, parameter: b, value: true, {words}"))))
+    for other in (
+        "A, parameter: b, value: 1",
+        "A, parameter: c, value: true",
+        "B, parameter: b, value: true",
+    ):
+        assert moved(on, declare(campaign(kind, override(f"module: {other}, {WHY}")))) == EVERYTHING
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """A scan over a payload, with the local databases of its points at the site."""
+    world = World(tmp_path, campaign=ONE_STEP)
+    site = tmp_path / "productions/sites/local.yaml"
+    site.write_text(f"{site.read_text()}testing_payloads: {tmp_path}/testing\n")
+    for name, content in (("adc_0", b"threshold 0"), ("adc_2", b"threshold 2e-7")):
+        checksum = hashlib.md5(content).hexdigest()
+        text = snapshot(name, f"{PAYLOAD} {checksum[:6]} {checksum} 0,0,-1,-1").replace("PUBLISHED", "LOCAL")
+        world.write(f"productions/global-tags/{name}.iov", text)
+        folder = tmp_path / "testing" / name
+        folder.mkdir(parents=True)
+        (folder / f"dbstore_{PAYLOAD}_rev_{checksum[:6]}.root").write_bytes(content)
+    values = "{adc0: adc_0, adc2e-7: adc_2}"
+    world.change(scanned(f"    scan: {{adc: {{payload: {PAYLOAD}, values: {values}, {WHY}}}}}\n"))
+    return world
+
+
+def test_testing_payloads_beat_the_tags_and_are_checked_before_a_job_begins(scan, tmp_path):
+    repository = scan.repository()
+    wishes = list_wishes(scan.picture().views)
+    assert len({wish.units.fingerprints["mdst"][0] for wish in wishes if wish.run & 3 == 1}) == 2
+    writer = OrderWriter(scan.state, repository)
+    order = writer.make_order(wishes[0])
+    assert {payload.name for bucket in order.payloads.buckets for payload in bucket.payloads} == {
+        PAYLOAD,
+        "CDCGeometry",
+    }
+    (local,) = json.loads(writer.render(order, order.jobs[0])["job.json"])["testing_payloads"]
+    assert local["database"] == f"{tmp_path}/testing/adc_0/database.txt"
+    (file,) = (tmp_path / "testing/adc_2").iterdir()
+    file.write_bytes(b"threshold 3e-7")
+    assert {step for step, _, _ in scan.quarantined()} == set()
+    assert scan.reconcile().produced == 2
+    assert {(step, "not" in reason and "MD5" in reason) for step, _, reason in scan.quarantined()} == {
+        ("reco@adc2e-7", True)
+    }
+
+
+def test_other_testing_payloads_make_the_lock_stale_and_restate(scan):
+    scan.reconcile()
+    text = snapshot("adc_2", f"{PAYLOAD} 1 {'1' * 32} 0,0,-1,-1").replace("PUBLISHED", "LOCAL")
+    before = scan.repository().campaigns["proc7"].lock
+    scan.write("productions/global-tags/adc_2.iov", text)
+    scan.lock()
+    after = scan.repository().campaigns["proc7"].lock
+    assert [name for name, one in after.testing_payloads if dict(before.testing_payloads)[name] != one] == [
+        "adc_2"
+    ]
+    assert scan.groups() == [("restate", "reco@adc2e-7", "3:1-2", f"payload {PAYLOAD} changed")]
