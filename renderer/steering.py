@@ -39,10 +39,11 @@ def read_templates(folder: Path = TEMPLATES) -> dict[str, Template]:
         text = file.with_suffix(".py.j2")
         if not text.exists():
             raise TemplateBroken(f"{name}: the text {text.name} is missing")
-        era = document.data.get("era")
-        if (era not in eras) if era else ("releases" not in document.data):
+        named = document.data.get("era", [])
+        named = [named] if isinstance(named, str) else named
+        if not set(named) <= eras.keys() or not (named or "releases" in document.data):
             raise TemplateBroken(f"{name}: it names no era of {ERAS}, and no releases")
-        templates[name] = read_template(name, document, text.read_text(), eras.get(era))
+        templates[name] = read_template(name, document, text.read_text(), [eras[era] for era in named])
     return templates
 
 

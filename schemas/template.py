@@ -2,53 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from schemas.deviation import Parameter
 from schemas.document import Document
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateParameter:
-    """One option that a campaign may set. `values` lists what is allowed, for a list: as its members."""
-
-    name: str
-    default: Parameter
-    values: tuple[str | int | float | bool, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """One immutable version of a steering template, `raw_to_mdst/1`; a change is a new version.
-
-    `reads` are the data levels that it takes, `writes` those that it makes; with `skims` it makes skims of what it reads.
-    `deviates`: it sets the overrides and testing payloads that a job states. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
-    the names of the payloads that it reads; None: it may read any.
-    """
-
-    name: str
-    title: str
-    text: str
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
-    releases: tuple[str, ...]
-    parameters: tuple[TemplateParameter, ...] = ()
-    payloads: frozenset[str] | None = None
-    skims: bool = False
-    deviates: bool = False
-
-    def serves(self, release: str) -> bool:
-        """Whether the template's calls exist in `release`."""
-        return release.removeprefix("pre").startswith(self.releases)
-
-    def parameter(self, name: str) -> TemplateParameter | None:
-        """The parameter called `name`, or None."""
-        return next((item for item in self.parameters if item.name == name), None)
-
-    def settings(self, given: Mapping[str, Parameter]) -> dict[str, Parameter]:
-        """The value of every parameter: as given, else the default."""
-        return {item.name: given.get(item.name, item.default) for item in self.parameters}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +24,51 @@ class Era:
     modules: Mapping[str, tuple[str, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class TemplateParameter:
+    """One option that a campaign may set. `values` lists what is allowed, for a list: as its members."""
+
+    name: str
+    default: Parameter
+    values: tuple[str | int | float | bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One immutable version of a steering template, `raw_to_mdst/1`; a change is a new version.
+
+    `reads` are the data levels that it takes, `writes` those that it makes; with `skims` it makes skims of what it reads,
+    with `keeps_level` only of what it reads.
+    `deviates`: it sets the overrides and testing payloads that a job states. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
+    the names of the payloads that it reads; None: it may read any.
+    """
+
+    name: str
+    title: str
+    text: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    releases: tuple[str, ...]
+    parameters: tuple[TemplateParameter, ...] = ()
+    payloads: frozenset[str] | None = None
+    skims: bool = False
+    deviates: bool = False
+    keeps_level: bool = False
+    eras: tuple[Era, ...] = ()
+
+    def serves(self, release: str) -> bool:
+        """Whether the template's calls exist in `release`."""
+        return release.removeprefix("pre").startswith(self.releases)
+
+    def parameter(self, name: str) -> TemplateParameter | None:
+        """The parameter called `name`, or None."""
+        return next((item for item in self.parameters if item.name == name), None)
+
+    def settings(self, given: Mapping[str, Parameter]) -> dict[str, Parameter]:
+        """The value of every parameter: as given, else the default."""
+        return {item.name: given.get(item.name, item.default) for item in self.parameters}
+
+
 def read_eras(document: Document) -> dict[str, Era]:
     """The eras in a document that the schema `eras/1` accepts, by name."""
     return {
@@ -80,10 +83,10 @@ def read_eras(document: Document) -> dict[str, Era]:
     }
 
 
-def read_template(name: str, document: Document, text: str, era: Era | None = None) -> Template:
+def read_template(name: str, document: Document, text: str, eras: Sequence[Era] = ()) -> Template:
     """The template that `document`, accepted by the schema `template/1`, describes; `text` is its Jinja2 source.
 
-    `era` is the one that it names, if it names one.
+    `eras` are those that it names.
     """
     data = document.data
     return Template(
@@ -92,9 +95,11 @@ def read_template(name: str, document: Document, text: str, era: Era | None = No
         text=text,
         reads=tuple(data["reads"]) if isinstance(data["reads"], list) else (data["reads"],),
         writes=tuple(data["writes"]),
-        releases=tuple(data["releases"]) if era is None else era.releases,
+        releases=tuple(release for era in eras for release in era.releases) or tuple(data["releases"]),
+        eras=tuple(eras),
         skims=data.get("skims", False),
         deviates=data.get("deviates", False),
+        keeps_level=data.get("keeps_level", False),
         payloads=frozenset(data["payloads"]) if "payloads" in data else None,
         parameters=tuple(
             TemplateParameter(key, _freeze(value["default"]), tuple(value.get("values", ())))

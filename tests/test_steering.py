@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderer.steering import TEMPLATES, TemplateBroken, read_templates, render_steering
-from schemas.document import read_yaml
+from renderer.steering import TemplateBroken, read_templates, render_steering
 
 TEMPLATE = read_templates()["raw_to_mdst/1"]
 GOLDEN = Path(__file__).parent / "golden" / "raw_to_mdst-1.py"
@@ -88,37 +87,6 @@ def test_code_in_a_value_stays_a_value(nasty):
 def test_a_broken_template_is_said_to_be_broken(text, says):
     with pytest.raises(TemplateBroken, match=says):
         render_steering(replace(TEMPLATE, text=text), {"a": "b"})
-
-
-def test_names_of_files_tags_and_seed_come_from_the_job_only():
-    rendered = render_steering(TEMPLATE, TEMPLATE.settings({}))
-    assert not [
-        value
-        for value in constants(rendered)
-        if isinstance(value, str) and (".root" in value or "data_" in value)
-    ]
-    assert "mc=False" in rendered
-    assert "mc=True" not in rendered
-
-
-def test_every_call_of_a_template_is_in_its_table_of_sources():
-    described, findings = read_yaml("1.yaml", (TEMPLATES / "raw_to_mdst" / "1.yaml").read_bytes())
-    assert not findings
-    sources = set(described.data["sources"])
-    tree = ast.parse(render_steering(TEMPLATE, TEMPLATE.settings({})))
-    imported = {
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module in ("rawdata", "reconstruction")
-        for alias in node.names
-    }
-    called = {
-        node.func.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    }
-    database = {name for name in called if "database" in name}
-    assert imported | database == sources
 
 
 def test_the_same_bytes_whatever_the_surroundings():

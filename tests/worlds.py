@@ -73,7 +73,6 @@ title: For tests
 reads: {reads}
 writes: [{writes}]
 releases: [release-03-]
-sources: {{process: framework/scripts/basf2.py}}
 deviates: true
 parameters:
   trigger_mode: {{title: A parameter, default: all, values: [all, hlt]}}

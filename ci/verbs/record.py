@@ -19,7 +19,7 @@ from reconciler.run_database import RunDatabase
 from reconciler.run_lists import COLUMNS, Listing, RefusedRow, RunList, collect_runs
 from schemas.runs import RunRange, format_runs, parse_ranges, parse_runs, run_key
 
-LEVELS = ("raw", "cdst", "mdst", "dst", "udst", "ntuple")
+LEVELS = ("sroot", "raw", "cdst", "mdst", "dst", "udst", "ntuple")
 TOKEN = "B2PROD_RUNDB_TOKEN"  # noqa: S105 -- the variable's name
 
 

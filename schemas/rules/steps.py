@@ -150,10 +150,14 @@ def check_templates(repository: Repository) -> Iterator[Finding]:
             yield Finding(place, "BP509", message, f"write `{other}`, or choose another template")
             continue
         for index, output in enumerate(() if step.skims else step.outputs):
-            if output not in template.writes:
-                message = f"{template.name} does not write {output}"
+            kept = output == step.input.level or not template.keeps_level
+            if output not in template.writes or not kept:
+                message = (
+                    f"{template.name} does not write {output}{'' if kept else f' of {step.input.level}'}"
+                )
                 place = document.place((*path, "outputs", index))
-                yield Finding(place, "BP509", message, f"it writes {', '.join(template.writes)}")
+                made = ", ".join(template.writes) if kept else f"{step.input.level}, as it reads"
+                yield Finding(place, "BP509", message, f"it writes {made}")
         said = document.data["steps"][step.name]["input"]
         if (
             "level" in said or ("skim" in said and "step" in said)
