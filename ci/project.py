@@ -13,7 +13,7 @@ from reconciler.resolving import compare_locks, pin_references
 from renderer.steering import read_templates
 from schemas.finding import Finding, Place
 from schemas.lock import Lock
-from schemas.repository import CAMPAIGNS, Declared, Repository, read_repository
+from schemas.repository import FOLDERS, Declared, Repository, read_repository
 from schemas.rules import check_repository
 from schemas.tree import PRODUCTIONS, read_tree
 
@@ -115,10 +115,10 @@ def choose_locked(repository: Repository, names: Sequence[str]) -> list[Declared
         if not declared.campaign.is_live:
             raise WrongUse(f"{name} is stopped, and stopped campaigns are not planned")
         if declared.lock is None:
-            place = Place(f"{CAMPAIGNS}/{name}/campaign.yaml")
+            place = Place(declared.document.file)
             findings.append(Finding(place, STALE, f"{name} has no lock", f"run `b2prod resolve {name}`"))
         elif stale := _find_stale(declared, declared.lock, repository):
-            place = Place(f"{CAMPAIGNS}/{name}/campaign.lock")
+            place = Place(declared.lock_file)
             message = f"the lock of {name} is stale in: {', '.join(stale)}"
             findings.append(Finding(place, STALE, message, f"run `b2prod resolve {name}`"))
     if findings:
@@ -135,4 +135,4 @@ def _find_stale(declared: Declared, lock: Lock, repository: Repository) -> list[
 
 def _concerns(finding: Finding, names: Sequence[str]) -> bool:
     file = finding.place.file
-    return not file.startswith(f"{CAMPAIGNS}/") or file.split("/")[2] in names
+    return not file.startswith(tuple(f"{top}/" for top in FOLDERS)) or file.split("/")[2] in names

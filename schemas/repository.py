@@ -21,6 +21,9 @@ from schemas.tree import Tree
 from schemas.validation import load_schema, validate
 
 CAMPAIGNS = "productions/campaigns"
+ARCHIVE = "productions/archive"
+"""Where finished campaigns are kept: they are checked, and never planned."""
+FOLDERS = (CAMPAIGNS, ARCHIVE)
 SITES = "productions/sites"
 SKIMS = "productions/skims"
 GLOBAL_TAGS = "productions/global-tags"
@@ -39,6 +42,21 @@ class Declared:
     campaign: Campaign
     document: Document
     lock: Lock | None = None
+
+    @property
+    def folder(self) -> str:
+        """The campaign's folder below the repository's root."""
+        return self.document.file.rpartition("/")[0]
+
+    @property
+    def lock_file(self) -> str:
+        """The file of the lock below the repository's root."""
+        return f"{self.folder}/campaign.lock"
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether it is kept as finished."""
+        return self.folder.startswith(f"{ARCHIVE}/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +155,10 @@ class _Reading:
         seen: set[str] = set()
         for file in sorted(self.tree):
             path = PurePosixPath(file)
-            if not path.is_relative_to(CAMPAIGNS) or len(path.parts) < 4:
-                if path.is_relative_to(CAMPAIGNS):
-                    self.stranger(file, "a campaign is a folder", "move it to campaigns/NAME/campaign.yaml")
+            top = "/".join(path.parts[:2])
+            if top not in FOLDERS or len(path.parts) < 4:
+                if top in FOLDERS:
+                    self.stranger(file, "a campaign is a folder", f"move it to {top}/NAME/campaign.yaml")
                 continue
             folder = PurePosixPath(*path.parts[:3])
             if str(folder / "campaign.yaml") not in self.tree and str(folder) not in seen:
@@ -160,7 +179,18 @@ class _Reading:
             if lock_file in self.tree:
                 lock, findings = read_lock(lock_file, self.tree[lock_file])
                 self.findings.extend(findings)
-            yield folder.name, Declared(read_campaign(folder.name, document), document, lock)
+            declared = Declared(read_campaign(folder.name, document), document, lock)
+            if declared.is_archived and declared.campaign.is_live:
+                message = f"{folder.name} is in {ARCHIVE}, and is not `state: stopped`"
+                hint = f"write `state: stopped`, or move it to {CAMPAIGNS}"
+                place = document.place(("state",)) if "state" in document.data else Place(file, 1, 1)
+                self.findings.append(Finding(place, "BP608", message, hint))
+            other = f"{ARCHIVE if top == CAMPAIGNS else CAMPAIGNS}/{folder.name}/campaign.yaml"
+            if other in self.tree and declared.is_archived:
+                message = f"there is also a campaign {folder.name} in {CAMPAIGNS}"
+                self.findings.append(Finding(Place(file), "BP302", message, "names are never used twice"))
+                continue
+            yield folder.name, declared
 
     def skims(self) -> tuple[dict[str, Skim], dict[str, Place]]:
         skims: dict[str, Skim] = {}

@@ -87,6 +87,7 @@ skims:
   hlt_hadron: {title: Hadrons, cut: "[[nTracksLE >= 3] and [Bhabha2Trk == 0]]"}
   hlt_bhabha: {cut: "[Bhabha2Trk == 1]"}
   line_hadron: {line: software_trigger_cut&skim&accept_hadron, decision: before_prescale}
+  final_hadron: {line: software_trigger_cut&skim&accept_hadron}
 """
 
 FILES = {
@@ -164,8 +165,9 @@ def templates() -> dict[str, Template]:
         parameters=parameters,
         deviates=True,
     )
+    lines = Template("hlt_skim/1", "Skims", "", ("mdst",), (), ("release-03-",), skims=True)
     again = Template("mdst_to_udst/1", "mdst to udst", "", ("mdst",), ("udst",), ("release-03-",))
-    return {one.name: one for one in (reco, again)}
+    return {one.name: one for one in (reco, again, lines)}
 
 
 def read(files: dict[str, bytes]) -> tuple[Repository, tuple[Finding, ...]]:

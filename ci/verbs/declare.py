@@ -18,7 +18,7 @@ from reconciler.observation import find_files
 from reconciler.resolving import compare_locks, resolve
 from renderer.jobs import divide_input, render_job, render_script, write_job
 from schemas.finding import Finding, Place
-from schemas.repository import CAMPAIGNS, NAME, NAME_HINT
+from schemas.repository import CAMPAIGNS, FOLDERS, NAME, NAME_HINT
 from schemas.runs import format_run, parse_runs, split_key
 
 STARTER = """\
@@ -53,7 +53,7 @@ def new(settings: Settings, name: str, other: str | None) -> int:
         raise WrongUse(f"there is a campaign {name} already; names are never used twice")
     if other is not None:
         choose_campaigns(repository, [other])
-        text = (project.root / CAMPAIGNS / other / "campaign.yaml").read_text()
+        text = (project.root / repository.campaigns[other].document.file).read_text()
     else:
         text = STARTER.format(name=name)
     folder.mkdir(parents=True)
@@ -81,15 +81,17 @@ def check(settings: Settings, names: tuple[str, ...], form: str) -> int:
     """
     project = settings.project()
     repository, findings = load(project)
-    known = set(os.listdir(project.root / CAMPAIGNS)) if (project.root / CAMPAIGNS).is_dir() else set()
+    tops = [project.root / top for top in FOLDERS]
+    known = {name for top in tops if top.is_dir() for name in os.listdir(top)}
     if unknown := [name for name in names if name not in known]:
         raise WrongUse(f"there is no campaign {unknown[0]}; there are: {', '.join(sorted(known)) or 'none'}")
     if names:
-        folders = tuple(f"{CAMPAIGNS}/{name}/" for name in names)
+        folders = tuple(f"{top}/{name}/" for top in FOLDERS for name in names)
         findings = tuple(
             f
             for f in findings
-            if not f.place.file.startswith(f"{CAMPAIGNS}/") or f.place.file.startswith(folders)
+            if not f.place.file.startswith(tuple(f"{top}/" for top in FOLDERS))
+            or f.place.file.startswith(folders)
         )
     print_data(FORMATS[form](findings))
     if findings:
@@ -120,7 +122,7 @@ def resolve_lock(settings: Settings, names: tuple[str, ...], only_check: bool) -
             name = declared.campaign.name
             lock, problems = resolve(connection, repository, declared)
             findings += problems
-            file = f"{CAMPAIGNS}/{name}/campaign.lock"
+            file = declared.lock_file
             before = declared.lock
             if before is not None and before.content() == lock.content():
                 say(f"{name}: the lock is current, generation {before.generation}, {len(lock.runs)} runs")

@@ -40,7 +40,7 @@ def fill_folders(
                         "release": campaign.release or "none",
                         "tag": campaign.global_tags[0].name if campaign.global_tags else "none",
                         "level": level,
-                        "stream": f"skim/{output}" if level == "skim" else "all",
+                        "stream": f"skim/{output}" if step.skims else "all",
                         **unknown,
                     }
                 ),

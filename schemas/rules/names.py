@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from schemas.campaign import Campaign, Selector
 from schemas.finding import Finding, Place
-from schemas.repository import CAMPAIGNS, NAME, NAME_HINT, Repository
+from schemas.repository import CAMPAIGNS, FOLDERS, NAME, NAME_HINT, Repository
 from schemas.rules.folders import LAST_RUN, LONGEST, fill_folders
 from schemas.scalars import code_points, show
 from schemas.step import Step
@@ -112,7 +112,7 @@ def check_experiment_names(repository: Repository) -> Iterator[Finding]:
 def _find_folders(repository: Repository) -> set[str]:
     broken = (PurePosixPath(file) for file in repository.broken)
     return set(repository.campaigns) | {
-        path.parts[2] for path in broken if path.is_relative_to(CAMPAIGNS) and len(path.parts) > 3
+        path.parts[2] for path in broken if "/".join(path.parts[:2]) in FOLDERS and len(path.parts) > 3
     }
 
 

@@ -12,12 +12,14 @@ from schemas.campaign import Campaign
 from schemas.canonical import digest
 from schemas.finding import Finding, Place
 from schemas.lock import Lock
-from schemas.repository import CAMPAIGNS, GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, SKIMS, Repository
+from schemas.repository import FOLDERS, GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, SKIMS, Declared, Repository
 from schemas.rules.circles import find_circles
 from schemas.rules.clashes import find_clash
 from schemas.rules.intervals import take
 from schemas.runs import format_runs, run_key
 from schemas.scalars import show
+from schemas.skims import Skim
+from schemas.step import Step
 from schemas.wording import find_nearest, list_words
 
 MOVING = frozenset({"master", "main", "latest", "online"})
@@ -111,12 +113,23 @@ def check_skims(repository: Repository) -> Iterator[Finding]:
         return
     for declared in repository.campaigns.values():
         for step in declared.campaign.steps:
-            for index, name in enumerate(step.outputs if step.application == "uproot" else ()):
+            for index, name in enumerate(step.outputs if step.skims else ()):
+                known = repository.skims.get(name)
+                if known is not None and step.application == "basf2":
+                    yield from _check_line(declared, step, index, known)
                 if name not in repository.skim_places:
                     place = declared.document.place(("steps", step.name, "skims", index))
                     message = f"the skim {show(name)} is not on the menu"
                     hint = _suggest(name, repository.skim_places, f"define it in {SKIMS}")
                     yield Finding(place, "BP517", message, hint)
+
+
+def _check_line(declared: Declared, step: Step, index: int, skim: Skim) -> Iterator[Finding]:
+    """basf2 selects by the decision that the high-level trigger stored, after its prescale."""
+    if skim.line is None or skim.decision != "final":
+        place = declared.document.place(("steps", step.name, "skims", index))
+        message = f"{show(skim.name)} is no final decision of a line, and basf2 selects by these only"
+        yield Finding(place, "BP509", message, "name a skim with `line`, or let an uproot step make it")
 
 
 def check_superseding(repository: Repository) -> Iterator[Finding]:
@@ -135,7 +148,7 @@ def check_superseding(repository: Repository) -> Iterator[Finding]:
                 )
                 continue
             if other not in repository.campaigns:
-                if f"{CAMPAIGNS}/{other}/campaign.yaml" not in repository.broken:
+                if not any(f"{top}/{other}/campaign.yaml" in repository.broken for top in FOLDERS):
                     known = [one for one in repository.campaigns if one != name]
                     message = f"there is no campaign {show(other)}"
                     yield Finding(
@@ -166,7 +179,7 @@ def check_locks(repository: Repository) -> Iterator[Finding]:
         hint = _RESOLVE.format(name)
         if declared.lock.campaign != name:
             message = f"this is the lock of {show(declared.lock.campaign)}, not of {show(name)}"
-            yield Finding(Place(f"{CAMPAIGNS}/{name}/campaign.lock"), "BP605", message, hint)
+            yield Finding(Place(declared.lock_file), "BP605", message, hint)
         for path, what, now, locked in _compare(repository, declared.campaign, declared.lock):
             message = f"the lock pins another {what}: {_name(locked)}, and this is {_name(now)}"
             yield Finding(declared.document.place(path), "BP605", message, hint)
