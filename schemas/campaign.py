@@ -89,6 +89,7 @@ class Campaign:
     global_tags: tuple[GlobalTag, ...] = ()
     supersedes: tuple[str, ...] = ()
     reuse: bool = True
+    compare_with: str | None = None
 
     def step(self, name: str) -> Step | None:
         """The step called `name`, or None."""
@@ -126,6 +127,7 @@ def read_campaign(name: str, document: Document) -> Campaign:
         ),
         supersedes=tuple(data.get("supersedes", ())),
         reuse=data.get("reuse") != "never",
+        compare_with=data.get("compare_with"),
     )
 
 

@@ -35,6 +35,7 @@ FLIPS = {
     "contact": (("production-manager@", "shifter@"), NOTHING),
     "state": (("kind:", "state: held\nkind:"), NOTHING),
     "supersedes": (("kind:", "supersedes: [GCR5b]\nkind:"), NOTHING),
+    "compare_with": (("kind:", "compare_with: GCR5b\nkind:"), NOTHING),
     "reuse": (("kind:", "reuse: never\nkind:"), NOTHING),
     "release": (("release: release-03-00-00", "release: release-03-00-01"), EVERYTHING),
     "site": (("site: local", "site: kekcc"), NOTHING),

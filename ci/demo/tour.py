@@ -130,7 +130,7 @@ def _produce(tour: Tour) -> None:
     tour.step("Exactly this plan is executed: one job a run, on this machine, some at a time.")
     tour.run("b2prod apply plan.json")
     tour.step("How far it is; and the retention rates, events kept over events read.")
-    tour.run("b2prod status")
+    tour.run("b2prod status demo")
     tour.run("b2prod retention demo")
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from ci.console import make_table, print_data, print_json, print_table
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.project import Settings, choose_campaigns, choose_locked, load_sound
-from reconciler.database import reading
+from reconciler.database import SourceUnavailable, reading
 from reconciler.following import read_bindings
 from reconciler.gathering import View, view_campaign
 from reconciler.observation import count_events, explain_unit, read_payloads
@@ -41,6 +41,7 @@ def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: 
     rows: list[dict[str, Any]] = []
     without_lock = []
     absences: list[dict[str, Any]] = []
+    unknown: list[str] = []
     with reading(project.state) as connection:
         for declared in choose_campaigns(repository, names):
             name, state = declared.campaign.name, declared.campaign.state
@@ -53,13 +54,18 @@ def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: 
                 continue
             begun = Counter(map(" ".join, read_bindings(connection, name).values()))
             mixed = {"begun_with": dict(sorted(begun.items()))} if begun else {}
-            view = view_campaign(connection, repository, name, project.state)
+            try:
+                view = view_campaign(connection, repository, name, project.state)
+            except SourceUnavailable as error:
+                unknown.append(str(error))
+                without_lock.append({"campaign": name, "state": "not known"})
+                continue
             rows += [{**row, **mixed} for row in _count_units(view)]
             if left_out:
                 absences += _list_absences(connection, view)
     if as_json:
         print_json([*rows, *without_lock, *absences])
-        return Exit.FINE
+        return _end_status(unknown)
     shown = [word for word in ACTIONS.values() if any(row.get(word) for row in rows)]
     counts = ("units", "done", *shown)
     table = make_table("campaign", "step", "state", *counts, numbers=counts)
@@ -80,6 +86,13 @@ def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: 
         for row in absences:
             table.add_row(row["campaign"], f"{row['left_out']:,}", row["runs"], row["why"])
         print_table(table)
+    return _end_status(unknown)
+
+
+def _end_status(unknown: Iterable[str]) -> int:
+    """Says of which campaigns the status could not be told, and why."""
+    if messages := "; ".join(unknown):
+        raise SourceUnavailable(messages)
     return Exit.FINE
 
 

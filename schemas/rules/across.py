@@ -44,9 +44,9 @@ def check_common_paths(repository: Repository) -> Iterator[Finding]:
 
 
 def check_common_runs(repository: Repository) -> Iterator[Finding]:
-    """Ensure that a run is reprocessed to the same level or skim by one live campaign, unless one supersedes the other.
+    """Ensure that a run is reprocessed to the same level or skim by one live campaign.
 
-    Superseding counts through other campaigns, stopped ones too. Selectors of types that have none in common cannot
+    Unless one supersedes the other, or repeats it to be compared with. Superseding counts through other campaigns, stopped ones too. Selectors of types that have none in common cannot
     meet. One finding for each campaign, on the first of those that it meets.
     """
     live = {name: one for name, one in _live(repository) if one.campaign.kind == "reprocessing"}
@@ -55,7 +55,8 @@ def check_common_runs(repository: Repository) -> Iterator[Finding]:
     met: set[str] = set()
     for before, name in sorted(_find_candidates(live), key=lambda pair: (pair[1], pair[0])):
         shared = outputs[name].keys() & outputs[before].keys()
-        if name in met or not shared or name in replaced[before] or before in replaced[name]:
+        compared = live[name].campaign.compare_with == before or live[before].campaign.compare_with == name
+        if name in met or not shared or compared or name in replaced[before] or before in replaced[name]:
             continue
         common = _find_common(live[before].campaign, live[name].campaign)
         if common:
@@ -75,9 +76,9 @@ def _list_outputs(campaign: Campaign) -> Mapping[str, Path]:
     """What the campaign makes, as it is called in messages, and where that stands."""
     found: dict[str, Path] = {}
     for step in campaign.steps:
-        key = "skims" if step.application == "uproot" else "outputs"
+        key = "skims" if step.skims else "outputs"
         for index, output in enumerate(step.outputs):
-            name = f"the skim {output}" if step.application == "uproot" else output
+            name = f"the skim {output}" if step.skims else output
             found.setdefault(name, ("steps", step.name, key, index))
     return found
 
@@ -85,7 +86,7 @@ def _list_outputs(campaign: Campaign) -> Mapping[str, Path]:
 def _place_output(declared: Declared, step: str, output: str) -> Place:
     found = declared.campaign.step(step)
     assert found is not None
-    key = "skims" if found.application == "uproot" else "outputs"
+    key = "skims" if found.skims else "outputs"
     return declared.document.place(("steps", step, key, found.outputs.index(output)))
 
 

@@ -133,7 +133,7 @@ def _check_line(declared: Declared, step: Step, index: int, skim: Skim) -> Itera
 
 
 def check_superseding(repository: Repository) -> Iterator[Finding]:
-    """Ensure that `supersedes` names other campaigns, without a circle, and each is superseded by one only."""
+    """Ensure that `supersedes` and `compare_with` name other campaigns, without a circle; each has one successor."""
     claims: dict[str, tuple[str, Place]] = {}
     graph: dict[str, tuple[str, ...]] = {}
     for name, declared in sorted(repository.campaigns.items()):
@@ -161,6 +161,19 @@ def check_superseding(repository: Repository) -> Iterator[Finding]:
                 yield Finding(
                     place, "BP515", message, f"supersede {claimant} instead, or take one of the two back"
                 )
+    for name, declared in repository.campaigns.items():
+        twin = declared.campaign.compare_with
+        if twin is not None and (twin == name or twin not in _list_folders(repository)):
+            place = declared.document.place(("compare_with",))
+            message = (
+                f"{show(name)} is compared with itself"
+                if twin == name
+                else f"there is no campaign {show(twin)}"
+            )
+            known = [one for one in repository.campaigns if one != name]
+            yield Finding(
+                place, "BP515", message, _suggest(twin, known, "name a campaign of this repository")
+            )
     for circle in find_circles(graph):
         campaign, document = (
             repository.campaigns[circle[0]].campaign,
@@ -169,6 +182,12 @@ def check_superseding(repository: Repository) -> Iterator[Finding]:
         place = document.place(("supersedes", campaign.supersedes.index(circle[1])))
         message = f"campaigns supersede each other in a circle: {' -> '.join(circle)}"
         yield Finding(place, "BP515", message, "let the older ones supersede nothing newer")
+
+
+def _list_folders(repository: Repository) -> set[str]:
+    """The campaigns that there are, those that could not be read among them."""
+    broken = (file.split("/") for file in repository.broken if file.endswith("/campaign.yaml"))
+    return {*repository.campaigns, *(parts[-2] for parts in broken)}
 
 
 def check_locks(repository: Repository) -> Iterator[Finding]:
@@ -225,11 +244,17 @@ def _compare(
             pairs.append((path, f"snapshot of {name}", repository.snapshots[name].digest, snapshots[name]))
     templates = sorted({step.template for step in campaign.steps if step.template})
     pairs.append((("steps",), "set of templates", templates, [name for name, _ in lock.templates]))
-    skims = sorted({name for step in campaign.steps if step.application == "uproot" for name in step.outputs})
+    steps = sorted(step.name for step in campaign.expand())
+    pairs.append((("steps",), "set of steps and variants", steps, [name for name, _ in lock.steps]))
+    testing = {one.name for step in campaign.expand() for one in step.deviations.testing_payloads}
+    contents = {name: repository.snapshots[name].digest for name in testing if name in repository.snapshots}
+    if contents.keys() == testing:
+        pairs.append((("steps",), "set of testing payloads", contents, dict(lock.testing_payloads)))
+    skims = sorted({name for step in campaign.steps if step.skims for name in step.outputs})
     pairs.append((("steps",), "set of skims", skims, [name for name, _ in lock.skims]))
     pinned = dict(lock.skims)
     for step in campaign.steps:
-        for index, name in enumerate(step.outputs if step.application == "uproot" else ()):
+        for index, name in enumerate(step.outputs if step.skims else ()):
             if name in pinned and name in repository.skims:
                 now = digest(repository.skims[name].describe())
                 pairs.append(

@@ -1,0 +1,134 @@
+"""The campaigns of the talk: each checks, resolves to the lock that is here, renders as it was reviewed, and plans."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ci.cli import run
+from ci.exits import Exit
+from reconciler.catalogue import File
+from reconciler.database import State, opened
+from reconciler.importing import import_files
+from renderer.steering import read_templates
+from renderer.units import declare_units
+from schemas.repository import read_repository
+from schemas.tree import read_tree
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = Path(__file__).parent / "golden"
+
+UNITS = {
+    "prod6": {"reco": 613},
+    "proc7": {"reco": 613},
+    "proc7b": {"reco": 613},
+    "preproc8": {
+        "skims": 613,
+        **{
+            f"cdst_{skim}@adc{point}": 613
+            for skim in ("bhabha", "gamma_gamma", "hadron", "mumu_2trk")
+            for point in ("0", "2e-7", "4e-7", "6e-7", "8e-7")
+        },
+    },
+    "preproc8b": {
+        "skims": 613,
+        **{f"cdst_{skim}": 613 for skim in ("bhabha", "gamma_gamma", "hadron", "mumu_2trk")},
+    },
+    "proc8": {"reco": 613, "skims": 613},
+    "GCR5a": {"reco": 200},
+    "GCR5b": {"reco": 200},
+    "exp3_skims": {"mdst": 613, "cdst": 613},
+    "exp3_offline_skims": {"skims": 613},
+}
+"""Every campaign with its steps and their units."""
+
+RENDERS = (
+    ("proc7", "reco"),
+    ("preproc8", "cdst_hadron@adc2e-7"),
+    ("proc8", "skims"),
+    ("GCR5b", "reco"),
+)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """The productions of this repository, the archived campaigns among the others, with the stand-in runs imported."""
+    folder = tmp_path_factory.mktemp("talk")
+    shutil.copytree(ROOT / "productions", folder / "productions")
+    for archived in (folder / "productions/archive").iterdir():
+        shutil.move(archived, folder / "productions/campaigns" / archived.name)
+        manifest = folder / "productions/campaigns" / archived.name / "campaign.yaml"
+        manifest.write_text(manifest.read_text().replace("state: stopped", "state: held"))
+    for runs in ("e0003", "e0005"):
+        assert (
+            run(["--root", str(folder), "runs", "import", str(ROOT / f"productions/runs/{runs}.csv")])
+            == Exit.FINE
+        )
+    numbers = [
+        int(line.split(",")[1]) for line in (ROOT / "productions/runs/e0003.csv").read_text().splitlines()[3:]
+    ]
+    raw = [
+        File(3, n, "raw", f"physics.0003.{n:05}.root", f"/raw/{n}", 1, "adler32:00", None, "tape")
+        for n in numbers
+    ]
+    with opened(State(folder / ".b2prod")) as engine:
+        import_files(engine, raw)
+    return folder
+
+
+def call(checkout, capsys, *words):
+    """The exit code and the output of a command."""
+    code = run(["--root", str(checkout), *words])
+    return code, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_its_lock_is_current(checkout, capsys, name):
+    assert call(checkout, capsys, "resolve", "--check", name)[0] == Exit.FINE
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_it_plans_each_of_its_units(checkout, capsys, name):
+    assert call(checkout, capsys, "plan", name)[0] == Exit.FINE
+    rows = json.loads(call(checkout, capsys, "status", name, "--json")[1])
+    assert {row["step"]: row["units"] for row in rows} == UNITS[name]
+
+
+@pytest.mark.parametrize(("name", "step"), RENDERS, ids=lambda value: value.replace("@", "-"))
+def test_its_render_is_the_one_that_was_reviewed(checkout, capsys, tmp_path, name, step):
+    assert call(checkout, capsys, "render", name, "-o", str(tmp_path))[0] == Exit.FINE
+    rendered = (tmp_path / name / step / "steering.py").read_text()
+    assert rendered == (GOLDEN / f"{name}-{step.replace('@', '-')}.py").read_text()
+
+
+def test_the_jobs_of_a_scan_state_what_deviates_and_why(checkout, capsys, tmp_path):
+    assert call(checkout, capsys, "render", "preproc8", "-o", str(tmp_path), "--run", "3:529")[0] == Exit.FINE
+    (job,) = (tmp_path / "preproc8/skims").rglob("*.json")
+    assert (
+        json.loads(job.read_text())["skims"]["line_hadron"]["line"]
+        == "software_trigger_cut&skim&accept_hadron"
+    )
+
+
+def test_proc7b_is_proc7_but_for_the_site():
+    tree, _ = read_tree(ROOT)
+    repository, _ = read_repository(tree, read_templates())
+    made = {}
+    for name in ("proc7", "proc7b"):
+        declared = repository.campaigns[name]
+        runs = declared.lock.runs
+        (units,) = declare_units(declared.campaign, repository, runs, {"raw": dict.fromkeys(runs, "0" * 64)})
+        made[name] = units.fingerprints
+    assert made["proc7"] == made["proc7b"]
+    here, there = (repository.campaigns[name].campaign for name in ("proc7", "proc7b"))
+    assert (there.reuse, there.compare_with, there.site, here.site) == (False, "proc7", "grid", "kekcc")
+    locks = [repository.campaigns[name].lock.content() for name in ("proc7", "proc7b")]
+    assert {key for key in locks[0] if locks[0][key] != locks[1][key]} == {"campaign", "site"}
+
+
+def test_what_is_a_stand_in_says_so():
+    for file in (*(ROOT / "productions/runs").iterdir(), *(ROOT / "productions/global-tags").iterdir()):
+        assert "stand-in" in file.read_text()[:400].lower(), file.name
