@@ -280,6 +280,7 @@ def make_lock(**changes) -> Lock:
         selection=digest([selector.describe() for selector in chosen.selectors]),
         release="release-03-00-00",
         snapshots=(("data_reprocessing_proc7", repository.snapshots["data_reprocessing_proc7"].digest),),
+        steps=(("reco", "0" * 64), ("skims", "1" * 64)),
         templates=(("raw_to_mdst/1", "0" * 64),),
         skims=tuple((name, digest(skim.describe())) for name, skim in skims),
         engine="local",

@@ -138,6 +138,7 @@ NAMES = {("steps",), ("skims",), ("layouts",), ("releases",)}
 OPTIONAL = {
     *("ticket", "contact", "state", "description", "supersedes", "reuse"),
     *("exclude", "types", "until", "step", "parameters", "split", "max_restate", "max_attempts"),
+    *("overrides", "testing_payloads", "scan", "compare_with"),
     *("recommended_tag", "commit", "decision", "slots", "environment", "launchers", "queue"),
 }
 """Keys that may be left out: there is a default, or nothing is said."""
@@ -189,7 +190,7 @@ def reach(data, path):
 
 
 def is_name(path) -> bool:
-    return path[:-1] in NAMES or path[-2:-1] == ("parameters",)
+    return path[:-1] in NAMES or path[-2:-1] in (("parameters",), ("scan",), ("values",))
 
 
 def mutate(data, path):
@@ -213,7 +214,7 @@ def mutate(data, path):
 
     yield "rename", changed(rename).text, set() if is_name(path) else {first}
     yield "null", changed(put(None)).text, {first}
-    yield "retype", changed(put(retype(value))).text, {first}
+    yield "retype", changed(put(retype(value))).text, set() if key == "value" else {first}
     if isinstance(value, str | dict | list) and path[-2:-1] != ("parameters",):
         yield "empty", changed(put(type(value)())).text, {first}
     doubled = [*whole.lines[:last], *whole.lines[first - 1 : last], *whole.lines[last:]]

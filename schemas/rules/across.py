@@ -55,8 +55,7 @@ def check_common_runs(repository: Repository) -> Iterator[Finding]:
     met: set[str] = set()
     for before, name in sorted(_find_candidates(live), key=lambda pair: (pair[1], pair[0])):
         shared = outputs[name].keys() & outputs[before].keys()
-        compared = live[name].campaign.compare_with == before or live[before].campaign.compare_with == name
-        if name in met or not shared or compared or name in replaced[before] or before in replaced[name]:
+        if name in met or not shared or _belong_together(live, replaced, before, name):
             continue
         common = _find_common(live[before].campaign, live[name].campaign)
         if common:
@@ -66,6 +65,16 @@ def check_common_runs(repository: Repository) -> Iterator[Finding]:
             message = f"{key} of run {common} is made by {show(before)} too ({there})"
             hint = f"write `supersedes: [{before}]`, or select other runs; what is equal is reused in either case"
             yield Finding(live[name].document.place(outputs[name][key]), "BP603", message, hint)
+
+
+def _belong_together(
+    live: Mapping[str, Declared], replaced: Mapping[str, set[str]], before: str, name: str
+) -> bool:
+    """Whether one replaces the other, or repeats it; what a campaign repeats stands for it."""
+    one, other = ({here, live[here].campaign.compare_with or here} for here in (before, name))
+    return bool(one & other) or any(
+        a in replaced.get(b, ()) or b in replaced.get(a, ()) for a in one for b in other
+    )
 
 
 def _live(repository: Repository) -> Iterator[tuple[str, Declared]]:
