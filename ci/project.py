@@ -80,7 +80,7 @@ def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool
     blocking = [
         finding
         for finding in findings
-        if (judge_locks or finding.code != STALE) and (not names or _concerns(finding, names))
+        if (judge_locks or finding.code != STALE) and (not names or is_about(finding, names))
     ]
     if blocking:
         raise FoundProblems(blocking)
@@ -133,6 +133,7 @@ def _find_stale(declared: Declared, lock: Lock, repository: Repository) -> list[
     return compare_locks(lock, today)
 
 
-def _concerns(finding: Finding, names: Sequence[str]) -> bool:
+def is_about(finding: Finding, names: Sequence[str]) -> bool:
+    """Whether a finding is in one of those campaigns, or in what all campaigns share."""
     file = finding.place.file
     return not file.startswith(f"{CAMPAIGNS}/") or file.split("/")[2] in names
