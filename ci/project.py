@@ -133,6 +133,17 @@ def _find_stale(declared: Declared, lock: Lock, repository: Repository) -> list[
     return compare_locks(lock, today)
 
 
+def refuse_broken(repository: Repository, findings: Sequence[Finding], names: Sequence[str]) -> None:
+    """Nothing, where each of the campaigns could be read, or is not there at all.
+
+    Raises:
+        FoundProblems: findings kept a campaign from being read.
+    """
+    broken = tuple(f"{CAMPAIGNS}/{name}/" for name in names if name not in repository.campaigns)
+    if blocking := [finding for finding in findings if finding.place.file.startswith(broken)]:
+        raise FoundProblems(blocking)
+
+
 def is_about(finding: Finding, names: Sequence[str]) -> bool:
     """Whether a finding is in one of those campaigns, or in what all campaigns share."""
     file = finding.place.file

@@ -48,6 +48,7 @@ class Release:
     name: str
     date: str
     commit: str | None = None
+    recommended_tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ class _Reading:
         if document is None:
             return {}
         return {
-            name: Release(name, data["date"], data.get("commit"))
+            name: Release(name, data["date"], data.get("commit"), data.get("recommended_tag"))
             for name, data in document.data["releases"].items()
         }
 

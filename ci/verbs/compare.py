@@ -7,7 +7,7 @@ import rich_click as click
 from ci.console import print_data, print_json, say
 from ci.difference_text import describe_difference, format_difference
 from ci.exits import Exit, FoundProblems
-from ci.project import Settings, choose_campaigns, is_about, load
+from ci.project import Settings, choose_campaigns, is_about, load, refuse_broken
 from reconciler.differences import compare_campaigns
 from reconciler.sides import read_sides
 
@@ -30,6 +30,7 @@ def diff(settings: Settings, before: str, after: str, exit_code: bool, as_json: 
     """
     project = settings.project()
     repository, findings = load(project)
+    refuse_broken(repository, findings, (before, after))
     blocking = [
         one for one in findings if is_about(one, (before, after)) and not one.code.startswith(HARMLESS)
     ]
