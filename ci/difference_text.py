@@ -173,19 +173,19 @@ def _align(fields: Sequence[Field]) -> list[str]:
 
 
 def _name_change(before: Any, after: Any) -> str:
-    return f"{_spell(before)} → {_spell(after)}"
+    return f"{spell(before)} → {spell(after)}"
 
 
-def _spell(value: Any) -> str:
+def spell(value: Any) -> str:
     """A value as in a manifest."""
     if value is None:
         return "nothing"
     if isinstance(value, dict) and "value" in value:
-        return _spell(value["value"]) + (" (default)" if value.get("default") else "")
+        return spell(value["value"]) + (" (default)" if value.get("default") else "")
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_spell(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {spell(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_spell, value))}]"
+        return f"[{', '.join(map(spell, value))}]"
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -6,14 +6,10 @@ import rich_click as click
 
 from ci.console import print_data, print_json, say
 from ci.difference_text import describe_difference, format_difference
-from ci.exits import Exit, FoundProblems
-from ci.project import Settings, choose_campaigns, is_about, load, refuse_broken
+from ci.exits import Exit
+from ci.project import Settings, choose_campaigns, load_readable
 from reconciler.differences import compare_campaigns
 from reconciler.sides import read_sides
-
-HARMLESS = ("BP502", "BP6", "BP7")
-"""Codes of findings, or how they begin, with which campaigns can be compared: a tag without a snapshot, what is wrong
-between campaigns or with a lock, limits and open decisions."""
 
 
 @click.command()
@@ -29,13 +25,7 @@ def diff(settings: Settings, before: str, after: str, exit_code: bool, as_json: 
     these the site and the layout, which change no data. Needs neither locks nor a run catalogue.
     """
     project = settings.project()
-    repository, findings = load(project)
-    refuse_broken(repository, findings, (before, after))
-    blocking = [
-        one for one in findings if is_about(one, (before, after)) and not one.code.startswith(HARMLESS)
-    ]
-    if blocking:
-        raise FoundProblems(blocking)
+    repository = load_readable(project, (before, after))
     chosen = choose_campaigns(repository, (before, after))
     one, other, basis = read_sides(project.state, repository, *chosen)
     difference = compare_campaigns(one, other)
