@@ -11,14 +11,14 @@ from ci.console import print_data, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
 from ci.project import Settings
-from ci.verbs import declare, luminosity, observe, payloads, produce, record
+from ci.verbs import compare, declare, luminosity, observe, payloads, produce, record
 from reconciler.apply import GuardRefused
 from reconciler.database import SourceUnavailable
 from renderer.steering import TemplateBroken
 
 click.rich_click.COMMAND_GROUPS = {
     "b2prod": [
-        {"name": "What we want", "commands": ["new", "check", "resolve", "render"]},
+        {"name": "What we want", "commands": ["new", "check", "diff", "resolve", "render"]},
         {"name": "What is done", "commands": ["plan", "apply", "reconcile", "retry"]},
         {
             "name": "What is where, and why",
@@ -58,6 +58,7 @@ def b2prod(context: click.Context, root: str | None, state: str | None, database
 
 for command in (
     *declare.COMMANDS,
+    *compare.COMMANDS,
     *produce.COMMANDS,
     *observe.COMMANDS,
     *record.COMMANDS,

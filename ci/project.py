@@ -20,6 +20,10 @@ from schemas.tree import PRODUCTIONS, read_tree
 STALE = "BP605"
 """The code of a lock that is missing, or not of its manifest."""
 
+HARMLESS = ("BP502", "BP6", "BP7")
+"""Codes of findings, or how they begin, that leave it clear what a campaign means: a tag without a snapshot, what is
+wrong between campaigns or with a lock, limits and open decisions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Project:
@@ -80,7 +84,7 @@ def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool
     blocking = [
         finding
         for finding in findings
-        if (judge_locks or finding.code != STALE) and (not names or _concerns(finding, names))
+        if (judge_locks or finding.code != STALE) and (not names or _is_about(finding, names))
     ]
     if blocking:
         raise FoundProblems(blocking)
@@ -133,6 +137,31 @@ def _find_stale(declared: Declared, lock: Lock, repository: Repository) -> list[
     return compare_locks(lock, today)
 
 
-def _concerns(finding: Finding, names: Sequence[str]) -> bool:
+def load_readable(project: Project, names: Sequence[str]) -> Repository:
+    """Everything declared, where it can be told what the campaigns named mean, though not that they may be launched.
+
+    Raises:
+        FoundProblems: there are findings on these campaigns, other than `HARMLESS` ones.
+    """
+    repository, findings = load(project)
+    refuse_broken(repository, findings, names)
+    harmful = [one for one in findings if _is_about(one, names) and not one.code.startswith(HARMLESS)]
+    if harmful:
+        raise FoundProblems(harmful)
+    return repository
+
+
+def refuse_broken(repository: Repository, findings: Sequence[Finding], names: Sequence[str]) -> None:
+    """Nothing, where each of the campaigns could be read, or is not there at all.
+
+    Raises:
+        FoundProblems: findings kept a campaign from being read.
+    """
+    broken = tuple(f"{top}/{name}/" for top in FOLDERS for name in names if name not in repository.campaigns)
+    if blocking := [finding for finding in findings if finding.place.file.startswith(broken)]:
+        raise FoundProblems(blocking)
+
+
+def _is_about(finding: Finding, names: Sequence[str]) -> bool:
     file = finding.place.file
     return not file.startswith(tuple(f"{top}/" for top in FOLDERS)) or file.split("/")[2] in names

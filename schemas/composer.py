@@ -32,7 +32,7 @@ from schemas.scalars import (
     resolve_plain,
     show,
 )
-from schemas.syntax import Span, check_continuation, check_layout, explain_error
+from schemas.syntax import Span, check_continuation, check_layout, explain_error, find_comments
 
 DEPTH_LIMIT = 20
 """Collections inside one another."""
@@ -59,20 +59,28 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """What a text says. `complete`: it was read to its end and is one document, which then is `data` and `root`."""
+    """What a text says. `complete`: it was read to its end and is one document, which then is `data` and `root`.
+
+    `comments`: index and text of each, with its `#`.
+    """
 
     complete: bool
     data: Any
     root: Node
     refused: frozenset[Path]
     findings: tuple[Finding, ...]
+    comments: tuple[tuple[int, str], ...]
 
 
 def compose(file: str, text: str) -> Composed:
     """What `text` says, which has no forbidden character and no carriage return; raises nothing."""
     reading = _Reading(file, text)
     complete = reading.read()
-    return Composed(complete, reading.data, reading.root, frozenset(reading.refused), tuple(reading.findings))
+    findings, comments = (
+        tuple(reading.findings),
+        tuple(find_comments(text, reading.spans)) if complete else (),
+    )
+    return Composed(complete, reading.data, reading.root, frozenset(reading.refused), findings, comments)
 
 
 class _TooDeepError(YAMLError):

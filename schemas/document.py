@@ -21,13 +21,14 @@ class Document:
     """A file's content as plain values, with the place of every value and key.
 
     `data` holds dict, list, str, int, float, bool and None only. `refused`: paths that already have a finding of the
-    reader, so that nobody reports them twice. A document may be used only if it came without findings.
+    reader, so that nobody reports them twice. `comments` have their `#`. A document may be used only if it came without findings.
     """
 
     file: str
     data: Any
     refused: frozenset[Path] = frozenset()
     root: Node = field(default_factory=Node, repr=False, compare=False)
+    comments: tuple[tuple[Place, str], ...] = field(default=(), repr=False, compare=False)
 
     def place(self, path: Path) -> Place:
         """The place of the value at `path`, or of its nearest ancestor that exists."""
@@ -88,7 +89,12 @@ def read_yaml(file: str, content: bytes) -> tuple[Document | None, tuple[Finding
     every = tuple(sorted({*findings, *composed.findings}))
     if not composed.complete:
         return None, every
-    return Document(file, composed.data, composed.refused, composed.root), every
+    comments = tuple((_locate(file, text, index), comment) for index, comment in composed.comments)
+    return Document(file, composed.data, composed.refused, composed.root, comments), every
+
+
+def _locate(file: str, text: str, index: int) -> Place:
+    return Place(file, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
 
 
 def _decode(file: str, content: bytes) -> str | Finding:

@@ -66,6 +66,7 @@ class Release:
     name: str
     date: str
     commit: str | None = None
+    recommended_tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,7 @@ class _Reading:
         if document is None:
             return {}
         return {
-            name: Release(name, data["date"], data.get("commit"))
+            name: Release(name, data["date"], data.get("commit"), data.get("recommended_tag"))
             for name, data in document.data["releases"].items()
         }
 

@@ -16,6 +16,7 @@ Span = tuple[int, int, str | None]
 _BETWEEN = re.compile(
     r"(?P<comment>(?<![^ \t\n])#[^\n]*)|(?P<tight>#)|(?P<tab>\t)|(?P<directive>^%)", re.MULTILINE
 )
+_HEADER = re.compile(r"[|>][0-9+-]* +(?P<comment>#[^\n]*)")
 _TAB_INDENT = re.compile(r"\n *\t")
 _TAB_HINT = "use blanks"
 
@@ -49,6 +50,19 @@ def _check_gap(text: str, start: int, end: int) -> Iterator[tuple[int, str, str,
             yield found.start(), "BP102", "a tab outside of a quoted text", _TAB_HINT
         elif found.lastgroup == "directive":
             yield found.start(), "BP102", "a directive, `%`", "remove the line: a manifest has no directives"
+
+
+def find_comments(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, str]]:
+    """Index and text of every comment, with its `#`, between and around the scalars of a text."""
+    start = 0
+    for first, last, style in (*spans, (len(text), len(text), None)):
+        header = _HEADER.match(text, first, last) if style in ("|", ">") else None
+        gaps = ((start, max(start, first)), header.span("comment") if header else (last, last))
+        for gap in gaps:
+            for found in _BETWEEN.finditer(text, *gap):
+                if found.lastgroup == "comment":
+                    yield found.start(), found[0]
+        start = last
 
 
 def check_continuation(lines: Sequence[str], first: int, last: int, block: int) -> Iterator[int]:

@@ -7,7 +7,7 @@ import time
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -376,6 +376,7 @@ def test_json_is_read_as_what_it_is(value):
     .map(str.strip)
     .filter(bool)
 )
+@example("._0")
 def test_w8_whatever_another_reader_coerces_is_resolved_or_marked(text):
     for version in ("1.1", "1.2"):
         yaml = YAML(typ="safe", pure=True)

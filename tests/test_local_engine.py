@@ -111,7 +111,7 @@ def test_cancelled_is_asked_for_and_then_seen(make_engine, submission):
         return engine.query([one]) == {"a1": Sighting.ENDED}
 
     wait_until(ended)
-    assert find_processes(one.folder) == []
+    wait_until(lambda: find_processes(one.folder) == [])
     assert not (one.folder / "out.root").exists()
 
 

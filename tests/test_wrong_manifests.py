@@ -29,7 +29,8 @@ from tests import builders
 ROOT = Path(__file__).parents[1]
 WRONG = Path(__file__).parent / "wrong"
 
-ROWS = tuple(f"W{number}" for number in range(1, 64))
+ROWS = tuple(f"W{number}" for number in range(1, 65))
+"""W64: a decision that was left open, `# TODO: …`."""
 NOT_YET = {
     "W22": "no key of any schema has been retired; the mechanism is tested in test_validation.py",
     "W35": "needs the run catalogue: tests/test_resolving.py",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import rich_click as click
 
 from ci.console import count_things, print_data, say
+from ci.draft import Draft, Undraftable, draft_campaign
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
-from ci.project import STALE, Settings, choose_campaigns, choose_locked, load, load_sound
+from ci.project import STALE, Settings, choose_campaigns, choose_locked, load, load_sound, refuse_broken
 from reconciler.catalogue import read_files
 from reconciler.database import reading
 from reconciler.gathering import view_campaign
@@ -43,23 +45,33 @@ limits: {{max_units: 24}}
 @click.option("--from", "other", metavar="OTHER", help="Copy this campaign instead of the smallest one.")
 @click.pass_obj
 def new(settings: Settings, name: str, other: str | None) -> int:
-    """Write a new campaign: the smallest valid manifest, or a copy to change."""
+    """Write a new campaign: the smallest valid manifest, or a copy to change.
+
+    A copy is held, and supersedes the other where both are reprocessings; what a person has to decide is a comment
+    `# TODO: …` in it, which `check` reports until it is gone.
+    """
     if not NAME.fullmatch(name):
         raise WrongUse(f"{name!r} is no legal name; {NAME_HINT}")
     project = settings.project()
-    repository, _ = load(project)
+    repository, findings = load(project)
     folder = project.root / CAMPAIGNS / name
     if name.lower() in {known.lower() for known in repository.campaigns} or folder.exists():
         raise WrongUse(f"there is a campaign {name} already; names are never used twice")
+    draft = Draft(STARTER.format(name=name), ())
     if other is not None:
-        choose_campaigns(repository, [other])
-        text = (project.root / repository.campaigns[other].document.file).read_text()
-    else:
-        text = STARTER.format(name=name)
+        refuse_broken(repository, findings, [other])
+        (known,) = choose_campaigns(repository, [other])
+        text = (project.root / known.document.file).read_text("utf-8")
+        try:
+            draft = draft_campaign(repository, known, text, name, datetime.now(UTC).date().isoformat())
+        except Undraftable as error:
+            raise WrongUse(str(error)) from error
     folder.mkdir(parents=True)
     file = folder / "campaign.yaml"
-    file.write_text(text)
-    say(f"wrote {file.relative_to(project.root)}; change it, then `b2prod check {name}`")
+    file.write_text(draft.text, "utf-8")
+    left = count_things(len(draft.decisions), "decision")
+    tells = f"; {left} to make, `b2prod check {name}` lists them" if draft.decisions else ""
+    say(f"wrote {file.relative_to(project.root)}{tells or f'; change it, then `b2prod check {name}`'}")
     return Exit.FINE
 
 

@@ -12,18 +12,21 @@ from sqlalchemy import Connection, select
 
 from ci.console import make_table, print_data, print_json, print_table
 from ci.exits import Exit, FoundProblems, WrongUse
-from ci.project import Settings, choose_campaigns, choose_locked, load_sound
+from ci.project import Settings, choose_campaigns, choose_locked, load_readable, load_sound
+from ci.provenance_text import describe_values, tabulate_values
 from reconciler.database import SourceUnavailable, reading
 from reconciler.following import read_bindings
 from reconciler.gathering import View, view_campaign
 from reconciler.observation import count_events, explain_unit, read_payloads
 from reconciler.plan import ACTIONS
+from reconciler.provenance import list_files, trace_values
 from reconciler.selection import explain_absence, explain_absences
 from reconciler.tables import runs
 from renderer.payloads import Payload, find_payloads
 from renderer.units import StepUnits
 from schemas.codes import CODES
 from schemas.codes import explain as explain_code
+from schemas.document import read_yaml
 from schemas.runs import format_run, format_runs, parse_runs, run_key
 
 
@@ -192,17 +195,22 @@ def _format_rate(kept: int, read: int) -> str:
 
 
 @click.command()
-@click.argument("what", metavar="CODE | CAMPAIGN[/STEP]/RUN")
+@click.argument("what", metavar="CODE | CAMPAIGN | CAMPAIGN[/STEP]/RUN")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
 def explain(settings: Settings, what: str, as_json: bool) -> int:
-    """What a finding's code means, or why a unit is as it is: what it was made of, when, by which attempts."""
+    """What a finding's code means, where a campaign's values come from, or why a unit is as it is.
+
+    Of a unit: what it was made of, when, by which attempts.
+    """
     if what.upper() in CODES:
         print_data(explain_code(what.upper()))
         return Exit.FINE
     parts = what.split("/")
-    if len(parts) not in (2, 3):
-        raise WrongUse(f"{what!r} is neither a code as in BP401 nor a unit as in proc7/reco/3:529")
+    if len(parts) == 1:
+        return _explain_campaign(settings, what, as_json)
+    if len(parts) > 3:
+        raise WrongUse(f"{what!r} is no unit; write it as in proc7/reco/3:529")
     name, step = parts[0], parts[1] if len(parts) == 3 else None
     try:
         (key,) = parse_runs(parts[-1])
@@ -227,6 +235,25 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
         print_json(found)
     else:
         print_data("\n".join(_format_unit(unit) for unit in found))
+    return Exit.FINE
+
+
+def _explain_campaign(settings: Settings, name: str, as_json: bool) -> int:
+    project = settings.project()
+    repository = load_readable(project, [name])
+    if name not in repository.campaigns:
+        known = ", ".join(repository.campaigns) or "none"
+        raise WrongUse(
+            f"{name!r} is neither a code as in BP401, nor a unit as in proc7/reco/3:529, nor a campaign; there are: {known}"
+        )
+    declared = repository.campaigns[name]
+    read = {file: read_yaml(file, (project.root / file).read_bytes())[0] for file in list_files(declared)}
+    documents = {file: document for file, document in read.items() if document is not None}
+    values = trace_values(repository, declared, documents)
+    if as_json:
+        print_json(describe_values(values))
+    else:
+        print_table(tabulate_values(values, declared.document.file))
     return Exit.FINE
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from schemas.finding import Finding
 from schemas.repository import Repository
 from schemas.rules.across import check_common_paths, check_common_runs
+from schemas.rules.decisions import check_decisions
 from schemas.rules.deviations import (
     check_deviations,
     check_overrides,
@@ -82,6 +83,7 @@ RULES: tuple[Rule, ...] = (
     check_common_runs,
     check_ceilings,
     check_restating,
+    check_decisions,
 )
 """Every rule. A rule takes what the schemas have accepted, raises nothing, and reads nothing but the repository."""
 

@@ -1,0 +1,24 @@
+"""Rules on decisions: what an author has left open."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from schemas.finding import Finding
+from schemas.repository import Repository
+
+TODO = "# TODO: "
+"""How a comment begins that leaves a decision to a person; `b2prod new NAME --from OTHER` writes such."""
+
+_TODO = re.compile(r"#+ *TODO\b:? *(.*)")
+
+
+def check_decisions(repository: Repository) -> Iterator[Finding]:
+    """Ensure that no comment of a manifest begins with TODO: a campaign that is not decided on is not reviewed."""
+    for declared in repository.campaigns.values():
+        for place, comment in declared.document.comments:
+            found = _TODO.match(comment)
+            if found is not None:
+                message = f"to be decided: {found[1].strip() or 'what this is about'}"
+                yield Finding(place, "BP706", message, "decide, and remove the comment")
