@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from renderer.fingerprint import write_recipes
 from renderer.jobs import render_script
 from renderer.steering import digest_steering
+from renderer.units import NO_CHAIN, StepUnits, declare_units
 from schemas.campaign import Parameter, Step
 from schemas.canonical import digest
 from schemas.composer import Path
 from schemas.document import Document
-from schemas.repository import CAMPAIGNS, GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, Declared, Repository
+from schemas.repository import GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, Declared, Repository
 from schemas.runs import format_runs
 from schemas.validation import load_schema
 
@@ -57,11 +57,11 @@ def trace_values(
     """
     campaign = declared.campaign
     releases, layouts, site = (documents[file] for file in list_files(declared))
-    folder = f"{CAMPAIGNS}/{campaign.name}"
+    folder = declared.document.file.rpartition("/")[0]
     found = [Value("name", campaign.name, DERIVED, f"the folder {folder}")]
     found += _trace(_Origin(declared.document, MANIFEST, "campaign"), (), "")
     for step in campaign.steps:
-        found += _trace_step(repository, step)
+        found += _trace_step(repository, declared, step)
     if campaign.release is not None:
         found += _trace(_Origin(releases, RELEASE), ("releases", campaign.release), "release")
     for tag in campaign.global_tags:
@@ -70,6 +70,8 @@ def trace_values(
     found += _trace(_Origin(layouts, LAYOUT), ("layouts", campaign.layout), f"layout {campaign.layout}")
     for step in campaign.steps:
         found += _derive_step(repository, declared, step)
+    for units in declare_units(campaign, repository, (), {}, NO_CHAIN):
+        found += _derive_units(units)
     found += _trace_lock(declared, f"{folder}/campaign.lock")
     return tuple(found)
 
@@ -114,7 +116,7 @@ def _walk(origin: _Origin, path: Path, data: Any, schema: Mapping[str, Any], nam
         yield Value(name, data, origin.source, str(origin.document.place(path)))
 
 
-def _trace_step(repository: Repository, step: Step) -> Iterator[Value]:
+def _trace_step(repository: Repository, declared: Declared, step: Step) -> Iterator[Value]:
     """What a step has without its manifest saying so: by its application, by its template, from the menu."""
     name = f"steps.{step.name}"
     given = dict(step.parameters)
@@ -122,7 +124,7 @@ def _trace_step(repository: Repository, step: Step) -> Iterator[Value]:
         if parameter.name not in given:
             what, value = f"{name}.parameters.{parameter.name}", _plain(parameter.default)
             yield Value(what, value, TEMPLATE, step.template or "")
-    for output in step.outputs if step.application == "uproot" else ():
+    for output in declared.document.data["steps"][step.name].get("skims", ()):
         for key, value in repository.skims[output].describe().items():
             yield Value(f"{name}.{output}.{key}", value, SKIM, str(repository.skim_places[output]))
 
@@ -147,7 +149,12 @@ def _derive_step(repository: Repository, declared: Declared, step: Step) -> Iter
     if script is not None:
         where = f"digest of the syntax tree of {step.template}, rendered with these parameters"
         yield Value(f"{name}.steering", digest_steering(script), DERIVED, where)
-    for recipe in write_recipes(declared.campaign, step, repository):
+
+
+def _derive_units(units: StepUnits) -> Iterator[Value]:
+    """What the units of a step, or of a variant of one, have in common."""
+    step, name = units.step, f"steps.{units.step.name}"
+    for recipe in units.recipes:
         where = f"digest of {', '.join(sorted(recipe.content))}"
         yield Value(f"{name}.{recipe.output}.recipe", recipe.digest, DERIVED, where)
     source = "the registered files" if step.input.step is None else f"the fingerprint of {step.input.step}"

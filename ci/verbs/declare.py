@@ -61,7 +61,7 @@ def new(settings: Settings, name: str, other: str | None) -> int:
     if other is not None:
         refuse_broken(repository, findings, [other])
         (known,) = choose_campaigns(repository, [other])
-        text = (project.root / CAMPAIGNS / other / "campaign.yaml").read_text("utf-8")
+        text = (project.root / known.document.file).read_text("utf-8")
         try:
             draft = draft_campaign(repository, known, text, name, datetime.now(UTC).date().isoformat())
         except Undraftable as error:
