@@ -157,8 +157,8 @@ def refuse_broken(repository: Repository, findings: Sequence[Finding], names: Se
     Raises:
         FoundProblems: findings kept a campaign from being read.
     """
-    broken = tuple(f"{CAMPAIGNS}/{name}/" for name in names if name not in repository.campaigns)
-    if blocking := [finding for finding in findings if finding.place.file.startswith(broken)]:
+    broken = tuple(f"/{name}/campaign.yaml" for name in names if name not in repository.campaigns)
+    if blocking := [finding for finding in findings if finding.place.file.endswith(broken)]:
         raise FoundProblems(blocking)
 
 
