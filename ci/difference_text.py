@@ -60,7 +60,7 @@ def summarise(difference: Difference, basis: Basis) -> str:
         what += f" but {' and '.join([', '.join(listed[:-1]), listed[-1]] if listed[1:] else listed)}"
     elif difference.names:
         what += " but what it is called"
-    return f"{what}: {units}."
+    return f"{what}{':' if difference.shared else ';'} {units}."
 
 
 _THE = {
@@ -105,7 +105,7 @@ def _format_tags(difference: Difference) -> Iterator[str]:
     if difference.payloads is None:
         yield "which payloads change cannot be told"
     elif difference.payloads or difference.tags:
-        rows = [_list_payload(change) for change in difference.payloads]
+        rows = [_list_payload(change, difference.both) for change in difference.payloads]
         widths = [max((len(row[place]) for row in rows), default=0) for place in range(3)]
         for row in rows:
             yield "  ".join((*(cell.ljust(widths[place]) for place, cell in enumerate(row[:3])), row[3]))
@@ -120,10 +120,16 @@ def _format_tags(difference: Difference) -> Iterator[str]:
             yield f"{what}, for {touched.partition(' ')[0]} of the {both} in both"
 
 
-def _list_payload(change: PayloadChange) -> tuple[str, str, str, str]:
+def _list_payload(change: PayloadChange, both: Ranges) -> tuple[str, str, str, str]:
     sign = "+" if change.before is None else "-" if change.after is None else "~"
-    revisions = (side and f"r{side[0]}" for side in (change.before, change.after))
-    return f"  {sign}", change.payload, _name_change(*revisions), _name_runs(change.runs)
+    sides = (change.before, change.after)
+    # the number alone does not tell two payloads apart that were made for different databases
+    alike = change.before is not None and change.after is not None and change.before[0] == change.after[0]
+    revisions = (side and f"r{side[0]}{f' {side[1][:6]}…' if alike else ''}" for side in sides)
+    runs = _name_runs(change.runs)
+    if change.runs == both and count(both) > 1:
+        runs = "all runs" if _count(both) == OPEN else f"all {_count(both)}"
+    return f"  {sign}", change.payload, _name_change(*revisions), runs
 
 
 def _format_step(change: StepChange) -> Iterator[str]:

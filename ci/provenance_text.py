@@ -8,17 +8,26 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ci.console import make_table
+from ci.console import WIDTH, make_table
 from ci.difference_text import spell
 from reconciler.provenance import Value
 from schemas.tree import PRODUCTIONS
+
+PLACES = 24
+"""Columns for where a value is."""
 
 
 def tabulate_values(values: Sequence[Value], title: str) -> Table:
     """One row for each value: name, value, what it comes from, and where that is, a place without its folder."""
     table = make_table("name", "value", "from", "where", title=title)
-    for name in (0, 2):
-        table.columns[name].no_wrap = True
+    names, sources = (
+        max(map(len, words)) for words in ([v.name for v in values], [v.source for v in values])
+    )
+    names = min(names, 36)
+    # upper bounds only: a narrow terminal makes the columns narrower, and loses nothing
+    bounds = (names, WIDTH - names - sources - PLACES - 6, sources, PLACES)
+    for column, bound in zip(table.columns, bounds, strict=True):
+        column.max_width = bound
     for value in values:
         where = value.where.rpartition("/")[2] if value.where.startswith(f"{PRODUCTIONS}/") else value.where
         # as texts: a list in brackets is no markup

@@ -376,11 +376,10 @@ def _share_units(
     made = {value for units in before.units for column in units.fingerprints.values() for value in column}
     partners = {other.name: one.name for one, other in pairs if one is not None and other is not None}
     units = equal = 0
+    runs = {item.step.name: item.runs for item in before.units}
     for item in after.units:
-        here = set[int]()
-        for their in before.units:
-            if their.step.name == partners.get(item.step.name):
-                here.update(their.runs)
+        name, at, variant = item.step.name.partition("@")  # of a variant, as in `cdst@adc0`
+        here = set(runs.get(f"{partners.get(name)}{at}{variant}", ()))
         other = {
             run
             for column in item.fingerprints.values()

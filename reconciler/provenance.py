@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from renderer.fingerprint import write_recipes
 from renderer.jobs import render_script
 from renderer.steering import digest_steering
+from renderer.units import NO_CHAIN, StepUnits, declare_units
 from schemas.canonical import digest
 from schemas.composer import Path
 from schemas.deviation import Parameter
@@ -71,6 +71,8 @@ def trace_values(
     found += _trace(_Origin(layouts, LAYOUT), ("layouts", campaign.layout), f"layout {campaign.layout}")
     for step in campaign.steps:
         found += _derive_step(repository, declared, step)
+    for units in declare_units(campaign, repository, (), {}, NO_CHAIN):
+        found += _derive_units(units)
     found += _trace_lock(declared, declared.lock_file)
     return tuple(found)
 
@@ -119,7 +121,10 @@ def _trace_step(repository: Repository, step: Step) -> Iterator[Value]:
     """What a step has without its manifest saying so: by its application, by its template, from the menu."""
     name = f"steps.{step.name}"
     given = dict(step.parameters)
-    for parameter in repository.templates[step.template].parameters if step.template else ():
+    template = repository.templates[step.template] if step.template else None
+    if template is not None and template.eras:
+        yield Value(f"{name}.era", ", ".join(era.name for era in template.eras), TEMPLATE, template.name)
+    for parameter in template.parameters if template is not None else ():
         if parameter.name not in given:
             what, value = f"{name}.parameters.{parameter.name}", _plain(parameter.default)
             yield Value(what, value, TEMPLATE, step.template or "")
@@ -148,7 +153,12 @@ def _derive_step(repository: Repository, declared: Declared, step: Step) -> Iter
     if script is not None:
         where = f"digest of the syntax tree of {step.template}, rendered with these parameters"
         yield Value(f"{name}.steering", digest_steering(script), DERIVED, where)
-    for recipe in write_recipes(declared.campaign, step, repository):
+
+
+def _derive_units(units: StepUnits) -> Iterator[Value]:
+    """What the units of a step, or of a variant of one, have in common."""
+    step, name = units.step, f"steps.{units.step.name}"
+    for recipe in units.recipes:
         where = f"digest of {', '.join(sorted(recipe.content))}"
         yield Value(f"{name}.{recipe.output}.recipe", recipe.digest, DERIVED, where)
     source = "the registered files" if step.input.step is None else f"the fingerprint of {step.input.step}"

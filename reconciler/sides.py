@@ -84,8 +84,11 @@ def _read_runs(connection: Connection, repository: Repository, declared: Declare
 
 
 def _take_locks(repository: Repository, pair: Sequence[Declared]) -> list[_Found] | None:
-    """The runs of the locks, where both are current and pin every run."""
+    """The runs of the locks, where both are current and pin every run; one that has none is as the other, if it selects alike."""
     locks = [_current_lock(repository, declared) for declared in pair]
+    selections = [[one.describe() for one in declared.campaign.selectors] for declared in pair]
+    if selections[0] == selections[1]:
+        locks = [lock or next(filter(None, locks), None) for lock in locks]
     found = [(LOCK, lock.runs) for lock in locks if lock is not None and lock.runs and not lock.open_runs]
     return found if len(found) == len(pair) else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 FIELDS: Mapping[str, str] = {
@@ -17,8 +17,26 @@ FIELDS: Mapping[str, str] = {
     "level": r"[a-z]+",
     "stream": r"all|skim/[A-Za-z][A-Za-z0-9_]*",
     "version": r"v[1-9][0-9]*",
+    "tag_id": r"DB[0-9]{8}",
+    "production": r"prod[0-9]{8}|proc[0-9]{8}",
+    "energy": r"4S|4S_offres|4S_scan|5S|5S_offres|5S_scan|3S|3S_offres|Continuum|Scan|cosmics",
+    "skim": r"[A-Za-z][A-Za-z0-9_]*",
+    "code": r"[0-9]{8}",
+    "part": r"sub[0-9]{2}",
+    "storage": r"/hsm/belle2/bdata/Data|/ghi/fs01/belle2/bdata/Data|/group/belle2/dataprod/Data|/belle/Data",
+    "kind": r"physics|beam|cosmic|debug",
+    "unit": r"HLT[0-9]+",
+    "index": r"f[0-9]{5}",
+    "number": r"[0-9]{4}",
+    "run_number": r"[0-9]{5}",
 }
-"""The fields of a layout, and what each looks like in a path."""
+"""The fields of a layout, and what each looks like in a path.
+
+Those from `tag_id` on are of paths that others wrote (`Layout.historic`): no campaign of this repository fills them.
+"""
+
+FILLED = tuple(FIELDS)[: list(FIELDS).index("tag_id")]
+"""The fields that a campaign fills."""
 
 NEEDED = ("campaign", "step", "experiment", "run", "level", "stream")
 """Without one of these, two outputs would share a folder."""
@@ -26,11 +44,15 @@ NEEDED = ("campaign", "step", "experiment", "run", "level", "stream")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One family of paths; `folder` has the fields of `FIELDS` in braces."""
+    """One family of paths; `folder` has the fields of `FIELDS` in braces.
+
+    A `historic` one is for reading: of paths as they were, whole, with or without a file's name.
+    """
 
     name: str
     title: str
     folder: str
+    historic: bool = False
 
     @property
     def versioned(self) -> bool:
@@ -54,20 +76,27 @@ class Layout:
         return match.groupdict() if match else None
 
 
-def check_folder(folder: str) -> str | None:
+def find_layouts(layouts: Iterable[Layout], path: str) -> list[tuple[str, dict[str, str]]]:
+    """The layouts that a path belongs to, with the fields that they read from it: none, one, or several."""
+    found = ((layout.name, layout.read(path)) for layout in layouts)
+    return [(name, fields) for name, fields in found if fields is not None]
+
+
+def check_folder(folder: str, *, historic: bool = False) -> str | None:
     """What is wrong with a layout's folder, or None."""
     try:
         parts = list(string.Formatter().parse(folder))
     except ValueError as error:
         return f"braces do not match: {error}"
     fields = [field for _, field, _, _ in parts if field is not None]
-    unknown = sorted(set(fields) - set(FIELDS))
+    allowed = tuple(FIELDS) if historic else FILLED
+    unknown = sorted(set(fields) - set(allowed))
     missing = [field for field in NEEDED if field not in fields]
     if unknown or any(spec or conversion for _, _, spec, conversion in parts):
-        return f"unknown field {{{(unknown or ['with a format'])[0]}}}; known are {', '.join(FIELDS)}"
-    if missing:
+        return f"unknown field {{{(unknown or ['with a format'])[0]}}}; known are {', '.join(allowed)}"
+    if missing and not historic:
         return f"without {{{missing[0]}}} two outputs would share a folder"
-    literal = re.sub(r"\{[a-z]+\}", "x", folder)
+    literal = re.sub(r"\{[a-z_]+\}", "x", folder)
     if not re.fullmatch(r"[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*", literal, re.ASCII) or ".." in literal.split(
         "/"
     ):

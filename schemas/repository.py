@@ -215,7 +215,7 @@ class _Reading:
         document = self.document(LAYOUTS, "layouts")
         if document is not None:
             for name, data in document.data["layouts"].items():
-                problem = check_folder(data["folder"])
+                problem = check_folder(data["folder"], historic=data.get("historic", False))
                 if problem:
                     place = document.place(("layouts", name, "folder"))
                     hint = "write it as in {campaign}/{step}/{experiment}/{run}/{stream}/{level}/{version}"
@@ -223,7 +223,7 @@ class _Reading:
                         Finding(place, "BP304", f"the folder of layout {name}: {problem}", hint)
                     )
                 else:
-                    layouts[name] = Layout(name, data["title"], data["folder"])
+                    layouts[name] = Layout(name, data["title"], data["folder"], data.get("historic", False))
         return layouts
 
     def releases(self) -> dict[str, Release]:

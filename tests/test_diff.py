@@ -238,6 +238,22 @@ def test_without_a_catalogue_locks_are_enough(world, call):
     assert out.endswith("Nothing differs: of 2 units in both, 2 would be taken over and none differs.\n")
 
 
+def test_a_copy_without_a_lock_has_the_runs_of_its_original(world, call):
+    shutil.rmtree(world.state.folder)
+    _, out, _ = call(("limits:", "# the copy\nlimits:"), lock=False)
+    assert out.endswith("Nothing differs: of 2 units in both, 2 would be taken over and none differs.\n")
+    _, out, _ = call(('ranges: "1-2"', 'ranges: "1-2", types: [physics]'), lock=False)
+    assert "  selection  [{experiment: 3}] → [{experiment: 3, types: [physics]}]\n" in out
+    assert out.endswith("cannot be told, because the runs are as declared.\n")
+
+
+def test_a_payload_that_changes_everywhere_is_told_shortly(world, call):
+    world.write("productions/global-tags/tag_b.iov", snapshot("tag_b", f"CDCGeometry 1 {NEW} 0,0,-1,-1"))
+    _, out, _ = call(("tag_a", "tag_b"))
+    assert "    ~  CDCGeometry  r1 012345… → r1 112345…  all 2 runs\n" in out
+    assert "  1 payload changes, for 2 of the 2 runs in both\n" in out
+
+
 def test_an_open_selection_says_that_it_is_open(call):
     changes = (('ranges: "1-2"', "from: 2, max_runs: 9"), ("kind: calibration", "kind: prompt"))
     _, out, _ = call(*changes, lock=False)
@@ -258,7 +274,7 @@ def test_an_open_selection_has_no_number_of_runs_where_nothing_is_recorded(world
     world.change(('ranges: "1-2"', "from: 1, max_runs: 9"), ("kind: calibration", "kind: prompt"), lock=False)
     _, out, _ = call(*changes, lock=False)
     assert "    ~  CDCGeometry   r1 → r2       1 run: 3:2\n" in out
-    assert "    +  CDCTimeZeros  nothing → r1  open: 3:2-\n" in out
+    assert "    +  CDCTimeZeros  nothing → r1  all runs\n" in out
     assert "  3 payloads change, for runs in both\n" not in out
     assert "  2 payloads change, for runs in both\n" in out
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections import Counter
 
 import pytest
+from rich.console import Console
 
 from ci.cli import run
 from ci.exits import Exit
+from ci.provenance_text import tabulate_values
 from reconciler.provenance import trace_values
 from renderer.steering import read_templates
 from schemas.document import read_yaml
@@ -18,39 +22,40 @@ from tests.worlds import ONE_STEP, World
 
 TOLD = """\
 productions/campaigns/proc7/campaign.yaml
-name                                value                  from              where
-name                                proc7                  derived           the folder
-                                                                             productions/campaigns/p
-                                                                             roc7
-schema                              campaign/1             manifest          campaign.yaml:1:9
-title                               A campaign of a test   manifest          campaign.yaml:2:8
-kind                                calibration            manifest          campaign.yaml:3:7
-ticket                              BIIDP-1000             manifest          campaign.yaml:4:9
-contact                             production-manager@ex  manifest          campaign.yaml:5:10
-                                    ample.org
-runs[0].experiment                  3                      manifest          campaign.yaml:7:18
-runs[0].ranges                      1-2                    manifest          campaign.yaml:7:29
-release                             release-03-00-00       manifest          campaign.yaml:8:10
-global_tags[0].name                 tag_a                  manifest          campaign.yaml:10:12
-global_tags[0].mode                 snapshot               manifest          campaign.yaml:10:25
-site                                local                  manifest          campaign.yaml:11:7
-layout                              plain                  manifest          campaign.yaml:12:9
-steps.reco.application              basf2                  manifest          campaign.yaml:15:18
-steps.reco.template                 raw_to_mdst/1          manifest          campaign.yaml:16:15
-steps.reco.input.level              raw                    manifest          campaign.yaml:17:20
-steps.reco.input.complete           declared               schema default    campaign/1
-steps.reco.outputs                  [mdst]                 manifest          campaign.yaml:18:14
-steps.reco.parameters.trigger_mode  all                    manifest          campaign.yaml:19:32
-limits.max_units                    100                    manifest          campaign.yaml:20:21
-limits.max_restate                  10                     manifest          campaign.yaml:20:39
-limits.max_attempts                 3                      schema default    campaign/1
-state                               active                 schema default    campaign/1
-reuse                               whenever equal         schema default    campaign/1
-steps.reco.parameters.components    []                     template default  raw_to_mdst/1
-steps.reco.parameters.prune_tracks  true                   template default  raw_to_mdst/1
-release.date                        2019-01-05             release table     releases.yaml:3:28
-release.recommended_tag             data_reprocessing_pro  release table     releases.yaml:3:59
-                                    c7
+name                                value                 from              where
+name                                proc7                 derived           the folder
+                                                                            productions/campaigns/pr
+                                                                            oc7
+schema                              campaign/1            manifest          campaign.yaml:1:9
+title                               A campaign of a test  manifest          campaign.yaml:2:8
+kind                                calibration           manifest          campaign.yaml:3:7
+ticket                              BIIDP-1000            manifest          campaign.yaml:4:9
+contact                             production-manager@e  manifest          campaign.yaml:5:10
+                                    xample.org
+runs[0].experiment                  3                     manifest          campaign.yaml:7:18
+runs[0].ranges                      1-2                   manifest          campaign.yaml:7:29
+release                             release-03-00-00      manifest          campaign.yaml:8:10
+global_tags[0].name                 tag_a                 manifest          campaign.yaml:10:12
+global_tags[0].mode                 snapshot              manifest          campaign.yaml:10:25
+site                                local                 manifest          campaign.yaml:11:7
+layout                              plain                 manifest          campaign.yaml:12:9
+steps.reco.application              basf2                 manifest          campaign.yaml:15:18
+steps.reco.template                 raw_to_mdst/1         manifest          campaign.yaml:16:15
+steps.reco.input.level              raw                   manifest          campaign.yaml:17:20
+steps.reco.input.complete           declared              schema default    campaign/1
+steps.reco.outputs                  [mdst]                manifest          campaign.yaml:18:14
+steps.reco.parameters.trigger_mode  all                   manifest          campaign.yaml:19:32
+limits.max_units                    100                   manifest          campaign.yaml:20:21
+limits.max_restate                  10                    manifest          campaign.yaml:20:39
+limits.max_attempts                 3                     schema default    campaign/1
+state                               active                schema default    campaign/1
+reuse                               whenever equal        schema default    campaign/1
+steps.reco.era                      A                     template default  raw_to_mdst/1
+steps.reco.parameters.components    []                    template default  raw_to_mdst/1
+steps.reco.parameters.prune_tracks  true                  template default  raw_to_mdst/1
+release.date                        2019-01-05            release table     releases.yaml:3:28
+release.recommended_tag             data_reprocessing_pr  release table     releases.yaml:3:59
+                                    oc7
 """
 
 
@@ -91,6 +96,21 @@ def test_the_table_names_what_every_value_comes_from(call):
     lines = [line.rstrip() for line in out.splitlines()]
     assert lines[: len(TOLD.splitlines())] == TOLD.splitlines()
     assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_table_loses_nothing_on_a_narrow_terminal(world, call, width):
+    tree, _ = read_tree(world.root)
+    repository, _ = read_repository(tree, world.templates)
+    files = (RELEASES, LAYOUTS, "productions/sites/local.yaml")
+    documents = {file: read_yaml(file, tree[file])[0] for file in files}
+    values = trace_values(repository, repository.campaigns["proc7"], documents)
+    console = Console(width=width, file=io.StringIO())
+    console.print(tabulate_values(values, ""))
+    shown = Counter("".join(console.file.getvalue().split()))
+    every = Counter("".join(f"{one.name}{one.source}" for one in values).replace(" ", ""))
+    assert every <= shown
+    assert "productions/campaigns/proc7" in "".join(console.file.getvalue().split())
 
 
 def test_what_is_looked_up_and_derived_has_its_place_or_its_reason(world, call):

@@ -97,6 +97,11 @@ def check_places(repository: Repository) -> Iterator[Finding]:
             message = f"there is no layout {show(campaign.layout)}"
             hint = _suggest(campaign.layout, repository.layouts, f"add it to {LAYOUTS}")
             yield Finding(document.place(("layout",)), "BP506", message, hint)
+        known = repository.layouts.get(campaign.layout)
+        if known is not None and known.historic:
+            message = f"the layout {campaign.layout} is of paths as they were; nothing is written to them"
+            others = [name for name, one in repository.layouts.items() if not one.historic]
+            yield Finding(document.place(("layout",)), "BP506", message, f"choose {', '.join(others)}")
         for step in campaign.steps:
             if step.application == "basf2" and step.template and step.template not in repository.templates:
                 message = f"there is no template {show(step.template)}"

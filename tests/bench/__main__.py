@@ -11,21 +11,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from rich.table import Table
 
 from ci.console import make_table, print_table
+from ci.difference_text import format_difference
 from ci.plan_text import format_plan
 from reconciler.database import State, opened, reading
+from reconciler.differences import compare_campaigns
 from reconciler.gathering import take_picture
 from reconciler.importing import import_run_list
 from reconciler.run_lists import RunList, collect_runs
 from reconciler.selection import select_runs
+from reconciler.sides import read_sides
 from renderer.payloads import digest_runs
+from renderer.steering import read_templates
 from schemas.campaign import Selector
+from schemas.repository import read_repository
 from schemas.runs import RunRange, run_key
-from tests.bench.world import EXPERIMENT, NAME, load, make_tag, prepare, write_run_list
+from tests.bench.world import EXPERIMENT, NAME, declare, load, make_tag, prepare, write_run_list
 
 SHARES = {"nothing": 0.0, "a tenth": 0.1, "all": 1.0}
 
@@ -81,6 +87,33 @@ def main(arguments: list[str]) -> None:
     print_table(table)
     print_table(measure_payloads())
     print_table(measure_catalogue())
+    print_table(measure_difference())
+
+
+def measure_difference() -> Table:
+    """CPU time of the difference of two campaigns of as many runs, from the catalogue to the text."""
+    columns = ("runs", "gather / s", "compare / s", "text / s")
+    table = make_table(
+        *columns, title="The difference of two campaigns with three outputs a unit", numbers=columns
+    )
+    for count in (10_000, 100_000):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            prepare(folder, count, 1.0)
+            tree = declare(count)
+            text = tree[f"productions/campaigns/{NAME}/campaign.yaml"]
+            tree["productions/campaigns/other/campaign.yaml"] = text.replace(b"local", b"local\nreuse: never")
+            repository, _ = read_repository(tree, read_templates())
+            pair = [repository.campaigns[one] for one in (NAME, "other")]
+            times = [time.process_time()]
+            one, other, basis = read_sides(State(folder), repository, *pair)
+            times.append(time.process_time())
+            difference = compare_campaigns(one, other)
+            times.append(time.process_time())
+            format_difference(difference, basis)
+            times.append(time.process_time())
+        table.add_row(f"{count:,}", *(f"{after - before:.2f}" for before, after in pairwise(times)))
+    return table
 
 
 def measure_payloads() -> Table:
