@@ -139,7 +139,7 @@ NAMES = {("steps",), ("skims",), ("layouts",), ("releases",)}
 OPTIONAL = {
     *("ticket", "contact", "state", "description", "supersedes", "reuse"),
     *("exclude", "types", "until", "step", "parameters", "split", "max_restate", "max_attempts"),
-    *("overrides", "testing_payloads", "scan", "compare_with"),
+    *("overrides", "testing_payloads", "scan", "compare_with", "historic"),
     *("recommended_tag", "commit", "decision", "slots", "environment", "launchers", "queue"),
 }
 """Keys that may be left out: there is a default, or nothing is said."""

@@ -19,13 +19,13 @@ OPEN = {"experiment": "{experiment}", "run": "{run}", "version": "{version}"}
 def fill_folders(
     repository: Repository, campaign: Campaign, unknown: Mapping[str, str]
 ) -> Iterator[tuple[Step, str, str]]:
-    """Step, output and folder of every output, below the storage of the site; none where the layout is unknown.
+    """Step, output and folder of every output, below the storage of the site; none where the layout is unknown, or only for reading.
 
     `unknown` stands in for experiment, run and version: two outputs of one run share a folder exactly when they share
     it here.
     """
     layout = repository.layouts.get(campaign.layout)
-    if layout is None:
+    if layout is None or layout.historic:
         return
     for step in campaign.steps:
         for output in step.outputs:
