@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.database import State
+from reconciler.database import SourceUnavailable, State
 from reconciler.engine import Accepted, Engine, Sighting, Submission
 from reconciler.engines import ENGINES
 from reconciler.ledger import Ledger
@@ -292,6 +292,11 @@ class Launcher:
     def _engine(self, site: str) -> Engine:
         if site not in self._engines:
             described = self._repository.sites[site]
+            if described.engine not in ENGINES:
+                known = ", ".join(ENGINES)
+                raise SourceUnavailable(
+                    f"nothing can be submitted to {site} yet: its engine is {described.engine}, and there is {known}"
+                )
             self._engines[site] = ENGINES[described.engine](described)
         return self._engines[site]
 

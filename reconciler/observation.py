@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, func, select
 
 from reconciler.database import SourceUnavailable
 from reconciler.plan import Intent, Made, Observed, Unit
@@ -211,6 +211,18 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
             select(*columns).where(pending).order_by(intents.c.id)
         )
     }
+
+
+def measure_events(connection: Connection, recipe_digests: Sequence[str]) -> float | None:
+    """Kilobytes of an event, over all produced outputs of those recipes whose events are known; None without any."""
+    query = (
+        select(func.sum(products.c.size), func.sum(products.c.events))
+        .join(outputs, outputs.c.id == products.c.output)
+        .join(recipes, recipes.c.id == outputs.c.recipe)
+        .where(recipes.c.digest.in_(recipe_digests), outputs.c.state == "produced", products.c.events > 0)
+    )
+    size, events = connection.execute(query).one()
+    return float(size) / float(events) / 1000 if events else None
 
 
 def find_files(

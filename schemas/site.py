@@ -11,7 +11,8 @@ from schemas.document import Document
 class Site:
     """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: all processors.
 
-    `testing_payloads` is the folder that has, by name, local databases with their payload files.
+    `testing_payloads` is the folder that has, by name, local databases with their payload files; `runs_per_request` the
+    width of a production request of the grid, in run numbers.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Site:
     environment: tuple[str, ...] = ()
     basf2_launcher: tuple[str, ...] | None = None
     testing_payloads: str | None = None
+    runs_per_request: int | None = None
 
 
 def read_site(name: str, document: Document) -> Site:
@@ -35,4 +37,5 @@ def read_site(name: str, document: Document) -> Site:
         environment=tuple(data.get("environment", ())),
         basf2_launcher=tuple(launcher) if launcher else None,
         testing_payloads=data.get("testing_payloads"),
+        runs_per_request=data.get("runs_per_request"),
     )

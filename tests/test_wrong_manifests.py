@@ -139,7 +139,7 @@ NAMES = {("steps",), ("skims",), ("layouts",), ("releases",)}
 OPTIONAL = {
     *("ticket", "contact", "state", "description", "supersedes", "reuse"),
     *("exclude", "types", "until", "step", "parameters", "split", "max_restate", "max_attempts"),
-    *("overrides", "testing_payloads", "scan", "compare_with", "historic"),
+    *("overrides", "testing_payloads", "scan", "compare_with", "historic", "runs_per_request"),
     *("recommended_tag", "commit", "decision", "slots", "environment", "launchers", "queue"),
 }
 """Keys that may be left out: there is a default, or nothing is said."""

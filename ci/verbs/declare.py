@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,15 +13,25 @@ from ci.console import count_things, print_data, say
 from ci.draft import Draft, Undraftable, draft_campaign
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
-from ci.project import STALE, Settings, choose_campaigns, choose_locked, load, load_sound, refuse_broken
+from ci.project import (
+    STALE,
+    Project,
+    Settings,
+    choose_campaigns,
+    choose_locked,
+    load,
+    load_sound,
+    refuse_broken,
+)
 from reconciler.catalogue import read_files
 from reconciler.database import reading
 from reconciler.gathering import view_campaign
-from reconciler.observation import find_files
+from reconciler.observation import find_files, measure_events
 from reconciler.resolving import compare_locks, resolve
 from renderer.jobs import divide_input, render_job, render_script, write_job
+from renderer.requests import find_folders, render_requests, write_request
 from schemas.finding import Finding, Place
-from schemas.repository import CAMPAIGNS, FOLDERS, NAME, NAME_HINT
+from schemas.repository import CAMPAIGNS, FOLDERS, NAME, NAME_HINT, Repository
 from schemas.runs import format_run, parse_runs, split_key
 
 STARTER = """\
@@ -160,18 +171,30 @@ def resolve_lock(settings: Settings, names: tuple[str, ...], only_check: bool) -
 @click.argument("name")
 @click.option("--run", "run", metavar="EXP:RUN", help="Only this run, as in 3:529.")
 @click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jobs", "gb2"]),
+    default="jobs",
+    show_default=True,
+    help="jobs: what a batch system runs. gb2: production requests of the grid.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder to write to; without it, the files are listed only.",
 )
 @click.pass_obj
-def render(settings: Settings, name: str, run: str | None, output: Path | None) -> int:
-    """Write the steering scripts and the job JSONs, the same bytes every time."""
+def render(settings: Settings, name: str, run: str | None, form: str, output: Path | None) -> int:
+    """Write the steering scripts and the job JSONs, or the grid's production requests: the same bytes every time."""
     project = settings.project()
     repository = load_sound(project, [name])
     choose_locked(repository, [name])
     wanted = None if run is None else _read_run(run)
+    if form == "gb2":
+        if wanted is not None:
+            raise WrongUse("a production request is for a group of runs; leave --run out")
+        return _render_requests(project, repository, name, output)
     rendered: dict[str, bytes] = {}
     waiting = 0
     with reading(project.state) as connection:
@@ -198,17 +221,49 @@ def render(settings: Settings, name: str, run: str | None, output: Path | None) 
                     rendered[f"{step.name}/e{experiment:04d}/r{number:05d}-{job.key}.json"] = write_job(data)
     if wanted is not None and not any(wanted in units.runs for units in view.units):
         raise WrongUse(f"{name} has no unit for run {format_run(wanted)}, or no input is registered for it")
+    _write(rendered, name, output)
+    if waiting:
+        say(
+            f"not rendered yet, because an earlier step's output is not there: {count_things(waiting, 'unit')}"
+        )
+    return Exit.FINE
+
+
+def _render_requests(project: Project, repository: Repository, name: str, output: Path | None) -> int:
+    rendered: dict[str, bytes] = {}
+    obstacles: dict[str, int] = {}
+    with reading(project.state) as connection:
+        view = view_campaign(connection, repository, name, project.state)
+        for units in view.units:
+            script = render_script(units.step, repository)
+            if script is None:
+                raise WrongUse(f"the step {units.step.name} is no basf2 step, and the grid runs basf2 only")
+            files = (
+                {key: read_files(connection, units.step.input.level, key) for key in units.runs}
+                if units.step.input.step is None
+                else {}
+            )
+            folders = {key: find_folders([file.path for file in found]) for key, found in files.items()}
+            size = measure_events(connection, [recipe.digest for recipe in units.recipes])
+            for request in render_requests(view.campaign, units, repository, folders, size):
+                rendered[f"{units.step.name}/{request.name}.json"] = write_request(request)
+                rendered[f"{units.step.name}/{request.name}.py"] = script.encode()
+                for obstacle in request.obstacles:
+                    obstacles[obstacle] = obstacles.get(obstacle, 0) + 1
+    _write(rendered, name, output)
+    for obstacle, count in obstacles.items():
+        say(f"{count_things(count, 'request')} cannot be submitted: {obstacle}")
+    return Exit.FINE
+
+
+def _write(rendered: Mapping[str, bytes], name: str, output: Path | None) -> None:
+    """Lists what was rendered, and writes it below `output` where that is given."""
     for file, content in sorted(rendered.items()):
         if output is not None:
             target = output / name / file
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
         print_data(f"{name}/{file}\n")
-    if waiting:
-        say(
-            f"not rendered yet, because an earlier step's output is not there: {count_things(waiting, 'unit')}"
-        )
-    return Exit.FINE
 
 
 def _read_run(text: str) -> int:

@@ -1,0 +1,148 @@
+"""Production requests of the grid (gb2): one for each bounded group of runs of a step.
+
+Keys and values are those of the requests for skims that basf2 `skim/tools/b2skim-prod` writes. What the grid expects for
+the processing of RAW is not public; such requests, and those of which something is not known, say that they cannot be
+submitted, and why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from renderer.units import StepUnits
+from schemas.campaign import Campaign
+from schemas.canonical import digest
+from schemas.repository import Repository
+from schemas.runs import split_key
+
+NAME_LENGTH = 32
+"""gbasf2 takes no longer names of projects; of letters, digits, `_` and `-` only."""
+
+RUNS_PER_REQUEST = 1000
+"""The width of a group in run numbers, where the site does not say another."""
+
+UNSUBMITTABLE = "Unsubmittable"
+"""The key of a request under which stands why it cannot be submitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: its name, the step and the sorted run keys that it is for, and its JSON data."""
+
+    name: str
+    step: str
+    runs: tuple[int, ...]
+    content: Mapping[str, Any]
+
+    @property
+    def obstacles(self) -> Sequence[str]:
+        """Why it cannot be submitted; nothing if it can."""
+        found: Sequence[str] = self.content.get(UNSUBMITTABLE, ())
+        return found
+
+
+def group_runs(runs: Sequence[int], width: int) -> list[tuple[int, ...]]:
+    """The sorted run keys in groups of `width` run numbers of one experiment.
+
+    The borders are fixed numbers, so that a new run joins its own group and moves no other run.
+    """
+    blocks = groupby(runs, key=lambda key: (split_key(key)[0], split_key(key)[1] // width))
+    return [tuple(block) for _, block in blocks]
+
+
+def render_requests(
+    campaign: Campaign,
+    units: StepUnits,
+    repository: Repository,
+    folders: Mapping[int, Sequence[str]],
+    event_size: float | None = None,
+) -> tuple[Request, ...]:
+    """The requests for the units of one step, in the order of their runs.
+
+    `folders` maps run keys to the folders that their input lies in (logical paths); `event_size` is what an event of
+    the step's outputs takes, in kilobytes, where that is known. A request's name ends with a digest of the fingerprints
+    of all its outputs: the same content has the same name, and another content another.
+    """
+    site = repository.sites[campaign.site]
+    place = {run: index for index, run in enumerate(units.runs)}
+    requests = []
+    for runs in group_runs(units.runs, site.runs_per_request or RUNS_PER_REQUEST):
+        prints = [
+            [output, *(column[place[run]].hex() for run in runs)]
+            for output, column in units.fingerprints.items()
+        ]
+        name = _name_request(campaign, units, digest(prints))
+        content = _describe(campaign, units, repository, name)
+        content["InputData"] = sorted({folder for run in runs for folder in folders.get(run, ())})
+        if event_size is not None:
+            content["ExpectedEventSize"] = round(event_size, 3)
+        obstacles = _find_obstacles(campaign, units, content)
+        if obstacles:
+            content[UNSUBMITTABLE] = obstacles
+        requests.append(Request(name, units.step.name, runs, content))
+    return tuple(requests)
+
+
+def write_request(request: Request) -> bytes:
+    """The bytes of a request's file."""
+    return (json.dumps(request.content, indent=2, sort_keys=True, ensure_ascii=True) + "\n").encode()
+
+
+def find_folders(paths: Sequence[str]) -> list[str]:
+    """The folders of files, each once."""
+    return sorted({os.path.dirname(path) for path in paths})
+
+
+def _name_request(campaign: Campaign, units: StepUnits, found: str) -> str:
+    stem = re.sub("[^A-Za-z0-9_-]", "-", f"{campaign.name}-{units.step.name}")
+    ending = f"-{found[:10]}"
+    return stem[: NAME_LENGTH - len(ending)] + ending
+
+
+def _describe(campaign: Campaign, units: StepUnits, repository: Repository, name: str) -> dict[str, Any]:
+    step = units.step
+    tag = repository.snapshots[campaign.global_tags[0].name] if campaign.global_tags else None
+    energies = {energy for selector in campaign.selectors for energy in selector.energies}
+    return {
+        "FabricationType": "DataSkim" if step.skims else "unknown",
+        "ProductionName": name,
+        "ProductionGroup": "skim" if step.skims else "data",
+        "Description": campaign.title,
+        "Release": campaign.release,
+        "Campaign": campaign.name,
+        "BeamEnergy": energies.pop() if len(energies) == 1 else "unknown",
+        "DBGlobalTag": f"DB{tag.id:08d}" if tag is not None and tag.id is not None else "unknown",
+        "LPNPrefix": repository.sites[campaign.site].storage,
+        "SteeringFile": f"{name}.py",
+        "SteeringFilePrefix": f"{campaign.name}/{step.name}",
+        "Priority": 8 if step.skims else 9,
+        "TargetFileSize": 1024,
+        "DataDescription": [
+            {"DataLevel": step.level_of(output), **({"GeneralSkimName": output} if step.skims else {})}
+            for output in units.fingerprints
+        ],
+        "DataStructureByRun": "True",
+        "VolumeDependentMerge": "False",
+    }
+
+
+def _find_obstacles(campaign: Campaign, units: StepUnits, content: Mapping[str, Any]) -> list[str]:
+    obstacles = []
+    if not units.step.skims:
+        obstacles.append("what the grid expects for anything but skims is not public")
+    if content["DBGlobalTag"] == "unknown":
+        obstacles.append(f"the number of the global tag {campaign.global_tags[0].name} is not known")
+    if content["BeamEnergy"] == "unknown":
+        obstacles.append("the runs are not selected by one beam energy")
+    if not content["InputData"]:
+        obstacles.append("no input is registered")
+    if "ExpectedEventSize" not in content:
+        obstacles.append("no output of the step exists that tells the size of an event")
+    obstacles.append("the CPU time of an event is not known: run some of it at another site")
+    return obstacles
