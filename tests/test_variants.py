@@ -150,3 +150,19 @@ def test_other_testing_payloads_make_the_lock_stale_and_restate(scan):
         "adc_2"
     ]
     assert scan.groups() == [("restate", "reco@adc2e-7", "3:1-2", f"payload {PAYLOAD} changed")]
+
+
+@pytest.mark.parametrize("nasty", ['"; import os', "\\", "é", "#", "\\u2028", "%s"], ids=ascii)
+def test_words_and_values_reach_a_job_as_data_and_a_script_never(tmp_path, nasty):
+    text = json.dumps(nasty)
+    override = (
+        f"{{module: A, parameter: b, value: {text}, reason: {json.dumps('why ' + nasty)}, ticket: A-1}}"
+    )
+    world = World(tmp_path, (RECO, f"{RECO}    overrides: [{override}]\n"), campaign=ONE_STEP)
+    writer = OrderWriter(world.state, world.repository())
+    order = writer.make_order(list_wishes(world.picture().views)[0])
+    files = writer.render(order, order.jobs[0])
+    (stated,) = json.loads(files["job.json"])["overrides"]
+    assert (stated["value"], stated["reason"]) == (nasty, f"why {nasty}")
+    assert files["job.json"].isascii()
+    assert files["steering.py"] == b"mode = 'all'\n"
