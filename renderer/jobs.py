@@ -14,6 +14,7 @@ from schemas.repository import Repository
 from schemas.runs import split_key
 from schemas.site import Site
 from schemas.step import Step
+from schemas.validation import check_rendered
 
 JOB = "job.json"
 STEERING = "steering.py"
@@ -122,8 +123,24 @@ def render_script(step: Step, repository: Repository) -> str | None:
 
 
 def write_job(rendered: Mapping[str, Any]) -> bytes:
-    """The bytes of a job JSON's file."""
-    return (json.dumps(rendered, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode()
+    """The bytes of a job JSON's file: a key a line, and of lists an item a line, so that two of them can be compared.
+
+    Raises:
+        ValueError: it is not valid for the schema `job/1`, which is a defect.
+    """
+    check_rendered(rendered, "job")
+    lines = (f"{_encode(key)}: {_write_value(value)}" for key, value in sorted(rendered.items()))
+    return ("{\n " + ",\n ".join(lines) + "\n}\n").encode()
+
+
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=True).encode
+
+
+def _write_value(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        items = ",\n  ".join(map(_encode, value))
+        return f"[\n  {items}\n ]"
+    return _encode(value)
 
 
 def _command(campaign: Campaign, step: Step, site: Site) -> list[str]:

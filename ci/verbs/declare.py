@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -195,17 +194,20 @@ def render(settings: Settings, name: str, run: str | None, form: str, output: Pa
         if wanted is not None:
             raise WrongUse("a production request is for a group of runs; leave --run out")
         return _render_requests(project, repository, name, output)
-    rendered: dict[str, bytes] = {}
     waiting = 0
     with reading(project.state) as connection:
         view = view_campaign(connection, repository, name, project.state)
+        if wanted is not None and not any(wanted in units.runs for units in view.units):
+            raise WrongUse(
+                f"{name} has no unit for run {format_run(wanted)}, or no input is registered for it"
+            )
         site = repository.sites[view.campaign.site]
         storage = str(project.state.storage(site.storage))
         for units in view.units:
             step = units.step
             script = render_script(step, repository)
             if script is not None:
-                rendered[f"{step.name}/steering.py"] = script.encode()
+                _write(f"{name}/{step.name}/steering.py", script.encode(), output)
             for index, key in enumerate(units.runs):
                 if wanted not in (None, key):
                     continue
@@ -214,14 +216,12 @@ def render(settings: Settings, name: str, run: str | None, form: str, output: Pa
                 else:
                     files = find_files(connection, bytes.fromhex(units.inputs[index]), storage, name)
                 waiting += not files
-                prints = {output: column[index] for output, column in units.fingerprints.items()}
+                prints = {level: column[index] for level, column in units.fingerprints.items()}
                 experiment, number = split_key(key)
                 for job in divide_input(step, files):
                     data = render_job(view.campaign, step, repository, site, key, job, prints)
-                    rendered[f"{step.name}/e{experiment:04d}/r{number:05d}-{job.key}.json"] = write_job(data)
-    if wanted is not None and not any(wanted in units.runs for units in view.units):
-        raise WrongUse(f"{name} has no unit for run {format_run(wanted)}, or no input is registered for it")
-    _write(rendered, name, output)
+                    file = f"{name}/{step.name}/e{experiment:04d}/r{number:05d}-{job.key}.json"
+                    _write(file, write_job(data), output)
     if waiting:
         say(
             f"not rendered yet, because an earlier step's output is not there: {count_things(waiting, 'unit')}"
@@ -230,7 +230,6 @@ def render(settings: Settings, name: str, run: str | None, form: str, output: Pa
 
 
 def _render_requests(project: Project, repository: Repository, name: str, output: Path | None) -> int:
-    rendered: dict[str, bytes] = {}
     obstacles: dict[str, int] = {}
     with reading(project.state) as connection:
         view = view_campaign(connection, repository, name, project.state)
@@ -246,24 +245,23 @@ def _render_requests(project: Project, repository: Repository, name: str, output
             folders = {key: find_folders([file.path for file in found]) for key, found in files.items()}
             size = measure_events(connection, [recipe.digest for recipe in units.recipes])
             for request in render_requests(view.campaign, units, repository, folders, size):
-                rendered[f"{units.step.name}/{request.name}.json"] = write_request(request)
-                rendered[f"{units.step.name}/{request.name}.py"] = script.encode()
+                stem = f"{name}/{units.step.name}/{request.name}"
+                _write(f"{stem}.json", write_request(request), output)
+                _write(f"{stem}.py", script.encode(), output)
                 for obstacle in request.obstacles:
                     obstacles[obstacle] = obstacles.get(obstacle, 0) + 1
-    _write(rendered, name, output)
     for obstacle, count in obstacles.items():
         say(f"{count_things(count, 'request')} cannot be submitted: {obstacle}")
     return Exit.FINE
 
 
-def _write(rendered: Mapping[str, bytes], name: str, output: Path | None) -> None:
-    """Lists what was rendered, and writes it below `output` where that is given."""
-    for file, content in sorted(rendered.items()):
-        if output is not None:
-            target = output / name / file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-        print_data(f"{name}/{file}\n")
+def _write(file: str, content: bytes, output: Path | None) -> None:
+    """Lists a file that was rendered, and writes it below `output` where that is given."""
+    if output is not None:
+        target = output / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    print_data(f"{file}\n")
 
 
 def _read_run(text: str) -> int:

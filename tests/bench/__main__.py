@@ -26,12 +26,22 @@ from reconciler.importing import import_run_list
 from reconciler.run_lists import RunList, collect_runs
 from reconciler.selection import select_runs
 from reconciler.sides import read_sides
+from renderer.jobs import InputFile, divide_input, render_job, write_job
 from renderer.payloads import digest_runs
 from renderer.steering import read_templates
 from schemas.campaign import Selector
 from schemas.repository import read_repository
 from schemas.runs import RunRange, run_key
-from tests.bench.world import EXPERIMENT, NAME, declare, load, make_tag, prepare, write_run_list
+from tests.bench.world import (
+    EXPERIMENT,
+    NAME,
+    declare,
+    load,
+    load_repository,
+    make_tag,
+    prepare,
+    write_run_list,
+)
 
 SHARES = {"nothing": 0.0, "a tenth": 0.1, "all": 1.0}
 
@@ -87,6 +97,7 @@ def main(arguments: list[str]) -> None:
     print_table(table)
     print_table(measure_payloads())
     print_table(measure_catalogue())
+    print_table(measure_renders())
     print_table(measure_difference())
 
 
@@ -128,6 +139,27 @@ def measure_payloads() -> Table:
         used = time.process_time() - begun
         counts = (len(tag.iovs), payloads, len(runs), sets)
         table.add_row(*(f"{count:,}" for count in counts), f"{used:.2f}")
+    return table
+
+
+def measure_renders() -> Table:
+    """CPU time and peak memory of the job JSONs of a campaign with three outputs, rendered, validated and written out."""
+    columns = ("jobs", "MB written", "CPU / s", "peak / MB")
+    table = make_table(*columns, title="Job JSONs of a campaign with three outputs", numbers=columns)
+    repository = load_repository()
+    campaign = repository.campaigns["proc7"].campaign
+    (step,), site = campaign.steps, repository.sites[campaign.site]
+    fingerprints = {output: bytes(32) for output in step.outputs}
+    for count in (613, 100_000):
+        begun, size = time.process_time(), 0
+        for number in range(count):
+            name = f"physics.0003.{number:05d}.HLT1.f00000.root"
+            file = InputFile(name, f"/raw/{name}", 10**9, f"adler32:{number:08x}")
+            (job,) = divide_input(step, [file])
+            key = run_key(3, number)
+            size += len(write_job(render_job(campaign, step, repository, site, key, job, fingerprints)))
+        used = time.process_time() - begun
+        table.add_row(f"{count:,}", f"{size / 1e6:.1f}", f"{used:.2f}", f"{read_peak():.0f}")
     return table
 
 

@@ -19,6 +19,7 @@ from reconciler.resolving import resolve
 from renderer.steering import read_templates
 from schemas.repository import Repository, read_repository
 from schemas.snapshot import FOREVER, Iov, Snapshot
+from schemas.tree import read_tree
 
 EXPERIMENT = 12
 NAME = "many"
@@ -73,6 +74,14 @@ def load(folder: Path, count: int) -> Repository:
     if lock.exists():
         tree[f"productions/campaigns/{NAME}/campaign.lock"] = lock.read_bytes()
     repository, findings = read_repository(tree, read_templates())
+    if findings:
+        raise ValueError("\n".join(map(str, findings)))
+    return repository
+
+
+def load_repository() -> Repository:
+    """What this repository declares."""
+    repository, findings = read_repository(read_tree(Path(__file__).parents[2])[0], read_templates())
     if findings:
         raise ValueError("\n".join(map(str, findings)))
     return repository
