@@ -69,10 +69,9 @@ def view_campaign(
     incomplete = find_incomplete(connection, experiments) if "raw" in levels else {}
     units = declare_units(campaign, repository, runs, inputs, chains, incomplete)
     for item in units:
-        for place, chain in enumerate(item.chains.chains if item.conditions is not None else ()):
-            here = [run for run in item.runs if item.chains.bound.get(run, 0) == place]
-            lacking = find_uncovered(chain, here, find_needed(repository, item.step))
-            refused = {**{run: f"{what} is valid for it" for run, what in lacking.items()}, **refused}
+        for chain, here in item.chains.divide(item.runs) if item.conditions is not None else ():
+            for run, what in find_uncovered(chain, here, find_needed(repository, item.step)).items():
+                refused.setdefault(run, f"{what} is valid for it")
     storage = str(state.storage(repository.sites[campaign.site].storage))
     observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=lost)
     pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))

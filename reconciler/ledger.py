@@ -293,7 +293,7 @@ class Ledger:
             _store_payloads(connection, order.payloads)
         _bind(connection, order)
         added = connection.execute(insert(intents).values(plan=self._plan, state="open", **unit))
-        intent: int = added.inserted_primary_key[0]  # type: ignore[index]
+        intent: int = added.inserted_primary_key[0]  # type: ignore[index]  # an insert has one
         for item in order.outputs:
             same = and_(outputs.c.campaign == order.campaign.name, outputs.c.fingerprint == item.fingerprint)
             gone = and_(same, LIVE_OUTPUT, outputs.c.state == "produced")
@@ -327,11 +327,11 @@ class Ledger:
         if "verified" in earlier:
             return None
         count = len(earlier) + 1
-        unit = (order.campaign.name, order.step.name, order.run)
+        unit = (order.campaign.name, order.step, order.run)
         name, nonce = name_attempt(self.id, *unit, job.key, intent, count), secrets.token_hex(16)
         values = {"job": number, "number": count, "name": name, "nonce": nonce, "site": order.campaign.site}
         added = connection.execute(insert(attempts).values(**values, state="intent", begun=self._clock()))
-        key: int = added.inserted_primary_key[0]  # type: ignore[index]
+        key: int = added.inserted_primary_key[0]  # type: ignore[index]  # an insert has one
         return Attempt(key, intent, number, job.key, name, nonce, order.campaign.name, order.campaign.site)
 
     def _quarantine(self, connection: Connection, intent: int, reason: str) -> None:

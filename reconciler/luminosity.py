@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, insert, select, tuple_
 
-from reconciler.database import SourceUnavailable
 from reconciler.importing import Imported, remember_list, replace_quarantine
-from reconciler.run_lists import Listing, RefusedRow, Row, find_value, read_key
+from reconciler.run_lists import Listing, RefusedRow, collect_rows, find_value
 from reconciler.tables import luminosity
-from schemas.runs import format_run, split_key
+from schemas.runs import split_key
 
 UNITS: Mapping[str, float] = {"nb": 1.0, "pb": 1e3, "fb": 1e6}
 """Inverse units of cross section, in inverse nanobarn."""
@@ -65,25 +63,11 @@ def collect_measurements(
     Raises:
         SourceUnavailable: the list cannot be read to its end, or holds no luminosity at all.
     """
-    found: dict[int, Measurement] = {}
-    refused: list[RefusedRow] = []
-    for row in listing.read():
-        advance()
-        key = None
-        try:
-            key = read_key(row, listing.experiment)
-            measured = _read_measurement(key, row, UNITS[unit])
-            if found.setdefault(key, measured) != measured:
-                raise ValueError(f"run {format_run(key)} was listed before, differently")  # noqa: TRY301
-        except ValueError as error:
-            text = json.dumps(row.values, ensure_ascii=False) if row.text is None else row.text
-            refused.append(RefusedRow(row.line, text, str(error), key))
-    if not found:
-        first = f" (line {refused[0].line}: {refused[0].reason})" if refused else ""
-        raise SourceUnavailable(
-            f"{listing.name} holds no luminosity that can be read{first}; nothing was changed"
-        )
-    return tuple(found.values()), tuple(refused)
+
+    def read(key: int, row: Mapping[str, Any]) -> Measurement:
+        return _read_measurement(key, row, UNITS[unit])
+
+    return collect_rows(listing, read, "luminosity", advance)
 
 
 def import_luminosity_list(
@@ -171,15 +155,15 @@ def _import(connection: Connection, where: tuple[str, str, str], found: Iterable
     return Imported(len(new), len(changed), len(wanted) - len(new) - len(changed))
 
 
-def _read_measurement(key: int, row: Row, unit: float) -> Measurement:
-    numbers = {name: _read_real(name, find_value(row.values, names)) for name, names in COLUMNS.items()}
-    value, statistical, systematic = (
-        None if numbers[name] is None else numbers[name] * unit  # type: ignore[operator]
-        for name in ("value", "statistical", "systematic")
-    )
+def _read_measurement(key: int, row: Mapping[str, Any], unit: float) -> Measurement:
+    numbers = {}
+    for name, names in COLUMNS.items():
+        number = _read_real(name, find_value(row, names))
+        numbers[name] = None if number is None else number * unit
+    value = numbers.pop("value")
     if value is None:
         raise ValueError("it states no luminosity")
-    return Measurement(key, value, statistical, systematic)
+    return Measurement(key, value, **numbers)
 
 
 def _read_real(name: str, value: Any) -> float | None:

@@ -8,31 +8,24 @@ from schemas.runs import split_key
 from schemas.step import Step
 
 
-def name_attempt(ledger: str, campaign: str, step: str, run: int, job: str, intent: int, number: int) -> str:
+def name_attempt(ledger: str, campaign: str, step: Step, run: int, job: str, intent: int, number: int) -> str:
     """The name that an attempt bears everywhere: unique for ever, and found again by it after a crash.
 
     `ledger` is the ledger's id, `run` a run key, `job` the job's key, `number` counts the job's attempts from 1.
     """
     experiment, number_of_run = split_key(run)
-    unit = f"{campaign}-{step.replace('@', '.')}-e{experiment}r{number_of_run}"
+    unit = f"{campaign}-{step.path}-e{experiment}r{number_of_run}"
     return f"b2p-{ledger[:4]}-{unit}-j{job[:8]}-i{intent}-a{number}"
 
 
 def name_folder(layout: Layout, campaign: Campaign, step: Step, run: int, output: str, version: int) -> str:
     """The folder of one version of an output, relative to the site's storage; `run` is a run key."""
     experiment, number = split_key(run)
-    level = step.level_of(output)
-    tags = campaign.global_tags
     return layout.fill(
         {
-            "campaign": campaign.name,
-            "step": step.name.replace("@", "."),
-            "release": campaign.release or "none",
-            "tag": tags[0].name if tags else "none",
+            **campaign.describe_output(step, output),
             "experiment": f"e{experiment:04d}",
             "run": f"r{number:05d}",
-            "level": level,
-            "stream": f"skim/{output}" if step.skims else "all",
             "version": f"v{version}",
         }
     )

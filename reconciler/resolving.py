@@ -13,6 +13,7 @@ from reconciler.selection import select_runs
 from renderer.fingerprint import write_recipes
 from renderer.jobs import render_script
 from renderer.steering import digest_steering
+from renderer.units import Chains, find_chains
 from schemas.campaign import Campaign, Selector
 from schemas.canonical import canonical_json, digest
 from schemas.finding import Finding
@@ -136,14 +137,13 @@ def _check_limits(declared: Declared, runs: Sequence[int]) -> list[Finding]:
 def _check_coverage(declared: Declared, repository: Repository, runs: Sequence[int]) -> list[Finding]:
     """The tags together have every payload that is known to be needed, for every run."""
     campaign = declared.campaign
-    tags = [repository.snapshots[tag.name] for tag in campaign.global_tags]
+    tags = Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
     lacking: dict[str, list[int]] = {}
     for step in campaign.expand():
-        testing = [repository.snapshots[one.name] for one in step.deviations.testing_payloads]
-        chain = [*testing, *tags]
         if step.application == "basf2":
-            for run, what in find_uncovered(chain, runs, find_needed(repository, step)).items():
-                lacking.setdefault(what, []).append(run)
+            for chain, here in find_chains(step, repository, tags).divide(runs):
+                for run, what in find_uncovered(chain, here, find_needed(repository, step)).items():
+                    lacking.setdefault(what, []).append(run)
     place = declared.document.place(("global_tags",))
     hint = "name a tag that has it, leave the runs out, or pull the tag again when it has come"
     return [

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from reconciler.catalogue import ENERGIES, QUALITIES, RUN_TYPES, Run
 from reconciler.database import SourceUnavailable
-from schemas.runs import RUN_LIMIT, parse_ranges, run_key, split_key
+from schemas.runs import RUN_LIMIT, format_run, parse_ranges, run_key, split_key
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "experiment": ("experiment", "exp"),
@@ -36,6 +36,9 @@ _TIME = re.compile(
     re.ASCII,
 )
 _LABELS = {label.lower(): label for label in (*ENERGIES, *RUN_TYPES, *QUALITIES)}
+
+
+T = TypeVar("T")
 
 
 class Row(NamedTuple):
@@ -157,23 +160,36 @@ def collect_runs(
     Raises:
         SourceUnavailable: the source cannot be read to its end, or holds no run at all.
     """
-    found: dict[int, Run] = {}
+    return collect_rows(source, _read_run, "run", advance)
+
+
+def collect_rows(
+    source: Listing, read: Callable[[int, Mapping[str, Any]], T], what: str, advance: Callable[[], None]
+) -> tuple[tuple[T, ...], tuple[RefusedRow, ...]]:
+    """What `read` makes of each row's run key and values, and the rows for which it raised ValueError.
+
+    A run that is listed twice with different values is refused the second time. `what` names what is listed.
+
+    Raises:
+        SourceUnavailable: the source cannot be read to its end, or holds nothing that can be read.
+    """
+    found: dict[int, T] = {}
     refused: list[RefusedRow] = []
     for row in source.read():
         advance()
         key = None
         try:
             key = read_key(row, source.experiment)
-            run = _read_run(key, row.values)
-            if found.setdefault(key, run) != run:
-                raise ValueError(f"run {run.experiment}:{run.run} was listed before, differently")  # noqa: TRY301
+            one = read(key, row.values)
+            if found.setdefault(key, one) != one:
+                raise ValueError(f"run {format_run(key)} was listed before, differently")  # noqa: TRY301 -- refused as the rest
         except ValueError as error:
             text = json.dumps(row.values, ensure_ascii=False) if row.text is None else row.text
             refused.append(RefusedRow(row.line, text, str(error), key))
     if not found:
         first = f" (line {refused[0].line}: {refused[0].reason})" if refused else ""
         raise SourceUnavailable(
-            f"{source.name} holds no run that can be read{first}, so it is no run list; nothing was changed"
+            f"{source.name} holds no {what} that can be read{first}, so it is no {what} list; nothing was changed"
         )
     return tuple(found.values()), tuple(refused)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from renderer.fingerprint import Recipe, fingerprint_runs, write_recipes
@@ -44,13 +44,19 @@ class Chains:
 
     def digest(self, runs: Sequence[int]) -> list[str]:
         """The digest of the payload set of each of the sorted run keys `runs`."""
-        if not self.bound:
-            return digest_runs(self.chains[0], runs)
-        digests: dict[int, str] = {}
-        for place, chain in enumerate(self.chains):
-            here = [run for run in runs if self.bound.get(run, 0) == place]
-            digests.update(zip(here, digest_runs(chain, here), strict=True))
+        digested = [(here, digest_runs(chain, here)) for chain, here in self.divide(runs)]
+        if len(digested) == 1:
+            return digested[0][1]
+        digests = dict(pair for here, found in digested for pair in zip(here, found, strict=True))
         return [digests[run] for run in runs]
+
+    def divide(self, runs: Sequence[int]) -> Iterator[tuple[tuple[Snapshot, ...], Sequence[int]]]:
+        """Each chain, with those of the run keys `runs` that use it, in their order."""
+        if not self.bound:
+            yield self.chains[0], runs
+            return
+        for place, chain in enumerate(self.chains):
+            yield chain, [run for run in runs if self.bound.get(run, 0) == place]
 
 
 NO_CHAIN = Chains(((),))
@@ -76,6 +82,16 @@ class StepUnits:
     chains: Chains
 
 
+def find_chains(step: Step, repository: Repository, tags: Chains) -> Chains:
+    """The chains that a step uses, where `tags` are its campaign's: testing payloads first, and only what it reads."""
+    if step.application != "basf2":
+        return NO_CHAIN
+    testing = tuple(repository.snapshots[one.name] for one in step.deviations.testing_payloads)
+    used = tags.below(testing) if testing else tags
+    names = repository.templates[step.template].payloads if step.template else None
+    return used if names is None else used.limited(names)
+
+
 def declare_units(
     campaign: Campaign,
     repository: Repository,
@@ -87,7 +103,8 @@ def declare_units(
     """The units of all steps, upstream steps first.
 
     `runs` are the sorted run keys that the campaign selects; `inputs` maps data level → run → digest of its files;
-    `incomplete` are runs whose RAW files are not those that were declared, with the reason. Without `chains`, all runs use the snapshots of the repository.
+    `incomplete` are runs whose RAW files are not those that were declared, with the reason. Without `chains`, all runs
+    use the snapshots of the repository.
     """
     declared = chains or Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
     made: dict[str, StepUnits] = {}
@@ -109,14 +126,7 @@ def declare_units(
             waiting = dict.fromkeys(upstream.waiting, f"waits for {step.input.step}")
             source, column = "unit", [value.hex() for value in upstream.fingerprints[step.input.output]]
         recipes = write_recipes(campaign, step, repository)
-        used = declared if step.application == "basf2" else NO_CHAIN
-        if step.deviations.testing_payloads:
-            used = used.below(
-                tuple(repository.snapshots[one.name] for one in step.deviations.testing_payloads)
-            )
-        names = repository.templates[step.template].payloads if step.template else None
-        if names is not None:
-            used = used.limited(names)
+        used = find_chains(step, repository, declared)
         conditions = used.digest(present) if step.application == "basf2" else None
         made[step.name] = StepUnits(
             step=step,

@@ -99,6 +99,17 @@ class Campaign:
         """The steps as units are made of them: each once for every variant of its scans and of those upstream."""
         return expand_steps(self.steps)
 
+    def describe_output(self, step: Step, output: str) -> dict[str, str]:
+        """The fields of a layout that hold for an output of every run."""
+        return {
+            "campaign": self.name,
+            "step": step.path,
+            "release": self.release or "none",
+            "tag": self.global_tags[0].name if self.global_tags else "none",
+            "level": step.level_of(output),
+            "stream": f"skim/{output}" if step.skims else "all",
+        }
+
     @property
     def is_live(self) -> bool:
         """Whether the campaign is planned at all."""

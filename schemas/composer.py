@@ -92,7 +92,7 @@ class _TooDeepError(YAMLError):
 class _BoundedScanner(Scanner):
     """Stops at too many open brackets: the scanner runs far ahead of its events there, at quadratic cost."""
 
-    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803
+    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803 -- ruamel's name
         if len(self.flow_context) >= DEPTH_LIMIT:
             raise _TooDeepError(self.reader.get_mark())
         super().fetch_flow_collection_start(TokenClass, to_push)

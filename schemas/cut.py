@@ -296,7 +296,7 @@ def _write_condition(node: Condition) -> str:
 
 def _group(node: Condition, looser: type | object) -> str:
     text = _write_condition(node)
-    return f"[{text}]" if isinstance(node, looser) else text  # type: ignore[arg-type]
+    return f"[{text}]" if isinstance(node, looser) else text  # type: ignore[arg-type]  # a union of classes is no type to mypy
 
 
 def _write_value(node: Value, least: int = 0) -> str:

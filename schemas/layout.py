@@ -17,6 +17,11 @@ FIELDS: Mapping[str, str] = {
     "level": r"[a-z]+",
     "stream": r"all|skim/[A-Za-z][A-Za-z0-9_]*",
     "version": r"v[1-9][0-9]*",
+}
+"""The fields that a campaign fills, and what each looks like in a path."""
+
+HISTORIC_FIELDS: Mapping[str, str] = {
+    **FIELDS,
     "tag_id": r"DB[0-9]{8}",
     "production": r"prod[0-9]{8}|proc[0-9]{8}",
     "energy": r"4S|4S_offres|4S_scan|5S|5S_offres|5S_scan|3S|3S_offres|Continuum|Scan|cosmics",
@@ -30,13 +35,7 @@ FIELDS: Mapping[str, str] = {
     "number": r"[0-9]{4}",
     "run_number": r"[0-9]{5}",
 }
-"""The fields of a layout, and what each looks like in a path.
-
-Those from `tag_id` on are of paths that others wrote (`Layout.historic`): no campaign of this repository fills them.
-"""
-
-FILLED = tuple(FIELDS)[: list(FIELDS).index("tag_id")]
-"""The fields that a campaign fills."""
+"""The fields of paths that others wrote (`Layout.historic`)."""
 
 NEEDED = ("campaign", "step", "experiment", "run", "level", "stream")
 """Without one of these, two outputs would share a folder."""
@@ -44,7 +43,7 @@ NEEDED = ("campaign", "step", "experiment", "run", "level", "stream")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One family of paths; `folder` has the fields of `FIELDS` in braces.
+    """One family of paths; `folder` has the fields of `FIELDS` in braces, a historic one those of `HISTORIC_FIELDS`.
 
     A `historic` one is for reading: of paths as they were, whole, with or without a file's name.
     """
@@ -70,7 +69,7 @@ class Layout:
         for literal, field, _, _ in string.Formatter().parse(self.folder):
             pattern += re.escape(literal)
             if field is not None:
-                pattern += f"(?P={field})" if field in seen else f"(?P<{field}>{FIELDS[field]})"
+                pattern += f"(?P={field})" if field in seen else f"(?P<{field}>{HISTORIC_FIELDS[field]})"
                 seen.add(field)
         match = re.fullmatch(pattern, folder, re.ASCII)
         return match.groupdict() if match else None
@@ -89,7 +88,7 @@ def check_folder(folder: str, *, historic: bool = False) -> str | None:
     except ValueError as error:
         return f"braces do not match: {error}"
     fields = [field for _, field, _, _ in parts if field is not None]
-    allowed = tuple(FIELDS) if historic else FILLED
+    allowed = HISTORIC_FIELDS if historic else FIELDS
     unknown = sorted(set(fields) - set(allowed))
     missing = [field for field in NEEDED if field not in fields]
     if unknown or any(spec or conversion for _, _, spec, conversion in parts):

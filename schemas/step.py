@@ -48,6 +48,11 @@ class Step:
     scans: tuple[Scan, ...] = ()
     variant: str | None = None
 
+    @property
+    def path(self) -> str:
+        """Its name as a part of paths and of names at engines: `@` is not theirs, and `.` is in no step's name."""
+        return self.name.replace("@", ".")
+
     def level_of(self, output: str) -> str:
         """The data level of one of the step's outputs: a skim that basf2 writes is of the level that it reads."""
         if self.application == "uproot":

@@ -126,7 +126,7 @@ def _is_integer(_checker: Any, instance: Any) -> bool:
     return isinstance(instance, int) and not isinstance(instance, bool)
 
 
-_STRICT: Any = extend(  # type: ignore[no-untyped-call]
+_STRICT: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
     Draft202012Validator,
     validators={"pattern": _match_whole},
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),

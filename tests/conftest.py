@@ -22,6 +22,7 @@ def shared_data() -> Path:
     """The folder of real files beside the checkout; what is in it is read only."""
     folder = Path(__file__).parents[1].parent / "shared" / "data"
     if not folder.is_dir():
+        # without the real files the rest can be tried; in CI a skip is a failure
         pytest.skip(f"the folder of real files is missing: {folder}")
     return folder
 
@@ -31,6 +32,7 @@ def postgresql() -> Iterator[Server]:
     """A real PostgreSQL."""
     programs = find_programs()
     if programs is None:
+        # as above
         pytest.skip("there is no PostgreSQL; install Debian's package `postgresql`")
     with serving(programs) as server:
         yield server

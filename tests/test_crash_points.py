@@ -48,7 +48,7 @@ class CrashPoints:
             if moved:
                 self.pass_effect()
 
-        DefaultDialect.do_commit = watch  # type: ignore[method-assign]
+        DefaultDialect.do_commit = watch  # type: ignore[method-assign]  # in a child process only
         sys.addaudithook(self.hear)
 
     def hear(self, name: str, arguments: tuple[Any, ...]) -> None:

@@ -383,7 +383,7 @@ def test_w8_whatever_another_reader_coerces_is_resolved_or_marked(text):
         yaml.version = version
         try:
             other = yaml.load(io.StringIO(f"- {text}\n"))[0]
-        except Exception:  # noqa: BLE001 - what it cannot read, it does not coerce
+        except Exception:  # noqa: BLE001 -- what it cannot read, it does not coerce
             continue
         if not isinstance(other, str | list | dict):
             assert not isinstance(resolve_plain(text), str) or is_ambiguous(text)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from renderer.steering import read_templates
-from schemas.layout import FIELDS, find_layouts
+from schemas.layout import HISTORIC_FIELDS, find_layouts
 from schemas.repository import read_repository
 from schemas.tree import read_tree
 
@@ -134,7 +134,7 @@ def test_what_is_no_path_of_the_field_is_of_no_layout(path):
 def test_what_is_written_is_read_as_it_was_written(layout, data):
     names = re.findall(r"\{([a-z_]+)\}", layout.folder)
     fields = {
-        name: data.draw(st.from_regex(re.compile(FIELDS[name], re.ASCII), fullmatch=True), name)
+        name: data.draw(st.from_regex(re.compile(HISTORIC_FIELDS[name], re.ASCII), fullmatch=True), name)
         for name in names
     }
     assert layout.read(layout.fill(fields)) == fields

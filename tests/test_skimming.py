@@ -71,7 +71,7 @@ def write_run(path, size=5, **branches):
 def read_output(path):
     with uproot.open(path) as file:
         tree = file["events"]
-        return {name: tree[name].array(library="np").tolist() for name in tree.keys()}  # noqa: SIM118
+        return {name: tree[name].array(library="np").tolist() for name in tree.keys()}  # noqa: SIM118 -- uproot's trees are no dictionaries
 
 
 def fail(job, folder, kind="input"):

@@ -78,7 +78,7 @@ parameters:
   trigger_mode: {{title: A parameter, default: all, values: [all, hlt]}}
 """
 
-QUIET: Callable[[Picture], None] = lambda _picture: None  # noqa: E731
+QUIET: Callable[[Picture], None] = lambda _picture: None  # noqa: E731 -- a value of that type
 
 
 class World:
@@ -236,11 +236,11 @@ class World:
     def produced(self) -> list[tuple[str, str, int, str, int]]:
         """Campaign, step, run, output and version of every produced output."""
         rows = self.rows(outputs, "campaign", "step", "run", "output", "version", "state")
-        return sorted(row[:-1] for row in rows if row[-1] == "produced")  # type: ignore[misc]
+        return sorted(row[:-1] for row in rows if row[-1] == "produced")  # type: ignore[misc]  # rows are of the columns named
 
     def quarantined(self) -> list[tuple[str, int, str]]:
         rows = self.rows(intents, "step", "run", "reason", "state")
-        return [row[:-1] for row in rows if row[-1] == "quarantined"]  # type: ignore[misc]
+        return [row[:-1] for row in rows if row[-1] == "quarantined"]  # type: ignore[misc]  # rows are of the columns named
 
     def published(self) -> dict[str, str]:
         """Every file of the storage: its path there and the digest of its content."""

@@ -98,7 +98,7 @@ def apply_stored(settings: Settings, plan: Path) -> int:
 @click.option("--once", is_flag=True, required=True, help="One turn: settle, plan, apply.")
 @click.option("--refresh", is_flag=True, help="Look at the storage too, not only at the ledger.")
 @click.pass_obj
-def reconcile_once(settings: Settings, names: tuple[str, ...], once: bool, refresh: bool) -> int:  # noqa: ARG001
+def reconcile_once(settings: Settings, names: tuple[str, ...], once: bool, refresh: bool) -> int:  # noqa: ARG001 -- `once` must be said
     """Bring what is produced to what is declared: finish what was left, plan, and apply exactly that plan."""
     project = settings.project()
     repository = load_sound(project, names)

@@ -19,9 +19,9 @@ OPEN = {"experiment": "{experiment}", "run": "{run}", "version": "{version}"}
 def fill_folders(
     repository: Repository, campaign: Campaign, unknown: Mapping[str, str]
 ) -> Iterator[tuple[Step, str, str]]:
-    """Step, output and folder of every output, below the storage of the site; none where the layout is unknown, or only for reading.
+    """Step, output and folder of every output, below the storage of the site.
 
-    `unknown` stands in for experiment, run and version: two outputs of one run share a folder exactly when they share
+    There is none where the layout is unknown, or only for reading. `unknown` stands in for experiment, run and version: two outputs of one run share a folder exactly when they share
     it here.
     """
     layout = repository.layouts.get(campaign.layout)
@@ -29,19 +29,4 @@ def fill_folders(
         return
     for step in campaign.steps:
         for output in step.outputs:
-            level = step.level_of(output)
-            yield (
-                step,
-                output,
-                layout.fill(
-                    {
-                        "campaign": campaign.name,
-                        "step": step.name,
-                        "release": campaign.release or "none",
-                        "tag": campaign.global_tags[0].name if campaign.global_tags else "none",
-                        "level": level,
-                        "stream": f"skim/{output}" if step.skims else "all",
-                        **unknown,
-                    }
-                ),
-            )
+            yield step, output, layout.fill({**campaign.describe_output(step, output), **unknown})

@@ -28,7 +28,7 @@ _COSMIC = re.compile(r"gcr|cosmic")
 
 def check_campaign_names(repository: Repository) -> Iterator[Finding]:
     """Ensure that every campaign's folder is a legal name, also where its manifest could not be read."""
-    for name in sorted(_find_folders(repository)):
+    for name in sorted(find_folders(repository)):
         if NAME.fullmatch(name):
             continue
         message = f"the folder {show(name)} is no legal name of a campaign"
@@ -40,7 +40,7 @@ def check_campaign_names(repository: Repository) -> Iterator[Finding]:
 def check_campaign_cases(repository: Repository) -> Iterator[Finding]:
     """Ensure that no two campaigns have the same name but for capitals."""
     seen: dict[str, str] = {}
-    for name in sorted(_find_folders(repository)):
+    for name in sorted(find_folders(repository)):
         other = seen.setdefault(name.lower(), name)
         if other != name:
             message = (
@@ -51,7 +51,7 @@ def check_campaign_cases(repository: Repository) -> Iterator[Finding]:
 
 def check_reserved_names(repository: Repository) -> Iterator[Finding]:
     """Ensure that campaigns and steps leave the tool's own names alone."""
-    for name in sorted(_find_folders(repository)):
+    for name in sorted(find_folders(repository)):
         if _is_reserved(name):
             message = f"the name {show(name)} belongs to the tool"
             yield Finding(_place(name), "BP210", message, "give the campaign another name")
@@ -109,7 +109,8 @@ def check_experiment_names(repository: Repository) -> Iterator[Finding]:
                 yield Finding(place, "BP604", message, "write `types: [cosmic]`, or rename the campaign")
 
 
-def _find_folders(repository: Repository) -> set[str]:
+def find_folders(repository: Repository) -> set[str]:
+    """The names of the campaigns that there are, those that could not be read among them."""
     broken = (PurePosixPath(file) for file in repository.broken)
     return set(repository.campaigns) | {
         path.parts[2] for path in broken if "/".join(path.parts[:2]) in FOLDERS and len(path.parts) > 3

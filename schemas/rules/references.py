@@ -12,10 +12,11 @@ from schemas.campaign import Campaign
 from schemas.canonical import digest
 from schemas.finding import Finding, Place
 from schemas.lock import Lock
-from schemas.repository import FOLDERS, GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, SKIMS, Declared, Repository
+from schemas.repository import GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, SKIMS, Declared, Repository
 from schemas.rules.circles import find_circles
 from schemas.rules.clashes import find_clash
 from schemas.rules.intervals import take
+from schemas.rules.names import find_folders
 from schemas.runs import format_runs, run_key
 from schemas.scalars import show
 from schemas.skims import Skim
@@ -153,7 +154,7 @@ def check_superseding(repository: Repository) -> Iterator[Finding]:
                 )
                 continue
             if other not in repository.campaigns:
-                if not any(f"{top}/{other}/campaign.yaml" in repository.broken for top in FOLDERS):
+                if other not in find_folders(repository):
                     known = [one for one in repository.campaigns if one != name]
                     message = f"there is no campaign {show(other)}"
                     yield Finding(
@@ -168,7 +169,7 @@ def check_superseding(repository: Repository) -> Iterator[Finding]:
                 )
     for name, declared in repository.campaigns.items():
         twin = declared.campaign.compare_with
-        if twin is not None and (twin == name or twin not in _list_folders(repository)):
+        if twin is not None and (twin == name or twin not in find_folders(repository)):
             place = declared.document.place(("compare_with",))
             message = (
                 f"{show(name)} is compared with itself"
@@ -187,12 +188,6 @@ def check_superseding(repository: Repository) -> Iterator[Finding]:
         place = document.place(("supersedes", campaign.supersedes.index(circle[1])))
         message = f"campaigns supersede each other in a circle: {' -> '.join(circle)}"
         yield Finding(place, "BP515", message, "let the older ones supersede nothing newer")
-
-
-def _list_folders(repository: Repository) -> set[str]:
-    """The campaigns that there are, those that could not be read among them."""
-    broken = (file.split("/") for file in repository.broken if file.endswith("/campaign.yaml"))
-    return {*repository.campaigns, *(parts[-2] for parts in broken)}
 
 
 def check_locks(repository: Repository) -> Iterator[Finding]:
