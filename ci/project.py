@@ -105,18 +105,20 @@ def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Decla
     return [declared for declared in chosen if names or declared.campaign.is_live]
 
 
-def choose_locked(repository: Repository, names: Sequence[str]) -> list[Declared]:
+def choose_locked(
+    repository: Repository, names: Sequence[str], *, also_stopped: bool = False
+) -> list[Declared]:
     """The campaigns named, or all live ones, each with a lock that agrees with its manifest.
 
     Raises:
-        WrongUse: there is no campaign of that name, or it is stopped.
+        WrongUse: there is no campaign of that name, or it is stopped and these are not asked for.
         FoundProblems: a lock is missing or stale.
     """
     chosen = choose_campaigns(repository, names)
     findings: list[Finding] = []
     for declared in chosen:
         name = declared.campaign.name
-        if not declared.campaign.is_live:
+        if not declared.campaign.is_live and not also_stopped:
             raise WrongUse(f"{name} is stopped, and stopped campaigns are not planned")
         if declared.lock is None:
             place = Place(declared.document.file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import pytest
 from hypothesis import given
@@ -112,6 +113,22 @@ def test_the_talks_numbers_of_two_methods_beside_the_predecessors(proc7, capsys)
         ["bhabha", "phi*", "of", "the", "efficiency", "–", "491.5", "–"],
         ["gamma_gamma", "–", "499.0", "±", "0.6", "(stat)", "494.9", "1.0083"],
     ]
+
+
+def test_a_campaign_that_is_finished_is_shown_beside_another(proc7, tmp_path, capsys):
+    folder = tmp_path / "productions"
+    (folder / "archive").mkdir()
+    shutil.copytree(folder / "campaigns/proc7", folder / "archive/prod6")
+    for name in ("campaign.yaml", "campaign.lock"):
+        file = folder / "archive/prod6" / name
+        file.write_text(
+            file.read_text().replace("kind:", "state: stopped\nkind:").replace('"proc7"', '"prod6"')
+        )
+    assert proc7("bhabha", "proc7", 503.5, 0.2) == Exit.FINE
+    assert proc7("bhabha", "prod6", 479.8) == Exit.FINE
+    capsys.readouterr()
+    assert run(["lumi", "proc7", "--versus", "prod6"]) == Exit.FINE
+    assert "479.8" in capsys.readouterr().out
 
 
 def test_the_same_list_again_changes_nothing_and_a_shorter_one_is_refused(proc7, capsys):

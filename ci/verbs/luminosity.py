@@ -13,13 +13,14 @@ from sqlalchemy import Connection
 
 from ci.console import count_things, make_table, print_json, print_table, progress, say
 from ci.exits import Exit, WrongUse
-from ci.project import Project, Settings, choose_locked, load, load_sound
+from ci.project import Settings, choose_locked, load, load_readable
 from ci.verbs.record import tell_imported, tell_refused
 from reconciler.database import opened, reading
 from reconciler.ledger import now
 from reconciler.luminosity import UNITS, Total, collect_measurements, import_luminosity_list, total_luminosity
 from reconciler.run_lists import RunList
 from reconciler.selection import choose_runs
+from schemas.repository import Repository
 from schemas.runs import format_runs, parse_runs
 
 
@@ -56,13 +57,17 @@ def show(settings: Settings, what: str, versus: str | None, unit: str, as_json: 
     campaign is taken for a version of the values, for the same runs.
     """
     project = settings.project()
+    names = [word for word in (what, versus) if word and ":" not in word]
+    repository = load_readable(project, names) if names else load(project)[0]
     with reading(project.state) as connection:
-        runs = _choose(connection, project, what)
+        runs = _choose(connection, repository, what)
         totals = total_luminosity(connection, runs)
         others: list[Total] = []
         if versus is not None:
-            declared = versus in load(project)[0].campaigns
-            others = total_luminosity(connection, _choose(connection, project, versus) if declared else runs)
+            declared = versus in repository.campaigns
+            others = total_luminosity(
+                connection, _choose(connection, repository, versus) if declared else runs
+            )
     if versus is not None:
         totals = [one for one in totals if one.version == what or (":" in what and one.version != versus)]
         others = [one for one in others if one.version == versus]
@@ -126,14 +131,14 @@ def import_list(
     return Exit.FINDINGS if refused else Exit.FINE
 
 
-def _choose(connection: Connection, project: Project, what: str) -> Sequence[int]:
+def _choose(connection: Connection, repository: Repository, what: str) -> Sequence[int]:
     """The runs that a campaign makes, or that a text lists."""
     if ":" in what:
         try:
             return parse_runs(what)
         except ValueError as error:
             raise WrongUse(str(error)) from error
-    (declared,) = choose_locked(load_sound(project, [what]), [what])
+    (declared,) = choose_locked(repository, [what], also_stopped=True)
     assert declared.lock is not None
     chosen = choose_runs(connection, declared.campaign, declared.lock)
     return [key for key in chosen.runs if key not in chosen.refused]
