@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from math import prod
 
 from schemas.deviation import Deviations
 from schemas.step import Step
@@ -25,6 +26,20 @@ def list_variants(step: Step) -> list[tuple[str, Deviations]]:
             deviations += one
         combined.append(("+".join(name for name, _ in points), deviations))
     return combined
+
+
+def count_variants(steps: Sequence[Step]) -> dict[str, int]:
+    """How many variants each step has, those of what it reads included; nothing is expanded for it."""
+    counts: dict[str, int] = {}
+    for step in steps:
+        own = prod(len(scan.points) for scan in step.scans)
+        counts[step.name] = own * counts.get(step.input.step or "", 1)
+    return counts
+
+
+def is_expandable(steps: Sequence[Step]) -> bool:
+    """Whether every step has a number of variants that is allowed: others are not to be expanded."""
+    return all(0 < count <= MOST_VARIANTS for count in count_variants(steps).values())
 
 
 def expand_steps(steps: Sequence[Step]) -> tuple[Step, ...]:

@@ -11,7 +11,7 @@ from ci.cli import run
 from ci.exits import Exit
 from reconciler.ordering import OrderWriter, list_wishes
 from renderer.steering import read_templates
-from tests.builders import campaign, snapshot
+from tests.builders import campaign, check, snapshot, tree
 from tests.test_fingerprint import EVERYTHING, moved
 from tests.test_fingerprint_inputs import declare
 from tests.worlds import CAMPAIGN, ONE_STEP, World
@@ -166,3 +166,52 @@ def test_words_and_values_reach_a_job_as_data_and_a_script_never(tmp_path, nasty
     assert (stated["value"], stated["reason"]) == (nasty, f"why {nasty}")
     assert files["job.json"].isascii()
     assert files["steering.py"] == b"mode = 'all'\n"
+
+
+def scan_of(name, points, length):
+    values = ", ".join(f"{'p' * (length - 4)}{number:04}: {number}" for number in range(points))
+    return f"{name}: {{module: Finder, parameter: {name}, values: {{{values}}}, {WHY}}}"
+
+
+def find(text):
+    files = tree(campaign=campaign(("kind: reprocessing", "kind: calibration"), scan_reco(text)))
+    return [(finding.code, finding.message[:60]) for finding in check(files)]
+
+
+def scan_reco(text):
+    return "    outputs: [mdst, cdst]\n", f"    outputs: [mdst, cdst]\n    scan: {{{text}}}\n"
+
+
+def test_variants_beyond_the_cap_are_counted_and_never_made():
+    many = ", ".join(scan_of(name, 20, 5) for name in ("a", "b", "c"))
+    assert find(many) == [("BP701", "the scans make 8,000 variants of reco; the most are 50")]
+
+
+def test_scans_behind_scans_count_together_and_are_refused_at_once():
+    chain = "".join(
+        f"  s{number}:\n    application: basf2\n    template: again/1\n    input: {{step: {source}, level: mdst}}\n"
+        f"    outputs: [mdst]\n    scan: {{{scan_of('a', 20, 5)}}}\n"
+        for number, source in enumerate(["reco", *(f"s{one}" for one in range(14))])
+    )
+    text = campaign(("kind: reprocessing", "kind: calibration"), ("  skims:\n", f"{chain}  skims:\n"))
+    found = [finding for finding in check(tree(campaign=text)) if finding.code == "BP701"]
+    assert len(found) == 14  # the first has twenty, and may
+    assert found[0].message.startswith("the scans make 400 variants of s1")
+
+
+def test_a_variant_whose_name_no_ledger_keeps_is_refused():
+    long = ", ".join(scan_of(name, 2, 12) for name in ("a", "b", "c"))
+    text = campaign(
+        ("kind: reprocessing", "kind: calibration"),
+        scan_reco(long),
+        ("  reco:", "  reconstruction_of_phas:"),
+        ("step: reco", "step: reconstruction_of_phas"),
+    )
+    assert [finding.code for finding in check(tree(campaign=text))] == []
+    behind = f"    input: {{step: reconstruction_of_phas, level: mdst}}\n    outputs: [mdst]\n    scan: {{{scan_of('d', 2, 12)}}}\n"
+    text = text.replace(
+        "  skims:\n",
+        f"  reading_from_what_it_was:\n    application: basf2\n    template: again/1\n{behind}  skims:\n",
+    )
+    (finding,) = (one for one in check(tree(campaign=text)) if one.code == "BP303")
+    assert "bytes; at most 64 are kept" in finding.message

@@ -12,6 +12,7 @@ from schemas.repository import CAMPAIGNS, FOLDERS, NAME, NAME_HINT, Repository
 from schemas.rules.folders import LAST_RUN, LONGEST, fill_folders
 from schemas.scalars import code_points, show
 from schemas.step import Step
+from schemas.variant import is_expandable
 
 RESERVED = frozenset({"attempt", "fingerprint", "all", "skim"})
 """Names that mean something in paths, records and reports of the tool."""
@@ -19,6 +20,8 @@ RESERVED_PREFIX = "b2p-"
 """What the name of every job begins with."""
 JOB_NAME_LIMIT = 128
 """Bytes of a job's name that every engine shows in full."""
+STEP_NAME_LIMIT = 64
+"""What the ledger keeps of the name of a step with its variant."""
 COMPONENT_LIMIT = 255
 """Bytes of one component of a path (POSIX NAME_MAX)."""
 
@@ -67,12 +70,22 @@ def check_assembled_names(repository: Repository) -> Iterator[Finding]:
     """Ensure that job names and path components stay within the limits of engines and file systems."""
     for declared in repository.campaigns.values():
         campaign, document = declared.campaign, declared.document
-        step = max(campaign.steps, key=lambda one: len(one.name))
+        # too many variants are another rule's to tell
+        steps = campaign.expand() if is_expandable(campaign.steps) else campaign.steps
+        step = max(steps, key=lambda one: len(one.name))
+        declares = document.key_place(("steps", step.name.partition("@")[0]))
+        if len(step.name) > STEP_NAME_LIMIT:
+            message = (
+                f"the variant {step.name} has {len(step.name)} bytes; at most {STEP_NAME_LIMIT} are kept"
+            )
+            yield Finding(
+                declares, "BP303", message, "shorten the names of the step and of the points of its scans"
+            )
         job = _assemble_job_name(campaign, step)
         if len(job.encode()) > JOB_NAME_LIMIT:
             message = f"the job name {job} has {len(job.encode())} bytes; at most {JOB_NAME_LIMIT} are shown in full"
             hint = "shorten the name of the step or of the campaign"
-            yield Finding(document.key_place(("steps", step.name)), "BP303", message, hint)
+            yield Finding(declares, "BP303", message, hint)
         folders = (folder for _, _, folder in fill_folders(repository, campaign, LONGEST))
         component = max((part for folder in folders for part in folder.split("/")), key=len, default="")
         if len(component.encode()) > COMPONENT_LIMIT:
@@ -136,7 +149,7 @@ def _assemble_job_name(campaign: Campaign, step: Step) -> str:
         ((one.experiment, LAST_RUN if one.is_open else _find_last(one)) for one in campaign.selectors),
         key=lambda pair: len(f"{pair[0]}{pair[1]}"),
     )
-    unit = f"{campaign.name}-{step.name}-e{experiment}r{run}"
+    unit = f"{campaign.name}-{step.path}-e{experiment}r{run}"
     return f"{RESERVED_PREFIX}0000-{unit}-j00000000-i99999999-a{campaign.limits.max_attempts}"
 
 

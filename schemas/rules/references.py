@@ -21,6 +21,7 @@ from schemas.runs import format_runs, run_key
 from schemas.scalars import show
 from schemas.skims import Skim
 from schemas.step import Step
+from schemas.variant import is_expandable
 from schemas.wording import find_nearest, list_words
 
 MOVING = frozenset({"master", "main", "latest", "online"})
@@ -244,9 +245,10 @@ def _compare(
             pairs.append((path, f"snapshot of {name}", repository.snapshots[name].digest, snapshots[name]))
     templates = sorted({step.template for step in campaign.steps if step.template})
     pairs.append((("steps",), "set of templates", templates, [name for name, _ in lock.templates]))
-    steps = sorted(step.name for step in campaign.expand())
+    expanded = campaign.expand() if is_expandable(campaign.steps) else ()
+    steps = sorted(step.name for step in expanded)
     pairs.append((("steps",), "set of steps and variants", steps, [name for name, _ in lock.steps]))
-    testing = {one.name for step in campaign.expand() for one in step.deviations.testing_payloads}
+    testing = {one.name for step in expanded for one in step.deviations.testing_payloads}
     contents = {name: repository.snapshots[name].digest for name in testing if name in repository.snapshots}
     if contents.keys() == testing:
         pairs.append((("steps",), "set of testing payloads", contents, dict(lock.testing_payloads)))
