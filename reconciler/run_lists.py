@@ -137,7 +137,7 @@ class RunList:
         for ours in ("run",) if self.experiment is not None else ("experiment", "run"):
             named = self._mapping.get(ours, "").strip().lower()
             if named not in header and not {*COLUMNS[ours]}.intersection(header):
-                raise ValueError(f"its header has no column `{ours}`")
+                raise ValueError(f"its header has no column `{ours}`; it has: {', '.join(header)[:200]}")
         for number, line in enumerate(lines[begin + 1 :], begin + 2):
             if not line.strip() or line.startswith("#"):
                 continue
