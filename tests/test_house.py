@@ -66,6 +66,7 @@ def test_the_pure_core_reaches_for_nothing():
         "reconciler/provenance.py",
         "renderer/fingerprint.py",
         "renderer/jobs.py",
+        "renderer/logs.py",
         "renderer/payloads.py",
         "renderer/units.py",
     ]

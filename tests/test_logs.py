@@ -1,0 +1,163 @@
+"""Logs of jobs: the line that matters is found, and the same error bears the same signature everywhere."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from renderer.logs import LENGTH, PATTERNS, find_signature, normalise
+
+BASF2 = """\
+[INFO] Steering file: steering.py
+[INFO] Starting event processing, random seed is set to '{seed}'
+[WARNING] A line to be passed over  {{ module: CDCUnpacker }}
+[ERROR] Corrupt block in event {event}  {{ module: SVDUnpacker }}
+[FATAL] Couldn't open file {path}  {{ module: RootInput function: void Belle2::RootInputModule::initialize() }}
+[INFO] ===Error Summary================================================================
+[FATAL] Couldn't open file {path}  {{ module: RootInput }}
+[ERROR] Corrupt block in event {event}  {{ module: SVDUnpacker }}
+[INFO] ================================================================================
+[ERROR] in total, 1 errors occurred during processing
+"""
+
+ONE = BASF2.format(
+    seed="1f9c20ab77",
+    event=4711,
+    path="/hsm/belle2/bdata/Data/Raw/e0003/r00529/sub00/physics.0003.00529.HLT2.f00000.root",
+)
+OTHER = BASF2.format(
+    seed="99", event=3, path="/group/belle2/dataprod/Data/Raw/physics.0003.05613.HLT1.f00012.root"
+)
+
+CHAIN = """\
+Traceback (most recent call last):
+  File "/opt/steering.py", line 12, in <module>
+    open_all()
+KeyError: 'tree'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "/opt/steering.py", line 14, in <module>
+    raise ValueError(f"run {run} has no tree")
+ValueError: run 529 has no tree
+the wrapper's last words
+"""
+
+
+def test_the_same_error_of_another_run_has_the_same_signature():
+    one, other = find_signature(ONE, "basf2"), find_signature(OTHER, "basf2")
+    assert one.signature == other.signature
+    assert one.signature == (
+        "FATAL: Couldn't open file <path>.root { module: RootInput function: void Belle2::RootInputModule::initialize() }"
+    )
+
+
+def test_the_line_is_named_by_its_number():
+    found = find_signature(ONE, "basf2")
+    assert (found.number, found.line) == (5, ONE.splitlines()[4])
+    assert find_signature(ONE, "basf2", first=1001).number == 1005
+
+
+def test_a_result_is_three_values():
+    signature, number, line = find_signature(CHAIN)
+    assert (signature, number, line) == (
+        "exception: ValueError: run # has no tree",
+        11,
+        "ValueError: run 529 has no tree",
+    )
+
+
+def test_errors_count_where_nothing_stronger_is_said_and_the_summary_is_not_read_for_them():
+    text = "".join(line for line in ONE.splitlines(keepends=True) if "FATAL" not in line)
+    found = find_signature(text, "basf2")
+    assert (found.number, found.signature) == (4, "ERROR: Corrupt block in event # { module: SVDUnpacker }")
+    assert find_signature(text, "uproot") is None
+
+
+def test_an_exception_that_was_caught_is_behind_the_one_that_was_not():
+    caught = CHAIN.replace("ValueError: run", "OSError: run") + "and on it went\n" + CHAIN
+    assert find_signature(caught).line.startswith("ValueError")
+
+
+@pytest.mark.parametrize(
+    ("line", "signature"),
+    [
+        (
+            "terminate called after throwing an instance of 'std::bad_alloc'",
+            "memory: terminate called after throwing an instance of 'std::bad_alloc'",
+        ),
+        (
+            "slurmstepd: error: *** JOB 77 ON n1 CANCELLED AT 2019-02-07T12:00:00 DUE TO TIME LIMIT ***",
+            "limit: slurmstepd: error: *** JOB # ON n1 CANCELLED AT <time> DUE TO TIME LIMIT ***",
+        ),
+        (
+            "OSError: [Errno 28] No space left on device: '/scratch/j-1/x.root'",
+            "exception: OSError: [Errno #] No space left on device: '<path>.root'",
+        ),
+        (
+            "cp: error writing '/a/b': No space left on device",
+            "disk: cp: error writing '<path>': No space left on device",
+        ),
+        (" *** Break *** segmentation violation", "crash: *** Break *** segmentation violation"),
+        (
+            "/b/slurm_script: line 4: basf2: command not found",
+            "command: <path>: line #: basf2: command not found",
+        ),
+        ("12.345: [FATAL] (3) Bad run 529 at 0x7f00aa  { module: A }", "FATAL: Bad run # at # { module: A }"),
+        ("\x1b[31m[FATAL] Bad\x1b[0m", "FATAL: Bad"),
+        ("SyntaxError: invalid syntax", "exception: SyntaxError: invalid syntax"),
+    ],
+)
+def test_what_ends_jobs_is_recognised(line, signature):
+    found = find_signature(f"before\n{line}\nafter\n")
+    assert (found.signature, found.number) == (signature, 2)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            "cannot read b2p-1f9c-proc7-reco-e3r529-j0a1b2c3-i7-a1",
+            "cannot read b2p-1f9c-proc7-reco-e3r530-jffffffff-i9-a2",
+        ),
+        (
+            "payload 0123456789abcdef0123456789abcdef differs",
+            "payload fedcba9876543210fedcba9876543210 differs",
+        ),
+        (
+            "e0003/r00529/mdst.physics.0003.00529.root is short",
+            "e0012/r12345/mdst.cosmic.0012.12345.root is short",
+        ),
+        ("at 2019-02-07 12:00:01 code -11", "at 2020-12-31 23:59:59 code -6"),
+        ("no answer from https://a.example.org:8443/x?y=1", "no answer from https://b.example.org/"),
+    ],
+)
+def test_what_differs_between_occurrences_is_left_out(one, other):
+    assert normalise(one) == normalise(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("cannot open /a/x.root", "cannot open /a/x.py"),
+        ("module CDCUnpacker failed", "module SVDUnpacker failed"),
+        (
+            "[ERROR] A  { module: B @framework/core/src/B.cc:12 }",
+            "[ERROR] A  { module: B @framework/core/src/C.cc:12 }",
+        ),
+    ],
+)
+def test_other_errors_stay_apart(one, other):
+    assert normalise(one) != normalise(other)
+
+
+@given(st.text(), st.sampled_from([None, *PATTERNS]))
+def test_any_text_is_read(text, application):
+    found = find_signature(text, application)
+    assert found is None or len(found.signature) <= LENGTH
+
+
+def test_a_line_of_a_megabyte_is_read_at_once():
+    assert find_signature("[FATAL] " + "/a" * 500_000).signature == "FATAL: <path>"
