@@ -82,6 +82,7 @@ class Repository:
     snapshots: Mapping[str, Snapshot]
     templates: Mapping[str, Template]
     broken: frozenset[str] = field(default=frozenset())
+    site_documents: Mapping[str, Document] = field(default_factory=dict)
 
 
 def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repository, tuple[Finding, ...]]:
@@ -89,14 +90,15 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
     reading = _Reading(tree)
     campaigns = dict(reading.campaigns())
     sites = {
-        stem: read_site(stem, document)
+        stem: document
         for file, stem, document in reading.folder(SITES, "site")
         if reading.accept_site(file, stem, document)
     }
     skims, places = reading.skims()
     repository = Repository(
         campaigns=campaigns,
-        sites=sites,
+        sites={stem: read_site(stem, document) for stem, document in sites.items()},
+        site_documents=sites,
         layouts=reading.layouts(),
         skims=skims,
         skim_places=places,

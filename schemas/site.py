@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from schemas.document import Document
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """An option of a batch system's submission, without its dashes; a switch has no value."""
+
+    name: str
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """How jobs are given to a batch system. `minutes` of run time, `memory` in MB: of one job, None: as the queue has it.
+
+    `width` is how many jobs an array has at most, `running` how many of them run at once (None: no limit). `python`
+    starts the jobs on the nodes.
+    """
+
+    account: str | None = None
+    minutes: int | None = None
+    memory: int | None = None
+    width: int = 1000
+    running: int | None = None
+    python: str = sys.executable
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What a queue allows one job (minutes, MB), and one account (jobs); None: it sets no limit."""
+
+    cpu_minutes: int | None = None
+    minutes: int | None = None
+    memory: int | None = None
+    slots: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
-    """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: all processors.
+    """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: the engine's default.
 
     `testing_payloads` is the folder that has, by name, local databases with their payload files; `runs_per_request` the
-    width of a production request of the grid, in run numbers.
+    width of a production request of the grid, in run numbers. `queues` are the limits of queues that are known.
     """
 
     name: str
@@ -23,12 +60,17 @@ class Site:
     basf2_launcher: tuple[str, ...] | None = None
     testing_payloads: str | None = None
     runs_per_request: int | None = None
+    queue: str | None = None
+    queues: Mapping[str, Queue] = field(default_factory=dict)
+    batch: BatchSettings = field(default_factory=BatchSettings)
 
 
 def read_site(name: str, document: Document) -> Site:
     """The site that `document`, accepted by the schema `site/1`, describes."""
     data = document.data
     launcher = data.get("launchers", {}).get("basf2")
+    batch = dict(data.get("batch", {}))
+    options = tuple(Option(one["name"], one.get("value")) for one in batch.pop("options", ()))
     return Site(
         name=name,
         engine=data["engine"],
@@ -38,4 +80,7 @@ def read_site(name: str, document: Document) -> Site:
         basf2_launcher=tuple(launcher) if launcher else None,
         testing_payloads=data.get("testing_payloads"),
         runs_per_request=data.get("runs_per_request"),
+        queue=data.get("queue"),
+        queues={queue: Queue(**limits) for queue, limits in data.get("queues", {}).items()},
+        batch=BatchSettings(**batch, options=options),
     )

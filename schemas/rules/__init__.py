@@ -22,6 +22,7 @@ from schemas.rules.names import (
     check_experiment_names,
     check_reserved_names,
 )
+from schemas.rules.queues import check_queues
 from schemas.rules.references import (
     check_global_tags,
     check_locks,
@@ -83,6 +84,7 @@ RULES: tuple[Rule, ...] = (
     check_common_runs,
     check_ceilings,
     check_restating,
+    check_queues,
     check_decisions,
 )
 """Every rule. A rule takes what the schemas have accepted, raises nothing, and reads nothing but the repository."""
