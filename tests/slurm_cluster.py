@@ -222,7 +222,11 @@ class Cluster:
             files += [f"--socket={folder}/sock/munge", f"--pid-file={folder}/munge/pid"]
             return ["munged", "--foreground", "--force", "--num-threads=2", *files]
         if name == "mariadbd":
-            files = [f"--datadir={folder}/mysql", f"--socket={folder}/sock/mysql", f"--pid-file={folder}/mysql/pid"]
+            files = [
+                f"--datadir={folder}/mysql",
+                f"--socket={folder}/sock/mysql",
+                f"--pid-file={folder}/mysql/pid",
+            ]
             where = ["--bind-address=127.0.0.1", f"--port={self.port + 2}"]
             small = ["--innodb-buffer-pool-size=128M", "--innodb-log-file-size=64M"]
             fast = ["--innodb-lock-wait-timeout=900", "--innodb-flush-log-at-trx-commit=0", "--skip-log-bin"]
@@ -238,14 +242,30 @@ class Cluster:
         if name == "munged":
             return 10, lambda: _run("munge", "-n", "-S", f"{self.folder}/sock/munge").returncode == 0
         if name == "mariadbd":
-            ping = ("mariadb-admin", "--no-defaults", "-u", str(self.values["user"]), "-S", f"{self.folder}/sock/mysql", "ping")
+            ping = (
+                "mariadb-admin",
+                "--no-defaults",
+                "-u",
+                str(self.values["user"]),
+                "-S",
+                f"{self.folder}/sock/mysql",
+                "ping",
+            )
             return 30, lambda: _run(*ping).returncode == 0
         if name == "slurmdbd":  # the first start makes the tables
-            return 60, lambda: _run("sacctmgr", "-n", "list", "cluster", environment=self._environment).returncode == 0
+            return (
+                60,
+                lambda: (
+                    _run("sacctmgr", "-n", "list", "cluster", environment=self._environment).returncode == 0
+                ),
+            )
         if name == "slurmctld":
             return 30, lambda: "UP" in self.run("scontrol", "ping", check=False)
         good = {"idle", "mix", "alloc", "comp", "drain", "drng"}
-        return 30, lambda: set(self.run("sinfo", "-h", "-N", "-n", name, "-o", "%t", check=False).split()) <= good
+        return (
+            30,
+            lambda: set(self.run("sinfo", "-h", "-N", "-n", name, "-o", "%t", check=False).split()) <= good,
+        )
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -294,7 +314,11 @@ def using(shared: Path) -> Iterator[Cluster]:
         if not ready.exists():
             with log.open("ab") as output:
                 keeper = subprocess.Popen(
-                    [sys.executable, __file__, shared], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                    [sys.executable, __file__, shared],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
                 )
             while not ready.exists():
                 if keeper.poll() is not None:
@@ -352,9 +376,13 @@ def _address_of_host() -> str:
     return found[0] if found else "127.0.0.1"
 
 
-def _run(*command: str, environment: dict[str, str] | None = None, text: str = "", seconds: float = 30) -> subprocess.CompletedProcess[str]:
+def _run(
+    *command: str, environment: dict[str, str] | None = None, text: str = "", seconds: float = 30
+) -> subprocess.CompletedProcess[str]:
     full = {**os.environ, **(environment or {}), "PATH": PATH}
-    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=seconds, env=full, check=False)
+    return subprocess.run(
+        command, input=text, capture_output=True, text=True, timeout=seconds, env=full, check=False
+    )
 
 
 def _start_time(pid: int) -> str | None:

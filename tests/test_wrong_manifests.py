@@ -37,7 +37,6 @@ NOT_YET = {
     "W39": "needs the runs that a campaign has: `b2prod resolve`",
     "W57": "needs the run catalogue: tests/test_resolving.py",
     "W58": "needs the ledger: tests/test_resolving.py",
-    "W60": "sites do not describe their queues yet",
     "W62": "there are no retirements yet",
     "W63": "needs the difference of a pull request",
 }
@@ -109,7 +108,6 @@ def test_all_codes_that_need_only_the_repository_are_in_the_corpus():
         "BP503": "run catalogue",
         "BP606": "run catalogue",
         "BP607": "ledger",
-        "BP702": "queues",
         "BP704": "retirements",
         "BP705": "pull request",
     }
@@ -134,13 +132,25 @@ def test_w27_links_are_not_followed(tmp_path):
 
 # ── mutants ──
 
-NAMES = {("steps",), ("skims",), ("layouts",), ("releases",)}
+NAMES = {("steps",), ("skims",), ("layouts",), ("releases",), ("queues",)}
 """Mappings whose keys are names that an author chooses."""
 OPTIONAL = {
     *("ticket", "contact", "state", "description", "supersedes", "reuse"),
     *("exclude", "types", "until", "step", "parameters", "split", "max_restate", "max_attempts"),
     *("overrides", "testing_payloads", "scan", "compare_with", "historic", "runs_per_request"),
     *("recommended_tag", "commit", "decision", "slots", "environment", "launchers", "queue"),
+    *(
+        "queues",
+        "batch",
+        "account",
+        "minutes",
+        "cpu_minutes",
+        "memory",
+        "width",
+        "running",
+        "python",
+        "options",
+    ),
 }
 """Keys that may be left out: there is a default, or nothing is said."""
 

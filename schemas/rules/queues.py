@@ -29,4 +29,6 @@ def check_queues(repository: Repository) -> Iterator[Finding]:
         for path, wanted, most, unit in asked:
             if wanted is not None and most is not None and wanted > most:
                 message = f"the queue {site.queue} gives {most} {unit}, not {wanted}"
-                yield Finding(document.place(path), "BP702", message, f"write {most} or less, or choose another queue")
+                yield Finding(
+                    document.place(path), "BP702", message, f"write {most} or less, or choose another queue"
+                )
