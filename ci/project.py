@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ci.console import say
 from ci.exits import FoundProblems, WrongUse
 from reconciler.database import State, check_address
 from reconciler.resolving import compare_locks, pin_references
@@ -108,13 +109,19 @@ def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Decla
 def choose_locked(
     repository: Repository, names: Sequence[str], *, also_stopped: bool = False
 ) -> list[Declared]:
-    """The campaigns named, or all live ones, each with a lock that agrees with its manifest.
+    """The campaigns named, or all live ones that have a lock; each lock agrees with its manifest.
+
+    A campaign that was never locked is a draft, which nobody approved: unless it is named it is left out, and told.
 
     Raises:
         WrongUse: there is no campaign of that name, or it is stopped and these are not asked for.
-        FoundProblems: a lock is missing or stale.
+        FoundProblems: a lock is stale, or that of a campaign that is named is missing.
     """
     chosen = choose_campaigns(repository, names)
+    if drafts := [one.campaign.name for one in chosen if one.lock is None and not names]:
+        listed = ", ".join(drafts)
+        say(f"left out, because never locked: {listed}; `b2prod resolve {' '.join(drafts)}` takes them in")
+        chosen = [one for one in chosen if one.lock is not None]
     findings: list[Finding] = []
     for declared in chosen:
         name = declared.campaign.name

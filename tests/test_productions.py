@@ -107,6 +107,13 @@ def test_stored_lines_are_those_of_real_files(repository, shared_data):
     assert lines <= stored
 
 
+def test_lines_of_phase_2_are_declared_as_they_were_stored(repository):
+    skim = repository.skims["phase2_hadron"]
+    assert skim.describe() == {"line": "software_trigger_cut&hlt&accept_hadron", "decision": "final"}
+    parts = {skim.line.split("&")[1] for name, skim in repository.skims.items() if name.startswith("phase2_")}
+    assert parts == {"hlt"}
+
+
 def test_releases_are_listed_by_day_and_recommend_what_the_history_says():
     releases = load(RELEASES)["releases"]
     days = [about["date"] for about in releases.values()]

@@ -97,6 +97,17 @@ def test_it_plans_each_of_its_units(checkout, capsys, name):
     assert {row["step"]: row["units"] for row in rows} == UNITS[name]
 
 
+def test_a_campaign_without_a_lock_stops_no_other(checkout, capsys):
+    code = run(["--root", str(checkout), "plan", "--exit-code", "--format", "json"])
+    planned, said = capsys.readouterr()
+    names = [one["campaign"] for one in json.loads(planned)["campaigns"]]
+    assert names == sorted(UNITS)
+    assert "never locked: demo; `b2prod resolve demo`" in said
+    assert code == Exit.FINE  # all of them are held
+    assert run(["--root", str(checkout), "reconcile", "--once"]) == Exit.FINE
+    assert call(checkout, capsys, "plan", "demo")[0] == Exit.FINDINGS
+
+
 @pytest.mark.parametrize(("name", "step"), RENDERS, ids=lambda value: value.replace("@", "-"))
 def test_its_render_is_the_one_that_was_reviewed(checkout, capsys, tmp_path, name, step):
     assert call(checkout, capsys, "render", name, "-o", str(tmp_path))[0] == Exit.FINE
