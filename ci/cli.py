@@ -11,15 +11,19 @@ from ci.console import print_data, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
 from ci.project import Settings
-from ci.verbs import compare, declare, luminosity, observe, payloads, produce, record
-from reconciler.apply import GuardRefused
+from ci.verbs import compare, declare, luminosity, observe, operate, payloads, produce, record
 from reconciler.database import SourceUnavailable
+from reconciler.guard import GuardRefused
 from renderer.steering import TemplateBroken
 
 click.rich_click.COMMAND_GROUPS = {
     "b2prod": [
         {"name": "What we want", "commands": ["new", "check", "diff", "resolve", "render"]},
-        {"name": "What is done", "commands": ["plan", "apply", "reconcile", "retry"]},
+        {"name": "What is done", "commands": ["plan", "apply", "reconcile"]},
+        {
+            "name": "An operator's levers",
+            "commands": ["pause", "resume", "cancel", "retry", "quarantine", "settle", "unlock"],
+        },
         {
             "name": "What is where, and why",
             "commands": ["status", "retention", "explain", "runs", "files", "lumi", "gt"],
@@ -60,6 +64,7 @@ for command in (
     *declare.COMMANDS,
     *compare.COMMANDS,
     *produce.COMMANDS,
+    *operate.COMMANDS,
     *observe.COMMANDS,
     *record.COMMANDS,
     *payloads.COMMANDS,

@@ -2,68 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from reconciler.database import SourceUnavailable, State, held, opened, reading
+from reconciler.database import State, opened, reading
 from reconciler.gathering import Picture, read_lost, take_picture
+from reconciler.guard import GuardRefused
 from reconciler.launching import Launcher, Outcome, Report
-from reconciler.ledger import Ledger
+from reconciler.lease import SECONDS, holding
 from reconciler.observation import read_identity, read_plan
-from reconciler.ordering import Address, list_wishes
+from reconciler.ordering import list_wishes
+from reconciler.orders import Address
+from reconciler.permits import MERGED, Permits
 from reconciler.plan import ACTIONS, RESTATE, SUBMIT
+from reconciler.writing import Writer
 from schemas.repository import Repository
 from schemas.runs import parse_runs
-
-
-class GuardRefused(Exception):
-    """A guard refused: exit code 5, and nothing was done."""
-
 
 Prelude = Callable[[Picture], Report | None]
 """Called with what is about to be applied; gives back who wants to hear of the units."""
 
 
-@contextlib.contextmanager
-def holding(state: State) -> Iterator[None]:
-    """The right to write the ledger and to submit: of this machine one process at a time, and of all with PostgreSQL.
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a turn is made: by whose leave, whether it waits for all that it submits, how long its lease is, in seconds."""
 
-    Raises:
-        GuardRefused: another process has it; the message says which.
-        SourceUnavailable: the state folder cannot be written.
-    """
-    try:
-        os.makedirs(state.folder, exist_ok=True)
-        lock = os.open(state.folder / "apply.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise SourceUnavailable(
-            f"the state folder {state.folder} cannot be written: {error.strerror}"
-        ) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(lock, 200, 0).decode("utf-8", "replace").strip()
-            raise _refuse_second(holder) from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        with held(state) as other:
-            if other is not None:
-                raise _refuse_second(other)
-            yield
-    finally:
-        os.close(lock)
+    permits: Permits = MERGED
+    patient: bool = False
+    lease: float = SECONDS
 
 
-def _refuse_second(holder: str) -> GuardRefused:
-    return GuardRefused(f"another apply is at work ({holder}); wait for its end, or stop it")
-
-
-def apply_plan(state: State, repository: Repository, stored: Mapping[str, Any], prelude: Prelude) -> Outcome:
+def apply_plan(
+    state: State,
+    repository: Repository,
+    stored: Mapping[str, Any],
+    prelude: Prelude,
+    manner: Manner = Manner(),
+) -> Outcome:
     """Does what a stored plan (its JSON data) says, if today's plan is still the same.
 
     A plan whose apply was interrupted may be applied again, if nothing else has moved since.
@@ -74,7 +50,9 @@ def apply_plan(state: State, repository: Repository, stored: Mapping[str, Any], 
     """
     names = [item["campaign"] for item in stored["campaigns"]]
     lost = read_lost(stored)
-    with holding(state):
+    with reading(state) as connection:
+        read_identity(connection)  # without a run catalogue there is nothing to apply
+    with holding(state, manner.lease) as lease:
         with reading(state) as connection:
             picture = take_picture(
                 connection, repository, names, state, refresh=stored["refreshed"], lost=lost
@@ -87,18 +65,24 @@ def apply_plan(state: State, repository: Repository, stored: Mapping[str, Any], 
         if picture.plan.unknown:
             raise GuardRefused(f"{picture.plan.unknown} units could not be judged; plan again when they can")
         with opened(state) as engine:
-            ledger = Ledger(engine)
-            ledger.begin_plan(stored["digest"], stored)
-            launcher = Launcher(state, repository, ledger)
-            launcher.settle()
+            launcher = Launcher(state, repository, Writer(engine, lease))
+            manner.permits.verify(names, picture.plan)
+            launcher.ledger.begin_plan(stored["digest"], stored)
+            launcher.settle(patient=manner.patient)
             if not fresh:
                 with reading(state) as connection:
                     picture = take_picture(connection, repository, names, state, lost=lost)
-            return _launch(launcher, ledger, picture, prelude, _list_units(stored))
+            return _launch(launcher, picture, prelude, manner, _list_units(stored))
 
 
 def reconcile(
-    state: State, repository: Repository, names: Sequence[str], prelude: Prelude, *, refresh: bool = False
+    state: State,
+    repository: Repository,
+    names: Sequence[str],
+    prelude: Prelude,
+    manner: Manner = Manner(),
+    *,
+    refresh: bool = False,
 ) -> Outcome:
     """One turn: settles what was left, plans, stores the plan, and applies exactly that one.
 
@@ -106,36 +90,43 @@ def reconcile(
         GuardRefused: another apply is at work.
         SourceUnavailable: something that must be read cannot be.
     """
-    with holding(state):
+    with reading(state) as connection:
+        read_identity(connection)  # without a run catalogue there is nothing to reconcile with
+    with holding(state, manner.lease) as lease, opened(state) as engine:
+        launcher = Launcher(state, repository, Writer(engine, lease))
+        launcher.settle(patient=manner.patient)
         with reading(state) as connection:
-            read_identity(connection)  # without a run catalogue there is nothing to reconcile with
-        with opened(state) as engine:
-            ledger = Ledger(engine)
-            launcher = Launcher(state, repository, ledger)
-            launcher.settle()
-            with reading(state) as connection:
-                picture = take_picture(connection, repository, names, state, refresh=refresh)
-            ledger.begin_plan(
-                picture.plan.digest(), {**picture.plan.content(), "digest": picture.plan.digest()}
-            )
-            return _launch(launcher, ledger, picture, prelude)
+            picture = take_picture(connection, repository, names, state, refresh=refresh)
+        digest = picture.plan.digest()
+        launcher.ledger.begin_plan(digest, {**picture.plan.content(), "digest": digest})
+        return _launch(launcher, picture, prelude, manner)
 
 
 def _launch(
     launcher: Launcher,
-    ledger: Ledger,
     picture: Picture,
     prelude: Prelude,
+    manner: Manner,
     planned: frozenset[Address] | None = None,
 ) -> Outcome:
     """Launches what the picture's plan says; with `planned`, of that only these units."""
+    names = [view.campaign.name for view in picture.views]
+
+    def approve() -> Mapping[str, str]:
+        return manner.permits.verify(names, picture.plan)
+
+    approve()
     for view in picture.views:
         if view.campaign.state == "active":
-            ledger.admit(view.campaign.name, view.entrants)
+            launcher.ledger.admit(view.campaign.name, view.entrants)
     launcher.listen(prelude(picture))
     wishes = list_wishes(picture.views)
-    launcher.launch([wish for wish in wishes if planned is None or wish.address in planned])
-    ledger.end_plan()
+    launcher.launch(
+        [wish for wish in wishes if planned is None or wish.address in planned],
+        approve,
+        patient=manner.patient,
+    )
+    launcher.ledger.end_plan()
     return launcher.outcome
 
 

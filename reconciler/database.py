@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, inspect, make_url, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 
 from reconciler import tables
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration, the one that this tool reads and writes."""
 
 DATABASE = "b2prod.sqlite"
 
-WRITING, HOLDING = 0x62327001, 0x62327002
-"""Names of PostgreSQL's advisory locks: for one writing transaction, and for one apply."""
+WRITING = 0x62327001
+"""Name of PostgreSQL's advisory lock for one writing transaction."""
 
 
 class SourceUnavailable(Exception):
@@ -59,6 +59,11 @@ class State:
     def attempts(self) -> Path:
         """The folder of the attempts' own folders."""
         return self.folder / "attempts"
+
+    @property
+    def batches(self) -> Path:
+        """The folder of the batches' own folders."""
+        return self.folder / "batches"
 
     def storage(self, storage: str) -> Path:
         """A site's storage as an absolute path."""
@@ -124,33 +129,6 @@ def opened(state: State) -> Iterator[Engine]:
         try:
             _migrate(engine, state)
             yield engine
-        finally:
-            engine.dispose()
-
-
-@contextlib.contextmanager
-def held(state: State) -> Iterator[str | None]:
-    """PostgreSQL's lock for one apply, which ends with the connection: None once it is had, else who has it.
-
-    An SQLite file has none: there the lock is a file's (`reconciler.apply`).
-    """
-    if state.server is None:
-        yield None
-        return
-    with _translated(state):
-        engine = _make_engine(state, query_only=True)
-        try:
-            with engine.connect() as connection:
-                got = connection.execute(select(func.pg_try_advisory_lock(HOLDING))).scalar_one()
-                query = text(
-                    "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)"
-                    " WHERE locktype = 'advisory' AND objid = :name AND granted AND datname = current_database()"
-                )
-                holder = None
-                if not got:
-                    holder = connection.execute(query, {"name": HOLDING}).scalar() or "one that just ended"
-                connection.commit()
-                yield holder
         finally:
             engine.dispose()
 

@@ -1,57 +1,179 @@
-"""The port behind which jobs run: submit many, query many, cancel. One adapter a file in `reconciler.engines`."""
+"""The port behind which jobs run: submit many, query many, cancel, find by name. One adapter a file in `reconciler.engines`.
+
+An engine never decides what its answers mean for a unit. It says what it knows, and where it cannot tell, it says
+that: unknown is not gone, and not failed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
 
-class Sighting(Enum):
-    """What an engine says of an attempt. Unknown is neither gone nor failed: it moves nothing."""
+class EngineUnavailable(Exception):
+    """A call as a whole had no usable answer: nothing can be said of any attempt. The message is for the operator."""
 
+
+class Sighting(Enum):
+    """What an engine says of an attempt.
+
+    `ABSENT` is said only where everything that could know the attempt answered in full, and does not; `ENDED` is a
+    terminal record of the engine, which says nothing of the outputs.
+    """
+
+    PENDING = "pending"
     RUNNING = "running"
     ENDED = "ended"
+    ABSENT = "absent"
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """One attempt to submit: its unique name, its nonce, and its own folder, which holds job.json and more."""
+class Observation:
+    """What was seen of one attempt.
+
+    `reason` is the engine's own word (a hold, a state, an exit code) for people. `failure` is the class that its
+    terminal record implies (transient, infrastructure, permanent, input), None where it implies none: success too.
+    """
+
+    sighting: Sighting
+    reason: str | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One attempt as an engine needs it.
+
+    `name` is unique for ever. `folder` is the attempt's own, and holds job.json and more. `batch` is the name of the
+    batch that it is submitted in and `index` its place there, from 0. `begun` is when its intent was written, UTC as
+    `2019-02-07T12:00:00Z`: no engine can know it from before. `reference` is the engine's id, None until it is known.
+    """
 
     name: str
     nonce: str
     folder: Path
+    batch: str
+    index: int
+    begun: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Attempts that are submitted together.
+
+    `name` is derived from its ordered attempts, so that the batch is found again by it after a crash. `folder` is
+    the batch's own, and is there unless the engine is attached. It holds `job.py`, `member.py`, and `members.json`,
+    which lists folder, name and nonce of each member: `python3 member.py INDEX` runs the member of that index, from 0,
+    in its folder, with stdout and stderr in the file `log` there.
+    """
+
+    name: str
+    folder: Path
+    tickets: tuple[Ticket, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The engine took the attempt and gave it an id."""
+    """The engine took the attempt and gave it an id that is of the form of its ids."""
 
     reference: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The engine certainly did not take the attempt."""
+    """The engine certainly did not take the attempt. `failure` is the class of the refusal."""
+
+    reason: str
+    failure: str = "infrastructure"
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertain:
+    """Whether the engine took the attempt cannot be told: a time-out, noise instead of an id, a broken connection."""
 
     reason: str
 
 
+Answer = Accepted | Refused | Uncertain
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """Something at a site that would go wrong: what, and how it is mended. `fatal` where no job could succeed."""
+
+    what: str
+    mend: str
+    fatal: bool = True
+
+
 class Engine(Protocol):
-    """A system that runs jobs."""
+    """A system that runs jobs. Every call is bounded in time, and returns or raises within `reconciler.lease.CALL`."""
 
     @property
     def slots(self) -> int:
-        """How many attempts may be in flight at once."""
+        """How many attempts may be in flight at once: submitted, pending or running."""
 
-    def submit(self, submissions: Sequence[Submission]) -> Sequence[Accepted | Refused]:
-        """One answer for each submission, in order."""
+    @property
+    def width(self) -> int:
+        """How many attempts one batch may have at most."""
 
-    def query(self, submissions: Sequence[Submission]) -> Mapping[str, Sighting]:
-        """What is known of each attempt, by name; also of those that an earlier process submitted."""
+    @property
+    def shared(self) -> bool:
+        """Whether jobs see the attempts' folders; else `fetch` brings what they left."""
 
-    def cancel(self, submissions: Sequence[Submission]) -> None:
-        """Asks for the end of attempts; `query` tells when they have ended."""
+    @property
+    def attached(self) -> bool:
+        """Whether jobs run on this machine, so that a turn waits for them instead of leaving them to the next one."""
+
+    @property
+    def visibility(self) -> timedelta:
+        """How long a job that was taken may remain invisible to `query` and `find`."""
+
+    def submit(self, batch: Batch) -> Sequence[Answer]:
+        """One answer for each of the batch's attempts, in order. Raises nothing for what the engine did."""
+
+    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+        """The references of all jobs that bear an attempt's name (or its batch's name and index), for every attempt.
+
+        None found is an empty sequence; several are in the order in which the engine took them.
+
+        Raises:
+            EngineUnavailable: the answer was not complete, so that absence cannot be told.
+        """
+
+    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+        """What is known of each attempt, by name, with a bounded number of calls; each ticket has a reference.
+
+        Raises:
+            EngineUnavailable: there was no usable answer at all.
+        """
+
+    def cancel(self, tickets: Sequence[Ticket]) -> None:
+        """Asks for the end of attempts; `query` tells when they have ended.
+
+        Raises:
+            EngineUnavailable: it cannot be asked.
+        """
+
+    def fetch(self, ticket: Ticket) -> None:
+        """Brings what an ended attempt left into its folder, result.json last; nothing where folders are shared.
+
+        Raises:
+            EngineUnavailable: it cannot be had now; nothing is said of whether it exists.
+        """
+
+    def lifetime(self) -> timedelta | None:
+        """How long the credential (proxy, token) that jobs are submitted with is still good; None where none is needed.
+
+        Raises:
+            EngineUnavailable: it cannot be told.
+        """
+
+    def examine(self) -> Sequence[Complaint]:
+        """What is wrong at the site, as far as can be told without submitting anything."""

@@ -1,21 +1,18 @@
-"""Writing the ledger: every intent before its side effect, unit by unit, each method one transaction."""
+"""Writing the ledger, as to units: plans, intents, outputs. Every intent before its side effect."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, exists, func, insert, not_, or_, select, update
+from sqlalchemy import and_, func, select
 
-from reconciler.database import insert_new
 from reconciler.following import store_snapshots
-from reconciler.naming import name_attempt, name_folder
-from reconciler.orders import Attempt, Move, Order, Product
+from reconciler.journal import Journal
+from reconciler.naming import name_folder
+from reconciler.orders import Address, Move, Order
 from reconciler.selection import admit_runs
 from reconciler.tables import (
-    LIVE,
     LIVE_OUTPUT,
     attempts,
     bindings,
@@ -29,191 +26,114 @@ from reconciler.tables import (
     products,
     recipes,
 )
+from reconciler.writing import Writer
 from renderer.fingerprint import Recipe
-from renderer.jobs import Job
 from renderer.payloads import PayloadSet
 from schemas.canonical import canonical_json
-from schemas.runs import split_key
+from schemas.runs import run_key, split_key
 from schemas.snapshot import Snapshot
 
-
-def now() -> str:
-    """The time, UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+CHUNK = 500
+"""How many values one query asks for."""
 
 
 class Ledger:
-    """The writer. Only one exists at a time for a ledger (`reconciler.apply` holds a lock for it)."""
+    """The writer of units."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], str] = now) -> None:
-        self._engine = engine
-        self._clock = clock
-        self._plan: str | None = None
-        with engine.begin() as connection:
-            self.id: str = connection.execute(select(ledger.c.id)).scalar_one()
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._recipes: dict[str, int] = {}
+        self._payloads: set[str] = set()
 
     def begin_plan(self, digest: str, content: Mapping[str, Any]) -> None:
         """Records that a plan is being applied; once more after an interruption changes nothing."""
-        self._plan = digest
-        with self._engine.begin() as connection:
-            serial = connection.execute(select(ledger.c.serial)).scalar_one()
+        with self._writer.writing(polling=True) as journal:
+            serial = journal.connection.execute(select(ledger.c.serial)).scalar_one()
             row = {
                 "digest": digest,
                 "content": canonical_json(content),
-                "begun": self._clock(),
+                "begun": self._writer.clock(),
+                "ended": None,
                 "serial": serial,
             }
-            connection.execute(insert_new(connection, plans).values(row))
-
-    def admit(self, campaign: str, entrants: Sequence[int]) -> None:
-        """Records that open selections of a campaign have taken in runs."""
-        with self._engine.begin() as connection:
-            admit_runs(connection, campaign, entrants)
-
-    def keep_snapshots(self, found: Iterable[Snapshot]) -> None:
-        """Stores snapshots that runs may be bound to: a baseline in the repository may be replaced one day."""
-        with self._engine.begin() as connection:
-            store_snapshots(connection, found)
+            journal.insert_new(plans, [row])
+        self._writer.plan = digest
 
     def end_plan(self) -> None:
         """Records that all of the plan was tried."""
-        with self._engine.begin() as connection:
-            connection.execute(update(plans).where(plans.c.digest == self._plan).values(ended=self._clock()))
+        with self._writer.writing(polling=True) as journal:
+            journal.update(plans, plans.c.digest == self._writer.plan, {"ended": self._writer.clock()})
+        self._writer.plan = None
 
-    def intend(self, orders: Sequence[Order]) -> list[tuple[Attempt, ...]]:
-        """The new attempts of each unit: its open intent is continued where it wants the same, else a new one is made.
+    def admit(self, campaign: str, entrants: Sequence[int]) -> None:
+        """Records that open selections of a campaign have taken in runs."""
+        with self._writer.writing(polling=True) as journal:
+            admit_runs(journal.connection, campaign, entrants)
 
-        There are none for a unit whose outputs another unit of the campaign makes, or has made, from equal input.
+    def keep_snapshots(self, found: Iterable[Snapshot]) -> None:
+        """Stores snapshots that runs may be bound to: a baseline in the repository may be replaced one day."""
+        with self._writer.writing(polling=True) as journal:
+            store_snapshots(journal.connection, found)
+
+    def intend(self, orders: Sequence[Order]) -> list[int | None]:
+        """The intent of each unit: its open one is continued where it wants the same, else a new one is made.
+
+        None for a unit whose outputs another unit of the campaign makes, or has made, from equal input.
         """
-        made: list[tuple[Attempt, ...]] = []
-        with self._engine.begin() as connection:
-            for order in orders:
-                intent = self._continue_intent(connection, order)
-                if intent is None and not self._has_twin(connection, order):
-                    intent = self._make_intent(connection, order)
-                tried = (
-                    ()
-                    if intent is None
-                    else (self._make_attempt(connection, order, intent, job) for job in order.jobs)
-                )
-                made.append(tuple(attempt for attempt in tried if attempt is not None))
-            self._move_serial(connection)
-        return made
-
-    def record_submitted(self, accepted: Mapping[int, str]) -> None:
-        """Attempt id → the engine's reference: these were taken."""
-        with self._engine.begin() as connection:
-            for attempt, reference in accepted.items():
-                at = and_(attempts.c.id == attempt, attempts.c.state == "intent")
-                connection.execute(update(attempts).where(at).values(state="submitted", reference=reference))
-
-    def record_verified(self, attempt: Attempt, made: Sequence[Product], events_read: int | None) -> bool:
-        """Records an attempt whose outputs are as it said; true when with it the whole unit can be published."""
-        with self._engine.begin() as connection:
-            self._end(connection, attempt, "verified")
-            rows = select(outputs.c.output, outputs.c.id).where(outputs.c.intent == attempt.intent)
-            numbers = dict(connection.execute(rows).all())
-            for product in made:
-                row = {"output": numbers[product.output], "path": product.path, "attempt": attempt.id}
-                row |= {"size": product.size, "checksum": product.checksum, "events": product.events}
-                connection.execute(insert(products).values(row))
-            read = func.coalesce(outputs.c.events_read, 0) + (events_read or 0)
-            mine = outputs.c.intent == attempt.intent
-            connection.execute(update(outputs).where(mine).values(events_read=read))
-            verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == "verified")
-            open_jobs = select(jobs.c.id).where(jobs.c.intent == attempt.intent, not_(verified))
-            complete = connection.execute(open_jobs).first() is None
-            if complete:
-                connection.execute(update(outputs).where(mine).values(state="publishing"))
-            self._move_serial(connection)
-        return complete
-
-    def find_clash(self, attempt: Attempt, made: Sequence[Product]) -> str | None:
-        """A file name among `made` that an earlier job of the same unit took for the same output."""
-        query = select(outputs.c.output, products.c.path).join(outputs, outputs.c.id == products.c.output)
-        with self._engine.begin() as connection:
-            taken = set(map(tuple, connection.execute(query.where(outputs.c.intent == attempt.intent))))
-        return next((product.path for product in made if (product.output, product.path) in taken), None)
-
-    def record_failed(self, attempt: Attempt, failure: str, reason: str, max_attempts: int) -> bool:
-        """Records a failure; true when the unit is thereby quarantined: by its class, or its attempts are used up."""
-        with self._engine.begin() as connection:
-            self._end(connection, attempt, "failed", failure, reason)
-            mine = jobs.c.id == attempt.job
-            connection.execute(update(jobs).where(mine).values(failures=jobs.c.failures + 1))
-            count = connection.execute(select(jobs.c.failures).where(mine)).scalar_one()
-            quarantined = failure in ("input", "permanent") or count >= max_attempts
-            if quarantined:
-                self._quarantine(connection, attempt.intent, reason)
-            self._move_serial(connection)
-        return quarantined
-
-    def record_refused(self, intent: int, reason: str) -> None:
-        """Records that a unit's outputs could not be put at their final places; it waits for a person."""
-        with self._engine.begin() as connection:
-            self._quarantine(connection, intent, reason)
-            self._move_serial(connection)
-
-    def record_gone(self, attempt: Attempt, state: str, reason: str) -> None:
-        """Records an attempt that is `lost` (proven absent, no result) or `cancelled`; its job may be tried again."""
-        with self._engine.begin() as connection:
-            self._end(connection, attempt, state, None, reason)
-            self._move_serial(connection)
+        if not orders:
+            return []
+        with self._writer.writing() as journal:
+            found: list[int | None] = [None] * len(orders)
+            new: list[int] = []
+            claimed: dict[tuple[str, bytes], Address] = {}
+            open_intents = _read_open(journal, orders)
+            live = _read_live(journal, orders)
+            for place, order in enumerate(orders):
+                intent = open_intents.get(order.address)
+                if intent is not None and _is_same(journal, intent, order):
+                    found[place] = intent
+                    continue
+                if intent is not None:
+                    _abandon(journal, intent, "something else is wanted now")
+                    open_intents.pop(order.address)
+                keys = [(order.campaign.name, value) for value in order.fingerprints.values()]
+                if all(claimed.get(key, order.address) == order.address for key in keys) and not any(
+                    unit != order.address for key in keys for _, unit, _ in live.get(key, ())
+                ):
+                    claimed.update(dict.fromkeys(keys, order.address))
+                    new.append(place)
+            made = self._make_intents(journal, [orders[place] for place in new], live)
+            for place, intent in zip(new, made, strict=True):
+                found[place] = intent
+        return found
 
     def record_produced(self, intent: int) -> None:
         """Records that all outputs of a unit are at their final places: from here on readers trust them."""
-        with self._engine.begin() as connection:
+        with self._writer.writing() as journal:
             events = (
                 select(func.sum(products.c.events)).where(products.c.output == outputs.c.id).scalar_subquery()
             )
-            values = {"state": "produced", "produced": self._clock(), "events": events}
-            connection.execute(update(outputs).where(outputs.c.intent == intent).values(values))
-            connection.execute(update(intents).where(intents.c.id == intent).values(state="produced"))
-            self._move_serial(connection)
+            values = {"state": "produced", "produced": self._writer.clock(), "events": events}
+            journal.update(outputs, outputs.c.intent == intent, values)
+            journal.update(intents, intents.c.id == intent, {"state": "produced"})
 
-    def release(self, campaign: str, step: str | None, keys: Iterable[int] | None, reason: str) -> int:
-        """Lets quarantined units be tried again, as if anew: how many there were. None: all of them."""
-        with self._engine.begin() as connection:
-            at = and_(intents.c.campaign == campaign, intents.c.state == "quarantined")
-            if step is not None:
-                at = and_(at, intents.c.step == step)
-            rows = connection.execute(
-                select(intents.c.id, intents.c.experiment, intents.c.run).where(at)
-            ).all()
-            wanted = None if keys is None else {split_key(key) for key in keys}
-            found = [row.id for row in rows if wanted is None or (row.experiment, row.run) in wanted]
-            for intent in found:
-                values = {"state": "abandoned", "reason": reason[:500]}
-                connection.execute(update(intents).where(intents.c.id == intent).values(values))
-            if found:
-                self._move_serial(connection)
-        return len(found)
-
-    def list_live(self) -> tuple[Attempt, ...]:
-        """All attempts that may still come to a result, the oldest first."""
-        query = (
-            select(attempts, jobs.c.intent, jobs.c.key, intents.c.campaign)
-            .join(jobs, jobs.c.id == attempts.c.job)
-            .join(intents, intents.c.id == jobs.c.intent)
-            .where(attempts.c.state.in_(LIVE))
-            .order_by(attempts.c.id)
-        )
-        with self._engine.begin() as connection:
-            return tuple(
-                Attempt(row.id, row.intent, row.job, row.key, row.name, row.nonce, row.campaign, row.site)
-                for row in connection.execute(query)
-            )
+    def record_refused(self, intent: int, reason: str) -> None:
+        """Records that a unit's outputs could not be put at their final places; it waits for a person."""
+        with self._writer.writing() as journal:
+            quarantine(journal, intent, reason)
 
     def list_publishing(self) -> tuple[int, ...]:
         """The intents that were being published when their reconciler ended."""
-        query = (
-            select(outputs.c.intent)
-            .where(outputs.c.state == "publishing")
-            .distinct()
-            .order_by(outputs.c.intent)
-        )
-        with self._engine.begin() as connection:
-            return tuple(connection.scalars(query))
+        query = select(outputs.c.intent).where(outputs.c.state == "publishing").distinct()
+        with self._writer.reading() as connection:
+            return tuple(connection.scalars(query.order_by(outputs.c.intent)))
+
+    def find_address(self, intent: int) -> Address:
+        """The unit that an intent is about."""
+        columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
+        with self._writer.reading() as connection:
+            row = connection.execute(select(*columns).where(intents.c.id == intent)).one()
+        return row.campaign, row.step, run_key(row.experiment, row.run)
 
     def list_moves(self, intent: int) -> tuple[Move, ...]:
         """Where the verified files of an intent are to go."""
@@ -225,173 +145,184 @@ class Ledger:
             .where(outputs.c.intent == intent)
             .order_by(outputs.c.id, products.c.path)
         )
-        with self._engine.begin() as connection:
+        with self._writer.reading() as connection:
             return tuple(
                 Move(name, path, f"{storage}/{folder}", size, checksum)
                 for name, path, storage, folder, size, checksum in connection.execute(query)
             )
 
-    def list_ended(self, names: Iterable[str]) -> set[str]:
-        """Those of the attempts' names whose folders nobody needs any more: not live, not failed, not unpublished.
-
-        Names that the ledger does not know are not ours to judge.
-        """
-        ended = (
-            select(attempts.c.name)
-            .join(jobs, jobs.c.id == attempts.c.job)
-            .join(intents, intents.c.id == jobs.c.intent)
-            .where(attempts.c.state.not_in((*LIVE, "failed")))
-            .where(or_(attempts.c.state != "verified", intents.c.state.not_in(("open", "quarantined"))))
-        )
-        listed = sorted(names)
-        with self._engine.begin() as connection:
-            chunks = (listed[start : start + 500] for start in range(0, len(listed), 500))
-            return {
-                name for part in chunks for name in connection.scalars(ended.where(attempts.c.name.in_(part)))
-            }
-
-    def _continue_intent(self, connection: Connection, order: Order) -> int | None:
-        experiment, run = split_key(order.run)
-        unit = and_(
-            intents.c.campaign == order.campaign.name,
-            intents.c.step == order.step.name,
-            intents.c.experiment == experiment,
-            intents.c.run == run,
-            intents.c.state == "open",
-        )
-        intent: int | None = connection.execute(select(intents.c.id).where(unit)).scalar()
-        if intent is None:
-            return None
-        wanted = set(connection.scalars(select(outputs.c.fingerprint).where(outputs.c.intent == intent)))
-        keys = set(connection.scalars(select(jobs.c.key).where(jobs.c.intent == intent)))
-        if wanted == set(order.fingerprints.values()) and keys == {job.key for job in order.jobs}:
-            return intent
-        values = {"state": "abandoned", "reason": "something else is wanted now"}
-        connection.execute(update(intents).where(intents.c.id == intent).values(values))
-        connection.execute(update(outputs).where(outputs.c.intent == intent).values(state="abandoned"))
-        return None
-
-    def _has_twin(self, connection: Connection, order: Order) -> bool:
-        experiment, run = split_key(order.run)
-        unit = (outputs.c.step == order.step.name, outputs.c.experiment == experiment, outputs.c.run == run)
-        same = (
-            outputs.c.campaign == order.campaign.name,
-            outputs.c.fingerprint.in_(order.fingerprints.values()),
-        )
-        twins = select(outputs.c.id).where(*same, LIVE_OUTPUT, not_(and_(*unit)))
-        return connection.execute(twins).first() is not None
-
-    def _make_intent(self, connection: Connection, order: Order) -> int:
-        experiment, run = split_key(order.run)
-        unit = {
-            "campaign": order.campaign.name,
-            "step": order.step.name,
-            "experiment": experiment,
-            "run": run,
-        }
-        if order.payloads is not None:
-            _store_payloads(connection, order.payloads)
-        _bind(connection, order)
-        added = connection.execute(insert(intents).values(plan=self._plan, state="open", **unit))
-        intent: int = added.inserted_primary_key[0]  # type: ignore[index]  # an insert has one
-        for item in order.outputs:
-            same = and_(outputs.c.campaign == order.campaign.name, outputs.c.fingerprint == item.fingerprint)
-            gone = and_(same, LIVE_OUTPUT, outputs.c.state == "produced")
-            connection.execute(update(outputs).where(gone).values(state="lost"))
-            here = and_(*(outputs.c[name] == value for name, value in unit.items()))
-            highest = select(func.max(outputs.c.version)).where(here, outputs.c.output == item.recipe.output)
-            version = (connection.execute(highest).scalar() or 0) + 1
-            content = {
-                "intent": intent,
-                "output": item.recipe.output,
-                "fingerprint": item.fingerprint,
-                "recipe": _store_recipe(connection, item.recipe),
-                "input": item.input,
-                "conditions": item.conditions,
-                "state": "intended",
-                "version": version,
-                "storage": order.storage,
-                "folder": name_folder(
-                    order.layout, order.campaign, order.step, order.run, item.recipe.output, version
-                ),
-            }
-            connection.execute(insert(outputs).values(**unit, **content))
-        rows = [{"intent": intent, "key": job.key, "failures": 0} for job in order.jobs]
-        connection.execute(insert(jobs), rows)
-        return intent
-
-    def _make_attempt(self, connection: Connection, order: Order, intent: int, job: Job) -> Attempt | None:
-        at = and_(jobs.c.intent == intent, jobs.c.key == job.key)
-        number: int = connection.execute(select(jobs.c.id).where(at)).scalar_one()
-        earlier = connection.execute(select(attempts.c.state).where(attempts.c.job == number)).scalars().all()
-        if "verified" in earlier:
-            return None
-        count = len(earlier) + 1
-        unit = (order.campaign.name, order.step, order.run)
-        name, nonce = name_attempt(self.id, *unit, job.key, intent, count), secrets.token_hex(16)
-        values = {"job": number, "number": count, "name": name, "nonce": nonce, "site": order.campaign.site}
-        added = connection.execute(insert(attempts).values(**values, state="intent", begun=self._clock()))
-        key: int = added.inserted_primary_key[0]  # type: ignore[index]  # an insert has one
-        return Attempt(key, intent, number, job.key, name, nonce, order.campaign.name, order.campaign.site)
-
-    def _quarantine(self, connection: Connection, intent: int, reason: str) -> None:
-        values = {"state": "quarantined", "reason": reason[:500]}
-        connection.execute(update(intents).where(intents.c.id == intent).values(values))
-        connection.execute(update(outputs).where(outputs.c.intent == intent).values(state="abandoned"))
-
-    def _end(
+    def _make_intents(
         self,
-        connection: Connection,
-        attempt: Attempt,
-        state: str,
-        failure: str | None = None,
-        reason: str | None = None,
-    ) -> None:
-        values = {
-            "state": state,
-            "failure": failure,
-            "reason": reason and reason[:2000],
-            "ended": self._clock(),
-        }
-        connection.execute(update(attempts).where(attempts.c.id == attempt.id).values(values))
+        journal: Journal,
+        orders: Sequence[Order],
+        live: Mapping[tuple[str, bytes], list[tuple[int, Address, str]]],
+    ) -> list[int]:
+        """New intents, each with its outputs and jobs; `live` are the outputs that are there, by fingerprint."""
+        gone = [
+            number
+            for order in orders
+            for value in order.fingerprints.values()
+            for number, _, state in live.get((order.campaign.name, value), ())
+            if state == "produced"
+        ]
+        for start in range(0, len(gone), CHUNK):
+            journal.update(outputs, outputs.c.id.in_(gone[start : start + CHUNK]), {"state": "lost"})
+        versions = _read_versions(journal, orders)
+        for order in orders:
+            self._store_payloads(journal, order.payloads)
+            _bind(journal, order)
+        plan = self._writer.plan
+        made = journal.insert(
+            intents,
+            [
+                {**_unit(order), "plan": plan, "state": "open", "reason": None, "approval": order.approval}
+                for order in orders
+            ],
+        )
+        contents = []
+        for intent, order in zip(made, orders, strict=True):
+            for item in order.outputs:
+                output = item.recipe.output
+                version = versions.get((order.address, output), 0) + 1
+                contents.append(
+                    {
+                        **_unit(order),
+                        "intent": intent,
+                        "output": output,
+                        "fingerprint": item.fingerprint,
+                        "recipe": self._store_recipe(journal, item.recipe),
+                        "input": item.input,
+                        "conditions": item.conditions,
+                        "state": "intended",
+                        "version": version,
+                        "storage": order.storage,
+                        "folder": name_folder(
+                            order.layout, order.campaign, order.step, order.run, output, version
+                        ),
+                    }
+                )
+        journal.insert(outputs, contents)
+        journal.insert(
+            jobs,
+            [
+                {"intent": intent, "key": job.key, "failures": 0}
+                for intent, order in zip(made, orders, strict=True)
+                for job in order.jobs
+            ],
+        )
+        return made
 
-    def _move_serial(self, connection: Connection) -> None:
-        connection.execute(update(ledger).values(serial=ledger.c.serial + 1))
-        if self._plan is not None:
-            serial = select(ledger.c.serial).scalar_subquery()
-            connection.execute(update(plans).where(plans.c.digest == self._plan).values(serial=serial))
+    def _store_recipe(self, journal: Journal, recipe: Recipe) -> int:
+        if recipe.digest not in self._recipes:
+            row = {"digest": recipe.digest, "content": canonical_json(recipe.content)}
+            journal.insert_new(recipes, [row])
+            known = select(recipes.c.id).where(recipes.c.digest == recipe.digest)
+            self._recipes[recipe.digest] = journal.connection.execute(known).scalar_one()
+        return self._recipes[recipe.digest]
+
+    def _store_payloads(self, journal: Journal, found: PayloadSet | None) -> None:
+        """Stores a payload set, unless it is known: of its buckets, only those that no earlier set had are new."""
+        if found is None or found.digest in self._payloads:
+            return
+        known = select(payload_sets.c.digest).where(payload_sets.c.digest == found.digest)
+        if journal.connection.execute(known).first() is None:
+            rows = [
+                {
+                    "digest": bucket.digest,
+                    "payloads": canonical_json(
+                        [[one.name, one.revision, one.checksum] for one in bucket.payloads]
+                    ),
+                }
+                for bucket in found.buckets
+            ]
+            journal.insert_new(payload_buckets, rows)
+            row = {"digest": found.digest, "buckets": b"".join(bucket.digest for bucket in found.buckets)}
+            journal.insert(payload_sets, [row])
+        self._payloads.add(found.digest)
 
 
-def _store_recipe(connection: Connection, recipe: Recipe) -> int:
-    row = {"digest": recipe.digest, "content": canonical_json(recipe.content)}
-    connection.execute(insert_new(connection, recipes).values(row))
-    found: int = connection.execute(
-        select(recipes.c.id).where(recipes.c.digest == recipe.digest)
-    ).scalar_one()
+def quarantine(journal: Journal, intent: int, reason: str) -> None:
+    """Stops a unit until a person lets it be tried again."""
+    _abandon(journal, intent, reason, "quarantined")
+
+
+def _abandon(journal: Journal, intent: int, reason: str, state: str = "abandoned") -> None:
+    journal.update(intents, intents.c.id == intent, {"state": state, "reason": reason[:500]})
+    journal.update(outputs, outputs.c.intent == intent, {"state": "abandoned"})
+
+
+def _unit(order: Order) -> dict[str, Any]:
+    experiment, run = split_key(order.run)
+    return {
+        "campaign": order.campaign.name,
+        "step": order.step.name,
+        "experiment": experiment,
+        "run": run,
+    }
+
+
+def _read_open(journal: Journal, orders: Sequence[Order]) -> dict[Address, int]:
+    """The open intents of the campaigns of `orders`, by unit."""
+    names = {order.campaign.name for order in orders}
+    columns = (intents.c.id, intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
+    query = select(*columns).where(intents.c.campaign.in_(names), intents.c.state == "open")
+    return {
+        (campaign, step, run_key(experiment, run)): number
+        for number, campaign, step, experiment, run in journal.connection.execute(query)
+    }
+
+
+def _read_live(
+    journal: Journal, orders: Sequence[Order]
+) -> dict[tuple[str, bytes], list[tuple[int, Address, str]]]:
+    """The outputs that exist or are coming with a fingerprint of `orders`: id, unit and state."""
+    columns = ("id", "campaign", "step", "experiment", "run", "state", "fingerprint")
+    query = select(*(outputs.c[name] for name in columns)).where(LIVE_OUTPUT)
+    values = sorted({value for order in orders for value in order.fingerprints.values()})
+    names = {order.campaign.name for order in orders}
+    found: dict[tuple[str, bytes], list[tuple[int, Address, str]]] = {}
+    for start in range(0, len(values), CHUNK):
+        part = outputs.c.fingerprint.in_(values[start : start + CHUNK])
+        here = query.where(outputs.c.campaign.in_(names), part)
+        for number, campaign, step, experiment, run, state, value in journal.connection.execute(here):
+            unit = (campaign, step, run_key(experiment, run))
+            found.setdefault((campaign, bytes(value)), []).append((number, unit, state))
     return found
 
 
-def _bind(connection: Connection, order: Order) -> None:
+def _read_versions(journal: Journal, orders: Sequence[Order]) -> dict[tuple[Address, str], int]:
+    """The highest version of each output of the units of `orders`."""
+    units: dict[tuple[str, str, int], list[int]] = {}
+    for order in orders:
+        experiment, run = split_key(order.run)
+        units.setdefault((order.campaign.name, order.step.name, experiment), []).append(run)
+    found = {}
+    for (campaign, step, experiment), runs in units.items():
+        at = and_(outputs.c.campaign == campaign, outputs.c.step == step, outputs.c.experiment == experiment)
+        for start in range(0, len(runs), CHUNK):
+            query = (
+                select(outputs.c.run, outputs.c.output, func.max(outputs.c.version))
+                .where(at, outputs.c.run.in_(runs[start : start + CHUNK]))
+                .group_by(outputs.c.run, outputs.c.output)
+            )
+            for run, output, version in journal.connection.execute(query):
+                found[(campaign, step, run_key(experiment, run)), output] = version
+    return found
+
+
+def _is_same(journal: Journal, intent: int, order: Order) -> bool:
+    """Whether an open intent wants what an order wants, by the same jobs."""
+    fingerprints = select(outputs.c.fingerprint).where(outputs.c.intent == intent)
+    keys = select(jobs.c.key).where(jobs.c.intent == intent)
+    wanted = set(journal.connection.scalars(fingerprints))
+    return wanted == set(order.fingerprints.values()) and set(journal.connection.scalars(keys)) == {
+        job.key for job in order.jobs
+    }
+
+
+def _bind(journal: Journal, order: Order) -> None:
     """Binds a run to the snapshots of `forward` tags that it begins with; one that is bound already stays so."""
     if order.begun:
         experiment, run = split_key(order.run)
         row = {"campaign": order.campaign.name, "experiment": experiment, "run": run}
-        row |= {"snapshots": " ".join(order.begun)}
-        connection.execute(insert_new(connection, bindings).values(row))
-
-
-def _store_payloads(connection: Connection, found: PayloadSet) -> None:
-    """Stores a payload set, unless it is known: of its buckets, only those that no earlier set had are new."""
-    known = select(payload_sets.c.digest).where(payload_sets.c.digest == found.digest)
-    if connection.execute(known).first() is not None:
-        return
-    rows = [
-        {
-            "digest": bucket.digest,
-            "payloads": canonical_json([[one.name, one.revision, one.checksum] for one in bucket.payloads]),
-        }
-        for bucket in found.buckets
-    ]
-    connection.execute(insert_new(connection, payload_buckets), rows)
-    row = {"digest": found.digest, "buckets": b"".join(bucket.digest for bucket in found.buckets)}
-    connection.execute(insert(payload_sets).values(row))
+        journal.insert_new(bindings, [{**row, "snapshots": " ".join(order.begun)}])

@@ -18,6 +18,11 @@ def name_attempt(ledger: str, campaign: str, step: Step, run: int, job: str, int
     return f"b2p-{ledger[:4]}-{unit}-j{job[:8]}-i{intent}-a{number}"
 
 
+def name_batch(ledger: str, campaign: str, step: Step, digest: str) -> str:
+    """The name of a batch; `digest` is that of the names of its attempts, in their order."""
+    return f"b2p-{ledger[:4]}-{campaign}-{step.path}-b{digest[:16]}"
+
+
 def name_folder(layout: Layout, campaign: Campaign, step: Step, run: int, output: str, version: int) -> str:
     """The folder of one version of an output, relative to the site's storage; `run` is a run key."""
     experiment, number = split_key(run)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+
+from sqlalchemy import Connection
 
 from reconciler.catalogue import read_files
 from reconciler.conditions.metadata_file import write_metadata
@@ -12,18 +14,14 @@ from reconciler.database import SourceUnavailable, State, reading
 from reconciler.following import FORWARD
 from reconciler.gathering import View
 from reconciler.observation import find_files
-from reconciler.orders import Order, OrderedOutput
+from reconciler.orders import Address, Order, OrderedOutput
 from reconciler.plan import RESTATE, SUBMIT
 from renderer.jobs import CONDITIONS, JOB, STEERING, Job, divide_input, render_job, render_script, write_job
 from renderer.payloads import PayloadSet, collect_payloads
 from renderer.units import StepUnits
 from schemas.iov import Interval
 from schemas.repository import Repository
-from schemas.runs import format_run
 from schemas.snapshot import Snapshot
-
-Address = tuple[str, str, int]
-"""Campaign, step and run key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +78,23 @@ class OrderWriter:
         self._payloads: PayloadSet | None = None
         self._metadata: tuple[tuple[str, str, int], bytes] | None = None
 
-    def make_order(self, wish: Wish) -> Order:
+    def make_orders(
+        self, wishes: Iterable[Wish], approvals: Mapping[str, str]
+    ) -> Iterator[tuple[Wish, Order]]:
         """What is to be made; without jobs where the input is not in the storage of the campaign's site."""
+        with reading(self._state) as connection:
+            for wish in wishes:
+                yield wish, self._make_order(connection, wish, approvals.get(wish.view.campaign.name))
+
+    def _make_order(self, connection: Connection, wish: Wish, approval: str | None) -> Order:
         campaign, step = wish.view.campaign, wish.units.step
         index = bisect_left(wish.units.runs, wish.run)
         storage = str(self._state.storage(self._repository.sites[campaign.site].storage))
-        with reading(self._state) as connection:
-            if step.input.step is None:
-                files = read_files(connection, step.input.level, wish.run)
-            else:
-                upstream = bytes.fromhex(wish.units.inputs[index])
-                files = find_files(connection, upstream, storage, campaign.name)
+        if step.input.step is None:
+            files = read_files(connection, step.input.level, wish.run)
+        else:
+            upstream = bytes.fromhex(wish.units.inputs[index])
+            files = find_files(connection, upstream, storage, campaign.name)
         recipes = {recipe.output: recipe for recipe in wish.units.recipes}
         conditions = wish.units.conditions
         chain = wish.units.chains.of(wish.run)
@@ -119,6 +123,7 @@ class OrderWriter:
                 )
                 if tag.on_change == FORWARD
             ),
+            approval=approval,
         )
 
     def render(self, order: Order, job: Job) -> dict[str, bytes]:
@@ -157,9 +162,3 @@ class OrderWriter:
                 raise SourceUnavailable(f"the global tags of {order.campaign.name}: {error}") from error
             self._metadata = (key, content)
         return self._metadata[1]
-
-
-def format_address(address: Address) -> str:
-    """A unit as people write it, `proc7/reco/3:529`."""
-    campaign, step, run = address
-    return f"{campaign}/{step}/{format_run(run)}"

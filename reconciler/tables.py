@@ -26,8 +26,11 @@ metadata = MetaData(
     }
 )
 
-LIVE = ("intent", "submitted")
+LIVE = ("intent", "uncertain", "submitted", "running")
 """States of an attempt that may still come to a result."""
+
+LIVE_ATTEMPT = text("state IN ('intent', 'uncertain', 'submitted', 'running')")
+"""The same, written out for the database."""
 
 LIVE_OUTPUT = text("state IN ('intended', 'publishing', 'produced')")
 """That an output is there or coming; written out, since SQLite uses a partial index only for its own words."""
@@ -191,6 +194,7 @@ intents = Table(
     Column("run", Integer, nullable=False),
     Column("state", String(12), nullable=False),
     Column("reason", String(500)),
+    Column("approval", String(64)),  # digest of the approvals under which it was begun
 )
 Index(
     "uq_intents_open",
@@ -236,6 +240,7 @@ Index(
 )
 Index("ix_outputs_run", outputs.c.campaign, outputs.c.experiment, outputs.c.run)
 Index("ix_outputs_produced", outputs.c.fingerprint, sqlite_where=text("state = 'produced'"))
+# `after` is when a job that failed may be tried again, in seconds since 1970.
 jobs = Table(
     "jobs",
     metadata,
@@ -243,9 +248,20 @@ jobs = Table(
     Column("intent", identity, ForeignKey("intents.id"), nullable=False),
     Column("key", String(16), nullable=False),
     Column("failures", Integer, nullable=False),  # attempts that count against the campaign's max_attempts
+    Column("after", BigInteger),
     UniqueConstraint("intent", "key"),
 )
-# One submission of a job: intent, submitted, verified, failed, lost, cancelled.
+# What was given to an engine in one call.
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", identity, primary_key=True),
+    Column("name", String(128), nullable=False, unique=True),
+    Column("site", String(40), nullable=False),
+)
+# One submission of a job: intent, uncertain (whether it was taken), submitted, running, verified, failed, lost,
+# cancelled, discarded. `absences` counts complete answers in a row that did not know it, `unknown` is since when
+# nothing can be told of it, `cancel` that its end was asked for.
 attempts = Table(
     "attempts",
     metadata,
@@ -261,14 +277,21 @@ attempts = Table(
     Column("reason", String(2000)),
     Column("begun", String(20), nullable=False),
     Column("ended", String(20)),
+    Column("batch", identity, ForeignKey("batches.id"), index=True),
+    Column("place", Integer),
+    Column("fence", BigInteger, nullable=False),
+    Column("absences", Integer, nullable=False),
+    Column("unknown", String(20)),
+    Column("cancel", String(500)),
+    Column("signature", String(64)),
     UniqueConstraint("job", "number"),
 )
 Index(
     "uq_attempts_live",
     attempts.c.job,
     unique=True,
-    sqlite_where=text("state IN ('intent', 'submitted')"),
-    postgresql_where=text("state IN ('intent', 'submitted')"),
+    sqlite_where=LIVE_ATTEMPT,
+    postgresql_where=LIVE_ATTEMPT,
 )
 # The files of an output; `path` is below the output's folder.
 products = Table(
@@ -280,4 +303,60 @@ products = Table(
     Column("size", BigInteger, nullable=False),
     Column("checksum", String(80), nullable=False),
     Column("events", BigInteger),
+)
+
+# Who may write what the reconciler writes: `expires` is judged by the database's clock, the fence only grows.
+leases = Table(
+    "leases",
+    metadata,
+    Column("scope", String(40), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("expires", Double, nullable=False),  # seconds since 1970
+)
+# Every change of the ledger's rows, transaction by transaction; `digest` covers the content and the digest before.
+events = Table(
+    "events",
+    metadata,
+    Column("id", identity, primary_key=True),
+    Column("time", String(20), nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),  # canonical JSON, compressed by zlib
+    Column("digest", String(64), nullable=False),
+)
+# What is stopped for the time being: `all`, `site:NAME` or `campaign:NAME`, by an operator, a breaker or a canary.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("id", identity, primary_key=True),
+    Column("scope", String(80), nullable=False),
+    Column("kind", String(12), nullable=False),
+    Column("reason", String(500), nullable=False),
+    Column("who", String(120), nullable=False),
+    Column("since", String(20), nullable=False),
+    Column("ended", String(20)),
+    Column("ended_by", String(120)),
+    Column("ended_reason", String(500)),
+)
+# What a person did to units, and why.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", identity, primary_key=True),
+    Column("time", String(20), nullable=False),
+    Column("verb", String(20), nullable=False),
+    Column("what", String(200), nullable=False),
+    Column("who", String(120), nullable=False),
+    Column("reason", String(500), nullable=False),
+)
+# How a site answers: when it last did, how often in a row it did not, and when it is asked again (seconds since 1970).
+sites = Table(
+    "sites",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("seen", String(20)),
+    Column("failures", Integer, nullable=False),
+    Column("after", BigInteger),
+    Column("reason", String(500)),
 )

@@ -6,17 +6,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reconciler.database import SourceUnavailable
+from reconciler.engine import Batch
 from reconciler.orders import Attempt, Product
 from renderer.jobs import JOB
 from schemas.validation import load_schema, validate_json
 
 STARTED, RESULT = "started", "result.json"
+SUPERSEDED = "superseded"
+RUNTIME = Path(__file__).resolve().parents[1] / "renderer" / "runtime"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,11 @@ class Failed:
 
 
 class Workspace:
-    """The folders of all attempts of one ledger, below `folder`."""
+    """The folders of all attempts of one ledger, below `folder`, and of the batches, below `batches`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, batches: Path) -> None:
         self.folder = folder
+        self.batches = batches
 
     def path(self, name: str) -> Path:
         """The folder of the attempt called `name`."""
@@ -58,6 +62,38 @@ class Workspace:
                 (folder / name).write_bytes(content)
         except OSError as error:
             raise SourceUnavailable(f"{folder} cannot be written: {error.strerror}") from error
+
+    def prepare_batch(self, batch: Batch) -> None:
+        """Makes a batch's folder with what its members need to find theirs; the list of members is last.
+
+        Raises:
+            SourceUnavailable: the folder cannot be written; nothing was submitted.
+        """
+        members = [[str(ticket.folder), ticket.name, ticket.nonce] for ticket in batch.tickets]
+        try:
+            os.makedirs(batch.folder, exist_ok=True)
+            for name in ("job.py", "member.py"):
+                shutil.copyfile(RUNTIME / name, batch.folder / name)
+            (batch.folder / "members.json").write_text(json.dumps(members))
+        except OSError as error:
+            raise SourceUnavailable(f"{batch.folder} cannot be written: {error.strerror}") from error
+
+    def bury(self, name: str) -> bool:
+        """Takes the mark that a job begins with, so that it can never begin; false where it has begun already.
+
+        Raises:
+            SourceUnavailable: the folder does not say.
+        """
+        marker = self.path(name) / STARTED
+        try:
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            with marker.open("x") as stream:
+                stream.write(SUPERSEDED)
+        except FileExistsError:
+            return not self.was_started(name)
+        except OSError as error:
+            raise SourceUnavailable(f"{marker} cannot be written: {error.strerror}") from error
+        return True
 
     def collect(self, attempt: Attempt) -> Verified | Failed | None:
         """What came of an attempt that has ended, or None when it left no result.
@@ -81,18 +117,31 @@ class Workspace:
             return Failed(result["failure"]["class"], result["failure"]["message"])
         return _verify(folder, job, result)
 
-    def was_started(self, attempt: Attempt) -> bool:
+    def was_started(self, name: str) -> bool:
         """Whether the attempt's job came to its first instruction."""
-        return (self.path(attempt.name) / STARTED).exists()
+        try:
+            return (self.path(name) / STARTED).read_text() != SUPERSEDED
+        except FileNotFoundError:
+            return False
 
-    def sweep(self, unneeded: Sequence[str]) -> None:
-        """Removes the folders of attempts that nobody needs any more."""
-        for name in unneeded:
+    def sweep(self, attempts: Iterable[str], batches: Iterable[str] = ()) -> None:
+        """Removes the folders of attempts and of batches that nobody needs any more."""
+        for name in sorted(attempts):
             shutil.rmtree(self.path(name), ignore_errors=True)
+        for name in sorted(batches):
+            shutil.rmtree(self.batches / name, ignore_errors=True)
 
     def names(self) -> tuple[str, ...]:
         """The attempts that have a folder."""
-        return tuple(sorted(os.listdir(self.folder))) if self.folder.is_dir() else ()
+        return _list_folders(self.folder)
+
+    def batch_names(self) -> tuple[str, ...]:
+        """The batches that have a folder."""
+        return _list_folders(self.batches)
+
+
+def _list_folders(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(os.listdir(folder))) if folder.is_dir() else ()
 
 
 def _verify(folder: Path, job: Mapping[str, Any], result: Mapping[str, Any]) -> Verified | Failed:

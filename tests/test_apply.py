@@ -8,8 +8,9 @@ import signal
 import pytest
 from sqlalchemy import delete
 
-from reconciler.apply import GuardRefused, holding
 from reconciler.database import SourceUnavailable, State, opened
+from reconciler.guard import GuardRefused
+from reconciler.lease import holding
 from reconciler.tables import runs
 from tests.worlds import CAMPAIGN, ONE_STEP, World, start_forked, wait_forked, wait_until
 

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from sqlalchemy.engine.default import DefaultDialect
 
-from reconciler.apply import GuardRefused
+from reconciler.attempts import AttemptLedger
 from reconciler.database import opened
-from reconciler.ledger import Ledger
+from reconciler.guard import GuardRefused
+from reconciler.writing import Writer
 from tests.worlds import World, find_processes, run_forked
 
 EFFECTS = {"os.mkdir", "os.link", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "subprocess.Popen"}
@@ -202,7 +203,7 @@ def test_i4_an_intent_is_committed_before_the_engine_is_called(tmp_path: Path):
     def look(name: str, arguments: tuple[Any, ...]) -> None:
         if name == "subprocess.Popen" and "job.py" in str(arguments[1]):
             with opened(world.state) as engine:
-                live = {attempt.name for attempt in Ledger(engine).list_live()}
+                live = {attempt.name for attempt in AttemptLedger(Writer(engine, None)).list_live()}
             if arguments[1][2] not in live:
                 os._exit(3)
             os.write(writing, b"x")

@@ -13,11 +13,13 @@ from sqlalchemy import create_engine, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from reconciler import tables
+from reconciler.attempts import AttemptLedger
 from reconciler.catalogue import read_files
 from reconciler.database import SourceUnavailable, State, opened, reading
 from reconciler.ledger import Ledger
 from reconciler.observation import read_identity
 from reconciler.orders import Order, OrderedOutput, Product
+from reconciler.writing import Writer
 from renderer.jobs import divide_input
 from tests.worlds import ONE_STEP, World
 
@@ -73,16 +75,18 @@ def test_the_serial_moves_when_one_of_a_units_jobs_is_verified_but_not_when_it_i
     """The unit is in flight while any of its jobs is; the last end changes that, also where it is a good one."""
     ledgers: dict[str, list[int]] = {"record_submitted": [], "record_verified": []}
     with opened(world.state) as engine:
-        recorder = Ledger(engine)
-        recorder.begin_plan("0" * 64, {})
+        writer = Writer(engine, None)
+        ledger, recorder = Ledger(writer), AttemptLedger(writer)
+        ledger.begin_plan("0" * 64, {})
         order = make_order(world)
-        (both,) = recorder.intend([order])
+        (intent,) = ledger.intend([order])
+        both = [attempt for attempt, _ in recorder.begin([(order, intent, job) for job in order.jobs])]
         for number, attempt in enumerate(both):
             before = serial(world)
             recorder.record_submitted({attempt.id: str(number)})
             ledgers["record_submitted"].append(serial(world) - before)
         first, second = both
-        recorder.record_failed(first, "transient", "lost its way", 3)
+        recorder.record_failed(first, "transient", "lost its way", max_attempts=3)
         before = serial(world)
         assert not recorder.record_verified(second, [Product("mdst", "a.root", 1, "sha256:00", 1)], 1)
         ledgers["record_verified"].append(serial(world) - before)

@@ -8,10 +8,11 @@ import pytest
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.apply import GuardRefused, holding
 from reconciler.catalogue import Run
 from reconciler.database import SourceUnavailable, State, has_database, opened, reading
+from reconciler.guard import GuardRefused
 from reconciler.importing import Imported, import_runs
+from reconciler.lease import holding
 
 
 @pytest.fixture

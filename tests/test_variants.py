@@ -123,7 +123,7 @@ def test_testing_payloads_beat_the_tags_and_are_checked_before_a_job_begins(scan
     wishes = list_wishes(scan.picture().views)
     assert len({wish.units.fingerprints["mdst"][0] for wish in wishes if wish.run & 3 == 1}) == 2
     writer = OrderWriter(scan.state, repository)
-    order = writer.make_order(wishes[0])
+    ((_, order),) = writer.make_orders(wishes[:1], {})
     assert {payload.name for bucket in order.payloads.buckets for payload in bucket.payloads} == {
         PAYLOAD,
         "CDCGeometry",
@@ -160,7 +160,7 @@ def test_words_and_values_reach_a_job_as_data_and_a_script_never(tmp_path, nasty
     )
     world = World(tmp_path, (RECO, f"{RECO}    overrides: [{override}]\n"), campaign=ONE_STEP)
     writer = OrderWriter(world.state, world.repository())
-    order = writer.make_order(list_wishes(world.picture().views)[0])
+    _, order = next(writer.make_orders(list_wishes(world.picture().views), {}))
     files = writer.render(order, order.jobs[0])
     (stated,) = json.loads(files["job.json"])["overrides"]
     assert (stated["value"], stated["reason"]) == (nasty, f"why {nasty}")

@@ -22,9 +22,10 @@ from reconciler.database import State, opened, reading
 from reconciler.gathering import Picture, take_picture
 from reconciler.importing import import_files, import_runs
 from reconciler.launching import Outcome
-from reconciler.ledger import Ledger
+from reconciler.levers import Levers, Scope
 from reconciler.resolving import resolve
 from reconciler.tables import attempts, inputs, intents, outputs, runs
+from reconciler.writing import Writer
 from renderer.steering import read_templates
 from schemas.repository import Repository, read_repository
 from schemas.tree import read_tree
@@ -193,7 +194,8 @@ class World:
 
     def retry(self, campaign: str = "proc7", step: str | None = None) -> int:
         with opened(self.state) as engine:
-            return Ledger(engine).release(campaign, step, None, "mended")
+            scope = Scope(campaign, campaign, step)
+            return Levers(Writer(engine, None), "shifter@example.org").release(scope, "mended")
 
     def summary(self, *names: str, refresh: bool = False) -> dict[str, int]:
         """The plan's counts that are not zero, over all campaigns."""

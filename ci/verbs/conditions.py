@@ -24,13 +24,13 @@ from ci.conditions_text import (
 from ci.console import print_data, print_json, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.project import Project, Settings, load
-from reconciler.apply import GuardRefused
 from reconciler.conditions.comparison import compare, list_differences
 from reconciler.conditions.coverage import find_flaws, is_usable
 from reconciler.conditions.opening import open_source
 from reconciler.conditions.rest import DEFAULT_ADDRESS
 from reconciler.conditions.source import Tag, UnknownTag
 from reconciler.database import has_database, reading
+from reconciler.guard import GuardRefused
 from reconciler.tables import runs as runs_table
 from schemas.finding import Finding, Place
 from schemas.iov import Interval, merge_intervals, touches_any

@@ -1,4 +1,4 @@
-"""What is done: plan, apply, reconcile, retry."""
+"""What is done: plan, apply, reconcile."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ import rich_click as click
 from ci.console import count_things, print_data, progress, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.plan_text import format_markdown, format_plan
-from ci.project import Settings, choose_campaigns, choose_locked, load_sound
-from reconciler.apply import apply_plan, holding, reconcile
-from reconciler.database import opened, reading
+from ci.project import Settings, choose_locked, load_sound
+from reconciler.apply import apply_plan, reconcile
+from reconciler.database import reading
 from reconciler.gathering import Picture, take_picture
 from reconciler.launching import Outcome
-from reconciler.ledger import Ledger
 from reconciler.observation import list_campaigns
-from reconciler.ordering import Address
+from reconciler.orders import Address
 from reconciler.plan import Plan
 from schemas.canonical import digest
 from schemas.finding import Finding, Place
 from schemas.repository import CAMPAIGNS
-from schemas.runs import parse_runs
 from schemas.validation import load_schema, validate_json
 
 
@@ -108,33 +106,6 @@ def reconcile_once(settings: Settings, names: tuple[str, ...], once: bool, refre
     return _tell(outcome)
 
 
-@click.command()
-@click.argument("unit", metavar="CAMPAIGN[/STEP[/RUNS]]")
-@click.option("--reason", required=True, help="Why it will go better now; kept in the ledger.")
-@click.pass_obj
-def retry(settings: Settings, unit: str, reason: str) -> int:
-    """Let quarantined units be tried again: of a campaign, of a step, or runs of a step as in 3:529-613."""
-    name, _, rest = unit.partition("/")
-    step, _, runs = rest.partition("/")
-    project = settings.project()
-    (declared,) = choose_campaigns(load_sound(project, [name], judge_locks=False), [name])
-    names = [one.name for one in declared.campaign.expand()]
-    if step and step not in names:
-        known = ", ".join(names)
-        raise WrongUse(f"{name} has no step {step}; it has {known}")
-    try:
-        keys = parse_runs(runs) if runs else None
-    except ValueError as error:
-        raise WrongUse(str(error)) from error
-    with holding(project.state), opened(project.state) as engine:
-        count = Ledger(engine).release(name, step or None, keys, reason)
-    if not count:
-        say("nothing of this is quarantined; nothing was changed")
-        return Exit.FINE
-    say(f"{count_things(count, 'unit')} will be tried again by the next reconcile")
-    return Exit.FINE
-
-
 class _Watching:
     """The plan and a progress bar on stderr, from the moment that the plan is known."""
 
@@ -188,4 +159,4 @@ def _read_plan(file: Path) -> dict[str, Any]:
     return {**content, "digest": stored["digest"]}
 
 
-COMMANDS = (plan, apply_stored, reconcile_once, retry)
+COMMANDS = (plan, apply_stored, reconcile_once)

@@ -13,10 +13,10 @@ from ci.project import Settings
 from reconciler.catalogue import File, list_quarantine, list_runs
 from reconciler.database import SourceUnavailable, opened, reading
 from reconciler.importing import Imported, import_files, import_run_list, remove_runs, restore_runs
-from reconciler.ledger import now
 from reconciler.luminosity import Measurement, import_luminosity
 from reconciler.run_database import RunDatabase
 from reconciler.run_lists import COLUMNS, Listing, RefusedRow, RunList, collect_runs
+from reconciler.writing import now
 from schemas.runs import RunRange, format_runs, parse_ranges, parse_runs, run_key
 
 LEVELS = ("sroot", "raw", "cdst", "mdst", "dst", "udst", "ntuple")

@@ -1,0 +1,169 @@
+"""An operator's levers: pause, resume, cancel, retry, quarantine, settle, unlock. Each is recorded with who and why."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import rich_click as click
+
+from ci.console import count_things, say
+from ci.exits import Exit, WrongUse
+from ci.project import Project, Settings, choose_campaigns, load_sound
+from reconciler.database import opened, reading
+from reconciler.lease import unlock
+from reconciler.levers import Levers, Scope
+from reconciler.observation import read_identity
+from reconciler.pauses import EVERYTHING
+from reconciler.workspace import Workspace
+from reconciler.writing import Writer, name_user
+from schemas.runs import parse_runs
+
+UNIT = "CAMPAIGN[/STEP[/RUNS]]"
+
+reasoned = click.option("--reason", required=True, help="Why; kept in the ledger with your name.")
+
+
+@click.command()
+@click.argument("scope", metavar="all|site:NAME|campaign:NAME")
+@reasoned
+@click.pass_obj
+def pause(settings: Settings, scope: str, reason: str) -> int:
+    """Stop at once what would begin; what runs goes on."""
+    project = settings.project()
+    _check_scope(project, scope)
+    with _levers(project) as levers:
+        begun = levers.pause(scope, reason)
+    say(f"{scope} is paused" if begun else f"{scope} was paused already; nothing was changed")
+    return Exit.FINE
+
+
+@click.command()
+@click.argument("scope", metavar="all|site:NAME|campaign:NAME")
+@reasoned
+@click.pass_obj
+def resume(settings: Settings, scope: str, reason: str) -> int:
+    """Go on after a pause, be it yours, a breaker's, or that of a canary."""
+    project = settings.project()
+    _check_scope(project, scope)
+    with _levers(project) as levers:
+        ended = levers.resume(scope, reason)
+    say(f"{scope} goes on" if ended else f"{scope} was not paused; nothing was changed")
+    return Exit.FINE
+
+
+@click.command()
+@click.argument("unit", metavar=UNIT)
+@reasoned
+@click.pass_obj
+def retry(settings: Settings, unit: str, reason: str) -> int:
+    """Let quarantined units be tried again: of a campaign, of a step, or runs of a step as in 3:529-613."""
+    project, scope = _read_scope(settings, unit)
+    with _levers(project) as levers:
+        count = levers.release(scope, reason)
+    return _tell(count, "will be tried again by the next reconcile", "nothing of this is quarantined")
+
+
+@click.command()
+@click.argument("unit", metavar=UNIT)
+@reasoned
+@click.pass_obj
+def quarantine(settings: Settings, unit: str, reason: str) -> int:
+    """Stop units until `retry`; jobs of theirs that run are not ended."""
+    project, scope = _read_scope(settings, unit)
+    with _levers(project) as levers:
+        count = levers.quarantine(scope, reason)
+    return _tell(count, "will not be tried until `b2prod retry`", "nothing of this is under way")
+
+
+@click.command()
+@click.argument("unit", metavar=UNIT)
+@reasoned
+@click.pass_obj
+def cancel(settings: Settings, unit: str, reason: str) -> int:
+    """End the jobs of units; they stay in quarantine until `retry`."""
+    project, scope = _read_scope(settings, unit)
+    with _levers(project) as levers:
+        count = levers.cancel(scope, reason)
+    return _tell(count, "will be ended by the next turn of the reconciler", "nothing of this is under way")
+
+
+@click.command()
+@click.argument("unit", metavar=UNIT)
+@click.option("--adopt", metavar="ID", help="The unit's job is the engine's job ID.")
+@click.option("--absent", is_flag=True, help="The engine has no job of the unit; it may be tried again.")
+@click.option("--accept-incomplete", is_flag=True, help="Publish what was verified, and leave it at that.")
+@reasoned
+@click.pass_obj
+def settle(
+    settings: Settings, unit: str, adopt: str | None, absent: bool, accept_incomplete: bool, reason: str
+) -> int:
+    """Decide about a unit of which the engine tells nothing, or that will not be completed."""
+    if (adopt is not None) + absent + accept_incomplete != 1:
+        raise WrongUse("say one of --adopt ID, --absent and --accept-incomplete")
+    project, scope = _read_scope(settings, unit)
+    with _levers(project) as levers:
+        if adopt is not None:
+            say(f"{levers.adopt(scope, adopt, reason)} is followed as job {adopt} from now on")
+            return Exit.FINE
+        if accept_incomplete:
+            count = levers.accept_incomplete(scope, reason)
+            return _tell(count, "will be published by the next reconcile", "")
+        workspace = Workspace(project.state.attempts, project.state.batches)
+        names = levers.list_doubtful(scope)
+        begun = [name for name in names if not workspace.bury(name)]
+        for name in begun:
+            say(f"{name} has begun, so it is not absent; it stays as it is")
+        count = levers.declare_absent(scope, [name for name in names if name not in begun], reason)
+        say(f"{count_things(count, 'attempt')} declared absent")
+    return Exit.FINE
+
+
+@click.command("unlock")
+@click.argument("fence", type=int)
+@click.pass_obj
+def unlock_lease(settings: Settings, fence: int) -> int:
+    """Take the lease from a reconciler that is dead; FENCE is in the message that refused you."""
+    holder = unlock(settings.project().state, fence)
+    say(f"the lease of {holder} has ended; whatever it still writes will be refused")
+    return Exit.FINE
+
+
+@contextlib.contextmanager
+def _levers(project: Project) -> Iterator[Levers]:
+    with reading(project.state) as connection:
+        read_identity(connection)
+    with opened(project.state) as engine:
+        yield Levers(Writer(engine, None), name_user())
+
+
+def _read_scope(settings: Settings, unit: str) -> tuple[Project, Scope]:
+    name, _, rest = unit.partition("/")
+    step, _, runs = rest.partition("/")
+    project = settings.project()
+    (declared,) = choose_campaigns(load_sound(project, [name], judge_locks=False), [name])
+    names = [one.name for one in declared.campaign.expand()]
+    if step and step not in names:
+        known = ", ".join(names)
+        raise WrongUse(f"{name} has no step {step}; it has {known}")
+    try:
+        keys = frozenset(parse_runs(runs)) if runs else None
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+    return project, Scope(unit, name, step or None, keys)
+
+
+def _check_scope(project: Project, scope: str) -> None:
+    kind, _, name = scope.partition(":")
+    repository = load_sound(project, ["-"], judge_locks=False)
+    known = {"site": repository.sites, "campaign": repository.campaigns}
+    if scope != EVERYTHING and name not in known.get(kind, ()):
+        raise WrongUse(f"{scope} is nothing that can be paused; write all, site:NAME or campaign:NAME")
+
+
+def _tell(count: int, what: str, nothing: str) -> int:
+    say(f"{count_things(count, 'unit')} {what}" if count else f"{nothing}; nothing was changed")
+    return Exit.FINE
+
+
+COMMANDS = (pause, resume, cancel, retry, quarantine, settle, unlock_lease)

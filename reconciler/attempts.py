@@ -1,0 +1,338 @@
+"""Writing the ledger, as to attempts: how they are begun, what is seen of them, how they end."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, or_, select, true
+
+from reconciler.journal import Journal
+from reconciler.ledger import CHUNK, quarantine
+from reconciler.naming import name_attempt, name_batch
+from reconciler.orders import Attempt, Order, Product
+from reconciler.tables import LIVE, attempts, batches, intents, jobs, outputs, products
+from reconciler.writing import Writer
+from renderer.jobs import Job
+from schemas.runs import run_key
+
+Pick = tuple[Order, int, Job]
+"""A job of an order that is to be tried now, and the order's intent."""
+
+
+class AttemptLedger:
+    """The writer of attempts."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def begin(self, picks: Sequence[Pick]) -> list[tuple[Attempt, Pick]]:
+        """A new attempt for each job, all in one batch of one site; none for jobs that are verified or under way."""
+        with self._writer.writing() as journal:
+            rows = _read_jobs(journal, {intent for _, intent, _ in picks})
+            counts = _count_attempts(journal, {row.id for row in rows.values()})
+            chosen: list[tuple[Any, Pick, int]] = []
+            for pick in picks:
+                row = rows[pick[1], pick[2].key]
+                tried, settled = counts.get(row.id, (0, False))
+                if not settled:
+                    chosen.append((row, pick, tried + 1))
+            if not chosen:
+                return []
+            names = [
+                name_attempt(self._writer.ledger, *_describe(pick), intent=pick[1], number=number)
+                for _, pick, number in chosen
+            ]
+            order, site = chosen[0][1][0], chosen[0][1][0].campaign.site
+            digest = sha256("\n".join(names).encode()).hexdigest()
+            batch = name_batch(self._writer.ledger, order.campaign.name, order.step, digest)
+            (number_of_batch,) = journal.insert(batches, [{"name": batch, "site": site}])
+            begun = self._writer.clock()
+            values = [
+                {
+                    "job": row.id,
+                    "number": number,
+                    "name": name,
+                    "nonce": secrets.token_hex(16),
+                    "site": site,
+                    "state": "intent",
+                    "begun": begun,
+                    "batch": number_of_batch,
+                    "place": place,
+                    "fence": self._writer.fence,
+                    "absences": 0,
+                }
+                for place, ((row, _, number), name) in enumerate(zip(chosen, names, strict=True))
+            ]
+            ids = journal.insert(attempts, values)
+        return [
+            (
+                Attempt(
+                    id=number,
+                    intent=pick[1],
+                    job=value["job"],
+                    key=pick[2].key,
+                    number=value["number"],
+                    name=value["name"],
+                    nonce=value["nonce"],
+                    site=site,
+                    address=pick[0].address,
+                    state="intent",
+                    begun=begun,
+                    batch=batch,
+                    place=value["place"],
+                ),
+                pick,
+            )
+            for number, value, (_, pick, _) in zip(ids, values, chosen, strict=True)
+        ]
+
+    def record_submitted(self, references: Mapping[int, str]) -> None:
+        """Attempt id → the engine's reference: these were taken, or were found at the engine by their names."""
+        with self._writer.writing(polling=True) as journal:
+            for attempt, reference in references.items():
+                at = and_(attempts.c.id == attempt, attempts.c.state.in_(("intent", "uncertain")))
+                values = {"state": "submitted", "reference": reference, "absences": 0, "unknown": None}
+                journal.update(attempts, at, values)
+
+    def record_uncertain(self, numbers: Iterable[int], reason: str) -> None:
+        """Of these it cannot be told whether the engine took them; they are looked for by their names."""
+        self._change(numbers, attempts.c.state == "intent", {"state": "uncertain", "reason": reason[:2000]})
+
+    def doubt_intents(self) -> None:
+        """Makes every intent to submit uncertain: whoever wrote it is not here to say what came of it."""
+        with self._writer.writing(polling=True) as journal:
+            values = {"state": "uncertain", "reason": "the reconciler ended while it was being submitted"}
+            journal.update(attempts, attempts.c.state == "intent", values)
+
+    def ask_end(self, numbers: Iterable[int], reason: str) -> None:
+        """Asks for the end of these; they are cancelled once their engine confirms it."""
+        self._change(numbers, attempts.c.cancel.is_(None), {"cancel": reason[:500]})
+
+    def record_running(self, numbers: Iterable[int]) -> None:
+        """These were seen running."""
+        self._change(numbers, attempts.c.state == "submitted", {"state": "running"})
+
+    def record_seen(self, numbers: Iterable[int]) -> None:
+        """These were seen again, after a complete answer without them, or none at all."""
+        self._change(numbers, true(), {"absences": 0, "unknown": None})
+
+    def record_absent(self, numbers: Iterable[int]) -> None:
+        """A complete answer did not know these, or an ended one had left nothing: one sign, and no proof."""
+        self._change(numbers, true(), {"absences": attempts.c.absences + 1})
+
+    def record_unknown(self, numbers: Iterable[int], reason: str) -> None:
+        """Nothing can be told of these; since when is kept, and their state stays."""
+        values = {"unknown": self._writer.clock(), "reason": reason[:2000]}
+        self._change(numbers, attempts.c.unknown.is_(None), values)
+
+    def record_verified(self, attempt: Attempt, made: Sequence[Product], events_read: int | None) -> bool:
+        """Records an attempt whose outputs are as it said; true when with it the whole unit can be published."""
+        with self._writer.writing() as journal:
+            self._end(journal, attempt, "verified")
+            rows = select(outputs.c.output, outputs.c.id).where(outputs.c.intent == attempt.intent)
+            numbers = dict(journal.connection.execute(rows).tuples().all())
+            journal.insert(
+                products,
+                [
+                    {
+                        "output": numbers[product.output],
+                        "path": product.path,
+                        "attempt": attempt.id,
+                        "size": product.size,
+                        "checksum": product.checksum,
+                        "events": product.events,
+                    }
+                    for product in made
+                ],
+            )
+            read = func.coalesce(outputs.c.events_read, 0) + (events_read or 0)
+            mine = outputs.c.intent == attempt.intent
+            journal.update(outputs, mine, {"events_read": read})
+            verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == "verified")
+            open_jobs = select(jobs.c.id).where(jobs.c.intent == attempt.intent, not_(verified))
+            complete = journal.connection.execute(open_jobs).first() is None
+            if complete:
+                journal.update(outputs, mine, {"state": "publishing"})
+        return complete
+
+    def find_clash(self, attempt: Attempt, made: Sequence[Product]) -> str | None:
+        """A file name among `made` that an earlier job of the same unit took for the same output."""
+        query = select(outputs.c.output, products.c.path).join(outputs, outputs.c.id == products.c.output)
+        with self._writer.reading() as connection:
+            rows = connection.execute(query.where(outputs.c.intent == attempt.intent))
+            taken = {(row.output, row.path) for row in rows}
+        return next((product.path for product in made if (product.output, product.path) in taken), None)
+
+    def record_failed(
+        self,
+        attempt: Attempt,
+        failure: str,
+        reason: str,
+        *,
+        max_attempts: int,
+        after: int | None = None,
+        signature: str | None = None,
+    ) -> bool:
+        """Records a failure; true when the unit is thereby quarantined: by its class, or its attempts are used up.
+
+        `after` is when it may be tried again, in seconds since 1970; equal failures have an equal `signature`.
+        """
+        with self._writer.writing() as journal:
+            self._end(journal, attempt, "failed", failure, reason, signature)
+            values = {"failures": jobs.c.failures + 1, "after": after}
+            (row,) = journal.update(jobs, jobs.c.id == attempt.job, values)
+            quarantined = failure in ("input", "permanent") or row.failures >= max_attempts
+            if quarantined:
+                quarantine(journal, attempt.intent, reason)
+        return quarantined
+
+    def record_gone(self, attempt: Attempt, state: str, reason: str) -> None:
+        """Records an attempt that is `lost` (proven absent, no result), `cancelled` or `discarded`."""
+        with self._writer.writing() as journal:
+            self._end(journal, attempt, state, None, reason)
+
+    def count_signature(self, campaign: str, signature: str, since: str) -> int:
+        """How many attempts of a campaign have failed in that way since a time."""
+        mine = (intents.c.campaign == campaign, attempts.c.signature == signature, attempts.c.ended >= since)
+        query = select(func.count()).select_from(attempts).join(jobs, jobs.c.id == attempts.c.job)
+        query = query.join(intents, intents.c.id == jobs.c.intent).where(*mine)
+        with self._writer.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def is_resting(self, intent: int) -> bool:
+        """Whether no attempt of an intent may still come to a result."""
+        query = select(attempts.c.id).join(jobs, jobs.c.id == attempts.c.job)
+        at = (jobs.c.intent == intent, attempts.c.state.in_(LIVE))
+        with self._writer.reading() as connection:
+            return connection.execute(query.where(*at).limit(1)).first() is None
+
+    def list_live(self) -> tuple[Attempt, ...]:
+        """All attempts that may still come to a result, the oldest first."""
+        with self._writer.reading() as connection:
+            rows = connection.execute(_SELECTED.where(attempts.c.state.in_(LIVE)))
+            return tuple(_make_attempt(row) for row in rows)
+
+    def list_ended(self, names: Iterable[str]) -> set[str]:
+        """Those of the attempts' names whose folders nobody needs any more: not live, not failed, not unpublished.
+
+        Names that the ledger does not know are not ours to judge.
+        """
+        ended = (
+            select(attempts.c.name)
+            .join(jobs, jobs.c.id == attempts.c.job)
+            .join(intents, intents.c.id == jobs.c.intent)
+            .where(attempts.c.state.not_in((*LIVE, "failed")))
+            .where(or_(attempts.c.state != "verified", intents.c.state.not_in(("open", "quarantined"))))
+        )
+        return self._find(ended, attempts.c.name, sorted(names))
+
+    def list_ended_batches(self, names: Iterable[str]) -> set[str]:
+        """Those of the batches' names none of whose attempts may still come to a result."""
+        live = exists().where(attempts.c.batch == batches.c.id, attempts.c.state.in_(LIVE))
+        return self._find(select(batches.c.name).where(not_(live)), batches.c.name, sorted(names))
+
+    def _find(self, query: Select[Any], column: Any, names: Sequence[str]) -> set[str]:
+        with self._writer.reading() as connection:
+            chunks = (names[start : start + CHUNK] for start in range(0, len(names), CHUNK))
+            return {name for part in chunks for name in connection.scalars(query.where(column.in_(part)))}
+
+    def _change(self, numbers: Iterable[int], where: ColumnElement[bool], values: Mapping[str, Any]) -> None:
+        listed = sorted(numbers)
+        if not listed:
+            return
+        with self._writer.writing(polling=True) as journal:
+            for start in range(0, len(listed), CHUNK):
+                at = and_(attempts.c.id.in_(listed[start : start + CHUNK]), where)
+                journal.update(attempts, at, values)
+
+    def _end(
+        self,
+        journal: Journal,
+        attempt: Attempt,
+        state: str,
+        failure: str | None = None,
+        reason: str | None = None,
+        signature: str | None = None,
+    ) -> None:
+        values = {
+            "state": state,
+            "failure": failure,
+            "reason": reason and reason[:2000],
+            "signature": signature,
+            "ended": self._writer.clock(),
+        }
+        journal.update(attempts, attempts.c.id == attempt.id, values)
+
+
+_SELECTED = (
+    select(
+        attempts,
+        jobs.c.intent,
+        jobs.c.key,
+        intents.c.campaign,
+        intents.c.step,
+        intents.c.experiment,
+        intents.c.run,
+        batches.c.name.label("batch_name"),
+    )
+    .join(jobs, jobs.c.id == attempts.c.job)
+    .join(intents, intents.c.id == jobs.c.intent)
+    .outerjoin(batches, batches.c.id == attempts.c.batch)
+    .order_by(attempts.c.id)
+)
+
+
+def _make_attempt(row: Any) -> Attempt:
+    return Attempt(
+        id=row.id,
+        intent=row.intent,
+        job=row.job,
+        key=row.key,
+        number=row.number,
+        name=row.name,
+        nonce=row.nonce,
+        site=row.site,
+        address=(row.campaign, row.step, run_key(row.experiment, row.run)),
+        state=row.state,
+        begun=row.begun,
+        batch=row.batch_name or row.name,
+        place=row.place or 0,
+        reference=row.reference,
+        absences=row.absences,
+        unknown=row.unknown,
+        cancel=row.cancel,
+    )
+
+
+def _read_jobs(journal: Journal, wanted: set[int]) -> dict[tuple[int, str], Any]:
+    """The jobs of intents, by intent and key."""
+    found = {}
+    listed = sorted(wanted)
+    for start in range(0, len(listed), CHUNK):
+        at = jobs.c.intent.in_(listed[start : start + CHUNK])
+        for row in journal.connection.execute(select(jobs).where(at)):
+            found[row.intent, row.key] = row
+    return found
+
+
+def _count_attempts(journal: Journal, wanted: set[int]) -> dict[int, tuple[int, bool]]:
+    """Job → how many attempts it had, and whether one is verified or may still be."""
+    settled = attempts.c.state.in_((*LIVE, "verified"))
+    counted = (attempts.c.job, func.count(), func.max(attempts.c.number).filter(settled))
+    found = {}
+    listed = sorted(wanted)
+    for start in range(0, len(listed), CHUNK):
+        at = attempts.c.job.in_(listed[start : start + CHUNK])
+        for job, count, done in journal.connection.execute(
+            select(*counted).where(at).group_by(attempts.c.job)
+        ):
+            found[job] = (count, done is not None)
+    return found
+
+
+def _describe(pick: Pick) -> tuple[str, Any, int, str]:
+    order, _, job = pick
+    return order.campaign.name, order.step, order.run, job.key

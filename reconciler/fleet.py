@@ -1,0 +1,106 @@
+"""The engines of a repository's sites: made when first needed, left alone for a while when they do not answer."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from reconciler.database import SourceUnavailable
+from reconciler.engine import Engine
+from reconciler.engines import ENGINES
+from reconciler.tables import sites
+from reconciler.writing import Writer
+from schemas.repository import Repository
+
+SHORTEST, LONGEST = 5.0, 600.0
+"""Seconds that an engine is left alone after its first failure, and after many."""
+
+SEEN = 30.0
+"""Seconds after which it is recorded again that a site answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a site answers: failures in a row, and when it is asked again, in seconds since 1970."""
+
+    failures: int = 0
+    after: int | None = None
+
+
+class Fleet:
+    """The engines, by site."""
+
+    def __init__(
+        self, repository: Repository, writer: Writer, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._repository = repository
+        self._writer = writer
+        self._clock = clock
+        self._engines: dict[str, Engine] = {}
+        self._health: dict[str, Health] = {}
+        self._recorded: dict[str, float] = {}
+
+    def engine(self, site: str) -> Engine:
+        """The engine of a site.
+
+        Raises:
+            SourceUnavailable: there is no such site any more, or nothing here drives its engine.
+        """
+        if site not in self._engines:
+            described = self._repository.sites.get(site)
+            if described is None:
+                raise SourceUnavailable(f"the site {site} is not declared any more; bring its file back")
+            if described.engine not in ENGINES:
+                known = ", ".join(ENGINES)
+                raise SourceUnavailable(
+                    f"nothing can be submitted to {site} yet: its engine is {described.engine}, and there is {known}"
+                )
+            self._engines[site] = ENGINES[described.engine](described)
+        return self._engines[site]
+
+    def is_attached(self, site: str) -> bool:
+        """Whether a site's jobs run on this machine."""
+        try:
+            return self.engine(site).attached
+        except SourceUnavailable:
+            return False
+
+    def is_resting(self, site: str) -> bool:
+        """Whether a site that did not answer is left alone for now."""
+        after = self._read(site).after
+        return after is not None and after > self._clock()
+
+    def record_answer(self, site: str) -> None:
+        """Notes that a site answers."""
+        now = self._clock()
+        if self._read(site).failures or now - self._recorded.get(site, 0.0) > SEEN:
+            self._store(site, Health(), None)
+            self._recorded[site] = now
+
+    def record_silence(self, site: str, reason: str) -> None:
+        """Notes that a site did not answer: it is left alone, longer each time, and never by all at the same moment."""
+        failures = self._read(site).failures + 1
+        pause = min(LONGEST, SHORTEST * 2 ** min(failures, 12)) * random.uniform(0.5, 1.0)  # noqa: S311 -- no secret
+        self._store(site, Health(failures, int(self._clock() + pause)), reason)
+
+    def _read(self, site: str) -> Health:
+        if site not in self._health:
+            query = select(sites.c.failures, sites.c.after).where(sites.c.name == site)
+            with self._writer.reading() as connection:
+                row = connection.execute(query).first()
+            self._health[site] = Health(*row) if row else Health()
+        return self._health[site]
+
+    def _store(self, site: str, health: Health, reason: str | None) -> None:
+        values = {"failures": health.failures, "after": health.after, "reason": reason and reason[:500]}
+        if reason is None:
+            values["seen"] = self._writer.clock()
+        with self._writer.writing(polling=True) as journal:
+            changed = journal.connection.execute(sites.update().where(sites.c.name == site).values(values))
+            if changed.rowcount == 0:
+                journal.connection.execute(sites.insert().values(name=site, **values))
+        self._health[site] = health

@@ -1,0 +1,78 @@
+"""What is stopped for the time being: everything, a site, or a campaign; by a person, a breaker or a canary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, select
+
+from reconciler.tables import pauses
+from reconciler.writing import Writer
+
+EVERYTHING = "all"
+OPERATOR, BREAKER, CANARY = "operator", "breaker", "canary"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A pause that goes on. `scope` is `all`, `site:NAME` or `campaign:NAME`."""
+
+    scope: str
+    kind: str
+    reason: str
+    who: str
+    since: str
+
+    def stops(self, campaign: str, site: str) -> bool:
+        """Whether nothing of a campaign may begin at a site."""
+        return self.scope in (EVERYTHING, f"campaign:{campaign}", f"site:{site}")
+
+
+def read_pauses(connection: Connection) -> tuple[Pause, ...]:
+    """The pauses that go on, the oldest first."""
+    columns = (pauses.c.scope, pauses.c.kind, pauses.c.reason, pauses.c.who, pauses.c.since)
+    rows = connection.execute(select(*columns).where(pauses.c.ended.is_(None)).order_by(pauses.c.id))
+    return tuple(Pause(*row) for row in rows)
+
+
+def find_pause(found: Iterable[Pause], campaign: str, site: str) -> Pause | None:
+    """The first of these pauses that stops a campaign at a site."""
+    return next((pause for pause in found if pause.stops(campaign, site)), None)
+
+
+def read_ended(connection: Connection, scope: str, kind: str) -> str | None:
+    """When the last pause of that kind was ended by a person; None where none was."""
+    at = and_(pauses.c.scope == scope, pauses.c.kind == kind, pauses.c.ended.is_not(None))
+    found: str | None = connection.execute(
+        select(pauses.c.ended).where(at).order_by(pauses.c.id.desc())
+    ).scalar()
+    return found
+
+
+class PauseWriter:
+    """Pauses and resumes."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def pause(self, scope: str, kind: str, reason: str, who: str) -> bool:
+        """Begins a pause; false where one of that scope and kind goes on already."""
+        with self._writer.writing(polling=True) as journal:
+            if any((one.scope, one.kind) == (scope, kind) for one in read_pauses(journal.connection)):
+                return False
+            row = {"scope": scope, "kind": kind, "reason": reason[:500], "who": who}
+            journal.insert(pauses, [{**row, "since": self._writer.clock()}])
+        return True
+
+    def resume(self, scope: str, reason: str, who: str) -> int:
+        """Ends the pauses of a scope, of whatever kind: how many went on."""
+        values = {"ended": self._writer.clock(), "ended_by": who, "ended_reason": reason[:500]}
+        with self._writer.writing(polling=True) as journal:
+            at = and_(pauses.c.scope == scope, pauses.c.ended.is_(None))
+            return len(journal.update(pauses, at, values))
+
+    def list_pauses(self) -> tuple[Pause, ...]:
+        """The pauses that go on, the oldest first."""
+        with self._writer.reading() as connection:
+            return read_pauses(connection)

@@ -1,0 +1,32 @@
+"""The port behind which it is decided whether a campaign may be launched. What answers it belongs to `ci`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from reconciler.plan import Plan
+
+
+class Permits(Protocol):
+    """Who may launch what."""
+
+    def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:
+        """Campaign → digest of the approvals under which what the plan says of it may be done.
+
+        Called before a plan is applied and before every batch.
+
+        Raises:
+            GuardRefused: an approval is missing or does not hold; the message says which, and what would mend it.
+        """
+
+
+class Merged:
+    """Permits everything: what was merged is approved."""
+
+    def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:  # noqa: ARG002 -- the port's
+        """No digests."""
+        return {}
+
+
+MERGED: Permits = Merged()

@@ -1,0 +1,285 @@
+"""Tracking: what engines say of the live attempts becomes what the ledger says, by evidence alone.
+
+Unknown moves nothing. Absence counts when it was told in full, twice, after the time in which a job may be invisible;
+and where the attempt's folder can be reached, only once the mark that its job would begin with is taken from it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from reconciler.attempts import AttemptLedger
+from reconciler.database import SourceUnavailable
+from reconciler.engine import Engine, EngineUnavailable, Observation, Sighting, Ticket
+from reconciler.fleet import Fleet
+from reconciler.ledger import Ledger
+from reconciler.orders import Address, Attempt
+from reconciler.pauses import PauseWriter
+from reconciler.publishing import PublishingRefused, publish
+from reconciler.workspace import Failed, Verified, Workspace
+from schemas.repository import Repository
+
+IDENTICAL = 5
+"""Equal failures of a campaign that pause it."""
+
+DOUBTS = 2
+"""Complete answers in a row that must lack an attempt before it is taken for gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A unit whose last live attempt ended; `failure` is None where it was produced."""
+
+    address: Address
+    failure: str | None
+
+
+@dataclass(slots=True)
+class Look:
+    """What one look found: the attempts that are still live, those of which nothing is known, units that ended."""
+
+    live: list[Attempt] = field(default_factory=list)
+    unknown: set[int] = field(default_factory=set)
+    ended: list[Ended] = field(default_factory=list)
+
+
+class Tracker:
+    """Follows the live attempts of one ledger."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        ledger: Ledger,
+        attempts: AttemptLedger,
+        pauses: PauseWriter,
+        fleet: Fleet,
+        workspace: Workspace,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._repository = repository
+        self._ledger = ledger
+        self._attempts = attempts
+        self._pauses = pauses
+        self._fleet = fleet
+        self._workspace = workspace
+        self._clock = clock
+        self._look = Look()
+        self._ended: list[Ended] = []
+
+    def resume(self) -> None:
+        """Takes up what an earlier process left half-way: intents to submit, and publishing."""
+        self._attempts.doubt_intents()
+        for intent in self._ledger.list_publishing():
+            self._publish(intent, self._ledger.find_address(intent))
+
+    def look(self, sites: Callable[[str], bool] = lambda _: True) -> Look:
+        """One look at every live attempt at the sites wanted, by one bulk query of each engine."""
+        self._look = Look()
+        groups: dict[str, list[Attempt]] = {}
+        for attempt in self._attempts.list_live():
+            groups.setdefault(attempt.site, []).append(attempt)
+        for site, group in groups.items():
+            if not sites(site):
+                self._look.live += group
+            elif self._fleet.is_resting(site):
+                self._look.live += group
+                self._look.unknown.update(attempt.id for attempt in group)
+            else:
+                self._follow(site, group)
+        self._look.ended, self._ended = self._ended, []
+        return self._look
+
+    def refuse(self, attempt: Attempt, failed: Failed) -> None:
+        """Records an attempt that its engine certainly did not take."""
+        self._fail(attempt, failed)
+
+    def sweep(self) -> None:
+        """Removes the folders that nobody needs any more."""
+        self._workspace.sweep(
+            self._attempts.list_ended(self._workspace.names()),
+            self._attempts.list_ended_batches(self._workspace.batch_names()),
+        )
+
+    def ticket(self, attempt: Attempt) -> Ticket:
+        """An attempt as engines know it."""
+        return Ticket(
+            name=attempt.name,
+            nonce=attempt.nonce,
+            folder=self._workspace.path(attempt.name),
+            batch=attempt.batch,
+            index=attempt.place,
+            begun=attempt.begun,
+            reference=attempt.reference,
+        )
+
+    def _follow(self, site: str, group: Sequence[Attempt]) -> None:
+        """Looks at the attempts of one site; where it does not answer, nothing is said of any."""
+        try:
+            engine = self._fleet.engine(site)
+            group = self._adopt(engine, group)
+            known = [attempt for attempt in group if attempt.state != "uncertain"]
+            ending = [self.ticket(attempt) for attempt in known if attempt.cancel]
+            if ending:
+                engine.cancel(ending)
+            seen = engine.query([self.ticket(attempt) for attempt in known]) if known else {}
+        except (EngineUnavailable, SourceUnavailable) as error:
+            self._fleet.record_silence(site, str(error))
+            self._note_unknown(group, str(error))
+            return
+        self._fleet.record_answer(site)
+        self._judge(engine, group, seen)
+
+    def _adopt(self, engine: Engine, group: Sequence[Attempt]) -> list[Attempt]:
+        """The group, in which uncertain attempts that the engine has are known by its ids now."""
+        doubtful = [attempt for attempt in group if attempt.state == "uncertain"]
+        if not doubtful:
+            return list(group)
+        found = engine.find([self.ticket(attempt) for attempt in doubtful])
+        adopted = {attempt.id: found[attempt.name] for attempt in doubtful if found.get(attempt.name)}
+        self._attempts.record_submitted({number: ids[0] for number, ids in adopted.items()})
+        twins = [
+            replace(self.ticket(attempt), reference=other)
+            for attempt in doubtful
+            for other in adopted.get(attempt.id, ())[1:]
+        ]
+        if twins:
+            engine.cancel(twins)
+        return [
+            replace(attempt, state="submitted", reference=adopted[attempt.id][0])
+            if attempt.id in adopted
+            else attempt
+            for attempt in group
+        ]
+
+    def _judge(self, engine: Engine, group: Sequence[Attempt], seen: Mapping[str, Observation]) -> None:
+        running, again, unknown = [], [], []
+        for attempt in group:
+            absent = attempt.state == "uncertain"  # complete answers did not have its name
+            default = Observation(Sighting.ABSENT if absent else Sighting.UNKNOWN)
+            observation = seen.get(attempt.name, default)
+            match observation.sighting:
+                case Sighting.UNKNOWN:
+                    unknown.append(attempt)
+                    continue
+                case Sighting.ENDED:
+                    self._settle(engine, attempt, observation)
+                    continue
+                case Sighting.ABSENT:
+                    self._doubt(engine, attempt, observation)
+                    continue
+                case Sighting.RUNNING if attempt.state == "submitted":
+                    running.append(attempt.id)
+                case _:
+                    pass
+            if attempt.absences or attempt.unknown:
+                again.append(attempt.id)
+            self._look.live.append(attempt)
+        self._attempts.record_running(running)
+        self._attempts.record_seen(again)
+        self._note_unknown(unknown, "the engine cannot tell")
+
+    def _settle(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
+        """Records what came of an attempt that its engine says has ended."""
+        if not engine.shared:
+            try:
+                engine.fetch(self.ticket(attempt))
+            except EngineUnavailable as error:
+                self._note_unknown([attempt], str(error))
+                return
+        if self._collect(attempt):
+            return
+        if attempt.absences + 1 < DOUBTS:
+            self._note_absent(attempt)  # a result may still be on its way through the file system
+        elif attempt.cancel:
+            self._lose(attempt, "cancelled", attempt.cancel)
+        elif observation.failure is not None:
+            self._fail(
+                attempt, Failed(observation.failure, observation.reason or "the engine says it failed")
+            )
+        elif engine.shared and self._workspace.bury(attempt.name):
+            self._fail(attempt, Failed("infrastructure", "the engine says it ended well, but it never began"))
+        else:
+            self._fail(attempt, Failed("transient", "the job was started and ended without a result"))
+
+    def _doubt(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
+        """Weighs a complete answer without the attempt."""
+        if self._collect(attempt):
+            return
+        began = datetime.strptime(attempt.begun, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        visible = self._clock() - began.timestamp() >= engine.visibility.total_seconds()
+        if attempt.absences + 1 < DOUBTS or not visible:
+            self._note_absent(attempt)
+            return
+        has_begun = engine.shared and not self._workspace.bury(attempt.name)
+        if attempt.cancel:
+            self._lose(attempt, "cancelled", attempt.cancel)
+        elif has_begun:
+            self._fail(attempt, Failed("transient", "the job was started and ended without a result"))
+        else:
+            self._lose(attempt, "lost", observation.reason or "the job was never started")
+
+    def _collect(self, attempt: Attempt) -> bool:
+        """Records the result of an attempt; false where it left none."""
+        match self._workspace.collect(attempt):
+            case Verified(made, _) if clash := self._attempts.find_clash(attempt, made):
+                reason = f"another job of the unit writes {clash} too; give the input files other names"
+                self._fail(attempt, Failed("permanent", reason))
+            case Verified(made, events_read):
+                if self._attempts.record_verified(attempt, made, events_read):
+                    self._publish(attempt.intent, attempt.address)
+            case Failed() if attempt.cancel:
+                self._lose(attempt, "cancelled", attempt.cancel)
+            case Failed() as failed:
+                self._fail(attempt, failed)
+            case None:
+                return False
+        return True
+
+    def _publish(self, intent: int, address: Address) -> None:
+        moves = self._ledger.list_moves(intent)
+        try:
+            publish(moves, self._workspace)
+        except PublishingRefused as refused:
+            self._ledger.record_refused(intent, str(refused))
+            self._ended.append(Ended(address, str(refused)))
+        else:
+            self._ledger.record_produced(intent)
+            self._workspace.sweep({move.attempt for move in moves})
+            self._ended.append(Ended(address, None))
+
+    def _fail(self, attempt: Attempt, failed: Failed) -> None:
+        declared = self._repository.campaigns.get(attempt.campaign)
+        limit = declared.campaign.limits.max_attempts if declared else 1
+        self._attempts.record_failed(
+            attempt, failed.failure, failed.reason, max_attempts=limit, after=self._choose_time(attempt)
+        )
+        self._land(attempt, failed.reason)
+
+    def _lose(self, attempt: Attempt, state: str, reason: str) -> None:
+        """Records an attempt that tells nothing of its job, which may be tried again as often as before."""
+        self._attempts.record_gone(attempt, state, reason)
+        self._land(attempt, reason)
+
+    def _land(self, attempt: Attempt, reason: str) -> None:
+        if self._attempts.is_resting(attempt.intent):
+            self._ended.append(Ended(attempt.address, reason))
+
+    def _choose_time(self, attempt: Attempt) -> int | None:
+        """When a failed job may be tried again: later each time, and at once where jobs run on this machine."""
+        if self._fleet.engine(attempt.site).attached:
+            return None
+        pause = min(3600.0, 30.0 * 2**attempt.number) * random.uniform(0.7, 1.3)  # noqa: S311 -- no secret
+        return int(self._clock() + pause)
+
+    def _note_absent(self, attempt: Attempt) -> None:
+        self._attempts.record_absent([attempt.id])
+        self._look.live.append(attempt)
+
+    def _note_unknown(self, group: Sequence[Attempt], reason: str) -> None:
+        self._look.live += group
+        self._look.unknown.update(attempt.id for attempt in group)
+        self._attempts.record_unknown([one.id for one in group if one.unknown is None], reason)

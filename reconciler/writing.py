@@ -1,0 +1,90 @@
+"""Transactions on the ledger: under a lease and its fence, recorded in the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import socket
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Engine, select, update
+
+from reconciler.journal import Journal, adopt_rows
+from reconciler.lease import Lease
+from reconciler.tables import ledger, plans
+
+
+def now() -> str:
+    """The time, UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def name_user() -> str:
+    """Who this is, for the records: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"[:120]
+
+
+class Writer:
+    """Opens transactions on one ledger; without a lease, those of people's decisions, which no fence holds up."""
+
+    def __init__(self, engine: Engine, lease: Lease | None, clock: Callable[[], str] = now) -> None:
+        self.clock = clock
+        self.plan: str | None = None
+        self._engine = engine
+        self._lease = lease
+        self._due = 0.0
+        with engine.begin() as connection:
+            self.ledger: str = connection.execute(select(ledger.c.id)).scalar_one()
+            adopt_rows(connection, clock())
+
+    @contextlib.contextmanager
+    def writing(self, *, polling: bool = False) -> Iterator[Journal]:
+        """One transaction. What merely was seen at an engine (`polling`) does not move the ledger's serial.
+
+        Raises:
+            Fenced: another process has the lease now; nothing was written.
+        """
+        with self._engine.begin() as connection:
+            self._touch(connection)
+            journal = Journal(connection)
+            yield journal
+            journal.commit(self.clock(), self._lease.fence if self._lease else 0)
+            if not polling:
+                connection.execute(update(ledger).values(serial=ledger.c.serial + 1))
+                if self.plan is not None:
+                    serial = select(ledger.c.serial).scalar_subquery()
+                    mine = plans.c.digest == self.plan
+                    connection.execute(update(plans).where(mine).values(serial=serial))
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A look at the ledger, whoever has the lease."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    @property
+    def fence(self) -> int:
+        """The fence that is written under; 0 without a lease."""
+        return self._lease.fence if self._lease else 0
+
+    def prolong(self, *, idle: bool = False) -> None:
+        """Ensures that the lease is still ours, before something outside the ledger is done; `idle`: now and then.
+
+        Raises:
+            Fenced: it is not.
+        """
+        if self._lease is None or (idle and time.monotonic() < self._due):
+            return
+        with self._engine.begin() as connection:
+            self._touch(connection)
+
+    def _touch(self, connection: Connection) -> None:
+        if self._lease is not None:
+            self._lease.prolong(connection)
+            self._due = time.monotonic() + self._lease.seconds / 3
