@@ -133,7 +133,7 @@ class AttemptLedger:
         with self._writer.writing() as journal:
             self._end(journal, attempt, "verified")
             rows = select(outputs.c.output, outputs.c.id).where(outputs.c.intent == attempt.intent)
-            numbers = dict(journal.connection.execute(rows).tuples().all())
+            numbers = {row.output: row.id for row in journal.connection.execute(rows)}
             journal.insert(
                 products,
                 [

@@ -100,7 +100,7 @@ def unlock(state: State, fence: int) -> str:
         if row is None or row.fence != fence or row.expires == 0.0:
             raise GuardRefused("there is no such lease now; nothing was changed")
         connection.execute(update(leases).values(fence=fence + 1, expires=0.0))
-        return str(row.holder)
+        return _show(row.holder)
 
 
 def _acquire(engine: Engine, scope: str, seconds: float) -> Lease:
@@ -122,7 +122,7 @@ def _acquire(engine: Engine, scope: str, seconds: float) -> Lease:
             return Lease(scope, holder, row.fence + 1, seconds)
     silent = max(0.0, row.now - (row.expires - row.seconds))
     raise GuardRefused(
-        f"another apply is at work ({row.holder}, heard of {silent:.0f} s ago); wait for its end, or stop it."
+        f"another apply is at work ({_show(row.holder)}, heard of {silent:.0f} s ago); wait for its end, or stop it."
         f" Where it is dead, its lease ends {max(0.0, row.expires - row.now):.0f} s from now,"
         f" or at once by `b2prod unlock {row.fence}`"
     )
@@ -131,6 +131,10 @@ def _acquire(engine: Engine, scope: str, seconds: float) -> Lease:
 def describe_process() -> str:
     """This process for people and for `_is_dead`: `process 4711 on host`, and what tells it from later ones."""
     return f"process {os.getpid()} on {socket.gethostname()} [{_boot()}:{_started(os.getpid())}]"
+
+
+def _show(holder: str) -> str:
+    return holder.partition(" [")[0]
 
 
 def _is_dead(holder: str) -> bool:

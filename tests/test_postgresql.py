@@ -21,7 +21,7 @@ def address(postgresql):
 
 
 def test_a_second_apply_on_another_machine_is_refused_and_told_by_whom(tmp_path, address):
-    refused = pytest.raises(GuardRefused, match=r"at work \(b2prod, process [0-9]+ on ")
+    refused = pytest.raises(GuardRefused, match=r"at work \(process [0-9]+ on ")
     with holding(State(tmp_path / "here", address)), refused, holding(State(tmp_path / "there", address)):
         pass
     with holding(State(tmp_path / "there", address)):
