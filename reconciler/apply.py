@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from reconciler.database import State, opened, reading
 from reconciler.gathering import Picture, read_lost, take_picture
 from reconciler.guard import GuardRefused
-from reconciler.launching import Launcher, Outcome, Report
-from reconciler.lease import SECONDS, holding
+from reconciler.launching import PLAIN, Launcher, Manner, Outcome, Report
+from reconciler.lease import holding
 from reconciler.observation import read_identity, read_plan
 from reconciler.ordering import list_wishes
 from reconciler.orders import Address
-from reconciler.permits import MERGED, Permits
 from reconciler.plan import ACTIONS, RESTATE, SUBMIT
 from reconciler.writing import Writer
 from schemas.repository import Repository
@@ -24,21 +22,12 @@ Prelude = Callable[[Picture], Report | None]
 """Called with what is about to be applied; gives back who wants to hear of the units."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How a turn is made: by whose leave, whether it waits for all that it submits, how long its lease is, in seconds."""
-
-    permits: Permits = MERGED
-    patient: bool = False
-    lease: float = SECONDS
-
-
 def apply_plan(
     state: State,
     repository: Repository,
     stored: Mapping[str, Any],
     prelude: Prelude,
-    manner: Manner = Manner(),
+    manner: Manner = PLAIN,
 ) -> Outcome:
     """Does what a stored plan (its JSON data) says, if today's plan is still the same.
 
@@ -68,7 +57,7 @@ def apply_plan(
             launcher = Launcher(state, repository, Writer(engine, lease))
             manner.permits.verify(names, picture.plan)
             launcher.ledger.begin_plan(stored["digest"], stored)
-            launcher.settle(patient=manner.patient)
+            launcher.settle(manner)
             if not fresh:
                 with reading(state) as connection:
                     picture = take_picture(connection, repository, names, state, lost=lost)
@@ -80,7 +69,7 @@ def reconcile(
     repository: Repository,
     names: Sequence[str],
     prelude: Prelude,
-    manner: Manner = Manner(),
+    manner: Manner = PLAIN,
     *,
     refresh: bool = False,
 ) -> Outcome:
@@ -94,7 +83,7 @@ def reconcile(
         read_identity(connection)  # without a run catalogue there is nothing to reconcile with
     with holding(state, manner.lease) as lease, opened(state) as engine:
         launcher = Launcher(state, repository, Writer(engine, lease))
-        launcher.settle(patient=manner.patient)
+        launcher.settle(manner)
         with reading(state) as connection:
             picture = take_picture(connection, repository, names, state, refresh=refresh)
         digest = picture.plan.digest()
@@ -120,12 +109,8 @@ def _launch(
         if view.campaign.state == "active":
             launcher.ledger.admit(view.campaign.name, view.entrants)
     launcher.listen(prelude(picture))
-    wishes = list_wishes(picture.views)
-    launcher.launch(
-        [wish for wish in wishes if planned is None or wish.address in planned],
-        approve,
-        patient=manner.patient,
-    )
+    wishes = [wish for wish in list_wishes(picture.views) if planned is None or wish.address in planned]
+    launcher.launch(launcher.brake(picture.views, wishes), approve, manner)
     launcher.ledger.end_plan()
     return launcher.outcome
 

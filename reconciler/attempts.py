@@ -194,13 +194,16 @@ class AttemptLedger:
         with self._writer.writing() as journal:
             self._end(journal, attempt, state, None, reason)
 
-    def count_signature(self, campaign: str, signature: str, since: str) -> int:
-        """How many attempts of a campaign have failed in that way since a time."""
-        mine = (intents.c.campaign == campaign, attempts.c.signature == signature, attempts.c.ended >= since)
-        query = select(func.count()).select_from(attempts).join(jobs, jobs.c.id == attempts.c.job)
-        query = query.join(intents, intents.c.id == jobs.c.intent).where(*mine)
+    def count_ended(self, campaign: str, signature: str, since: str) -> tuple[int, int]:
+        """How many jobs of a campaign failed in that way since a time, and how many attempts were verified."""
+        alike = func.count(func.distinct(attempts.c.job)).filter(attempts.c.signature == signature)
+        good = func.count().filter(attempts.c.state == "verified")
+        query = select(alike, good).select_from(attempts).join(jobs, jobs.c.id == attempts.c.job)
+        query = query.join(intents, intents.c.id == jobs.c.intent)
+        mine = (intents.c.campaign == campaign, attempts.c.ended >= since)
         with self._writer.reading() as connection:
-            return int(connection.execute(query).scalar_one())
+            failed, verified = connection.execute(query.where(*mine)).one()
+        return failed, verified
 
     def is_resting(self, intent: int) -> bool:
         """Whether no attempt of an intent may still come to a result."""

@@ -12,13 +12,17 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from reconciler.attempts import AttemptLedger, Pick
+from reconciler.brakes import choose_wishes, read_traffic
 from reconciler.database import State
 from reconciler.engine import Accepted, Batch, Refused, Uncertain
 from reconciler.fleet import Fleet
+from reconciler.gathering import View
+from reconciler.lease import SECONDS
 from reconciler.ledger import Ledger
 from reconciler.ordering import OrderWriter, Wish, list_baselines
 from reconciler.orders import Address, Attempt, format_address
 from reconciler.pauses import PauseWriter, find_pause
+from reconciler.permits import MERGED, Permits
 from reconciler.tracking import Ended, Look, Tracker
 from reconciler.workspace import Failed, Workspace
 from reconciler.writing import Writer
@@ -48,6 +52,22 @@ class Outcome:
 
 Report = Callable[[str, Address], None]
 """Called with `produced`, `failed` or `skipped` and the unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a turn is made: by whose leave, for what it waits, and how long its lease is, in seconds.
+
+    A turn waits for the jobs of this machine; with `patient` for all; with `bound`, for none longer than so many seconds.
+    """
+
+    permits: Permits = MERGED
+    patient: bool = False
+    bound: float | None = None
+    lease: float = SECONDS
+
+
+PLAIN = Manner()
 
 Approve = Callable[[], Mapping[str, str]]
 """Campaign → digest of its approvals, or a refusal."""
@@ -82,23 +102,29 @@ class Launcher:
         """Names who hears of every unit that ends."""
         self._report = report
 
-    def settle(self, *, patient: bool = False) -> None:
+    def settle(self, manner: Manner = PLAIN) -> None:
         """Brings to an end what an earlier process left: records what ended, and waits for what runs on this machine."""
         self._tracker.resume()
         while True:
             look = self._look()
-            waited = self._list_waited(look, patient=patient)
-            if not waited or {one.id for one in waited} <= look.unknown:
+            waited = self._list_waited(look, manner)
+            if not waited or {one.id for one in waited} <= look.unknown or manner.bound is not None:
                 break
             self._rest(moved=bool(look.ended))
         self._tracker.sweep()
 
-    def launch(self, wishes: Sequence[Wish], approve: Approve, *, patient: bool = False) -> None:
+    def brake(self, views: Sequence[View], wishes: Sequence[Wish]) -> list[Wish]:
+        """Those of the wishes that nothing holds back in this turn: no pause, canary, limit, or recent failure."""
+        with self._writer.reading() as connection:
+            traffic = read_traffic(connection, int(time.time()))
+        return choose_wishes(self._pauses, traffic, views, wishes)
+
+    def launch(self, wishes: Sequence[Wish], approve: Approve, manner: Manner = PLAIN) -> None:
         """Makes every unit wished for, as many at a time as the sites have slots.
 
-        It waits for what runs on this machine, and with `patient` for all; what else was submitted is for a later turn.
         On KeyboardInterrupt the jobs of this machine are ended and recorded as cancelled; then it is raised again.
         """
+        end = None if manner.bound is None else time.monotonic() + manner.bound
         self.ledger.keep_snapshots(list_baselines(self._repository, wishes))
         wished = {wish.address for wish in wishes}
         for wish in wishes:
@@ -111,8 +137,10 @@ class Launcher:
                 begun = self._begin(approve)
                 look = self._look()
                 self._take(look.ended)
-                waited = self._list_waited(look, patient=patient)
-                if not look.ended and not begun and {one.id for one in waited} <= look.unknown:
+                waited = {one.id for one in self._list_waited(look, manner)}
+                if not look.ended and not begun and waited <= look.unknown:
+                    break
+                if end is not None and time.monotonic() > end:
                     break
                 self._rest(moved=bool(begun or look.ended))
         except KeyboardInterrupt:
@@ -263,8 +291,8 @@ class Launcher:
         waiting = len(self._picks.get(site, ())) if queued else 0
         return self._fleet.engine(site).slots - self._live[site] - waiting
 
-    def _list_waited(self, look: Look, *, patient: bool) -> list[Attempt]:
-        return [one for one in look.live if patient or self._fleet.is_attached(one.site)]
+    def _list_waited(self, look: Look, manner: Manner) -> list[Attempt]:
+        return [one for one in look.live if manner.patient or self._fleet.is_attached(one.site)]
 
     def _rest(self, *, moved: bool) -> None:
         """Waits before the next look: shortly while things move, longer while they do not."""

@@ -72,6 +72,11 @@ class PauseWriter:
             at = and_(pauses.c.scope == scope, pauses.c.ended.is_(None))
             return len(journal.update(pauses, at, values))
 
+    def find_resumed(self, scope: str, kind: str) -> str | None:
+        """When a person last ended a pause of that kind; None where none did."""
+        with self._writer.reading() as connection:
+            return read_ended(connection, scope, kind)
+
     def list_pauses(self) -> tuple[Pause, ...]:
         """The pauses that go on, the oldest first."""
         with self._writer.reading() as connection:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 
 from reconciler.attempts import AttemptLedger
 from reconciler.database import SourceUnavailable
@@ -18,13 +19,14 @@ from reconciler.engine import Engine, EngineUnavailable, Observation, Sighting, 
 from reconciler.fleet import Fleet
 from reconciler.ledger import Ledger
 from reconciler.orders import Address, Attempt
-from reconciler.pauses import PauseWriter
+from reconciler.pauses import BREAKER, PauseWriter
 from reconciler.publishing import PublishingRefused, publish
 from reconciler.workspace import Failed, Verified, Workspace
+from renderer.logs import Culprit, find_signature, normalise
 from schemas.repository import Repository
 
 IDENTICAL = 5
-"""Equal failures of a campaign that pause it."""
+"""Jobs of a campaign that must have failed in the same way to pause it."""
 
 DOUBTS = 2
 """Complete answers in a row that must lack an attempt before it is taken for gone."""
@@ -254,10 +256,42 @@ class Tracker:
     def _fail(self, attempt: Attempt, failed: Failed) -> None:
         declared = self._repository.campaigns.get(attempt.campaign)
         limit = declared.campaign.limits.max_attempts if declared else 1
+        culprit = self._find_culprit(attempt, failed)
         self._attempts.record_failed(
-            attempt, failed.failure, failed.reason, max_attempts=limit, after=self._choose_time(attempt)
+            attempt,
+            failed.failure,
+            failed.reason,
+            max_attempts=limit,
+            after=self._choose_time(attempt),
+            signature=sha256(culprit.signature.encode()).hexdigest(),
         )
+        self._trip(attempt, culprit)
         self._land(attempt, failed.reason)
+
+    def _find_culprit(self, attempt: Attempt, failed: Failed) -> Culprit:
+        """The line of the attempt's log that tells why it failed; what the failure says, where none does."""
+        text, first = self._workspace.read_log(attempt.name)
+        declared = self._repository.campaigns.get(attempt.campaign)
+        step = declared and next(
+            (one for one in declared.campaign.expand() if one.name == attempt.address[1]), None
+        )
+        found = find_signature(text, step.application if step else None, first=first)
+        return found or Culprit(normalise(failed.reason), 0, failed.reason)
+
+    def _trip(self, attempt: Attempt, culprit: Culprit) -> None:
+        """Pauses a campaign in which the same error struck several jobs, and more than came to a good end.
+
+        Counted is from the beginning, or from when a person last let it go on.
+        """
+        scope = f"campaign:{attempt.campaign}"
+        signature = sha256(culprit.signature.encode()).hexdigest()
+        since = self._pauses.find_resumed(scope, BREAKER) or ""
+        failed, verified = self._attempts.count_ended(attempt.campaign, signature, since)
+        if failed < IDENTICAL or failed <= verified:
+            return
+        place = f"line {culprit.number} of the log of {attempt.name}" if culprit.number else attempt.name
+        reason = f"{failed} jobs failed in the same way: {culprit.line.strip()} ({place})"
+        self._pauses.pause(scope, BREAKER, reason, "b2prod")
 
     def _lose(self, attempt: Attempt, state: str, reason: str) -> None:
         """Records an attempt that tells nothing of its job, which may be tried again as often as before."""

@@ -19,6 +19,10 @@ from schemas.validation import load_schema, validate_json
 
 STARTED, RESULT = "started", "result.json"
 SUPERSEDED = "superseded"
+LOG = "log"
+LOG_END = 1 << 18
+"""Bytes at the end of a log in which it is looked for what went wrong."""
+
 RUNTIME = Path(__file__).resolve().parents[1] / "renderer" / "runtime"
 
 
@@ -123,6 +127,21 @@ class Workspace:
             return (self.path(name) / STARTED).read_text() != SUPERSEDED
         except FileNotFoundError:
             return False
+
+    def read_log(self, name: str) -> tuple[str, int]:
+        """The end of an attempt's log, and the number of its first line; nothing where there is none."""
+        try:
+            with (self.path(name) / LOG).open("rb") as stream:
+                size = stream.seek(0, os.SEEK_END)
+                start = max(0, size - LOG_END)
+                stream.seek(0)
+                first = 1
+                for _ in range(start // (1 << 20)):
+                    first += stream.read(1 << 20).count(b"\n")
+                first += stream.read(start % (1 << 20)).count(b"\n")
+                return stream.read(LOG_END).decode("utf-8", "replace"), first
+        except OSError:
+            return "", 1
 
     def sweep(self, attempts: Iterable[str], batches: Iterable[str] = ()) -> None:
         """Removes the folders of attempts and of batches that nobody needs any more."""

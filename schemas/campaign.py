@@ -70,6 +70,15 @@ class Limits:
     max_units: int
     max_restate: int = 0
     max_attempts: int = 3
+    max_in_flight: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """How many runs, the first ones, are made before all others; with `hold`, these then wait for a person."""
+
+    runs: int
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,7 @@ class Campaign:
     supersedes: tuple[str, ...] = ()
     reuse: bool = True
     compare_with: str | None = None
+    canary: Canary | None = None
 
     def step(self, name: str) -> Step | None:
         """The step called `name`, or None."""
@@ -139,7 +149,12 @@ def read_campaign(name: str, document: Document) -> Campaign:
         supersedes=tuple(data.get("supersedes", ())),
         reuse=data.get("reuse") != "never",
         compare_with=data.get("compare_with"),
+        canary=_read_canary(data["canary"]) if "canary" in data else None,
     )
+
+
+def _read_canary(data: Mapping[str, Any]) -> Canary:
+    return Canary(data["runs"], data.get("then") == "hold")
 
 
 def _read_selector(data: Mapping[str, Any]) -> Selector:

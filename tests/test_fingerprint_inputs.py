@@ -64,6 +64,8 @@ FLIPS = {
     "steps/split": ((OUTPUTS, f"{OUTPUTS}    split: run\n"), EVERYTHING),
     "limits/max_units": (("max_units: 4000", "max_units: 4001"), NOTHING),
     "limits/max_restate": (("max_restate: 0", "max_restate: 1"), NOTHING),
+    "limits/max_in_flight": (("max_restate: 0", "max_restate: 0, max_in_flight: 9"), NOTHING),
+    "canary": (("kind:", "canary: {runs: 3, then: hold}\nkind:"), NOTHING),
     "limits/max_attempts": (("max_restate: 0", "max_restate: 0, max_attempts: 9"), NOTHING),
 }
 

@@ -1,4 +1,4 @@
-"""What every engine does: the same behaviours for each entry of `ENGINES_UNDER_TEST`."""
+"""Processes of this machine as an engine: what holds for no other (the rest is in the contract of all engines)."""
 
 from __future__ import annotations
 
@@ -9,82 +9,90 @@ import sys
 
 import pytest
 
-from reconciler.engine import Accepted, Refused, Sighting, Submission
+from reconciler.engine import Accepted, Batch, Refused, Sighting, Ticket
 from reconciler.engines.local import LocalEngine
 from schemas.site import Site
 from tests.test_job_runtime import job
 from tests.worlds import find_processes, wait_until
 
 SITE = Site("here", "local", "data", slots=3)
-ENGINES_UNDER_TEST = {"local": lambda: LocalEngine(SITE)}
 OUTPUT = "open('out.root', 'w').write('x')"
 PATIENT = f"import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\n{OUTPUT}"
 
 
-@pytest.fixture(params=sorted(ENGINES_UNDER_TEST))
-def make_engine(request):
-    return ENGINES_UNDER_TEST[request.param]
+@pytest.fixture
+def make_engine():
+    return lambda: LocalEngine(SITE)
 
 
 @pytest.fixture
-def submission(tmp_path):
+def ticket(tmp_path):
     """Makes attempts whose job is some Python, each in its folder."""
 
     def make(name, code=OUTPUT):
         folder = tmp_path / "attempts" / name
         folder.mkdir(parents=True)
         (folder / "job.json").write_text(json.dumps(job(tmp_path, ["@python", "-c", code])))
-        return Submission(name, f"nonce of {name}", folder)
+        return Ticket(name, f"nonce of {name}", folder, "batch", 0, "2019-02-07T12:00:00Z")
 
     return make
 
 
-def wait_for_end(engine, submissions):
-    wait_until(lambda: set(engine.query(submissions).values()) == {Sighting.ENDED})
+def submit(engine, tickets):
+    return engine.submit(Batch("batch", tickets[0].folder.parent, tuple(tickets)))
 
 
-def test_many_are_submitted_and_each_ends_with_its_result(make_engine, submission):
+def look(engine, *tickets):
+    return [engine.query(tickets)[one.name].sighting for one in tickets]
+
+
+def wait_for_end(engine, tickets):
+    wait_until(lambda: set(look(engine, *tickets)) == {Sighting.ENDED})
+
+
+def test_many_are_submitted_and_each_ends_with_its_result(make_engine, ticket):
     engine = make_engine()
-    submissions = [submission(f"a{number}") for number in range(5)]
-    answers = engine.submit(submissions)
+    tickets = [ticket(f"a{number}") for number in range(5)]
+    answers = submit(engine, tickets)
     assert all(isinstance(answer, Accepted) and answer.reference for answer in answers)
     assert len({answer.reference for answer in answers}) == 5
-    wait_for_end(engine, submissions)
-    for one in submissions:
+    wait_for_end(engine, tickets)
+    for one in tickets:
         result = json.loads((one.folder / "result.json").read_text())
         assert (result["attempt"], result["nonce"], result["failure"]) == (one.name, one.nonce, None)
 
 
-def test_running_is_running_until_it_has_ended(make_engine, submission):
-    engine, one = make_engine(), submission("a1", PATIENT)
-    engine.submit([one])
+def test_running_is_running_until_it_has_ended(make_engine, ticket):
+    engine, one = make_engine(), ticket("a1", PATIENT)
+    submit(engine, [one])
     wait_until((one.folder / "started").exists)
-    assert engine.query([one]) == {"a1": Sighting.RUNNING}
+    assert look(engine, one) == [Sighting.RUNNING]
     (one.folder / "go").touch()
     wait_for_end(engine, [one])
     assert (one.folder / "result.json").exists()
 
 
-def test_another_process_of_ours_sees_the_same(make_engine, submission):
-    first, second, one = make_engine(), make_engine(), submission("a1", PATIENT)
-    first.submit([one])
-    assert second.query([one]) == {"a1": Sighting.RUNNING}
+def test_another_process_of_ours_sees_the_same(make_engine, ticket):
+    first, second, one = make_engine(), make_engine(), ticket("a1", PATIENT)
+    submit(first, [one])
+    assert look(second, one) == [Sighting.RUNNING]
     (one.folder / "go").touch()
     wait_for_end(second, [one])
     wait_for_end(first, [one])
 
 
-def test_what_was_never_submitted_has_ended_without_a_result(make_engine, submission):
-    one = submission("a1")
-    assert make_engine().query([one]) == {"a1": Sighting.ENDED}
+def test_what_was_never_submitted_is_absent(make_engine, ticket):
+    one = ticket("a1")
+    assert look(make_engine(), one) == [Sighting.ABSENT]
+    assert make_engine().find([one]) == {"a1": []}
     assert not (one.folder / "result.json").exists()
 
 
-def test_an_attempt_that_is_running_is_not_started_again(make_engine, submission):
-    first, second, one = make_engine(), make_engine(), submission("a1", PATIENT)
-    first.submit([one])
+def test_an_attempt_that_is_running_is_not_started_again(make_engine, ticket):
+    first, second, one = make_engine(), make_engine(), ticket("a1", PATIENT)
+    submit(first, [one])
     wait_until((one.folder / "started").exists)
-    second.submit([one])
+    submit(second, [one])
     (one.folder / "go").touch()
     wait_for_end(first, [one])
     wait_for_end(second, [one])
@@ -92,63 +100,61 @@ def test_an_attempt_that_is_running_is_not_started_again(make_engine, submission
     assert json.loads((one.folder / "result.json").read_text())["failure"] is None
 
 
-def test_a_job_without_its_folder_is_refused_and_the_others_are_taken(make_engine, submission):
-    engine, lost, other = make_engine(), submission("a1"), submission("a2")
+def test_a_job_without_its_folder_is_refused_and_the_others_are_taken(make_engine, ticket):
+    engine, lost, other = make_engine(), ticket("a1"), ticket("a2")
     shutil.rmtree(lost.folder)
-    refused, accepted = engine.submit([lost, other])
+    refused, accepted = submit(engine, [lost, other])
     assert isinstance(refused, Refused)
     assert isinstance(accepted, Accepted)
-    wait_for_end(engine, [lost, other])
+    wait_for_end(engine, [other])
 
 
-def test_cancelled_is_asked_for_and_then_seen(make_engine, submission):
-    engine, one = make_engine(), submission("a1", PATIENT)
-    engine.submit([one])
+def test_cancelled_is_asked_for_and_then_seen(make_engine, ticket):
+    engine, one = make_engine(), ticket("a1", PATIENT)
+    submit(engine, [one])
     wait_until((one.folder / "started").exists)
 
     def ended():
         engine.cancel([one])
-        return engine.query([one]) == {"a1": Sighting.ENDED}
+        return look(engine, one) == [Sighting.ENDED]
 
     wait_until(ended)
     wait_until(lambda: find_processes(one.folder) == [])
     assert not (one.folder / "out.root").exists()
 
 
-def test_the_application_alone_keeps_the_attempt_alive(make_engine, submission):
+def test_the_application_alone_keeps_the_attempt_alive(make_engine, ticket):
     """Whoever dies first: as long as somebody may still write into the folder, the attempt runs."""
-    engine, one = make_engine(), submission("a1", PATIENT)
-    engine.submit([one])
+    engine, one = make_engine(), ticket("a1", PATIENT)
+    submit(engine, [one])
     wait_until(lambda: len(find_processes(one.folder)) == 2)
     runtime = int((one.folder / "started").read_text().split()[-1])
     os.kill(runtime, 9)
-    assert engine.query([one]) == {"a1": Sighting.RUNNING}
+    assert look(engine, one) == [Sighting.RUNNING]
     (one.folder / "go").touch()
     wait_for_end(engine, [one])
     assert not (one.folder / "result.json").exists()
 
 
-def test_nothing_is_left_behind(make_engine, submission):
+def test_nothing_is_left_behind(make_engine, ticket):
     engine = make_engine()
-    submissions = [submission(f"a{number}") for number in range(3)]
-    references = [int(answer.reference) for answer in engine.submit(submissions)]
-    wait_for_end(engine, submissions)
+    tickets = [ticket(f"a{number}") for number in range(3)]
+    references = [int(answer.reference) for answer in submit(engine, tickets)]
+    wait_for_end(engine, tickets)
     for reference in references:
         assert not os.path.exists(f"/proc/{reference}"), "a zombie"
 
 
-def test_only_the_allowed_environment_reaches_the_job(submission, monkeypatch):
+def test_only_the_allowed_environment_reaches_the_job(ticket, monkeypatch):
     monkeypatch.setenv("B2PROD_CANARY", "canary")
     monkeypatch.setenv("BELLE2_CONDB_SERVERLIST", "wanted")
     engine = LocalEngine(Site("here", "local", "data", environment=("BELLE2_CONDB_SERVERLIST",)))
-    one = submission(
-        "a1", f"import json, os; json.dump(dict(os.environ), open('environment', 'w')); {OUTPUT}"
-    )
+    one = ticket("a1", f"import json, os; json.dump(dict(os.environ), open('environment', 'w')); {OUTPUT}")
     described = json.loads((one.folder / "job.json").read_text())
     (one.folder / "job.json").write_text(
         json.dumps({**described, "environment": ["BELLE2_CONDB_SERVERLIST"]})
     )
-    engine.submit([one])
+    submit(engine, [one])
     wait_for_end(engine, [one])
     seen = json.loads((one.folder / "environment").read_text())
     assert seen["BELLE2_CONDB_SERVERLIST"] == "wanted"
