@@ -11,7 +11,7 @@ from ci.console import print_data, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
 from ci.project import Settings
-from ci.verbs import compare, declare, luminosity, observe, operate, payloads, produce, record
+from ci.verbs import compare, declare, luminosity, observe, operate, payloads, produce, reconcile, record
 from reconciler.database import SourceUnavailable
 from reconciler.guard import GuardRefused
 from renderer.steering import TemplateBroken
@@ -64,6 +64,7 @@ for command in (
     *declare.COMMANDS,
     *compare.COMMANDS,
     *produce.COMMANDS,
+    *reconcile.COMMANDS,
     *operate.COMMANDS,
     *observe.COMMANDS,
     *record.COMMANDS,

@@ -92,6 +92,26 @@ def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool
     return repository
 
 
+def load_launchable(
+    project: Project, names: Sequence[str]
+) -> tuple[Repository, list[str], dict[str, Finding]]:
+    """Everything declared; of the campaigns named, or of all live ones, those in order; and what is wrong with the others."""
+    repository, findings = load(project)
+    chosen, wrong = [], {}
+    live = (name for name, declared in repository.campaigns.items() if declared.campaign.is_live)
+    for name in names or live:
+        about = [finding for finding in findings if _is_about(finding, [name])]
+        try:
+            choose_locked(repository, [name])
+        except FoundProblems as problems:
+            about += problems.findings
+        if about:
+            wrong[name] = about[0]
+        else:
+            chosen.append(name)
+    return repository, chosen, wrong
+
+
 def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Declared]:
     """The campaigns named, or all live ones.
 

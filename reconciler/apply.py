@@ -87,7 +87,8 @@ def reconcile(
         with reading(state) as connection:
             picture = take_picture(connection, repository, names, state, refresh=refresh)
         digest = picture.plan.digest()
-        launcher.ledger.begin_plan(digest, {**picture.plan.content(), "digest": digest})
+        if not picture.plan.is_empty:
+            launcher.ledger.begin_plan(digest, {**picture.plan.content(), "digest": digest})
         return _launch(launcher, picture, prelude, manner)
 
 

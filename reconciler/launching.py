@@ -40,13 +40,14 @@ POLL = 5.0
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of an apply: units produced, failed with the reason, in vain waited for; attempts still under way."""
+    """What came of an apply: units produced, failed with the reason, in vain waited for; attempts still under way, here or elsewhere."""
 
     produced: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     skipped: int = 0
     submitted: int = 0
     live: int = 0
+    attached: int = 0
     unknown: int = 0
 
 
@@ -147,6 +148,7 @@ class Launcher:
             self._cancel()
             raise
         self.outcome.live, self.outcome.unknown = len(look.live), len(look.unknown)
+        self.outcome.attached = sum(self._fleet.is_attached(one.site) for one in look.live)
 
     def _make_ready(self, wishes: Iterable[Wish]) -> None:
         for wish in wishes:

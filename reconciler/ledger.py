@@ -61,6 +61,8 @@ class Ledger:
 
     def end_plan(self) -> None:
         """Records that all of the plan was tried."""
+        if self._writer.plan is None:
+            return
         with self._writer.writing(polling=True) as journal:
             journal.update(plans, plans.c.digest == self._writer.plan, {"ended": self._writer.clock()})
         self._writer.plan = None

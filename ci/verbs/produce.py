@@ -1,25 +1,23 @@
-"""What is done: plan, apply, reconcile."""
+"""What is done: plan, apply."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import rich_click as click
 
-from ci.console import count_things, print_data, progress, say
+from ci.console import print_data
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.plan_text import format_markdown, format_plan
 from ci.project import Settings, choose_locked, load_sound
-from reconciler.apply import apply_plan, reconcile
+from ci.watching import Watching, tell_outcome
+from reconciler.apply import apply_plan
 from reconciler.database import reading
-from reconciler.gathering import Picture, take_picture
-from reconciler.launching import Outcome
+from reconciler.gathering import take_picture
 from reconciler.observation import list_campaigns
-from reconciler.orders import Address
 from reconciler.plan import Plan
 from schemas.canonical import digest
 from schemas.finding import Finding, Place
@@ -86,56 +84,9 @@ def apply_stored(settings: Settings, plan: Path) -> int:
     names = [item["campaign"] for item in stored["campaigns"]]
     repository = load_sound(project, names)
     choose_locked(repository, names)
-    with _Watching() as watching:
+    with Watching() as watching:
         outcome = apply_plan(project.state, repository, stored, watching.begin)
-    return _tell(outcome)
-
-
-@click.command("reconcile")
-@click.argument("names", nargs=-1)
-@click.option("--once", is_flag=True, required=True, help="One turn: settle, plan, apply.")
-@click.option("--refresh", is_flag=True, help="Look at the storage too, not only at the ledger.")
-@click.pass_obj
-def reconcile_once(settings: Settings, names: tuple[str, ...], once: bool, refresh: bool) -> int:  # noqa: ARG001 -- `once` must be said
-    """Bring what is produced to what is declared: finish what was left, plan, and apply exactly that plan."""
-    project = settings.project()
-    repository = load_sound(project, names)
-    chosen = [declared.campaign.name for declared in choose_locked(repository, names)]
-    with _Watching() as watching:
-        outcome = reconcile(project.state, repository, chosen, watching.begin, refresh=refresh)
-    return _tell(outcome)
-
-
-class _Watching:
-    """The plan and a progress bar on stderr, from the moment that the plan is known."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-
-    def begin(self, picture: Picture) -> Callable[[str, Address], None]:
-        wanted = sum(campaign.count("+") + campaign.count("~") for campaign in picture.plan.campaigns)
-        names = ", ".join(campaign.campaign for campaign in picture.plan.campaigns)
-        say(f"plan {picture.plan.digest()[:12]} for {names}: {count_things(wanted, 'unit')} to make")
-        self._bar = progress("units", wanted)
-        advance = self._bar.__enter__()
-        return lambda _what, _unit: advance()
-
-
-def _tell(outcome: Outcome) -> int:
-    for unit, reason in outcome.failed[:20]:
-        say(f"failed: {unit}: {reason}")
-    if len(outcome.failed) > 20:
-        say(f"… and {len(outcome.failed) - 20} more")
-    skipped = f", {outcome.skipped} behind those not tried" if outcome.skipped else ""
-    say(f"{count_things(outcome.produced, 'unit')} produced, {len(outcome.failed)} failed{skipped}")
-    return Exit.PARTLY if outcome.failed or outcome.skipped else Exit.FINE
+    return tell_outcome(outcome)
 
 
 def _store(made: Plan) -> str:
@@ -159,4 +110,4 @@ def _read_plan(file: Path) -> dict[str, Any]:
     return {**content, "digest": stored["digest"]}
 
 
-COMMANDS = (plan, apply_stored, reconcile_once)
+COMMANDS = (plan, apply_stored)

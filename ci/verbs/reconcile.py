@@ -1,0 +1,113 @@
+"""The loop after a merge: settle what was left, plan, apply exactly that plan; once, or for ever."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Sequence
+
+import rich_click as click
+
+from ci.console import say
+from ci.exits import Exit, WrongUse
+from ci.project import Project, Settings, choose_locked, load_launchable, load_sound
+from ci.watching import Watching, tell_outcome
+from reconciler.apply import reconcile
+from reconciler.database import SourceUnavailable
+from reconciler.guard import GuardRefused
+from reconciler.launching import Manner, Outcome
+from reconciler.lease import SECONDS
+from renderer.steering import TemplateBroken
+
+BUSY = 2.0
+"""Seconds between two turns while jobs of this machine run."""
+
+
+@click.command("reconcile")
+@click.argument("names", nargs=-1)
+@click.option("--once", is_flag=True, help="One turn: settle, plan, apply.")
+@click.option("--watch", is_flag=True, help="Turn after turn, until SIGTERM or Ctrl-C.")
+@click.option(
+    "--wait", "patient", is_flag=True, help="With --once: wait for all jobs, also those of batch systems."
+)
+@click.option("--refresh", is_flag=True, help="Look at the storage too, not only at the ledger.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: from turn to turn.",
+)
+@click.option(
+    "--lease",
+    type=click.FloatRange(min=1.0),
+    default=SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long this process may be silent before another may take over.",
+)
+@click.pass_obj
+def reconcile_verb(
+    settings: Settings,
+    names: tuple[str, ...],
+    once: bool,
+    watch: bool,
+    patient: bool,
+    refresh: bool,
+    interval: float,
+    lease: float,
+) -> int:
+    """Bring what is produced to what is declared: finish what was left, plan, and apply exactly that plan.
+
+    Jobs of this machine are waited for; those of batch systems and of the grid are left to run, and the next turn
+    collects them.
+    """
+    if once == watch:
+        raise WrongUse("say --once for one turn, or --watch to go on for ever")
+    if watch and patient:
+        raise WrongUse("--wait goes with --once; --watch comes back to every job anyway")
+    project = settings.project()
+    if watch:
+        return _watch(project, names, interval, lease)
+    repository = load_sound(project, names)
+    chosen = [declared.campaign.name for declared in choose_locked(repository, names)]
+    with Watching() as watching:
+        manner = Manner(patient=patient, lease=lease)
+        outcome = reconcile(project.state, repository, chosen, watching.begin, manner, refresh=refresh)
+    return tell_outcome(outcome)
+
+
+def _watch(project: Project, names: Sequence[str], interval: float, lease: float) -> int:
+    """Turns until it is told to end; what goes wrong in one is said, and the next one comes all the same."""
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    said: list[str] = []
+    while not stopped.is_set():
+        pause = interval
+        try:
+            outcome, trouble = _turn(project, names, Manner(bound=min(interval, lease / 3), lease=lease))
+        except (GuardRefused, SourceUnavailable, TemplateBroken, WrongUse) as error:
+            trouble = [f"this turn did nothing: {error}"]
+        else:
+            if outcome.attached:
+                pause = min(interval, BUSY)
+            if outcome.produced or outcome.failed or outcome.submitted:
+                tell_outcome(outcome)
+        for text in trouble:
+            if text not in said:
+                say(text)
+        said = trouble
+        stopped.wait(pause)
+    say("told to end; jobs go on, and the next reconcile takes them up")
+    return Exit.FINE
+
+
+def _turn(project: Project, names: Sequence[str], manner: Manner) -> tuple[Outcome, list[str]]:
+    """One turn over the campaigns that are in order, and what is wrong with the others: of these, nothing begins."""
+    repository, chosen, wrong = load_launchable(project, names)
+    outcome = reconcile(project.state, repository, chosen, lambda _picture: None, manner)
+    return outcome, [f"{name} is left out: {finding}" for name, finding in wrong.items()]
+
+
+COMMANDS = (reconcile_verb,)

@@ -1,0 +1,48 @@
+"""What a person sees of an apply: the plan, a bar, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+from ci.console import count_things, progress, say
+from ci.exits import Exit
+from reconciler.gathering import Picture
+from reconciler.launching import Outcome
+from reconciler.orders import Address
+
+
+class Watching:
+    """The plan and a progress bar on stderr, from the moment that the plan is known."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+
+    def begin(self, picture: Picture) -> Callable[[str, Address], None]:
+        wanted = sum(campaign.count("+") + campaign.count("~") for campaign in picture.plan.campaigns)
+        names = ", ".join(campaign.campaign for campaign in picture.plan.campaigns)
+        say(f"plan {picture.plan.digest()[:12]} for {names}: {count_things(wanted, 'unit')} to make")
+        self._bar = progress("units", wanted)
+        advance = self._bar.__enter__()
+        return lambda _what, _unit: advance()
+
+
+def tell_outcome(outcome: Outcome) -> int:
+    """Says what came of an apply; its exit code."""
+    for unit, reason in outcome.failed[:20]:
+        say(f"failed: {unit}: {reason}")
+    if len(outcome.failed) > 20:
+        say(f"… and {len(outcome.failed) - 20} more")
+    skipped = f", {outcome.skipped} behind those not tried" if outcome.skipped else ""
+    say(f"{count_things(outcome.produced, 'unit')} produced, {len(outcome.failed)} failed{skipped}")
+    if outcome.live:
+        unknown = f", {outcome.unknown} of which nothing is known" if outcome.unknown else ""
+        say(f"{count_things(outcome.live, 'job')} under way{unknown}; the next reconcile takes them up")
+    return Exit.PARTLY if outcome.failed or outcome.skipped else Exit.FINE
