@@ -175,6 +175,8 @@ def _describe_deviations(step: Step, repository: Repository, site: Site) -> dict
 def _name_file(step: Step, output: str, stem: str) -> str:
     for prefix in _LEVEL_PREFIXES:
         stem = stem.removeprefix(prefix)
+    if step.skim_level is not None:  # basf2 appends the level to names that do not end with it
+        return f"{stem}.{output}.{step.skim_level}.root"
     if step.skims and step.application == "basf2":
         return f"{step.level_of(output)}.{stem}.{output}.root"
     return f"{output}.{stem}.root"

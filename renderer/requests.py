@@ -20,6 +20,7 @@ from schemas.campaign import Campaign
 from schemas.canonical import digest
 from schemas.repository import Repository
 from schemas.runs import split_key
+from schemas.step import Step
 
 NAME_LENGTH = 32
 """gbasf2 takes no longer names of projects; of letters, digits, `_` and `-` only."""
@@ -124,12 +125,22 @@ def _describe(campaign: Campaign, units: StepUnits, repository: Repository, name
         "Priority": 8 if step.skims else 9,
         "TargetFileSize": 1024,
         "DataDescription": [
-            {"DataLevel": step.level_of(output), **({"GeneralSkimName": output} if step.skims else {})}
+            {"DataLevel": step.level_of(output), **_name_skim(step, repository, output)}
             for output in units.fingerprints
         ],
         "DataStructureByRun": "True",
         "VolumeDependentMerge": "False",
     }
+
+
+def _name_skim(step: Step, repository: Repository, output: str) -> dict[str, str]:
+    """How the grid calls a skim: registered ones by name and code."""
+    if not step.skims:
+        return {}
+    registered = repository.skims[output].registered
+    if registered is None:
+        return {"GeneralSkimName": output}
+    return {"": registered.name, "SkimDecayMode": registered.code}
 
 
 def _find_obstacles(campaign: Campaign, units: StepUnits, content: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from schemas.document import Document
 from schemas.runs import RunRange, parse_ranges
 from schemas.step import Step, order_steps, read_step, settle_levels
+from schemas.template import Template
 from schemas.variant import expand_steps
 
 
@@ -126,8 +127,8 @@ class Campaign:
         return self.state != "stopped"
 
 
-def read_campaign(name: str, document: Document) -> Campaign:
-    """The campaign that `document`, accepted by the schema `campaign/1`, declares."""
+def read_campaign(name: str, document: Document, templates: Mapping[str, Template] | None = None) -> Campaign:
+    """The campaign that `document`, accepted by the schema `campaign/1`, declares; `templates` are those it may name."""
     data: Mapping[str, Any] = document.data
     return Campaign(
         name=name,
@@ -136,7 +137,7 @@ def read_campaign(name: str, document: Document) -> Campaign:
         state=data.get("state", "active"),
         selectors=tuple(map(_read_selector, data["runs"])),
         steps=settle_levels(
-            order_steps(tuple(read_step(key, value) for key, value in data["steps"].items()))
+            order_steps(tuple(read_step(key, value, templates or {}) for key, value in data["steps"].items()))
         ),
         site=data["site"],
         layout=data["layout"],

@@ -14,7 +14,7 @@ from schemas.layout import Layout, check_folder
 from schemas.lock import Lock, read_lock
 from schemas.scalars import show
 from schemas.site import Site, read_site
-from schemas.skims import Skim, read_skims
+from schemas.skims import Skim, check_members, combine_skims, read_skims
 from schemas.snapshot import Snapshot, read_snapshot
 from schemas.template import Template
 from schemas.tree import Tree
@@ -88,7 +88,7 @@ class Repository:
 def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repository, tuple[Finding, ...]]:
     """The repository in `tree`, and what its readers and schemas object to; rules come on top (`schemas.rules`)."""
     reading = _Reading(tree)
-    campaigns = dict(reading.campaigns())
+    campaigns = dict(reading.campaigns(templates))
     sites = {
         stem: document
         for file, stem, document in reading.folder(SITES, "site")
@@ -154,7 +154,7 @@ class _Reading:
             self.findings.append(Finding(Place(file), "BP301", f"{show(stem)} is no legal name", NAME_HINT))
         return legal
 
-    def campaigns(self) -> Iterator[tuple[str, Declared]]:
+    def campaigns(self, templates: Mapping[str, Template]) -> Iterator[tuple[str, Declared]]:
         seen: set[str] = set()
         for file in sorted(self.tree):
             path = PurePosixPath(file)
@@ -182,7 +182,7 @@ class _Reading:
             if lock_file in self.tree:
                 lock, findings = read_lock(lock_file, self.tree[lock_file])
                 self.findings.extend(findings)
-            declared = Declared(read_campaign(folder.name, document), document, lock)
+            declared = Declared(read_campaign(folder.name, document, templates), document, lock)
             if declared.is_archived and declared.campaign.is_live:
                 message = f"{folder.name} is in {ARCHIVE}, and is not `state: stopped`"
                 hint = f"write `state: stopped`, or move it to {CAMPAIGNS}"
@@ -199,7 +199,8 @@ class _Reading:
         skims: dict[str, Skim] = {}
         places: dict[str, Place] = {}
         plain: dict[str, str] = {}
-        for _, _, document in self.folder(SKIMS, "skims"):
+        documents = [document for _, _, document in self.folder(SKIMS, "skims")]
+        for document in documents:
             found, findings = read_skims(document)
             self.findings.extend(findings)
             for name in document.data["skims"]:
@@ -210,7 +211,10 @@ class _Reading:
                     self.findings.append(Finding(place, "BP302", message, "give one of them another name"))
                 places.setdefault(name, place)
             skims.update((skim.name, skim) for skim in found)
-        return skims, places
+        if len(documents) == sum(file.startswith(f"{SKIMS}/") for file in self.tree):
+            for document in documents:
+                self.findings.extend(check_members(document, skims, list(places)))
+        return combine_skims(skims), places
 
     def layouts(self) -> dict[str, Layout]:
         layouts: dict[str, Layout] = {}

@@ -1,47 +1,93 @@
-"""Skim menus: named selections, by a cut or by a stored decision."""
+"""Skim menus: named selections, by a cut, by a stored decision, or by a skim of basf2's registry."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from schemas.cut import Cut, CutSyntaxError, canonical, parse_cut
 from schemas.document import Document
 from schemas.finding import Finding
 from schemas.pointing import point_into
+from schemas.scalars import show
+from schemas.wording import find_nearest
+
+DEFINITIONS = ("cut", "line", "registry")
+"""The keys of which a skim has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A skim as basf2 registers it (`skim/scripts/skim/registry.py`): what its code means never changes."""
+
+    code: str
+    module: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Skim:
-    """One selection: either `cut`, or the `decision` that `line` stored in the file."""
+    """One selection: `cut`, or the `decision` that `line` stored in the file, or a skim that basf2 has `registered`.
+
+    With `combines`, names of registered skims of the menu, it is what any of them selects; `members` are these.
+    """
 
     name: str
     cut: Cut | None = None
     line: str | None = None
     decision: str = "final"
+    registered: Registered | None = None
+    combines: tuple[str, ...] = ()
+    members: tuple[Registered, ...] = ()
 
-    def describe(self) -> dict[str, str]:
-        """What determines the events that are selected: the normal form of the cut, or line and decision."""
+    @property
+    def kind(self) -> str:
+        """How it selects: cut, line, registry or combined."""
+        if self.combines:
+            return "combined"
+        return "cut" if self.cut is not None else "line" if self.line is not None else "registry"
+
+    def describe(self) -> dict[str, Any]:
+        """What determines the events that are selected: the cut's normal form, line and decision, or codes and names."""
         if self.cut is not None:
             return {"cut": canonical(self.cut)}
-        return {"line": self.line or "", "decision": self.decision}
+        if self.registered is None:
+            return {"line": self.line or "", "decision": self.decision}
+        described: dict[str, Any] = _identify(self.registered)
+        if self.combines:
+            described["combines"] = [_identify(one) for one in sorted(self.members, key=lambda one: one.code)]
+        return described
+
+
+def _identify(skim: Registered) -> dict[str, Any]:
+    return {"code": skim.code, "name": skim.name}
 
 
 def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...]]:
-    """The skims of a menu that the schema `skims/1` has accepted, and what is wrong with their cuts."""
+    """The skims of a menu that the schema `skims/1` has accepted, and what is wrong with them; members are still open."""
     skims: list[Skim] = []
     findings: list[Finding] = []
     for name, data in document.data["skims"].items():
         path = ("skims", name)
-        if ("cut" in data) == ("line" in data):
+        given = [key for key in DEFINITIONS if key in data]
+        alone = next((key for key, needed in _NEEDS.items() if key in data and needed not in data), None)
+        if len(given) != 1:
             message = (
-                f"skim {name} needs either `cut` or `line`, not {'both' if 'cut' in data else 'neither'}"
+                f"skim {name} needs one of `cut`, `line` and `registry`, not {' and '.join(given) or 'none'}"
             )
-            findings.append(Finding(document.key_place(path), "BP207", message, "keep one of the two"))
-        elif "decision" in data and "cut" in data:
-            place = document.key_place((*path, "decision"))
-            findings.append(Finding(place, "BP207", "`decision` goes with `line` only", "remove it"))
-        elif "line" in data:
-            skims.append(Skim(name, line=data["line"], decision=data.get("decision", "final")))
+            findings.append(Finding(document.key_place(path), "BP207", message, "keep one of them"))
+        elif alone is not None:
+            place = document.key_place((*path, alone))
+            message = f"`{alone}` goes with `{_NEEDS[alone]}` only"
+            findings.append(Finding(place, "BP207", message, "remove it"))
+        elif "cut" not in data:
+            registered = Registered(**data["registry"]) if "registry" in data else None
+            combines = tuple(data.get("combines", ()))
+            decision = data.get("decision", "final")
+            skims.append(
+                Skim(name, None, data.get("line"), decision, registered=registered, combines=combines)
+            )
         else:
             try:
                 skims.append(Skim(name, cut=parse_cut(data["cut"])))
@@ -52,3 +98,35 @@ def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...
                 )
                 findings.append(Finding(at, "BP516", message, error.hint))
     return tuple(skims), tuple(findings)
+
+
+_NEEDS = {"decision": "line", "combines": "registry"}
+
+
+def combine_skims(skims: Mapping[str, Skim]) -> dict[str, Skim]:
+    """The skims, each with the members that it combines, as far as they are there."""
+    return {name: replace(skim, members=_find_members(skim, skims)) for name, skim in skims.items()}
+
+
+def _find_members(skim: Skim, skims: Mapping[str, Skim]) -> tuple[Registered, ...]:
+    found = (skims[name].registered for name in skim.combines if name in skims)
+    return tuple(one for one in found if one is not None)
+
+
+def check_members(document: Document, skims: Mapping[str, Skim], known: Sequence[str]) -> list[Finding]:
+    """What is wrong with the skims that those of a menu combine; `known` are the names on any menu."""
+    findings = []
+    for name, data in document.data["skims"].items():
+        for index, member in enumerate(data.get("combines", ())):
+            place = document.place(("skims", name, "combines", index))
+            if member not in known:
+                near = find_nearest(member, known)
+                hint = (
+                    f"did you mean {show(near)}? otherwise define it" if near else "define it, or take it out"
+                )
+                message = f"{name} combines {show(member)}, which is on no menu"
+                findings.append(Finding(place, "BP517", message, hint))
+            elif member in skims and skims[member].kind != "registry":
+                message = f"{name} combines {show(member)}, which is no single skim of basf2's registry"
+                findings.append(Finding(place, "BP509", message, "take it out"))
+    return findings

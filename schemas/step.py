@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from schemas.deviation import STANDARD, Deviations, Parameter, Scan, freeze, read_deviations, read_scans
+from schemas.template import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Input:
 class Step:
     """One transformation. `outputs` are data levels, or with `skims` the names of skims.
 
+    `skim_level` is the data level of its skims where a template makes them of another level than it reads.
     `variant` is the point of the scans that a step stands for once it is expanded (`Campaign.expand`), and its name then
     ends with it: `cdst@adc0`.
     """
@@ -47,6 +49,7 @@ class Step:
     deviations: Deviations = STANDARD
     scans: tuple[Scan, ...] = ()
     variant: str | None = None
+    skim_level: str | None = None
 
     @property
     def path(self) -> str:
@@ -54,10 +57,10 @@ class Step:
         return self.name.replace("@", ".")
 
     def level_of(self, output: str) -> str:
-        """The data level of one of the step's outputs: a skim that basf2 writes is of the level that it reads."""
+        """The data level of one of the step's outputs: a skim that basf2 selects by lines is of the level that it reads."""
         if self.application == "uproot":
             return "skim"
-        return self.input.level if self.skims else output
+        return (self.skim_level or self.input.level) if self.skims else output
 
 
 def order_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -86,8 +89,9 @@ def settle_levels(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     return tuple(settled.values())
 
 
-def read_step(name: str, data: Mapping[str, Any]) -> Step:
+def read_step(name: str, data: Mapping[str, Any], templates: Mapping[str, Template]) -> Step:
     """The step that the data of a campaign's document declare."""
+    template = templates.get(data.get("template", ""))
     application = data["application"]
     source = data["input"]
     skims = application == "uproot" or "skims" in data
@@ -108,4 +112,5 @@ def read_step(name: str, data: Mapping[str, Any]) -> Step:
         skims=skims,
         deviations=read_deviations(data),
         scans=read_scans(data),
+        skim_level=template.skim_level if template is not None else None,
     )

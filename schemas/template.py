@@ -14,12 +14,13 @@ class Era:
     """A time in which basf2's functions stayed as they were. `releases` are the beginnings of its releases' names.
 
     `functions` maps the functions that templates may call to the names of their arguments, `modules` modules to
-    parameters; `components` are the detectors that they know.
+    parameters; `components` are the detectors that they know, `light` the beginnings of the names of its light releases.
     """
 
     name: str
     releases: tuple[str, ...]
     components: tuple[str, ...]
+    light: tuple[str, ...]
     functions: Mapping[str, tuple[str, ...]]
     modules: Mapping[str, tuple[str, ...]]
 
@@ -37,8 +38,8 @@ class TemplateParameter:
 class Template:
     """One immutable version of a steering template, `raw_to_mdst/1`; a change is a new version.
 
-    `reads` are the data levels that it takes, `writes` those that it makes; with `skims` it makes skims of what it reads,
-    with `keeps_level` only of what it reads.
+    `reads` are the data levels that it takes, `writes` those that it makes, with `keeps_level` only of what it reads. With
+    `skims` it makes skims of that kind of the menu: line, registry or combined.
     `deviates`: it sets the overrides and testing payloads that a job states. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
     the names of the payloads that it reads; None: it may read any.
     """
@@ -51,10 +52,15 @@ class Template:
     releases: tuple[str, ...]
     parameters: tuple[TemplateParameter, ...] = ()
     payloads: frozenset[str] | None = None
-    skims: bool = False
+    skims: str | None = None
     deviates: bool = False
     keeps_level: bool = False
     eras: tuple[Era, ...] = ()
+
+    @property
+    def skim_level(self) -> str | None:
+        """The data level of the skims that it makes; None where it makes none, or of the level that it reads."""
+        return self.writes[0] if self.skims is not None and self.writes else None
 
     def serves(self, release: str) -> bool:
         """Whether the template's calls exist in `release`."""
@@ -76,6 +82,7 @@ def read_eras(document: Document) -> dict[str, Era]:
             name=name,
             releases=tuple(data["releases"]),
             components=tuple(data["components"]),
+            light=tuple(data.get("light", ())),
             functions={key: tuple(one["arguments"]) for key, one in data["functions"].items()},
             modules={key: tuple(one["parameters"]) for key, one in data["modules"].items()},
         )
@@ -95,9 +102,14 @@ def read_template(name: str, document: Document, text: str, eras: Sequence[Era] 
         text=text,
         reads=tuple(data["reads"]) if isinstance(data["reads"], list) else (data["reads"],),
         writes=tuple(data["writes"]),
-        releases=tuple(release for era in eras for release in era.releases) or tuple(data["releases"]),
+        releases=tuple(
+            release
+            for era in eras
+            for release in (*era.releases, *(era.light if data.get("light", False) else ()))
+        )
+        or tuple(data["releases"]),
         eras=tuple(eras),
-        skims=data.get("skims", False),
+        skims={True: "line", False: None}.get(data.get("skims", False), data.get("skims")),
         deviates=data.get("deviates", False),
         keeps_level=data.get("keeps_level", False),
         payloads=frozenset(data["payloads"]) if "payloads" in data else None,

@@ -165,9 +165,15 @@ def templates() -> dict[str, Template]:
         parameters=parameters,
         deviates=True,
     )
-    lines = Template("hlt_skim/1", "Skims", "", ("mdst",), (), ("release-03-",), skims=True)
+    lines = Template("hlt_skim/1", "Skims", "", ("mdst",), (), ("release-03-",), skims="line")
     again = Template("mdst_to_udst/1", "mdst to udst", "", ("mdst",), ("udst",), ("release-03-",))
-    return {one.name: one for one in (reco, again, lines)}
+    offline = Template(
+        "offline_skim/1", "Skims", "", ("mdst",), ("udst",), ("release-03-",), skims="registry"
+    )
+    combined = Template(
+        "combined_skim/1", "Skims", "", ("mdst",), ("mdst",), ("release-03-",), skims="combined"
+    )
+    return {one.name: one for one in (reco, again, lines, offline, combined)}
 
 
 def read(files: dict[str, bytes]) -> tuple[Repository, tuple[Finding, ...]]:

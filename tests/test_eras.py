@@ -136,7 +136,7 @@ def test_names_of_files_tags_and_seed_come_from_the_job_alone(template):
         text for text in texts if ".root" in text or "/" in text or "data_" in text.replace("data_taking", "")
     ]
     for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg in ("filename", "outputFileName"):
+        if isinstance(node, ast.keyword) and node.arg in ("filename", "outputFileName", "OutputFileName"):
             assert ast.unparse(node.value) == "output['file']"
         elif isinstance(node, ast.keyword) and node.arg == "inputFileNames":
             assert ast.unparse(node.value) == "[item['path'] for item in job['inputs']]"
@@ -155,6 +155,12 @@ def test_everything_in_the_table_is_used():
     }
     for era in ERAS.values():
         assert {called for called in era.functions if (era.name, called) not in functions} == set()
+
+
+@pytest.mark.parametrize("name", ["cdst_to_mdst/3", "combined_skim/1", "offline_skim/1"])
+def test_a_render_is_the_one_that_was_reviewed(name):
+    rendered = render_steering(TEMPLATES[name], TEMPLATES[name].settings({}))
+    assert rendered == (GOLDEN / f"{name.replace('/', '-')}.py").read_text()
 
 
 def test_templates_are_immutable():

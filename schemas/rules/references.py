@@ -122,8 +122,8 @@ def check_skims(repository: Repository) -> Iterator[Finding]:
         for step in declared.campaign.steps:
             for index, name in enumerate(step.outputs if step.skims else ()):
                 known = repository.skims.get(name)
-                if known is not None and step.application == "basf2":
-                    yield from _check_line(declared, step, index, known)
+                if known is not None:
+                    yield from _check_kind(repository, declared, step, index, known)
                 if name not in repository.skim_places:
                     place = declared.document.place(("steps", step.name, "skims", index))
                     message = f"the skim {show(name)} is not on the menu"
@@ -131,12 +131,28 @@ def check_skims(repository: Repository) -> Iterator[Finding]:
                     yield Finding(place, "BP517", message, hint)
 
 
-def _check_line(declared: Declared, step: Step, index: int, skim: Skim) -> Iterator[Finding]:
-    """basf2 selects by the decision that the high-level trigger stored, after its prescale."""
-    if skim.line is None or skim.decision != "final":
-        place = declared.document.place(("steps", step.name, "skims", index))
-        message = f"{show(skim.name)} is no final decision of a line, and basf2 selects by these only"
+def _check_kind(
+    repository: Repository, declared: Declared, step: Step, index: int, skim: Skim
+) -> Iterator[Finding]:
+    """A template makes skims of one kind; of lines only those after the prescale. uproot selects by cuts and lines."""
+    place = declared.document.place(("steps", step.name, "skims", index))
+    if step.application == "uproot":
+        if skim.registered is not None:
+            message = f"{show(skim.name)} is a skim of basf2's registry, which uproot does not make"
+            yield Finding(place, "BP509", message, "let a basf2 step with the template offline_skim make it")
+        return
+    template = repository.templates.get(step.template or "")
+    wanted = template.skims if template is not None else None
+    if wanted == "line" and (skim.kind != "line" or skim.decision != "final"):
+        message = (
+            f"{show(skim.name)} is no final decision of a line, and {step.template} selects by these only"
+        )
         yield Finding(place, "BP509", message, "name a skim with `line`, or let an uproot step make it")
+    elif wanted in ("registry", "combined") and skim.kind != wanted:
+        what = "combined skim" if wanted == "combined" else "single skim of basf2's registry"
+        message = f"{show(skim.name)} is no {what}, and {step.template} makes these only"
+        hint = "name one with `registry`" + (" and `combines`" if wanted == "combined" else " alone")
+        yield Finding(place, "BP509", message, hint)
 
 
 def check_superseding(repository: Repository) -> Iterator[Finding]:
