@@ -11,7 +11,18 @@ from ci.console import print_data, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
 from ci.project import Settings
-from ci.verbs import compare, declare, luminosity, observe, operate, payloads, produce, reconcile, record
+from ci.verbs import (
+    compare,
+    declare,
+    luminosity,
+    observe,
+    operate,
+    payloads,
+    produce,
+    reconcile,
+    record,
+    verify,
+)
 from reconciler.database import SourceUnavailable
 from reconciler.guard import GuardRefused
 from renderer.steering import TemplateBroken
@@ -26,7 +37,7 @@ click.rich_click.COMMAND_GROUPS = {
         },
         {
             "name": "What is where, and why",
-            "commands": ["status", "retention", "explain", "runs", "files", "lumi", "gt"],
+            "commands": ["status", "verify", "retention", "explain", "runs", "files", "lumi", "gt"],
         },
     ]
 }
@@ -70,6 +81,7 @@ for command in (
     *record.COMMANDS,
     *payloads.COMMANDS,
     *luminosity.COMMANDS,
+    *verify.COMMANDS,
 ):
     b2prod.add_command(command)
 

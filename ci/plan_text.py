@@ -27,7 +27,7 @@ def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str
                 lines += [line for group in groups for line in _format_group(group)]
         if not campaign.groups:
             lines.append("  nothing to do")
-    lines += [f"gone: {text}" for text in drift]
+    lines += [f"drift: {text}" for text in drift]
     lines.append(f"ledger {plan.ledger[:8]} serial {plan.serial}  catalogue serial {plan.catalogue_serial}")
     lines.append(f"digest {plan.digest()}")
     if plan.is_empty:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 
 from reconciler import tables
 
-HEAD = "0005"
+HEAD = "0008"
 """The newest migration, the one that this tool reads and writes."""
 
 DATABASE = "b2prod.sqlite"

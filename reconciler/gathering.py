@@ -12,9 +12,10 @@ from reconciler.catalogue import find_incomplete, read_inputs
 from reconciler.conditions.coverage import find_needed, find_uncovered
 from reconciler.database import State
 from reconciler.following import choose_chains, refuse_uncovered
-from reconciler.observation import find_lost, observe, read_identity
+from reconciler.observation import observe, read_identity
 from reconciler.plan import CampaignPlan, Observed, Plan, plan_campaign
 from reconciler.selection import choose_runs
+from reconciler.verification.rounds import find_lost
 from renderer.units import StepUnits, declare_units
 from schemas.campaign import Campaign
 from schemas.canonical import digest
@@ -52,7 +53,7 @@ def view_campaign(
     repository: Repository,
     name: str,
     state: State,
-    lost: frozenset[bytes] = frozenset(),
+    lost: Mapping[bytes, str] | None = None,
 ) -> View:
     """One campaign at the moment of the connection's transaction; it has a current lock."""
     declared = repository.campaigns[name]
@@ -86,22 +87,21 @@ def take_picture(
     state: State,
     *,
     refresh: bool = False,
-    lost: Mapping[str, frozenset[bytes]] | None = None,
+    lost: Mapping[str, Mapping[bytes, str]] | None = None,
 ) -> Picture:
     """The plan of the named campaigns; with `refresh`, the storage is looked at and not only the ledger.
 
-    `lost` takes the place of that look where it was had already: campaign → fingerprints.
+    `lost` takes the place of that look where it was had already: campaign → fingerprints, each `gone` or `changed`.
     """
     identity = read_identity(connection)
-    gone: dict[str, frozenset[bytes]] = dict(lost or {})
+    gone: dict[str, Mapping[bytes, str]] = dict(lost or {})
     drift: list[str] = []
     for name in names if refresh and lost is None else ():
         found = list(find_lost(connection, name))
-        gone[name] = frozenset(fingerprint for fingerprint, _ in found)
-        drift += [text for _, text in found]
+        gone[name] = {fingerprint: flaw.trouble.value for fingerprint, flaw in found}
+        drift += [flaw.text for _, flaw in found]
     views = tuple(
-        view_campaign(connection, repository, name, state, gone.get(name, frozenset()))
-        for name in sorted(names)
+        view_campaign(connection, repository, name, state, gone.get(name)) for name in sorted(names)
     )
     plan = Plan(
         ledger=identity.ledger,
@@ -109,15 +109,21 @@ def take_picture(
         catalogue_serial=identity.catalogue_serial,
         campaigns=tuple(view.plan for view in views),
         refreshed=refresh,
-        lost=tuple(sorted(f"{name} {value.hex()}" for name, values in gone.items() for value in values)),
+        lost=tuple(
+            sorted(
+                f"{name} {value.hex()} {trouble}"
+                for name, values in gone.items()
+                for value, trouble in values.items()
+            )
+        ),
     )
     return Picture(views, plan, tuple(drift))
 
 
-def read_lost(stored: Mapping[str, Any]) -> dict[str, frozenset[bytes]]:
-    """The lost fingerprints by campaign that a stored plan was computed with."""
-    found: dict[str, set[bytes]] = {}
+def read_lost(stored: Mapping[str, Any]) -> dict[str, dict[bytes, str]]:
+    """The lost fingerprints by campaign, each `gone` or `changed`, that a stored plan was computed with."""
+    found: dict[str, dict[bytes, str]] = {}
     for entry in stored["lost"]:
-        name, _, value = entry.partition(" ")
-        found.setdefault(name, set()).add(bytes.fromhex(value))
-    return {name: frozenset(values) for name, values in found.items()}
+        name, value, trouble = entry.split(" ")
+        found.setdefault(name, {})[bytes.fromhex(value)] = trouble
+    return found

@@ -30,6 +30,7 @@ JOURNALLED: Sequence[Table] = (
     tables.batches,
     tables.attempts,
     tables.products,
+    tables.registrations,
     tables.pauses,
     tables.decisions,
 )

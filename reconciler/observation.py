@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, select
 
-from reconciler.database import SourceUnavailable
 from reconciler.plan import Intent, Made, Observed, Unit
 from reconciler.tables import (
     LIVE,
@@ -79,11 +77,12 @@ def observe(
     storage: str,
     *,
     reuse: bool,
-    lost: frozenset[bytes] = frozenset(),
+    lost: Mapping[bytes, str] | None = None,
 ) -> Observed:
-    """What was produced of the units of a campaign. `lost` are fingerprints whose files are known to be gone."""
+    """What was produced of the units of a campaign. `lost` maps fingerprints whose files are gone or changed to which."""
     mine = select(outputs.c.fingerprint).where(outputs.c.campaign == campaign, outputs.c.state == "produced")
-    produced = set(connection.scalars(mine)) - lost
+    lost = lost or {}
+    produced = set(connection.scalars(mine)) - lost.keys()
     missing: set[int] = set()
     current = 0
     for item in units:
@@ -244,33 +243,6 @@ def find_files(
         InputFile(path, os.path.join(found.storage, found.folder, path), size, checksum, events)
         for path, size, checksum, events in rows
     )
-
-
-def find_lost(connection: Connection, campaign: str) -> Iterator[tuple[bytes, str]]:
-    """Produced outputs of a campaign whose files are gone or have another size: fingerprint and what is wrong.
-
-    Raises:
-        SourceUnavailable: the storage itself is not there, so that nothing can be said of what it holds.
-    """
-    columns = (outputs.c.fingerprint, outputs.c.storage, outputs.c.folder, products.c.path, products.c.size)
-    query = select(*columns).join(products, products.c.output == outputs.c.id)
-    seen: set[str] = set()
-    for fingerprint, storage, folder, path, size in connection.execute(
-        query.where(outputs.c.campaign == campaign, outputs.c.state == "produced").order_by(outputs.c.id)
-    ):
-        if storage not in seen and not Path(storage).is_dir():
-            raise SourceUnavailable(f"the storage {storage} is not there; what it holds cannot be told")
-        seen.add(storage)
-        file = Path(storage, folder, path)
-        try:
-            found = file.stat().st_size
-        except FileNotFoundError:
-            yield fingerprint, f"{file} is gone"
-        except OSError as error:
-            raise SourceUnavailable(f"{file} cannot be examined: {error.strerror}") from error
-        else:
-            if found != size:
-                yield fingerprint, f"{file} has {found} bytes instead of {size}"
 
 
 def count_events(

@@ -32,6 +32,12 @@ ACTIONS: Mapping[str, str] = {
 }
 """The actions, and the states that are listed but are none, in the order in which they are shown."""
 
+LOST: Mapping[str, str] = {
+    "gone": "output is gone from the storage",
+    "changed": "output is not what was published",
+}
+"""What may have become of a produced output, and how that is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -62,7 +68,8 @@ class Observed:
     """What the ledger knows of one campaign, and what of other campaigns' it could take over.
 
     `produced` are fingerprints with an output that exists; `elsewhere` those of other campaigns at the same storage.
-    `made` holds the latest output of units that were produced before; `lost` fingerprints whose files are gone.
+    `made` holds the latest output of units that were produced before; `lost` are fingerprints whose
+    files are `gone` or `changed`, each with that word.
     `payloads` are the payload sets (name → checksum) by digest that `made` was made with.
     """
 
@@ -70,7 +77,7 @@ class Observed:
     elsewhere: frozenset[bytes] | set[bytes] = frozenset()
     made: Mapping[tuple[str, str, int], Made] = field(default_factory=dict)
     intents: Mapping[Unit, Intent] = field(default_factory=dict)
-    lost: frozenset[bytes] = frozenset()
+    lost: Mapping[bytes, str] = field(default_factory=dict)
     unknown: frozenset[bytes] = frozenset()
     payloads: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -249,11 +256,11 @@ class _Planning:
         """Submit or restate, and why: what the unit was last made from against what it would be made from now."""
         recipes = {recipe.output: recipe.content for recipe in units.recipes}
         reasons: dict[str, None] = {}
-        lost = False
+        lost: dict[str, None] = {}
         for output in outputs:
             made = self.observed.made.get((units.step.name, output, run))
-            if units.fingerprints[output][index] in self.observed.lost:
-                lost = True
+            if trouble := self.observed.lost.get(units.fingerprints[output][index]):
+                lost[LOST[trouble]] = None
             elif made is not None:
                 changes = list(_name_changes(made.recipe, recipes[output]))
                 conditions = units.conditions[index] if units.conditions else None
@@ -266,7 +273,7 @@ class _Planning:
                 reasons.update(dict.fromkeys(changes or ["produced before, with another fingerprint"]))
         if reasons:
             return RESTATE, "; ".join(reasons)
-        return SUBMIT, "output is gone from the storage" if lost else "not produced"
+        return SUBMIT, "; ".join(lost) or "not produced"
 
     def name_payloads(self, units: StepUnits, before: str, after: str, run: int) -> str:
         """Which payloads changed, where the ledger knows what the run was made with. Runs only go up."""

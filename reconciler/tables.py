@@ -360,3 +360,31 @@ sites = Table(
     Column("after", BigInteger),
     Column("reason", String(500)),
 )
+# Rounds over a campaign's published files: one that was cut short has not ended, and is continued. Of one that has,
+# only what was wrong is kept.
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("id", identity, primary_key=True),
+    Column("campaign", String(40), nullable=False, index=True),
+    Column("begun", String(20), nullable=False),
+    Column("ended", String(20)),
+)
+examinations = Table(
+    "examinations",
+    metadata,
+    Column("verification", identity, ForeignKey("verifications.id"), primary_key=True),
+    Column("output", identity, ForeignKey("outputs.id"), primary_key=True),
+    Column("path", String(255), primary_key=True),
+    Column("trouble", String(8)),  # gone, changed or wrong; null is fine
+    Column("text", String(1000)),
+)
+# Outputs that a catalogue knows, by the address of the catalogue: written only after they were read back from it.
+registrations = Table(
+    "registrations",
+    metadata,
+    Column("output", identity, ForeignKey("outputs.id"), primary_key=True),
+    Column("catalogue", String(200), primary_key=True),
+    Column("name", String(255), nullable=False),  # of the dataset, or of the manifest
+    Column("registered", String(20), nullable=False),
+)

@@ -66,7 +66,7 @@ def read_events(
     Raises:
         InputError: the file is missing, damaged or no ROOT file, or lacks the tree, a branch or a line.
     """
-    with _explain_damage(name):
+    with explain_damage(name):
         _check_header(path, name)
         # Plain reads: a mapped file that shrinks would end the process by a signal.
         source = uproot.source.file.MultithreadedFileSource
@@ -77,7 +77,7 @@ def read_events(
 
 
 @contextmanager
-def _explain_damage(name: str) -> Iterator[None]:
+def explain_damage(name: str) -> Iterator[None]:
     """Whatever the reading library meets in a damaged file, it is the file that is at fault."""
     try:
         yield

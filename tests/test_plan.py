@@ -210,7 +210,7 @@ def test_a_lost_output_is_produced_again_without_counting_as_restated():
     world = World(limits="max_units: 4000").produce()
     gone = world.units()[0].fingerprints["mdst"][0]
     world.observed = replace(
-        world.observed, produced=set(world.observed.produced) - {gone}, lost=frozenset({gone})
+        world.observed, produced=set(world.observed.produced) - {gone}, lost={gone: "gone"}
     )
     (group,) = world.plan().groups
     assert (group.action, group.outputs, group.runs, group.reason) == (

@@ -1,0 +1,137 @@
+"""Whether what was published is still there, the same, and what was declared: verify."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import rich_click as click
+
+from ci.console import count_things, print_data, print_json, progress, say
+from ci.exits import Exit, WrongUse
+from ci.project import Settings
+from reconciler.database import SourceUnavailable, opened, reading
+from reconciler.observation import list_campaigns
+from reconciler.verification.examination import Depth, Flaw, Published
+from reconciler.verification.looking import Look, look
+from reconciler.verification.rounds import Rounds, list_published
+from reconciler.writing import now
+
+_EVERY = 2.0
+"""Seconds between writing down what was seen: so much is seen again after an interruption."""
+
+
+@dataclass(slots=True)
+class _Result:
+    """What came of one campaign's round."""
+
+    campaign: str
+    begun: str
+    earlier: int
+    files: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    troubles: list[Flaw] = field(default_factory=list)
+    unavailable: str | None = None
+
+    def data(self) -> dict[str, Any]:
+        """The result as JSON data."""
+        rate = {"bytes_per_second": round(self.bytes / self.seconds)} if self.seconds else {}
+        return {
+            "campaign": self.campaign,
+            "begun": self.begun,
+            "complete": self.unavailable is None,
+            "examined_earlier": self.earlier,
+            "files": self.files,
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+            **rate,
+            "troubles": [{"trouble": flaw.trouble.value, "text": flaw.text} for flaw in self.troubles],
+            **({"unavailable": self.unavailable} if self.unavailable else {}),
+        }
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--again", is_flag=True, help="Begin anew, also where an earlier round was cut short.")
+@click.option(
+    "--processes", type=click.IntRange(1, 256), help="How many read at once; else one for each processor."
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def verify(
+    settings: Settings, names: tuple[str, ...], again: bool, processes: int | None, as_json: bool
+) -> int:
+    """Read every published file: size, checksum, events, and what it says of itself.
+
+    A round that was cut short is continued. What is gone or changed is made again by the next plan with --refresh;
+    what was published wrong is for a person to decide.
+    """
+    state = settings.project().state
+    with reading(state) as connection:
+        known = list_campaigns(connection)
+    if unknown := [name for name in names if name not in known]:
+        raise WrongUse(
+            f"nothing of {unknown[0]} was produced; of these something was: {', '.join(known) or 'none'}"
+        )
+    results = []
+    for name in names or known:
+        with reading(state) as connection:
+            files = [file for _, file in list_published(connection, name)]
+        with opened(state) as engine:
+            results.append(_verify(Rounds(engine), name, files, again=again, processes=processes))
+    if as_json:
+        print_json([result.data() for result in results])
+    else:
+        for result in results:
+            _print(result)
+    if unavailable := "; ".join(result.unavailable for result in results if result.unavailable):
+        raise SourceUnavailable(f"{unavailable}; the same command goes on from here")
+    return Exit.FINDINGS if any(result.troubles for result in results) else Exit.FINE
+
+
+def _verify(
+    rounds: Rounds, name: str, files: Sequence[Published], *, again: bool, processes: int | None
+) -> _Result:
+    begun = rounds.begin(name, now(), again=again)
+    left = rounds.choose(begun, files)
+    result = _Result(name, begun.begun, len(files) - len(left))
+    if result.earlier:
+        earlier = count_things(result.earlier, "file")
+        say(f"{name}: the round of {begun.begun} is continued; {earlier} examined before")
+    start = written = time.monotonic()
+    seen: list[Look] = []
+    try:
+        with progress(f"verifying {name}", len(left)) as advance:
+            for one in look(left, Depth.FULL, processes=processes):
+                seen.append(one)
+                result.files += 1
+                result.bytes += one[0].size
+                advance()
+                if time.monotonic() > written + _EVERY:
+                    rounds.record(begun, seen)
+                    seen, written = [], time.monotonic()
+    except SourceUnavailable as error:
+        result.unavailable = str(error)
+    finally:
+        rounds.record(begun, seen)
+    result.seconds = time.monotonic() - start
+    result.troubles = rounds.read_troubles(begun)
+    if result.unavailable is None:
+        rounds.end(begun, name, now())
+    return result
+
+
+def _print(result: _Result) -> None:
+    for flaw in result.troubles:
+        print_data(f"{result.campaign}: {flaw.trouble.value}: {flaw.text}\n")
+    rate = result.bytes / result.seconds / 1e6 if result.seconds else 0.0
+    say(
+        f"{result.campaign}: {count_things(result.files, 'file')} ({result.bytes / 1e6:,.1f} MB) examined in "
+        f"{result.seconds:.1f} s ({rate:,.0f} MB/s), {count_things(len(result.troubles), 'trouble')}"
+    )
+
+
+COMMANDS = (verify,)

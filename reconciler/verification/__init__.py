@@ -1,0 +1,1 @@
+"""Whether published files are still what was published, and what was declared."""

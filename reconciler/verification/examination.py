@@ -1,0 +1,148 @@
+"""Examining one published file: is it there, the same, and what was declared?"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import zlib
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from renderer.event_file import InputError, read_events
+from renderer.file_metadata import read_metadata
+
+_BLOCK = 1 << 20
+
+
+class Depth(Enum):
+    """How much of a file is looked at: its size alone, or checksum, events and metadata too."""
+
+    SIZE = "size"
+    FULL = "full"
+
+
+class Trouble(Enum):
+    """What may be wrong. Of a file that is gone or changed the output is lost; one that is wrong was made so."""
+
+    GONE = "gone"
+    CHANGED = "changed"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What is wrong with a file."""
+
+    trouble: Trouble
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A file as the ledger has it: what it must be, and what it must say of itself.
+
+    `output` is the output's id in the ledger. `events` None: not known. `application` is as the recipe names it.
+    """
+
+    output: int
+    storage: str
+    folder: str
+    name: str
+    size: int
+    checksum: str
+    events: int | None
+    experiment: int
+    run: int
+    application: str
+    release: str | None
+    level: str
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(self.storage, self.folder, self.name)
+
+
+class Unreadable(Exception):
+    """The storage does not tell: nothing can be said of the file."""
+
+
+def examine(file: Published, depth: Depth) -> Flaw | None:
+    """What is wrong with a file, or None.
+
+    Raises:
+        Unreadable: it cannot be examined now, which says nothing of it.
+    """
+    path = file.path
+    try:
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode):
+            return Flaw(Trouble.CHANGED, f"{path} is no plain file any more")
+        if found.st_size != file.size:
+            return Flaw(Trouble.CHANGED, f"{path} has {found.st_size} bytes instead of {file.size}")
+        if depth is Depth.SIZE:
+            return None
+        sum_ = digest(path, file.checksum.partition(":")[0])
+        if sum_ is not None and sum_ != file.checksum:
+            return Flaw(Trouble.CHANGED, f"{path} has checksum {sum_} instead of {file.checksum}")
+        said = _examine_content(file) if file.name.endswith(".root") else None
+    except FileNotFoundError:
+        return Flaw(Trouble.GONE, f"{path} is gone")
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be examined: {error.strerror or error}") from error
+    return Flaw(Trouble.WRONG, f"{path}: {said}") if said else None
+
+
+def digest(path: Path, algorithm: str) -> str | None:
+    """The checksum of a file's bytes, `adler32:…` or as `hashlib` names it; None for an algorithm not known here."""
+    with path.open("rb") as stream:
+        if algorithm == "adler32":
+            value = 1
+            while block := stream.read(_BLOCK):
+                value = zlib.adler32(block, value)
+            return f"adler32:{value:08x}"
+        if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
+            return None
+        return f"{algorithm}:{hashlib.file_digest(stream, algorithm).hexdigest()}"
+
+
+def _examine_content(file: Published) -> str | None:
+    """What the events of a ROOT file, or what it says of itself, have against its declaration."""
+    basf2 = file.application == "basf2"
+    unit = (file.experiment, file.run)
+    events = 0
+    try:
+        for chunk in read_events(file.path, file.name, "tree" if basf2 else "events", (), ()):
+            events += len(chunk)
+            experiments, runs = chunk.columns["experiment"], chunk.columns["run"]
+            strange = (experiments != file.experiment) | (runs != file.run)
+            if strange.any():
+                first = int(strange.argmax())
+                return f"it holds events of {experiments[first]}:{runs[first]}, not of {_name(unit)}"
+        metadata = read_metadata(file.path, file.name) if basf2 else None
+    except InputError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise error.__cause__ from None
+        return str(error)
+    if file.events is not None and events != file.events:
+        return f"it holds {events} events instead of {file.events}"
+    if metadata is None:
+        return None
+    if metadata.events != events:
+        return f"its metadata state {metadata.events} events, it holds {events}"
+    if events and not metadata.low == metadata.high == unit:
+        found = f"{_name(metadata.low)} to {_name(metadata.high)}"
+        return f"its metadata state the runs {found}, not {_name(unit)}"
+    if metadata.mc:
+        return "its metadata declare it simulated, and what is produced here is real data"
+    if file.release is not None and metadata.release != file.release:
+        return f"its metadata state the release {metadata.release}, declared is {file.release}"
+    if (level := metadata.description.get("dataLevel", file.level)) != file.level:
+        return f"its metadata state the level {level}, declared is {file.level}"
+    return None
+
+
+def _name(run: tuple[int, int]) -> str:
+    return f"{run[0]}:{run[1]}"
