@@ -374,7 +374,7 @@ examinations = Table(
     "examinations",
     metadata,
     Column("verification", identity, ForeignKey("verifications.id"), primary_key=True),
-    Column("output", identity, ForeignKey("outputs.id"), primary_key=True),
+    Column("output", identity, primary_key=True),  # no foreign key: outputs may be rebuilt from the journal
     Column("path", String(255), primary_key=True),
     Column("trouble", String(8)),  # gone, changed or wrong; null is fine
     Column("text", String(1000)),

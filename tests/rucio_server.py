@@ -103,12 +103,22 @@ class Rucio:
 
     def start(self) -> None:
         settings = {"RUCIO_CONFIG": str(self.folder / "rucio.cfg"), "RUCIO_HOME": str(self.folder)}
-        command = [str(ENVIRONMENT / "bin" / "gunicorn"), "--no-control-socket", "-b", f"127.0.0.1:{self.port}"]
+        command = [
+            str(ENVIRONMENT / "bin" / "gunicorn"),
+            "--no-control-socket",
+            "-b",
+            f"127.0.0.1:{self.port}",
+        ]
         command += ["-w", "1", "--threads", "4", "--timeout", "60", "rucio.web.rest.main:application"]
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), **settings}
         with (self.folder / "log" / "gunicorn").open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
             )
         wait_until(self._answers, 90)
 
@@ -139,7 +149,9 @@ class Rucio:
             self.token = answer.headers["X-Rucio-Auth-Token"]
         body = None if data is None else json.dumps(data).encode()
         headers = {"X-Rucio-Auth-Token": self.token, "Content-Type": "application/json"}
-        answer = urllib3.request(method, self.url + path, headers=headers, body=body, retries=False, timeout=60.0)
+        answer = urllib3.request(
+            method, self.url + path, headers=headers, body=body, retries=False, timeout=60.0
+        )
         lines = answer.data.decode().splitlines()
         found = []
         for line in lines:
@@ -158,7 +170,12 @@ class Rucio:
         """A storage element whose files lie where their names say, and a scope."""
         self.must("POST", f"/rses/{name}", {"deterministic": True})
         anyone = {"read": 1, "write": 1, "delete": 1}
-        protocol = {"hostname": "localhost", "port": 0, "prefix": "/", "impl": "rucio.rse.protocols.posix.Default"}
+        protocol = {
+            "hostname": "localhost",
+            "port": 0,
+            "prefix": "/",
+            "impl": "rucio.rse.protocols.posix.Default",
+        }
         protocol["domains"] = {"lan": anyone, "wan": anyone}
         self.must("POST", f"/rses/{name}/protocols/file", {"scheme": "file", **protocol})
         self.must("POST", f"/scopes/{ACCOUNT}/{scope}")
@@ -169,7 +186,9 @@ def make_environment() -> None:
     """The server's environment, made by uv where it is missing: seconds."""
     if (ENVIRONMENT / "complete").exists():
         return
-    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(__file__).parents[1] / ".nox" / "runner" / "bin"))
+    uv = shutil.which("uv") or shutil.which(
+        "uv", path=str(Path(__file__).parents[1] / ".nox" / "runner" / "bin")
+    )
     assert uv, "Rucio's environment is made by uv; `python3 noxfile.py -s tests` brings it"
     environment = {**os.environ, "UV_SYSTEM_CERTS": "true"}
     for arguments in (
@@ -198,7 +217,9 @@ def serving_rucio(postgresql: Server) -> Iterator[Rucio]:
     (folder / "rucio.cfg").write_text(CONFIGURATION.format(**facts))
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "RUCIO_HOME": str(folder)}
     environment["RUCIO_CONFIG"] = str(folder / "rucio.cfg")
-    built = subprocess.run([python, "-c", BUILD], env=environment, capture_output=True, text=True, check=False)
+    built = subprocess.run(
+        [python, "-c", BUILD], env=environment, capture_output=True, text=True, check=False
+    )
     assert built.returncode == 0, built.stderr[-3000:]
     server = Rucio(folder, port)
     try:

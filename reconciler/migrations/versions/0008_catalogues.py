@@ -32,7 +32,6 @@ def upgrade():
         sa.ForeignKeyConstraint(
             ["verification"], ["verifications.id"], name=op.f("fk_examinations_verification")
         ),
-        sa.ForeignKeyConstraint(["output"], ["outputs.id"], name=op.f("fk_examinations_output")),
     )
     op.create_table(
         "registrations",
