@@ -10,7 +10,7 @@ from pathlib import Path
 from ci.console import say
 from ci.exits import FoundProblems, WrongUse
 from reconciler.database import State, check_address
-from reconciler.resolving import compare_locks, pin_references
+from reconciler.resolving import compare_locks, pin_campaign
 from renderer.steering import read_templates
 from schemas.finding import Finding, Place
 from schemas.lock import Lock
@@ -161,9 +161,7 @@ def choose_locked(
 
 def _find_stale(declared: Declared, lock: Lock, repository: Repository) -> list[str]:
     """The entries of a lock that its manifest contradicts; that its runs are today's is for `resolve --check`."""
-    campaign = declared.campaign
-    today = Lock(campaign.name, lock.generation, lock.runs, **pin_references(campaign, repository))
-    return compare_locks(lock, today)
+    return compare_locks(lock, pin_campaign(declared, repository, lock.runs, lock.generation))
 
 
 def load_readable(project: Project, names: Sequence[str]) -> Repository:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -20,6 +21,7 @@ from schemas.finding import Finding
 from schemas.lock import Lock
 from schemas.repository import Declared, Repository
 from schemas.runs import format_runs, split_key
+from schemas.scopes import digest_scopes
 
 
 def resolve(
@@ -44,16 +46,25 @@ def resolve(
     )
     findings += _check_limits(declared, closed)
     findings += _check_coverage(declared, repository, closed)
-    lock = _pin(campaign, repository, closed)
+    lock = pin_campaign(declared, repository, closed)
     before = declared.lock
     if before is not None:
         findings += _check_shrinking(connection, declared, before, lock)
         generation = before.generation + (lock.content() != before.content())
-        lock = _pin(campaign, repository, closed, generation)
+        lock = replace(lock, generation=generation)
     return lock, tuple(findings)
 
 
-def pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any]:
+def pin_campaign(
+    declared: Declared, repository: Repository, runs: Sequence[int], generation: int = 1
+) -> Lock:
+    """The lock of a campaign whose closed selections have these runs, sorted run keys."""
+    campaign = declared.campaign
+    lock = Lock(campaign.name, generation, tuple(runs), **_pin_references(campaign, repository))
+    return replace(lock, scopes=digest_scopes(lock, campaign, declared.document.data))
+
+
+def _pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any]:
     """Everything that a lock pins without the run catalogue, as fields of `Lock`."""
     scripts = {step.template: render_script(step, repository) for step in campaign.steps if step.template}
     skims = sorted({name for step in campaign.steps if step.skims for name in step.outputs})
@@ -91,13 +102,10 @@ def pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any]
 
 
 def compare_locks(before: Lock, after: Lock) -> list[str]:
-    """The entries in which two locks differ."""
-    old, new = before.content(), after.content()
-    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-
-
-def _pin(campaign: Campaign, repository: Repository, runs: Sequence[int], generation: int = 1) -> Lock:
-    return Lock(campaign.name, generation, tuple(runs), **pin_references(campaign, repository))
+    """The entries in which two locks differ; `scopes` only where no other shows why."""
+    old, new = before.pinned(), after.pinned()
+    moved = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return moved or (["scopes"] if before.scopes != after.scopes else [])
 
 
 def _check_selection(

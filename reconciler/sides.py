@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from reconciler.database import SourceUnavailable, State, reading
 from reconciler.differences import Side
 from reconciler.following import choose_chains
-from reconciler.resolving import compare_locks, pin_references
+from reconciler.resolving import compare_locks, pin_campaign
 from reconciler.selection import choose_runs, select_runs
 from renderer.jobs import render_script
 from renderer.units import Chains, declare_units
@@ -97,7 +97,7 @@ def _current_lock(repository: Repository, declared: Declared) -> Lock | None:
     campaign, lock = declared.campaign, declared.lock
     if lock is None or _find_snapshotless(repository, campaign):
         return None
-    today = Lock(campaign.name, lock.generation, lock.runs, **pin_references(campaign, repository))
+    today = pin_campaign(declared, repository, lock.runs, lock.generation)
     return None if compare_locks(lock, today) else lock
 
 

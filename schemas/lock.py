@@ -18,6 +18,7 @@ class Lock:
 
     `runs` are the sorted run keys of the closed selections, `selection` is the digest of all selectors; open selectors
     are kept as they were declared, in canonical JSON.
+    `scopes` maps the parts that people answer for to their digests (`schemas.scopes`).
     `running` has, of each running tag, name, id in the conditions database (None: not known) and `on_change`; its entry
     in `snapshots` is the baseline. `templates`, `skims`, `testing_payloads`, `snapshots` map names to digests; `commit` is the release's, where it is known. `steps` maps each
     step, and each variant of it, to the digest of how its outputs are made.
@@ -39,9 +40,14 @@ class Lock:
     engine: str = "local"
     storage: str = ""
     layout: str = ""
+    scopes: tuple[tuple[str, str], ...] = ()
 
     def content(self) -> dict[str, Any]:
         """The lock as JSON data, without its generation; absent things are left out."""
+        return self.pinned() | ({"scopes": dict(self.scopes)} if self.scopes else {})
+
+    def pinned(self) -> dict[str, Any]:
+        """The content without the scopes, whose digests are computed from it."""
         pinned: dict[str, Any] = {
             "schema": "lock/1",
             "campaign": self.campaign,
@@ -110,6 +116,7 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
         testing_payloads=tuple(sorted(data.get("testing_payloads", {}).items())),
         templates=tuple(sorted(data.get("templates", {}).items())),
         skims=tuple(sorted(data.get("skims", {}).items())),
+        scopes=tuple(sorted(data.get("scopes", {}).items())),
         **data["site"],
     )
     if lock.text().encode() != content:

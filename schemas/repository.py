@@ -12,6 +12,7 @@ from schemas.document import Document, read_yaml
 from schemas.finding import Finding, Place
 from schemas.layout import Layout, check_folder
 from schemas.lock import Lock, read_lock
+from schemas.policy import Policy, read_policy
 from schemas.scalars import show
 from schemas.site import Site, read_site
 from schemas.skims import Skim, check_members, combine_skims, read_skims
@@ -81,6 +82,7 @@ class Repository:
     releases: Mapping[str, Release]
     snapshots: Mapping[str, Snapshot]
     templates: Mapping[str, Template]
+    policy: Policy | None = None
     broken: frozenset[str] = field(default=frozenset())
     site_documents: Mapping[str, Document] = field(default_factory=dict)
 
@@ -95,6 +97,8 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
         if reading.accept_site(file, stem, document)
     }
     skims, places = reading.skims()
+    policy, findings = read_policy(tree)
+    reading.findings.extend(findings)
     repository = Repository(
         campaigns=campaigns,
         sites={stem: read_site(stem, document) for stem, document in sites.items()},
@@ -105,6 +109,7 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
         releases=reading.releases(),
         snapshots=reading.snapshots(),
         templates=templates,
+        policy=policy,
         broken=frozenset(finding.place.file for finding in reading.findings),
     )
     return repository, tuple(sorted(set(reading.findings)))

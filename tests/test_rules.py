@@ -26,6 +26,7 @@ from schemas.rules import RULES, check_repository
 from schemas.rules.circles import find_circles
 from schemas.rules.intervals import count, intersect, show_ranges, subtract, unite
 from schemas.runs import RunRange
+from schemas.scopes import digest_scopes
 from tests import builders
 from tests.builders import CAMPAIGN, FILES, PROMPT, SKIMS, campaign, check, read, swap, tree
 
@@ -271,7 +272,8 @@ def test_references_to_broken_files_have_no_findings(changes):
 
 def make_lock(**changes) -> Lock:
     repository, _ = read(tree())
-    chosen = repository.campaigns["proc7"].campaign
+    declared = repository.campaigns["proc7"]
+    chosen = declared.campaign
     skims = ((name, repository.skims[name]) for name in ("hlt_bhabha", "hlt_hadron"))
     lock = Lock(
         campaign="proc7",
@@ -287,7 +289,8 @@ def make_lock(**changes) -> Lock:
         storage="data",
         layout=repository.layouts["plain"].folder,
     )
-    return replace(lock, **changes)
+    scopes = digest_scopes(lock, chosen, declared.document.data)
+    return replace(lock, **{"scopes": scopes, **changes})
 
 
 def test_a_lock_of_this_manifest_passes():
@@ -314,6 +317,8 @@ def test_a_lock_of_this_manifest_passes():
         {"engine": "slurm"},
         {"storage": "elsewhere"},
         {"layout": "{campaign}"},
+        {"scopes": ()},
+        {"scopes": tuple((name, "1" * 64) for name in ("calibration", "everything", "release"))},
     ],
     ids=str,
 )

@@ -136,7 +136,7 @@ def test_proc7b_is_proc7_but_for_the_site():
     assert made["proc7"] == made["proc7b"]
     here, there = (repository.campaigns[name].campaign for name in ("proc7", "proc7b"))
     assert (there.reuse, there.compare_with, there.site, here.site) == (False, "proc7", "grid", "kekcc")
-    locks = [repository.campaigns[name].lock.content() for name in ("proc7", "proc7b")]
+    locks = [repository.campaigns[name].lock.pinned() for name in ("proc7", "proc7b")]
     assert {key for key in locks[0] if locks[0][key] != locks[1][key]} == {"campaign", "site"}
 
 

@@ -132,12 +132,13 @@ def test_w27_links_are_not_followed(tmp_path):
 
 # ── mutants ──
 
-NAMES = {("steps",), ("skims",), ("layouts",), ("releases",), ("queues",)}
+NAMES = {("steps",), ("skims",), ("layouts",), ("releases",), ("roles",), ("queues",)}
 """Mappings whose keys are names that an author chooses."""
 OPTIONAL = {
     *("ticket", "contact", "state", "description", "supersedes", "reuse"),
     *("exclude", "types", "until", "step", "parameters", "split", "max_restate", "max_attempts"),
     *("overrides", "testing_payloads", "scan", "compare_with", "historic", "runs_per_request"),
+    *("branch", "validity_days", "touch", "threshold", "retirements", "exemptions", "delegations"),
     *("recommended_tag", "commit", "decision", "slots", "environment", "launchers", "queue"),
     *(
         "queues",
@@ -244,7 +245,8 @@ def schema_of(file: str) -> str | None:
     for folder, schema in (("sites/", "site"), ("skims/", "skims")):
         if file.startswith(f"productions/{folder}"):
             return schema
-    return {"productions/layouts.yaml": "layouts", "productions/releases.yaml": "releases"}.get(file)
+    named = ("layouts", "releases", "roles")
+    return {f"productions/{name}.yaml": name for name in named}.get(file)
 
 
 def judge(files, file, content, templates):

@@ -19,6 +19,7 @@ from schemas.rules.intervals import take
 from schemas.rules.names import find_folders
 from schemas.runs import format_runs, run_key
 from schemas.scalars import show
+from schemas.scopes import digest_scopes
 from schemas.skims import Skim
 from schemas.step import Step
 from schemas.variant import is_expandable
@@ -210,22 +211,36 @@ def check_superseding(repository: Repository) -> Iterator[Finding]:
 def check_locks(repository: Repository) -> Iterator[Finding]:
     """Ensure that each lock is of its manifest and repository, as far as that can be told without the run catalogue."""
     for name, declared in repository.campaigns.items():
-        if declared.lock is None:
-            continue
-        hint = _RESOLVE.format(name)
-        if declared.lock.campaign != name:
-            message = f"this is the lock of {show(declared.lock.campaign)}, not of {show(name)}"
-            yield Finding(Place(declared.lock_file), "BP605", message, hint)
-        for path, what, now, locked in _compare(repository, declared.campaign, declared.lock):
-            message = f"the lock pins another {what}: {_name(locked)}, and this is {_name(now)}"
-            yield Finding(declared.document.place(path), "BP605", message, hint)
-        if declared.lock.selection != digest([one.describe() for one in declared.campaign.selectors]):
-            place = declared.document.key_place(("runs",))
-            yield Finding(place, "BP605", "the lock was made for another selection of runs", hint)
-        outside = _find_outside(declared.campaign, declared.lock)
-        if outside:
-            message = f"the lock has {format_runs(outside, most=5)}, which no selector names"
-            yield Finding(declared.document.key_place(("runs",)), "BP605", message, hint)
+        if declared.lock is not None:
+            stale = list(_find_stale(repository, declared, declared.lock, _RESOLVE.format(name)))
+            yield from stale or _check_scopes(declared, declared.lock, _RESOLVE.format(name))
+
+
+def _find_stale(repository: Repository, declared: Declared, lock: Lock, hint: str) -> Iterator[Finding]:
+    campaign, document = declared.campaign, declared.document
+    if lock.campaign != campaign.name:
+        message = f"this is the lock of {show(lock.campaign)}, not of {show(campaign.name)}"
+        yield Finding(Place(declared.lock_file), "BP605", message, hint)
+    for path, what, now, locked in _compare(repository, campaign, lock):
+        message = f"the lock pins another {what}: {_name(locked)}, and this is {_name(now)}"
+        yield Finding(document.place(path), "BP605", message, hint)
+    if lock.selection != digest([one.describe() for one in campaign.selectors]):
+        place = document.key_place(("runs",))
+        yield Finding(place, "BP605", "the lock was made for another selection of runs", hint)
+    outside = _find_outside(campaign, lock)
+    if outside:
+        message = f"the lock has {format_runs(outside, most=5)}, which no selector names"
+        yield Finding(document.key_place(("runs",)), "BP605", message, hint)
+
+
+def _check_scopes(declared: Declared, lock: Lock, hint: str) -> Iterator[Finding]:
+    """What people approve is what the lock says that it is; what no entry shows is limits, reasons and the like."""
+    pinned = dict(lock.scopes)
+    scopes = digest_scopes(lock, declared.campaign, declared.document.data)
+    moved = [name for name, value in scopes if value != pinned.get(name)]
+    if moved:
+        message = f"the lock's digest of what is approved is another one: {', '.join(moved)}"
+        yield Finding(Place(declared.lock_file), "BP605", message, hint)
 
 
 def _suggest(word: str, known: Iterable[str], otherwise: str) -> str:

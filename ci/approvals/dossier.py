@@ -1,0 +1,116 @@
+"""Dossiers: what must be approved of a campaign or a retirement, and the evidence that the repository has of it.
+
+Pure: the repository's files come as a tree, from a commit or from disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from ci.approvals.verdict import Demand, Evidence, Verdict, judge
+from schemas.lock import Lock
+from schemas.policy import Policy
+from schemas.repository import Declared
+from schemas.scopes import digest_scopes
+from schemas.site import Site
+from schemas.statement import PRODUCE, Ceilings
+from schemas.tree import Tree
+
+APPROVALS = "approvals"
+"""The folder of statements in a campaign's folder."""
+STATEMENT, SIGNATURE, REVOCATION = ".json", ".sig", ".revoked.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a ledger remembers: statements that were revoked, and how far a campaign has come.
+
+    `generation` is the highest that was launched, and `lock` the digest of that lock.
+    """
+
+    revoked: frozenset[str] = frozenset()
+    generation: int = 0
+    lock: str | None = None
+
+
+NO_PAST = Past()
+
+
+def assess_campaign(
+    policy: Policy,
+    declared: Declared,
+    site: Site,
+    tree: Tree,
+    now: datetime,
+    past: Past = NO_PAST,
+    *,
+    actions: int | None = None,
+) -> Verdict:
+    """Who must approve a campaign, who did, and what is missing. `actions`: units that a plan submits and restates.
+
+    `site` is the one that the campaign names, `tree` the files of the repository that has the statements.
+    """
+    demand = demand_campaign(policy, declared, site, actions)
+    evidence = tuple(collect_evidence(tree, f"{declared.folder}/{APPROVALS}"))
+    obstacle = _find_obstacle(declared, site, past) if demand.roles else None
+    return judge(demand, evidence, policy, now, past.revoked, obstacle)
+
+
+def demand_campaign(policy: Policy, declared: Declared, site: Site, actions: int | None = None) -> Demand:
+    """What must be approved of a campaign; the scopes are computed from lock and manifest, never taken from the lock."""
+    campaign, lock = declared.campaign, declared.lock
+    scopes = () if lock is None else digest_scopes(lock, campaign, declared.document.data)
+    return Demand(
+        subject=f"campaign/{campaign.name}",
+        action=PRODUCE,
+        scopes=dict(scopes),
+        roles=policy.roles.require(site.name, site.engine, site.storage),
+        generation=None if lock is None else lock.generation,
+        ceilings=Ceilings(campaign.limits.max_units, campaign.limits.max_restate, actions),
+    )
+
+
+def collect_evidence(tree: Tree, folder: str) -> Iterator[Evidence]:
+    """The statements below a folder, each with its signature and what revokes it. The files' names prove nothing."""
+    for file in sorted(tree):
+        if file.startswith(f"{folder}/") and file.endswith(STATEMENT) and not file.endswith(REVOCATION):
+            revocation = name_revocation(file)
+            taken = ((tree[revocation], tree.get(f"{revocation}{SIGNATURE}")),) if revocation in tree else ()
+            yield Evidence(file, tree[file], tree.get(f"{file}{SIGNATURE}"), taken)
+
+
+def name_statement(folder: str, digest: str, role: str, principal: str) -> str:
+    """The file of a statement; its signature has `.sig` behind that."""
+    return f"{folder}/{digest[:16]}/{role}.{principal}{STATEMENT}"
+
+
+def name_revocation(file: str) -> str:
+    """The file that revokes the statement in `file`."""
+    return file.removesuffix(STATEMENT) + REVOCATION
+
+
+def _find_obstacle(declared: Declared, site: Site, past: Past) -> str | None:
+    """What stands against a launch whoever signs."""
+    name, lock = declared.campaign.name, declared.lock
+    if lock is None:
+        return f"{name} has no lock; run `b2prod resolve {name}`"
+    if not _is_of(lock, declared, site):
+        return f"the lock of {name} is not that of its manifest; run `b2prod resolve {name}`"
+    if lock.generation < past.generation:
+        return f"this is generation {lock.generation} of {name}, and {past.generation} was launched already"
+    if lock.generation == past.generation and lock.digest() != past.lock:
+        return f"generation {lock.generation} of {name} was launched with another lock; run `b2prod resolve {name}`"
+    return None
+
+
+def _is_of(lock: Lock, declared: Declared, site: Site) -> bool:
+    campaign = declared.campaign
+    scopes = digest_scopes(lock, campaign, declared.document.data)
+    return (lock.campaign, lock.scopes, lock.engine, lock.storage) == (
+        campaign.name,
+        scopes,
+        site.engine,
+        site.storage,
+    )

@@ -1,0 +1,98 @@
+"""A repository on which people sign: one campaign, its lock, and statements with real signatures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from ci.approvals.dossier import NO_PAST, SIGNATURE, Past, assess_campaign, demand_campaign, name_statement
+from ci.approvals.verdict import Verdict
+from reconciler.resolving import pin_campaign
+from schemas.repository import Declared
+from schemas.runs import run_key
+from schemas.statement import PRODUCE, Statement
+from tests import builders
+from tests.keys import PERSON, Circle
+
+NOW = datetime(2019, 2, 15, 9, 0, tzinfo=UTC)
+RUNS = tuple(run_key(3, number) for number in (529, 530))
+
+
+@dataclass
+class Desk:
+    """A repository with one campaign, on which people sign; `policy` is the root that the reconciler has pinned."""
+
+    circle: Circle
+    files: dict[str, bytes] = field(default_factory=builders.tree)
+    generation: int = 3
+    now: datetime = NOW
+    past: Past = NO_PAST
+    runs: tuple[int, ...] = RUNS
+
+    def __post_init__(self) -> None:
+        self.policy = self.circle.policy()
+        self.lock()
+
+    def lock(self) -> None:
+        """Resolves the campaign, as its author would."""
+        declared = self._read()
+        lock = pin_campaign(declared, self.repository, self.runs, self.generation)
+        self.files[builders.FILES["lock"]] = lock.text().encode()
+
+    def change(self, file: str, *edits: tuple[str, str], lock: bool = True) -> None:
+        name = builders.FILES[file]
+        self.files[name] = builders.swap(self.files[name].decode(), *edits).encode()
+        if lock:
+            self.lock()
+
+    def _read(self) -> Declared:
+        self.repository, _ = builders.read(self.files)
+        return self.repository.campaigns["proc7"]
+
+    def statement(self, role: str, person: str | None = None, **changes) -> Statement:
+        demand = demand_campaign(self.policy, self._read(), self.repository.sites["local"])
+        scope = self.policy.roles.role(role).scope
+        made = Statement(
+            subject=demand.subject,
+            digest=demand.scopes.get(scope, "0" * 64),
+            action=PRODUCE,
+            role=role,
+            principal=person or PERSON[role],
+            repository="belle2/productions",
+            environment="production",
+            policy=self.policy.digest,
+            not_before=self.now,
+            not_after=self.now + timedelta(days=60),
+            generation=self.generation,
+        )
+        return replace(made, **changes)
+
+    def sign(self, *roles: str, person: str | None = None, key: str | None = None, **changes) -> str:
+        """Statements with their signatures, in the roles named; the last one's file."""
+        file = ""
+        for role in roles:
+            made = self.statement(role, person, **changes)
+            folder = "productions/campaigns/proc7/approvals"
+            file = name_statement(folder, made.digest, role, made.principal)
+            self.files[file] = made.data()
+            self.files[file + SIGNATURE] = self.circle.key(key or made.principal).sign(made.data())
+        return file
+
+    def verdict(self, actions: int | None = None) -> Verdict:
+        declared = self._read()
+        return assess_campaign(
+            self.policy,
+            declared,
+            self.repository.sites["local"],
+            self.files,
+            self.now,
+            self.past,
+            actions=actions,
+        )
+
+    def missing(self, actions: int | None = None) -> str:
+        """The roles that are not filled."""
+        return " ".join(need.role for need in self.verdict(actions).needs if need.missing)
+
+    def reasons(self, actions: int | None = None) -> set[str]:
+        return {one.refused for one in self.verdict(actions).approvals if one.refused}
