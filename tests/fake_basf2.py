@@ -1,7 +1,7 @@
 """Stands in for `basf2` in tests: WORLD RELEASE basf2 steering.py -- job.json, as a site's launcher calls it.
 
 It writes every output quickly, and the same bytes for the same job. What it does otherwise stands in the file
-WORLD/behaviour/STEP-RUN, or else WORLD/behaviour/any: one word and its arguments.
+WORLD/behaviour/STEP-JOB, STEP-RUN, or else any: one word and its arguments.
 """
 
 import hashlib
@@ -20,7 +20,8 @@ with open(os.path.join(world, "starts"), "a") as stream:
 
 
 def read_behaviour():
-    for wanted in ("{}-{}".format(job["step"], job["run"]), "any"):
+    step = job["step"]
+    for wanted in (f"{step}-{job['key']}", f"{step}-{job['run']}", "any"):
         try:
             with open(os.path.join(world, "behaviour", wanted)) as stream:
                 return stream.read().split()
@@ -55,6 +56,10 @@ elif what == "slow":
 elif what == "deaf":  # hears no SIGTERM, but does not live for ever either
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(float(arguments[0]))
+elif what == "fatal":
+    print("[INFO] Starting event processing")
+    print("[FATAL] " + " ".join(arguments))
+    sys.exit(1)
 elif what == "status":
     sys.exit(int(arguments[0]))
 elif what == "signal":
