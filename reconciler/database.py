@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 
 from reconciler import tables
+from reconciler.filesystem import find_type, is_networked
 
 HEAD = "0008"
 """The newest migration, the one that this tool reads and writes."""
@@ -163,6 +164,12 @@ def _make_engine(state: State, *, query_only: bool) -> Engine:
 
 
 def _make_file_engine(state: State, *, query_only: bool) -> Engine:
+    kind = find_type(state.folder)
+    if is_networked(kind):
+        raise SourceUnavailable(
+            f"{state.folder} is on {kind}, where SQLite loses data: keep the state on a local disk"
+            " (--state, B2PROD_STATE), or the ledger in PostgreSQL (--database, B2PROD_DATABASE)"
+        )
     engine = create_engine(f"sqlite:///{state.database}")
 
     @event.listens_for(engine, "connect")

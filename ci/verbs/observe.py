@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import rich_click as click
@@ -17,7 +18,9 @@ from ci.provenance_text import describe_values, tabulate_values
 from reconciler.database import SourceUnavailable, reading
 from reconciler.following import read_bindings
 from reconciler.gathering import View, view_campaign
+from reconciler.health import Condition, judge_campaign
 from reconciler.observation import count_events, explain_unit, read_payloads
+from reconciler.pauses import read_pauses
 from reconciler.plan import ACTIONS
 from reconciler.provenance import list_files, trace_values
 from reconciler.selection import explain_absence, explain_absences
@@ -45,7 +48,10 @@ def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: 
     without_lock = []
     absences: list[dict[str, Any]] = []
     unknown: list[str] = []
+    conditions: list[Condition] = []
+    now = datetime.now(UTC)
     with reading(project.state) as connection:
+        paused = read_pauses(connection)
         for declared in choose_campaigns(repository, names):
             name, state = declared.campaign.name, declared.campaign.state
             try:
@@ -64,10 +70,11 @@ def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: 
                 without_lock.append({"campaign": name, "state": "not known"})
                 continue
             rows += [{**row, **mixed} for row in _count_units(view)]
+            conditions += judge_campaign(connection, view, paused, now)
             if left_out:
                 absences += _list_absences(connection, view)
     if as_json:
-        print_json([*rows, *without_lock, *absences])
+        print_json([*rows, *without_lock, *absences, *(condition.data() for condition in conditions)])
         return _end_status(unknown)
     shown = [word for word in ACTIONS.values() if any(row.get(word) for row in rows)]
     counts = ("units", "done", *shown)
@@ -80,6 +87,11 @@ def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: 
             *(str(row.get(c, "")) for c in counts),
         )
     print_table(table)
+    if conditions:
+        table = make_table("campaign", "condition", "why")
+        for condition in conditions:
+            table.add_row(condition.campaign, condition.kind, condition.reason)
+        print_table(table)
     for name, begun in {row["campaign"]: row.get("begun_with", {}) for row in rows}.items():
         if len(begun) > 1:
             parts = ", ".join(f"{runs} with {digest[:12]}" for digest, runs in begun.items())

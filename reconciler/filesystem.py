@@ -1,0 +1,62 @@
+"""Which kind of file system a folder is on: locks of several hosts' processes hold on local disks only."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+MOUNTS = Path("/proc/self/mountinfo")
+
+NETWORKED = frozenset(
+    [
+        "nfs",
+        "nfs4",
+        "gpfs",
+        "lustre",
+        "afs",
+        "auristorfs",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "9p",
+        "beegfs",
+        "ceph",
+        "glusterfs",
+        "pvfs2",
+        "panfs",
+        "ncpfs",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+        "fuse.ceph",
+        "fuse.cvmfs2",
+        "fuse.afp",
+    ]
+)
+"""File systems that several hosts share; names as in /proc/self/mountinfo."""
+
+
+def find_type(folder: Path) -> str | None:
+    """The type of the file system that a folder is, or would be, on; None where this machine does not tell."""
+    try:
+        lines = MOUNTS.read_text().splitlines()
+    except OSError:
+        return None
+    here = Path(os.path.realpath(folder))
+    best, found = -1, None
+    for line in lines:
+        mounted, _, rest = line.partition(" - ")
+        point = Path(_unescape(mounted.split()[4]))
+        if here.is_relative_to(point) and len(point.parts) >= best:
+            best, found = len(point.parts), rest.split()[0]
+    return found
+
+
+def is_networked(kind: str | None) -> bool:
+    """Whether several hosts may share a file system of that type."""
+    return kind in NETWORKED
+
+
+def _unescape(text: str) -> str:
+    """Blanks and the like stand as octal numbers in the list of mounts."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
