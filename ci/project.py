@@ -14,7 +14,7 @@ from reconciler.resolving import compare_locks, pin_campaign
 from renderer.steering import read_templates
 from schemas.finding import Finding, Place
 from schemas.lock import Lock
-from schemas.repository import FOLDERS, Declared, Repository, read_repository
+from schemas.repository import CAMPAIGNS, FOLDERS, Declared, Repository, read_repository
 from schemas.rules import check_repository
 from schemas.tree import PRODUCTIONS, read_tree
 
@@ -97,9 +97,15 @@ def load_launchable(
 ) -> tuple[Repository, list[str], dict[str, Finding]]:
     """Everything declared; of the campaigns named, or of all live ones, those in order; and what is wrong with the others."""
     repository, findings = load(project)
-    chosen, wrong = [], {}
-    live = (name for name, declared in repository.campaigns.items() if declared.campaign.is_live)
-    for name in names or live:
+    chosen = []
+    parts = [(finding.place.file.split("/"), finding) for finding in findings]
+    wrong = {
+        part[2]: finding
+        for part, finding in parts
+        if "/".join(part[:2]) == CAMPAIGNS and part[2] not in repository.campaigns
+    }
+    live = [name for name, declared in repository.campaigns.items() if declared.campaign.is_live]
+    for name in [name for name in names if name not in wrong] or live:
         about = [finding for finding in findings if _is_about(finding, [name])]
         try:
             choose_locked(repository, [name])
