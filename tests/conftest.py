@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from tests import worlds
 from tests.postgresql import Server, find_programs, serving
+from tests.slurm_cluster import PACKAGES, Cluster, list_missing, using
 
 # A loaded machine must not fail a property test; times are measured where they matter.
 settings.register_profile("b2prod", deadline=None)
@@ -36,6 +37,23 @@ def postgresql() -> Iterator[Server]:
         pytest.skip("there is no PostgreSQL; install Debian's package `postgresql`")
     with serving(programs) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_tmp(tmp_path_factory) -> Path:
+    """A folder that all workers of a test run see."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def slurm(shared_tmp) -> Iterator[Cluster]:
+    """A real Slurm with accounting, the same one for all workers."""
+    if missing := list_missing():
+        # as above
+        pytest.skip(f"there is no {missing[0]}; install Debian's packages {PACKAGES}")
+    with using(shared_tmp) as cluster:
+        yield cluster
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -64,6 +64,7 @@ JobCompType=jobcomp/none
 NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr={address} Port=[{first_port}-{last_port}] CPUs=16 RealMemory=16000 State=UNKNOWN
 PartitionName=prod Nodes=n[1-{nodes}] Default=YES MaxTime=INFINITE State=UP
 PartitionName=short Nodes=n[1-{nodes}] MaxTime=30 State=UP
+{workers}
 PartitionName=closed Nodes=n[1-{nodes}] MaxTime=30 State=DOWN
 """
 DATABASE = """\
@@ -91,6 +92,7 @@ create user if not exists slurm@localhost identified by 'slurm';
 grant all on slurm_acct_db.* to slurm@'127.0.0.1';
 grant all on slurm_acct_db.* to slurm@localhost;
 """
+PACKAGES = "slurmctld slurmd slurm-client munge slurmdbd mariadb-server"
 PROGRAMS = ("munged", "munge", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sbatch")
 PATH = f"{os.environ.get('PATH', '/usr/bin')}:/usr/sbin"
 
@@ -123,6 +125,10 @@ class Cluster:
             "user": _run("id", "-un").stdout.strip(),
             "folder": self.folder,
             "nodes": NODES,
+            # a partition for each worker of a test run, which holds its own jobs back
+            "workers": "\n".join(
+                f"PartitionName=w{number} Nodes=n[1-{NODES}] State=UP" for number in range(8)
+            ),
             "port": self.port,
             "dbd_port": self.port + 1,
             "mysql_port": self.port + 2,
@@ -330,14 +336,37 @@ def using(shared: Path) -> Iterator[Cluster]:
         yield Cluster(Path(folder), port)
 
 
-@contextlib.contextmanager
-def sharing(shared: Path, *, alone: bool) -> Iterator[None]:
-    """One test's time with the cluster; `alone` for those that break it. Whoever comes first goes first."""
-    with (shared / "slurm-gate").open("a") as gate, (shared / "slurm-room").open("a") as room:
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(gate, fcntl.LOCK_UN)
-        yield
+class Room:
+    """Where tests are with the cluster: many at a time, or one alone, which breaks it. Whoever comes first goes first."""
+
+    def __init__(self, shared: Path) -> None:
+        self._gate = (shared / "slurm-gate").open("a")
+        self._room = (shared / "slurm-room").open("a")
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """For the time of a test."""
+        self._enter(fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            self._room.close()
+            self._gate.close()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else is there meanwhile; others may have been between."""
+        fcntl.flock(self._room, fcntl.LOCK_UN)
+        self._enter(fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._room, fcntl.LOCK_SH)
+
+    def _enter(self, mode: int) -> None:
+        fcntl.flock(self._gate, fcntl.LOCK_EX)
+        fcntl.flock(self._room, mode)
+        fcntl.flock(self._gate, fcntl.LOCK_UN)
 
 
 def keep(shared: Path) -> None:

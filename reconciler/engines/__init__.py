@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from reconciler.engine import Engine
 from reconciler.engines.local import LocalEngine
+from reconciler.engines.slurm import SlurmEngine
 from schemas.site import Site
 
-ENGINES: Mapping[str, Callable[[Site], Engine]] = {"local": LocalEngine}
+ENGINES: Mapping[str, Callable[[Site], Engine]] = {"local": LocalEngine, "slurm": SlurmEngine}

@@ -1,0 +1,133 @@
+"""What Slurm's commands print: ids, states, records of jobs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from reconciler.command import Reply
+from reconciler.elements import expand
+from reconciler.engine import Observation, Sighting, Ticket
+
+UNNAMED = "allocation"
+"""What accounting calls a job for its first seconds."""
+
+_ID = re.compile(r"([1-9]\d{0,9})(?:_(\d{1,7}|\[[^\]|]*\]))?(?:\+\d+)?")
+
+_PENDING = {
+    "PENDING",
+    "CONFIGURING",
+    "REQUEUED",
+    "REQUEUE_FED",
+    "REQUEUE_HOLD",
+    "RESV_DEL_HOLD",
+    "SPECIAL_EXIT",
+}
+_RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+# FAILED stands for whatever the job's exit code was, and a fresh record of accounting has none yet: no class follows.
+_ENDED = {
+    "COMPLETED": None,
+    "FAILED": None,
+    "CANCELLED": "transient",
+    "TIMEOUT": "transient",
+    "DEADLINE": "transient",
+    "PREEMPTED": "transient",
+    "OUT_OF_MEMORY": "permanent",
+    "NODE_FAIL": "infrastructure",
+    "BOOT_FAIL": "infrastructure",
+    "REVOKED": "infrastructure",
+}
+
+Key = tuple[str, int | None]
+"""A job's id, and its index in an array."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A job as one of the two knows it; `note` is a reason or an exit code."""
+
+    name: str
+    state: str
+    note: str
+
+    def observe(self) -> Observation:
+        word = self.state.split()[0].rstrip("+") if self.state else ""
+        note = "" if self.note in {"", "None", "0:0"} else f", {self.note}"
+        if word in _ENDED:
+            return Observation(Sighting.ENDED, f"{self.state}{note}", _ENDED[word])
+        if word in _PENDING:
+            return Observation(Sighting.PENDING, f"{self.state}{note}")
+        if word in _RUNNING:
+            return Observation(Sighting.RUNNING, f"{self.state}{note}")
+        return Observation(Sighting.UNKNOWN, f"a state that is not known: {self.state}")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the queue or accounting answered. `trouble`: why it does not prove absence; `usable`: it says something."""
+
+    records: Mapping[Key, Record]
+    trouble: str | None = None
+    usable: bool = True
+
+
+def read_records(reply: Reply, marks: int) -> Source:
+    """Rows `id|…|name`; a name may hold anything. Lines that are none leave open what else is missing."""
+    records: dict[Key, Record] = {}
+    strange = None
+    for line in reply.out.splitlines():
+        fields = line.split("|", marks)
+        found = _ID.fullmatch(fields[0])
+        if found is None or len(fields) != marks + 1:
+            strange = strange or line
+            continue
+        job, element = found[1], found[2]
+        record = Record(fields[3], fields[1], fields[2])
+        if element is None:
+            records[job, None] = record
+        elif element.isdecimal():
+            records[job, int(element)] = record
+        else:
+            indices = expand(element)
+            if indices is None:
+                strange = strange or line
+            else:
+                records.update(dict.fromkeys(((job, index) for index in indices), record))
+    if reply.out and not reply.out.endswith("\n"):
+        strange = strange or "one without an end"
+    if strange is not None:
+        return Source(records, f"`{reply.command}` answered a line that is no record: {strange[:200]!r}")
+    return Source(records)
+
+
+def pick(source: Source, ticket: Ticket) -> Record | None:
+    """The ticket's record; none where its id belongs to a job of another name."""
+    found = _ID.fullmatch(ticket.reference or "")
+    if found is None:
+        return None
+    record = source.records.get((found[1], int(found[2]) if found[2] else None))
+    return record if record is not None and record.name in {ticket.batch, UNNAMED} else None
+
+
+def pick_whole(source: Source, ticket: Ticket) -> Record | None:
+    """The end of the ticket's whole array: one that was cancelled before it started may have no other record."""
+    record = source.records.get(((ticket.reference or "").partition("_")[0], None))
+    if record is None or record.name != ticket.batch or record.observe().sighting is not Sighting.ENDED:
+        return None
+    return record
+
+
+def format_id(job: str, element: int | None) -> str:
+    """A job's id as Slurm writes it."""
+    return job if element is None else f"{job}_{element}"
+
+
+def list_jobs(tickets: Iterable[Ticket]) -> list[str]:
+    return sorted({found[1] for ticket in tickets if (found := _ID.fullmatch(ticket.reference or ""))})
+
+
+def read_minutes(text: str) -> int | None:
+    """`1-12:00:00` in minutes; None for UNLIMITED."""
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):\d+", text)
+    return (int(found[1] or 0) * 24 + int(found[2])) * 60 + int(found[3]) if found else None
