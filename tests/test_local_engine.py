@@ -50,44 +50,6 @@ def wait_for_end(engine, tickets):
     wait_until(lambda: set(look(engine, *tickets)) == {Sighting.ENDED})
 
 
-def test_many_are_submitted_and_each_ends_with_its_result(make_engine, ticket):
-    engine = make_engine()
-    tickets = [ticket(f"a{number}") for number in range(5)]
-    answers = submit(engine, tickets)
-    assert all(isinstance(answer, Accepted) and answer.reference for answer in answers)
-    assert len({answer.reference for answer in answers}) == 5
-    wait_for_end(engine, tickets)
-    for one in tickets:
-        result = json.loads((one.folder / "result.json").read_text())
-        assert (result["attempt"], result["nonce"], result["failure"]) == (one.name, one.nonce, None)
-
-
-def test_running_is_running_until_it_has_ended(make_engine, ticket):
-    engine, one = make_engine(), ticket("a1", PATIENT)
-    submit(engine, [one])
-    wait_until((one.folder / "started").exists)
-    assert look(engine, one) == [Sighting.RUNNING]
-    (one.folder / "go").touch()
-    wait_for_end(engine, [one])
-    assert (one.folder / "result.json").exists()
-
-
-def test_another_process_of_ours_sees_the_same(make_engine, ticket):
-    first, second, one = make_engine(), make_engine(), ticket("a1", PATIENT)
-    submit(first, [one])
-    assert look(second, one) == [Sighting.RUNNING]
-    (one.folder / "go").touch()
-    wait_for_end(second, [one])
-    wait_for_end(first, [one])
-
-
-def test_what_was_never_submitted_is_absent(make_engine, ticket):
-    one = ticket("a1")
-    assert look(make_engine(), one) == [Sighting.ABSENT]
-    assert make_engine().find([one]) == {"a1": []}
-    assert not (one.folder / "result.json").exists()
-
-
 def test_an_attempt_that_is_running_is_not_started_again(make_engine, ticket):
     first, second, one = make_engine(), make_engine(), ticket("a1", PATIENT)
     submit(first, [one])
@@ -107,20 +69,6 @@ def test_a_job_without_its_folder_is_refused_and_the_others_are_taken(make_engin
     assert isinstance(refused, Refused)
     assert isinstance(accepted, Accepted)
     wait_for_end(engine, [other])
-
-
-def test_cancelled_is_asked_for_and_then_seen(make_engine, ticket):
-    engine, one = make_engine(), ticket("a1", PATIENT)
-    submit(engine, [one])
-    wait_until((one.folder / "started").exists)
-
-    def ended():
-        engine.cancel([one])
-        return look(engine, one) == [Sighting.ENDED]
-
-    wait_until(ended)
-    wait_until(lambda: find_processes(one.folder) == [])
-    assert not (one.folder / "out.root").exists()
 
 
 def test_the_application_alone_keeps_the_attempt_alive(make_engine, ticket):
@@ -143,22 +91,6 @@ def test_nothing_is_left_behind(make_engine, ticket):
     wait_for_end(engine, tickets)
     for reference in references:
         assert not os.path.exists(f"/proc/{reference}"), "a zombie"
-
-
-def test_only_the_allowed_environment_reaches_the_job(ticket, monkeypatch):
-    monkeypatch.setenv("B2PROD_CANARY", "canary")
-    monkeypatch.setenv("BELLE2_CONDB_SERVERLIST", "wanted")
-    engine = LocalEngine(Site("here", "local", "data", environment=("BELLE2_CONDB_SERVERLIST",)))
-    one = ticket("a1", f"import json, os; json.dump(dict(os.environ), open('environment', 'w')); {OUTPUT}")
-    described = json.loads((one.folder / "job.json").read_text())
-    (one.folder / "job.json").write_text(
-        json.dumps({**described, "environment": ["BELLE2_CONDB_SERVERLIST"]})
-    )
-    submit(engine, [one])
-    wait_for_end(engine, [one])
-    seen = json.loads((one.folder / "environment").read_text())
-    assert seen["BELLE2_CONDB_SERVERLIST"] == "wanted"
-    assert "B2PROD_CANARY" not in seen
 
 
 def test_slots_are_the_processors_unless_the_site_says_otherwise():

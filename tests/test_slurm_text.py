@@ -1,0 +1,146 @@
+"""What Slurm's commands print, also what a test's Slurm cannot be made to print."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.command import Reply, call
+from reconciler.elements import expand, join
+from reconciler.engine import Sighting, Ticket
+from reconciler.slurm_text import pick, pick_whole, read_minutes, read_records
+
+
+def read(text):
+    return read_records(Reply("squeue", 0, text, ""), 3)
+
+
+def ticket(reference, batch="batch", index=0):
+    return Ticket("a", "n", Path("/nowhere"), batch, index, "2019-02-07T12:00:00Z", reference)
+
+
+@pytest.mark.parametrize(
+    ("state", "sighting", "failure"),
+    [
+        ("COMPLETED", Sighting.ENDED, None),
+        ("FAILED", Sighting.ENDED, None),
+        ("CANCELLED by 4711", Sighting.ENDED, "transient"),
+        ("CANCELLED+", Sighting.ENDED, "transient"),
+        ("TIMEOUT", Sighting.ENDED, "transient"),
+        ("PREEMPTED", Sighting.ENDED, "transient"),
+        ("OUT_OF_MEMORY", Sighting.ENDED, "permanent"),
+        ("NODE_FAIL", Sighting.ENDED, "infrastructure"),
+        ("BOOT_FAIL", Sighting.ENDED, "infrastructure"),
+        ("PENDING", Sighting.PENDING, None),
+        ("REQUEUE_HOLD", Sighting.PENDING, None),
+        ("RUNNING", Sighting.RUNNING, None),
+        ("COMPLETING", Sighting.RUNNING, None),
+        ("SUSPENDED", Sighting.RUNNING, None),
+        ("STATE_OF_2031", Sighting.UNKNOWN, None),
+        ("", Sighting.UNKNOWN, None),
+    ],
+)
+def test_states(state, sighting, failure):
+    seen = pick(read(f"7|{state}|None|batch\n"), ticket("7")).observe()
+    assert (seen.sighting, seen.failure) == (sighting, failure)
+
+
+def test_a_fresh_record_without_its_exit_code_is_of_no_class():
+    """After an outage of slurmdbd a record is FAILED 0:0 first, and has its exit code seconds later."""
+    fresh, later = (pick(read(f"7|FAILED|{code}|batch\n"), ticket("7")).observe() for code in ("0:0", "3:0"))
+    assert (fresh.sighting, fresh.failure) == (later.sighting, later.failure)
+    assert (fresh.reason, later.reason) == ("FAILED", "FAILED, 3:0")
+
+
+@pytest.mark.parametrize(
+    ("text", "indices"),
+    [
+        ("[0-9999]", range(10000)),
+        ("[16-99%20]", range(16, 100)),
+        ("[0-9:3,11]", [0, 3, 6, 9, 11]),
+        ("[5]", [5]),
+        ("[0-1,11]", [0, 1, 11]),
+        ("[1,3,5...]", None),
+        ("[9-0]", None),
+        ("[]", None),
+        ("[0-99999999]", None),
+        ("[0-9:0]", None),
+    ],
+)
+def test_elements(text, indices):
+    assert expand(text) == (None if indices is None else list(indices))
+
+
+@given(st.sets(st.integers(0, 999), min_size=1))
+def test_elements_are_written_as_they_are_read(indices):
+    assert expand(join(indices)) == sorted(indices)
+
+
+def test_an_array_that_was_cancelled_before_it_started_is_one_row():
+    source = read("11_[0-9999]|CANCELLED by 0|0:0|batch\n")
+    assert source.trouble is None
+    assert all(pick(source, ticket(f"11_{index}")) for index in (0, 17, 9999))
+    assert pick(source, ticket("11_10000")) is None
+    assert pick(source, ticket("11_3", batch="another")) is None
+    whole = read("11|CANCELLED|PartitionDown|batch\n11_1|RUNNING|None|batch\n")
+    assert pick_whole(whole, ticket("11_3")).observe().sighting is Sighting.ENDED
+    assert pick(whole, ticket("11_1")).observe().sighting is Sighting.RUNNING
+    assert pick_whole(read("11|RUNNING|None|batch\n"), ticket("11_3")) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "please wait\n7|RUNNING|None|batch\n",
+        "7|RUNNING|None|batch\n8|RUNN",
+        "7|RUNNING|None|batch\n8_[1,3,...]|PENDING|None|batch\n",
+        "7|RUNNING|None|batch\nslurm_load_jobs error\n",
+    ],
+)
+def test_rows_among_noise_are_read_and_nothing_is_proven_by_what_is_not_there(text):
+    source = read(text)
+    assert pick(source, ticket("7")).observe().sighting is Sighting.RUNNING
+    assert source.trouble
+
+
+def test_names_of_others_may_hold_anything():
+    source = read("7|RUNNING|None|batch\n8|RUNNING|None|what|ever|it is\n9+0|RUNNING|None|het\n")
+    assert source.trouble is None
+    assert len(source.records) == 3
+
+
+@given(st.text())
+def test_no_text_is_an_error(text):
+    read(text)
+    expand(text)
+    read_minutes(text)
+
+
+def test_limits_of_time():
+    assert read_minutes("1-12:30:00") == 2190
+    assert read_minutes("00:30:00") == 30
+    assert read_minutes("UNLIMITED") is None
+
+
+def test_a_command_ends_in_time_with_all_that_it_started(tmp_path):
+    script = tmp_path / "slow"
+    script.write_text(f"#!/bin/sh\necho begun\nsleep 600 &\necho $! > {tmp_path}/child\nwait\n")
+    script.chmod(0o755)
+    reply = call([str(script)], 1.0)
+    assert (reply.status, reply.out) == (None, "begun\n")
+    assert "did not answer in time" in reply.describe()
+    child = (tmp_path / "child").read_text().strip()
+    state = subprocess.run(["ps", "-o", "stat=", "-p", child], capture_output=True, text=True, check=False)
+    assert state.stdout.strip()[:1] in {"", "Z"}
+
+
+def test_a_command_that_is_not_there_certainly_did_nothing(tmp_path):
+    assert call([str(tmp_path / "gone")], 1.0).missing
+    script = tmp_path / "impostor"
+    script.write_text("#!/bin/sh\nexit 127\n")
+    script.chmod(0o755)
+    assert not call([str(script)], 5.0).missing
