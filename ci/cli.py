@@ -12,6 +12,7 @@ from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
 from ci.project import Settings
 from ci.verbs import (
+    adopt,
     compare,
     declare,
     luminosity,
@@ -29,7 +30,7 @@ from renderer.steering import TemplateBroken
 
 click.rich_click.COMMAND_GROUPS = {
     "b2prod": [
-        {"name": "What we want", "commands": ["new", "check", "diff", "resolve", "render"]},
+        {"name": "What we want", "commands": ["new", "import-b2skim", "check", "diff", "resolve", "render"]},
         {"name": "What is done", "commands": ["plan", "apply", "reconcile"]},
         {
             "name": "An operator's levers",
@@ -73,6 +74,7 @@ def b2prod(context: click.Context, root: str | None, state: str | None, database
 
 for command in (
     *declare.COMMANDS,
+    *adopt.COMMANDS,
     *compare.COMMANDS,
     *produce.COMMANDS,
     *reconcile.COMMANDS,

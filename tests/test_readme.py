@@ -28,7 +28,7 @@ def test_the_campaign_in_ten_lines_is_valid():
 def test_the_verbs_are_those_of_the_command_line():
     told = set(
         re.findall(
-            r"`([a-z]+)(?: [^`]*)?`",
+            r"`([a-z0-9-]+)(?: [^`]*)?`",
             "\n".join(line for line in README.splitlines() if line.startswith("| `")),
         )
     )
