@@ -105,7 +105,7 @@ def load_launchable(
         if "/".join(part[:2]) == CAMPAIGNS and part[2] not in repository.campaigns
     }
     live = [name for name, declared in repository.campaigns.items() if declared.campaign.is_live]
-    for name in [name for name in names if name not in wrong] or live:
+    for name in [name for name in names or live if name not in wrong]:
         about = [finding for finding in findings if _is_about(finding, [name])]
         try:
             choose_locked(repository, [name])

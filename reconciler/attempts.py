@@ -132,6 +132,10 @@ class AttemptLedger:
         """Records an attempt whose outputs are as it said; true when with it the whole unit can be published."""
         with self._writer.writing() as journal:
             self._end(journal, attempt, "verified")
+            others = and_(
+                attempts.c.job == attempt.job, attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None)
+            )
+            journal.update(attempts, others, {"cancel": "another attempt of its job was faster"})
             rows = select(outputs.c.output, outputs.c.id).where(outputs.c.intent == attempt.intent)
             numbers = {row.output: row.id for row in journal.connection.execute(rows)}
             journal.insert(
@@ -217,6 +221,20 @@ class AttemptLedger:
         with self._writer.reading() as connection:
             rows = connection.execute(_SELECTED.where(attempts.c.state.in_(LIVE)))
             return tuple(_make_attempt(row) for row in rows)
+
+    def list_lost(self, site: str, since: str) -> tuple[Attempt, ...]:
+        """The attempts at a site that were taken for lost since a time, and whose jobs no other attempt has done yet."""
+        at = and_(attempts.c.state == "lost", attempts.c.site == site, attempts.c.ended >= since)
+        at = and_(at, attempts.c.reference.is_not(None), intents.c.state == "open")
+        with self._writer.reading() as connection:
+            found = tuple(_make_attempt(row) for row in connection.execute(_SELECTED.where(at)))
+        return tuple(attempt for attempt in found if not self.is_done(attempt.job))
+
+    def is_done(self, job: int) -> bool:
+        """Whether an attempt of a job is verified."""
+        query = select(attempts.c.id).where(attempts.c.job == job, attempts.c.state == "verified")
+        with self._writer.reading() as connection:
+            return connection.execute(query).first() is not None
 
     def list_ended(self, names: Iterable[str]) -> set[str]:
         """Those of the attempts' names whose folders nobody needs any more: not live, not failed, not unpublished.

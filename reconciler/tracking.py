@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from reconciler.attempts import AttemptLedger
@@ -27,6 +27,11 @@ from schemas.repository import Repository
 
 IDENTICAL = 5
 """Jobs of a campaign that must have failed in the same way to pause it."""
+
+MEMORY = timedelta(days=7)
+"""How long an attempt that was taken for lost may come back."""
+
+_NOTHING = Observation(Sighting.UNKNOWN)
 
 DOUBTS = 2
 """Complete answers in a row that must lack an attempt before it is taken for gone."""
@@ -127,13 +132,23 @@ class Tracker:
             ending = [self.ticket(attempt) for attempt in known if attempt.cancel]
             if ending:
                 engine.cancel(ending)
-            seen = engine.query([self.ticket(attempt) for attempt in known]) if known else {}
+            returning = [] if engine.shared else self._list_returning(site)
+            asked = [self.ticket(attempt) for attempt in (*known, *returning)]
+            seen = engine.query(asked) if asked else {}
         except (EngineUnavailable, SourceUnavailable) as error:
             self._fleet.record_silence(site, str(error))
             self._note_unknown(group, str(error))
             return
         self._fleet.record_answer(site)
         self._judge(engine, group, seen)
+        for attempt in returning:
+            if seen.get(attempt.name, _NOTHING).sighting is Sighting.ENDED:
+                self._settle(engine, attempt, seen[attempt.name])
+
+    def _list_returning(self, site: str) -> tuple[Attempt, ...]:
+        """Attempts that were taken for lost: where no folder is shared, a job may come back all the same."""
+        since = datetime.fromtimestamp(self._clock(), UTC) - MEMORY
+        return self._attempts.list_lost(site, since.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
     def _adopt(self, engine: Engine, group: Sequence[Attempt]) -> list[Attempt]:
         """The group, in which uncertain attempts that the engine has are known by its ids now."""
@@ -185,14 +200,14 @@ class Tracker:
         self._note_unknown(unknown, "the engine cannot tell")
 
     def _settle(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
-        """Records what came of an attempt that its engine says has ended."""
+        """Records what came of an attempt that its engine says has ended; one taken for lost is welcome if it is done."""
         if not engine.shared:
             try:
                 engine.fetch(self.ticket(attempt))
             except EngineUnavailable as error:
                 self._note_unknown([attempt], str(error))
                 return
-        if self._collect(attempt):
+        if self._collect(attempt) or attempt.state == "lost":
             return
         if attempt.absences + 1 < DOUBTS:
             self._note_absent(attempt)  # a result may still be on its way through the file system
@@ -227,6 +242,10 @@ class Tracker:
     def _collect(self, attempt: Attempt) -> bool:
         """Records the result of an attempt; false where it left none."""
         match self._workspace.collect(attempt):
+            case Verified() if self._attempts.is_done(attempt.job):
+                self._lose(attempt, "discarded", "another attempt of its job was faster")
+            case Failed() if attempt.state == "lost":
+                pass
             case Verified(made, _) if clash := self._attempts.find_clash(attempt, made):
                 reason = f"another job of the unit writes {clash} too; give the input files other names"
                 self._fail(attempt, Failed("permanent", reason))
