@@ -128,10 +128,17 @@ class AttemptLedger:
         values = {"unknown": self._writer.clock(), "reason": reason[:2000]}
         self._change(numbers, attempts.c.unknown.is_(None), values)
 
-    def record_verified(self, attempt: Attempt, made: Sequence[Product], events_read: int | None) -> bool:
+    def record_verified(
+        self,
+        attempt: Attempt,
+        made: Sequence[Product],
+        events_read: int | None,
+        cpu_seconds: float | None = None,
+    ) -> bool:
         """Records an attempt whose outputs are as it said; true when with it the whole unit can be published."""
         with self._writer.writing() as journal:
             self._end(journal, attempt, "verified")
+            journal.update(attempts, attempts.c.id == attempt.id, {"cpu_seconds": cpu_seconds})
             others = and_(
                 attempts.c.job == attempt.job, attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None)
             )

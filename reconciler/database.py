@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 from reconciler import tables
 from reconciler.filesystem import find_type, is_networked
 
-HEAD = "0008"
+HEAD = "0006"
 """The newest migration, the one that this tool reads and writes."""
 
 DATABASE = "b2prod.sqlite"
@@ -226,14 +226,15 @@ def _migrate(engine: Engine, state: State) -> None:
         version = _version(connection)
         if version == HEAD:
             return
-        if version is not None and version > HEAD:
-            raise SourceUnavailable(
-                f"{state.address} was written by a newer b2prod (version {version}, known is {HEAD})"
-            )
-        from alembic import command, config  # noqa: PLC0415 -- costs 0.2 s, and is needed once
+        from alembic import command, config, script  # noqa: PLC0415 -- costs 0.2 s, and is needed once
 
         settings = config.Config()
         settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        known = {one.revision for one in script.ScriptDirectory.from_config(settings).walk_revisions()}
+        if version is not None and version not in known:  # numbers are names, the order is in the migrations
+            raise SourceUnavailable(
+                f"{state.address} was written by a newer b2prod (version {version}, known is {HEAD})"
+            )
         settings.attributes["connection"] = connection
         command.upgrade(settings, HEAD)
         if connection.execute(select(tables.ledger.c.id)).first() is None:

@@ -224,6 +224,31 @@ def measure_events(connection: Connection, recipe_digests: Sequence[str]) -> flo
     return float(size) / float(events) / 1000 if events else None
 
 
+def measure_cpu(connection: Connection, recipe_digests: Sequence[str]) -> float | None:
+    """CPU seconds of an event that is read, over all units that produced outputs of those recipes; None without any.
+
+    Units of which a job's CPU time or the events are not known do not count.
+    """
+    made = (
+        select(outputs.c.intent, func.max(outputs.c.events_read).label("events"))
+        .join(recipes, recipes.c.id == outputs.c.recipe)
+        .where(recipes.c.digest.in_(recipe_digests), outputs.c.state == "produced", outputs.c.events_read > 0)
+        .group_by(outputs.c.intent)
+        .subquery()
+    )
+    spent = (
+        select(jobs.c.intent, func.sum(attempts.c.cpu_seconds).label("seconds"))
+        .join(attempts, attempts.c.job == jobs.c.id)
+        .where(attempts.c.state == "verified")
+        .group_by(jobs.c.intent)
+        .having(func.count() == func.count(attempts.c.cpu_seconds))
+        .subquery()
+    )
+    query = select(func.sum(spent.c.seconds), func.sum(made.c.events))
+    seconds, events = connection.execute(query.join(made, made.c.intent == spent.c.intent)).one()
+    return float(seconds) / float(events) if events else None
+
+
 def find_files(
     connection: Connection, fingerprint: bytes, storage: str, campaign: str
 ) -> tuple[InputFile, ...]:

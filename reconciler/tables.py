@@ -284,6 +284,7 @@ attempts = Table(
     Column("unknown", String(20)),
     Column("cancel", String(500)),
     Column("signature", String(64)),
+    Column("cpu_seconds", Double),  # of the application, where the attempt is verified
     UniqueConstraint("job", "number"),
 )
 Index(

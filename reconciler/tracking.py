@@ -246,11 +246,11 @@ class Tracker:
                 self._lose(attempt, "discarded", "another attempt of its job was faster")
             case Failed() if attempt.state == "lost":
                 pass
-            case Verified(made, _) if clash := self._attempts.find_clash(attempt, made):
+            case Verified(made) if clash := self._attempts.find_clash(attempt, made):
                 reason = f"another job of the unit writes {clash} too; give the input files other names"
                 self._fail(attempt, Failed("permanent", reason))
-            case Verified(made, events_read):
-                if self._attempts.record_verified(attempt, made, events_read):
+            case Verified(made, events_read, cpu_seconds):
+                if self._attempts.record_verified(attempt, made, events_read, cpu_seconds):
                     self._publish(attempt.intent, attempt.address)
             case Failed() if attempt.cancel:
                 self._lose(attempt, "cancelled", attempt.cancel)

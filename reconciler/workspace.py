@@ -32,6 +32,7 @@ class Verified:
 
     products: tuple[Product, ...]
     events_read: int | None
+    cpu_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ def _verify(folder: Path, job: Mapping[str, Any], result: Mapping[str, Any]) -> 
         if file.stat().st_size != item["size"] or digest_content(file) != item["checksum"]:
             return Failed("infrastructure", f"{output}: {name} is not what the result states")
         products.append(Product(output, name, item["size"], item["checksum"], item["events"]))
-    return Verified(tuple(products), result["events_read"])
+    return Verified(tuple(products), result["events_read"], result["cpu_seconds"])
 
 
 def digest_content(file: Path) -> str:

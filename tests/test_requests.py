@@ -8,10 +8,13 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select, update
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.database import SourceUnavailable
+from reconciler.database import SourceUnavailable, opened, reading
+from reconciler.observation import measure_cpu
+from reconciler.tables import attempts
 from renderer.requests import group_runs, render_requests, write_request
 from renderer.steering import read_templates
 from renderer.units import declare_units
@@ -128,3 +131,21 @@ def test_nothing_can_be_submitted_to_the_grid_yet_and_that_is_said(world):
     with pytest.raises(SourceUnavailable, match="nothing can be submitted to local yet: its engine is gb2"):
         world.reconcile()
     assert world.attempts() == {}
+
+
+def test_the_cpu_time_of_an_event_comes_from_what_was_made(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP, files=(2, 1))
+    (view,) = world.picture().views
+    recipes = [recipe.digest for recipe in view.units[0].recipes]
+    with reading(world.state) as connection:
+        assert measure_cpu(connection, recipes) is None
+    world.reconcile()
+    with opened(world.state) as engine, engine.begin() as connection:
+        found = list(connection.scalars(select(attempts.c.cpu_seconds)))
+        assert len(found) == 3
+        assert all(seconds > 0 for seconds in found), "the fake is a process"
+        assert measure_cpu(connection, recipes) == pytest.approx(sum(found) / 3), "it reads one event a file"
+        assert measure_cpu(connection, ["0" * 64]) is None
+        first = select(attempts.c.id).limit(1).scalar_subquery()
+        connection.execute(update(attempts).where(attempts.c.id == first).values(cpu_seconds=None))
+        assert measure_cpu(connection, recipes) is not None, "the other unit's is known"
