@@ -64,8 +64,11 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite: everything that needs no service. Arguments go to pytest."""
+    """The test suite, with the services that it starts itself. Arguments go to pytest."""
     install(session, "tests")
+    session.run(
+        "python", "-m", "tests.rucio_server"
+    )  # its environment, once: the tests themselves have no network
     session.run("pytest", "--numprocesses=2", *session.posargs)
 
 

@@ -22,6 +22,7 @@ from ci.verbs import (
     produce,
     reconcile,
     record,
+    register,
     verify,
 )
 from reconciler.database import SourceUnavailable
@@ -31,7 +32,7 @@ from renderer.steering import TemplateBroken
 click.rich_click.COMMAND_GROUPS = {
     "b2prod": [
         {"name": "What we want", "commands": ["new", "import-b2skim", "check", "diff", "resolve", "render"]},
-        {"name": "What is done", "commands": ["plan", "apply", "reconcile"]},
+        {"name": "What is done", "commands": ["plan", "apply", "reconcile", "register"]},
         {
             "name": "An operator's levers",
             "commands": ["pause", "resume", "cancel", "retry", "quarantine", "settle", "unlock"],
@@ -84,6 +85,7 @@ for command in (
     *payloads.COMMANDS,
     *luminosity.COMMANDS,
     *verify.COMMANDS,
+    *register.COMMANDS,
 ):
     b2prod.add_command(command)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from schemas.document import Document
 
@@ -45,11 +46,25 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogueSettings:
+    """Where a site's outputs are made known. `rule` is the expression of where Rucio is to keep them."""
+
+    kind: str
+    url: str = ""
+    account: str = ""
+    scope: str = ""
+    rse: str = ""
+    rule: str = ""
+    auth: str = "x509_proxy"
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: the engine's default.
 
     `testing_payloads` is the folder that has, by name, local databases with their payload files; `runs_per_request` the
     width of a production request of the grid, in run numbers. `queues` are the limits of queues that are known.
+    `catalogue` None: outputs are made known nowhere.
     """
 
     name: str
@@ -63,6 +78,7 @@ class Site:
     queue: str | None = None
     queues: Mapping[str, Queue] = field(default_factory=dict)
     batch: BatchSettings = field(default_factory=BatchSettings)
+    catalogue: CatalogueSettings | None = None
 
 
 def read_site(name: str, document: Document) -> Site:
@@ -83,4 +99,9 @@ def read_site(name: str, document: Document) -> Site:
         queue=data.get("queue"),
         queues={queue: Queue(**limits) for queue, limits in data.get("queues", {}).items()},
         batch=BatchSettings(**batch, options=options),
+        catalogue=_read_catalogue(data["catalogue"]) if "catalogue" in data else None,
     )
+
+
+def _read_catalogue(data: Mapping[str, Any]) -> CatalogueSettings:
+    return CatalogueSettings(**{"rule": data.get("rse", ""), **data})

@@ -1,0 +1,71 @@
+"""Making outputs known to the catalogues of their sites: register."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import rich_click as click
+
+from ci.console import count_things, print_json, say
+from ci.exits import Exit
+from ci.project import Settings, choose_campaigns, load_sound
+from reconciler.cataloguing.registering import MOST_OUTPUTS, Registered, register_outputs
+from reconciler.database import SourceUnavailable, opened, reading
+from reconciler.guard import GuardRefused
+from reconciler.observation import read_identity
+from reconciler.writing import Writer
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 10_000),
+    default=MOST_OUTPUTS,
+    show_default=True,
+    help="Outputs that are registered at a time.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def register(settings: Settings, names: tuple[str, ...], batch: int, as_json: bool) -> int:
+    """Make produced outputs known to the catalogue of their site, and read them back.
+
+    What is known already is left alone. Where the catalogue knows something else under a name of ours, the campaign is
+    paused.
+    """
+    project = settings.project()
+    repository = load_sound(project, names, judge_locks=False)
+    chosen = [one.campaign.name for one in choose_campaigns(repository, names)]
+    total = Registered()
+    with reading(project.state) as connection:
+        read_identity(connection)  # without a ledger there is nothing to register
+    with opened(project.state) as engine:
+        writer = Writer(engine, None)
+        while True:
+            done = register_outputs(project.state, repository, writer, chosen, limit=batch)
+            total.outputs += done.outputs
+            total.files += done.files
+            total.bytes += done.bytes
+            total.conflicts |= done.conflicts
+            total.unavailable |= done.unavailable
+            total.changed = sorted({*total.changed, *done.changed})
+            if not done.more or not done.outputs:
+                break
+    if as_json:
+        print_json({key: value for key, value in asdict(total).items() if key != "more"})
+    else:
+        for text in total.changed:
+            say(text)
+        said = f"{count_things(total.outputs, 'output')} registered ({count_things(total.files, 'file')}"
+        say(f"{said}, {total.bytes / 1e6:,.1f} MB)")
+    if total.conflicts:
+        told = "; ".join(f"{name}: {text}" for name, text in total.conflicts.items())
+        raise GuardRefused(
+            f"{told}. Nothing more of it is begun or registered before `b2prod resume campaign:NAME`"
+        )
+    if total.unavailable:
+        raise SourceUnavailable("; ".join(f"{site}: {text}" for site, text in total.unavailable.items()))
+    return Exit.FINDINGS if total.changed else Exit.FINE
+
+
+COMMANDS = (register,)

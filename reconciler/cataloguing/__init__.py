@@ -1,0 +1,1 @@
+"""Making outputs known to a catalogue that others read, and reading them back from it."""

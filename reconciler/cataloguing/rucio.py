@@ -1,0 +1,310 @@
+"""The catalogue `rucio`: of each output a dataset with its files, replicas and a rule, in a container of all runs.
+
+What Rucio answers proves little: a replica that is added again with another size is accepted, and the first stays;
+a question for what it does not know is answered by an empty list. So everything is read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from reconciler.cataloguing.port import Conflict, Dataset, Entry
+from reconciler.cataloguing.rucio_server import RucioFailed, RucioRefused, RucioServer, address_did
+from reconciler.database import SourceUnavailable
+
+Thing = TypeVar("Thing")
+
+MOST = 500
+"""Files, or datasets, of one request; the server takes a thousand."""
+
+NAME_LENGTH = 250
+
+_EXISTS = (
+    "DataIdentifierAlreadyExists",
+    "Duplicate",
+    "DuplicateRule",
+    "DuplicateContent",
+    "FileAlreadyExists",
+)
+_CLOSED = "UnsupportedOperation"
+_ABSENT = "DataIdentifierNotFound"
+
+
+class Rucio:
+    """One scope of one server; `rse` is where the files are, `rule` the expression of where they are to stay."""
+
+    algorithms: Sequence[str] = ("adler32",)
+
+    def __init__(self, server: RucioServer, account: str, scope: str, rse: str, rule: str) -> None:
+        self.address = f"rucio {server.url} {scope} {rse}"[:200]
+        self._server = server
+        self._account = account
+        self._scope = scope
+        self._rse = rse
+        self._rule = rule
+
+    def register(self, datasets: Sequence[Dataset]) -> Mapping[str, Conflict | None]:
+        """As the port says. Each step may have been done before; what is read back decides."""
+        found: dict[str, Conflict | None] = {}
+        left = list(datasets)
+
+        def drop(conflicts: Mapping[str, Conflict]) -> None:
+            found.update(conflicts)
+            left[:] = [one for one in left if one.name not in conflicts]
+
+        try:
+            drop(_check_names(left))
+            drop(self._make_datasets(left))
+            drop(self._add_replicas(left))
+            self._attach(left)
+            self._add_rules(left)
+            self._collect(left)
+            drop(self._read_back(left))
+            for dataset in left:
+                self._close(dataset)
+            self._replace(left)
+        except RucioRefused as error:
+            raise SourceUnavailable(f"Rucio at {self._server.url} refuses: {error}") from error
+        return {**found, **dict.fromkeys((one.name for one in left), None)}
+
+    def _make_datasets(self, datasets: Sequence[Dataset]) -> dict[str, Conflict]:
+        """Makes the datasets; a conflict is one whose name is a file's or a container's."""
+
+        def make(some: Sequence[Dataset]) -> None:
+            rows = [
+                {"scope": self._scope, "name": one.name, "type": "DATASET", "meta": _describe(one)}
+                for one in some
+            ]
+            self._server.post("/dids", rows)
+
+        conflicts = {}
+        for dataset in _do(datasets, make):
+            kind = self._find_type(dataset.name)
+            if kind not in ("DATASET", None):
+                conflicts[dataset.name] = Conflict(
+                    f"{self._scope}:{dataset.name} is a {kind}, and no dataset"
+                )
+        return conflicts
+
+    def _add_replicas(self, datasets: Sequence[Dataset]) -> dict[str, Conflict]:
+        """Adds the replicas that are not there; a conflict is a file that is known with other content."""
+        entries = [(dataset, entry) for dataset in datasets for entry in dataset.entries]
+        known = self._read_replicas([entry.name for _, entry in entries])
+        conflicts: dict[str, Conflict] = {}
+        missing: list[tuple[Dataset, Entry]] = []
+        for dataset, entry in entries:
+            row = known.get(entry.name)
+            if row is not None and (said := self._compare(entry, row)):
+                conflicts[dataset.name] = Conflict(said)
+            elif row is None or self._rse not in row["states"]:
+                missing.append((dataset, entry))
+        missing = [(dataset, entry) for dataset, entry in missing if dataset.name not in conflicts]
+        for some in _divide(missing):
+            rows = [
+                {
+                    "scope": self._scope,
+                    "name": entry.name,
+                    "bytes": entry.size,
+                    "adler32": entry.checksums["adler32"],
+                    **({"meta": {"events": entry.events}} if entry.events is not None else {}),
+                }
+                for _, entry in some
+            ]
+            try:
+                data = {"rse": self._rse, "files": rows, "ignore_availability": True}
+                self._server.post("/replicas/", data)
+            except RucioFailed:
+                taken = {
+                    dataset.name: Conflict(f"{self._scope}:{entry.name} is a {kind}, and no file")
+                    for dataset, entry in some
+                    if (kind := self._find_type(entry.name)) not in ("FILE", None)
+                }
+                if not taken:
+                    raise
+                conflicts |= taken
+        return conflicts
+
+    def _attach(self, datasets: Sequence[Dataset]) -> None:
+        """Attaches the files; a dataset that is closed is left as it is, and read back."""
+        pairs = [(dataset.name, entry.name) for dataset in datasets for entry in dataset.entries]
+        for some in _divide(pairs):
+            held: dict[str, list[dict[str, str]]] = {}
+            for dataset, entry in some:
+                held.setdefault(dataset, []).append({"scope": self._scope, "name": entry})
+            rows = [{"scope": self._scope, "name": name, "dids": dids} for name, dids in held.items()]
+            list(_do(rows, self._attach_rows, (*_EXISTS, _CLOSED)))
+
+    def _attach_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        # else a batch with one file that is attached already attaches none
+        self._server.post("/dids/attachments", {"attachments": rows, "ignore_duplicate": True})
+
+    def _add_rules(self, datasets: Sequence[Dataset]) -> None:
+        def add(some: Sequence[Dataset]) -> None:
+            data = {
+                "copies": 1,
+                "rse_expression": self._rule,
+                "account": self._account,
+                "grouping": "DATASET",
+            }
+            dids = [{"scope": self._scope, "name": one.name} for one in some]
+            self._server.post("/rules/", {**data, "dids": dids, "comment": "b2prod"})
+
+        list(_do(datasets, add))
+
+    def _collect(self, datasets: Sequence[Dataset]) -> None:
+        """Puts the datasets into the containers of all runs."""
+        for name, members in _gather(datasets).items():
+            try:
+                self._server.post("/dids", [{"scope": self._scope, "name": name, "type": "CONTAINER"}])
+            except RucioRefused as error:
+                if error.kind not in _EXISTS:
+                    raise
+            for some in _divide(members):
+                dids = [{"scope": self._scope, "name": one.name} for one in some]
+                self._attach_rows([{"scope": self._scope, "name": name, "dids": dids}])
+
+    def _read_back(self, datasets: Sequence[Dataset]) -> dict[str, Conflict]:
+        """The conflicts that show only now.
+
+        Raises:
+            SourceUnavailable: something that was written is not there.
+        """
+        conflicts: dict[str, Conflict] = {}
+        replicas = self._read_replicas([entry.name for one in datasets for entry in one.entries])
+        for dataset in datasets:
+            where = f"{self._scope}:{dataset.name}"
+            content = {row["name"]: row for row in self._server.get(self._path(dataset.name, "/dids"))}
+            entries = {entry.name: entry for entry in dataset.entries}
+            strangers = sorted(content.keys() - entries.keys())
+            said = next(
+                filter(None, (self._compare(entries[n], content[n]) for n in entries if n in content)), ""
+            )
+            if strangers:
+                conflicts[dataset.name] = Conflict(
+                    f"{where} holds {strangers[0]}, which is none of its files"
+                )
+            elif said:
+                conflicts[dataset.name] = Conflict(said)
+            elif missing := sorted(entries.keys() - content.keys()):
+                if self._server.get(self._path(dataset.name))[0]["open"]:
+                    raise SourceUnavailable(
+                        f"Rucio does not show {missing[0]} in {where}, although it was attached"
+                    )
+                conflicts[dataset.name] = Conflict(f"{where} is closed, and does not hold {missing[0]}")
+            else:
+                for entry in dataset.entries:
+                    states = replicas.get(entry.name, {}).get("states", {})
+                    if states.get(self._rse) != "AVAILABLE":
+                        raise SourceUnavailable(
+                            f"Rucio does not show {entry.name} at {self._rse}, although it was added"
+                        )
+                rules = self._server.get(self._path(dataset.name, "/rules"))
+                if not any(
+                    (one["account"], one["rse_expression"]) == (self._account, self._rule) for one in rules
+                ):
+                    raise SourceUnavailable(f"Rucio does not show the rule of {where}, although it was added")
+        for name, members in _gather(datasets).items():
+            held = {row["name"] for row in self._server.get(self._path(name, "/dids"))}
+            if absent := [one.name for one in members if one.name not in held]:
+                raise SourceUnavailable(
+                    f"Rucio does not show {absent[0]} in {name}, although it was attached"
+                )
+        return conflicts
+
+    def _close(self, dataset: Dataset) -> None:
+        """Closes a dataset: a version never changes."""
+        try:
+            self._server.put(self._path(dataset.name, "/status"), {"open": False})
+        except RucioRefused as error:
+            if error.kind != _CLOSED:
+                raise
+
+    def _replace(self, datasets: Sequence[Dataset]) -> None:
+        """Takes earlier versions out of the containers, last of all."""
+        for dataset in datasets:
+            for name in dataset.replaces:
+                try:
+                    dids = [{"scope": self._scope, "name": name}]
+                    self._server.delete(self._path(dataset.collection, "/dids"), {"dids": dids})
+                except RucioRefused as error:
+                    if error.kind != _ABSENT:
+                        raise
+
+    def _read_replicas(self, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """What is known of files, by name; of a file that is not known nothing is."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for some in _divide(names):
+            dids = [{"scope": self._scope, "name": name} for name in some]
+            # all states: one that is not there yet is known all the same
+            for row in self._server.post("/replicas/list", {"dids": dids, "all_states": True}):
+                found[row["name"]] = row
+        return found
+
+    def _find_type(self, name: str) -> str | None:
+        try:
+            (row,) = self._server.get(self._path(name))
+        except RucioRefused as error:
+            if error.kind != _ABSENT:
+                raise
+            return None
+        return str(row["type"])
+
+    def _compare(self, entry: Entry, row: Mapping[str, Any]) -> str:
+        """What differs between a file and what is known under its name; nothing where nothing does."""
+        ours = entry.size, entry.checksums["adler32"]
+        theirs = row["bytes"], row["adler32"]
+        if ours == theirs:
+            return ""
+        return (
+            f"{self._scope}:{entry.name} is known with {theirs[0]} bytes and adler32 {theirs[1]}, "
+            f"ours has {ours[0]} bytes and adler32 {ours[1]}"
+        )
+
+    def _path(self, name: str, rest: str = "") -> str:
+        return address_did(self._scope, name, rest)
+
+
+def _check_names(datasets: Iterable[Dataset]) -> dict[str, Conflict]:
+    found = {}
+    for dataset in datasets:
+        for name in (dataset.collection, dataset.name, *(entry.name for entry in dataset.entries)):
+            if len(name) > NAME_LENGTH:
+                found[dataset.name] = Conflict(f"the name {name} has {len(name)} of {NAME_LENGTH} characters")
+    return found
+
+
+def _describe(dataset: Dataset) -> dict[str, Any]:
+    """What Rucio's own columns say of a dataset; its events are those of its files."""
+    facts = dataset.facts
+    return {"run_number": facts["run"], "datatype": facts["level"], "campaign": facts["campaign"]}
+
+
+def _do(
+    things: Sequence[Thing], act: Callable[[Sequence[Thing]], None], done: Sequence[str] = _EXISTS
+) -> Iterator[Thing]:
+    """Does something with many things at once, or one by one where for some it is done; these are yielded."""
+    for some in _divide(things):
+        try:
+            act(some)
+        except RucioRefused as error:
+            if error.kind not in done:
+                raise
+            for one in some:
+                try:
+                    act([one])
+                except RucioRefused as again:
+                    if again.kind not in done:
+                        raise
+                    yield one
+
+
+def _gather(datasets: Iterable[Dataset]) -> dict[str, list[Dataset]]:
+    found: dict[str, list[Dataset]] = {}
+    for dataset in datasets:
+        found.setdefault(dataset.collection, []).append(dataset)
+    return found
+
+
+def _divide(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:
+    return (things[start : start + MOST] for start in range(0, len(things), MOST))

@@ -1,0 +1,186 @@
+"""Talking to a Rucio server: REST over HTTP, with an end to every wait, and its exceptions told apart by their names."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from reconciler.database import SourceUnavailable
+
+TIMEOUT = 60.0
+"""Seconds for one request; 2,500 replicas take a server 3.5 s."""
+
+_ATTEMPTS = 3
+_PAUSE = 1.0
+
+
+class RucioRefused(Exception):
+    """The server refuses a request; `kind` is the name of its exception."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+
+
+class RucioFailed(SourceUnavailable):
+    """The server fails at a request (status 5xx), and did so at each attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who we are to the server: a user with a password, or a proxy certificate's file."""
+
+    user: str | None = None
+    password: str | None = None
+    proxy: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials(user={self.user!r}, proxy={self.proxy!r})"
+
+
+def read_credentials(kind: str, environment: Mapping[str, str]) -> Credentials:
+    """The credentials that the environment gives: of `userpass`, or of `x509_proxy`.
+
+    Raises:
+        SourceUnavailable: it gives none.
+    """
+    if kind == "userpass":
+        user, password = environment.get("B2PROD_RUCIO_USER"), environment.get("B2PROD_RUCIO_PASSWORD")
+        if not user or not password:
+            raise SourceUnavailable(
+                "Rucio wants B2PROD_RUCIO_USER and B2PROD_RUCIO_PASSWORD in the environment"
+            )
+        return Credentials(user=user, password=password)
+    proxy = environment.get("X509_USER_PROXY", f"/tmp/x509up_u{os.getuid()}")  # noqa: S108 -- the usual place of proxies
+    if not os.path.isfile(proxy):
+        raise SourceUnavailable(
+            f"there is no proxy certificate {proxy} for Rucio; make one with voms-proxy-init"
+        )
+    return Credentials(proxy=proxy)
+
+
+class RucioServer:
+    """One server and account. A request that fails is made again: all requests here may be."""
+
+    def __init__(
+        self,
+        url: str,
+        account: str,
+        credentials: Credentials,
+        *,
+        timeout: float = TIMEOUT,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._account = account
+        self._credentials = credentials
+        self._timeout = timeout
+        self._pause = pause
+        self._token: str | None = None
+        proxy = credentials.proxy
+        self._pool = urllib3.PoolManager(retries=False, cert_file=proxy, key_file=proxy)
+
+    def get(self, path: str) -> list[Any]:
+        """The JSON values that an answer holds, one a line."""
+        return self._call("GET", path, None)
+
+    def post(self, path: str, data: Any) -> list[Any]:
+        """The same, of something that is asked for, or added."""
+        return self._call("POST", path, data)
+
+    def put(self, path: str, data: Any) -> list[Any]:
+        """The same, of something that is changed."""
+        return self._call("PUT", path, data)
+
+    def delete(self, path: str, data: Any) -> list[Any]:
+        """The same, of something that is taken away."""
+        return self._call("DELETE", path, data)
+
+    def _call(self, method: str, path: str, data: Any) -> list[Any]:
+        """What is answered.
+
+        Raises:
+            RucioRefused: the request is refused.
+            RucioFailed: the server fails, again and again.
+            SourceUnavailable: the server does not answer, or lets us not in.
+        """
+        reason = ""
+        failed = False
+        renewed = False
+        attempt = 0
+        while attempt < _ATTEMPTS:
+            if attempt:
+                self._pause(_PAUSE * 2 ** (attempt - 1))
+            try:
+                status, headers, body = self._send(method, path, data)
+            except HTTPError as error:
+                reason, failed = f"{type(error).__name__}", False
+                attempt += 1
+                continue
+            kind, message = headers.get("ExceptionClass", ""), headers.get("ExceptionMessage", "")
+            if status < 300:
+                return _read_lines(body)
+            if status == 401 and kind in ("CannotAuthenticate", "") and not renewed:
+                self._token, renewed = None, True  # tokens last for an hour
+                continue
+            if status < 500:
+                raise RucioRefused(kind or f"status {status}", " ".join(message.split())[:500])
+            reason, failed = f"{kind or status}: {' '.join(message.split())[:300]}", True
+            attempt += 1
+        raise (RucioFailed if failed else SourceUnavailable)(
+            f"Rucio at {self.url} does not answer ({method} {path}): {reason}"
+        )
+
+    def _send(self, method: str, path: str, data: Any) -> tuple[int, Mapping[str, str], bytes]:
+        headers = {"X-Rucio-Auth-Token": self._authenticate(), "Accept-Encoding": "gzip"}
+        body = None
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+            body = json.dumps(data).encode()
+        answer = self._pool.request(
+            method, self.url + path, headers=headers, body=body, timeout=self._timeout, redirect=False
+        )
+        return answer.status, answer.headers, answer.data
+
+    def _authenticate(self) -> str:
+        if self._token is not None:
+            return self._token
+        mine = self._credentials
+        headers = {"X-Rucio-Account": self._account}
+        way = "x509_proxy"
+        if mine.user is not None:
+            way = "userpass"
+            headers |= {"X-Rucio-Username": mine.user, "X-Rucio-Password": mine.password or ""}
+        answer = self._pool.request(
+            "GET", f"{self.url}/auth/{way}", headers=headers, timeout=self._timeout, redirect=False
+        )
+        token = answer.headers.get("X-Rucio-Auth-Token")
+        if answer.status != 200 or not token:
+            said = answer.headers.get("ExceptionMessage", f"status {answer.status}")
+            raise SourceUnavailable(f"Rucio at {self.url} does not let {self._account} in: {said}")
+        self._token = str(token)
+        return self._token
+
+
+def _read_lines(body: bytes) -> list[Any]:
+    found = []
+    for line in body.decode("utf-8", "replace").splitlines():
+        if line.strip():
+            try:
+                found.append(json.loads(line))
+            except (ValueError, RecursionError):
+                found.append(line)  # `Created`, as it stands
+    return found
+
+
+def address_did(scope: str, name: str, rest: str = "") -> str:
+    """The path of a data identifier, or of what is below it."""
+    return f"/dids/{quote(scope, safe='')}/{quote(name, safe='')}{rest}"
