@@ -6,7 +6,12 @@ from collections.abc import Callable, Mapping
 
 from reconciler.engine import Engine
 from reconciler.engines.local import LocalEngine
+from reconciler.engines.lsf import LsfEngine
 from reconciler.engines.slurm import SlurmEngine
 from schemas.site import Site
 
-ENGINES: Mapping[str, Callable[[Site], Engine]] = {"local": LocalEngine, "slurm": SlurmEngine}
+ENGINES: Mapping[str, Callable[[Site], Engine]] = {
+    "local": LocalEngine,
+    "lsf": LsfEngine,
+    "slurm": SlurmEngine,
+}

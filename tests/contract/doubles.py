@@ -58,6 +58,9 @@ def play(folder: Path, name: str, arguments: list[str]) -> int:
         time.sleep(600)
     if word == "empty" and text == "at once":
         return 0
+    if word == "nothing":  # LSF's, for an id or a name that it does not know
+        print("No matching job found" if name == "bhist" else "No job found", file=sys.stderr)
+        return 255
     if word == "partial":
         arguments = [one.replace(*text.split()) for one in arguments]
     done = subprocess.run([real, *arguments], executable=real, capture_output=True, text=True, check=False)

@@ -71,14 +71,14 @@ class CommandRig(Rig):
         cluster = request.getfixturevalue("slurm")
         room = Room(request.getfixturevalue("shared_tmp"))
         doubled = folder / "bin"
-        doubles.install(doubled, {name: cls.find_command(name) for name in cls.commands})
+        doubles.install(doubled, {name: cls.find_command(name, folder) for name in cls.commands})
         monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
         monkeypatch.setenv("PATH", f"{doubled}:{os.environ['PATH']}")
         with room.entered():
             yield cls(folder, cluster, room, doubled)
 
     @classmethod
-    def find_command(cls, name):
+    def find_command(cls, name, folder):
         return shutil.which(name)
 
     @contextlib.contextmanager
