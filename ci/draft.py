@@ -83,6 +83,8 @@ def _bump(other: Declared, name: str) -> Iterator[tuple[str, Any]]:
         yield "supersedes", [campaign.name]
     elif campaign.supersedes:
         yield "supersedes", None
+    if campaign.restate is not None:
+        yield "restate", None
 
 
 def _list_decisions(

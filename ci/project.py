@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
+import rich_click as click
+
+from ci.change import Change, read_change
+from ci.commits import Commit, read_commit
 from ci.console import say
 from ci.exits import FoundProblems, WrongUse
+from ci.gates import select_new
 from reconciler.database import State, check_address
 from reconciler.resolving import compare_locks, pin_campaign
 from renderer.steering import read_templates
@@ -16,7 +22,9 @@ from schemas.finding import Finding, Place
 from schemas.lock import Lock
 from schemas.repository import CAMPAIGNS, FOLDERS, Declared, Repository, read_repository
 from schemas.rules import check_repository
-from schemas.tree import PRODUCTIONS, read_tree
+from schemas.tree import PRODUCTIONS, Tree, read_tree
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
 
 STALE = "BP605"
 """The code of a lock that is missing, or not of its manifest."""
@@ -28,10 +36,23 @@ wrong between campaigns or with a lock, limits and open decisions."""
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A checkout with a `productions` folder, and where its state lies."""
+    """A checkout with a `productions` folder, and where its state lies.
+
+    `commit` and `change` take the place of the work tree, where a verb was told to read one of them.
+    """
 
     root: Path
     state: State
+    commit: Commit | None = None
+    change: Change | None = None
+
+    def read_files(self) -> tuple[Tree, tuple[Finding, ...]]:
+        """The files that are looked at, and what is wrong with those that were not read."""
+        if self.change is not None:
+            return self.change.after, self.change.unread
+        if self.commit is not None:
+            return self.commit.files, self.commit.findings()
+        return read_tree(self.root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +63,25 @@ class Settings:
     state: str | None
     database: str | None = None
 
-    def project(self) -> Project:
-        """The project that the verb works on."""
-        return find_project(self.root, self.state, self.database)
+    def project(self, base: str | None = None, head: str | None = None) -> Project:
+        """The project that the verb works on; `head` is a commit, and with `base` what it changes there, once merged."""
+        project = find_project(self.root, self.state, self.database)
+        if base is not None:
+            return replace(project, change=read_change(project.root, base, "HEAD" if head is None else head))
+        return project if head is None else replace(project, commit=read_commit(project.root, head))
+
+
+def reads_commits(command: _Command) -> _Command:
+    """Options of a verb that can read commits: `base` and `head`."""
+    base = click.option(
+        "--base",
+        metavar="REV",
+        help="Read what --head (else HEAD) changes on this commit, as it will be once merged.",
+    )
+    head = click.option(
+        "--head", metavar="REV", help="Read productions/ from this commit's objects, not from the work tree."
+    )
+    return base(head(command))
 
 
 def find_project(root: str | None, state: str | None, database: str | None = None) -> Project:
@@ -69,8 +106,16 @@ def find_project(root: str | None, state: str | None, database: str | None = Non
 
 
 def load(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
-    """Everything declared, and all findings on it."""
-    tree, unread = read_tree(project.root)
+    """Everything declared, and all findings on it; of a change, those that it answers for."""
+    repository, found = judge_files(*project.read_files())
+    if project.change is None or not found:
+        return repository, found
+    _, known = judge_files(project.change.before, ())
+    return repository, select_new(project.change, found, known)[0]
+
+
+def judge_files(tree: Tree, unread: Sequence[Finding]) -> tuple[Repository, tuple[Finding, ...]]:
+    """The repository in `tree`, and what readers, schemas and rules object to, with what was found before."""
     repository, findings = read_repository(tree, read_templates())
     return repository, tuple(sorted({*unread, *findings, *check_repository(repository)}))
 

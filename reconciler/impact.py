@@ -64,9 +64,8 @@ def measure_impact(
 
 def _view(connection: Connection, repository: Repository, name: str, state: State) -> View:
     declared = repository.campaigns[name]
-    free = replace(
-        declared, campaign=replace(declared.campaign, limits=_WITHOUT_LIMIT, state="active", reuse=False)
-    )
+    campaign = replace(declared.campaign, limits=_WITHOUT_LIMIT, state="active", reuse=False, restate=None)
+    free = replace(declared, campaign=campaign)
     campaigns = {**repository.campaigns, name: free}
     return view_campaign(connection, replace(repository, campaigns=campaigns), name, state)
 

@@ -262,7 +262,7 @@ class _Planning:
             if trouble := self.observed.lost.get(units.fingerprints[output][index]):
                 lost[LOST[trouble]] = None
             elif made is not None:
-                changes = list(_name_changes(made.recipe, recipes[output]))
+                changes = list(name_changes(made.recipe, recipes[output]))
                 conditions = units.conditions[index] if units.conditions else None
                 if made.conditions != conditions:
                     changes.append(self.name_payloads(units, made.conditions or "", conditions or "", run))
@@ -321,8 +321,9 @@ class _Planning:
         """Blocks what would go beyond the campaign's limits, and what waits for it."""
         limits = self.campaign.limits
         restated = sum(len(runs) for (action, *_), runs in self.rows.items() if action == RESTATE)
-        if restated > limits.max_restate:
-            self.block(RESTATE, f"max_restate is {limits.max_restate}, to restate are {restated}")
+        if restated > (allowed := self.campaign.max_restate):
+            limit = "max_restate" if allowed == limits.max_restate else "restate.limit"
+            self.block(RESTATE, f"{limit} is {allowed}, to restate are {restated}")
         submitted = self.done + sum(
             len(runs) for (action, *_), runs in self.rows.items() if action not in (OBSOLETE, BLOCKED)
         )
@@ -349,11 +350,12 @@ class _Planning:
         self.rows = {key: runs for key, runs in self.rows.items() if runs}
 
 
-def _name_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[str]:
+def name_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[str]:
+    """What differs between two recipes, in words."""
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            yield from _name_changes(old, new)
+            yield from name_changes(old, new)
         elif old != new:
             shown = key in ("release", "application", "cut", "line", "decision", "split")
             yield f"{key} changed: {old} -> {new}" if shown else f"{key} changed"

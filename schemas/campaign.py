@@ -83,6 +83,14 @@ class Canary:
 
 
 @dataclass(frozen=True, slots=True)
+class Restate:
+    """That data may be made again, why, and for how many units of one plan."""
+
+    reason: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Campaign:
     """One reviewed manifest."""
 
@@ -100,6 +108,7 @@ class Campaign:
     supersedes: tuple[str, ...] = ()
     reuse: bool = True
     compare_with: str | None = None
+    restate: Restate | None = None
     canary: Canary | None = None
 
     def step(self, name: str) -> Step | None:
@@ -120,6 +129,12 @@ class Campaign:
             "level": step.level_of(output),
             "stream": f"skim/{output}" if step.skims else "all",
         }
+
+    @property
+    def max_restate(self) -> int:
+        """How many units one plan may produce again, by the limits and by what the last change of the data allowed."""
+        allowed = self.limits.max_restate
+        return allowed if self.restate is None else min(allowed, self.restate.limit)
 
     @property
     def is_live(self) -> bool:
@@ -150,6 +165,7 @@ def read_campaign(name: str, document: Document, templates: Mapping[str, Templat
         supersedes=tuple(data.get("supersedes", ())),
         reuse=data.get("reuse") != "never",
         compare_with=data.get("compare_with"),
+        restate=Restate(**data["restate"]) if "restate" in data else None,
         canary=_read_canary(data["canary"]) if "canary" in data else None,
     )
 

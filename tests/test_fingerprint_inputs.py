@@ -36,6 +36,8 @@ FLIPS = {
     "state": (("kind:", "state: held\nkind:"), NOTHING),
     "supersedes": (("kind:", "supersedes: [GCR5b]\nkind:"), NOTHING),
     "compare_with": (("kind:", "compare_with: GCR5b\nkind:"), NOTHING),
+    "restate/reason": (("kind:", "restate: {reason: Words, limit: 0}\nkind:"), NOTHING),
+    "restate/limit": (("kind:", "restate: {reason: Words, limit: 0}\nkind:"), NOTHING),
     "reuse": (("kind:", "reuse: never\nkind:"), NOTHING),
     "release": (("release: release-03-00-00", "release: release-03-00-01"), EVERYTHING),
     "site": (("site: local", "site: kekcc"), NOTHING),

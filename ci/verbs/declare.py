@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,14 +11,17 @@ from ci.console import count_things, print_data, say
 from ci.draft import Draft, Undraftable, draft_campaign
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
+from ci.gates import judge_change
 from ci.project import (
     STALE,
     Project,
     Settings,
     choose_campaigns,
     choose_locked,
+    judge_files,
     load,
     load_sound,
+    reads_commits,
     refuse_broken,
 )
 from reconciler.catalogue import read_files
@@ -95,16 +97,22 @@ def new(settings: Settings, name: str, other: str | None) -> int:
     show_default=True,
     help="How findings are written; gitlab and github are what those forges read.",
 )
+@reads_commits
 @click.pass_obj
-def check(settings: Settings, names: tuple[str, ...], form: str) -> int:
+def check(settings: Settings, names: tuple[str, ...], form: str, base: str | None, head: str | None) -> int:
     """Hold every manifest against schemas and rules; needs no network.
 
-    With NAMES, only findings in those campaigns, and in what all campaigns share, are shown.
+    With NAMES, only findings in those campaigns, and in what all campaigns share, are shown. With --base, a change is
+    judged too: what was launched stays as it is, names are not used again, and campaigns come alone. Commits are read
+    from git's objects; what is not committed is not seen.
     """
-    project = settings.project()
+    project = settings.project(base, head)
     repository, findings = load(project)
-    tops = [project.root / top for top in FOLDERS]
-    known = {name for top in tops if top.is_dir() for name in os.listdir(top)}
+    if project.change is not None:
+        before, _ = judge_files(project.change.before, ())
+        findings = tuple(sorted({*findings, *judge_change(project.change, before, repository)}))
+    files = project.read_files()[0]
+    known = {file.split("/")[2] for file in files if "/".join(file.split("/")[:2]) in FOLDERS}
     if unknown := [name for name in names if name not in known]:
         raise WrongUse(f"there is no campaign {unknown[0]}; there are: {', '.join(sorted(known)) or 'none'}")
     if names:
@@ -133,10 +141,15 @@ def check(settings: Settings, names: tuple[str, ...], form: str) -> int:
 @click.option(
     "--check", "only_check", is_flag=True, help="Write nothing; prove that the lock is what would be written."
 )
+@reads_commits
 @click.pass_obj
-def resolve_lock(settings: Settings, names: tuple[str, ...], only_check: bool) -> int:
+def resolve_lock(
+    settings: Settings, names: tuple[str, ...], only_check: bool, base: str | None, head: str | None
+) -> int:
     """Pin everything that could move (runs, releases, tags, templates, skims) in the campaign's lock."""
-    project = settings.project()
+    if (base or head) and not only_check:
+        raise WrongUse("a commit cannot be written to; say --check, or leave --base and --head out")
+    project = settings.project(base, head)
     repository = load_sound(project, names, judge_locks=False)
     findings: list[Finding] = []
     with reading(project.state) as connection:
@@ -183,10 +196,19 @@ def resolve_lock(settings: Settings, names: tuple[str, ...], only_check: bool) -
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder to write to; without it, the files are listed only.",
 )
+@reads_commits
 @click.pass_obj
-def render(settings: Settings, name: str, run: str | None, form: str, output: Path | None) -> int:
+def render(
+    settings: Settings,
+    name: str,
+    run: str | None,
+    form: str,
+    output: Path | None,
+    base: str | None,
+    head: str | None,
+) -> int:
     """Write the steering scripts and the job JSONs, or the grid's production requests: the same bytes every time."""
-    project = settings.project()
+    project = settings.project(base, head)
     repository = load_sound(project, [name])
     choose_locked(repository, [name])
     wanted = None if run is None else _read_run(run)

@@ -14,7 +14,7 @@ from schemas.rules.deviations import (
     check_scans,
     check_testing_payloads,
 )
-from schemas.rules.limits import check_ceilings, check_restating
+from schemas.rules.limits import check_ceilings, check_restate_limits, check_restating
 from schemas.rules.names import (
     check_assembled_names,
     check_campaign_cases,
@@ -84,6 +84,7 @@ RULES: tuple[Rule, ...] = (
     check_common_runs,
     check_ceilings,
     check_restating,
+    check_restate_limits,
     check_queues,
     check_decisions,
 )

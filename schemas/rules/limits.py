@@ -36,3 +36,14 @@ def check_restating(repository: Repository) -> Iterator[Finding]:
             message = f"nothing can be restated: the layout {layout.name} has no `{{version}}`"
             hint = "write `max_restate: 0`, or choose a layout with `{version}`"
             yield find_clash(declared.document, ("layout",), ("limits", "max_restate"), message, hint)
+
+
+def check_restate_limits(repository: Repository) -> Iterator[Finding]:
+    """Ensure that a change of the data allows no more units to be made again than the campaign's limits do."""
+    for declared in repository.campaigns.values():
+        restate, limits = declared.campaign.restate, declared.campaign.limits
+        if restate is not None and restate.limit > limits.max_restate:
+            message = f"{restate.limit} units may be made again, and max_restate is {limits.max_restate}"
+            hint = f"write `max_restate: {restate.limit}`, or a lower limit"
+            paths = ("restate", "limit"), ("limits",)
+            yield find_clash(declared.document, *paths, message, hint)

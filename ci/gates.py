@@ -1,0 +1,150 @@
+"""Gates: what a change may do to a repository that was launched from. They see two states of it and the paths between.
+
+Pure: the states come from commits (`ci.change`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from ci.change import Change
+from reconciler.restating import Side, find_restated
+from schemas.finding import Finding, Place
+from schemas.policy import REVOKED, ROLES, SIGNERS
+from schemas.repository import ARCHIVE, CAMPAIGNS, FOLDERS, LAYOUTS, SITES, Declared, Repository
+from schemas.scalars import show
+from schemas.tree import PRODUCTIONS
+
+RECONCILER = f"{PRODUCTIONS}/reconciler.pub"
+"""The public key of who signs exports of the state."""
+RETIREMENTS = f"{PRODUCTIONS}/retirements"
+
+_KINDS = (
+    ("campaigns", (f"{CAMPAIGNS}/", f"{ARCHIVE}/", f"{RETIREMENTS}/")),
+    ("policy", (ROLES, SIGNERS, REVOKED, RECONCILER, f"{SITES}/", LAYOUTS, "CODEOWNERS")),
+    ("data", (f"{PRODUCTIONS}/",)),
+    ("pipeline", (".gitlab-ci.yml", ".gitlab/", ".github/", ".ci/", "noxfile.py")),
+    ("templates", ("renderer/templates/",)),
+    ("code", ("",)),
+)
+"""What a file is, by how its path begins; the first that fits counts. Data of other kinds may go with either side."""
+
+
+def judge_change(
+    change: Change, before: Repository, after: Repository, launched: Collection[str] | None = None
+) -> tuple[Finding, ...]:
+    """What the gates object to.
+
+    `launched` are the campaigns that an export of the state has; without one, all that have a lock on the base are taken
+    for launched.
+    """
+    return tuple(
+        sorted(
+            {
+                *check_mixing(change),
+                *check_removals(change, before, launched),
+                *check_names_again(change, before),
+                *check_frozen(before, after, launched),
+            }
+        )
+    )
+
+
+def select_new(
+    change: Change, findings: Collection[Finding], known: Collection[Finding]
+) -> tuple[tuple[Finding, ...], int]:
+    """Those findings that the change answers for, and how many others there are.
+
+    `known` are the findings of the base: a rule that came later binds what is touched from then on, and no history.
+    """
+    old = set(known)
+    mine = [one for one in findings if one not in old or change.touches(one.place.file)]
+    return tuple(sorted(mine)), len(findings) - len(mine)
+
+
+def check_mixing(change: Change) -> Iterator[Finding]:
+    """Ensure that a change of campaigns does not change what judges or launches them too."""
+    kinds: dict[str, list[str]] = {}
+    for path in sorted(change.paths):
+        kinds.setdefault(_classify(path), []).append(path)
+    campaigns = kinds.pop("campaigns", [])
+    kinds.pop("data", None)
+    if campaigns and kinds:
+        others = "; ".join(f"{kind}: {_list_some(paths)}" for kind, paths in sorted(kinds.items()))
+        message = f"the change touches campaigns ({_list_some(campaigns)}), and also {others}"
+        hint = "make two pull requests, and have what judges or launches campaigns merged first"
+        yield Finding(Place(campaigns[0]), "BP705", message, hint)
+
+
+def check_removals(
+    change: Change, before: Repository, launched: Collection[str] | None = None
+) -> Iterator[Finding]:
+    """Ensure that the folder of a campaign that was launched stays, among the campaigns or in the archive."""
+    there = {
+        file.split("/")[2] for file in change.after if file.startswith(tuple(f"{top}/" for top in FOLDERS))
+    }
+    for name, declared in before.campaigns.items():
+        if name not in there and _is_launched(declared, launched):
+            message = f"the folder of {name} goes, and it was launched from: what it produced exists"
+            hint = f"move it to {ARCHIVE}/{name} with `state: stopped`; its data end with a retirement"
+            yield Finding(Place(declared.document.file), "BP607", message, hint)
+
+
+def check_names_again(change: Change, before: Repository) -> Iterator[Finding]:
+    """Ensure that no campaign has the name of one that there was, and that what is finished is not taken up again."""
+    former = {name.lower(): name for name in sorted(change.former)}
+    for file in sorted(change.after):
+        top, _, rest = file.removeprefix(f"{PRODUCTIONS}/").partition("/")
+        name, _, inner = rest.partition("/")
+        if f"{PRODUCTIONS}/{top}" not in FOLDERS or inner != "campaign.yaml":
+            continue
+        known = before.campaigns.get(name)
+        there = any(f"{folder}/{name}/campaign.yaml" in change.before for folder in FOLDERS)
+        if not there and name.lower() in former:
+            message = f"there was a campaign {show(former[name.lower()])} before; names are never used again"
+            yield Finding(Place(file), "BP610", message, "give this one another name")
+        elif known is not None and known.is_archived and file.startswith(f"{CAMPAIGNS}/"):
+            message = f"{name} is in the archive: it is finished, and is not taken up again"
+            yield Finding(
+                Place(file), "BP610", message, f"declare a new campaign: `b2prod new … --from {name}`"
+            )
+
+
+def check_frozen(
+    before: Repository, after: Repository, launched: Collection[str] | None = None
+) -> Iterator[Finding]:
+    """Ensure that what determines the data of a launched campaign stays, unless this change says `restate:`."""
+    for name, declared in before.campaigns.items():
+        other = after.campaigns.get(name)
+        if other is None or not _is_launched(declared, launched):
+            continue
+        if other.campaign.restate is not None and other.campaign.restate != declared.campaign.restate:
+            continue
+        for cause in find_restated(Side(before, declared), Side(after, other)):
+            count = f": up to {cause.units} units would be made again" if cause.units else ""
+            message = f"{name} was launched, and {cause.reason}{count}"
+            hint = f"declare a new campaign, `b2prod new … --from {name}`; or write `restate: {{reason: …, limit: …}}`"
+            yield Finding(other.document.key_place(_reach(other, cause.path)), "BP609", message, hint)
+
+
+def _is_launched(declared: Declared, launched: Collection[str] | None) -> bool:
+    return declared.lock is not None if launched is None else declared.campaign.name in launched
+
+
+def _reach(declared: Declared, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """The part of a path that the manifest has."""
+    data = declared.document.data
+    for length, key in enumerate(path):
+        if key not in data:
+            return path[:length]
+        data = data[key]
+    return path
+
+
+def _classify(path: str) -> str:
+    return next(kind for kind, starts in _KINDS if path.startswith(starts))
+
+
+def _list_some(paths: list[str]) -> str:
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(map(show, paths[:3])) + more

@@ -1,0 +1,300 @@
+"""What a pull request may change: judged against its base, from git's objects alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from ci import commits
+from ci.change import read_change
+from ci.cli import run
+from ci.exits import Exit
+from reconciler.resolving import pin_campaign
+from schemas.repository import read_repository
+from schemas.runs import run_key
+from schemas.tree import read_tree
+from tests import builders
+from tests.builders import CAMPAIGN, FILES, SKIMS, swap, tree
+from tests.history import make_history
+
+RUNS = tuple(run_key(3, number) for number in (529, 530, 531))
+RESTATE = ("limits:", "restate: {reason: dE/dx was missing, limit: 3}\nlimits:")
+LOOSE = ("max_restate: 0", "max_restate: 3")
+NEXT = ("release-03-00-00", "release-03-00-01")
+
+
+def world(**changes):
+    """A valid tree that can be launched from: with templates that are there, and a lock."""
+    files = tree(releases=builders.RELEASES.replace("release-04-00-00", "release-03-00-01"))
+    return {**files, **changes}
+
+
+@pytest.fixture
+def templates(monkeypatch):
+    """The command line uses the templates that the valid tree names, as it would use those of the base."""
+    text = "components = {{ components }}\nprune = {{ prune_tracks }}\n"
+    made = {
+        name: replace(one, text=text if name == "raw_to_mdst/1" else "")
+        for name, one in builders.templates().items()
+    }
+    monkeypatch.setattr("ci.project.read_templates", lambda: made)
+    return made
+
+
+@pytest.fixture
+def history(tmp_path, templates):
+    """A repository whose campaign proc7 has a lock on main."""
+    made = make_history(tmp_path / "origin", world())
+    lock(made, templates)
+    return made
+
+
+def lock(history, templates, generation=1):
+    repository, _ = read_repository(read_tree(history.root)[0], templates)
+    made = pin_campaign(repository.campaigns["proc7"], repository, RUNS, generation)
+    return history.commit("locked", **{FILES["lock"]: made.text()})
+
+
+def judge(history, capsys, base="main~0", head="HEAD", *options):
+    """Exit code, and the findings as code and place."""
+    code = run(
+        ["--root", str(history.root), "check", "--base", base, "--head", head, "--format=json", *options]
+    )
+    said = capsys.readouterr()
+    found = json.loads(said.out) if said.out else []
+    return code, [(one["code"], one["file"].rpartition("/")[2], one["line"]) for one in found], said
+
+
+def propose(history, templates=None, **changes):
+    """A branch with one commit on top of main, and the lock renewed where templates are given."""
+    base = history.git("rev-parse", "HEAD")
+    head = history.commit("proposed", **changes)
+    return base, lock(history, templates, 2) if templates else head
+
+
+def test_a_new_campaign_is_fine(history, capsys):
+    other = swap(builders.PROMPT, ("experiment: 5", "experiment: 6"))
+    base, head = propose(history, **{"productions/campaigns/GCR6/campaign.yaml": other})
+    assert judge(history, capsys, base, head)[:2] == (Exit.FINE, [])
+
+
+def test_a_title_changes_and_a_release_does_not(history, templates, capsys):
+    text = swap(CAMPAIGN, ("Phase 2 reprocessing", "Another title"))
+    base, head = propose(history, templates, **{FILES["campaign"]: text})
+    assert judge(history, capsys, base, head)[:2] == (Exit.FINE, [])
+    base, head = propose(history, templates, **{FILES["campaign"]: swap(text, NEXT)})
+    code, found, _ = judge(history, capsys, base, head)
+    assert (code, found) == (Exit.FINDINGS, [("BP609", "campaign.yaml", 9)])
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "line"),
+    [
+        ("campaign", ("prune_tracks: false", "prune_tracks: true"), 15),
+        ("campaign", ("outputs: [mdst, cdst]", "outputs: [mdst]"), 15),
+        ("campaign", ("mode: snapshot", "mode: running, on_change: restate"), 10),
+        ("snapshot", ("0123456789abcdef0123456789abcdef", "1123456789abcdef0123456789abcdef"), 10),
+        ("skims", ("nTracksLE >= 3", "nTracksLE >= 4"), 21),
+    ],
+    ids=lambda value: value[1] if isinstance(value, tuple) else None,
+)
+def test_what_determines_data_is_frozen_wherever_it_stands(history, templates, capsys, file, change, line):
+    text = swap(history.root.joinpath(FILES[file]).read_text(), change)
+    if file == "snapshot":
+        body = [one for one in text.splitlines() if not one.startswith("#")]
+        text = builders.snapshot("data_reprocessing_proc7", *body)
+    base, head = propose(history, templates, **{FILES[file]: text})
+    code, found, _ = judge(history, capsys, base, head)
+    assert code == Exit.FINDINGS
+    assert {one[0] for one in found} == {"BP609"}
+    assert line in [one[2] for one in found]
+
+
+def test_outputs_runs_and_limits_may_be_added(history, templates, capsys):
+    text = swap(CAMPAIGN, ("[mdst, cdst]", "[mdst, cdst, dst]"), ('"1-20"', '"1-30"'), ("4000", "5000"))
+    base, head = propose(history, templates, **{FILES["campaign"]: text})
+    assert judge(history, capsys, base, head)[:2] == (Exit.FINE, [])
+
+
+def test_restate_says_that_all_is_made_again_once(history, templates, capsys):
+    text = swap(CAMPAIGN, NEXT, RESTATE, LOOSE)
+    base, head = propose(history, templates, **{FILES["campaign"]: text})
+    assert judge(history, capsys, base, head)[:2] == (Exit.FINE, [])
+    # what was said for one change is not said for the next one
+    base, head = propose(
+        history,
+        templates,
+        **{
+            FILES["campaign"]: swap(
+                text, ("[mdst, cdst]", "[cdst, mdst]"), ("prune_tracks: false", "prune_tracks: true")
+            )
+        },
+    )
+    assert [one[0] for one in judge(history, capsys, base, head)[1]] == ["BP609"]
+
+
+def test_a_campaign_without_a_lock_was_never_launched(tmp_path, templates, capsys):
+    history = make_history(tmp_path / "origin", world())
+    base, head = propose(history, templates, **{FILES["campaign"]: swap(CAMPAIGN, NEXT)})
+    assert judge(history, capsys, base, head)[:2] == (Exit.FINE, [])
+
+
+@pytest.mark.parametrize(
+    ("other", "kind"),
+    [
+        ("ci/gates.py", "code: `ci/gates.py`"),
+        (".gitlab-ci.yml", "pipeline: `.gitlab-ci.yml`"),
+        (".github/workflows/plan.yml", "pipeline"),
+        ("renderer/templates/raw_to_mdst/1.py.j2", "templates"),
+        ("productions/roles.yaml", "policy"),
+        ("productions/allowed_signers", "policy"),
+        ("productions/sites/evil.yaml", "policy"),
+        ("README.md", "code"),
+    ],
+)
+def test_w63_campaigns_come_alone(history, capsys, other, kind):
+    text = swap(CAMPAIGN, ("Phase 2 reprocessing", "Another title"))
+    base, head = propose(history, **{FILES["campaign"]: text, other: "x\n"})
+    code, found, said = judge(history, capsys, base, head)
+    assert code == Exit.FINDINGS
+    assert "BP705" in {one[0] for one in found}
+    assert kind in said.out
+    # and each alone is not objected to for that
+    base, head = propose(history, **{FILES["campaign"]: swap(text, ("Another", "A third"))})
+    assert "BP705" not in {one[0] for one in judge(history, capsys, base, head)[1]}
+
+
+def test_a_snapshot_may_come_with_its_campaign(history, capsys):
+    new = {
+        "productions/global-tags/other.iov": builders.snapshot("other"),
+        FILES["campaign"]: CAMPAIGN + "\n",
+    }
+    base, head = propose(history, **new)
+    assert judge(history, capsys, base, head)[:2] == (Exit.FINE, [])
+
+
+def test_w58_a_launched_campaign_stays(history, capsys):
+    gone = {FILES["campaign"]: None, FILES["lock"]: None}
+    base, head = propose(history, **gone)
+    code, found, _ = judge(history, capsys, base, head)
+    assert (code, found) == (Exit.FINDINGS, [("BP607", "campaign.yaml", 1)])
+    # what was never launched may go, and what is finished moves to the archive
+    history.git("reset", "-q", "--hard", base)
+    base, head = propose(history, **{FILES["prompt"]: None})
+    assert judge(history, capsys, base, head)[:2] == (Exit.FINE, [])
+    stopped = swap(CAMPAIGN, ("kind: reprocessing", "kind: reprocessing\nstate: stopped"))
+    archive = {file.replace("campaigns", "archive"): "" for file in gone}
+    archive = dict(zip(archive, (stopped, history.root.joinpath(FILES["lock"]).read_text()), strict=True))
+    base, head = propose(history, **gone, **archive)
+    assert [one for one in judge(history, capsys, base, head)[1] if one[0] != "BP605"] == []
+    back = dict.fromkeys(archive) | {FILES["campaign"]: CAMPAIGN}
+    base, head = propose(history, **back)
+    assert "BP610" in {one[0] for one in judge(history, capsys, base, head)[1]}
+
+
+def test_names_are_never_used_again_even_when_the_folder_is_long_gone(history, capsys):
+    history.commit("gone", **{FILES["prompt"]: None})
+    again = {FILES["prompt"].replace("GCR5b", "gcr5B"): builders.PROMPT}
+    base, head = propose(history, **again)
+    code, found, said = judge(history, capsys, base, head)
+    assert (code, found) == (Exit.FINDINGS, [("BP610", "campaign.yaml", 1)])
+    assert "`GCR5b`" in said.out
+
+
+def test_new_rules_bind_what_is_touched_and_no_history(history, capsys):
+    history.commit(
+        "an old slip", **{FILES["prompt"]: swap(builders.PROMPT, ("layout: plain", "layout: plian"))}
+    )
+    other = swap(builders.PROMPT, ("experiment: 5", "experiment: 6"))
+    base, head = propose(history, **{"productions/campaigns/GCR6/campaign.yaml": other})
+    assert judge(history, capsys, base, head)[:2] == (Exit.FINE, [])
+    touched = swap(builders.PROMPT, ("layout: plain", "layout: plian"), ("Cosmic runs", "Cosmics"))
+    base, head = propose(history, **{FILES["prompt"]: touched})
+    assert [one[0] for one in judge(history, capsys, base, head)[1]] == ["BP506"]
+    # what a change breaks elsewhere is its own, though that file is not touched
+    base, head = propose(history, **{FILES["layouts"]: builders.LAYOUTS.replace("plain:", "plian:")})
+    assert ("BP506", "campaign.yaml", 13) in judge(history, capsys, base, head)[1]
+
+
+def test_the_base_that_moved_on_is_what_is_merged_with(history, capsys):
+    fork = history.git("rev-parse", "HEAD")
+    other = swap(builders.PROMPT, ("experiment: 5", "experiment: 6"))
+    head = history.commit("proposed", **{"productions/campaigns/GCR6/campaign.yaml": other})
+    history.git("reset", "-q", "--hard", fork)
+    base = history.commit("meanwhile", **{FILES["prompt"]: swap(builders.PROMPT, ("Cosmic runs", "Cosmics"))})
+    change = read_change(history.root, base, head)
+    assert set(change.paths) == {"productions/campaigns/GCR6/campaign.yaml"}
+    assert b"Cosmics" in change.after[FILES["prompt"]]
+    clash = history.commit("clash", **{"productions/campaigns/GCR6/campaign.yaml": other + "\n"})
+    code, _, said = judge(history, capsys, clash, head)
+    assert code == Exit.USAGE
+    assert "changed on the base too" in said.err
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "code"),
+    [
+        ("productions/campaigns/proc9/campaign.yaml", "120000", "BP304"),
+        ("productions/sites/kekcc.yaml", "100755", "BP304"),
+    ],
+)
+def test_s14_only_plain_files_are_read(history, capsys, path, mode, code):
+    base = history.git("rev-parse", "HEAD")
+    head = history.plant(path, b"/etc/passwd", mode)
+    result, found, said = judge(history, capsys, base, head)
+    assert result == Exit.FINDINGS
+    assert (code, path.rpartition("/")[2], 1) in found
+    assert "root:" not in said.out
+
+
+def test_s14_submodules_are_not_followed(history, capsys):
+    base = history.git("rev-parse", "HEAD")
+    history.git("update-index", "--add", "--cacheinfo", f"160000,{base},productions/skims/menu2.yaml")
+    head = history.git("commit-tree", history.git("write-tree"), "-p", base, "-m", "planted")
+    assert "a submodule" in judge(history, capsys, base, head)[2].out
+
+
+def test_a_tree_that_unfolds_without_end_is_refused(history, capsys, monkeypatch):
+    """A bomb of trees: ten folders in ten folders in …, in a few kilobytes."""
+    monkeypatch.setattr(commits, "ENTRY_LIMIT", 5000)
+    base = history.git("rev-parse", "HEAD")
+    blob = history.git("hash-object", "-w", "--stdin", data=b"x")
+    bomb = history.git("mktree", data=f"100644 blob {blob}\tx\n".encode())
+    for _ in range(10):
+        rows = "".join(f"040000 tree {bomb}\t{number}\n" for number in range(10))
+        bomb = history.git("mktree", data=rows.encode())
+    rows = history.git("ls-tree", f"{base}:productions") + f"\n040000 tree {bomb}\tzzz\n"
+    productions = history.git("mktree", data=rows.encode())
+    top = history.git("mktree", data=f"040000 tree {productions}\tproductions\n".encode())
+    head = history.git("commit-tree", top, "-p", base, "-m", "bomb")
+    code, _, said = judge(history, capsys, base, head)
+    assert code == Exit.UNAVAILABLE
+    assert "too large to be meant" in said.err or "more than 5000" in said.err
+
+
+@pytest.mark.parametrize("revision", ["--output=/tmp/x", "-h", "nonsense", "HEAD\n--all", ""])
+def test_s8_a_revision_is_no_option(history, capsys, revision):
+    code, _, said = judge(history, capsys, "main", revision)
+    assert code == Exit.UNAVAILABLE
+    assert "commit" in said.err
+
+
+def test_a_history_that_was_cut_off_is_said(history, tmp_path, capsys):
+    base, head = propose(history, README="x")
+    shallow = tmp_path / "shallow"
+    history.git("clone", "-q", "--depth=2", f"file://{history.root}", shallow)
+    assert run(["--root", str(shallow), "check", "--base", base, "--head", head]) == Exit.UNAVAILABLE
+    assert "in full" in capsys.readouterr().err
+
+
+def test_a_commit_can_be_checked_and_is_never_written_to(history, capsys):
+    wrong = history.commit("wrong", **{FILES["skims"]: SKIMS.replace("title:", "tilte:")})
+    history.git("reset", "-q", "--hard", "HEAD~1")
+    root = ["--root", str(history.root)]
+    assert run([*root, "check", "--head", wrong]) == Exit.FINDINGS
+    assert run([*root, "check"]) == Exit.FINE
+    capsys.readouterr()
+    assert run([*root, "resolve", "proc7", "--head", wrong]) == Exit.USAGE
+    assert "--check" in capsys.readouterr().err
