@@ -73,7 +73,7 @@ class HttpReader:
         backoff: float = 1.0,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        parts = _split(base)
+        parts = split_address(base)
         if parts.username or parts.password:
             raise SourceUnavailable("the address has a user name or password in it; give a token instead")
         if token is not None and not (token.isascii() and token.isprintable() and " " not in token and token):
@@ -84,7 +84,7 @@ class HttpReader:
         self._timeout, self._attempts, self._backoff, self._pause = timeout, attempts, backoff, pause
         self._pool = urllib3.PoolManager(retries=False)
         self._bases = [base]
-        if parts.scheme == "http" and not _is_here(parts):
+        if parts.scheme == "http" and not is_here(parts):
             secure = parts._replace(scheme="https").geturl()
             self._bases = [secure] if token else [secure, base]
 
@@ -139,7 +139,7 @@ class HttpReader:
             if status not in (301, 302, 303, 307, 308):
                 return url, status, headers.get("content-type", "of no stated type"), body
             target = _join(url, headers.get("location", ""))
-            before, after = urlsplit(url), _split(target)
+            before, after = urlsplit(url), split_address(target)
             if before.scheme == "https" and after.scheme != "https":
                 raise SourceUnavailable(f"{url} leads from https to plain {after.scheme}: {target}")
             if after.username or after.password:
@@ -176,19 +176,19 @@ class HttpReader:
             finally:
                 response.close()
         except (SSLError, NewConnectionError, ConnectTimeoutError) as error:
-            raise _NoConnection(_describe(error)) from error
+            raise _NoConnection(describe_failure(error)) from error
         except (HTTPError, OSError) as error:
-            raise _MayPass(_describe(error)) from error
+            raise _MayPass(describe_failure(error)) from error
 
     def _choose_headers(self, url: str) -> dict[str, str]:
         here, base = urlsplit(url), urlsplit(self.base)
-        safe = here.scheme == "https" or _is_here(here)
+        safe = here.scheme == "https" or is_here(here)
         if self._token and safe and here.hostname == base.hostname and (here.port == base.port):
             return {**self._headers, self._authorization: f"Bearer {self._token}"}
         return self._headers
 
 
-def _split(url: str) -> SplitResult:
+def split_address(url: str) -> SplitResult:
     """The parts of an http(s) address."""
     try:
         parts = urlsplit(url)
@@ -208,7 +208,7 @@ def _join(url: str, location: str) -> str:
         return location
 
 
-def _is_here(parts: SplitResult) -> bool:
+def is_here(parts: SplitResult) -> bool:
     """Whether an address is on this machine, so that nothing sent there leaves it."""
     try:
         return ipaddress.ip_address(parts.hostname or "").is_loopback
@@ -225,7 +225,7 @@ def _find_message(body: bytes) -> str:
     return f": {message[:200]}" if isinstance(message, str) else ""
 
 
-def _describe(error: Exception) -> str:
+def describe_failure(error: Exception) -> str:
     text = str(error)
     _, _, plain = text.rpartition("): ")  # urllib3 begins with the repr of its pool
     return plain or text or type(error).__name__

@@ -59,6 +59,23 @@ class CatalogueSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DiracxSettings:
+    """Where DiracX is, and as whom jobs are submitted: one of `token` and `key` is the file of the credential.
+
+    `mounted`: input files have their paths on the worker nodes too; else DIRAC brings them, by logical names.
+    """
+
+    url: str
+    vo: str
+    group: str
+    user: str
+    token: str | None = None
+    key: str | None = None
+    job_type: str = "User"
+    mounted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: the engine's default.
 
@@ -79,6 +96,7 @@ class Site:
     queues: Mapping[str, Queue] = field(default_factory=dict)
     batch: BatchSettings = field(default_factory=BatchSettings)
     catalogue: CatalogueSettings | None = None
+    diracx: DiracxSettings | None = None
 
 
 def read_site(name: str, document: Document) -> Site:
@@ -100,6 +118,7 @@ def read_site(name: str, document: Document) -> Site:
         queues={queue: Queue(**limits) for queue, limits in data.get("queues", {}).items()},
         batch=BatchSettings(**batch, options=options),
         catalogue=_read_catalogue(data["catalogue"]) if "catalogue" in data else None,
+        diracx=DiracxSettings(**data["diracx"]) if "diracx" in data else None,
     )
 
 

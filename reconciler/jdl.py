@@ -1,0 +1,50 @@
+"""Job descriptions for DIRAC (JDL), written so that no value can become anything but a value.
+
+DIRAC's reader knows no escapes: it splits at `;`, `[` and `=`, replaces `%j`, and joins lists by `,`. So a value that
+has more than plain characters is refused and never quoted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+PLAIN = re.compile(r"[A-Za-z0-9_.:/+@|-]+(?: [A-Za-z0-9_.:/+@|-]+)*")
+"""What a value may be: words, with single blanks between them."""
+
+Value = str | int | tuple[str, ...]
+
+
+class Unwritable(Exception):
+    """A value that no job description can hold; the text names it."""
+
+
+def write_jdl(values: Mapping[str, Value]) -> str:
+    """The job description; lists are tuples, and an empty one is left out.
+
+    Raises:
+        Unwritable: a value is not plain text.
+    """
+    return (
+        "["
+        + " ".join(f"{name} = {_write(name, value)};" for name, value in values.items() if value != ())
+        + "]"
+    )
+
+
+def _write(name: str, value: Value) -> str:
+    match value:
+        case int():
+            return str(value)
+        case str():
+            return _quote(name, value)
+        case _:
+            return "{" + ",".join(_quote(name, item) for item in value) + "}"
+
+
+def _quote(name: str, text: str) -> str:
+    if not PLAIN.fullmatch(text):
+        raise Unwritable(
+            f"{name} cannot be {text[:200]!r}: DIRAC takes letters, digits and _ . : / + @ | - there"
+        )
+    return f'"{text}"'
