@@ -72,6 +72,12 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "--numprocesses=2", *session.posargs)
 
 
+@nox.session(venv_backend="none")
+def services(session: nox.Session) -> None:
+    """The environments of the services that tests start, in .nox/services."""
+    session.run(sys.executable, "-m", "tests.diracx_service")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Ruff's rules and format."""

@@ -62,13 +62,15 @@ class Credentials:
             raise NoToken(f"tokens are not sent to {settings.url}: it is not https")
         self._settings, self._service, self._clock = settings, service, clock
         self._tokens: Tokens | None = None
+        self._refused: str | None = None
 
     def __repr__(self) -> str:
         return f"Credentials({self._settings.user!r}, …)"
 
     def forget(self) -> None:
-        """The service does not take the token any more: the next one is a new one."""
-        self._tokens = None
+        """The service does not take the token any more: the next one is another one."""
+        if self._tokens is not None:
+            self._refused, self._tokens = self._tokens.access, None
 
     def find_access(self, seconds: float) -> str:
         """A token that is good for a while.
@@ -122,7 +124,7 @@ class Credentials:
                 refresh = data.get("refresh_token")
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise NoToken(f"{settings.token} does not hold DIRAC's tokens; {advice}") from error
-            if ends - self._clock() >= MARGIN and self._tokens is None:
+            if ends - self._clock() >= MARGIN and access != self._refused:
                 self._check_owner(access)
                 return Tokens(access, ends, _read_end(refresh))
             if not isinstance(refresh, str) or (_read_end(refresh) or 0.0) <= self._clock():

@@ -1,7 +1,7 @@
 """Job descriptions for DIRAC (JDL), written so that no value can become anything but a value.
 
-DIRAC's reader knows no escapes: it splits at `;`, `[` and `=`, replaces `%j`, and joins lists by `,`. So a value that
-has more than plain characters is refused and never quoted.
+DIRAC's reader knows no escapes: it splits at `;`, `[` and `=`, replaces `%j`, divides lists at `,` and takes the blanks
+out of them. So a value that has more than plain characters is refused and never quoted.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-PLAIN = re.compile(r"[A-Za-z0-9_.:/+@|-]+(?: [A-Za-z0-9_.:/+@|-]+)*")
-"""What a value may be: words, with single blanks between them."""
+_WORD = "[A-Za-z0-9_.:/+@|-]+"
+_ITEM, _TEXT = re.compile(_WORD), re.compile(f"{_WORD}(?: {_WORD})*")
 
 Value = str | int | tuple[str, ...]
 
@@ -37,13 +37,13 @@ def _write(name: str, value: Value) -> str:
         case int():
             return str(value)
         case str():
-            return _quote(name, value)
+            return _quote(name, value, _TEXT)
         case _:
-            return "{" + ",".join(_quote(name, item) for item in value) + "}"
+            return "{" + ",".join(_quote(name, item, _ITEM) for item in value) + "}"
 
 
-def _quote(name: str, text: str) -> str:
-    if not PLAIN.fullmatch(text):
+def _quote(name: str, text: str, allowed: re.Pattern[str]) -> str:
+    if not allowed.fullmatch(text):
         raise Unwritable(
             f"{name} cannot be {text[:200]!r}: DIRAC takes letters, digits and _ . : / + @ | - there"
         )

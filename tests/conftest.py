@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import worlds
+from tests import diracx_service, worlds
+from tests.contract.diracx import working
 from tests.postgresql import Server, find_programs, serving
 from tests.slurm_cluster import PACKAGES, Cluster, list_missing, using
 
@@ -54,6 +55,23 @@ def slurm(shared_tmp) -> Iterator[Cluster]:
         pytest.skip(f"there is no {missing[0]}; install Debian's packages {PACKAGES}")
     with using(shared_tmp) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def diracx(shared_tmp) -> Iterator[diracx_service.Services]:
+    """The real services of DiracX, the same ones for all workers."""
+    if missing := diracx_service.list_missing():
+        # as above
+        pytest.skip(f"what is missing: {missing[0]}")
+    with diracx_service.using(shared_tmp) as services:
+        yield services
+
+
+@pytest.fixture(scope="session")
+def diracx_worker(diracx, tmp_path_factory) -> Iterator[Path]:
+    """A worker node of the grid: the folder in which tests say whose jobs it is to run."""
+    with working(diracx, tmp_path_factory.mktemp("node")) as rooms:
+        yield rooms
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

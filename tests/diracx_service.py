@@ -74,7 +74,11 @@ class Services:
 def list_missing() -> list[str]:
     """What has to be installed before the services can be started."""
     missing = [] if shutil.which("redis-server") else ["Debian's package redis-server"]
-    return missing if (HOME / "complete").exists() else [*missing, "what `python -m tests.diracx_service` installs"]
+    return (
+        missing
+        if (HOME / "complete").exists()
+        else [*missing, "what `python -m tests.diracx_service` installs"]
+    )
 
 
 def install() -> None:
@@ -85,7 +89,16 @@ def install() -> None:
     environment = {"UV_SYSTEM_CERTS": "true", **os.environ}
     uv = shutil.which("uv") or str(ROOT / ".nox" / "runner" / "bin" / "uv")
     subprocess.run([uv, "venv", "-q", "--python", sys.executable, HOME], check=True, env=environment)
-    command = [uv, "pip", "install", "-q", "--compile-bytecode", "--python", HOME / "bin" / "python", *PACKAGES]
+    command = [
+        uv,
+        "pip",
+        "install",
+        "-q",
+        "--compile-bytecode",
+        "--python",
+        HOME / "bin" / "python",
+        *PACKAGES,
+    ]
     subprocess.run(command, check=True, env=environment)
     (HOME / "complete").touch()
 
@@ -164,15 +177,29 @@ def _start(folder: Path, running: list[subprocess.Popen[bytes]]) -> tuple[str, s
         (folder / part).mkdir()
     port = _choose_ports()
     (folder / "configuration" / "default.yml").write_text(CONFIGURATION)
-    git = ["git", "-C", str(folder / "configuration"), "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    git = [
+        "git",
+        "-C",
+        str(folder / "configuration"),
+        "-c",
+        "user.name=test",
+        "-c",
+        "user.email=test@example.org",
+    ]
     clean = {"PATH": f"{HOME / 'bin'}:{os.environ['PATH']}", "HOME": str(folder), "LANG": "C.UTF-8"}
-    for command in (["init", "-q", "-b", "master"], ["add", "-A"], ["commit", "-q", "-m", "Configuration for tests"]):
+    for command in (
+        ["init", "-q", "-b", "master"],
+        ["add", "-A"],
+        ["commit", "-q", "-m", "Configuration for tests"],
+    ):
         subprocess.run([*git, *command], check=True, env=clean)
     python = str(HOME / "bin" / "python")
     rotate = [python, "-m", "diracx.logic", "rotate-jwk", "--jwks-path", str(folder / "jwks.json")]
     databases = [python, "-m", "diracx.db", "generate-local-urls", str(folder / "db")]
     subprocess.run(rotate, check=True, env=clean, capture_output=True)
-    lines = subprocess.run(databases, check=True, env=clean, capture_output=True, text=True).stdout.splitlines()
+    lines = subprocess.run(
+        databases, check=True, env=clean, capture_output=True, text=True
+    ).stdout.splitlines()
     secret = secrets.token_bytes(32)
     url, store = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}"
     account = {"endpoint_url": store, "aws_access_key_id": "testing", "aws_secret_access_key": "testing"}

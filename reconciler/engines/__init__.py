@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from reconciler.engine import Engine
+from reconciler.engines.diracx import DiracxEngine
 from reconciler.engines.local import LocalEngine
 from reconciler.engines.lsf import LsfEngine
 from reconciler.engines.slurm import SlurmEngine
@@ -12,6 +13,7 @@ from schemas.site import Site
 
 ENGINES: Mapping[str, Callable[[Site], Engine]] = {
     "local": LocalEngine,
+    "diracx": DiracxEngine,
     "lsf": LsfEngine,
     "slurm": SlurmEngine,
 }

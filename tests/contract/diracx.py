@@ -30,7 +30,10 @@ FAULTS = {
     "accept_then_408": (SUBMIT, gateway.after(408)),
     "accept_then_hang": (SUBMIT, gateway.hang(forward=True)),
     "noise_before": (SUBMIT, gateway.change(lambda body: b"please wait ...\n" + body)),
-    "noise_around": (SUBMIT, gateway.change(lambda body: b"please wait ...\n" + body + b"\nplease wait ...\n")),
+    "noise_around": (
+        SUBMIT,
+        gateway.change(lambda body: b"please wait ...\n" + body + b"\nplease wait ...\n"),
+    ),
     "submit_fails": (SUBMIT, gateway.answer(503)),
     "submit_refused": (SUBMIT, gateway.refuse(400, "JDL syntax error")),
     "unreachable": ("", gateway.drop),
@@ -51,7 +54,9 @@ def working(services: diracx_service.Services, folder: Path):
     """A worker for as long as the context lasts: the folder of its rooms."""
     rooms, described = folder / "rooms", folder / "services.json"
     rooms.mkdir()
-    described.write_text(json.dumps({"url": services.url, "key": services.key, "folder": str(services.folder)}))
+    described.write_text(
+        json.dumps({"url": services.url, "key": services.key, "folder": str(services.folder)})
+    )
     settings = {"DIRACX_URL": services.url, "DIRACX_CREDENTIALS_PATH": str(folder / "worker.json")}
     with (folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(

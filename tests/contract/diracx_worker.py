@@ -25,7 +25,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 PERIOD = 0.05
@@ -59,12 +59,21 @@ class Site:
 
     def search(self, *conditions: dict[str, object]) -> list[dict[str, object]]:
         words = ["JobID", "JobName", "JobGroup", "Status"]
-        body = {"parameters": words, "search": list(conditions), "sort": [{"parameter": "JobID", "direction": "asc"}]}
+        body = {
+            "parameters": words,
+            "search": list(conditions),
+            "sort": [{"parameter": "JobID", "direction": "asc"}],
+        }
         return self.call("POST", "/api/jobs/search?per_page=10000", body)
 
     def move(self, job: int, status: str, minor: str, application: str = "Unknown") -> None:
-        stamp = datetime.now(timezone.utc).isoformat()
-        change = {"Status": status, "MinorStatus": minor, "ApplicationStatus": application, "Source": "JobWrapper"}
+        stamp = datetime.now(UTC).isoformat()
+        change = {
+            "Status": status,
+            "MinorStatus": minor,
+            "ApplicationStatus": application,
+            "Source": "JobWrapper",
+        }
         self.call("PATCH", "/api/jobs/status", {str(job): {stamp: change}})
 
     def describe(self, job: int):
@@ -115,10 +124,15 @@ class Site:
         out, errors = (description.getAttributeString(name) for name in ("StdOutput", "StdError"))
         with (folder / out).open("wb") as stream, (folder / errors).open("wb") as other:
             process = subprocess.Popen(
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=stream, stderr=other, start_new_session=True
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=other,
+                start_new_session=True,
             )
         while process.poll() is None:
-            time.sleep(0.1)
+            time.sleep(0.3)
             if not hints.parent.exists() or self.is_killed(job):
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -130,7 +144,9 @@ class Site:
         if said.exists():
             self.move(job, "Done", "Execution Complete", said.read_text())
         elif process.returncode:
-            self.move(job, "Failed", "Application Finished With Errors", f"Exited With Status {process.returncode}")
+            self.move(
+                job, "Failed", "Application Finished With Errors", f"Exited With Status {process.returncode}"
+            )
         else:
             self.move(job, "Done", "Execution Complete")
 

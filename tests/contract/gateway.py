@@ -72,13 +72,20 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         self.give(*self.get())
 
-    do_GET = do_POST = do_PATCH = _answer
+    do_GET = do_POST = do_PATCH = _answer  # noqa: N815 -- the names that http.server calls
 
     def get(self) -> tuple[int, dict[str, str], bytes]:
         """The real answer."""
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in {"host", "connection"}}
+        headers = {
+            name: value for name, value in self.headers.items() if name.lower() not in {"host", "connection"}
+        }
         real = self.server.pool.request(
-            self.command, self.server.target + self.path, body=self.asked, headers=headers, timeout=60, redirect=False
+            self.command,
+            self.server.target + self.path,
+            body=self.asked,
+            headers=headers,
+            timeout=60,
+            redirect=False,
         )
         return real.status, {name: real.headers[name] for name in _PASSED if name in real.headers}, real.data
 

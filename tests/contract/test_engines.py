@@ -17,13 +17,14 @@ import pytest
 
 from reconciler.engine import Accepted, EngineUnavailable, Refused, Sighting, Uncertain
 from reconciler.lease import CALL
+from tests.contract.diracx import DiracxRig
 from tests.contract.local import LocalRig
 from tests.contract.lsf import LsfRig
 from tests.contract.rig import OUTPUT, PATIENT
 from tests.contract.slurm import SlurmRig
 from tests.worlds import find_processes
 
-RIGS = {"local": LocalRig, "slurm": SlurmRig, "lsf": LsfRig}
+RIGS = {"local": LocalRig, "slurm": SlurmRig, "lsf": LsfRig, "diracx": DiracxRig}
 UNMOVED = {Sighting.PENDING, Sighting.RUNNING, Sighting.UNKNOWN}
 FAILING = "raise SystemExit(9)"
 CALLS = ("submit", "find", "query", "cancel")
