@@ -66,16 +66,9 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The test suite, with the services that it starts itself. Arguments go to pytest."""
     install(session, "tests")
-    session.run(
-        "python", "-m", "tests.rucio_server"
-    )  # its environment, once: the tests themselves have no network
+    for service in ("tests.rucio_server", "tests.diracx_service"):
+        session.run("python", "-m", service)  # its environment, once: the tests themselves have no network
     session.run("pytest", "--numprocesses=2", *session.posargs)
-
-
-@nox.session(venv_backend="none")
-def services(session: nox.Session) -> None:
-    """The environments of the services that tests start, in .nox/services."""
-    session.run(sys.executable, "-m", "tests.diracx_service")
 
 
 @nox.session
