@@ -23,6 +23,7 @@ from ci.verbs import (
     reconcile,
     record,
     register,
+    trust,
     verify,
 )
 from reconciler.database import SourceUnavailable
@@ -32,6 +33,7 @@ from renderer.steering import TemplateBroken
 click.rich_click.COMMAND_GROUPS = {
     "b2prod": [
         {"name": "What we want", "commands": ["new", "import-b2skim", "check", "diff", "resolve", "render"]},
+        {"name": "Who agrees", "commands": ["trust"]},
         {"name": "What is done", "commands": ["plan", "apply", "reconcile", "register"]},
         {
             "name": "An operator's levers",
@@ -62,15 +64,23 @@ click.rich_click.MAX_WIDTH = 100
     envvar="B2PROD_DATABASE",
     help="A PostgreSQL database for ledger and run catalogue, postgresql://user@host/name; else a file in the state.",
 )
+@click.option(
+    "--trust",
+    metavar="DIGEST",
+    envvar="B2PROD_TRUST",
+    help="The trust root that this site began with; nothing is launched under one that does not come from it.",
+)
 @click.version_option(package_name="b2prod")
 @click.pass_context
-def b2prod(context: click.Context, root: str | None, state: str | None, database: str | None) -> None:
+def b2prod(
+    context: click.Context, root: str | None, state: str | None, database: str | None, trust: str | None
+) -> None:
     """Declared data production for Belle II.
 
     A campaign is a file in productions/, reviewed like code. b2prod compares what is declared with what was
     produced, and submits only the difference.
     """
-    context.obj = Settings(root, state, database)
+    context.obj = Settings(root, state, database, trust)
 
 
 for command in (
@@ -86,6 +96,7 @@ for command in (
     *luminosity.COMMANDS,
     *verify.COMMANDS,
     *register.COMMANDS,
+    *trust.COMMANDS,
 ):
     b2prod.add_command(command)
 

@@ -62,6 +62,7 @@ class Settings:
     root: str | None
     state: str | None
     database: str | None = None
+    trust: str | None = None
 
     def project(self, base: str | None = None, head: str | None = None) -> Project:
         """The project that the verb works on; `head` is a commit, and with `base` what it changes there, once merged."""

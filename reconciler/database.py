@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 from reconciler import tables
 from reconciler.filesystem import find_type, is_networked
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration, the one that this tool reads and writes."""
 
 DATABASE = "b2prod.sqlite"

@@ -43,20 +43,22 @@ _Found = tuple[str, tuple[int, ...]]
 
 
 def read_sides(
-    state: State, repository: Repository, before: Declared, after: Declared
+    state: State, repository: Repository, before: Declared, after: Declared, later: Repository | None = None
 ) -> tuple[Side, Side, Basis]:
     """Both campaigns, and where their runs come from: from the locks and the run catalogue, else from the declared ranges.
 
+    `later` is the repository of the second campaign, where that is another than the first one's.
     The runs of one lock are never held against the declared ranges of the other, which have runs that nobody recorded.
     """
     notes: list[str] = []
     pair = (before, after)
+    places = ((repository, before), (later or repository, after))
     with contextlib.ExitStack() as stack:
         connection: Connection | None = None
         found: list[_Found] | None = None
         try:
             connection = stack.enter_context(reading(state))
-            found = [_read_runs(connection, repository, declared) for declared in pair]
+            found = [_read_runs(connection, here, declared) for here, declared in places]
         except SourceUnavailable as error:
             notes.append(str(error))
         if found is None or not all(keys for _, keys in found):
@@ -65,12 +67,12 @@ def read_sides(
                     one.campaign.name for one, (_, keys) in zip(pair, found, strict=True) if not keys
                 )
                 notes.append(f"the run catalogue has no run of {empty}")
-            found = _take_locks(repository, pair)
-        chains = [_read_chains(connection, repository, one.campaign, notes) for one in pair]
+            found = _take_locks(places)
+        chains = [_read_chains(connection, here, one.campaign, notes) for here, one in places]
     words = [DECLARED, DECLARED] if found is None else [word for word, _ in found]
     sides = [
-        _gather(repository, declared, found[place][1] if found else None, chains[place])
-        for place, declared in enumerate(pair)
+        _gather(here, declared, found[place][1] if found else None, chains[place])
+        for place, (here, declared) in enumerate(places)
     ]
     return sides[0], sides[1], Basis(words[0], words[1], tuple(dict.fromkeys(notes)))
 
@@ -83,14 +85,14 @@ def _read_runs(connection: Connection, repository: Repository, declared: Declare
     return CATALOGUE, tuple(sorted({key for one in selectors for key in select_runs(connection, one)}))
 
 
-def _take_locks(repository: Repository, pair: Sequence[Declared]) -> list[_Found] | None:
+def _take_locks(places: Sequence[tuple[Repository, Declared]]) -> list[_Found] | None:
     """The runs of the locks, where both are current and pin every run; one that has none is as the other, if it selects alike."""
-    locks = [_current_lock(repository, declared) for declared in pair]
-    selections = [[one.describe() for one in declared.campaign.selectors] for declared in pair]
+    locks = [_current_lock(here, declared) for here, declared in places]
+    selections = [[one.describe() for one in declared.campaign.selectors] for _, declared in places]
     if selections[0] == selections[1]:
         locks = [lock or next(filter(None, locks), None) for lock in locks]
     found = [(LOCK, lock.runs) for lock in locks if lock is not None and lock.runs and not lock.open_runs]
-    return found if len(found) == len(pair) else None
+    return found if len(found) == len(places) else None
 
 
 def _current_lock(repository: Repository, declared: Declared) -> Lock | None:

@@ -90,6 +90,33 @@ skims:
   final_hadron: {line: software_trigger_cut&skim&accept_hadron}
 """
 
+ROLES = """\
+schema: roles/1
+version: 1
+expires: "2099-12-31"
+repository: belle2/productions
+environment: test
+mode: signatures
+administrators: {people: [computing-coordinator@example.org], threshold: 1}
+roles:
+  proposer: {scope: everything, people: [production-manager@example.org]}
+  coordinator: {scope: everything, people: [computing-coordinator@example.org]}
+requires:
+  default: [proposer, coordinator]
+  exemptions:
+    - {site: local, engine: local, area: data, nobody: true, reason: processes of this machine}
+"""
+"""A policy by which nobody must sign for the site `local`."""
+
+SIGNERS = """\
+production-manager@example.org namespaces="b2prod-approval" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJVzUPjrHDZS5yycqnE7xw0YIYkVR0sBpl2/93iV0uM
+computing-coordinator@example.org namespaces="b2prod-approval" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMPaxBwin8IJtmRso9fM2Y68ZEmrFUf/U4NDhR0lbsmT
+"""
+"""Keys whose other halves nobody has."""
+
+ROOT = {"roles.yaml": ROLES, "allowed_signers": SIGNERS, "revoked_keys": "# none\n"}
+"""What is pinned besides the sites, by name in `productions`."""
+
 FILES = {
     "campaign": "productions/campaigns/proc7/campaign.yaml",
     "lock": "productions/campaigns/proc7/campaign.lock",

@@ -11,7 +11,7 @@ import uproot
 
 from ci.cli import run
 from ci.exits import Exit
-from tests.builders import LAYOUTS, RELEASES, SITE
+from tests.builders import LAYOUTS, RELEASES, ROOT, SITE
 
 MENU = """\
 schema: skims/1
@@ -47,6 +47,7 @@ class Skimmed:
     def __init__(self, root: Path, site: str = SITE) -> None:
         self.root = root
         texts = {
+            **ROOT,
             "layouts.yaml": LAYOUTS,
             "releases.yaml": RELEASES,
             "sites/local.yaml": site,
@@ -72,6 +73,7 @@ class Skimmed:
             ("runs", "import", root / "runs.json"),
             ("files", "import", root / "events", "--level", "mdst"),
             ("resolve", "seven"),
+            ("trust", "pin"),
             ("reconcile", "--once"),
         ):
             assert self.b2prod(*arguments) == Exit.FINE

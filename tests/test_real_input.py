@@ -14,7 +14,7 @@ from ci.cli import run
 from ci.exits import Exit
 from reconciler.database import State, reading
 from reconciler.tables import outputs, products
-from tests.builders import LAYOUTS, RELEASES, SITE
+from tests.builders import LAYOUTS, RELEASES, ROOT, SITE
 
 LINES = {
     "before": ("software_trigger_cut&filter&ge1_tight_track", "before_prescale"),
@@ -40,6 +40,7 @@ class Checkout:
     def __init__(self, root, campaign, menu):
         self.root = root
         files = {
+            **ROOT,
             "layouts.yaml": LAYOUTS,
             "releases.yaml": RELEASES,
             "sites/local.yaml": SITE,
@@ -50,6 +51,7 @@ class Checkout:
             path = root / "productions" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
+        assert self.b2prod("trust", "pin") == Exit.FINE
 
     def b2prod(self, *arguments):
         return run(["--root", str(self.root), *map(str, arguments)])

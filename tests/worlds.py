@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from reconciler.apply import apply_plan, reconcile
 from reconciler.catalogue import File, Run
@@ -25,11 +25,14 @@ from reconciler.launching import Outcome
 from reconciler.levers import Levers, Scope
 from reconciler.resolving import resolve
 from reconciler.tables import attempts, inputs, intents, outputs, runs
+from reconciler.trust import pin_root
+from reconciler.trust_tables import trust_roots
 from reconciler.writing import Writer
 from renderer.steering import read_templates
+from schemas.policy import read_policy, select_root
 from schemas.repository import Repository, read_repository
 from schemas.tree import read_tree
-from tests.builders import LAYOUTS, RELEASES, SKIMS, snapshot, swap
+from tests.builders import LAYOUTS, RELEASES, ROOT, SKIMS, snapshot, swap
 
 SERVER: str | None = None
 """The address of the database of all worlds; without one, each has its file."""
@@ -109,7 +112,17 @@ class World:
         self.register_runs(range(1, len(counts) + 1))
         for run, count in enumerate(counts, 1):
             self.register(run, *(f"raw.{run}.{number}.root" for number in range(count)))
+        self.pin()
         self.lock()
+
+    def pin(self) -> None:
+        """Makes the trust root of the checkout the one that counts, whatever was pinned, on nobody's word."""
+        tree, _ = read_tree(self.root)
+        policy, findings = read_policy(tree)
+        assert policy is not None, findings
+        with opened(self.state) as engine, engine.begin() as connection:
+            connection.execute(delete(trust_roots))
+            pin_root(connection, policy.root, policy.roles.version, select_root(tree), "a test")
 
     def _productions(self, campaign: str) -> dict[str, str]:
         launcher = ", ".join(f'"{word}"' for word in (sys.executable, "-ISE", FAKE, self.root))
@@ -117,6 +130,7 @@ class World:
         return {
             "productions/campaigns/proc7/campaign.yaml": campaign,
             "productions/sites/local.yaml": f"{site}launchers: {{basf2: [{launcher}]}}\n",
+            **{f"productions/{name}": text for name, text in ROOT.items()},
             "productions/layouts.yaml": LAYOUTS,
             "productions/releases.yaml": RELEASES.replace("release-04-00-00", "release-03-00-01"),
             "productions/skims/menu.yaml": SKIMS,

@@ -13,10 +13,13 @@ from datetime import datetime, timedelta
 from ci.approvals.signature import BadSignature, read_signature, verify_signature
 from schemas.canonical import digest
 from schemas.policy import Policy
-from schemas.roles import PROPOSER
+from schemas.roles import ADMINISTRATOR, PROPOSER, Role
 from schemas.signers import NAMESPACE
-from schemas.statement import NO_CEILINGS, Ceilings, Statement, format_time, read_statement
+from schemas.statement import NO_CEILINGS, TRUST, Ceilings, Statement, format_time, read_statement
 from schemas.wire import Malformed
+
+REVOKED = "it was revoked"
+"""Why a statement that was taken back does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def judge(
 
     Roles are filled by distinct people, as a matching; who signed as proposer counts in no other role.
     """
-    if policy.is_expired(now):
+    if policy.is_expired(now) and demand.action != TRUST:
         obstacle = f"the policy expired on {policy.roles.expires}; its administrators must sign a new one"
     judged = [_judge_one(one, demand, policy, now, revoked) for one in evidence]
     proposers = {one.principal for one in judged if one.refused is None and one.role == PROPOSER}
@@ -127,14 +130,14 @@ def judge(
     seats = [
         role
         for name in demand.roles
-        for role in [policy.roles.role(name)]
+        for role in [_find_role(policy, name)]
         if role is not None
         for _ in range(role.threshold)
     ]
     taken = _match([sorted(willing[role.name]) for role in seats])
     needs = []
     for name in demand.roles:
-        role = policy.roles.role(name)
+        role = _find_role(policy, name)
         if role is None:
             needs.append(Need(name, "", 1, (), (), 1, "the policy has no such role"))
             continue
@@ -157,6 +160,10 @@ def judge(
         obstacle=obstacle,
         until=min(ends, default=None),
     )
+
+
+def _find_role(policy: Policy, name: str) -> Role | None:
+    return policy.roles.administrators if name == ADMINISTRATOR else policy.roles.role(name)
 
 
 def _describe(demand: Demand) -> dict[str, object]:
@@ -184,9 +191,11 @@ def _object(
         yield f"it is for {said.environment} of {said.repository}, this is {roles.environment} of {roles.repository}"
     if said.subject != demand.subject:
         yield f"it is for {said.subject}"
+    if one.digest in revoked or any(_revokes(one, said, *item, policy) for item in one.revocations):
+        yield REVOKED
     if said.action != demand.action:
         yield f"it allows to {said.action}, asked is to {demand.action}"
-    role = roles.role(said.role)
+    role = _find_role(policy, said.role)
     if role is None or said.role not in demand.roles:
         yield f"the role {said.role} is not asked for"
         return
@@ -208,8 +217,6 @@ def _object(
     except BadSignature as error:
         yield "it is not signed" if one.signature is None else f"its signature does not hold: {error}"
     yield from _object_to_content(said, demand, policy, now, role.scope)
-    if one.digest in revoked or any(_revokes(one, said, *item, policy) for item in one.revocations):
-        yield "it was revoked"
 
 
 def _object_to_content(
@@ -246,7 +253,7 @@ def _revokes(
     try:
         taken = read_statement(statement)
         signer = policy.signers.get(taken.principal)
-        role = policy.roles.role(said.role)
+        role = _find_role(policy, said.role)
         may = {said.principal, *policy.roles.administrators.people, *(role.people if role else ())}
         if signer is None or taken.principal not in may:
             return True

@@ -125,6 +125,10 @@ def _produce(tour: Tour) -> None:
         "Everything that could move (runs, cuts, storage) is pinned in a lock; the lock is what people approve."
     )
     tour.run("b2prod resolve demo")
+    tour.step(
+        "Who must approve a launch is policy, which a site pins: four people, but nobody for jobs of this machine."
+    )
+    tour.run("b2prod trust pin")
     tour.step("The plan: what is declared and not produced yet, with the reason. It changes nothing.")
     tour.run("b2prod plan demo -o plan.json")
     tour.step("Exactly this plan is executed: one job a run, on this machine, some at a time.")

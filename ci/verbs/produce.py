@@ -9,6 +9,7 @@ from typing import Any
 
 import rich_click as click
 
+from ci.approvals.gate import Gate, check_anchor
 from ci.console import print_data
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.plan_text import format_markdown, format_plan
@@ -17,6 +18,7 @@ from ci.watching import Watching, tell_outcome
 from reconciler.apply import apply_plan
 from reconciler.database import reading
 from reconciler.gathering import take_picture
+from reconciler.launching import Manner
 from reconciler.observation import list_campaigns
 from reconciler.plan import Plan
 from schemas.canonical import digest
@@ -84,8 +86,9 @@ def apply_stored(settings: Settings, plan: Path) -> int:
     names = [item["campaign"] for item in stored["campaigns"]]
     repository = load_sound(project, names)
     choose_locked(repository, names)
+    gate = Gate(project, repository, check_anchor(settings.trust))
     with Watching() as watching:
-        outcome = apply_plan(project.state, repository, stored, watching.begin)
+        outcome = apply_plan(project.state, repository, stored, watching.begin, Manner(gate))
     return tell_outcome(outcome)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import rich_click as click
 
+from ci.approvals.gate import Gate, check_anchor
 from ci.console import say
 from ci.exits import Exit, WrongUse
 from ci.project import Project, Settings, choose_locked, load_launchable, load_sound
@@ -68,17 +70,24 @@ def reconcile_verb(
     if watch and patient:
         raise WrongUse("--wait goes with --once; --watch comes back to every job anyway")
     project = settings.project()
+    anchor = check_anchor(settings.trust)
     if watch:
-        return _watch(project, names, interval, lease)
+        return _watch(project, names, interval, lease, anchor)
     repository = load_sound(project, names)
     chosen = [declared.campaign.name for declared in choose_locked(repository, names)]
+    gate = Gate(project, repository, anchor)
+    permitted, refused = (chosen, {}) if names else gate.sort(chosen)
+    if refused and not permitted:
+        raise GuardRefused("\n".join(refused.values()))
     with Watching() as watching:
-        manner = Manner(patient=patient, lease=lease)
-        outcome = reconcile(project.state, repository, chosen, watching.begin, manner, refresh=refresh)
-    return tell_outcome(outcome)
+        manner = Manner(gate, patient=patient, lease=lease)
+        outcome = reconcile(project.state, repository, permitted, watching.begin, manner, refresh=refresh)
+    for text in refused.values():
+        say(f"left out: {text}")
+    return tell_outcome(outcome) or (Exit.REFUSED if refused else Exit.FINE)
 
 
-def _watch(project: Project, names: Sequence[str], interval: float, lease: float) -> int:
+def _watch(project: Project, names: Sequence[str], interval: float, lease: float, anchor: str | None) -> int:
     """Turns until it is told to end; what goes wrong in one is said, and the next one comes all the same."""
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
@@ -86,7 +95,8 @@ def _watch(project: Project, names: Sequence[str], interval: float, lease: float
     while not stopped.is_set():
         pause = interval
         try:
-            outcome, trouble = _turn(project, names, Manner(bound=min(interval, lease / 3), lease=lease))
+            manner = Manner(bound=min(interval, lease / 3), lease=lease)
+            outcome, trouble = _turn(project, names, manner, anchor)
         except (GuardRefused, SourceUnavailable, TemplateBroken, WrongUse) as error:
             trouble = [f"this turn did nothing: {error}"]
         else:
@@ -103,11 +113,18 @@ def _watch(project: Project, names: Sequence[str], interval: float, lease: float
     return Exit.FINE
 
 
-def _turn(project: Project, names: Sequence[str], manner: Manner) -> tuple[Outcome, list[str]]:
+def _turn(
+    project: Project, names: Sequence[str], manner: Manner, anchor: str | None
+) -> tuple[Outcome, list[str]]:
     """One turn over the campaigns that are in order, and what is wrong with the others: of these, nothing begins."""
     repository, chosen, wrong = load_launchable(project, names)
-    outcome = reconcile(project.state, repository, chosen, lambda _picture: None, manner)
-    return outcome, [f"{name} is left out: {finding}" for name, finding in wrong.items()]
+    gate = Gate(project, repository, anchor)
+    permitted, refused = gate.sort(chosen)
+    outcome = reconcile(
+        project.state, repository, permitted, lambda _picture: None, replace(manner, permits=gate)
+    )
+    told = [f"{name} is left out: {finding}" for name, finding in wrong.items()]
+    return outcome, told + [f"{name} is left out: {text}" for name, text in refused.items()]
 
 
 COMMANDS = (reconcile_verb,)

@@ -1,0 +1,236 @@
+"""The gate: nothing is launched that was not approved. It answers the reconciler's port `Permits`, and fails closed.
+
+What was approved is what is committed: in a git repository manifest, lock and statements are read from the commit that
+the work tree is on, and what is about to be launched must be exactly that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from ci.approvals.dossier import Past, assess_campaign
+from ci.approvals.root import read_pinned
+from ci.approvals.text import format_refusal
+from ci.approvals.verdict import REVOKED, Verdict
+from ci.commits import is_contained, is_repository, name_commit, read_commit
+from ci.exits import WrongUse
+from ci.project import Project
+from reconciler.database import has_database, opened, reading
+from reconciler.gathering import take_picture
+from reconciler.guard import GuardRefused
+from reconciler.plan import RESTATE, SUBMIT, CampaignPlan, Plan
+from reconciler.trust import Launch, list_revoked, read_launch, record_launch, record_revoked
+from schemas.campaign import read_campaign
+from schemas.canonical import digest
+from schemas.document import read_yaml
+from schemas.lock import read_lock
+from schemas.policy import SITES, Policy
+from schemas.repository import Declared, Repository
+from schemas.roles import MERGE
+from schemas.tree import Tree, read_tree
+from schemas.validation import load_schema, validate
+
+
+def tell_time() -> datetime:
+    """Now, UTC: the reconciler's clock, never a time that a statement claims."""
+    return datetime.now(UTC)
+
+
+def check_anchor(anchor: str | None) -> str | None:
+    """The digest that a site's configuration names, if it is one.
+
+    Raises:
+        WrongUse: it is none.
+    """
+    if anchor is not None and re.fullmatch("[0-9a-f]{64}", anchor) is None:
+        raise WrongUse("B2PROD_TRUST is the digest of a trust root, 64 digits: `b2prod trust show` tells it")
+    return anchor
+
+
+class Gate:
+    """Permits what its people approved, by the pinned policy. `repository` is what the launch goes by."""
+
+    def __init__(
+        self,
+        project: Project,
+        repository: Repository,
+        anchor: str | None = None,
+        clock: Callable[[], datetime] = tell_time,
+    ) -> None:
+        self._project = project
+        self._repository = repository
+        self._anchor = anchor
+        self._clock = clock
+        self._source: tuple[str | None, Tree] = (None, {})
+
+    def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:
+        """Campaign → digest of the approvals under which the plan's actions may be done; those without actions need none.
+
+        Raises:
+            GuardRefused: an approval is missing or does not hold; a table says which, and the command that mends it.
+            SourceUnavailable: policy or commit cannot be read.
+        """
+        wanted = [one for one in plan.campaigns if one.campaign in names and _count(one)]
+        if not wanted:
+            return {}
+        verdicts = self.judge({one.campaign: one for one in wanted})
+        self._record(verdicts)
+        refused = [verdict for verdict in verdicts.values() if not verdict.complete]
+        if refused:
+            raise GuardRefused(format_refusal(refused))
+        return {name: verdict.digest for name, verdict in verdicts.items()}
+
+    def sort(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        """The campaigns of which something may be launched, or nothing is to be; and why the others may not be.
+
+        Raises:
+            SourceUnavailable: policy, commit or ledger cannot be read.
+        """
+        if not has_database(self._project.state):
+            return list(names), {}
+        try:
+            verdicts = self.judge(dict.fromkeys(names))
+        except GuardRefused as refusal:
+            refused = dict.fromkeys(names, str(refusal))
+        else:
+            refused = {name: format_refusal([one]) for name, one in verdicts.items() if not one.complete}
+        with reading(self._project.state) as connection:
+            picture = take_picture(connection, self._repository, list(refused), self._project.state)
+        idle = {one.campaign for one in picture.plan.campaigns if not _count(one)}
+        refused = {name: text for name, text in refused.items() if name not in idle}
+        return [name for name in names if name not in refused], refused
+
+    def judge(self, plans: Mapping[str, CampaignPlan | None]) -> dict[str, Verdict]:
+        """The verdict on each campaign; with its plan, on exactly that one.
+
+        Raises:
+            GuardRefused: no trust root is pinned.
+            SourceUnavailable: policy or commit cannot be read.
+        """
+        if not has_database(self._project.state):
+            raise GuardRefused("nothing was recorded here yet")
+        now = self._clock()
+        with reading(self._project.state) as connection:
+            policy = read_pinned(connection, self._anchor)
+            pasts = {name: _read_past(connection, name) for name in plans}
+        return {name: self._judge_one(policy, name, plan, pasts[name], now) for name, plan in plans.items()}
+
+    def _judge_one(
+        self, policy: Policy, name: str, plan: CampaignPlan | None, past: Past, now: datetime
+    ) -> Verdict:
+        declared = self._repository.campaigns[name]
+        site = self._repository.sites[declared.campaign.site]
+        actions = None if plan is None else _count(plan)
+        file = f"{SITES}/{site.name}.yaml"
+        if not policy.roles.require(site.name, site.engine, site.storage):
+            verdict = assess_campaign(policy, declared, site, {}, now, past, actions=actions)
+            return self._hinder(verdict, policy, file)
+        commit, tree = self._read_source()
+        committed = _read_declared(tree, declared.document.file)
+        if committed is None:
+            verdict = assess_campaign(policy, declared, site, {}, now, past, actions=actions)
+            return _stop(verdict, f"{declared.document.file} is not in {_name(commit)}, or is broken there")
+        verdict = assess_campaign(policy, committed, site, tree, now, past, actions=actions)
+        planned = _pin(declared) if plan is None else dict(plan.pins)
+        if any(planned.get(pin) != value for pin, value in _pin(committed).items()):
+            return _stop(
+                verdict, f"what would be launched is not what is in {_name(commit)}: commit it, or undo it"
+            )
+        if policy.roles.mode == MERGE:
+            verdict = self._judge_merge(verdict, policy, commit)
+        return self._hinder(verdict, policy, file, tree)
+
+    def _judge_merge(self, verdict: Verdict, policy: Policy, commit: str | None) -> Verdict:
+        """Where the merge is the approval: what is launched lies on the protected branch."""
+        branch = policy.roles.branch or ""
+        if commit is None or not is_contained(self._project.root, commit, branch):
+            return _stop(replace(verdict, needs=()), f"{_name(commit)} is not on the branch {branch}")
+        content = {"subject": verdict.demand.subject, "scopes": dict(verdict.demand.scopes), "merge": True}
+        return replace(verdict, needs=(), digest=digest({**content, "policy": policy.digest}))
+
+    def _hinder(self, verdict: Verdict, policy: Policy, file: str, tree: Tree | None = None) -> Verdict:
+        """Stops at a site that is not as it was pinned: its file says what runs, where, and with whose rights."""
+        here = self._project.root / file
+        contents = [here.read_bytes() if here.is_file() and not here.is_symlink() else b""]
+        contents += [tree.get(file, b"")] if tree is not None else []
+        if all(hashlib.sha256(content).hexdigest() == policy.sites.get(file) for content in contents):
+            return verdict
+        return _stop(
+            verdict,
+            f"{file} is not as it is in the pinned trust root: administrators sign a new one (`b2prod trust sign`),"
+            " and `b2prod trust pin` takes it up",
+        )
+
+    def _read_source(self) -> tuple[str | None, Tree]:
+        """The commit and its files; where there is no git, the files as they are."""
+        root = self._project.root
+        if not is_repository(root):
+            return None, read_tree(root)[0]
+        commit = name_commit(root)
+        if commit != self._source[0]:
+            self._source = commit, read_commit(root, commit).files
+        return self._source
+
+    def _record(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Remembers which statements were revoked, and how far campaigns came; most of the time there is nothing new."""
+        gone = {
+            one.digest for verdict in verdicts.values() for one in verdict.approvals if one.refused == REVOKED
+        }
+        launches: dict[str, Launch] = {}
+        with reading(self._project.state) as connection:
+            gone -= list_revoked(connection)
+            for name, verdict in verdicts.items():
+                lock, generation = self._repository.campaigns[name].lock, verdict.demand.generation
+                if lock is None or generation is None or not verdict.demand.roles or not verdict.complete:
+                    continue
+                launch = Launch(generation, lock.digest(), verdict.digest)
+                if read_launch(connection, name) != launch:
+                    launches[name] = launch
+        if gone or launches:
+            with opened(self._project.state) as engine, engine.begin() as connection:
+                record_revoked(connection, sorted(gone))
+                for name, launch in launches.items():
+                    record_launch(connection, name, launch)
+
+
+def _read_past(connection: Connection, name: str) -> Past:
+    launch = read_launch(connection, name)
+    revoked = list_revoked(connection)
+    return Past(revoked) if launch is None else Past(revoked, launch.generation, launch.lock)
+
+
+def _read_declared(tree: Tree, file: str) -> Declared | None:
+    """A campaign with its lock, as the files of a commit have it; None: it is not there, or is broken."""
+    if file not in tree:
+        return None
+    document, findings = read_yaml(file, tree[file])
+    if document is None or findings or validate(document, load_schema("campaign")):
+        return None
+    declared = Declared(read_campaign(file.split("/")[-2], document), document)
+    if declared.lock_file not in tree:
+        return declared
+    return replace(declared, lock=read_lock(declared.lock_file, tree[declared.lock_file])[0])
+
+
+def _pin(declared: Declared) -> dict[str, str]:
+    """What a plan pins of a campaign."""
+    lock = "" if declared.lock is None else declared.lock.digest()
+    return {"lock": lock, "manifest": digest(declared.document.data)}
+
+
+def _stop(verdict: Verdict, obstacle: str) -> Verdict:
+    return replace(verdict, obstacle=obstacle, digest="")
+
+
+def _count(plan: CampaignPlan) -> int:
+    return plan.count(SUBMIT) + plan.count(RESTATE)
+
+
+def _name(commit: str | None) -> str:
+    return "this folder" if commit is None else f"the commit {commit[:12]}"

@@ -1,0 +1,114 @@
+"""The trust root by which a reconciler judges: pinned in its ledger, and moved only by those whom the old one names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from ci.approvals.dossier import collect_evidence
+from ci.approvals.verdict import Demand, Verdict, judge
+from reconciler.database import SourceUnavailable, State, has_database, opened, reading
+from reconciler.guard import GuardRefused
+from reconciler.trust import Root, list_revoked, list_roots, pin_root
+from schemas.policy import Policy, read_policy
+from schemas.roles import ADMINISTRATOR
+from schemas.statement import TRUST
+from schemas.tree import Tree
+
+FOLDER = "productions/trust"
+"""Where administrators' statements lie: FOLDER/ROOT16/administrator.PERSON.json."""
+
+UNPINNED = "no trust root is pinned here: look at productions/roles.yaml, then run `b2prod trust pin`"
+
+
+def read_pinned(connection: Connection, anchor: str | None) -> Policy:
+    """The policy that is pinned: the root with the digest `anchor`, which the site's configuration may name, or a later one.
+
+    Raises:
+        GuardRefused: none is pinned, or it does not come from the anchor.
+        SourceUnavailable: what is pinned cannot be read.
+    """
+    roots = list_roots(connection)
+    if not roots:
+        raise GuardRefused(UNPINNED)
+    if anchor is not None and anchor not in {root.digest for root in roots}:
+        raise GuardRefused(
+            f"the pinned trust root {roots[-1].digest[:16]} does not come from {anchor[:16]}, which this site's"
+            " configuration (B2PROD_TRUST) names"
+        )
+    return _read(roots[-1])
+
+
+def find_pinned(state: State) -> Root | None:
+    """The root that is pinned in a ledger, where there is one."""
+    if not has_database(state):
+        return None
+    with reading(state) as connection:
+        return next(reversed(list_roots(connection)), None)
+
+
+def pin(
+    state: State, policy: Policy, files: Mapping[str, bytes], tree: Tree, now: datetime, anchor: str | None
+) -> str:
+    """Pins the root of a repository, or moves to it; a text on what was done. `tree` has the administrators' statements.
+
+    Raises:
+        GuardRefused: it is not the one that the configuration names, or the old root's administrators did not sign it.
+    """
+    with opened(state) as engine, engine.begin() as connection:
+        roots = list_roots(connection)
+        if not roots:
+            if anchor is not None and anchor != policy.root:
+                raise GuardRefused(
+                    f"this is the root {policy.root[:16]}, the site's configuration (B2PROD_TRUST) names {anchor[:16]}"
+                )
+            pin_root(
+                connection, policy.root, policy.roles.version, files, "the first one, pinned by the site"
+            )
+            return f"pinned the trust root {policy.root[:16]}, version {policy.roles.version}"
+        old = _read(roots[-1])
+        if old.root == policy.root:
+            return f"the trust root {policy.root[:16]}, version {policy.roles.version}, is pinned already"
+        if policy.roles.version <= roots[-1].version:
+            raise GuardRefused(
+                f"this root has version {policy.roles.version}, pinned is {roots[-1].version}: a root only moves on;"
+                " raise `version` in productions/roles.yaml, and let it be signed"
+            )
+        if policy.is_expired(now):
+            raise GuardRefused(f"this root expired on {policy.roles.expires}")
+        verdict = judge_root(old, policy, tree, now, list_revoked(connection))
+        if not verdict.complete:
+            (need,) = verdict.needs
+            raise GuardRefused(
+                f"the trust root moves only when {need.threshold} administrators of the pinned one have signed it,"
+                f" and {need.missing} of them {'is' if need.missing == 1 else 'are'} missing ({need.why});"
+                " they run `b2prod trust sign`"
+            )
+        signers = ", ".join(verdict.needs[0].by)
+        pin_root(connection, policy.root, policy.roles.version, files, f"signed by {signers}")
+        return (
+            f"moved the trust root to {policy.root[:16]}, version {policy.roles.version}; signed by {signers}"
+        )
+
+
+def judge_root(
+    old: Policy, new: Policy, tree: Tree, now: datetime, revoked: frozenset[str] = frozenset()
+) -> Verdict:
+    """Whether the administrators of the old root have signed the new one."""
+    evidence = tuple(collect_evidence(tree, f"{FOLDER}/{new.root[:16]}"))
+    return judge(demand_root(new), evidence, old, now, revoked)
+
+
+def demand_root(new: Policy) -> Demand:
+    """What must be signed, so that a root may be moved to."""
+    return Demand("trust/root", TRUST, {"": new.root}, (ADMINISTRATOR,), new.roles.version)
+
+
+def _read(root: Root) -> Policy:
+    policy, findings = read_policy(root.files)
+    if policy is None or policy.root != root.digest:
+        why = findings[0] if findings else "its digest is another one"
+        raise SourceUnavailable(f"the pinned trust root {root.digest[:16]} cannot be read: {why}")
+    return policy

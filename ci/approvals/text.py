@@ -1,0 +1,132 @@
+"""Verdicts for people: who must approve, who did, what is missing, and the command that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ci.approvals.verdict import Need, Verdict
+from schemas.roles import ADMINISTRATOR
+from schemas.statement import format_time
+
+
+def format_refusal(verdicts: Sequence[Verdict]) -> str:
+    """Why nothing may be launched: a table of what is missing of each campaign, and the commands that mend it."""
+    lines = [f"{' and '.join(verdict.demand.name for verdict in verdicts)} may not be launched"]
+    for verdict in verdicts:
+        lines.append(f"{verdict.demand.name}, generation {verdict.demand.generation}")
+        if verdict.obstacle is not None:
+            lines.append(f"  {verdict.obstacle}")
+        lines += [f"  {line}" for line in _list_missing(verdict)]
+    return "\n".join(lines)
+
+
+def format_verdict(verdict: Verdict) -> str:
+    """All that there is to say of a demand: roles with who filled them, statements that do not count, what is missing."""
+    demand = verdict.demand
+    kind, _, name = demand.subject.partition("/")
+    generation = "" if demand.generation is None else f", generation {demand.generation}"
+    lines = [f"{kind} {name}{generation}: {'approved' if verdict.complete else 'NOT approved'}"]
+    if verdict.obstacle is not None:
+        lines.append(f"  {verdict.obstacle}")
+    if not verdict.needs:
+        lines.append("  nobody must sign: so says the policy of its site")
+    rows = [_describe_need(verdict, need) for need in verdict.needs]
+    lines += [f"  {line}" for line in _align(rows)]
+    refused = [one for one in verdict.approvals if one.refused is not None]
+    if refused:
+        lines.append("")
+        lines.append("  statements that do not count")
+        lines += [
+            f"  {line}" for line in _align([(one.role, one.principal, one.refused or "") for one in refused])
+        ]
+    if verdict.until is not None and verdict.complete:
+        lines += ["", f"  holds until {format_time(verdict.until)}"]
+    commands = list(_list_commands(verdict))
+    if commands:
+        lines += ["", "  to mend it", *(f"  {line}" for line in commands)]
+    return "\n".join(lines) + "\n"
+
+
+def describe_verdict(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as JSON data."""
+    demand = verdict.demand
+    return {
+        "subject": demand.subject,
+        "action": demand.action,
+        "generation": demand.generation,
+        "scopes": dict(demand.scopes),
+        "complete": verdict.complete,
+        "obstacle": verdict.obstacle,
+        "digest": verdict.digest or None,
+        "until": None if verdict.until is None else format_time(verdict.until),
+        "roles": [
+            {
+                "role": need.role,
+                "scope": need.scope,
+                "threshold": need.threshold,
+                "people": list(need.people),
+                "by": list(need.by),
+                "missing": need.missing,
+                "why": need.why,
+                "command": name_command(verdict, need) if need.missing else None,
+            }
+            for need in verdict.needs
+        ],
+        "statements": [
+            {
+                "file": one.file,
+                "role": one.role,
+                "principal": one.principal,
+                "counts": one.refused is None,
+                "refused": one.refused,
+                "not_after": None if one.not_after is None else format_time(one.not_after),
+            }
+            for one in verdict.approvals
+        ],
+    }
+
+
+def name_command(verdict: Verdict, need: Need) -> str:
+    """The command by which one who may sign fills a role."""
+    if need.role == ADMINISTRATOR:
+        return "b2prod trust sign"
+    return f"b2prod approve {verdict.demand.name} --role {need.role}"
+
+
+def _describe_need(verdict: Verdict, need: Need) -> tuple[str, str, str]:
+    sign = "ok" if not need.missing else "MISSING"
+    count = f" ({len(need.by)} of {need.threshold})" if need.threshold > 1 else ""
+    ends = {
+        one.principal: one.not_after
+        for one in verdict.approvals
+        if one.refused is None and one.role == need.role
+    }
+    by = [
+        f"{person}, until {ends[person]:%Y-%m-%d}" if ends.get(person) is not None else person
+        for person in need.by
+    ]
+    return need.role, f"{sign}{count}", "; ".join([*by, *([need.why] if need.why else [])])
+
+
+def _list_missing(verdict: Verdict) -> Iterator[str]:
+    missing = [need for need in verdict.needs if need.missing]
+    rows = [(need.role, "MISSING", need.why or "nobody has signed") for need in missing]
+    yield from _align(rows)
+    yield from _list_commands(verdict)
+
+
+def _list_commands(verdict: Verdict) -> Iterator[str]:
+    rows = [
+        (name_command(verdict, need), "by", " or ".join(need.people))
+        for need in verdict.needs
+        if need.missing
+    ]
+    yield from _align(rows)
+
+
+def _align(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))] if rows else []
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

@@ -1,0 +1,141 @@
+"""The trust root: trust show, pin, sign."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import rich_click as click
+
+from ci.approvals.dossier import SIGNATURE, name_statement
+from ci.approvals.gate import check_anchor, tell_time
+from ci.approvals.root import FOLDER, demand_root, find_pinned, judge_root, pin
+from ci.approvals.signing import find_signer, sign
+from ci.approvals.text import format_verdict
+from ci.commits import is_repository, read_commit
+from ci.console import print_data, say
+from ci.exits import Exit, FoundProblems, WrongUse
+from ci.project import Project, Settings
+from reconciler.guard import GuardRefused
+from schemas.policy import ROLES, Policy, read_policy, select_root
+from schemas.roles import ADMINISTRATOR
+from schemas.statement import Statement
+from schemas.tree import Tree, read_tree
+
+
+@click.group()
+def trust() -> None:
+    """The trust root: roles, keys, revocations and sites, by which approvals are judged."""
+
+
+@trust.command()
+@click.pass_obj
+def show(settings: Settings) -> int:
+    """Show the root that is pinned here and the one of the repository, and who must sign the latter."""
+    project = settings.project()
+    policy, _, tree = _read_root(project)
+    roles = policy.roles
+    print_data(
+        f"repository  {policy.root}  version {roles.version}, for {roles.environment} of {roles.repository}\n"
+    )
+    pinned = find_pinned(project.state)
+    if pinned is None:
+        print_data("pinned      nothing; `b2prod trust pin` pins the repository's\n")
+        return Exit.FINE
+    print_data(f"pinned      {pinned.digest}  version {pinned.version}, {pinned.pinned}, {pinned.by}\n")
+    if pinned.digest != policy.root:
+        old, _findings = read_policy(pinned.files)
+        if old is not None:
+            print_data(format_verdict(judge_root(old, policy, tree, tell_time())))
+    return Exit.FINE
+
+
+@trust.command("pin")
+@click.pass_obj
+def pin_verb(settings: Settings) -> int:
+    """Pin the repository's root here; once one is pinned, only one that its administrators signed can follow it."""
+    project = settings.project()
+    anchor = check_anchor(settings.trust)
+    policy, files, tree = _read_root(project)
+    if anchor is None and find_pinned(project.state) is None:
+        roles = policy.roles
+        asked = ", ".join(roles.default) or "nobody"
+        say(
+            f"approvals are for {roles.environment} of {roles.repository}, by {roles.mode}: {asked} must sign"
+        )
+        for one in roles.exemptions:
+            say(
+                f"but at the site {one.site}, in {one.area}: {', '.join(one.roles) or 'nobody'}; {one.reason}"
+            )
+    say(pin(project.state, policy, files, tree, tell_time(), anchor))
+    return Exit.FINE
+
+
+@trust.command("sign")
+@click.option(
+    "--key", envvar="B2PROD_KEY", type=click.Path(path_type=Path), help="The key; else the agent's."
+)
+@click.pass_obj
+def sign_verb(settings: Settings, key: Path | None) -> int:
+    """As an administrator of the present root: sign the one that is in the repository."""
+    project = settings.project()
+    policy, _, _ = _read_root(project)
+    old = _find_old(project, policy)
+    if old is None:
+        raise WrongUse(f"{ROLES} is not changed: there is nothing to sign")
+    principal, handle = find_signer(old, key)
+    if principal not in old.roles.administrators.people:
+        raise WrongUse(f"{principal} is no administrator of the present root")
+    if policy.roles.version <= old.roles.version:
+        raise WrongUse(f"raise `version` in {ROLES} above {old.roles.version}")
+    typed = click.prompt(
+        f"type the new version, {policy.roles.version}, to sign it as {principal}", type=str, err=True
+    )
+    if typed != str(policy.roles.version):
+        raise GuardRefused("that was not the version; nothing was signed")
+    now = tell_time()
+    demand = demand_root(policy)
+    statement = Statement(
+        subject=demand.subject,
+        digest=policy.root,
+        action=demand.action,
+        role=ADMINISTRATOR,
+        principal=principal,
+        repository=old.roles.repository,
+        environment=old.roles.environment,
+        policy=old.digest,
+        not_before=now,
+        not_after=now + timedelta(days=old.roles.validity_days),
+        generation=policy.roles.version,
+    )
+    file = project.root / name_statement(FOLDER, policy.root, ADMINISTRATOR, principal)
+    signature = sign(statement.data(), old, principal, handle)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(statement.data())
+    file.with_name(file.name + SIGNATURE).write_bytes(signature)
+    say(f"wrote {file.relative_to(project.root)} and its signature; commit both")
+    return Exit.FINE
+
+
+def _find_old(project: Project, policy: Policy) -> Policy | None:
+    """The root that the repository's is to follow: what is pinned here, else what is committed."""
+    pinned = find_pinned(project.state)
+    files = None if pinned is None else pinned.files
+    if files is None and is_repository(project.root):
+        files = read_commit(project.root).files
+    old = None if files is None else read_policy(files)[0]
+    return None if old is None or old.root == policy.root else old
+
+
+def _read_root(project: Project) -> tuple[Policy, dict[str, bytes], Tree]:
+    """The root in the work tree, its files, and all files."""
+    tree, _ = read_tree(project.root)
+    policy, findings = read_policy(tree)
+    if findings:
+        raise FoundProblems(findings)
+    if policy is None:
+        raise WrongUse(f"there is no {ROLES} in {project.root}; it says who must approve what")
+    return policy, select_root(tree), tree
+
+
+COMMANDS = (trust,)

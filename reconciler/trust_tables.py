@@ -1,0 +1,37 @@
+"""The tables of what bounds production: trust roots, generations, revocations. They share the ledger's database."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Integer, LargeBinary, String, Table, UniqueConstraint
+
+from reconciler.tables import identity, metadata
+
+# Trust roots that were pinned, by which approvals are judged: the one with the highest id counts, and versions only grow.
+trust_roots = Table(
+    "trust_roots",
+    metadata,
+    Column("id", identity, primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),  # JSON, file → text, compressed by zlib
+    Column("pinned", String(20), nullable=False),
+    Column("by", String(1000), nullable=False),
+    UniqueConstraint("version"),
+)
+# The last lock under which a campaign was launched, by generation and digest, and the approvals for it.
+launches = Table(
+    "launches",
+    metadata,
+    Column("campaign", String(40), primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("lock", String(64), nullable=False),
+    Column("approval", String(64), nullable=False),
+    Column("since", String(20), nullable=False),
+)
+# Approving statements that were seen to be revoked, by the sha256 of their bytes.
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("statement", String(64), primary_key=True),
+    Column("since", String(20), nullable=False),
+)
