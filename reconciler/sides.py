@@ -43,7 +43,12 @@ _Found = tuple[str, tuple[int, ...]]
 
 
 def read_sides(
-    state: State, repository: Repository, before: Declared, after: Declared, later: Repository | None = None
+    state: State,
+    repository: Repository,
+    before: Declared,
+    after: Declared,
+    *,
+    later: Repository | None = None,
 ) -> tuple[Side, Side, Basis]:
     """Both campaigns, and where their runs come from: from the locks and the run catalogue, else from the declared ranges.
 
