@@ -4,7 +4,8 @@
 
 `recipe` is the digest of what is the same for all runs of a step's output; `conditions` the digest of the payloads
 valid for the run, left out where no conditions are used; `input` the digest of the registered files, or the
-fingerprint of the upstream output. Titles, tickets, tag names, campaigns, paths, queues and sites are in none of them.
+fingerprint of the upstream output. Titles, tickets, expectations, tag names, campaigns, paths, queues and
+sites are in none of them.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def render_job(
             {
                 "output": output,
                 "level": step.level_of(output),
-                "file": _name_file(step, output, stem),
+                "file": name_file(step, output, stem),
                 "fingerprint": fingerprints[output].hex(),
                 **({"skim": output} if step.skims else {}),
             }
@@ -105,7 +105,7 @@ def render_job(
         rendered["release"] = campaign.release
         rendered["global_tags"] = [tag.name for tag in campaign.global_tags]
         rendered["conditions"] = CONDITIONS
-        rendered |= _describe_deviations(step, repository, site)
+        rendered |= describe_deviations(step, repository, site)
         if step.skims:
             rendered["skims"] = {name: repository.skims[name].describe() for name in fingerprints}
     else:
@@ -150,7 +150,7 @@ def _command(campaign: Campaign, step: Step, site: Site) -> list[str]:
     return [*launcher, "basf2", STEERING, "--", JOB]
 
 
-def _describe_deviations(step: Step, repository: Repository, site: Site) -> dict[str, Any]:
+def describe_deviations(step: Step, repository: Repository, site: Site) -> dict[str, Any]:
     """What a steering script sets beside its standard; left out where a step deviates in nothing."""
     described: dict[str, Any] = {}
     if step.variant is not None:
@@ -172,7 +172,8 @@ def _describe_deviations(step: Step, repository: Repository, site: Site) -> dict
     return described
 
 
-def _name_file(step: Step, output: str, stem: str) -> str:
+def name_file(step: Step, output: str, stem: str) -> str:
+    """The name of an output's file; `stem` is that of its input, or of its run."""
     for prefix in _LEVEL_PREFIXES:
         stem = stem.removeprefix(prefix)
     if step.skim_level is not None:  # basf2 appends the level to names that do not end with it

@@ -13,14 +13,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
+from renderer.jobs import InputFile, describe_deviations, name_file
 from renderer.units import StepUnits
 from schemas.campaign import Campaign
 from schemas.canonical import digest
 from schemas.repository import Repository
 from schemas.runs import split_key
-from schemas.step import Step
+from schemas.step import Expectation, Step
 
 NAME_LENGTH = 32
 """gbasf2 takes no longer names of projects; of letters, digits, `_` and `-` only."""
@@ -28,18 +30,31 @@ NAME_LENGTH = 32
 RUNS_PER_REQUEST = 1000
 """The width of a group in run numbers, where the site does not say another."""
 
+LAUNCHER = Path(__file__).parent / "runtime" / "grid.py"
+"""The script that a job of the grid starts with."""
+
 UNSUBMITTABLE = "Unsubmittable"
 """The key of a request under which stands why it cannot be submitted."""
 
 
+SANDBOX = ("steering.py", "job.json")
+"""What a job of the grid finds beside the script that it starts with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: its name, the step and the sorted run keys that it is for, and its JSON data."""
+    """One request: its name, the step and the sorted run keys that it is for, and its JSON data.
+
+    `job` is what the steering reads, the same for all jobs: the grid hands over the inputs. `events` are those of the
+    input, None where they are not known.
+    """
 
     name: str
     step: str
     runs: tuple[int, ...]
     content: Mapping[str, Any]
+    job: Mapping[str, Any]
+    events: int | None = None
 
     @property
     def obstacles(self) -> Sequence[str]:
@@ -61,14 +76,14 @@ def render_requests(
     campaign: Campaign,
     units: StepUnits,
     repository: Repository,
-    folders: Mapping[int, Sequence[str]],
-    event_size: float | None = None,
+    inputs: Mapping[int, Sequence[InputFile]],
+    expected: Expectation,
 ) -> tuple[Request, ...]:
     """The requests for the units of one step, in the order of their runs.
 
-    `folders` maps run keys to the folders that their input lies in (logical paths); `event_size` is what an event of
-    the step's outputs takes, in kilobytes, where that is known. A request's name ends with a digest of the fingerprints
-    of all its outputs: the same content has the same name, and another content another.
+    `inputs` maps run keys to their registered files, at logical paths; `expected` is what an event of the step takes. A
+    request's name ends with a digest of the fingerprints of all its outputs: the same content has the same name, and
+    another content another.
     """
     site = repository.sites[campaign.site]
     place = {run: index for index, run in enumerate(units.runs)}
@@ -79,14 +94,20 @@ def render_requests(
             for output, column in units.fingerprints.items()
         ]
         name = _name_request(campaign, units, digest(prints))
+        files = [file for run in runs for file in inputs.get(run, ())]
         content = _describe(campaign, units, repository, name)
-        content["InputData"] = sorted({folder for run in runs for folder in folders.get(run, ())})
-        if event_size is not None:
-            content["ExpectedEventSize"] = round(event_size, 3)
+        content["InputData"] = sorted({os.path.dirname(file.path) for file in files})
+        if expected.cpu_seconds is not None:
+            content["ExpectedEventCPUTime"] = round(expected.cpu_seconds, 4)
+        if expected.kilobytes is not None:
+            content["ExpectedEventSize"] = round(expected.kilobytes, 3)
         obstacles = _find_obstacles(campaign, units, content)
         if obstacles:
             content[UNSUBMITTABLE] = obstacles
-        requests.append(Request(name, units.step.name, runs, content))
+        known = [file.events for file in files if file.events is not None]
+        events = sum(known) if known and len(known) == len(files) else None
+        job = _describe_job(campaign, units, repository, name, digest([prints, name])[:32])
+        requests.append(Request(name, units.step.name, runs, content, job, events))
     return tuple(requests)
 
 
@@ -95,9 +116,10 @@ def write_request(request: Request) -> bytes:
     return (json.dumps(request.content, indent=2, sort_keys=True, ensure_ascii=True) + "\n").encode()
 
 
-def find_folders(paths: Sequence[str]) -> list[str]:
-    """The folders of files, each once."""
-    return sorted({os.path.dirname(path) for path in paths})
+def write_sandbox(request: Request, script: str) -> dict[str, bytes]:
+    """The files that go with a request, by their names: the script that a job starts with, and its sandbox."""
+    job = (json.dumps(request.job, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode()
+    return {LAUNCHER.name: LAUNCHER.read_bytes(), **dict(zip(SANDBOX, (script.encode(), job), strict=True))}
 
 
 def _name_request(campaign: Campaign, units: StepUnits, found: str) -> str:
@@ -120,8 +142,10 @@ def _describe(campaign: Campaign, units: StepUnits, repository: Repository, name
         "BeamEnergy": energies.pop() if len(energies) == 1 else "unknown",
         "DBGlobalTag": f"DB{tag.id:08d}" if tag is not None and tag.id is not None else "unknown",
         "LPNPrefix": repository.sites[campaign.site].storage,
-        "SteeringFile": f"{name}.py",
-        "SteeringFilePrefix": f"{campaign.name}/{step.name}",
+        "SteeringFile": LAUNCHER.name,
+        "SteeringFilePrefix": f"{campaign.name}/{step.name}/{name}",
+        "InputSandboxFile": list(SANDBOX),
+        "InputSandboxFilePrefix": f"{campaign.name}/{step.name}/{name}",
         "Priority": 8 if step.skims else 9,
         "TargetFileSize": 1024,
         "DataDescription": [
@@ -131,6 +155,33 @@ def _describe(campaign: Campaign, units: StepUnits, repository: Repository, name
         "DataStructureByRun": "True",
         "VolumeDependentMerge": "False",
     }
+
+
+def _describe_job(
+    campaign: Campaign, units: StepUnits, repository: Repository, name: str, seed: str
+) -> dict[str, Any]:
+    """What the steering reads of a job's JSON, but for the inputs."""
+    step = units.step
+    job: dict[str, Any] = {
+        "campaign": campaign.name,
+        "step": step.name,
+        "release": campaign.release,
+        "global_tags": [tag.name for tag in campaign.global_tags],
+        "outputs": [
+            {
+                "output": output,
+                "level": step.level_of(output),
+                "file": name_file(step, output, name),
+                **({"skim": output} if step.skims else {}),
+            }
+            for output in units.fingerprints
+        ],
+        "seed": seed,
+        **describe_deviations(step, repository, repository.sites[campaign.site]),
+    }
+    if step.skims:
+        job["skims"] = {output: repository.skims[output].describe() for output in units.fingerprints}
+    return job
 
 
 def _name_skim(step: Step, repository: Repository, output: str) -> dict[str, str]:
@@ -153,7 +204,8 @@ def _find_obstacles(campaign: Campaign, units: StepUnits, content: Mapping[str, 
         obstacles.append("the runs are not selected by one beam energy")
     if not content["InputData"]:
         obstacles.append("no input is registered")
-    if "ExpectedEventSize" not in content:
-        obstacles.append("no output of the step exists that tells the size of an event")
-    obstacles.append("the CPU time of an event is not known: run some of it at another site")
+    for key, what in (("ExpectedEventSize", "size"), ("ExpectedEventCPUTime", "CPU time")):
+        if key not in content:
+            instead = "write `expected` into the step, or run some of it at another site"
+            obstacles.append(f"the {what} of an event is not known: {instead}")
     return obstacles

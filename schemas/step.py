@@ -30,6 +30,14 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Expectation:
+    """What an event takes: seconds of CPU time when it is read, kilobytes when it is written; None: not known."""
+
+    cpu_seconds: float | None = None
+    kilobytes: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One transformation. `outputs` are data levels, or with `skims` the names of skims.
 
@@ -50,6 +58,7 @@ class Step:
     scans: tuple[Scan, ...] = ()
     variant: str | None = None
     skim_level: str | None = None
+    expected: Expectation = Expectation()
 
     @property
     def path(self) -> str:
@@ -112,5 +121,6 @@ def read_step(name: str, data: Mapping[str, Any], templates: Mapping[str, Templa
         skims=skims,
         deviations=read_deviations(data),
         scans=read_scans(data),
+        expected=Expectation(**data.get("expected", {})),
         skim_level=template.skim_level if template is not None else None,
     )

@@ -63,6 +63,7 @@ FLIPS = {
     "steps/skims": (("[hlt_hadron, hlt_bhabha]", "[hlt_hadron, hlt_bhabha, line_hadron]"), NOTHING),
     "steps/parameters": (("prune_tracks: false", "prune_tracks: true"), EVERYTHING),
     "steps/split": ((OUTPUTS, f"{OUTPUTS}    split: run\n"), EVERYTHING),
+    "steps/expected": ((OUTPUTS, f"{OUTPUTS}    expected: {{cpu_seconds: 2.7}}\n"), NOTHING),
     "limits/max_units": (("max_units: 4000", "max_units: 4001"), NOTHING),
     "limits/max_restate": (("max_restate: 0", "max_restate: 1"), NOTHING),
     "limits/max_in_flight": (("max_restate: 0", "max_restate: 0, max_in_flight: 9"), NOTHING),

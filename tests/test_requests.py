@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -15,11 +17,13 @@ from ci.exits import Exit
 from reconciler.database import SourceUnavailable, opened, reading
 from reconciler.observation import measure_cpu
 from reconciler.tables import attempts
-from renderer.requests import group_runs, render_requests, write_request
+from renderer.jobs import InputFile
+from renderer.requests import group_runs, render_requests, write_request, write_sandbox
 from renderer.steering import read_templates
 from renderer.units import declare_units
 from schemas.repository import read_repository
 from schemas.runs import run_key
+from schemas.step import Expectation
 from tests.builders import CAMPAIGN, snapshot, tree
 from tests.worlds import ONE_STEP, World
 
@@ -47,7 +51,11 @@ def test_a_new_run_moves_no_old_one_into_another_group(runs, more, width):
     assert all(len(group) <= width for group in after)
 
 
-def declare(runs, title="Skims"):
+INSTEAD = "write `expected` into the step, or run some of it at another site"
+SIZE_ALONE = Expectation(None, 1.25)
+
+
+def declare(runs, title="Skims", expected=SIZE_ALONE):
     text = CAMPAIGN[: CAMPAIGN.index("steps:")] + STEPS
     text = text.replace("types: [physics, beam]", "types: [physics, beam], energies: [4S]")
     text = text.replace("Phase 2 reprocessing", title).replace("site: local", "site: grid")
@@ -58,8 +66,14 @@ def declare(runs, title="Skims"):
     assert not findings, findings
     campaign = repository.campaigns["proc7"].campaign
     (units,) = declare_units(campaign, repository, runs, {"mdst": {run: f"{run:064x}" for run in runs}})
-    folders = {run: [f"/belle/Data/proc7/r{run & 0xFFFF:05d}/mdst"] for run in runs}
-    return render_requests(campaign, units, repository, folders, 1.25)
+    files = {
+        run: [
+            InputFile(name, f"/belle/Data/proc7/r{run & 0xFFFF:05d}/mdst/{name}", 1, "adler32:00", 1000)
+            for name in ("a.root", "b.root")
+        ]
+        for run in runs
+    }
+    return render_requests(campaign, units, repository, files, expected)
 
 
 RUNS = [run_key(3, number) for number in (529, 530, 601)]
@@ -83,10 +97,12 @@ def test_a_request_is_as_it_was_reviewed():
         "ProductionGroup": "skim",
         "ProductionName": first.name,
         "Release": "release-03-00-00",
-        "SteeringFile": f"{first.name}.py",
-        "SteeringFilePrefix": "proc7/skims",
+        "InputSandboxFile": ["steering.py", "job.json"],
+        "InputSandboxFilePrefix": f"proc7/skims/{first.name}",
+        "SteeringFile": "grid.py",
+        "SteeringFilePrefix": f"proc7/skims/{first.name}",
         "TargetFileSize": 1024,
-        "Unsubmittable": ["the CPU time of an event is not known: run some of it at another site"],
+        "Unsubmittable": [f"the CPU time of an event is not known: {INSTEAD}"],
         "VolumeDependentMerge": "False",
     }
 
@@ -122,9 +138,88 @@ def test_what_is_not_public_is_marked_and_said(world, tmp_path, capsys):
     assert run(["--root", str(tmp_path), "render", "proc7", "--format", "gb2", "-o", str(out)]) == Exit.FINE
     said = capsys.readouterr().err
     assert "1 request cannot be submitted: what the grid expects for anything but skims is not public" in said
+    assert "reco: 1 request for an unknown number of events" in said
     (file,) = (out / "proc7/reco").glob("*.json")
-    assert json.loads(file.read_text())["FabricationType"] == "unknown"
-    assert file.with_suffix(".py").read_text().startswith('"""')
+    request = json.loads(file.read_text())
+    assert request["FabricationType"] == "unknown"
+    assert sorted(one.name for one in file.with_suffix("").iterdir()) == sorted(
+        [request["SteeringFile"], *request["InputSandboxFile"]]
+    )
+
+
+def test_of_nothing_that_is_known_a_request_lacks_nothing():
+    (request, _) = declare(RUNS, expected=Expectation(2.70001, 12.5))
+    assert request.obstacles == ()
+    assert request.content["ExpectedEventCPUTime"] == 2.7
+    assert request.content["ExpectedEventSize"] == 12.5
+    assert request.events == 4000
+
+
+def test_what_is_stated_serves_until_something_was_made(tmp_path, capsys):
+    world = World(
+        tmp_path,
+        ("    outputs: [mdst]", "    outputs: [mdst]\n    expected: {cpu_seconds: 7200, kilobytes: 3}"),
+        campaign=ONE_STEP,
+    )
+    words = ["--root", str(tmp_path), "render", "proc7", "--format", "gb2", "-o", str(tmp_path / "out")]
+
+    def render():
+        assert run(words) == Exit.FINE
+        (file,) = (tmp_path / "out/proc7/reco").glob("*.json")
+        return json.loads(file.read_text()), capsys.readouterr().err
+
+    world.templates = read_templates()
+    world.lock()
+    stated, _ = render()
+    assert (stated["ExpectedEventCPUTime"], stated["ExpectedEventSize"]) == (7200, 3)
+    world.reconcile()
+    made, _ = render()
+    assert 0 < made["ExpectedEventCPUTime"] < 60
+    assert made["ExpectedEventSize"] < 3
+    assert made["ProductionName"] == stated["ProductionName"]
+
+
+def test_a_job_of_the_grid_finds_its_inputs_and_has_a_seed_of_its_own(tmp_path):
+    """grid.py is run by a process of its own, beside a double of ROOT and a steering that keeps what it reads."""
+    (request, _) = declare(RUNS)
+    files = write_sandbox(request, "import json, sys\nprint(json.dumps(json.load(open(sys.argv[1]))))\n")
+    assert set(files) == {"grid.py", "steering.py", "job.json"}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "ROOT.py").write_text(
+        "import os\nfrom types import SimpleNamespace as Space\nfound = os.environ['INPUTS'].split()\n"
+        "one = Space(getInputFilesOverride=lambda: found)\n"
+        "Belle2 = Space(Environment=Space(Instance=lambda: one))\n"
+    )
+
+    def start(*paths):
+        environment = {"INPUTS": " ".join(paths), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path)}
+        command = [sys.executable, "grid.py"]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+        return done.returncode, json.loads(done.stdout or "null")
+
+    code, job = start("/data/r00529/mdst/a.root", "/data/r00529/mdst/b.root")
+    assert code == 0
+    assert [item["path"] for item in job["inputs"]] == [
+        "/data/r00529/mdst/a.root",
+        "/data/r00529/mdst/b.root",
+    ]
+    assert job["outputs"] == [
+        {
+            "output": "final_hadron",
+            "level": "mdst",
+            "skim": "final_hadron",
+            "file": f"mdst.{request.name}.final_hadron.root",
+        }
+    ]
+    assert job["global_tags"] == ["data_reprocessing_proc7"]
+    assert job["skims"]["final_hadron"]["line"] == "software_trigger_cut&skim&accept_hadron"
+    _, other = start("/data/r00530/mdst/c.root")
+    _, elsewhere = start("/other/b.root", "/other/a.root")
+    assert other["seed"] != job["seed"] == elsewhere["seed"]
+    assert start()[0] == 1
 
 
 def test_nothing_can_be_submitted_to_the_grid_yet_and_that_is_said(world):

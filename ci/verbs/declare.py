@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,13 +28,14 @@ from ci.project import (
 from reconciler.catalogue import read_files
 from reconciler.database import reading
 from reconciler.gathering import view_campaign
-from reconciler.observation import find_files, measure_events
+from reconciler.observation import find_files, measure_cpu, measure_events
 from reconciler.resolving import compare_locks, resolve
 from renderer.jobs import divide_input, render_job, render_script, write_job
-from renderer.requests import find_folders, render_requests, write_request
+from renderer.requests import Request, render_requests, write_request, write_sandbox
 from schemas.finding import Finding, Place
 from schemas.repository import CAMPAIGNS, FOLDERS, NAME, NAME_HINT, Repository
 from schemas.runs import format_run, parse_runs, split_key
+from schemas.step import Expectation
 
 STARTER = """\
 schema: campaign/1
@@ -264,17 +266,37 @@ def _render_requests(project: Project, repository: Repository, name: str, output
                 if units.step.input.step is None
                 else {}
             )
-            folders = {key: find_folders([file.path for file in found]) for key, found in files.items()}
-            size = measure_events(connection, [recipe.digest for recipe in units.recipes])
-            for request in render_requests(view.campaign, units, repository, folders, size):
+            recipes = [recipe.digest for recipe in units.recipes]
+            stated = units.step.expected
+            cpu, size = measure_cpu(connection, recipes), measure_events(connection, recipes)
+            expected = Expectation(
+                stated.cpu_seconds if cpu is None else cpu, stated.kilobytes if size is None else size
+            )
+            requests = render_requests(view.campaign, units, repository, files, expected)
+            for request in requests:
                 stem = f"{name}/{units.step.name}/{request.name}"
                 _write(f"{stem}.json", write_request(request), output)
-                _write(f"{stem}.py", script.encode(), output)
+                for file, content in write_sandbox(request, script).items():
+                    _write(f"{stem}/{file}", content, output)
                 for obstacle in request.obstacles:
                     obstacles[obstacle] = obstacles.get(obstacle, 0) + 1
+            say(f"{units.step.name}: {_sum_up(requests, expected)}")
     for obstacle, count in obstacles.items():
         say(f"{count_things(count, 'request')} cannot be submitted: {obstacle}")
     return Exit.FINE
+
+
+def _sum_up(requests: Sequence[Request], expected: Expectation) -> str:
+    """What requests are expected to read and to take, together."""
+    counts = [request.events for request in requests]
+    told = count_things(len(requests), "request")
+    if not counts or None in counts:
+        return f"{told} for an unknown number of events"
+    events = sum(count for count in counts if count is not None)
+    hours = (
+        "" if expected.cpu_seconds is None else f", {events * expected.cpu_seconds / 3600:,.1f} h of CPU time"
+    )
+    return f"{told} for {events:,} events{hours}"
 
 
 def _write(file: str, content: bytes, output: Path | None) -> None:
