@@ -116,6 +116,8 @@ def import_skims(sources: Sources, choices: Choices, repository: Repository) -> 
         made.findings.append(Finding(place, "BP902", message, "say --release RELEASE"))
     known = _list_skims(sources, repository, made)
     inputs = _read_inputs(sources, choices, made)
+    if not _RELEASE.fullmatch(release):
+        return made
     menu: set[str] = set()
     for (campaign, stream), read in sorted(inputs.items()):
         for tags, names in _group_skims(sources, known, stream):

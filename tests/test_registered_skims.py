@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import re
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import ClassVar
@@ -12,10 +14,13 @@ import pytest
 from renderer.fingerprint import write_recipes
 from renderer.jobs import InputFile, divide_input, render_job, write_job
 from renderer.steering import read_templates, render_steering
+from schemas.document import read_yaml
 from schemas.repository import read_repository
 from schemas.rules import check_repository
 from schemas.runs import run_key
-from tests.builders import RELEASES, swap, tree
+from schemas.validation import load_schema, validate
+from tests.builders import RELEASES, check, swap, tree
+from tests.test_wrong_manifests import dump, payloads, reach
 
 MENU = """\
 schema: skims/1
@@ -235,3 +240,28 @@ def test_a_release_with_another_code_is_refused(steer, monkeypatch, template, st
     monkeypatch.setitem(Registry.codes, "DstToD0Pi_D0ToHpJm", "17240101")
     with pytest.raises(Fatal, match="another code than 17240100"):
         steer(template, make_job(declare(), step))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("dstar", "registry", "code"),
+        ("dstar", "registry", "module"),
+        ("dstar", "registry", "name"),
+        ("f_mix", "combines", 0),
+    ],
+)
+def test_strings_that_attack_are_refused_or_are_names(shared_data, path):
+    base, _ = read_yaml("menu", MENU.encode())
+    accepted = []
+    for payload in [*payloads(shared_data), "'; import os", "x\ny", "\\", "\u2028", "\0"]:
+        data = copy.deepcopy(base.data)
+        reach(data, ("skims", *path[:-1]))[path[-1]] = payload
+        document, findings = read_yaml("menu", dump(data).text)
+        if findings or validate(document, load_schema("skims")):
+            continue
+        if not check(tree(campaign=None, prompt=None, skims=dump(data).text)):
+            accepted.append(payload)
+    assert all(re.fullmatch("[A-Za-z0-9_]+", payload) for payload in accepted)
+    assert path[-1] in ("module", "name") or not accepted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -10,12 +11,19 @@ import pytest
 
 from ci.cli import run
 from ci.exits import Exit
-from ci.skim_import import read_registry
+from ci.skim_import import Choices, Sources, import_skims, read_registry
 from reconciler.catalogue import File, Run
 from reconciler.database import State, opened
 from reconciler.importing import import_files, import_runs
+from renderer.steering import read_templates
 from schemas.document import read_yaml
+from schemas.repository import read_repository
+from schemas.rules import check_repository
+from schemas.runs import parse_ranges
+from schemas.tree import read_tree
+from schemas.validation import load_schema, validate
 from tests.builders import snapshot
+from tests.test_wrong_manifests import dump, payloads, reach
 
 ROOT = Path(__file__).parents[1]
 CHOICES = ("--global-tag", "data_proc16", "--release", "light-2305-korat", "--experiments", "proc16=7-8,10")
@@ -233,6 +241,15 @@ def test_what_would_not_check_is_not_written(small, checkout):
     assert list_files(checkout) == before
 
 
+@pytest.mark.parametrize("option", ["--site", "--layout", "--release", "--global-tag"])
+def test_options_are_no_way_into_a_manifest(small, checkout, option):
+    before = list_files(checkout)
+    code, _, err = small(option, "grid\nkind: reprocessing", "--write")
+    assert code in (Exit.USAGE, Exit.FINDINGS)
+    assert "Traceback" not in err
+    assert list_files(checkout) == before
+
+
 def test_without_collections_experiments_are_asked_for(checkout, capsys, small):
     small()
     words = (
@@ -254,3 +271,59 @@ def test_the_registry_is_read_as_data():
     assert read_registry(REGISTRY)["LambdacTopHpJm"].code == "17230600"
     with pytest.raises(ValueError, match="no list"):
         read_registry('_RegisteredSkims = [("1724", "charm", "x")]')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("info", "release"),
+        ("info", "GT", "analysis"),
+        ("info", "campaign", "proc16", 0),
+        ("info", "f_low", "HLT"),
+        ("info", "f_low", "GT", 0),
+        ("definitions", "f_charm_p1", 0),
+        ("collections", "group", 0),
+    ],
+)
+def test_strings_that_attack_reach_no_file(shared_data, checkout, path):
+    """A payload in a file of b2skim is refused, or what would be written is a manifest that checks and means the same."""
+    tree, _ = read_tree(checkout)
+    repository, _ = read_repository(tree, read_templates())
+    registry = read_registry(REGISTRY)
+    texts = {"definitions": DEFINITIONS, "info": INFO, "collections": "group: [proc16_4S_had_v1]\n"}
+    base = {name: read_yaml(name, text.encode())[0].data for name, text in texts.items()}
+    experiments = {"proc16": parse_ranges("7")[0]}
+    choices = Choices("flags", ("data_proc16",), "grid", "plain", 100, experiments=experiments)
+    whole = import_skims(Sources(*read_sources(base), registry), choices, repository)
+    assert not whole.findings
+    written, seen = set(), [{}]
+    for payload in [*payloads(shared_data), "'; import os", "x\ny: z", "\\", "\u2028", "\0", "a\n# TODO: b"]:
+        data = copy.deepcopy(base)
+        data["info"]["f_low"]["GT"] = ["analysis"]
+        reach(data, path[:-1])[path[-1]] = payload
+        documents = read_sources(data)
+        if documents is None:
+            continue
+        made = import_skims(Sources(*documents, registry), choices, repository)
+        if made.files in seen:
+            continue
+        seen.append(made.files)
+        files = {file: text.encode() for file, text in made.files.items()}
+        again, findings = read_repository({**tree, **files}, read_templates())
+        assert {one.code for one in (*findings, *check_repository(again))} <= {"BP501", "BP502"}, payload
+        written.update(made.files)
+    assert {file.replace("_analysis", "") for file in written} <= {
+        file.replace("_analysis", "") for file in whole.files
+    }
+
+
+def read_sources(data):
+    """The documents of the values of the three files; None where one is refused."""
+    documents = []
+    for name, value in data.items():
+        document, findings = read_yaml(name, dump(value).text)
+        if findings or validate(document, load_schema(f"b2skim_{name}")):
+            return None
+        documents.append(document)
+    return documents

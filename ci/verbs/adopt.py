@@ -80,8 +80,9 @@ def import_b2skim(
         _read_registry(registry) if registry is not None else {},
     )
     menu = definitions.stem
-    if not NAME.fullmatch(menu):
-        raise WrongUse(f"{menu!r} is no legal name of a menu; {NAME_HINT}")
+    for what, name in (("menu", menu), ("site", site), ("layout", layout)):
+        if not NAME.fullmatch(name):
+            raise WrongUse(f"{name!r} is no legal name of a {what}; {NAME_HINT}")
     chosen = dict(map(_read_experiments, experiments))
     choices = Choices(menu, tags, site, layout, max_units, release, chosen)
     made = import_skims(sources, choices, repository)
