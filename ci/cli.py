@@ -23,6 +23,7 @@ from ci.verbs import (
     reconcile,
     record,
     register,
+    share,
     trust,
     verify,
 )
@@ -41,7 +42,7 @@ click.rich_click.COMMAND_GROUPS = {
         },
         {
             "name": "What is where, and why",
-            "commands": ["status", "verify", "retention", "explain", "runs", "files", "lumi", "gt"],
+            "commands": ["status", "verify", "retention", "explain", "runs", "files", "lumi", "gt", "state"],
         },
     ]
 }
@@ -96,6 +97,7 @@ for command in (
     *luminosity.COMMANDS,
     *verify.COMMANDS,
     *register.COMMANDS,
+    *share.COMMANDS,
     *trust.COMMANDS,
 ):
     b2prod.add_command(command)

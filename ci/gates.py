@@ -52,14 +52,13 @@ def judge_change(
 
 def select_new(
     change: Change, findings: Collection[Finding], known: Collection[Finding]
-) -> tuple[tuple[Finding, ...], int]:
-    """Those findings that the change answers for, and how many others there are.
+) -> tuple[Finding, ...]:
+    """Those findings that the change answers for.
 
     `known` are the findings of the base: a rule that came later binds what is touched from then on, and no history.
     """
     old = set(known)
-    mine = [one for one in findings if one not in old or change.touches(one.place.file)]
-    return tuple(sorted(mine)), len(findings) - len(mine)
+    return tuple(sorted(one for one in findings if one not in old or change.touches(one.place.file)))
 
 
 def check_mixing(change: Change) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from ci.change import Change, read_change
 from ci.commits import Commit, read_commit
 from ci.console import say
 from ci.exits import FoundProblems, WrongUse
+from ci.export import Origin, reading_export
 from ci.gates import select_new
 from reconciler.database import State, check_address
 from reconciler.resolving import compare_locks, pin_campaign
@@ -38,13 +40,15 @@ wrong between campaigns or with a lock, limits and open decisions."""
 class Project:
     """A checkout with a `productions` folder, and where its state lies.
 
-    `commit` and `change` take the place of the work tree, where a verb was told to read one of them.
+    `commit` and `change` take the place of the work tree, where a verb was told to read one of them; with `origin`, the
+    state is an export.
     """
 
     root: Path
     state: State
     commit: Commit | None = None
     change: Change | None = None
+    origin: Origin | None = None
 
     def read_files(self) -> tuple[Tree, tuple[Finding, ...]]:
         """The files that are looked at, and what is wrong with those that were not read."""
@@ -64,12 +68,33 @@ class Settings:
     database: str | None = None
     trust: str | None = None
 
-    def project(self, base: str | None = None, head: str | None = None) -> Project:
-        """The project that the verb works on; `head` is a commit, and with `base` what it changes there, once merged."""
+    def project(
+        self, base: str | None = None, head: str | None = None, export: Path | None = None
+    ) -> Project:
+        """The project that the verb works on; `head` is a commit, and with `base` what it changes there, once merged.
+
+        `export` takes the place of the state until the command ends; whose key signed it is the policy's to say, and of a
+        change that is the base's.
+        """
         project = find_project(self.root, self.state, self.database)
         if base is not None:
-            return replace(project, change=read_change(project.root, base, "HEAD" if head is None else head))
-        return project if head is None else replace(project, commit=read_commit(project.root, head))
+            change = read_change(project.root, base, "HEAD" if head is None else head)
+            project = replace(project, change=change)
+        elif head is not None:
+            project = replace(project, commit=read_commit(project.root, head))
+        if export is not None:
+            policy = project.change.before if project.change is not None else project.read_files()[0]
+            opened = reading_export(export, policy, datetime.now(UTC))
+            state, origin = _current().with_resource(opened)
+            project = replace(project, state=state, origin=origin)
+        return project
+
+
+def _current() -> click.Context:
+    """The command that runs; what it holds is let go when it ends."""
+    context = click.get_current_context()
+    assert context is not None
+    return context
 
 
 def reads_commits(command: _Command) -> _Command:
@@ -83,6 +108,17 @@ def reads_commits(command: _Command) -> _Command:
         "--head", metavar="REV", help="Read productions/ from this commit's objects, not from the work tree."
     )
     return base(head(command))
+
+
+def reads_exports(command: _Command) -> _Command:
+    """The option of a verb that can read an export of the state: `export`."""
+    return click.option(
+        "--state-export",
+        "export",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="B2PROD_STATE_EXPORT",
+        help="Read this export of the state (`b2prod state export`), not the ledger itself.",
+    )(command)
 
 
 def find_project(root: str | None, state: str | None, database: str | None = None) -> Project:
@@ -112,7 +148,7 @@ def load(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
     if project.change is None or not found:
         return repository, found
     _, known = judge_files(project.change.before, ())
-    return repository, select_new(project.change, found, known)[0]
+    return repository, select_new(project.change, found, known)
 
 
 def judge_files(tree: Tree, unread: Sequence[Finding]) -> tuple[Repository, tuple[Finding, ...]]:

@@ -40,16 +40,17 @@ class State:
     """The folder of the attempts and, with a relative storage, the outputs; and where the database is.
 
     `server` is the address of a PostgreSQL database, `postgresql://user@host/name`; without it the database is a file
-    in the folder.
+    in the folder. `copy` is an export that is read in its place, and never written.
     """
 
     folder: Path
     server: str | None = None
+    copy: Path | None = None
 
     @property
     def database(self) -> Path:
         """The database's file, where it is one."""
-        return self.folder / DATABASE
+        return self.copy or self.folder / DATABASE
 
     @property
     def address(self) -> str:
@@ -121,6 +122,8 @@ def opened(state: State) -> Iterator[Engine]:
     Raises:
         SourceUnavailable: the database cannot be written, or a newer b2prod has written it.
     """
+    if state.copy is not None:
+        raise SourceUnavailable("an export of the state is there to be read, not to be written")
     try:
         os.makedirs(state.folder, exist_ok=True)
     except OSError as error:
@@ -164,7 +167,7 @@ def _make_engine(state: State, *, query_only: bool) -> Engine:
 
 
 def _make_file_engine(state: State, *, query_only: bool) -> Engine:
-    kind = find_type(state.folder)
+    kind = None if state.copy else find_type(state.folder)
     if is_networked(kind):
         raise SourceUnavailable(
             f"{state.folder} is on {kind}, where SQLite loses data: keep the state on a local disk"

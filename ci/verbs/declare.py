@@ -23,10 +23,12 @@ from ci.project import (
     load,
     load_sound,
     reads_commits,
+    reads_exports,
     refuse_broken,
 )
 from reconciler.catalogue import read_files
 from reconciler.database import reading
+from reconciler.export import list_launched
 from reconciler.gathering import view_campaign
 from reconciler.observation import find_files, measure_cpu, measure_events
 from reconciler.resolving import compare_locks, resolve
@@ -100,19 +102,32 @@ def new(settings: Settings, name: str, other: str | None) -> int:
     help="How findings are written; gitlab and github are what those forges read.",
 )
 @reads_commits
+@reads_exports
 @click.pass_obj
-def check(settings: Settings, names: tuple[str, ...], form: str, base: str | None, head: str | None) -> int:
+def check(
+    settings: Settings,
+    names: tuple[str, ...],
+    form: str,
+    base: str | None,
+    head: str | None,
+    export: Path | None,
+) -> int:
     """Hold every manifest against schemas and rules; needs no network.
 
     With NAMES, only findings in those campaigns, and in what all campaigns share, are shown. With --base, a change is
     judged too: what was launched stays as it is, names are not used again, and campaigns come alone. Commits are read
-    from git's objects; what is not committed is not seen.
+    from git's objects; what is not committed is not seen. What was launched is what has a lock on the base; an export of
+    the state knows better.
     """
-    project = settings.project(base, head)
+    project = settings.project(base, head, export)
     repository, findings = load(project)
     if project.change is not None:
         before, _ = judge_files(project.change.before, ())
-        findings = tuple(sorted({*findings, *judge_change(project.change, before, repository)}))
+        launched = None
+        if project.origin is not None:
+            with reading(project.state) as connection:
+                launched = list_launched(connection)
+        findings = tuple(sorted({*findings, *judge_change(project.change, before, repository, launched)}))
     files = project.read_files()[0]
     known = {file.split("/")[2] for file in files if "/".join(file.split("/")[:2]) in FOLDERS}
     if unknown := [name for name in names if name not in known]:
@@ -144,14 +159,20 @@ def check(settings: Settings, names: tuple[str, ...], form: str, base: str | Non
     "--check", "only_check", is_flag=True, help="Write nothing; prove that the lock is what would be written."
 )
 @reads_commits
+@reads_exports
 @click.pass_obj
 def resolve_lock(
-    settings: Settings, names: tuple[str, ...], only_check: bool, base: str | None, head: str | None
+    settings: Settings,
+    names: tuple[str, ...],
+    only_check: bool,
+    base: str | None,
+    head: str | None,
+    export: Path | None,
 ) -> int:
     """Pin everything that could move (runs, releases, tags, templates, skims) in the campaign's lock."""
     if (base or head) and not only_check:
         raise WrongUse("a commit cannot be written to; say --check, or leave --base and --head out")
-    project = settings.project(base, head)
+    project = settings.project(base, head, export)
     repository = load_sound(project, names, judge_locks=False)
     findings: list[Finding] = []
     with reading(project.state) as connection:
@@ -199,6 +220,7 @@ def resolve_lock(
     help="The folder to write to; without it, the files are listed only.",
 )
 @reads_commits
+@reads_exports
 @click.pass_obj
 def render(
     settings: Settings,
@@ -208,9 +230,10 @@ def render(
     output: Path | None,
     base: str | None,
     head: str | None,
+    export: Path | None,
 ) -> int:
     """Write the steering scripts and the job JSONs, or the grid's production requests: the same bytes every time."""
-    project = settings.project(base, head)
+    project = settings.project(base, head, export)
     repository = load_sound(project, [name])
     choose_locked(repository, [name])
     wanted = None if run is None else _read_run(run)

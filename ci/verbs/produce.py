@@ -10,14 +10,16 @@ from typing import Any
 import rich_click as click
 
 from ci.approvals.gate import Gate, check_anchor
-from ci.console import print_data
+from ci.console import print_data, say
 from ci.exits import Exit, FoundProblems, WrongUse
+from ci.export import Origin
 from ci.plan_text import format_markdown, format_plan
-from ci.project import Settings, choose_locked, load_sound
+from ci.project import Settings, choose_locked, load_sound, reads_commits, reads_exports
 from ci.watching import Watching, tell_outcome
 from reconciler.apply import apply_plan
 from reconciler.database import reading
 from reconciler.gathering import take_picture
+from reconciler.guard import GuardRefused
 from reconciler.launching import Manner
 from reconciler.observation import list_campaigns
 from reconciler.plan import Plan
@@ -45,12 +47,27 @@ from schemas.validation import load_schema, validate_json
 )
 @click.option("--refresh", is_flag=True, help="Look at the storage too, not only at the ledger.")
 @click.option("--exit-code", is_flag=True, help="End with 2 when something is to be done.")
+@reads_commits
+@reads_exports
 @click.pass_obj
 def plan(
-    settings: Settings, names: tuple[str, ...], output: Path | None, form: str, refresh: bool, exit_code: bool
+    settings: Settings,
+    names: tuple[str, ...],
+    output: Path | None,
+    form: str,
+    refresh: bool,
+    exit_code: bool,
+    base: str | None,
+    head: str | None,
+    export: Path | None,
 ) -> int:
-    """Show what is declared and not produced, unit by unit, with reasons. Changes nothing."""
-    project = settings.project()
+    """Show what is declared and not produced, unit by unit, with reasons. Changes nothing.
+
+    A plan of an export of the state is for reading: it says how old that is, and is not applied.
+    """
+    if refresh and export is not None:
+        raise WrongUse("an export of the state does not reach the storage; leave --refresh out")
+    project = settings.project(base, head, export)
     repository = load_sound(project, names)
     chosen = [declared.campaign.name for declared in choose_locked(repository, names)]
     with reading(project.state) as connection:
@@ -58,16 +75,18 @@ def plan(
         orphans = [name for name in list_campaigns(connection) if name not in repository.campaigns]
     if output is not None:
         try:
-            output.write_text(_store(picture.plan))
+            output.write_text(store_plan(picture.plan, project.origin))
         except OSError as error:
             raise WrongUse(f"the plan cannot be written to {output}: {error.strerror}") from error
     if form == "json":
-        print_data(_store(picture.plan))
+        print_data(store_plan(picture.plan, project.origin))
     elif form == "markdown":
         print_data(format_markdown(picture.plan))
     else:
         follow = f"b2prod apply {output}" if output else "b2prod reconcile --once"
-        print_data(format_plan(picture.plan, picture.drift, follow))
+        print_data(format_plan(picture.plan, picture.drift, follow if project.origin is None else ""))
+    if project.origin is not None:
+        say(project.origin.describe())
     if orphans and not names:
         hint = "bring the folder back; a campaign ends with `state: stopped`, its data with a retirement"
         places = [Place(f"{CAMPAIGNS}/{name}/campaign.yaml") for name in orphans]
@@ -92,9 +111,13 @@ def apply_stored(settings: Settings, plan: Path) -> int:
     return tell_outcome(outcome)
 
 
-def _store(made: Plan) -> str:
+def store_plan(made: Plan, origin: Origin | None = None) -> str:
+    """The plan's file; of one that was made from an export of the state, with its origin."""
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return json.dumps({**made.content(), "digest": made.digest(), "created": created}, indent=1) + "\n"
+    envelope: dict[str, Any] = {"digest": made.digest(), "created": created}
+    if origin is not None:
+        envelope["origin"] = origin.data()
+    return json.dumps({**made.content(), **envelope}, indent=1) + "\n"
 
 
 def _read_plan(file: Path) -> dict[str, Any]:
@@ -107,6 +130,10 @@ def _read_plan(file: Path) -> dict[str, Any]:
     problems = validate_json(stored, load_schema("plan"))
     if problems:
         raise WrongUse(f"{file} is no plan: {problems[0]}")
+    if "origin" in stored:
+        raise GuardRefused(
+            f"{file} was made from an export of the state, to be read; plan again with the ledger"
+        )
     content = {key: value for key, value in stored.items() if key not in ("digest", "created")}
     if digest(content) != stored["digest"]:
         raise WrongUse(f"{file} was edited: its content does not match its digest; make a new plan")
