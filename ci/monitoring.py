@@ -1,0 +1,133 @@
+"""What others see of a reconciler that goes on for ever: metrics, a log of events, notices."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+from ci.console import say
+from ci.exits import WrongUse
+from ci.notifying import Notifier, read_recipients
+from ci.project import Project
+from reconciler.chronicle import Event, find_last, read_events
+from reconciler.database import SourceUnavailable, reading
+from reconciler.gathering import Picture
+from reconciler.health import Condition, judge_campaign
+from reconciler.metrics import LedgerCollector, TurnMetrics
+from reconciler.pauses import read_pauses
+
+_END = 1 << 16
+
+
+class EventLog:
+    """A file with an event a line, as JSON: `entry`, `time`, `event`, and what it is about.
+
+    It goes on where it ended, also after a restart; whoever rotates it may move it away at any time.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def find_last(self) -> int | None:
+        """The journal's entry that was logged last; None where the log is new."""
+        try:
+            with self._file.open("rb") as stream:
+                stream.seek(max(0, stream.seek(0, 2) - _END))
+                lines = stream.read().splitlines()
+        except OSError:
+            return None
+        for line in reversed(lines):
+            try:
+                return int(json.loads(line)["entry"])
+            except (ValueError, KeyError, TypeError):
+                continue
+        return None
+
+    def write(self, events: Sequence[Event]) -> None:
+        """Appends events.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if events:
+            with self._file.open("a") as stream:
+                stream.write("".join(json.dumps(one.data(), ensure_ascii=False) + "\n" for one in events))
+
+
+class Monitor:
+    """Takes note of every turn; each of its parts is left out where it is not asked for."""
+
+    def __init__(
+        self,
+        project: Project,
+        metrics: tuple[str, int] | None = None,
+        log: Path | None = None,
+        notify: Path | None = None,
+    ) -> None:
+        self._state = project.state
+        self._address = metrics
+        self._server: Any = None
+        self._turns: TurnMetrics | None = None
+        self._log = EventLog(log) if log else None
+        recipients = read_recipients(notify, project.root) if notify else ()
+        memory = project.state.folder / "notices.json"
+        self._notifier = Notifier(recipients, memory) if recipients else None
+        self._after: int | None = self._log.find_last() if self._log else None
+        self._begun = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._address is not None:
+            registry = CollectorRegistry()
+            registry.register(LedgerCollector(self._state))
+            self._turns = TurnMetrics(registry)
+            host, port = self._address
+            try:
+                self._server, _ = start_http_server(port, host, registry)
+            except OSError as error:
+                raise WrongUse(f"no metrics can be served at {host}:{port}: {error.strerror}") from error
+            say(f"metrics are at http://{host}:{self._server.server_port}/metrics")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+    def begin(self) -> None:
+        """A turn begins."""
+        self._begun = time.monotonic()
+
+    def end(self, picture: Picture | None, trouble: Sequence[str]) -> None:
+        """A turn ended: what it saw, where it came to that, and what was wrong. Says what cannot be told to others."""
+        seconds, now = time.monotonic() - self._begun, datetime.now(UTC)
+        events: list[Event] = []
+        conditions: list[Condition] = []
+        try:
+            with reading(self._state) as connection:
+                if self._log is not None or self._notifier is not None:
+                    if self._after is None:
+                        self._after = find_last(connection)
+                    events, self._after = read_events(connection, self._after)
+                paused = read_pauses(connection)
+                for view in picture.views if picture else ():
+                    conditions += judge_campaign(connection, view, paused, now)
+        except SourceUnavailable as error:
+            trouble = [*trouble, str(error)]
+        if self._turns is not None:
+            plan = picture.plan if picture else None
+            self._turns.note(seconds, now, plan, conditions, fine=not trouble)
+        if self._log is not None:
+            try:
+                self._log.write(events)
+            except OSError as error:
+                say(f"the log of events cannot be written: {error.strerror}")
+        if self._notifier is not None:
+            judged = {view.campaign.name for view in picture.views} if picture else set()
+            for circle in self._notifier.tell(events, conditions, judged, trouble, now):
+                say(f"the circle {circle} could not be told; it will be in the next turn")
