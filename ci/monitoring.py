@@ -100,8 +100,14 @@ class Monitor:
             self._server.server_close()
 
     def begin(self) -> None:
-        """A turn begins."""
+        """A turn begins: a log that is new begins with what happens in it."""
         self._begun = time.monotonic()
+        if self._after is None and (self._log or self._notifier):
+            try:
+                with reading(self._state) as connection:
+                    self._after = find_last(connection)
+            except SourceUnavailable:
+                self._after = 0
 
     def end(self, picture: Picture | None, trouble: Sequence[str]) -> None:
         """A turn ended: what it saw, where it came to that, and what was wrong. Says what cannot be told to others."""
@@ -110,13 +116,12 @@ class Monitor:
         conditions: list[Condition] = []
         try:
             with reading(self._state) as connection:
-                if self._log is not None or self._notifier is not None:
-                    if self._after is None:
-                        self._after = find_last(connection)
+                if self._after is not None:
                     events, self._after = read_events(connection, self._after)
-                paused = read_pauses(connection)
-                for view in picture.views if picture else ():
-                    conditions += judge_campaign(connection, view, paused, now)
+                if picture is not None and (self._turns or self._notifier):
+                    paused = read_pauses(connection)
+                    for view in picture.views:
+                        conditions += judge_campaign(connection, view, paused, now)
         except SourceUnavailable as error:
             trouble = [*trouble, str(error)]
         if self._turns is not None:

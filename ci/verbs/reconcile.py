@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import rich_click as click
 
 from ci.approvals.gate import Gate, check_anchor
-from ci.console import say
+from ci.console import count_things, say
 from ci.exits import Exit, WrongUse
+from ci.monitoring import Monitor
 from ci.project import Project, Settings, choose_locked, load_launchable, load_sound
 from ci.watching import Watching, tell_outcome
 from reconciler.apply import reconcile
-from reconciler.database import SourceUnavailable
+from reconciler.cataloguing.registering import register_outputs
+from reconciler.database import SourceUnavailable, opened
+from reconciler.gathering import Picture
 from reconciler.guard import GuardRefused
 from reconciler.launching import Manner, Outcome
 from reconciler.lease import SECONDS
+from reconciler.writing import Writer
 from renderer.steering import TemplateBroken
+from schemas.repository import Repository
 
 BUSY = 2.0
 """Seconds between two turns while jobs of this machine run."""
@@ -49,6 +55,22 @@ BUSY = 2.0
     metavar="SECONDS",
     help="How long this process may be silent before another may take over.",
 )
+@click.option(
+    "--metrics",
+    metavar="[HOST:]PORT",
+    help="With --watch: serve metrics for Prometheus there; the host is 127.0.0.1 unless you say so.",
+)
+@click.option(
+    "--log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --watch: append every event to this file, a line of JSON each.",
+)
+@click.option(
+    "--notify",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="B2PROD_NOTIFY",
+    help="With --watch: a file outside the repository that says who is told of what needs a person.",
+)
 @click.pass_obj
 def reconcile_verb(
     settings: Settings,
@@ -59,6 +81,9 @@ def reconcile_verb(
     refresh: bool,
     interval: float,
     lease: float,
+    metrics: str | None,
+    log: Path | None,
+    notify: Path | None,
 ) -> int:
     """Bring what is produced to what is declared: finish what was left, plan, and apply exactly that plan.
 
@@ -69,10 +94,13 @@ def reconcile_verb(
         raise WrongUse("say --once for one turn, or --watch to go on for ever")
     if watch and patient:
         raise WrongUse("--wait goes with --once; --watch comes back to every job anyway")
+    if once and (metrics or log):
+        raise WrongUse("--metrics and --log go with --watch")
     project = settings.project()
     anchor = check_anchor(settings.trust)
     if watch:
-        return _watch(project, names, interval, lease, anchor)
+        with Monitor(project, _read_address(metrics), log, notify) as monitor:
+            return _watch(project, names, interval, lease, anchor, monitor)
     repository = load_sound(project, names)
     chosen = [declared.campaign.name for declared in choose_locked(repository, names)]
     gate = Gate(project, repository, anchor)
@@ -84,19 +112,41 @@ def reconcile_verb(
         outcome = reconcile(project.state, repository, permitted, watching.begin, manner, refresh=refresh)
     for text in refused.values():
         say(f"left out: {text}")
-    return tell_outcome(outcome) or (Exit.REFUSED if refused else Exit.FINE)
+    code = tell_outcome(outcome) or (Exit.REFUSED if refused else Exit.FINE)
+    for text in _register(project, repository, permitted):
+        say(text)
+        code = code or Exit.PARTLY
+    return code
 
 
-def _watch(project: Project, names: Sequence[str], interval: float, lease: float, anchor: str | None) -> int:
+def _read_address(text: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    if not port.isascii() or not port.isdecimal() or not 0 <= int(port) < 65536:
+        raise WrongUse(f"{text!r} is no port; write 9464, or HOST:9464")
+    return host or "127.0.0.1", int(port)
+
+
+def _watch(
+    project: Project,
+    names: Sequence[str],
+    interval: float,
+    lease: float,
+    anchor: str | None,
+    monitor: Monitor,
+) -> int:
     """Turns until it is told to end; what goes wrong in one is said, and the next one comes all the same."""
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     said: list[str] = []
     while not stopped.is_set():
         pause = interval
+        monitor.begin()
+        pictures: list[Picture] = []
         try:
             manner = Manner(bound=min(interval, lease / 3), lease=lease)
-            outcome, trouble = _turn(project, names, manner, anchor)
+            outcome, trouble = _turn(project, names, manner, anchor, pictures.append)
         except (GuardRefused, SourceUnavailable, TemplateBroken, WrongUse) as error:
             trouble = [f"this turn did nothing: {error}"]
         else:
@@ -108,23 +158,35 @@ def _watch(project: Project, names: Sequence[str], interval: float, lease: float
             if text not in said:
                 say(text)
         said = trouble
+        monitor.end(pictures[-1] if pictures else None, trouble)
         stopped.wait(pause)
     say("told to end; jobs go on, and the next reconcile takes them up")
     return Exit.FINE
 
 
 def _turn(
-    project: Project, names: Sequence[str], manner: Manner, anchor: str | None
+    project: Project, names: Sequence[str], manner: Manner, anchor: str | None, see: Callable[[Picture], None]
 ) -> tuple[Outcome, list[str]]:
     """One turn over the campaigns that are in order, and what is wrong with the others: of these, nothing begins."""
     repository, chosen, wrong = load_launchable(project, names)
     gate = Gate(project, repository, anchor)
     permitted, refused = gate.sort(chosen)
-    outcome = reconcile(
-        project.state, repository, permitted, lambda _picture: None, replace(manner, permits=gate)
-    )
+    outcome = reconcile(project.state, repository, permitted, see, replace(manner, permits=gate))
     told = [f"{name} is left out: {finding}" for name, finding in wrong.items()]
-    return outcome, told + [f"{name} is left out: {text}" for name, text in refused.items()]
+    told += [f"{name} is left out: {text}" for name, text in refused.items()]
+    return outcome, [*told, *_register(project, repository, permitted)]
+
+
+def _register(project: Project, repository: Repository, chosen: Sequence[str]) -> list[str]:
+    """Makes some of what was produced known to the catalogues of its sites; what stood in the way."""
+    if not any(site.catalogue for site in repository.sites.values()):
+        return []
+    with opened(project.state) as engine:
+        done = register_outputs(project.state, repository, Writer(engine, None), chosen)
+    if done.outputs:
+        say(f"{count_things(done.outputs, 'output')} registered")
+    stopped = [f"{name} is paused: {text}" for name, text in done.conflicts.items()]
+    return [*stopped, *(f"{site}: {text}" for site, text in done.unavailable.items()), *done.changed]
 
 
 COMMANDS = (reconcile_verb,)
