@@ -42,7 +42,7 @@ EVENTS = 100
 
 
 class Skimmed:
-    """The checkout, in `root`; `files` are its outputs, by run."""
+    """The checkout, in `root`; `files` are its outputs, by run. Its site is `site` from when they were made on."""
 
     def __init__(self, root: Path, site: str = SITE) -> None:
         self.root = root
@@ -50,7 +50,7 @@ class Skimmed:
             **ROOT,
             "layouts.yaml": LAYOUTS,
             "releases.yaml": RELEASES,
-            "sites/local.yaml": site,
+            "sites/local.yaml": SITE,
             "skims/menu.yaml": MENU,
             "campaigns/seven/campaign.yaml": CAMPAIGN,
         }
@@ -77,6 +77,7 @@ class Skimmed:
             ("reconcile", "--once"),
         ):
             assert self.b2prod(*arguments) == Exit.FINE
+        self.write("productions/sites/local.yaml", site)
         shutil.copytree(root / ".b2prod", root / "kept")
 
     def write(self, name: str, text: str) -> None:

@@ -54,6 +54,16 @@ def test_each_output_gets_its_manifest_and_the_ledger_knows(skimmed, capsys):
     assert registered(skimmed)[0] == ("files", content["name"])
 
 
+def test_a_turn_of_the_reconciler_registers_too(skimmed, capsys):
+    assert skimmed.b2prod("reconcile", "--once") == Exit.FINE
+    assert f"{RUNS} outputs registered" in capsys.readouterr().err
+    assert len(registered(skimmed)) == RUNS
+    skimmed.restore()
+    (skimmed.files[0].parent / "b2prod.many.v1.json").write_text("")
+    assert skimmed.b2prod("reconcile", "--once") == Exit.PARTLY
+    assert "seven is paused" in capsys.readouterr().err
+
+
 def test_registering_again_does_nothing(skimmed, capsys):
     assert skimmed.b2prod("register") == Exit.FINE
     before = [(file.stat().st_ino, file.read_bytes()) for file in manifests(skimmed)]
