@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from reconciler.deviations import Told
 from reconciler.plan import ACTIONS, CampaignPlan, Group, Plan
 from schemas.runs import format_runs
 
@@ -20,6 +21,7 @@ def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str
         lines.append(
             f"campaign {campaign.campaign}  generation {campaign.generation}  done {campaign.done} units"
         )
+        lines += [line for one in campaign.deviations for line in _format_deviation(one)]
         for action, word in ACTIONS.items():
             groups = [group for group in campaign.groups if group.action == action]
             if groups:
@@ -35,6 +37,11 @@ def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str
     elif command:
         lines.append(f"to do this: {command}")
     return "\n".join(lines) + "\n"
+
+
+def _format_deviation(told: Told) -> list[str]:
+    indented = (2, f"deviates: {told.what}"), (6, ", ".join(told.steps)), (6, f"{told.ticket}: {told.reason}")
+    return [line for indent, text in indented for line in _wrap(text, " " * indent)]
 
 
 def _format_group(group: Group) -> list[str]:
@@ -59,6 +66,11 @@ def format_markdown(plan: Plan) -> str:
     lines: list[str] = []
     for campaign in plan.campaigns:
         lines += [f"### Plan of `{campaign.campaign}`, generation {campaign.generation}", ""]
+        lines += [
+            f"- deviates: {_escape(one.what)}, in {_escape(', '.join(one.steps))} ({one.ticket}: {_escape(one.reason)})"
+            for one in campaign.deviations
+        ]
+        lines += [""] if campaign.deviations else []
         lines += ["| | action | units | step | outputs | why | runs |", "|---|---|--:|---|---|---|---|"]
         lines += [_format_row(group) for group in campaign.groups]
         lines += [f"| | done | {campaign.done} | | | | |", ""]

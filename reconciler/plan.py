@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from reconciler.deviations import Told, tell_deviations
 from renderer.payloads import Walk, name_payload_changes
 from renderer.units import StepUnits
 from schemas.campaign import Campaign
@@ -115,6 +116,7 @@ class CampaignPlan:
     pins: tuple[tuple[str, str], ...]
     done: int
     groups: tuple[Group, ...]
+    deviations: tuple[Told, ...] = ()
 
     def count(self, action: str) -> int:
         """How many units have an action."""
@@ -128,6 +130,7 @@ class CampaignPlan:
             "pins": dict(self.pins),
             "summary": {"done": self.done, **{word: self.count(action) for action, word in ACTIONS.items()}},
             "groups": [group.data() for group in self.groups],
+            **({"deviations": [one.data() for one in self.deviations]} if self.deviations else {}),
         }
 
 
@@ -180,7 +183,8 @@ def plan_campaign(
     planning = _Planning(campaign, observed, refused or {})
     for step_units in units:
         planning.add(step_units)
-    return CampaignPlan(campaign.name, generation, pins, planning.done, planning.groups(units))
+    groups, deviations = planning.groups(units), tell_deviations(campaign)
+    return CampaignPlan(campaign.name, generation, pins, planning.done, groups, deviations)
 
 
 class _Planning:

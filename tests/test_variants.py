@@ -9,8 +9,10 @@ import pytest
 
 from ci.cli import run
 from ci.exits import Exit
+from ci.plan_text import format_markdown, format_plan
 from reconciler.ordering import OrderWriter, list_wishes
 from renderer.steering import read_templates
+from schemas.validation import load_schema, validate_json
 from tests.builders import campaign, check, snapshot, tree
 from tests.test_fingerprint import EVERYTHING, moved
 from tests.test_fingerprint_inputs import declare
@@ -215,3 +217,21 @@ def test_a_variant_whose_name_no_ledger_keeps_is_refused():
     )
     (finding,) = (one for one in check(tree(campaign=text)) if one.code == "BP303")
     assert "bytes; at most 64 are kept" in finding.message
+
+
+def test_a_plan_tells_each_deviation_once_with_its_steps_and_why(tmp_path):
+    one = "module: A, parameter: b, value: true, reason: 'on | <trial>', ticket: BII-1"
+    scan = "    scan: {depth: {module: C, parameter: d, values: {d1: 1, d2: 2}, reason: under study, ticket: BII-2}}\n"
+    world = World(tmp_path, (RECO, f"{RECO}    overrides: [{{{one}}}]\n{scan}"), campaign=ONE_STEP)
+    plan = world.picture().plan
+    assert [told.data() for told in plan.campaigns[0].deviations] == [
+        {"what": "A.b = true", "steps": ["reco"], "reason": "on | <trial>", "ticket": "BII-1"},
+        {"what": "scan depth of C.d: d1, d2", "steps": ["reco"], "reason": "under study", "ticket": "BII-2"},
+    ]
+    assert "  deviates: A.b = true\n      reco\n      BII-1: on | <trial>\n" in format_plan(plan)
+    (row,) = [line for line in format_markdown(plan).splitlines() if "A.b" in line]
+    assert "<trial>" not in row
+    assert "|" not in row
+    assert validate_json(world.store(), load_schema("plan")) == ()
+    assert world.apply(world.store()).produced == 4
+    assert "deviations" not in World(tmp_path / "plain", campaign=ONE_STEP).store()["campaigns"][0]
