@@ -13,6 +13,7 @@ from ci.findings import FORMATS
 from ci.project import Settings
 from ci.verbs import (
     adopt,
+    approvals,
     compare,
     declare,
     luminosity,
@@ -34,7 +35,7 @@ from renderer.steering import TemplateBroken
 click.rich_click.COMMAND_GROUPS = {
     "b2prod": [
         {"name": "What we want", "commands": ["new", "import-b2skim", "check", "diff", "resolve", "render"]},
-        {"name": "Who agrees", "commands": ["trust"]},
+        {"name": "Who agrees", "commands": ["approve", "approvals", "trust"]},
         {"name": "What is done", "commands": ["plan", "apply", "reconcile", "register"]},
         {
             "name": "An operator's levers",
@@ -98,6 +99,7 @@ for command in (
     *verify.COMMANDS,
     *register.COMMANDS,
     *share.COMMANDS,
+    *approvals.COMMANDS,
     *trust.COMMANDS,
 ):
     b2prod.add_command(command)

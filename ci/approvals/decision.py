@@ -1,0 +1,151 @@
+"""The decision as its approver sees it before signing: what, instead of what, how much, and what deviates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ci.commits import is_repository, read_commit
+from ci.console import count_things
+from ci.difference_text import format_difference
+from ci.project import Project
+from reconciler.database import SourceUnavailable, reading
+from reconciler.differences import compare_campaigns
+from reconciler.estimate import Estimate, estimate_cost
+from reconciler.gathering import View, view_campaign
+from reconciler.plan import ACTIONS
+from reconciler.sides import read_sides
+from renderer.steering import read_templates
+from schemas.lock import Lock
+from schemas.repository import Declared, Repository, read_repository
+from schemas.step import Step
+
+MERGED = ("refs/remotes/origin/main", "refs/heads/main")
+"""What was merged: an earlier version of a campaign there is what a new one is compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """What a decision is compared with, and the repository in which that stands."""
+
+    title: str
+    repository: Repository
+    declared: Declared
+
+
+def describe_decision(
+    project: Project, repository: Repository, declared: Declared, lock: Lock, against: str | None
+) -> str:
+    """The decision as text; `against` names the campaign that it is compared with."""
+    lines = [*_describe_content(declared, lock), "", *_describe_deviations(declared)]
+    other = _find_other(project, repository, declared, against)
+    if other is None:
+        lines += [
+            "",
+            "nothing to compare with: no campaign that it supersedes, and no earlier version on main",
+        ]
+    else:
+        one, two, basis = read_sides(
+            project.state, other.repository, other.declared, declared, later=repository
+        )
+        difference = format_difference(compare_campaigns(one, two), basis)
+        lines += ["", f"compared with {other.title}", *_indent(difference)]
+    like = [] if other is None else [other.declared.campaign.name]
+    lines += ["", "what it sets off", *_describe_plan(project, repository, declared, like)]
+    return "\n".join(lines) + "\n"
+
+
+def _describe_content(declared: Declared, lock: Lock) -> Iterator[str]:
+    campaign = declared.campaign
+    yield f"{campaign.name}: {campaign.title}"
+    yield f"  {campaign.kind}, generation {lock.generation}, {campaign.state}"
+    commit = f", commit {lock.commit[:12]}" if lock.commit else ""
+    yield f"  release      {lock.release or 'none'}{commit}"
+    for name, value in lock.snapshots or (("none", ""),):
+        running = next((on_change for tag, _, on_change in lock.running if tag == name), None)
+        mode = f", running: {running}" if running else ""
+        yield f"  global tag   {name}  {value[:12]}{mode}".rstrip()
+    yield f"  runs         {count_things(len(lock.runs), 'run')} of closed selections"
+    for selector in campaign.selectors:
+        if selector.is_open:
+            until = f" until {selector.until}" if selector.until else ""
+            yield f"  open         experiment {selector.experiment} from run {selector.first}, at most {selector.max_runs} runs{until}"
+    limits = campaign.limits
+    yield f"  limits       max_units {limits.max_units}, max_restate {limits.max_restate}"
+    yield f"  site         {campaign.site} ({lock.engine}), {lock.storage}"
+    for step in campaign.steps:
+        yield f"  step         {step.name}: {step.template or step.application} makes {', '.join(step.outputs)}"
+
+
+def _describe_deviations(declared: Declared) -> Iterator[str]:
+    found = [line for step in declared.campaign.expand() for line in _list_deviations(step)]
+    if not found:
+        yield "nothing deviates from the standard"
+        return
+    yield f"IT DEVIATES FROM THE STANDARD, in {count_things(len(found), 'place')}"
+    yield from (f"  {line}" for line in found)
+
+
+def _list_deviations(step: Step) -> Iterator[str]:
+    for override in step.deviations.overrides:
+        what = f"{override.module}.{override.parameter} = {override.value}"
+        yield f"{step.name}: {what}; {override.reason} ({override.ticket})"
+    for payloads in step.deviations.testing_payloads:
+        yield f"{step.name}: testing payloads {payloads.name}; {payloads.reason} ({payloads.ticket})"
+
+
+def _find_other(
+    project: Project, repository: Repository, declared: Declared, against: str | None
+) -> Other | None:
+    """What was named; else the campaign as it was merged; else the one that it supersedes or says that it repeats."""
+    campaign = declared.campaign
+    if against is None and is_repository(project.root):
+        for revision in MERGED:
+            try:
+                files = read_commit(project.root, revision).files
+            except SourceUnavailable:
+                continue
+            merged, _ = read_repository(files, read_templates())
+            before = merged.campaigns.get(campaign.name)
+            if before is not None and before.lock != declared.lock:
+                return Other(f"{campaign.name} as it was merged", merged, before)
+            break
+    for name in (against, *campaign.supersedes, campaign.compare_with):
+        if name is not None and name in repository.campaigns:
+            return Other(name, repository, repository.campaigns[name])
+    return None
+
+
+def _describe_plan(
+    project: Project, repository: Repository, declared: Declared, like: Sequence[str]
+) -> Iterator[str]:
+    try:
+        with reading(project.state) as connection:
+            view = view_campaign(connection, repository, declared.campaign.name, project.state)
+            costs = estimate_cost(connection, view, like)
+    except SourceUnavailable as error:
+        yield f"  not known here: {error}"
+        return
+    yield from _count_actions(view)
+    for cost in costs:
+        yield f"  {cost.step}: {', '.join(_name_costs(cost))}"
+
+
+def _count_actions(view: View) -> Iterator[str]:
+    counts = [(word, view.plan.count(action)) for action, word in ACTIONS.items()]
+    listed = ", ".join(f"{word} {count:,}" for word, count in counts if count)
+    yield f"  units: {listed or 'none'}, done {view.plan.done:,}"
+
+
+def _name_costs(cost: Estimate) -> Iterator[str]:
+    yield count_things(cost.units, "unit")
+    yield "jobs not known" if cost.jobs is None else count_things(cost.jobs, "job")
+    yield "events not known" if cost.events is None else f"{count_things(cost.events, 'event')} to read"
+    if cost.bytes_read is not None:
+        yield f"{cost.bytes_read / 1e9:,.1f} GB in"
+    yield "CPU time not known" if cost.cpu_hours is None else f"{cost.cpu_hours:,.1f} CPU hours"
+    yield "space not known" if cost.bytes_written is None else f"{cost.bytes_written / 1e9:,.1f} GB out"
+
+
+def _indent(text: str) -> list[str]:
+    return [f"  {line}".rstrip() for line in text.rstrip("\n").split("\n")]
