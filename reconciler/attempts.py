@@ -216,6 +216,15 @@ class AttemptLedger:
             failed, verified = connection.execute(query.where(*mine)).one()
         return failed, verified
 
+    def find_failure(self, intent: int) -> str | None:
+        """Why a job of an intent is not done: what its last attempt that failed or went says; None where none did."""
+        done = select(attempts.c.job).where(attempts.c.state == "verified")
+        query = select(attempts.c.reason).join(jobs, jobs.c.id == attempts.c.job)
+        at = (jobs.c.intent == intent, attempts.c.ended.is_not(None), attempts.c.job.not_in(done))
+        with self._writer.reading() as connection:
+            found: str | None = connection.execute(query.where(*at).order_by(attempts.c.id.desc())).scalar()
+        return found
+
     def is_resting(self, intent: int) -> bool:
         """Whether no attempt of an intent may still come to a result."""
         query = select(attempts.c.id).join(jobs, jobs.c.id == attempts.c.job)

@@ -139,7 +139,7 @@ class Launcher:
                 look = self._look()
                 self._take(look.ended)
                 waited = {one.id for one in self._list_waited(look, manner)}
-                if not look.ended and not begun and waited <= look.unknown:
+                if not look.ended and not begun and waited <= look.unknown and not self._can_begin():
                     break
                 if end is not None and time.monotonic() > end:
                     break
@@ -149,6 +149,12 @@ class Launcher:
             raise
         self.outcome.live, self.outcome.unknown = len(look.live), len(look.unknown)
         self.outcome.attached = sum(self._fleet.is_attached(one.site) for one in look.live)
+
+    def _can_begin(self) -> bool:
+        """Whether something is ready for a site that takes it."""
+        return any(
+            queue and self._count_room(site, queued=False) > 0 for site, queue in self._picks.items()
+        ) or any(queue and self._count_room(site) > 0 for site, queue in self._ready.items())
 
     def _make_ready(self, wishes: Iterable[Wish]) -> None:
         for wish in wishes:
@@ -252,7 +258,10 @@ class Launcher:
 
     def _take(self, ended: Iterable[Ended]) -> None:
         """Counts units that ended; what waited behind them is ready, or waited in vain."""
+        pending = {order.address for queue in self._picks.values() for order, _, _ in queue}
         for unit in ended:
+            if unit.address in pending:
+                continue  # it has jobs that did not begin yet; the last of them will tell
             following = self._behind.pop(unit.address, [])
             if unit.failure is None:
                 self.outcome.produced += 1

@@ -252,6 +252,8 @@ class Tracker:
             case Verified(made, events_read, cpu_seconds):
                 if self._attempts.record_verified(attempt, made, events_read, cpu_seconds):
                     self._publish(attempt.intent, attempt.address)
+                elif failure := self._attempts.find_failure(attempt.intent):
+                    self._land(attempt, failure)
             case Failed() if attempt.cancel:
                 self._lose(attempt, "cancelled", attempt.cancel)
             case Failed() as failed:

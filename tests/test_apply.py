@@ -345,3 +345,19 @@ def test_only_folders_of_our_own_attempts_are_swept(tmp_path):
     world.reconcile()
     world.reconcile()
     assert world.workspaces() == [stranger.name]
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_unit_with_more_jobs_than_slots_is_made_in_one_turn(tmp_path, slots):
+    world = World(tmp_path, campaign=ONE_STEP, files=(5, 3), slots=slots)
+    outcome = world.reconcile()
+    assert (outcome.produced, outcome.failed) == (2, [])
+    assert len(world.starts) == 8
+
+
+def test_a_unit_with_more_jobs_than_slots_fails_once(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP, files=(4, 1), slots=1)
+    world.behave("status 7", "reco-1")
+    outcome = world.reconcile()
+    assert outcome.produced == 1
+    assert outcome.failed == [("proc7/reco/3:1", "the application ended with status 7")]
