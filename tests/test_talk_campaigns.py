@@ -94,7 +94,7 @@ def test_its_lock_is_current(checkout, capsys, name):
 def test_it_plans_each_of_its_units(checkout, capsys, name):
     assert call(checkout, capsys, "plan", name)[0] == Exit.FINE
     rows = json.loads(call(checkout, capsys, "status", name, "--json")[1])
-    assert {row["step"]: row["units"] for row in rows} == UNITS[name]
+    assert {row["step"]: row["units"] for row in rows if "step" in row} == UNITS[name]
 
 
 def test_a_campaign_without_a_lock_stops_no_other(checkout, capsys):
