@@ -48,9 +48,15 @@ class Deadline:
         return max(0.05, (self._end - time.monotonic()) * share)
 
 
-def call(command: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None) -> Reply:
+def call(
+    command: Sequence[str],
+    seconds: float,
+    environment: Mapping[str, str] | None = None,
+    folder: str | None = None,
+) -> Reply:
     """Runs a command without a shell and without input, with all of `environment` and nothing else (None: ours).
 
+    It is started in `folder`, or in ours.
     At the end of its time the command is killed with whatever it started. What is no UTF-8 in its answer is replaced.
     """
     try:
@@ -60,6 +66,7 @@ def call(command: Sequence[str], seconds: float, environment: Mapping[str, str] 
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
+            cwd=folder,
             start_new_session=True,
         )
     except (OSError, ValueError) as error:

@@ -76,6 +76,14 @@ class DiracxSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Gb2Settings:
+    """How gbasf2's commands are called: `wrapper` sets their environment. `group` is the one that the proxy must have."""
+
+    wrapper: tuple[str, ...]
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: the engine's default.
 
@@ -97,6 +105,7 @@ class Site:
     batch: BatchSettings = field(default_factory=BatchSettings)
     catalogue: CatalogueSettings | None = None
     diracx: DiracxSettings | None = None
+    gb2: Gb2Settings | None = None
 
 
 def read_site(name: str, document: Document) -> Site:
@@ -119,6 +128,7 @@ def read_site(name: str, document: Document) -> Site:
         batch=BatchSettings(**batch, options=options),
         catalogue=_read_catalogue(data["catalogue"]) if "catalogue" in data else None,
         diracx=DiracxSettings(**data["diracx"]) if "diracx" in data else None,
+        gb2=Gb2Settings(tuple(data["gb2"]["wrapper"]), data["gb2"].get("group")) if "gb2" in data else None,
     )
 
 

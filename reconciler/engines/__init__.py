@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from reconciler.engine import Engine
 from reconciler.engines.diracx import DiracxEngine
+from reconciler.engines.gb2 import Gb2Engine
 from reconciler.engines.local import LocalEngine
 from reconciler.engines.lsf import LsfEngine
 from reconciler.engines.slurm import SlurmEngine
@@ -14,6 +15,7 @@ from schemas.site import Site
 ENGINES: Mapping[str, Callable[[Site], Engine]] = {
     "local": LocalEngine,
     "diracx": DiracxEngine,
+    "gb2": Gb2Engine,
     "lsf": LsfEngine,
     "slurm": SlurmEngine,
 }
