@@ -16,12 +16,12 @@ from renderer.jobs import JOB
 from renderer.requests import NAME_LENGTH, UNSUBMITTABLE
 
 REQUEST = "request.json"
-"""The request of an attempt's unit alone, in the attempt's folder; what else is there but the job is uploaded."""
+"""In an attempt's folder: `request`, that of its unit alone, and the texts of the `files` that are uploaded with it."""
 
 PRODUCTION = "production.json"
 """Which production an attempt belongs to, in the attempt's folder; written before the production is registered."""
 
-_APART = ("InputData", "ProductionName", "SteeringFilePrefix", "InputSandboxFilePrefix")
+_APART = ("InputData", "ProductionName", "SteeringFilePrefix", "InputSandboxFilePrefix", UNSUBMITTABLE)
 """In what the requests of one batch differ."""
 
 
@@ -67,11 +67,16 @@ def write_order(batch: Batch) -> Order:
     Raises:
         NotReady: a request is missing, cannot be submitted, or is not like the others.
     """
-    requests = []
+    requests: list[dict[str, Any]] = []
+    files: dict[str, str] = {}
     for ticket in batch.tickets:
         try:
-            requests.append(json.loads((ticket.folder / REQUEST).read_bytes()))
-        except (OSError, ValueError) as error:
+            written = json.loads((ticket.folder / REQUEST).read_bytes())
+            requests.append(dict(written["request"]))
+            files = files or {str(name): str(text) for name, text in written["files"].items()}
+        except FileNotFoundError as error:
+            raise NotReady("there is no production request of it: the grid runs basf2 only") from error
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise NotReady(f"{ticket.folder / REQUEST} cannot be read: {error}") from error
     obstacles = sorted({str(one) for request in requests for one in request.get(UNSUBMITTABLE, ())})
     if obstacles:
@@ -89,10 +94,8 @@ def write_order(batch: Batch) -> Order:
     order = Order(name, len(batch.tickets), folder, content)
     written = {"name": name, "members": order.members, "folder": str(folder), "content": content}
     try:
-        first = batch.tickets[0].folder
-        for entry in sorted(os.scandir(first), key=lambda one: one.name):
-            if entry.is_file(follow_symlinks=False) and entry.name not in {REQUEST, PRODUCTION, JOB}:
-                (folder / entry.name).write_bytes(Path(entry.path).read_bytes())
+        for file, text in files.items():
+            (folder / os.path.basename(file)).write_text(text, encoding="utf-8")
         _write(order.file, content)
         for ticket in batch.tickets:
             _write(ticket.folder / PRODUCTION, written)

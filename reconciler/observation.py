@@ -29,6 +29,7 @@ from renderer.jobs import InputFile
 from renderer.payloads import Payload
 from renderer.units import StepUnits
 from schemas.runs import run_key, split_key
+from schemas.step import Expectation, Step
 
 CHUNK = 500
 """How many runs one query asks for."""
@@ -247,6 +248,13 @@ def measure_cpu(connection: Connection, recipe_digests: Sequence[str]) -> float 
     query = select(func.sum(spent.c.seconds), func.sum(made.c.events))
     seconds, events = connection.execute(query.join(made, made.c.intent == spent.c.intent)).one()
     return float(seconds) / float(events) if events else None
+
+
+def expect_events(connection: Connection, step: Step, recipe_digests: Sequence[str]) -> Expectation:
+    """What an event of a step takes: as measured with those recipes, else as its manifest states."""
+    cpu, size = measure_cpu(connection, recipe_digests), measure_events(connection, recipe_digests)
+    stated = step.expected
+    return Expectation(stated.cpu_seconds if cpu is None else cpu, stated.kilobytes if size is None else size)
 
 
 def find_files(

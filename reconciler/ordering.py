@@ -13,6 +13,8 @@ from reconciler.conditions.metadata_file import write_metadata
 from reconciler.database import SourceUnavailable, State, reading
 from reconciler.following import FORWARD
 from reconciler.gathering import View
+from reconciler.gb2_request import REQUEST
+from reconciler.grid_orders import write_unit_request
 from reconciler.observation import find_files
 from reconciler.orders import Address, Order, OrderedOutput
 from reconciler.plan import RESTATE, SUBMIT
@@ -143,6 +145,9 @@ class OrderWriter:
         files: dict[str, bytes] = {}
         if script is not None:
             files |= {STEERING: script.encode(), CONDITIONS: self._write_conditions(order)}
+            if site.engine == "gb2":
+                with reading(self._state) as connection:
+                    files[REQUEST] = write_unit_request(connection, order, self._repository, script)
         return {**files, JOB: write_job(rendered)}
 
     def _collect_payloads(self, units: StepUnits, index: int) -> PayloadSet | None:

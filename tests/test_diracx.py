@@ -19,6 +19,7 @@ from tests.contract import gateway
 from tests.contract.diracx import KILL, SEARCH, SUBMIT, DiracxRig
 from tests.contract.rig import OUTPUT, PATIENT
 from tests.contract.test_engines import ended, submitted
+from tests.worlds import World, wait_until
 
 slow = pytest.mark.slow
 
@@ -391,3 +392,33 @@ def test_sixty_jobs_are_little_work(rig):
         assert set(rig.see(engine, tickets).values()) == {Sighting.PENDING}
         engine.cancel(tickets)
         assert set(rig.see(engine, tickets).values()) == {Sighting.ENDED}
+
+
+# ── a campaign ──
+
+
+@slow
+def test_a_campaign_is_produced_on_the_grid(rig, diracx_worker, tmp_path):
+    world = World(tmp_path / "world")
+    site = (
+        (tmp_path / "world/productions/sites/local.yaml")
+        .read_text()
+        .replace("engine: local", "engine: diracx")
+    )
+    settings = {"url": rig.gateway.url, "vo": "belle", "group": "belle_production", "user": "prodmgr"}
+    settings |= {"key": str(rig.key), "mounted": True}
+    world.write("productions/sites/local.yaml", f"{site}diracx: {json.dumps(settings)}\n")
+    world.lock()
+    link = diracx_worker / "proc7"
+    link.symlink_to(world.state.folder)
+
+    def is_produced():
+        world.reconcile()
+        return len(world.produced()) == 4
+
+    try:
+        wait_until(is_produced, 90)
+    finally:
+        link.unlink()
+    assert world.attempts() == {"verified": 5}
+    assert len(world.published()) == 5

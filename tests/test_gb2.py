@@ -15,7 +15,7 @@ from reconciler.gb2_text import Unreadable, read_status
 from renderer.requests import UNSUBMITTABLE
 from schemas.site import Gb2Settings, Site
 from tests.gb2_commands import install
-from tests.worlds import wait_until
+from tests.worlds import ONE_STEP, World, wait_until
 
 REQUEST = {
     "FabricationType": "DataSkim",
@@ -59,8 +59,10 @@ def make_batch(tmp_path):
             outputs = [{"output": "hadron", "file": "skim.root"}]
             job = {"experiment": 3, "run": run, "key": "k", "inputs": inputs, "outputs": outputs}
             (folder / "job.json").write_text(json.dumps(job))
-            (folder / "steering.py").write_text("# steering\n")
-            (folder / "request.json").write_text(json.dumps({**REQUEST, "InputData": [place], **changes}))
+            request = {**REQUEST, "InputData": [place], **changes}
+            (folder / "request.json").write_text(
+                json.dumps({"request": request, "files": {"steering.py": "# steering"}})
+            )
             tickets.append(
                 Ticket(f"{name}-a{index}", f"nonce{index}", folder, name, index, "2019-02-07T12:00:00Z")
             )
@@ -222,7 +224,7 @@ def test_a_stand_in_is_refused_with_its_reason(grid, make_engine, make_batch):
 def test_units_that_differ_are_no_production(grid, make_engine, make_batch):
     batch = make_batch(2724, 2801)
     file = batch.tickets[1].folder / "request.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"Release": "release-05-00-00"}))
+    file.write_text(file.read_text().replace("release-03-02-02", "release-05-00-00"))
     assert isinstance(make_engine().submit(batch)[0], Refused)
 
 
@@ -384,3 +386,19 @@ def test_a_wrapper_that_does_not_work_is_said_to(make_engine):
     (complaint,) = make_engine(gb2=Gb2Settings(("/nowhere/with-gbasf2",))).examine()
     assert "/nowhere/with-gbasf2" in complaint.what
     assert "gb2.wrapper" in complaint.mend
+
+
+# ── a campaign ──
+
+
+def test_a_campaigns_units_are_refused_with_the_reason_of_their_request(grid, tmp_path):
+    world = World(tmp_path / "world", campaign=ONE_STEP)
+    site = f"schema: site/1\ntitle: The grid\nengine: gb2\nstorage: data\ngb2: {{wrapper: ['{grid.wrapper[0]}']}}\n"
+    world.write("productions/sites/local.yaml", site)
+    world.lock()
+    outcome = world.reconcile()
+    assert len(outcome.failed) == 2
+    for _, reason in outcome.failed:
+        assert "the request cannot be submitted: " in reason
+        assert "what the grid expects for anything but skims is not public" in reason
+    assert grid.calls == []

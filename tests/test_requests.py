@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.database import SourceUnavailable, opened, reading
+from reconciler.database import opened, reading
 from reconciler.observation import measure_cpu
 from reconciler.tables import attempts
 from renderer.jobs import InputFile
@@ -220,12 +220,6 @@ def test_a_job_of_the_grid_finds_its_inputs_and_has_a_seed_of_its_own(tmp_path):
     _, elsewhere = start("/other/b.root", "/other/a.root")
     assert other["seed"] != job["seed"] == elsewhere["seed"]
     assert start()[0] == 1
-
-
-def test_nothing_can_be_submitted_to_the_grid_yet_and_that_is_said(world):
-    with pytest.raises(SourceUnavailable, match="nothing can be submitted to local yet: its engine is gb2"):
-        world.reconcile()
-    assert world.attempts() == {}
 
 
 def test_the_cpu_time_of_an_event_comes_from_what_was_made(tmp_path):

@@ -30,7 +30,7 @@ from reconciler.catalogue import read_files
 from reconciler.database import reading
 from reconciler.export import list_launched
 from reconciler.gathering import view_campaign
-from reconciler.observation import find_files, measure_cpu, measure_events
+from reconciler.observation import expect_events, find_files
 from reconciler.resolving import compare_locks, resolve
 from renderer.jobs import divide_input, render_job, render_script, write_job
 from renderer.requests import Request, render_requests, write_request, write_sandbox
@@ -290,11 +290,7 @@ def _render_requests(project: Project, repository: Repository, name: str, output
                 else {}
             )
             recipes = [recipe.digest for recipe in units.recipes]
-            stated = units.step.expected
-            cpu, size = measure_cpu(connection, recipes), measure_events(connection, recipes)
-            expected = Expectation(
-                stated.cpu_seconds if cpu is None else cpu, stated.kilobytes if size is None else size
-            )
+            expected = expect_events(connection, units.step, recipes)
             requests = render_requests(view.campaign, units, repository, files, expected)
             for request in requests:
                 stem = f"{name}/{units.step.name}/{request.name}"
