@@ -16,6 +16,7 @@ from ci.verbs import (
     approvals,
     compare,
     declare,
+    logs,
     luminosity,
     observe,
     operate,
@@ -43,7 +44,18 @@ click.rich_click.COMMAND_GROUPS = {
         },
         {
             "name": "What is where, and why",
-            "commands": ["status", "verify", "retention", "explain", "runs", "files", "lumi", "gt", "state"],
+            "commands": [
+                "status",
+                "verify",
+                "retention",
+                "explain",
+                "logs",
+                "runs",
+                "files",
+                "lumi",
+                "gt",
+                "state",
+            ],
         },
     ]
 }
@@ -96,6 +108,7 @@ for command in (
     *record.COMMANDS,
     *payloads.COMMANDS,
     *luminosity.COMMANDS,
+    *logs.COMMANDS,
     *verify.COMMANDS,
     *register.COMMANDS,
     *share.COMMANDS,

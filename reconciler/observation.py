@@ -289,6 +289,38 @@ def count_events(
     return [(row[0], row[1], run_key(row[2], row[3]), row[5], row[6]) for row in rows if row[4] in wanted]
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An attempt of a unit. `application` is what ran, as log patterns are named after it."""
+
+    name: str
+    state: str
+    reason: str | None
+    application: str
+
+
+def list_attempts(connection: Connection, campaign: str, step: str, key: int) -> list[Tried]:
+    """All attempts of a unit, the oldest first."""
+    experiment, run = split_key(key)
+    query = (
+        select(attempts.c.name, attempts.c.state, attempts.c.reason, func.min(outputs.c.recipe))
+        .join(jobs, jobs.c.id == attempts.c.job)
+        .join(intents, intents.c.id == jobs.c.intent)
+        .join(outputs, outputs.c.intent == intents.c.id)
+        .where(intents.c.campaign == campaign, intents.c.step == step)
+        .where(intents.c.experiment == experiment, intents.c.run == run)
+        .group_by(attempts.c.id, attempts.c.name, attempts.c.state, attempts.c.reason)
+        .order_by(attempts.c.id)
+    )
+    rows = connection.execute(query).all()
+    stored = select(recipes.c.id, recipes.c.content).where(recipes.c.id.in_({row[3] for row in rows}))
+    applications = {
+        number: json.loads(content)["application"].partition("/")[0]
+        for number, content in connection.execute(stored)
+    }
+    return [Tried(name, state, reason, applications[recipe]) for name, state, reason, recipe in rows]
+
+
 def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> list[dict[str, Any]]:
     """The history of a unit: its outputs, oldest first, each with its recipe, files and attempts."""
     experiment, run = split_key(key)
