@@ -25,6 +25,7 @@ from ci.verbs import (
     reconcile,
     record,
     register,
+    review,
     share,
     trust,
     verify,
@@ -35,7 +36,7 @@ from renderer.steering import TemplateBroken
 
 click.rich_click.COMMAND_GROUPS = {
     "b2prod": [
-        {"name": "What we want", "commands": ["new", "import-b2skim", "check", "diff", "resolve", "render"]},
+        {"name": "What we want", "commands": ["new", "import-b2skim", "check", "review", "diff", "resolve", "render"]},
         {"name": "Who agrees", "commands": ["approve", "approvals", "trust"]},
         {"name": "What is done", "commands": ["plan", "apply", "reconcile", "register"]},
         {
@@ -111,6 +112,7 @@ for command in (
     *logs.COMMANDS,
     *verify.COMMANDS,
     *register.COMMANDS,
+    *review.COMMANDS,
     *share.COMMANDS,
     *approvals.COMMANDS,
     *trust.COMMANDS,

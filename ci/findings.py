@@ -1,11 +1,13 @@
-"""Findings for people and for forges: text, JSON, GitLab's code quality, GitHub's annotations."""
+"""Findings for people and for forges: text, JSON, GitLab's code quality, GitHub's annotations, SARIF."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import quote
 
 from schemas.canonical import digest
+from schemas.codes import CODES
 from schemas.finding import Finding
 
 
@@ -38,11 +40,52 @@ def format_github(findings: Sequence[Finding]) -> str:
     )
 
 
+def format_sarif(findings: Sequence[Finding]) -> str:
+    """A SARIF 2.1.0 log."""
+    codes = sorted({finding.code for finding in findings})
+    rules = [
+        {
+            "id": code,
+            "shortDescription": {"text": CODES[code].title},
+            "fullDescription": {"text": CODES[code].rule},
+            "help": {"text": f"Why: {CODES[code].why}"},
+        }
+        for code in codes
+    ]
+    results = [
+        {
+            "ruleId": finding.code,
+            "ruleIndex": codes.index(finding.code),
+            "level": "error",
+            "message": {"text": _join(finding)},
+            "locations": [
+                {
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": quote(finding.place.file)},
+                        "region": {"startLine": finding.place.line, "startColumn": finding.place.column},
+                    }
+                }
+            ],
+            "partialFingerprints": {"finding/1": digest(_describe(finding))},
+        }
+        for finding in findings
+    ]
+    run = {
+        "tool": {"driver": {"name": "b2prod", "rules": rules}},
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+    }
+    log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
+    return json.dumps(log, indent=2) + "\n"
+
+
 FORMATS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
     "text": format_text,
     "json": format_json,
     "gitlab": format_gitlab,
+    "codequality": format_gitlab,
     "github": format_github,
+    "sarif": format_sarif,
 }
 
 

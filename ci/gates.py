@@ -65,7 +65,7 @@ def check_mixing(change: Change) -> Iterator[Finding]:
     """Ensure that a change of campaigns does not change what judges or launches them too."""
     kinds: dict[str, list[str]] = {}
     for path in sorted(change.paths):
-        kinds.setdefault(_classify(path), []).append(path)
+        kinds.setdefault(classify(path), []).append(path)
     campaigns = kinds.pop("campaigns", [])
     kinds.pop("data", None)
     if campaigns and kinds:
@@ -140,7 +140,8 @@ def _reach(declared: Declared, path: tuple[str | int, ...]) -> tuple[str | int, 
     return path
 
 
-def _classify(path: str) -> str:
+def classify(path: str) -> str:
+    """What kind of file a path is: campaigns, policy, data, pipeline, templates or code."""
     return next(kind for kind, starts in _KINDS if path.startswith(starts))
 
 

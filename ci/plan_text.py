@@ -5,12 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from ci.markdown import escape
 from reconciler.deviations import Told
 from reconciler.plan import ACTIONS, CampaignPlan, Group, Plan
 from schemas.runs import format_runs
 
 WIDTH = 100
-_ENTITIES = {ord(character): f"&#{ord(character)};" for character in "&\\`|[]<>@*_~!#$%:"}
 GLYPHS = {action: action if len(action) == 1 else "." for action in ACTIONS}
 
 
@@ -67,7 +67,7 @@ def format_markdown(plan: Plan) -> str:
     for campaign in plan.campaigns:
         lines += [f"### Plan of `{campaign.campaign}`, generation {campaign.generation}", ""]
         lines += [
-            f"- deviates: {_escape(one.what)}, in {_escape(', '.join(one.steps))} ({one.ticket}: {_escape(one.reason)})"
+            f"- deviates: {escape(one.what)}, in {escape(', '.join(one.steps))} ({one.ticket}: {escape(one.reason)})"
             for one in campaign.deviations
         ]
         lines += [""] if campaign.deviations else []
@@ -86,15 +86,10 @@ def _format_row(group: Group) -> str:
         str(len(group.runs)),
         group.step,
         _fold_outputs(group.outputs),
-        _escape(group.reason),
+        escape(group.reason),
         format_runs(group.runs, most=8),
     )
     return f"| {' | '.join(cells)} |"
-
-
-def _escape(text: str) -> str:
-    """Text in one line that cannot become a cell's end, a link, an image, a mention, a formula or a tag."""
-    return " ".join(text.split()).translate(_ENTITIES).replace("www.", "www&#46;")
 
 
 def _count_changes(campaigns: Sequence[CampaignPlan]) -> str:

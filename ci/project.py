@@ -167,7 +167,7 @@ def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool
     blocking = [
         finding
         for finding in findings
-        if (judge_locks or finding.code != STALE) and (not names or _is_about(finding, names))
+        if (judge_locks or finding.code != STALE) and (not names or is_about(finding, names))
     ]
     if blocking:
         raise FoundProblems(blocking)
@@ -188,7 +188,7 @@ def load_launchable(
     }
     live = [name for name, declared in repository.campaigns.items() if declared.campaign.is_live]
     for name in [name for name in names or live if name not in wrong]:
-        about = [finding for finding in findings if _is_about(finding, [name])]
+        about = [finding for finding in findings if is_about(finding, [name])]
         try:
             choose_locked(repository, [name])
         except FoundProblems as problems:
@@ -260,7 +260,7 @@ def load_readable(project: Project, names: Sequence[str]) -> Repository:
     """
     repository, findings = load(project)
     refuse_broken(repository, findings, names)
-    harmful = [one for one in findings if _is_about(one, names) and not one.code.startswith(HARMLESS)]
+    harmful = [one for one in findings if is_about(one, names) and not one.code.startswith(HARMLESS)]
     if harmful:
         raise FoundProblems(harmful)
     return repository
@@ -277,6 +277,7 @@ def refuse_broken(repository: Repository, findings: Sequence[Finding], names: Se
         raise FoundProblems(blocking)
 
 
-def _is_about(finding: Finding, names: Sequence[str]) -> bool:
+def is_about(finding: Finding, names: Sequence[str]) -> bool:
+    """Whether a finding is about one of these campaigns, or about what all share."""
     file = finding.place.file
     return not file.startswith(tuple(f"{top}/" for top in FOLDERS)) or file.split("/")[2] in names

@@ -1,0 +1,77 @@
+"""What a reviewer should look at twice: in words, from a closed list of reasons, the gravest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ci.review import CampaignReview
+from reconciler.plan import BLOCKED, QUARANTINED, RESTATE, UNKNOWN
+from schemas.step import Step
+
+
+def list_risks(one: CampaignReview) -> list[str]:
+    """What is unusual or cannot be undone in a campaign; empty where nothing is."""
+    return [*_list_of_plan(one), *_list_of_manifest(one), *_list_of_change(one)]
+
+
+def _list_of_plan(one: CampaignReview) -> Iterator[str]:
+    if one.view is None:
+        return
+    plan = one.view.plan
+    if again := plan.count(RESTATE):
+        yield f"{again:,} units that exist are made again, and analyses may be using them"
+    if unknown := plan.count(UNKNOWN):
+        yield f"{unknown:,} units could not be judged; while that is so, nothing is applied"
+    if blocked := plan.count(BLOCKED):
+        yield f"{blocked:,} units are blocked"
+    if tried := plan.count(QUARANTINED):
+        yield f"{tried:,} units failed too often, and wait for a person"
+
+
+def _list_of_manifest(one: CampaignReview) -> Iterator[str]:
+    if one.declared is None:
+        return
+    campaign = one.declared.campaign
+    for step in campaign.expand():
+        yield from _list_deviations(step)
+    for selector in campaign.selectors:
+        if selector.is_open:
+            until = f" until {selector.until}" if selector.until else ", without an end"
+            yield f"new runs of experiment {selector.experiment} launch by themselves, up to {selector.max_runs} runs{until}"
+    for tag in campaign.global_tags:
+        if tag.on_change is not None:
+            yield f"the tag {tag.name} moves on; what that means for runs: {tag.on_change}"
+    tags = [tag.name for tag in campaign.global_tags]
+    if tags and one.recommended is not None and one.recommended not in tags:
+        yield f"{campaign.release} recommends the tag {one.recommended}, and {', '.join(tags)} is used"
+    if not campaign.reuse:
+        yield "reuse: never; what others made with the same fingerprint is made again"
+    if one.verdict is not None and not one.verdict.needs:
+        yield "no signature is needed for its site and area"
+    if one.verdict is None:
+        yield "the base has no policy for its site: nobody can say who must approve"
+
+
+def _list_deviations(step: Step) -> Iterator[str]:
+    for override in step.deviations.overrides:
+        what = f"{override.module}.{override.parameter} = {override.value}"
+        yield f"{step.name} deviates from the standard: {what}; {override.reason} ({override.ticket})"
+    for payloads in step.deviations.testing_payloads:
+        yield f"{step.name} uses testing payloads: {payloads.name}; {payloads.reason} ({payloads.ticket})"
+
+
+def _list_of_change(one: CampaignReview) -> Iterator[str]:
+    if one.declared is None:
+        return
+    if one.before is not None:
+        old, new = one.before.campaign.limits, one.declared.campaign.limits
+        for name in ("max_units", "max_restate", "max_attempts"):
+            if getattr(new, name) > getattr(old, name):
+                yield f"{name} grows from {getattr(old, name):,} to {getattr(new, name):,}"
+        if (one.before.campaign.site, one.before.campaign.layout) != (
+            one.declared.campaign.site,
+            one.declared.campaign.layout,
+        ):
+            yield "outputs go somewhere else than before"
+    elif one.compared is None:
+        yield "there is nothing to compare it with: it supersedes no campaign, and repeats none"
