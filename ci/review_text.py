@@ -29,6 +29,9 @@ LONGEST = 60_000
 ROWS = 24
 """Rows of a table that may have many."""
 
+_OWN = ("state", "supersedes", "compare_with", "restate")
+"""What a campaign says of itself: that another says something else of itself is no difference."""
+
 
 def format_review(review: Review) -> str:
     """The review as a comment, which begins with `MARKER`."""
@@ -66,6 +69,13 @@ def _headline(review: Review) -> str:
         return f"{names}: not planned"
     counts = [(review.count(SUBMIT), "to submit"), (review.count(RESTATE), "to make again")]
     told = [f"{count_things(number, 'unit')} {what}" for number, what in counts if number]
+    hours = [cost.cpu_hours for one in review.campaigns for cost in one.costs if cost.cpu_hours is not None]
+    space = [
+        cost.bytes_written for one in review.campaigns for cost in one.costs if cost.bytes_written is not None
+    ]
+    if told and (hours or space):
+        least = "at least " if len(hours) < sum(len(one.costs) for one in review.campaigns) else ""
+        told[-1] += f" ({least}{sum(hours):,.0f} CPU hours and {sum(space) / 1e12:,.1f} TB)"
     if not told and (blocked := review.count(BLOCKED)):
         told = [f"nothing is launched, {count_things(blocked, 'unit')} blocked"]
     return f"{names}: {' and '.join(told) or 'nothing to do'}"
@@ -154,7 +164,8 @@ def _format_compared(compared: Compared) -> list[str]:
 
 def _list_changes(difference: Difference) -> Iterator[str]:
     for field in (*difference.release, *difference.selection, *difference.site, *difference.limits):
-        yield f"- {escape(field.name)}: {code(spell(field.before))} → {code(spell(field.after))}"
+        if difference.before == difference.after or field.name not in _OWN:
+            yield f"- {code(field.name)}: {code(spell(field.before))} → {code(spell(field.after))}"
     for field in difference.tags:
         if field.before is None or field.after is None:
             verb = "added" if field.before is None else "left out"
@@ -188,16 +199,19 @@ def _list_changes(difference: Difference) -> Iterator[str]:
             f"+ {code(name)}" for name in outputs.only_after
         ]
         yield f"- outputs of {code(outputs.after or outputs.before or '')}: {', '.join(signs)}"
-    for sign, runs in (("−", difference.only_before), ("+", difference.only_after)):
-        if runs:
-            yield f"- runs: {sign} {count(runs):,}"
+    for sign, ranges in (("−", difference.only_before), ("+", difference.only_after)):
+        if ranges:
+            yield f"- runs: {sign} {count(ranges):,}"
 
 
 def _name_payload(change: PayloadChange, both: int) -> str:
-    sides = [None if side is None else f"r{side[0]}" for side in (change.before, change.after)]
+    pair = (change.before, change.after)
+    # the number alone does not tell two payloads apart that were made for different databases
+    alike = change.before is not None and change.after is not None and change.before[0] == change.after[0]
+    sides = [side and f"r{side[0]}{f' ({side[1][:6]})' if alike else ''}" for side in pair]
     runs = count(change.runs)
     which = "all runs" if runs == both else count_things(runs, "run")
-    return f"{code(change.payload)} {sides[0] or 'none'} → {sides[1] or 'none'}, {which}"
+    return f"{code(change.payload)} {escape(sides[0] or 'none')} → {escape(sides[1] or 'none')}, {which}"
 
 
 def _format_groups(groups: Sequence[Group]) -> list[str]:
@@ -207,7 +221,7 @@ def _format_groups(groups: Sequence[Group]) -> list[str]:
             ACTIONS[group.action],
             f"{len(group.runs):,}",
             code(group.step),
-            escape(_fold(group.outputs)),
+            _fold(group.outputs),
             escape(group.reason),
             code(format_runs(group.runs, most=6)),
         )
@@ -221,7 +235,8 @@ def _format_groups(groups: Sequence[Group]) -> list[str]:
 
 
 def _fold(outputs: Sequence[str]) -> str:
-    return ", ".join(outputs) if len(outputs) < 5 else f"{', '.join(outputs[:3])} and {len(outputs) - 3} more"
+    shown = ", ".join(map(code, outputs if len(outputs) < 5 else outputs[:3]))
+    return shown if len(outputs) < 5 else f"{shown} and {len(outputs) - 3} more"
 
 
 def _format_verdict(verdict: Verdict) -> list[str]:
@@ -231,8 +246,8 @@ def _format_verdict(verdict: Verdict) -> list[str]:
         (
             escape(need.role),
             escape(need.scope),
-            " or ".join(map(_name_person, need.people)),
-            "**missing**" if need.missing else ", ".join(map(_name_person, need.by)),
+            " or ".join(map(code, need.people)),
+            "**missing**" if need.missing else ", ".join(map(code, need.by)),
             code(f"b2prod approve {verdict.demand.name} --role {need.role}") if need.missing else "",
         )
         for need in verdict.needs
@@ -241,16 +256,12 @@ def _format_verdict(verdict: Verdict) -> list[str]:
     return [*lines, "", f"**{escape(verdict.obstacle)}**"] if verdict.obstacle else lines
 
 
-def _name_person(principal: str) -> str:
-    return code(principal)
-
-
 def _format_details(one: CampaignReview) -> list[str]:
     if one.compared is None:
         return []
     text = format_difference(one.compared.difference, one.compared.basis)
     lines = shorten([f" {line}" for line in text.rstrip("\n").split("\n")], 160, "lines")
-    return [*fold(f"{one.name} against {one.compared.title}, in full", fence("\n".join(lines), "diff")), ""]
+    return [*fold(f"{one.name} against {one.compared.title}, in full", fence("\n".join(lines))), ""]
 
 
 def _format_footer(review: Review) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ci.review import CampaignReview
+from reconciler.deviations import tell_deviations
 from reconciler.plan import BLOCKED, QUARANTINED, RESTATE, UNKNOWN
-from schemas.step import Step
 
 
 def list_risks(one: CampaignReview) -> list[str]:
@@ -32,8 +32,9 @@ def _list_of_manifest(one: CampaignReview) -> Iterator[str]:
     if one.declared is None:
         return
     campaign = one.declared.campaign
-    for step in campaign.expand():
-        yield from _list_deviations(step)
+    for told in tell_deviations(campaign):
+        where = ", ".join(told.steps)
+        yield f"it deviates from the standard: {told.what}, in {where}; {told.reason} ({told.ticket})"
     for selector in campaign.selectors:
         if selector.is_open:
             until = f" until {selector.until}" if selector.until else ", without an end"
@@ -50,14 +51,6 @@ def _list_of_manifest(one: CampaignReview) -> Iterator[str]:
         yield "no signature is needed for its site and area"
     if one.verdict is None:
         yield "the base has no policy for its site: nobody can say who must approve"
-
-
-def _list_deviations(step: Step) -> Iterator[str]:
-    for override in step.deviations.overrides:
-        what = f"{override.module}.{override.parameter} = {override.value}"
-        yield f"{step.name} deviates from the standard: {what}; {override.reason} ({override.ticket})"
-    for payloads in step.deviations.testing_payloads:
-        yield f"{step.name} uses testing payloads: {payloads.name}; {payloads.reason} ({payloads.ticket})"
 
 
 def _list_of_change(one: CampaignReview) -> Iterator[str]:
