@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from reconciler.engine import Engine
 from reconciler.engines.diracx import DiracxEngine
 from reconciler.engines.gb2 import Gb2Engine
+from reconciler.engines.htcondor import HtcondorEngine
 from reconciler.engines.local import LocalEngine
 from reconciler.engines.lsf import LsfEngine
 from reconciler.engines.slurm import SlurmEngine
@@ -16,6 +17,7 @@ ENGINES: Mapping[str, Callable[[Site], Engine]] = {
     "local": LocalEngine,
     "diracx": DiracxEngine,
     "gb2": Gb2Engine,
+    "htcondor": HtcondorEngine,
     "lsf": LsfEngine,
     "slurm": SlurmEngine,
 }

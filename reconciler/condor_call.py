@@ -1,0 +1,93 @@
+"""One call of HTCondor's bindings, in a process that can be ended: they know no time-out.
+
+    python condor_call.py submit FILE | query CONSTRAINT | remove CONSTRAINT | logs FILES | ping
+
+prints one line of JSON, with `error` where there is no answer.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from typing import Any
+
+PROJECTION = ["ClusterId", "ProcId", "JobStatus", "B2Batch", "HoldReason", "ExitCode"]
+
+
+def submit(condor: Any, file: str) -> dict[str, Any]:
+    with open(file, encoding="utf-8") as stream:
+        order = json.load(stream)
+    description = condor.Submit(order["text"])
+    result = condor.Schedd().submit(description, itemdata=iter(order["items"]))
+    return {"cluster": result.cluster(), "procs": result.num_procs()}
+
+
+def query(condor: Any, constraint: str) -> dict[str, Any]:
+    """The queue, and the history behind it: both, or an error."""
+    schedd = condor.Schedd()
+    rows = [*schedd.history(constraint, PROJECTION), *schedd.query(constraint, PROJECTION)]
+    return {"rows": [{name: row.get(name) for name in PROJECTION} for row in rows]}
+
+
+def remove(condor: Any, constraint: str) -> dict[str, Any]:
+    condor.Schedd().act(condor.JobAction.Remove, constraint, reason="cancelled by b2prod")
+    return {}
+
+
+def ping(condor: Any, _: str) -> dict[str, Any]:
+    condor.Schedd()
+    return {}
+
+
+def read_logs(condor: Any, files: str) -> dict[str, Any]:
+    """What the event logs tell of each job."""
+    found = {}
+    for name, file in json.loads(files).items():
+        jobs: dict[str, list[Any]] = {}
+        with condor.JobEventLog(file) as log:
+            for event in log.events(0):
+                told = judge(event.type.name, event)
+                if told is not None:
+                    jobs[f"{event.cluster}.{event.proc}"] = told
+        found[name] = jobs
+    return {"logs": found}
+
+
+def judge(kind: str, event: Any) -> list[Any] | None:
+    """Sighting, reason and failure after an event; None where it changes nothing."""
+    if kind == "JOB_TERMINATED":
+        if event.get("TerminatedNormally", True):
+            return ["ended", f"ended with status {event.get('ReturnValue')}", None]
+        return ["ended", f"ended by signal {event.get('TerminatedBySignal')}", "transient"]
+    if kind in ("JOB_ABORTED", "CLUSTER_REMOVE"):
+        return ["ended", f"removed: {event.get('Reason', '')}".strip(": "), "transient"]
+    if kind in ("JOB_HELD", "EXECUTABLE_ERROR", "SHADOW_EXCEPTION", "JOB_EVICTED", "JOB_RECONNECT_FAILED"):
+        word = kind.removeprefix("JOB_").replace("_", " ").lower()
+        reason = event.get("HoldReason") or event.get("Reason") or event.get("Message") or ""
+        return ["pending", f"{word}: {reason}".strip(": "), None]
+    if kind in ("SUBMIT", "JOB_RELEASED"):
+        return ["pending", "waits", None]
+    if kind in ("EXECUTE", "JOB_UNSUSPENDED", "JOB_RECONNECTED", "JOB_STATUS_KNOWN"):
+        return ["running", "runs", None]
+    if kind in ("JOB_SUSPENDED", "JOB_DISCONNECTED"):
+        return ["running", kind.removeprefix("JOB_").lower(), None]
+    if kind == "JOB_STATUS_UNKNOWN":
+        return ["unknown", "the grid does not tell its state", None]
+    return None
+
+
+def main(what: str, text: str) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import htcondor2  # noqa: PLC0415 -- optional, and tells why not
+        calls = {"submit": submit, "query": query, "remove": remove, "ping": ping, "logs": read_logs}
+        answer = calls[what](htcondor2, text)
+    except Exception as error:  # noqa: BLE001 -- whatever the bindings raise is for the caller to tell
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,226 @@
+"""HTCondor, experimental: descriptions and event logs are held against its own bindings, no daemon was ever at hand.
+
+Each attempt has an event log of its own in its folder, which is where its state is read from; the schedd is asked for
+what no log tells. The bindings (`htcondor2`) know no time-out, so that they are called in a process of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from reconciler.command import Deadline, Reply, call
+from reconciler.condor_job import LOG, describe, list_items
+from reconciler.engine import (
+    Accepted,
+    Answer,
+    Batch,
+    Complaint,
+    EngineUnavailable,
+    Observation,
+    Refused,
+    Sighting,
+    Ticket,
+    Uncertain,
+)
+from reconciler.lease import CALL
+from schemas.site import Site
+
+CALLER = Path(__file__).resolve().parents[1] / "condor_call.py"
+_REFERENCE = re.compile(r"[1-9]\d{0,9}\.\d{1,6}")
+_STATUS = {
+    1: Sighting.PENDING,
+    2: Sighting.RUNNING,
+    3: Sighting.ENDED,
+    4: Sighting.ENDED,
+    5: Sighting.PENDING,
+}
+_STATUS |= {6: Sighting.RUNNING, 7: Sighting.RUNNING}
+_NAMES = {
+    1: "idle",
+    2: "running",
+    3: "removed",
+    4: "completed",
+    5: "held",
+    6: "transferring output",
+    7: "suspended",
+}
+
+
+class HtcondorEngine:
+    """Submits to the local schedd; `seconds` is what any call may take."""
+
+    shared = True
+    attached = False
+    visibility = timedelta(seconds=60)
+
+    def __init__(self, site: Site, seconds: float = CALL - 4) -> None:
+        self._site, self._seconds = site, seconds
+        self.slots = site.slots or 1000
+        self.width = site.batch.width
+
+    def submit(self, batch: Batch) -> Sequence[Answer]:
+        """One cluster, with a process for each attempt."""
+        count = len(batch.tickets)
+        file = Path(os.path.abspath(batch.folder)) / "submission.json"
+        try:
+            text = describe(batch, self._site)
+            file.write_text(json.dumps({"text": text, "items": list_items(batch)}))
+        except ValueError as error:
+            return [Refused(str(error), "permanent")] * count
+        except OSError as error:
+            return [Refused(f"{file} cannot be written: {error.strerror}")] * count
+        reply = self._call("submit", str(file), self._seconds)
+        answer = _read(reply)
+        if answer is None:
+            return [Uncertain(reply.describe())] * count
+        if "error" in answer:
+            return [Uncertain(f"not ordered, or not in full: {answer['error']}")] * count
+        cluster, procs = answer.get("cluster"), answer.get("procs")
+        if type(cluster) is not int or cluster < 1 or procs != count:
+            return [
+                Uncertain(f"{procs} processes of cluster {cluster} came back for {count} attempts")
+            ] * count
+        return [Accepted(f"{cluster}.{ticket.index}") for ticket in batch.tickets]
+
+    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+        """By the event logs, and by the batch's name at the schedd, which may know more."""
+        if not tickets:
+            return {}
+        deadline = Deadline(self._seconds)
+        found: dict[str, set[str]] = {ticket.name: set() for ticket in tickets}
+        for ticket, events in self._read_logs(tickets, deadline).items():
+            found[ticket] |= set(events)
+        names = sorted({ticket.batch for ticket in tickets})
+        constraint = " || ".join(f'B2Batch == "{name}"' for name in names)
+        places = {(ticket.batch, ticket.index): ticket.name for ticket in tickets}
+        for row in self._ask(constraint, deadline):
+            name = places.get((str(row["B2Batch"]), int(row["ProcId"])))
+            if name is not None:
+                found[name].add(f"{row['ClusterId']}.{row['ProcId']}")
+        return {
+            name: sorted(some, key=lambda one: int(one.partition(".")[0])) for name, some in found.items()
+        }
+
+    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+        """The event logs, in one process; one question to the schedd for what they do not tell."""
+        if not tickets:
+            return {}
+        deadline = Deadline(self._seconds)
+        logs = self._read_logs(tickets, deadline)
+        seen: dict[str, Observation] = {}
+        rest = []
+        for ticket in tickets:
+            told = logs.get(ticket.name, {}).get(ticket.reference or "")
+            if told is None:
+                rest.append(ticket)
+            else:
+                seen[ticket.name] = Observation(Sighting(told[0]), told[1], told[2])
+        if not rest:
+            return seen
+        known = [one.reference or "" for one in rest if _is_reference(one.reference)]
+        clusters = sorted({int(reference.partition(".")[0]) for reference in known})
+        try:
+            constraint = " || ".join(f"ClusterId == {cluster}" for cluster in clusters)
+            rows = {f"{row['ClusterId']}.{row['ProcId']}": row for row in self._ask(constraint, deadline)}
+        except EngineUnavailable as error:
+            if not seen:
+                raise
+            return seen | {one.name: Observation(Sighting.UNKNOWN, str(error)) for one in rest}
+        for ticket in rest:
+            row = rows.get(ticket.reference or "")
+            seen[ticket.name] = _judge(row, ticket)
+        return seen
+
+    def cancel(self, tickets: Sequence[Ticket]) -> None:
+        """By reference and batch's name, since the schedd may have begun to count anew."""
+        whom = [one for one in tickets if _is_reference(one.reference)]
+        if not whom:
+            return
+        parts = []
+        for ticket in whom:
+            cluster, _, process = (ticket.reference or "").partition(".")
+            parts.append(f'(ClusterId == {cluster} && ProcId == {process} && B2Batch == "{ticket.batch}")')
+        reply = self._call("remove", " || ".join(parts), self._seconds)
+        answer = _read(reply)
+        if answer is None or "error" in answer:
+            raise EngineUnavailable(answer["error"] if answer else reply.describe())
+
+    def fetch(self, ticket: Ticket) -> None:
+        """Nothing: jobs write into the attempts' folders."""
+
+    def lifetime(self) -> timedelta | None:
+        """None: no credential is needed."""
+
+    def examine(self) -> Sequence[Complaint]:
+        """That it is experimental, and whether bindings and schedd answer."""
+        found = [
+            Complaint(
+                "the engine htcondor is experimental: it was never tried with a schedd",
+                "try a small campaign first, and tell what you saw",
+                fatal=False,
+            )
+        ]
+        reply = self._call("ping", "", self._seconds)
+        answer = _read(reply)
+        if answer is None or "error" in answer:
+            what = answer["error"] if answer else reply.describe()
+            mend = "say `pip install 'b2prod[htcondor]'`, and set CONDOR_CONFIG to the pool's configuration"
+            found.append(Complaint(what, mend))
+        return found
+
+    def _read_logs(self, tickets: Sequence[Ticket], deadline: Deadline) -> dict[str, dict[str, list[Any]]]:
+        """For each attempt that has an event log, each of its jobs: sighting, reason and failure."""
+        files = {one.name: str(one.folder / LOG) for one in tickets if (one.folder / LOG).exists()}
+        if not files:
+            return {}
+        reply = self._call("logs", json.dumps(files), deadline.left(0.6))
+        answer = _read(reply)
+        if answer is None or "error" in answer:
+            raise EngineUnavailable(answer["error"] if answer else reply.describe())
+        logs: dict[str, dict[str, list[Any]]] = answer["logs"]
+        return logs
+
+    def _ask(self, constraint: str, deadline: Deadline) -> list[dict[str, Any]]:
+        if not constraint:
+            return []
+        reply = self._call("query", constraint, deadline.left())
+        answer = _read(reply)
+        if answer is None or "error" in answer:
+            raise EngineUnavailable(answer["error"] if answer else reply.describe())
+        rows: list[dict[str, Any]] = answer["rows"]
+        return rows
+
+    def _call(self, what: str, text: str, seconds: float) -> Reply:
+        return call([sys.executable, str(CALLER), what, text], seconds)
+
+
+def _read(reply: Reply) -> dict[str, Any] | None:
+    """The last line as JSON; the bindings may print before it."""
+    lines = reply.out.strip().splitlines()
+    try:
+        answer = json.loads(lines[-1]) if reply.status == 0 and lines else None
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _is_reference(reference: str | None) -> bool:
+    return _REFERENCE.fullmatch(reference or "") is not None
+
+
+def _judge(row: Mapping[str, Any] | None, ticket: Ticket) -> Observation:
+    if row is None:
+        return Observation(Sighting.ABSENT, "no event log, queue or history knows it")
+    if row.get("B2Batch") != ticket.batch:
+        return Observation(Sighting.UNKNOWN, f"job {ticket.reference} is of another batch")
+    status = row.get("JobStatus")
+    sighting = _STATUS.get(status, Sighting.UNKNOWN) if isinstance(status, int) else Sighting.UNKNOWN
+    reason = f"{_NAMES.get(status or 0, status)}{': ' + row['HoldReason'] if row.get('HoldReason') else ''}"
+    return Observation(sighting, reason, "transient" if status == 3 else None)
