@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from reconciler.gathering import View
 from reconciler.observation import measure_cpu, measure_events
 from reconciler.plan import RESTATE, SUBMIT
-from reconciler.tables import inputs, outputs, recipes
+from reconciler.tables import inputs, outputs, products, recipes
 from renderer.units import StepUnits
 from schemas.runs import split_key
 
@@ -44,6 +44,20 @@ def estimate_cost(connection: Connection, view: View, like: Sequence[str] = ()) 
         if runs:
             found.append(_estimate_step(connection, view, units, runs, like))
     return tuple(found)
+
+
+def measure_produced(connection: Connection, campaign: str, step: str | None = None) -> tuple[int, int]:
+    """How many outputs of a campaign, or of one step and its variants, exist; and their bytes."""
+    query = (
+        select(
+            outputs.c.step, func.count(outputs.c.id.distinct()), func.coalesce(func.sum(products.c.size), 0)
+        )
+        .outerjoin(products, products.c.output == outputs.c.id)
+        .where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+        .group_by(outputs.c.step)
+    )
+    rows = [row for row in connection.execute(query) if step is None or row[0].partition("@")[0] == step]
+    return sum(count for _, count, _ in rows), sum(int(size) for _, _, size in rows)
 
 
 def _estimate_step(

@@ -13,6 +13,7 @@ from schemas.finding import Finding, Place
 from schemas.layout import Layout, check_folder
 from schemas.lock import Lock, read_lock
 from schemas.policy import Policy, read_policy
+from schemas.retirement import RETIREMENTS, Retirement, read_retirement
 from schemas.scalars import show
 from schemas.site import Site, read_site
 from schemas.skims import Skim, check_members, combine_skims, read_skims
@@ -83,6 +84,7 @@ class Repository:
     snapshots: Mapping[str, Snapshot]
     templates: Mapping[str, Template]
     policy: Policy | None = None
+    retirements: Mapping[str, Retirement] = field(default_factory=dict)
     broken: frozenset[str] = field(default=frozenset())
     site_documents: Mapping[str, Document] = field(default_factory=dict)
 
@@ -110,6 +112,7 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
         snapshots=reading.snapshots(),
         templates=templates,
         policy=policy,
+        retirements=dict(reading.retirements()),
         broken=frozenset(finding.place.file for finding in reading.findings),
     )
     return repository, tuple(sorted(set(reading.findings)))
@@ -199,6 +202,20 @@ class _Reading:
                 self.findings.append(Finding(Place(file), "BP302", message, "names are never used twice"))
                 continue
             yield folder.name, declared
+
+    def retirements(self) -> Iterator[tuple[str, Retirement]]:
+        for file in sorted(self.tree):
+            path = PurePosixPath(file)
+            if not path.is_relative_to(RETIREMENTS) or "approvals" in path.parts[3:4]:
+                continue
+            if path.suffix != ".yaml" or str(path.parent) != RETIREMENTS:
+                hint = f"move it to {RETIREMENTS}/NAME.yaml"
+                self.stranger(file, f"{RETIREMENTS} holds files NAME.yaml, and NAME/approvals", hint)
+            elif NAME.fullmatch(path.stem) is None:
+                message = f"{show(path.stem)} is no legal name"
+                self.findings.append(Finding(Place(file), "BP301", message, NAME_HINT))
+            elif (document := self.document(file, "retirement")) is not None:
+                yield path.stem, read_retirement(path.stem, document)
 
     def skims(self) -> tuple[dict[str, Skim], dict[str, Place]]:
         skims: dict[str, Skim] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -450,3 +450,70 @@ def test_a28_outputs_changed_and_all_but_calibration_sign_again(signed):
     assert signed.missing() == "proposer release coordinator"
     signed.sign("proposer", "release", "coordinator")
     assert signed.verdict().complete
+
+
+DEPUTY = """\
+delegations:
+  - role: calibration
+    deputy: calibration-deputy@example.org
+    for: calibration-manager@example.org
+    from: "2019-02-10"
+    until: "2019-02-20"
+    reason: on shift
+"""
+
+
+@pytest.mark.parametrize(("day", "counts"), [(9, False), (10, True), (20, True), (21, False)])
+def test_a_deputys_signature_counts_on_the_days_of_the_delegation(circle, day, counts):
+    desk = Desk(circle)
+    desk.policy = circle.policy(roles=write_roles() + DEPUTY)
+    desk.now = datetime(2019, 2, 9, tzinfo=UTC)
+    desk.sign("proposer", "release", "coordinator")
+    desk.sign("calibration", person=PERSON["deputy"])
+    desk.now = datetime(2019, 2, day, 23, 59, 59, tzinfo=UTC)
+    assert desk.verdict().complete == counts
+
+
+def test_a_policy_that_expired_lets_nothing_be_launched(circle):
+    desk = Desk(circle)
+    desk.policy = circle.policy(roles=write_roles(('"2099-12-31"', '"2019-02-16"')))
+    desk.sign(*ORDER)
+    assert desk.verdict().complete
+    desk.now += timedelta(days=2)
+    assert "the policy expired on 2019-02-16" in desk.verdict().obstacle
+
+
+def test_a_key_counts_within_its_own_bounds(circle):
+    desk = Desk(circle)
+    bounded = 'b2prod-approval",valid-after="20190201Z",valid-before="20190301000000Z"'
+    line = circle.line(PERSON["release"])
+    everybody = "".join(map(circle.line, PERSON.values()))
+    desk.policy = circle.policy(signers=everybody.replace(line, line.replace('b2prod-approval"', bounded)))
+    desk.sign(*ORDER)
+    assert desk.verdict().complete
+    desk.now = datetime(2019, 3, 1, 0, 0, 1, tzinfo=UTC)
+    assert desk.missing() == "release"
+
+
+def test_a_key_in_hardware_that_was_not_touched_does_not_count_where_the_policy_asks(circle):
+    """What the flags byte says is tested in test_signature.py; here, that the policy reaches it."""
+    policy = circle.policy(roles=write_roles(("validity_days: 90", "validity_days: 90\ntouch: required")))
+    assert policy.roles.touch
+    assert not circle.policy().roles.touch
+
+
+@pytest.mark.parametrize(
+    ("site", "roles"),
+    [
+        (("kekcc", "lsf", "/group/test"), ("coordinator",)),
+        (("kekcc", "lsf", "/group/test/mine"), ("coordinator",)),
+        (("kekcc", "lsf", "/group/tests"), ORDER),
+        (("kekcc", "lsf", "/group/test/../Data"), ORDER),
+        (("kekcc", "slurm", "/group/test"), ORDER),
+        (("demo", "lsf", "/group/test"), ORDER),
+    ],
+)
+def test_an_exemption_is_for_one_site_one_engine_and_one_area(circle, site, roles):
+    exemptions = "  exemptions:\n    - {site: kekcc, engine: lsf, area: /group/test, roles: [coordinator], reason: a test}\n"
+    policy = circle.policy(roles=write_roles() + exemptions)
+    assert policy.roles.require(*site) == roles

@@ -84,7 +84,7 @@ def test_the_decision_is_shown_before_anybody_signs(pad, call, circle):
         "release-03-00-00",
         "tag_a",
         "max_units 90, max_restate 10",
-        "IT DEVIATES FROM THE STANDARD, in 1 place",
+        "IT DEVIATES FROM THE STANDARD, in 1 thing",
         "EKLMTrackMatch.enabled = True; under study (BIIDP-1120)",
         "compared with proc7 as it was merged",
         "max_units  100 → 90",
@@ -118,7 +118,7 @@ def test_what_an_event_took_before_tells_what_is_to_come(pad, call, circle):
     [
         ("calibration", "release", "does not have the role calibration; who has:"),
         ("physics", "release", "there is no role physics"),
-        ("data-owner", "data-owner", "answers for retirements, and this is a campaign"),
+        ("data-owner", "data-owner", "there is no retirement proc7"),
     ],
 )
 def test_who_may_not_is_told_so(pad, call, circle, role, person, told):
@@ -204,6 +204,62 @@ def test_without_a_pinned_root_approvals_goes_by_the_checkout_and_says_so(pad, c
     assert code == Exit.REFUSED
     assert "no trust root is pinned here" in told
     assert PERSON["release"] in table
+
+
+# ── retirements ──
+
+RETIREMENT = """\
+schema: retirement/1
+title: The first pass
+datasets: [{campaign: prod6}]
+reason: superseded
+successor: proc7
+quarantine_days: 30
+"""
+
+
+@pytest.fixture
+def retiring(pad):
+    text = (pad.root / "productions/campaigns/proc7/campaign.yaml").read_text()
+    pad.write("productions/archive/prod6/campaign.yaml", swap(text, ("kind:", "state: stopped\nkind:")))
+    pad.write("productions/retirements/first.yaml", RETIREMENT)
+    pad.commit()
+    return pad
+
+
+def test_a_retirement_is_approved_by_the_data_owner_for_exactly_its_actions(retiring, call, circle):
+    key = circle.key(PERSON["data-owner"]).file
+    assert call("check")[0] == Exit.FINE
+    code, table, _ = call("approvals", "first", "--retirement")
+    assert code == Exit.REFUSED
+    assert "b2prod approve first --role data-owner" in table
+    code, shown, told = call("approve", "first", "--role", "data-owner", "--key", key, typed="first\n")
+    assert code == Exit.FINE, told
+    assert "prod6: 0 outputs, 0.0 GB" in shown
+    assert "30 days" in shown
+    retiring.commit()
+    assert call("check")[0] == Exit.FINE
+    assert call("approvals", "first", "--retirement")[0] == Exit.FINE
+    retiring.write(
+        "productions/retirements/first.yaml",
+        swap(RETIREMENT, ("{campaign: prod6}", "{campaign: prod6, step: reco}")),
+    )
+    assert call("approvals", "first", "--retirement")[0] == Exit.REFUSED, "not even before it is committed"
+    retiring.commit()
+    code, table, _ = call("approvals", "first", "--retirement")
+    assert code == Exit.REFUSED
+    assert "what data-owner answers for has changed since" in table
+    retiring.write(
+        "productions/retirements/first.yaml", swap(RETIREMENT, ("The first pass", "The very first pass"))
+    )
+    retiring.commit()
+    assert call("approvals", "first", "--retirement")[0] == Exit.FINE, "its title is no action"
+
+
+def test_a_retirement_is_not_for_others_to_approve(retiring, call, circle):
+    key = circle.key(PERSON["coordinator"]).file
+    assert call("approve", "first", "--role", "data-owner", "--key", key, typed="first\n")[0] == Exit.USAGE
+    assert call("approve", "second", "--role", "data-owner", "--key", key, typed="second\n")[0] == Exit.USAGE
 
 
 # ── the trust root ──

@@ -37,7 +37,6 @@ NOT_YET = {
     "W39": "needs the runs that a campaign has: `b2prod resolve`",
     "W57": "needs the run catalogue: tests/test_resolving.py",
     "W58": "needs the ledger: tests/test_resolving.py",
-    "W62": "there are no retirements yet",
     "W63": "needs the difference of a pull request: tests/test_gates.py",
 }
 """Rows of the table that no file of the repository can show, with the reason."""
@@ -110,7 +109,6 @@ def test_all_codes_that_need_only_the_repository_are_in_the_corpus():
         "BP607": "ledger",
         "BP609": "pull request",
         "BP610": "pull request",
-        "BP704": "retirements",
         "BP705": "pull request",
         "BP901": "files of b2skim",
         "BP902": "files of b2skim",
@@ -247,7 +245,7 @@ def mutate(data, path):
 def schema_of(file: str) -> str | None:
     if file.endswith("/campaign.yaml"):
         return "campaign"
-    for folder, schema in (("sites/", "site"), ("skims/", "skims")):
+    for folder, schema in (("sites/", "site"), ("skims/", "skims"), ("retirements/", "retirement")):
         if file.startswith(f"productions/{folder}"):
             return schema
     named = ("layouts", "releases", "roles")

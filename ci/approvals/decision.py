@@ -11,17 +11,22 @@ from ci.difference_text import format_difference
 from ci.project import Project
 from reconciler.database import SourceUnavailable, reading
 from reconciler.differences import compare_campaigns
-from reconciler.estimate import Estimate, estimate_cost
+from reconciler.estimate import Estimate, estimate_cost, measure_produced
 from reconciler.gathering import View, view_campaign
 from reconciler.plan import ACTIONS
 from reconciler.sides import read_sides
 from renderer.steering import read_templates
 from schemas.lock import Lock
 from schemas.repository import Declared, Repository, read_repository
+from schemas.retirement import Dataset, Retirement
 from schemas.step import Step
 
 MERGED = ("refs/remotes/origin/main", "refs/heads/main")
 """What was merged: an earlier version of a campaign there is what a new one is compared with."""
+
+
+SHOWN = 4
+"""Steps that a deviation is shown with at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,30 @@ def describe_decision(
     return "\n".join(lines) + "\n"
 
 
+def describe_retirement(project: Project, retirement: Retirement) -> str:
+    """What goes with a retirement, as text: datasets, how much of them there is, and what takes their place."""
+    lines = [
+        f"{retirement.name}: {retirement.title}",
+        f"  reason       {retirement.reason}",
+        f"  successor    {retirement.successor}",
+        f"  quarantine   {retirement.quarantine_days} days",
+        f"  actions      {retirement.digest()}",
+        "",
+        "what goes; nothing of it is deleted by this approval alone",
+    ]
+    lines += [f"  {dataset}: {_measure(project, dataset)}" for dataset in retirement.datasets]
+    return "\n".join(lines) + "\n"
+
+
+def _measure(project: Project, dataset: Dataset) -> str:
+    try:
+        with reading(project.state) as connection:
+            units, size = measure_produced(connection, dataset.campaign, dataset.step)
+    except SourceUnavailable:
+        return "how much of it there is, is not known here"
+    return f"{count_things(units, 'output')}, {size / 1e9:,.1f} GB"
+
+
 def _describe_content(declared: Declared, lock: Lock) -> Iterator[str]:
     campaign = declared.campaign
     yield f"{campaign.name}: {campaign.title}"
@@ -78,20 +107,26 @@ def _describe_content(declared: Declared, lock: Lock) -> Iterator[str]:
 
 
 def _describe_deviations(declared: Declared) -> Iterator[str]:
-    found = [line for step in declared.campaign.expand() for line in _list_deviations(step)]
+    found: dict[str, list[str]] = {}
+    for step in declared.campaign.expand():
+        for what in _list_deviations(step):
+            found.setdefault(what, []).append(step.name)
     if not found:
         yield "nothing deviates from the standard"
         return
-    yield f"IT DEVIATES FROM THE STANDARD, in {count_things(len(found), 'place')}"
-    yield from (f"  {line}" for line in found)
+    yield f"IT DEVIATES FROM THE STANDARD, in {count_things(len(found), 'thing')}"
+    for what, steps in found.items():
+        left = f" and {len(steps) - SHOWN} more" if len(steps) > SHOWN else ""
+        yield f"  {what}"
+        yield f"      in {', '.join(steps[:SHOWN])}{left}"
 
 
 def _list_deviations(step: Step) -> Iterator[str]:
     for override in step.deviations.overrides:
         what = f"{override.module}.{override.parameter} = {override.value}"
-        yield f"{step.name}: {what}; {override.reason} ({override.ticket})"
+        yield f"{what}; {override.reason} ({override.ticket})"
     for payloads in step.deviations.testing_payloads:
-        yield f"{step.name}: testing payloads {payloads.name}; {payloads.reason} ({payloads.ticket})"
+        yield f"testing payloads {payloads.name}; {payloads.reason} ({payloads.ticket})"
 
 
 def _find_other(
@@ -124,7 +159,9 @@ def _describe_plan(
             view = view_campaign(connection, repository, declared.campaign.name, project.state)
             costs = estimate_cost(connection, view, like)
     except SourceUnavailable as error:
-        yield f"  not known here: {error}"
+        lock, steps = declared.lock, len(declared.campaign.expand())
+        runs = 0 if lock is None else len(lock.runs)
+        yield f"  {runs:,} runs × {steps} steps are {runs * steps:,} units; nothing more is known here: {error}"
         return
     yield from _count_actions(view)
     for cost in costs:

@@ -13,9 +13,11 @@ from ci.approvals.verdict import Demand, Evidence, Verdict, judge
 from schemas.lock import Lock
 from schemas.policy import Policy
 from schemas.repository import Declared
-from schemas.scopes import digest_scopes
+from schemas.retirement import RETIREMENTS as RETIRED
+from schemas.retirement import Retirement
+from schemas.scopes import RETIREMENTS, digest_scopes
 from schemas.site import Site
-from schemas.statement import PRODUCE, Ceilings
+from schemas.statement import PRODUCE, RETIRE, Ceilings
 from schemas.tree import Tree
 
 APPROVALS = "approvals"
@@ -70,6 +72,21 @@ def demand_campaign(policy: Policy, declared: Declared, site: Site, actions: int
         generation=None if lock is None else lock.generation,
         ceilings=Ceilings(campaign.limits.max_units, campaign.limits.max_restate, actions),
     )
+
+
+def assess_retirement(
+    policy: Policy, retirement: Retirement, tree: Tree, now: datetime, past: Past = NO_PAST
+) -> Verdict:
+    """Who must approve a retirement, who did, and what is missing."""
+    evidence = tuple(collect_evidence(tree, f"{RETIRED}/{retirement.name}/{APPROVALS}"))
+    return judge(demand_retirement(policy, retirement), evidence, policy, now, past.revoked)
+
+
+def demand_retirement(policy: Policy, retirement: Retirement) -> Demand:
+    """What must be approved of a retirement: exactly its actions, by their digest."""
+    value = retirement.digest()
+    roles = policy.roles.retirements
+    return Demand(f"retirement/{retirement.name}", RETIRE, {RETIREMENTS: value}, roles, plan=value)
 
 
 def collect_evidence(tree: Tree, folder: str) -> Iterator[Evidence]:

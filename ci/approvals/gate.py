@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from ci.approvals.dossier import Past, assess_campaign
+from ci.approvals.dossier import Past, assess_campaign, assess_retirement
 from ci.approvals.root import read_pinned
 from ci.approvals.text import format_refusal
 from ci.approvals.verdict import REVOKED, Verdict
@@ -32,6 +32,7 @@ from schemas.document import read_yaml
 from schemas.lock import read_lock
 from schemas.policy import SITES, Policy
 from schemas.repository import Declared, Repository
+from schemas.retirement import Retirement
 from schemas.roles import MERGE
 from schemas.tree import Tree, read_tree
 from schemas.validation import load_schema, validate
@@ -120,6 +121,24 @@ class Gate:
             policy = read_pinned(connection, self._anchor)
             pasts = {name: _read_past(connection, name) for name in plans}
         return {name: self._judge_one(policy, name, plan, pasts[name], now) for name, plan in plans.items()}
+
+    def judge_retirement(self, retirement: Retirement) -> Verdict:
+        """The verdict on a retirement, as it is committed.
+
+        Raises:
+            GuardRefused: no trust root is pinned.
+            SourceUnavailable: policy or commit cannot be read.
+        """
+        with reading(self._project.state) as connection:
+            policy = read_pinned(connection, self._anchor)
+            past = Past(list_revoked(connection))
+        commit, tree = self._read_source()
+        verdict = assess_retirement(policy, retirement, tree, self._clock(), past)
+        file = retirement.document.file
+        document = read_yaml(file, tree.get(file, b""))[0]
+        if document is None or document.data != retirement.document.data:
+            return _stop(verdict, f"{file} is not as it is in {_name(commit)}: commit it, or undo it")
+        return verdict
 
     def _judge_one(
         self, policy: Policy, name: str, plan: CampaignPlan | None, past: Past, now: datetime

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import rich_click as click
 
-from ci.approvals.decision import describe_decision
+from ci.approvals.decision import describe_decision, describe_retirement
 from ci.approvals.dossier import (
     APPROVALS,
     SIGNATURE,
     assess_campaign,
+    assess_retirement,
     demand_campaign,
+    demand_retirement,
     name_revocation,
     name_statement,
 )
@@ -27,23 +29,35 @@ from ci.console import print_data, print_json, say
 from ci.exits import Exit, WrongUse
 from ci.project import Project, Settings, choose_locked, load_sound
 from reconciler.guard import GuardRefused
+from schemas.campaign import Limits
 from schemas.policy import ROLES, Policy
-from schemas.repository import Declared, Repository
+from schemas.repository import Repository
+from schemas.retirement import RETIREMENTS as RETIRED
+from schemas.retirement import Retirement
 from schemas.roles import Role
-from schemas.scopes import EVERYTHING
+from schemas.scopes import EVERYTHING, RETIREMENTS
 from schemas.statement import REVOKE, Ceilings, Statement, format_time
 
 
 @dataclass(frozen=True, slots=True)
-class _Signing:
-    """What is signed, by whom, and where it is put."""
+class _Matter:
+    """What is to be decided: the demand, where statements on it lie, what its approver must see, and its limits."""
 
-    policy: Policy
     demand: Demand
+    folder: str
+    text: str
+    limits: Limits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Signing:
+    """A matter, the role in which it is signed, by whom, and with which key."""
+
+    matter: _Matter
+    policy: Policy
     role: Role
     principal: str
     key: Path | str
-    folder: str
 
 
 @click.command()
@@ -87,41 +101,47 @@ def approve(
     """
     project = settings.project()
     repository = load_sound(project, [name])
-    (declared,) = choose_locked(repository, [name])
-    lock = declared.lock
-    if lock is None:
-        raise WrongUse(f"{name} has no lock; run `b2prod resolve {name}`")
-    signing = _prepare(repository, declared, role, key)
-    print_data(describe_decision(project, repository, declared, lock, against))
+    signing = _prepare(project, repository, name, role, key, against)
+    matter = signing.matter
+    print_data(matter.text)
     say(f"\nyou are {signing.principal}, in the role {role}, which answers for: {signing.role.scope}")
     if revoke:
-        return _revoke(project, signing, of or signing.principal, name)
-    if signing.role.name not in signing.demand.roles:
-        say(f"the policy does not ask for the role {role} at the site {declared.campaign.site}")
-    limits = declared.campaign.limits
+        return _revoke(project, signing, of or signing.principal)
+    if role not in matter.demand.roles:
+        say(f"the policy does not ask for the role {role} here")
     ceilings = Ceilings(max_actions=max_actions)
-    if signing.role.scope == EVERYTHING:
-        ceilings = Ceilings(limits.max_units, limits.max_restate, max_actions)
+    if signing.role.scope == EVERYTHING and matter.limits is not None:
+        ceilings = Ceilings(matter.limits.max_units, matter.limits.max_restate, max_actions)
     statement = _state(signing, days, ceilings, comment)
     _ask(name, f"to approve it until {format_time(statement.not_after)}")
-    file = name_statement(signing.folder, statement.digest, role, signing.principal)
+    file = name_statement(matter.folder, statement.digest, role, signing.principal)
     _write(project, signing, file, statement)
     return Exit.FINE
 
 
 @click.command()
 @click.argument("name")
+@click.option("--retirement", is_flag=True, help="NAME is that of a retirement.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
-def approvals(settings: Settings, name: str, as_json: bool) -> int:
+def approvals(settings: Settings, name: str, retirement: bool, as_json: bool) -> int:
     """Tell who approved what, what is missing, and the command that mends it; ends with 5 where something is missing.
 
     Judged by the trust root that is pinned here, from what is committed; where none is pinned, by that of the checkout.
     """
     project = settings.project()
     repository = load_sound(project, [name])
-    (declared,) = choose_locked(repository, [name])
-    verdict = _judge(settings, project, repository, declared)
+    gate = Gate(project, repository, check_anchor(settings.trust))
+    if find_pinned(project.state) is None:
+        say(
+            "no trust root is pinned here: this goes by the one of the checkout, and by what is not committed too"
+        )
+        verdict = _judge_here(project, repository, name, retirement=retirement)
+    elif retirement:
+        verdict = gate.judge_retirement(_find_retirement(repository, name))
+    else:
+        choose_locked(repository, [name])
+        verdict = gate.judge({name: None})[name]
     if as_json:
         print_json(describe_verdict(verdict))
     else:
@@ -129,29 +149,58 @@ def approvals(settings: Settings, name: str, as_json: bool) -> int:
     return Exit.FINE if verdict.complete else Exit.REFUSED
 
 
-def _judge(settings: Settings, project: Project, repository: Repository, declared: Declared) -> Verdict:
-    name = declared.campaign.name
-    if find_pinned(project.state) is not None:
-        return Gate(project, repository, check_anchor(settings.trust)).judge({name: None})[name]
-    say(
-        "no trust root is pinned here: this goes by the one of the checkout, and by what is not committed too"
-    )
-    site = repository.sites[declared.campaign.site]
-    return assess_campaign(_find_policy(repository), declared, site, project.read_files()[0], tell_time())
+def _judge_here(project: Project, repository: Repository, name: str, *, retirement: bool) -> Verdict:
+    policy, tree = _find_policy(repository), project.read_files()[0]
+    if retirement:
+        return assess_retirement(policy, _find_retirement(repository, name), tree, tell_time())
+    (declared,) = choose_locked(repository, [name])
+    return assess_campaign(policy, declared, repository.sites[declared.campaign.site], tree, tell_time())
 
 
-def _prepare(repository: Repository, declared: Declared, name: str, key: Path | None) -> _Signing:
+def _prepare(
+    project: Project, repository: Repository, name: str, wanted: str, key: Path | None, against: str | None
+) -> _Signing:
     policy = _find_policy(repository)
-    role = policy.roles.role(name)
+    role = policy.roles.role(wanted)
     if role is None:
         known = ", ".join(one.name for one in policy.roles.roles)
-        raise WrongUse(f"there is no role {name}; there are: {known}")
+        raise WrongUse(f"there is no role {wanted}; there are: {known}")
     principal, handle = find_signer(policy, key)
-    site = repository.sites[declared.campaign.site]
-    demand = demand_campaign(policy, declared, site)
-    if role.scope not in demand.scopes:
-        raise WrongUse(f"the role {name} answers for {role.scope}, and this is a campaign")
-    return _Signing(policy, demand, role, principal, handle, f"{declared.folder}/{APPROVALS}")
+    if role.scope == RETIREMENTS:
+        matter = _open_retirement(project, policy, _find_retirement(repository, name))
+    else:
+        matter = _open_campaign(project, repository, policy, name, against)
+    return _Signing(matter, policy, role, principal, handle)
+
+
+def _open_campaign(
+    project: Project, repository: Repository, policy: Policy, name: str, against: str | None
+) -> _Matter:
+    (declared,) = choose_locked(repository, [name])
+    lock, campaign = declared.lock, declared.campaign
+    if lock is None:
+        raise WrongUse(f"{name} has no lock; run `b2prod resolve {name}`")
+    return _Matter(
+        demand_campaign(policy, declared, repository.sites[campaign.site]),
+        f"{declared.folder}/{APPROVALS}",
+        describe_decision(project, repository, declared, lock, against),
+        campaign.limits,
+    )
+
+
+def _open_retirement(project: Project, policy: Policy, retirement: Retirement) -> _Matter:
+    return _Matter(
+        demand_retirement(policy, retirement),
+        f"{RETIRED}/{retirement.name}/{APPROVALS}",
+        describe_retirement(project, retirement),
+    )
+
+
+def _find_retirement(repository: Repository, name: str) -> Retirement:
+    if name not in repository.retirements:
+        known = ", ".join(repository.retirements) or "none"
+        raise WrongUse(f"there is no retirement {name}; there are: {known}")
+    return repository.retirements[name]
 
 
 def _find_policy(repository: Repository) -> Policy:
@@ -171,9 +220,9 @@ def _state(signing: _Signing, days: int | None, ceilings: Ceilings, comment: str
     if days is not None and days > roles.validity_days:
         raise WrongUse(f"the policy allows {roles.validity_days} days at most")
     return Statement(
-        subject=signing.demand.subject,
-        digest=signing.demand.scopes[signing.role.scope],
-        action=signing.demand.action,
+        subject=signing.matter.demand.subject,
+        digest=signing.matter.demand.scopes[signing.role.scope],
+        action=signing.matter.demand.action,
         role=signing.role.name,
         principal=signing.principal,
         repository=roles.repository,
@@ -181,25 +230,25 @@ def _state(signing: _Signing, days: int | None, ceilings: Ceilings, comment: str
         policy=signing.policy.digest,
         not_before=now,
         not_after=now + timedelta(days=days or roles.validity_days),
-        generation=signing.demand.generation,
+        generation=signing.matter.demand.generation,
         ceilings=ceilings,
-        plan=signing.demand.plan,
+        plan=signing.matter.demand.plan,
         comment=comment,
     )
 
 
-def _revoke(project: Project, signing: _Signing, person: str, name: str) -> int:
+def _revoke(project: Project, signing: _Signing, person: str) -> int:
     """Takes every statement of a person in the role back, whatever it was for."""
-    top = project.root / signing.folder
+    top = project.root / signing.matter.folder
     files = sorted(top.glob(f"*/{signing.role.name}.{person}.json"))
     if not files:
         raise WrongUse(f"{person} has signed nothing in the role {signing.role.name}")
-    _ask(name, f"to take back what {person} signed")
+    _ask(signing.matter.demand.name, f"to take back what {person} signed")
     now = tell_time()
     roles = signing.policy.roles
     for file in files:
         statement = Statement(
-            subject=signing.demand.subject,
+            subject=signing.matter.demand.subject,
             digest=hashlib.sha256(file.read_bytes()).hexdigest(),
             action=REVOKE,
             role=signing.role.name,
@@ -215,7 +264,7 @@ def _revoke(project: Project, signing: _Signing, person: str, name: str) -> int:
 
 
 def _ask(name: str, what: str) -> None:
-    typed = click.prompt(f"type the name of the campaign {what}", type=str, err=True)
+    typed = click.prompt(f"type the name {what}", type=str, err=True)
     if typed.strip() != name:
         raise GuardRefused(f"that was not {name}; nothing was signed")
 

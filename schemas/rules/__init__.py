@@ -32,6 +32,7 @@ from schemas.rules.references import (
     check_skims,
     check_superseding,
 )
+from schemas.rules.retirements import check_retirements
 from schemas.rules.selections import (
     check_days,
     check_exclusions,
@@ -87,6 +88,7 @@ RULES: tuple[Rule, ...] = (
     check_restate_limits,
     check_queues,
     check_decisions,
+    check_retirements,
 )
 """Every rule. A rule takes what the schemas have accepted, raises nothing, and reads nothing but the repository."""
 

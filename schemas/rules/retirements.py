@@ -1,0 +1,83 @@
+"""Rules on retirements: nothing goes that is in use, and nobody is left without a place to go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from schemas.finding import Finding
+from schemas.repository import Repository
+from schemas.retirement import Dataset, Retirement
+from schemas.wording import find_nearest
+
+NONE = "none"
+
+
+def check_retirements(repository: Repository) -> Iterator[Finding]:
+    """Ensure that each retirement says all that its reviewers must know, and that what is to go may go."""
+    seen: dict[Dataset, str] = {}
+    for retirement in repository.retirements.values():
+        yield from _check_completeness(retirement)
+        yield from _check_successor(repository, retirement)
+        for number, dataset in enumerate(retirement.datasets):
+            yield from _check_dataset(repository, retirement, number, dataset)
+            whole = Dataset(dataset.campaign)
+            if other := seen.get(dataset) or seen.get(whole):
+                message = f"{dataset} is retired by {other} already"
+                place = retirement.document.place(("datasets", number, "campaign"))
+                yield Finding(place, "BP707", message, "take it out of one of them")
+            seen.setdefault(dataset, retirement.name)
+
+
+def _check_completeness(retirement: Retirement) -> Iterator[Finding]:
+    hints = {
+        "reason": "write why nobody needs the data any more",
+        "successor": "name the campaign that takes their place, or write `successor: none`",
+        "quarantine_days": "write for how many days they can still be had back, as in `quarantine_days: 30`",
+    }
+    for key, hint in hints.items():
+        if key not in retirement.document.data:
+            place = retirement.document.place(())
+            yield Finding(place, "BP704", f"the retirement has no `{key}`", hint)
+
+
+def _check_successor(repository: Repository, retirement: Retirement) -> Iterator[Finding]:
+    successor = retirement.successor
+    if successor in (None, NONE):
+        return
+    place = retirement.document.place(("successor",))
+    if successor not in repository.campaigns:
+        near = find_nearest(successor, repository.campaigns)
+        hint = (
+            f"did you mean {near}? otherwise write `successor: none`" if near else "write `successor: none`"
+        )
+        yield Finding(place, "BP707", f"there is no campaign {successor}", hint)
+    elif successor in {one.campaign for one in retirement.datasets}:
+        yield Finding(place, "BP707", f"{successor} is to go itself", "name a campaign that stays")
+
+
+def _check_dataset(
+    repository: Repository, retirement: Retirement, number: int, dataset: Dataset
+) -> Iterator[Finding]:
+    place = retirement.document.place(("datasets", number, "campaign"))
+    declared = repository.campaigns.get(dataset.campaign)
+    if declared is None:
+        near = find_nearest(dataset.campaign, repository.campaigns)
+        hint = (
+            f"did you mean {near}?" if near else "campaigns are never removed: write its name as it is there"
+        )
+        yield Finding(place, "BP707", f"there is no campaign {dataset.campaign}", hint)
+        return
+    if declared.campaign.is_live:
+        hint = "stop it first (`state: stopped`), or take it out"
+        yield Finding(
+            place, "BP707", f"{dataset.campaign} is not stopped, and would make its data again", hint
+        )
+    if dataset.step is not None and declared.campaign.step(dataset.step) is None:
+        known = ", ".join(step.name for step in declared.campaign.steps)
+        message = f"{dataset.campaign} has no step {dataset.step}"
+        where = retirement.document.place(("datasets", number, "step"))
+        yield Finding(where, "BP707", message, f"it has {known}")
+    for name, other in repository.campaigns.items():
+        if other.campaign.is_live and other.campaign.compare_with == dataset.campaign:
+            message = f"{name} is to be compared with {dataset.campaign}, and is not stopped"
+            yield Finding(place, "BP707", message, f"stop {name} first, or take it out")
