@@ -24,6 +24,7 @@ from reconciler.tables import (
     plans,
     products,
     recipes,
+    registrations,
 )
 from renderer.jobs import InputFile
 from renderer.payloads import Payload
@@ -329,6 +330,7 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
     rows = connection.execute(
         query.where(at, outputs.c.experiment == experiment, outputs.c.run == run).order_by(outputs.c.id)
     )
+    known = select(registrations.c.catalogue, registrations.c.name, registrations.c.registered)
     history = []
     for row in rows:
         made = select(products.c.path, products.c.size, products.c.checksum).where(
@@ -357,6 +359,12 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
                 "files": [
                     {"path": os.path.join(row.storage, row.folder, path), "size": size, "checksum": checksum}
                     for path, size, checksum in connection.execute(made)
+                ],
+                "registered": [
+                    {"catalogue": catalogue, "name": name, "time": time}
+                    for catalogue, name, time in connection.execute(
+                        known.where(registrations.c.output == row.id)
+                    )
                 ],
                 "attempts": [dict(item._mapping) for item in connection.execute(tried)],  # noqa: SLF001 -- SQLAlchemy's name
             }

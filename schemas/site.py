@@ -47,7 +47,11 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueSettings:
-    """Where a site's outputs are made known. `rule` is the expression of where Rucio is to keep them."""
+    """Where a site's outputs are made known.
+
+    `rule` is the expression of where Rucio is to keep them, `pfn` the address of the storage in Rucio's eyes; without
+    one the storage element itself tells where a name lies.
+    """
 
     kind: str
     url: str = ""
@@ -55,6 +59,7 @@ class CatalogueSettings:
     scope: str = ""
     rse: str = ""
     rule: str = ""
+    pfn: str = ""
     auth: str = "x509_proxy"
 
 

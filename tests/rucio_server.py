@@ -166,9 +166,9 @@ class Rucio:
         assert status in (200, 201), (path, status, found)
         return found
 
-    def make_site(self, name: str, scope: str) -> None:
-        """A storage element whose files lie where their names say, and a scope."""
-        self.must("POST", f"/rses/{name}", {"deterministic": True})
+    def make_site(self, name: str, scope: str, *, deterministic: bool = True) -> None:
+        """A storage element whose files lie where their names say, or else where they are said to; and a scope."""
+        self.must("POST", f"/rses/{name}", {"deterministic": deterministic})
         anyone = {"read": 1, "write": 1, "delete": 1}
         protocol = {
             "hostname": "localhost",
@@ -178,7 +178,8 @@ class Rucio:
         }
         protocol["domains"] = {"lan": anyone, "wan": anyone}
         self.must("POST", f"/rses/{name}/protocols/file", {"scheme": "file", **protocol})
-        self.must("POST", f"/scopes/{ACCOUNT}/{scope}")
+        if self.ask("POST", f"/scopes/{ACCOUNT}/{scope}")[0] not in (201, 409):
+            raise AssertionError(scope)
         self.must("POST", f"/accountlimits/local/{ACCOUNT}/{name}", {"bytes": -1})
 
 

@@ -52,6 +52,8 @@ def test_each_output_gets_its_manifest_and_the_ledger_knows(skimmed, capsys):
     assert content["name"] == "/belle/Data/none/none/seven/skims-v1/e0007/unknown/r00001/many/skim"
     assert content["collection"] == "/belle/Data/none/none/seven/skims/many/skim"
     assert registered(skimmed)[0] == ("files", content["name"])
+    assert skimmed.b2prod("explain", "seven/skims/7:1") == Exit.FINE
+    assert f"known to files as {content['name']}" in capsys.readouterr().out
 
 
 def test_a_turn_of_the_reconciler_registers_too(skimmed, capsys):

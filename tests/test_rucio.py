@@ -16,12 +16,13 @@ from reconciler.cataloguing.rucio import Rucio
 from reconciler.cataloguing.rucio_server import Credentials, RucioServer, read_credentials
 from reconciler.database import SourceUnavailable, State, reading
 from reconciler.tables import registrations
+from schemas.site import CatalogueSettings
 from tests.builders import SITE
 from tests.rucio_server import ACCOUNT, PASSWORD, USER, serving_rucio
 from tests.skimmed import RUNS, Skimmed
 
 pytestmark = [pytest.mark.slow, pytest.mark.allow_hosts(["127.0.0.1"])]
-RSE, OTHER, SCOPE = "KEK-TMP-SE", "DESY-TMP-SE", "belle"
+RSE, OTHER, PLACED, SCOPE = "KEK-TMP-SE", "DESY-TMP-SE", "KEK-PLACED-SE", "belle"
 NUMBERS = itertools.count(1)
 
 
@@ -30,12 +31,14 @@ def rucio(postgresql):
     with serving_rucio(postgresql) as server:
         server.make_site(RSE, SCOPE)
         server.must("POST", f"/rses/{OTHER}", {"deterministic": True})
+        server.make_site(PLACED, SCOPE, deterministic=False)
         yield server
 
 
-def open_rucio(rucio, password=PASSWORD, rse=RSE, rule=RSE, scope=SCOPE, **settings):
+def open_rucio(rucio, password=PASSWORD, rse=RSE, rule=RSE, scope=SCOPE, pfn="", **settings):
     server = RucioServer(rucio.url, ACCOUNT, Credentials(USER, password), pause=lambda _: None, **settings)
-    return Rucio(server, ACCOUNT, scope, rse, rule)
+    chosen = CatalogueSettings("rucio", rucio.url, ACCOUNT, scope, rse, rule, pfn)
+    return Rucio(server, chosen)
 
 
 @pytest.fixture
@@ -48,7 +51,13 @@ def make_dataset(count=3, number=None, version=1, replaces=()):
     begin = f"/belle/Data/release-03-00-00/tag/c{next(NUMBERS) if number is None else number}"
     name = f"{begin}/reco-v{version}/e0003/4S/r00529/mdst"
     entries = tuple(
-        Entry(f"{name}/mdst.{i}.root", f"/data/mdst.{i}.root", 100 + i, {"adler32": f"{i + 1:08x}"}, i)
+        Entry(
+            f"{name}/mdst.{i}.root",
+            f"r00529/v{version}/mdst.{i}.root",
+            100 + i,
+            {"adler32": f"{i + 1:08x}"},
+            i,
+        )
         for i in range(count)
     )
     facts = {"run": 529, "level": "mdst", "campaign": "proc7"}
@@ -229,6 +238,33 @@ def test_a_token_that_has_expired_is_renewed(rucio, catalogue):
     catalogue._server._token = "expired"
     dataset = make_dataset()
     assert catalogue.register([dataset]) == {dataset.name: None}
+
+
+def test_replicas_lie_where_the_storage_has_them(rucio):
+    """A storage element that derives no places from names is told each."""
+    dataset = make_dataset()
+    placed = {"rse": PLACED, "rule": PLACED, "pfn": "file://localhost:0/data"}
+    assert open_rucio(rucio, **placed).register([dataset]) == {dataset.name: None}
+    dids = [{"scope": SCOPE, "name": dataset.entries[0].name}]
+    (row,) = rucio.must("POST", "/replicas/list", {"dids": dids})
+    assert row["rses"] == {PLACED: ["file://localhost/data/r00529/v1/mdst.0.root"]}
+    elsewhere = open_rucio(rucio, **{**placed, "pfn": "file://localhost:0/other"})
+    assert "is known at file://localhost/data/" in str(elsewhere.register([dataset])[dataset.name])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, None),
+        ({"scope": "nowhere"}, "has no scope nowhere"),
+        ({"rse": "NOWHERE"}, "RSENotFound"),
+        ({"rse": PLACED}, "does not derive places"),
+        ({"password": "wrong"}, "does not let root in"),
+    ],
+)
+def test_what_would_go_wrong_is_told_before_it_does(rucio, settings, said):
+    found = open_rucio(rucio, **settings).examine()
+    assert not found if said is None else said in found[0].what
 
 
 def test_without_credentials_it_is_said_what_is_wanted(tmp_path):

@@ -321,6 +321,7 @@ def _format_unit(unit: dict[str, Any]) -> str:
             + (f"  payloads {item['conditions'][:16]}…" if item["conditions"] else "")
         )
         lines += [f"    file {file['path']} ({file['size']} bytes)" for file in item["files"]]
+        lines += [f"    known to {one['catalogue']} as {one['name']}" for one in item["registered"]]
         lines += [
             f"    attempt {tried['name']}: {tried['state']}{': ' + tried['reason'] if tried['reason'] else ''}"
             for tried in item["attempts"]

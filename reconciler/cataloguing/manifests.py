@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from reconciler.cataloguing.port import Conflict, Dataset
 from reconciler.database import SourceUnavailable
+from reconciler.engine import Complaint
 
 SCHEMA = "manifest/1"
 
@@ -20,6 +21,10 @@ class Manifests:
 
     address = "files"
     algorithms: Sequence[str] = ("sha256",)
+
+    def examine(self) -> Sequence[Complaint]:
+        """Nothing: whoever can publish can put a manifest beside it."""
+        return ()
 
     def register(self, datasets: Sequence[Dataset]) -> Mapping[str, Conflict | None]:
         """As the port says. A manifest that is there already is never written over."""

@@ -10,10 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from reconciler.engine import Complaint
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A published file. `checksums` maps algorithms to hexadecimal digits; `events` None: not known."""
+    """A published file. `path` is below the site's storage; `checksums` maps algorithms to hexadecimal digits.
+
+    `events` None: not known.
+    """
 
     name: str
     path: str
@@ -48,6 +53,9 @@ class Catalogue(Protocol):
     @property
     def address(self) -> str:
         """Which catalogue this is: what is known to one is not known to another. At most 200 characters."""
+
+    def examine(self) -> Sequence[Complaint]:
+        """What would stand in the way of registering, as far as can be told without doing it."""
 
     @property
     def algorithms(self) -> Sequence[str]:

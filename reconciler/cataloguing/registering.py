@@ -81,7 +81,7 @@ def open_catalogue(settings: CatalogueSettings, environment: Mapping[str, str] =
     if settings.kind == "files":
         return Manifests()
     server = RucioServer(settings.url, settings.account, read_credentials(settings.auth, environment))
-    return Rucio(server, settings.account, settings.scope, settings.rse, settings.rule)
+    return Rucio(server, settings)
 
 
 def register_outputs(
@@ -258,7 +258,7 @@ def _describe(
     entries = tuple(
         Entry(
             name=f"{name}/{file.path}",
-            path=os.path.join(folder, file.path),
+            path=os.path.join(row.folder, file.path),
             size=file.size,
             checksums=_sum(os.path.join(folder, file.path), file.size, file.checksum, algorithms),
             events=file.events,

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
 
 from reconciler.cataloguing.port import Conflict, Dataset, Entry
 from reconciler.cataloguing.rucio_server import RucioFailed, RucioRefused, RucioServer, address_did
 from reconciler.database import SourceUnavailable
+from reconciler.engine import Complaint
+from schemas.site import CatalogueSettings
 
 Thing = TypeVar("Thing")
 
@@ -32,17 +35,48 @@ _ABSENT = "DataIdentifierNotFound"
 
 
 class Rucio:
-    """One scope of one server; `rse` is where the files are, `rule` the expression of where they are to stay."""
+    """One scope of one server, with one storage element: those of the settings."""
 
     algorithms: Sequence[str] = ("adler32",)
 
-    def __init__(self, server: RucioServer, account: str, scope: str, rse: str, rule: str) -> None:
-        self.address = f"rucio {server.url} {scope} {rse}"[:200]
+    def __init__(self, server: RucioServer, settings: CatalogueSettings) -> None:
+        self.address = f"rucio {server.url} {settings.scope} {settings.rse}"[:200]
         self._server = server
-        self._account = account
-        self._scope = scope
-        self._rse = rse
-        self._rule = rule
+        self._account = settings.account
+        self._scope = settings.scope
+        self._rse = settings.rse
+        self._rule = settings.rule
+        self._pfn = settings.pfn
+
+    def examine(self) -> Sequence[Complaint]:
+        """As the port says: whether we are let in, and scope and storage element are there."""
+        try:
+            scopes = self._server.get("/scopes/")
+            known = scopes[0] if scopes and isinstance(scopes[0], list) else scopes
+            found = []
+            if self._scope not in known:
+                found.append(
+                    Complaint(f"Rucio has no scope {self._scope}", "make it, or name another in the site")
+                )
+            (element,) = self._server.get(f"/rses/{quote(self._rse)}")
+            if not element.get("availability_write", True):
+                found.append(
+                    Complaint(f"{self._rse} is closed for writing in Rucio", "ask its managers", fatal=False)
+                )
+            if not element.get("deterministic", True) and not self._pfn:
+                mend = "write `pfn`, the address of the storage there, into the site's catalogue"
+                found.append(Complaint(f"{self._rse} does not derive places from names", mend))
+        except RucioRefused as error:
+            return [
+                Complaint(
+                    f"Rucio refuses: {error}", "mend the site's catalogue settings, or ask for the right"
+                )
+            ]
+        except SourceUnavailable as error:
+            return [
+                Complaint(str(error), "start it, or wait: what is published stays, and is registered later")
+            ]
+        return found
 
     def register(self, datasets: Sequence[Dataset]) -> Mapping[str, Conflict | None]:
         """As the port says. Each step may have been done before; what is read back decides."""
@@ -108,6 +142,7 @@ class Rucio:
                     "bytes": entry.size,
                     "adler32": entry.checksums["adler32"],
                     **({"meta": {"events": entry.events}} if entry.events is not None else {}),
+                    **({"pfn": self._place(entry)} if self._pfn else {}),
                 }
                 for _, entry in some
             ]
@@ -194,8 +229,12 @@ class Rucio:
                 conflicts[dataset.name] = Conflict(f"{where} is closed, and does not hold {missing[0]}")
             else:
                 for entry in dataset.entries:
-                    states = replicas.get(entry.name, {}).get("states", {})
-                    if states.get(self._rse) != "AVAILABLE":
+                    row = replicas.get(entry.name, {})
+                    places = row.get("rses", {}).get(self._rse, ())
+                    if self._pfn and places and _point(self._place(entry)) not in map(_point, places):
+                        said = f"{self._scope}:{entry.name} is known at {places[0]}, ours is at {self._place(entry)}"
+                        conflicts[dataset.name] = Conflict(said)
+                    elif row.get("states", {}).get(self._rse) != "AVAILABLE":
                         raise SourceUnavailable(
                             f"Rucio does not show {entry.name} at {self._rse}, although it was added"
                         )
@@ -261,8 +300,17 @@ class Rucio:
             f"ours has {ours[0]} bytes and adler32 {ours[1]}"
         )
 
+    def _place(self, entry: Entry) -> str:
+        return f"{self._pfn}/{entry.path}"
+
     def _path(self, name: str, rest: str = "") -> str:
         return address_did(self._scope, name, rest)
+
+
+def _point(place: str) -> tuple[str, str | None, str]:
+    """Where an address points: servers write ports as they like."""
+    parts = urlsplit(place)
+    return parts.scheme, parts.hostname, parts.path
 
 
 def _check_names(datasets: Iterable[Dataset]) -> dict[str, Conflict]:
