@@ -89,12 +89,22 @@ class Rucio:
 
         try:
             drop(_check_names(left))
+            known = self._look(left)
+            begun = [one for one in left if known[one.name] is not None]
+            left, whole = begun, [one for one in left if known[one.name] is None]
             drop(self._make_datasets(left))
             drop(self._add_replicas(left))
             self._attach(left)
             self._add_rules(left)
             self._collect(left)
-            drop(self._read_back(left))
+            for name, said in self._look(left).items():
+                if isinstance(said, str) and self._is_closed(name):
+                    drop({name: Conflict(f"{self._scope}:{name} is closed, and not whole: {said}")})
+                elif isinstance(said, str):
+                    raise SourceUnavailable(f"Rucio at {self._server.url} took it, but {said}")
+                elif said is not None:
+                    drop({name: said})
+            left = [*whole, *left]
             for dataset in left:
                 self._close(dataset)
             self._replace(left)
@@ -199,57 +209,55 @@ class Rucio:
                 dids = [{"scope": self._scope, "name": one.name} for one in some]
                 self._attach_rows([{"scope": self._scope, "name": name, "dids": dids}])
 
-    def _read_back(self, datasets: Sequence[Dataset]) -> dict[str, Conflict]:
-        """The conflicts that show only now.
-
-        Raises:
-            SourceUnavailable: something that was written is not there.
-        """
-        conflicts: dict[str, Conflict] = {}
-        replicas = self._read_replicas([entry.name for one in datasets for entry in one.entries])
-        for dataset in datasets:
-            where = f"{self._scope}:{dataset.name}"
-            content = {row["name"]: row for row in self._server.get(self._path(dataset.name, "/dids"))}
-            entries = {entry.name: entry for entry in dataset.entries}
-            strangers = sorted(content.keys() - entries.keys())
-            said = next(
-                filter(None, (self._compare(entries[n], content[n]) for n in entries if n in content)), ""
+    def _look(self, datasets: Sequence[Dataset]) -> dict[str, Conflict | str | None]:
+        """What is known of datasets: None, all of it and as it is; a text, what is missing; or a conflict."""
+        content: dict[str, dict[str, Mapping[str, Any]]] = {one.name: {} for one in datasets}
+        ruled: set[str] = set()
+        for some in _divide(datasets):
+            dids = [{"scope": self._scope, "name": one.name} for one in some]
+            ask = {"dids": dids, "all_states": True, "resolve_parents": True}
+            for row in self._server.post("/replicas/list", ask):
+                for parent in row["parents"]:
+                    content.get(parent.removeprefix(f"{self._scope}:"), {})[row["name"]] = row
+            locks = self._server.post(
+                "/locks/bulk_locks_for_dids", {"dids": [{**one, "type": "dataset"} for one in dids]}
             )
-            if strangers:
-                conflicts[dataset.name] = Conflict(
-                    f"{where} holds {strangers[0]}, which is none of its files"
-                )
-            elif said:
-                conflicts[dataset.name] = Conflict(said)
-            elif missing := sorted(entries.keys() - content.keys()):
-                if self._server.get(self._path(dataset.name))[0]["open"]:
-                    raise SourceUnavailable(
-                        f"Rucio does not show {missing[0]} in {where}, although it was attached"
-                    )
-                conflicts[dataset.name] = Conflict(f"{where} is closed, and does not hold {missing[0]}")
-            else:
-                for entry in dataset.entries:
-                    row = replicas.get(entry.name, {})
-                    places = row.get("rses", {}).get(self._rse, ())
-                    if self._pfn and places and _point(self._place(entry)) not in map(_point, places):
-                        said = f"{self._scope}:{entry.name} is known at {places[0]}, ours is at {self._place(entry)}"
-                        conflicts[dataset.name] = Conflict(said)
-                    elif row.get("states", {}).get(self._rse) != "AVAILABLE":
-                        raise SourceUnavailable(
-                            f"Rucio does not show {entry.name} at {self._rse}, although it was added"
-                        )
-                rules = self._server.get(self._path(dataset.name, "/rules"))
-                if not any(
-                    (one["account"], one["rse_expression"]) == (self._account, self._rule) for one in rules
-                ):
-                    raise SourceUnavailable(f"Rucio does not show the rule of {where}, although it was added")
-        for name, members in _gather(datasets).items():
-            held = {row["name"] for row in self._server.get(self._path(name, "/dids"))}
-            if absent := [one.name for one in members if one.name not in held]:
-                raise SourceUnavailable(
-                    f"Rucio does not show {absent[0]} in {name}, although it was attached"
-                )
-        return conflicts
+            ruled |= {row["name"] for row in locks if row["account"] == self._account}
+        return {one.name: self._judge(one, content[one.name], ruled=one.name in ruled) for one in datasets}
+
+    def _judge(
+        self, dataset: Dataset, content: Mapping[str, Mapping[str, Any]], *, ruled: bool
+    ) -> Conflict | str | None:
+        where = f"{self._scope}:{dataset.name}"
+        entries = {entry.name: entry for entry in dataset.entries}
+        if strangers := sorted(content.keys() - entries.keys()):
+            return Conflict(f"{where} holds {strangers[0]}, which is none of its files")
+        missing = ""
+        for name, entry in entries.items():
+            row = content.get(name)
+            if row is None:
+                missing = missing or f"{where} does not show {name}"
+                continue
+            if said := self._compare(entry, row):
+                return Conflict(said)
+            places = row["rses"].get(self._rse, ())
+            if self._pfn and places and _point(self._place(entry)) not in map(_point, places):
+                said = f"{self._scope}:{name} is known at {places[0]}, ours is at {self._place(entry)}"
+                return Conflict(said)
+            if row["states"].get(self._rse) != "AVAILABLE":
+                missing = missing or f"{name} is not shown at {self._rse}"
+            elif f"{self._scope}:{dataset.collection}" not in row["parents"]:
+                missing = missing or f"{dataset.collection} does not show {dataset.name}"
+        return missing or (None if ruled else f"{where} does not show its rule")
+
+    def _is_closed(self, name: str) -> bool:
+        try:
+            (row,) = self._server.get(self._path(name))
+        except RucioRefused as error:
+            if error.kind != _ABSENT:
+                raise
+            return False
+        return row.get("open") is False
 
     def _close(self, dataset: Dataset) -> None:
         """Closes a dataset: a version never changes."""
