@@ -94,6 +94,29 @@ def check(session: nox.Session) -> None:
 
 
 @nox.session
+def review(session: nox.Session) -> None:
+    """What a change sets off, for its reviewers. Arguments go to `b2prod review`; this checkout is the base."""
+    install(session)
+    session.run("b2prod", "review", *session.posargs)
+
+
+@nox.session
+def post(session: nox.Session) -> None:
+    """Puts a review where its reviewers see it. Arguments go to `b2prod post`."""
+    session.install("-e", ".[forges]")
+    session.run("b2prod", "post", *session.posargs)
+
+
+@nox.session
+def reconcile(session: nox.Session) -> None:
+    """One turn of the reconciler, after a merge; then what it left is published, where B2PROD_STATE_EXPORT says."""
+    install(session)
+    session.run("b2prod", "reconcile", "--once", *session.posargs)
+    if file := os.environ.get("B2PROD_STATE_EXPORT"):
+        session.run("b2prod", "state", "export", "-o", file)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """How long a plan takes, and how much memory: wall time, CPU time, peak."""
     install(session)

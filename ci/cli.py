@@ -38,7 +38,7 @@ click.rich_click.COMMAND_GROUPS = {
     "b2prod": [
         {
             "name": "What we want",
-            "commands": ["new", "import-b2skim", "check", "review", "diff", "resolve", "render"],
+            "commands": ["new", "import-b2skim", "check", "review", "post", "diff", "resolve", "render"],
         },
         {"name": "Who agrees", "commands": ["approve", "approvals", "trust"]},
         {"name": "What is done", "commands": ["plan", "apply", "reconcile", "register"]},

@@ -1,8 +1,9 @@
-"""What a pull request shows to its reviewers: review."""
+"""What a pull request shows to its reviewers: review, post."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +13,10 @@ import rich_click as click
 from ci.console import print_data, say
 from ci.exits import Exit, WrongUse
 from ci.findings import FORMATS
+from ci.forges import GitHub, GitLab, Place
 from ci.project import Settings, reads_commits, reads_exports
 from ci.review import Review, gather_review
-from ci.review_text import count_for_forge, format_review
+from ci.review_text import MARKER, count_for_forge, format_review
 from ci.verbs.produce import store_plan
 from reconciler.database import SourceUnavailable
 
@@ -62,6 +64,33 @@ def review(
     return Exit.UNAVAILABLE if made.unplanned and made.campaigns else Exit.FINE
 
 
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--gitlab", metavar="ADDRESS", help="The GitLab that has the merge request.")
+@click.option("--github", metavar="ADDRESS", help="The API of the GitHub that has the pull request.")
+@click.option("--project", required=True, help="Its project: OWNER/NAME, or an id of GitLab.")
+@click.option(
+    "--number", required=True, type=click.IntRange(min=1), help="The request's number in the project."
+)
+def post(file: Path, gitlab: str | None, github: str | None, project: str, number: int) -> int:
+    """Put a review beside the change: as one comment, which later reviews edit in place.
+
+    The token is in B2PROD_FORGE_TOKEN; it needs the right to comment, and no other.
+    """
+    address = gitlab or github
+    if address is None or (gitlab and github):
+        raise WrongUse("say where: --gitlab ADDRESS or --github ADDRESS")
+    token = os.environ.get("B2PROD_FORGE_TOKEN")
+    if not token:
+        raise WrongUse("there is no token in B2PROD_FORGE_TOKEN")
+    text = file.read_text("utf-8")
+    if not text.startswith(f"{MARKER}\n"):
+        raise WrongUse(f"{file} is no review; `b2prod review -o DIR` writes one")
+    forge = (GitLab if gitlab else GitHub)(Place(address, project, number), token)
+    say(f"{forge.post(text, MARKER)} the comment on {project} {number}")
+    return Exit.FINE
+
+
 def _write(made: Review) -> Mapping[str, str]:
     files = {
         COMMENT: format_review(made),
@@ -74,4 +103,4 @@ def _write(made: Review) -> Mapping[str, str]:
     return files
 
 
-COMMANDS = (review,)
+COMMANDS = (review, post)
