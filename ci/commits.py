@@ -74,7 +74,7 @@ def name_commit(root: Path, revision: str = "HEAD") -> str:
     Raises:
         SourceUnavailable: there is no such commit, or git cannot be read.
     """
-    with _opened(root) as repository:
+    with open_repository(root) as repository:
         return _find(repository, root, revision).hexsha
 
 
@@ -86,7 +86,7 @@ def read_commit(
     Raises:
         SourceUnavailable: there is no such commit, git cannot be read, or it holds more than can be meant.
     """
-    with _opened(root) as repository:
+    with open_repository(root) as repository:
         commit = _find(repository, root, revision)
         files: dict[str, bytes] = {}
         strange: dict[str, str] = {}
@@ -116,7 +116,7 @@ def list_changes(root: Path, before: str, after: str) -> dict[str, tuple[Entry |
     Raises:
         SourceUnavailable: git cannot be read, or more differs than can be meant.
     """
-    with _opened(root) as repository:
+    with open_repository(root) as repository:
         one, other = _top(_find(repository, root, before)), _top(_find(repository, root, after))
         try:
             return dict(_Reading(repository).compare(one, other))
@@ -130,7 +130,7 @@ def find_ancestor(root: Path, base: str, head: str) -> str:
     Raises:
         SourceUnavailable: they have none in common, or not enough of the history was fetched.
     """
-    with _opened(root) as repository:
+    with open_repository(root) as repository:
         one, other = _find(repository, root, base), _find(repository, root, head)
         found = repository.merge_base(one, other)
         if not found:
@@ -145,7 +145,7 @@ def list_former(root: Path, revision: str, *folders: str) -> frozenset[str]:
     Raises:
         SourceUnavailable: the history was not fetched in full.
     """
-    with _opened(root) as repository:
+    with open_repository(root) as repository:
         commit = _find(repository, root, revision)
         if _is_shallow(repository):
             raise SourceUnavailable("the history was not fetched in full, so names cannot be held against it")
@@ -174,13 +174,18 @@ def is_contained(root: Path, commit: str, branch: str) -> bool:
     Raises:
         SourceUnavailable: there is no such branch, or git cannot be read.
     """
-    with _opened(root) as repository:
+    with open_repository(root) as repository:
         remote = any(one.name == "origin" for one in repository.remotes)
         tip = _find(repository, root, f"refs/{'remotes/origin' if remote else 'heads'}/{branch}")
         return repository.is_ancestor(_find(repository, root, commit), tip)
 
 
-def _opened(root: Path) -> git.Repo:
+def open_repository(root: Path) -> git.Repo:
+    """The git repository in a folder.
+
+    Raises:
+        SourceUnavailable: there is none.
+    """
     try:
         return git.Repo(root)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError) as error:

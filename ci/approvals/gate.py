@@ -175,8 +175,7 @@ class Gate:
 
     def _hinder(self, verdict: Verdict, policy: Policy, file: str, tree: Tree | None = None) -> Verdict:
         """Stops at a site that is not as it was pinned: its file says what runs, where, and with whose rights."""
-        here = self._project.root / file
-        contents = [here.read_bytes() if here.is_file() and not here.is_symlink() else b""]
+        contents = [self._read_here(file)]
         contents += [tree.get(file, b"")] if tree is not None else []
         if all(hashlib.sha256(content).hexdigest() == policy.sites.get(file) for content in contents):
             return verdict
@@ -186,8 +185,17 @@ class Gate:
             " and `b2prod trust pin` takes it up",
         )
 
+    def _read_here(self, file: str) -> bytes:
+        """A file as the launch goes by it: of the commit that is read, else of the work tree."""
+        if self._project.commit is not None:
+            return self._project.commit.files.get(file, b"")
+        here = self._project.root / file
+        return here.read_bytes() if here.is_file() and not here.is_symlink() else b""
+
     def _read_source(self) -> tuple[str | None, Tree]:
         """The commit and its files; where there is no git, the files as they are."""
+        if self._project.commit is not None:
+            return self._project.commit.id, self._project.commit.files
         root = self._project.root
         if not is_repository(root):
             return None, read_tree(root)[0]

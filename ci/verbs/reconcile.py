@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import rich_click as click
@@ -13,6 +14,7 @@ import rich_click as click
 from ci.approvals.gate import Gate, check_anchor
 from ci.console import count_things, say
 from ci.exits import Exit, WrongUse
+from ci.follow import Followed, fetch_head, mark_applied, read_followed
 from ci.monitoring import Monitor
 from ci.project import Project, Settings, choose_locked, load_launchable, load_sound
 from ci.watching import Watching, tell_outcome
@@ -71,6 +73,17 @@ BUSY = 2.0
     envvar="B2PROD_NOTIFY",
     help="With --watch: a file outside the repository that says who is told of what needs a person.",
 )
+@click.option(
+    "--follow",
+    metavar="REMOTE/BRANCH",
+    help="Fetch this branch before each turn, and go by its head instead of the work tree: origin/main.",
+)
+@click.option(
+    "--oldest",
+    type=click.IntRange(min=1),
+    metavar="DAYS",
+    help="With --follow: refuse a head that is older; a forge may serve an old one.",
+)
 @click.pass_obj
 def reconcile_verb(
     settings: Settings,
@@ -84,12 +97,18 @@ def reconcile_verb(
     metrics: str | None,
     log: Path | None,
     notify: Path | None,
+    follow: str | None,
+    oldest: int | None,
 ) -> int:
     """Bring what is produced to what is declared: finish what was left, plan, and apply exactly that plan.
 
     Jobs of this machine are waited for; those of batch systems and of the grid are left to run, and the next turn
-    collects them.
+    collects them. With --follow nothing is checked out, and a head that does not come after the one that was last
+    launched from is refused.
     """
+    if oldest and not follow:
+        raise WrongUse("--oldest goes with --follow")
+    followed = read_followed(follow, timedelta(days=oldest) if oldest else None) if follow else None
     if once == watch:
         raise WrongUse("say --once for one turn, or --watch to go on for ever")
     if watch and patient:
@@ -100,7 +119,8 @@ def reconcile_verb(
     anchor = check_anchor(settings.trust)
     if watch:
         with Monitor(project, _read_address(metrics), log, notify) as monitor:
-            return _watch(project, names, interval, lease, anchor, monitor)
+            return _watch(project, names, interval, lease, anchor, monitor, followed)
+    project = _read_head(project, followed)
     repository = load_sound(project, names)
     chosen = [declared.campaign.name for declared in choose_locked(repository, names)]
     gate = Gate(project, repository, anchor)
@@ -116,7 +136,20 @@ def reconcile_verb(
     for text in _register(project, repository, permitted):
         say(text)
         code = code or Exit.PARTLY
+    _mark_head(project)
     return code
+
+
+def _read_head(project: Project, followed: Followed | None) -> Project:
+    """The project as the head of the branch has it that is followed."""
+    if followed is None:
+        return project
+    return replace(project, commit=fetch_head(project.root, followed, datetime.now(UTC)))
+
+
+def _mark_head(project: Project) -> None:
+    if project.commit is not None:
+        mark_applied(project.root, project.commit.id)
 
 
 def _read_address(text: str | None) -> tuple[str, int] | None:
@@ -135,6 +168,7 @@ def _watch(
     lease: float,
     anchor: str | None,
     monitor: Monitor,
+    followed: Followed | None,
 ) -> int:
     """Turns until it is told to end; what goes wrong in one is said, and the next one comes all the same."""
     stopped = threading.Event()
@@ -146,7 +180,9 @@ def _watch(
         pictures: list[Picture] = []
         try:
             manner = Manner(bound=min(interval, lease / 3), lease=lease)
-            outcome, trouble = _turn(project, names, manner, anchor, pictures.append)
+            here = _read_head(project, followed)
+            outcome, trouble = _turn(here, names, manner, anchor, pictures.append)
+            _mark_head(here)
         except (GuardRefused, SourceUnavailable, TemplateBroken, WrongUse) as error:
             trouble = [f"this turn did nothing: {error}"]
         else:

