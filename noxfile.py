@@ -123,5 +123,12 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "tests.bench", *session.posargs)
 
 
+@nox.session
+def soak(session: nox.Session) -> None:
+    """A campaign of 2,000 units through a real Slurm, while its daemons, the database and the reconciler are killed."""
+    install(session, "tests")
+    session.run("pytest", "-s", "-n0", "tests/soak.py", *session.posargs)
+
+
 if __name__ == "__main__":
     nox.main()

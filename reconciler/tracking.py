@@ -151,11 +151,20 @@ class Tracker:
         return self._attempts.list_lost(site, since.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
     def _adopt(self, engine: Engine, group: Sequence[Attempt]) -> list[Attempt]:
-        """The group, in which uncertain attempts that the engine has are known by its ids now."""
+        """The group, in which uncertain attempts that the engine has are known by its ids now.
+
+        Where it cannot tell (accounting may be away while the queue answers), the others are followed all the same.
+        """
         doubtful = [attempt for attempt in group if attempt.state == "uncertain"]
         if not doubtful:
             return list(group)
-        found = engine.find([self.ticket(attempt) for attempt in doubtful])
+        try:
+            found = engine.find([self.ticket(attempt) for attempt in doubtful])
+        except EngineUnavailable as error:
+            if len(doubtful) == len(group):
+                raise
+            self._note_unknown(doubtful, str(error))
+            return [attempt for attempt in group if attempt.state != "uncertain"]
         adopted = {attempt.id: found[attempt.name] for attempt in doubtful if found.get(attempt.name)}
         self._attempts.record_submitted({number: ids[0] for number, ids in adopted.items()})
         twins = [

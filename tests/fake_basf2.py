@@ -47,6 +47,8 @@ def write_outputs():
 
 
 what, *arguments = read_behaviour()
+if what == "first":  # of the attempts at a job; later ones are fine
+    what, *arguments = arguments if os.getcwd().endswith("-a1") else ["fine"]
 if what == "hang":  # until WORLD/go is there; a test that failed leaves nobody behind for ever
     end = time.monotonic() + 120
     while not os.path.exists(os.path.join(world, "go")) and time.monotonic() < end:

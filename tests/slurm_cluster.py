@@ -41,7 +41,7 @@ SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf
 JobRequeue=0
 ReturnToService=2
 SlurmctldTimeout=30
-SlurmdTimeout=10
+SlurmdTimeout=60
 KillWait=2
 MessageTimeout=5
 MaxArraySize=20001

@@ -370,13 +370,14 @@ def _read_submission(reply: Reply, count: int) -> list[Answer]:
 
 
 def _weigh(record: Record, queue: Source) -> Observation:
-    """What accounting says of a job that the queue does not list."""
+    """What accounting says of a job that the queue does not list: who lives, the queue alone knows."""
     seen = record.observe()
     if record.name == UNNAMED:
         return Observation(Sighting.UNKNOWN, "accounting does not know its name yet")
-    if seen.sighting is Sighting.ENDED or queue.trouble:
+    if seen.sighting is Sighting.ENDED:
         return seen
-    return Observation(Sighting.UNKNOWN, f"the queue has forgotten it; accounting says {seen.reason}")
+    why = queue.trouble or "the queue has forgotten it"
+    return Observation(Sighting.UNKNOWN, f"{why}; accounting says {seen.reason}")
 
 
 def _earliest(tickets: Iterable[Ticket]) -> str:

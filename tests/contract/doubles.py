@@ -38,9 +38,10 @@ def set_faults(folder: Path, faults: dict[str, str]) -> None:
     part.rename(folder / "faults.json")
 
 
-def count_calls(folder: Path) -> int:
+def list_calls(folder: Path) -> list[str]:
+    """The commands that were called, in order."""
     calls = folder / "calls"
-    return len(calls.read_text().splitlines()) if calls.exists() else 0
+    return [json.loads(line)[0] for line in calls.read_text().splitlines()] if calls.exists() else []
 
 
 def play(folder: Path, name: str, arguments: list[str]) -> int:

@@ -28,7 +28,7 @@ class Rig:
 
     plays: ClassVar[frozenset[str]] = frozenset()
     slow: ClassVar[bool] = False
-    patience: ClassVar[float] = 30.0
+    patience: ClassVar[float] = 90.0
     """Seconds until anything that the site does must have happened."""
 
     def __init__(self, folder: Path) -> None:
