@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class EngineUnavailable(Exception):
@@ -177,3 +177,15 @@ class Engine(Protocol):
 
     def examine(self) -> Sequence[Complaint]:
         """What is wrong at the site, as far as can be told without submitting anything."""
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """What an engine also does that can list its jobs: so are those found that no ledger knows."""
+
+    def list_names(self, prefix: str) -> Mapping[str, str]:
+        """Name → reference of the user's jobs whose names begin so and that have not ended; a batch's name for its jobs.
+
+        Raises:
+            EngineUnavailable: the answer was not complete.
+        """

@@ -207,6 +207,14 @@ class LsfEngine:
     def lifetime(self) -> timedelta | None:
         """None: no credential is needed."""
 
+    def list_names(self, prefix: str) -> Mapping[str, str]:
+        """Name → id of the live jobs of this user; an array is one of them."""
+        return {
+            record.name: job
+            for (job, _), record in self._ask(["-J", f"{prefix}*"], self._seconds).items()
+            if record.observe().sighting is not Sighting.ENDED
+        }
+
     def examine(self) -> Sequence[Complaint]:
         """What the queue and the parameters of the system say."""
         return tuple(self._examine())

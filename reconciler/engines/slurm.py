@@ -104,7 +104,8 @@ class SlurmEngine:
         deadline = Deadline(self._seconds)
         names = sorted({ticket.batch for ticket in tickets})
         for some in _split(names):
-            for source in self._find(some, _earliest(tickets), deadline):
+            queue = self._ask_queue([f"--name={','.join(some)}"], deadline.left(0.5))
+            for source in (queue, self._ask_accounting("--name", some, _earliest(tickets), deadline)):
                 if source.trouble:
                     raise EngineUnavailable(source.trouble)
                 for (job, element), record in source.records.items():
@@ -184,6 +185,17 @@ class SlurmEngine:
 
     def lifetime(self) -> timedelta | None:
         """None: no credential is needed."""
+
+    def list_names(self, prefix: str) -> Mapping[str, str]:
+        """Name → id of the live jobs of this user; an array is one of them."""
+        queue = self._ask_queue(["--me"], self._seconds)
+        if queue.trouble:
+            raise EngineUnavailable(queue.trouble)
+        return {
+            record.name: job
+            for (job, _), record in queue.records.items()
+            if record.name.startswith(prefix) and record.observe().sighting is not Sighting.ENDED
+        }
 
     def examine(self) -> Sequence[Complaint]:
         """What the controller's configuration, the partition and a trial submission (`--test-only`) say."""
@@ -302,10 +314,6 @@ class SlurmEngine:
         if command[0] != "sbatch":
             ours |= {"TZ": "UTC", "LC_ALL": "C", "SLURM_BITSTR_LEN": "0"}
         return call(command, seconds, ours)
-
-    def _find(self, names: Sequence[str], since: str, deadline: Deadline) -> Iterator[Source]:
-        yield self._ask_queue([f"--name={','.join(names)}"], deadline.left(0.5))
-        yield self._ask_accounting("--name", names, since, deadline)
 
     def _ask_queue(self, whom: Sequence[str], seconds: float) -> Source:
         reply = self._call(["squeue", "-h", "-r", "-t", "all", *whom, "-o", "%i|%T|%r|%j"], seconds)

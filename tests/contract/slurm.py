@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import shutil
 import time
@@ -49,8 +48,18 @@ FAULTS = {
     "query_noise": {"squeue": "around", "sacct": "around"},
     "cancel_fails": {"scancel": "fail scancel: error: Unable to contact slurm controller (connect failure)"},
 }
-POWERS = ("environment", "processes", "hold", "forget", "foreign", "twice", "restart", "count", "broken_site")
-_numbers = itertools.count()
+POWERS = (
+    "environment",
+    "processes",
+    "hold",
+    "forget",
+    "foreign",
+    "twice",
+    "restart",
+    "count",
+    "broken_site",
+    "lists",
+)
 
 
 class CommandRig(Rig):

@@ -433,6 +433,26 @@ def test_many_are_asked_for_in_few_calls(rig):
     assert rig.count_calls() - before <= 8
 
 
+@over("lists")
+def test_i3_live_jobs_are_listed_by_the_beginning_of_their_names(rig):
+    engine, prefix = rig.make_engine(), f"b2p-{time.time_ns() % 10**8:08x}"
+    array, single, over = (
+        rig.make_batch(*codes, name=f"{prefix}-{name}")
+        for name, codes in (("array", [PATIENT] * 3), ("single", [PATIENT]), ("over", [OUTPUT]))
+    )
+    tickets = {name: submitted(engine, batch) for name, batch in (("a", array), ("s", single), ("o", over))}
+    rig.wait_for(engine, tickets["o"], Sighting.ENDED)
+    listed = engine.list_names(f"{prefix}-")
+    assert listed.keys() == {array.name, single.name}
+    assert all(ticket.reference.startswith(listed[array.name]) for ticket in tickets["a"])
+    assert listed[single.name] == tickets["s"][0].reference
+    assert engine.list_names(f"{prefix}-nothing") == {}
+    with rig.fault("query_fails"), pytest.raises(EngineUnavailable):
+        engine.list_names(prefix)
+    engine.cancel([*tickets["a"], *tickets["s"]])
+    rig.wait_for(engine, [*tickets["a"], *tickets["s"]], Sighting.ENDED)
+
+
 # ── faults ──
 
 
