@@ -32,6 +32,9 @@ from schemas.repository import Repository
 BUSY = 2.0
 """Seconds between two turns while jobs of this machine run."""
 
+A_TURN = 50
+"""Outputs that a turn makes known at each site; `b2prod register` does all."""
+
 
 @click.command("reconcile")
 @click.argument("names", nargs=-1)
@@ -218,7 +221,7 @@ def _register(project: Project, repository: Repository, chosen: Sequence[str]) -
     if not any(site.catalogue for site in repository.sites.values()):
         return []
     with opened(project.state) as engine:
-        done = register_outputs(project.state, repository, Writer(engine, None), chosen)
+        done = register_outputs(project.state, repository, Writer(engine, None), chosen, limit=A_TURN)
     if done.outputs:
         say(f"{count_things(done.outputs, 'output')} registered")
     stopped = [f"{name} is paused: {text}" for name, text in done.conflicts.items()]
