@@ -185,6 +185,17 @@ def test_a_stranger_in_the_dataset_is_a_conflict(rucio, catalogue):
     assert "which is none of its files" in str(catalogue.register([few])[dataset.name])
 
 
+def test_a_stranger_by_another_name_is_a_conflict_of_the_dataset_that_holds_it(rucio, catalogue):
+    dataset, fine = make_dataset(), make_dataset()
+    row = {"scope": SCOPE, "name": f"stranger{next(NUMBERS)}", "bytes": 1, "adler32": "00000001"}
+    rucio.must("POST", "/replicas/", {"rse": RSE, "files": [row]})
+    rucio.must("POST", "/dids", [{"scope": SCOPE, "name": dataset.name, "type": "DATASET"}])
+    rucio.must("POST", did(dataset, "/dids"), {"dids": [{"scope": SCOPE, "name": row["name"]}]})
+    found = catalogue.register([dataset, fine])
+    assert f"holds {row['name']}, which is none of its files" in str(found[dataset.name])
+    assert found[fine.name] is None
+
+
 def test_a_file_that_was_detached_behind_our_back_is_noticed(rucio, catalogue):
     """Rucio detaches from a closed dataset in silence."""
     dataset = make_dataset()
