@@ -42,6 +42,10 @@ def tell_outcome(outcome: Outcome) -> int:
         say(f"… and {len(outcome.failed) - 20} more")
     skipped = f", {outcome.skipped} behind those not tried" if outcome.skipped else ""
     say(f"{count_things(outcome.produced, 'unit')} produced, {len(outcome.failed)} failed{skipped}")
+    if outcome.staging:
+        say(
+            f"{count_things(outcome.staging, 'unit')} waiting for input that is on tape; the next reconcile asks again"
+        )
     if outcome.live:
         unknown = f", {outcome.unknown} of which nothing is known" if outcome.unknown else ""
         say(f"{count_things(outcome.live, 'job')} under way{unknown}; the next reconcile takes them up")

@@ -14,8 +14,9 @@ from sqlalchemy import Connection, select
 from reconciler.gathering import View
 from reconciler.pauses import Pause, find_pause
 from reconciler.plan import BLOCKED as BLOCKED_ACTION
-from reconciler.plan import QUARANTINED
+from reconciler.plan import QUARANTINED, RESTATE, SUBMIT
 from reconciler.plan import WAITING as WAITING_ACTION
+from reconciler.staging import count_away
 from reconciler.tables import LIVE, attempts, intents, jobs, sites
 from schemas.runs import format_run, run_key
 
@@ -61,6 +62,7 @@ def _judge(
         yield PROGRESSING, f"{_count(len(known), 'job')} under way"
     if reason := _name_groups(view, WAITING_ACTION):
         yield WAITING, reason
+    yield from ((WAITING, reason) for reason in _find_tapes(connection, view))
     if pause := find_pause(paused, view.campaign.name, view.campaign.site):
         yield BLOCKED, f"{pause.scope} is paused since {pause.since} by {pause.who}: {pause.reason}"
     if reason := _name_groups(view, BLOCKED_ACTION):
@@ -68,6 +70,23 @@ def _judge(
     yield from ((STALLED, reason) for reason in _find_stalls(connection, view, live, now))
     if reason := _name_groups(view, QUARANTINED):
         yield DEGRADED, f"in quarantine: {reason}"
+
+
+def _find_tapes(connection: Connection, view: View) -> Iterator[str]:
+    """Which steps would read what is not on disk."""
+    for units in view.units:
+        source = units.step.input
+        wished = {
+            run
+            for group in view.plan.groups
+            if group.step == units.step.name and group.action in (SUBMIT, RESTATE)
+            for run in group.runs
+        }
+        if source.step is not None or not wished:
+            continue
+        away, there, count = count_away(connection, source.level, wished)
+        if away:
+            yield f"{units.step.name}: the input of {_count(away, 'unit')} is on tape, {there} of {count} files are on disk"
 
 
 def _find_stalls(connection: Connection, view: View, live: list[Any], now: datetime) -> Iterator[str]:

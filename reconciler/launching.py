@@ -23,6 +23,8 @@ from reconciler.ordering import OrderWriter, Wish, list_baselines
 from reconciler.orders import Address, Attempt, format_address
 from reconciler.pauses import PauseWriter, find_pause
 from reconciler.permits import MERGED, Permits
+from reconciler.readiness import Readiness
+from reconciler.staging import Stager
 from reconciler.tracking import Ended, Look, Tracker
 from reconciler.workspace import Failed, Workspace
 from reconciler.writing import Writer
@@ -40,7 +42,10 @@ POLL = 5.0
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of an apply: units produced, failed with the reason, in vain waited for; attempts still under way, here or elsewhere."""
+    """What came of an apply: units produced, failed with the reason, in vain waited for; attempts still under way, here or elsewhere.
+
+    `staging` units wait for their input, which is on tape.
+    """
 
     produced: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -49,6 +54,7 @@ class Outcome:
     live: int = 0
     attached: int = 0
     unknown: int = 0
+    staging: int = 0
 
 
 Report = Callable[[str, Address], None]
@@ -91,12 +97,15 @@ class Launcher:
         self._repository = repository
         self._writer = writer
         self._orders = OrderWriter(state, repository)
+        self._readiness = Readiness(state, repository, self._fleet, self._pauses)
+        self._stager = Stager(repository, writer)
         self._report: Report | None = None
         self._ready: dict[str, deque[Wish]] = {}
         self._behind: dict[Address, list[Wish]] = {}
         self._live: Counter[str] = Counter()
         self._picks: dict[str, deque[Pick]] = {}
         self._looked: dict[str, float] = {}
+        self._held: set[str] = set()  # sites that stopped being ready in this turn
         self._pause = 0.0
 
     def listen(self, report: Report | None) -> None:
@@ -115,10 +124,18 @@ class Launcher:
         self._tracker.sweep()
 
     def brake(self, views: Sequence[View], wishes: Sequence[Wish]) -> list[Wish]:
-        """Those of the wishes that nothing holds back in this turn: no pause, canary, limit, or recent failure."""
+        """Those of the wishes that nothing holds back in this turn: no pause, canary, limit, recent failure, or tape."""
+        for site in {wish.view.campaign.site for wish in wishes}:
+            self._readiness.allow(site, self._live[site])
         with self._writer.reading() as connection:
             traffic = read_traffic(connection, int(time.time()))
-        return choose_wishes(self._pauses, traffic, views, wishes)
+        staged = self._stager.stage(choose_wishes(self._pauses, traffic, views, wishes))
+        self.outcome.staging = staged.waiting
+        for address, path in staged.lost:
+            self.outcome.failed.append(
+                (format_address(address), f"{path} is lost, says the site's prestage command")
+            )
+        return staged.wishes
 
     def launch(self, wishes: Sequence[Wish], approve: Approve, manner: Manner = PLAIN) -> None:
         """Makes every unit wished for, as many at a time as the sites have slots.
@@ -197,6 +214,9 @@ class Launcher:
         """Submits what waits for a site, in batches of one campaign's step: how many attempts."""
         queue, submitted = self._picks.get(site, deque()), 0
         while queue and (room := self._count_room(site, queued=False)) > 0:
+            if not self._readiness.allow(site, self._live[site]):
+                self._held.add(site)
+                break
             width = min(room, self._fleet.engine(site).width)
             step = queue[0][0].campaign.name, queue[0][0].step.name
             picks = []
@@ -297,7 +317,7 @@ class Launcher:
 
     def _count_room(self, site: str, *, queued: bool = True) -> int:
         """How many attempts more a site takes now, those waiting for it counted or not."""
-        if self._fleet.is_resting(site):
+        if self._fleet.is_resting(site) or site in self._held:
             return 0
         waiting = len(self._picks.get(site, ())) if queued else 0
         return self._fleet.engine(site).slots - self._live[site] - waiting

@@ -12,6 +12,8 @@ from reconciler.writing import Writer
 
 EVERYTHING = "all"
 OPERATOR, BREAKER, CANARY = "operator", "breaker", "canary"
+PRECONDITION = "precondition"
+"""A site is not ready; the pause ends by itself as soon as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,13 @@ class PauseWriter:
             journal.insert(pauses, [{**row, "since": self._writer.clock()}])
         return True
 
-    def resume(self, scope: str, reason: str, who: str) -> int:
-        """Ends the pauses of a scope, of whatever kind: how many went on."""
+    def resume(self, scope: str, reason: str, who: str, kind: str | None = None) -> int:
+        """Ends the pauses of a scope, of one kind or of whatever kind: how many went on."""
         values = {"ended": self._writer.clock(), "ended_by": who, "ended_reason": reason[:500]}
         with self._writer.writing(polling=True) as journal:
             at = and_(pauses.c.scope == scope, pauses.c.ended.is_(None))
+            if kind is not None:
+                at = and_(at, pauses.c.kind == kind)
             return len(journal.update(pauses, at, values))
 
     def find_resumed(self, scope: str, kind: str) -> str | None:

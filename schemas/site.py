@@ -9,6 +9,8 @@ from typing import Any
 
 from schemas.document import Document
 
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -89,11 +91,36 @@ class Gb2Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """Hours in which jobs may be submitted: minutes of the day from `begin` up to `end`, over midnight where that is less.
+
+    `days` are those on which it begins, Monday is 0; `offset` is the clock's, in minutes east of UTC. `text` is for people.
+    """
+
+    begin: int
+    end: int
+    days: frozenset[int]
+    offset: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prestage:
+    """How files are brought from tape: `command`, which takes paths; of `batch` files a call, `in_flight` at once."""
+
+    command: tuple[str, ...]
+    batch: int = 500
+    in_flight: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: the engine's default.
 
     `testing_payloads` is the folder that has, by name, local databases with their payload files; `runs_per_request` the
     width of a production request of the grid, in run numbers. `queues` are the limits of queues that are known.
+    Before a batch the credential must be good for `credential_minutes` (None: as long as a job may run), and `min_free`
+    gigabytes be free in the storage; without `windows` it is always the hour.
     `catalogue` None: outputs are made known nowhere.
     """
 
@@ -111,6 +138,11 @@ class Site:
     catalogue: CatalogueSettings | None = None
     diracx: DiracxSettings | None = None
     gb2: Gb2Settings | None = None
+    contact: str | None = None
+    credential_minutes: int | None = None
+    min_free: int = 0
+    windows: tuple[Window, ...] = ()
+    prestage: Prestage | None = None
 
 
 def read_site(name: str, document: Document) -> Site:
@@ -134,8 +166,36 @@ def read_site(name: str, document: Document) -> Site:
         catalogue=_read_catalogue(data["catalogue"]) if "catalogue" in data else None,
         diracx=DiracxSettings(**data["diracx"]) if "diracx" in data else None,
         gb2=Gb2Settings(tuple(data["gb2"]["wrapper"]), data["gb2"].get("group")) if "gb2" in data else None,
+        contact=data.get("contact"),
+        credential_minutes=data.get("credential_minutes"),
+        min_free=data.get("min_free", 0),
+        windows=tuple(_read_window(window) for window in data.get("windows", ())),
+        prestage=_read_prestage(data["prestage"]) if "prestage" in data else None,
     )
 
 
 def _read_catalogue(data: Mapping[str, Any]) -> CatalogueSettings:
     return CatalogueSettings(**{"rule": data.get("rse", ""), **data})
+
+
+def _read_window(data: Mapping[str, Any]) -> Window:
+    offset = data.get("utc_offset", "+00:00")
+    days = data.get("days", DAYS)
+    words = f"{data['from']}-{data['to']}" + (f" {offset}" if offset != "+00:00" else " UTC")
+    return Window(
+        begin=_read_time(data["from"]),
+        end=_read_time(data["to"]),
+        days=frozenset(DAYS.index(day) for day in days),
+        offset=(-1 if offset[0] == "-" else 1) * _read_time(offset[1:]),
+        text=words if len(days) == len(DAYS) else f"{words} ({', '.join(days)})",
+    )
+
+
+def _read_time(text: str) -> int:
+    hours, _, minutes = text.partition(":")
+    return 60 * int(hours) + int(minutes)
+
+
+def _read_prestage(data: Mapping[str, Any]) -> Prestage:
+    limits = {name: data[name] for name in ("batch", "in_flight") if name in data}
+    return Prestage(tuple(data["command"]), **limits)
