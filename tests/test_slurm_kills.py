@@ -1,0 +1,86 @@
+"""The reconciler is killed once at each kind of step that it takes with a real Slurm and PostgreSQL, and run again."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import pytest
+
+from reconciler import tables, tracking
+from reconciler.attempts import AttemptLedger
+from reconciler.engines.slurm import SlurmEngine
+from reconciler.ledger import Ledger
+from tests.slurm_campaign import SlurmWorld
+from tests.slurm_cluster import Room
+from tests.worlds import run_forked, wait_until
+
+KILLED = 137
+UNITS = 3
+STEPS = {
+    "attempts are written": (AttemptLedger, "begin"),
+    "the array is submitted": (SlurmEngine, "submit"),
+    "its ids are recorded": (AttemptLedger, "record_submitted"),
+    "the jobs are asked for": (SlurmEngine, "query"),
+    "a result is recorded": (AttemptLedger, "record_verified"),
+    "outputs are moved": (tracking, "publish"),
+    "a unit is produced": (Ledger, "record_produced"),
+}
+
+
+def die_at(owner, name, *, after):
+    """Makes a step the last of this process: it is taken, or just not."""
+    whole = getattr(owner, name)
+
+    def last(*arguments, **words):
+        if after:
+            whole(*arguments, **words)
+        os._exit(KILLED)
+
+    setattr(owner, name, last)
+
+
+@pytest.fixture
+def world(tmp_path, database, slurm, shared_tmp, monkeypatch):
+    monkeypatch.setenv("SLURM_CONF", str(slurm.conf))
+    monkeypatch.setattr(
+        SlurmEngine, "visibility", timedelta(seconds=3)
+    )  # squeue knows at once; a minute is for sites
+    with Room(shared_tmp).entered():
+        yield SlurmWorld(tmp_path, UNITS, width=10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_i11_killed_at_a_step_and_run_again_nothing_is_made_twice(world, slurm, step, after):
+    def doomed():
+        die_at(*STEPS[step], after=after)
+        while True:
+            world.reconcile()
+
+    assert run_forked(doomed) == KILLED
+
+    def done():
+        world.reconcile()
+        return world.summary() == {"done": UNITS}
+
+    wait_until(done, 90)
+    started = [line.split()[2] for line in world.starts]
+    assert len(started) == len(set(started)) == UNITS, "each job ran once"
+    assert len(world.published()) == len(world.produced()) == UNITS
+    states = world.attempts()
+    assert states["verified"] == UNITS
+    assert states.keys() <= {"verified", "lost"}
+    with_name = [
+        name
+        for name in slurm.run("squeue", "-h", "-r", "-t", "all", "-o", "%j").split()
+        if name in batches(world)
+    ]
+    assert len(with_name) == UNITS, "what Slurm was given is what the ledger knows"
+
+
+def batches(world):
+
+    return {name for (name,) in world.rows(tables.batches, "name")}
