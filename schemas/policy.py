@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from schemas.canonical import digest
 from schemas.document import read_yaml
@@ -25,9 +26,9 @@ SITES = "productions/sites"
 class Policy:
     """Who may sign what, with which key.
 
-    `digest` is that of roles and keys, which statements name; a key that is revoked takes away what it signed, and nothing
-    else. `root` is the digest of all that a reconciler pins: these, the revocations, and `sites`, file by file, since a
-    site's commands and folders decide what is run with whose rights.
+    `digest` is that of roles and keys, which statements name. `root` is the digest of all that a reconciler pins: these, the
+    revocations, and `sites`, file by file, since a site's commands and folders decide what is run with whose rights. A
+    root that differs in revocations, sites, version or expiry alone has the same `digest`: approvals outlive the move.
     """
 
     roles: Roles
@@ -68,7 +69,7 @@ def read_policy(tree: Tree) -> tuple[Policy | None, tuple[Finding, ...]]:
     findings += wrong
     revoked, wrong = read_revoked(REVOKED, tree.get(REVOKED, b""))
     findings += wrong
-    roles, wrong = _read_roles(tree.get(ROLES), frozenset(signers))
+    roles, said, wrong = _read_roles(tree.get(ROLES), frozenset(signers))
     findings += wrong
     if roles is None or findings:
         return None, tuple(sorted(findings))
@@ -77,19 +78,23 @@ def read_policy(tree: Tree) -> tuple[Policy | None, tuple[Finding, ...]]:
         roles=roles,
         signers=signers,
         revoked=revoked,
-        digest=digest({"roles": files[ROLES], "signers": files[SIGNERS]}),
+        digest=digest({"roles": said, "signers": [signer.describe() for signer in signers.values()]}),
         sites={file: value for file, value in files.items() if file.startswith(f"{SITES}/")},
         root=digest(files),
     ), ()
 
 
-def _read_roles(content: bytes | None, signers: frozenset[str]) -> tuple[Roles | None, tuple[Finding, ...]]:
+def _read_roles(
+    content: bytes | None, signers: frozenset[str]
+) -> tuple[Roles | None, dict[str, Any], tuple[Finding, ...]]:
+    """The roles, what of them statements are bound to, and what is wrong with them."""
     if content is None:
-        return None, ()
+        return None, {}, ()
     document, findings = read_yaml(ROLES, content)
     if document is not None and not findings:
         findings = validate(document, load_schema("roles")) or check_days(document)
     if document is None or findings:
-        return None, findings
+        return None, {}, findings
     roles = read_roles(document)
-    return roles, tuple(check_roles(document, roles, signers))
+    said = {key: value for key, value in document.data.items() if key not in ("version", "expires")}
+    return roles, said, tuple(check_roles(document, roles, signers))

@@ -39,14 +39,18 @@ class Signer:
     after: datetime | None = None
     before: datetime | None = None
 
-    @property
-    def fingerprint(self) -> str:
-        """The key's fingerprint, as `ssh-keygen -l` writes it."""
-        return fingerprint(self.key)
+    def describe(self) -> dict[str, str | None]:
+        """The signer as JSON data."""
+        return {
+            "principal": self.principal,
+            "key": base64.b64encode(self.key).decode(),
+            "after": None if self.after is None else self.after.isoformat(),
+            "before": None if self.before is None else self.before.isoformat(),
+        }
 
 
 def fingerprint(key: bytes) -> str:
-    """`SHA256:…` of a key's bytes."""
+    """`SHA256:…` of a key's bytes, as `ssh-keygen -l` writes it."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
 
 

@@ -269,6 +269,24 @@ def change_roles(pad, *changes):
     pad.write("productions/roles.yaml", write_roles(("version: 1", "version: 2"), *changes))
 
 
+def test_a_root_that_revokes_a_key_leaves_what_others_signed(pad, call, circle):
+    pad.sign(*ORDER)
+    pad.commit()
+    for name, text in circle.root(
+        roles=write_roles(("version: 1", "version: 2")), revoked=circle.key(PERSON["release"]).public + "\n"
+    ).items():
+        pad.write(name, text)
+    for person in (PERSON["coordinator"], PERSON["data-owner"]):
+        assert sign_root(call, circle, person)[0] == Exit.FINE
+    pad.commit()
+    assert call("trust", "pin")[0] == Exit.FINE
+    code, table, _ = call("approvals", "proc7")
+    assert code == Exit.REFUSED
+    assert f"the key of {PERSON['release']} is revoked" in table
+    roles = json.loads(call("approvals", "proc7", "--json")[1])["roles"]
+    assert [one["role"] for one in roles if one["missing"]] == ["release"]
+
+
 def sign_root(call, circle, person, typed="2\n"):
     return call("trust", "sign", "--key", circle.key(person).file, typed=typed)
 
@@ -276,6 +294,7 @@ def sign_root(call, circle, person, typed="2\n"):
 def test_the_trust_root_moves_only_when_enough_administrators_of_the_old_one_signed(pad, call, circle):
     mine = f"people: [{PERSON['coordinator']}, {PERSON['proposer']}, {PERSON['data-owner']}]"
     change_roles(pad, (mine, mine.replace(PERSON["data-owner"], PERSON["other"])))
+    pad.commit()
     code, _, told = call("trust", "pin")
     assert code == Exit.REFUSED
     assert "2 administrators" in told
@@ -283,9 +302,12 @@ def test_the_trust_root_moves_only_when_enough_administrators_of_the_old_one_sig
     assert sign_root(call, circle, PERSON["other"])[0] == Exit.USAGE, "an administrator of the new root only"
     assert sign_root(call, circle, PERSON["coordinator"], typed="1\n")[0] == Exit.REFUSED
     assert sign_root(call, circle, PERSON["coordinator"])[0] == Exit.FINE
+    pad.commit()
     assert call("trust", "pin")[0] == Exit.REFUSED
     assert "MISSING (1 of 2)" in call("trust", "show")[1]
     assert sign_root(call, circle, PERSON["data-owner"])[0] == Exit.FINE
+    assert call("trust", "pin")[0] == Exit.REFUSED, "what is not committed does not count"
+    pad.commit()
     code, _, told = call("trust", "pin")
     assert code == Exit.FINE
     assert "moved the trust root" in told
@@ -297,15 +319,18 @@ def test_a_root_that_changed_after_it_was_signed_is_not_moved_to(pad, call, circ
     for person in (PERSON["coordinator"], PERSON["data-owner"]):
         assert sign_root(call, circle, person)[0] == Exit.FINE
     change_roles(pad, ("default: [proposer, release, calibration, coordinator]", "default: [proposer]"))
+    pad.commit()
     assert call("trust", "pin")[0] == Exit.REFUSED
     site = pad.root / "productions/sites/local.yaml"
     change_roles(pad)
     site.write_text(site.read_text() + "environment: [PATH]\n")
+    pad.commit()
     assert call("trust", "pin")[0] == Exit.REFUSED, "sites belong to the root"
 
 
 def test_a_root_never_goes_back(pad, call, circle):
     pad.write("productions/roles.yaml", write_roles(("validity_days: 90", "validity_days: 91")))
+    pad.commit()
     code, _, told = call("trust", "pin")
     assert code == Exit.REFUSED
     assert "raise `version`" in told

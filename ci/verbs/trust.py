@@ -53,10 +53,10 @@ def show(settings: Settings) -> int:
 @trust.command("pin")
 @click.pass_obj
 def pin_verb(settings: Settings) -> int:
-    """Pin the repository's root here; once one is pinned, only one that its administrators signed can follow it."""
+    """Pin the root that is committed here; once one is pinned, only one that its administrators signed can follow it."""
     project = settings.project()
     anchor = check_anchor(settings.trust)
-    policy, files, tree = _read_root(project)
+    policy, files, tree = _read_root(project, committed=is_repository(project.root))
     if anchor is None and find_pinned(project.state) is None:
         roles = policy.roles
         asked = ", ".join(roles.default) or "nobody"
@@ -127,9 +127,9 @@ def _find_old(project: Project, policy: Policy) -> Policy | None:
     return None if old is None or old.root == policy.root else old
 
 
-def _read_root(project: Project) -> tuple[Policy, dict[str, bytes], Tree]:
-    """The root in the work tree, its files, and all files."""
-    tree, _ = read_tree(project.root)
+def _read_root(project: Project, *, committed: bool = False) -> tuple[Policy, dict[str, bytes], Tree]:
+    """The root in the work tree, or as it is committed; its files, and all files."""
+    tree: Tree = read_commit(project.root).files if committed else read_tree(project.root)[0]
     policy, findings = read_policy(tree)
     if findings:
         raise FoundProblems(findings)
