@@ -122,11 +122,11 @@ def judge(
         obstacle = f"the policy expired on {policy.roles.expires}; its administrators must sign a new one"
     judged = [_judge_one(one, demand, policy, now, revoked) for one in evidence]
     proposers = {one.principal for one in judged if one.refused is None and one.role == PROPOSER}
-    willing: dict[str, list[str]] = {role: [] for role in demand.roles}
+    willing: dict[str, set[str]] = {role: set() for role in demand.roles}
     for one in judged:
         mine = one.principal in proposers and one.role != PROPOSER
-        if one.refused is None and not mine and one.principal not in willing[one.role]:
-            willing[one.role].append(one.principal)
+        if one.refused is None and not mine:
+            willing[one.role].add(one.principal)
     seats = [
         role
         for name in demand.roles
@@ -145,7 +145,7 @@ def judge(
         by = tuple(sorted(taken[index] for index in places if index in taken))
         missing = role.threshold - len(by)
         people = policy.roles.list_people(role, now)
-        why = _explain(name, judged, proposers, willing[name], by) if missing else ""
+        why = _explain(name, judged, proposers, sorted(willing[name]), by) if missing else ""
         needs.append(Need(name, role.scope, role.threshold, people, by, missing, why))
     counted = sorted({one.digest for one in judged if one.refused is None})
     complete = obstacle is None and not any(need.missing for need in needs)
