@@ -21,7 +21,7 @@ from schemas.finding import Finding
 from schemas.lock import Lock
 from schemas.repository import Declared, Repository
 from schemas.runs import format_runs, split_key
-from schemas.scopes import digest_scopes
+from schemas.scopes import pin_scopes
 
 
 def resolve(
@@ -46,22 +46,23 @@ def resolve(
     )
     findings += _check_limits(declared, closed)
     findings += _check_coverage(declared, repository, closed)
-    lock = pin_campaign(declared, repository, closed)
     before = declared.lock
+    generation = 1 if before is None else before.generation + 1
+    lock = pin_campaign(declared, repository, closed, generation)
     if before is not None:
         findings += _check_shrinking(connection, declared, before, lock)
-        generation = before.generation + (lock.content() != before.content())
-        lock = replace(lock, generation=generation)
+        if lock.content() == before.content():
+            lock = replace(lock, generation=before.generation)
     return lock, tuple(findings)
 
 
 def pin_campaign(
     declared: Declared, repository: Repository, runs: Sequence[int], generation: int = 1
 ) -> Lock:
-    """The lock of a campaign whose closed selections have these runs, sorted run keys."""
+    """The lock of a campaign whose closed selections have these runs, sorted run keys; it follows the one that there is."""
     campaign = declared.campaign
     lock = Lock(campaign.name, generation, tuple(runs), **_pin_references(campaign, repository))
-    return replace(lock, scopes=digest_scopes(lock, campaign, declared.document.data))
+    return pin_scopes(lock, campaign, declared.document.data, declared.lock)
 
 
 def _pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def compare_locks(before: Lock, after: Lock) -> list[str]:
     """The entries in which two locks differ; `scopes` only where no other shows why."""
     old, new = before.pinned(), after.pinned()
     moved = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    return moved or (["scopes"] if before.scopes != after.scopes else [])
+    return moved or (["scopes"] if (before.scopes, before.since) != (after.scopes, after.since) else [])
 
 
 def _check_selection(

@@ -18,7 +18,8 @@ class Lock:
 
     `runs` are the sorted run keys of the closed selections, `selection` is the digest of all selectors; open selectors
     are kept as they were declared, in canonical JSON.
-    `scopes` maps the parts that people answer for to their digests (`schemas.scopes`).
+    `scopes` maps the parts that people answer for to their digests (`schemas.scopes`), `since` to the generations since
+    which they are so.
     `running` has, of each running tag, name, id in the conditions database (None: not known) and `on_change`; its entry
     in `snapshots` is the baseline. `templates`, `skims`, `testing_payloads`, `snapshots` map names to digests; `commit` is the release's, where it is known. `steps` maps each
     step, and each variant of it, to the digest of how its outputs are made.
@@ -41,10 +42,16 @@ class Lock:
     storage: str = ""
     layout: str = ""
     scopes: tuple[tuple[str, str], ...] = ()
+    since: tuple[tuple[str, int], ...] = ()
 
     def content(self) -> dict[str, Any]:
         """The lock as JSON data, without its generation; absent things are left out."""
-        return self.pinned() | ({"scopes": dict(self.scopes)} if self.scopes else {})
+        since = dict(self.since)
+        scopes = {
+            name: {"digest": value, "generation": since.get(name, self.generation)}
+            for name, value in self.scopes
+        }
+        return self.pinned() | ({"scopes": scopes} if scopes else {})
 
     def pinned(self) -> dict[str, Any]:
         """The content without the scopes, whose digests are computed from it."""
@@ -116,7 +123,8 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
         testing_payloads=tuple(sorted(data.get("testing_payloads", {}).items())),
         templates=tuple(sorted(data.get("templates", {}).items())),
         skims=tuple(sorted(data.get("skims", {}).items())),
-        scopes=tuple(sorted(data.get("scopes", {}).items())),
+        scopes=tuple(sorted((name, one["digest"]) for name, one in data.get("scopes", {}).items())),
+        since=tuple(sorted((name, one["generation"]) for name, one in data.get("scopes", {}).items())),
         **data["site"],
     )
     if lock.text().encode() != content:

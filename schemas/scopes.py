@@ -6,6 +6,7 @@ A part is what its people looked at, and nothing else: what changes outside of i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from schemas.campaign import Campaign
@@ -22,12 +23,16 @@ CAPS = ("max_runs", "until")
 DEVIATING = ("overrides", "testing_payloads", "scan")
 
 
+PARTS = (CALIBRATION, RELEASE)
+"""The scopes that are not the whole."""
+
+
 def describe_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What is in each scope of a campaign, as JSON data. `manifest` is the data of the document.
 
     *release*: release, templates, how every output is made, deviations. *calibration*: global tags with the digests of
     their payloads, the selection of runs without its caps, testing payloads, deviations. *everything*: the whole lock
-    and the manifest, with its limits, but for `NOMINAL` keys.
+    and the manifest, with its limits, but for `NOMINAL` keys; and since when the other scopes are as they are.
     """
     pinned = lock.pinned()
     steps = {
@@ -56,15 +61,39 @@ def describe_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any])
         EVERYTHING: {
             "lock": pinned,
             "manifest": {key: value for key, value in manifest.items() if key not in NOMINAL},
+            "since": {name: since for name, since in lock.since if name in PARTS},
         },
     }
     return {name: {"scope": name, "campaign": campaign.name, **content} for name, content in decided.items()}
 
 
 def digest_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The digest of each scope, by name, sorted."""
+    """The digest of each scope, by name, sorted. Since when they are so is taken from the lock."""
     scopes = describe_scopes(lock, campaign, manifest)
     return tuple(sorted((name, digest(content)) for name, content in scopes.items()))
+
+
+def pin_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any], before: Lock | None) -> Lock:
+    """The lock with its scopes: one that is as it was in the lock before keeps the generation since which it is.
+
+    So what somebody approved stays approved while it stays; and if it comes back, it is of a new generation.
+    """
+    pinned = lock
+    for names in (PARTS, (EVERYTHING,)):  # the whole has the generations of its parts in it
+        now = dict(digest_scopes(pinned, campaign, manifest))
+        since = {name: _find_since(name, now[name], lock.generation, before) for name in names}
+        pinned = replace(
+            pinned,
+            scopes=tuple(sorted({**dict(pinned.scopes), **{name: now[name] for name in names}}.items())),
+            since=tuple(sorted({**dict(pinned.since), **since}.items())),
+        )
+    return pinned
+
+
+def _find_since(name: str, value: str, generation: int, before: Lock | None) -> int:
+    if before is None or dict(before.scopes).get(name) != value:
+        return generation
+    return min(generation, dict(before.since).get(name, generation))
 
 
 def _take(pinned: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -37,6 +37,9 @@ class Desk:
         """Resolves the campaign, as its author would."""
         declared = self._read()
         lock = pin_campaign(declared, self.repository, self.runs, self.generation)
+        if declared.lock is not None and lock.content() != declared.lock.content():
+            self.generation += 1
+            lock = pin_campaign(declared, self.repository, self.runs, self.generation)
         self.files[builders.FILES["lock"]] = lock.text().encode()
 
     def change(self, file: str, *edits: tuple[str, str], lock: bool = True) -> None:
@@ -63,7 +66,7 @@ class Desk:
             policy=self.policy.digest,
             not_before=self.now,
             not_after=self.now + timedelta(days=60),
-            generation=self.generation,
+            generation=demand.since.get(scope),
         )
         return replace(made, **changes)
 

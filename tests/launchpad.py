@@ -79,7 +79,7 @@ class Launchpad(World):
             policy=policy.digest,
             not_before=now - timedelta(minutes=1),
             not_after=now + timedelta(days=30),
-            generation=demand.generation,
+            generation=demand.since[policy.roles.role(role).scope],
         )
         return replace(made, **changes)
 

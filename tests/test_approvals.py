@@ -20,6 +20,7 @@ from ci.approvals.dossier import (
 from ci.approvals.verdict import Demand, Evidence, judge
 from schemas.canonical import canonical_json
 from schemas.policy import REVOKED, read_policy
+from schemas.scopes import digest_scopes
 from schemas.signers import NAMESPACE
 from schemas.statement import PRODUCE, RETIRE, REVOKE, Ceilings, Statement
 from tests import builders
@@ -212,10 +213,32 @@ def test_a16_nobody_signs_for_longer_than_the_policy_allows(desk):
 
 
 def test_a17_statements_of_an_older_generation(signed):
-    signed.generation = 4
-    signed.lock()
-    assert signed.missing() == " ".join(ORDER)
-    assert "it is of generation 3, this is 4" in signed.reasons()
+    """A limit was raised and lowered again: what was signed before has the right digest, and is of another generation."""
+    signed.change("campaign", ("max_units: 4000", "max_units: 4001"))
+    signed.change("campaign", ("max_units: 4001", "max_units: 4000"))
+    assert signed.missing() == "proposer coordinator"
+    assert signed.reasons() == {"it is of generation 3, this is 5"}
+
+
+def test_a17_a_selection_that_comes_back_is_of_a_new_generation(signed):
+    signed.change("campaign", ("529-613, 620", "529-614, 620"))
+    signed.change("campaign", ("529-614, 620", "529-613, 620"))
+    assert signed.missing() == "proposer calibration coordinator"
+
+
+@pytest.mark.parametrize("since", [3, 5])
+def test_a17_a_lock_that_is_edited_to_hide_it_launches_nothing(signed, since):
+    """The decision that four people signed at first, as if it had never been another one."""
+    signed.change("campaign", ("529-613, 620", "529-614, 620"))
+    signed.change("campaign", ("529-614, 620", "529-613, 620"))
+    declared = signed._read()
+    edited = replace(declared.lock, since=(("calibration", 3), ("everything", since), ("release", 3)))
+    scopes = digest_scopes(edited, declared.campaign, declared.document.data)
+    signed.files[builders.FILES["lock"]] = replace(edited, scopes=scopes).text().encode()
+    assert signed._read().lock.generation == 5
+    assert not signed.verdict().complete
+    assert (signed.verdict().obstacle is None) == (since == 5)
+    assert signed.missing() == ("proposer coordinator" if since == 5 else "")
 
 
 def test_a17_an_older_generation_as_a_whole_is_refused_once_a_later_one_was_launched(signed):

@@ -136,7 +136,7 @@ def test_a_lock_that_was_edited_with_its_manifest_launches_nothing(signed, capsy
     told = refused(signed, capsys)
     assert "what coordinator answers for has changed since" in told
     assert "what proposer answers for has changed since" in told
-    assert "--role release" in told, "a new generation is for all to sign"
+    assert "--role release" not in told, "limits are not the release manager's"
 
 
 def test_s29_a_moved_tag_launches_nothing(signed, capsys):
@@ -198,7 +198,7 @@ def test_s21_an_evil_merge_launches_nothing(pad, capsys):
     trailers = "".join(f"\nApproved-by: {PERSON[role]}" for role in ORDER)
     pad.commit(f"Merge branch 'proposal'\n{trailers}")
     assert len(pad.git("rev-list", "--parents", "-n1", "HEAD").split()) == 3
-    assert refused(pad, capsys).count("MISSING") == 4
+    assert refused(pad, capsys).count("MISSING") == 3, "who answers for the release saw what is merged"
 
 
 def test_an_honest_merge_and_a_squash_keep_approvals(pad):
@@ -233,7 +233,7 @@ def test_a_rebase_that_changes_content_launches_nothing(signed, capsys):
     signed.lock()
     signed.git("add", "-A", "productions")
     signed.git("commit", "-q", "--amend", "--no-edit")
-    assert refused(signed, capsys).count("MISSING") == 4
+    assert refused(signed, capsys).count("MISSING") == 3
 
 
 def test_s24_authors_and_committers_prove_nothing(pad, capsys):

@@ -26,7 +26,7 @@ from schemas.rules import RULES, check_repository
 from schemas.rules.circles import find_circles
 from schemas.rules.intervals import count, intersect, show_ranges, subtract, unite
 from schemas.runs import RunRange
-from schemas.scopes import digest_scopes
+from schemas.scopes import pin_scopes
 from tests import builders
 from tests.builders import CAMPAIGN, FILES, PROMPT, SKIMS, campaign, check, read, swap, tree
 
@@ -289,8 +289,7 @@ def make_lock(**changes) -> Lock:
         storage="data",
         layout=repository.layouts["plain"].folder,
     )
-    scopes = digest_scopes(lock, chosen, declared.document.data)
-    return replace(lock, **{"scopes": scopes, **changes})
+    return replace(pin_scopes(lock, chosen, declared.document.data, None), **changes)
 
 
 def test_a_lock_of_this_manifest_passes():
@@ -318,6 +317,8 @@ def test_a_lock_of_this_manifest_passes():
         {"storage": "elsewhere"},
         {"layout": "{campaign}"},
         {"scopes": ()},
+        {"since": (("calibration", 1), ("everything", 1), ("release", 2))},
+        {"generation": 2},
         {"scopes": tuple((name, "1" * 64) for name in ("calibration", "everything", "release"))},
     ],
     ids=str,

@@ -125,3 +125,30 @@ def test_a_key_of_the_manifest_that_nobody_has_thought_of_is_the_coordinators():
     lock = pin_campaign(declared, repository, RUNS)
     other = {**declared.document.data, "canary": 5}
     assert moved(dict(lock.scopes), dict(digest_scopes(lock, declared.campaign, other))) == {"everything"}
+
+
+def test_a_scope_is_of_the_generation_since_which_it_is_as_it_is():
+    """What changes and comes back is of a new generation: what was signed then does not count again."""
+    files = builders.tree()
+    seen = []
+    for generation, text in enumerate(
+        (
+            builders.CAMPAIGN,
+            builders.campaign(("outputs: [mdst, cdst]", "outputs: [mdst]")),
+            builders.CAMPAIGN,
+            builders.campaign(("max_units: 4000", "max_units: 5000")),
+        ),
+        1,
+    ):
+        files[builders.FILES["campaign"]] = text.encode()
+        repository, findings = builders.read(files)
+        assert not findings
+        lock = pin_campaign(repository.campaigns["proc7"], repository, RUNS, generation)
+        files[builders.FILES["lock"]] = lock.text().encode()
+        seen.append(lock)
+    since = [dict(lock.since) for lock in seen]
+    assert [one["calibration"] for one in since] == [1, 1, 1, 1]
+    assert [one["release"] for one in since] == [1, 2, 3, 3]
+    assert [one["everything"] for one in since] == [1, 2, 3, 4]
+    assert dict(seen[0].scopes)["release"] == dict(seen[2].scopes)["release"]
+    assert dict(seen[0].scopes)["everything"] != dict(seen[2].scopes)["everything"], "it says since when"

@@ -15,7 +15,7 @@ from schemas.policy import Policy
 from schemas.repository import Declared
 from schemas.retirement import RETIREMENTS as RETIRED
 from schemas.retirement import Retirement
-from schemas.scopes import RETIREMENTS, digest_scopes
+from schemas.scopes import EVERYTHING, RETIREMENTS, digest_scopes
 from schemas.site import Site
 from schemas.statement import PRODUCE, RETIRE, Ceilings
 from schemas.tree import Tree
@@ -69,6 +69,7 @@ def demand_campaign(policy: Policy, declared: Declared, site: Site, actions: int
         action=PRODUCE,
         scopes=dict(scopes),
         roles=policy.roles.require(site.name, site.engine, site.storage),
+        since={} if lock is None else dict(lock.since),
         generation=None if lock is None else lock.generation,
         ceilings=Ceilings(campaign.limits.max_units, campaign.limits.max_restate, actions),
     )
@@ -125,9 +126,12 @@ def _find_obstacle(declared: Declared, site: Site, past: Past) -> str | None:
 def _is_of(lock: Lock, declared: Declared, site: Site) -> bool:
     campaign = declared.campaign
     scopes = digest_scopes(lock, campaign, declared.document.data)
-    return (lock.campaign, lock.scopes, lock.engine, lock.storage) == (
+    # whatever changes is a change of the whole: what is signed for everything is of the lock's own generation
+    since = dict(lock.since).get(EVERYTHING)
+    return (lock.campaign, lock.scopes, since, lock.engine, lock.storage) == (
         campaign.name,
         scopes,
+        lock.generation,
         site.engine,
         site.storage,
     )

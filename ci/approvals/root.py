@@ -103,7 +103,7 @@ def judge_root(
 
 def demand_root(new: Policy) -> Demand:
     """What must be signed, so that a root may be moved to."""
-    return Demand("trust/root", TRUST, {"": new.root}, (ADMINISTRATOR,), new.roles.version)
+    return Demand("trust/root", TRUST, {"": new.root}, (ADMINISTRATOR,), {"": new.roles.version})
 
 
 def _read(root: Root) -> Policy:

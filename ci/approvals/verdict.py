@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ci.approvals.signature import BadSignature, read_signature, verify_signature
@@ -41,6 +41,7 @@ class Evidence:
 class Demand:
     """What must be approved. `subject` is `campaign/NAME` or `retirement/NAME`, `scopes` maps scopes to digests.
 
+    `since` are the generations since which they are so, `generation` is that of the whole.
     `roles` are the names of those who must sign. `ceilings` are what is asked for: the campaign's limits, and in
     `max_actions` how many units a plan at hand submits and restates; None: not known. `plan` is the digest of the actions
     that must be named exactly, where `action` asks for it.
@@ -50,6 +51,7 @@ class Demand:
     action: str
     scopes: Mapping[str, str]
     roles: tuple[str, ...]
+    since: Mapping[str, int] = field(default_factory=dict)
     generation: int | None = None
     ceilings: Ceilings = NO_CEILINGS
     plan: str | None = None
@@ -226,8 +228,8 @@ def _object_to_content(
         yield "the policy was another one when it was signed"
     if said.digest != demand.scopes.get(scope):
         yield f"what {said.role} answers for has changed since"
-    if said.generation != demand.generation:
-        yield f"it is of generation {said.generation}, this is {demand.generation}"
+    if said.generation != demand.since.get(scope):
+        yield f"it is of generation {said.generation}, this is {demand.since.get(scope)}"
     if now < said.not_before:
         yield f"it holds from {format_time(said.not_before)} on"
     if now > said.not_after:

@@ -230,7 +230,7 @@ def _state(signing: _Signing, days: int | None, ceilings: Ceilings, comment: str
         policy=signing.policy.digest,
         not_before=now,
         not_after=now + timedelta(days=days or roles.validity_days),
-        generation=signing.matter.demand.generation,
+        generation=signing.matter.demand.since.get(signing.role.scope),
         ceilings=ceilings,
         plan=signing.matter.demand.plan,
         comment=comment,

@@ -19,7 +19,7 @@ from schemas.rules.intervals import take
 from schemas.rules.names import find_folders
 from schemas.runs import format_runs, run_key
 from schemas.scalars import show
-from schemas.scopes import digest_scopes
+from schemas.scopes import EVERYTHING, digest_scopes
 from schemas.skims import Skim
 from schemas.step import Step
 from schemas.variant import is_expandable
@@ -238,8 +238,10 @@ def _check_scopes(declared: Declared, lock: Lock, hint: str) -> Iterator[Finding
     pinned = dict(lock.scopes)
     scopes = digest_scopes(lock, declared.campaign, declared.document.data)
     moved = [name for name, value in scopes if value != pinned.get(name)]
+    moved += [name for name, since in lock.since if since > lock.generation]
+    moved += [EVERYTHING] if dict(lock.since).get(EVERYTHING, 0) < lock.generation else []
     if moved:
-        message = f"the lock's digest of what is approved is another one: {', '.join(moved)}"
+        message = f"the lock's digest of what is approved is another one: {', '.join(dict.fromkeys(moved))}"
         yield Finding(Place(declared.lock_file), "BP605", message, hint)
 
 
