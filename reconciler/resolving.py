@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -46,14 +45,19 @@ def resolve(
     )
     findings += _check_limits(declared, closed)
     findings += _check_coverage(declared, repository, closed)
-    before = declared.lock
-    generation = 1 if before is None else before.generation + 1
-    lock = pin_campaign(declared, repository, closed, generation)
-    if before is not None:
-        findings += _check_shrinking(connection, declared, before, lock)
-        if lock.content() == before.content():
-            lock = replace(lock, generation=before.generation)
+    lock = follow_lock(declared, repository, closed)
+    if declared.lock is not None:
+        findings += _check_shrinking(connection, declared, declared.lock, lock)
     return lock, tuple(findings)
+
+
+def follow_lock(declared: Declared, repository: Repository, runs: Sequence[int]) -> Lock:
+    """The lock that comes after the one that there is: that one itself, or of the next generation where anything changed."""
+    before = declared.lock
+    if before is None:
+        return pin_campaign(declared, repository, runs)
+    lock = pin_campaign(declared, repository, runs, before.generation + 1)
+    return before if lock.content() == before.content() else lock
 
 
 def pin_campaign(

@@ -7,13 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 from ci.approvals.dossier import NO_PAST, SIGNATURE, Past, assess_campaign, demand_campaign, name_statement
 from ci.approvals.verdict import Verdict
-from reconciler.resolving import pin_campaign
+from reconciler.resolving import follow_lock, pin_campaign
 from schemas.repository import Declared
 from schemas.runs import run_key
 from schemas.statement import PRODUCE, Statement
 from tests import builders
 from tests.keys import PERSON, Circle
 
+GENERATION = 3
+"""Of the lock with which a desk begins."""
 NOW = datetime(2019, 2, 15, 9, 0, tzinfo=UTC)
 RUNS = tuple(run_key(3, number) for number in (529, 530))
 
@@ -24,7 +26,6 @@ class Desk:
 
     circle: Circle
     files: dict[str, bytes] = field(default_factory=builders.tree)
-    generation: int = 3
     now: datetime = NOW
     past: Past = NO_PAST
     runs: tuple[int, ...] = RUNS
@@ -36,10 +37,10 @@ class Desk:
     def lock(self) -> None:
         """Resolves the campaign, as its author would."""
         declared = self._read()
-        lock = pin_campaign(declared, self.repository, self.runs, self.generation)
-        if declared.lock is not None and lock.content() != declared.lock.content():
-            self.generation += 1
-            lock = pin_campaign(declared, self.repository, self.runs, self.generation)
+        if declared.lock is None:
+            lock = pin_campaign(declared, self.repository, self.runs, GENERATION)
+        else:
+            lock = follow_lock(declared, self.repository, self.runs)
         self.files[builders.FILES["lock"]] = lock.text().encode()
 
     def change(self, file: str, *edits: tuple[str, str], lock: bool = True) -> None:

@@ -11,7 +11,7 @@ from ci import commits
 from ci.change import read_change
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.resolving import pin_campaign
+from reconciler.resolving import follow_lock
 from schemas.repository import read_repository
 from schemas.runs import run_key
 from schemas.tree import read_tree
@@ -51,9 +51,9 @@ def history(tmp_path, templates):
     return made
 
 
-def lock(history, templates, generation=1):
+def lock(history, templates):
     repository, _ = read_repository(read_tree(history.root)[0], templates)
-    made = pin_campaign(repository.campaigns["proc7"], repository, RUNS, generation)
+    made = follow_lock(repository.campaigns["proc7"], repository, RUNS)
     return history.commit("locked", **{FILES["lock"]: made.text()})
 
 
@@ -71,7 +71,7 @@ def propose(history, templates=None, **changes):
     """A branch with one commit on top of main, and the lock renewed where templates are given."""
     base = history.git("rev-parse", "HEAD")
     head = history.commit("proposed", **changes)
-    return base, lock(history, templates, 2) if templates else head
+    return base, lock(history, templates) if templates else head
 
 
 def test_a_new_campaign_is_fine(history, capsys):
