@@ -49,7 +49,7 @@ class AttemptLedger:
             digest = sha256("\n".join(names).encode()).hexdigest()
             batch = name_batch(self._writer.ledger, order.campaign.name, order.step, digest)
             (number_of_batch,) = journal.insert(batches, [{"name": batch, "site": site}])
-            begun = self._writer.clock()
+            begun = self._writer.clock.show()
             values = [
                 {
                     "job": row.id,
@@ -125,7 +125,7 @@ class AttemptLedger:
 
     def record_unknown(self, numbers: Iterable[int], reason: str) -> None:
         """Nothing can be told of these; since when is kept, and their state stays."""
-        values = {"unknown": self._writer.clock(), "reason": reason[:2000]}
+        values = {"unknown": self._writer.clock.show(), "reason": reason[:2000]}
         self._change(numbers, attempts.c.unknown.is_(None), values)
 
     def record_verified(
@@ -299,7 +299,7 @@ class AttemptLedger:
             "failure": failure,
             "reason": reason and reason[:2000],
             "signature": signature,
-            "ended": self._writer.clock(),
+            "ended": self._writer.clock.show(),
         }
         journal.update(attempts, attempts.c.id == attempt.id, values)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -34,12 +32,10 @@ class Health:
 class Fleet:
     """The engines, by site."""
 
-    def __init__(
-        self, repository: Repository, writer: Writer, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, repository: Repository, writer: Writer) -> None:
         self._repository = repository
         self._writer = writer
-        self._clock = clock
+        self._clock = writer.clock.time
         self._engines: dict[str, Engine] = {}
         self._health: dict[str, Health] = {}
         self._recorded: dict[str, float] = {}
@@ -98,7 +94,7 @@ class Fleet:
     def _store(self, site: str, health: Health, reason: str | None) -> None:
         values = {"failures": health.failures, "after": health.after, "reason": reason and reason[:500]}
         if reason is None:
-            values["seen"] = self._writer.clock()
+            values["seen"] = self._writer.clock.show()
         with self._writer.writing(polling=True) as journal:
             changed = journal.connection.execute(sites.update().where(sites.c.name == site).values(values))
             if changed.rowcount == 0:

@@ -5,7 +5,6 @@ Every effect follows its record, so that a process killed anywhere leaves what `
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from itertools import islice
 
 from reconciler.attempts import AttemptLedger, Pick
 from reconciler.brakes import choose_wishes, read_traffic
+from reconciler.clock import CLOCK, Clock
 from reconciler.database import State
 from reconciler.engine import Accepted, Batch, Refused, Uncertain
 from reconciler.fleet import Fleet
@@ -63,7 +63,7 @@ Report = Callable[[str, Address], None]
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a turn is made: by whose leave, for what it waits, and how long its lease is, in seconds.
+    """How a turn is made: by whose leave, for what it waits, how long its lease is, in seconds, and by which clock.
 
     A turn waits for the jobs of this machine; with `patient` for all; with `bound`, for none longer than so many seconds.
     """
@@ -72,6 +72,7 @@ class Manner:
     patient: bool = False
     bound: float | None = None
     lease: float = SECONDS
+    clock: Clock = CLOCK
 
 
 PLAIN = Manner()
@@ -91,8 +92,15 @@ class Launcher:
         self._fleet = Fleet(repository, writer)
         self._workspace = Workspace(state.attempts, state.batches)
         self._tracker = Tracker(
-            repository, self.ledger, self._attempts, self._pauses, self._fleet, self._workspace
+            repository,
+            self.ledger,
+            self._attempts,
+            self._pauses,
+            self._fleet,
+            self._workspace,
+            writer.clock,
         )
+        self._clock = writer.clock
         self._state = state
         self._repository = repository
         self._writer = writer
@@ -128,7 +136,7 @@ class Launcher:
         for site in {wish.view.campaign.site for wish in wishes}:
             self._readiness.allow(site, self._live[site])
         with self._writer.reading() as connection:
-            traffic = read_traffic(connection, int(time.time()))
+            traffic = read_traffic(connection, int(self._clock.time()))
         staged = self._stager.stage(choose_wishes(self._pauses, traffic, views, wishes))
         self.outcome.staging = staged.waiting
         for address, path in staged.lost:
@@ -142,7 +150,7 @@ class Launcher:
 
         On KeyboardInterrupt the jobs of this machine are ended and recorded as cancelled; then it is raised again.
         """
-        end = None if manner.bound is None else time.monotonic() + manner.bound
+        end = None if manner.bound is None else self._clock.steady() + manner.bound
         self.ledger.keep_snapshots(list_baselines(self._repository, wishes))
         wished = {wish.address for wish in wishes}
         for wish in wishes:
@@ -158,7 +166,7 @@ class Launcher:
                 waited = {one.id for one in self._list_waited(look, manner)}
                 if not look.ended and not begun and waited <= look.unknown and not self._can_begin():
                     break
-                if end is not None and time.monotonic() > end:
+                if end is not None and self._clock.steady() > end:
                     break
                 self._rest(moved=bool(begun or look.ended))
         except KeyboardInterrupt:
@@ -263,7 +271,7 @@ class Launcher:
 
     def _look(self) -> Look:
         """One look: at this machine always, at other systems not more often than they should be asked."""
-        now = time.monotonic()
+        now = self._clock.steady()
         self._writer.prolong(idle=True)
 
         def is_due(site: str) -> bool:
@@ -306,9 +314,9 @@ class Launcher:
         """Ends what runs on this machine; what had ended by itself in the meantime counts."""
         self._ready.clear()
         self._picks.clear()
-        deadline = time.monotonic() + PATIENCE
+        deadline = self._clock.steady() + PATIENCE
         self._tracker.resume()
-        while time.monotonic() < deadline:
+        while self._clock.steady() < deadline:
             mine = [one for one in self._tracker.look().live if self._fleet.is_attached(one.site)]
             if not mine:
                 break
@@ -329,4 +337,4 @@ class Launcher:
         """Waits before the next look: shortly while things move, longer while they do not."""
         self._pause = 0.01 if moved else min(0.2, self._pause * 1.5 + 0.01)
         if self._live:
-            time.sleep(self._pause)
+            self._clock.sleep(self._pause)

@@ -52,7 +52,7 @@ class Ledger:
             row = {
                 "digest": digest,
                 "content": canonical_json(content),
-                "begun": self._writer.clock(),
+                "begun": self._writer.clock.show(),
                 "ended": None,
                 "serial": serial,
             }
@@ -64,7 +64,7 @@ class Ledger:
         if self._writer.plan is None:
             return
         with self._writer.writing(polling=True) as journal:
-            journal.update(plans, plans.c.digest == self._writer.plan, {"ended": self._writer.clock()})
+            journal.update(plans, plans.c.digest == self._writer.plan, {"ended": self._writer.clock.show()})
         self._writer.plan = None
 
     def admit(self, campaign: str, entrants: Sequence[int]) -> None:
@@ -115,7 +115,7 @@ class Ledger:
             events = (
                 select(func.sum(products.c.events)).where(products.c.output == outputs.c.id).scalar_subquery()
             )
-            values = {"state": "produced", "produced": self._writer.clock(), "events": events}
+            values = {"state": "produced", "produced": self._writer.clock.show(), "events": events}
             journal.update(outputs, outputs.c.intent == intent, values)
             journal.update(intents, intents.c.id == intent, {"state": "produced"})
 

@@ -97,7 +97,7 @@ class Levers:
             values = {
                 "state": "lost",
                 "reason": f"{self._who}: {reason}"[:2000],
-                "ended": self._writer.clock(),
+                "ended": self._writer.clock.show(),
             }
             gone = journal.update(attempts, at, values)
             self._note(journal, "absent", scope, reason, [row.id for row in gone])
@@ -137,7 +137,7 @@ class Levers:
         self, journal: Journal, verb: str, scope: Scope, reason: str, touched: Iterable[object]
     ) -> None:
         if any(True for _ in touched):
-            row = {"time": self._writer.clock(), "verb": verb, "what": scope.text[:200]}
+            row = {"time": self._writer.clock.show(), "verb": verb, "what": scope.text[:200]}
             journal.insert(decisions, [{**row, "who": self._who, "reason": reason[:500]}])
 
 

@@ -64,12 +64,12 @@ class PauseWriter:
             if any((one.scope, one.kind) == (scope, kind) for one in read_pauses(journal.connection)):
                 return False
             row = {"scope": scope, "kind": kind, "reason": reason[:500], "who": who}
-            journal.insert(pauses, [{**row, "since": self._writer.clock()}])
+            journal.insert(pauses, [{**row, "since": self._writer.clock.show()}])
         return True
 
     def resume(self, scope: str, reason: str, who: str, kind: str | None = None) -> int:
         """Ends the pauses of a scope, of one kind or of whatever kind: how many went on."""
-        values = {"ended": self._writer.clock(), "ended_by": who, "ended_reason": reason[:500]}
+        values = {"ended": self._writer.clock.show(), "ended_by": who, "ended_reason": reason[:500]}
         with self._writer.writing(polling=True) as journal:
             at = and_(pauses.c.scope == scope, pauses.c.ended.is_(None))
             if kind is not None:

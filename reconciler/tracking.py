@@ -7,13 +7,13 @@ and where the attempt's folder can be reached, only once the mark that its job w
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from reconciler.attempts import AttemptLedger
+from reconciler.clock import CLOCK, Clock, format_time
 from reconciler.database import SourceUnavailable
 from reconciler.engine import Engine, EngineUnavailable, Observation, Sighting, Ticket
 from reconciler.fleet import Fleet
@@ -65,7 +65,7 @@ class Tracker:
         pauses: PauseWriter,
         fleet: Fleet,
         workspace: Workspace,
-        clock: Callable[[], float] = time.time,
+        clock: Clock = CLOCK,
     ) -> None:
         self._repository = repository
         self._ledger = ledger
@@ -73,7 +73,7 @@ class Tracker:
         self._pauses = pauses
         self._fleet = fleet
         self._workspace = workspace
-        self._clock = clock
+        self._clock = clock.time
         self._look = Look()
         self._ended: list[Ended] = []
 
@@ -147,8 +147,7 @@ class Tracker:
 
     def _list_returning(self, site: str) -> tuple[Attempt, ...]:
         """Attempts that were taken for lost: where no folder is shared, a job may come back all the same."""
-        since = datetime.fromtimestamp(self._clock(), UTC) - MEMORY
-        return self._attempts.list_lost(site, since.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        return self._attempts.list_lost(site, format_time(self._clock() - MEMORY.total_seconds()))
 
     def _adopt(self, engine: Engine, group: Sequence[Attempt]) -> list[Attempt]:
         """The group, in which uncertain attempts that the engine has are known by its ids now.

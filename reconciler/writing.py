@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import getpass
 import socket
-import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 
 from sqlalchemy import Connection, Engine, select, update
 
+from reconciler.clock import CLOCK, Clock
 from reconciler.journal import Journal, adopt_rows
 from reconciler.lease import Lease
 from reconciler.tables import ledger, plans
@@ -18,7 +17,7 @@ from reconciler.tables import ledger, plans
 
 def now() -> str:
     """The time, UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return CLOCK.show()
 
 
 def name_user() -> str:
@@ -33,7 +32,7 @@ def name_user() -> str:
 class Writer:
     """Opens transactions on one ledger; without a lease, those of people's decisions, which no fence holds up."""
 
-    def __init__(self, engine: Engine, lease: Lease | None, clock: Callable[[], str] = now) -> None:
+    def __init__(self, engine: Engine, lease: Lease | None, clock: Clock = CLOCK) -> None:
         self.clock = clock
         self.plan: str | None = None
         self._engine = engine
@@ -41,7 +40,7 @@ class Writer:
         self._due = 0.0
         with engine.begin() as connection:
             self.ledger: str = connection.execute(select(ledger.c.id)).scalar_one()
-            adopt_rows(connection, clock())
+            adopt_rows(connection, clock.show())
 
     @contextlib.contextmanager
     def writing(self, *, polling: bool = False) -> Iterator[Journal]:
@@ -54,7 +53,7 @@ class Writer:
             self._touch(connection)
             journal = Journal(connection)
             yield journal
-            journal.commit(self.clock(), self._lease.fence if self._lease else 0)
+            journal.commit(self.clock.show(), self._lease.fence if self._lease else 0)
             if not polling:
                 connection.execute(update(ledger).values(serial=ledger.c.serial + 1))
                 if self.plan is not None:
@@ -79,7 +78,7 @@ class Writer:
         Raises:
             Fenced: it is not.
         """
-        if self._lease is None or (idle and time.monotonic() < self._due):
+        if self._lease is None or (idle and self.clock.steady() < self._due):
             return
         with self._engine.begin() as connection:
             self._touch(connection)
@@ -87,4 +86,4 @@ class Writer:
     def _touch(self, connection: Connection) -> None:
         if self._lease is not None:
             self._lease.prolong(connection)
-            self._due = time.monotonic() + self._lease.seconds / 3
+            self._due = self.clock.steady() + self._lease.seconds / 3

@@ -299,7 +299,7 @@ def _record(writer: Writer, address: str, done: Sequence[tuple[int, Dataset]]) -
     if not done:
         return
     with writer.writing(polling=True) as journal:
-        time = writer.clock()
+        time = writer.clock.show()
         rows = [
             {"output": number, "catalogue": address, "name": dataset.name[:255], "registered": time}
             for number, dataset in done
