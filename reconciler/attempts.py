@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, or_, select, true
 
+from reconciler.attempt_rows import ATTEMPTS, count_attempts, is_replaced, make_attempt, read_jobs
 from reconciler.journal import Journal
 from reconciler.ledger import CHUNK, quarantine
 from reconciler.naming import name_attempt, name_batch
@@ -16,7 +17,6 @@ from reconciler.orders import Attempt, Order, Product
 from reconciler.tables import LIVE, attempts, batches, intents, jobs, outputs, products
 from reconciler.writing import Writer
 from renderer.jobs import Job
-from schemas.runs import run_key
 
 Pick = tuple[Order, int, Job]
 """A job of an order that is to be tried now, and the order's intent."""
@@ -29,14 +29,17 @@ class AttemptLedger:
         self._writer = writer
 
     def begin(self, picks: Sequence[Pick]) -> list[tuple[Attempt, Pick]]:
-        """A new attempt for each job, all in one batch of one site; none for jobs that are verified or under way."""
+        """A new attempt for each job, all in one batch of one site.
+
+        None for jobs that are verified or under way, or whose unit was stopped or settled since its intent was written.
+        """
         with self._writer.writing() as journal:
-            rows = _read_jobs(journal, {intent for _, intent, _ in picks})
-            counts = _count_attempts(journal, {row.id for row in rows.values()})
+            rows = read_jobs(journal, {intent for _, intent, _ in picks})
+            counts = count_attempts(journal, {row.id for row in rows.values()})
             chosen: list[tuple[Any, Pick, int]] = []
             for pick in picks:
-                row = rows[pick[1], pick[2].key]
-                tried, settled = counts.get(row.id, (0, False))
+                row = rows.get((pick[1], pick[2].key))
+                tried, settled = counts.get(row.id, (0, False)) if row else (0, True)
                 if not settled:
                     chosen.append((row, pick, tried + 1))
             if not chosen:
@@ -135,8 +138,14 @@ class AttemptLedger:
         events_read: int | None,
         cpu_seconds: float | None = None,
     ) -> bool:
-        """Records an attempt whose outputs are as it said; true when with it the whole unit can be published."""
+        """Records an attempt whose outputs are as it said; true when with it the whole unit can be published.
+
+        It is discarded where its unit was given up meanwhile, and another makes the same.
+        """
         with self._writer.writing() as journal:
+            if is_replaced(journal, attempt.intent):
+                self._end(journal, attempt, "discarded", None, "another unit makes the same")
+                return False
             self._end(journal, attempt, "verified")
             journal.update(attempts, attempts.c.id == attempt.id, {"cpu_seconds": cpu_seconds})
             others = and_(
@@ -193,17 +202,19 @@ class AttemptLedger:
         """
         with self._writer.writing() as journal:
             self._end(journal, attempt, "failed", failure, reason, signature)
-            values = {"failures": jobs.c.failures + 1, "after": after}
-            (row,) = journal.update(jobs, jobs.c.id == attempt.job, values)
-            quarantined = failure in ("input", "permanent") or row.failures >= max_attempts
-            if quarantined:
-                quarantine(journal, attempt.intent, reason)
-        return quarantined
+            most = 0 if failure in ("input", "permanent") else max_attempts
+            return _count_failure(journal, attempt, reason, most, after)
 
     def record_gone(self, attempt: Attempt, state: str, reason: str) -> None:
         """Records an attempt that is `lost` (proven absent, no result), `cancelled` or `discarded`."""
         with self._writer.writing() as journal:
             self._end(journal, attempt, state, None, reason)
+
+    def record_lost(self, attempt: Attempt, reason: str, *, max_attempts: int, after: int | None) -> bool:
+        """Records that an engine took an attempt and lost it, which counts as a failure does; true as there."""
+        with self._writer.writing() as journal:
+            self._end(journal, attempt, "lost", None, reason)
+            return _count_failure(journal, attempt, reason, max_attempts, after)
 
     def count_ended(self, campaign: str, signature: str, since: str) -> tuple[int, int]:
         """How many jobs of a campaign failed in that way since a time, and how many attempts were verified."""
@@ -235,15 +246,15 @@ class AttemptLedger:
     def list_live(self) -> tuple[Attempt, ...]:
         """All attempts that may still come to a result, the oldest first."""
         with self._writer.reading() as connection:
-            rows = connection.execute(_SELECTED.where(attempts.c.state.in_(LIVE)))
-            return tuple(_make_attempt(row) for row in rows)
+            rows = connection.execute(ATTEMPTS.where(attempts.c.state.in_(LIVE)))
+            return tuple(make_attempt(row) for row in rows)
 
     def list_lost(self, site: str, since: str) -> tuple[Attempt, ...]:
         """The attempts at a site that were taken for lost since a time, and whose jobs no other attempt has done yet."""
         at = and_(attempts.c.state == "lost", attempts.c.site == site, attempts.c.ended >= since)
         at = and_(at, attempts.c.reference.is_not(None), intents.c.state == "open")
         with self._writer.reading() as connection:
-            found = tuple(_make_attempt(row) for row in connection.execute(_SELECTED.where(at)))
+            found = tuple(make_attempt(row) for row in connection.execute(ATTEMPTS.where(at)))
         return tuple(attempt for attempt in found if not self.is_done(attempt.job))
 
     def is_done(self, job: int) -> bool:
@@ -257,12 +268,17 @@ class AttemptLedger:
 
         Names that the ledger does not know are not ours to judge.
         """
+        other, task = attempts.alias(), jobs.alias()
+        coming = exists().where(
+            task.c.intent == intents.c.id, other.c.job == task.c.id, other.c.state.in_(LIVE)
+        )
+        done = intents.c.state.not_in(("open", "quarantined"))
         ended = (
             select(attempts.c.name)
             .join(jobs, jobs.c.id == attempts.c.job)
             .join(intents, intents.c.id == jobs.c.intent)
             .where(attempts.c.state.not_in((*LIVE, "failed")))
-            .where(or_(attempts.c.state != "verified", intents.c.state.not_in(("open", "quarantined"))))
+            .where(or_(attempts.c.state != "verified", and_(done, not_(coming))))
         )
         return self._find(ended, attempts.c.name, sorted(names))
 
@@ -304,70 +320,16 @@ class AttemptLedger:
         journal.update(attempts, attempts.c.id == attempt.id, values)
 
 
-_SELECTED = (
-    select(
-        attempts,
-        jobs.c.intent,
-        jobs.c.key,
-        intents.c.campaign,
-        intents.c.step,
-        intents.c.experiment,
-        intents.c.run,
-        batches.c.name.label("batch_name"),
-    )
-    .join(jobs, jobs.c.id == attempts.c.job)
-    .join(intents, intents.c.id == jobs.c.intent)
-    .outerjoin(batches, batches.c.id == attempts.c.batch)
-    .order_by(attempts.c.id)
-)
-
-
-def _make_attempt(row: Any) -> Attempt:
-    return Attempt(
-        id=row.id,
-        intent=row.intent,
-        job=row.job,
-        key=row.key,
-        number=row.number,
-        name=row.name,
-        nonce=row.nonce,
-        site=row.site,
-        address=(row.campaign, row.step, run_key(row.experiment, row.run)),
-        state=row.state,
-        begun=row.begun,
-        batch=row.batch_name or row.name,
-        place=row.place or 0,
-        reference=row.reference,
-        absences=row.absences,
-        unknown=row.unknown,
-        cancel=row.cancel,
-    )
-
-
-def _read_jobs(journal: Journal, wanted: set[int]) -> dict[tuple[int, str], Any]:
-    """The jobs of intents, by intent and key."""
-    found = {}
-    listed = sorted(wanted)
-    for start in range(0, len(listed), CHUNK):
-        at = jobs.c.intent.in_(listed[start : start + CHUNK])
-        for row in journal.connection.execute(select(jobs).where(at)):
-            found[row.intent, row.key] = row
-    return found
-
-
-def _count_attempts(journal: Journal, wanted: set[int]) -> dict[int, tuple[int, bool]]:
-    """Job → how many attempts it had, and whether one is verified or may still be."""
-    settled = attempts.c.state.in_((*LIVE, "verified"))
-    counted = (attempts.c.job, func.count(), func.max(attempts.c.number).filter(settled))
-    found = {}
-    listed = sorted(wanted)
-    for start in range(0, len(listed), CHUNK):
-        at = attempts.c.job.in_(listed[start : start + CHUNK])
-        for job, count, done in journal.connection.execute(
-            select(*counted).where(at).group_by(attempts.c.job)
-        ):
-            found[job] = (count, done is not None)
-    return found
+def _count_failure(
+    journal: Journal, attempt: Attempt, reason: str, max_attempts: int, after: int | None
+) -> bool:
+    """Counts a failed attempt of a job; true when with it the unit is quarantined."""
+    values = {"failures": jobs.c.failures + 1, "after": after}
+    (row,) = journal.update(jobs, jobs.c.id == attempt.job, values)
+    if row.failures < max_attempts:
+        return False
+    quarantine(journal, attempt.intent, reason)
+    return True
 
 
 def _describe(pick: Pick) -> tuple[str, Any, int, str]:

@@ -31,6 +31,10 @@ WRITING = 0x62327001
 """Name of PostgreSQL's advisory lock for one writing transaction."""
 
 
+SILENT = "60s"
+"""How long a transaction may do nothing: a process that was stopped in the middle of one stops nobody else for ever."""
+
+
 class SourceUnavailable(Exception):
     """Something that must be read cannot be, or does not answer in full: exit code 4, and nothing is done."""
 
@@ -201,7 +205,7 @@ def _make_server_engine(server: str, *, query_only: bool) -> Engine:
             connect_args={
                 "connect_timeout": 10,
                 "application_name": name,
-                "options": "-c lock_timeout=30s -c timezone=UTC",
+                "options": f"-c lock_timeout=30s -c timezone=UTC -c idle_in_transaction_session_timeout={SILENT}",
             },
             isolation_level="REPEATABLE READ" if query_only else "READ COMMITTED",
             execution_options={"postgresql_readonly": query_only},

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, insert, select, update
 
 from reconciler import tables
 from reconciler.database import insert_new
@@ -137,6 +137,12 @@ def rebuild(connection: Connection, entries: Iterable[list[list[Any]]]) -> None:
                 keys = [column.name for column in table.primary_key.columns]
                 at = [table.c[key] == row[key] for key in keys]
                 connection.execute(update(table).where(*at).values(row))
+    if connection.dialect.name == "postgresql":
+        for table in JOURNALLED:
+            if "id" in table.columns:  # the next row's number follows those that were given
+                highest = select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery()
+                counter = func.pg_get_serial_sequence(table.name, "id")
+                connection.execute(select(func.setval(counter, highest + 1, False)))
 
 
 def read_rows(connection: Connection) -> dict[str, list[dict[str, Any]]]:
@@ -154,8 +160,10 @@ def read_rows(connection: Connection) -> dict[str, list[dict[str, Any]]]:
 
 def adopt_rows(connection: Connection, time: str) -> None:
     """Begins the journal of a ledger from before it had one: all its rows are the first entry."""
+    if connection.execute(select(tables.events.c.id).limit(1)).first() is not None:
+        return
     changes = [["insert", name, row] for name, rows in read_rows(connection).items() for row in rows]
-    if changes and connection.execute(select(tables.events.c.id)).first() is None:
+    if changes:
         content = canonical_json(changes)
         row = {"time": time, "fence": 0, "content": zlib.compress(content)}
         connection.execute(insert(tables.events).values(**row, digest=_chain("", time, 0, content)))

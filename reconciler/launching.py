@@ -21,7 +21,7 @@ from reconciler.lease import SECONDS
 from reconciler.ledger import Ledger
 from reconciler.ordering import OrderWriter, Wish, list_baselines
 from reconciler.orders import Address, Attempt, format_address
-from reconciler.pauses import PauseWriter, find_pause
+from reconciler.pauses import Pause, PauseWriter, find_pause
 from reconciler.permits import MERGED, Permits
 from reconciler.readiness import Readiness
 from reconciler.staging import Stager
@@ -110,6 +110,7 @@ class Launcher:
         self._report: Report | None = None
         self._ready: dict[str, deque[Wish]] = {}
         self._behind: dict[Address, list[Wish]] = {}
+        self._done: set[Address] = set()
         self._live: Counter[str] = Counter()
         self._picks: dict[str, deque[Pick]] = {}
         self._looked: dict[str, float] = {}
@@ -193,12 +194,14 @@ class Launcher:
             while ready and (room := min(ROUND, self._count_room(site))) > 0:
                 stopped = self._pauses.list_pauses()
                 taken = [ready.popleft() for _ in range(min(room, len(ready)))]
-                self._intend(
-                    [wish for wish in taken if not find_pause(stopped, wish.view.campaign.name, site)],
-                    approve(),
-                )
+                self._intend([wish for wish in taken if self._is_open(wish, stopped)], approve())
             begun += self._submit(site, approve)
         return begun
+
+    def _is_open(self, wish: Wish, stopped: Sequence[Pause]) -> bool:
+        """Whether a unit is still to be made: it is not paused, and no earlier attempt made it in the meantime."""
+        campaign = wish.view.campaign
+        return wish.address not in self._done and not find_pause(stopped, campaign.name, campaign.site)
 
     def _intend(self, wishes: Iterable[Wish], approvals: Mapping[str, str]) -> None:
         """Writes the intents of units, and queues their jobs."""
@@ -292,6 +295,7 @@ class Launcher:
                 continue  # it has jobs that did not begin yet; the last of them will tell
             following = self._behind.pop(unit.address, [])
             if unit.failure is None:
+                self._done.add(unit.address)
                 self.outcome.produced += 1
                 self._tell("produced", unit.address)
                 self._make_ready(following)

@@ -129,8 +129,8 @@ def _acquire(engine: Engine, scope: str, seconds: float) -> Lease:
 
 
 def describe_process() -> str:
-    """This process for people and for `_is_dead`: `process 4711 on host`, and what tells it from later ones."""
-    return f"process {os.getpid()} on {socket.gethostname()} [{_boot()}:{_started(os.getpid())}]"
+    """This process for people and for `_is_dead`: `process 4711 on host`, and what tells it from all others."""
+    return f"process {os.getpid()} on {socket.gethostname()} [{_place()}:{_started(os.getpid())}]"
 
 
 def _show(holder: str) -> str:
@@ -138,18 +138,20 @@ def _show(holder: str) -> str:
 
 
 def _is_dead(holder: str) -> bool:
-    """Whether a holder certainly lives no more: a process of this machine, since its start, that is not there."""
+    """Whether a holder certainly lives no more: a process that would be visible from here, and is not there.
+
+    Machines may share their names, and containers their numbers of processes: of what ran elsewhere, or before this
+    machine was started, nothing is certain but the end of its lease.
+    """
     name, _, mark = holder.partition(" [")
-    boot, _, started = mark.rstrip("]").partition(":")
-    if not name.endswith(f" on {socket.gethostname()}") or not started:
-        return False
-    if boot != _boot():
-        return True
-    return _started(int(name.split()[1])) != started
+    place, _, started = mark.rstrip("]").rpartition(":")
+    return place == _place() and _started(int(name.split()[1])) != started
 
 
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+def _place() -> str:
+    """Where numbers of processes mean the same: this start of this machine, and this container."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
 
 
 def _started(pid: int) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from reconciler.plan import Intent, Made, Observed, Unit
 from reconciler.tables import (
@@ -185,7 +185,13 @@ def _read_made(
 
 
 def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
-    pending = and_(intents.c.campaign == campaign, intents.c.state.in_(("open", "quarantined")))
+    running = (
+        select(jobs.c.intent).join(attempts, attempts.c.job == jobs.c.id).where(attempts.c.state.in_(LIVE))
+    )
+    pending = and_(
+        intents.c.campaign == campaign,
+        or_(intents.c.state.in_(("open", "quarantined")), intents.c.id.in_(running)),
+    )
     wanted: dict[int, list[bytes]] = {}
     query = select(outputs.c.intent, outputs.c.fingerprint).join(intents, intents.c.id == outputs.c.intent)
     for intent, fingerprint in connection.execute(query.where(pending)):
@@ -204,14 +210,15 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
     )
     live.update(connection.scalars(publishing))
     columns = (intents.c.id, intents.c.step, intents.c.experiment, intents.c.run, intents.c.state)
-    return {
-        (step, run_key(experiment, run)): Intent(
-            frozenset(wanted.get(number, ())), number in live, state == "quarantined", failures.get(number)
-        )
-        for number, step, experiment, run, state in connection.execute(
-            select(*columns).where(pending).order_by(intents.c.id)
-        )
-    }
+    found: dict[Unit, Intent] = {}
+    for number, step, experiment, run, state in connection.execute(
+        select(*columns).where(pending).order_by(intents.c.id)
+    ):
+        unit = (step, run_key(experiment, run))
+        if unit not in found or not found[unit].live:  # what still runs comes first, given up or not
+            fingerprints = frozenset(wanted.get(number, ()))
+            found[unit] = Intent(fingerprints, number in live, state == "quarantined", failures.get(number))
+    return found
 
 
 def measure_events(connection: Connection, recipe_digests: Sequence[str]) -> float | None:

@@ -32,13 +32,14 @@ def publish(moves: Iterable[Move], workspace: Workspace) -> None:
         final = folder / move.path
         try:
             _make_folders(folder)
-            _place(source, final, folder / f".{move.path}.{move.attempt}")
-        except FileExistsError:
-            if not _is_same(final, move):
-                raise PublishingRefused(f"{final} exists and is another file; it was left as it is") from None
+            if final.is_symlink() or final.exists():
+                if not _is_same(final, move):
+                    raise PublishingRefused(f"{final} exists and is another file; it was left as it is")
+            else:
+                _place(source, final, folder / f".{move.path}.{move.attempt}")
         except FileNotFoundError:
             raise PublishingRefused(f"{source} was verified, and is gone before it was published") from None
-        except OSError as error:
+        except OSError as error:  # also where the file came just now: the next turn looks at it
             raise SourceUnavailable(f"{final} cannot be written now: {error.strerror}") from error
         folders[folder] = None
     for folder in folders:
@@ -58,6 +59,7 @@ def _place(source: Path, final: Path, beside: Path) -> None:
 
     Where the storage is another file system, the file is first copied to `beside`, next to its final place.
     """
+    _sync(source)
     try:
         os.link(source, final)
     except OSError as error:

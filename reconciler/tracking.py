@@ -165,14 +165,14 @@ class Tracker:
             self._note_unknown(doubtful, str(error))
             return [attempt for attempt in group if attempt.state != "uncertain"]
         adopted = {attempt.id: found[attempt.name] for attempt in doubtful if found.get(attempt.name)}
-        self._attempts.record_submitted({number: ids[0] for number, ids in adopted.items()})
         twins = [
             replace(self.ticket(attempt), reference=other)
             for attempt in doubtful
             for other in adopted.get(attempt.id, ())[1:]
         ]
         if twins:
-            engine.cancel(twins)
+            engine.cancel(twins)  # before the record: whoever is killed in between finds them once more
+        self._attempts.record_submitted({number: ids[0] for number, ids in adopted.items()})
         return [
             replace(attempt, state="submitted", reference=adopted[attempt.id][0])
             if attempt.id in adopted
@@ -236,7 +236,10 @@ class Tracker:
             return
         began = datetime.strptime(attempt.begun, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         visible = self._clock() - began.timestamp() >= engine.visibility.total_seconds()
-        if attempt.absences + 1 < DOUBTS or not visible:
+        if not visible:
+            self._look.live.append(attempt)
+            return
+        if attempt.absences + 1 < DOUBTS:
             self._note_absent(attempt)
             return
         has_begun = engine.shared and not self._workspace.bury(attempt.name)
@@ -244,8 +247,14 @@ class Tracker:
             self._lose(attempt, "cancelled", attempt.cancel)
         elif has_begun:
             self._fail(attempt, Failed("transient", "the job was started and ended without a result"))
-        else:
+        elif attempt.reference is None:
             self._lose(attempt, "lost", observation.reason or "the job was never started")
+        else:
+            reason = observation.reason or "the engine took the job, and knows it no more"
+            self._attempts.record_lost(
+                attempt, reason, max_attempts=self._read_limit(attempt), after=self._choose_time(attempt)
+            )
+            self._land(attempt, reason)
 
     def _collect(self, attempt: Attempt) -> bool:
         """Records the result of an attempt; false where it left none."""
@@ -283,14 +292,12 @@ class Tracker:
             self._ended.append(Ended(address, None))
 
     def _fail(self, attempt: Attempt, failed: Failed) -> None:
-        declared = self._repository.campaigns.get(attempt.campaign)
-        limit = declared.campaign.limits.max_attempts if declared else 1
         culprit = self._find_culprit(attempt, failed)
         self._attempts.record_failed(
             attempt,
             failed.failure,
             failed.reason,
-            max_attempts=limit,
+            max_attempts=self._read_limit(attempt),
             after=self._choose_time(attempt),
             signature=sha256(culprit.signature.encode()).hexdigest(),
         )
@@ -330,6 +337,11 @@ class Tracker:
     def _land(self, attempt: Attempt, reason: str) -> None:
         if self._attempts.is_resting(attempt.intent):
             self._ended.append(Ended(attempt.address, reason))
+
+    def _read_limit(self, attempt: Attempt) -> int:
+        """How often the attempt's job may fail; a campaign that is not declared any more is not tried again."""
+        declared = self._repository.campaigns.get(attempt.campaign)
+        return declared.campaign.limits.max_attempts if declared else 1
 
     def _choose_time(self, attempt: Attempt) -> int | None:
         """When a failed job may be tried again: later each time, and at once where jobs run on this machine."""

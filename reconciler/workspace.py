@@ -104,14 +104,23 @@ class Workspace:
         """What came of an attempt that has ended, or None when it left no result.
 
         Outputs are believed only when size and checksum are those that the result states.
+
+        Raises:
+            SourceUnavailable: the folder cannot be read now, which says nothing of the result.
         """
         folder = self.path(attempt.name)
+        try:
+            return self._collect(folder, attempt)
+        except OSError as error:
+            raise SourceUnavailable(f"{folder} cannot be read now: {error.strerror}") from error
+
+    def _collect(self, folder: Path, attempt: Attempt) -> Verified | Failed | None:
         try:
             result = json.loads((folder / RESULT).read_bytes())
             job = json.loads((folder / JOB).read_bytes())
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return Failed("infrastructure", f"result.json cannot be read: {error}")
         problems = validate_json(result, load_schema("result"))
         if problems:
@@ -123,11 +132,18 @@ class Workspace:
         return _verify(folder, job, result)
 
     def was_started(self, name: str) -> bool:
-        """Whether the attempt's job came to its first instruction."""
+        """Whether the attempt's job came to its first instruction.
+
+        Raises:
+            SourceUnavailable: the folder does not say.
+        """
+        marker = self.path(name) / STARTED
         try:
-            return (self.path(name) / STARTED).read_text() != SUPERSEDED
+            return marker.read_bytes() != SUPERSEDED.encode()
         except FileNotFoundError:
             return False
+        except OSError as error:
+            raise SourceUnavailable(f"{marker} cannot be read now: {error.strerror}") from error
 
     def read_log(self, name: str) -> tuple[str, int]:
         """The end of an attempt's log, and the number of its first line; nothing where there is none."""

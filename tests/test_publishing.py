@@ -25,23 +25,23 @@ def move(tmp_path):
 
 
 def test_a_file_comes_to_its_place_with_all_its_folders(tmp_path, move):
-    publish([move], Workspace(tmp_path / "attempts"))
+    publish([move], Workspace(tmp_path / "attempts", tmp_path / "batches"))
     assert (tmp_path / "data" / "r00529" / "v1" / "out.root").read_text() == "data"
 
 
 def test_what_is_there_already_and_equal_is_accepted(tmp_path, move):
-    publish([move], Workspace(tmp_path / "attempts"))
+    publish([move], Workspace(tmp_path / "attempts", tmp_path / "batches"))
     (tmp_path / "attempts" / "a1" / "out.root").unlink()
     (tmp_path / "attempts" / "a1" / "out.root").write_text("data")
-    publish([move], Workspace(tmp_path / "attempts"))
+    publish([move], Workspace(tmp_path / "attempts", tmp_path / "batches"))
 
 
 def test_another_file_system_is_copied_to_and_nothing_is_left_beside(tmp_path, move):
     with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
         assert os.stat(elsewhere).st_dev != os.stat(tmp_path).st_dev, "this test wants two file systems"
         far = replace(move, folder=f"{elsewhere}/r00529/v1")
-        publish([far], Workspace(tmp_path / "attempts"))
-        publish([far], Workspace(tmp_path / "attempts"))
+        publish([far], Workspace(tmp_path / "attempts", tmp_path / "batches"))
+        publish([far], Workspace(tmp_path / "attempts", tmp_path / "batches"))
         assert os.listdir(far.folder) == ["out.root"]
         assert Path(far.folder, "out.root").read_text() == "data"
 
@@ -49,13 +49,13 @@ def test_another_file_system_is_copied_to_and_nothing_is_left_beside(tmp_path, m
 def test_a_storage_that_cannot_be_written_is_unavailable_and_not_failed(tmp_path, move):
     (tmp_path / "data").write_text("a file where a folder should be")
     with pytest.raises(SourceUnavailable, match="cannot be written"):
-        publish([move], Workspace(tmp_path / "attempts"))
+        publish([move], Workspace(tmp_path / "attempts", tmp_path / "batches"))
 
 
 def test_a_verified_file_that_is_gone_is_refused(tmp_path, move):
     (tmp_path / "attempts" / "a1" / "out.root").unlink()
     with pytest.raises(PublishingRefused, match="is gone"):
-        publish([move], Workspace(tmp_path / "attempts"))
+        publish([move], Workspace(tmp_path / "attempts", tmp_path / "batches"))
 
 
 @pytest.mark.parametrize("other", ["", "Data", "more data"])
@@ -64,7 +64,7 @@ def test_another_file_at_the_place_is_left_as_it_is(tmp_path, move, other):
     final.parent.mkdir(parents=True)
     final.write_text(other)
     with pytest.raises(PublishingRefused, match="exists and is another file"):
-        publish([move], Workspace(tmp_path / "attempts"))
+        publish([move], Workspace(tmp_path / "attempts", tmp_path / "batches"))
     assert final.read_text() == other
 
 
@@ -73,7 +73,7 @@ def test_a_link_to_nowhere_is_another_file(tmp_path, move):
     final.parent.mkdir(parents=True)
     final.symlink_to(tmp_path / "nowhere")
     with pytest.raises(PublishingRefused, match="exists and is another file"):
-        publish([move], Workspace(tmp_path / "attempts"))
+        publish([move], Workspace(tmp_path / "attempts", tmp_path / "batches"))
     assert final.is_symlink()
 
 
@@ -83,7 +83,7 @@ def test_a_link_to_an_equal_file_is_another_file(tmp_path, move):
     final.parent.mkdir(parents=True)
     final.symlink_to(tmp_path / "attempts" / "a1" / "out.root")
     with pytest.raises(PublishingRefused, match="exists and is another file"):
-        publish([move], Workspace(tmp_path / "attempts"))
+        publish([move], Workspace(tmp_path / "attempts", tmp_path / "batches"))
 
 
 def test_a_strangers_file_stops_its_unit_alone(tmp_path):
