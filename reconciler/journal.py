@@ -125,6 +125,11 @@ def rebuild(connection: Connection, entries: Iterable[list[list[Any]]]) -> None:
     """Makes all rows of `JOURNALLED` again from the entries of a journal."""
     for table in reversed(JOURNALLED):
         connection.execute(delete(table))
+    replay(connection, entries)
+
+
+def replay(connection: Connection, entries: Iterable[list[list[Any]]]) -> None:
+    """Makes the changes of entries of a journal, in rows as they were before them."""
     named = {table.name: table for table in JOURNALLED}
     for changes in entries:
         for verb, name, told in changes:
