@@ -105,7 +105,7 @@ class Launcher:
         self._repository = repository
         self._writer = writer
         self._orders = OrderWriter(state, repository)
-        self._readiness = Readiness(state, repository, self._fleet, self._pauses)
+        self._readiness = Readiness(state, repository, self._fleet, self._pauses, writer.clock.time)
         self._stager = Stager(repository, writer)
         self._report: Report | None = None
         self._ready: dict[str, deque[Wish]] = {}
