@@ -81,12 +81,11 @@ def spoil(world: SlurmWorld, units: int) -> int:
     return len(failing)
 
 
-def endure(
-    world: SlurmWorld, cluster: Cluster, units: int, seconds: float, blow: int = signal.SIGTERM
-) -> Night:
+def endure(world: SlurmWorld, cluster: Cluster, units: int, seconds: float) -> Night:
     """Makes the campaign while services and the reconciler die; returns when all of it is done.
 
-    `blow` is the signal that ends the controller: with SIGKILL it may forget jobs that it has just taken.
+    The controller ends in good order: killed hard, it forgets what it has just started, starts it again after its return,
+    and drains the nodes that still have it ("Duplicate jobid"), until an operator comes.
     """
     night, begun = Night(units, spoil(world, units)), time.monotonic()
 
@@ -98,7 +97,7 @@ def endure(
     with watching(world) as watchers:
         wait_until(lambda: len(world.starts) >= units // 10 and not count(world, "intent"), seconds)
         note("slurmctld is stopped")
-        cluster.stop("slurmctld", blow)
+        cluster.stop("slurmctld")
         wait_until(lambda: is_doubted(world), 60)
         cluster.start("slurmctld")
         note("slurmctld is back")

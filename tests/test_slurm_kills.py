@@ -1,16 +1,19 @@
-"""The reconciler is killed once at each kind of step that it takes with a real Slurm and PostgreSQL, and run again."""
+"""The reconciler with a real Slurm: killed once at each kind of step that it takes, and in doubt."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import timedelta
 
 import pytest
 
 from reconciler import tables, tracking
 from reconciler.attempts import AttemptLedger
+from reconciler.engine import Uncertain
 from reconciler.engines.slurm import SlurmEngine
 from reconciler.ledger import Ledger
+from tests.contract import doubles
 from tests.slurm_campaign import SlurmWorld
 from tests.slurm_cluster import Room
 from tests.worlds import run_forked, wait_until
@@ -79,6 +82,31 @@ def test_i11_killed_at_a_step_and_run_again_nothing_is_made_twice(world, slurm, 
         if name in batches(world)
     ]
     assert len(with_name) == UNITS, "what Slurm was given is what the ledger knows"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_b28_an_uncertain_attempt_does_not_keep_the_others_from_being_followed(
+    tmp_path, database, slurm, shared_tmp, monkeypatch
+):
+    submit, batches_taken = SlurmEngine.submit, []
+
+    def submit_all_but_the_first_without_an_answer(engine, batch):
+        answers = submit(engine, batch)
+        batches_taken.append(batch.name)
+        return answers if len(batches_taken) == 1 else [Uncertain("no answer")] * len(answers)
+
+    monkeypatch.setenv("SLURM_CONF", str(slurm.conf))
+    monkeypatch.setattr(SlurmEngine, "submit", submit_all_but_the_first_without_an_answer)
+    doubles.install(tmp_path / "bin", {"sacct": str(shutil.which("sacct"))})
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    with Room(shared_tmp).entered():
+        world = SlurmWorld(tmp_path / "world", 2, width=1)
+        doubles.set_faults(tmp_path / "bin", {"sacct": "fail sacct: error: Connection refused"})
+        wait_until(lambda: world.reconcile() and world.attempts() == {"verified": 1, "uncertain": 1}, 60)
+        doubles.set_faults(tmp_path / "bin", {})
+        wait_until(lambda: world.reconcile() and world.attempts() == {"verified": 2}, 60)
+    assert len(world.starts) == 2
 
 
 def batches(world):
