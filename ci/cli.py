@@ -16,6 +16,7 @@ from ci.verbs import (
     approvals,
     compare,
     declare,
+    doctor,
     logs,
     luminosity,
     observe,
@@ -59,6 +60,7 @@ click.rich_click.COMMAND_GROUPS = {
                 "lumi",
                 "gt",
                 "state",
+                "doctor",
             ],
         },
     ]
@@ -103,6 +105,7 @@ def b2prod(
 
 for command in (
     *declare.COMMANDS,
+    *doctor.COMMANDS,
     *adopt.COMMANDS,
     *compare.COMMANDS,
     *produce.COMMANDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -78,24 +78,38 @@ class Client:
         """
         rows: list[Mapping[str, Any]] = []
         for start in range(0, len(values), PAGE):
-            rows += self._search(parameter, values[start : start + PAGE], deadline)
+            some = [str(value) for value in values[start : start + PAGE]]
+            condition = {"parameter": parameter, "operator": "in", "values": values[start : start + PAGE]}
+            rows += self._search([condition], _among(parameter, frozenset(some)), deadline)
         if len({row["JobID"] for row in rows}) != len(rows):
             raise NoAnswer("a search answered one job twice: it changed meanwhile")
         return sorted(rows, key=lambda row: row["JobID"])
 
+    def list_begun(self, prefix: str, states: Sequence[str], deadline: Deadline) -> list[Mapping[str, Any]]:
+        """All jobs of ours in those states whose names begin so; complete, too."""
+        conditions: list[Mapping[str, Any]] = [
+            {"parameter": "JobName", "operator": "like", "value": f"{prefix}%"},
+            {"parameter": "Status", "operator": "in", "values": list(states)},
+        ]
+        rows = self._search(conditions, lambda row: row.get("Status") in states, deadline)
+        return [row for row in rows if str(row["JobName"]).startswith(prefix)]
+
     def _search(
-        self, parameter: str, values: Sequence[object], deadline: Deadline
+        self,
+        conditions: Sequence[Mapping[str, Any]],
+        accept: Callable[[Mapping[str, Any]], bool],
+        deadline: Deadline,
     ) -> list[Mapping[str, Any]]:
         query = {
             "parameters": list(COLUMNS),
-            "search": [{"parameter": parameter, "operator": "in", "values": list(values)}],
+            "search": list(conditions),
             "sort": [{"parameter": "JobID", "direction": "asc"}],
         }
         rows: list[Mapping[str, Any]] = []
         total = None
         for page in range(1, 1000):
             answer = self.ask("POST", f"jobs/search?page={page}&per_page={PAGE}", deadline, query)
-            here = _read_rows(answer, parameter, {str(value) for value in values})
+            here = _read_rows(answer, accept)
             rows += here
             if answer.status == 200 and page == 1:
                 return rows
@@ -176,7 +190,7 @@ class Client:
         return answer.body
 
 
-def _read_rows(answer: Answer, parameter: str, wanted: set[str]) -> list[Mapping[str, Any]]:
+def _read_rows(answer: Answer, accept: Callable[[Mapping[str, Any]], bool]) -> list[Mapping[str, Any]]:
     rows = answer.read_json()
     if not isinstance(rows, list):
         raise NoAnswer("a search answered no list")
@@ -185,7 +199,11 @@ def _read_rows(answer: Answer, parameter: str, wanted: set[str]) -> list[Mapping
             not isinstance(row, dict)
             or not isinstance(row.get("JobID"), int)
             or not all(isinstance(row.get(word), str | None) for word in COLUMNS[1:])
-            or str(row.get(parameter)) not in wanted
+            or not accept(row)
         ):
             raise NoAnswer(f"a search answered something else than was asked for: {str(row)[:200]}")
     return rows
+
+
+def _among(parameter: str, values: frozenset[str]) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda row: str(row.get(parameter)) in values

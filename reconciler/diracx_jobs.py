@@ -34,6 +34,9 @@ _STATES: Mapping[str, Sighting] = {
     **dict.fromkeys(("Running", "Stalled", "Completing", "Completed"), Sighting.RUNNING),
     **dict.fromkeys(("Done", "Failed", "Killed", "Deleted"), Sighting.ENDED),
 }
+LIVE = tuple(state for state, sighting in _STATES.items() if sighting is not Sighting.ENDED)
+"""The states of jobs that have not ended."""
+
 _SOUND = ("", "Unknown", "Done", "Executed", "Execution Complete", "All events processed")
 """What the application of a job that is Done may say of itself when it went well."""
 

@@ -64,7 +64,7 @@ class Lease:
         mine = and_(
             leases.c.scope == self.scope, leases.c.fence == self.fence, leases.c.holder == self.holder
         )
-        expires = _clock(connection) + self.seconds
+        expires = tell_clock(connection) + self.seconds
         if connection.execute(update(leases).where(mine).values(expires=expires)).rowcount != 1:
             raise Fenced(
                 "another reconciler took over, because this one was silent for too long; it goes on from here"
@@ -106,7 +106,7 @@ def unlock(state: State, fence: int) -> str:
 def _acquire(engine: Engine, scope: str, seconds: float) -> Lease:
     holder = describe_process()
     with engine.begin() as connection:
-        now = _clock(connection)
+        now = tell_clock(connection)
         row = connection.execute(select(leases, now.label("now")).where(leases.c.scope == scope)).first()
         if row is None:
             values = {"scope": scope, "holder": holder, "fence": 1, "seconds": seconds}
@@ -163,7 +163,7 @@ def _started(pid: int) -> str | None:
     return None if fields[0] in "ZX" else fields[19]
 
 
-def _clock(connection: Connection) -> ColumnElement[float]:
+def tell_clock(connection: Connection) -> ColumnElement[float]:
     """The database's clock, in seconds since 1970."""
     if connection.dialect.name == "sqlite":
         return (func.julianday("now", type_=Double) - 2440587.5) * 86400.0

@@ -167,7 +167,10 @@ def test_more_than_one_call_takes(rig):
         tickets = submitted(engine, batch)
         assert len({ticket.reference for ticket in tickets}) == 23
         assert sum(call.startswith(SUBMIT) for call in rig.gateway.calls) == 2
+        assert engine.list_names(f"{batch.name}-") == {one.name: one.reference for one in tickets}
+        assert engine.list_names("b2p-nothing-") == {}
         engine.cancel(tickets)
+        assert engine.list_names(f"{batch.name}-") == {}
 
 
 @slow

@@ -16,6 +16,7 @@ from reconciler.credentials import NoToken
 from reconciler.diracx_client import Client, Declined
 from reconciler.diracx_jobs import (
     ERRORS,
+    LIVE,
     LOG,
     NAME_LENGTH,
     RESULT,
@@ -146,6 +147,12 @@ class DiracxEngine:
                 return  # what was left is no result
             except OSError as error:
                 raise EngineUnavailable(f"{ticket.folder} cannot be written: {error.strerror}") from error
+
+    def list_names(self, prefix: str) -> Mapping[str, str]:
+        """Of all jobs of the user."""
+        with _speaking():
+            rows = self._reach().list_begun(prefix, LIVE, Deadline(self._seconds))
+        return {str(row["JobName"]): str(row["JobID"]) for row in rows}
 
     def lifetime(self) -> timedelta | None:
         """How long tokens can be renewed without a person."""

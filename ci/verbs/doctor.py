@@ -1,0 +1,79 @@
+"""Is everything here that a site needs, and what would go wrong: doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import rich_click as click
+
+from ci.approvals.gate import check_anchor
+from ci.approvals.root import read_pinned
+from ci.console import make_table, print_json, print_table, say
+from ci.exits import Exit, FoundProblems, WrongUse
+from ci.project import Project, Settings, load
+from reconciler.database import SourceUnavailable, has_database, reading
+from reconciler.engine import Complaint
+from reconciler.examination import HERE, Symptom, examine_site, examine_state
+from reconciler.guard import GuardRefused
+from schemas.policy import SITES
+
+
+@click.command()
+@click.argument("site", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def doctor(settings: Settings, site: str | None, as_json: bool) -> int:
+    """Look at everything that a site needs, without submitting anything: all sites, or one."""
+    project = settings.project()
+    repository, findings = load(project)
+    sites = repository.sites
+    if site is not None and (broken := [one for one in findings if one.place.file == f"{SITES}/{site}.yaml"]):
+        raise FoundProblems(broken)
+    if site is not None and site not in sites:
+        raise WrongUse(f"there is no site {site}; known are {', '.join(sorted(sites))}")
+    chosen = [sites[site]] if site is not None else [sites[name] for name in sorted(sites)]
+    found = [*examine_state(project.state), *_examine_trust(project, settings.trust)]
+    for described in chosen:
+        found += examine_site(described, project.state)
+    grave = sum(one.complaint is not None and one.complaint.fatal for one in found)
+    if as_json:
+        print_json([_describe(one) for one in found])
+    else:
+        table = make_table("site", "looked at", "", "what is wrong, and what to do")
+        for one in found:
+            table.add_row(one.site, one.looked_at, _judge(one.complaint), _tell(one.complaint))
+        print_table(table)
+        say("nothing stands in the way" if not grave else f"{grave} of these must be mended first")
+    return Exit.FINDINGS if grave else Exit.FINE
+
+
+def _examine_trust(project: Project, anchor: str | None) -> Iterator[Symptom]:
+    try:
+        if has_database(project.state):
+            with reading(project.state) as connection:
+                read_pinned(connection, check_anchor(anchor))
+            yield Symptom(HERE, "trust root")
+    except GuardRefused as refused:
+        yield Symptom(HERE, "trust root", Complaint(str(refused), "`b2prod trust show` tells more"))
+    except SourceUnavailable:
+        return  # the ledger's own complaint says it
+
+
+def _judge(complaint: Complaint | None) -> str:
+    if complaint is None:
+        return "fine"
+    return "wrong" if complaint.fatal else "note"
+
+
+def _tell(complaint: Complaint | None) -> str:
+    return "" if complaint is None else f"{complaint.what}: {complaint.mend}"
+
+
+def _describe(symptom: Symptom) -> dict[str, str]:
+    described = {"site": symptom.site, "looked_at": symptom.looked_at, "state": _judge(symptom.complaint)}
+    if symptom.complaint is not None:
+        described |= {"what": symptom.complaint.what, "mend": symptom.complaint.mend}
+    return described
+
+
+COMMANDS = (doctor,)

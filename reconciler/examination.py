@@ -1,0 +1,164 @@
+"""What would go wrong at a site before it does: state, ledger, storage, commands, credential, strangers in the queue."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import select
+
+from reconciler.database import SourceUnavailable, State, has_database, reading
+from reconciler.engine import Complaint, Engine, EngineUnavailable, Listing
+from reconciler.engines import ENGINES
+from reconciler.filesystem import find_type, is_networked
+from reconciler.lease import tell_clock
+from reconciler.preconditions import check_batch
+from reconciler.readiness import gather
+from reconciler.tables import LIVE, attempts, batches, ledger
+from schemas.site import Site
+
+SKEW = 5.0
+"""Seconds by which the clocks of this machine and of the database may differ."""
+
+HERE = "this machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """One thing that was looked at: where, what, and what is wrong (None: nothing)."""
+
+    site: str
+    looked_at: str
+    complaint: Complaint | None = None
+
+
+def examine_state(state: State) -> Iterator[Symptom]:
+    """What holds for all sites: where the state lies, and the ledger."""
+    kind = find_type(state.folder)
+    complaint = None
+    if is_networked(kind) and state.server is None:
+        what = f"the ledger would be at {state.folder}, which is on {kind}: several hosts may write there at once"
+        complaint = Complaint(what, "give --state a folder on a local disk, or --database a PostgreSQL")
+    yield Symptom(HERE, "file system of the state", complaint)
+    yield Symptom(HERE, "ledger", _try_ledger(state))
+
+
+def _try_ledger(state: State) -> Complaint | None:
+    try:
+        if not has_database(state):
+            return Complaint("nothing was ever recorded here", "begin with `b2prod runs import`", fatal=False)
+        with reading(state) as connection:
+            there = float(connection.execute(select(tell_clock(connection))).scalar_one())
+    except SourceUnavailable as error:
+        return Complaint(str(error), "mend what the message names, or install the b2prod that fits")
+    if abs(there - time.time()) > SKEW:
+        what = f"the clocks of this machine and of the database differ by {abs(there - time.time()):.0f} s"
+        return Complaint(what, "let both follow a time server", fatal=False)
+    return None
+
+
+def examine_site(site: Site, state: State) -> Iterator[Symptom]:
+    """All that can be told of a site without submitting anything."""
+    yield from _examine_folders(site, state)
+    yield from _examine_commands(site)
+    try:
+        engine = ENGINES[site.engine](site)
+    except KeyError:
+        known = ", ".join(ENGINES)
+        yield Symptom(
+            site.name, "engine", Complaint(f"nothing drives {site.engine}", f"write one of {known}")
+        )
+        return
+    complaints = engine.examine()
+    yield from (Symptom(site.name, f"engine {site.engine}", one) for one in complaints)
+    if not complaints:
+        yield Symptom(site.name, f"engine {site.engine}")
+    yield from _examine_readiness(site, state, engine)
+    if not any(one.fatal for one in complaints):
+        yield from _examine_strangers(site, state, engine)
+
+
+def _examine_folders(site: Site, state: State) -> Iterator[Symptom]:
+    storage = Path(state.storage(site.storage))
+    complaint = None
+    if not os.access(_find_existing(storage), os.W_OK | os.X_OK):
+        complaint = Complaint(
+            f"{storage} cannot be written", "mend `storage`, mount it, or get the right to write there"
+        )
+    yield Symptom(site.name, "storage", complaint)
+    if site.testing_payloads is not None:
+        missing = Complaint(
+            f"there is no folder {site.testing_payloads}", "mend `testing_payloads`, or mount it", fatal=False
+        )
+        yield Symptom(
+            site.name, "testing payloads", None if os.path.isdir(site.testing_payloads) else missing
+        )
+
+
+def _examine_commands(site: Site) -> Iterator[Symptom]:
+    """Whether programs that the site's file names can be started from here."""
+    named = {
+        "launchers.basf2": site.basf2_launcher,
+        "prestage.command": site.prestage and site.prestage.command,
+    }
+    for key, command in named.items():
+        if command:
+            missing = Complaint(
+                f"{command[0]} cannot be started here", f"mend `{key}`, or install what it names"
+            )
+            yield Symptom(site.name, key, None if shutil.which(command[0]) else missing)
+    if site.basf2_launcher is None and shutil.which("basf2") is None:
+        what = "no launcher of basf2 is named, and there is no basf2 here: its steps need one of both on the nodes"
+        yield Symptom(
+            site.name, "launchers.basf2", Complaint(what, "write `launchers: {basf2: […]}`", fatal=False)
+        )
+
+
+def _examine_readiness(site: Site, state: State, engine: Engine) -> Iterator[Symptom]:
+    found = gather(site, state, datetime.now(UTC), 0)
+    try:
+        found = replace(found, lifetime=engine.lifetime())
+    except EngineUnavailable as error:
+        found = replace(found, trouble=str(error))
+    hindrances = check_batch(site, found)
+    for one in hindrances:
+        yield Symptom(site.name, "before a batch", Complaint(one.what, one.mend))
+    if not hindrances:
+        yield Symptom(site.name, "before a batch")
+
+
+def _examine_strangers(site: Site, state: State, engine: Engine) -> Iterator[Symptom]:
+    """Jobs that bear our prefix and that the ledger does not know as alive."""
+    if not isinstance(engine, Listing):
+        return
+    try:
+        with reading(state) as connection:
+            prefix = f"b2p-{connection.execute(select(ledger.c.id)).scalar_one()[:4]}-"
+            alive = (attempts.c.site == site.name, attempts.c.state.in_(LIVE))
+            known = set(connection.execute(select(attempts.c.name).where(*alive)).scalars())
+            known |= set(connection.execute(select(batches.c.name)).scalars())
+        strangers = sorted(engine.list_names(prefix).keys() - known)
+    except SourceUnavailable:
+        return  # without a ledger nothing is ours
+    except EngineUnavailable as error:
+        what = f"which jobs bear our names cannot be told: {error}"
+        yield Symptom(site.name, "strangers", Complaint(what, "ask again later", fatal=False))
+        return
+    complaint = None
+    if strangers:
+        shown = ", ".join(strangers[:5]) + (" …" if len(strangers) > 5 else "")
+        what = f"{len(strangers)} jobs bear our names, and the ledger does not know them: {shown}"
+        complaint = Complaint(what, "cancel them there, or find the ledger that they belong to", fatal=False)
+    yield Symptom(site.name, "strangers", complaint)
+
+
+def _find_existing(folder: Path) -> Path:
+    here = Path(os.path.abspath(folder))
+    while not here.exists() and here != here.parent:
+        here = here.parent
+    return here

@@ -1,0 +1,105 @@
+"""The doctor: what would go wrong at a site, told before it does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ci.cli import run
+from ci.exits import Exit
+from reconciler import examination, readiness
+from reconciler.engine import EngineUnavailable
+from reconciler.engines.local import LocalEngine
+from reconciler.preconditions import Volume
+from tests.worlds import ONE_STEP, World
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path, campaign=ONE_STEP)
+
+
+@pytest.fixture
+def ask(world, capsys):
+    def ask(*words):
+        code = run(["--root", str(world.root), "doctor", "local", "--json", *words])
+        return code, {(one["site"], one["looked_at"]): one for one in json.loads(capsys.readouterr().out)}
+
+    return ask
+
+
+def test_where_nothing_is_wrong_all_is_fine(ask):
+    code, found = ask()
+    assert code == Exit.FINE
+    assert {one["state"] for one in found.values()} == {"fine"}
+    assert ("this machine", "ledger") in found
+    assert ("this machine", "trust root") in found
+    assert ("local", "storage") in found
+
+
+def test_a_table_for_people(world, capsys):
+    assert run(["--root", str(world.root), "doctor"]) == Exit.FINE
+    printed = capsys.readouterr()
+    assert "file system of the state" in printed.out
+    assert "nothing stands in the way" in printed.err
+    assert run(["--root", str(world.root), "doctor", "nowhere"]) == Exit.USAGE
+
+
+def test_b38_a_state_on_a_shared_file_system_is_wrong(ask, monkeypatch):
+    monkeypatch.setattr(examination, "find_type", lambda folder: "gpfs")
+    code, found = ask()
+    told = found["this machine", "file system of the state"]
+    assert (code, told["state"]) == (Exit.FINDINGS, "wrong")
+    assert "gpfs" in told["what"]
+    assert "--database" in told["mend"]
+
+
+def test_an_engine_that_nothing_drives_and_programs_that_are_missing(world, ask):
+    site = world.root / "productions/sites/local.yaml"
+    text = site.read_text().partition("launchers:")[0]
+    site.write_text(
+        f"{text}launchers: {{basf2: [/nowhere/b2execute]}}\nprestage: {{command: [/nowhere/stage]}}\n"
+    )
+    code, found = ask()
+    assert code == Exit.FINDINGS
+    assert "/nowhere/b2execute cannot be started" in found["local", "launchers.basf2"]["what"]
+    assert "/nowhere/stage cannot be started" in found["local", "prestage.command"]["what"]
+
+
+def test_what_is_in_the_way_of_a_batch_is_told(ask, monkeypatch):
+    def refuse(self):
+        raise EngineUnavailable("no proxy")
+
+    monkeypatch.setattr(LocalEngine, "lifetime", refuse)
+    monkeypatch.setattr(readiness, "measure", lambda folder: Volume(str(folder), 10))
+    code, found = ask()
+    assert code == Exit.FINDINGS
+    assert found["local", "before a batch"]["state"] == "wrong"
+
+
+def test_jobs_that_bear_our_names_and_that_nobody_knows_are_shown(world, ask, monkeypatch):
+    monkeypatch.setattr(LocalEngine, "list_names", lambda self, prefix: {f"{prefix}x": "1"}, raising=False)
+    code, found = ask()
+    told = found["local", "strangers"]
+    assert (code, told["state"]) == (Exit.FINE, "note")
+    assert "1 jobs bear our names" in told["what"]
+
+
+def test_clocks_that_differ_are_told(ask, monkeypatch):
+    real = examination.time.time
+    monkeypatch.setattr(examination.time, "time", lambda: real() + 3600)
+    _, found = ask()
+    assert "differ by 3600 s" in found["this machine", "ledger"]["what"]
+
+
+def test_a_ledger_of_another_version_is_wrong(world, ask):
+    from sqlalchemy import text
+
+    from reconciler.database import opened
+
+    with opened(world.state) as engine, engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    code, found = ask()
+    assert code == Exit.FINDINGS
+    assert "9999" in found["this machine", "ledger"]["what"]
