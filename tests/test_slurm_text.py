@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 
 from reconciler.command import Reply, call
 from reconciler.elements import expand, join
-from reconciler.engine import Sighting, Ticket
+from reconciler.engine import Batch, Sighting, Ticket
+from reconciler.engines.slurm import SlurmEngine
 from reconciler.slurm_text import pick, pick_whole, read_minutes, read_records
+from schemas.site import BatchSettings, Option, Site
 
 
 def read(text):
@@ -118,6 +121,35 @@ def test_no_text_is_an_error(text):
     read(text)
     expand(text)
     read_minutes(text)
+
+
+def test_b25_how_a_batch_is_submitted(tmp_path, monkeypatch):
+    """Never started again by Slurm itself, and nothing of the submitter's own habits."""
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/said\nenv >> {tmp_path}/environment\necho 7\n'
+    )
+    sbatch.chmod(0o755)
+    for name, value in (
+        ("PATH", f"{tmp_path}:{os.environ['PATH']}"),
+        ("SBATCH_REQUEUE", "1"),
+        ("SBATCH_ARRAY_INX", "1"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    batch = BatchSettings(
+        "belle2", 60, 4000, running=20, python="/usr/bin/python3", options=(Option("constraint", "el9"),)
+    )
+    engine = SlurmEngine(Site("here", "slurm", "data", queue="prod", batch=batch))
+    answers = engine.submit(Batch("b2p-x", tmp_path, tuple(ticket(None, index=index) for index in range(3))))
+    assert [one.reference for one in answers] == ["7_0", "7_1", "7_2"]
+    said = (tmp_path / "said").read_text().splitlines()
+    wanted = {"--no-requeue", "--job-name=b2p-x", "--array=0-2%20", "--partition=prod", "--account=belle2"}
+    assert wanted | {"--time=60", "--mem=4000", "--constraint=el9"} <= set(said)
+    assert said[-3:] == [f"{tmp_path}/element.sh", "/usr/bin/python3", f"{tmp_path}/member.py"]
+    assert not {line.split("=")[0] for line in (tmp_path / "environment").read_text().splitlines()} & {
+        "SBATCH_REQUEUE", "SBATCH_ARRAY_INX", "SLURM_JOB_ID",
+    }  # fmt: skip
 
 
 def test_limits_of_time():
