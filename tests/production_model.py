@@ -121,7 +121,7 @@ class Production:
         patch.setattr(database, "_make_engine", functools.cache(_make_engine))
         patch.setitem(engines.ENGINES, "slurm", self.cluster.engine)
         patch.setattr(lease, "describe_process", name_process)
-        patch.setattr(lease, "_clock", lambda _: literal(BEGIN + self.steady))
+        patch.setattr(lease, "tell_clock", lambda _: literal(BEGIN + self.steady))
 
     # what happens
 

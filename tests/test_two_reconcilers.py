@@ -56,7 +56,7 @@ def stop(world, process):
 
 def read_lease(world):
     with opened(world.state) as engine, engine.connect() as connection:
-        return connection.execute(select(leases, lease._clock(connection).label("now"))).one()
+        return connection.execute(select(leases, lease.tell_clock(connection).label("now"))).one()
 
 
 @pytest.mark.slow
@@ -162,7 +162,7 @@ def test_the_clock_of_the_day_does_not_judge_leases(state, monkeypatch, jump):
 
 def test_i9_a_write_under_an_old_fence_fails_and_leaves_nothing(state, monkeypatch):
     now = 1000.0
-    monkeypatch.setattr(lease, "_clock", lambda _: literal(now))
+    monkeypatch.setattr(lease, "tell_clock", lambda _: literal(now))
     name(monkeypatch, "process 1 on elsewhere [x:1]")
     with holding(state, 90.0) as first, opened(state) as engine:
         writer = Writer(engine, first)

@@ -1,0 +1,153 @@
+"""What an adversary found in the core, each as the shortest story of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.attempts import AttemptLedger
+from reconciler.database import opened
+from reconciler.ledger import Ledger
+from reconciler.levers import Levers, Scope
+from reconciler.writing import Writer
+from tests.engine_double import VISIBILITY
+from tests.production_model import LEASE, NAME, Production, Template
+from tests.test_ledger import make_order
+from tests.worlds import ONE_STEP, World
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    return Template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(params=[True, False], ids=["shared", "fetched"])
+def production(request, template, monkeypatch):
+    production = Production(template, monkeypatch, shared=request.param, attached=False)
+    yield production
+    production.close()
+
+
+def finish(production):
+    production.check()
+    production.converge()
+
+
+def test_i1_a_unit_that_is_retried_while_a_job_of_it_still_runs_is_in_flight(production):
+    """Quarantined by hand and let go again: its running job is the one that counts."""
+    production.turn()
+    unit = production.unit("reco", 1)
+    with production.levers() as levers:
+        levers.quarantine(unit, "looks odd")
+        levers.release(unit, "it is fine")
+    before = production.submitted
+    production.turn()
+    assert production.submitted == before
+    finish(production)
+    assert len(production.cluster.done) == 5, "no job ran twice"
+
+
+def test_a_unit_that_was_stopped_between_its_intent_and_its_batch_is_not_begun(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP)
+    with opened(world.state) as engine:
+        writer = Writer(engine, None)
+        ledger, recorder = Ledger(writer), AttemptLedger(writer)
+        ledger.begin_plan("0" * 64, {})
+        order = make_order(world)
+        (intent,) = ledger.intend([order])
+        picks = [(order, intent, job) for job in order.jobs]
+        Levers(writer, "shifter@example.org").quarantine(Scope(NAME, NAME), "stop")
+        assert recorder.begin(picks) == []
+
+
+def test_b30_what_an_engine_takes_and_loses_again_and_again_comes_to_an_end(production):
+    for _ in range(12):
+        production.turn()
+        for job in production.cluster.active():
+            job.hidden = True
+        production.pass_time(10_000)
+    names = [job.name for job in production.cluster.jobs if "-reco-e3r1-" in job.name]
+    assert len(names) == 2 * 3, "two jobs, three attempts each"
+
+
+def test_b21_answers_from_before_a_job_must_be_visible_do_not_count(production):
+    production.cluster.faults["submit"] = "silent"
+    production.turn()
+    production.cluster.faults.clear()
+    states = []
+    for seconds in (VISIBILITY / 2, VISIBILITY / 4, VISIBILITY, 1):
+        production.pass_time(seconds)
+        production.turn()
+        states.append(set(production.tried().values()))
+    assert states[1] == {"uncertain"}
+    assert "lost" not in states[1]
+    finish(production)
+
+
+def test_b22_twins_are_ended_before_one_of_them_is_adopted(production):
+    """A cancellation that fails is made up for: nothing was recorded, so that both are found again."""
+    production.cluster.faults |= {"submit": "twice", "cancel": "down"}
+    production.turn()
+    del production.cluster.faults["submit"]
+    production.pass_time(1000)
+    production.turn()
+    assert set(production.tried().values()) == {"uncertain"}
+    production.cluster.faults.clear()
+    production.pass_time(1000)
+    production.turn()
+    assert len(production.cluster.active()) == len(production.cluster.jobs) / 2
+    finish(production)
+
+
+def test_verified_files_of_a_unit_that_was_given_up_wait_for_its_last_job(production):
+    production.turn()
+    first = next(job for job in production.cluster.jobs if "-reco-e3r1-" in job.name)
+    for _ in range(2):
+        production.cluster.work(first)
+    production.turn()
+    unit = production.unit("reco", 1)
+    with production.levers() as levers:
+        levers.quarantine(unit, "looks odd")
+        levers.release(unit, "it is fine")
+    production.pass_time(LEASE)
+    production.turn()
+    production.cluster.work_all()
+    production.cluster.work_all()
+    production.turn()
+    assert any("/r00001/" in path for path in production.files or production.published())
+    finish(production)
+
+
+def test_b29_a_fetched_result_that_came_back_in_this_turn_is_not_made_once_more(template, monkeypatch):
+    production = Production(template, monkeypatch, shared=False, attached=False)
+    production.turn()
+    for job in production.cluster.jobs:
+        job.hidden = True
+    for _ in range(2):
+        production.pass_time(VISIBILITY + 10)
+        production.turn()
+    assert "lost" in production.tried().values()
+    for job in production.cluster.jobs:
+        job.hidden = False
+    production.cluster.work_all()
+    production.cluster.work_all()
+    for _ in range(3):
+        production.pass_time(4000)
+        production.turn()
+    finish(production)
+    production.close()
+
+
+def test_a_clock_that_was_set_back_holds_up_no_site(production):
+    production.cluster.faults["query"] = "down"
+    production.turn()
+    production.pass_time(10)
+    production.turn()
+    production.cluster.faults.clear()
+    production.offset = -86_400.0
+    production.cluster.work_all()
+    production.cluster.work_all()
+    production.pass_time(700)
+    production.turn()
+    assert "verified" in production.tried().values()
+    production.offset = 0.0
+    finish(production)

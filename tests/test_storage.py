@@ -1,0 +1,120 @@
+"""Storage that is full, that lies, and a ledger that is made again from its journal. (9.10)"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+
+import pytest
+from sqlalchemy import delete, select, update
+
+from reconciler.database import SourceUnavailable, opened, reading
+from reconciler.journal import BrokenJournal, read_journal, read_rows, rebuild
+from reconciler.tables import events
+from reconciler.workspace import Workspace
+from tests.production_model import make_copy
+from tests.worlds import ONE_STEP, World, run_forked
+
+
+def make_busy(tmp_path):
+    """A ledger in which all sorts of things happened."""
+    world = World(tmp_path, campaign=ONE_STEP, files=(2, 1, 1))
+    world.change(('ranges: "1-2"', 'ranges: "1-3"'))
+    world.behave("status 7", "reco-2")
+    world.behave('report {"failure": {"class": "permanent", "message": "no"}}', "reco-3")
+    world.reconcile()
+    world.retry()
+    world.behave("fine", "reco-2")
+    world.reconcile()
+    return world
+
+
+def test_i12_rows_are_made_again_from_the_journal_and_go_on(tmp_path, database):
+    world = make_busy(tmp_path)
+    with reading(world.state) as connection:
+        rows, entries = read_rows(connection), list(read_journal(connection))
+    with make_copy().begin() as copy:
+        rebuild(copy, entries)
+        assert read_rows(copy) == rows
+    with opened(world.state) as engine, engine.begin() as connection:
+        rebuild(connection, entries)
+        assert read_rows(connection) == rows
+    world.behave("fine", "reco-3")
+    world.retry()
+    world.reconcile()
+    assert world.summary() == {"done": 3}
+
+
+@pytest.mark.parametrize("place", ["content", "digest", "time", "entry"])
+def test_b34_whatever_of_the_journal_is_changed_is_found(tmp_path, place):
+    world = make_busy(tmp_path)
+    with opened(world.state) as engine, engine.begin() as connection:
+        row = connection.execute(select(events).order_by(events.c.id).offset(2)).first()
+        mine = events.c.id == row.id
+        match place:
+            case "content":
+                flipped = bytearray(row.content)
+                flipped[len(flipped) // 2] ^= 1
+                connection.execute(update(events).where(mine).values(content=bytes(flipped)))
+            case "digest":
+                connection.execute(update(events).where(mine).values(digest="0" * 64))
+            case "time":
+                connection.execute(update(events).where(mine).values(time="2019-02-07T12:00:00Z"))
+            case "entry":
+                connection.execute(delete(events).where(mine))
+    named = row.id + 1 if place == "entry" else row.id
+    with reading(world.state) as connection, pytest.raises(BrokenJournal, match=f"entry {named} "):
+        list(read_journal(connection))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [0, 100, 3000, 20_000, 80_000, 160_000, 400_000])
+def test_a_disk_that_is_full_is_a_source_that_is_unavailable_and_the_next_turn_goes_on(tmp_path, size):
+    """No file may grow beyond `size`: neither the database's nor those of the attempts nor those of the jobs."""
+    world = World(tmp_path, campaign=ONE_STEP)
+
+    def crammed():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        try:
+            world.reconcile()
+        except SourceUnavailable:
+            os._exit(4)
+
+    assert run_forked(crammed) in (0, 4)
+    world.reconcile()
+    world.reconcile()
+    assert world.summary() == {"done": 2}
+    assert len(world.published()) == 3
+    assert len(world.produced()) == 2
+
+
+def test_a_result_that_cannot_be_read_says_nothing_of_its_attempt(tmp_path):
+    """I6: it is neither failed nor gone; once it can be read, it counts."""
+    world = World(tmp_path, campaign=ONE_STEP, files=(1,), slots=1)
+    world.change(('ranges: "1-2"', 'ranges: "1"'))
+    child = run_forked(lambda: spoil_and_reconcile(world))
+    assert child == 4
+    assert world.attempts().keys() <= {"submitted", "running"}
+    for result in world.state.attempts.glob("*/result.json"):
+        result.rmdir()
+        result.with_name("kept").rename(result)
+    world.reconcile()
+    assert world.attempts() == {"verified": 1}
+
+
+def spoil_and_reconcile(world):
+    real = Workspace.collect
+
+    def collect(self, attempt):
+        result = self.path(attempt.name) / "result.json"
+        result.rename(result.with_name("kept"))
+        result.mkdir()
+        return real(self, attempt)
+
+    Workspace.collect = collect
+    try:
+        world.reconcile()
+    except SourceUnavailable:
+        os._exit(4)
