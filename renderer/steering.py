@@ -95,7 +95,14 @@ def _render(template: Template, settings: Mapping[str, Parameter]) -> str:
             .from_string(template.text)
             .render({key: _literal(v) for key, v in settings.items()})
         )
-    except jinja2.TemplateError as error:
+    except (
+        jinja2.TemplateError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         line = getattr(error, "lineno", None)
         raise TemplateBroken(f"{template.name}{f', line {line}' if line else ''}: {error}") from error
 

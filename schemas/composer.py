@@ -38,6 +38,8 @@ DEPTH_LIMIT = 20
 """Collections inside one another."""
 NODE_LIMIT = 50_000
 """Scalars, keys and collections of one file."""
+FINDING_LIMIT = 100
+"""Slips after which the rest of a file is not looked at."""
 
 Path = tuple[str | int, ...]
 """How a value is reached from the root: keys, and indices of lists counted from 0."""
@@ -76,10 +78,8 @@ def compose(file: str, text: str) -> Composed:
     """What `text` says, which has no forbidden character and no carriage return; raises nothing."""
     reading = _Reading(file, text)
     complete = reading.read()
-    findings, comments = (
-        tuple(reading.findings),
-        tuple(find_comments(text, reading.spans)) if complete else (),
-    )
+    comments = tuple(find_comments(text, reading.spans)) if complete else ()
+    findings = tuple(reading.findings)
     return Composed(complete, reading.data, reading.root, frozenset(reading.refused), findings, comments)
 
 
@@ -170,8 +170,9 @@ class _Reading:
             if not isinstance(event, (ScalarEvent, CollectionStartEvent, AliasEvent)):
                 continue
             nodes += 1
-            if nodes > NODE_LIMIT:
-                self.add(_at(event), "BP107", f"more than {NODE_LIMIT} values and keys", "split the file")
+            if nodes > NODE_LIMIT or len(self.findings) > FINDING_LIMIT:
+                most = f"{NODE_LIMIT} values and keys" if nodes > NODE_LIMIT else f"{FINDING_LIMIT} slips"
+                self.add(_at(event), "BP107", f"more than {most}", "split the file")
                 return False
             if isinstance(event, CollectionStartEvent) and len(self.stack) >= DEPTH_LIMIT:
                 self.refuse_depth(event.start_mark)

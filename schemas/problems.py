@@ -27,6 +27,9 @@ from schemas.wording import (
     write_flow,
 )
 
+KEY_LIMIT = 50
+"""Unknown keys of one mapping that are told one by one."""
+
 _RESERVED = frozenset({"attempt", "fingerprint"})
 _RESERVED_PREFIX = "b2p-"
 _SHAPES = ("type", "enum", "const")
@@ -191,10 +194,15 @@ class _Translation:
     def unknown_keys(self, error: _Failure, path: Path) -> Iterator[Problem]:
         known: dict[str, Any] = error.schema.get("properties", {})
         retired: dict[str, Any] = error.schema.get("x-retired", {})
-        for key in error.instance:
-            if key in known or any(re.search(one, key) for one in error.schema.get("patternProperties", ())):
-                continue
+        patterns = error.schema.get("patternProperties", ())
+        keys = (key for key in error.instance if key not in known)
+        strange = [key for key in keys if not any(re.search(one, key) for one in patterns)]
+        for number, key in enumerate(strange):
             at = (*path, key)
+            if number == KEY_LIMIT:
+                message = f"{len(strange) - number} more unknown keys in {name_place(path)}, from here on"
+                yield Problem(at, "BP201", message, "mend those before this first", at_key=True, unknown=True)
+                return
             if key in retired:
                 since, instead = retired[key].get("since", ""), retired[key].get("instead", "")
                 message = f"the key {show(key)} is retired" + (f" since {since}" if since else "")
