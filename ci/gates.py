@@ -12,12 +12,12 @@ from reconciler.restating import Side, find_restated
 from schemas.finding import Finding, Place
 from schemas.policy import REVOKED, ROLES, SIGNERS
 from schemas.repository import ARCHIVE, CAMPAIGNS, FOLDERS, LAYOUTS, SITES, Declared, Repository
+from schemas.retirement import RETIREMENTS
 from schemas.scalars import show
 from schemas.tree import PRODUCTIONS
 
 RECONCILER = f"{PRODUCTIONS}/reconciler.pub"
 """The public key of who signs exports of the state."""
-RETIREMENTS = f"{PRODUCTIONS}/retirements"
 
 _KINDS = (
     ("campaigns", (f"{CAMPAIGNS}/", f"{ARCHIVE}/", f"{RETIREMENTS}/")),

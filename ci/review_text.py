@@ -18,6 +18,7 @@ from ci.risks import list_risks
 from reconciler.differences import Difference, PayloadChange
 from reconciler.estimate import Estimate
 from reconciler.plan import ACTIONS, BLOCKED, RESTATE, SUBMIT, Group
+from schemas.retirement import RETIREMENTS
 from schemas.rules.intervals import count
 from schemas.runs import format_runs
 
@@ -46,12 +47,33 @@ def format_review(review: Review) -> str:
     for one in review.campaigns:
         lines += _format_campaign(one)
         details += _format_details(one)
+    for name in _list_retirements(review):
+        who = code(f"b2prod approvals {name} --retirement")
+        text = f"It lets data be deleted, once its owners have signed for exactly these: {who} tells who."
+        lines += [f"### Retirement {code(name)}", "", text, ""]
     others = [(kind, number) for kind, number in review.kinds if kind != "campaigns"]
+    if "policy" in dict(others):
+        lines += [f"**{_POLICY}**", ""]
     if others:
         listed = ", ".join(f"{kind} ({count_things(number, 'file')})" for kind, number in others)
         lines += [f"The change also touches: {listed}.", ""]
     lines += [*details, *_format_footer(review)]
     return truncate("\n".join(lines) + "\n", LONGEST)
+
+
+_POLICY = (
+    "It changes who may approve what, or where jobs and data go. A reconciler takes that up only when its administrators"
+    " have signed the new root (b2prod trust sign)."
+)
+
+
+def _list_retirements(review: Review) -> list[str]:
+    paths = (
+        path.removeprefix(f"{RETIREMENTS}/")
+        for path in review.change.paths
+        if path.startswith(f"{RETIREMENTS}/")
+    )
+    return sorted({path.partition("/")[0].removesuffix(".yaml") for path in paths})
 
 
 def count_for_forge(review: Review) -> dict[str, Any]:
@@ -64,7 +86,8 @@ def _headline(review: Review) -> str:
         return f"{count_things(len(review.findings), 'finding')} to mend first"
     names = ", ".join(code(one.name) for one in review.campaigns[:4])
     if not review.campaigns:
-        return "No campaign is touched"
+        gone = ", ".join(map(code, _list_retirements(review)))
+        return f"Retirement of data: {gone}" if gone else "No campaign is touched"
     if review.plan is None:
         return f"{names}: not planned"
     counts = [(review.count(SUBMIT), "to submit"), (review.count(RESTATE), "to make again")]

@@ -206,6 +206,24 @@ def test_what_is_unusual_is_said(proposed, capsys):
     assert "nothing to compare it with" in said
 
 
+@pytest.mark.slow
+def test_policy_and_retirements_are_said_in_plain_sight(proposed, capsys):
+    history = proposed.history
+    history.git("checkout", "-q", "--detach", proposed.base)
+    roles = (history.root / "productions/roles.yaml").read_text()
+    head = history.commit(
+        "policy", **{"productions/roles.yaml": roles.replace("validity_days: 90", "validity_days: 60")}
+    )
+    assert proposed(head) == Exit.FINE
+    said = capsys.readouterr().out
+    assert "No campaign is touched" in said
+    assert "It changes who may approve what" in said
+    history.git("checkout", "-q", "--detach", proposed.base)
+    head = history.commit("gone", **{"productions/retirements/old.yaml": "x: 1\n"})
+    assert proposed(head) == Exit.FINDINGS
+    assert "### Retirement `old`" in capsys.readouterr().out
+
+
 def test_review_needs_a_base(capsys):
     assert run(["review", "--head", "HEAD"]) == Exit.USAGE
     assert "--base" in capsys.readouterr().err
