@@ -31,8 +31,8 @@ from ci.verbs import (
     trust,
     verify,
 )
-from reconciler.database import SourceUnavailable
 from reconciler.guard import GuardRefused
+from reconciler.ledger.database import SourceUnavailable
 from renderer.steering import TemplateBroken
 
 click.rich_click.COMMAND_GROUPS = {

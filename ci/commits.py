@@ -15,7 +15,7 @@ import git
 from git.exc import GitCommandError, ODBError
 from git.objects.fun import tree_entries_from_data
 
-from reconciler.database import SourceUnavailable
+from reconciler.ledger.database import SourceUnavailable
 from schemas.finding import Finding, Place
 from schemas.tree import FILE_LIMIT, PRODUCTIONS
 

@@ -17,8 +17,8 @@ from git.exc import GitCommandError
 
 from ci.commits import Commit, open_repository, read_commit
 from ci.exits import WrongUse
-from reconciler.database import SourceUnavailable
 from reconciler.guard import GuardRefused
+from reconciler.ledger.database import SourceUnavailable
 
 SECONDS = 120
 """How long a fetch may take."""

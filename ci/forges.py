@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from ci.exits import WrongUse
-from reconciler.database import SourceUnavailable
+from reconciler.ledger.database import SourceUnavailable
 
 SECONDS = 30
 """How long one answer of a forge is waited for."""

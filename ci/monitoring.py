@@ -15,12 +15,12 @@ from ci.console import say
 from ci.exits import WrongUse
 from ci.notifying import Notifier, read_recipients
 from ci.project import Project
-from reconciler.chronicle import Event, find_last, read_events
-from reconciler.database import SourceUnavailable, reading
 from reconciler.gathering import Picture
 from reconciler.health import Condition, judge_campaign
+from reconciler.ledger.chronicle import Event, find_last, read_events
+from reconciler.ledger.database import SourceUnavailable, reading
+from reconciler.ledger.pauses import read_pauses
 from reconciler.metrics import LedgerCollector, TurnMetrics
-from reconciler.pauses import read_pauses
 
 _END = 1 << 16
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from ci.exits import WrongUse
-from reconciler.chronicle import Event
 from reconciler.health import Condition
+from reconciler.ledger.chronicle import Event
 from reconciler.notices import Circle, Message, compose
 
 QUIET = timedelta(hours=12)

@@ -17,7 +17,7 @@ from ci.console import say
 from ci.exits import FoundProblems, WrongUse
 from ci.export import Origin, reading_export
 from ci.gates import select_new
-from reconciler.database import State, check_address
+from reconciler.ledger.database import State, check_address
 from reconciler.resolving import compare_locks, pin_campaign
 from renderer.steering import read_templates
 from schemas.finding import Finding, Place

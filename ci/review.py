@@ -15,11 +15,11 @@ from ci.change import Change
 from ci.export import Origin
 from ci.gates import classify, judge_change
 from ci.project import Project, is_about, judge_files
-from reconciler.database import SourceUnavailable, reading
 from reconciler.differences import Difference, compare_campaigns
 from reconciler.estimate import Estimate, estimate_cost
 from reconciler.export import list_launched
 from reconciler.gathering import View, take_picture
+from reconciler.ledger.database import SourceUnavailable, reading
 from reconciler.plan import RESTATE, SUBMIT, Plan
 from reconciler.resolving import compare_locks, pin_campaign
 from reconciler.sides import Basis, read_sides

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from reconciler.database import State, opened, reading
 from reconciler.gathering import Picture, read_lost, take_picture
 from reconciler.guard import GuardRefused
 from reconciler.launching import PLAIN, Launcher, Manner, Outcome, Report
-from reconciler.lease import holding
-from reconciler.observation import read_identity, read_plan
+from reconciler.ledger.database import State, opened, reading
+from reconciler.ledger.lease import holding
+from reconciler.ledger.observation import read_identity, read_plan
+from reconciler.ledger.writing import Writer
 from reconciler.ordering import list_wishes
 from reconciler.orders import Address
 from reconciler.plan import ACTIONS, RESTATE, SUBMIT
-from reconciler.writing import Writer
 from schemas.repository import Repository
 from schemas.runs import parse_runs
 

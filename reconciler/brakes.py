@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from reconciler.gathering import View
+from reconciler.ledger.pauses import CANARY, PauseWriter, find_pause
+from reconciler.ledger.tables import LIVE, attempts, intents, jobs
 from reconciler.ordering import Wish
 from reconciler.orders import Address
-from reconciler.pauses import CANARY, PauseWriter, find_pause
 from reconciler.plan import OBSOLETE, REUSE
-from reconciler.tables import LIVE, attempts, intents, jobs
 from schemas.campaign import Canary
 from schemas.runs import run_key
 

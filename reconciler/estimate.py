@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from reconciler.gathering import View
-from reconciler.observation import measure_cpu, measure_events
+from reconciler.ledger.observation import measure_cpu, measure_events
+from reconciler.ledger.tables import inputs, outputs, products, recipes
 from reconciler.plan import RESTATE, SUBMIT
-from reconciler.tables import inputs, outputs, products, recipes
 from renderer.units import StepUnits
 from schemas.runs import split_key
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from reconciler.database import SourceUnavailable, State, has_database, reading
 from reconciler.engine import Complaint, Engine, EngineUnavailable, Listing
 from reconciler.engines import ENGINES
-from reconciler.filesystem import find_type, is_networked
-from reconciler.lease import tell_clock
+from reconciler.ledger.database import SourceUnavailable, State, has_database, reading
+from reconciler.ledger.filesystem import find_type, is_networked
+from reconciler.ledger.lease import tell_clock
+from reconciler.ledger.tables import LIVE, attempts, batches, ledger
 from reconciler.preconditions import check_batch
 from reconciler.readiness import gather
-from reconciler.tables import LIVE, attempts, batches, ledger
 from schemas.site import Site
 
 SKEW = 5.0

@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, create_engine, insert, select, text
 
-from reconciler import tables
-from reconciler.database import HEAD, SourceUnavailable
-from reconciler.observation import Identity, read_identity
+from reconciler.ledger import tables
+from reconciler.ledger.database import HEAD, SourceUnavailable
+from reconciler.ledger.observation import Identity, read_identity
 
 CHUNK = 5000
 """Rows that are copied at a time."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from reconciler.database import SourceUnavailable
 from reconciler.engine import Engine
 from reconciler.engines import ENGINES
-from reconciler.tables import sites
-from reconciler.writing import Writer
+from reconciler.ledger.database import SourceUnavailable
+from reconciler.ledger.tables import sites
+from reconciler.ledger.writing import Writer
 from schemas.repository import Repository
 
 SHORTEST, LONGEST = 5.0, 600.0

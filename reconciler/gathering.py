@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from reconciler.catalogue import find_incomplete, read_inputs
 from reconciler.conditions.coverage import find_needed, find_uncovered
-from reconciler.database import State
-from reconciler.following import choose_chains, refuse_uncovered
-from reconciler.observation import observe, read_identity
+from reconciler.conditions.following import choose_chains, refuse_uncovered
+from reconciler.ledger.database import State
+from reconciler.ledger.observation import observe, read_identity
 from reconciler.plan import CampaignPlan, Observed, Plan, plan_campaign
-from reconciler.selection import choose_runs
+from reconciler.runs.catalogue import find_incomplete, read_inputs
+from reconciler.runs.selection import choose_runs
 from reconciler.verification.rounds import find_lost
 from renderer.units import StepUnits, declare_units
 from schemas.campaign import Campaign

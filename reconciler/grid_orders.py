@@ -6,7 +6,7 @@ import json
 
 from sqlalchemy import Connection
 
-from reconciler.observation import expect_events
+from reconciler.ledger.observation import expect_events
 from reconciler.orders import Order
 from renderer.requests import render_requests, write_sandbox
 from renderer.units import NO_CHAIN, StepUnits

@@ -12,12 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from reconciler.gathering import View
-from reconciler.pauses import Pause, find_pause
+from reconciler.ledger.pauses import Pause, find_pause
+from reconciler.ledger.tables import LIVE, attempts, intents, jobs, sites
 from reconciler.plan import BLOCKED as BLOCKED_ACTION
 from reconciler.plan import QUARANTINED, RESTATE, SUBMIT
 from reconciler.plan import WAITING as WAITING_ACTION
 from reconciler.staging import count_away
-from reconciler.tables import LIVE, attempts, intents, jobs, sites
 from schemas.runs import format_run, run_key
 
 PROGRESSING, WAITING, BLOCKED, STALLED, DEGRADED = "Progressing", "Waiting", "Blocked", "Stalled", "Degraded"

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
-from reconciler.database import SourceUnavailable
+from reconciler.ledger.database import SourceUnavailable
 
 REDIRECTS = 5
 SIZE_LIMIT = 512 * 2**20

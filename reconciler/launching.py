@@ -10,24 +10,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from reconciler.attempts import AttemptLedger, Pick
 from reconciler.brakes import choose_wishes, read_traffic
 from reconciler.clock import CLOCK, Clock
-from reconciler.database import State
 from reconciler.engine import Accepted, Batch, Refused, Uncertain
 from reconciler.fleet import Fleet
 from reconciler.gathering import View
-from reconciler.lease import SECONDS
-from reconciler.ledger import Ledger
+from reconciler.ledger.attempts import AttemptLedger, Pick
+from reconciler.ledger.database import State
+from reconciler.ledger.lease import SECONDS
+from reconciler.ledger.pauses import Pause, PauseWriter, find_pause
+from reconciler.ledger.units import Ledger
+from reconciler.ledger.writing import Writer
 from reconciler.ordering import OrderWriter, Wish, list_baselines
 from reconciler.orders import Address, Attempt, format_address
-from reconciler.pauses import Pause, PauseWriter, find_pause
 from reconciler.permits import MERGED, Permits
 from reconciler.readiness import Readiness
 from reconciler.staging import Stager
 from reconciler.tracking import Ended, Look, Tracker
 from reconciler.workspace import Failed, Workspace
-from reconciler.writing import Writer
 from schemas.repository import Repository
 
 PATIENCE = 10.0

@@ -13,10 +13,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import Connection, Select, func, select
 
-from reconciler.database import SourceUnavailable, State, reading
 from reconciler.health import Condition
-from reconciler.plan import ACTIONS, Plan
-from reconciler.tables import (
+from reconciler.ledger.database import SourceUnavailable, State, reading
+from reconciler.ledger.tables import (
     attempts,
     examinations,
     intents,
@@ -26,6 +25,7 @@ from reconciler.tables import (
     sites,
     verifications,
 )
+from reconciler.plan import ACTIONS, Plan
 
 SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """Bounds of the buckets of a turn's duration."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from reconciler.chronicle import Event
 from reconciler.health import BLOCKED, DEGRADED, STALLED, Condition
+from reconciler.ledger.chronicle import Event
 
 TOLD = (BLOCKED, STALLED, DEGRADED)
 """Conditions that somebody has to hear of; the others are as things should be."""

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from reconciler.catalogue import read_files
+from reconciler.conditions.following import FORWARD
 from reconciler.conditions.metadata_file import write_metadata
-from reconciler.database import SourceUnavailable, State, reading
-from reconciler.following import FORWARD
+from reconciler.dialects.gb2_request import REQUEST
 from reconciler.gathering import View
-from reconciler.gb2_request import REQUEST
 from reconciler.grid_orders import write_unit_request
-from reconciler.observation import find_files
+from reconciler.ledger.database import SourceUnavailable, State, reading
+from reconciler.ledger.observation import find_files
 from reconciler.orders import Address, Order, OrderedOutput
 from reconciler.plan import RESTATE, SUBMIT
+from reconciler.runs.catalogue import read_files
 from renderer.jobs import CONDITIONS, JOB, STEERING, Job, divide_input, render_job, render_script, write_job
 from renderer.payloads import PayloadSet, collect_payloads
 from renderer.units import StepUnits

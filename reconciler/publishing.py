@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from reconciler.database import SourceUnavailable
+from reconciler.ledger.database import SourceUnavailable
 from reconciler.orders import Move
 from reconciler.workspace import Workspace, digest_content
 

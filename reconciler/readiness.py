@@ -9,10 +9,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from reconciler.database import SourceUnavailable, State
 from reconciler.engine import Engine, EngineUnavailable
 from reconciler.fleet import Fleet
-from reconciler.pauses import PRECONDITION, PauseWriter
+from reconciler.ledger.database import SourceUnavailable, State
+from reconciler.ledger.pauses import PRECONDITION, PauseWriter
 from reconciler.preconditions import Circumstances, Volume, check_batch
 from schemas.repository import Repository
 from schemas.site import Site

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from reconciler.catalogue import find_known
 from reconciler.conditions.coverage import find_needed, find_uncovered
-from reconciler.selection import select_runs
+from reconciler.runs.catalogue import find_known
+from reconciler.runs.selection import select_runs
 from renderer.fingerprint import write_recipes
 from renderer.jobs import render_script
 from renderer.steering import digest_steering

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from reconciler.database import SourceUnavailable, State, reading
+from reconciler.conditions.following import choose_chains
 from reconciler.differences import Side
-from reconciler.following import choose_chains
+from reconciler.ledger.database import SourceUnavailable, State, reading
 from reconciler.resolving import compare_locks, pin_campaign
-from reconciler.selection import choose_runs, select_runs
+from reconciler.runs.selection import choose_runs, select_runs
 from renderer.jobs import render_script
 from renderer.units import Chains, declare_units
 from schemas.campaign import Campaign

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select, update
 
 from reconciler.command import call
-from reconciler.lease import CALL
+from reconciler.ledger.lease import CALL
+from reconciler.ledger.tables import files, inputs
+from reconciler.ledger.writing import Writer
 from reconciler.ordering import Wish
 from reconciler.orders import Address
-from reconciler.tables import files, inputs
-from reconciler.writing import Writer
 from schemas.repository import Repository
 from schemas.runs import run_key, split_key
 from schemas.site import Prestage

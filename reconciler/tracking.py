@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
-from reconciler.attempts import AttemptLedger
 from reconciler.clock import CLOCK, Clock, format_time
-from reconciler.database import SourceUnavailable
 from reconciler.engine import Engine, EngineUnavailable, Observation, Sighting, Ticket
 from reconciler.fleet import Fleet
-from reconciler.ledger import Ledger
+from reconciler.ledger.attempts import AttemptLedger
+from reconciler.ledger.database import SourceUnavailable
+from reconciler.ledger.pauses import BREAKER, PauseWriter
+from reconciler.ledger.units import Ledger
 from reconciler.orders import Address, Attempt
-from reconciler.pauses import BREAKER, PauseWriter
 from reconciler.publishing import PublishingRefused, publish
 from reconciler.workspace import Failed, Verified, Workspace
 from renderer.logs import Culprit, find_signature, normalise

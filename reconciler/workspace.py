@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reconciler.database import SourceUnavailable
 from reconciler.engine import Batch
+from reconciler.ledger.database import SourceUnavailable
 from reconciler.orders import Attempt, Product
 from renderer.jobs import JOB
 from schemas.validation import load_schema, validate_json

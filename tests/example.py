@@ -19,11 +19,11 @@ from ci.gates import RECONCILER
 from ci.project import Project
 from ci.review import gather_review
 from ci.review_text import format_review
-from reconciler import tables
-from reconciler.catalogue import File, Run
-from reconciler.database import State, opened
-from reconciler.importing import import_files, import_runs
+from reconciler.ledger import tables
+from reconciler.ledger.database import State, opened
 from reconciler.resolving import pin_campaign
+from reconciler.runs.catalogue import File, Run
+from reconciler.runs.importing import import_files, import_runs
 from renderer.fingerprint import write_recipes
 from renderer.steering import read_templates
 from schemas.canonical import canonical_json

@@ -18,18 +18,19 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, func, literal, select
 
-from reconciler import database, engines, lease, tables
+from reconciler import engines
 from reconciler.apply import apply_plan, reconcile
 from reconciler.clock import Clock
-from reconciler.database import State, opened, reading
 from reconciler.engine import Batch
 from reconciler.gathering import take_picture
 from reconciler.guard import GuardRefused
-from reconciler.journal import read_journal, read_rows, replay
 from reconciler.launching import Manner, Outcome
-from reconciler.levers import Levers, Scope
-from reconciler.tables import LIVE, attempts, intents, jobs, outputs, products
-from reconciler.writing import Writer
+from reconciler.ledger import database, lease, tables
+from reconciler.ledger.database import State, opened, reading
+from reconciler.ledger.journal import read_journal, read_rows, replay
+from reconciler.ledger.levers import Levers, Scope
+from reconciler.ledger.tables import LIVE, attempts, intents, jobs, outputs, products
+from reconciler.ledger.writing import Writer
 from schemas.repository import Repository
 from schemas.runs import run_key
 from tests.builders import snapshot

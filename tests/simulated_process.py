@@ -123,7 +123,7 @@ def elsewhere() -> Iterator[None]:
 
 
 def name_process() -> str:
-    """In the place of `reconciler.lease.describe_process`."""
+    """In the place of `reconciler.ledger.lease.describe_process`."""
     process = find_process()
     return process.name if process else "the test itself"
 

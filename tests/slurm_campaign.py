@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
-from reconciler.catalogue import File
-from reconciler.database import opened, reading
-from reconciler.importing import import_files
-from reconciler.tables import attempts
+from reconciler.ledger.database import opened, reading
+from reconciler.ledger.tables import attempts
+from reconciler.runs.catalogue import File
+from reconciler.runs.importing import import_files
 from renderer.steering import read_templates
 from tests.slurm_cluster import Cluster
 from tests.test_kill import RealWorld

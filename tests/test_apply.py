@@ -8,10 +8,10 @@ import signal
 import pytest
 from sqlalchemy import delete
 
-from reconciler.database import SourceUnavailable, State, opened
 from reconciler.guard import GuardRefused
-from reconciler.lease import holding
-from reconciler.tables import runs
+from reconciler.ledger.database import SourceUnavailable, State, opened
+from reconciler.ledger.lease import holding
+from reconciler.ledger.tables import runs
 from tests.worlds import CAMPAIGN, ONE_STEP, World, start_forked, wait_forked, wait_until
 
 pytestmark = pytest.mark.usefixtures("database")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import uproot
 
-from reconciler.catalogue import File, Run, list_runs, read_inputs
-from reconciler.database import SourceUnavailable, State, opened, reading
-from reconciler.importing import Imported, import_files, import_runs
-from reconciler.observation import read_identity
-from reconciler.registration import RefusedFile, find_files, read_files
-from reconciler.run_lists import RunList, collect_runs
-from reconciler.selection import select_runs
+from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.ledger.observation import read_identity
+from reconciler.runs.catalogue import File, Run, list_runs, read_inputs
+from reconciler.runs.importing import Imported, import_files, import_runs
+from reconciler.runs.registration import RefusedFile, find_files, read_files
+from reconciler.runs.run_lists import RunList, collect_runs
+from reconciler.runs.selection import select_runs
 from schemas.campaign import Selector
 from schemas.runs import RunRange, run_key
 

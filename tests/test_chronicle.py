@@ -7,10 +7,10 @@ import json
 import pytest
 
 from ci.monitoring import EventLog
-from reconciler.chronicle import Event, find_last, read_events
-from reconciler.database import opened, reading
-from reconciler.levers import Levers, Scope
-from reconciler.writing import Writer
+from reconciler.ledger.chronicle import Event, find_last, read_events
+from reconciler.ledger.database import opened, reading
+from reconciler.ledger.levers import Levers, Scope
+from reconciler.ledger.writing import Writer
 from tests.worlds import ONE_STEP, World
 
 

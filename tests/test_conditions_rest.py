@@ -14,8 +14,8 @@ import pytest
 
 from reconciler.conditions.rest import RestSource
 from reconciler.conditions.source import UnknownTag
-from reconciler.database import SourceUnavailable
 from reconciler.http import HttpReader
+from reconciler.ledger.database import SourceUnavailable
 from schemas.runs import run_key
 from tests.loopback import serve
 from tests.real_tags import IDS, NAMES, read_canned, read_listed

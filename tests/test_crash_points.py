@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from sqlalchemy.engine.default import DefaultDialect
 
-from reconciler.attempts import AttemptLedger
-from reconciler.database import opened
 from reconciler.guard import GuardRefused
-from reconciler.writing import Writer
+from reconciler.ledger.attempts import AttemptLedger
+from reconciler.ledger.database import opened
+from reconciler.ledger.writing import Writer
 from tests.worlds import World, find_processes, run_forked
 
 EFFECTS = {"os.mkdir", "os.link", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "subprocess.Popen"}

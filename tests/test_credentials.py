@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from reconciler import credentials
-from reconciler.credentials import Credentials, NoToken
+from reconciler.dialects import credentials
+from reconciler.dialects.credentials import Credentials, NoToken
 from reconciler.service import NoAnswer, Service
 from tests.contract.diracx import DiracxRig
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.catalogue import File, Run
-from reconciler.database import State, opened
-from reconciler.importing import import_files, import_runs
+from reconciler.ledger.database import State, opened
+from reconciler.runs.catalogue import File, Run
+from reconciler.runs.importing import import_files, import_runs
 from tests.builders import tree
 
 SURROUNDINGS = (

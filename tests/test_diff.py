@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.database import State
 from reconciler.differences import compare_campaigns
+from reconciler.ledger.database import State
 from reconciler.sides import DECLARED, read_sides
 from renderer.payloads import find_payloads
 from renderer.steering import read_templates

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler import diracx_client
-from reconciler.diracx_jobs import name_group, observe
+from reconciler.dialects import diracx_client
+from reconciler.dialects.diracx_jobs import name_group, observe
+from reconciler.dialects.jdl import Unwritable, write_jdl
 from reconciler.engine import Accepted, EngineUnavailable, Refused, Sighting, Uncertain
-from reconciler.jdl import Unwritable, write_jdl
 from tests import diracx_service
 from tests.contract import gateway
 from tests.contract.diracx import KILL, SEARCH, SUBMIT, DiracxRig

@@ -96,7 +96,7 @@ def test_clocks_that_differ_are_told(ask, monkeypatch):
 def test_a_ledger_of_another_version_is_wrong(world, ask):
     from sqlalchemy import text
 
-    from reconciler.database import opened
+    from reconciler.ledger.database import opened
 
     with opened(world.state) as engine, engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

@@ -13,10 +13,10 @@ from ci.cli import run
 from ci.exits import Exit
 from ci.export import ABOUT, COPY, SIGNATURE, STALE, reading_export, write_export
 from ci.gates import RECONCILER
-from reconciler.database import SourceUnavailable, opened, reading
 from reconciler.gathering import take_picture
 from reconciler.guard import GuardRefused
-from reconciler.tables import attempts
+from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.ledger.tables import attempts
 from tests.keys import make_key, run_keygen
 from tests.worlds import World
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.attempts import AttemptLedger
-from reconciler.database import opened
-from reconciler.ledger import Ledger
-from reconciler.levers import Levers, Scope
-from reconciler.writing import Writer
+from reconciler.ledger.attempts import AttemptLedger
+from reconciler.ledger.database import opened
+from reconciler.ledger.levers import Levers, Scope
+from reconciler.ledger.units import Ledger
+from reconciler.ledger.writing import Writer
 from tests.engine_double import VISIBILITY
 from tests.production_model import LEASE, NAME, Production, Template
 from tests.test_ledger import make_order

@@ -9,9 +9,9 @@ from datetime import timedelta
 
 import pytest
 
+from reconciler.dialects.gb2_text import Unreadable, read_status
 from reconciler.engine import Accepted, Batch, EngineUnavailable, Refused, Sighting, Ticket, Uncertain
 from reconciler.engines.gb2 import Gb2Engine
-from reconciler.gb2_text import Unreadable, read_status
 from renderer.requests import UNSUBMITTABLE
 from schemas.site import Gb2Settings, Site
 from tests.gb2_commands import install

@@ -9,10 +9,10 @@ import pytest
 from ci.cli import run
 from ci.exits import Exit
 from ci.verbs.conditions import TOKEN
-from reconciler.catalogue import Run
 from reconciler.conditions.metadata_file import write_metadata
-from reconciler.database import State, opened
-from reconciler.importing import import_runs
+from reconciler.ledger.database import State, opened
+from reconciler.runs.catalogue import Run
+from reconciler.runs.importing import import_runs
 from schemas.snapshot import freeze_tag, read_snapshot, write_snapshot
 from tests.builders import snapshot as text_of
 from tests.real_tags import NAMES, read_listed

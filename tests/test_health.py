@@ -10,10 +10,10 @@ from sqlalchemy import insert, select, update
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.database import opened, reading
 from reconciler.health import judge_campaign
-from reconciler.pauses import read_pauses
-from reconciler.tables import attempts, sites
+from reconciler.ledger.database import opened, reading
+from reconciler.ledger.pauses import read_pauses
+from reconciler.ledger.tables import attempts, sites
 from tests.test_kill import RealWorld
 from tests.test_levers import pull
 from tests.worlds import ONE_STEP, World

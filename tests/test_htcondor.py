@@ -8,7 +8,7 @@ import json
 import htcondor2
 import pytest
 
-from reconciler.condor_job import LOG, describe, list_items
+from reconciler.dialects.condor_job import LOG, describe, list_items
 from reconciler.engine import Batch, EngineUnavailable, Refused, Sighting, Ticket, Uncertain
 from reconciler.engines import htcondor
 from reconciler.engines.htcondor import HtcondorEngine

@@ -7,11 +7,11 @@ from sqlalchemy import select
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler import tables
-from reconciler.catalogue import Run, list_quarantine
-from reconciler.database import SourceUnavailable, State, opened, reading
-from reconciler.importing import Imported, import_run_list, import_runs, remove_runs, restore_runs
-from reconciler.run_lists import RefusedRow
+from reconciler.ledger import tables
+from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.runs.catalogue import Run, list_quarantine
+from reconciler.runs.importing import Imported, import_run_list, import_runs, remove_runs, restore_runs
+from reconciler.runs.run_lists import RefusedRow
 from schemas.runs import run_key
 from tests import worlds
 from tests.worlds import ONE_STEP, World

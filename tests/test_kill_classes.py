@@ -7,9 +7,9 @@ import os
 import pytest
 
 from reconciler import tracking
-from reconciler.attempts import AttemptLedger
 from reconciler.engines.local import LocalEngine
-from reconciler.ledger import Ledger
+from reconciler.ledger.attempts import AttemptLedger
+from reconciler.ledger.units import Ledger
 from tests.worlds import World, run_forked
 
 pytestmark = pytest.mark.usefixtures("database")

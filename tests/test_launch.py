@@ -17,12 +17,12 @@ from sqlalchemy import delete
 from ci.approvals.dossier import SIGNATURE, name_revocation
 from ci.exits import Exit
 from reconciler.apply import reconcile
-from reconciler.database import opened, reading
 from reconciler.guard import GuardRefused
 from reconciler.launching import Manner
-from reconciler.tables import intents
-from reconciler.trust import list_revoked, read_launch
-from reconciler.trust_tables import trust_roots
+from reconciler.ledger.database import opened, reading
+from reconciler.ledger.tables import intents
+from reconciler.ledger.trust import list_revoked, read_launch
+from reconciler.ledger.trust_tables import trust_roots
 from schemas.statement import REVOKE
 from tests.builders import snapshot
 from tests.keys import ORDER, PERSON, Circle

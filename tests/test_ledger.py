@@ -12,14 +12,14 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from reconciler import tables, trust_tables
-from reconciler.attempts import AttemptLedger
-from reconciler.catalogue import read_files
-from reconciler.database import SourceUnavailable, State, opened, reading
-from reconciler.ledger import Ledger
-from reconciler.observation import read_identity
+from reconciler.ledger import tables, trust_tables
+from reconciler.ledger.attempts import AttemptLedger
+from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.ledger.observation import read_identity
+from reconciler.ledger.units import Ledger
+from reconciler.ledger.writing import Writer
 from reconciler.orders import Order, OrderedOutput, Product
-from reconciler.writing import Writer
+from reconciler.runs.catalogue import read_files
 from renderer.jobs import divide_input
 from tests.worlds import ONE_STEP, World
 

@@ -9,12 +9,12 @@ import pytest
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.database import opened, reading
 from reconciler.guard import GuardRefused
-from reconciler.levers import Levers, Scope
-from reconciler.pauses import read_pauses
-from reconciler.tables import decisions, pauses
-from reconciler.writing import Writer
+from reconciler.ledger.database import opened, reading
+from reconciler.ledger.levers import Levers, Scope
+from reconciler.ledger.pauses import read_pauses
+from reconciler.ledger.tables import decisions, pauses
+from reconciler.ledger.writing import Writer
 from schemas.runs import parse_runs
 from tests.test_apply import kill_when
 from tests.worlds import ONE_STEP, World, start_forked, wait_forked, wait_until

@@ -13,9 +13,9 @@ from sqlalchemy import create_engine
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler import tables
-from reconciler.importing import Imported
-from reconciler.luminosity import Measurement, import_luminosity, total_luminosity
+from reconciler.ledger import tables
+from reconciler.runs.importing import Imported
+from reconciler.runs.luminosity import Measurement, import_luminosity, total_luminosity
 from renderer.steering import read_templates
 from schemas.runs import run_key
 from tests.worlds import ONE_STEP, World

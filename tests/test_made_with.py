@@ -9,9 +9,9 @@ import pytest
 from ci.cli import run
 from ci.exits import Exit
 from reconciler.conditions.metadata_file import MetadataFile
-from reconciler.database import reading
-from reconciler.observation import read_payloads, read_used
-from reconciler.tables import payload_buckets, payload_sets
+from reconciler.ledger.database import reading
+from reconciler.ledger.observation import read_payloads, read_used
+from reconciler.ledger.tables import payload_buckets, payload_sets
 from renderer.payloads import Payload, collect_payloads, digest_runs
 from renderer.steering import read_templates
 from schemas.runs import run_key

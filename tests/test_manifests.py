@@ -9,10 +9,10 @@ import pytest
 from ci.exits import Exit
 from reconciler.cataloguing import registering
 from reconciler.cataloguing.registering import register_outputs
-from reconciler.database import State, opened, reading
-from reconciler.pauses import read_pauses
-from reconciler.tables import registrations
-from reconciler.writing import Writer
+from reconciler.ledger.database import State, opened, reading
+from reconciler.ledger.pauses import read_pauses
+from reconciler.ledger.tables import registrations
+from reconciler.ledger.writing import Writer
 from schemas.repository import read_repository
 from schemas.tree import read_tree
 from tests.builders import SITE

@@ -14,11 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ci.monitoring import Monitor
 from ci.project import Project
-from reconciler.database import State, opened
 from reconciler.health import Condition
+from reconciler.ledger.database import State, opened
+from reconciler.ledger.pauses import PauseWriter
+from reconciler.ledger.writing import Writer
 from reconciler.metrics import LedgerCollector, TurnMetrics
-from reconciler.pauses import PauseWriter
-from reconciler.writing import Writer
 from tests.test_kill import RealWorld
 from tests.worlds import ONE_STEP, World, wait_until
 

@@ -11,8 +11,8 @@ import pytest
 
 from ci.exits import WrongUse
 from ci.notifying import Notifier, Recipients, read_recipients, send
-from reconciler.chronicle import Event
 from reconciler.health import Condition
+from reconciler.ledger.chronicle import Event
 from reconciler.notices import MOST_LINES, Circle, Message, compose
 
 NOW = datetime(2019, 2, 7, 12, tzinfo=UTC)

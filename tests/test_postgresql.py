@@ -8,11 +8,11 @@ import pytest
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.catalogue import Run
-from reconciler.database import SourceUnavailable, State, has_database, opened, reading
 from reconciler.guard import GuardRefused
-from reconciler.importing import Imported, import_runs
-from reconciler.lease import holding
+from reconciler.ledger.database import SourceUnavailable, State, has_database, opened, reading
+from reconciler.ledger.lease import holding
+from reconciler.runs.catalogue import Run
+from reconciler.runs.importing import Imported, import_runs
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.database import SourceUnavailable
+from reconciler.ledger.database import SourceUnavailable
 from reconciler.orders import Move
 from reconciler.publishing import PublishingRefused, publish
 from reconciler.workspace import Workspace, digest_content

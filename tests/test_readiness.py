@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import select, update
 
 from reconciler import readiness
-from reconciler.database import opened, reading
 from reconciler.engine import EngineUnavailable
 from reconciler.engines.local import LocalEngine
 from reconciler.health import judge_campaign
-from reconciler.pauses import PRECONDITION, read_pauses
+from reconciler.ledger.database import opened, reading
+from reconciler.ledger.pauses import PRECONDITION, read_pauses
+from reconciler.ledger.tables import files, inputs, pauses
 from reconciler.preconditions import Volume
 from reconciler.staging import read_states
-from reconciler.tables import files, inputs, pauses
 from tests.worlds import ONE_STEP, World
 
 PRESTAGE = """\
@@ -103,8 +103,8 @@ def test_a_credential_that_runs_out_in_the_middle_stops_the_next_batch(world, mo
 
 
 def test_a_persons_pause_is_not_ended_by_it(world, monkeypatch):
-    from reconciler.levers import Levers
-    from reconciler.writing import Writer
+    from reconciler.ledger.levers import Levers
+    from reconciler.ledger.writing import Writer
 
     with opened(world.state) as engine:
         Levers(Writer(engine, None), "shifter@example.org").pause("site:local", "maintenance")

@@ -12,8 +12,8 @@ from sqlalchemy import select
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.database import State, reading
-from reconciler.tables import outputs, products
+from reconciler.ledger.database import State, reading
+from reconciler.ledger.tables import outputs, products
 from tests.builders import LAYOUTS, RELEASES, ROOT, SITE
 
 LINES = {

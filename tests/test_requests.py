@@ -14,9 +14,9 @@ from sqlalchemy import select, update
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.database import opened, reading
-from reconciler.observation import measure_cpu
-from reconciler.tables import attempts
+from reconciler.ledger.database import opened, reading
+from reconciler.ledger.observation import measure_cpu
+from reconciler.ledger.tables import attempts
 from renderer.jobs import InputFile
 from renderer.requests import group_runs, render_requests, write_request, write_sandbox
 from renderer.steering import read_templates

@@ -9,9 +9,9 @@ from sqlalchemy import delete
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.database import opened, reading
+from reconciler.ledger.database import opened, reading
+from reconciler.ledger.tables import runs
 from reconciler.resolving import compare_locks, resolve
-from reconciler.tables import runs
 from renderer.steering import read_templates
 from schemas.runs import format_runs
 from tests.builders import snapshot

@@ -15,7 +15,7 @@ from ci.export import write_export
 from ci.findings import FORMATS
 from ci.markdown import code, escape, fence, shorten, table, truncate
 from ci.review_text import LONGEST, MARKER
-from reconciler.database import State
+from reconciler.ledger.database import State
 from schemas.finding import Finding, Place
 from tests import example
 from tests.builders import FILES, swap

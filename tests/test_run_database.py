@@ -8,10 +8,10 @@ import pytest
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.catalogue import Run
-from reconciler.database import SourceUnavailable
-from reconciler.run_database import RunDatabase, name_energy
-from reconciler.run_lists import collect_runs
+from reconciler.ledger.database import SourceUnavailable
+from reconciler.runs.catalogue import Run
+from reconciler.runs.run_database import RunDatabase, name_energy
+from reconciler.runs.run_lists import collect_runs
 from schemas.runs import RunRange, run_key
 from tests.loopback import serve
 

@@ -8,9 +8,9 @@ import pytest
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.catalogue import Run
-from reconciler.database import SourceUnavailable
-from reconciler.run_lists import RunList, collect_runs
+from reconciler.ledger.database import SourceUnavailable
+from reconciler.runs.catalogue import Run
+from reconciler.runs.run_lists import RunList, collect_runs
 
 
 def read(tmp_path, text, *options):

@@ -11,11 +11,11 @@ from sqlalchemy import create_engine, select
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler import tables
-from reconciler.catalogue import ENERGIES, QUALITIES, RUN_TYPES, Run
-from reconciler.database import opened, reading
-from reconciler.importing import import_runs, remove_runs
-from reconciler.selection import judge_run, select_runs
+from reconciler.ledger import tables
+from reconciler.ledger.database import opened, reading
+from reconciler.runs.catalogue import ENERGIES, QUALITIES, RUN_TYPES, Run
+from reconciler.runs.importing import import_runs, remove_runs
+from reconciler.runs.selection import judge_run, select_runs
 from renderer.steering import read_templates
 from schemas.campaign import Selector
 from schemas.runs import RunRange, run_key

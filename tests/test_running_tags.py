@@ -11,8 +11,8 @@ import pytest
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.database import reading
-from reconciler.observation import read_payloads, read_used
+from reconciler.ledger.database import reading
+from reconciler.ledger.observation import read_payloads, read_used
 from renderer.steering import read_templates
 from tests.builders import snapshot
 from tests.worlds import ONE_STEP, World

@@ -12,9 +12,9 @@ import pytest
 from ci.cli import run
 from ci.exits import Exit
 from ci.skim_import import Choices, Sources, import_skims, read_registry
-from reconciler.catalogue import File, Run
-from reconciler.database import State, opened
-from reconciler.importing import import_files, import_runs
+from reconciler.ledger.database import State, opened
+from reconciler.runs.catalogue import File, Run
+from reconciler.runs.importing import import_files, import_runs
 from renderer.steering import read_templates
 from schemas.document import read_yaml
 from schemas.repository import read_repository

@@ -8,11 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler import tables, tracking
-from reconciler.attempts import AttemptLedger
+from reconciler import tracking
 from reconciler.engine import Uncertain
 from reconciler.engines.slurm import SlurmEngine
-from reconciler.ledger import Ledger
+from reconciler.ledger import tables
+from reconciler.ledger.attempts import AttemptLedger
+from reconciler.ledger.units import Ledger
 from tests.contract import doubles
 from tests.slurm_campaign import SlurmWorld
 from tests.slurm_cluster import Room

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.command import Reply, call
-from reconciler.elements import expand, join
+from reconciler.dialects.elements import expand, join
+from reconciler.dialects.slurm_text import pick, pick_whole, read_minutes, read_records
 from reconciler.engine import Batch, Sighting, Ticket
 from reconciler.engines.slurm import SlurmEngine
-from reconciler.slurm_text import pick, pick_whole, read_minutes, read_records
 from schemas.site import BatchSettings, Option, Site
 
 

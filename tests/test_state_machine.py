@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from reconciler.guard import GuardRefused
-from reconciler.levers import Scope
+from reconciler.ledger.levers import Scope
 from tests.engine_double import OUTCOMES, QUERY_FAULTS, SUBMIT_FAULTS
 from tests.production_model import LEASE, NAME, RUNS, Production, Template
 from tests.simulated_process import Killed

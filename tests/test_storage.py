@@ -9,9 +9,9 @@ import signal
 import pytest
 from sqlalchemy import delete, select, update
 
-from reconciler.database import SourceUnavailable, opened, reading
-from reconciler.journal import BrokenJournal, read_journal, read_rows, rebuild
-from reconciler.tables import events
+from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.ledger.journal import BrokenJournal, read_journal, read_rows, rebuild
+from reconciler.ledger.tables import events
 from reconciler.workspace import Workspace
 from tests.production_model import make_copy
 from tests.worlds import ONE_STEP, World, run_forked

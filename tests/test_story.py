@@ -11,7 +11,7 @@ from ci.cli import run
 from ci.exits import Exit
 from ci.export import write_export
 from ci.gates import RECONCILER
-from reconciler.tables import intents
+from reconciler.ledger.tables import intents
 from tests.builders import snapshot
 from tests.keys import Circle, make_key
 from tests.launchpad import Launchpad

@@ -10,9 +10,9 @@ import pytest
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.catalogue import File
-from reconciler.database import State, opened
-from reconciler.importing import import_files
+from reconciler.ledger.database import State, opened
+from reconciler.runs.catalogue import File
+from reconciler.runs.importing import import_files
 from renderer.steering import read_templates
 from renderer.units import declare_units
 from schemas.repository import read_repository

@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import literal, select
 
 from ci.exits import Exit
-from reconciler import lease
-from reconciler.database import WRITING, State, opened, reading
 from reconciler.guard import GuardRefused
-from reconciler.lease import Fenced, holding
-from reconciler.pauses import PauseWriter, read_pauses
-from reconciler.tables import leases
-from reconciler.writing import Writer
+from reconciler.ledger import lease
+from reconciler.ledger.database import WRITING, State, opened, reading
+from reconciler.ledger.lease import Fenced, holding
+from reconciler.ledger.pauses import PauseWriter, read_pauses
+from reconciler.ledger.tables import leases
+from reconciler.ledger.writing import Writer
 from tests.test_kill import RealWorld, check_whole
 from tests.worlds import wait_until
 

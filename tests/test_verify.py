@@ -16,7 +16,7 @@ import pytest
 import uproot
 
 from ci.exits import Exit
-from reconciler.database import SourceUnavailable, State, opened, reading
+from reconciler.ledger.database import SourceUnavailable, State, opened, reading
 from reconciler.verification import rounds as rounds_module
 from reconciler.verification.examination import Depth, Published, Trouble, Unreadable, digest, examine
 from reconciler.verification.looking import look

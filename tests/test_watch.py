@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from ci.exits import Exit
-from reconciler.lease import holding
+from reconciler.ledger.lease import holding
 from tests.test_kill import RealWorld
 from tests.test_levers import pull
 from tests.worlds import wait_until

@@ -17,17 +17,17 @@ from typing import Any
 from sqlalchemy import delete, func, select
 
 from reconciler.apply import apply_plan, reconcile
-from reconciler.catalogue import File, Run
-from reconciler.database import State, opened, reading
 from reconciler.gathering import Picture, take_picture
-from reconciler.importing import import_files, import_runs
 from reconciler.launching import Outcome
-from reconciler.levers import Levers, Scope
+from reconciler.ledger.database import State, opened, reading
+from reconciler.ledger.levers import Levers, Scope
+from reconciler.ledger.tables import attempts, inputs, intents, outputs, runs
+from reconciler.ledger.trust import pin_root
+from reconciler.ledger.trust_tables import trust_roots
+from reconciler.ledger.writing import Writer
 from reconciler.resolving import resolve
-from reconciler.tables import attempts, inputs, intents, outputs, runs
-from reconciler.trust import pin_root
-from reconciler.trust_tables import trust_roots
-from reconciler.writing import Writer
+from reconciler.runs.catalogue import File, Run
+from reconciler.runs.importing import import_files, import_runs
 from renderer.steering import read_templates
 from schemas.policy import read_policy, select_root
 from schemas.repository import Repository, read_repository

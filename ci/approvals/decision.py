@@ -9,10 +9,10 @@ from ci.commits import is_repository, read_commit
 from ci.console import count_things
 from ci.difference_text import format_difference
 from ci.project import Project
-from reconciler.database import SourceUnavailable, reading
 from reconciler.differences import compare_campaigns
 from reconciler.estimate import Estimate, estimate_cost, measure_produced
 from reconciler.gathering import View, view_campaign
+from reconciler.ledger.database import SourceUnavailable, reading
 from reconciler.plan import ACTIONS
 from reconciler.sides import read_sides
 from renderer.steering import read_templates

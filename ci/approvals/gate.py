@@ -21,11 +21,11 @@ from ci.approvals.verdict import REVOKED, Verdict
 from ci.commits import is_contained, is_repository, name_commit, read_commit
 from ci.exits import WrongUse
 from ci.project import Project
-from reconciler.database import has_database, opened, reading
 from reconciler.gathering import take_picture
 from reconciler.guard import GuardRefused
+from reconciler.ledger.database import has_database, opened, reading
+from reconciler.ledger.trust import Launch, list_revoked, read_launch, record_launch, record_revoked
 from reconciler.plan import RESTATE, SUBMIT, CampaignPlan, Plan
-from reconciler.trust import Launch, list_revoked, read_launch, record_launch, record_revoked
 from schemas.campaign import read_campaign
 from schemas.canonical import digest
 from schemas.document import read_yaml

@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from ci.approvals.dossier import collect_evidence
 from ci.approvals.verdict import Demand, Verdict, judge
-from reconciler.database import SourceUnavailable, State, has_database, opened, reading
 from reconciler.guard import GuardRefused
-from reconciler.trust import Root, list_revoked, list_roots, pin_root
+from reconciler.ledger.database import SourceUnavailable, State, has_database, opened, reading
+from reconciler.ledger.trust import Root, list_revoked, list_roots, pin_root
 from schemas.policy import Policy, read_policy
 from schemas.roles import ADMINISTRATOR
 from schemas.statement import TRUST

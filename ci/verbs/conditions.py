@@ -29,9 +29,9 @@ from reconciler.conditions.coverage import find_flaws, is_usable
 from reconciler.conditions.opening import open_source
 from reconciler.conditions.rest import DEFAULT_ADDRESS
 from reconciler.conditions.source import Tag, UnknownTag
-from reconciler.database import has_database, reading
 from reconciler.guard import GuardRefused
-from reconciler.tables import runs as runs_table
+from reconciler.ledger.database import has_database, reading
+from reconciler.ledger.tables import runs as runs_table
 from schemas.finding import Finding, Place
 from schemas.iov import Interval, merge_intervals, touches_any
 from schemas.repository import GLOBAL_TAGS

@@ -26,12 +26,12 @@ from ci.project import (
     reads_exports,
     refuse_broken,
 )
-from reconciler.catalogue import read_files
-from reconciler.database import reading
 from reconciler.export import list_launched
 from reconciler.gathering import view_campaign
-from reconciler.observation import expect_events, find_files
+from reconciler.ledger.database import reading
+from reconciler.ledger.observation import expect_events, find_files
 from reconciler.resolving import compare_locks, resolve
+from reconciler.runs.catalogue import read_files
 from renderer.jobs import divide_input, render_job, render_script, write_job
 from renderer.requests import Request, render_requests, write_request, write_sandbox
 from schemas.finding import Finding, Place

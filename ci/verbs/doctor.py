@@ -11,10 +11,10 @@ from ci.approvals.root import read_pinned
 from ci.console import make_table, print_json, print_table, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.project import Project, Settings, load
-from reconciler.database import SourceUnavailable, has_database, reading
 from reconciler.engine import Complaint
 from reconciler.examination import HERE, Symptom, examine_site, examine_state
 from reconciler.guard import GuardRefused
+from reconciler.ledger.database import SourceUnavailable, has_database, reading
 from schemas.policy import SITES
 
 

@@ -15,11 +15,17 @@ from ci.console import count_things, make_table, print_json, print_table, progre
 from ci.exits import Exit, WrongUse
 from ci.project import Settings, choose_locked, load, load_readable
 from ci.verbs.record import tell_imported, tell_refused
-from reconciler.database import opened, reading
-from reconciler.luminosity import UNITS, Total, collect_measurements, import_luminosity_list, total_luminosity
-from reconciler.run_lists import RunList
-from reconciler.selection import choose_runs
-from reconciler.writing import now
+from reconciler.ledger.database import opened, reading
+from reconciler.ledger.writing import now
+from reconciler.runs.luminosity import (
+    UNITS,
+    Total,
+    collect_measurements,
+    import_luminosity_list,
+    total_luminosity,
+)
+from reconciler.runs.run_lists import RunList
+from reconciler.runs.selection import choose_runs
 from schemas.repository import Repository
 from schemas.runs import format_runs, parse_runs
 

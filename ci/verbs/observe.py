@@ -15,16 +15,16 @@ from ci.console import make_table, print_data, print_json, print_table
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.project import Settings, choose_campaigns, choose_locked, load_readable, load_sound
 from ci.provenance_text import describe_values, tabulate_values
-from reconciler.database import SourceUnavailable, reading
-from reconciler.following import read_bindings
+from reconciler.conditions.following import read_bindings
 from reconciler.gathering import View, view_campaign
 from reconciler.health import Condition, judge_campaign
-from reconciler.observation import count_events, explain_unit, read_payloads
-from reconciler.pauses import read_pauses
+from reconciler.ledger.database import SourceUnavailable, reading
+from reconciler.ledger.observation import count_events, explain_unit, read_payloads
+from reconciler.ledger.pauses import read_pauses
+from reconciler.ledger.tables import runs
 from reconciler.plan import ACTIONS
 from reconciler.provenance import list_files, trace_values
-from reconciler.selection import explain_absence, explain_absences
-from reconciler.tables import runs
+from reconciler.runs.selection import explain_absence, explain_absences
 from renderer.payloads import Payload, find_payloads
 from renderer.units import StepUnits
 from schemas.codes import CODES

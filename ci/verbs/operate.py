@@ -10,13 +10,13 @@ import rich_click as click
 from ci.console import count_things, say
 from ci.exits import Exit, WrongUse
 from ci.project import Project, Settings, choose_campaigns, load_sound
-from reconciler.database import opened, reading
-from reconciler.lease import unlock
-from reconciler.levers import Levers, Scope
-from reconciler.observation import read_identity
-from reconciler.pauses import EVERYTHING
+from reconciler.ledger.database import opened, reading
+from reconciler.ledger.lease import unlock
+from reconciler.ledger.levers import Levers, Scope
+from reconciler.ledger.observation import read_identity
+from reconciler.ledger.pauses import EVERYTHING
+from reconciler.ledger.writing import Writer, name_user
 from reconciler.workspace import Workspace
-from reconciler.writing import Writer, name_user
 from schemas.runs import parse_runs
 
 UNIT = "CAMPAIGN[/STEP[/RUNS]]"

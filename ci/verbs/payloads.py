@@ -14,15 +14,15 @@ from ci.console import count_things, make_table, print_data, print_json, print_t
 from ci.exits import Exit, WrongUse
 from ci.project import Settings, choose_campaigns, choose_locked, load_sound
 from ci.verbs.conditions import FROM_HELP, JSON_HELP, TOKEN, gt, read_named, refuse_unusable
+from reconciler.conditions.following import Update, judge_update, read_latest, record_snapshot
+from reconciler.conditions.impact import Impact, measure_impact
 from reconciler.conditions.opening import open_source
 from reconciler.conditions.rest import DEFAULT_ADDRESS
 from reconciler.conditions.source import UnknownTag
-from reconciler.database import opened, reading
-from reconciler.following import Update, judge_update, read_latest, record_snapshot
 from reconciler.guard import GuardRefused
-from reconciler.impact import Impact, measure_impact
-from reconciler.lease import holding
-from reconciler.observation import read_payloads, read_used
+from reconciler.ledger.database import opened, reading
+from reconciler.ledger.lease import holding
+from reconciler.ledger.observation import read_payloads, read_used
 from renderer.payloads import Payload
 from schemas.repository import GLOBAL_TAGS
 from schemas.runs import format_runs

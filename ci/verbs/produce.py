@@ -17,11 +17,11 @@ from ci.plan_text import format_markdown, format_plan
 from ci.project import Settings, choose_locked, load_sound, reads_commits, reads_exports
 from ci.watching import Watching, tell_outcome
 from reconciler.apply import apply_plan
-from reconciler.database import reading
 from reconciler.gathering import take_picture
 from reconciler.guard import GuardRefused
 from reconciler.launching import Manner
-from reconciler.observation import list_campaigns
+from reconciler.ledger.database import reading
+from reconciler.ledger.observation import list_campaigns
 from reconciler.plan import Plan
 from schemas.canonical import digest
 from schemas.finding import Finding, Place

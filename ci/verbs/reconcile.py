@@ -20,12 +20,12 @@ from ci.project import Project, Settings, choose_locked, load_launchable, load_s
 from ci.watching import Watching, tell_outcome
 from reconciler.apply import reconcile
 from reconciler.cataloguing.registering import register_outputs
-from reconciler.database import SourceUnavailable, opened
 from reconciler.gathering import Picture
 from reconciler.guard import GuardRefused
 from reconciler.launching import Manner, Outcome
-from reconciler.lease import SECONDS
-from reconciler.writing import Writer
+from reconciler.ledger.database import SourceUnavailable, opened
+from reconciler.ledger.lease import SECONDS
+from reconciler.ledger.writing import Writer
 from renderer.steering import TemplateBroken
 from schemas.repository import Repository
 

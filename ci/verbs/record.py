@@ -10,13 +10,13 @@ import rich_click as click
 from ci.console import count_things, make_table, print_json, print_table, progress, say
 from ci.exits import Exit, WrongUse
 from ci.project import Settings
-from reconciler.catalogue import File, list_quarantine, list_runs
-from reconciler.database import SourceUnavailable, opened, reading
-from reconciler.importing import Imported, import_files, import_run_list, remove_runs, restore_runs
-from reconciler.luminosity import Measurement, import_luminosity
-from reconciler.run_database import RunDatabase
-from reconciler.run_lists import COLUMNS, Listing, RefusedRow, RunList, collect_runs
-from reconciler.writing import now
+from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.ledger.writing import now
+from reconciler.runs.catalogue import File, list_quarantine, list_runs
+from reconciler.runs.importing import Imported, import_files, import_run_list, remove_runs, restore_runs
+from reconciler.runs.luminosity import Measurement, import_luminosity
+from reconciler.runs.run_database import RunDatabase
+from reconciler.runs.run_lists import COLUMNS, Listing, RefusedRow, RunList, collect_runs
 from schemas.runs import RunRange, format_runs, parse_ranges, parse_runs, run_key
 
 LEVELS = ("sroot", "raw", "cdst", "mdst", "dst", "udst", "ntuple")
@@ -168,7 +168,7 @@ def import_root_files(settings: Settings, sources: tuple[Path, ...], level: str)
     adler32:0a1b2c3d) and storage (disk, tape, staging), and then the files are not opened; the name of a RAW file says
     its run.
     """
-    from reconciler.registration import RefusedFile, find_files, read_files  # noqa: PLC0415 -- uproot costs 0.4 s
+    from reconciler.runs.registration import RefusedFile, find_files, read_files  # noqa: PLC0415 -- uproot costs 0.4 s
 
     rows = [(source, row) for source in sources for row in find_files(source)]
     found: list[File] = []

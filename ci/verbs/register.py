@@ -10,10 +10,10 @@ from ci.console import count_things, print_json, say
 from ci.exits import Exit
 from ci.project import Settings, choose_campaigns, load_sound
 from reconciler.cataloguing.registering import MOST_OUTPUTS, Registered, register_outputs
-from reconciler.database import SourceUnavailable, opened, reading
 from reconciler.guard import GuardRefused
-from reconciler.observation import read_identity
-from reconciler.writing import Writer
+from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.ledger.observation import read_identity
+from reconciler.ledger.writing import Writer
 
 
 @click.command()

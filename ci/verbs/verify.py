@@ -12,12 +12,12 @@ import rich_click as click
 from ci.console import count_things, print_data, print_json, progress, say
 from ci.exits import Exit, WrongUse
 from ci.project import Settings
-from reconciler.database import SourceUnavailable, opened, reading
-from reconciler.observation import list_campaigns
+from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.ledger.observation import list_campaigns
+from reconciler.ledger.writing import now
 from reconciler.verification.examination import Depth, Flaw, Published
 from reconciler.verification.looking import Look, look
 from reconciler.verification.rounds import Rounds, list_published
-from reconciler.writing import now
 
 _EVERY = 2.0
 """Seconds between writing down what was seen: so much is seen again after an interruption."""

@@ -10,8 +10,8 @@ from typing import Any
 from uuid import uuid4
 
 from reconciler.cataloguing.port import Conflict, Dataset
-from reconciler.database import SourceUnavailable
 from reconciler.engine import Complaint
+from reconciler.ledger.database import SourceUnavailable
 
 SCHEMA = "manifest/1"
 

@@ -21,10 +21,10 @@ from reconciler.cataloguing.naming import name_collection, name_dataset
 from reconciler.cataloguing.port import Catalogue, Dataset, Entry
 from reconciler.cataloguing.rucio import Rucio
 from reconciler.cataloguing.rucio_server import RucioServer, read_credentials
-from reconciler.database import SourceUnavailable, State, reading
-from reconciler.pauses import PauseWriter, read_pauses
-from reconciler.tables import outputs, products, recipes, registrations, runs
-from reconciler.writing import Writer, name_user
+from reconciler.ledger.database import SourceUnavailable, State, reading
+from reconciler.ledger.pauses import PauseWriter, read_pauses
+from reconciler.ledger.tables import outputs, products, recipes, registrations, runs
+from reconciler.ledger.writing import Writer, name_user
 from schemas.campaign import Campaign
 from schemas.repository import Repository
 from schemas.runs import run_key

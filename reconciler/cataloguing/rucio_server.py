@@ -13,7 +13,7 @@ from urllib.parse import quote
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from reconciler.database import SourceUnavailable
+from reconciler.ledger.database import SourceUnavailable
 
 TIMEOUT = 60.0
 """Seconds for one request; 2,500 replicas take a server 3.5 s."""

@@ -14,7 +14,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from reconciler.conditions.source import Tag, refuse_contradictions
-from reconciler.database import SourceUnavailable
+from reconciler.ledger.database import SourceUnavailable
 from schemas.iov import Interval, parse_iov
 from schemas.runs import run_key
 from schemas.snapshot import LOCAL, PAYLOAD_NAME, REVISION, Iov

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
-from reconciler.database import SourceUnavailable
 from reconciler.http import Answer, HttpReader
+from reconciler.ledger.database import SourceUnavailable
 from schemas.runs import run_key
 from schemas.snapshot import Iov, make_iov
 

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from reconciler.command import Deadline
-from reconciler.credentials import NoToken
-from reconciler.diracx_client import Client, Declined
-from reconciler.diracx_jobs import (
+from reconciler.dialects.credentials import NoToken
+from reconciler.dialects.diracx_client import Client, Declined
+from reconciler.dialects.diracx_jobs import (
     ERRORS,
     LIVE,
     LOG,
@@ -26,6 +26,8 @@ from reconciler.diracx_jobs import (
     read_files,
     withholds,
 )
+from reconciler.dialects.jdl import Unwritable, write_jdl
+from reconciler.dialects.sandbox import LIMIT, Broken, pack, unpack
 from reconciler.engine import (
     Accepted,
     Answer,
@@ -38,9 +40,7 @@ from reconciler.engine import (
     Ticket,
     Uncertain,
 )
-from reconciler.jdl import Unwritable, write_jdl
-from reconciler.lease import CALL
-from reconciler.sandbox import LIMIT, Broken, pack, unpack
+from reconciler.ledger.lease import CALL
 from reconciler.service import NoAnswer, NotSent
 from schemas.site import Site
 

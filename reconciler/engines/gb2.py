@@ -12,6 +12,19 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from reconciler.command import Deadline, Reply, call
+from reconciler.dialects.gb2_outputs import Download, has_left, list_folders
+from reconciler.dialects.gb2_request import NotReady, Order, find_order, write_order
+from reconciler.dialects.gb2_text import (
+    CANCELLED,
+    DONE,
+    EARLY,
+    RUNNING,
+    Production,
+    Unreadable,
+    read_files,
+    read_proxy,
+    read_status,
+)
 from reconciler.engine import (
     Accepted,
     Answer,
@@ -24,20 +37,7 @@ from reconciler.engine import (
     Ticket,
     Uncertain,
 )
-from reconciler.gb2_outputs import Download, has_left, list_folders
-from reconciler.gb2_request import NotReady, Order, find_order, write_order
-from reconciler.gb2_text import (
-    CANCELLED,
-    DONE,
-    EARLY,
-    RUNNING,
-    Production,
-    Unreadable,
-    read_files,
-    read_proxy,
-    read_status,
-)
-from reconciler.lease import CALL
+from reconciler.ledger.lease import CALL
 from schemas.site import Site
 
 COMMANDS = ("register", "uploadFile", "approve", "status", "cancel")

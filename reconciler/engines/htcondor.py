@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.command import Deadline, Reply, call
-from reconciler.condor_job import LOG, describe, list_items
+from reconciler.dialects.condor_job import LOG, describe, list_items
 from reconciler.engine import (
     Accepted,
     Answer,
@@ -29,10 +29,10 @@ from reconciler.engine import (
     Ticket,
     Uncertain,
 )
-from reconciler.lease import CALL
+from reconciler.ledger.lease import CALL
 from schemas.site import Site
 
-CALLER = Path(__file__).resolve().parents[1] / "condor_call.py"
+CALLER = Path(__file__).resolve().parents[1] / "dialects" / "condor_call.py"
 _REFERENCE = re.compile(r"[1-9]\d{0,9}\.\d{1,6}")
 _STATUS = {
     1: Sighting.PENDING,

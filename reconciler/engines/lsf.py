@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.command import Deadline, Reply, call
-from reconciler.elements import join
+from reconciler.dialects.elements import join
 from reconciler.engine import (
     Accepted,
     Answer,
@@ -32,7 +32,7 @@ from reconciler.engine import (
     Ticket,
     Uncertain,
 )
-from reconciler.lease import CALL
+from reconciler.ledger.lease import CALL
 from schemas.site import Site
 
 SCRIPT = """\

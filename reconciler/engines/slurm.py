@@ -17,7 +17,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reconciler.command import Deadline, Reply, call
-from reconciler.elements import join
+from reconciler.dialects.elements import join
+from reconciler.dialects.slurm_text import (
+    UNNAMED,
+    Key,
+    Record,
+    Source,
+    format_id,
+    list_jobs,
+    pick,
+    pick_whole,
+    read_minutes,
+    read_records,
+)
 from reconciler.engine import (
     Accepted,
     Answer,
@@ -30,19 +42,7 @@ from reconciler.engine import (
     Ticket,
     Uncertain,
 )
-from reconciler.lease import CALL
-from reconciler.slurm_text import (
-    UNNAMED,
-    Key,
-    Record,
-    Source,
-    format_id,
-    list_jobs,
-    pick,
-    pick_whole,
-    read_minutes,
-    read_records,
-)
+from reconciler.ledger.lease import CALL
 from schemas.site import Site
 
 SCRIPT = """\

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from reconciler.database import SourceUnavailable
+from reconciler.ledger.database import SourceUnavailable
 from reconciler.verification.examination import Depth, Flaw, Published, Unreadable, examine
 
 PATIENCE = 120.0

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
 
-from reconciler.tables import examinations, outputs, products, recipes, verifications
+from reconciler.ledger.tables import examinations, outputs, products, recipes, verifications
 from reconciler.verification.examination import Depth, Flaw, Published, Trouble
 from reconciler.verification.looking import Look, look
 

@@ -19,12 +19,12 @@ from rich.table import Table
 from ci.console import make_table, print_table
 from ci.difference_text import format_difference
 from ci.plan_text import format_plan
-from reconciler.database import State, opened, reading
 from reconciler.differences import compare_campaigns
 from reconciler.gathering import take_picture
-from reconciler.importing import import_run_list
-from reconciler.run_lists import RunList, collect_runs
-from reconciler.selection import select_runs
+from reconciler.ledger.database import State, opened, reading
+from reconciler.runs.importing import import_run_list
+from reconciler.runs.run_lists import RunList, collect_runs
+from reconciler.runs.selection import select_runs
 from reconciler.sides import read_sides
 from renderer.jobs import InputFile, divide_input, render_job, write_job
 from renderer.payloads import digest_runs

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from sqlalchemy import insert, select
 
-from reconciler import tables
-from reconciler.catalogue import File, Run
-from reconciler.database import State, opened, reading
 from reconciler.gathering import view_campaign
-from reconciler.importing import import_files, import_runs
+from reconciler.ledger import tables
+from reconciler.ledger.database import State, opened, reading
 from reconciler.resolving import resolve
+from reconciler.runs.catalogue import File, Run
+from reconciler.runs.importing import import_files, import_runs
 from renderer.steering import read_templates
 from schemas.repository import Repository, read_repository
 from schemas.snapshot import FOREVER, Iov, Snapshot

@@ -14,7 +14,7 @@ import pytest_socket
 
 from reconciler.engine import Sighting
 from reconciler.engines.diracx import DiracxEngine
-from reconciler.lease import CALL
+from reconciler.ledger.lease import CALL
 from schemas.site import DiracxSettings, Site
 from tests import diracx_service
 from tests.contract import gateway

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from reconciler.engines.lsf import COMMANDS, LsfEngine
-from reconciler.lease import CALL
+from reconciler.ledger.lease import CALL
 from schemas.site import BatchSettings, Site
 from tests.contract import lsf_commands
 from tests.contract.slurm import POWERS, CommandRig

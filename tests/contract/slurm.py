@@ -10,7 +10,7 @@ import time
 import pytest
 
 from reconciler.engines.slurm import SlurmEngine
-from reconciler.lease import CALL
+from reconciler.ledger.lease import CALL
 from schemas.site import BatchSettings, Site
 from tests.contract import doubles
 from tests.contract.rig import Rig

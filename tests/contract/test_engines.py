@@ -16,7 +16,7 @@ from datetime import timedelta
 import pytest
 
 from reconciler.engine import Accepted, EngineUnavailable, Refused, Sighting, Uncertain
-from reconciler.lease import CALL
+from reconciler.ledger.lease import CALL
 from tests.contract.diracx import DiracxRig
 from tests.contract.local import LocalRig
 from tests.contract.lsf import LsfRig

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
 
-from reconciler.catalogue import find_known
-from reconciler.database import SourceUnavailable, insert_new
-from reconciler.tables import admissions, runs
+from reconciler.ledger.database import SourceUnavailable, insert_new
+from reconciler.ledger.tables import admissions, runs
+from reconciler.runs.catalogue import find_known
 from schemas.campaign import Campaign, Selector
 from schemas.lock import Lock
 from schemas.runs import RunRange, format_runs, run_key, split_key

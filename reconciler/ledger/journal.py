@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, insert, select, update
 
-from reconciler import tables
-from reconciler.database import insert_new
+from reconciler.ledger import tables
+from reconciler.ledger.database import insert_new
 from schemas.canonical import canonical_json
 
 JOURNALLED: Sequence[Table] = (

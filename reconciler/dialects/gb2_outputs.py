@@ -10,8 +10,8 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from reconciler.dialects.gb2_request import Order, read_job
 from reconciler.engine import EngineUnavailable, Ticket
-from reconciler.gb2_request import Order, read_job
 
 RESULT = "result.json"
 FOLDER, LOCK, LOG = "download", "download.lock", "log"

@@ -28,9 +28,9 @@ from sqlalchemy import (
     update,
 )
 
-from reconciler.database import State, opened
 from reconciler.guard import GuardRefused
-from reconciler.tables import leases
+from reconciler.ledger.database import State, opened
+from reconciler.ledger.tables import leases
 
 SECONDS = 90.0
 """How long a lease lasts beyond its holder's last write."""

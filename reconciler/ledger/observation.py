@@ -11,8 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select
 
-from reconciler.plan import Intent, Made, Observed, Unit
-from reconciler.tables import (
+from reconciler.ledger.tables import (
     LIVE,
     attempts,
     intents,
@@ -26,6 +25,7 @@ from reconciler.tables import (
     recipes,
     registrations,
 )
+from reconciler.plan import Intent, Made, Observed, Unit
 from renderer.jobs import InputFile
 from renderer.payloads import Payload
 from renderer.units import StepUnits

@@ -19,8 +19,8 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 
-from reconciler import tables
-from reconciler.filesystem import find_type, is_networked
+from reconciler.ledger import tables
+from reconciler.ledger.filesystem import find_type, is_networked
 
 HEAD = "0007"
 """The newest migration, the one that this tool reads and writes."""

@@ -8,11 +8,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, select
 
-from reconciler.database import State
 from reconciler.gathering import View, view_campaign
-from reconciler.observation import CHUNK
+from reconciler.ledger.database import State
+from reconciler.ledger.observation import CHUNK
+from reconciler.ledger.tables import attempts, jobs, outputs
 from reconciler.plan import RESTATE, Group
-from reconciler.tables import attempts, jobs, outputs
 from schemas.campaign import Limits
 from schemas.repository import Repository
 from schemas.snapshot import Snapshot

@@ -10,8 +10,8 @@ from itertools import chain
 from sqlalchemy import Connection, Engine, select, update
 
 from reconciler.conditions.comparison import Change, compare
-from reconciler.database import SourceUnavailable, insert_new
-from reconciler.tables import bindings, ledger, runs, snapshots
+from reconciler.ledger.database import SourceUnavailable, insert_new
+from reconciler.ledger.tables import bindings, ledger, runs, snapshots
 from renderer.units import Chains
 from schemas.campaign import Campaign
 from schemas.repository import Repository

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Integer, LargeBinary, String, Table, UniqueConstraint
 
-from reconciler.tables import identity, metadata
+from reconciler.ledger.tables import identity, metadata
 
 # Trust roots that were pinned, by which approvals are judged: the one with the highest id counts, and versions only grow.
 trust_roots = Table(

@@ -9,13 +9,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, or_, select, true
 
-from reconciler.attempt_rows import ATTEMPTS, count_attempts, is_replaced, make_attempt, read_jobs
-from reconciler.journal import Journal
-from reconciler.ledger import CHUNK, quarantine
+from reconciler.ledger.attempt_rows import ATTEMPTS, count_attempts, is_replaced, make_attempt, read_jobs
+from reconciler.ledger.journal import Journal
+from reconciler.ledger.tables import LIVE, attempts, batches, intents, jobs, outputs, products
+from reconciler.ledger.units import CHUNK, quarantine
+from reconciler.ledger.writing import Writer
 from reconciler.naming import name_attempt, name_batch
 from reconciler.orders import Attempt, Order, Product
-from reconciler.tables import LIVE, attempts, batches, intents, jobs, outputs, products
-from reconciler.writing import Writer
 from renderer.jobs import Job
 
 Pick = tuple[Order, int, Job]

@@ -13,11 +13,11 @@ from sqlalchemy import ColumnElement, Row, and_, select
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.guard import GuardRefused
-from reconciler.journal import Journal
-from reconciler.ledger import quarantine
-from reconciler.pauses import OPERATOR, PauseWriter
-from reconciler.tables import LIVE, attempts, decisions, intents, jobs, outputs, products
-from reconciler.writing import Writer
+from reconciler.ledger.journal import Journal
+from reconciler.ledger.pauses import OPERATOR, PauseWriter
+from reconciler.ledger.tables import LIVE, attempts, decisions, intents, jobs, outputs, products
+from reconciler.ledger.units import quarantine
+from reconciler.ledger.writing import Writer
 from schemas.runs import split_key
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, insert, select, tuple_
 
-from reconciler.importing import Imported, remember_list, replace_quarantine
-from reconciler.run_lists import Listing, RefusedRow, collect_rows, find_value
-from reconciler.tables import luminosity
+from reconciler.ledger.tables import luminosity
+from reconciler.runs.importing import Imported, remember_list, replace_quarantine
+from reconciler.runs.run_lists import Listing, RefusedRow, collect_rows, find_value
 from schemas.runs import split_key
 
 UNITS: Mapping[str, float] = {"nb": 1.0, "pb": 1e3, "fb": 1e6}

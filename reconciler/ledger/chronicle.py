@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
-from reconciler.tables import attempts, events, intents, jobs, outputs
+from reconciler.ledger.tables import attempts, events, intents, jobs, outputs
 from schemas.runs import format_run, run_key
 
 CHUNK = 500

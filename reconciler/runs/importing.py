@@ -10,10 +10,10 @@ from itertools import groupby
 
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, insert, select, update
 
-from reconciler.catalogue import File, Run, find_known
-from reconciler.database import SourceUnavailable
-from reconciler.run_lists import RefusedRow
-from reconciler.tables import files, inputs, ledger, quarantine, run_lists, runs
+from reconciler.ledger.database import SourceUnavailable
+from reconciler.ledger.tables import files, inputs, ledger, quarantine, run_lists, runs
+from reconciler.runs.catalogue import File, Run, find_known
+from reconciler.runs.run_lists import RefusedRow
 from renderer.fingerprint import digest_files
 from schemas.runs import format_runs, parse_runs, run_key, split_key
 

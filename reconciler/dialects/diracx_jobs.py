@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from reconciler.dialects.jdl import Value
 from reconciler.engine import Observation, Sighting, Ticket
-from reconciler.jdl import Value
 from renderer.jobs import JOB
 from schemas.site import Site
 
-RUNTIME = Path(__file__).resolve().parents[1] / "renderer" / "runtime" / "job.py"
+RUNTIME = Path(__file__).resolve().parents[2] / "renderer" / "runtime" / "job.py"
 NAME_LENGTH = 128
 GROUP_LENGTH = 32
 """Characters that the service's tables have for the names of a job and of its group; some databases cut in silence."""

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, Engine, select, update
 
 from reconciler.clock import CLOCK, Clock
-from reconciler.journal import Journal, adopt_rows
-from reconciler.lease import Lease
-from reconciler.tables import ledger, plans
+from reconciler.ledger.journal import Journal, adopt_rows
+from reconciler.ledger.lease import Lease
+from reconciler.ledger.tables import ledger, plans
 
 
 def now() -> str:

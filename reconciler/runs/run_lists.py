@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from reconciler.catalogue import ENERGIES, QUALITIES, RUN_TYPES, Run
-from reconciler.database import SourceUnavailable
+from reconciler.ledger.database import SourceUnavailable
+from reconciler.runs.catalogue import ENERGIES, QUALITIES, RUN_TYPES, Run
 from schemas.runs import RUN_LIMIT, format_run, parse_ranges, run_key, split_key
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {

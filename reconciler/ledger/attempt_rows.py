@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import and_, exists, func, select
 
-from reconciler.journal import Journal
-from reconciler.ledger import CHUNK
+from reconciler.ledger.journal import Journal
+from reconciler.ledger.tables import LIVE, attempts, batches, intents, jobs, outputs
+from reconciler.ledger.units import CHUNK
 from reconciler.orders import Attempt
-from reconciler.tables import LIVE, attempts, batches, intents, jobs, outputs
 from schemas.runs import run_key
 
 ATTEMPTS = (

@@ -7,12 +7,9 @@ from typing import Any
 
 from sqlalchemy import and_, func, select
 
-from reconciler.following import store_snapshots
-from reconciler.journal import Journal
-from reconciler.naming import name_folder
-from reconciler.orders import Address, Move, Order
-from reconciler.selection import admit_runs
-from reconciler.tables import (
+from reconciler.conditions.following import store_snapshots
+from reconciler.ledger.journal import Journal
+from reconciler.ledger.tables import (
     LIVE_OUTPUT,
     attempts,
     bindings,
@@ -26,7 +23,10 @@ from reconciler.tables import (
     products,
     recipes,
 )
-from reconciler.writing import Writer
+from reconciler.ledger.writing import Writer
+from reconciler.naming import name_folder
+from reconciler.orders import Address, Move, Order
+from reconciler.runs.selection import admit_runs
 from renderer.fingerprint import Recipe
 from renderer.payloads import PayloadSet
 from schemas.canonical import canonical_json

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from reconciler.database import SourceUnavailable
 from reconciler.http import Answer, HttpReader
-from reconciler.run_lists import Row
+from reconciler.ledger.database import SourceUnavailable
+from reconciler.runs.run_lists import Row
 from schemas.runs import RunRange, run_key
 
 DEFAULT_ADDRESS = "https://rundb.belle2.org/rest/v1/"

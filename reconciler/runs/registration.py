@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reconciler.catalogue import STORAGES, File
-from reconciler.database import SourceUnavailable
+from reconciler.ledger.database import SourceUnavailable
+from reconciler.runs.catalogue import STORAGES, File
 from reconciler.workspace import digest_content
 from renderer.event_file import InputError, read_events
 

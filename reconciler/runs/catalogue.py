@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, select
 
-from reconciler.tables import files, inputs, quarantine, runs
+from reconciler.ledger.tables import files, inputs, quarantine, runs
 from renderer.jobs import InputFile
 from schemas.runs import run_key, split_key
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, select
 
-from reconciler.tables import pauses
-from reconciler.writing import Writer
+from reconciler.ledger.tables import pauses
+from reconciler.ledger.writing import Writer
 
 EVERYTHING = "all"
 OPERATOR, BREAKER, CANARY = "operator", "breaker", "canary"

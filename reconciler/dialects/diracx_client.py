@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from reconciler.command import Deadline
-from reconciler.credentials import Credentials
-from reconciler.sandbox import Archive
+from reconciler.dialects.credentials import Credentials
+from reconciler.dialects.sandbox import Archive
 from reconciler.service import Answer, NoAnswer, Service
 from schemas.site import DiracxSettings
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
 
-from reconciler.database import insert_new
-from reconciler.trust_tables import launches, revocations, trust_roots
-from reconciler.writing import now
+from reconciler.ledger.database import insert_new
+from reconciler.ledger.trust_tables import launches, revocations, trust_roots
+from reconciler.ledger.writing import now
 from schemas.canonical import canonical_json
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from reconciler.command import Reply
-from reconciler.elements import expand
+from reconciler.dialects.elements import expand
 from reconciler.engine import Observation, Sighting, Ticket
 
 UNNAMED = "allocation"
