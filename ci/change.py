@@ -12,6 +12,9 @@ from schemas.finding import Finding
 from schemas.repository import ARCHIVE, CAMPAIGNS
 from schemas.tree import PRODUCTIONS, Tree
 
+CHANGE_LIMIT = 2000
+"""Files of productions that one change may touch."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -45,11 +48,16 @@ def read_change(root: Path, base: str, head: str) -> Change:
 
     Raises:
         SourceUnavailable: a commit or the history is not there, or holds more than can be meant.
-        WrongUse: both sides changed the same file.
+        WrongUse: both sides changed the same file, or it is more than can be reviewed.
     """
     base, head = name_commit(root, base), name_commit(root, head)
     ancestor = find_ancestor(root, base, head)
     paths = list_changes(root, ancestor, head)
+    touched = sum(path.startswith(f"{PRODUCTIONS}/") for path in paths)
+    if touched > CHANGE_LIMIT:
+        raise WrongUse(
+            f"the change touches {touched} files of {PRODUCTIONS}; at most {CHANGE_LIMIT}: split it"
+        )
     theirs = list_changes(root, ancestor, base) if ancestor != base else {}
     for path in sorted(paths.keys() & theirs.keys()):
         if paths[path][1] != theirs[path][1] and path.startswith(f"{PRODUCTIONS}/"):

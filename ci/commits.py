@@ -19,7 +19,7 @@ from reconciler.ledger.database import SourceUnavailable
 from schemas.finding import Finding, Place
 from schemas.tree import FILE_LIMIT, PRODUCTIONS
 
-ENTRY_LIMIT = 200_000
+ENTRY_LIMIT = 50_000
 """Files and folders that are looked at in one commit."""
 LEVEL_LIMIT = 12
 """Folders within one another."""

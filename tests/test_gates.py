@@ -274,6 +274,20 @@ def test_a_tree_that_unfolds_without_end_is_refused(history, capsys, monkeypatch
     assert "too large to be meant" in said.err or "more than 5000" in said.err
 
 
+def test_a_change_of_thousands_of_files_is_not_read(history, capsys):
+    base = history.git("rev-parse", "HEAD")
+    blob = history.git("hash-object", "-w", "--stdin", data=b"x: 1\n")
+    rows = "".join(f"100644 blob {blob}\tc{number:05}.yaml\n" for number in range(2001))
+    many = history.git("mktree", data=rows.encode())
+    listed = history.git("ls-tree", f"{base}:productions") + f"\n040000 tree {many}\tzzz\n"
+    productions = history.git("mktree", data=listed.encode())
+    top = history.git("mktree", data=f"040000 tree {productions}\tproductions\n".encode())
+    head = history.git("commit-tree", top, "-p", base, "-m", "many")
+    code, _, said = judge(history, capsys, base, head)
+    assert code == Exit.USAGE
+    assert "2001 files" in said.err
+
+
 @pytest.mark.parametrize("revision", ["--output=/tmp/x", "-h", "nonsense", "HEAD\n--all", ""])
 def test_s8_a_revision_is_no_option(history, capsys, revision):
     code, _, said = judge(history, capsys, "main", revision)
