@@ -16,7 +16,7 @@ from reconciler.dialects.jdl import Unwritable, write_jdl
 from reconciler.engine import Accepted, EngineUnavailable, Refused, Sighting, Uncertain
 from tests import diracx_service
 from tests.contract import gateway
-from tests.contract.diracx import KILL, SEARCH, SUBMIT, DiracxRig
+from tests.contract.diracx import KILL, SEARCH, SUBMIT, DiracxRig, playing
 from tests.contract.rig import OUTPUT, PATIENT
 from tests.contract.test_engines import ended, submitted
 from tests.worlds import World, wait_until
@@ -402,26 +402,7 @@ def test_sixty_jobs_are_little_work(rig):
 
 @slow
 def test_a_campaign_is_produced_on_the_grid(rig, diracx_worker, tmp_path):
-    world = World(tmp_path / "world")
-    site = (
-        (tmp_path / "world/productions/sites/local.yaml")
-        .read_text()
-        .replace("engine: local", "engine: diracx")
-    )
-    settings = {"url": rig.gateway.url, "vo": "belle", "group": "belle_production", "user": "prodmgr"}
-    settings |= {"key": str(rig.key), "mounted": True}
-    world.write("productions/sites/local.yaml", f"{site}diracx: {json.dumps(settings)}\n")
-    world.lock()
-    link = diracx_worker / "proc7"
-    link.symlink_to(world.state.folder)
-
-    def is_produced():
-        world.reconcile()
-        return len(world.produced()) == 4
-
-    try:
-        wait_until(is_produced, 90)
-    finally:
-        link.unlink()
+    with playing(rig, diracx_worker, World(tmp_path / "world")) as world:
+        wait_until(lambda: world.reconcile() and len(world.produced()) == 4, 90)
     assert world.attempts() == {"verified": 5}
     assert len(world.published()) == 5

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from reconciler import tracking
 from reconciler.engines.local import LocalEngine
 from reconciler.ledger.attempts import AttemptLedger
 from reconciler.ledger.units import Ledger
+from tests.kills import KILLED, die_at
 from tests.worlds import World, run_forked
 
 pytestmark = pytest.mark.usefixtures("database")
-CRASHED = 137
 POINTS = {
     "unit's intent not committed": (Ledger, "intend", "before"),
     "unit's intent committed": (Ledger, "intend", "after"),
@@ -36,18 +34,10 @@ def test_i11_killed_at_each_class_of_transition(tmp_path, point):
     owner, name, when = POINTS[point]
 
     def doomed():
-        real = getattr(owner, name)
-
-        def crash(*arguments, **more):
-            if when == "before":
-                os._exit(CRASHED)
-            real(*arguments, **more)
-            os._exit(CRASHED)
-
-        setattr(owner, name, crash)
+        die_at(owner, name, after=when == "after")
         world.reconcile()
 
-    assert run_forked(doomed) == CRASHED
+    assert run_forked(doomed) == KILLED
     outcome = world.reconcile()
     assert not outcome.failed
     assert world.summary() == {"done": 4}

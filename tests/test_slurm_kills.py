@@ -8,40 +8,17 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler import tracking
 from reconciler.engine import Uncertain
 from reconciler.engines.slurm import SlurmEngine
 from reconciler.ledger import tables
-from reconciler.ledger.attempts import AttemptLedger
-from reconciler.ledger.units import Ledger
 from tests.contract import doubles
+from tests.kills import KILLED, die_at, list_steps
 from tests.slurm_campaign import SlurmWorld
 from tests.slurm_cluster import Room
 from tests.worlds import run_forked, wait_until
 
-KILLED = 137
 UNITS = 3
-STEPS = {
-    "attempts are written": (AttemptLedger, "begin"),
-    "the array is submitted": (SlurmEngine, "submit"),
-    "its ids are recorded": (AttemptLedger, "record_submitted"),
-    "the jobs are asked for": (SlurmEngine, "query"),
-    "a result is recorded": (AttemptLedger, "record_verified"),
-    "outputs are moved": (tracking, "publish"),
-    "a unit is produced": (Ledger, "record_produced"),
-}
-
-
-def die_at(owner, name, *, after):
-    """Makes a step the last of this process: it is taken, or just not."""
-    whole = getattr(owner, name)
-
-    def last(*arguments, **words):
-        if after:
-            whole(*arguments, **words)
-        os._exit(KILLED)
-
-    setattr(owner, name, last)
+STEPS = list_steps(SlurmEngine)
 
 
 @pytest.fixture

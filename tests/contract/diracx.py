@@ -19,6 +19,7 @@ from schemas.site import DiracxSettings, Site
 from tests import diracx_service
 from tests.contract import gateway
 from tests.contract.rig import Rig
+from tests.worlds import World
 
 SUBMIT, SEARCH, KILL = "POST /api/jobs/jdl", "POST /api/jobs/search", "PATCH /api/jobs/status"
 WORKER = Path(__file__).with_name("diracx_worker.py")
@@ -71,6 +72,23 @@ def working(services: diracx_service.Services, folder: Path):
     finally:
         process.terminate()
         process.wait(10)
+
+
+@contextlib.contextmanager
+def playing(rig: DiracxRig, rooms: Path, world: World):
+    """A world whose site is the grid of a rig, and whose jobs the worker of `rooms` runs."""
+    file = world.root / "productions/sites/local.yaml"
+    settings = {"url": rig.gateway.url, "vo": "belle", "group": "belle_production", "user": "prodmgr"}
+    settings |= {"key": str(rig.key), "mounted": True}
+    site = file.read_text().replace("engine: local", "engine: diracx")
+    file.write_text(f"{site}diracx: {json.dumps(settings)}\n")
+    world.lock()
+    link = rooms / "proc7"
+    link.symlink_to(world.state.folder)
+    try:
+        yield world
+    finally:
+        link.unlink()
 
 
 class DiracxRig(Rig):
