@@ -148,6 +148,17 @@ def test_a_run_without_files_waits_and_so_does_what_is_behind_it():
     assert [(step, runs) for _, step, _, runs in waiting] == [("reco", (529,)), ("skims", (529,))]
 
 
+@pytest.mark.parametrize(("limit", "action"), [(20, "~"), (19, "!")])
+def test_what_a_change_allowed_to_be_made_again_is_a_ceiling_too(limit, action):
+    text = campaign(
+        ("max_restate: 0", "max_restate: 100"),
+        ("release: release-03-00-00", f"restate: {{reason: why, limit: {limit}}}\nrelease: release-04-00-00"),
+    )
+    plan = World().produce().change(campaign=text).plan()
+    assert plan.groups[0].action == action
+    assert ("restate.limit is 19, to restate are 20" in plan.groups[0].reason) == (action == "!")
+
+
 def test_what_another_campaign_made_is_reused():
     world = World()
     (reco, _) = world.units()
