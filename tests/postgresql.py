@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +18,10 @@ OWNER = "postgres"
 
 
 class Server:
-    """A running server, in which every test gets a database."""
+    """A running server, in which every test gets a database; `crash` ends it at once, and starts it again."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, crash: Callable[[], None]) -> None:
+        self.crash = crash
         self._address = f"postgresql://{OWNER}@127.0.0.1:{port}"
         self._numbers = itertools.count(1)
 
@@ -56,10 +57,13 @@ def serving(programs: Path) -> Iterator[Server]:
     port = 15000 + os.getpid() % 17000  # below the range that the kernel hands out, and each worker's own
     settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder}
     settings |= dict.fromkeys(("fsync", "full_page_writes", "synchronous_commit"), "off")
+    log = str(folder / "log")
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     try:
-        call("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
-        yield Server(port)
+        call("pg_ctl", "-w", "-l", log, "-o", options, "start")
+        yield Server(
+            port, lambda: call("pg_ctl", "-w", "-m", "immediate", "-l", log, "-o", options, "restart")
+        )
     finally:
         call("pg_ctl", "-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,7 @@ from reconciler.ledger.tables import attempts
 from reconciler.runs.catalogue import File
 from reconciler.runs.importing import import_files
 from renderer.steering import read_templates
+from tests.postgresql import Server
 from tests.slurm_cluster import Cluster
 from tests.test_kill import RealWorld
 from tests.worlds import ONE_STEP, World, wait_until
@@ -81,7 +82,7 @@ def spoil(world: SlurmWorld, units: int) -> int:
     return len(failing)
 
 
-def endure(world: SlurmWorld, cluster: Cluster, units: int, seconds: float) -> Night:
+def endure(world: SlurmWorld, cluster: Cluster, ledger: Server, units: int, seconds: float) -> Night:
     """Makes the campaign while services and the reconciler die; returns when all of it is done.
 
     The controller ends in good order: killed hard, it forgets what it has just started, starts it again after its return,
@@ -114,6 +115,9 @@ def endure(world: SlurmWorld, cluster: Cluster, units: int, seconds: float) -> N
         cluster.start("mariadbd")
         cluster.start("slurmdbd")
         note("slurmdbd and MariaDB are back")
+        wait_until(lambda: count(world, "verified") >= units * 7 // 10, seconds)
+        ledger.crash()
+        note("the ledger's PostgreSQL crashed, and is back")
         wait_until(lambda: world.summary() == {"done": units} and is_swept(world), seconds)
         note("all is done")
     night.seconds = time.monotonic() - begun

@@ -13,11 +13,11 @@ UNITS = int(os.environ.get("B2PROD_SOAK_UNITS", "2000"))
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-def test_a_large_campaign_ends_complete(tmp_path, database, slurm, shared_tmp, monkeypatch):
+def test_a_large_campaign_ends_complete(tmp_path, database, postgresql, slurm, shared_tmp, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", str(slurm.conf))
     room = Room(shared_tmp)
     with room.entered(), room.alone():
         world = SlurmWorld(tmp_path, UNITS, width=500)
-        night = endure(world, slurm, UNITS, seconds=1800)
+        night = endure(world, slurm, postgresql, UNITS, seconds=1800)
         print("\n".join(night.events), dict(world.attempts()))
         check_night(world, slurm, night)
