@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,7 @@ class Production:
         self.deleted: Counter[str] = Counter()
         self.submitted = 0
         self._copy, self._replayed = make_copy(), 0
+        self.meanwhile: Callable[[], object] = lambda: None
         self.stopped: SimulatedProcess | None = None
         install(patch)
         patch.setattr(database, "_make_engine", functools.cache(_make_engine))
@@ -126,9 +127,10 @@ class Production:
 
     # what happens
 
-    def turn(self, *, refresh: bool = False) -> Outcome:
-        """One turn of a reconciler."""
-        manner = Manner(self.approvals, bound=20.0, lease=LEASE, clock=self.clock)
+    def turn(self, *, refresh: bool = False, patient: bool = False) -> Outcome:
+        """One turn of a reconciler; a patient one waits for all jobs, and `meanwhile` happens."""
+        bound = 600.0 if patient else 20.0
+        manner = Manner(self.approvals, patient=patient, bound=bound, lease=LEASE, clock=self.clock)
         return reconcile(self.state, self.repository, (NAME,), QUIET, manner, refresh=refresh)
 
     def process(self, **when: int) -> SimulatedProcess:
@@ -333,6 +335,7 @@ class Production:
             self.pass_time(max(seconds, 1.0))
             if self.cluster.attached:
                 self.cluster.work_all()
+            self.meanwhile()
 
     def _key(self, run: int) -> int:
         return run_key(3, run)

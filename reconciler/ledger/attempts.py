@@ -266,7 +266,8 @@ class AttemptLedger:
     def list_ended(self, names: Iterable[str]) -> set[str]:
         """Those of the attempts' names whose folders nobody needs any more: not live, not failed, not unpublished.
 
-        Names that the ledger does not know are not ours to judge.
+        Nor of a job that an engine took and lost, which may come back as long as its unit is open. Names that the
+        ledger does not know are not ours to judge.
         """
         other, task = attempts.alias(), jobs.alias()
         coming = exists().where(
@@ -279,6 +280,7 @@ class AttemptLedger:
             .join(intents, intents.c.id == jobs.c.intent)
             .where(attempts.c.state.not_in((*LIVE, "failed")))
             .where(or_(attempts.c.state != "verified", and_(done, not_(coming))))
+            .where(or_(attempts.c.state != "lost", attempts.c.reference.is_(None), intents.c.state != "open"))
         )
         return self._find(ended, attempts.c.name, sorted(names))
 
