@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 import pytest
 from sqlalchemy import delete
 
+from reconciler.gathering import take_picture
 from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable, State, opened
+from reconciler.ledger.database import SourceUnavailable, State, opened, reading
 from reconciler.ledger.lease import holding
 from reconciler.ledger.tables import runs
 from tests.worlds import CAMPAIGN, ONE_STEP, World, start_forked, wait_forked, wait_until
@@ -361,3 +363,26 @@ def test_a_unit_with_more_jobs_than_slots_fails_once(tmp_path):
     outcome = world.reconcile()
     assert outcome.produced == 1
     assert outcome.failed == [("proc7/reco/3:1", "the application ended with status 7")]
+
+
+def test_b15_a_plan_is_of_one_moment_whatever_is_written_meanwhile(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP)
+    with reading(world.state) as connection:
+        before = take_picture(connection, world.repository(), ["proc7"], world.state).plan.digest()
+        world.register(2, "raw.2.9.root")
+        assert take_picture(connection, world.repository(), ["proc7"], world.state).plan.digest() == before
+    assert world.picture().plan.digest() != before
+
+
+def test_i7_what_git_no_longer_declares_is_not_deleted(tmp_path):
+    """Neither a run nor a campaign that is gone from git takes its data along."""
+    world = World(tmp_path, campaign=ONE_STEP)
+    world.write("productions/campaigns/other/campaign.yaml", ONE_STEP + "reuse: never\n")
+    world.lock()
+    world.reconcile()
+    before = world.published()
+    shutil.rmtree(tmp_path / "productions/campaigns/other")
+    world.change(('ranges: "1-2"', 'ranges: "1"'))
+    world.reconcile()
+    assert world.published() == before
+    assert world.summary() == {"done": 1, "obsolete": 1}
