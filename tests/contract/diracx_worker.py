@@ -19,6 +19,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -29,6 +30,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 PERIOD = 0.05
+
+if not hasattr(
+    tarfile, "data_filter"
+):  # DiracX's client asks for it; Python has it since 3.11.4, Debian 12 has 3.11.2
+    _extract = tarfile.TarFile.extractall
+    tarfile.TarFile.extractall = lambda archive, path=".", filter=None: _extract(archive, path)  # noqa: A006
 
 
 class Site:
