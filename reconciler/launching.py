@@ -110,6 +110,7 @@ class Launcher:
         self._report: Report | None = None
         self._ready: dict[str, deque[Wish]] = {}
         self._behind: dict[Address, list[Wish]] = {}
+        self._failing: dict[Address, Ended] = {}
         self._done: set[Address] = set()
         self._live: Counter[str] = Counter()
         self._picks: dict[str, deque[Pick]] = {}
@@ -239,6 +240,8 @@ class Launcher:
             made = self._attempts.begin(picks)
             for _ in picks:
                 queue.popleft()
+            dropped = {order.address for order, _, _ in picks} - {attempt.address for attempt, _ in made}
+            self._take([self._failing.pop(address) for address in dropped & self._failing.keys()])
             if made:
                 submitted += self._submit_batch(site, made)
         return submitted
@@ -292,7 +295,9 @@ class Launcher:
         pending = {order.address for queue in self._picks.values() for order, _, _ in queue}
         for unit in ended:
             if unit.address in pending:
-                continue  # it has jobs that did not begin yet; the last of them will tell
+                self._failing[unit.address] = unit  # it has jobs that did not begin yet
+                continue
+            self._failing.pop(unit.address, None)
             following = self._behind.pop(unit.address, [])
             if unit.failure is None:
                 self._done.add(unit.address)

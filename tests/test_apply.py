@@ -365,6 +365,14 @@ def test_a_unit_with_more_jobs_than_slots_fails_once(tmp_path):
     assert outcome.failed == [("proc7/reco/3:1", "the application ended with status 7")]
 
 
+def test_a_unit_that_is_stopped_before_all_its_jobs_began_is_told_as_failed(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP, files=(3, 1), slots=1)
+    world.behave(f"report {FAILED}", "reco-1")
+    outcome = world.reconcile()
+    assert outcome.produced == 1
+    assert outcome.failed == [("proc7/reco/3:1", "the branch nTracksLE is missing")]
+
+
 def test_b15_a_plan_is_of_one_moment_whatever_is_written_meanwhile(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP)
     with reading(world.state) as connection:

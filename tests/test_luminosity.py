@@ -118,12 +118,12 @@ def test_the_talks_numbers_of_two_methods_beside_the_predecessors(proc7, capsys)
 def test_a_campaign_that_is_finished_is_shown_beside_another(proc7, tmp_path, capsys):
     folder = tmp_path / "productions"
     (folder / "archive").mkdir()
-    shutil.copytree(folder / "campaigns/proc7", folder / "archive/prod6")
-    for name in ("campaign.yaml", "campaign.lock"):
-        file = folder / "archive/prod6" / name
-        file.write_text(
-            file.read_text().replace("kind:", "state: stopped\nkind:").replace('"proc7"', '"prod6"')
-        )
+    shutil.copytree(folder / "campaigns/proc7", folder / "campaigns/prod6")
+    manifest = folder / "campaigns/prod6/campaign.yaml"
+    manifest.write_text(manifest.read_text().replace("kind:", "state: stopped\nkind:"))
+    (folder / "campaigns/prod6/campaign.lock").unlink()
+    assert run(["resolve", "prod6"]) == Exit.FINE
+    (folder / "campaigns/prod6").rename(folder / "archive/prod6")
     assert proc7("bhabha", "proc7", 503.5, 0.2) == Exit.FINE
     assert proc7("bhabha", "prod6", 479.8) == Exit.FINE
     capsys.readouterr()

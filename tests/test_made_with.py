@@ -133,7 +133,7 @@ def test_explain_tells_what_a_run_was_made_with_though_the_tag_went_on(world, co
 def test_impact_counts_what_would_be_restated_and_changes_nothing(world, command, capsys):
     world.reconcile()
     world.write("tag_a.iov", CHANGED)
-    world.change(("max_restate: 10", "max_restate: 0"), lock=False)
+    world.change(("max_restate: 10", "max_restate: 0"))
     before = world.store()
     assert command("gt", "impact", "tag_a", world.root / "tag_a.iov", "--json") == Exit.FINE
     (found,) = json.loads(capsys.readouterr().out)
