@@ -93,6 +93,14 @@ def test_both_agree_on_flipped_bits(keys, asked, kind, data):
     assert holds(key.blob, changed) == (verdict and not followed)
 
 
+@pytest.mark.parametrize("behind", [b"\v", b" ", b"\t", b"\r\n", b""])
+def test_the_first_line_ends_as_openssh_wants_it(keys, asked, behind):
+    key = keys["ed25519"]
+    changed = key.sign(MESSAGE).replace(b"SIGNATURE-----\n", b"SIGNATURE-----" + behind, 1)
+    assert not holds(key.blob, changed)
+    assert not asked(key.public, changed)
+
+
 SIGNED: dict[str, bytes] = {}
 
 

@@ -24,7 +24,7 @@ SIGNATURE_LIMIT = 16 * 1024
 """Bytes of a signature's file."""
 
 _MAGIC = b"SSHSIG"
-_BEGIN, _END = b"-----BEGIN SSH SIGNATURE-----", b"\n-----END SSH SIGNATURE-----"
+_BEGIN, _END = b"-----BEGIN SSH SIGNATURE-----\n", b"\n-----END SSH SIGNATURE-----"
 _HASHES = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
 _RSA: dict[str, hashes.HashAlgorithm] = {"rsa-sha2-256": hashes.SHA256(), "rsa-sha2-512": hashes.SHA512()}
 _CURVES: dict[str, tuple[ec.EllipticCurve, hashes.HashAlgorithm]] = {
