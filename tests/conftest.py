@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from tests import diracx_service, worlds
 from tests.contract.diracx import working
 from tests.postgresql import Server, find_programs, serving
 from tests.slurm_cluster import PACKAGES, Cluster, list_missing, using
+
+# A suite that was started in the background hears no Ctrl-C; what it starts must, since tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A loaded machine must not fail a property test; times are measured where they matter. In CI a commit has one verdict:
 # what properties have not met yet is looked for where people work.
