@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from renderer.steering import render_steering
@@ -129,11 +130,12 @@ def write_job(rendered: Mapping[str, Any]) -> bytes:
         ValueError: it is not valid for the schema `job/1`, which is a defect.
     """
     check_rendered(rendered, "job")
-    lines = (f"{_encode(key)}: {_write_value(value)}" for key, value in sorted(rendered.items()))
+    lines = (f"{_quote(key)}: {_write_value(value)}" for key, value in sorted(rendered.items()))
     return ("{\n " + ",\n ".join(lines) + "\n}\n").encode()
 
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=True).encode
+_quote = cache(_encode)  # of keys, which are the same few in every job
 
 
 def _write_value(value: Any) -> str:
