@@ -6,6 +6,7 @@ import ast
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -25,7 +26,17 @@ class TemplateBroken(Exception):
     """A template of this repository cannot be read or rendered: its author must mend it."""
 
 
-def read_templates(folder: Path = TEMPLATES) -> dict[str, Template]:
+@cache
+def load_templates() -> Mapping[str, Template]:
+    """The steering templates that come with this version of the tool, as `NAME/VERSION`; read once a process.
+
+    Raises:
+        TemplateBroken: as of `read_templates`.
+    """
+    return MappingProxyType(read_templates(TEMPLATES))
+
+
+def read_templates(folder: Path) -> dict[str, Template]:
     """The steering templates in a folder: `NAME/VERSION.yaml` beside `NAME/VERSION.py.j2`, as `NAME/VERSION`.
 
     Raises:

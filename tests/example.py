@@ -25,7 +25,7 @@ from reconciler.resolving import pin_campaign
 from reconciler.runs.catalogue import File, Run
 from reconciler.runs.importing import import_files, import_runs
 from renderer.fingerprint import write_recipes
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.canonical import canonical_json
 from schemas.repository import read_repository
 from schemas.tree import read_tree
@@ -68,7 +68,7 @@ def propose(folder: Path) -> tuple[History, str, str]:
 
 def lock(history: History) -> str:
     """The commit in which proc8 is locked as it is in the work tree."""
-    repository, findings = read_repository(read_tree(history.root)[0], read_templates())
+    repository, findings = read_repository(read_tree(history.root)[0], load_templates())
     assert not findings, findings
     declared = repository.campaigns["proc8"]
     assert declared.lock is not None
@@ -78,7 +78,7 @@ def lock(history: History) -> str:
 
 def record(state: State) -> None:
     """Runs and RAW files, and two units that proc7 made, with what they took."""
-    repository, _ = read_repository(read_tree(ROOT)[0], read_templates())
+    repository, _ = read_repository(read_tree(ROOT)[0], load_templates())
     proc7 = repository.campaigns["proc7"]
     assert proc7.lock is not None
     runs = [key & 0xFFFFFFFF for key in proc7.lock.runs]

@@ -12,7 +12,7 @@ from ci.approvals.dossier import SIGNATURE, demand_campaign, name_statement
 from ci.approvals.gate import Gate
 from ci.cli import run
 from ci.project import Project
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.policy import read_policy
 from schemas.statement import Statement
 from schemas.tree import read_tree
@@ -37,7 +37,7 @@ class Launchpad(World):
     def __init__(self, root: Path, circle: Circle) -> None:
         super().__init__(root, campaign=ONE_STEP)
         self.circle = circle
-        self.templates = read_templates()
+        self.templates = load_templates()
         for name, text in circle.root().items():
             self.write(name, text)
         self.lock()

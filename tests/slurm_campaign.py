@@ -15,7 +15,7 @@ from reconciler.ledger.database import opened, reading
 from reconciler.ledger.tables import attempts
 from reconciler.runs.catalogue import File
 from reconciler.runs.importing import import_files
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from tests.postgresql import Server
 from tests.slurm_cluster import Cluster
 from tests.test_kill import RealWorld
@@ -31,7 +31,7 @@ class SlurmWorld(RealWorld):
     def __init__(self, root, units: int, width: int, queue: str = "prod") -> None:
         self.width, self.queue = width, queue
         World.__init__(self, root, campaign=ONE_STEP, files=[1, 1], slots=20_000)
-        self.templates = read_templates()
+        self.templates = load_templates()
         self.register_runs(range(3, units + 1))
         content = b"raw data"
         checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -13,7 +13,7 @@ from ci.cli import b2prod, run
 from ci.exits import Exit
 from ci.plan_text import format_markdown
 from reconciler.plan import SUBMIT, CampaignPlan, Group, Plan
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.runs import run_key
 from tests.builders import CAMPAIGN, FILES, swap, tree
 from tests.worlds import ONE_STEP, World
@@ -183,7 +183,7 @@ def test_b2_an_empty_list_changes_nothing(tmp_path, capsys):
 
 def test_explain_tells_what_a_unit_is_made_of(tmp_path, capsys):
     world = World(tmp_path, campaign=ONE_STEP)
-    world.templates = read_templates()
+    world.templates = load_templates()
     world.lock()
     world.reconcile()
     assert run(["--root", str(tmp_path), "explain", "proc7/3:2", "--json"]) == Exit.FINE
@@ -199,7 +199,7 @@ def test_explain_tells_what_a_unit_is_made_of(tmp_path, capsys):
 
 def test_a_renamed_step_keeps_its_retention(tmp_path, capsys):
     world = World(tmp_path, campaign=ONE_STEP)
-    world.templates = read_templates()
+    world.templates = load_templates()
     world.lock()
     world.reconcile()
     before = run(["--root", str(tmp_path), "retention", "proc7", "--json"]), capsys.readouterr().out

@@ -15,7 +15,7 @@ from reconciler.differences import compare_campaigns
 from reconciler.ledger.database import State
 from reconciler.sides import DECLARED, read_sides
 from renderer.payloads import find_payloads
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.repository import read_repository
 from schemas.runs import run_key
 from tests import builders
@@ -98,7 +98,7 @@ Of 1 unit in both, none would be taken over and 1 differs.
 def world(tmp_path):
     """proc7 of runs 1 and 2 of three that are there, locked; another site and another tag to choose."""
     made = World(tmp_path, campaign=ONE_STEP, files=(2, 1, 1))
-    made.templates = read_templates()
+    made.templates = load_templates()
     made.write("productions/sites/other.yaml", OTHER_SITE)
     made.write("productions/global-tags/tag_b.iov", TAG_B)
     made.lock()

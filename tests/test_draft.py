@@ -9,7 +9,7 @@ import pytest
 from ci.cli import run
 from ci.draft import Undraftable, draft_campaign
 from ci.exits import Exit
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.document import read_yaml
 from schemas.repository import CAMPAIGNS, read_repository
 from schemas.tree import read_tree
@@ -157,7 +157,7 @@ def own_manifests():
 
 @pytest.mark.parametrize(("files", "file"), own_manifests())
 def test_every_campaign_of_this_repository_can_be_copied(files, file):
-    repository, _ = read_repository(files, read_templates())
+    repository, _ = read_repository(files, load_templates())
     name, text = file.split("/")[2], files[file].decode()
     made = draft_campaign(repository, repository.campaigns[name], text, "another", TODAY)
     document, findings = read_yaml("campaign.yaml", made.text.encode())

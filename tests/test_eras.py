@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from renderer.steering import digest_steering, load_eras, read_templates, render_steering
+from renderer.steering import digest_steering, load_eras, load_templates, render_steering
 
 GOLDEN = Path(__file__).parent / "golden"
-TEMPLATES = read_templates()
+TEMPLATES = load_templates()
 ERAS = load_eras()
 STANDARD = {"json", "sys"}
 """Modules of Python that steering scripts use."""

@@ -146,7 +146,7 @@ def test_a_damaged_export_is_a_source_that_is_not_available(world, damage):
 
 def test_the_verbs_say_which_state_it_was(world, capsys, monkeypatch):
     world.write(RECONCILER, world.key.public)
-    monkeypatch.setattr("ci.project.read_templates", lambda: world.templates)
+    monkeypatch.setattr("ci.project.load_templates", lambda: world.templates)
     assert plan(world) == Exit.UNAVAILABLE
     assert "cannot be read" in capsys.readouterr().err
     export = ["--root", str(world.root), "state", "export", "-o", str(world.export), "--key"]

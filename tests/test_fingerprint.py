@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from renderer.fingerprint import digest_files, fingerprint, fingerprint_runs, write_recipes
-from renderer.steering import digest_steering, read_templates
+from renderer.steering import digest_steering, load_templates
 from renderer.units import declare_units
 from schemas.canonical import canonical_json, digest
 from schemas.repository import read_repository
@@ -21,7 +21,7 @@ INPUTS = {"raw": {RUNS[0]: "a" * 64, RUNS[1]: "b" * 64}}
 
 def declare(inputs=INPUTS, **changes):
     """(step, output) → fingerprints of the two runs, of the valid campaign with some files changed."""
-    repository, findings = read_repository(tree(**changes), read_templates())
+    repository, findings = read_repository(tree(**changes), load_templates())
     assert not findings
     units = declare_units(repository.campaigns["proc7"].campaign, repository, RUNS, inputs)
     return {
@@ -192,7 +192,7 @@ def test_comments_in_a_steering_script_do_not_count():
 
 def test_recipes_of_different_skims_differ_though_their_cuts_are_equal():
     menu = swap(builders.SKIMS, ('"[Bhabha2Trk == 1]"', '"[[nTracksLE >= 3] and [Bhabha2Trk == 0]]"'))
-    repository, _ = read_repository(tree(skims=menu), read_templates())
+    repository, _ = read_repository(tree(skims=menu), load_templates())
     declared = repository.campaigns["proc7"].campaign
     first, second = write_recipes(declared, declared.steps[1], repository)
     assert first.digest != second.digest

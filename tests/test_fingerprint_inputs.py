@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from renderer.units import declare_units
 from schemas.repository import read_repository
 from schemas.validation import load_schema
@@ -83,9 +83,9 @@ EXEMPT = {
 
 
 def declare(text):
-    template = read_templates()["raw_to_mdst/1"]
+    template = load_templates()["raw_to_mdst/1"]
     other = replace(template, name="raw_to_mdst/2", text=template.text + "\nprint('2')\n")
-    templates = {**read_templates(), other.name: other}
+    templates = {**load_templates(), other.name: other}
     releases = tree()["productions/releases.yaml"].decode()
     extra = {**OTHER_TAG, "releases": f'{releases}  release-03-00-01: {{date: "2019-01-26"}}\n'}
     repository, findings = read_repository(tree(campaign=text, **extra), templates)

@@ -39,7 +39,7 @@ def templates(monkeypatch):
         name: replace(one, text=text if name == "raw_to_mdst/1" else "")
         for name, one in builders.templates().items()
     }
-    monkeypatch.setattr("ci.project.read_templates", lambda: made)
+    monkeypatch.setattr("ci.project.load_templates", lambda: made)
     return made
 
 

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from ci.exits import Exit
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from tests.worlds import ONE_STEP, World, wait_until
 
 CLI = [sys.executable, "-c", "from ci.cli import main; main()"]
@@ -24,7 +24,7 @@ class RealWorld(World):
 
     def __init__(self, root, **more):
         super().__init__(root, campaign=ONE_STEP, files=(2, 2, 2), **more)
-        self.templates = read_templates()
+        self.templates = load_templates()
         self.change(('ranges: "1-2"', 'ranges: "1-3"'))
 
     def start(self, *arguments):

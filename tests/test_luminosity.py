@@ -16,7 +16,7 @@ from ci.exits import Exit
 from reconciler.ledger import tables
 from reconciler.runs.importing import Imported
 from reconciler.runs.luminosity import Measurement, import_luminosity, total_luminosity
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.runs import run_key
 from tests.worlds import ONE_STEP, World
 
@@ -74,7 +74,7 @@ def proc7(tmp_path, monkeypatch, database):
         tmp_path, ('"1-2"', f'"1-{RUNS}"'), ("max_units: 100", "max_units: 1000"), campaign=ONE_STEP
     )
     world.register_runs(range(1, RUNS + 1))
-    world.templates = read_templates()
+    world.templates = load_templates()
     world.lock()
     monkeypatch.chdir(tmp_path)
 

@@ -13,7 +13,7 @@ from reconciler.ledger.database import reading
 from reconciler.ledger.observation import read_payloads, read_used
 from reconciler.ledger.tables import payload_buckets, payload_sets
 from renderer.payloads import Payload, collect_payloads, digest_runs
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.runs import run_key
 from schemas.snapshot import make_iov
 from tests.builders import snapshot
@@ -95,7 +95,7 @@ CHANGED = lines(f"CDCTimeZeros 1 {OLD} 0,0,-1,-1", f"CDCTimeZeros 2 {NEW} 3,2,3,
 @pytest.fixture
 def command(world):
     """Calls `b2prod` in the world's checkout, with the tool's own templates."""
-    world.templates = read_templates()
+    world.templates = load_templates()
     world.lock()
     return lambda *arguments: run(["--root", str(world.root), *map(str, arguments)])
 

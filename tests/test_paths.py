@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.layout import HISTORIC_FIELDS, find_layouts
 from schemas.repository import read_repository
 from schemas.tree import read_tree
 
-LAYOUTS = read_repository(read_tree(Path(__file__).parents[1])[0], read_templates())[0].layouts
+LAYOUTS = read_repository(read_tree(Path(__file__).parents[1])[0], load_templates())[0].layouts
 HISTORIC = [layout for layout in LAYOUTS.values() if layout.historic]
 HSM, GHI, GROUP, GRID = (
     "/hsm/belle2/bdata/Data",

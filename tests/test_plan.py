@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.plan import ACTIONS, Intent, Made, Observed, Plan, plan_campaign
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from renderer.units import declare_units
 from schemas.repository import read_repository
 from schemas.runs import run_key
@@ -21,7 +21,7 @@ RUNS = [run_key(3, number) for number in range(529, 539)]
 
 @cache
 def read(changes):
-    repository, findings = read_repository(tree(**dict(changes)), read_templates())
+    repository, findings = read_repository(tree(**dict(changes)), load_templates())
     assert not findings
     return repository
 

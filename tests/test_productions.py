@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.cut import canonical, parse_cut
 from schemas.document import read_yaml
 from schemas.repository import LAYOUTS, RELEASES, SKIMS, Repository, read_repository
@@ -51,7 +51,7 @@ VARIABLES = {
 @pytest.fixture(scope="module")
 def repository() -> Repository:
     files, findings = read_tree(ROOT)
-    read, more = read_repository(files, read_templates())
+    read, more = read_repository(files, load_templates())
     assert [str(one) for one in (*findings, *more, *check_repository(read))] == []
     return read
 

@@ -13,7 +13,7 @@ from ci.cli import run
 from ci.exits import Exit
 from ci.provenance_text import tabulate_values
 from reconciler.provenance import trace_values
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.document import read_yaml
 from schemas.repository import LAYOUTS, RELEASES, read_repository
 from schemas.tree import read_tree
@@ -62,7 +62,7 @@ release.recommended_tag             data_reprocessing_pr  release table     rele
 @pytest.fixture
 def world(tmp_path):
     made = World(tmp_path, campaign=ONE_STEP)
-    made.templates = read_templates()
+    made.templates = load_templates()
     made.write("productions/sites/local.yaml", SITE)
     made.lock()
     return made

@@ -13,7 +13,7 @@ import pytest
 
 from renderer.fingerprint import write_recipes
 from renderer.jobs import InputFile, divide_input, render_job, write_job
-from renderer.steering import read_templates, render_steering
+from renderer.steering import load_templates, render_steering
 from schemas.document import read_yaml
 from schemas.repository import read_repository
 from schemas.rules import check_repository
@@ -66,7 +66,7 @@ limits: {max_units: 100}
 def declare(campaign=CAMPAIGN, menu=MENU):
     releases = f'{RELEASES}  light-2305-korat: {{date: "2023-05-31"}}\n'
     files = tree(campaign=campaign, skims=menu, releases=releases, prompt=None)
-    repository, findings = read_repository(files, read_templates())
+    repository, findings = read_repository(files, load_templates())
     found = [*findings, *check_repository(repository)]
     assert not found, "\n".join(map(str, found))
     return repository
@@ -122,7 +122,7 @@ def test_where_a_skim_lies_and_the_order_of_members_move_nothing(change):
 
 
 def test_light_releases_serve_skims_and_no_reconstruction():
-    templates = read_templates()
+    templates = load_templates()
     serving = {name for name, one in templates.items() if one.serves("light-2305-korat")}
     assert serving == {"offline_skim/1", "combined_skim/1"}
     assert templates["offline_skim/1"].serves("release-08-00-00")
@@ -205,7 +205,7 @@ def steer(monkeypatch, tmp_path):
         (tmp_path / "job.json").write_text(json.dumps(job))
         monkeypatch.setattr(sys, "argv", ["steering.py", str(tmp_path / "job.json")])
         monkeypatch.setattr(Registry, "made", [])
-        text = render_steering(read_templates()[template], {})
+        text = render_steering(load_templates()[template], {})
         exec(compile(text, template, "exec"), {})
         return combined
 

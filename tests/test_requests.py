@@ -19,7 +19,7 @@ from reconciler.ledger.observation import measure_cpu
 from reconciler.ledger.tables import attempts
 from renderer.jobs import InputFile
 from renderer.requests import group_runs, render_requests, write_request, write_sandbox
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from renderer.units import declare_units
 from schemas.repository import read_repository
 from schemas.runs import run_key
@@ -62,7 +62,7 @@ def declare(runs, title="Skims", expected=SIZE_ALONE):
     text = text.replace('ranges: "1-20"}', 'ranges: "1-20", energies: [4S]}')
     tag = snapshot().replace("# state", "# id: 598\n# state")
     files = tree(campaign=text, snapshot=tag, **{"productions/sites/grid.yaml": SITE})
-    repository, findings = read_repository(files, read_templates())
+    repository, findings = read_repository(files, load_templates())
     assert not findings, findings
     campaign = repository.campaigns["proc7"].campaign
     (units,) = declare_units(campaign, repository, runs, {"mdst": {run: f"{run:064x}" for run in runs}})
@@ -128,7 +128,7 @@ def test_a_title_is_only_a_title():
 def world(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP)
     world.write("productions/sites/local.yaml", SITE)
-    world.templates = read_templates()
+    world.templates = load_templates()
     world.lock()
     return world
 
@@ -168,7 +168,7 @@ def test_what_is_stated_serves_until_something_was_made(tmp_path, capsys):
         (file,) = (tmp_path / "out/proc7/reco").glob("*.json")
         return json.loads(file.read_text()), capsys.readouterr().err
 
-    world.templates = read_templates()
+    world.templates = load_templates()
     world.lock()
     stated, _ = render()
     assert (stated["ExpectedEventCPUTime"], stated["ExpectedEventSize"]) == (7200, 3)

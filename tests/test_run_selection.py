@@ -16,7 +16,7 @@ from reconciler.ledger.database import opened, reading
 from reconciler.runs.catalogue import ENERGIES, QUALITIES, RUN_TYPES, Run
 from reconciler.runs.importing import import_runs, remove_runs
 from reconciler.runs.selection import judge_run, select_runs
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.campaign import Selector
 from schemas.runs import RunRange, run_key
 from schemas.validation import load_schema
@@ -181,7 +181,7 @@ def test_explain_and_status_say_why_a_run_is_left_out(tmp_path, capsys, left_out
     world = World(tmp_path, campaign=ONE_STEP)
     with opened(world.state) as engine:
         import_runs(engine, taken)
-    world.templates = read_templates()
+    world.templates = load_templates()
     world.change((CLOSED, narrow))
     with opened(world.state) as engine:
         import_runs(engine, [left_out])
@@ -197,7 +197,7 @@ def test_explain_and_status_say_why_a_run_is_left_out(tmp_path, capsys, left_out
 
 def test_explain_tells_a_run_that_is_not_there_from_one_that_was_removed(tmp_path, capsys):
     world = World(tmp_path, campaign=ONE_STEP, files=(1, 1, 1))
-    world.templates = read_templates()
+    world.templates = load_templates()
     world.lock()
     call = ["--root", str(tmp_path), "explain"]
     assert run([*call, "proc7/3:77"]) == Exit.FINE

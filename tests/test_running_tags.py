@@ -13,7 +13,7 @@ from ci.cli import run
 from ci.exits import Exit
 from reconciler.ledger.database import reading
 from reconciler.ledger.observation import read_payloads, read_used
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from tests.builders import snapshot
 from tests.worlds import ONE_STEP, World
 
@@ -47,7 +47,7 @@ def start(tmp_path):
         world = World(
             tmp_path, ('"1-2"', f'"{ranges}"'), ("mode: snapshot", mode), campaign=ONE_STEP, files=files
         )
-        world.templates = read_templates()
+        world.templates = load_templates()
         world.write("productions/global-tags/tag_a.iov", snapshot("tag_a", GEOMETRY, FIRST))
         world.lock()
         world.call = lambda *words: run(["--root", str(world.root), *map(str, words)])

@@ -15,7 +15,7 @@ from ci.skim_import import Choices, Sources, import_skims, read_registry
 from reconciler.ledger.database import State, opened
 from reconciler.runs.catalogue import File, Run
 from reconciler.runs.importing import import_files, import_runs
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.document import read_yaml
 from schemas.repository import read_repository
 from schemas.rules import check_repository
@@ -289,7 +289,7 @@ def test_the_registry_is_read_as_data():
 def test_strings_that_attack_reach_no_file(shared_data, checkout, path):
     """A payload in a file of b2skim is refused, or what would be written is a manifest that checks and means the same."""
     tree, _ = read_tree(checkout)
-    repository, _ = read_repository(tree, read_templates())
+    repository, _ = read_repository(tree, load_templates())
     registry = read_registry(REGISTRY)
     texts = {"definitions": DEFINITIONS, "info": INFO, "collections": "group: [proc16_4S_had_v1]\n"}
     base = {name: read_yaml(name, text.encode())[0].data for name, text in texts.items()}
@@ -310,7 +310,7 @@ def test_strings_that_attack_reach_no_file(shared_data, checkout, path):
             continue
         seen.append(made.files)
         files = {file: text.encode() for file, text in made.files.items()}
-        again, findings = read_repository({**tree, **files}, read_templates())
+        again, findings = read_repository({**tree, **files}, load_templates())
         assert {one.code for one in (*findings, *check_repository(again))} <= {"BP501", "BP502"}, payload
         written.update(made.files)
     assert {file.replace("_analysis", "") for file in written} <= {

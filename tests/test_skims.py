@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.finding import Place
 from schemas.repository import read_repository
 from schemas.tree import read_tree
@@ -23,7 +23,7 @@ def test_the_slides_gamma_gamma_is_refused_where_it_is_wrong():
         (n, row.index(SLIDE)) for n, row in enumerate(changed.splitlines(), 1) if SLIDE in row
     )
     tree, _ = read_tree(ROOT)
-    _, findings = read_repository({**tree, MENU: changed.encode()}, read_templates())
+    _, findings = read_repository({**tree, MENU: changed.encode()}, load_templates())
     (finding,) = [finding for finding in findings if finding.code == "BP516"]
     assert "8 `[` and 7 `]`" in finding.message
     assert finding.place == Place(MENU, line, column + 2), "the first bracket is the one that is not closed"

@@ -8,7 +8,7 @@ import pytest
 
 from ci.cli import run
 from ci.exits import Exit
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from tests.worlds import ONE_STEP, World
 
 MANIFEST = "productions/campaigns/proc7/campaign.yaml"
@@ -19,7 +19,7 @@ DEEP = "[" * 100_000
 def world(tmp_path):
     """A locked campaign of two units, of which nothing is made, with the templates that b2prod comes with."""
     made = World(tmp_path, campaign=ONE_STEP)
-    made.templates = read_templates()
+    made.templates = load_templates()
     made.lock()
     return made
 

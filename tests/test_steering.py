@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderer.steering import TemplateBroken, read_templates, render_steering
+from renderer.steering import TemplateBroken, load_templates, render_steering
 
-TEMPLATE = read_templates()["raw_to_mdst/1"]
+TEMPLATE = load_templates()["raw_to_mdst/1"]
 GOLDEN = Path(__file__).parent / "golden" / "raw_to_mdst-1.py"
 NASTY = [
     'x"; import os',
@@ -92,7 +92,7 @@ def test_a_broken_template_is_said_to_be_broken(text, says):
 def test_the_same_bytes_whatever_the_surroundings():
     """Renders in processes of other time zones, languages, hash seeds and working folders."""
     script = (
-        "import json, sys; from renderer.steering import *; t = read_templates()['raw_to_mdst/1'];"
+        "import json, sys; from renderer.steering import *; t = load_templates()['raw_to_mdst/1'];"
         "s = render_steering(t, t.settings({'components': ('CDC', 'ECL')}));"
         "json.dump([s, digest_steering(s)], sys.stdout)"
     )

@@ -13,7 +13,7 @@ from ci.exits import Exit
 from reconciler.ledger.database import State, opened
 from reconciler.runs.catalogue import File
 from reconciler.runs.importing import import_files
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from renderer.units import declare_units
 from schemas.repository import read_repository
 from schemas.tree import read_tree
@@ -126,7 +126,7 @@ def test_the_jobs_of_a_scan_state_what_deviates_and_why(checkout, capsys, tmp_pa
 
 def test_proc7b_is_proc7_but_for_the_site():
     tree, _ = read_tree(ROOT)
-    repository, _ = read_repository(tree, read_templates())
+    repository, _ = read_repository(tree, load_templates())
     made = {}
     for name in ("proc7", "proc7b"):
         declared = repository.campaigns[name]

@@ -11,7 +11,7 @@ from ci.cli import run
 from ci.exits import Exit
 from ci.plan_text import format_markdown, format_plan
 from reconciler.ordering import OrderWriter, list_wishes
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.validation import load_schema, validate_json
 from tests.builders import campaign, check, snapshot, tree
 from tests.test_fingerprint import EVERYTHING, moved
@@ -70,7 +70,7 @@ def test_two_scans_are_combined_and_counted_as_units(tmp_path):
 
 def test_a_variant_is_addressed_by_its_name(tmp_path, capsys):
     world = World(tmp_path, scanned(), campaign=ONE_STEP)
-    world.templates = read_templates()
+    world.templates = load_templates()
     world.write(
         "productions/campaigns/proc7/campaign.yaml",
         ONE_STEP.replace("raw_to_mdst/1", "raw_to_mdst/2").replace(*scanned()),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.campaign import read_campaign
 from schemas.codes import CODES
 from schemas.cut import parse_cut
@@ -265,7 +265,7 @@ def judge(files, file, content, templates):
 
 def valid_files():
     own, _ = read_tree(ROOT)
-    for files, templates in ((builders.tree(), builders.templates()), (own, read_templates())):
+    for files, templates in ((builders.tree(), builders.templates()), (own, load_templates())):
         for file in sorted(files):
             if schema_of(file):
                 yield pytest.param(files, file, templates, id=f"{'own' if files is own else 'built'}-{file}")

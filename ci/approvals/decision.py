@@ -15,7 +15,7 @@ from reconciler.gathering import View, view_campaign
 from reconciler.ledger.database import SourceUnavailable, reading
 from reconciler.plan import ACTIONS
 from reconciler.sides import read_sides
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.lock import Lock
 from schemas.repository import Declared, Repository, read_repository
 from schemas.retirement import Dataset, Retirement
@@ -140,7 +140,7 @@ def _find_other(
                 files = read_commit(project.root, revision).files
             except SourceUnavailable:
                 continue
-            merged, _ = read_repository(files, read_templates())
+            merged, _ = read_repository(files, load_templates())
             before = merged.campaigns.get(campaign.name)
             if before is not None and before.lock != declared.lock:
                 return Other(f"{campaign.name} as it was merged", merged, before)

@@ -11,7 +11,7 @@ from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import format_text
 from ci.project import Project, Settings, load
 from ci.skim_import import Choices, Sources, import_skims, read_registry
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.document import Document, read_yaml
 from schemas.finding import Finding
 from schemas.repository import NAME, NAME_HINT, read_repository
@@ -157,7 +157,7 @@ def _check_files(project: Project, files: dict[str, str]) -> list[Finding]:
     """What `check` would object to in the files, if they were written."""
     tree, _ = read_tree(project.root)
     added = {file: text.encode() for file, text in files.items()}
-    repository, findings = read_repository({**tree, **added}, read_templates())
+    repository, findings = read_repository({**tree, **added}, load_templates())
     return [one for one in (*findings, *check_repository(repository)) if one.place.file in added]
 
 

@@ -28,7 +28,7 @@ from reconciler.runs.selection import select_runs
 from reconciler.sides import read_sides
 from renderer.jobs import InputFile, divide_input, render_job, write_job
 from renderer.payloads import digest_runs
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.campaign import Selector
 from schemas.repository import read_repository
 from schemas.runs import RunRange, run_key
@@ -114,7 +114,7 @@ def measure_difference() -> Table:
             tree = declare(count)
             text = tree[f"productions/campaigns/{NAME}/campaign.yaml"]
             tree["productions/campaigns/other/campaign.yaml"] = text.replace(b"local", b"local\nreuse: never")
-            repository, _ = read_repository(tree, read_templates())
+            repository, _ = read_repository(tree, load_templates())
             pair = [repository.campaigns[one] for one in (NAME, "other")]
             times = [time.process_time()]
             one, other, basis = read_sides(State(folder), repository, *pair)

@@ -16,7 +16,7 @@ from reconciler.ledger.database import State, opened, reading
 from reconciler.resolving import resolve
 from reconciler.runs.catalogue import File, Run
 from reconciler.runs.importing import import_files, import_runs
-from renderer.steering import read_templates
+from renderer.steering import load_templates
 from schemas.repository import Repository, read_repository
 from schemas.snapshot import FOREVER, Iov, Snapshot
 from schemas.tree import read_tree
@@ -73,7 +73,7 @@ def load(folder: Path, count: int) -> Repository:
     lock = folder / "campaign.lock"
     if lock.exists():
         tree[f"productions/campaigns/{NAME}/campaign.lock"] = lock.read_bytes()
-    repository, findings = read_repository(tree, read_templates())
+    repository, findings = read_repository(tree, load_templates())
     if findings:
         raise ValueError("\n".join(map(str, findings)))
     return repository
@@ -81,7 +81,7 @@ def load(folder: Path, count: int) -> Repository:
 
 def load_repository() -> Repository:
     """What this repository declares."""
-    repository, findings = read_repository(read_tree(Path(__file__).parents[2])[0], read_templates())
+    repository, findings = read_repository(read_tree(Path(__file__).parents[2])[0], load_templates())
     if findings:
         raise ValueError("\n".join(map(str, findings)))
     return repository

@@ -24,7 +24,7 @@ def test_s32_secrets_are_in_no_artefact(tmp_path, monkeypatch, capfd):
     for name in NAMES:
         monkeypatch.setenv(name, f"{CANARY}-{name}")
     world = World(tmp_path / "checkout")
-    monkeypatch.setattr("ci.project.read_templates", lambda: world.templates)
+    monkeypatch.setattr("ci.project.load_templates", lambda: world.templates)
     world.behave("crash", "reco-2")
     world.reconcile()
     key = make_key(tmp_path, "reconciler")

@@ -11,7 +11,7 @@ import pytest
 
 from ci.cli import run
 from ci.exits import Exit
-from renderer.steering import TemplateBroken, read_templates, render_steering
+from renderer.steering import TemplateBroken, load_templates, render_steering
 from schemas.template import Template
 from tests import example
 
@@ -63,7 +63,7 @@ def test_s1_a_template_of_a_pull_request_is_not_rendered(tmp_path, capsys):
     history, base, _ = example.propose(tmp_path)
     canary = tmp_path / "canary"
     payload = f"{{{{ lipsum.__globals__['os'].popen('touch {canary}').read() }}}}\n"
-    names = sorted(name.partition("/")[0] for name in read_templates())
+    names = sorted(name.partition("/")[0] for name in load_templates())
     evil = {f"renderer/templates/{name}/2.py.j2": payload for name in names}
     head = history.commit("evil templates", **evil, **{"ci/cli.py": f"open({str(canary)!r}, 'w')\n"})
     arguments = [
