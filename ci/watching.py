@@ -42,6 +42,8 @@ def tell_outcome(outcome: Outcome) -> int:
         say(f"… and {len(outcome.failed) - 20} more")
     skipped = f", {outcome.skipped} behind those not tried" if outcome.skipped else ""
     say(f"{count_things(outcome.produced, 'unit')} produced, {len(outcome.failed)} failed{skipped}")
+    if outcome.delayed:
+        say(describe_delays(outcome))
     if outcome.staging:
         say(
             f"{count_things(outcome.staging, 'unit')} waiting for input that is on tape; the next reconcile asks again"
@@ -49,4 +51,12 @@ def tell_outcome(outcome: Outcome) -> int:
     if outcome.live:
         unknown = f", {outcome.unknown} of which nothing is known" if outcome.unknown else ""
         say(f"{count_things(outcome.live, 'job')} under way{unknown}; the next reconcile takes them up")
-    return Exit.PARTLY if outcome.failed or outcome.skipped else Exit.FINE
+    if outcome.failed or outcome.skipped:
+        return Exit.PARTLY
+    return Exit.UNAVAILABLE if outcome.delayed else Exit.FINE
+
+
+def describe_delays(outcome: Outcome) -> str:
+    """How many units wait for their storage, and what is in the way of the first."""
+    first = next(iter(outcome.delayed.values()))
+    return f"{count_things(len(outcome.delayed), 'unit')} made, waiting for their storage: {first}"

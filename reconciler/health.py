@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from reconciler.gathering import View
 from reconciler.ledger.pauses import Pause, find_pause
-from reconciler.ledger.tables import LIVE, attempts, intents, jobs, sites
+from reconciler.ledger.tables import LIVE, attempts, intents, jobs, outputs, sites
 from reconciler.plan import BLOCKED as BLOCKED_ACTION
 from reconciler.plan import QUARANTINED, RESTATE, SUBMIT
 from reconciler.plan import WAITING as WAITING_ACTION
@@ -30,6 +30,16 @@ STRAGGLING = 3.0
 
 HISTORY = 20
 """Verified jobs of a step from which on it has a history."""
+
+
+_DELAYED = (
+    select(intents.c.id, intents.c.reason)
+    .join(outputs, outputs.c.intent == intents.c.id)
+    .where(outputs.c.state == "publishing", intents.c.reason.is_not(None))
+    .distinct()
+    .order_by(intents.c.id)
+)
+"""Units that are made, and whose storage could not be written when it was tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +107,9 @@ def _find_stalls(connection: Connection, view: View, live: list[Any], now: datet
             f"of {_count(len(silent), 'job')} nothing is known, of {_name(oldest)} since {oldest.unknown}:"
             f" {oldest.reason}; `b2prod settle` decides where the engine never will"
         )
+    delayed = list(connection.execute(_DELAYED.where(outputs.c.campaign == view.campaign.name)))
+    if delayed:
+        yield f"{_count(len(delayed), 'unit')} made, waiting for their storage: {delayed[0].reason}"
     site = connection.execute(select(sites).where(sites.c.name == view.campaign.site)).first()
     if site is not None and site.failures:
         seen = f"it last answered at {site.seen}" if site.seen else "it never answered"

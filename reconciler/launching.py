@@ -44,7 +44,7 @@ POLL = 5.0
 class Outcome:
     """What came of an apply: units produced, failed with the reason, in vain waited for; attempts still under way, here or elsewhere.
 
-    `staging` units wait for their input, which is on tape.
+    `staging` units wait for their input, which is on tape; those `delayed` are made, and wait for their storage.
     """
 
     produced: int = 0
@@ -55,6 +55,7 @@ class Outcome:
     attached: int = 0
     unknown: int = 0
     staging: int = 0
+    delayed: Mapping[Address, str] = field(default_factory=dict)
 
 
 Report = Callable[[str, Address], None]
@@ -85,7 +86,6 @@ class Launcher:
     """Drives the engines of a repository's sites for one ledger."""
 
     def __init__(self, state: State, repository: Repository, writer: Writer) -> None:
-        self.outcome = Outcome()
         self.ledger = Ledger(writer)
         self._attempts = AttemptLedger(writer)
         self._pauses = PauseWriter(writer)
@@ -100,6 +100,7 @@ class Launcher:
             self._workspace,
             writer.clock,
         )
+        self.outcome = Outcome(delayed=self._tracker.delayed)
         self._clock = writer.clock
         self._state = state
         self._repository = repository
@@ -334,10 +335,18 @@ class Launcher:
 
     def _count_room(self, site: str, *, queued: bool = True) -> int:
         """How many attempts more a site takes now, those waiting for it counted or not."""
-        if self._fleet.is_resting(site) or site in self._held:
+        if self._fleet.is_resting(site) or site in self._held or site in self._list_full():
             return 0
         waiting = len(self._picks.get(site, ())) if queued else 0
         return self._fleet.engine(site).slots - self._live[site] - waiting
+
+    def _list_full(self) -> set[str]:
+        """Sites whose storage took in this turn not all that was made there."""
+        names = {name for name, _, _ in self._tracker.delayed}
+        return {
+            self._repository.campaigns[name].campaign.site
+            for name in names & self._repository.campaigns.keys()
+        }
 
     def _list_waited(self, look: Look, manner: Manner) -> list[Attempt]:
         return [one for one in look.live if manner.patient or self._fleet.is_attached(one.site)]

@@ -43,7 +43,10 @@ def publish(moves: Iterable[Move], workspace: Workspace) -> None:
             raise SourceUnavailable(f"{final} cannot be written now: {error.strerror}") from error
         folders[folder] = None
     for folder in folders:
-        _sync(folder)
+        try:
+            _sync(folder)
+        except OSError as error:
+            raise SourceUnavailable(f"{folder} cannot be written now: {error.strerror}") from error
 
 
 def _is_same(final: Path, move: Move) -> bool:

@@ -76,6 +76,8 @@ class Tracker:
         self._clock = clock.time
         self._look = Look()
         self._ended: list[Ended] = []
+        self.delayed: dict[Address, str] = {}
+        """Units that were made in this turn or before, whose storage cannot be written now, and why."""
 
     def resume(self) -> None:
         """Takes up what an earlier process left half-way: intents to submit, and publishing."""
@@ -186,20 +188,24 @@ class Tracker:
             absent = attempt.state == "uncertain"  # complete answers did not have its name
             default = Observation(Sighting.ABSENT if absent else Sighting.UNKNOWN)
             observation = seen.get(attempt.name, default)
-            match observation.sighting:
-                case Sighting.UNKNOWN:
-                    unknown.append(attempt)
-                    continue
-                case Sighting.ENDED:
-                    self._settle(engine, attempt, observation)
-                    continue
-                case Sighting.ABSENT:
-                    self._doubt(engine, attempt, observation)
-                    continue
-                case Sighting.RUNNING if attempt.state == "submitted":
-                    running.append(attempt.id)
-                case _:
-                    pass
+            try:
+                match observation.sighting:
+                    case Sighting.UNKNOWN:
+                        unknown.append(attempt)
+                        continue
+                    case Sighting.ENDED:
+                        self._settle(engine, attempt, observation)
+                        continue
+                    case Sighting.ABSENT:
+                        self._doubt(engine, attempt, observation)
+                        continue
+                    case Sighting.RUNNING if attempt.state == "submitted":
+                        running.append(attempt.id)
+                    case _:
+                        pass
+            except SourceUnavailable as error:  # its folder does not say, which is no word about the others
+                self._note_unknown([attempt], str(error))
+                continue
             if attempt.absences or attempt.unknown:
                 again.append(attempt.id)
             self._look.live.append(attempt)
@@ -283,6 +289,9 @@ class Tracker:
         moves = self._ledger.list_moves(intent)
         try:
             publish(moves, self._workspace)
+        except SourceUnavailable as error:  # one storage is no reason to leave the others alone
+            self._ledger.record_delayed(intent, str(error))
+            self.delayed[address] = str(error)
         except PublishingRefused as refused:
             self._ledger.record_refused(intent, str(refused))
             self._ended.append(Ended(address, str(refused)))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import resource
 import signal
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import delete, select, update
 
+from ci.exits import Exit
+from ci.watching import tell_outcome
+from reconciler.health import judge_campaign
 from reconciler.ledger.database import SourceUnavailable, opened, reading
 from reconciler.ledger.journal import BrokenJournal, read_journal, read_rows, rebuild
-from reconciler.ledger.tables import events
+from reconciler.ledger.tables import attempts, events
 from reconciler.workspace import Workspace
 from tests.production_model import make_copy
 from tests.worlds import ONE_STEP, World, run_forked
@@ -90,13 +94,42 @@ def test_a_disk_that_is_full_is_a_source_that_is_unavailable_and_the_next_turn_g
     assert len(world.produced()) == 2
 
 
+def test_a_storage_that_cannot_be_written_holds_up_nobody_elses_units(tmp_path):
+    """What was made stays, for the next turn; its site gets nothing new, and the other sites go on."""
+    world = World(tmp_path, campaign=ONE_STEP, files=(1, 1, 1), slots=1)
+    site = (tmp_path / "productions/sites/local.yaml").read_text()
+    world.write("productions/sites/far.yaml", site.replace("storage: data", "storage: far"))
+    again = ONE_STEP.replace("site: local", "site: far") + "reuse: never\n"
+    world.write("productions/campaigns/again/campaign.yaml", again)
+    world.change(('ranges: "1-2"', 'ranges: "1-3"'))
+    far = world.state.storage("far")
+    far.parent.mkdir(parents=True, exist_ok=True)
+    far.write_text("a file where a folder should be")
+    outcome = world.reconcile()
+    assert (outcome.produced, outcome.failed, outcome.live) == (3, [], 0)
+    ((address, reason),) = outcome.delayed.items()
+    assert (address[0], f"{far}" in reason) == ("again", True)
+    assert tell_outcome(outcome) == Exit.UNAVAILABLE
+    starts = world.starts
+    assert len(starts) == 4, "the site whose storage cannot be written got no second unit"
+    with reading(world.state) as connection:
+        view = world.picture("again").views[0]
+        told = [str(one.reason) for one in judge_campaign(connection, view, (), datetime.now(UTC))]
+    assert any("1 unit made, waiting for their storage" in reason for reason in told)
+    far.unlink()
+    assert world.reconcile().delayed == {}
+    assert world.summary() == {"done": 5}
+    assert len(world.starts) == 5, "what was made was not made again"
+
+
 def test_a_result_that_cannot_be_read_says_nothing_of_its_attempt(tmp_path):
     """I6: it is neither failed nor gone; once it can be read, it counts."""
     world = World(tmp_path, campaign=ONE_STEP, files=(1,), slots=1)
     world.change(('ranges: "1-2"', 'ranges: "1"'))
-    child = run_forked(lambda: spoil_and_reconcile(world))
-    assert child == 4
+    assert run_forked(lambda: spoil_and_reconcile(world)) == 0
     assert world.attempts().keys() <= {"submitted", "running"}
+    with reading(world.state) as connection:
+        assert "cannot be read now" in connection.execute(select(attempts.c.reason)).scalar_one()
     for result in world.state.attempts.glob("*/result.json"):
         result.rmdir()
         result.with_name("kept").rename(result)
@@ -114,7 +147,5 @@ def spoil_and_reconcile(world):
         return real(self, attempt)
 
     Workspace.collect = collect
-    try:
-        world.reconcile()
-    except SourceUnavailable:
-        os._exit(4)
+    outcome = world.reconcile()
+    assert (outcome.live, outcome.unknown) == (1, 1)

@@ -117,12 +117,18 @@ class Ledger:
             )
             values = {"state": "produced", "produced": self._writer.clock.show(), "events": events}
             journal.update(outputs, outputs.c.intent == intent, values)
-            journal.update(intents, intents.c.id == intent, {"state": "produced"})
+            journal.update(intents, intents.c.id == intent, {"state": "produced", "reason": None})
 
     def record_refused(self, intent: int, reason: str) -> None:
         """Records that a unit's outputs could not be put at their final places; it waits for a person."""
         with self._writer.writing() as journal:
             quarantine(journal, intent, reason)
+
+    def record_delayed(self, intent: int, reason: str) -> None:
+        """Records why verified outputs could not be put at their final places yet; nothing new where it is known."""
+        with self._writer.writing(polling=True) as journal:
+            here = and_(intents.c.id == intent, intents.c.reason.is_distinct_from(reason[:500]))
+            journal.update(intents, here, {"reason": reason[:500]})
 
     def list_publishing(self) -> tuple[int, ...]:
         """The intents that were being published when their reconciler ended."""
