@@ -113,7 +113,7 @@ class Complaint:
 
 
 class Engine(Protocol):
-    """A system that runs jobs. Every call is bounded in time, and returns or raises within `reconciler.ledger.lease.CALL`."""
+    """A system that runs jobs. Every call returns or raises well before a third of the lease is over, and within `CALL`."""
 
     @property
     def slots(self) -> int:

@@ -16,7 +16,7 @@ from reconciler.engine import Complaint, Engine, EngineUnavailable, Listing
 from reconciler.engines import ENGINES
 from reconciler.ledger.database import SourceUnavailable, State, has_database, reading
 from reconciler.ledger.filesystem import find_type, is_networked
-from reconciler.ledger.lease import tell_clock
+from reconciler.ledger.lease import PROMPT, tell_clock
 from reconciler.ledger.tables import LIVE, attempts, batches, ledger
 from reconciler.preconditions import check_batch
 from reconciler.readiness import gather
@@ -67,7 +67,7 @@ def examine_site(site: Site, state: State) -> Iterator[Symptom]:
     yield from _examine_folders(site, state)
     yield from _examine_commands(site)
     try:
-        engine = ENGINES[site.engine](site)
+        engine = ENGINES[site.engine](site, PROMPT)
     except KeyError:
         known = ", ".join(ENGINES)
         yield Symptom(

@@ -55,7 +55,7 @@ class Fleet:
                 raise SourceUnavailable(
                     f"nothing can be submitted to {site} yet: its engine is {described.engine}, and there is {known}"
                 )
-            self._engines[site] = ENGINES[described.engine](described)
+            self._engines[site] = ENGINES[described.engine](described, self._writer.prompt)
         return self._engines[site]
 
     def is_attached(self, site: str) -> bool:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select, update
 
 from reconciler.command import call
-from reconciler.ledger.lease import CALL
 from reconciler.ledger.tables import files, inputs
 from reconciler.ledger.writing import Writer
 from reconciler.ordering import Wish
@@ -86,7 +85,7 @@ class Stager:
         paths = list(wanted)
         for start in range(0, min(len(paths), CALLS * prestage.batch), prestage.batch):
             some = paths[start : start + prestage.batch]
-            reply = call([*prestage.command, *some], CALL)
+            reply = call([*prestage.command, *some], self._writer.prompt)
             said = read_states(reply.out, some) if reply.status == 0 else {}
             self._record({path: state for path, state in said.items() if state != LOST}, wanted)
             gone |= {wanted[path]: path for path, state in said.items() if state == LOST}

@@ -77,7 +77,7 @@ class Cluster:
         self._time = time
         os.makedirs(folder, exist_ok=True)
 
-    def engine(self, _site: object = None) -> EngineDouble:
+    def engine(self, *_: object) -> EngineDouble:
         """An engine as a new process of ours makes it."""
         return EngineDouble(self)
 

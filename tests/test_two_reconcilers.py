@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy import literal, select
 
 from ci.exits import Exit
+from reconciler.engine import EngineUnavailable, Ticket
+from reconciler.fleet import Fleet
 from reconciler.guard import GuardRefused
 from reconciler.ledger import lease
 from reconciler.ledger.database import WRITING, State, opened, reading
@@ -19,6 +21,7 @@ from reconciler.ledger.lease import Fenced, holding
 from reconciler.ledger.pauses import PauseWriter, read_pauses
 from reconciler.ledger.tables import leases
 from reconciler.ledger.writing import Writer
+from tests.contract.doubles import install, set_faults
 from tests.test_kill import RealWorld, check_whole
 from tests.worlds import wait_until
 
@@ -174,3 +177,22 @@ def test_i9_a_write_under_an_old_fence_fails_and_leaves_nothing(state, monkeypat
                 PauseWriter(writer).pause("all", "operator", "too late", "somebody")
     with reading(state) as connection:
         assert read_pauses(connection) == ()
+
+
+def test_under_a_short_lease_no_call_of_an_engine_lasts_long(tmp_path, monkeypatch):
+    """2.3: a call that lasted longer than the lease could end when another reconciler is at work."""
+    world = RealWorld(tmp_path)
+    site = tmp_path / "productions/sites/local.yaml"
+    site.write_text(site.read_text().replace("engine: local", "engine: slurm\nqueue: prod"))
+    doubles = tmp_path / "doubles"
+    commands = ("sbatch", "squeue", "sacct", "scancel", "sinfo", "scontrol")
+    install(doubles, dict.fromkeys(commands, "/bin/false"))
+    set_faults(doubles, dict.fromkeys(commands, "hang"))
+    monkeypatch.setenv("PATH", str(doubles), prepend=os.pathsep)
+    ticket = Ticket("b2p-x-a1", "nonce", tmp_path, "b2p-x", 1, "2019-02-07T12:00:00Z", "7_1")
+    with opened(world.state) as database, holding(world.state, 3.0) as held:
+        engine = Fleet(world.repository(), Writer(database, held)).engine("local")
+        begun = time.monotonic()
+        with pytest.raises(EngineUnavailable):
+            engine.query([ticket])
+        assert time.monotonic() - begun < 3.0

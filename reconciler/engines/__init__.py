@@ -13,11 +13,12 @@ from reconciler.engines.lsf import LsfEngine
 from reconciler.engines.slurm import SlurmEngine
 from schemas.site import Site
 
-ENGINES: Mapping[str, Callable[[Site], Engine]] = {
-    "local": LocalEngine,
+ENGINES: Mapping[str, Callable[[Site, float], Engine]] = {
+    "local": lambda site, _: LocalEngine(site),  # it calls nothing that it would wait for
     "diracx": DiracxEngine,
     "gb2": Gb2Engine,
     "htcondor": HtcondorEngine,
     "lsf": LsfEngine,
     "slurm": SlurmEngine,
 }
+"""What makes an engine of its site, and of the seconds for which it waits for what it calls."""

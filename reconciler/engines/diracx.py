@@ -40,7 +40,7 @@ from reconciler.engine import (
     Ticket,
     Uncertain,
 )
-from reconciler.ledger.lease import CALL
+from reconciler.ledger.lease import PROMPT
 from reconciler.service import NoAnswer, NotSent
 from schemas.site import Site
 
@@ -56,7 +56,7 @@ class DiracxEngine:
     width = MOST
     visibility = timedelta(seconds=30)
 
-    def __init__(self, site: Site, seconds: float = CALL - 4) -> None:
+    def __init__(self, site: Site, seconds: float = PROMPT) -> None:
         if site.diracx is None:
             raise ValueError("a site of this engine has settings of it: the schema says so")
         self._site, self._settings, self._seconds = site, site.diracx, seconds

@@ -37,7 +37,7 @@ from reconciler.engine import (
     Ticket,
     Uncertain,
 )
-from reconciler.ledger.lease import CALL
+from reconciler.ledger.lease import PROMPT
 from schemas.site import Site
 
 COMMANDS = ("register", "uploadFile", "approve", "status", "cancel")
@@ -52,7 +52,7 @@ class Gb2Engine:
     attached = False
     visibility = timedelta(minutes=10)
 
-    def __init__(self, site: Site, seconds: float = CALL - 4) -> None:
+    def __init__(self, site: Site, seconds: float = PROMPT) -> None:
         self._site, self._seconds = site, seconds
         self._wrapper = site.gb2.wrapper if site.gb2 else ()
         self._group = site.gb2.group if site.gb2 else None

@@ -29,7 +29,7 @@ from reconciler.engine import (
     Ticket,
     Uncertain,
 )
-from reconciler.ledger.lease import CALL
+from reconciler.ledger.lease import PROMPT
 from schemas.site import Site
 
 CALLER = Path(__file__).resolve().parents[1] / "dialects" / "condor_call.py"
@@ -60,7 +60,7 @@ class HtcondorEngine:
     attached = False
     visibility = timedelta(seconds=60)
 
-    def __init__(self, site: Site, seconds: float = CALL - 4) -> None:
+    def __init__(self, site: Site, seconds: float = PROMPT) -> None:
         self._site, self._seconds = site, seconds
         self.slots = site.slots or 1000
         self.width = site.batch.width

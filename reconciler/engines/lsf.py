@@ -32,7 +32,7 @@ from reconciler.engine import (
     Ticket,
     Uncertain,
 )
-from reconciler.ledger.lease import CALL
+from reconciler.ledger.lease import PROMPT
 from schemas.site import Site
 
 SCRIPT = """\
@@ -108,7 +108,7 @@ class LsfEngine:
     attached = False
     visibility = timedelta(minutes=2)
 
-    def __init__(self, site: Site, seconds: float = CALL - 4) -> None:
+    def __init__(self, site: Site, seconds: float = PROMPT) -> None:
         self._settings = site.batch
         self._queue = site.queue
         self._seconds = seconds

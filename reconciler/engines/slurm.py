@@ -42,7 +42,7 @@ from reconciler.engine import (
     Ticket,
     Uncertain,
 )
-from reconciler.ledger.lease import CALL
+from reconciler.ledger.lease import PROMPT
 from schemas.site import Site
 
 SCRIPT = """\
@@ -73,7 +73,7 @@ class SlurmEngine:
     attached = False
     visibility = timedelta(seconds=60)
 
-    def __init__(self, site: Site, seconds: float = CALL - 4) -> None:
+    def __init__(self, site: Site, seconds: float = PROMPT) -> None:
         self._settings = site.batch
         self._partition = site.queue
         self._seconds = seconds

@@ -38,6 +38,9 @@ SECONDS = 90.0
 CALL = 20.0
 """Seconds that no call of an engine may exceed: well below a third of a lease."""
 
+PROMPT = 0.8 * CALL
+"""Seconds for which an engine waits for what it calls, so that its own call ends in time."""
+
 APPLY = "apply"
 """The scope of submitting, collecting and publishing: one for a ledger."""
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, select, update
 
 from reconciler.clock import CLOCK, Clock
 from reconciler.ledger.journal import Journal, adopt_rows
-from reconciler.ledger.lease import Lease
+from reconciler.ledger.lease import PROMPT, Lease
 from reconciler.ledger.tables import ledger, plans
 
 
@@ -71,6 +71,11 @@ class Writer:
     def fence(self) -> int:
         """The fence that is written under; 0 without a lease."""
         return self._lease.fence if self._lease else 0
+
+    @property
+    def prompt(self) -> float:
+        """Seconds for which an engine may wait for what it calls: nobody prolongs the lease meanwhile."""
+        return PROMPT if self._lease is None else min(PROMPT, 0.8 * self._lease.seconds / 3)
 
     def prolong(self, *, idle: bool = False) -> None:
         """Ensures that the lease is still ours, before something outside the ledger is done; `idle`: now and then.
