@@ -72,6 +72,14 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A campaign's manifest that its schema objects to, and the places of what it objects to."""
+
+    document: Document
+    places: frozenset[Place]
+
+
+@dataclass(frozen=True, slots=True)
 class Repository:
     """Everything that is declared. What a finding kept from being read is not in here, but is in `broken`."""
 
@@ -86,6 +94,7 @@ class Repository:
     policy: Policy | None = None
     retirements: Mapping[str, Retirement] = field(default_factory=dict)
     broken: frozenset[str] = field(default=frozenset())
+    refused: tuple[Refused, ...] = ()
     site_documents: Mapping[str, Document] = field(default_factory=dict)
 
 
@@ -114,6 +123,7 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
         policy=policy,
         retirements=dict(reading.retirements()),
         broken=frozenset(finding.place.file for finding in reading.findings),
+        refused=tuple(reading.refused),
     )
     return repository, tuple(sorted(set(reading.findings)))
 
@@ -124,6 +134,7 @@ class _Reading:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.findings: list[Finding] = []
+        self.refused: list[Refused] = []
 
     def document(self, file: str, schema: str) -> Document | None:
         """The file as a document that the schema accepts, or None and findings."""
@@ -134,6 +145,8 @@ class _Reading:
         if document is not None:
             findings += validate(document, load_schema(schema))
         self.findings.extend(findings)
+        if document is not None and findings and schema == "campaign":
+            self.refused.append(Refused(document, frozenset(finding.place for finding in findings)))
         return document if document is not None and not findings else None
 
     def folder(self, folder: str, schema: str) -> Iterator[tuple[str, str, Document]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from schemas.campaign import Campaign
 from schemas.canonical import digest
+from schemas.composer import Path
 from schemas.finding import Finding, Place
 from schemas.lock import Lock
 from schemas.repository import GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, SKIMS, Declared, Repository
@@ -17,6 +18,7 @@ from schemas.rules.circles import find_circles
 from schemas.rules.clashes import find_clash
 from schemas.rules.intervals import take
 from schemas.rules.names import find_folders
+from schemas.rules.texts import ANY, find_texts
 from schemas.runs import format_runs, run_key
 from schemas.scalars import show
 from schemas.scopes import EVERYTHING, digest_scopes
@@ -35,37 +37,31 @@ def check_releases(repository: Repository) -> Iterator[Finding]:
     """Ensure that the release is listed."""
     if RELEASES in repository.broken:
         return
-    for declared in repository.campaigns.values():
-        release = declared.campaign.release
-        if release is not None and release not in repository.releases:
-            place = declared.document.place(("release",))
+    for document, path, release in find_texts(repository, "release"):
+        if release not in repository.releases:
             message = f"there is no release {show(release)} in {RELEASES}"
-            yield Finding(place, "BP501", message, _suggest(release, repository.releases, "add it there"))
+            hint = _suggest(release, repository.releases, "add it there")
+            yield Finding(document.place(path), "BP501", message, hint)
 
 
 def check_global_tags(repository: Repository) -> Iterator[Finding]:
     """Ensure that each tag of the chain is listed once, does not move, and has a snapshot."""
-    for declared in repository.campaigns.values():
-        document = declared.document
-        first: dict[str, int] = {}
-        for index, tag in enumerate(declared.campaign.global_tags):
-            path = ("global_tags", index, "name")
-            file = f"{GLOBAL_TAGS}/{tag.name}.iov"
-            earlier = first.setdefault(tag.name, index)
-            if earlier != index:
-                message = f"the global tag {show(tag.name)} is listed twice"
-                places = ("global_tags", earlier), ("global_tags", index)
-                yield find_clash(
-                    document, *places, message, "keep the one whose place in the chain is right", "BP505"
-                )
-            elif tag.name.lower() in MOVING:
-                message = f"{show(tag.name)} is a moving name: it means something else tomorrow"
-                hint = "freeze the tag under a name of its own, and write that"
-                yield Finding(document.place(path), "BP504", message, hint)
-            elif tag.name not in repository.snapshots and file not in repository.broken:
-                message = f"the global tag {show(tag.name)} has no snapshot"
-                hint = _suggest(tag.name, repository.snapshots, f"add {file}")
-                yield Finding(document.place(path), "BP502", message, hint)
+    first: dict[tuple[str, str], Path] = {}
+    for document, path, name in find_texts(repository, "global_tags", ANY, "name"):
+        file = f"{GLOBAL_TAGS}/{name}.iov"
+        earlier = first.setdefault((document.file, name), path)
+        if earlier != path:
+            message = f"the global tag {show(name)} is listed twice"
+            hint = "keep the one whose place in the chain is right"
+            yield find_clash(document, earlier[:-1], path[:-1], message, hint, "BP505")
+        elif name.lower() in MOVING:
+            message = f"{show(name)} is a moving name: it means something else tomorrow"
+            hint = "freeze the tag under a name of its own, and write that"
+            yield Finding(document.place(path), "BP504", message, hint)
+        elif name not in repository.snapshots and file not in repository.broken:
+            message = f"the global tag {show(name)} has no snapshot"
+            hint = _suggest(name, repository.snapshots, f"add {file}")
+            yield Finding(document.place(path), "BP502", message, hint)
 
 
 def check_running(repository: Repository) -> Iterator[Finding]:
@@ -87,31 +83,24 @@ def check_running(repository: Repository) -> Iterator[Finding]:
 
 def check_places(repository: Repository) -> Iterator[Finding]:
     """Ensure that site, layout and templates exist."""
-    for declared in repository.campaigns.values():
-        campaign, document = declared.campaign, declared.document
-        file = f"{SITES}/{campaign.site}.yaml"
-        if campaign.site not in repository.sites and file not in repository.broken:
-            message, hint = (
-                f"there is no site {show(campaign.site)}",
-                _suggest(campaign.site, repository.sites, f"add {file}"),
-            )
-            yield Finding(document.place(("site",)), "BP506", message, hint)
-        if campaign.layout not in repository.layouts and LAYOUTS not in repository.broken:
-            message = f"there is no layout {show(campaign.layout)}"
-            hint = _suggest(campaign.layout, repository.layouts, f"add it to {LAYOUTS}")
-            yield Finding(document.place(("layout",)), "BP506", message, hint)
-        known = repository.layouts.get(campaign.layout)
-        if known is not None and known.historic:
-            message = f"the layout {campaign.layout} is of paths as they were; nothing is written to them"
+    for document, path, site in find_texts(repository, "site"):
+        file = f"{SITES}/{site}.yaml"
+        if site not in repository.sites and file not in repository.broken:
+            hint = _suggest(site, repository.sites, f"add {file}")
+            yield Finding(document.place(path), "BP506", f"there is no site {show(site)}", hint)
+    for document, path, layout in find_texts(repository, "layout"):
+        known = repository.layouts.get(layout)
+        if known is None and LAYOUTS not in repository.broken:
+            hint = _suggest(layout, repository.layouts, f"add it to {LAYOUTS}")
+            yield Finding(document.place(path), "BP506", f"there is no layout {show(layout)}", hint)
+        elif known is not None and known.historic:
+            message = f"the layout {layout} is of paths as they were; nothing is written to them"
             others = [name for name, one in repository.layouts.items() if not one.historic]
-            yield Finding(document.place(("layout",)), "BP506", message, f"choose {', '.join(others)}")
-        for step in campaign.steps:
-            if step.application == "basf2" and step.template and step.template not in repository.templates:
-                message = f"there is no template {show(step.template)}"
-                hint = _suggest(
-                    step.template, repository.templates, f"there are: {list_words(repository.templates)}"
-                )
-                yield Finding(document.place(("steps", step.name, "template")), "BP506", message, hint)
+            yield Finding(document.place(path), "BP506", message, f"choose {', '.join(others)}")
+    for document, path, template in find_texts(repository, "steps", ANY, "template"):
+        if template not in repository.templates:
+            hint = _suggest(template, repository.templates, f"there are: {list_words(repository.templates)}")
+            yield Finding(document.place(path), "BP506", f"there is no template {show(template)}", hint)
 
 
 def check_skims(repository: Repository) -> Iterator[Finding]:
@@ -125,11 +114,10 @@ def check_skims(repository: Repository) -> Iterator[Finding]:
                 known = repository.skims.get(name)
                 if known is not None:
                     yield from _check_kind(repository, declared, step, index, known)
-                if name not in repository.skim_places:
-                    place = declared.document.place(("steps", step.name, "skims", index))
-                    message = f"the skim {show(name)} is not on the menu"
-                    hint = _suggest(name, repository.skim_places, f"define it in {SKIMS}")
-                    yield Finding(place, "BP517", message, hint)
+    for document, path, name in find_texts(repository, "steps", ANY, "skims", ANY):
+        if name not in repository.skim_places:
+            hint = _suggest(name, repository.skim_places, f"define it in {SKIMS}")
+            yield Finding(document.place(path), "BP517", f"the skim {show(name)} is not on the menu", hint)
 
 
 def _check_kind(

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
+from schemas.composer import Path
 from schemas.document import Document
 from schemas.finding import Finding, Place
 from schemas.pointing import point_into
 from schemas.repository import Declared, Repository
 from schemas.rules.clashes import find_clash, spell
 from schemas.rules.intervals import Ranges, intersect, show_ranges, subtract, take
+from schemas.rules.texts import ANY, find_texts
 from schemas.runs import RunRange, parse_ranges
 from schemas.scalars import show
 
@@ -22,11 +24,9 @@ OPEN_KINDS = ("prompt", "calibration", "skim")
 
 def check_ranges(repository: Repository) -> Iterator[Finding]:
     """Ensure that `ranges` and `exclude` are lists of runs that go up and name every run once."""
-    for declared in repository.campaigns.values():
-        document = declared.document
-        for index, selector in enumerate(document.data["runs"]):
-            for key in ("ranges", "exclude"):
-                yield from _check_list(document, ("runs", index, key), selector.get(key))
+    for key in ("ranges", "exclude"):
+        for document, path, text in find_texts(repository, "runs", ANY, key):
+            yield from _check_list(document, path, text)
 
 
 def check_exclusions(repository: Repository) -> Iterator[Finding]:
@@ -106,11 +106,11 @@ def check_days(repository: Repository) -> Iterator[Finding]:
                 yield Finding(place, "BP407", message, 'write year, month and day, as in "2019-04-30"')
 
 
-def _check_list(document: Document, path: tuple[str | int, ...], text: str | None) -> Iterator[Finding]:
+def _check_list(document: Document, path: Path, text: str) -> Iterator[Finding]:
     """What is wrong with one list of runs; overlaps are told with both positions."""
     offset = 0
     placed: list[tuple[RunRange, Place]] = []
-    for item in (text or "").split(",") if text is not None else ():
+    for item in text.split(","):
         ranges, problems = parse_ranges(item)
         here = point_into(document, path, offset + len(item) - len(item.lstrip()))
         placed.extend((one, here) for one in ranges)
