@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from reconciler.cataloguing.registering import open_catalogue
 from reconciler.engine import Complaint, Engine, EngineUnavailable, Listing
 from reconciler.engines import ENGINES
 from reconciler.ledger.database import SourceUnavailable, State, has_database, reading
@@ -66,6 +67,7 @@ def examine_site(site: Site, state: State) -> Iterator[Symptom]:
     """All that can be told of a site without submitting anything."""
     yield from _examine_folders(site, state)
     yield from _examine_commands(site)
+    yield from _examine_catalogue(site)
     try:
         engine = ENGINES[site.engine](site, PROMPT)
     except KeyError:
@@ -117,6 +119,18 @@ def _examine_commands(site: Site) -> Iterator[Symptom]:
         yield Symptom(
             site.name, "launchers.basf2", Complaint(what, "write `launchers: {basf2: […]}`", fatal=False)
         )
+
+
+def _examine_catalogue(site: Site) -> Iterator[Symptom]:
+    """Whether outputs could be made known there."""
+    if site.catalogue is None:
+        return
+    try:
+        complaints = open_catalogue(site.catalogue).examine()
+    except SourceUnavailable as error:
+        complaints = [Complaint(str(error), "bring it; until then outputs are published and not registered")]
+    for one in complaints or (None,):
+        yield Symptom(site.name, f"catalogue {site.catalogue.kind}", one)
 
 
 def _examine_readiness(site: Site, state: State, engine: Engine) -> Iterator[Symptom]:

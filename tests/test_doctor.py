@@ -67,6 +67,26 @@ def test_an_engine_that_nothing_drives_and_programs_that_are_missing(world, ask)
     assert "/nowhere/stage cannot be started" in found["local", "prestage.command"]["what"]
 
 
+@pytest.mark.parametrize(
+    ("catalogue", "said"),
+    [
+        ("kind: files", None),
+        (
+            "kind: rucio, url: 'http://127.0.0.1:1', account: prod, scope: user.prod, rse: KEK, auth: userpass",
+            "B2PROD_RUCIO_USER",
+        ),
+    ],
+)
+def test_a_catalogue_that_would_let_nobody_in_is_told(world, ask, monkeypatch, catalogue, said):
+    monkeypatch.delenv("B2PROD_RUCIO_USER", raising=False)
+    site = world.root / "productions/sites/local.yaml"
+    site.write_text(f"{site.read_text()}catalogue: {{{catalogue}}}\n")
+    code, found = ask()
+    (told,) = (one for (_, what), one in found.items() if what.startswith("catalogue"))
+    assert (code, told["state"]) == ((Exit.FINDINGS, "wrong") if said else (Exit.FINE, "fine"))
+    assert said is None or said in told["what"]
+
+
 def test_what_is_in_the_way_of_a_batch_is_told(ask, monkeypatch):
     def refuse(self):
         raise EngineUnavailable("no proxy")

@@ -312,7 +312,9 @@ def skimmed(tmp_path, rucio, monkeypatch):
 
 
 def test_from_produced_to_registered_through_the_command_line(skimmed, rucio, capsys):
-    capsys.readouterr()
+    skimmed.b2prod("doctor", "--json")
+    (told,) = (one for one in json.loads(capsys.readouterr().out) if one["looked_at"] == "catalogue rucio")
+    assert told["state"] == "fine"
     gone, changed, _ = skimmed.files
     content = changed.read_bytes()
     kept = gone.read_bytes()
