@@ -12,7 +12,8 @@ from reconciler.conditions.coverage import find_needed, find_uncovered
 from reconciler.conditions.following import choose_chains, refuse_uncovered
 from reconciler.ledger.database import State
 from reconciler.ledger.observation import observe, read_identity
-from reconciler.plan import CampaignPlan, Observed, Plan, plan_campaign
+from reconciler.plan import CampaignPlan, Observed, Plan
+from reconciler.planning import plan_campaign
 from reconciler.runs.catalogue import find_incomplete, read_inputs
 from reconciler.runs.selection import choose_runs
 from reconciler.verification.rounds import find_lost

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.plan import name_changes
+from reconciler.planning import name_changes
 from renderer.units import Chains, StepUnits, declare_units
 from schemas.composer import Path
 from schemas.repository import Declared, Repository

@@ -64,6 +64,7 @@ def test_the_pure_core_reaches_for_nothing():
         "ci/draft.py",
         "reconciler/differences.py",
         "reconciler/plan.py",
+        "reconciler/planning.py",
         "reconciler/provenance.py",
         "renderer/fingerprint.py",
         "renderer/jobs.py",

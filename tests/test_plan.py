@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.plan import ACTIONS, Intent, Made, Observed, Plan, plan_campaign
+from reconciler.plan import ACTIONS, Intent, Made, Observed, Plan
+from reconciler.planning import _Planning, plan_campaign
 from renderer.steering import load_templates
 from renderer.units import declare_units
 from schemas.repository import read_repository
@@ -297,6 +298,50 @@ def test_adding_a_run_adds_exactly_that_run(known, new):
     world.runs.append(run_key(3, new))
     world.inputs[run_key(3, new)] = "e" * 64
     assert {runs for _, _, _, runs in rows(world.plan())} == {(new,)}
+
+
+facts = st.dictionaries(
+    st.tuples(st.sampled_from(("reco", "skims")), st.sampled_from(RUNS)),
+    st.sampled_from(
+        ("in flight", "quarantined", "failed", "made", "elsewhere", "lost", "refused", "waiting")
+    ),
+    max_size=8,
+)
+
+
+@given(facts=facts)
+def test_units_that_are_judged_as_sets_get_what_they_would_get_one_by_one(facts):
+    world = World()
+    units = {item.step.name: item for item in world.units()}
+    intents, made, produced, elsewhere, lost, refused = {}, {}, set(), set(), {}, {}
+    for (step, run), fact in facts.items():
+        item = units[step]
+        index = item.runs.index(run)
+        values = [column[index] for column in item.fingerprints.values()]
+        match fact:
+            case "in flight" | "quarantined" | "failed":
+                given = (fact == "in flight", fact == "quarantined", "no" if fact == "failed" else None)
+                intents[step, run] = Intent(frozenset(values), *given)
+            case "made":
+                produced.add(values[0])
+                made[step, item.recipes[1].output, run] = Made(b"other", item.recipes[1].content, "", None)
+            case "elsewhere":
+                elsewhere.add(values[0])
+            case "lost":
+                lost[values[0]] = "gone"
+            case "refused":
+                refused[run] = "too late"
+            case "waiting":
+                world.inputs.pop(run, None)
+    world.observed = Observed(produced, elsewhere, made, intents, lost)
+
+    def plan():
+        return plan_campaign(world.campaign, world.units(), world.observed, refused=refused)
+
+    together = plan()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Planning, "find_plain", lambda *_: set())
+        assert plan() == together
 
 
 def test_every_action_has_a_word():

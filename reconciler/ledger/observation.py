@@ -96,7 +96,7 @@ def observe(
         return Observed(produced=produced)
     if current < len(produced):
         missing.update(_find_undeclared(connection, campaign, units))
-    made = _read_made(connection, campaign, sorted(missing))
+    made = _read_made(connection, campaign, sorted(missing)) if produced or lost else {}
     former = {one.conditions for one in made.values() if one.conditions is not None}
     return Observed(
         produced=produced,
