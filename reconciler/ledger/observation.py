@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from reconciler.ledger.tables import (
     LIVE,
@@ -96,7 +96,7 @@ def observe(
         return Observed(produced=produced)
     if current < len(produced):
         missing.update(_find_undeclared(connection, campaign, units))
-    made = _read_made(connection, campaign, sorted(missing)) if produced or lost else {}
+    made = _read_made(connection, campaign, missing, len(produced) + len(lost))
     former = {one.conditions for one in made.values() if one.conditions is not None}
     return Observed(
         produced=produced,
@@ -162,26 +162,34 @@ def _read_elsewhere(
 
 
 def _read_made(
-    connection: Connection, campaign: str, keys: Sequence[int]
+    connection: Connection, campaign: str, keys: set[int], count: int
 ) -> dict[tuple[str, str, int], Made]:
-    """What the units of those runs were last made from."""
+    """What the units of those runs were last made from, of about `count` outputs that the campaign has."""
     contents: dict[int, Mapping[str, Any]] = {}
     made: dict[tuple[str, str, int], Made] = {}
     columns = ("step", "output", "experiment", "run", "fingerprint", "recipe", "input", "conditions")
     mine = (outputs.c.campaign == campaign, outputs.c.state == "produced")
     query = select(*(outputs.c[name] for name in columns)).where(*mine).order_by(outputs.c.version)
+    for here in [query] if count < len(keys) else _narrow(query, sorted(keys)):
+        for step, output, experiment, run, fingerprint, recipe, source, conditions in connection.execute(
+            here
+        ):
+            if (key := run_key(experiment, run)) not in keys:
+                continue
+            if recipe not in contents:
+                stored = select(recipes.c.content).where(recipes.c.id == recipe)
+                contents[recipe] = json.loads(connection.execute(stored).scalar_one())
+            made[step, output, key] = Made(fingerprint, contents[recipe], source, conditions)
+    return made
+
+
+def _narrow(query: Select[Any], keys: Sequence[int]) -> Iterator[Select[Any]]:
+    """A query for the outputs of some runs only, in parts."""
     for experiment, group in groupby(keys, key=lambda key: split_key(key)[0]):
         numbers = [split_key(key)[1] for key in group]
         for start in range(0, len(numbers), CHUNK):
             chunk = numbers[start : start + CHUNK]
-            here = query.where(outputs.c.experiment == experiment, outputs.c.run.in_(chunk))
-            for step, output, _, run, fingerprint, recipe, source, conditions in connection.execute(here):
-                if recipe not in contents:
-                    stored = select(recipes.c.content).where(recipes.c.id == recipe)
-                    contents[recipe] = json.loads(connection.execute(stored).scalar_one())
-                what = Made(fingerprint, contents[recipe], source, conditions)
-                made[step, output, run_key(experiment, run)] = what
-    return made
+            yield query.where(outputs.c.experiment == experiment, outputs.c.run.in_(chunk))
 
 
 def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
