@@ -42,8 +42,10 @@ def tell_outcome(outcome: Outcome) -> int:
         say(f"… and {len(outcome.failed) - 20} more")
     skipped = f", {outcome.skipped} behind those not tried" if outcome.skipped else ""
     say(f"{count_things(outcome.produced, 'unit')} produced, {len(outcome.failed)} failed{skipped}")
-    if outcome.delayed:
-        say(describe_delays(outcome))
+    for text in describe_troubles(outcome):
+        say(text)
+    for reason, count in outcome.held.most_common(5):
+        say(f"{count_things(count, 'unit')} not begun: {reason}")
     if outcome.staging:
         say(
             f"{count_things(outcome.staging, 'unit')} waiting for input that is on tape; the next reconcile asks again"
@@ -53,10 +55,14 @@ def tell_outcome(outcome: Outcome) -> int:
         say(f"{count_things(outcome.live, 'job')} under way{unknown}; the next reconcile takes them up")
     if outcome.failed or outcome.skipped:
         return Exit.PARTLY
-    return Exit.UNAVAILABLE if outcome.delayed else Exit.FINE
+    return Exit.UNAVAILABLE if outcome.delayed or outcome.absent else Exit.FINE
 
 
-def describe_delays(outcome: Outcome) -> str:
-    """How many units wait for their storage, and what is in the way of the first."""
-    first = next(iter(outcome.delayed.values()))
-    return f"{count_things(len(outcome.delayed), 'unit')} made, waiting for their storage: {first}"
+def describe_troubles(outcome: Outcome) -> list[str]:
+    """What kept a turn from doing all that it was to do, and is no unit's failure."""
+    told = [f"{name} is left out: {text}" for name, text in outcome.absent.items()]
+    told += outcome.troubles
+    if outcome.delayed:
+        first = next(iter(outcome.delayed.values()))
+        told.append(f"{count_things(len(outcome.delayed), 'unit')} made, waiting for their storage: {first}")
+    return told

@@ -75,6 +75,8 @@ def reconcile(
 ) -> Outcome:
     """One turn: settles what was left, plans, stores the plan, and applies exactly that one.
 
+    A campaign of which something cannot be read is left out; the outcome names it.
+
     Raises:
         GuardRefused: another apply is at work.
         SourceUnavailable: something that must be read cannot be.
@@ -85,7 +87,8 @@ def reconcile(
         launcher = Launcher(state, repository, Writer(engine, lease, manner.clock))
         launcher.settle(manner)
         with reading(state) as connection:
-            picture = take_picture(connection, repository, names, state, refresh=refresh)
+            picture = take_picture(connection, repository, names, state, refresh=refresh, spare=True)
+        launcher.outcome.absent = picture.absent
         digest = picture.plan.digest()
         if not picture.plan.is_empty:
             launcher.ledger.begin_plan(digest, {**picture.plan.content(), "digest": digest})

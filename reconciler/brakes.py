@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
@@ -13,9 +13,10 @@ from reconciler.ledger.pauses import CANARY, PauseWriter, find_pause
 from reconciler.ledger.tables import LIVE, attempts, intents, jobs
 from reconciler.ordering import Wish
 from reconciler.orders import Address
-from reconciler.plan import OBSOLETE, REUSE
+from reconciler.plan import ACTIONS, BLOCKED, OBSOLETE, QUARANTINED, REUSE, WAITING, Group
+from reconciler.tracking import LONGEST
 from schemas.campaign import Canary
-from schemas.runs import run_key
+from schemas.runs import format_run, run_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +33,46 @@ def read_traffic(connection: Connection, now: int) -> Traffic:
 
 
 def choose_wishes(
-    pauses: PauseWriter, traffic: Traffic, views: Sequence[View], wishes: Sequence[Wish]
+    pauses: PauseWriter, traffic: Traffic, views: Sequence[View], wishes: Sequence[Wish], held: Counter[str]
 ) -> list[Wish]:
-    """The wishes that may begin. A canary that is complete may pause its campaign."""
+    """The wishes that nobody stopped. A canary that is complete may pause its campaign. `held` counts the others, by reason."""
     paused = pauses.list_pauses()
     allowed = {view.campaign.name: _find_canary(view, pauses) for view in views}
-    begun: Counter[str] = Counter()
     chosen = []
     for wish in wishes:
         campaign = wish.view.campaign
-        runs, limit = allowed[campaign.name], campaign.limits.max_in_flight
-        if find_pause(paused, campaign.name, campaign.site) or wish.address in traffic.early:
-            continue
-        if runs is not None and wish.run not in runs:
-            continue
-        if limit is not None and traffic.live.get(campaign.name, 0) + begun[campaign.name] >= limit:
-            continue
-        begun[campaign.name] += 1
-        chosen.append(wish)
+        runs = allowed[campaign.name]
+        if pause := find_pause(paused, campaign.name, campaign.site):
+            held[f"{pause.scope} is paused by {pause.who}: {pause.reason}"] += 1
+        elif wish.address in traffic.early:
+            held["a job failed a while ago, and is tried again later"] += 1
+        elif runs is not None and wish.run not in runs:
+            held[f"the canary of {campaign.name} goes first"] += 1
+        else:
+            chosen.append(wish)
     return chosen
+
+
+def limit_wishes(
+    traffic: Traffic, wished: Iterable[Wish], wishes: Sequence[Wish], held: Counter[str]
+) -> list[Wish]:
+    """Of what may begin, as much as its campaign may have in flight; nothing whose input was `wished` and does not begin.
+
+    The wishes have upstream steps first.
+    """
+    coming = {wish.address for wish in wished}
+    begun: Counter[str] = Counter()
+    chosen: dict[Address, Wish] = {}
+    for wish in wishes:
+        name, limit = wish.view.campaign.name, wish.view.campaign.limits.max_in_flight
+        if wish.upstream in coming and wish.upstream not in chosen:
+            held["what they read is not made yet"] += 1
+        elif limit is not None and traffic.live.get(name, 0) + begun[name] >= limit:
+            held[f"{name} has `max_in_flight: {limit}`"] += 1
+        else:
+            begun[name] += 1
+            chosen[wish.address] = wish
+    return list(chosen.values())
 
 
 def _find_canary(view: View, pauses: PauseWriter) -> frozenset[int] | None:
@@ -59,14 +81,7 @@ def _find_canary(view: View, pauses: PauseWriter) -> frozenset[int] | None:
     if canary is None:
         return None
     runs = choose_canary(view, canary)
-    open_runs = {
-        run
-        for group in view.plan.groups
-        if group.action not in (OBSOLETE, REUSE)
-        for run in group.runs
-        if run in runs
-    }
-    if open_runs:
+    if _list_open(view, runs):
         return runs
     scope = f"campaign:{view.campaign.name}"
     if canary.hold and pauses.find_resumed(scope, CANARY) is None:
@@ -81,11 +96,43 @@ def choose_canary(view: View, canary: Canary) -> frozenset[int]:
     return frozenset(sorted({run for units in view.units for run in units.runs})[: canary.runs])
 
 
+def describe_stuck_canary(view: View) -> str | None:
+    """Why a canary never becomes complete by itself, so that all others wait for it; None where it may."""
+    if view.campaign.canary is None or view.campaign.state != "active":
+        return None
+    runs = choose_canary(view, view.campaign.canary)
+    groups = _list_open(view, runs)
+    stuck = [group for group in groups if group.action in (BLOCKED, QUARANTINED)]
+    if not stuck or any(group.action not in (BLOCKED, QUARANTINED, WAITING) for group in groups):
+        return None
+    run = next(run for run in stuck[0].runs if run in runs)
+    return (
+        f"all others wait for its canary of {len(runs)} runs, which is not complete:"
+        f" {stuck[0].step}/{format_run(run)} is {ACTIONS[stuck[0].action]} ({stuck[0].reason});"
+        " mend that, or let the campaign go without a canary"
+    )
+
+
+def _list_open(view: View, runs: frozenset[int]) -> list[Group]:
+    """What is to be done of a canary. A run that was made before, and may not be made again, is no part of it any more."""
+    made = {(step, run) for step, _, run in view.observed.made}
+    return [
+        group
+        for group in view.plan.groups
+        if group.action not in (OBSOLETE, REUSE)
+        and any(
+            run in runs and not (group.action == BLOCKED and (group.step, run) in made) for run in group.runs
+        )
+    ]
+
+
 def _read_early(connection: Connection, now: int) -> set[Address]:
     """The units with a job that failed, and is not yet to be tried again."""
     columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
     query = select(*columns).join(jobs, jobs.c.intent == intents.c.id)
-    rows = connection.execute(query.where(intents.c.state == "open", jobs.c.after > now))
+    # a time beyond the longest pause was written by a clock that went wrong
+    early = (jobs.c.after > now, jobs.c.after <= now + int(1.3 * LONGEST))
+    rows = connection.execute(query.where(intents.c.state == "open", *early))
     return {(row.campaign, row.step, run_key(row.experiment, row.run)) for row in rows}
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection
 
 from reconciler.conditions.coverage import find_needed, find_uncovered
 from reconciler.conditions.following import choose_chains, refuse_uncovered
-from reconciler.ledger.database import State
+from reconciler.ledger.database import SourceUnavailable, State
 from reconciler.ledger.observation import observe, read_identity
 from reconciler.plan import CampaignPlan, Observed, Plan
 from reconciler.planning import plan_campaign
@@ -42,11 +42,15 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """All planned campaigns at one moment, and their plan. `drift` says what is wrong with lost outputs."""
+    """All planned campaigns at one moment, and their plan. `drift` says what is wrong with lost outputs.
+
+    `absent` are campaigns of which something cannot be read, with what it is: they are no part of the plan.
+    """
 
     views: tuple[View, ...]
     plan: Plan
     drift: tuple[str, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 def view_campaign(
@@ -89,21 +93,34 @@ def take_picture(
     *,
     refresh: bool = False,
     lost: Mapping[str, Mapping[bytes, str]] | None = None,
+    spare: bool = False,
 ) -> Picture:
     """The plan of the named campaigns; with `refresh`, the storage is looked at and not only the ledger.
 
     `lost` takes the place of that look where it was had already: campaign → fingerprints, each `gone` or `changed`.
+
+    Raises:
+        SourceUnavailable: something cannot be read that a campaign depends on; with `spare` only where none can be
+            planned, and else the others are.
     """
     identity = read_identity(connection)
     gone: dict[str, Mapping[bytes, str]] = dict(lost or {})
     drift: list[str] = []
-    for name in names if refresh and lost is None else ():
-        found = list(find_lost(connection, name))
-        gone[name] = {fingerprint: flaw.trouble.value for fingerprint, flaw in found}
-        drift += [flaw.text for _, flaw in found]
-    views = tuple(
-        view_campaign(connection, repository, name, state, gone.get(name)) for name in sorted(names)
-    )
+    views: list[View] = []
+    absent: dict[str, str] = {}
+    for name in sorted(names):
+        try:
+            if refresh and lost is None:
+                found = list(find_lost(connection, name))
+                gone[name] = {fingerprint: flaw.trouble.value for fingerprint, flaw in found}
+                drift += [flaw.text for _, flaw in found]
+            views.append(view_campaign(connection, repository, name, state, gone.get(name)))
+        except SourceUnavailable as error:
+            if not spare:
+                raise
+            absent[name] = str(error)
+    if absent and not views:
+        raise SourceUnavailable("\n".join(dict.fromkeys(absent.values())))
     plan = Plan(
         ledger=identity.ledger,
         serial=identity.serial,
@@ -118,7 +135,7 @@ def take_picture(
             )
         ),
     )
-    return Picture(views, plan, tuple(drift))
+    return Picture(tuple(views), plan, tuple(drift), absent)
 
 
 def read_lost(stored: Mapping[str, Any]) -> dict[str, dict[bytes, str]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from reconciler.brakes import describe_stuck_canary
 from reconciler.gathering import View
 from reconciler.ledger.pauses import Pause, find_pause
 from reconciler.ledger.tables import LIVE, attempts, intents, jobs, outputs, sites
@@ -75,6 +76,8 @@ def _judge(
     yield from ((WAITING, reason) for reason in _find_tapes(connection, view))
     if pause := find_pause(paused, view.campaign.name, view.campaign.site):
         yield BLOCKED, f"{pause.scope} is paused since {pause.since} by {pause.who}: {pause.reason}"
+    if reason := describe_stuck_canary(view):
+        yield BLOCKED, reason
     if reason := _name_groups(view, BLOCKED_ACTION):
         yield BLOCKED, reason
     yield from ((STALLED, reason) for reason in _find_stalls(connection, view, live, now))

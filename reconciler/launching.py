@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from reconciler.brakes import choose_wishes, read_traffic
+from reconciler.brakes import choose_wishes, limit_wishes, read_traffic
 from reconciler.clock import CLOCK, Clock
+from reconciler.delivery import Ended
 from reconciler.engine import Accepted, Batch, Refused, Uncertain
 from reconciler.fleet import Fleet
 from reconciler.gathering import View
@@ -26,7 +27,7 @@ from reconciler.orders import Address, Attempt, format_address
 from reconciler.permits import MERGED, Permits
 from reconciler.readiness import Readiness
 from reconciler.staging import Stager
-from reconciler.tracking import Ended, Look, Tracker
+from reconciler.tracking import Look, Tracker
 from reconciler.workspace import Failed, Workspace
 from schemas.repository import Repository
 
@@ -44,7 +45,8 @@ POLL = 5.0
 class Outcome:
     """What came of an apply: units produced, failed with the reason, in vain waited for; attempts still under way, here or elsewhere.
 
-    `staging` units wait for their input, which is on tape; those `delayed` are made, and wait for their storage.
+    `staging` units wait for their input, which is on tape; those `delayed` are made, and wait for their storage; `held`
+    counts, by reason, those that did not begin. `absent` campaigns were left out since something of theirs cannot be read.
     """
 
     produced: int = 0
@@ -56,6 +58,9 @@ class Outcome:
     unknown: int = 0
     staging: int = 0
     delayed: Mapping[Address, str] = field(default_factory=dict)
+    held: Counter[str] = field(default_factory=Counter)
+    absent: Mapping[str, str] = field(default_factory=dict)
+    troubles: Iterable[str] = ()
 
 
 Report = Callable[[str, Address], None]
@@ -100,7 +105,7 @@ class Launcher:
             self._workspace,
             writer.clock,
         )
-        self.outcome = Outcome(delayed=self._tracker.delayed)
+        self.outcome = Outcome(delayed=self._tracker.delivery.delayed, troubles=self._tracker.troubles)
         self._clock = writer.clock
         self._state = state
         self._repository = repository
@@ -140,13 +145,14 @@ class Launcher:
             self._readiness.allow(site, self._live[site])
         with self._writer.reading() as connection:
             traffic = read_traffic(connection, int(self._clock.time()))
-        staged = self._stager.stage(choose_wishes(self._pauses, traffic, views, wishes))
+        held = self.outcome.held
+        staged = self._stager.stage(choose_wishes(self._pauses, traffic, views, wishes, held))
         self.outcome.staging = staged.waiting
         for address, path in staged.lost:
             self.outcome.failed.append(
                 (format_address(address), f"{path} is lost, says the site's prestage command")
             )
-        return staged.wishes
+        return limit_wishes(traffic, wishes, staged.wishes, held)
 
     def launch(self, wishes: Sequence[Wish], approve: Approve, manner: Manner = PLAIN) -> None:
         """Makes every unit wished for, as many at a time as the sites have slots.
@@ -341,12 +347,9 @@ class Launcher:
         return self._fleet.engine(site).slots - self._live[site] - waiting
 
     def _list_full(self) -> set[str]:
-        """Sites whose storage took in this turn not all that was made there."""
-        names = {name for name, _, _ in self._tracker.delayed}
-        return {
-            self._repository.campaigns[name].campaign.site
-            for name in names & self._repository.campaigns.keys()
-        }
+        """Sites whose storage took nothing in this turn."""
+        campaigns = self._repository.campaigns
+        return {campaigns[name].campaign.site for name in self._tracker.delivery.closed if name in campaigns}
 
     def _list_waited(self, look: Look, manner: Manner) -> list[Attempt]:
         return [one for one in look.live if manner.patient or self._fleet.is_attached(one.site)]

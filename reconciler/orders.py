@@ -113,6 +113,7 @@ class Move:
 
     attempt: str
     path: str
+    storage: str
     folder: str
     size: int
     checksum: str

@@ -13,9 +13,32 @@ from reconciler.ledger.database import SourceUnavailable
 from reconciler.orders import Move
 from reconciler.workspace import Workspace, digest_content
 
+CLOSED = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)
+)
+"""What a file system says that takes nothing at all now."""
+
 
 class PublishingRefused(Exception):
     """A final place holds another file, or the verified file is gone: nothing was overwritten."""
+
+
+class StorageClosed(SourceUnavailable):
+    """A storage takes nothing now, of whichever unit."""
+
+
+def check_storage(storage: str) -> None:
+    """Ensures that a storage, in which something is, is there: what is to be mounted is an empty folder before it is.
+
+    Raises:
+        StorageClosed: it is not.
+    """
+    try:
+        with os.scandir(storage) as entries:
+            if next(entries, None) is None:
+                raise StorageClosed(f"the storage {storage} is empty, as if it were not mounted")
+    except OSError as error:
+        raise StorageClosed(f"the storage {storage} is not there: {error.strerror}") from error
 
 
 def publish(moves: Iterable[Move], workspace: Workspace) -> None:
@@ -23,12 +46,13 @@ def publish(moves: Iterable[Move], workspace: Workspace) -> None:
 
     Raises:
         PublishingRefused: nothing was overwritten; the message names the file.
-        SourceUnavailable: the storage does not answer; the next turn goes on from here.
+        StorageClosed: the storage takes nothing now; the next turn goes on from here.
+        SourceUnavailable: this place cannot be written now; the next turn tries it again.
     """
-    folders: dict[Path, None] = {}
+    folders: dict[Path, str] = {}
     for move in moves:
         source = workspace.path(move.attempt) / move.path
-        folder = Path(move.folder)
+        folder = Path(move.storage, move.folder)
         final = folder / move.path
         try:
             _make_folders(folder)
@@ -40,13 +64,20 @@ def publish(moves: Iterable[Move], workspace: Workspace) -> None:
         except FileNotFoundError:
             raise PublishingRefused(f"{source} was verified, and is gone before it was published") from None
         except OSError as error:  # also where the file came just now: the next turn looks at it
-            raise SourceUnavailable(f"{final} cannot be written now: {error.strerror}") from error
-        folders[folder] = None
-    for folder in folders:
+            raise _judge(error, final, move.storage) from error
+        folders[folder] = move.storage
+    for folder, storage in folders.items():
         try:
             _sync(folder)
         except OSError as error:
-            raise SourceUnavailable(f"{folder} cannot be written now: {error.strerror}") from error
+            raise _judge(error, folder, storage) from error
+
+
+def _judge(error: OSError, place: Path, storage: str) -> SourceUnavailable:
+    """Whether it is the storage that takes nothing, or only this place in it."""
+    closed = error.errno in CLOSED or not os.path.isdir(storage) or not os.access(storage, os.W_OK | os.X_OK)
+    kind = StorageClosed if closed else SourceUnavailable
+    return kind(f"{place} cannot be written now: {error.strerror}")
 
 
 def _is_same(final: Path, move: Move) -> bool:

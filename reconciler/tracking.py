@@ -6,6 +6,7 @@ and where the attempt's folder can be reached, only once the mark that its job w
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from reconciler.clock import CLOCK, Clock, format_time
+from reconciler.delivery import Delivery, Ended
 from reconciler.engine import Engine, EngineUnavailable, Observation, Sighting, Ticket
 from reconciler.fleet import Fleet
 from reconciler.ledger.attempts import AttemptLedger
@@ -20,7 +22,6 @@ from reconciler.ledger.database import SourceUnavailable
 from reconciler.ledger.pauses import BREAKER, PauseWriter
 from reconciler.ledger.units import Ledger
 from reconciler.orders import Address, Attempt
-from reconciler.publishing import PublishingRefused, publish
 from reconciler.workspace import Failed, Verified, Workspace
 from renderer.logs import Culprit, find_signature, normalise
 from schemas.repository import Repository
@@ -33,16 +34,11 @@ MEMORY = timedelta(days=7)
 
 _NOTHING = Observation(Sighting.UNKNOWN)
 
+LONGEST = 3600.0
+"""Seconds that a failed job waits at most before it is tried again; a third less or more, so that not all come at once."""
+
 DOUBTS = 2
 """Complete answers in a row that must lack an attempt before it is taken for gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A unit whose last live attempt ended; `failure` is None where it was produced."""
-
-    address: Address
-    failure: str | None
 
 
 @dataclass(slots=True)
@@ -76,8 +72,9 @@ class Tracker:
         self._clock = clock.time
         self._look = Look()
         self._ended: list[Ended] = []
-        self.delayed: dict[Address, str] = {}
-        """Units that were made in this turn or before, whose storage cannot be written now, and why."""
+        self.delivery = Delivery(ledger, workspace)
+        self.troubles: dict[str, None] = {}
+        """What else a person should hear of, in words."""
 
     def resume(self) -> None:
         """Takes up what an earlier process left half-way: intents to submit, and publishing."""
@@ -133,7 +130,7 @@ class Tracker:
             known = [attempt for attempt in group if attempt.state != "uncertain"]
             ending = [self.ticket(attempt) for attempt in known if attempt.cancel]
             if ending:
-                engine.cancel(ending)
+                self._cancel(site, engine, ending)
             returning = [] if engine.shared else self._list_returning(site)
             asked = [self.ticket(attempt) for attempt in (*known, *returning)]
             seen = engine.query(asked) if asked else {}
@@ -145,7 +142,17 @@ class Tracker:
         self._judge(engine, group, seen)
         for attempt in returning:
             if seen.get(attempt.name, _NOTHING).sighting is Sighting.ENDED:
-                self._settle(engine, attempt, seen[attempt.name])
+                with contextlib.suppress(SourceUnavailable):  # it may still come back in a later turn
+                    self._settle(engine, attempt, seen[attempt.name])
+
+    def _cancel(self, site: str, engine: Engine, tickets: Sequence[Ticket]) -> bool:
+        """Asks for the end of jobs; a system that refuses is asked how its jobs are all the same."""
+        try:
+            engine.cancel(tickets)
+        except EngineUnavailable as error:
+            self.troubles[f"{site} did not end {len(tickets)} jobs as asked: {error}"] = None
+            return False
+        return True
 
     def _list_returning(self, site: str) -> tuple[Attempt, ...]:
         """Attempts that were taken for lost: where no folder is shared, a job may come back all the same."""
@@ -172,8 +179,12 @@ class Tracker:
             for attempt in doubtful
             for other in adopted.get(attempt.id, ())[1:]
         ]
-        if twins:
-            engine.cancel(twins)  # before the record: whoever is killed in between finds them once more
+        # before the record: whoever is killed in between finds them once more
+        if twins and not self._cancel(doubtful[0].site, engine, twins):
+            both = [attempt for attempt in doubtful if len(adopted.get(attempt.id, ())) > 1]
+            self._note_unknown(both, "the engine has it twice, and does not end one of the two")
+            adopted = {number: ids for number, ids in adopted.items() if len(ids) == 1}
+            group = [attempt for attempt in group if attempt not in both]
         self._attempts.record_submitted({number: ids[0] for number, ids in adopted.items()})
         return [
             replace(attempt, state="submitted", reference=adopted[attempt.id][0])
@@ -286,19 +297,8 @@ class Tracker:
         return True
 
     def _publish(self, intent: int, address: Address) -> None:
-        moves = self._ledger.list_moves(intent)
-        try:
-            publish(moves, self._workspace)
-        except SourceUnavailable as error:  # one storage is no reason to leave the others alone
-            self._ledger.record_delayed(intent, str(error))
-            self.delayed[address] = str(error)
-        except PublishingRefused as refused:
-            self._ledger.record_refused(intent, str(refused))
-            self._ended.append(Ended(address, str(refused)))
-        else:
-            self._ledger.record_produced(intent)
-            self._workspace.sweep({move.attempt for move in moves})
-            self._ended.append(Ended(address, None))
+        if ended := self.delivery.deliver(intent, address):
+            self._ended.append(ended)
 
     def _fail(self, attempt: Attempt, failed: Failed) -> None:
         culprit = self._find_culprit(attempt, failed)
@@ -356,7 +356,7 @@ class Tracker:
         """When a failed job may be tried again: later each time, and at once where jobs run on this machine."""
         if self._fleet.engine(attempt.site).attached:
             return None
-        pause = min(3600.0, 30.0 * 2**attempt.number) * random.uniform(0.7, 1.3)  # noqa: S311 -- no secret
+        pause = min(LONGEST, 30.0 * 2**attempt.number) * random.uniform(0.7, 1.3)  # noqa: S311 -- no secret
         return int(self._clock() + pause)
 
     def _note_absent(self, attempt: Attempt) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import delete
 
+from ci.exits import Exit
+from ci.watching import tell_outcome
 from reconciler.ledger.attempts import AttemptLedger
-from reconciler.ledger.database import opened
+from reconciler.ledger.database import SourceUnavailable, opened
 from reconciler.ledger.levers import Levers, Scope
+from reconciler.ledger.tables import runs
 from reconciler.ledger.units import Ledger
 from reconciler.ledger.writing import Writer
+from reconciler.workspace import Workspace
 from tests.engine_double import VISIBILITY, EngineDouble
 from tests.production_model import LEASE, NAME, Production, Template
 from tests.test_ledger import make_order
@@ -159,3 +164,96 @@ def test_a_clock_that_was_set_back_holds_up_no_site(production):
     assert "verified" in production.tried().values()
     production.offset = 0.0
     finish(production)
+
+
+def test_a_cancellation_that_is_refused_holds_up_nobody(production):
+    production.turn()
+    with production.levers() as levers:
+        levers.cancel(production.unit("reco", 1), "looks odd")
+    production.cluster.faults["cancel"] = "down"
+    other = next(job for job in production.cluster.jobs if "-reco-e3r2-" in job.name)
+    for _ in range(2):
+        production.cluster.work(other)
+    production.pass_time(1000)
+    outcome = production.turn()
+    assert production.tried()[other.name] == "verified"
+    assert any("did not end 2 jobs as asked" in text for text in outcome.troubles)
+    production.cluster.faults.clear()
+    finish(production)
+
+
+def test_units_behind_one_that_is_tried_again_later_are_not_failed(production):
+    production.cluster.outcomes["-reco-e3r1-"] = "transient"
+    production.turn()
+    production.cluster.work_all()
+    production.cluster.work_all()
+    production.pass_time(10)
+    outcome = production.turn()
+    assert not outcome.failed
+    assert outcome.held == {
+        "a job failed a while ago, and is tried again later": 1,
+        "what they read is not made yet": 1,
+    }
+    production.cluster.outcomes.clear()
+    finish(production)
+
+
+def test_a_time_that_a_clock_gone_wrong_has_written_holds_up_no_job(production):
+    production.cluster.outcomes["-reco-e3r2-"] = "transient"
+    production.offset = 86_400.0
+    production.turn()
+    production.cluster.work_all()
+    production.cluster.work_all()
+    production.pass_time(10)
+    production.turn()
+    production.offset = 0.0
+    production.cluster.outcomes.clear()
+    before = production.submitted
+    production.turn()
+    assert production.submitted > before
+    finish(production)
+
+
+def test_a_job_that_comes_back_and_cannot_be_read_holds_up_nobody(template, monkeypatch):
+    production = Production(template, monkeypatch, shared=False, attached=False)
+    production.turn()
+    lost = next(job for job in production.cluster.jobs if "-reco-e3r2-" in job.name)
+    lost.hidden = True
+    for _ in range(2):
+        production.pass_time(VISIBILITY + 10)
+        production.turn()
+    assert production.tried()[lost.name] == "lost"
+    lost.hidden = False
+    for _ in range(2):
+        production.cluster.work(lost)
+    monkeypatch.setattr(Workspace, "collect", unreadable(Workspace.collect, lost.name))
+    production.pass_time(100)
+    production.turn()
+    monkeypatch.undo()
+    production.close()
+
+
+def unreadable(real, name):
+    def collect(self, attempt):
+        if attempt.name == name:
+            raise SourceUnavailable("its folder cannot be read now")
+        return real(self, attempt)
+
+    return collect
+
+
+def test_a_campaign_of_which_something_cannot_be_read_holds_up_no_other(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP, files=(1, 1))
+    text = (tmp_path / "productions/campaigns/proc7/campaign.yaml").read_text()
+    other = text.replace('ranges: "1-2"', 'ranges: "3"')
+    world.write("productions/campaigns/proc8/campaign.yaml", other)
+    world.register_runs([3])
+    world.register(3, "raw.3.0.root")
+    world.lock()
+    with opened(world.state) as engine, engine.begin() as connection:
+        connection.execute(delete(runs).where(runs.c.run == 3))
+    outcome = world.reconcile()
+    assert (outcome.produced, list(outcome.absent)) == (2, ["proc8"])
+    assert tell_outcome(outcome) == Exit.UNAVAILABLE
+    with pytest.raises(SourceUnavailable, match="3:3"):
+        world.reconcile("proc8")

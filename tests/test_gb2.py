@@ -326,6 +326,21 @@ def test_a_download_that_is_cut_short_is_made_again(grid, make_engine, make_batc
     assert fetched(engine, ticket)["failure"] is None
 
 
+def test_a_folder_that_takes_no_result_says_nothing_of_it(grid, make_engine, make_batch):
+    engine = make_engine()
+    (ticket,) = submitted(engine, make_batch(2724))
+    grid.change(number_of([ticket]), state="Done")
+    grid.add_files(output(number_of([ticket]), 2724))
+    (ticket.folder / ".result.json.part").mkdir()
+
+    def said():
+        with pytest.raises(EngineUnavailable) as refused:
+            engine.fetch(ticket)
+        return "cannot be written" in str(refused.value)
+
+    wait_until(said)
+
+
 def test_more_files_than_are_due_wait_for_a_person(grid, make_engine, make_batch):
     engine = make_engine()
     (ticket,) = submitted(engine, make_batch(2724))

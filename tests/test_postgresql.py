@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
+from sqlalchemy import select
 
 from ci.cli import run
 from ci.exits import Exit
 from reconciler.guard import GuardRefused
+from reconciler.ledger import database
 from reconciler.ledger.database import SourceUnavailable, State, has_database, opened, reading
 from reconciler.ledger.lease import holding
 from reconciler.runs.catalogue import Run
@@ -72,3 +75,23 @@ def test_what_is_no_address_is_wrong_use(tmp_path, given, capsys):
     (tmp_path / "productions").mkdir()
     assert run(["--root", str(tmp_path), "--database", given, "runs"]) == Exit.USAGE
     assert "postgresql://user@host/name" in capsys.readouterr().err
+
+
+def test_a_look_at_the_storage_may_take_longer_than_a_transaction_that_writes_may_be_silent(
+    tmp_path, address, monkeypatch
+):
+    monkeypatch.setattr(database, "SILENT", "100ms")
+    state = State(tmp_path, address)
+    with opened(state):
+        pass
+    with reading(state) as connection:
+        time.sleep(0.5)
+        assert connection.execute(select(1)).scalar() == 1
+    with pytest.raises(SourceUnavailable):
+        be_silent(state)
+
+
+def be_silent(state):
+    with opened(state) as engine, engine.begin() as connection:
+        time.sleep(0.5)
+        connection.execute(select(1))

@@ -21,7 +21,7 @@ def move(tmp_path):
     source = tmp_path / "attempts" / "a1" / "out.root"
     source.parent.mkdir(parents=True)
     source.write_text("data")
-    return Move("a1", "out.root", str(tmp_path / "data" / "r00529" / "v1"), 4, digest_content(source))
+    return Move("a1", "out.root", str(tmp_path / "data"), "r00529/v1", 4, digest_content(source))
 
 
 def test_a_file_comes_to_its_place_with_all_its_folders(tmp_path, move):
@@ -39,11 +39,11 @@ def test_what_is_there_already_and_equal_is_accepted(tmp_path, move):
 def test_another_file_system_is_copied_to_and_nothing_is_left_beside(tmp_path, move):
     with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
         assert os.stat(elsewhere).st_dev != os.stat(tmp_path).st_dev, "this test wants two file systems"
-        far = replace(move, folder=f"{elsewhere}/r00529/v1")
+        far = replace(move, storage=elsewhere)
         publish([far], Workspace(tmp_path / "attempts", tmp_path / "batches"))
         publish([far], Workspace(tmp_path / "attempts", tmp_path / "batches"))
-        assert os.listdir(far.folder) == ["out.root"]
-        assert Path(far.folder, "out.root").read_text() == "data"
+        assert os.listdir(Path(elsewhere, far.folder)) == ["out.root"]
+        assert Path(elsewhere, far.folder, "out.root").read_text() == "data"
 
 
 def test_a_storage_that_cannot_be_written_is_unavailable_and_not_failed(tmp_path, move):

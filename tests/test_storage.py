@@ -122,6 +122,45 @@ def test_a_storage_that_cannot_be_written_holds_up_nobody_elses_units(tmp_path):
     assert len(world.starts) == 5, "what was made was not made again"
 
 
+def test_one_place_that_cannot_be_written_delays_one_unit(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP, files=(1, 1, 1))
+    world.change(('ranges: "1-2"', 'ranges: "1"'))
+    run = world.state.storage("data") / "proc7/reco/e0003/r00001"
+    run.parent.mkdir(parents=True)
+    run.write_text("a file where a folder should be")
+    assert len(world.reconcile().delayed) == 1
+    world.change(('ranges: "1"', 'ranges: "1-3"'))
+    outcome = world.reconcile()
+    assert (outcome.produced, len(outcome.delayed)) == (2, 1)
+    run.unlink()
+    world.reconcile()
+    assert world.summary() == {"done": 3}
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["an empty folder", "nothing"])
+def test_a_storage_that_is_not_mounted_is_not_written(tmp_path, there):
+    """What is to be mounted is an empty folder before it is; what is put there is hidden after."""
+    store = tmp_path / "mnt" / "store"
+    world = World(tmp_path, campaign=ONE_STEP, files=(1, 1))
+    site = tmp_path / "productions/sites/local.yaml"
+    site.write_text(site.read_text().replace("storage: data", f"storage: {store}"))
+    world.pin()
+    world.change(('ranges: "1-2"', 'ranges: "1"'))
+    world.reconcile()
+    away = store.rename(tmp_path / "away")
+    if there:
+        store.mkdir()
+    world.change(('ranges: "1"', 'ranges: "1-2"'))
+    outcome = world.reconcile()
+    assert (outcome.produced, len(outcome.delayed)) == (0, 1)
+    assert not list(store.parent.rglob("*.root"))
+    if there:
+        store.rmdir()
+    away.rename(store)
+    assert world.reconcile().delayed == {}
+    assert world.summary() == {"done": 2}
+
+
 def test_a_result_that_cannot_be_read_says_nothing_of_its_attempt(tmp_path):
     """I6: it is neither failed nor gone; once it can be read, it counts."""
     world = World(tmp_path, campaign=ONE_STEP, files=(1,), slots=1)

@@ -17,7 +17,7 @@ from ci.exits import Exit, WrongUse
 from ci.follow import Followed, fetch_head, mark_applied, read_followed
 from ci.monitoring import Monitor
 from ci.project import Project, Settings, choose_locked, load_launchable, load_sound
-from ci.watching import Watching, describe_delays, tell_outcome
+from ci.watching import Watching, describe_troubles, tell_outcome
 from reconciler.apply import reconcile
 from reconciler.cataloguing.registering import register_outputs
 from reconciler.gathering import Picture
@@ -186,15 +186,15 @@ def _watch(
             here = _read_head(project, followed)
             outcome, trouble = _turn(here, names, manner, anchor, pictures.append)
             _mark_head(here)
-        except (GuardRefused, SourceUnavailable, TemplateBroken, WrongUse) as error:
+        except (GuardRefused, OSError, SourceUnavailable, TemplateBroken, WrongUse) as error:
             trouble = [f"this turn did nothing: {error}"]
         else:
             if outcome.attached:
                 pause = min(interval, BUSY)
             if outcome.produced or outcome.failed or outcome.submitted:
                 tell_outcome(outcome)
-            elif outcome.delayed:
-                trouble = [*trouble, describe_delays(outcome)]
+            else:
+                trouble = [*trouble, *describe_troubles(outcome)]
         for text in trouble:
             if text not in said:
                 say(text)

@@ -166,13 +166,12 @@ class Gb2Engine:
         if has_left(ticket):
             return
         download = Download(ticket, self._wrapper, self._environment())
-        download.check()
-        download.take(
-            {
-                output: self._list_files(folder, deadline)
-                for output, folder in list_folders(order, number, ticket)
-            }
-        )
+        try:
+            download.check()
+            folders = list_folders(order, number, ticket)
+            download.take({output: self._list_files(folder, deadline) for output, folder in folders})
+        except OSError as error:
+            raise EngineUnavailable(f"{ticket.folder} cannot be written: {error.strerror}") from error
 
     def lifetime(self) -> timedelta:
         """How long the proxy is still good, by `gb2_proxy_info`: the exit status of what made it says nothing."""

@@ -32,7 +32,7 @@ WRITING = 0x62327001
 
 
 SILENT = "60s"
-"""How long a transaction may do nothing: a process that was stopped in the middle of one stops nobody else for ever."""
+"""How long a transaction that writes may do nothing: a process that was stopped in it stops nobody else for ever."""
 
 
 class SourceUnavailable(Exception):
@@ -205,7 +205,9 @@ def _make_server_engine(server: str, *, query_only: bool) -> Engine:
             connect_args={
                 "connect_timeout": 10,
                 "application_name": name,
-                "options": f"-c lock_timeout=30s -c timezone=UTC -c idle_in_transaction_session_timeout={SILENT}",
+                # a look at the storage may take longer, and one that only reads is in nobody's way
+                "options": "-c lock_timeout=30s -c timezone=UTC"
+                f" -c idle_in_transaction_session_timeout={0 if query_only else SILENT}",
             },
             isolation_level="REPEATABLE READ" if query_only else "READ COMMITTED",
             execution_options={"postgresql_readonly": query_only},

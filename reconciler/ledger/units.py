@@ -143,6 +143,12 @@ class Ledger:
             row = connection.execute(select(*columns).where(intents.c.id == intent)).one()
         return row.campaign, row.step, run_key(row.experiment, row.run)
 
+    def has_produced(self, storage: str) -> bool:
+        """Whether a storage holds something of this ledger."""
+        query = select(outputs.c.id).where(outputs.c.storage == storage, outputs.c.state == "produced")
+        with self._writer.reading() as connection:
+            return connection.execute(query.limit(1)).first() is not None
+
     def list_moves(self, intent: int) -> tuple[Move, ...]:
         """Where the verified files of an intent are to go."""
         columns = (attempts.c.name, products.c.path, outputs.c.storage, outputs.c.folder, products.c.size)
@@ -155,7 +161,7 @@ class Ledger:
         )
         with self._writer.reading() as connection:
             return tuple(
-                Move(name, path, f"{storage}/{folder}", size, checksum)
+                Move(name, path, storage, folder, size, checksum)
                 for name, path, storage, folder, size, checksum in connection.execute(query)
             )
 
