@@ -80,6 +80,10 @@ class Roles:
         """The role called `name`, or None."""
         return next((role for role in self.roles if role.name == name), None)
 
+    def find(self, name: str) -> Role | None:
+        """The role called `name`, which may be that of the administrators; or None."""
+        return self.administrators if name == ADMINISTRATOR else self.role(name)
+
     def require(self, site: str, engine: str, storage: str) -> tuple[str, ...]:
         """The roles that must sign for a campaign whose outputs go there.
 

@@ -45,7 +45,8 @@ class Statement:
     """One person's word. `subject` is `campaign/proc8`, `retirement/proc6`, or what else is signed.
 
     `digest` is the subject's: of a scope, of a retirement's actions, of a statement that is revoked, of a trust root.
-    `policy` is the digest of roles and keys that the signer saw; `plan` that of an exact plan, where one is meant.
+    `policy` is the digest of roles and keys that the signer saw; `plan` that of an exact plan, where one is meant. `of` is
+    whose statements in the role a revocation takes back.
     """
 
     subject: str
@@ -62,6 +63,7 @@ class Statement:
     ceilings: Ceilings = NO_CEILINGS
     plan: str | None = None
     comment: str | None = None
+    of: str | None = None
 
     def content(self) -> dict[str, Any]:
         """The statement as JSON data; what is not said is left out."""
@@ -83,6 +85,7 @@ class Statement:
             "not_before": format_time(self.not_before),
             "not_after": format_time(self.not_after),
             "comment": self.comment,
+            "of": self.of,
         }
         return {
             "_type": _TYPE,
@@ -134,6 +137,7 @@ def read_statement(data: bytes) -> Statement:
         ceilings=Ceilings(**said.get("limits", {})),
         plan=said.get("plan_digest"),
         comment=said.get("comment"),
+        of=said.get("of"),
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from ci.approvals.dossier import NO_PAST, SIGNATURE, Past, assess_campaign, demand_campaign, name_statement
+from ci.approvals.dossier import NO_PAST, Past, assess_campaign, demand_campaign
+from ci.approvals.evidence import SIGNATURE, name_statement
 from ci.approvals.verdict import Verdict
 from reconciler.resolving import follow_lock, pin_campaign
 from schemas.repository import Declared

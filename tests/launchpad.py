@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ci.approvals.dossier import SIGNATURE, demand_campaign, name_statement
+from ci.approvals.dossier import demand_campaign
+from ci.approvals.evidence import SIGNATURE, name_statement
 from ci.approvals.gate import Gate
 from ci.cli import run
 from ci.project import Project

@@ -11,13 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.approvals.dossier import (
-    SIGNATURE,
-    Past,
-    demand_campaign,
-    name_revocation,
-)
-from ci.approvals.verdict import Demand, Evidence, judge
+from ci.approvals.dossier import Past, demand_campaign
+from ci.approvals.evidence import SIGNATURE, Evidence, name_revocation
+from ci.approvals.verdict import Demand, judge
 from schemas.canonical import canonical_json
 from schemas.policy import REVOKED, read_policy
 from schemas.scopes import digest_scopes
@@ -339,8 +335,76 @@ def test_a21_a_revoked_statement(signed, who):
 
 def test_a21_a_revocation_of_an_earlier_statement_leaves_a_new_one(signed):
     file = signed.sign("release")
-    revoke(signed, file, PERSON["release"])
-    signed.sign("release", comment="again")
+    revoke(signed, file, PERSON["release"], of=PERSON["release"])
+    signed.now += timedelta(seconds=1)
+    signed.sign("release")
+    assert signed.verdict().complete
+
+
+def test_a21_a_revocation_takes_all_back_that_was_signed_until_then_whatever_it_is_called(signed):
+    """A copy, and what lay at the same place before; with the revocation at its place, and with only that left."""
+    file = signed.sign("release", ceilings=Ceilings(max_units=4000))
+    first = signed.files[file], signed.files[file + SIGNATURE]
+    signed.now += timedelta(seconds=1)
+    second = signed.files[signed.sign("release")], signed.files[file + SIGNATURE]
+    signed.now += timedelta(seconds=1)
+    revoke(signed, file, PERSON["data-owner"], of=PERSON["release"])
+    for content, signature in (first, second):
+        copy = "productions/campaigns/proc7/approvals/z/x.json"
+        signed.files.update({copy: content, copy + SIGNATURE: signature})
+        assert signed.missing() == "release"
+        assert signed.reasons() == {"it was revoked"}
+    del signed.files[file], signed.files[file + SIGNATURE]
+    assert signed.missing() == "release"
+    gone = name_revocation(file)
+    signed.files["productions/campaigns/proc7/approvals/y.json"] = signed.files.pop(gone)
+    signed.files["productions/campaigns/proc7/approvals/y.json.sig"] = signed.files.pop(gone + SIGNATURE)
+    assert signed.missing() == "release", "the names of files prove nothing"
+
+
+def test_a21_nobody_takes_back_what_others_signed(signed):
+    """One who has no part in the role: in doubt it counts against what lies beside it, and is not remembered."""
+    file = signed.sign("release")
+    revoke(signed, file, PERSON["calibration"], of=PERSON["calibration"])
+    assert signed.verdict().complete, "it is about their own words"
+    revoke(signed, file, PERSON["calibration"], of=PERSON["release"])
+    copy = "productions/campaigns/proc7/approvals/z/x.json"
+    signed.files.update({copy: signed.files[file], copy + SIGNATURE: signed.files[file + SIGNATURE]})
+    assert signed.verdict().complete
+    del signed.files[copy], signed.files[copy + SIGNATURE]
+    assert signed.missing() == "release"
+    assert signed.verdict().floors["release", PERSON["release"]] == NOW
+
+
+def test_a21_a_revocation_whose_signer_has_another_key_by_now_leaves_what_was_signed_later(signed):
+    file = signed.sign("release")
+    revoke(signed, file, PERSON["data-owner"], key="the key before", of=PERSON["release"])
+    assert signed.missing() == "release"
+    (why,) = signed.reasons()
+    assert f"`git rm {name_revocation(file)}`" in why
+    signed.now += timedelta(seconds=1)
+    signed.sign("release")
+    assert signed.verdict().complete
+
+
+def test_of_several_statements_of_one_person_in_one_role_the_latest_counts(signed):
+    old = signed.sign("release")
+    kept = signed.files[old], signed.files[old + SIGNATURE]
+    signed.now += timedelta(seconds=1)
+    signed.sign("release", ceilings=Ceilings(max_actions=1))
+    assert signed.missing(2) == "release"
+    copy = "productions/campaigns/proc7/approvals/z/x.json"
+    signed.files.update({copy: kept[0], copy + SIGNATURE: kept[1]})
+    assert signed.missing(2) == "release"
+    assert "a later statement of the same person in this role took its place" in signed.reasons(2)
+    assert signed.missing(1) == ""
+    floors = signed.verdict().floors
+    signed.files.update({old: kept[0], old + SIGNATURE: kept[1]})
+    assert signed.verdict().complete, "of what is no longer there, the ledger alone knows"
+    signed.past = Past(floors=floors)
+    assert signed.missing() == "release"
+    signed.now += timedelta(seconds=1)
+    signed.sign("release")
     assert signed.verdict().complete
 
 

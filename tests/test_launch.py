@@ -14,7 +14,7 @@ from hashlib import sha256
 import pytest
 from sqlalchemy import delete
 
-from ci.approvals.dossier import SIGNATURE, name_revocation
+from ci.approvals.evidence import SIGNATURE, name_revocation
 from ci.exits import Exit
 from reconciler.apply import reconcile
 from reconciler.guard import GuardRefused
@@ -23,7 +23,7 @@ from reconciler.ledger.database import opened, reading
 from reconciler.ledger.tables import intents
 from reconciler.ledger.trust import list_revoked, read_launch
 from reconciler.ledger.trust_tables import trust_roots
-from schemas.statement import REVOKE
+from schemas.statement import REVOKE, Ceilings
 from tests.builders import snapshot
 from tests.keys import ORDER, PERSON, Circle
 from tests.launchpad import Launchpad
@@ -308,9 +308,49 @@ def test_a_revocation_ends_a_launch_before_its_next_batch_and_is_remembered(sign
     gone.unlink()
     signed.commit("and the revocation taken away")
     assert "it was revoked" in refused(signed, capsys)
-    signed.sign("release", comment="after all")
+    signed.sign("release", not_before=datetime.now(UTC).replace(microsecond=0))
     signed.commit("signed again")
     assert signed.launch() == Exit.FINE
+
+
+def keep(pad, file):
+    """Puts a statement somewhere else once more, as it lies in git's history."""
+    old = file.read_text(), file.with_name(file.name + SIGNATURE).read_text()
+
+    def restore():
+        for end, text in zip(("", SIGNATURE), old, strict=True):
+            pad.write(f"productions/campaigns/proc7/approvals/z/x.json{end}", text)
+        pad.commit("as it was")
+
+    return restore
+
+
+def test_s20_an_earlier_statement_from_the_history_launches_nothing(signed, capsys):
+    """Neither after its signer lowered a ceiling, nor after they took the last one back and that was cleaned up."""
+    (file,) = signed.root.glob("productions/campaigns/proc7/approvals/*/release.*.json")
+    restore = keep(signed, file)
+    later = datetime.now(UTC).replace(microsecond=0)
+    signed.sign("release", not_before=later, ceilings=Ceilings(max_actions=1))
+    signed.commit("one at a time")
+    assert "its max_actions is 1, asked for are 2" in refused(signed, capsys)
+    file.unlink()
+    restore()
+    assert "it was revoked before, or a later one took its place" in refused(signed, capsys)
+
+
+def test_s20_all_that_was_taken_back_launches_nothing_and_that_is_seen_while_nothing_is_to_be_done(
+    signed, capsys
+):
+    """Campaigns that are left out, or are done, are not verified; what was revoked of them is remembered all the same."""
+    (file,) = signed.root.glob("productions/campaigns/proc7/approvals/*/release.*.json")
+    restore = keep(signed, file)
+    gone = revoke(signed, file)
+    signed.commit("taken back")
+    assert signed.call("reconcile", "--once") == Exit.REFUSED, "left out, and so never verified"
+    gone.unlink()
+    file.unlink()
+    restore()
+    assert "it was revoked" in refused(signed, capsys)
 
 
 def test_a_campaign_with_nothing_to_do_needs_no_approval_any_more(signed):

@@ -5,11 +5,12 @@ Pure: the repository's files come as a tree, from a commit or from disk.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from ci.approvals.verdict import Demand, Evidence, Verdict, judge
+from ci.approvals.evidence import collect_evidence
+from ci.approvals.verdict import Demand, Verdict, judge
+from ci.approvals.withdrawal import Floors
 from schemas.lock import Lock
 from schemas.policy import Policy
 from schemas.repository import Declared
@@ -22,19 +23,20 @@ from schemas.tree import Tree
 
 APPROVALS = "approvals"
 """The folder of statements in a campaign's folder."""
-STATEMENT, SIGNATURE, REVOCATION = ".json", ".sig", ".revoked.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
     """What a ledger remembers: statements that were revoked, and how far a campaign has come.
 
-    `generation` is the highest that was launched, and `lock` the digest of that lock.
+    `floors` are the moments before which nothing counts any more of what somebody signed. `generation` is the highest
+    that was launched, and `lock` the digest of that lock.
     """
 
     revoked: frozenset[str] = frozenset()
     generation: int = 0
     lock: str | None = None
+    floors: Floors = field(default_factory=dict)
 
 
 NO_PAST = Past()
@@ -57,7 +59,7 @@ def assess_campaign(
     demand = demand_campaign(policy, declared, site, actions)
     evidence = tuple(collect_evidence(tree, f"{declared.folder}/{APPROVALS}"))
     obstacle = _find_obstacle(declared, site, past) if demand.roles else None
-    return judge(demand, evidence, policy, now, past.revoked, obstacle)
+    return judge(demand, evidence, policy, now, past.revoked, obstacle, past.floors)
 
 
 def demand_campaign(policy: Policy, declared: Declared, site: Site, actions: int | None = None) -> Demand:
@@ -80,7 +82,9 @@ def assess_retirement(
 ) -> Verdict:
     """Who must approve a retirement, who did, and what is missing."""
     evidence = tuple(collect_evidence(tree, f"{RETIRED}/{retirement.name}/{APPROVALS}"))
-    return judge(demand_retirement(policy, retirement), evidence, policy, now, past.revoked)
+    return judge(
+        demand_retirement(policy, retirement), evidence, policy, now, past.revoked, floors=past.floors
+    )
 
 
 def demand_retirement(policy: Policy, retirement: Retirement) -> Demand:
@@ -88,25 +92,6 @@ def demand_retirement(policy: Policy, retirement: Retirement) -> Demand:
     value = retirement.digest()
     roles = policy.roles.retirements
     return Demand(f"retirement/{retirement.name}", RETIRE, {RETIREMENTS: value}, roles, plan=value)
-
-
-def collect_evidence(tree: Tree, folder: str) -> Iterator[Evidence]:
-    """The statements below a folder, each with its signature and what revokes it. The files' names prove nothing."""
-    for file in sorted(tree):
-        if file.startswith(f"{folder}/") and file.endswith(STATEMENT) and not file.endswith(REVOCATION):
-            revocation = name_revocation(file)
-            taken = ((tree[revocation], tree.get(f"{revocation}{SIGNATURE}")),) if revocation in tree else ()
-            yield Evidence(file, tree[file], tree.get(f"{file}{SIGNATURE}"), taken)
-
-
-def name_statement(folder: str, digest: str, role: str, principal: str) -> str:
-    """The file of a statement; its signature has `.sig` behind that."""
-    return f"{folder}/{digest[:16]}/{role}.{principal}{STATEMENT}"
-
-
-def name_revocation(file: str) -> str:
-    """The file that revokes the statement in `file`."""
-    return file.removesuffix(STATEMENT) + REVOCATION
 
 
 def _find_obstacle(declared: Declared, site: Site, past: Past) -> str | None:

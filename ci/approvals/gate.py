@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,14 +18,23 @@ from sqlalchemy import Connection
 from ci.approvals.dossier import Past, assess_campaign, assess_retirement
 from ci.approvals.root import read_pinned
 from ci.approvals.text import format_refusal
-from ci.approvals.verdict import REVOKED, Verdict
+from ci.approvals.verdict import Verdict
+from ci.approvals.withdrawal import REVOKED, Floors
 from ci.commits import is_contained, is_repository, name_commit, read_commit
 from ci.exits import WrongUse
 from ci.project import Project
 from reconciler.gathering import take_picture
 from reconciler.guard import GuardRefused
 from reconciler.ledger.database import has_database, opened, reading
-from reconciler.ledger.trust import Launch, list_revoked, read_launch, record_launch, record_revoked
+from reconciler.ledger.trust import (
+    Launch,
+    list_floors,
+    list_revoked,
+    raise_floors,
+    read_launch,
+    record_launch,
+    record_revoked,
+)
 from reconciler.plan import RESTATE, SUBMIT, CampaignPlan, Plan
 from schemas.campaign import read_campaign
 from schemas.canonical import digest
@@ -69,6 +79,7 @@ class Gate:
         self._anchor = anchor
         self._clock = clock
         self._source: tuple[str | None, Tree] = (None, {})
+        self._seen: set[str] = set()
 
     def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:
         """Campaign → digest of the approvals under which the plan's actions may be done; those without actions need none.
@@ -77,11 +88,13 @@ class Gate:
             GuardRefused: an approval is missing or does not hold; a table says which, and the command that mends it.
             SourceUnavailable: policy or commit cannot be read.
         """
-        wanted = [one for one in plan.campaigns if one.campaign in names and _count(one)]
+        mine = [one for one in plan.campaigns if one.campaign in names]
+        wanted = [one for one in mine if _count(one)]
+        self._look([one.campaign for one in mine if not _count(one)])
         if not wanted:
             return {}
         verdicts = self.judge({one.campaign: one for one in wanted})
-        self._record(verdicts)
+        self._record(verdicts, launched=True)
         refused = [verdict for verdict in verdicts.values() if not verdict.complete]
         if refused:
             raise GuardRefused(format_refusal(refused))
@@ -100,6 +113,8 @@ class Gate:
         except GuardRefused as refusal:
             refused = dict.fromkeys(names, str(refusal))
         else:
+            self._seen.update(names)
+            self._record(verdicts)
             refused = {name: format_refusal([one]) for name, one in verdicts.items() if not one.complete}
         with reading(self._project.state) as connection:
             picture = take_picture(connection, self._repository, list(refused), self._project.state)
@@ -131,7 +146,8 @@ class Gate:
         """
         with reading(self._project.state) as connection:
             policy = read_pinned(connection, self._anchor)
-            past = Past(list_revoked(connection))
+            floors = list_floors(connection, f"retirement/{retirement.name}")
+            past = Past(list_revoked(connection), floors=floors)
         commit, tree = self._read_source()
         verdict = assess_retirement(policy, retirement, tree, self._clock(), past)
         file = retirement.document.file
@@ -204,32 +220,53 @@ class Gate:
             self._source = commit, read_commit(root, commit).files
         return self._source
 
-    def _record(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Remembers which statements were revoked, and how far campaigns came; most of the time there is nothing new."""
+    def _look(self, names: Sequence[str]) -> None:
+        """Remembers what is revoked of campaigns with nothing to do: it may be gone when there is something again."""
+        unseen = [name for name in names if name not in self._seen]
+        self._seen.update(unseen)
+        if unseen:
+            with suppress(GuardRefused):  # without a root nothing can be revoked, and nothing is launched
+                self._record(self.judge(dict.fromkeys(unseen)))
+
+    def _record(self, verdicts: Mapping[str, Verdict], *, launched: bool = False) -> None:
+        """Remembers what counts no longer, and where something is launched, how far campaigns came; mostly nothing is new."""
         gone = {
             one.digest for verdict in verdicts.values() for one in verdict.approvals if one.refused == REVOKED
         }
         launches: dict[str, Launch] = {}
+        floors: dict[str, Floors] = {}
         with reading(self._project.state) as connection:
             gone -= list_revoked(connection)
             for name, verdict in verdicts.items():
+                subject = verdict.demand.subject
+                known = list_floors(connection, subject)
+                if any(whose not in known or known[whose] < at for whose, at in verdict.floors.items()):
+                    floors[subject] = verdict.floors
                 lock, generation = self._repository.campaigns[name].lock, verdict.demand.generation
-                if lock is None or generation is None or not verdict.demand.roles or not verdict.complete:
+                if (
+                    not launched
+                    or lock is None
+                    or generation is None
+                    or not verdict.demand.roles
+                    or not verdict.complete
+                ):
                     continue
                 launch = Launch(generation, lock.digest(), verdict.digest)
                 if read_launch(connection, name) != launch:
                     launches[name] = launch
-        if gone or launches:
+        if gone or launches or floors:
             with opened(self._project.state) as engine, engine.begin() as connection:
                 record_revoked(connection, sorted(gone))
+                for subject, moments in floors.items():
+                    raise_floors(connection, subject, moments)
                 for name, launch in launches.items():
                     record_launch(connection, name, launch)
 
 
 def _read_past(connection: Connection, name: str) -> Past:
     launch = read_launch(connection, name)
-    revoked = list_revoked(connection)
-    return Past(revoked) if launch is None else Past(revoked, launch.generation, launch.lock)
+    past = Past(list_revoked(connection), floors=list_floors(connection, f"campaign/{name}"))
+    return past if launch is None else replace(past, generation=launch.generation, lock=launch.lock)
 
 
 def _read_declared(tree: Tree, file: str) -> Declared | None:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from ci.approvals.dossier import collect_evidence
+from ci.approvals.evidence import collect_evidence
 from ci.approvals.verdict import Demand, Verdict, judge
 from reconciler.guard import GuardRefused
 from reconciler.ledger.database import SourceUnavailable, State, has_database, opened, reading

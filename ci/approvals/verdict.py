@@ -5,36 +5,28 @@ Pure: values in, one value out; the time is one of them. Nothing here raises for
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from ci.approvals.evidence import Evidence
 from ci.approvals.signature import BadSignature, read_signature, verify_signature
+from ci.approvals.withdrawal import (
+    ENDED,
+    NO_FLOORS,
+    REPLACED,
+    REVOKED,
+    Floors,
+    collect_withdrawals,
+    find_doubt,
+    raise_floor,
+)
 from schemas.canonical import digest
 from schemas.policy import Policy
-from schemas.roles import ADMINISTRATOR, PROPOSER, Role
+from schemas.roles import PROPOSER
 from schemas.signers import NAMESPACE
 from schemas.statement import NO_CEILINGS, TRUST, Ceilings, Statement, format_time, read_statement
 from schemas.wire import Malformed
-
-REVOKED = "it was revoked"
-"""Why a statement that was taken back does not count."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """A statement as it lies in the repository, its signature, and what lies there to revoke it."""
-
-    file: str
-    statement: bytes
-    signature: bytes | None
-    revocations: tuple[tuple[bytes, bytes | None], ...] = ()
-
-    @property
-    def digest(self) -> str:
-        """The sha256 of the statement's bytes."""
-        return hashlib.sha256(self.statement).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +84,8 @@ class Verdict:
     """What holds of a demand. `obstacle` is what stands against it whoever signs.
 
     `digest` is that of the set of approvals under which it may be done; "" where it may not. `until` is when the first of
-    these runs out.
+    these runs out. `floors` are the moments, as the evidence has them, before which nothing counts any more that somebody
+    signed in a role: who launches remembers them.
     """
 
     demand: Demand
@@ -101,6 +94,7 @@ class Verdict:
     digest: str
     obstacle: str | None = None
     until: datetime | None = None
+    floors: Floors = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -115,14 +109,16 @@ def judge(
     now: datetime,
     revoked: frozenset[str] = frozenset(),
     obstacle: str | None = None,
+    floors: Floors = NO_FLOORS,
 ) -> Verdict:
-    """The verdict on a demand. `revoked` are digests of statements that were seen to be revoked before.
+    """The verdict on a demand.
 
-    Roles are filled by distinct people, as a matching; who signed as proposer counts in no other role.
+    `revoked` are digests of statements that were seen to be revoked before, `floors` the moments before which nothing
+    counts any more of what somebody signed; of several statements of a person in a role the latest counts. Roles are filled by distinct people, as a matching; who signed as proposer counts in no other role.
     """
     if policy.is_expired(now) and demand.action != TRUST:
         obstacle = f"the policy expired on {policy.roles.expires}; its administrators must sign a new one"
-    judged = [_judge_one(one, demand, policy, now, revoked) for one in evidence]
+    judged, seen = _judge_all(evidence, demand, policy, now, revoked, floors)
     proposers = {one.principal for one in judged if one.refused is None and one.role == PROPOSER}
     willing: dict[str, set[str]] = {role: set() for role in demand.roles}
     for one in judged:
@@ -132,14 +128,14 @@ def judge(
     seats = [
         role
         for name in demand.roles
-        for role in [_find_role(policy, name)]
+        for role in [policy.roles.find(name)]
         if role is not None
         for _ in range(role.threshold)
     ]
     taken = _match([sorted(willing[role.name]) for role in seats])
     needs = []
     for name in demand.roles:
-        role = _find_role(policy, name)
+        role = policy.roles.find(name)
         if role is None:
             needs.append(Need(name, "", 1, (), (), 1, "the policy has no such role"))
             continue
@@ -161,11 +157,8 @@ def judge(
         else "",
         obstacle=obstacle,
         until=min(ends, default=None),
+        floors=seen,
     )
-
-
-def _find_role(policy: Policy, name: str) -> Role | None:
-    return policy.roles.administrators if name == ADMINISTRATOR else policy.roles.role(name)
 
 
 def _describe(demand: Demand) -> dict[str, object]:
@@ -173,31 +166,67 @@ def _describe(demand: Demand) -> dict[str, object]:
     return {"subject": demand.subject, "action": demand.action, "scopes": scopes, "plan": demand.plan}
 
 
-def _judge_one(
-    one: Evidence, demand: Demand, policy: Policy, now: datetime, revoked: frozenset[str]
-) -> Approval:
-    try:
-        said = read_statement(one.statement)
-    except Malformed as error:
-        return Approval(one.file, "?", "?", one.digest, f"it is no statement: {error}")
-    refused = next(_object(one, said, demand, policy, now, revoked), None)
-    return Approval(one.file, said.role, said.principal, one.digest, refused, said.not_after)
+def _judge_all(
+    evidence: Sequence[Evidence],
+    demand: Demand,
+    policy: Policy,
+    now: datetime,
+    revoked: frozenset[str],
+    ended: Floors,
+) -> tuple[list[Approval], Floors]:
+    """What every statement is worth, and before which moments nothing counts any more, as the evidence has it."""
+    judged: list[Approval] = []
+    read: list[tuple[Evidence, Statement]] = []
+    for one in evidence:
+        if one.statement is None:
+            continue
+        try:
+            read.append((one, read_statement(one.statement)))
+        except Malformed as error:
+            judged.append(Approval(one.file, "?", "?", one.digest, f"it is no statement: {error}"))
+    known = [(one.digest, said) for one, said in read]
+    taken = collect_withdrawals(evidence, known, demand.subject, policy, now)
+    unheard = [next(_object_to_signer(one, said, demand, policy, now), None) for one, said in read]
+    latest: dict[tuple[str, str], datetime] = {}
+    for (_, said), objection in zip(read, unheard, strict=True):
+        if objection is None and said.not_before <= now:
+            raise_floor(latest, (said.role, said.principal), said.not_before)
+    for (one, said), objection in zip(read, unheard, strict=True):
+        whose = (said.role, said.principal)
+        refused = (
+            next(_object_to_place(said, demand, policy), None)
+            or (REVOKED if one.digest in revoked | taken.digests else None)
+            or (REVOKED if said.not_before < taken.floors.get(whose, said.not_before) else None)
+            or find_doubt(one, said, taken.valid)
+            or objection
+            or next(_object_to_content(said, demand, policy, now), None)
+            or (REPLACED if said.not_before < latest.get(whose, said.not_before) else None)
+            or (ENDED if said.not_before < ended.get(whose, said.not_before) else None)
+        )
+        judged.append(Approval(one.file, said.role, said.principal, one.digest, refused, said.not_after))
+    floors = dict(taken.floors)
+    for whose, moment in latest.items():
+        raise_floor(floors, whose, moment)
+    return sorted(judged, key=lambda one: one.file), floors
 
 
-def _object(
-    one: Evidence, said: Statement, demand: Demand, policy: Policy, now: datetime, revoked: frozenset[str]
-) -> Iterator[str]:
-    """What speaks against a statement, the most telling thing first."""
+def _object_to_place(said: Statement, demand: Demand, policy: Policy) -> Iterator[str]:
     roles = policy.roles
     if (said.repository, said.environment) != (roles.repository, roles.environment):
         yield f"it is for {said.environment} of {said.repository}, this is {roles.environment} of {roles.repository}"
     if said.subject != demand.subject:
         yield f"it is for {said.subject}"
-    if one.digest in revoked or any(_revokes(one, said, *item, policy) for item in one.revocations):
-        yield REVOKED
+
+
+def _object_to_signer(
+    one: Evidence, said: Statement, demand: Demand, policy: Policy, now: datetime
+) -> Iterator[str]:
+    """What speaks against it that its signer says this, the most telling thing first."""
+    roles = policy.roles
+    yield from _object_to_place(said, demand, policy)
     if said.action != demand.action:
         yield f"it allows to {said.action}, asked is to {demand.action}"
-    role = _find_role(policy, said.role)
+    role = policy.roles.find(said.role)
     if role is None or said.role not in demand.roles:
         yield f"the role {said.role} is not asked for"
         return
@@ -215,15 +244,14 @@ def _object(
         yield f"the key of {said.principal} does not count today"
     try:
         signature = read_signature(one.signature or b"")
-        verify_signature(signature, one.statement, signer.key, NAMESPACE, touch=roles.touch)
+        verify_signature(signature, one.statement or b"", signer.key, NAMESPACE, touch=roles.touch)
     except BadSignature as error:
         yield "it is not signed" if one.signature is None else f"its signature does not hold: {error}"
-    yield from _object_to_content(said, demand, policy, now, role.scope)
 
 
-def _object_to_content(
-    said: Statement, demand: Demand, policy: Policy, now: datetime, scope: str
-) -> Iterator[str]:
+def _object_to_content(said: Statement, demand: Demand, policy: Policy, now: datetime) -> Iterator[str]:
+    role = policy.roles.find(said.role)
+    scope = "" if role is None else role.scope
     if said.policy != policy.digest:
         yield "the policy was another one when it was signed"
     if said.digest != demand.scopes.get(scope):
@@ -243,26 +271,6 @@ def _object_to_content(
         most, wanted = getattr(allowed, name), getattr(asked, name)
         if most is not None and wanted is not None and wanted > most:
             yield f"its {name} is {most}, asked for are {wanted}"
-
-
-def _revokes(
-    one: Evidence, said: Statement, statement: bytes, signature: bytes | None, policy: Policy
-) -> bool:
-    """Whether a revocation takes the statement back: signed by whose it is, by one of the role, or an administrator.
-
-    What lies there as a revocation and cannot be read revokes too: in doubt, nothing is launched.
-    """
-    try:
-        taken = read_statement(statement)
-        signer = policy.signers.get(taken.principal)
-        role = _find_role(policy, said.role)
-        may = {said.principal, *policy.roles.administrators.people, *(role.people if role else ())}
-        if signer is None or taken.principal not in may:
-            return True
-        verify_signature(read_signature(signature or b""), statement, signer.key, NAMESPACE)
-    except (Malformed, BadSignature):
-        return True
-    return taken.digest == one.digest
 
 
 def _match(willing: Sequence[Sequence[str]]) -> dict[int, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import rich_click as click
@@ -12,19 +12,18 @@ import rich_click as click
 from ci.approvals.decision import describe_decision, describe_retirement
 from ci.approvals.dossier import (
     APPROVALS,
-    SIGNATURE,
     assess_campaign,
     assess_retirement,
     demand_campaign,
     demand_retirement,
-    name_revocation,
-    name_statement,
 )
+from ci.approvals.evidence import SIGNATURE, name_revocation, name_statement
 from ci.approvals.gate import Gate, check_anchor, tell_time
 from ci.approvals.root import find_pinned
 from ci.approvals.signing import find_signer, sign
 from ci.approvals.text import describe_verdict, format_verdict
 from ci.approvals.verdict import Demand, Verdict
+from ci.approvals.withdrawal import TICK
 from ci.console import print_data, print_json, say
 from ci.exits import Exit, WrongUse
 from ci.project import Project, Settings, choose_locked, load_sound
@@ -36,7 +35,8 @@ from schemas.retirement import RETIREMENTS as RETIRED
 from schemas.retirement import Retirement
 from schemas.roles import Role
 from schemas.scopes import EVERYTHING, RETIREMENTS
-from schemas.statement import REVOKE, Ceilings, Statement, format_time
+from schemas.statement import REVOKE, Ceilings, Statement, format_time, read_statement
+from schemas.wire import Malformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def approve(
     ceilings = Ceilings(max_actions=max_actions)
     if signing.role.scope == EVERYTHING and matter.limits is not None:
         ceilings = Ceilings(matter.limits.max_units, matter.limits.max_restate, max_actions)
-    statement = _state(signing, days, ceilings, comment)
+    statement = _state(project, signing, days, ceilings, comment)
     _ask(name, f"to approve it until {format_time(statement.not_after)}")
     file = name_statement(matter.folder, statement.digest, role, signing.principal)
     _write(project, signing, file, statement)
@@ -209,8 +209,10 @@ def _find_policy(repository: Repository) -> Policy:
     return repository.policy
 
 
-def _state(signing: _Signing, days: int | None, ceilings: Ceilings, comment: str | None) -> Statement:
-    now = tell_time()
+def _state(
+    project: Project, signing: _Signing, days: int | None, ceilings: Ceilings, comment: str | None
+) -> Statement:
+    now = _tell_start(project, signing)
     roles = signing.policy.roles
     people = roles.list_people(signing.role, now)
     if signing.principal not in people:
@@ -237,13 +239,28 @@ def _state(signing: _Signing, days: int | None, ceilings: Ceilings, comment: str
     )
 
 
+def _tell_start(project: Project, signing: _Signing) -> datetime:
+    """Now; the next second where one's own words were taken back within this one, since all until then ended."""
+    now = tell_time()
+    for file in (project.root / signing.matter.folder).glob(
+        f"*/{signing.role.name}.{signing.principal}.revoked.json"
+    ):
+        try:
+            taken = read_statement(file.read_bytes())
+        except Malformed:
+            continue
+        if taken.not_before <= now < taken.not_before + TICK:
+            now = taken.not_before + TICK
+    return now
+
+
 def _revoke(project: Project, signing: _Signing, person: str) -> int:
     """Takes every statement of a person in the role back, whatever it was for."""
     top = project.root / signing.matter.folder
     files = sorted(top.glob(f"*/{signing.role.name}.{person}.json"))
     if not files:
         raise WrongUse(f"{person} has signed nothing in the role {signing.role.name}")
-    _ask(signing.matter.demand.name, f"to take back what {person} signed")
+    _ask(signing.matter.demand.name, f"to take back all that {person} signed so far as {signing.role.name}")
     now = tell_time()
     roles = signing.policy.roles
     for file in files:
@@ -258,6 +275,7 @@ def _revoke(project: Project, signing: _Signing, person: str) -> int:
             policy=signing.policy.digest,
             not_before=now,
             not_after=now + timedelta(days=roles.validity_days),
+            of=person,
         )
         _write(project, signing, name_revocation(file.relative_to(project.root).as_posix()), statement)
     return Exit.FINE

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from ci.approvals.dossier import SIGNATURE, name_statement
+from ci.approvals.evidence import SIGNATURE, name_statement
 from ci.approvals.gate import check_anchor, tell_time
 from ci.approvals.root import FOLDER, demand_root, find_pinned, judge_root, pin
 from ci.approvals.signing import find_signer, sign

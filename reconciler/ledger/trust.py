@@ -1,4 +1,4 @@
-"""What the ledger remembers of approvals: the pinned trust root, how far campaigns have come, what was revoked.
+"""What the ledger remembers of approvals: the pinned trust root, how far campaigns have come, what counts no longer.
 
 These are not rows of production: they bound it, and only grow. Who reads them decides; here nothing is judged.
 """
@@ -9,13 +9,15 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, and_, delete, insert, select
 
 from reconciler.ledger.database import insert_new
-from reconciler.ledger.trust_tables import launches, revocations, trust_roots
+from reconciler.ledger.trust_tables import floors, launches, revocations, trust_roots
 from reconciler.ledger.writing import now
 from schemas.canonical import canonical_json
+from schemas.statement import format_time, read_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,15 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """The last lock of a campaign under which anything was launched, and the approvals for it."""
+    """The last lock of a campaign under which anything was launched, and the approvals for it.
+
+    `scopes` are name → digest and the generation since which it was so; None: it was launched before they were recorded.
+    """
 
     generation: int
     lock: str
     approval: str
+    scopes: Mapping[str, tuple[str, int]] | None = None
 
 
 def list_roots(connection: Connection) -> tuple[Root, ...]:
@@ -61,7 +67,12 @@ def pin_root(connection: Connection, digest: str, version: int, files: Mapping[s
 def read_launch(connection: Connection, campaign: str) -> Launch | None:
     """How far a campaign has come; None: nothing of it was launched under approvals."""
     row = connection.execute(select(launches).where(launches.c.campaign == campaign)).first()
-    return None if row is None else Launch(row.generation, row.lock, row.approval)
+    if row is None:
+        return None
+    scopes = (
+        None if row.scopes is None else {name: tuple(one) for name, one in json.loads(row.scopes).items()}
+    )
+    return Launch(row.generation, row.lock, row.approval, scopes)
 
 
 def record_launch(connection: Connection, campaign: str, launch: Launch) -> None:
@@ -74,6 +85,7 @@ def record_launch(connection: Connection, campaign: str, launch: Launch) -> None
             lock=launch.lock,
             approval=launch.approval,
             since=now(),
+            scopes=None if launch.scopes is None else canonical_json(launch.scopes).decode(),
         )
     )
 
@@ -87,6 +99,25 @@ def record_revoked(connection: Connection, statements: Iterable[str]) -> None:
     """Remembers that statements were revoked, so that taking the revocation away again changes nothing."""
     for statement in statements:
         connection.execute(insert_new(connection, revocations).values(statement=statement, since=now()))
+
+
+def list_floors(connection: Connection, subject: str) -> dict[tuple[str, str], datetime]:
+    """(Role, person) → the moment before which nothing counts any more of what they signed about a subject."""
+    rows = connection.execute(select(floors).where(floors.c.subject == subject))
+    return {(row.role, row.principal): read_time(row.moment) for row in rows}
+
+
+def raise_floors(connection: Connection, subject: str, moments: Mapping[tuple[str, str], datetime]) -> None:
+    """Remembers moments before which statements about a subject count no longer; they only move on."""
+    known = list_floors(connection, subject)
+    for (role, principal), moment in sorted(moments.items()):
+        if (role, principal) in known and moment <= known[role, principal]:
+            continue
+        whose = {"subject": subject, "role": role, "principal": principal}
+        connection.execute(
+            delete(floors).where(and_(*(floors.c[key] == value for key, value in whose.items())))
+        )
+        connection.execute(insert(floors).values(**whose, moment=format_time(moment)))
 
 
 def _unpack(content: bytes) -> dict[str, bytes]:

@@ -27,6 +27,16 @@ launches = Table(
     Column("lock", String(64), nullable=False),
     Column("approval", String(64), nullable=False),
     Column("since", String(20), nullable=False),
+    Column("scopes", String(1000)),  # JSON, scope → [digest, generation since which it is]; NULL: not known
+)
+# The moments before which nothing counts any more of what a person signed in a role: it was revoked, or replaced.
+floors = Table(
+    "floors",
+    metadata,
+    Column("subject", String(130), primary_key=True),
+    Column("role", String(31), primary_key=True),
+    Column("principal", String(130), primary_key=True),
+    Column("moment", String(20), nullable=False),
 )
 # Approving statements that were seen to be revoked, by the sha256 of their bytes.
 revocations = Table(

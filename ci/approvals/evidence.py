@@ -1,0 +1,52 @@
+"""Evidence: statements as they lie in the repository, with what lies there to revoke them. The files' names prove nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from schemas.tree import Tree
+
+STATEMENT, SIGNATURE, REVOCATION = ".json", ".sig", ".revoked.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A statement, its signature, and what lies beside it to revoke it. `statement` is None where only that is left."""
+
+    file: str
+    statement: bytes | None
+    signature: bytes | None
+    revocations: tuple[tuple[bytes, bytes | None], ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the statement's bytes."""
+        return hashlib.sha256(self.statement or b"").hexdigest()
+
+
+def collect_evidence(tree: Tree, folder: str) -> Iterator[Evidence]:
+    """The statements below a folder, each with its signature and what revokes it; and revocations without a statement."""
+    for file in sorted(tree):
+        if not file.startswith(f"{folder}/") or not file.endswith(STATEMENT):
+            continue
+        if not file.endswith(REVOCATION):
+            yield Evidence(file, tree[file], tree.get(f"{file}{SIGNATURE}"), _list_beside(tree, file))
+        elif (named := file.removesuffix(REVOCATION) + STATEMENT) not in tree:
+            yield Evidence(named, None, None, _list_beside(tree, named))
+
+
+def name_statement(folder: str, digest: str, role: str, principal: str) -> str:
+    """The file of a statement; its signature has `.sig` behind that."""
+    return f"{folder}/{digest[:16]}/{role}.{principal}{STATEMENT}"
+
+
+def name_revocation(file: str) -> str:
+    """The file that revokes the statement in `file`."""
+    return file.removesuffix(STATEMENT) + REVOCATION
+
+
+def _list_beside(tree: Tree, file: str) -> tuple[tuple[bytes, bytes | None], ...]:
+    revocation = name_revocation(file)
+    return ((tree[revocation], tree.get(f"{revocation}{SIGNATURE}")),) if revocation in tree else ()
