@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from ci.change import Change
+from ci.generations import check_since
 from reconciler.restating import Side, find_restated
 from schemas.finding import Finding, Place
 from schemas.policy import REVOKED, ROLES, SIGNERS
@@ -45,6 +46,7 @@ def judge_change(
                 *check_removals(change, before, launched),
                 *check_names_again(change, before),
                 *check_frozen(before, after, launched),
+                *check_since(before, after),
             }
         )
     )

@@ -11,6 +11,7 @@ from ci.approvals.verdict import Verdict
 from reconciler.resolving import follow_lock, pin_campaign
 from schemas.repository import Declared
 from schemas.runs import run_key
+from schemas.scopes import digest_scopes
 from schemas.statement import PRODUCE, Statement
 from tests import builders
 from tests.keys import PERSON, Circle
@@ -49,6 +50,20 @@ class Desk:
         self.files[name] = builders.swap(self.files[name].decode(), *edits).encode()
         if lock:
             self.lock()
+
+    def pretend(self, **since: int) -> None:
+        """Edits the lock, whose digests are right, to say that parts are as they were since other generations."""
+        declared = self._read()
+        edited = replace(declared.lock, since=tuple(sorted({**dict(declared.lock.since), **since}.items())))
+        scopes = digest_scopes(edited, declared.campaign, declared.document.data)
+        self.files[builders.FILES["lock"]] = replace(edited, scopes=scopes).text().encode()
+
+    def launched(self) -> None:
+        """Lets the ledger remember that this was launched."""
+        lock = self._read().lock
+        since = dict(lock.since)
+        scopes = {name: (value, since[name]) for name, value in lock.scopes}
+        self.past = Past(generation=lock.generation, lock=lock.digest(), scopes=scopes)
 
     def _read(self) -> Declared:
         self.repository, _ = builders.read(self.files)

@@ -16,7 +16,6 @@ from ci.approvals.evidence import SIGNATURE, Evidence, name_revocation
 from ci.approvals.verdict import Demand, judge
 from schemas.canonical import canonical_json
 from schemas.policy import REVOKED, read_policy
-from schemas.scopes import digest_scopes
 from schemas.signers import NAMESPACE
 from schemas.statement import PRODUCE, RETIRE, REVOKE, Ceilings, Statement
 from tests import builders
@@ -227,14 +226,44 @@ def test_a17_a_lock_that_is_edited_to_hide_it_launches_nothing(signed, since):
     """The decision that four people signed at first, as if it had never been another one."""
     signed.change("campaign", ("529-613, 620", "529-614, 620"))
     signed.change("campaign", ("529-614, 620", "529-613, 620"))
-    declared = signed._read()
-    edited = replace(declared.lock, since=(("calibration", 3), ("everything", since), ("release", 3)))
-    scopes = digest_scopes(edited, declared.campaign, declared.document.data)
-    signed.files[builders.FILES["lock"]] = replace(edited, scopes=scopes).text().encode()
+    signed.pretend(calibration=3, everything=since)
     assert signed._read().lock.generation == 5
     assert not signed.verdict().complete
     assert (signed.verdict().obstacle is None) == (since == 5)
     assert signed.missing() == ("proposer coordinator" if since == 5 else "")
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a17_what_was_withdrawn_does_not_pass_on_its_old_signature(signed, recorded):
+    """Generation 4 replaced the calibration, and was launched; 5 takes the first one up, as if it had always been so."""
+    signed.change("campaign", ("529-613, 620", "529-614, 620"))
+    signed.sign("proposer", "calibration", "coordinator")
+    signed.launched()
+    signed.change("campaign", ("529-614, 620", "529-613, 620"))
+    signed.past = signed.past if recorded else replace(signed.past, scopes=None)
+    honest = dict(signed.files)
+    signed.pretend(calibration=3)
+    signed.sign("proposer", "coordinator")
+    assert signed.missing() == "", "whoever wrote the lock says that the old signature is of now"
+    assert not signed.verdict().complete
+    assert "the lock says that its calibration is as it was since generation 3" in signed.verdict().obstacle
+    signed.files = honest
+    signed.sign("proposer", "calibration", "coordinator")
+    assert signed.verdict().complete == recorded, "what is not known is not taken for the same"
+
+
+def test_a17_a_part_that_stays_needs_no_new_signature_after_a_launch(signed):
+    signed.launched()
+    signed.change("campaign", ("529-613, 620", "529-614, 620"))
+    signed.sign("proposer", "calibration", "coordinator")
+    assert signed.verdict().complete
+    signed.launched()
+    signed.change("campaign", ("529-614, 620", "529-613, 620"))
+    signed.change("campaign", ("529-613, 620", "529-614, 620"))
+    signed.launched()
+    signed.change("campaign", ("max_units: 4000", "max_units: 4001"))
+    signed.pretend(calibration=4)
+    assert "generation 6 was launched with since 6" in signed.verdict().obstacle
 
 
 def test_a17_an_older_generation_as_a_whole_is_refused_once_a_later_one_was_launched(signed):

@@ -14,6 +14,7 @@ from ci.exits import Exit
 from reconciler.resolving import follow_lock
 from schemas.repository import read_repository
 from schemas.runs import run_key
+from schemas.scopes import digest_scopes
 from schemas.tree import read_tree
 from tests import builders
 from tests.builders import CAMPAIGN, FILES, SKIMS, swap, tree
@@ -65,6 +66,26 @@ def judge(history, capsys, base="main~0", head="HEAD", *options):
     said = capsys.readouterr()
     found = json.loads(said.out) if said.out else []
     return code, [(one["code"], one["file"].rpartition("/")[2], one["line"]) for one in found], said
+
+
+def test_a_lock_that_says_that_its_parts_are_as_they_were_is_held_against_the_base(
+    history, templates, capsys
+):
+    """With the right digests, so that no other rule sees it: the calibration comes back, and says it was never away."""
+    file = FILES["campaign"]
+    changed = swap(CAMPAIGN, ("529-613, 620", "529-614, 620"))
+    history.commit("other runs", **{file: changed})
+    base = lock(history, templates)
+    history.commit("back", **{file: CAMPAIGN})
+    head = lock(history, templates)
+    assert judge(history, capsys, base, head)[:2] == (Exit.FINE, [])
+    declared = read_repository(read_tree(history.root)[0], templates)[0].campaigns["proc7"]
+    edited = replace(declared.lock, since=(("calibration", 1), ("everything", 3), ("release", 1)))
+    edited = replace(edited, scopes=digest_scopes(edited, declared.campaign, declared.document.data))
+    head = history.commit("edited", **{FILES["lock"]: edited.text()})
+    code, found, said = judge(history, capsys, base, head)
+    assert (code, found) == (Exit.FINDINGS, [("BP605", "campaign.lock", 1)])
+    assert "as it was since generation 1; by the lock on the base it is since 3" in said.out
 
 
 def propose(history, templates=None, **changes):

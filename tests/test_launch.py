@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from ci.approvals.evidence import SIGNATURE, name_revocation
 from ci.exits import Exit
@@ -22,7 +22,7 @@ from reconciler.launching import Manner
 from reconciler.ledger.database import opened, reading
 from reconciler.ledger.tables import intents
 from reconciler.ledger.trust import list_revoked, read_launch
-from reconciler.ledger.trust_tables import trust_roots
+from reconciler.ledger.trust_tables import launches, trust_roots
 from schemas.statement import REVOKE, Ceilings
 from tests.builders import snapshot
 from tests.keys import ORDER, PERSON, Circle
@@ -338,10 +338,7 @@ def test_s20_an_earlier_statement_from_the_history_launches_nothing(signed, caps
     assert "it was revoked before, or a later one took its place" in refused(signed, capsys)
 
 
-def test_s20_all_that_was_taken_back_launches_nothing_and_that_is_seen_while_nothing_is_to_be_done(
-    signed, capsys
-):
-    """Campaigns that are left out, or are done, are not verified; what was revoked of them is remembered all the same."""
+def test_s20_what_was_taken_back_is_remembered_of_a_campaign_that_is_left_out(signed, capsys):
     (file,) = signed.root.glob("productions/campaigns/proc7/approvals/*/release.*.json")
     restore = keep(signed, file)
     gone = revoke(signed, file)
@@ -351,6 +348,43 @@ def test_s20_all_that_was_taken_back_launches_nothing_and_that_is_seen_while_not
     file.unlink()
     restore()
     assert "it was revoked" in refused(signed, capsys)
+
+
+def test_s20_what_was_taken_back_is_remembered_of_a_campaign_with_nothing_to_do(signed, capsys):
+    (file,) = signed.root.glob("productions/campaigns/proc7/approvals/*/release.*.json")
+    restore = keep(signed, file)
+    assert signed.launch() == Exit.FINE
+    gone = revoke(signed, file)
+    signed.commit("taken back")
+    assert signed.launch() == Exit.FINE, "nothing is to be done"
+    gone.unlink()
+    file.unlink()
+    restore()
+    signed.register_runs([3])
+    signed.register(3, "raw.3.0.root")
+    signed.change(('ranges: "1-2"', 'ranges: "1-3"'))
+    signed.sign("proposer", "calibration", "coordinator")
+    signed.commit("a run more")
+    starts = signed.starts
+    assert signed.launch() == Exit.REFUSED
+    assert "it was revoked" in capsys.readouterr().err
+    assert signed.starts == starts
+
+
+def test_the_scopes_of_what_was_launched_are_recorded_also_where_an_older_version_recorded_none(signed):
+    def recorded():
+        with reading(signed.state) as connection:
+            return read_launch(connection, "proc7").scopes
+
+    assert signed.launch() == Exit.FINE
+    lock = signed.repository().campaigns["proc7"].lock
+    expected = {name: (value, dict(lock.since)[name]) for name, value in lock.scopes}
+    assert recorded() == expected
+    with opened(signed.state) as engine, engine.begin() as connection:
+        connection.execute(update(launches).values(scopes=None))
+    assert recorded() is None
+    assert signed.launch() == Exit.FINE, "nothing is to be done"
+    assert recorded() == expected
 
 
 def test_a_campaign_with_nothing_to_do_needs_no_approval_any_more(signed):

@@ -19,6 +19,7 @@ from renderer.steering import load_templates
 from schemas.lock import Lock
 from schemas.repository import Declared, Repository, read_repository
 from schemas.retirement import Dataset, Retirement
+from schemas.scopes import PARTS
 from schemas.step import Step
 
 MERGED = ("refs/remotes/origin/main", "refs/heads/main")
@@ -88,6 +89,7 @@ def _describe_content(declared: Declared, lock: Lock) -> Iterator[str]:
     campaign = declared.campaign
     yield f"{campaign.name}: {campaign.title}"
     yield f"  {campaign.kind}, generation {lock.generation}, {campaign.state}"
+    yield f"  as it was    {', '.join(f'{name} since {since}' for name, since in lock.since if name in PARTS)}"
     commit = f", commit {lock.commit[:12]}" if lock.commit else ""
     yield f"  release      {lock.release or 'none'}{commit}"
     for name, value in lock.snapshots or (("none", ""),):

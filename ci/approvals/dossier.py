@@ -5,6 +5,7 @@ Pure: the repository's files come as a tree, from a commit or from disk.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -30,13 +31,15 @@ class Past:
     """What a ledger remembers: statements that were revoked, and how far a campaign has come.
 
     `floors` are the moments before which nothing counts any more of what somebody signed. `generation` is the highest
-    that was launched, and `lock` the digest of that lock.
+    that was launched, `lock` the digest of that lock, and `scopes` its scopes, name → digest and the generation since which
+    it was so; None: they were not recorded.
     """
 
     revoked: frozenset[str] = frozenset()
     generation: int = 0
     lock: str | None = None
     floors: Floors = field(default_factory=dict)
+    scopes: Mapping[str, tuple[str, int]] | None = None
 
 
 NO_PAST = Past()
@@ -105,6 +108,32 @@ def _find_obstacle(declared: Declared, site: Site, past: Past) -> str | None:
         return f"this is generation {lock.generation} of {name}, and {past.generation} was launched already"
     if lock.generation == past.generation and lock.digest() != past.lock:
         return f"generation {lock.generation} of {name} was launched with another lock; run `b2prod resolve {name}`"
+    return None if lock.generation == past.generation else _find_returned(declared, lock, past)
+
+
+def _find_returned(declared: Declared, lock: Lock, past: Past) -> str | None:
+    """What the lock says to be as it was before the last launch, and is not: the author of a lock writes its `since`.
+
+    What differs from what was launched is of a later generation, and what does not is of no earlier one than it was.
+    """
+    name, since = declared.campaign.name, dict(lock.since)
+    for scope, value in digest_scopes(lock, declared.campaign, declared.document.data):
+        known = None if past.scopes is None else past.scopes.get(scope)
+        same = known is not None and known[0] == value
+        least = known[1] if known is not None and same else past.generation + 1
+        if since.get(scope, 0) >= least or not past.generation:
+            continue
+        said = f"the lock says that its {scope} is as it was since generation {since.get(scope)}"
+        if past.scopes is None:
+            return (
+                f"{said}, and of generation {past.generation}, which was launched, only the whole was recorded: merge that"
+                f" lock again, let one turn of `b2prod reconcile` record it, and then the lock of `b2prod resolve {name}`"
+            )
+        other = f"since {known[1]}" if known is not None and same else "another one"
+        return (
+            f"{said}, and generation {past.generation} was launched with {other}: take the lock back as it was then"
+            f" (`git log -- {declared.lock_file}`), and run `b2prod resolve {name}`"
+        )
     return None
 
 

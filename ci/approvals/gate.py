@@ -243,16 +243,13 @@ class Gate:
                 if any(whose not in known or known[whose] < at for whose, at in verdict.floors.items()):
                     floors[subject] = verdict.floors
                 lock, generation = self._repository.campaigns[name].lock, verdict.demand.generation
-                if (
-                    not launched
-                    or lock is None
-                    or generation is None
-                    or not verdict.demand.roles
-                    or not verdict.complete
-                ):
+                if lock is None or generation is None or not verdict.demand.roles or not verdict.complete:
                     continue
-                launch = Launch(generation, lock.digest(), verdict.digest)
-                if read_launch(connection, name) != launch:
+                launch = Launch(generation, lock.digest(), verdict.digest, _describe_scopes(verdict))
+                before = read_launch(connection, name)
+                # an older b2prod recorded no scopes: the lock that was launched from tells them
+                unknown = before is not None and before.scopes is None and before.lock == launch.lock
+                if before != launch and (launched or unknown):
                     launches[name] = launch
         if gone or launches or floors:
             with opened(self._project.state) as engine, engine.begin() as connection:
@@ -266,7 +263,11 @@ class Gate:
 def _read_past(connection: Connection, name: str) -> Past:
     launch = read_launch(connection, name)
     past = Past(list_revoked(connection), floors=list_floors(connection, f"campaign/{name}"))
-    return past if launch is None else replace(past, generation=launch.generation, lock=launch.lock)
+    return (
+        past
+        if launch is None
+        else replace(past, generation=launch.generation, lock=launch.lock, scopes=launch.scopes)
+    )
 
 
 def _read_declared(tree: Tree, file: str) -> Declared | None:
@@ -286,6 +287,11 @@ def _pin(declared: Declared) -> dict[str, str]:
     """What a plan pins of a campaign."""
     lock = "" if declared.lock is None else declared.lock.digest()
     return {"lock": lock, "manifest": digest(declared.document.data)}
+
+
+def _describe_scopes(verdict: Verdict) -> dict[str, tuple[str, int]]:
+    demand = verdict.demand
+    return {name: (value, demand.since.get(name, 0)) for name, value in demand.scopes.items()}
 
 
 def _stop(verdict: Verdict, obstacle: str) -> Verdict:
