@@ -12,7 +12,9 @@ ECDSA = {
     "ecdsa-sha2-nistp521": "nistp521",
 }
 """Key types of the curves, with the name that is repeated inside of a key."""
-KEY_TYPES = (ED25519, *ECDSA, RSA, SK_ED25519, SK_ECDSA)
+HARDWARE = (SK_ED25519, SK_ECDSA)
+"""The types of keys that only a device has: it says whether it was touched."""
+KEY_TYPES = (ED25519, *ECDSA, RSA, *HARDWARE)
 """The types of keys that are understood."""
 
 POINTS = {"nistp256": 65, "nistp384": 97, "nistp521": 133}
@@ -102,7 +104,7 @@ def read_key(blob: bytes) -> PublicKey:
         if wire.text() != curve:
             raise Malformed("the key's curve is not that of its type")
         key = PublicKey(kind, _expect(wire.string(), POINTS[curve]))
-    if kind in (SK_ED25519, SK_ECDSA):
+    if kind in HARDWARE:
         key = PublicKey(kind, key.point, application=wire.string())
     wire.end()
     return key

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from schemas.signers import LEAST_BITS
-from schemas.wire import ED25519, RSA, SK_ECDSA, SK_ED25519, Malformed, PublicKey, Wire, read_key
+from schemas.wire import ED25519, HARDWARE, RSA, SK_ED25519, Malformed, PublicKey, Wire, read_key
 
 SIGNATURE_LIMIT = 16 * 1024
 """Bytes of a signature's file."""
@@ -92,8 +92,12 @@ def verify_signature(
         public = read_key(key)
         wire = Wire(signature.blob)
         kind, value = wire.text(), wire.string()
-        if public.type in (SK_ED25519, SK_ECDSA):
+        if public.type in HARDWARE:
             signed = _complete(public, wire, signed, touch=touch)
+        elif touch:
+            raise BadSignature(
+                "the policy asks for a key in hardware that is touched: `ssh-keygen -t ed25519-sk`"
+            )
         wire.end()
         _verify(public, kind, value, signed)
     except Malformed as error:

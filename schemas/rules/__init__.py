@@ -14,6 +14,7 @@ from schemas.rules.deviations import (
     check_scans,
     check_testing_payloads,
 )
+from schemas.rules.keys import check_touch
 from schemas.rules.limits import check_ceilings, check_restate_limits, check_restating
 from schemas.rules.names import (
     check_assembled_names,
@@ -89,6 +90,7 @@ RULES: tuple[Rule, ...] = (
     check_queues,
     check_decisions,
     check_retirements,
+    check_touch,
 )
 """Every rule. A rule takes what the schemas have accepted, raises nothing, and reads nothing but the repository."""
 
