@@ -326,6 +326,17 @@ def test_a19_a_destructive_plan_with_another_digest(circle):
     assert not retire(circle, PLAN, action=PRODUCE).complete
 
 
+def test_a19_a_policy_that_names_nobody_for_retirements_lets_nothing_be_retired(circle):
+    policy = circle.policy(roles=write_roles(("  retirements: [data-owner]\n", "")))
+    demand = Demand(
+        "retirement/proc6", RETIRE, {"retirements": "4" * 64}, policy.roles.retirements, plan=PLAN
+    )
+    verdict = judge(demand, [], policy, NOW)
+    assert not verdict.complete
+    assert verdict.digest == ""
+    assert "the policy names nobody for retirements" in verdict.obstacle
+
+
 def test_a20_a_destructive_plan_with_exactly_this_digest(circle):
     assert retire(circle, PLAN).complete
 
@@ -613,9 +624,22 @@ def test_a_key_counts_within_its_own_bounds(circle):
 
 def test_a_key_in_hardware_that_was_not_touched_does_not_count_where_the_policy_asks(circle):
     """What the flags byte says is tested in test_signature.py; here, that the policy reaches it."""
-    policy = circle.policy(roles=write_roles(("validity_days: 90", "validity_days: 90\ntouch: required")))
+    policy = circle.policy(roles=write_roles(TOUCH))
     assert policy.roles.touch
     assert not circle.policy().roles.touch
+
+
+TOUCH = ("validity_days: 90", "validity_days: 90\ntouch: required")
+
+
+def test_a_key_in_a_file_does_not_count_where_the_policy_asks_for_touch(circle):
+    """A key in software cannot be touched: who stole the laptop has it."""
+    desk = Desk(circle)
+    desk.policy = circle.policy(roles=write_roles(TOUCH))
+    desk.sign(*ORDER)
+    assert desk.missing() == " ".join(ORDER)
+    (why,) = desk.reasons()
+    assert "the policy asks for a key in hardware that is touched" in why
 
 
 @pytest.mark.parametrize(

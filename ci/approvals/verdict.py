@@ -25,7 +25,7 @@ from schemas.canonical import digest
 from schemas.policy import Policy
 from schemas.roles import PROPOSER
 from schemas.signers import NAMESPACE
-from schemas.statement import NO_CEILINGS, TRUST, Ceilings, Statement, format_time, read_statement
+from schemas.statement import NO_CEILINGS, RETIRE, TRUST, Ceilings, Statement, format_time, read_statement
 from schemas.wire import Malformed
 
 
@@ -118,6 +118,11 @@ def judge(
     """
     if policy.is_expired(now) and demand.action != TRUST:
         obstacle = f"the policy expired on {policy.roles.expires}; its administrators must sign a new one"
+    if demand.action == RETIRE and not demand.roles:
+        obstacle = (
+            "the policy names nobody for retirements: write `retirements: [ROLE]` under `requires` in productions/roles.yaml,"
+            " and let its administrators sign that (`b2prod trust sign`)"
+        )
     judged, seen = _judge_all(evidence, demand, policy, now, revoked, floors)
     proposers = {one.principal for one in judged if one.refused is None and one.role == PROPOSER}
     willing: dict[str, set[str]] = {role: set() for role in demand.roles}
