@@ -98,13 +98,25 @@ class Roles:
 
     def list_people(self, role: Role, now: datetime) -> tuple[str, ...]:
         """Who may sign in a role at that moment: its people, and those who stand in for one of them."""
+        return tuple(self.list_chairs(role, now))
+
+    def list_chairs(self, role: Role, now: datetime) -> dict[str, tuple[str, ...]]:
+        """Who may sign in a role at that moment → for whom: for themselves, or for those for whom they stand in."""
+        chairs: dict[str, tuple[str, ...]] = {person: (person,) for person in role.people}
+        for one in self._list_delegations(role, now):
+            chairs[one.deputy] = tuple(dict.fromkeys((*chairs.get(one.deputy, ()), one.principal)))
+        return chairs
+
+    def find_last_day(self, role: Role, person: str, now: datetime) -> date | None:
+        """The last day on which somebody has a role as a deputy only; None: it is theirs without an end."""
+        mine = [one.last for one in self._list_delegations(role, now) if one.deputy == person]
+        return max(mine, default=None) if person not in role.people else None
+
+    def _list_delegations(self, role: Role, now: datetime) -> Iterator[Delegation]:
         day = now.date()
-        deputies = (
-            one.deputy
-            for one in self.delegations
-            if one.role == role.name and one.principal in role.people and one.first <= day <= one.last
-        )
-        return tuple(dict.fromkeys((*role.people, *deputies)))
+        for one in self.delegations:
+            if one.role == role.name and one.principal in role.people and one.first <= day <= one.last:
+                yield one
 
 
 def read_roles(document: Document) -> Roles:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ci.approvals.dossier import Past, demand_campaign
 from ci.approvals.evidence import SIGNATURE, Evidence, name_revocation
+from ci.approvals.seating import fill_seats
 from ci.approvals.verdict import Demand, judge
 from schemas.canonical import canonical_json
 from schemas.policy import REVOKED, read_policy
@@ -599,6 +600,85 @@ def test_a_deputys_signature_counts_on_the_days_of_the_delegation(circle, day, c
     desk.sign("calibration", person=PERSON["deputy"])
     desk.now = datetime(2019, 2, day, 23, 59, 59, tzinfo=UTC)
     assert desk.verdict().complete == counts
+
+
+def test_a11_a_person_and_their_deputy_fill_one_seat(circle):
+    """A threshold of two asks for two of those who have the role; a deputy is one of them no more than that one is."""
+    two = write_roles(("{scope: calibration, ", "{scope: calibration, threshold: 2, "))
+    desk = Desk(circle)
+    desk.policy = circle.policy(roles=two + DEPUTY)
+    desk.sign(*ORDER)
+    desk.sign("calibration", person=PERSON["deputy"])
+    assert desk.missing() == "calibration"
+    (need,) = (need for need in desk.verdict().needs if need.missing)
+    assert (
+        need.why
+        == f"{PERSON['deputy']} stands in for {PERSON['calibration']}, who signed as well: they count once"
+    )
+    desk = Desk(circle)
+    desk.policy = circle.policy(roles=two + DEPUTY)
+    desk.sign("release")
+    desk.sign("proposer", person=PERSON["other"])
+    desk.sign("coordinator", person=PERSON["proposer"])
+    desk.sign("calibration", person=PERSON["coordinator"])
+    desk.sign("calibration", person=PERSON["deputy"])
+    assert desk.verdict().complete, "another of the role, and the deputy"
+    desk.sign("calibration")
+    assert desk.verdict().complete, "who they stand in for takes nothing away"
+
+
+NAMES = st.sampled_from("abcdef")
+
+
+@given(
+    st.lists(st.sampled_from("xyz"), min_size=1, max_size=4),
+    st.fixed_dictionaries(
+        {role: st.dictionaries(NAMES, st.lists(NAMES, min_size=1, max_size=2), max_size=4) for role in "xyz"}
+    ),
+)
+def test_as_many_seats_are_filled_as_can_be(seats, chairs):
+    """Compared with trying all ways to sit down."""
+
+    def most(number, people, others):
+        if number == len(seats):
+            return 0
+        role = seats[number]
+        ways = [
+            1 + most(number + 1, people | {person}, others | {(role, other)})
+            for person, names in chairs[role].items()
+            for other in names
+            if person not in people and (role, other) not in others
+        ]
+        return max([*ways, most(number + 1, people, others)])
+
+    taken = fill_seats(seats, {role: sorted(chairs[role]) for role in chairs}, chairs)
+    assert len(taken) == most(0, frozenset(), frozenset())
+    assert len(set(taken.values())) == len(taken)
+    assert all(person in chairs[seats[number]] for number, person in taken.items())
+
+
+def test_until_is_when_the_first_thing_ends_that_a_launch_stands_on(circle):
+    """A deputy's days, a key's bounds, the policy: each may end before the statement does."""
+    desk = Desk(circle)
+    desk.policy = circle.policy(roles=write_roles() + DEPUTY)
+    desk.sign("proposer", "release", "coordinator")
+    desk.sign("calibration", person=PERSON["deputy"])
+    until = desk.verdict().until
+    assert until == datetime(2019, 2, 20, 23, 59, 59, tzinfo=UTC)
+    desk.now = until
+    assert desk.verdict().complete
+    desk.now += timedelta(seconds=1)
+    assert not desk.verdict().complete
+    desk = Desk(circle)
+    desk.policy = circle.policy(roles=write_roles(('"2099-12-31"', '"2019-03-01"')))
+    desk.sign(*ORDER)
+    assert desk.verdict().until == datetime(2019, 3, 1, 23, 59, 59, tzinfo=UTC)
+    line = circle.line(PERSON["release"])
+    bounded = line.replace('b2prod-approval"', 'b2prod-approval",valid-before="20190225000000Z"')
+    everybody = "".join(map(circle.line, PERSON.values()))
+    desk.policy = circle.policy(signers=everybody.replace(line, bounded))
+    desk.sign(*ORDER)
+    assert desk.verdict().until == datetime(2019, 2, 25, tzinfo=UTC)
 
 
 def test_a_policy_that_expired_lets_nothing_be_launched(circle):

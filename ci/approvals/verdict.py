@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ci.approvals.evidence import Evidence
+from ci.approvals.seating import fill_seats, find_end
 from ci.approvals.signature import BadSignature, read_signature, verify_signature
 from ci.approvals.withdrawal import (
     ENDED,
@@ -56,7 +57,10 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """One piece of evidence, judged. `refused` says why it does not count; None: it does."""
+    """One piece of evidence, judged. `refused` says why it does not count; None: it does, up to `not_after`.
+
+    That is its own end, or that of its signer's delegation or key, or of the policy.
+    """
 
     file: str
     role: str
@@ -114,7 +118,8 @@ def judge(
     """The verdict on a demand.
 
     `revoked` are digests of statements that were seen to be revoked before, `floors` the moments before which nothing
-    counts any more of what somebody signed; of several statements of a person in a role the latest counts. Roles are filled by distinct people, as a matching; who signed as proposer counts in no other role.
+    counts any more of what somebody signed; of several statements of a person in a role the latest counts. Roles are filled by distinct people, as a matching, deputies in the seats
+    of those for whom they stand in; who signed as proposer counts in no other role.
     """
     if policy.is_expired(now) and demand.action != TRUST:
         obstacle = f"the policy expired on {policy.roles.expires}; its administrators must sign a new one"
@@ -137,7 +142,10 @@ def judge(
         if role is not None
         for _ in range(role.threshold)
     ]
-    taken = _match([sorted(willing[role.name]) for role in seats])
+    chairs = {role.name: policy.roles.list_chairs(role, now) for role in seats}
+    taken = fill_seats(
+        [role.name for role in seats], {name: sorted(people) for name, people in willing.items()}, chairs
+    )
     needs = []
     for name in demand.roles:
         role = policy.roles.find(name)
@@ -148,7 +156,8 @@ def judge(
         by = tuple(sorted(taken[index] for index in places if index in taken))
         missing = role.threshold - len(by)
         people = policy.roles.list_people(role, now)
-        why = _explain(name, judged, proposers, sorted(willing[name]), by) if missing else ""
+        stands = {person: chairs[name].get(person, ()) for person in sorted(willing[name])}
+        why = _explain(name, judged, proposers, stands, by) if missing else ""
         needs.append(Need(name, role.scope, role.threshold, people, by, missing, why))
     counted = sorted({one.digest for one in judged if one.refused is None})
     complete = obstacle is None and not any(need.missing for need in needs)
@@ -208,7 +217,9 @@ def _judge_all(
             or (REPLACED if said.not_before < latest.get(whose, said.not_before) else None)
             or (ENDED if said.not_before < ended.get(whose, said.not_before) else None)
         )
-        judged.append(Approval(one.file, said.role, said.principal, one.digest, refused, said.not_after))
+        role = policy.roles.find(said.role)
+        end = said.not_after if role is None else find_end(policy, role, said.principal, said.not_after, now)
+        judged.append(Approval(one.file, said.role, said.principal, one.digest, refused, end))
     floors = dict(taken.floors)
     for whose, moment in latest.items():
         raise_floor(floors, whose, moment)
@@ -278,28 +289,19 @@ def _object_to_content(said: Statement, demand: Demand, policy: Policy, now: dat
             yield f"its {name} is {most}, asked for are {wanted}"
 
 
-def _match(willing: Sequence[Sequence[str]]) -> dict[int, str]:
-    """Seat → person, each person once, as many seats as can be filled (Kuhn's augmenting paths)."""
-    seat_of: dict[str, int] = {}
-
-    def place(seat: int, tried: set[str]) -> bool:
-        for person in willing[seat]:
-            if person not in tried:
-                tried.add(person)
-                if person not in seat_of or place(seat_of[person], tried):
-                    seat_of[person] = seat
-                    return True
-        return False
-
-    for seat in range(len(willing)):
-        place(seat, set())
-    return {seat: person for person, seat in seat_of.items()}
-
-
 def _explain(
-    role: str, judged: Sequence[Approval], proposers: set[str], willing: Sequence[str], by: Sequence[str]
+    role: str,
+    judged: Sequence[Approval],
+    proposers: set[str],
+    willing: Mapping[str, Sequence[str]],
+    by: Sequence[str],
 ) -> str:
-    """Why a role is not filled."""
+    """Why a role is not filled. `willing` are those who signed, and for whom each of them may."""
+    doubled = [
+        (one, two) for one, others in willing.items() for two in others if one != two and two in willing
+    ]
+    if pairs := [f"{one} stands in for {two}" for one, two in doubled if not {one, two} <= set(by)]:
+        return f"{', '.join(pairs)}, who signed as well: they count once"
     if busy := [person for person in willing if person not in by]:
         return f"{', '.join(busy)} is needed in another role: one person, one role"
     mine = [one for one in judged if one.role == role]

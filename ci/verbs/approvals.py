@@ -20,6 +20,7 @@ from ci.approvals.dossier import (
 from ci.approvals.evidence import SIGNATURE, name_revocation, name_statement
 from ci.approvals.gate import Gate, check_anchor, tell_time
 from ci.approvals.root import find_pinned
+from ci.approvals.seating import find_end
 from ci.approvals.signing import find_signer, sign
 from ci.approvals.text import describe_verdict, format_verdict
 from ci.approvals.verdict import Demand, Verdict
@@ -113,7 +114,8 @@ def approve(
     if signing.role.scope == EVERYTHING and matter.limits is not None:
         ceilings = Ceilings(matter.limits.max_units, matter.limits.max_restate, max_actions)
     statement = _state(project, signing, days, ceilings, comment)
-    _ask(name, f"to approve it until {format_time(statement.not_after)}")
+    end = find_end(signing.policy, signing.role, signing.principal, statement.not_after, statement.not_before)
+    _ask(name, f"to approve it until {format_time(end)}")
     file = name_statement(matter.folder, statement.digest, role, signing.principal)
     _write(project, signing, file, statement)
     return Exit.FINE
