@@ -317,6 +317,60 @@ def test_the_trust_root_moves_only_when_enough_administrators_of_the_old_one_sig
     assert "pinned already" in call("trust", "pin")[2]
 
 
+def test_a_second_administrator_signs_on_their_own_machine(pad, call, circle, tmp_path):
+    """Where nothing is pinned, and the branch has the new root already: what it follows is on main."""
+    change_roles(pad, ("validity_days: 90", "validity_days: 30"))
+    laptops = [("--state", tmp_path / name, "trust", "sign", "--key") for name in ("one", "two")]
+    assert call(*laptops[0], circle.key(PERSON["coordinator"]).file, typed="2\n")[0] == Exit.FINE
+    before = pad.git("rev-parse", "HEAD")
+    pad.git("checkout", "-q", "-b", "roles")
+    pad.commit("a new root, signed once")
+    code, _, told = call(*laptops[1], circle.key(PERSON["data-owner"]).file, typed="2\n")
+    assert code == Exit.FINE, told
+    pad.commit("signed twice")
+    pad.git("checkout", "-q", "main")
+    pad.git("merge", "-q", "--ff-only", "roles")
+    code, _, told = call(*laptops[1], circle.key(PERSON["proposer"]).file, typed="2\n")
+    assert code == Exit.USAGE
+    assert "`b2prod trust sign --base REV`" in told
+    words = (*laptops[1], circle.key(PERSON["proposer"]).file, "--base", before)
+    assert call(*words, typed="2\n")[0] == Exit.FINE
+    assert call("trust", "pin")[0] == Exit.FINE
+
+
+def test_a_root_that_changes_a_site_alone_is_signed_after_it_was_committed(pad, call, circle, tmp_path):
+    site = pad.root / "productions/sites/local.yaml"
+    change_roles(pad)
+    site.write_text(site.read_text() + "environment: [PATH]\n")
+    pad.git("checkout", "-q", "-b", "site")
+    pad.commit("another site")
+    words = ("--state", tmp_path / "laptop", "trust", "sign", "--key", circle.key(PERSON["proposer"]).file)
+    assert call(*words, typed="2\n")[0] == Exit.FINE
+
+
+def test_a_root_that_moved_and_is_not_pinned_sends_nobody_to_sign_again_and_again(pad, call, circle):
+    change_roles(pad, ("validity_days: 90", "validity_days: 30"))
+    pad.commit("a new root, which nobody signed")
+    code, _, told = approve(call, circle, "release")
+    assert code == Exit.FINE
+    assert "roles or keys here are not those that are pinned" in told
+    pad.commit("signed for the new root")
+    code, table, _ = call("approvals", "proc7")
+    assert code == Exit.REFUSED
+    assert "the policy was another one when it was signed" in table
+    remedy = table.partition("to mend it")[2]
+    assert (
+        remedy.index("b2prod trust sign") < remedy.index("b2prod trust pin") < remedy.index("b2prod approve")
+    )
+    for person in (PERSON["coordinator"], PERSON["data-owner"]):
+        assert sign_root(call, circle, person)[0] == Exit.FINE
+    pad.commit("signed")
+    assert call("trust", "pin")[0] == Exit.FINE
+    table = call("approvals", "proc7")[1]
+    assert "trust pin" not in table
+    assert "b2prod approve proc7 --role release" not in table
+
+
 def test_a_root_that_changed_after_it_was_signed_is_not_moved_to(pad, call, circle):
     change_roles(pad)
     for person in (PERSON["coordinator"], PERSON["data-owner"]):

@@ -135,7 +135,10 @@ class Gate:
         with reading(self._project.state) as connection:
             policy = read_pinned(connection, self._anchor)
             pasts = {name: _read_past(connection, name) for name in plans}
-        return {name: self._judge_one(policy, name, plan, pasts[name], now) for name, plan in plans.items()}
+        return {
+            name: self._warn(self._judge_one(policy, name, plan, pasts[name], now), policy)
+            for name, plan in plans.items()
+        }
 
     def judge_retirement(self, retirement: Retirement) -> Verdict:
         """The verdict on a retirement, as it is committed.
@@ -149,12 +152,20 @@ class Gate:
             floors = list_floors(connection, f"retirement/{retirement.name}")
             past = Past(list_revoked(connection), floors=floors)
         commit, tree = self._read_source()
-        verdict = assess_retirement(policy, retirement, tree, self._clock(), past)
+        verdict = self._warn(assess_retirement(policy, retirement, tree, self._clock(), past), policy)
         file = retirement.document.file
         document = read_yaml(file, tree.get(file, b""))[0]
         if document is None or document.data != retirement.document.data:
             return _stop(verdict, f"{file} is not as it is in {_name(commit)}: commit it, or undo it")
         return verdict
+
+    def _warn(self, verdict: Verdict, policy: Policy) -> Verdict:
+        """Tells where what people sign today is for other roles or keys than those by which it is judged."""
+        here = self._repository.policy
+        moved = here is not None and here.digest != policy.digest
+        administrators = policy.roles.administrators
+        who = f"{administrators.threshold} of {', '.join(administrators.people)}"
+        return replace(verdict, unpinned=who) if moved else verdict
 
     def _judge_one(
         self, policy: Policy, name: str, plan: CampaignPlan | None, past: Past, now: datetime

@@ -117,11 +117,15 @@ def _list_missing(verdict: Verdict) -> Iterator[str]:
 
 
 def _list_commands(verdict: Verdict) -> Iterator[str]:
-    rows = [
-        (name_command(verdict, need), "by", " or ".join(need.people))
-        for need in verdict.needs
-        if need.missing
-    ]
+    missing = [need for need in verdict.needs if need.missing]
+    rows = [(name_command(verdict, need), "by", " or ".join(need.people)) for need in missing]
+    if missing and verdict.unpinned:
+        yield "roles or keys in the repository are not those that are pinned, and what is signed now is for these; so first"
+        rows = [
+            ("b2prod trust sign", "by", verdict.unpinned),
+            ("b2prod trust pin", "by", "who runs the reconciler; then"),
+            *rows,
+        ]
     yield from _align(rows)
 
 

@@ -89,7 +89,8 @@ class Verdict:
 
     `digest` is that of the set of approvals under which it may be done; "" where it may not. `until` is when the first of
     these runs out. `floors` are the moments, as the evidence has them, before which nothing counts any more that somebody
-    signed in a role: who launches remembers them.
+    signed in a role: who launches remembers them. `unpinned` says which administrators must sign first, where the roles or
+    keys of the repository are not those that are pinned: what is signed today is signed for these.
     """
 
     demand: Demand
@@ -99,6 +100,7 @@ class Verdict:
     obstacle: str | None = None
     until: datetime | None = None
     floors: Floors = field(default_factory=dict)
+    unpinned: str = ""
 
     @property
     def complete(self) -> bool:

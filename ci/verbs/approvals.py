@@ -30,7 +30,7 @@ from ci.exits import Exit, WrongUse
 from ci.project import Project, Settings, choose_locked, load_sound
 from reconciler.guard import GuardRefused
 from schemas.campaign import Limits
-from schemas.policy import ROLES, Policy
+from schemas.policy import ROLES, Policy, read_policy
 from schemas.repository import Repository
 from schemas.retirement import RETIREMENTS as RETIRED
 from schemas.retirement import Retirement
@@ -106,6 +106,13 @@ def approve(
     matter = signing.matter
     print_data(matter.text)
     say(f"\nyou are {signing.principal}, in the role {role}, which answers for: {signing.role.scope}")
+    pinned = find_pinned(project.state)
+    counts = None if pinned is None else read_policy(pinned.files)[0]
+    if counts is not None and counts.digest != signing.policy.digest:
+        say(
+            "roles or keys here are not those that are pinned: what you sign counts once administrators have signed them"
+            " (`b2prod trust sign`) and `b2prod trust pin` has taken them up"
+        )
     if revoke:
         return _revoke(project, signing, of or signing.principal)
     if role not in matter.demand.roles:

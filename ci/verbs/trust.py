@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import rich_click as click
 
+from ci.approvals.decision import MERGED
 from ci.approvals.evidence import SIGNATURE, name_statement
 from ci.approvals.gate import check_anchor, tell_time
 from ci.approvals.root import FOLDER, demand_root, find_pinned, judge_root, pin
@@ -17,6 +20,7 @@ from ci.console import print_data, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.project import Project, Settings
 from reconciler.guard import GuardRefused
+from reconciler.ledger.database import SourceUnavailable
 from schemas.policy import ROLES, Policy, read_policy, select_root
 from schemas.roles import ADMINISTRATOR
 from schemas.statement import Statement
@@ -75,14 +79,25 @@ def pin_verb(settings: Settings) -> int:
 @click.option(
     "--key", envvar="B2PROD_KEY", type=click.Path(path_type=Path), help="The key; else the agent's."
 )
+@click.option(
+    "--base",
+    metavar="REV",
+    help="Where no root is pinned here: a commit with the root that is pinned where it counts.",
+)
 @click.pass_obj
-def sign_verb(settings: Settings, key: Path | None) -> int:
-    """As an administrator of the present root: sign the one that is in the repository."""
+def sign_verb(settings: Settings, key: Path | None, base: str | None) -> int:
+    """As an administrator of the present root: sign the one that is in the repository.
+
+    The present one is what is pinned here, else what is on main.
+    """
     project = settings.project()
     policy, _, _ = _read_root(project)
-    old = _find_old(project, policy)
+    old = _find_old(project, policy, base)
     if old is None:
-        raise WrongUse(f"{ROLES} is not changed: there is nothing to sign")
+        raise WrongUse(
+            "the root is the one that it is to follow: there is nothing to sign. If it is merged already and not yet"
+            " pinned, name a commit that has the one before: `b2prod trust sign --base REV`"
+        )
     principal, handle = find_signer(old, key)
     if principal not in old.roles.administrators.people:
         raise WrongUse(f"{principal} is no administrator of the present root")
@@ -117,14 +132,26 @@ def sign_verb(settings: Settings, key: Path | None) -> int:
     return Exit.FINE
 
 
-def _find_old(project: Project, policy: Policy) -> Policy | None:
-    """The root that the repository's is to follow: what is pinned here, else what is committed."""
+def _find_old(project: Project, policy: Policy, base: str | None) -> Policy | None:
+    """The root that the repository's is to follow: what is pinned here, else that of `base`, of main, of the commit."""
     pinned = find_pinned(project.state)
-    files = None if pinned is None else pinned.files
-    if files is None and is_repository(project.root):
-        files = read_commit(project.root).files
-    old = None if files is None else read_policy(files)[0]
-    return None if old is None or old.root == policy.root else old
+    if pinned is not None:
+        candidates = [pinned.files]
+    elif not is_repository(project.root):
+        candidates = []
+    elif base is not None:
+        candidates = [read_commit(project.root, base).files]
+    else:
+        # a branch has the new root once its first administrator has committed
+        candidates = list(_read_merged(project.root))
+    read = (read_policy(files)[0] for files in candidates)
+    return next((old for old in read if old is not None and old.root != policy.root), None)
+
+
+def _read_merged(root: Path) -> Iterator[Tree]:
+    for revision in (*MERGED, "HEAD"):
+        with suppress(SourceUnavailable):
+            yield read_commit(root, revision).files
 
 
 def _read_root(project: Project, *, committed: bool = False) -> tuple[Policy, dict[str, bytes], Tree]:
