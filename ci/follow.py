@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import git
@@ -24,6 +24,9 @@ SECONDS = 120
 """How long a fetch may take."""
 APPLIED = "refs/b2prod/applied"
 """The commit that was last launched from; a head that does not come after it is refused."""
+
+SKEW = 3600
+"""Seconds that the clock of who made a commit may be ahead, where a head's age counts."""
 
 _BRANCH = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w./-]*)", re.ASCII)
 _SAFE = (
@@ -63,7 +66,7 @@ def fetch_head(root: Path, followed: Followed, now: datetime) -> Commit:
 
     Raises:
         SourceUnavailable: the remote does not answer, or has no such branch.
-        GuardRefused: the head does not come after the commit that was last launched from, or is too old.
+        GuardRefused: the head does not come after the commit that was last launched from, or is too old, or of the future.
     """
     ref = f"refs/remotes/{followed.remote}/{followed.branch}"
     where = f"{followed.branch} of {followed.remote}"
@@ -76,10 +79,16 @@ def fetch_head(root: Path, followed: Followed, now: datetime) -> Commit:
                 f"{where} is at {head.hexsha[:12]}, which does not come after {applied.hexsha[:12]}, from which was"
                 f" launched: somebody rewrote it, or serves an old one. If that is meant: git update-ref -d {APPLIED}"
             )
-        age = now - head.committed_datetime.astimezone(UTC)
-        if followed.oldest is not None and age > followed.oldest:
+        age = now.timestamp() - head.committed_date
+        if followed.oldest is not None and age > followed.oldest.total_seconds():
             raise GuardRefused(
-                f"the head of {where} is {age.days} days old; is what is served still the newest?"
+                f"the head of {where} is {age // 86400:.0f} days old; is what is served still the newest?"
+            )
+        # whoever makes a commit dates it, and one from the future would never be too old
+        if followed.oldest is not None and age < -SKEW:
+            raise GuardRefused(
+                f"the head of {where}, {head.hexsha[:12]}, is dated {-age / 3600:,.0f} hours in the future: its age cannot be"
+                " told; look at the clock of this host (`timedatectl`), or merge another commit on top of it"
             )
     return read_commit(root, head.hexsha)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -70,6 +70,17 @@ def test_s36_a_head_that_is_too_old_is_refused(pad, capsys):
     days = (datetime.now(UTC) - datetime(2019, 2, 15, 9, tzinfo=UTC)).days
     assert f"{days} days old" in capsys.readouterr().err
     assert pad.follow() == Exit.FINE
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=2), timedelta(days=365 * 200)])
+def test_s36_a_head_that_is_dated_in_the_future_to_stay_young_is_refused(pad, capsys, ahead):
+    pad.sign(*ORDER)
+    date = f"@{(datetime.now(UTC) + ahead).timestamp():.0f} +0000"
+    pad.commit("approved", GIT_COMMITTER_DATE=date)
+    assert pad.follow("--oldest", "30") == Exit.REFUSED
+    assert "in the future: its age cannot be told" in capsys.readouterr().err
+    pad.commit("on top of it")
+    assert pad.follow("--oldest", "30") == Exit.FINE
 
 
 def test_a_remote_that_does_not_answer_is_a_source_that_is_not_available(pad, capsys):
