@@ -21,7 +21,7 @@ from reconciler.guard import GuardRefused
 from reconciler.launching import Manner
 from reconciler.ledger.database import opened, reading
 from reconciler.ledger.tables import intents
-from reconciler.ledger.trust import list_revoked, read_launch
+from reconciler.ledger.trust import list_floors, list_revoked, raise_floors, read_launch
 from reconciler.ledger.trust_tables import launches, trust_roots
 from schemas.statement import REVOKE, Ceilings
 from tests.builders import snapshot
@@ -369,6 +369,19 @@ def test_s20_what_was_taken_back_is_remembered_of_a_campaign_with_nothing_to_do(
     assert signed.launch() == Exit.REFUSED
     assert "it was revoked" in capsys.readouterr().err
     assert signed.starts == starts
+
+
+def test_what_counts_no_longer_only_moves_on(pad):
+    whose, early, late = (
+        ("release", "x@example.org"),
+        datetime(2019, 2, 1, tzinfo=UTC),
+        datetime(2019, 2, 2, tzinfo=UTC),
+    )
+    for given, kept in ((early, early), (late, late), (early, late)):
+        with opened(pad.state) as engine, engine.begin() as connection:
+            raise_floors(connection, "campaign/proc7", {whose: given})
+            assert list_floors(connection, "campaign/proc7") == {whose: kept}
+            assert list_floors(connection, "campaign/proc8") == {}
 
 
 def test_the_scopes_of_what_was_launched_are_recorded_also_where_an_older_version_recorded_none(signed):

@@ -120,8 +120,9 @@ def judge(
     """The verdict on a demand.
 
     `revoked` are digests of statements that were seen to be revoked before, `floors` the moments before which nothing
-    counts any more of what somebody signed; of several statements of a person in a role the latest counts. Roles are filled by distinct people, as a matching, deputies in the seats
-    of those for whom they stand in; who signed as proposer counts in no other role.
+    counts any more of what somebody signed; of several statements of a person in a role the latest counts. Roles are
+    filled by distinct people, as a matching, deputies in the seats of those for whom they stand in; who signed as
+    proposer counts in no other role.
     """
     if policy.is_expired(now) and demand.action != TRUST:
         obstacle = f"the policy expired on {policy.roles.expires}; its administrators must sign a new one"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, delete, insert, select
+from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from reconciler.ledger.database import insert_new
 from reconciler.ledger.trust_tables import floors, launches, revocations, trust_roots
@@ -108,16 +108,13 @@ def list_floors(connection: Connection, subject: str) -> dict[tuple[str, str], d
 
 
 def raise_floors(connection: Connection, subject: str, moments: Mapping[tuple[str, str], datetime]) -> None:
-    """Remembers moments before which statements about a subject count no longer; they only move on."""
-    known = list_floors(connection, subject)
+    """Remembers moments before which statements about a subject count no longer; they only move on, whoever else writes."""
     for (role, principal), moment in sorted(moments.items()):
-        if (role, principal) in known and moment <= known[role, principal]:
-            continue
         whose = {"subject": subject, "role": role, "principal": principal}
-        connection.execute(
-            delete(floors).where(and_(*(floors.c[key] == value for key, value in whose.items())))
-        )
-        connection.execute(insert(floors).values(**whose, moment=format_time(moment)))
+        text = format_time(moment)
+        connection.execute(insert_new(connection, floors).values(**whose, moment=text))
+        mine = and_(*(floors.c[key] == value for key, value in whose.items()), floors.c.moment < text)
+        connection.execute(update(floors).where(mine).values(moment=text))
 
 
 def _unpack(content: bytes) -> dict[str, bytes]:
