@@ -334,7 +334,7 @@ class Tracker:
         failed, verified = self._attempts.count_ended(attempt.campaign, signature, since)
         if failed < IDENTICAL or failed <= verified:
             return
-        place = f"line {culprit.number} of the log of {attempt.name}" if culprit.number else attempt.name
+        place = f"{culprit.place} of the log of {attempt.name}" if culprit.number else attempt.name
         reason = f"{failed} jobs failed in the same way: {culprit.line.strip()} ({place})"
         self._pauses.pause(scope, BREAKER, reason, "b2prod")
 
