@@ -25,6 +25,7 @@ from reconciler.dialects.diracx_jobs import (
     observe,
     read_files,
     withholds,
+    write_failure,
 )
 from reconciler.dialects.jdl import Unwritable, write_jdl
 from reconciler.dialects.sandbox import LIMIT, Broken, pack, unpack
@@ -140,11 +141,15 @@ class DiracxEngine:
             if row is None or row["JobName"] != ticket.name:
                 raise EngineUnavailable(f"DiracX does not list job {ticket.reference} as {ticket.name}")
             try:
-                for name in client.list_outputs(int(row["JobID"]), deadline):
-                    unpack(client.load(name, deadline), ticket.folder, RESULT, without_last=withholds(row))
-                _join_logs(ticket)
-            except Broken:
-                return  # what was left is no result
+                try:
+                    for name in client.list_outputs(int(row["JobID"]), deadline):
+                        unpack(
+                            client.load(name, deadline), ticket.folder, RESULT, without_last=withholds(row)
+                        )
+                    _join_logs(ticket)
+                except Broken as error:
+                    if observe(row).failure is None:
+                        write_failure(ticket, str(error))
             except OSError as error:
                 raise EngineUnavailable(f"{ticket.folder} cannot be written: {error.strerror}") from error
 
