@@ -29,6 +29,7 @@ from reconciler.engine import (
     Sighting,
     Ticket,
     Uncertain,
+    doubt_reference,
 )
 from tests.simulated_process import elsewhere, pass_effect
 
@@ -230,7 +231,12 @@ class EngineDouble:
             asked = tickets[::2] if fault == "short" else tickets
             for one in asked:
                 assert one.reference is not None, "a ticket without a reference was asked for"
-            return {one.name: self._observe(seen.get(one.reference or "")) for one in asked}
+            return {
+                one.name: self._observe(seen.get(one.reference or ""))
+                if (one.reference or "").isdecimal()
+                else doubt_reference(one)
+                for one in asked
+            }
 
     def cancel(self, tickets: Sequence[Ticket]) -> None:
         with self._calling():
