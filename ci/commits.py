@@ -97,7 +97,7 @@ def read_commit(
                 if only is not None and item.path not in only:
                     continue
                 if what := _find_strange(item, reading):
-                    strange[_show(item.path)] = what
+                    strange[show_path(item.path)] = what
                     continue
                 total += reading.size(item)
                 if total > TOTAL_LIMIT:
@@ -237,7 +237,9 @@ class _Reading:
 
     def open(self, folder: _Item, level: int) -> list[_Item]:
         if level > LEVEL_LIMIT or self.size(folder) > TREE_LIMIT:
-            raise SourceUnavailable(f"the folder {_show(folder.path)} is too deep or too large to be meant")
+            raise SourceUnavailable(
+                f"the folder {show_path(folder.path)} is too deep or too large to be meant"
+            )
         rows = tree_entries_from_data(self.content(folder))
         self.left -= len(rows)
         if self.left < 0:
@@ -292,12 +294,12 @@ def _find_strange(item: _Item, reading: _Reading) -> str:
     """What an entry is, where it is no plain file; else an empty text."""
     if item.mode != _REGULAR:
         return _KINDS.get(item.mode, "not a regular file")
-    if not {".", "..", ".git"}.isdisjoint(item.path.split("/")) or _show(item.path) != item.path:
+    if not {".", "..", ".git"}.isdisjoint(item.path.split("/")) or show_path(item.path) != item.path:
         return "called something that no file should be called"
     size = reading.size(item)
     return f"{size} bytes; at most {FILE_LIMIT}" if size > FILE_LIMIT else ""
 
 
-def _show(path: str) -> str:
+def show_path(path: str) -> str:
     """A path that can be printed: what is no text is written as its bytes."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
