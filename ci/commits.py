@@ -180,6 +180,16 @@ def is_contained(root: Path, commit: str, branch: str) -> bool:
         return repository.is_ancestor(_find(repository, root, commit), tip)
 
 
+def is_ancestor(root: Path, commit: str, head: str) -> bool:
+    """Whether one commit is in the history of another, or is it.
+
+    Raises:
+        SourceUnavailable: there is no such commit, or git cannot be read.
+    """
+    with open_repository(root) as repository:
+        return repository.is_ancestor(_find(repository, root, commit), _find(repository, root, head))
+
+
 def open_repository(root: Path) -> git.Repo:
     """The git repository in a folder.
 

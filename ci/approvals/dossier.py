@@ -117,7 +117,10 @@ def _find_obstacle(declared: Declared, site: Site, past: Past) -> str | None:
     if not _is_of(lock, declared, site):
         return f"the lock of {name} is not that of its manifest; run `b2prod resolve {name}`"
     if lock.generation < past.generation:
-        return f"this is generation {lock.generation} of {name}, and {past.generation} was launched already"
+        return (
+            f"this is generation {lock.generation} of {name}, and {past.generation} was launched already;"
+            f" run `b2prod resolve {name}`"
+        )
     if lock.generation == past.generation and lock.digest() != past.lock:
         return f"generation {lock.generation} of {name} was launched with another lock; run `b2prod resolve {name}`"
     return None
