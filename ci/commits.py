@@ -15,6 +15,7 @@ import git
 from git.exc import GitCommandError, ODBError
 from git.objects.fun import tree_entries_from_data
 
+from ci.exits import WrongUse
 from reconciler.ledger.database import SourceUnavailable
 from schemas.finding import Finding, Place
 from schemas.tree import FILE_LIMIT, PRODUCTIONS
@@ -129,13 +130,19 @@ def find_ancestor(root: Path, base: str, head: str) -> str:
 
     Raises:
         SourceUnavailable: they have none in common, or not enough of the history was fetched.
+        WrongUse: there are several, and what a merge would make of them depends on all.
     """
     with open_repository(root) as repository:
         one, other = _find(repository, root, base), _find(repository, root, head)
-        found = repository.merge_base(one, other)
+        found = repository.merge_base(one, other, all=True)
         if not found:
             hint = "; fetch the whole history" if _is_shallow(repository) else ""
             raise SourceUnavailable(f"{base[:12]} and {head[:12]} have no commit in common{hint}")
+        if len(found) > 1:
+            raise WrongUse(
+                f"{head[:12]} left {base[:12]} at {len(found)} commits, as branches do that merged one another;"
+                " `git merge` the base into it once more, or rebase"
+            )
         return found[0].hexsha
 
 

@@ -281,6 +281,28 @@ def test_the_base_that_moved_on_is_what_is_merged_with(history, capsys):
     assert "changed on the base too" in said.err
 
 
+def test_s21_what_a_criss_cross_merge_undoes_is_not_judged_but_refused(history, capsys):
+    """Two merges, each of the other's branch: of either commit that both have, the undoing is no change."""
+    history.git("checkout", "-q", "-b", "evil")
+    mine = history.commit("harmless", README="x")
+    history.git("checkout", "-q", "main")
+    text = swap(CAMPAIGN, ("max_units: 4000", "max_units: 1000"))
+    theirs = history.commit("a lower limit", **{FILES["campaign"]: text})
+    history.git("merge", "-q", "--no-ff", "-m", "merged", mine)
+    base = history.git("rev-parse", "HEAD")
+    history.git("checkout", "-q", "evil")
+    history.git("merge", "-q", "--no-ff", "-m", "merged too", theirs)
+    history.write({FILES["campaign"]: CAMPAIGN})
+    history.git("commit", "-q", "-a", "--amend", "-m", "merged, and undone")
+    head = history.commit("more", README="y")
+    assert len(history.git("merge-base", "--all", base, head).split()) == 2
+    code, _, said = judge(history, capsys, base, head)
+    assert code == Exit.USAGE
+    assert "`git merge` the base into it once more, or rebase" in said.err
+    history.git("merge", "-q", "-m", "as told", base)
+    assert FILES["campaign"] in read_change(history.root, base, "HEAD").paths
+
+
 @pytest.mark.parametrize(
     ("path", "mode", "code"),
     [
