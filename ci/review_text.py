@@ -263,6 +263,11 @@ def _fold(outputs: Sequence[str]) -> str:
 
 
 def _format_verdict(verdict: Verdict) -> list[str]:
+    if verdict.merge is not None:
+        told = [
+            f"Nobody signs: **the merge to {code(verdict.merge)} is the approval, and merging launches.**"
+        ]
+        return [*told, *(["", f"**{escape(verdict.obstacle)}**"] if verdict.obstacle else [])]
     if not verdict.needs:
         return ["Nobody: so says the policy for its site and area."]
     rows = [

@@ -6,7 +6,7 @@ Pure: the repository's files come as a tree, from a commit or from disk.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ci.approvals.verdict import Demand, Evidence, Verdict, judge
@@ -15,6 +15,7 @@ from schemas.policy import Policy
 from schemas.repository import Declared
 from schemas.retirement import RETIREMENTS as RETIRED
 from schemas.retirement import Retirement
+from schemas.roles import MERGE
 from schemas.scopes import EVERYTHING, RETIREMENTS, digest_scopes
 from schemas.site import Site
 from schemas.statement import PRODUCE, RETIRE, Ceilings
@@ -57,7 +58,10 @@ def assess_campaign(
     demand = demand_campaign(policy, declared, site, actions)
     evidence = tuple(collect_evidence(tree, f"{declared.folder}/{APPROVALS}"))
     obstacle = _find_obstacle(declared, site, past) if demand.roles else None
-    return judge(demand, evidence, policy, now, past.revoked, obstacle)
+    verdict = judge(demand, evidence, policy, now, past.revoked, obstacle)
+    if policy.roles.mode == MERGE and demand.roles:
+        return replace(verdict, needs=(), merge=policy.roles.branch or "")
+    return verdict
 
 
 def demand_campaign(policy: Policy, declared: Declared, site: Site, actions: int | None = None) -> Demand:

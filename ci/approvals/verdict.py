@@ -92,7 +92,7 @@ class Verdict:
     """What holds of a demand. `obstacle` is what stands against it whoever signs.
 
     `digest` is that of the set of approvals under which it may be done; "" where it may not. `until` is when the first of
-    these runs out.
+    these runs out. `merge` is the branch whose merge is the approval, where the policy says so: then nobody signs.
     """
 
     demand: Demand
@@ -101,6 +101,7 @@ class Verdict:
     digest: str
     obstacle: str | None = None
     until: datetime | None = None
+    merge: str | None = None
 
     @property
     def complete(self) -> bool:
