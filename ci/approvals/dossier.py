@@ -24,6 +24,8 @@ from schemas.tree import Tree
 APPROVALS = "approvals"
 """The folder of statements in a campaign's folder."""
 STATEMENT, SIGNATURE, REVOCATION = ".json", ".sig", ".revoked.json"
+MOST_FILES, MOST_BYTES = 2000, 2**20
+"""Statements, signatures and revocations of one campaign that are looked at: about a thousand that people signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,8 @@ def assess_campaign(
     `site` is the one that the campaign names, `tree` the files of the repository that has the statements.
     """
     demand = demand_campaign(policy, declared, site, actions)
-    evidence = tuple(collect_evidence(tree, f"{declared.folder}/{APPROVALS}"))
-    obstacle = _find_obstacle(declared, site, past) if demand.roles else None
+    evidence, flood = _gather_evidence(tree, f"{declared.folder}/{APPROVALS}")
+    obstacle = flood or _find_obstacle(declared, site, past) if demand.roles else None
     verdict = judge(demand, evidence, policy, now, past.revoked, obstacle)
     if policy.roles.mode == MERGE and demand.roles:
         return replace(verdict, needs=(), merge=policy.roles.branch or "")
@@ -83,8 +85,8 @@ def assess_retirement(
     policy: Policy, retirement: Retirement, tree: Tree, now: datetime, past: Past = NO_PAST
 ) -> Verdict:
     """Who must approve a retirement, who did, and what is missing."""
-    evidence = tuple(collect_evidence(tree, f"{RETIRED}/{retirement.name}/{APPROVALS}"))
-    return judge(demand_retirement(policy, retirement), evidence, policy, now, past.revoked)
+    evidence, flood = _gather_evidence(tree, f"{RETIRED}/{retirement.name}/{APPROVALS}")
+    return judge(demand_retirement(policy, retirement), evidence, policy, now, past.revoked, flood)
 
 
 def demand_retirement(policy: Policy, retirement: Retirement) -> Demand:
@@ -101,6 +103,15 @@ def collect_evidence(tree: Tree, folder: str) -> Iterator[Evidence]:
             revocation = name_revocation(file)
             taken = ((tree[revocation], tree.get(f"{revocation}{SIGNATURE}")),) if revocation in tree else ()
             yield Evidence(file, tree[file], tree.get(f"{file}{SIGNATURE}"), taken)
+
+
+def _gather_evidence(tree: Tree, folder: str) -> tuple[tuple[Evidence, ...], str | None]:
+    """The statements below a folder; none of too many, which nobody would wait for, and the obstacle that these are."""
+    sizes = [len(content) for file, content in tree.items() if file.startswith(f"{folder}/")]
+    if len(sizes) > MOST_FILES or sum(sizes) > MOST_BYTES:
+        told = f"{folder} has {len(sizes):,} files with {sum(sizes):,} bytes, at most {MOST_FILES:,} with {MOST_BYTES:,}"
+        return (), f"{told} are read; `git rm` the statements that no longer count"
+    return tuple(collect_evidence(tree, folder)), None
 
 
 def name_statement(folder: str, digest: str, role: str, principal: str) -> str:

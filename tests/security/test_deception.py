@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -11,6 +12,7 @@ from ci.findings import FORMATS
 from ci.review_text import MARKER
 from tests.keys import Circle
 from tests.launchpad import Launchpad
+from tests.security.test_bounds import MARGIN, PROMISED_SECONDS
 
 BYTES = "productions/campaigns/proc7/caf\udce9.txt"
 """A name that is no text."""
@@ -45,6 +47,26 @@ def test_s39_a_name_that_is_no_text_ends_no_review_and_no_check(pad, tmp_path, c
         capsys.readouterr()
         assert pad.call("check", *change, f"--format={form}") == Exit.FINDINGS
         assert "BP705" in capsys.readouterr().out.encode("utf-8").decode()
+
+
+@pytest.mark.parametrize(("number", "size"), [(300, 65_000), (2001, 2)], ids=["large", "many"])
+def test_s10_a_flood_of_statements_is_told_and_not_read(pad, capsys, number, size):
+    """Each of them costs its reader as much as it can."""
+    base = pad.git("rev-parse", "HEAD")
+    folder = "productions/campaigns/proc7/approvals"
+    junk = f"[{','.join(['[1]'] * (size // 4))}]"
+    for place in range(number):
+        pad.write(f"{folder}/{place}/x.json", junk)
+        if place == 1500:
+            base = pad.commit("half of them")  # a change has at most 2,000 files
+    pad.commit("flood")
+    capsys.readouterr()
+    begin = time.process_time()
+    assert pad.call("review", "--base", base, "--head", "HEAD") == Exit.FINE
+    assert time.process_time() - begin < PROMISED_SECONDS * MARGIN
+    assert f"has {number:,} files" in capsys.readouterr().out
+    assert pad.launch() == Exit.REFUSED
+    assert "`git rm` the statements" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("end", [Exit.FINE, Exit.USAGE], ids=["reviewed", "not reviewed"])
