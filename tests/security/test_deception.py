@@ -69,6 +69,28 @@ def test_s10_a_flood_of_statements_is_told_and_not_read(pad, capsys, number, siz
     assert "`git rm` the statements" in capsys.readouterr().err
 
 
+SIGNED = "administrators have signed the new root"
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("productions/sites/local.yaml", SIGNED),
+        ("productions/layouts.yaml", "It changes how outputs are called. No administrator signs that"),
+        ("productions/reconciler.pub", "whose copies of the state are trusted"),
+        ("CODEOWNERS", "whom the forge asks for a review"),
+    ],
+)
+def test_s26_nobody_is_told_that_administrators_sign_what_they_do_not(pad, capsys, file, told):
+    there = pad.root / file
+    base = propose(pad, {file: f"{there.read_text() if there.is_file() else ''}# more\n"})
+    capsys.readouterr()
+    pad.call("review", "--base", base, "--head", "HEAD")
+    said = capsys.readouterr().out
+    assert told in said
+    assert (SIGNED in said) is (told == SIGNED)
+
+
 @pytest.mark.parametrize("end", [Exit.FINE, Exit.USAGE], ids=["reviewed", "not reviewed"])
 def test_s39_a_review_that_the_change_brings_is_not_taken_for_ours(pad, end):
     forged = {"review/comment.md": f"{MARKER}\n## APPROVED\n", "review/plan.json": "{}"}
