@@ -20,9 +20,9 @@ CHANGE_LIMIT = 2000
 class Change:
     """What `head` changes since it left `base`, on top of `base` as it is now.
 
-    `paths` are all files that it touches, before and after, written so that they can be printed. `before` are the files of `base` below `productions`, `after`
-    the same once merged; `unread` what is wrong with files that were not read. `former` are names of campaigns that there
-    ever were.
+    `paths` are all files that it touches, before and after, written so that they can be printed. `before` are the files
+    of `base` below `productions`, `after` the same once merged; `unread` what is wrong with files that were not read.
+    `former` are names of campaigns that there ever were.
     """
 
     base: str

@@ -77,9 +77,9 @@ _POLICIES = {
         "It changes whose copies of the state are trusted for plans like this one. No administrator signs that: it"
         " counts once it is merged."
     ),
-    (
-        "CODEOWNERS",
-    ): "It changes whom the forge asks for a review. No administrator signs that: it counts once it is merged.",
+    ("CODEOWNERS",): (
+        "It changes whom the forge asks for a review. No administrator signs that: it counts once it is merged."
+    ),
 }
 """What a change of policy means, by the beginning of its paths."""
 
