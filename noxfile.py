@@ -13,6 +13,10 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+if __name__ == "__main__":
+    # a pipeline calls this file from the checkout of a merge request: neither nox nor Python may look for anything there
+    os.chdir(ROOT)
+    sys.argv[1:1] = ["-f", str(ROOT / "noxfile.py")]
 RUNNER = ROOT / ".nox" / "runner"
 
 
@@ -31,7 +35,7 @@ def enter_runner() -> None:
         )
         complete.touch()
     path = f"{RUNNER / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
-    arguments = [str(python), "-m", "nox", "-f", str(ROOT / "noxfile.py"), *sys.argv[1:]]
+    arguments = [str(python), "-m", "nox", *sys.argv[1:]]
     os.execve(python, arguments, {**os.environ, "PATH": path})  # noqa: S606 -- nox takes over, with this terminal
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.commits import Entry, find_ancestor, list_changes, list_former, name_commit, read_commit
+from ci.commits import Entry, find_ancestor, list_changes, list_former, name_commit, read_commit, show_path
 from ci.exits import WrongUse
 from schemas.finding import Finding
 from schemas.repository import ARCHIVE, CAMPAIGNS
@@ -20,9 +20,9 @@ CHANGE_LIMIT = 2000
 class Change:
     """What `head` changes since it left `base`, on top of `base` as it is now.
 
-    `paths` are all files that it touches, before and after. `before` are the files of `base` below `productions`, `after`
-    the same once merged; `unread` what is wrong with files that were not read. `former` are names of campaigns that there
-    ever were.
+    `paths` are all files that it touches, before and after, written so that they can be printed. `before` are the files
+    of `base` below `productions`, `after` the same once merged; `unread` what is wrong with files that were not read.
+    `former` are names of campaigns that there ever were.
     """
 
     base: str
@@ -61,9 +61,10 @@ def read_change(root: Path, base: str, head: str) -> Change:
     theirs = list_changes(root, ancestor, base) if ancestor != base else {}
     for path in sorted(paths.keys() & theirs.keys()):
         if paths[path][1] != theirs[path][1] and path.startswith(f"{PRODUCTIONS}/"):
-            raise WrongUse(f"{path} was changed on the base too; merge the base, or rebase")
+            raise WrongUse(f"{show_path(path)} was changed on the base too; merge the base, or rebase")
     before = read_commit(root, base)
     mine = read_commit(root, head, only=paths)
     after = {file: content for file, content in before.files.items() if file not in paths} | dict(mine.files)
-    unread = (*mine.findings(), *(one for one in before.findings() if one.place.file not in paths))
-    return Change(base, head, paths, before.files, after, unread, list_former(root, base, CAMPAIGNS, ARCHIVE))
+    shown = {show_path(path): entries for path, entries in paths.items()}
+    unread = (*mine.findings(), *(one for one in before.findings() if one.place.file not in shown))
+    return Change(base, head, shown, before.files, after, unread, list_former(root, base, CAMPAIGNS, ARCHIVE))

@@ -15,6 +15,7 @@ import git
 from git.exc import GitCommandError, ODBError
 from git.objects.fun import tree_entries_from_data
 
+from ci.exits import WrongUse
 from reconciler.ledger.database import SourceUnavailable
 from schemas.finding import Finding, Place
 from schemas.tree import FILE_LIMIT, PRODUCTIONS
@@ -97,7 +98,7 @@ def read_commit(
                 if only is not None and item.path not in only:
                     continue
                 if what := _find_strange(item, reading):
-                    strange[_show(item.path)] = what
+                    strange[show_path(item.path)] = what
                     continue
                 total += reading.size(item)
                 if total > TOTAL_LIMIT:
@@ -129,13 +130,19 @@ def find_ancestor(root: Path, base: str, head: str) -> str:
 
     Raises:
         SourceUnavailable: they have none in common, or not enough of the history was fetched.
+        WrongUse: there are several, and what a merge would make of them depends on all.
     """
     with open_repository(root) as repository:
         one, other = _find(repository, root, base), _find(repository, root, head)
-        found = repository.merge_base(one, other)
+        found = repository.merge_base(one, other, all=True)
         if not found:
             hint = "; fetch the whole history" if _is_shallow(repository) else ""
             raise SourceUnavailable(f"{base[:12]} and {head[:12]} have no commit in common{hint}")
+        if len(found) > 1:
+            raise WrongUse(
+                f"{head[:12]} left {base[:12]} at {len(found)} commits, as branches do that merged one another;"
+                " `git merge` the base into it once more, or rebase"
+            )
         return found[0].hexsha
 
 
@@ -178,6 +185,16 @@ def is_contained(root: Path, commit: str, branch: str) -> bool:
         remote = any(one.name == "origin" for one in repository.remotes)
         tip = _find(repository, root, f"refs/{'remotes/origin' if remote else 'heads'}/{branch}")
         return repository.is_ancestor(_find(repository, root, commit), tip)
+
+
+def is_ancestor(root: Path, commit: str, head: str) -> bool:
+    """Whether one commit is in the history of another, or is it.
+
+    Raises:
+        SourceUnavailable: there is no such commit, or git cannot be read.
+    """
+    with open_repository(root) as repository:
+        return repository.is_ancestor(_find(repository, root, commit), _find(repository, root, head))
 
 
 def open_repository(root: Path) -> git.Repo:
@@ -237,7 +254,9 @@ class _Reading:
 
     def open(self, folder: _Item, level: int) -> list[_Item]:
         if level > LEVEL_LIMIT or self.size(folder) > TREE_LIMIT:
-            raise SourceUnavailable(f"the folder {_show(folder.path)} is too deep or too large to be meant")
+            raise SourceUnavailable(
+                f"the folder {show_path(folder.path)} is too deep or too large to be meant"
+            )
         rows = tree_entries_from_data(self.content(folder))
         self.left -= len(rows)
         if self.left < 0:
@@ -292,12 +311,12 @@ def _find_strange(item: _Item, reading: _Reading) -> str:
     """What an entry is, where it is no plain file; else an empty text."""
     if item.mode != _REGULAR:
         return _KINDS.get(item.mode, "not a regular file")
-    if not {".", "..", ".git"}.isdisjoint(item.path.split("/")) or _show(item.path) != item.path:
+    if not {".", "..", ".git"}.isdisjoint(item.path.split("/")) or show_path(item.path) != item.path:
         return "called something that no file should be called"
     size = reading.size(item)
     return f"{size} bytes; at most {FILE_LIMIT}" if size > FILE_LIMIT else ""
 
 
-def _show(path: str) -> str:
+def show_path(path: str) -> str:
     """A path that can be printed: what is no text is written as its bytes."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

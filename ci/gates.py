@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 
 from ci.change import Change
 from ci.generations import check_since
+from reconciler.resolving import goes_back
 from reconciler.restating import Side, find_restated
 from schemas.finding import Finding, Place
 from schemas.policy import REVOKED, ROLES, SIGNERS
@@ -36,8 +37,8 @@ def judge_change(
 ) -> tuple[Finding, ...]:
     """What the gates object to.
 
-    `launched` are the campaigns that an export of the state has; without one, all that have a lock on the base are taken
-    for launched.
+    `launched` are the campaigns that an export of the state has; without one, or with an old one too (`list_locked`), all
+    that have a lock on the base are taken for launched.
     """
     return tuple(
         sorted(
@@ -45,11 +46,17 @@ def judge_change(
                 *check_mixing(change),
                 *check_removals(change, before, launched),
                 *check_names_again(change, before),
+                *check_locks(change, before, after),
                 *check_frozen(before, after, launched),
                 *check_since(before, after),
             }
         )
     )
+
+
+def list_locked(repository: Repository) -> frozenset[str]:
+    """The campaigns that have a lock: those that may have been launched."""
+    return frozenset(name for name, declared in repository.campaigns.items() if declared.lock is not None)
 
 
 def select_new(
@@ -126,6 +133,28 @@ def check_frozen(
             message = f"{name} was launched, and {cause.reason}{count}"
             hint = f"declare a new campaign, `b2prod new … --from {name}`; or write `restate: {{reason: …, limit: …}}`"
             yield Finding(other.document.key_place(_reach(other, cause.path)), "BP609", message, hint)
+
+
+def check_locks(change: Change, before: Repository, after: Repository) -> Iterator[Finding]:
+    """Ensure that a lock stays, and that generations only grow: by them it is known what was launched."""
+    for name, declared in before.campaigns.items():
+        old, other = declared.lock, after.campaigns.get(name)
+        if old is None or other is None or not goes_back(other.lock, old.generation, old.digest()):
+            continue
+        if other.lock is None and other.lock_file in change.after:
+            continue  # it cannot be read, and that is a finding of its own
+        if other.lock is None:
+            message = f"{name} had a lock of generation {old.generation}, and has none any more"
+        elif other.lock.generation < old.generation:
+            message = f"the lock of {name} is of generation {other.lock.generation}, and it had one of {old.generation}"
+        else:
+            message = (
+                f"the lock of {name} is another one, and of generation {old.generation} as the one before"
+            )
+        place = Place(other.lock_file if other.lock is not None else other.document.file)
+        yield Finding(
+            place, "BP611", message, f"run `b2prod resolve {name}` on top of the base, and commit the lock"
+        )
 
 
 def _is_launched(declared: Declared, launched: Collection[str] | None) -> bool:

@@ -7,13 +7,20 @@ from collections.abc import Iterable, Sequence
 
 from ci.console import strip_controls
 
-_ENTITIES = {ord(character): f"&#{ord(character)};" for character in "&\\`|[]<>@*_~!#$%:+"}
+_JOINER = "\u2060"
+_ENTITIES = {ord(character): f"&#{ord(character)};" for character in f"&\\`|[]<>@*_~!#$%:+{_JOINER}"}
+_CALLING = re.compile(
+    r"(?<=[@#!%~$&*\[:])(?=\S)(?!(?<=\d:)\d)|(?<=www\.)(?=\S)|(?<=\bgh-)(?=\d)", re.IGNORECASE
+)
+"""Where forges begin to read a mention, a reference, an emoji or an address, in the text as it is shown: entities are no
+hindrance to that, and a character of no width is. Times of day have none."""
 _TICKS = re.compile("`+")
 
 
 def escape(text: str) -> str:
     """Text in one line that cannot become a cell's end, a link, an image, a mention, a formula, a heading or a tag."""
-    return " ".join(strip_controls(text).split()).translate(_ENTITIES).replace("www.", "www&#46;")
+    plain = _CALLING.sub(_JOINER, " ".join(strip_controls(text).split()))
+    return plain.translate(_ENTITIES).replace("www.", "www&#46;")
 
 
 def code(text: str) -> str:

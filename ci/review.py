@@ -13,7 +13,7 @@ from ci.approvals.dossier import assess_campaign
 from ci.approvals.verdict import Verdict
 from ci.change import Change
 from ci.export import Origin
-from ci.gates import classify, judge_change
+from ci.gates import classify, judge_change, list_locked
 from ci.project import Project, is_about, judge_files
 from reconciler.differences import Difference, compare_campaigns
 from reconciler.estimate import Estimate, estimate_cost
@@ -86,7 +86,11 @@ def gather_review(project: Project, change: Change, now: datetime, missing: str 
                 connection = stack.enter_context(reading(project.state))
             except SourceUnavailable as error:
                 missing = str(error)
-        launched = None if connection is None or project.origin is None else list_launched(connection)
+        launched = None
+        if connection is not None and project.origin is not None:
+            launched = list_launched(connection) | (
+                list_locked(before) if project.origin.is_stale else frozenset()
+            )
         known = judge_files(change.before, ())[1] if found else ()
         new = {one for one in found if one not in set(known) or change.touches(one.place.file)}
         findings = tuple(sorted({*new, *judge_change(change, before, repository, launched)}))

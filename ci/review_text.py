@@ -11,6 +11,7 @@ from typing import Any
 from ci.approvals.verdict import Verdict
 from ci.console import count_things
 from ci.difference_text import format_difference, spell, summarise
+from ci.gates import RECONCILER
 from ci.markdown import code, escape, fence, fold, shorten, table, truncate
 from ci.plan_text import GLYPHS
 from ci.review import CampaignReview, Compared, Review
@@ -18,6 +19,8 @@ from ci.risks import list_risks
 from reconciler.differences import Difference, PayloadChange
 from reconciler.estimate import Estimate
 from reconciler.plan import ACTIONS, BLOCKED, RESTATE, SUBMIT, Group
+from schemas.policy import REVOKED, ROLES, SIGNERS
+from schemas.repository import LAYOUTS, SITES
 from schemas.retirement import RETIREMENTS
 from schemas.rules.intervals import count
 from schemas.runs import format_runs
@@ -52,8 +55,8 @@ def format_review(review: Review) -> str:
         text = f"It lets data be deleted, once its owners have signed for exactly these: {who} tells who."
         lines += [f"### Retirement {code(name)}", "", text, ""]
     others = [(kind, number) for kind, number in review.kinds if kind != "campaigns"]
-    if "policy" in dict(others):
-        lines += [f"**{_POLICY}**", ""]
+    for text in _list_policies(review):
+        lines += [f"**{text}**", ""]
     if others:
         listed = ", ".join(f"{kind} ({count_things(number, 'file')})" for kind, number in others)
         lines += [f"The change also touches: {listed}.", ""]
@@ -61,10 +64,32 @@ def format_review(review: Review) -> str:
     return truncate("\n".join(lines) + "\n", LONGEST)
 
 
-_POLICY = (
-    "It changes who may approve what, or where jobs and data go. A reconciler takes that up only when its administrators"
-    " have signed the new root (b2prod trust sign)."
-)
+_POLICIES = {
+    (ROLES, SIGNERS, REVOKED, f"{SITES}/"): (
+        "It changes who may approve what, or where jobs and data go. A reconciler takes that up only when its"
+        " administrators have signed the new root (b2prod trust sign)."
+    ),
+    (LAYOUTS,): (
+        "It changes how outputs are called. No administrator signs that: it counts once it is merged, and locks that"
+        " have another folder are stale until they are written again (b2prod resolve) and approved."
+    ),
+    (RECONCILER,): (
+        "It changes whose copies of the state are trusted for plans like this one. No administrator signs that: it"
+        " counts once it is merged."
+    ),
+    ("CODEOWNERS",): (
+        "It changes whom the forge asks for a review. No administrator signs that: it counts once it is merged."
+    ),
+}
+"""What a change of policy means, by the beginning of its paths."""
+
+
+def _list_policies(review: Review) -> list[str]:
+    return [
+        text
+        for starts, text in _POLICIES.items()
+        if any(path.startswith(starts) for path in review.change.paths)
+    ]
 
 
 def _list_retirements(review: Review) -> list[str]:
@@ -263,6 +288,11 @@ def _fold(outputs: Sequence[str]) -> str:
 
 
 def _format_verdict(verdict: Verdict) -> list[str]:
+    if verdict.merge is not None:
+        told = [
+            f"Nobody signs: **the merge to {code(verdict.merge)} is the approval, and merging launches.**"
+        ]
+        return [*told, *(["", f"**{escape(verdict.obstacle)}**"] if verdict.obstacle else [])]
     if not verdict.needs:
         return ["Nobody: so says the policy for its site and area."]
     rows = [

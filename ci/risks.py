@@ -47,7 +47,9 @@ def _list_of_manifest(one: CampaignReview) -> Iterator[str]:
         yield f"{campaign.release} recommends the tag {one.recommended}, and {', '.join(tags)} is used"
     if not campaign.reuse:
         yield "reuse: never; what others made with the same fingerprint is made again"
-    if one.verdict is not None and not one.verdict.needs:
+    if one.verdict is not None and one.verdict.merge is not None:
+        yield f"the merge to {one.verdict.merge} is the approval: merging launches"
+    elif one.verdict is not None and not one.verdict.needs:
         yield "no signature is needed for its site and area"
     if one.verdict is None:
         yield "the base has no policy for its site: nobody can say who must approve"

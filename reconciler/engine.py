@@ -103,6 +103,13 @@ class Uncertain:
 Answer = Accepted | Refused | Uncertain
 
 
+def doubt_reference(ticket: Ticket) -> Observation:
+    """Unknown: the ticket's reference is none that its engine can have given to it."""
+    return Observation(
+        Sighting.UNKNOWN, f"{(ticket.reference or '')[:128]!r} is no id of a job of this attempt"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Complaint:
     """Something at a site that would go wrong: what, and how it is mended. `fatal` where no job could succeed."""

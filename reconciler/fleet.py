@@ -12,6 +12,7 @@ from reconciler.engines import ENGINES
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.ledger.tables import sites
 from reconciler.ledger.writing import Writer
+from reconciler.orders import Attempt
 from schemas.repository import Repository
 
 SHORTEST, LONGEST = 5.0, 600.0
@@ -57,6 +58,16 @@ class Fleet:
                 )
             self._engines[site] = ENGINES[described.engine](described, self._writer.prompt)
         return self._engines[site]
+
+    def tell_elsewhere(self, attempt: Attempt) -> str | None:
+        """Why an attempt cannot be asked for: its site has another engine now than the one that took it; None if not so."""
+        site = self._repository.sites.get(attempt.site)
+        if site is None or attempt.engine in (None, site.service):
+            return None
+        return (
+            f"{site.name} is {site.service} now; this job was given to {attempt.engine}: "
+            "bring the engine back, or settle it"
+        )
 
     def is_attached(self, site: str) -> bool:
         """Whether a site's jobs run on this machine."""

@@ -126,6 +126,8 @@ class OrderWriter:
                 if tag.on_change == FORWARD
             ),
             approval=approval,
+            engine=self._repository.sites[campaign.site].service,
+            declared=wish.view.units,
         )
 
     def render(self, order: Order, job: Job) -> dict[str, bytes]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from reconciler.engine import Ticket
 from renderer.fingerprint import Recipe
 from renderer.jobs import Job
 from renderer.payloads import PayloadSet
+from renderer.units import StepUnits
 from schemas.campaign import Campaign
 from schemas.layout import Layout
 from schemas.runs import format_run
@@ -39,7 +44,7 @@ class Order:
 
     `payloads` are those it is made with, and `chain` the snapshots they come from, where its step uses conditions;
     `begun` are the digests of the snapshots of `forward` tags among them. `approval` is the digest of the approvals
-    under which it is made.
+    under which it is made, `engine` is what takes its jobs, and `declared` are the units that its campaign declares.
     """
 
     campaign: Campaign
@@ -53,6 +58,17 @@ class Order:
     chain: tuple[Snapshot, ...] = ()
     begun: tuple[str, ...] = ()
     approval: str | None = None
+    engine: str | None = None
+    declared: Sequence[StepUnits] = field(default=(), repr=False, compare=False)
+
+    def declares(self, unit: Address) -> bool:
+        """Whether another unit of its campaign is declared, as far as the order knows."""
+        _, step, run = unit
+        for units in self.declared:
+            if units.step.name == step:
+                place = bisect_left(units.runs, run)
+                return (place < len(units.runs) and units.runs[place] == run) or run in units.waiting
+        return not self.declared
 
     @property
     def address(self) -> Address:
@@ -69,7 +85,7 @@ class Order:
 class Attempt:
     """One submission of a job as the ledger has it, its `number`th.
 
-    `batch` and `place` say with which others it was submitted.
+    `batch` and `place` say with which others it was submitted, and `engine` to what, where that is known.
     """
 
     id: int
@@ -89,6 +105,19 @@ class Attempt:
     absences: int = 0
     unknown: str | None = None
     cancel: str | None = None
+    engine: str | None = None
+
+    def write_ticket(self, folder: Path) -> Ticket:
+        """The attempt as engines know it; `folder` is its own."""
+        return Ticket(
+            name=self.name,
+            nonce=self.nonce,
+            folder=folder,
+            batch=self.batch,
+            index=self.place,
+            begun=self.begun,
+            reference=self.reference,
+        )
 
     @property
     def campaign(self) -> str:

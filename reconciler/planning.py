@@ -118,7 +118,7 @@ class _Planning:
         step = units.step
         wanted = frozenset(units.fingerprints[output][index] for output in outputs)
         action, reason = self.compare(units, run, outputs, index)
-        intent = self.observed.intents.get((step.name, run))
+        intent = self.observed.intents.get((step.name, run))  # of more, where some was made elsewhere since
         upstream = self.coming.get(step.input.step or "", {}).get(run, SUBMIT)
         if self.campaign.state == "held":
             action, reason = BLOCKED, "the campaign is held"
@@ -127,16 +127,16 @@ class _Planning:
         elif wanted & self.observed.unknown:
             action, reason = UNKNOWN, "its storage cannot be read"
         elif intent is not None and intent.live:
-            same = intent.fingerprints == wanted
+            same = wanted <= intent.fingerprints
             action, reason = (
                 IN_FLIGHT,
                 "submitted" if same else "an attempt of an earlier plan is still running",
             )
-        elif intent is not None and intent.quarantined and intent.fingerprints == wanted:
+        elif intent is not None and intent.quarantined and wanted <= intent.fingerprints:
             action, reason = QUARANTINED, intent.failure or "attempts used up"
         elif upstream not in (SUBMIT, RESTATE, REUSE):
             action, reason = WAITING, f"waits for {step.input.step}"
-        elif intent is not None and intent.fingerprints == wanted and intent.failure:
+        elif intent is not None and wanted <= intent.fingerprints and intent.failure:
             reason = f"again, after: {intent.failure}"
         self.put(action, step.name, outputs, reason, run)
 

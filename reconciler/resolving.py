@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from reconciler.conditions.coverage import find_needed, find_uncovered
+from reconciler.ledger.trust import Launch, read_launch
 from reconciler.runs.catalogue import find_known
 from reconciler.runs.selection import select_runs
 from renderer.fingerprint import write_recipes
@@ -28,7 +30,7 @@ def resolve(
 ) -> tuple[Lock, tuple[Finding, ...]]:
     """The lock that the campaign has today, and what the run catalogue shows to be wrong with its selection.
 
-    The generation is that of the present lock, one more where anything changed.
+    The generation is that of the present lock, one more where anything changed; and beyond every one that was launched.
     """
     campaign = declared.campaign
     selected = [select_runs(connection, selector) for selector in campaign.selectors]
@@ -45,19 +47,35 @@ def resolve(
     )
     findings += _check_limits(declared, closed)
     findings += _check_coverage(declared, repository, closed)
-    lock = follow_lock(declared, repository, closed)
+    lock = follow_lock(declared, repository, closed, read_launch(connection, campaign.name))
     if declared.lock is not None:
         findings += _check_shrinking(connection, declared, declared.lock, lock)
     return lock, tuple(findings)
 
 
-def follow_lock(declared: Declared, repository: Repository, runs: Sequence[int]) -> Lock:
-    """The lock that comes after the one that there is: that one itself, or of the next generation where anything changed."""
+def follow_lock(
+    declared: Declared, repository: Repository, runs: Sequence[int], launch: Launch | None = None
+) -> Lock:
+    """The lock that comes after the one that there is: that one itself, or of the next generation where anything changed.
+
+    `launch` is how far the campaign has come. Where the lock went back behind that, what was launched meanwhile is not
+    known, and so all of the next one is of its own generation.
+    """
     before = declared.lock
+    launched = 0 if launch is None else launch.generation
     if before is None:
-        return pin_campaign(declared, repository, runs)
+        return pin_campaign(declared, repository, runs, launched + 1)
+    if launch is not None and goes_back(before, launch.generation, launch.lock):
+        return pin_campaign(replace(declared, lock=None), repository, runs, launched + 1)
     lock = pin_campaign(declared, repository, runs, before.generation + 1)
     return before if lock.content() == before.content() else lock
+
+
+def goes_back(lock: Lock | None, generation: int, digest: str) -> bool:
+    """Whether a lock is none that may come after the one of this generation and digest, or be it."""
+    if lock is None or lock.generation < generation:
+        return True
+    return lock.generation == generation and lock.digest() != digest
 
 
 def pin_campaign(

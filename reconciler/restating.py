@@ -44,11 +44,12 @@ class Restated:
 def find_restated(before: Side, after: Side) -> tuple[Restated, ...]:
     """Why data of a launched campaign would be made again; none where its changes leave all fingerprints alone.
 
-    The runs are those of the lock before; where it pins none, the first that a selection can have.
+    The runs are those of the lock before; where it pins none or is not there, the first that a selection can have.
     """
-    if not (before.is_clear and after.is_clear) or before.declared.lock is None:
+    if not (before.is_clear and after.is_clear):
         return ()
-    runs = before.declared.lock.runs or tuple(
+    lock = before.declared.lock
+    runs = (() if lock is None else lock.runs) or tuple(
         sorted({run_key(one.experiment, one.first or 1) for one in before.declared.campaign.selectors})
     )
     now = {units.step.name: units for units in _declare(after, runs, before)}

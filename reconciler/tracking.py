@@ -112,20 +112,15 @@ class Tracker:
 
     def ticket(self, attempt: Attempt) -> Ticket:
         """An attempt as engines know it."""
-        return Ticket(
-            name=attempt.name,
-            nonce=attempt.nonce,
-            folder=self._workspace.path(attempt.name),
-            batch=attempt.batch,
-            index=attempt.place,
-            begun=attempt.begun,
-            reference=attempt.reference,
-        )
+        return attempt.write_ticket(self._workspace.path(attempt.name))
 
     def _follow(self, site: str, group: Sequence[Attempt]) -> None:
         """Looks at the attempts of one site; where it does not answer, nothing is said of any."""
         try:
             engine = self._fleet.engine(site)
+            group = self._set_apart(group)
+            if not group:
+                return
             group = self._adopt(engine, group)
             known = [attempt for attempt in group if attempt.state != "uncertain"]
             ending = [self.ticket(attempt) for attempt in known if attempt.cancel]
@@ -154,9 +149,23 @@ class Tracker:
             return False
         return True
 
+    def _set_apart(self, group: Sequence[Attempt]) -> list[Attempt]:
+        """The group without attempts that another engine took: what this one says of their ids is about other jobs."""
+        elsewhere: dict[str, list[Attempt]] = {}
+        for attempt in group:
+            if (reason := self._fleet.tell_elsewhere(attempt)) is not None:
+                elsewhere.setdefault(reason, []).append(attempt)
+        for reason, some in elsewhere.items():
+            self._look.live += some
+            self._look.unknown.update(attempt.id for attempt in some)
+            self._attempts.record_elsewhere([attempt.id for attempt in some], reason)
+        apart = {attempt.id for some in elsewhere.values() for attempt in some}
+        return [attempt for attempt in group if attempt.id not in apart]
+
     def _list_returning(self, site: str) -> tuple[Attempt, ...]:
         """Attempts that were taken for lost: where no folder is shared, a job may come back all the same."""
-        return self._attempts.list_lost(site, format_time(self._clock() - MEMORY.total_seconds()))
+        lost = self._attempts.list_lost(site, format_time(self._clock() - MEMORY.total_seconds()))
+        return tuple(attempt for attempt in lost if self._fleet.tell_elsewhere(attempt) is None)
 
     def _adopt(self, engine: Engine, group: Sequence[Attempt]) -> list[Attempt]:
         """The group, in which uncertain attempts that the engine has are known by its ids now.
@@ -334,7 +343,7 @@ class Tracker:
         failed, verified = self._attempts.count_ended(attempt.campaign, signature, since)
         if failed < IDENTICAL or failed <= verified:
             return
-        place = f"line {culprit.number} of the log of {attempt.name}" if culprit.number else attempt.name
+        place = f"{culprit.place} of the log of {attempt.name}" if culprit.number else attempt.name
         reason = f"{failed} jobs failed in the same way: {culprit.line.strip()} ({place})"
         self._pauses.pause(scope, BREAKER, reason, "b2prod")
 

@@ -8,20 +8,30 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from reconciler.engine import Batch
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.orders import Attempt, Product
+from reconciler.remains import NotPlain, open_plain, read_plain
 from renderer.jobs import JOB
-from schemas.validation import load_schema, validate_json
+from schemas.canonical import clean_text
+from schemas.validation import check_rendered, load_schema, validate_json
 
 STARTED, RESULT = "started", "result.json"
 SUPERSEDED = "superseded"
 LOG = "log"
 LOG_END = 1 << 18
 """Bytes at the end of a log in which it is looked for what went wrong."""
+LOG_COUNTED = 1 << 28
+"""Bytes before that in which lines are counted; in a longer log they have no number from its beginning."""
+RESULT_SIZE = 1 << 20
+"""Bytes that a result may have; one output takes some 200."""
+JOB_SIZE = 1 << 24
+TOLD = 2000
+"""Characters of a failure's message that are kept."""
 
 RUNTIME = Path(__file__).resolve().parents[1] / "renderer" / "runtime"
 
@@ -116,19 +126,27 @@ class Workspace:
 
     def _collect(self, folder: Path, attempt: Attempt) -> Verified | Failed | None:
         try:
-            result = json.loads((folder / RESULT).read_bytes())
-            job = json.loads((folder / JOB).read_bytes())
+            result = _read_json(folder / RESULT, RESULT_SIZE)
+            # the quick check first: a file may be made to keep the strict one busy for minutes
+            check_rendered(result, "result")
+            problems = validate_json(result, load_schema("result"))
         except FileNotFoundError:
             return None
-        except (ValueError, RecursionError) as error:
-            return Failed("infrastructure", f"result.json cannot be read: {error}")
-        problems = validate_json(result, load_schema("result"))
+        except (NotPlain, ValueError, RecursionError) as error:
+            return _malformed("result.json is malformed", error)
         if problems:
-            return Failed("infrastructure", f"result.json is malformed: {problems[0]}")
+            return _malformed("result.json is malformed", problems[0])
         if result["nonce"] != attempt.nonce:
             return Failed("infrastructure", "result.json belongs to another attempt")
         if result["failure"]:
-            return Failed(result["failure"]["class"], result["failure"]["message"])
+            return Failed(result["failure"]["class"], clean_text(result["failure"]["message"])[:TOLD])
+        try:
+            job = _read_json(folder / JOB, JOB_SIZE)
+            check_rendered(job, "job")
+        except FileNotFoundError:
+            return Failed("infrastructure", "job.json is not there any more, which says what is due")
+        except (NotPlain, ValueError, RecursionError) as error:
+            return _malformed("job.json is not what was written", error)
         return _verify(folder, job, result)
 
     def was_started(self, name: str) -> bool:
@@ -139,26 +157,32 @@ class Workspace:
         """
         marker = self.path(name) / STARTED
         try:
-            return marker.read_bytes() != SUPERSEDED.encode()
+            return read_plain(marker, 4096) != SUPERSEDED.encode()
         except FileNotFoundError:
             return False
+        except NotPlain:
+            return True  # not our mark, which is all that keeps a job from its first instruction
         except OSError as error:
             raise SourceUnavailable(f"{marker} cannot be read now: {error.strerror}") from error
 
     def read_log(self, name: str) -> tuple[str, int]:
-        """The end of an attempt's log, and the number of its first line; nothing where there is none."""
+        """The end of an attempt's log, and the number of its first line; nothing where there is none.
+
+        Lines are counted from 1; in a log that is too long for that, from its end, where the last one is -1.
+        """
         try:
-            with (self.path(name) / LOG).open("rb") as stream:
-                size = stream.seek(0, os.SEEK_END)
-                start = max(0, size - LOG_END)
-                stream.seek(0)
+            with open_plain(self.path(name) / LOG) as log, BufferedReader(log) as stream:
+                start = max(0, stream.seek(0, os.SEEK_END) - LOG_END)
                 first = 1
-                for _ in range(start // (1 << 20)):
-                    first += stream.read(1 << 20).count(b"\n")
-                first += stream.read(start % (1 << 20)).count(b"\n")
-                return stream.read(LOG_END).decode("utf-8", "replace"), first
-        except OSError:
+                if start <= LOG_COUNTED:
+                    stream.seek(0)
+                    for place in range(0, start, 1 << 20):
+                        first += stream.read(min(1 << 20, start - place)).count(b"\n")
+                stream.seek(start)
+                text = stream.read(LOG_END).decode("utf-8", "replace")
+        except (OSError, NotPlain):
             return "", 1
+        return text, first if start <= LOG_COUNTED else -1 - text.removesuffix("\n").count("\n")
 
     def sweep(self, attempts: Iterable[str], batches: Iterable[str] = ()) -> None:
         """Removes the folders of attempts and of batches that nobody needs any more."""
@@ -180,6 +204,18 @@ def _list_folders(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(os.listdir(folder))) if folder.is_dir() else ()
 
 
+def _malformed(what: str, why: object) -> Failed:
+    return Failed("infrastructure", f"{what}: {clean_text(str(why))[:TOLD]}")
+
+
+def _read_json(file: Path, most: int) -> Any:
+    return json.loads(read_plain(file, most), parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
 def _verify(folder: Path, job: Mapping[str, Any], result: Mapping[str, Any]) -> Verified | Failed:
     wanted = {item["output"]: item["file"] for item in job["outputs"]}
     stated = {item["output"]: item for item in result["outputs"]}
@@ -194,7 +230,7 @@ def _verify(folder: Path, job: Mapping[str, Any], result: Mapping[str, Any]) -> 
         if file.stat().st_size != item["size"] or digest_content(file) != item["checksum"]:
             return Failed("infrastructure", f"{output}: {name} is not what the result states")
         products.append(Product(output, name, item["size"], item["checksum"], item["events"]))
-    return Verified(tuple(products), result["events_read"], result["cpu_seconds"])
+    return Verified(tuple(products), result.get("events_read"), result["cpu_seconds"])
 
 
 def digest_content(file: Path) -> str:

@@ -9,16 +9,28 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from schemas.canonical import clean_text
+
 LENGTH = 200
 """The longest a signature is, in characters."""
+LINE = 1000
+"""How much of a line counts, in characters."""
 
 
 class Culprit(NamedTuple):
-    """The line of a log that tells why the job failed; `number` counts lines from 1."""
+    """The line of a log that tells why the job failed.
+
+    `number` counts lines from 1; where nobody knows how many lines are before, from the end, where the last one is -1.
+    """
 
     signature: str
     number: int
     line: str
+
+    @property
+    def place(self) -> str:
+        """Where the line is, in words."""
+        return f"line {self.number}" if self.number >= 0 else f"line {-self.number} from the end"
 
 
 _Find = Callable[[Sequence[str]], Iterator[tuple[int, str]]]
@@ -102,7 +114,7 @@ def find_signature(text: str, application: str | None = None, *, first: int = 1)
     Args:
         text: the log, or its end.
         application: whose patterns are looked for; all when it is None or unknown.
-        first: the number of the text's first line.
+        first: the number of the text's first line; negative where it counts from the end of the log.
     """
     lines = _ESCAPES.sub("", text).replace("\r\n", "\n").split("\n")
     # what basf2 repeats at its end would be found a second time, out of its order
@@ -111,7 +123,7 @@ def find_signature(text: str, application: str | None = None, *, first: int = 1)
     for find in PATTERNS.get(application or "", _ANY):
         for offset, part in parts:
             for place, kind in find(part):
-                line = part[place].rstrip()
+                line = clean_text(part[place][:LINE]).rstrip()
                 return Culprit(normalise(f"{kind}: {_strip(line)}"), first + offset + place, line)
     return None
 
@@ -124,14 +136,14 @@ def _strip(line: str) -> str:
 _RULES: Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern, re.ASCII), to)
     for pattern, to in (
-        (r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>)\],;]+", "<url>"),
+        (r"\b[a-z][a-z0-9+.-]{0,20}://[^\s'\"<>)\],;]+", "<url>"),
         (
             r"(?<![\w@.])(?:~|\.{1,2})?/[^\s'\"<>()\[\],;:]*?(\.[A-Za-z]\w{0,9})?(?=[\s'\"<>()\[\],;:]|$)",
             r"<path>\1",
         ),
-        (r"(?<![\w@.])[\w.+-]+(?:/[\w.+-]+)+(\.root)\b", r"<path>\1"),
+        (r"(?<![\w@./+-])[\w.+-]+(?:/[\w.+-]+)+(\.root)\b", r"<path>\1"),
         (r"\bb2p-[\w@.-]+", "<attempt>"),
-        (r"\b[\w.@+-]*\d[\w.@+-]*(\.root)\b", r"<file>\1"),
+        (r"(?<![\w.@+-])[A-Za-z_.@+-]*\d[\w.@+-]*(\.root)\b", r"<file>\1"),
         (r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b", "#"),
         (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?Z?\b", "<time>"),
         (r"\b0x[0-9a-fA-F]+\b", "#"),
@@ -141,12 +153,15 @@ _RULES: Sequence[tuple[re.Pattern[str], str]] = tuple(
         (r"\s+", " "),
     )
 )
-"""What differs between runs, files, hosts and times, and what stands for it, in this order."""
+"""What differs between runs, files, hosts and times, and what stands for it, in this order.
+
+Each is tried once for a run of like characters: a line may be made of what nearly fits at each of its places.
+"""
 
 
 def normalise(text: str) -> str:
     """The text without all that tells one occurrence of an error from another; at most `LENGTH` characters."""
-    text = text[: 10 * LENGTH]
+    text = clean_text(text[:LINE])
     for form, to in _RULES:
         text = form.sub(to, text)
     return text.strip()[:LENGTH]

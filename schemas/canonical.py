@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
+
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def canonical_json(value: Any) -> bytes:
@@ -19,6 +22,15 @@ def canonical_json(value: Any) -> bytes:
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     ).encode()
+
+
+def clean_text(text: str) -> str:
+    r"""The text with U+FFFD for what UTF-8 or a database cannot say: lone surrogates, and NUL.
+
+    >>> clean_text("a\0b\udc80")
+    'a\ufffdb\ufffd'
+    """
+    return _UNWRITABLE.sub("\ufffd", text)
 
 
 def digest(value: Any) -> str:

@@ -144,6 +144,12 @@ class Site:
     windows: tuple[Window, ...] = ()
     prestage: Prestage | None = None
 
+    @property
+    def service(self) -> str:
+        """What takes its jobs: the engine, and where that is, if there may be several; 500 characters at most."""
+        here = f" {self.diracx.url}" if self.engine == "diracx" and self.diracx else ""
+        return f"{self.engine}{here}"[:500]
+
 
 def read_site(name: str, document: Document) -> Site:
     """The site that `document`, accepted by the schema `site/1`, describes."""

@@ -39,16 +39,16 @@ def load_schema(name: str) -> Mapping[str, Any]:
 
 
 def check_rendered(data: Any, name: str) -> None:
-    """Ensures that what a program rendered is valid, at a hundredth of the cost of findings: it is done 10⁵ times.
+    """Ensures that what a program wrote is valid, at a hundredth of the cost of findings: it is done 10⁵ times.
 
     Raises:
-        ValueError: it is not valid for the schema `name`; that is a defect of what rendered it.
+        ValueError: it is not valid for the schema `name`; the first thing that is wrong.
     """
-    problem = next(_load_quick(name).iter_errors(data), None)
-    if problem is not None:
-        raise ValueError(
-            f"not valid for {name}/1 at {'/'.join(map(str, problem.instance_path))}: {problem.message}"
-        )
+    try:
+        _load_quick(name).validate(data)
+    except jsonschema_rs.ValidationError as problem:
+        place = "/".join(map(str, problem.instance_path))
+        raise ValueError(f"not valid for {name}/1 at {place}: {problem.message}") from None
 
 
 @cache

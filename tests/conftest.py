@@ -91,6 +91,20 @@ def database(request, monkeypatch) -> str | None:
     return address
 
 
+@pytest.fixture
+def bound():
+    """What waits for ever is a failure, and not the end of all tests."""
+
+    def stop(_number, _frame):
+        raise AssertionError("this waits for something")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """In CI a skipped test has failed: everything is there, or the CI script is wrong."""

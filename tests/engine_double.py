@@ -29,6 +29,7 @@ from reconciler.engine import (
     Sighting,
     Ticket,
     Uncertain,
+    doubt_reference,
 )
 from tests.simulated_process import elsewhere, pass_effect
 
@@ -230,7 +231,7 @@ class EngineDouble:
             asked = tickets[::2] if fault == "short" else tickets
             for one in asked:
                 assert one.reference is not None, "a ticket without a reference was asked for"
-            return {one.name: self._observe(seen.get(one.reference or "")) for one in asked}
+            return {one.name: self._observe(one, seen.get(one.reference or "")) for one in asked}
 
     def cancel(self, tickets: Sequence[Ticket]) -> None:
         with self._calling():
@@ -271,8 +272,12 @@ class EngineDouble:
         now = self._cluster._time()
         return [job for job in self._cluster.jobs if not job.hidden and job.visible <= now]
 
-    def _observe(self, job: Job | None) -> Observation:
+    def _observe(self, ticket: Ticket, job: Job | None) -> Observation:
+        if not (ticket.reference or "").isdecimal():
+            return doubt_reference(ticket)
         if job is None:
             return Observation(Sighting.ABSENT)
+        if job.name != ticket.name:
+            return Observation(Sighting.UNKNOWN, f"it is called {job.name}")
         states = {"pending": Sighting.PENDING, "running": Sighting.RUNNING, "ended": Sighting.ENDED}
         return Observation(states[job.state], job.state, job.failure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from reconciler import tracking
+from reconciler import delivery
 from reconciler.ledger.attempts import AttemptLedger
 from reconciler.ledger.units import Ledger
 
@@ -20,7 +20,7 @@ def list_steps(engine: type) -> dict[str, tuple[Any, str]]:
         "its ids are recorded": (AttemptLedger, "record_submitted"),
         "the jobs are asked for": (engine, "query"),
         "a result is recorded": (AttemptLedger, "record_verified"),
-        "outputs are moved": (tracking, "publish"),
+        "outputs are moved": (delivery, "publish"),
         "a unit is produced": (Ledger, "record_produced"),
     }
 

@@ -271,7 +271,8 @@ def test_a17_an_older_generation_as_a_whole_is_refused_once_a_later_one_was_laun
     signed.past = Past(generation=4, lock="0" * 64)
     verdict = signed.verdict()
     assert not verdict.complete
-    assert verdict.obstacle == "this is generation 3 of proc7, and 4 was launched already"
+    told = "this is generation 3 of proc7, and 4 was launched already; run `b2prod resolve proc7`"
+    assert verdict.obstacle == told
 
 
 def test_a17_two_locks_cannot_have_one_generation(signed):

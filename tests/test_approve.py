@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import time
 
@@ -135,6 +136,25 @@ def test_a_key_that_nobody_has(pad, call, circle):
     assert "nobody in productions/allowed_signers has the key" in told
     assert call("approve", "proc7", "--role", "release", "--key", "missing")[0] == Exit.USAGE
     assert "--key FILE" in call("approve", "proc7", "--role", "release")[2]
+
+
+def test_a_key_that_nobody_touches_ends_in_words(pad, call, circle, tmp_path, monkeypatch):
+    double = tmp_path / "bin/ssh-keygen"
+    double.parent.mkdir()
+    double.write_text("#!/bin/sh\nexec sleep 60\n")
+    double.chmod(0o755)
+    monkeypatch.setenv("PATH", str(double.parent), prepend=os.pathsep)
+    monkeypatch.setattr("ci.approvals.signing.PATIENCE", 0.2)
+    code, _, told = approve(call, circle, "release")
+    assert code == Exit.USAGE
+    assert "did not end within" in told
+    assert "run this again" in told
+    double.unlink()
+    (double.parent / "git").symlink_to(shutil.which("git"))
+    monkeypatch.setenv("PATH", str(double.parent))
+    code, _, told = approve(call, circle, "release")
+    assert (code, "install OpenSSH's client" in told) == (Exit.USAGE, True)
+    assert files(pad) == []
 
 
 def test_a_key_in_an_agent(pad, call, circle, tmp_path, monkeypatch):
@@ -383,6 +403,16 @@ def test_a_root_that_changed_after_it_was_signed_is_not_moved_to(pad, call, circ
     site.write_text(site.read_text() + "environment: [PATH]\n")
     pad.commit()
     assert call("trust", "pin")[0] == Exit.REFUSED, "sites belong to the root"
+
+
+def test_a_root_that_is_no_text_is_not_pinned_and_its_file_is_told(pad, call):
+    (pad.root / "productions/sites/logo.png").write_bytes(b"\x89PNG")
+    pad.commit()
+    for words in (("trust", "pin"), ("trust", "sign")):
+        code, table, told = call(*words)
+        assert code == Exit.FINDINGS
+        assert "productions/sites/logo.png" in table + told
+        assert "`git rm productions/sites/logo.png`" in table + told
 
 
 def test_a_root_never_goes_back(pad, call, circle):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,6 +12,10 @@ from ci import commits
 from ci.change import read_change
 from ci.cli import run
 from ci.exits import Exit
+from ci.export import write_export
+from ci.gates import judge_change
+from ci.project import judge_files
+from reconciler.ledger.database import State, opened
 from reconciler.resolving import follow_lock
 from schemas.repository import read_repository
 from schemas.runs import run_key
@@ -162,6 +167,49 @@ def test_a_campaign_without_a_lock_was_never_launched(tmp_path, templates, capsy
     assert judge(history, capsys, base, head)[:2] == (Exit.FINE, [])
 
 
+def put_back(lock):
+    """What is done to a lock of generation 2, and the lock that was there before."""
+    return {
+        "gone": lambda now, first: None,
+        "put back": lambda now, first: first,
+        "another": lambda now, first: now.replace("mdst", "mDST"),
+    }[lock]
+
+
+@pytest.mark.parametrize("lock_is", ["gone", "put back", "another"])
+def test_a_lock_stays_and_its_generation_only_grows(history, templates, capsys, lock_is):
+    first = (history.root / FILES["lock"]).read_text()
+    _, base = propose(history, templates, **{FILES["campaign"]: swap(CAMPAIGN, ('"1-20"', '"1-30"'))})
+    now = (history.root / FILES["lock"]).read_text()
+    assert judge(history, capsys, "HEAD~1", base)[:2] == (Exit.FINE, [])
+    head = history.commit("undone", **{FILES["lock"]: put_back(lock_is)(now, first)})
+    code, found, said = judge(history, capsys, base, head)
+    assert code == Exit.FINDINGS
+    assert "BP611" in {one[0] for one in found}
+    assert "run `b2prod resolve proc7`" in said.out
+
+
+def test_what_was_launched_is_frozen_without_a_lock_too(history, templates):
+    base = history.commit("the lock is gone", **{FILES["lock"]: None})
+    head = history.commit("another release", **{FILES["campaign"]: swap(CAMPAIGN, NEXT)})
+    change = read_change(history.root, base, head)
+    before, after = (judge_files(files, ())[0] for files in (change.before, change.after))
+    assert {one.code for one in judge_change(change, before, after, {"proc7"})} == {"BP609"}
+
+
+@pytest.mark.parametrize("age", [timedelta(hours=1), timedelta(days=2)], ids=["of today", "old"])
+def test_an_old_state_does_not_free_what_was_launched_since(history, templates, tmp_path, capsys, age):
+    state, export = State(tmp_path / "state"), tmp_path / "state.zip"
+    with opened(state):
+        pass  # a ledger in which nothing was launched yet
+    write_export(state, export, None, datetime.now(UTC) - age)
+    base, head = propose(history, templates, **{FILES["campaign"]: swap(CAMPAIGN, NEXT)})
+    code, found, _ = judge(history, capsys, base, head, f"--state-export={export}")
+    assert (code, [one[0] for one in found]) == (
+        (Exit.FINDINGS, ["BP609"]) if age > timedelta(days=1) else (Exit.FINE, [])
+    )
+
+
 @pytest.mark.parametrize(
     ("other", "kind"),
     [
@@ -252,6 +300,28 @@ def test_the_base_that_moved_on_is_what_is_merged_with(history, capsys):
     code, _, said = judge(history, capsys, clash, head)
     assert code == Exit.USAGE
     assert "changed on the base too" in said.err
+
+
+def test_s21_what_a_criss_cross_merge_undoes_is_not_judged_but_refused(history, capsys):
+    """Two merges, each of the other's branch: of either commit that both have, the undoing is no change."""
+    history.git("checkout", "-q", "-b", "evil")
+    mine = history.commit("harmless", README="x")
+    history.git("checkout", "-q", "main")
+    text = swap(CAMPAIGN, ("max_units: 4000", "max_units: 1000"))
+    theirs = history.commit("a lower limit", **{FILES["campaign"]: text})
+    history.git("merge", "-q", "--no-ff", "-m", "merged", mine)
+    base = history.git("rev-parse", "HEAD")
+    history.git("checkout", "-q", "evil")
+    history.git("merge", "-q", "--no-ff", "-m", "merged too", theirs)
+    history.write({FILES["campaign"]: CAMPAIGN})
+    history.git("commit", "-q", "-a", "--amend", "-m", "merged, and undone")
+    head = history.commit("more", README="y")
+    assert len(history.git("merge-base", "--all", base, head).split()) == 2
+    code, _, said = judge(history, capsys, base, head)
+    assert code == Exit.USAGE
+    assert "`git merge` the base into it once more, or rebase" in said.err
+    history.git("merge", "-q", "-m", "as told", base)
+    assert FILES["campaign"] in read_change(history.root, base, "HEAD").paths
 
 
 @pytest.mark.parametrize(

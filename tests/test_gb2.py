@@ -270,6 +270,15 @@ def test_a_number_that_bears_another_name_is_not_ours(grid, make_engine, make_ba
     assert grid.read()["productions"]["29655"]["state"] == "Approved"
 
 
+def test_a_reference_that_is_none_says_nothing_of_a_unit(grid, make_engine, make_batch):
+    tickets = submitted(make_engine(), make_batch(2724, 2725))
+    number = number_of(tickets)
+    for reference in ("no such id", str(number), f"{number}_1", f"{number}_0 ", f"{number}_x"):
+        strange = dataclasses.replace(tickets[0], reference=reference)
+        assert look(make_engine(), [strange]) == [Sighting.UNKNOWN], reference
+        assert look(make_engine(), [strange, tickets[1]]) == [Sighting.UNKNOWN, Sighting.PENDING]
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "ERROR: no proxy\n", "Traceback (most recent call last):"])
 def test_a_text_that_says_nothing_is_unreadable(text):
     with pytest.raises(Unreadable):

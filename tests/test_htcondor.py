@@ -174,6 +174,9 @@ def test_what_the_schedd_says_of_jobs_without_a_log(batch, tmp_path, monkeypatch
         Sighting.ABSENT,
     ]
     assert engine.find(batch.tickets) == {"a0": ["17.0"], "a1": [], "a2": []}
+    for reference in ("no such id", "17", "17.1", "17.0 "):
+        strange = dataclasses.replace(batch.tickets[0], reference=reference)
+        assert engine.query([strange])["a0"].sighting is Sighting.UNKNOWN
 
 
 def test_a_schedd_that_hangs_is_given_up(batch, tmp_path, monkeypatch):

@@ -15,6 +15,12 @@ from schemas.validation import load_schema, validate_json
 WRITE = "import json; json.dump({'events_read': 5, 'outputs': {'out.root': {'events': 3}}}, open('application.json', 'w')); open('out.root', 'w').write('x')"
 
 
+def report(**said):
+    """An application that writes its output, and says that of itself."""
+    code = f"open('application.json', 'w').write({json.dumps(said)!r}); open('out.root', 'w').write('x')"
+    return ("@python", "-c", code)
+
+
 def job(folder, command, **changes):
     """A valid job whose application is a line of Python."""
     source = folder / "in.root"
@@ -86,6 +92,27 @@ def test_a_job_that_ends_well(tmp_path):
             "infrastructure",
             "TypeError",
         ),
+        (report(events_read=2**70), {}, "infrastructure", "the report has 1180591620717411303424 events"),
+        (report(events_read="5"), {}, "infrastructure", "the report has '5' events"),
+        (report(events_read=True), {}, "infrastructure", "the report has True events"),
+        (report(outputs={"out.root": {"events": float("nan")}}), {}, "infrastructure", "has nan events"),
+        (report(outputs={"out.root": {"events": -1}}), {}, "infrastructure", "the report has -1 events"),
+        (report(failure={"class": "odd", "message": ""}), {}, "infrastructure", "a failure that is none"),
+        (report(failure={"class": "input", "message": 7}), {}, "infrastructure", "a failure that is none"),
+        (report(failure={"class": "input", "message": "a\0\udc80b" * 999}), {}, "input", "a??b"),
+        (
+            ("@python", "-c", "open('application.json', 'w').write('[' * 10**5)"),
+            {},
+            "infrastructure",
+            "Recursion",
+        ),
+        (("@python", "-c", "import os; os.mkfifo('application.json')"), {}, "infrastructure", "no file"),
+        (
+            ("@python", "-c", "open('application.json', 'w').truncate(1 << 40)"),
+            {},
+            "infrastructure",
+            "too large",
+        ),
         (("@python", "-c", "open('out.root', 'w')"), {}, "unclassified", "is empty"),
         (
             None,
@@ -102,6 +129,17 @@ def test_a_job_that_ends_well(tmp_path):
         "broken report",
         "list",
         "number",
+        "events",
+        "events in words",
+        "events as truth",
+        "events of an output",
+        "fewer than no events",
+        "class",
+        "no message",
+        "long message",
+        "deep",
+        "pipe",
+        "huge",
         "empty",
         "no input",
     ],

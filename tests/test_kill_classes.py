@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler import tracking
+from reconciler import delivery
 from reconciler.engines.local import LocalEngine
 from reconciler.ledger.attempts import AttemptLedger
 from reconciler.ledger.units import Ledger
@@ -22,7 +22,7 @@ POINTS = {
     "seen running": (AttemptLedger, "record_running", "after"),
     "not verified": (AttemptLedger, "record_verified", "before"),
     "verified": (AttemptLedger, "record_verified", "after"),
-    "published, not recorded": (tracking, "publish", "after"),
+    "published, not recorded": (delivery, "publish", "after"),
     "produced": (Ledger, "record_produced", "after"),
 }
 

@@ -126,12 +126,15 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_with_its_rows(tmp
         settings.attributes["connection"] = connection
         command.upgrade(settings, "0001")
         connection.execute(tables.ledger.insert().values(id="first", serial=7, catalogue_serial=3))
+        command.upgrade(settings, "0007")
+        connection.execute(text("INSERT INTO batches (name, site) VALUES ('b2p-first', 'local')"))
     engine.dispose()
-    with pytest.raises(SourceUnavailable, match="version 0001"), reading(state):
+    with pytest.raises(SourceUnavailable, match="version 0007"), reading(state):
         pass
     with opened(state) as engine, engine.begin() as connection:
         assert connection.execute(select(tables.ledger)).one() == ("first", 7, 3)
         assert connection.execute(select(tables.payload_sets)).all() == []
+        assert connection.execute(select(tables.batches)).one() == (1, "b2p-first", "local", None)
 
 
 def test_a_ledger_of_a_newer_tool_is_not_touched(world):

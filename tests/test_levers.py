@@ -197,6 +197,34 @@ def test_b28_what_runs_is_neither_absent_nor_adopted(tmp_path):
         os.kill(process, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("removed", ["campaign", "step"])
+def test_what_was_taken_out_of_git_can_still_be_ended_settled_and_retried(tmp_path, capsys, removed):
+    world = World(tmp_path, ("max_units: 100", "max_attempts: 1, max_units: 100"), campaign=ONE_STEP)
+    world.behave("status 7", "reco-1")
+    world.reconcile()
+    capsys.readouterr()
+    if removed == "step":
+        world.change(("  reco:\n", "  reco2:\n"))
+    else:
+        campaigns = world.root / "productions/campaigns"
+        (campaigns / "proc7").rename(campaigns / "proc8")
+        world.lock()
+    server = ["--database", world.state.server] if world.state.server else []
+    base = ["--root", str(tmp_path), "--state", str(world.state.folder), *server]
+    gone = "proc7" if removed == "campaign" else "proc7/reco"
+    for arguments, says in (
+        (["cancel", "proc7/reco"], "nothing of this is under way"),
+        (["settle", "proc7/reco", "--absent"], "0 attempts declared absent"),
+        (["retry", "proc7/reco/3:1"], "1 unit will be tried again"),
+    ):
+        assert run([*base, *arguments, "--reason", "x"]) == Exit.FINE
+        told = "".join(capsys.readouterr())
+        assert f"{gone} is not declared any more" in told
+        assert says in told
+    assert run([*base, "cancel", "proc7/recco", "--reason", "x"]) == Exit.USAGE
+    assert "has no step recco" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

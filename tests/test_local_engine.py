@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from reconciler.apply import reconcile
 from reconciler.engine import Accepted, Batch, Refused, Sighting, Ticket
 from reconciler.engines.local import LocalEngine
+from reconciler.launching import Manner
 from schemas.site import Site
 from tests.test_job_runtime import job
-from tests.worlds import find_processes, wait_until
+from tests.worlds import ONE_STEP, QUIET, World, find_processes, run_forked, wait_until
 
 SITE = Site("here", "local", "data", slots=3)
 OUTPUT = "open('out.root', 'w').write('x')"
@@ -97,3 +104,122 @@ def test_slots_are_the_processors_unless_the_site_says_otherwise():
     assert LocalEngine(SITE).slots == 3
     assert LocalEngine(Site("here", "local", "data")).slots == os.cpu_count()
     assert sys.platform == "linux"
+
+
+@pytest.fixture
+def start():
+    """Starts jobs that wait for the file `go`, past their first instruction: their tickets as the ledger has them then."""
+    groups = []
+
+    def begin(engine, one):
+        (answer,) = submit(engine, [one])
+        groups.append(int(answer.reference))
+        wait_until(lambda: len(find_processes(one.folder)) == 2)
+        return dataclasses.replace(one, reference=answer.reference)
+
+    send = os.killpg
+    yield begin
+    for group in groups:  # of a test that failed
+        with contextlib.suppress(ProcessLookupError):
+            send(group, signal.SIGKILL)
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """A process that is nobody's job."""
+    process = subprocess.Popen(["sleep", "60"], cwd=tmp_path, start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def signals(monkeypatch):
+    """The process groups that were sent a signal; of which only jobs really get it."""
+    sent, send = [], os.killpg
+
+    def killpg(group, number):
+        sent.append(group)
+        if group > 1 and group != os.getpgrp():
+            send(group, number)
+
+    monkeypatch.setattr(os, "killpg", killpg)
+    return sent
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["by its reference", "by its mark"])
+@pytest.mark.parametrize("mark", ["0", "1", "-1", "ours", "another's", "9" * 5000, "\udcff\udcfe", "²"])
+def test_a_mark_decides_of_nobody_elses_process(make_engine, ticket, start, stranger, signals, mark, known):
+    engine, one = make_engine(), ticket("a1", PATIENT)
+    one = start(engine, one)
+    number = {"ours": f"{os.getpgrp()}", "another's": f"{stranger.pid}"}.get(mark, mark)
+    marker = one.folder / "started"
+    marker.write_bytes(f"nonce {number}".encode("utf-8", "surrogateescape"))
+    engine.cancel([one if known else dataclasses.replace(one, reference=None)])
+    assert signals == ([int(one.reference)] if known else [])
+    assert stranger.poll() is None
+    (one.folder / "go").touch()
+    wait_until(lambda: look(engine, one) != [Sighting.RUNNING])
+
+
+@pytest.mark.usefixtures("bound")
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_mark_that_is_no_file_is_no_process(make_engine, ticket, make):
+    engine, one = make_engine(), ticket("a1")
+    make(one.folder / "started")
+    submit(engine, [one])
+    wait_until(lambda: look(engine, one) == [Sighting.ABSENT])
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["the same", "another"])
+def test_a_job_whose_folder_was_removed_runs_on_and_is_cancelled(make_engine, ticket, start, again):
+    first, one = make_engine(), ticket("a1", PATIENT)
+    engine = make_engine() if again else first
+    one = start(first, one)
+    shutil.rmtree(one.folder)
+    assert look(engine, one) == [Sighting.RUNNING]
+    one.folder.mkdir()  # as whoever buries an attempt does
+    assert look(engine, one) == [Sighting.RUNNING]
+    engine.cancel([one])
+    wait_until(lambda: look(first, one) == [Sighting.ABSENT])
+    assert look(engine, one) == [Sighting.ABSENT]
+
+
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo])
+def test_a_job_that_takes_its_lock_away_is_seen_all_the_same(make_engine, ticket, start, make):
+    engine, one = make_engine(), ticket("a1", PATIENT)
+    one = start(engine, one)
+    (one.folder / "lock").unlink()
+    make(one.folder / "lock")
+    assert look(engine, one) == look(make_engine(), one) == [Sighting.RUNNING]
+    (one.folder / "go").touch()
+    wait_for_end(engine, [one])
+
+
+def test_a_number_that_was_given_again_is_not_the_job(make_engine, ticket, stranger):
+    one = dataclasses.replace(ticket("a1"), reference=str(stranger.pid))
+    assert look(make_engine(), one) == [Sighting.ABSENT]
+
+
+@pytest.mark.slow
+def test_a_job_whose_attempt_was_removed_is_not_started_once_more(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP, files=(1,))
+    world.change(('ranges: "1-2"', 'ranges: "1"'))
+    world.behave("hang", "reco-1")
+    manner = Manner(bound=0.05)
+
+    def turn():
+        return reconcile(world.state, world.repository(), world.names, QUIET, manner)
+
+    assert run_forked(turn) == 0
+    wait_until(lambda: len(world.starts) == 1)
+    shutil.rmtree(world.state.attempts)
+    for _ in range(3):
+        assert turn().live == 1
+    assert len(world.starts) == 1
+    (tmp_path / "go").touch()
+    wait_until(lambda: not world.processes())
+    world.reconcile()
+    world.reconcile()
+    assert world.summary() == {"done": 1}
+    assert len(world.starts) == 2

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from renderer.logs import LENGTH, PATTERNS, find_signature, normalise
+from renderer.logs import LENGTH, LINE, PATTERNS, find_signature, normalise
 
 BASF2 = """\
 [INFO] Steering file: steering.py
@@ -161,3 +163,42 @@ def test_any_text_is_read(text, application):
 
 def test_a_line_of_a_megabyte_is_read_at_once():
     assert find_signature("[FATAL] " + "/a" * 500_000).signature == "FATAL: <path>"
+
+
+NASTY = (
+    "1.",
+    "1",
+    "1@",
+    "a/",
+    "/a",
+    "/",
+    "1-",
+    "1e",
+    "a+",
+    "a1",
+    "a://",
+    ":/",
+    "b2p-",
+    ".root",
+    "1.root",
+    "~/",
+    " ",
+    "0x",
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(NASTY), st.integers(1, 2000)), max_size=4), st.sampled_from(" !/x"))
+@example([("1.", 1000)], "!")
+@example([("a/", 1000), (".root", 1)], "x")
+def test_a_line_that_nearly_fits_everywhere_costs_no_time(parts, end):
+    line = "".join(text * count for text, count in parts) + end
+    begun = time.process_time()
+    assert len(normalise(line)) <= LENGTH
+    assert len(find_signature(f"[FATAL] {line}").line) <= LINE
+    assert time.process_time() - begun < 0.5
+
+
+def test_a_signature_and_a_line_can_be_written():
+    found = find_signature("[FATAL] a\0b\udc80")
+    assert (found.signature, found.line) == ("FATAL: a\ufffdb\ufffd", "[FATAL] a\ufffdb\ufffd")
+    assert normalise("a\0b\udc80") == "a\ufffdb\ufffd"

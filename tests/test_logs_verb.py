@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -43,6 +44,18 @@ def test_the_line_that_matters_is_marked_and_numbered_in_a_long_log(world, capsy
     assert len(out.splitlines()) == 5
     assert "line 100001 matters: FATAL: Couldn't open file <path>.root { module: RootInput }" in err
     assert f"{find_attempt(world)} is failed: the application ended with status 3" in err
+
+
+def test_lines_of_a_log_that_is_too_long_are_numbered_from_its_end(world, capsys):
+    log = world.state.attempts / find_attempt(world) / LOG
+    os.truncate(log, 1 << 40)
+    with log.open("a") as stream:
+        stream.write("\n" + LOG_OF_BASF2)
+    assert call(world, "proc7/reco/3:1", "--lines", "2") == Exit.FINE
+    out, err = capsys.readouterr()
+    assert ">     -2  [FATAL] Couldn't open file" in out
+    assert "      -1  [INFO] the last words" in out
+    assert "line 2 from the end matters: FATAL: Couldn't open file" in err
 
 
 def test_as_json(world, capsys):

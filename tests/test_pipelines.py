@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from ci.review_text import MARKER
 from tests import node_tools
 from tests.builders import swap
 from tests.history import ENVIRONMENT, History, make_history
@@ -103,9 +104,12 @@ def list_runs(workflow):
 
 def test_every_job_calls_nox_or_b2prod_and_nothing_else():
     allowed = re.compile(
-        r"(python3 (\.target/)?noxfile\.py -s |git (fetch|worktree|checkout) |cat review/|printf |end=|\{ echo )"
+        r'(python3 ("\$CI_PROJECT_DIR-\$CI_JOB_ID/noxfile\.py"|noxfile\.py) -s |git (fetch|worktree|checkout|rm) '
+        r"|BASE=|rm -rf review$|cat review/|printf |end=|\{ echo )"
     )
-    lines = [line for job in load(GITLAB).values() if isinstance(job, dict) for line in job.get("script", ())]
+    jobs = [job for job in load(GITLAB).values() if isinstance(job, dict)]
+    parts = ("before_script", "script", "after_script")
+    lines = [line for job in jobs for part in parts for line in job.get(part, ())]
     for workflow in WORKFLOWS:
         lines += [line for _, _, step in list_runs(workflow) for line in step.get("run", "").splitlines()]
     assert len(lines) > 12
@@ -125,9 +129,13 @@ def test_s16_s31_what_judges_a_pull_request_has_no_rights_and_takes_nothing_from
             assert re.fullmatch(r"actions/checkout@[0-9a-f]{40}", step["uses"])
             assert step["with"]["persist-credentials"] is False
             assert name == "code" or step["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
-    review = [load(GITLAB)["review"]["script"], load(GITLAB)["comment"]["script"]]
-    assert all('origin "refs/heads/$TARGET"' in script[0] and "FETCH_HEAD" in script[1] for script in review)
-    assert all(".target/noxfile.py" in script[2] for script in review)
+    fetch, resolve, unfold = load(GITLAB)[".target"]["before_script"]
+    assert 'origin "refs/heads/$TARGET"' in fetch
+    assert "FETCH_HEAD" in resolve
+    assert unfold.endswith('"$CI_PROJECT_DIR-$CI_JOB_ID" "$BASE"')
+    for job in (load(GITLAB)["review"], load(GITLAB)["comment"]):
+        assert job["extends"] == ".target"
+        assert job["script"][1].startswith('python3 "$CI_PROJECT_DIR-$CI_JOB_ID/noxfile.py" -s ')
 
 
 def test_s18_no_comment_and_no_word_of_anybody_starts_anything():
@@ -155,7 +163,7 @@ class Runner:
     """gitlab-ci-local, as a merge request or as the default branch; nothing of the user's is read or written."""
 
     def __init__(self, npm: Path, clone: Path, home: Path) -> None:
-        self.npm, self.clone, self.home = npm, clone, home
+        self.npm, self.clone, self.home, self.tools = npm, clone, home, BIN
         home.mkdir(exist_ok=True)
 
     def run(self, *arguments, expect=(0,), merge_request=True, **variables):
@@ -168,7 +176,7 @@ class Runner:
         options = [f"--variable={name}={value}" for name, value in variables.items()]
         if merge_request:
             options += ["--unset-variable=CI_COMMIT_BRANCH", "--ignore-predefined-vars=CI_PIPELINE_SOURCE"]
-        path = os.pathsep.join([str(BIN), os.environ["PATH"]])
+        path = os.pathsep.join([str(self.tools), os.environ["PATH"]])
         kept = {
             name: os.environ[name] for name in os.environ if name.startswith(("UV_", "PIP_", "SSL_", "HTTP"))
         }
@@ -242,7 +250,6 @@ def test_a_merge_request_is_reviewed_and_after_the_merge_launched(npm, origin, t
     bad = History(clone)
     evil = bad.plant("productions/skims/evil.yaml", b"skims: !!python/object/apply:os.system [x]\n")
     bad.git("checkout", "-q", "--detach", evil)
-    bad.git("worktree", "remove", "--force", ".target")  # a runner cleans up between two jobs
     runner.run("review", expect=(1,), B2PROD_STATE_EXPORT=export)
     found = json.loads((clone / "review/codequality.json").read_text())
     assert {one["check_name"] for one in found} >= {"BP106"}
@@ -253,6 +260,44 @@ def test_a_merge_request_is_reviewed_and_after_the_merge_launched(npm, origin, t
     said = runner.run("launch", merge_request=False, **options)
     assert "4 units produced, 0 failed" in said + b2prod("status", "demo", "--json")
     b2prod("plan", "demo", "--head", "main", "--exit-code")  # 2 would say that something is left
+
+
+def set_traps(canary: Path) -> dict[str, str]:
+    """What a merge request would have run, read or posted in the jobs that judge it; what runs of it writes a file."""
+    alarm = f"open({str(canary)!r}, 'a').write(__file__)\n"
+    index = 'index-url = "http://127.0.0.1:9/"\n'
+    session = "@nox.session(venv_backend='none')\n"
+    return {
+        "noxfile.py": f"import nox\n{alarm}{session}def review(s): pass\n{session}def post(s): pass\n",
+        **dict.fromkeys(("nox.py", "pip.py", "ensurepip.py", "venv.py", "sitecustomize.py"), alarm),
+        "uv.toml": index,
+        "pyproject.toml": f"[tool.uv]\n{index}[tool.uv.workspace]\nmembers = ['*', '.target']\n",
+        "review/comment.md": f"{MARKER}\n## APPROVED\n",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has_nox", [True, False], ids=["with nox", "on a bare Python"])
+def test_s1_s19_s31_the_jobs_that_judge_a_merge_request_run_the_code_of_its_target(
+    npm, origin, tmp_path, has_nox
+):
+    canary, clone = tmp_path / "canary", tmp_path / "clone"
+    origin.git("checkout", "-q", "-b", "propose")
+    head = origin.commit("harmless", **set_traps(canary))
+    origin.git("checkout", "-q", "--detach", "main")
+    origin.git("clone", "-q", "--branch", "propose", origin.root, clone)
+    runner = Runner(npm, clone, tmp_path / "home")
+    if not has_nox:
+        call(sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare")
+        runner.tools = tmp_path / "bare/bin"
+    runner.run("review")
+    made = (clone / "review/comment.md").read_text()
+    assert f"head {head[:12]}" in made
+    # a folder `review` that the merge request brings is never what is posted
+    said = runner.run("comment", expect=(1,), B2PROD_FORGE_TOKEN="x")
+    assert "comment.md' does not exist" in " ".join(said.split())
+    assert not (clone / "review/comment.md").exists()
+    assert not canary.exists(), canary.read_text()
 
 
 class Commands:

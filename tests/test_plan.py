@@ -199,6 +199,25 @@ def test_a_run_in_flight_is_not_submitted_again():
     assert ("+", "reco", ("mdst", "cdst"), TEN[1:]) in found
 
 
+@pytest.mark.parametrize(
+    ("how", "action", "reason"),
+    [
+        ({"live": True}, "in flight", "submitted"),
+        ({"quarantined": True, "failure": "no memory"}, "quarantined", "no memory"),
+        ({"failure": "no memory"}, "+", "again, after: no memory"),
+    ],
+)
+def test_a_unit_of_which_a_part_was_made_elsewhere_is_what_it_was(how, action, reason):
+    world = World()
+    (reco, _) = world.units()
+    elsewhere = frozenset([reco.fingerprints["mdst"][0]])
+    world.observed = Observed(
+        elsewhere=elsewhere, intents={("reco", RUNS[0]): intent_of(world, RUNS[0], **how)}
+    )
+    (group,) = [one for one in world.plan().groups if one.step == "reco" and one.outputs == ("cdst",)]
+    assert (group.action, group.reason, group.runs) == (action, reason, (RUNS[0],))
+
+
 def test_a_quarantined_unit_waits_until_something_changes():
     world = World()
     world.observed = Observed(

@@ -8,8 +8,10 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from ci.cli import run
+from ci.console import strip_controls
 from ci.exits import Exit
 from ci.export import write_export
 from ci.findings import FORMATS
@@ -108,6 +110,35 @@ def test_escaped_text_is_inert(text):
     made = escape(text)
     assert "\n" not in made
     assert not re.search(r"[`|<>@*_~\[\]!\\$]|www\.|&(?!#[0-9]+;)", made)
+
+
+def read_rendered(markdown):
+    """The text that a browser shows of Markdown, but for code: what forges look for mentions in."""
+    tokens = [token for block in MarkdownIt().parse(markdown) for token in block.children or ()]
+    return "".join(token.content for token in tokens if token.type == "text")
+
+
+CALLS = re.compile(
+    r"@\w|#\d|#\w|!\d|%\d|%\w|~\d|~\w|[$]\d|&\d|:\w+:|\[\w+:|https?://|www\.\w|gh-\d|\w@\w", re.IGNORECASE
+)
+"""What GitHub or GitLab makes a mention, a reference, an emoji or a link of."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@belle2/everybody fixes #1 and belle2/b2prod#2, closes GH-3",
+        "!4 %5 %milestone ~6 ~bug $7 &8 group&9 [issue:10] [vulnerability:11]",
+        "someone@example.org https://evil.example www.evil.example :tada:",
+        HOSTILE,
+    ],
+)
+def test_s39_text_as_it_is_shown_mentions_nobody_and_refers_to_nothing(text):
+    plain = " ".join(strip_controls(text).split())
+    assert CALLS.search(plain)
+    shown = read_rendered(f"# {escape(text)}")
+    assert CALLS.search(shown) is None, shown
+    assert shown.replace("\u2060", "") == plain
 
 
 @given(st.text())

@@ -86,12 +86,12 @@ def test_elements_are_written_as_they_are_read(indices):
 def test_an_array_that_was_cancelled_before_it_started_is_one_row():
     source = read("11_[0-9999]|CANCELLED by 0|0:0|batch\n")
     assert source.trouble is None
-    assert all(pick(source, ticket(f"11_{index}")) for index in (0, 17, 9999))
-    assert pick(source, ticket("11_10000")) is None
-    assert pick(source, ticket("11_3", batch="another")) is None
+    assert all(pick(source, ticket(f"11_{index}", index=index)) for index in (0, 17, 9999))
+    assert pick(source, ticket("11_10000", index=10000)) is None
+    assert pick(source, ticket("11_3", batch="another", index=3)) is None
     whole = read("11|CANCELLED|PartitionDown|batch\n11_1|RUNNING|None|batch\n")
     assert pick_whole(whole, ticket("11_3")).observe().sighting is Sighting.ENDED
-    assert pick(whole, ticket("11_1")).observe().sighting is Sighting.RUNNING
+    assert pick(whole, ticket("11_1", index=1)).observe().sighting is Sighting.RUNNING
     assert pick_whole(read("11|RUNNING|None|batch\n"), ticket("11_3")) is None
 
 
@@ -176,3 +176,10 @@ def test_a_command_that_is_not_there_certainly_did_nothing(tmp_path):
     script.write_text("#!/bin/sh\nexit 127\n")
     script.chmod(0o755)
     assert not call([str(script)], 5.0).missing
+
+
+@pytest.mark.parametrize("reference", ["", "no such id", "11_[0-3]", "11_4", "11_3 ", "11+1", "11"])
+def test_a_reference_that_is_not_of_the_attempts_place_names_no_job(reference):
+    source = read("11_[0-9]|RUNNING|None|batch\n")
+    assert pick(source, ticket("11_3", index=3))
+    assert pick(source, ticket(reference, index=3)) is None

@@ -88,6 +88,8 @@ QUIET: Callable[[Picture], None] = lambda _picture: None  # noqa: E731 -- a valu
 class World:
     """A checkout in `root`, with its state below; `files` says how many files each run of experiment 3 has."""
 
+    _read: tuple[tuple[Any, Any], Repository] | None = None
+
     def __init__(
         self,
         root: Path,
@@ -160,9 +162,11 @@ class World:
 
     def repository(self) -> Repository:
         tree, unread = read_tree(self.root)
-        repository, findings = read_repository(tree, self.templates)
-        assert not (*unread, *findings), (*unread, *findings)
-        return repository
+        if self._read is None or self._read[0] != (tree, self.templates):
+            repository, findings = read_repository(tree, self.templates)
+            assert not (*unread, *findings), (*unread, *findings)
+            self._read = (tree, self.templates), repository
+        return self._read[1]
 
     def register_runs(self, runs: Iterable[int]) -> None:
         with opened(self.state) as engine:

@@ -6,10 +6,10 @@ Pure: the repository's files come as a tree, from a commit or from disk.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ci.approvals.evidence import collect_evidence
+from ci.approvals.evidence import Evidence, collect_evidence
 from ci.approvals.verdict import Demand, Verdict, judge
 from ci.approvals.withdrawal import Floors
 from schemas.lock import Lock
@@ -17,6 +17,7 @@ from schemas.policy import Policy
 from schemas.repository import Declared
 from schemas.retirement import RETIREMENTS as RETIRED
 from schemas.retirement import Retirement
+from schemas.roles import MERGE
 from schemas.scopes import EVERYTHING, RETIREMENTS, digest_scopes
 from schemas.site import Site
 from schemas.statement import PRODUCE, RETIRE, Ceilings
@@ -24,6 +25,8 @@ from schemas.tree import Tree
 
 APPROVALS = "approvals"
 """The folder of statements in a campaign's folder."""
+MOST_FILES, MOST_BYTES = 2000, 2**20
+"""Statements, signatures and revocations of one campaign that are looked at: about a thousand that people signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +63,12 @@ def assess_campaign(
     `site` is the one that the campaign names, `tree` the files of the repository that has the statements.
     """
     demand = demand_campaign(policy, declared, site, actions)
-    evidence = tuple(collect_evidence(tree, f"{declared.folder}/{APPROVALS}"))
-    obstacle = _find_obstacle(declared, site, past) if demand.roles else None
-    return judge(demand, evidence, policy, now, past.revoked, obstacle, past.floors)
+    evidence, flood = _gather_evidence(tree, f"{declared.folder}/{APPROVALS}")
+    obstacle = flood or _find_obstacle(declared, site, past) if demand.roles else None
+    verdict = judge(demand, evidence, policy, now, past.revoked, obstacle, past.floors)
+    if policy.roles.mode == MERGE and demand.roles:
+        return replace(verdict, needs=(), merge=policy.roles.branch or "")
+    return verdict
 
 
 def demand_campaign(policy: Policy, declared: Declared, site: Site, actions: int | None = None) -> Demand:
@@ -84,10 +90,9 @@ def assess_retirement(
     policy: Policy, retirement: Retirement, tree: Tree, now: datetime, past: Past = NO_PAST
 ) -> Verdict:
     """Who must approve a retirement, who did, and what is missing."""
-    evidence = tuple(collect_evidence(tree, f"{RETIRED}/{retirement.name}/{APPROVALS}"))
-    return judge(
-        demand_retirement(policy, retirement), evidence, policy, now, past.revoked, floors=past.floors
-    )
+    evidence, flood = _gather_evidence(tree, f"{RETIRED}/{retirement.name}/{APPROVALS}")
+    demand = demand_retirement(policy, retirement)
+    return judge(demand, evidence, policy, now, past.revoked, flood, past.floors)
 
 
 def demand_retirement(policy: Policy, retirement: Retirement) -> Demand:
@@ -95,6 +100,15 @@ def demand_retirement(policy: Policy, retirement: Retirement) -> Demand:
     value = retirement.digest()
     roles = policy.roles.retirements
     return Demand(f"retirement/{retirement.name}", RETIRE, {RETIREMENTS: value}, roles, plan=value)
+
+
+def _gather_evidence(tree: Tree, folder: str) -> tuple[tuple[Evidence, ...], str | None]:
+    """The statements below a folder; none of too many, which nobody would wait for, and the obstacle that these are."""
+    sizes = [len(content) for file, content in tree.items() if file.startswith(f"{folder}/")]
+    if len(sizes) > MOST_FILES or sum(sizes) > MOST_BYTES:
+        told = f"{folder} has {len(sizes):,} files with {sum(sizes):,} bytes, at most {MOST_FILES:,} with {MOST_BYTES:,}"
+        return (), f"{told} are read; `git rm` the statements that no longer count"
+    return tuple(collect_evidence(tree, folder)), None
 
 
 def _find_obstacle(declared: Declared, site: Site, past: Past) -> str | None:
@@ -105,7 +119,10 @@ def _find_obstacle(declared: Declared, site: Site, past: Past) -> str | None:
     if not _is_of(lock, declared, site):
         return f"the lock of {name} is not that of its manifest; run `b2prod resolve {name}`"
     if lock.generation < past.generation:
-        return f"this is generation {lock.generation} of {name}, and {past.generation} was launched already"
+        return (
+            f"this is generation {lock.generation} of {name}, and {past.generation} was launched already;"
+            f" run `b2prod resolve {name}`"
+        )
     if lock.generation == past.generation and lock.digest() != past.lock:
         return f"generation {lock.generation} of {name} was launched with another lock; run `b2prod resolve {name}`"
     return None if lock.generation == past.generation else _find_returned(declared, lock, past)

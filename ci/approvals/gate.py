@@ -43,7 +43,6 @@ from schemas.lock import read_lock
 from schemas.policy import SITES, Policy
 from schemas.repository import Declared, Repository
 from schemas.retirement import Retirement
-from schemas.roles import MERGE
 from schemas.tree import Tree, read_tree
 from schemas.validation import load_schema, validate
 
@@ -188,17 +187,16 @@ class Gate:
             return _stop(
                 verdict, f"what would be launched is not what is in {_name(commit)}: commit it, or undo it"
             )
-        if policy.roles.mode == MERGE:
-            verdict = self._judge_merge(verdict, policy, commit)
+        if verdict.merge is not None:
+            verdict = self._judge_merge(verdict, verdict.merge, policy, commit)
         return self._hinder(verdict, policy, file, tree)
 
-    def _judge_merge(self, verdict: Verdict, policy: Policy, commit: str | None) -> Verdict:
+    def _judge_merge(self, verdict: Verdict, branch: str, policy: Policy, commit: str | None) -> Verdict:
         """Where the merge is the approval: what is launched lies on the protected branch."""
-        branch = policy.roles.branch or ""
         if commit is None or not is_contained(self._project.root, commit, branch):
-            return _stop(replace(verdict, needs=()), f"{_name(commit)} is not on the branch {branch}")
+            return _stop(verdict, f"{_name(commit)} is not on the branch {branch}")
         content = {"subject": verdict.demand.subject, "scopes": dict(verdict.demand.scopes), "merge": True}
-        return replace(verdict, needs=(), digest=digest({**content, "policy": policy.digest}))
+        return replace(verdict, digest=digest({**content, "policy": policy.digest}))
 
     def _hinder(self, verdict: Verdict, policy: Policy, file: str, tree: Tree | None = None) -> Verdict:
         """Stops at a site that is not as it was pinned: its file says what runs, where, and with whose rights."""

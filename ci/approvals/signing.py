@@ -54,13 +54,7 @@ def sign(data: bytes, policy: Policy, principal: str, key: Path | str) -> bytes:
         if isinstance(key, str):
             file = Path(folder, "key.pub")
             file.write_text(f"{key}\n", "ascii")
-        made = subprocess.run(
-            ["ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(file)],
-            input=data,
-            stdout=subprocess.PIPE,
-            check=False,
-            timeout=PATIENCE,
-        )
+        made = _run("ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(file), data=data)
     if made.returncode != 0:
         raise WrongUse("ssh-keygen did not sign; approvers need OpenSSH 8.9 or later")
     try:
@@ -81,11 +75,20 @@ def _read_public(key: Path) -> str:
 
 
 def _ask(*command: str) -> str:
+    made = _run(*command)
+    return made.stdout.decode("ascii", "replace") if made.returncode == 0 else ""
+
+
+def _run(*command: str, data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     try:
-        made = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=PATIENCE)
+        return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=False, timeout=PATIENCE)
     except FileNotFoundError as error:
         raise WrongUse(f"there is no {command[0]} here; install OpenSSH's client") from error
-    return made.stdout.decode("ascii", "replace") if made.returncode == 0 else ""
+    except subprocess.TimeoutExpired as error:
+        raise WrongUse(
+            f"{command[0]} did not end within {PATIENCE} s, and nothing was signed; run this again, and enter the"
+            " passphrase or touch the key when it asks"
+        ) from error
 
 
 def _decode(line: str) -> bytes:

@@ -29,7 +29,9 @@ def format_verdict(verdict: Verdict) -> str:
     lines = [f"{kind} {name}{generation}: {'approved' if verdict.complete else 'NOT approved'}"]
     if verdict.obstacle is not None:
         lines.append(f"  {verdict.obstacle}")
-    if not verdict.needs:
+    if verdict.merge is not None:
+        lines.append(f"  the merge to `{verdict.merge}` is the approval: merging launches")
+    elif not verdict.needs:
         lines.append("  nobody must sign: so says the policy of its site")
     rows = [_describe_need(verdict, need) for need in verdict.needs]
     lines += [f"  {line}" for line in _align(rows)]
@@ -58,6 +60,7 @@ def describe_verdict(verdict: Verdict) -> dict[str, Any]:
         "scopes": dict(demand.scopes),
         "complete": verdict.complete,
         "obstacle": verdict.obstacle,
+        "merge": verdict.merge,
         "digest": verdict.digest or None,
         "until": None if verdict.until is None else format_time(verdict.until),
         "roles": [

@@ -88,9 +88,10 @@ class Verdict:
     """What holds of a demand. `obstacle` is what stands against it whoever signs.
 
     `digest` is that of the set of approvals under which it may be done; "" where it may not. `until` is when the first of
-    these runs out. `floors` are the moments, as the evidence has them, before which nothing counts any more that somebody
-    signed in a role: who launches remembers them. `unpinned` says which administrators must sign first, where the roles or
-    keys of the repository are not those that are pinned: what is signed today is signed for these.
+    these runs out. `merge` is the branch whose merge is the approval, where the policy says so: then nobody signs. `floors`
+    are the moments, as the evidence has them, before which nothing counts any more that somebody signed in a role: who
+    launches remembers them. `unpinned` says which administrators must sign first, where the roles or keys of the
+    repository are not those that are pinned: what is signed today is signed for these.
     """
 
     demand: Demand
@@ -101,6 +102,7 @@ class Verdict:
     until: datetime | None = None
     floors: Floors = field(default_factory=dict)
     unpinned: str = ""
+    merge: str | None = None
 
     @property
     def complete(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from ci.approvals.signing import find_signer, sign
 from ci.approvals.text import describe_verdict, format_verdict
 from ci.approvals.verdict import Demand, Verdict
 from ci.approvals.withdrawal import TICK
+from ci.commits import is_contained, name_commit
 from ci.console import print_data, print_json, say
 from ci.exits import Exit, WrongUse
 from ci.project import Project, Settings, choose_locked, load_sound
@@ -163,7 +164,14 @@ def _judge_here(project: Project, repository: Repository, name: str, *, retireme
     if retirement:
         return assess_retirement(policy, _find_retirement(repository, name), tree, tell_time())
     (declared,) = choose_locked(repository, [name])
-    return assess_campaign(policy, declared, repository.sites[declared.campaign.site], tree, tell_time())
+    site = repository.sites[declared.campaign.site]
+    verdict = assess_campaign(policy, declared, site, tree, tell_time())
+    if verdict.merge is None or verdict.obstacle is not None:
+        return verdict
+    commit = name_commit(project.root)
+    merged = is_contained(project.root, commit, verdict.merge)
+    told = f"the commit {commit[:12]} is not on the branch {verdict.merge}"
+    return verdict if merged else replace(verdict, obstacle=told, digest="")
 
 
 def _prepare(

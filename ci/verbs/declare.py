@@ -12,7 +12,8 @@ from ci.console import count_things, print_data, say
 from ci.draft import Draft, Undraftable, draft_campaign
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
-from ci.gates import judge_change
+from ci.gates import judge_change, list_locked
+from ci.merged import take_merged
 from ci.project import (
     STALE,
     Project,
@@ -117,7 +118,7 @@ def check(
     With NAMES, only findings in those campaigns, and in what all campaigns share, are shown. With --base, a change is
     judged too: what was launched stays as it is, names are not used again, and campaigns come alone. Commits are read
     from git's objects; what is not committed is not seen. What was launched is what has a lock on the base; an export of
-    the state knows better.
+    the state that is of today knows better.
     """
     project = settings.project(base, head, export)
     repository, findings = load(project)
@@ -127,6 +128,7 @@ def check(
         if project.origin is not None:
             with reading(project.state) as connection:
                 launched = list_launched(connection)
+            launched |= list_locked(before) if project.origin.is_stale else frozenset()
         findings = tuple(sorted({*findings, *judge_change(project.change, before, repository, launched)}))
     files = project.read_files()[0]
     known = {file.split("/")[2] for file in files if "/".join(file.split("/")[:2]) in FOLDERS}
@@ -178,14 +180,16 @@ def resolve_lock(
     with reading(project.state) as connection:
         for declared in choose_campaigns(repository, names):
             name = declared.campaign.name
-            lock, problems = resolve(connection, repository, declared)
+            lock, problems = resolve(connection, repository, take_merged(project, declared))
             findings += problems
             file = declared.lock_file
             before = declared.lock
-            if before is not None and before.content() == lock.content():
-                say(f"{name}: the lock is current, generation {before.generation}, {len(lock.runs)} runs")
+            if before == lock:
+                say(f"{name}: the lock is current, generation {lock.generation}, {len(lock.runs)} runs")
             elif only_check:
-                moved = ", ".join(compare_locks(before, lock)) if before else "it is missing"
+                moved = (
+                    ", ".join(compare_locks(before, lock) or ["generation"]) if before else "it is missing"
+                )
                 findings.append(
                     Finding(
                         Place(file),

@@ -70,7 +70,7 @@ def logs(settings: Settings, unit: str, lines: int, attempt: str | None, as_json
         for one in around:
             mark = ">" if one == place else " "
             print_data(f"{mark}{first + one:>7}  {written[one]}\n")
-        say(f"line {found.number} matters: {found.signature}")
+        say(f"{found.place} matters: {found.signature}")
         shown = [(number, line) for number, line in shown if number > first + around[-1]]
     elif chosen.state == "failed":
         say("no line of it says why, as far as the application's patterns go")

@@ -10,10 +10,12 @@ import rich_click as click
 from ci.console import count_things, say
 from ci.exits import Exit, WrongUse
 from ci.project import Project, Settings, choose_campaigns, load_sound
-from reconciler.ledger.database import opened, reading
+from reconciler.adoption import check_reference
+from reconciler.fleet import Fleet
+from reconciler.ledger.database import has_database, opened, reading
 from reconciler.ledger.lease import unlock
 from reconciler.ledger.levers import Levers, Scope
-from reconciler.ledger.observation import read_identity
+from reconciler.ledger.observation import list_steps, read_identity
 from reconciler.ledger.pauses import EVERYTHING
 from reconciler.ledger.writing import Writer, name_user
 from reconciler.workspace import Workspace
@@ -102,6 +104,8 @@ def settle(
     if (adopt is not None) + absent + accept_incomplete != 1:
         raise WrongUse("say one of --adopt ID, --absent and --accept-incomplete")
     project, scope = _read_scope(settings, unit)
+    if adopt is not None:
+        _check_job(project, scope, adopt)
     with _levers(project) as levers:
         if adopt is not None:
             say(f"{levers.adopt(scope, adopt, reason)} is followed as job {adopt} from now on")
@@ -137,20 +141,46 @@ def _levers(project: Project) -> Iterator[Levers]:
         yield Levers(Writer(engine, None), name_user())
 
 
+def _check_job(project: Project, scope: Scope, reference: str) -> None:
+    """Ensures that the engine has the job that a unit is to be followed as."""
+    repository = load_sound(project, ["-"], judge_locks=False)
+    with opened(project.state) as engine:
+        writer = Writer(engine, None)
+        attempt = Levers(writer, name_user()).find_doubtful(scope)
+        folder = Workspace(project.state.attempts, project.state.batches).path(attempt.name)
+        check_reference(Fleet(repository, writer), attempt, folder, reference)
+
+
 def _read_scope(settings: Settings, unit: str) -> tuple[Project, Scope]:
+    """Units that are declared, or of which the ledger has anything: their jobs outlive a declaration."""
     name, _, rest = unit.partition("/")
     step, _, runs = rest.partition("/")
     project = settings.project()
-    (declared,) = choose_campaigns(load_sound(project, [name], judge_locks=False), [name])
-    names = [one.name for one in declared.campaign.expand()]
-    if step and step not in names:
-        known = ", ".join(names)
-        raise WrongUse(f"{name} has no step {step}; it has {known}")
+    repository = load_sound(project, [name], judge_locks=False)
+    declared = repository.campaigns.get(name)
+    names = [one.name for one in declared.campaign.expand()] if declared else []
+    if declared is None or (step and step not in names):
+        begun = _list_steps(project, name)
+        if declared is None and not begun:
+            choose_campaigns(repository, [name])  # refuses a name that nobody knows
+        if step and step not in begun:
+            known = ", ".join(names or begun)
+            raise WrongUse(f"{name} has no step {step}; it has {known}")
+        gone = name if declared is None else f"{name}/{step}"
+        say(f"{gone} is not declared any more; this is about what the ledger has of it")
     try:
         keys = frozenset(parse_runs(runs)) if runs else None
     except ValueError as error:
         raise WrongUse(str(error)) from error
     return project, Scope(unit, name, step or None, keys)
+
+
+def _list_steps(project: Project, campaign: str) -> list[str]:
+    """The steps of a campaign that the ledger knows."""
+    if not has_database(project.state):
+        return []
+    with reading(project.state) as connection:
+        return list_steps(connection, campaign)
 
 
 def _check_scope(project: Project, scope: str) -> None:

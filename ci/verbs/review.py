@@ -21,6 +21,8 @@ from ci.verbs.produce import store_plan
 from reconciler.ledger.database import SourceUnavailable
 
 COMMENT = "comment.md"
+WRITTEN = (COMMENT, "terraform.json", "codequality.json", "findings.sarif", "plan.json")
+"""What a review can leave in its folder."""
 
 
 @click.command()
@@ -43,6 +45,9 @@ def review(
     """
     if base is None:
         raise WrongUse("say what the change is held against, as in --base origin/main")
+    if output is not None:
+        for name in WRITTEN:  # whatever ends this review, what lies there is not taken for it
+            (output / name).unlink(missing_ok=True)
     missing = ""
     try:
         project = settings.project(base, head, export)

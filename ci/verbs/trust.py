@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from ci.exits import Exit, FoundProblems, WrongUse
 from ci.project import Project, Settings
 from reconciler.guard import GuardRefused
 from reconciler.ledger.database import SourceUnavailable
+from schemas.finding import Finding, Place
 from schemas.policy import ROLES, Policy, read_policy, select_root
 from schemas.roles import ADMINISTRATOR
 from schemas.statement import Statement
@@ -162,7 +163,26 @@ def _read_root(project: Project, *, committed: bool = False) -> tuple[Policy, di
         raise FoundProblems(findings)
     if policy is None:
         raise WrongUse(f"there is no {ROLES} in {project.root}; it says who must approve what")
-    return policy, select_root(tree), tree
+    files = select_root(tree)
+    _refuse_bytes(files)
+    return policy, files, tree
+
+
+def _refuse_bytes(files: Mapping[str, bytes]) -> None:
+    """Nothing, where all files of a root are text: a ledger keeps them as such.
+
+    Raises:
+        FoundProblems: one is not.
+    """
+    found = []
+    for file, content in files.items():
+        try:
+            content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            hint = f"a trust root is made of texts: save it as UTF-8, or `git rm {file}`"
+            found.append(Finding(Place(file), "BP101", f"not UTF-8 at byte {error.start}", hint))
+    if found:
+        raise FoundProblems(found)
 
 
 COMMANDS = (trust,)

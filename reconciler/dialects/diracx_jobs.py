@@ -140,6 +140,27 @@ def withholds(row: Mapping[str, Any]) -> bool:
     return row.get("Status") == "Done" and (row.get("ApplicationStatus") or "") not in _SOUND
 
 
+def write_failure(ticket: Ticket, message: str) -> None:
+    """Writes the result of a job of whose own nothing can be read; one that is there already stays.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    result = {
+        "schema": "result/1",
+        "attempt": ticket.name,
+        "nonce": ticket.nonce,
+        "outputs": [],
+        "failure": {"class": "infrastructure", "message": message},
+        "wall_seconds": 0.0,
+        "cpu_seconds": 0.0,
+    }
+    part = ticket.folder / f".{RESULT}.part"
+    part.write_text(json.dumps(result, sort_keys=True))
+    if not (ticket.folder / RESULT).exists():
+        os.replace(part, ticket.folder / RESULT)
+
+
 def _classify(status: str, minor: str, application: str) -> str | None:
     if status == "Done":
         return None if application in _SOUND else "unclassified"

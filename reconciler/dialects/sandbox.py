@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,10 @@ import cramjam
 
 LIMIT = 100 * 2**20
 """Bytes that DiracX takes for one sandbox."""
+UNPACKED = 2**28
+"""Bytes that a sandbox may hold when unpacked, whatever it states."""
+MEMBERS = 1000
+"""Files that it may hold."""
 
 
 class Broken(Exception):
@@ -47,13 +51,13 @@ def unpack(content: bytes, folder: Path, last: str, *, without_last: bool = Fals
     Only what lies at the top of the archive under a plain name is taken. A file that is there already is replaced.
 
     Raises:
-        Broken: it is no such archive.
+        Broken: it is no such archive, or holds too much: a few bytes can be made to unpack to a full disk.
         OSError: the folder cannot be written.
     """
     try:
         plain = _decompress(content)
         with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
-            members = [one for one in archive.getmembers() if one.isreg() and _is_plain(one.name)]
+            members = [one for one in _list_members(archive) if one.isreg() and _is_plain(one.name)]
             members.sort(key=lambda one: os.path.normpath(one.name) == last)
             for member in members:
                 if without_last and os.path.normpath(member.name) == last:
@@ -64,21 +68,47 @@ def unpack(content: bytes, folder: Path, last: str, *, without_last: bool = Fals
                 part = target.with_name(f".{target.name}.part")
                 part.write_bytes(source.read())
                 os.replace(part, target)
-    except (tarfile.TarError, cramjam.DecompressionError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
         raise Broken(f"the sandbox cannot be read: {error}") from error
+
+
+def _list_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members, which state their sizes themselves: one with holes more than the archive has bytes."""
+    size = 0
+    for count, member in enumerate(archive, 1):
+        size += member.size
+        if count > MEMBERS or member.size < 0 or size > UNPACKED:
+            raise Broken(f"the sandbox holds more than {MEMBERS:,} files or {UNPACKED:,} bytes")
+        yield member
 
 
 def _decompress(content: bytes) -> bytes:
     if content.startswith(b"\x28\xb5\x2f\xfd"):
-        return bytes(cramjam.zstd.decompress(content))
+        return _decompress_zstd(content)
     if content.startswith(b"BZh"):
+        stream = bz2.BZ2Decompressor()
         try:
-            return bz2.decompress(content)
+            plain = stream.decompress(content, UNPACKED)
         except (OSError, ValueError) as error:
             raise Broken(f"the sandbox cannot be read: {error}") from error
+        if not stream.eof:
+            raise Broken(f"the sandbox is cut short, or holds more than {UNPACKED:,} bytes")
+        return plain
     return content
+
+
+def _decompress_zstd(content: bytes) -> bytes:
+    """What fits into a room that is made larger until it does; cramjam does not stop at a limit of its own."""
+    for room in (UNPACKED // 64, UNPACKED // 8, UNPACKED):
+        plain = bytearray(room)
+        try:
+            return bytes(memoryview(plain)[: cramjam.zstd.decompress_into(content, plain)])
+        except cramjam.DecompressionError as error:
+            why = error
+    raise Broken(f"the sandbox cannot be read, or holds more than {UNPACKED:,} bytes: {why}")
 
 
 def _is_plain(name: str) -> bool:
     name = os.path.normpath(name)
-    return "/" not in name and name not in {"", ".", ".."} and not name.startswith(".")
+    is_short = len(os.fsencode(name)) <= 200  # its name is longer while it is written
+    return is_short and "/" not in name and name not in {"", ".", ".."} and not name.startswith(".")

@@ -15,6 +15,8 @@ UNNAMED = "allocation"
 
 _ID = re.compile(r"([1-9]\d{0,9})(?:_(\d{1,7}|\[[^\]|]*\]))?(?:\+\d+)?")
 
+_REFERENCE = re.compile(r"([1-9][0-9]{0,9})(?:_([0-9]{1,7}))?")
+
 _PENDING = {
     "PENDING",
     "CONFIGURING",
@@ -101,12 +103,18 @@ def read_records(reply: Reply, marks: int) -> Source:
     return Source(records)
 
 
+def read_reference(ticket: Ticket) -> Key | None:
+    """The job that the ticket's reference names; None where it is no id, or that of another place in its batch."""
+    found = _REFERENCE.fullmatch(ticket.reference or "")
+    if found is None or int(found[2] or 0) != ticket.index:
+        return None
+    return found[1], int(found[2]) if found[2] else None
+
+
 def pick(source: Source, ticket: Ticket) -> Record | None:
     """The ticket's record; none where its id belongs to a job of another name."""
-    found = _ID.fullmatch(ticket.reference or "")
-    if found is None:
-        return None
-    record = source.records.get((found[1], int(found[2]) if found[2] else None))
+    key = read_reference(ticket)
+    record = source.records.get(key) if key else None
     return record if record is not None and record.name in {ticket.batch, UNNAMED} else None
 
 
@@ -124,7 +132,7 @@ def format_id(job: str, element: int | None) -> str:
 
 
 def list_jobs(tickets: Iterable[Ticket]) -> list[str]:
-    return sorted({found[1] for ticket in tickets if (found := _ID.fullmatch(ticket.reference or ""))})
+    return sorted({key[0] for ticket in tickets if (key := read_reference(ticket))})
 
 
 def read_minutes(text: str) -> int | None:

@@ -6,6 +6,7 @@ name before they are adopted, and only a search that is complete says that one i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from reconciler.dialects.diracx_jobs import (
     observe,
     read_files,
     withholds,
+    write_failure,
 )
 from reconciler.dialects.jdl import Unwritable, write_jdl
 from reconciler.dialects.sandbox import LIMIT, Broken, pack, unpack
@@ -39,6 +41,7 @@ from reconciler.engine import (
     Sighting,
     Ticket,
     Uncertain,
+    doubt_reference,
 )
 from reconciler.ledger.lease import PROMPT
 from reconciler.service import NoAnswer, NotSent
@@ -46,6 +49,8 @@ from schemas.site import Site
 
 MOST = 20
 """Jobs that one call may submit."""
+
+_REFERENCE = re.compile(r"[1-9][0-9]{0,17}")
 
 
 class DiracxEngine:
@@ -105,7 +110,9 @@ class DiracxEngine:
         seen = {}
         for ticket in tickets:
             row = rows.get(ticket.reference or "")
-            if row is None:
+            if not _is_reference(ticket.reference):
+                seen[ticket.name] = doubt_reference(ticket)
+            elif row is None:
                 seen[ticket.name] = Observation(Sighting.ABSENT, "DiracX does not list it")
             elif row["JobName"] != ticket.name:
                 words = f"job {ticket.reference} is called {row['JobName']}"
@@ -140,11 +147,15 @@ class DiracxEngine:
             if row is None or row["JobName"] != ticket.name:
                 raise EngineUnavailable(f"DiracX does not list job {ticket.reference} as {ticket.name}")
             try:
-                for name in client.list_outputs(int(row["JobID"]), deadline):
-                    unpack(client.load(name, deadline), ticket.folder, RESULT, without_last=withholds(row))
-                _join_logs(ticket)
-            except Broken:
-                return  # what was left is no result
+                try:
+                    for name in client.list_outputs(int(row["JobID"]), deadline):
+                        unpack(
+                            client.load(name, deadline), ticket.folder, RESULT, without_last=withholds(row)
+                        )
+                    _join_logs(ticket)
+                except Broken as error:
+                    if observe(row).failure is None:
+                        write_failure(ticket, str(error))
             except OSError as error:
                 raise EngineUnavailable(f"{ticket.folder} cannot be written: {error.strerror}") from error
 
@@ -223,7 +234,7 @@ class DiracxEngine:
         return {name: Accepted(str(number)) for name, number in zip(descriptions, numbers, strict=True)}
 
     def _search(self, tickets: Sequence[Ticket], deadline: Deadline) -> dict[str, Mapping[str, Any]]:
-        numbers = {int(one.reference) for one in tickets if one.reference and one.reference.isdecimal()}
+        numbers = {int(one.reference or 0) for one in tickets if _is_reference(one.reference)}
         rows = self._reach().search("JobID", sorted(numbers), deadline) if numbers else []
         return {str(row["JobID"]): row for row in rows}
 
@@ -239,6 +250,10 @@ class DiracxEngine:
             raise EngineUnavailable(
                 f"{error}; jobs that are another's, or gone, stop the whole call"
             ) from error
+
+
+def _is_reference(reference: str | None) -> bool:
+    return _REFERENCE.fullmatch(reference or "") is not None
 
 
 def _read_numbers(reply: Any, count: int) -> list[int]:

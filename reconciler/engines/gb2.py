@@ -8,6 +8,7 @@ and counts mean for one run is settled by the run's outputs, since productions s
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
@@ -36,11 +37,13 @@ from reconciler.engine import (
     Sighting,
     Ticket,
     Uncertain,
+    doubt_reference,
 )
 from reconciler.ledger.lease import PROMPT
 from schemas.site import Site
 
 COMMANDS = ("register", "uploadFile", "approve", "status", "cancel")
+_REFERENCE = re.compile(r"([1-9][0-9]{0,9})_([0-9]{1,7})")
 NEARLY = 0.9
 """The share of tasks done from which the outputs of single runs are looked at."""
 
@@ -99,18 +102,20 @@ class Gb2Engine:
 
     def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
         """One status for all productions, and the outputs of runs of those that are nearly done."""
-        if not tickets:
-            return {}
-        deadline = Deadline(self._seconds)
         numbers = sorted({number for ticket in tickets if (number := _read_number(ticket)) is not None})
+        if not numbers:
+            return {ticket.name: doubt_reference(ticket) for ticket in tickets}
+        deadline = Deadline(self._seconds)
         reply = self._ask(["gb2_prod_status", "-p", *map(str, numbers)], deadline.left(0.5))
         productions = {one.number: one for one in reply}
         seen: dict[str, Observation] = {}
         advanced: set[int] = set()
         for ticket in tickets:
-            order = find_order(ticket)
-            production = productions.get(_read_number(ticket) or 0)
-            if production is None:
+            order, number = find_order(ticket), _read_number(ticket)
+            production = productions.get(number or 0)
+            if number is None:
+                seen[ticket.name] = doubt_reference(ticket)
+            elif production is None:
                 seen[ticket.name] = Observation(Sighting.ABSENT, "the production system does not list it")
             elif order is None or production.name != order.name:
                 words = f"production {production.number} is called {production.name}"
@@ -272,5 +277,6 @@ class Gb2Engine:
 
 
 def _read_number(ticket: Ticket) -> int | None:
-    number = (ticket.reference or "").partition("_")[0]
-    return int(number) if number.isdecimal() else None
+    """The production that the ticket's reference names; None where it is none, or of another place in its batch."""
+    found = _REFERENCE.fullmatch(ticket.reference or "")
+    return int(found[1]) if found and int(found[2]) == ticket.index else None

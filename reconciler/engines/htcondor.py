@@ -28,12 +28,13 @@ from reconciler.engine import (
     Sighting,
     Ticket,
     Uncertain,
+    doubt_reference,
 )
 from reconciler.ledger.lease import PROMPT
 from schemas.site import Site
 
 CALLER = Path(__file__).resolve().parents[1] / "dialects" / "condor_call.py"
-_REFERENCE = re.compile(r"[1-9]\d{0,9}\.\d{1,6}")
+_REFERENCE = re.compile(r"[1-9][0-9]{0,9}\.([0-9]{1,6})")
 _STATUS = {
     1: Sighting.PENDING,
     2: Sighting.RUNNING,
@@ -110,13 +111,12 @@ class HtcondorEngine:
 
     def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
         """The event logs, in one process; one question to the schedd for what they do not tell."""
-        if not tickets:
-            return {}
+        seen = {one.name: doubt_reference(one) for one in tickets if not _has_reference(one)}
+        known = [one for one in tickets if one.name not in seen]
         deadline = Deadline(self._seconds)
-        logs = self._read_logs(tickets, deadline)
-        seen: dict[str, Observation] = {}
+        logs = self._read_logs(known, deadline)
         rest = []
-        for ticket in tickets:
+        for ticket in known:
             told = logs.get(ticket.name, {}).get(ticket.reference or "")
             if told is None:
                 rest.append(ticket)
@@ -124,8 +124,7 @@ class HtcondorEngine:
                 seen[ticket.name] = Observation(Sighting(told[0]), told[1], told[2])
         if not rest:
             return seen
-        known = [one.reference or "" for one in rest if _is_reference(one.reference)]
-        clusters = sorted({int(reference.partition(".")[0]) for reference in known})
+        clusters = sorted({int((one.reference or "").partition(".")[0]) for one in rest})
         try:
             constraint = " || ".join(f"ClusterId == {cluster}" for cluster in clusters)
             rows = {f"{row['ClusterId']}.{row['ProcId']}": row for row in self._ask(constraint, deadline)}
@@ -140,7 +139,7 @@ class HtcondorEngine:
 
     def cancel(self, tickets: Sequence[Ticket]) -> None:
         """By reference and batch's name, since the schedd may have begun to count anew."""
-        whom = [one for one in tickets if _is_reference(one.reference)]
+        whom = [one for one in tickets if _has_reference(one)]
         if not whom:
             return
         parts = []
@@ -211,8 +210,10 @@ def _read(reply: Reply) -> dict[str, Any] | None:
     return answer if isinstance(answer, dict) else None
 
 
-def _is_reference(reference: str | None) -> bool:
-    return _REFERENCE.fullmatch(reference or "") is not None
+def _has_reference(ticket: Ticket) -> bool:
+    """Whether the ticket's reference is an id, and of its place in its batch."""
+    found = _REFERENCE.fullmatch(ticket.reference or "")
+    return found is not None and int(found[1]) == ticket.index
 
 
 def _judge(row: Mapping[str, Any] | None, ticket: Ticket) -> Observation:

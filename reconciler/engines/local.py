@@ -2,7 +2,9 @@
 
 An attempt's folder has a file `lock` that is locked before the process starts and whose open descriptor the process
 inherits. The kernel gives the lock back when the last holder ends, and never before: so whoever can take it knows
-that the attempt has ended, also after the death of the reconciler that started it.
+that the attempt has ended, also after the death of the reconciler that started it. The file may be removed, though:
+so it is also asked whether a process that was started for the attempt works in its folder. What a job wrote itself (its
+mark, its lock) never decides whom a signal goes to.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,12 +22,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from reconciler.engine import Accepted, Answer, Batch, Complaint, Observation, Refused, Sighting, Ticket
+from reconciler.remains import NotPlain, read_plain
 from schemas.site import Site
 
 RUNTIME = Path(__file__).resolve().parents[2] / "renderer" / "runtime" / "job.py"
 LOCK = "lock"
 LOG = "log"
 STARTED = "started"
+_PROCESS = re.compile(rb"[1-9][0-9]{0,9}")
 
 
 class LocalEngine:
@@ -62,10 +67,10 @@ class LocalEngine:
     def cancel(self, tickets: Sequence[Ticket]) -> None:
         """Sends SIGTERM to the process groups of the attempts that are running."""
         for ticket in tickets:
-            process = _read_process(ticket.folder)
-            if process and self._look(ticket).sighting is Sighting.RUNNING:
-                with contextlib.suppress(OSError):  # ended just now
-                    os.killpg(int(process), signal.SIGTERM)
+            if self._look(ticket).sighting is Sighting.RUNNING:
+                for group in _find_groups(ticket):
+                    with contextlib.suppress(OSError):  # ended just now
+                        os.killpg(group, signal.SIGTERM)
 
     def fetch(self, ticket: Ticket) -> None:
         """Nothing: jobs write into the attempts' folders."""
@@ -112,27 +117,57 @@ class LocalEngine:
 
     def _look(self, ticket: Ticket) -> Observation:
         try:
-            lock = os.open(ticket.folder / LOCK, os.O_RDONLY)
-        except FileNotFoundError:
-            return Observation(Sighting.ABSENT)
+            locked = _is_locked(ticket.folder / LOCK)
         except OSError as error:
             return Observation(Sighting.UNKNOWN, error.strerror)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if locked or _find_groups(ticket):
             return Observation(Sighting.RUNNING)
-        finally:
-            os.close(lock)
         child = self._children.pop(ticket.name, None)
         if child is not None:
-            child.wait()  # nothing holds its lock: it is past its last instruction, or never had a first
+            child.wait()  # nothing holds its lock or its folder: it is past its last instruction, or had no first
         return Observation(Sighting.ENDED if _read_process(ticket.folder) else Sighting.ABSENT)
 
 
-def _read_process(folder: Path) -> str | None:
-    """The process that began an attempt's job; None where none did."""
+def _is_locked(file: Path) -> bool:
+    """Whether somebody holds the lock; nobody does where there is none."""
     try:
-        words = (folder / STARTED).read_text().split()
-    except OSError:
+        lock = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _read_process(folder: Path) -> str | None:
+    """The process that began an attempt's job, as the job says; None where none did."""
+    try:
+        words = read_plain(folder / STARTED, 4096).split()
+    except (OSError, NotPlain):
         return None
-    return words[-1] if words and words[-1].isdecimal() else None
+    return words[-1].decode() if words and _PROCESS.fullmatch(words[-1]) else None
+
+
+def _find_groups(ticket: Ticket) -> list[int]:
+    """The process groups that the attempt's job was started as, as far as one of their processes works in its folder.
+
+    Also where that was removed or renamed: its name is the attempt's alone. Numbers are given again, and a mark may hold
+    any, so neither the engine's reference nor the mark is believed by itself.
+    """
+    told = {ticket.reference, _read_process(ticket.folder)}
+    wanted = {int(one) for one in told if one and _PROCESS.fullmatch(one.encode())} - {1, os.getpgrp()}
+    return sorted(group for group in wanted if _works_in(ticket.folder.name, group))
+
+
+def _works_in(name: str, group: int) -> bool:
+    for entry in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # ended just now, or another's
+            if os.getpgid(int(entry)) == group:
+                here = os.readlink(f"/proc/{entry}/cwd").removesuffix(" (deleted)")
+                if os.path.basename(here) == name:
+                    return True
+    return False

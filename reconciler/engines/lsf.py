@@ -31,6 +31,7 @@ from reconciler.engine import (
     Sighting,
     Ticket,
     Uncertain,
+    doubt_reference,
 )
 from reconciler.ledger.lease import PROMPT
 from schemas.site import Site
@@ -49,7 +50,7 @@ CHUNK = 2000
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/+-]+")
 _SUBMITTED = re.compile(r"Job <([1-9]\d{0,9})> is submitted to (?:default )?queue <[\w.+-]+>")
-_REFERENCE = re.compile(r"([1-9]\d{0,9})(?:\[([1-9]\d{0,6})\])?")
+_REFERENCE = re.compile(r"([1-9][0-9]{0,9})(?:\[([1-9][0-9]{0,6})\])?")
 _HARMLESS = re.compile(r"already finished|No matching job found|is being terminated|is not found")
 
 _STATES = {
@@ -158,15 +159,13 @@ class LsfEngine:
 
     def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
         """One call of `bjobs`; for what it has forgotten, one of `bhist`."""
-        if not tickets:
-            return {}
+        seen = {one.name: doubt_reference(one) for one in tickets if _read_reference(one) is None}
         deadline = Deadline(self._seconds)
         records: dict[Key, _Record] = {}
         for some in _split(_list_jobs(tickets)):
             records |= self._ask(some, deadline.left(0.6))
-        seen: dict[str, Observation] = {}
         missing: list[Ticket] = []
-        for ticket in tickets:
+        for ticket in [one for one in tickets if one.name not in seen]:
             record = _pick(records, ticket)
             if record is None:
                 missing.append(ticket)
@@ -355,8 +354,11 @@ def _read_records(data: Mapping[str, Any]) -> Iterator[tuple[Key, _Record]]:
 
 
 def _read_reference(ticket: Ticket) -> Key | None:
+    """The job that the ticket's reference names; None where it is no id, or that of another place in its batch."""
     found = _REFERENCE.fullmatch(ticket.reference or "")
-    return (found[1], int(found[2] or 0)) if found else None
+    if found is None or _place(int(found[2] or 0)) != ticket.index:
+        return None
+    return found[1], int(found[2] or 0)
 
 
 def _pick(records: Mapping[Key, _Record], ticket: Ticket) -> _Record | None:

@@ -29,6 +29,7 @@ from reconciler.dialects.slurm_text import (
     pick_whole,
     read_minutes,
     read_records,
+    read_reference,
 )
 from reconciler.engine import (
     Accepted,
@@ -41,6 +42,7 @@ from reconciler.engine import (
     Sighting,
     Ticket,
     Uncertain,
+    doubt_reference,
 )
 from reconciler.ledger.lease import PROMPT
 from schemas.site import Site
@@ -125,15 +127,14 @@ class SlurmEngine:
 
     def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
         """One call of `squeue`; for what it does not know, one of `sacct`."""
-        if not tickets:
-            return {}
+        seen = {one.name: doubt_reference(one) for one in tickets if read_reference(one) is None}
+        if len(seen) == len(tickets):
+            return seen
         deadline = Deadline(self._seconds)
         queue = self._ask_queue(["--me"], deadline.left(0.6))
-        seen: dict[str, Observation] = {}
         rest: list[Ticket] = []
-        for ticket in tickets:
-            record = pick(queue, ticket)
-            if record is None:
+        for ticket in (one for one in tickets if one.name not in seen):
+            if (record := pick(queue, ticket)) is None:
                 rest.append(ticket)
             else:
                 seen[ticket.name] = record.observe()

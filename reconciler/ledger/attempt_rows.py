@@ -22,6 +22,7 @@ ATTEMPTS = (
         intents.c.experiment,
         intents.c.run,
         batches.c.name.label("batch_name"),
+        batches.c.engine,
     )
     .join(jobs, jobs.c.id == attempts.c.job)
     .join(intents, intents.c.id == jobs.c.intent)
@@ -51,6 +52,7 @@ def make_attempt(row: Any) -> Attempt:
         absences=row.absences,
         unknown=row.unknown,
         cancel=row.cancel,
+        engine=row.engine,
     )
 
 

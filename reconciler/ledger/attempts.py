@@ -51,7 +51,9 @@ class AttemptLedger:
             order, site = chosen[0][1][0], chosen[0][1][0].campaign.site
             digest = sha256("\n".join(names).encode()).hexdigest()
             batch = name_batch(self._writer.ledger, order.campaign.name, order.step, digest)
-            (number_of_batch,) = journal.insert(batches, [{"name": batch, "site": site}])
+            (number_of_batch,) = journal.insert(
+                batches, [{"name": batch, "site": site, "engine": order.engine}]
+            )
             begun = self._writer.clock.show()
             values = [
                 {
@@ -86,6 +88,7 @@ class AttemptLedger:
                     begun=begun,
                     batch=batch,
                     place=value["place"],
+                    engine=order.engine,
                 ),
                 pick,
             )
@@ -130,6 +133,15 @@ class AttemptLedger:
         """Nothing can be told of these; since when is kept, and their state stays."""
         values = {"unknown": self._writer.clock.show(), "reason": reason[:2000]}
         self._change(numbers, attempts.c.unknown.is_(None), values)
+
+    def record_elsewhere(self, numbers: Iterable[int], reason: str) -> None:
+        """Nothing can be told of these by the engine that their site has now, whatever was the reason before."""
+        values = {
+            "unknown": func.coalesce(attempts.c.unknown, self._writer.clock.show()),
+            "reason": reason[:2000],
+        }
+        new = or_(attempts.c.unknown.is_(None), attempts.c.reason.is_distinct_from(values["reason"]))
+        self._change(numbers, new, values)
 
     def record_verified(
         self,

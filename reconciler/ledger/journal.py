@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, inse
 
 from reconciler.ledger import tables
 from reconciler.ledger.database import insert_new
-from schemas.canonical import canonical_json
+from schemas.canonical import canonical_json, clean_text
 
 JOURNALLED: Sequence[Table] = (
     tables.plans,
@@ -41,7 +41,10 @@ UNTOLD = {("plans", "serial")}
 
 
 class Journal:
-    """Writes rows within one transaction, and remembers what it wrote."""
+    """Writes rows within one transaction, and remembers what it wrote.
+
+    Texts may come from jobs, logs and engines: what the database could not hold of them is replaced here, for all.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -51,6 +54,7 @@ class Journal:
         """Adds rows; the ids of the new ones, in order, where the table has ids."""
         if not rows:
             return []
+        rows = [_clean(row) for row in rows]
         key = next(iter(table.primary_key.columns))
         if key.name != "id":
             self.connection.execute(insert(table), rows)
@@ -68,12 +72,13 @@ class Journal:
         columns = list(table.columns)
         for row in rows:
             added = self.connection.execute(
-                insert_new(self.connection, table).values(row).returning(*columns)
+                insert_new(self.connection, table).values(_clean(row)).returning(*columns)
             )
             self._note("insert", table, [dict(found._mapping) for found in added])  # noqa: SLF001 -- SQLAlchemy's name
 
     def update(self, table: Table, where: ColumnElement[bool], values: Mapping[str, Any]) -> list[Row[Any]]:
         """Changes rows; the primary key and the new values of each."""
+        values = _clean(values)
         keys = list(table.primary_key.columns)
         told = [*keys, *(table.c[name] for name in values)]
         changed = list(self.connection.execute(update(table).where(where).values(values).returning(*told)))
@@ -176,6 +181,10 @@ def adopt_rows(connection: Connection, time: str) -> None:
 
 def _chain(before: str, time: str, fence: int, content: bytes) -> str:
     return sha256(f"{before} {time} {fence} ".encode() + content).hexdigest()
+
+
+def _clean(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: clean_text(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def _encode(value: Any) -> Any:

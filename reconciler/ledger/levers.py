@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.guard import GuardRefused
+from reconciler.ledger.attempt_rows import ATTEMPTS, make_attempt
 from reconciler.ledger.journal import Journal
 from reconciler.ledger.pauses import OPERATOR, PauseWriter
 from reconciler.ledger.tables import LIVE, attempts, decisions, intents, jobs, outputs, products
 from reconciler.ledger.units import quarantine
 from reconciler.ledger.writing import Writer
+from reconciler.orders import Attempt
 from schemas.runs import split_key
 
 
@@ -58,13 +59,21 @@ class Levers:
         return len(found)
 
     def cancel(self, scope: Scope, reason: str) -> int:
-        """Asks for the end of all running attempts of units, and quarantines these: how many units."""
+        """Asks for the end of all running attempts of units, and quarantines these: how many units.
+
+        So it does with attempts of intents that were given up: their unit waits for no other attempt than them.
+        """
         with self._writer.writing() as journal:
-            found = _find_intents(journal, scope, ("open",))
-            for intent in found:
+            stopped = _find_intents(journal, scope, ("open",))
+            running = _find_intents(journal, scope, (), live=True)
+            given_up = set(_find_intents(journal, scope, ("abandoned",)))
+            for intent in running:
                 at = and_(_is_of(intent), attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None))
-                journal.update(attempts, at, {"cancel": reason[:500]})
+                if journal.update(attempts, at, {"cancel": reason[:500]}) and intent in given_up:
+                    stopped.append(intent)
+            for intent in stopped:
                 quarantine(journal, intent, reason)
+            found = {*stopped, *running}
             self._note(journal, "cancel", scope, reason, found)
         return len(found)
 
@@ -75,20 +84,25 @@ class Levers:
             GuardRefused: there is not exactly one attempt of which nothing is known.
         """
         with self._writer.writing() as journal:
-            doubtful = [row for row in _list_live(journal, scope) if row.state == "uncertain" or row.unknown]
-            if len(doubtful) != 1:
-                raise GuardRefused(
-                    f"{scope.text} has {len(doubtful)} attempts of which nothing is known; one can be adopted"
-                )
+            attempt = _find_doubtful(journal, scope)
             values = {"state": "submitted", "reference": reference, "unknown": None, "absences": 0}
-            journal.update(attempts, attempts.c.id == doubtful[0].id, values)
-            self._note(journal, "adopt", scope, f"{reference}: {reason}", [doubtful[0].id])
-            return str(doubtful[0].name)
+            journal.update(attempts, attempts.c.id == attempt.id, values)
+            self._note(journal, "adopt", scope, f"{reference}: {reason}", [attempt.id])
+            return attempt.name
+
+    def find_doubtful(self, scope: Scope) -> Attempt:
+        """The attempt of a unit of which nothing is known.
+
+        Raises:
+            GuardRefused: there is not exactly one.
+        """
+        with self._writer.writing(polling=True) as journal:
+            return _find_doubtful(journal, scope)
 
     def list_doubtful(self, scope: Scope) -> list[str]:
         """The names of the live attempts of units of which nothing is known."""
-        with self._writer.writing() as journal:
-            return [row.name for row in _list_live(journal, scope) if row.state == "uncertain" or row.unknown]
+        with self._writer.writing(polling=True) as journal:
+            return [attempt.name for attempt in _list_doubtful(journal, scope)]
 
     def declare_absent(self, scope: Scope, names: Sequence[str], reason: str) -> int:
         """Says that attempts, by name, do not exist at their engine, so that their jobs may be tried again."""
@@ -145,8 +159,13 @@ def _is_of(intent: int) -> ColumnElement[bool]:
     return attempts.c.job.in_(select(jobs.c.id).where(jobs.c.intent == intent))
 
 
-def _find_intents(journal: Journal, scope: Scope, states: Sequence[str]) -> list[int]:
-    at = and_(intents.c.campaign == scope.campaign, intents.c.state.in_(states))
+def _find_intents(journal: Journal, scope: Scope, states: Sequence[str], *, live: bool = False) -> list[int]:
+    """The intents of units that are in one of the states or, if wanted, have an attempt that may come to a result."""
+    running = select(jobs.c.intent).join(attempts, attempts.c.job == jobs.c.id)
+    chosen: ColumnElement[bool] = intents.c.state.in_(states)
+    if live:
+        chosen = or_(chosen, intents.c.id.in_(running.where(attempts.c.state.in_(LIVE))))
+    at = and_(intents.c.campaign == scope.campaign, chosen)
     if scope.step is not None:
         at = and_(at, intents.c.step == scope.step)
     rows = journal.connection.execute(select(intents.c.id, intents.c.experiment, intents.c.run).where(at))
@@ -154,12 +173,25 @@ def _find_intents(journal: Journal, scope: Scope, states: Sequence[str]) -> list
     return [row.id for row in rows.all() if wanted is None or (row.experiment, row.run) in wanted]
 
 
-def _list_live(journal: Journal, scope: Scope) -> list[Row[Any]]:
-    rows: list[Row[Any]] = []
-    for intent in _find_intents(journal, scope, ("open", "quarantined")):
-        query = select(attempts).where(_is_of(intent), attempts.c.state.in_(LIVE))
-        rows += list(journal.connection.execute(query))
-    return rows
+def _list_live(journal: Journal, scope: Scope) -> list[Attempt]:
+    found: list[Attempt] = []
+    for intent in _find_intents(journal, scope, (), live=True):
+        rows = journal.connection.execute(ATTEMPTS.where(_is_of(intent), attempts.c.state.in_(LIVE)))
+        found += [make_attempt(row) for row in rows]
+    return found
+
+
+def _list_doubtful(journal: Journal, scope: Scope) -> list[Attempt]:
+    return [one for one in _list_live(journal, scope) if one.state == "uncertain" or one.unknown]
+
+
+def _find_doubtful(journal: Journal, scope: Scope) -> Attempt:
+    doubtful = _list_doubtful(journal, scope)
+    if len(doubtful) != 1:
+        raise GuardRefused(
+            f"{scope.text} has {len(doubtful)} attempts of which nothing is known; one can be adopted"
+        )
+    return doubtful[0]
 
 
 def _has_products(journal: Journal, intent: int) -> bool:

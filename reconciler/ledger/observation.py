@@ -72,6 +72,12 @@ def list_campaigns(connection: Connection) -> list[str]:
     return list(connection.scalars(query.order_by(outputs.c.campaign)))
 
 
+def list_steps(connection: Connection, campaign: str) -> list[str]:
+    """The steps of a campaign of which anything was ever intended, by name."""
+    query = select(intents.c.step).where(intents.c.campaign == campaign).distinct()
+    return list(connection.scalars(query.order_by(intents.c.step)))
+
+
 def observe(
     connection: Connection,
     campaign: str,

@@ -251,13 +251,14 @@ jobs = Table(
     Column("after", BigInteger),
     UniqueConstraint("intent", "key"),
 )
-# What was given to an engine in one call.
+# What was given to an engine in one call; `engine` is which, and where it is. Null: the one that the site has.
 batches = Table(
     "batches",
     metadata,
     Column("id", identity, primary_key=True),
     Column("name", String(128), nullable=False, unique=True),
     Column("site", String(40), nullable=False),
+    Column("engine", String(500)),
 )
 # One submission of a job: intent, uncertain (whether it was taken), submitted, running, verified, failed, lost,
 # cancelled, discarded. `absences` counts complete answers in a row that did not know it, `unknown` is since when

@@ -10,6 +10,7 @@ from sqlalchemy import and_, func, select
 from reconciler.conditions.following import store_snapshots
 from reconciler.ledger.journal import Journal
 from reconciler.ledger.tables import (
+    LIVE,
     LIVE_OUTPUT,
     attempts,
     bindings,
@@ -80,7 +81,8 @@ class Ledger:
     def intend(self, orders: Sequence[Order]) -> list[int | None]:
         """The intent of each unit: its open one is continued where it wants the same, else a new one is made.
 
-        None for a unit whose outputs another unit of the campaign makes, or has made, from equal input.
+        None for a unit whose outputs another unit of the campaign makes, or has made, from equal input; one that is not
+        declared any more, and of which nothing is under way, gives way to it.
         """
         if not orders:
             return []
@@ -99,9 +101,10 @@ class Ledger:
                     _abandon(journal, intent, "something else is wanted now")
                     open_intents.pop(order.address)
                 keys = [(order.campaign.name, value) for value in order.fingerprints.values()]
-                if all(claimed.get(key, order.address) == order.address for key in keys) and not any(
-                    unit != order.address for key in keys for _, unit, _ in live.get(key, ())
-                ):
+                rivals = [one for key in keys for one in live.get(key, ()) if one[1] != order.address]
+                if all(
+                    claimed.get(key, order.address) == order.address for key in keys
+                ) and _abandon_undeclared(journal, order, rivals):
                     claimed.update(dict.fromkeys(keys, order.address))
                     new.append(place)
             made = self._make_intents(journal, [orders[place] for place in new], live)
@@ -263,6 +266,26 @@ def quarantine(journal: Journal, intent: int, reason: str) -> None:
 def _abandon(journal: Journal, intent: int, reason: str, state: str = "abandoned") -> None:
     journal.update(intents, intents.c.id == intent, {"state": state, "reason": reason[:500]})
     journal.update(outputs, outputs.c.intent == intent, {"state": "abandoned"})
+
+
+def _abandon_undeclared(journal: Journal, order: Order, rivals: Iterable[tuple[int, Address, str]]) -> bool:
+    """Gives up the intents of other units for outputs that an order wants; false where one of them still counts."""
+    given_up: set[int] = set()
+    for number, unit, state in rivals:
+        query = select(outputs.c.intent).where(outputs.c.id == number)
+        intent: int = journal.connection.execute(query).scalar_one()
+        if state != "intended" or order.declares(unit) or _is_under_way(journal, intent):
+            return False
+        given_up.add(intent)
+    for intent in sorted(given_up):
+        _abandon(journal, intent, "no longer declared, and another unit makes the same")
+    return True
+
+
+def _is_under_way(journal: Journal, intent: int) -> bool:
+    query = select(attempts.c.id).join(jobs, jobs.c.id == attempts.c.job)
+    at = (jobs.c.intent == intent, attempts.c.state.in_(LIVE))
+    return journal.connection.execute(query.where(*at).limit(1)).first() is not None
 
 
 def _unit(order: Order) -> dict[str, Any]:

@@ -22,6 +22,10 @@ from typing import Any, Dict, List, Optional, Tuple
 
 USED = 75
 ALWAYS = ("PATH", "HOME", "LANG", "TMPDIR")
+CLASSES = ("input", "permanent", "infrastructure", "transient", "unclassified")
+MOST_EVENTS = 10**12
+REPORT_SIZE = 1 << 24
+MESSAGE_LENGTH = 2000
 
 
 class Failure(Exception):
@@ -93,12 +97,21 @@ def run_application(job: Dict[str, Any]) -> int:
 
 def read_report() -> Any:
     """What the application says of itself, if it says anything."""
-    if not os.path.exists("application.json"):
+    if not os.path.lexists("application.json"):
         return {}
+    if not os.path.isfile("application.json") or os.stat("application.json").st_size > REPORT_SIZE:
+        raise Failure("infrastructure", "the application's report is no file, or too large")
     report = read_json("application.json")
     if not isinstance(report, dict):
         raise Failure("infrastructure", "the application's report is no JSON object")
     return report
+
+
+def check_count(count: Any) -> Optional[int]:
+    """A number of events as the application says it; None where it says none."""
+    if count is None or (type(count) is int and 0 <= count <= MOST_EVENTS):
+        return count
+    raise Failure("infrastructure", "the report has {:.50} events".format(repr(count)))
 
 
 def check_outputs(job: Dict[str, Any], report: Dict[str, Any]) -> List[Dict[str, Any]]:
@@ -116,7 +129,7 @@ def check_outputs(job: Dict[str, Any], report: Dict[str, Any]) -> List[Dict[str,
                 "file": file,
                 "size": os.stat(file).st_size,
                 "checksum": digest_file(file),
-                "events": said.get("events"),
+                "events": check_count(said.get("events")),
             }
         )
     return outputs
@@ -129,12 +142,21 @@ def run_job(job: Dict[str, Any]) -> Tuple[List[Dict[str, Any]], Optional[int]]:
     status = run_application(job)
     report = read_report()
     if report.get("failure"):
-        raise Failure(report["failure"]["class"], report["failure"]["message"])
+        kind, message = report["failure"]["class"], report["failure"]["message"]
+        if kind not in CLASSES or not isinstance(message, str):
+            raise Failure("infrastructure", "the application's report has a failure that is none")
+        raise Failure(kind, message)
     if status < 0:
         raise Failure("transient", "the application was ended by signal {}".format(-status))
     if status > 0:
         raise Failure("unclassified", "the application ended with status {}".format(status))
-    return check_outputs(job, report), report.get("events_read")
+    return check_outputs(job, report), check_count(report.get("events_read"))
+
+
+def describe(kind: str, message: str) -> Dict[str, str]:
+    """A failure as the result has it: of a length, and of characters that everybody can write."""
+    plain = message.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
+    return {"class": kind, "message": plain[:MESSAGE_LENGTH]}
 
 
 def write_result(result: Dict[str, Any]) -> None:
@@ -161,14 +183,12 @@ def main(attempt: str, nonce: str) -> int:
         result["key"] = job["key"]
         result["outputs"], result["events_read"] = run_job(job)
     except Failure as failure:
-        result["failure"] = {"class": failure.kind, "message": str(failure)}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # also a strange report
-        result["failure"] = {
-            "class": "infrastructure",
-            "message": "{}: {}".format(type(error).__name__, error),
-        }
+        result["failure"] = describe(failure.kind, str(failure))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # also a strange report
+        result["failure"] = describe("infrastructure", "{}: {}".format(type(error).__name__, error))
     usage = os.times()
-    result["wall_seconds"] = round(time.time() - began, 3)
+    result["wall_seconds"] = max(0.0, round(time.time() - began, 3))  # clocks are set back
     result["cpu_seconds"] = round(usage[2] + usage[3], 3)
     write_result(result)
     return 1 if result["failure"] else 0

@@ -239,6 +239,22 @@ def test_what_was_never_submitted_is_absent_and_never_anything_else(rig):
     rig.wait_for(engine, [ticket], Sighting.ABSENT)
 
 
+@over()
+def test_a_reference_that_is_no_id_says_nothing_of_a_job(rig):
+    engine = rig.make_engine()
+    (ticket,) = submitted(engine, rig.make_batch(PATIENT))
+    wanted = (
+        UNMOVED if engine.attached else {Sighting.UNKNOWN}
+    )  # this machine knows its jobs by their folders
+    for reference in ("no such id", "0", "-1", "1e3", f"{ticket.reference} ", "٣", "9" * 400):
+        strange = dataclasses.replace(ticket, reference=reference)
+        other = dataclasses.replace(ticket, name=f"{ticket.name}-2")
+        assert engine.query([strange])[ticket.name].sighting in wanted, reference
+        assert engine.query([other, strange])[ticket.name].sighting in wanted, reference
+    (ticket.folder / "go").touch()
+    ended(rig, engine, [ticket])
+
+
 @over("hold")
 def test_a_held_job_is_pending_for_as_long_as_it_is_held_and_is_found(rig):
     engine, batch = rig.make_engine(), rig.make_batch(OUTPUT, OUTPUT)

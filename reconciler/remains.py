@@ -1,0 +1,44 @@
+"""What jobs leave behind, read with care: only plain files, only so much of them, and never a wait."""
+
+from __future__ import annotations
+
+import os
+import stat
+from io import FileIO
+from pathlib import Path
+
+
+class NotPlain(Exception):
+    """Under the name of a file lies something else (a link, a pipe, a folder), or more than it may hold."""
+
+
+def open_plain(file: Path) -> FileIO:
+    """A plain file, open to be read.
+
+    Raises:
+        NotPlain: it is none: opening a pipe might wait for ever, and a link leads to what is not the job's.
+        OSError: it is not there, or cannot be read.
+    """
+    if not stat.S_ISREG(os.lstat(file).st_mode):
+        raise NotPlain(f"{file.name} is no plain file")
+    opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(opened).st_mode):  # put there in between
+        os.close(opened)
+        raise NotPlain(f"{file.name} is no plain file")
+    return FileIO(opened)
+
+
+def read_plain(file: Path, most: int) -> bytes:
+    """The content of a plain file of at most `most` bytes.
+
+    Raises:
+        NotPlain: it is none, or larger.
+        OSError: it is not there, or cannot be read.
+    """
+    with open_plain(file) as stream:
+        content = bytearray()
+        while part := stream.read(most + 1 - len(content)):
+            content += part
+            if len(content) > most:
+                raise NotPlain(f"{file.name} is larger than {most:,} bytes")
+        return bytes(content)

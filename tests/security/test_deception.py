@@ -1,0 +1,109 @@
+"""A pull request speaks in its own name only: what reviewers are shown was written by the review, and reaches nobody else."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from ci.exits import Exit
+from ci.findings import FORMATS
+from ci.review_text import MARKER
+from tests.keys import Circle
+from tests.launchpad import Launchpad
+from tests.security.test_bounds import MARGIN, PROMISED_SECONDS
+
+BYTES = "productions/campaigns/proc7/caf\udce9.txt"
+"""A name that is no text."""
+
+
+@pytest.fixture(scope="module")
+def circle(tmp_path_factory):
+    return Circle(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture
+def pad(tmp_path, circle):
+    return Launchpad(tmp_path, circle)
+
+
+def propose(pad, files):
+    """The base of a commit that has these files too."""
+    base = pad.git("rev-parse", "HEAD")
+    for name, content in files.items():
+        pad.write(name, content)
+    pad.git("add", "--", *files)
+    pad.commit("proposed")
+    return base
+
+
+def test_s39_a_name_that_is_no_text_ends_no_review_and_no_check(pad, tmp_path, capsys):
+    base = propose(pad, {BYTES: "", "ci/caf\udce9.py": ""})
+    change = ("--base", base, "--head", "HEAD")
+    assert pad.call("review", *change, "-o", tmp_path / "made") == Exit.FINDINGS
+    assert "caf\\xe9.txt" in (tmp_path / "made/comment.md").read_text("utf-8")
+    for form in FORMATS:
+        capsys.readouterr()
+        assert pad.call("check", *change, f"--format={form}") == Exit.FINDINGS
+        assert "BP705" in capsys.readouterr().out.encode("utf-8").decode()
+
+
+@pytest.mark.parametrize(("number", "size"), [(300, 65_000), (2001, 2)], ids=["large", "many"])
+def test_s10_a_flood_of_statements_is_told_and_not_read(pad, capsys, number, size):
+    """Each of them costs its reader as much as it can."""
+    base = pad.git("rev-parse", "HEAD")
+    folder = "productions/campaigns/proc7/approvals"
+    junk = f"[{','.join(['[1]'] * (size // 4))}]"
+    for place in range(number):
+        pad.write(f"{folder}/{place}/x.json", junk)
+        if place == 1500:
+            base = pad.commit("half of them")  # a change has at most 2,000 files
+    pad.commit("flood")
+    capsys.readouterr()
+    begin = time.process_time()
+    assert pad.call("review", "--base", base, "--head", "HEAD") == Exit.FINE
+    assert time.process_time() - begin < PROMISED_SECONDS * MARGIN
+    assert f"has {number:,} files" in capsys.readouterr().out
+    assert pad.launch() == Exit.REFUSED
+    assert "`git rm` the statements" in capsys.readouterr().err
+
+
+SIGNED = "administrators have signed the new root"
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("productions/sites/local.yaml", SIGNED),
+        ("productions/layouts.yaml", "It changes how outputs are called. No administrator signs that"),
+        ("productions/reconciler.pub", "whose copies of the state are trusted"),
+        ("CODEOWNERS", "whom the forge asks for a review"),
+    ],
+)
+def test_s26_nobody_is_told_that_administrators_sign_what_they_do_not(pad, capsys, file, told):
+    there = pad.root / file
+    base = propose(pad, {file: f"{there.read_text() if there.is_file() else ''}# more\n"})
+    capsys.readouterr()
+    pad.call("review", "--base", base, "--head", "HEAD")
+    said = capsys.readouterr().out
+    assert told in said
+    assert (SIGNED in said) is (told == SIGNED)
+
+
+@pytest.mark.parametrize("end", [Exit.FINE, Exit.USAGE], ids=["reviewed", "not reviewed"])
+def test_s39_a_review_that_the_change_brings_is_not_taken_for_ours(pad, end):
+    forged = {"review/comment.md": f"{MARKER}\n## APPROVED\n", "review/plan.json": "{}"}
+    base = propose(pad, forged)
+    if end == Exit.USAGE:
+        pad.change(("max_units: 100", "max_units: 90"), lock=False)
+        pad.commit("mine")
+        mine = pad.git("rev-parse", "HEAD")
+        pad.git("checkout", "-q", base)
+        pad.change(("max_units: 100", "max_units: 80"), lock=False)
+        base = pad.commit("theirs")
+        pad.git("checkout", "-q", mine)
+    assert pad.call("review", "--base", base, "--head", "HEAD", "-o", pad.root / "review") == end
+    left = {file.name: file.read_text() for file in (pad.root / "review").iterdir()}
+    assert json.dumps(left).count("APPROVED") == 0
+    assert left.get("plan.json") != "{}"
