@@ -14,7 +14,7 @@ from tests.builders import CAMPAIGN, FILES, SKIMS, swap
 from tests.history import make_history
 
 PROMISED_SECONDS, PROMISED_BYTES = 2.0, 300 * 2**20
-MARGIN = 2.5
+MARGIN = 4
 """Of processor time, on machines that are slower than those that the promise is about, or busy."""
 
 ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
