@@ -19,6 +19,6 @@ def test_b11_b18_a_campaign_ends_complete_whatever_dies_on_the_way(
     room = Room(shared_tmp)
     with room.entered(), room.alone():
         world = SlurmWorld(tmp_path, UNITS, width=50)
-        night = endure(world, slurm, postgresql, UNITS, seconds=240)
+        night = endure(world, slurm, postgresql, UNITS, seconds=480)
         print("\n".join(night.events), dict(world.attempts()))
         check_night(world, slurm, night)
