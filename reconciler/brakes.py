@@ -131,7 +131,7 @@ def _read_early(connection: Connection, now: int) -> set[Address]:
     columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
     query = select(*columns).join(jobs, jobs.c.intent == intents.c.id)
     # a time beyond the longest pause was written by a clock that went wrong
-    early = (jobs.c.after > now, jobs.c.after <= now + int(1.3 * LONGEST))
+    early = (jobs.c.after > now, jobs.c.after <= now + LONGEST)
     rows = connection.execute(query.where(intents.c.state == "open", *early))
     return {(row.campaign, row.step, run_key(row.experiment, row.run)) for row in rows}
 

@@ -34,8 +34,9 @@ MEMORY = timedelta(days=7)
 
 _NOTHING = Observation(Sighting.UNKNOWN)
 
-LONGEST = 3600.0
-"""Seconds that a failed job waits at most before it is tried again; a third less or more, so that not all come at once."""
+PAUSE, SPREAD = 3600.0, (0.7, 1.3)
+"""Seconds that a failed job waits at most before it is tried again, and what that is multiplied by, so that not all come at once."""
+LONGEST = int(PAUSE * max(SPREAD))
 
 DOUBTS = 2
 """Complete answers in a row that must lack an attempt before it is taken for gone."""
@@ -365,7 +366,7 @@ class Tracker:
         """When a failed job may be tried again: later each time, and at once where jobs run on this machine."""
         if self._fleet.engine(attempt.site).attached:
             return None
-        pause = min(LONGEST, 30.0 * 2**attempt.number) * random.uniform(0.7, 1.3)  # noqa: S311 -- no secret
+        pause = min(PAUSE, 30.0 * 2**attempt.number) * random.uniform(*SPREAD)  # noqa: S311 -- no secret
         return int(self._clock() + pause)
 
     def _note_absent(self, attempt: Attempt) -> None:

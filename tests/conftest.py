@@ -12,7 +12,10 @@ from hypothesis import settings
 
 from tests import diracx_service, worlds
 from tests.contract.diracx import working
+from tests.keys import Circle
+from tests.launchpad import Launchpad
 from tests.postgresql import Server, find_programs, serving
+from tests.production_model import Production, Template
 from tests.slurm_cluster import PACKAGES, Cluster, list_missing, using
 
 # A suite that was started in the background hears no Ctrl-C; what it starts must, since tests send it.
@@ -33,6 +36,32 @@ def shared_data() -> Path:
         # without the real files the rest can be tried; in CI a skip is a failure
         pytest.skip(f"the folder of real files is missing: {folder}")
     return folder
+
+
+@pytest.fixture(scope="module")
+def circle(tmp_path_factory) -> Circle:
+    """People with real keys."""
+    return Circle(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture
+def pad(tmp_path, circle) -> Launchpad:
+    """A repository with a reconciler beside it, whose campaign these people approve."""
+    return Launchpad(tmp_path, circle)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Template:
+    """What simulated productions begin from."""
+    return Template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(params=[True, False], ids=["shared", "fetched"])
+def production(request, template, monkeypatch) -> Iterator[Production]:
+    """A simulated production at a batch system, which shares its folders or has its results fetched."""
+    production = Production(template, monkeypatch, shared=request.param, attached=False)
+    yield production
+    production.close()
 
 
 @pytest.fixture(scope="session")

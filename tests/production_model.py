@@ -252,6 +252,11 @@ class Production:
         for table, rows in now.items():
             assert again[table] == rows, f"I12: {table}"
 
+    def finish(self) -> None:
+        """The end of a story: nothing is wrong now, and all comes to a good end."""
+        self.check()
+        self.converge()
+
     def converge(self) -> None:
         """Everything goes well from here on; all that is declared is made, exactly once, and nothing is left over."""
         if self.stopped is not None:

@@ -13,21 +13,10 @@ import pytest
 
 from ci.exits import Exit
 from tests.builders import swap
-from tests.keys import ORDER, PERSON, Circle, write_roles
-from tests.launchpad import Launchpad
+from tests.keys import ORDER, PERSON, write_roles
 from tests.worlds import wait_until
 
 FOLDER = "productions/campaigns/proc7/approvals"
-
-
-@pytest.fixture(scope="module")
-def circle(tmp_path_factory):
-    return Circle(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture
-def pad(tmp_path, circle):
-    return Launchpad(tmp_path, circle)
 
 
 @pytest.fixture

@@ -15,26 +15,9 @@ from reconciler.ledger.units import Ledger
 from reconciler.ledger.writing import Writer
 from reconciler.workspace import Workspace
 from tests.engine_double import VISIBILITY, EngineDouble
-from tests.production_model import LEASE, NAME, Production, Template
+from tests.production_model import LEASE, NAME, Production
 from tests.test_ledger import make_order
 from tests.worlds import ONE_STEP, World
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return Template(tmp_path_factory.mktemp("template"))
-
-
-@pytest.fixture(params=[True, False], ids=["shared", "fetched"])
-def production(request, template, monkeypatch):
-    production = Production(template, monkeypatch, shared=request.param, attached=False)
-    yield production
-    production.close()
-
-
-def finish(production):
-    production.check()
-    production.converge()
 
 
 def test_i1_a_unit_that_is_retried_while_a_job_of_it_still_runs_is_in_flight(production):
@@ -47,7 +30,7 @@ def test_i1_a_unit_that_is_retried_while_a_job_of_it_still_runs_is_in_flight(pro
     before = production.submitted
     production.turn()
     assert production.submitted == before
-    finish(production)
+    production.finish()
     assert len(production.cluster.done) == 5, "no job ran twice"
 
 
@@ -85,7 +68,7 @@ def test_b21_answers_from_before_a_job_must_be_visible_do_not_count(production):
         states.append(set(production.tried().values()))
     assert states[:3] == [{"uncertain"}] * 3, "the third is the first that counts"
     assert "lost" in states[3]
-    finish(production)
+    production.finish()
 
 
 def test_b22_twins_are_ended_before_one_of_them_is_adopted(production):
@@ -100,7 +83,7 @@ def test_b22_twins_are_ended_before_one_of_them_is_adopted(production):
     production.pass_time(1000)
     production.turn()
     assert len(production.cluster.active()) == len(production.cluster.jobs) / 2
-    finish(production)
+    production.finish()
 
 
 def test_verified_files_of_a_unit_that_was_given_up_wait_for_its_last_job(production):
@@ -119,7 +102,7 @@ def test_verified_files_of_a_unit_that_was_given_up_wait_for_its_last_job(produc
     production.cluster.work_all()
     production.turn()
     assert any("/r00001/" in path for path in production.files or production.published())
-    finish(production)
+    production.finish()
 
 
 def test_b29_what_an_earlier_attempt_made_meanwhile_is_not_made_once_more(template, monkeypatch):
@@ -146,7 +129,7 @@ def test_b29_what_an_earlier_attempt_made_meanwhile_is_not_made_once_more(templa
     production.meanwhile = work
     production.turn(patient=True)
     assert len([job for job in cluster.jobs if "-reco-e3r2-" in job.name]) == 1
-    finish(production)
+    production.finish()
     production.close()
 
 
@@ -163,7 +146,7 @@ def test_a_clock_that_was_set_back_holds_up_no_site(production):
     production.turn()
     assert "verified" in production.tried().values()
     production.offset = 0.0
-    finish(production)
+    production.finish()
 
 
 def test_a_cancellation_that_is_refused_holds_up_nobody(production):
@@ -179,7 +162,7 @@ def test_a_cancellation_that_is_refused_holds_up_nobody(production):
     assert production.tried()[other.name] == "verified"
     assert any("did not end 2 jobs as asked" in text for text in outcome.troubles)
     production.cluster.faults.clear()
-    finish(production)
+    production.finish()
 
 
 def test_units_behind_one_that_is_tried_again_later_are_not_failed(production):
@@ -195,7 +178,7 @@ def test_units_behind_one_that_is_tried_again_later_are_not_failed(production):
         "what they read is not made yet": 1,
     }
     production.cluster.outcomes.clear()
-    finish(production)
+    production.finish()
 
 
 def test_a_time_that_a_clock_gone_wrong_has_written_holds_up_no_job(production):
@@ -211,7 +194,7 @@ def test_a_time_that_a_clock_gone_wrong_has_written_holds_up_no_job(production):
     before = production.submitted
     production.turn()
     assert production.submitted > before
-    finish(production)
+    production.finish()
 
 
 def test_a_job_that_comes_back_and_cannot_be_read_holds_up_nobody(template, monkeypatch):

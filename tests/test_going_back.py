@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from ci.exits import Exit
 from schemas.lock import read_lock
-from tests.keys import ORDER, Circle
-from tests.launchpad import Launchpad
+from tests.keys import ORDER
 
 LOCK = "productions/campaigns/proc7/campaign.lock"
 MORE = ("max_units: 100", "max_units: 2000")
-
-
-@pytest.fixture(scope="module")
-def circle(tmp_path_factory):
-    return Circle(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture
-def pad(tmp_path, circle):
-    return Launchpad(tmp_path, circle)
 
 
 def lock(pad):

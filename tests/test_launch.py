@@ -25,19 +25,9 @@ from reconciler.ledger.trust import list_floors, list_revoked, raise_floors, rea
 from reconciler.ledger.trust_tables import launches, trust_roots
 from schemas.statement import REVOKE, Ceilings
 from tests.builders import snapshot
-from tests.keys import ORDER, PERSON, Circle
+from tests.keys import ORDER, PERSON
 from tests.launchpad import Launchpad
 from tests.worlds import QUIET
-
-
-@pytest.fixture(scope="module")
-def circle(tmp_path_factory):
-    return Circle(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture
-def pad(tmp_path, circle):
-    return Launchpad(tmp_path, circle)
 
 
 @pytest.fixture

@@ -7,13 +7,7 @@ import json
 import pytest
 
 from ci.exits import Exit
-from tests.keys import Circle, write_roles
-from tests.launchpad import Launchpad
-
-
-@pytest.fixture
-def pad(tmp_path, tmp_path_factory):
-    return Launchpad(tmp_path, Circle(tmp_path_factory.mktemp("keys")))
+from tests.keys import write_roles
 
 
 @pytest.fixture

@@ -20,26 +20,9 @@ from reconciler.ledger.tables import attempts, batches, intents
 from reconciler.ledger.units import Ledger
 from reconciler.ledger.writing import Writer
 from tests.engine_double import Cluster
-from tests.production_model import LEASE, NAME, Production, Template
+from tests.production_model import LEASE, NAME
 from tests.test_ledger import make_order
 from tests.worlds import ONE_STEP, QUIET, World
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return Template(tmp_path_factory.mktemp("template"))
-
-
-@pytest.fixture(params=[True, False], ids=["shared", "fetched"])
-def production(request, template, monkeypatch):
-    production = Production(template, monkeypatch, shared=request.param, attached=False)
-    yield production
-    production.close()
-
-
-def finish(production):
-    production.check()
-    production.converge()
 
 
 @pytest.mark.parametrize("before", [("quarantine",), ("quarantine", "release")], ids="-".join)
@@ -56,7 +39,7 @@ def test_jobs_of_a_unit_that_was_given_up_are_ended_too(production, before):
     names = [job.name for job in production.cluster.jobs if "-reco-e3r1-" in job.name]
     assert {production.tried()[name] for name in names} == {"cancelled"}
     assert len(names) == 2, "nothing of it is tried before `retry`"
-    finish(production)
+    production.finish()
 
 
 def make_doubtful(production):
@@ -79,7 +62,7 @@ def test_an_attempt_of_a_unit_that_was_given_up_can_be_settled(production):
         levers.release(unit, "it is fine")
         assert levers.list_doubtful(unit) == [job.name]
         assert levers.adopt(unit, job.reference, "seen in the queue") == job.name
-    finish(production)
+    production.finish()
     assert len([one for one in production.cluster.jobs if "-reco-e3r2-" in one.name]) == 1
 
 
@@ -93,7 +76,7 @@ def test_a_job_that_was_adopted_under_a_name_that_is_no_id_does_not_run_twice(pr
     assert [one.name for one in production.cluster.active() if "-reco-e3r2-" in one.name] == [job.name]
     with production.levers() as levers:
         levers.adopt(production.unit("reco", 2), job.reference, "this it is")
-    finish(production)
+    production.finish()
 
 
 def test_a_job_is_adopted_only_where_its_engine_has_it(production, monkeypatch, capsys):
@@ -123,7 +106,7 @@ def test_a_job_is_adopted_only_where_its_engine_has_it(production, monkeypatch, 
     assert rows == [(job.reference,)], "nothing was written"
     told, shown = adopt(job.reference)
     assert told == Exit.FINE, shown
-    finish(production)
+    production.finish()
 
 
 @pytest.mark.parametrize("doubtful", [False, True])
@@ -154,7 +137,7 @@ def test_jobs_of_an_engine_that_the_site_has_no_more_are_unknown_until_it_is_bac
     reasons = production.rows(select(attempts.c.reason).distinct())
     words = "local is lsf now; this job was given to slurm: bring the engine back, or settle it"
     assert reasons == [(words,)]
-    finish(production)
+    production.finish()
     assert len(production.cluster.done) == 5, "no job ran twice"
 
 

@@ -16,15 +16,10 @@ from reconciler.ledger.tables import attempts
 from reconciler.ledger.writing import Writer
 from reconciler.workspace import LOG, LOG_COUNTED, RESULT_SIZE, STARTED, Workspace
 from renderer.logs import find_signature
-from tests.production_model import Production, Template
+from tests.production_model import Production
 from tests.worlds import World
 
 pytestmark = pytest.mark.usefixtures("bound")
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return Template(tmp_path_factory.mktemp("template"))
 
 
 @pytest.fixture

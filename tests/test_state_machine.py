@@ -258,11 +258,6 @@ class Lying(Honest):
             jobs[place % len(jobs)].state = "pending"
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return Template(tmp_path_factory.mktemp("template"))
-
-
 EXAMPLES = int(os.environ.get("B2PROD_EXAMPLES", "8"))
 """More of them, and `SHRINK=1`, where a person looks for failures."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.dialects.jdl import Value
+from reconciler.dialects.results import RESULT, write_result
 from reconciler.engine import Observation, Sighting, Ticket
 from renderer.jobs import JOB
 from schemas.site import Site
@@ -21,7 +22,6 @@ GROUP_LENGTH = 32
 """Characters that the service's tables have for the names of a job and of its group; some databases cut in silence."""
 
 LOG, ERRORS = "log", "log.err"
-RESULT = "result.json"
 LEFT = (RESULT, "application.json", "started", LOG, ERRORS)
 """What a job leaves beside its outputs."""
 
@@ -146,19 +146,8 @@ def write_failure(ticket: Ticket, message: str) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    result = {
-        "schema": "result/1",
-        "attempt": ticket.name,
-        "nonce": ticket.nonce,
-        "outputs": [],
-        "failure": {"class": "infrastructure", "message": message},
-        "wall_seconds": 0.0,
-        "cpu_seconds": 0.0,
-    }
-    part = ticket.folder / f".{RESULT}.part"
-    part.write_text(json.dumps(result, sort_keys=True))
     if not (ticket.folder / RESULT).exists():
-        os.replace(part, ticket.folder / RESULT)
+        write_result(ticket, failure={"class": "infrastructure", "message": message})
 
 
 def _classify(status: str, minor: str, application: str) -> str | None:

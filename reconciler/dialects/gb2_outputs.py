@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.dialects.gb2_request import Order, read_job
+from reconciler.dialects.results import RESULT, write_result
 from reconciler.engine import EngineUnavailable, Ticket
 
-RESULT = "result.json"
 FOLDER, LOCK, LOG = "download", "download.lock", "log"
 
 _CHILDREN: list[subprocess.Popen[bytes]] = []
@@ -74,25 +73,12 @@ class Download:
             for item in job["outputs"]
             if len(files[item["output"]]) != 1
         ]
-        result: dict[str, Any] = {
-            "schema": "result/1",
-            "attempt": self._ticket.name,
-            "nonce": self._ticket.nonce,
-            "key": job["key"],
-            "outputs": [],
-            "events_read": None,
-            "failure": None,
-            "wall_seconds": 0.0,
-            "cpu_seconds": 0.0,
-        }
         if wrong:
             message = f"one file is due of each output, and the grid has {', '.join(wrong)}"
-            result["failure"] = {"class": "permanent", "message": message}
+            write_result(self._ticket, key=job["key"], failure={"class": "permanent", "message": message})
         else:
-            result["outputs"] = [self._move(item, files[item["output"]][0]) for item in job["outputs"]]
-        part = self._ticket.folder / f".{RESULT}.part"
-        part.write_text(json.dumps(result, sort_keys=True))
-        os.replace(part, self._ticket.folder / RESULT)
+            outputs = [self._move(item, files[item["output"]][0]) for item in job["outputs"]]
+            write_result(self._ticket, key=job["key"], outputs=outputs)
 
     def _move(self, item: Mapping[str, Any], path: str) -> dict[str, Any]:
         source, target = self._folder / os.path.basename(path), self._ticket.folder / str(item["file"])

@@ -20,7 +20,6 @@ from reconciler.dialects.diracx_jobs import (
     LIVE,
     LOG,
     NAME_LENGTH,
-    RESULT,
     NotSendable,
     describe,
     observe,
@@ -29,6 +28,7 @@ from reconciler.dialects.diracx_jobs import (
     write_failure,
 )
 from reconciler.dialects.jdl import Unwritable, write_jdl
+from reconciler.dialects.results import RESULT
 from reconciler.dialects.sandbox import LIMIT, Broken, pack, unpack
 from reconciler.engine import (
     Accepted,

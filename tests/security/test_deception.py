@@ -10,22 +10,10 @@ import pytest
 from ci.exits import Exit
 from ci.findings import FORMATS
 from ci.review_text import MARKER
-from tests.keys import Circle
-from tests.launchpad import Launchpad
 from tests.security.test_bounds import MARGIN, PROMISED_SECONDS
 
 BYTES = "productions/campaigns/proc7/caf\udce9.txt"
 """A name that is no text."""
-
-
-@pytest.fixture(scope="module")
-def circle(tmp_path_factory):
-    return Circle(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture
-def pad(tmp_path, circle):
-    return Launchpad(tmp_path, circle)
 
 
 def propose(pad, files):
