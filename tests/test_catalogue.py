@@ -11,8 +11,9 @@ import uproot
 from reconciler.ledger.database import SourceUnavailable, State, opened, reading
 from reconciler.ledger.observation import read_identity
 from reconciler.runs.catalogue import File, Run, list_runs, read_inputs
+from reconciler.runs.file_lists import find_files
 from reconciler.runs.importing import Imported, import_files, import_runs
-from reconciler.runs.registration import RefusedFile, find_files, read_files
+from reconciler.runs.registration import RefusedFile, read_files
 from reconciler.runs.run_lists import RunList, collect_runs
 from reconciler.runs.selection import select_runs
 from schemas.campaign import Selector

@@ -13,6 +13,7 @@ from ci.project import Settings
 from reconciler.ledger.database import SourceUnavailable, opened, reading
 from reconciler.ledger.writing import now
 from reconciler.runs.catalogue import File, list_quarantine, list_runs
+from reconciler.runs.file_lists import find_files
 from reconciler.runs.importing import Imported, import_files, import_run_list, remove_runs, restore_runs
 from reconciler.runs.luminosity import Measurement, import_luminosity
 from reconciler.runs.run_database import RunDatabase
@@ -168,7 +169,7 @@ def import_root_files(settings: Settings, sources: tuple[Path, ...], level: str)
     adler32:0a1b2c3d) and storage (disk, tape, staging), and then the files are not opened; the name of a RAW file says
     its run.
     """
-    from reconciler.runs.registration import RefusedFile, find_files, read_files  # noqa: PLC0415 -- uproot costs 0.4 s
+    from reconciler.runs.registration import RefusedFile, read_files  # noqa: PLC0415 -- uproot costs 0.4 s
 
     rows = [(source, row) for source in sources for row in find_files(source)]
     found: list[File] = []
