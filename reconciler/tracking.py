@@ -320,7 +320,7 @@ class Tracker:
             after=self._choose_time(attempt),
             signature=sha256(culprit.signature.encode()).hexdigest(),
         )
-        self._trip(attempt, culprit)
+        self._trip(attempt, culprit, failed.scope)
         self._land(attempt, failed.reason)
 
     def _find_culprit(self, attempt: Attempt, failed: Failed) -> Culprit:
@@ -333,20 +333,22 @@ class Tracker:
         found = find_signature(text, step.application if step else None, first=first)
         return found or Culprit(normalise(failed.reason), 0, failed.reason)
 
-    def _trip(self, attempt: Attempt, culprit: Culprit) -> None:
+    def _trip(self, attempt: Attempt, culprit: Culprit, extent: str | None) -> None:
         """Pauses a campaign in which the same error struck several jobs, and more than came to a good end.
 
-        Counted is from the beginning, or from when a person last let it go on.
+        Where the error is one of all jobs of the step, the first is enough. Counted is from the beginning, or from when
+        a person last let the campaign go on.
         """
         scope = f"campaign:{attempt.campaign}"
+        step = attempt.address[1] if extent == "step" else None
         signature = sha256(culprit.signature.encode()).hexdigest()
         since = self._pauses.find_resumed(scope, BREAKER) or ""
-        failed, verified = self._attempts.count_ended(attempt.campaign, signature, since)
-        if failed < IDENTICAL or failed <= verified:
+        failed, verified = self._attempts.count_ended(attempt.campaign, signature, since, step)
+        if failed < (IDENTICAL if step is None else 1) or failed <= verified:
             return
         place = f"{culprit.place} of the log of {attempt.name}" if culprit.number else attempt.name
-        reason = f"{failed} jobs failed in the same way: {culprit.line.strip()} ({place})"
-        self._pauses.pause(scope, BREAKER, reason, "b2prod")
+        how = f"{failed} jobs failed in the same way" if step is None else f"all jobs of {step} would fail so"
+        self._pauses.pause(scope, BREAKER, f"{how}: {culprit.line.strip()} ({place})", "b2prod")
 
     def _lose(self, attempt: Attempt, state: str, reason: str) -> None:
         """Records an attempt that tells nothing of its job, which may be tried again as often as before."""

@@ -47,10 +47,14 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A result that reports a failure, or that does not hold. `failure` is its class."""
+    """A result that reports a failure, or that does not hold. `failure` is its class.
+
+    `scope` is `step` where all jobs of the step would fail so.
+    """
 
     failure: str
     reason: str
+    scope: str | None = None
 
 
 class Workspace:
@@ -139,7 +143,8 @@ class Workspace:
         if result["nonce"] != attempt.nonce:
             return Failed("infrastructure", "result.json belongs to another attempt")
         if result["failure"]:
-            return Failed(result["failure"]["class"], clean_text(result["failure"]["message"])[:TOLD])
+            said = result["failure"]
+            return Failed(said["class"], clean_text(said["message"])[:TOLD], said.get("scope"))
         try:
             job = _read_json(folder / JOB, JOB_SIZE)
             check_rendered(job, "job")

@@ -32,10 +32,15 @@ _DECISIONS = {
 _TREES = ("tree", "events")
 _CHUNK_EVENTS = 100_000
 _CHUNK_BYTES = 32 << 20
+_SHOWN = 8
 
 
 class InputError(Exception):
     """An input cannot be used; the text says which file, what is wrong with it, and what comes nearest."""
+
+
+class LackingError(InputError):
+    """A file is sound, and lacks the tree, a branch or an HLT line: as a rule, so do all files of its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ def read_events(
     looked for. `name` is what messages call the file.
 
     Raises:
-        InputError: the file is missing, damaged or no ROOT file, or lacks the tree, a branch or a line.
+        LackingError: the file lacks the tree, a branch or a line.
+        InputError: the file is missing, damaged or no ROOT file.
     """
     with explain_damage(name):
         _check_header(path, name)
@@ -120,7 +126,7 @@ def _find_tree(file: Any, name: str, wanted: str | None) -> Any:
     others = "".join(f"; {key} is a {kind}" for key, kind in classes.items())
     held = f"it holds {', '.join(trees)}" if trees else "it holds no tree" + others
     missing = f"no tree `{wanted}`" if wanted else "no tree `tree` or `events`"
-    raise InputError(f"{name} has {missing}; {held}")
+    raise (LackingError if trees else InputError)(f"{name} has {missing}; {held}")
 
 
 class _Tree:
@@ -136,14 +142,14 @@ class _Tree:
         if branch in self.keys:
             return self.tree[branch]
         said = f"{self.label} has no branch {branch}"
-        raise InputError(said + (f": {missing}" if missing else _name_nearest(branch, self.keys)))
+        raise LackingError(said + (f": {missing}" if missing else _name_nearest(branch, self.keys)))
 
     def find_scalar(self, branch: str) -> Any:
         """A branch of one number per event."""
         found = self.find(branch)
         kind = found.interpretation
         if not isinstance(kind, uproot.AsDtype) or kind.to_dtype.shape or kind.to_dtype.kind not in "biuf":
-            raise InputError(
+            raise LackingError(
                 f"{self.label}, branch {branch} does not hold one number per event: {found.typename}"
             )
         return found
@@ -162,7 +168,9 @@ class _Tree:
             if all(branch in self.keys for branch in layout):
                 return layout
         layouts = "; or ".join(", ".join(layout) for layout in _LAYOUTS)
-        raise InputError(f"{self.label} does not say which events it holds: it needs the branches {layouts}")
+        raise LackingError(
+            f"{self.label} does not say which events it holds: it needs the branches {layouts}"
+        )
 
 
 def _read_tree(
@@ -205,7 +213,7 @@ def _read_decisions(
             found[line, kind] = pick_line(names, values[kind], line)
         except MissingLineError as error:
             where = f"{tree.label}, entry {start + error.entry}: no HLT line `{line}`"
-            raise InputError(where + _name_nearest(line, names[error.entry].to_list())) from error
+            raise LackingError(where + _name_nearest(line, names[error.entry].to_list())) from error
     return found
 
 
@@ -238,6 +246,12 @@ def pick_line(names: awkward.Array, values: awkward.Array, line: str) -> NDArray
 
 
 def _name_nearest(name: str, known: Iterable[str]) -> str:
+    """What comes nearest of what is there; where nothing does, what is there."""
     ends = {key.rsplit("/", 1)[-1]: key for key in known}
     nearest = difflib.get_close_matches(name.rsplit("/", 1)[-1], ends, n=3)
-    return f"; nearest: {', '.join(ends[end] for end in nearest)}" if nearest else ""
+    if nearest:
+        return f"; nearest: {', '.join(ends[end] for end in nearest)}"
+    shown = list(ends.values())[:_SHOWN]
+    return (
+        f"; it holds {', '.join(shown)}{' …' if len(ends) > _SHOWN else ''}" if shown else "; it holds none"
+    )

@@ -22,7 +22,15 @@ from typing import Any
 import numpy as np
 import uproot
 
-from renderer.event_file import BEFORE_PRESCALE, FINAL, IDENTITY, Chunk, InputError, read_events
+from renderer.event_file import (
+    BEFORE_PRESCALE,
+    FINAL,
+    IDENTITY,
+    Chunk,
+    InputError,
+    LackingError,
+    read_events,
+)
 from renderer.selection import select
 from schemas.cut import Cut, CutSyntaxError, parse_cut
 
@@ -35,11 +43,17 @@ _IDENTITY_TYPES = {"experiment": np.int32, "run": np.int32, "event": np.int64}
 
 
 class _SkimError(Exception):
-    """Why the job failed: its class, as job results have it, and a text."""
+    """Why the job failed: its class and scope, as job results have them, and a text."""
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, scope: str | None = None) -> None:
         super().__init__(message)
         self.kind = kind
+        self.scope = scope
+
+    def describe(self) -> dict[str, str]:
+        """The failure as the report has it."""
+        scope = {} if self.scope is None else {"scope": self.scope}
+        return {"class": self.kind, "message": str(self), **scope}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +92,8 @@ def skim(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
     The report has `outputs` (for each file: `events`, the number accepted, and `runs`, rows of experiment, run,
     processed, accepted), `events_read`, and `failure`: None, or class and message. The class is `input` if an input
-    cannot be used, `permanent` if the job itself is wrong, `infrastructure` if the folder cannot be written. After a
+    cannot be used, `permanent` if the job itself is wrong, `infrastructure` if the folder cannot be written. A branch or
+    line that an input lacks is `permanent`, and of the scope `step`: the step's other jobs look for it too. After a
     failure no outputs are left.
 
     Raises:
@@ -94,7 +109,7 @@ def skim(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             runs = [[task.experiment, task.run, tally.read, accepted]]
             report["outputs"][file] = {"events": accepted, "runs": runs}
     except _SkimError as failure:
-        report["failure"] = {"class": failure.kind, "message": str(failure)}
+        report["failure"] = failure.describe()
     _write_report(report, folder)
     return report
 
@@ -105,6 +120,8 @@ def _write_outputs(task: _Task, folder: Path) -> _Tally:
         tally = _fill(task, folder, parts)
         for file, part in parts.items():
             os.replace(part, folder / file)
+    except LackingError as error:
+        raise _SkimError("permanent", str(error), "step") from error
     except InputError as error:
         raise _SkimError("input", str(error)) from error
     except OSError as error:

@@ -101,6 +101,12 @@ def test_a_job_that_ends_well(tmp_path):
         (report(failure={"class": "input", "message": 7}), {}, "infrastructure", "a failure that is none"),
         (report(failure={"class": "input", "message": "a\0\udc80b" * 999}), {}, "input", "a??b"),
         (
+            report(failure={"class": "input", "message": "", "scope": "all"}),
+            {},
+            "infrastructure",
+            "a failure that is none",
+        ),
+        (
             ("@python", "-c", "open('application.json', 'w').write('[' * 10**5)"),
             {},
             "infrastructure",
@@ -137,6 +143,7 @@ def test_a_job_that_ends_well(tmp_path):
         "class",
         "no message",
         "long message",
+        "scope",
         "deep",
         "pipe",
         "huge",
@@ -150,6 +157,11 @@ def test_a_job_that_fails_says_why_and_of_what_class(tmp_path, command, changes,
     assert result["failure"]["class"] == kind
     assert says in result["failure"]["message"]
     assert result["outputs"] == []
+
+
+def test_a_failure_of_all_jobs_of_the_step_is_told_as_one(tmp_path):
+    said = {"class": "permanent", "message": "no branch x", "scope": "step"}
+    assert run(tmp_path, report(failure=said))[1]["failure"] == said
 
 
 def test_an_input_of_another_size_is_not_read(tmp_path):

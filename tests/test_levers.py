@@ -117,6 +117,30 @@ def test_the_fifth_equal_failure_pauses_the_campaign_and_names_the_line(tmp_path
     assert world.reconcile().produced == 7
 
 
+LACKING = 'report {"failure": {"class": "permanent", "message": "no branch x", "scope": "step"}}'
+
+
+def test_the_first_failure_of_all_jobs_of_a_step_pauses_the_campaign(tmp_path):
+    world = World(tmp_path, files=(1,) * 4, slots=1)
+    world.change(('ranges: "1-2"', 'ranges: "1-4"'))
+    world.behave("fine")
+    for run_number in range(1, 5):
+        world.behave(LACKING, f"thin-{run_number}")
+    world.reconcile()
+    assert [line.split()[0] for line in world.starts].count("thin") == 1
+    ((scope, kind, reason),) = list_pauses(world)
+    assert (scope, kind) == ("campaign:proc7", "breaker")
+    assert reason.startswith("all jobs of thin would fail so: no branch x (b2p-")
+
+
+def test_one_strange_file_after_good_ones_pauses_nothing(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP, files=(1,) * 4, slots=1)
+    world.change(('ranges: "1-2"', 'ranges: "1-4"'))
+    world.behave(LACKING, "reco-3")
+    assert world.reconcile().produced == 3
+    assert list_pauses(world) == []
+
+
 def test_failures_among_successes_pause_nothing(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP, files=(1,) * 12, slots=4)
     world.change(('ranges: "1-2"', 'ranges: "1-12"'))

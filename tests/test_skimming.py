@@ -88,6 +88,13 @@ def fail(job, folder, kind="input"):
     return message
 
 
+def lack(job, folder):
+    """The message of a failure of all jobs of the step: what the input lacks, the others' lack too."""
+    message = fail(job, folder, "permanent")
+    assert json.loads((folder / "application.json").read_text())["failure"]["scope"] == "step"
+    return message
+
+
 # -- stored decisions of real files
 
 
@@ -173,7 +180,7 @@ def test_a_file_without_events_gives_a_correct_zero(mdst, tmp_path):
 
 
 def test_events_without_hlt_result_are_no_zero(mdst, tmp_path):
-    message = fail(write_job([mdst / "chaintest_1.root"], {"hadron": {"line": HADRON}}, 0, 1), tmp_path)
+    message = lack(write_job([mdst / "chaintest_1.root"], {"hadron": {"line": HADRON}}, 0, 1), tmp_path)
     assert message.startswith("chaintest_1.root: tree `tree` has no branch SoftwareTriggerResult/m_results")
     assert "no HLT result" in message
 
@@ -188,7 +195,7 @@ def test_overlapping_files_keep_their_duplicates_in_the_order_given(mdst, summar
 
 def test_an_unknown_line_names_the_nearest(mdst, tmp_path):
     line = HADRON.replace("hadron", "hadrom")
-    message = fail(write_job([mdst / "mdst.root"], {"hadron": {"line": line}}, 1003, 0), tmp_path)
+    message = lack(write_job([mdst / "mdst.root"], {"hadron": {"line": line}}, 1003, 0), tmp_path)
     assert "mdst.root" in message
     assert f"no HLT line `{line}`; nearest: {HADRON}" in message
 
@@ -253,21 +260,30 @@ def test_which_tree_is_read(tmp_path):
         skim(write_job([tmp_path / "in.root"], {"all": {"cut": "True"}}, tree=tree), tmp_path)
         assert read_output(tmp_path / "all.root")["event"] == [event]
     (tmp_path / "all.root").unlink()
-    message = fail(write_job([tmp_path / "in.root"], {"all": {"cut": "True"}}, tree="evts"), tmp_path)
+    message = lack(write_job([tmp_path / "in.root"], {"all": {"cut": "True"}}, tree="evts"), tmp_path)
     assert message == "in.root has no tree `evts`; it holds other, events, tree"
 
 
 def test_a_missing_variable_names_file_tree_and_nearest(tmp_path):
     path = write_run(tmp_path / "in.root", P1OEbeamCMSBhabhaLE=np.ones(5))
-    message = fail(write_job([path], {"x": {"cut": "P10EbeamCMSBhabhaLE > 1"}}), tmp_path)
+    message = lack(write_job([path], {"x": {"cut": "P10EbeamCMSBhabhaLE > 1"}}), tmp_path)
     assert message == (
         "in.root: tree `events` has no branch P10EbeamCMSBhabhaLE; nearest: P1OEbeamCMSBhabhaLE"
     )
 
 
+def test_where_no_name_is_near_it_is_said_what_is_there(tmp_path):
+    branches = {f"v{number}": np.ones(5) for number in range(9)}
+    few = write_run(tmp_path / "in.root", a=np.ones(5))
+    message = lack(write_job([few], {"x": {"cut": "nTracksLE > 1"}}), tmp_path)
+    assert message.endswith("no branch nTracksLE; it holds experiment, run, event, a")
+    many = write_run(tmp_path / "many.root", **branches)
+    assert lack(write_job([many], {"x": {"cut": "nTracksLE > 1"}}), tmp_path).endswith(", v3, v4 …")
+
+
 def test_events_without_identity_are_refused(tmp_path):
     path = write_events(tmp_path / "in.root", run=[1], event=[1])
-    assert "EventMetaData/m_experiment" in fail(write_job([path], {"x": {"cut": "True"}}), tmp_path)
+    assert "EventMetaData/m_experiment" in lack(write_job([path], {"x": {"cut": "True"}}), tmp_path)
 
 
 def test_several_numbers_per_event_are_no_variable(tmp_path):
@@ -277,7 +293,7 @@ def test_several_numbers_per_event_are_no_variable(tmp_path):
         file.mktree("events", types).extend(
             {name: np.array([1, 1]) for name in types} | {"v": np.ones((2, 3))}
         )
-    assert "branch v does not hold one number per event" in fail(
+    assert "branch v does not hold one number per event" in lack(
         write_job([path], {"x": {"cut": "v > 1"}}), tmp_path
     )
 

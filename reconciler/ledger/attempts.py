@@ -228,15 +228,19 @@ class AttemptLedger:
             self._end(journal, attempt, "lost", None, reason)
             return _count_failure(journal, attempt, reason, max_attempts, after)
 
-    def count_ended(self, campaign: str, signature: str, since: str) -> tuple[int, int]:
-        """How many jobs of a campaign failed in that way since a time, and how many attempts were verified."""
+    def count_ended(
+        self, campaign: str, signature: str, since: str, step: str | None = None
+    ) -> tuple[int, int]:
+        """How many jobs of a campaign, or of its step, failed in that way since a time, and how many were verified."""
         alike = func.count(func.distinct(attempts.c.job)).filter(attempts.c.signature == signature)
         good = func.count().filter(attempts.c.state == "verified")
         query = select(alike, good).select_from(attempts).join(jobs, jobs.c.id == attempts.c.job)
         query = query.join(intents, intents.c.id == jobs.c.intent)
-        mine = (intents.c.campaign == campaign, attempts.c.ended >= since)
+        query = query.where(intents.c.campaign == campaign, attempts.c.ended >= since)
+        if step is not None:
+            query = query.where(intents.c.step == step)
         with self._writer.reading() as connection:
-            failed, verified = connection.execute(query.where(*mine)).one()
+            failed, verified = connection.execute(query).one()
         return failed, verified
 
     def find_failure(self, intent: int) -> str | None:

@@ -29,11 +29,15 @@ MESSAGE_LENGTH = 2000
 
 
 class Failure(Exception):
-    """Why the job failed: its class (input, infrastructure, transient, permanent, unclassified) and a text."""
+    """Why the job failed: its class (input, infrastructure, transient, permanent, unclassified) and a text.
 
-    def __init__(self, kind: str, message: str) -> None:
+    `scope` is `step` where all jobs of the step would fail so.
+    """
+
+    def __init__(self, kind: str, message: str, scope: Optional[str] = None) -> None:
         super().__init__(message)
         self.kind = kind
+        self.scope = scope
 
 
 def read_json(file: str) -> Any:
@@ -143,9 +147,10 @@ def run_job(job: Dict[str, Any]) -> Tuple[List[Dict[str, Any]], Optional[int]]:
     report = read_report()
     if report.get("failure"):
         kind, message = report["failure"]["class"], report["failure"]["message"]
-        if kind not in CLASSES or not isinstance(message, str):
+        scope = report["failure"].get("scope")
+        if kind not in CLASSES or not isinstance(message, str) or scope not in (None, "step"):
             raise Failure("infrastructure", "the application's report has a failure that is none")
-        raise Failure(kind, message)
+        raise Failure(kind, message, scope)
     if status < 0:
         raise Failure("transient", "the application was ended by signal {}".format(-status))
     if status > 0:
@@ -153,10 +158,13 @@ def run_job(job: Dict[str, Any]) -> Tuple[List[Dict[str, Any]], Optional[int]]:
     return check_outputs(job, report), check_count(report.get("events_read"))
 
 
-def describe(kind: str, message: str) -> Dict[str, str]:
+def describe(kind: str, message: str, scope: Optional[str] = None) -> Dict[str, str]:
     """A failure as the result has it: of a length, and of characters that everybody can write."""
     plain = message.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
-    return {"class": kind, "message": plain[:MESSAGE_LENGTH]}
+    described = {"class": kind, "message": plain[:MESSAGE_LENGTH]}
+    if scope is not None:
+        described["scope"] = scope
+    return described
 
 
 def write_result(result: Dict[str, Any]) -> None:
@@ -183,7 +191,7 @@ def main(attempt: str, nonce: str) -> int:
         result["key"] = job["key"]
         result["outputs"], result["events_read"] = run_job(job)
     except Failure as failure:
-        result["failure"] = describe(failure.kind, str(failure))
+        result["failure"] = describe(failure.kind, str(failure), failure.scope)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         # also a strange report
         result["failure"] = describe("infrastructure", "{}: {}".format(type(error).__name__, error))
