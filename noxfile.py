@@ -107,7 +107,7 @@ def review(session: nox.Session) -> None:
 @nox.session
 def post(session: nox.Session) -> None:
     """Puts a review where its reviewers see it. Arguments go to `b2prod post`."""
-    session.install("-e", ".[forges]")
+    install(session)
     session.run("b2prod", "post", *session.posargs)
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
+import re
 import time
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from ci.exits import WrongUse
 from reconciler.ledger.database import SourceUnavailable
+from reconciler.outside.http import Answer, HttpClient, NoAnswer, NotSent, is_safe
 
-SECONDS = 30
+SECONDS = 30.0
 """How long one answer of a forge is waited for."""
 ATTEMPTS = 4
+PAGES = 200
+"""Pages of comments that are read, of a hundred each."""
 GITHUB_ROBOT = "github-actions[bot]"
 """Who a pipeline's own token is; it may not ask for its name."""
 
-_Result = TypeVar("_Result")
+_NEXT = re.compile(r'<([^<>]+)>;[^,]*rel="next"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,108 +36,10 @@ class Place:
     number: int
 
 
-class Forge(Protocol):
-    """One forge."""
-
-    def post(self, text: str, marker: str) -> str:
-        """Puts the text there, in place of our comment that begins with `marker` if there is one; `edited` or `posted`.
-
-        Raises:
-            WrongUse: the forge refuses the token, or has no such request.
-            SourceUnavailable: it does not answer, or not sensibly.
-        """
-
-
-class GitLab:
-    """A merge request of GitLab."""
-
-    def __init__(self, place: Place, token: str, pause: Callable[[float], None] = time.sleep) -> None:
-        self._place, self._pause = place, pause
-        self._gitlab = _import("gitlab")
-        self._client = self._gitlab.Gitlab(
-            place.address, private_token=token, timeout=SECONDS, retry_transient_errors=False
-        )
-
-    def post(self, text: str, marker: str) -> str:
-        """As of `Forge`."""
-        return _repeat(lambda: self._post(text, marker), self._judged, self._pause)
-
-    def _post(self, text: str, marker: str) -> str:
-        client, once = self._client, {"obey_rate_limit": False}  # waiting is done here, and is bounded
-        project = quote(self._place.project, safe="")
-        notes = f"/projects/{project}/merge_requests/{self._place.number}/notes"
-        me = client.http_get("/user", **once)["username"]
-        query = {"per_page": 100, "sort": "asc", "order_by": "created_at"}
-        for note in client.http_list(notes, query, iterator=True, **once):
-            if note["body"].startswith(marker) and note["author"]["username"] == me:
-                if note["body"] != text:
-                    client.http_put(f"{notes}/{int(note['id'])}", post_data={"body": text}, **once)
-                return "edited"
-        client.http_post(notes, post_data={"body": text}, **once)
-        return "posted"
-
-    @contextlib.contextmanager
-    def _judged(self) -> Iterator[None]:
-        with _judge(self._place, "merge request"):
-            try:
-                yield
-            except self._gitlab.exceptions.GitlabHttpError as error:
-                raise _Answered(error.response_code, str(error.error_message)) from error
-            except self._gitlab.exceptions.GitlabError as error:
-                raise _Answered(error.response_code, str(error.error_message)) from error
-
-
-class GitHub:
-    """A pull request of GitHub."""
-
-    def __init__(self, place: Place, token: str, pause: Callable[[float], None] = time.sleep) -> None:
-        self._place, self._pause = place, pause
-        self._github = _import("github")
-        self._client = self._github.Github(
-            auth=self._github.Auth.Token(token),
-            base_url=place.address,
-            timeout=SECONDS,
-            retry=None,
-            per_page=100,
-            lazy=True,
-        )
-
-    def post(self, text: str, marker: str) -> str:
-        """As of `Forge`."""
-        return _repeat(lambda: self._post(text, marker), self._judged, self._pause)
-
-    def _post(self, text: str, marker: str) -> str:
-        me = self._find_name()
-        issue = self._client.get_repo(self._place.project).get_issue(self._place.number)
-        for comment in issue.get_comments():
-            if (comment.body or "").startswith(marker) and comment.user.login == me:
-                if comment.body != text:
-                    comment.edit(text)
-                return "edited"
-        issue.create_comment(text)
-        return "posted"
-
-    def _find_name(self) -> str:
-        try:
-            return str(self._client.get_user().login)
-        except self._github.GithubException as error:
-            if error.status != 403:
-                raise
-            return GITHUB_ROBOT
-
-    @contextlib.contextmanager
-    def _judged(self) -> Iterator[None]:
-        with _judge(self._place, "pull request"):
-            try:
-                yield
-            except self._github.GithubException as error:
-                raise _Answered(error.status, str(error.data)) from error
-
-
 class _Answered(Exception):
-    """A forge answered with an error; `status` is None where it did not answer in HTTP."""
+    """A forge answered with an error."""
 
-    def __init__(self, status: int | None, said: str) -> None:
+    def __init__(self, status: int, said: str) -> None:
         super().__init__(said)
         self.status, self.said = status, said
 
@@ -140,44 +48,184 @@ class _MayPass(Exception):
     """What another attempt may not meet."""
 
 
-@contextlib.contextmanager
-def _judge(place: Place, what: str) -> Iterator[None]:
-    where = f"{what} {place.number} of {place.project} at {place.address}"
-    try:
-        yield
-    except _Answered as answer:
-        said = " ".join(answer.said.split())[:200]
-        if answer.status in (401, 403):
-            raise WrongUse(f"the token may not comment on {where} ({answer.status}): {said}") from answer
-        if answer.status == 404:
-            raise WrongUse(f"there is no {where}, or the token may not see it") from answer
-        if answer.status is not None and 400 <= answer.status < 500 and answer.status != 429:
-            raise WrongUse(f"{where} was refused ({answer.status}): {said}") from answer
-        raise _MayPass(f"{where}: the forge answered {answer.status}: {said}") from answer
-    except (OSError, ValueError) as error:  # no connection, a time-out, or what is no JSON
-        raise _MayPass(f"{where}: the forge does not answer: {error}") from error
+class Forge(ABC):
+    """One request of one forge, and what its subclasses say of the forge's API.
 
+    Raises:
+        WrongUse: the token would leave this machine unencrypted.
+    """
 
-def _repeat(
-    work: Callable[[], _Result],
-    judged: Callable[[], contextlib.AbstractContextManager[None]],
-    pause: Callable[[float], None],
-) -> _Result:
-    """Does it, again where that may help: a comment that was written though its answer was lost is found and edited."""
-    reason: Exception | None = None
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            pause(2.0**attempt)
+    request: str
+    """What the forge calls a request."""
+    prefix: str
+    """The path of the API below the forge's address."""
+    edit: str
+    """The method that changes a comment."""
+
+    def __init__(self, place: Place, token: str, pause: Callable[[float], None] = time.sleep) -> None:
         try:
-            with judged():
-                return work()
+            safe = is_safe(place.address)
+        except ValueError as error:
+            raise WrongUse(str(error)) from error
+        if not safe:
+            raise WrongUse(f"a token is not sent to {place.address}: it is not https")
+        self.place = place
+        self._token, self._pause = token, pause
+        self._client = HttpClient()
+
+    def post(self, text: str, marker: str) -> str:
+        """Puts the text there, in place of our comment that begins with `marker` if there is one; `edited` or `posted`.
+
+        It is tried again where that may help: a comment that was written though its answer was lost is found and edited.
+
+        Raises:
+            WrongUse: the forge refuses the token, or has no such request.
+            SourceUnavailable: it does not answer, or not sensibly.
+        """
+        attempts = Retrying(
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_exponential(multiplier=2),
+            sleep=self._pause,
+            retry=retry_if_exception_type(_MayPass),
+            reraise=True,
+        )
+        try:
+            return attempts(self._try, text, marker)
         except _MayPass as error:
-            reason = error
-    raise SourceUnavailable(str(reason)) from reason
+            raise SourceUnavailable(str(error)) from error
+
+    def _try(self, text: str, marker: str) -> str:
+        where = f"{self.request} {self.place.number} of {self.place.project} at {self.place.address}"
+        try:
+            return self._write(text, marker)
+        except _Answered as answer:
+            said = " ".join(answer.said.split())[:200]
+            if answer.status in (401, 403):
+                raise WrongUse(f"the token may not comment on {where} ({answer.status}): {said}") from answer
+            if answer.status == 404:
+                raise WrongUse(f"there is no {where}, or the token may not see it") from answer
+            if 400 <= answer.status < 500 and answer.status != 429:
+                raise WrongUse(f"{where} was refused ({answer.status}): {said}") from answer
+            raise _MayPass(f"{where}: the forge answered {answer.status}: {said}") from answer
+        except (NotSent, NoAnswer) as error:
+            raise _MayPass(f"{where}: the forge does not answer: {error}") from error
+        except (LookupError, TypeError, AttributeError) as error:
+            raise _MayPass(f"{where}: the forge answers with something else than its API") from error
+
+    def _write(self, text: str, marker: str) -> str:
+        me = self.find_name()
+        for comment in self._list():
+            if str(comment["body"] or "").startswith(marker) and self.find_author(comment) == me:
+                if comment["body"] != text:
+                    self.ask(self.edit, self.address_comment(int(comment["id"])), {"body": text})
+                return "edited"
+        self.ask("POST", self.address_comments(), {"body": text})
+        return "posted"
+
+    def _list(self) -> Iterator[Mapping[str, Any]]:
+        url = f"{self.address_comments()}?per_page=100"
+        for _ in range(PAGES):
+            answer = self.ask("GET", url)
+            yield from answer.read_json()
+            following = _NEXT.search(answer.headers.get("link", ""))
+            if following is None:
+                return
+            url = following[1]
+            if urlsplit(url)[:2] != urlsplit(self.place.address)[:2]:
+                raise NoAnswer("the next page of comments is at another address, where no token is sent")
+        raise NoAnswer(f"there are more than {PAGES * 100} comments")
+
+    def ask(self, method: str, url: str, data: Any = None) -> Answer:
+        """The answer to one request; `url` is complete, or a path below the API."""
+        if url.startswith("/"):
+            url = f"{self.place.address.rstrip('/')}{self.prefix}{url}"
+        answer = self._client.send(method, url, SECONDS, headers=self.authorize(self._token), data=data)
+        if not 200 <= answer.status < 300:
+            raise _Answered(answer.status, _find_message(answer))
+        return answer
+
+    @abstractmethod
+    def authorize(self, token: str) -> Mapping[str, str]:
+        """The headers that carry the token."""
+
+    @abstractmethod
+    def find_name(self) -> str:
+        """Who we are to the forge."""
+
+    @abstractmethod
+    def find_author(self, comment: Mapping[str, Any]) -> str:
+        """Who wrote a comment."""
+
+    @abstractmethod
+    def address_comments(self) -> str:
+        """The path of the request's comments."""
+
+    @abstractmethod
+    def address_comment(self, number: int) -> str:
+        """The path of one of them."""
 
 
-def _import(name: str) -> Any:
+class GitLab(Forge):
+    """A merge request of GitLab."""
+
+    request, prefix, edit = "merge request", "/api/v4", "PUT"
+
+    def authorize(self, token: str) -> Mapping[str, str]:
+        """As of `Forge`."""
+        return {"PRIVATE-TOKEN": token}
+
+    def find_name(self) -> str:
+        """As of `Forge`."""
+        return str(self.ask("GET", "/user").read_json()["username"])
+
+    def find_author(self, comment: Mapping[str, Any]) -> str:
+        """As of `Forge`."""
+        return str(comment["author"]["username"])
+
+    def address_comments(self) -> str:
+        """As of `Forge`."""
+        project = quote(self.place.project, safe="")
+        return f"/projects/{project}/merge_requests/{self.place.number}/notes"
+
+    def address_comment(self, number: int) -> str:
+        """As of `Forge`."""
+        return f"{self.address_comments()}/{number}"
+
+
+class GitHub(Forge):
+    """A pull request of GitHub, which is an issue to its comments."""
+
+    request, prefix, edit = "pull request", "", "PATCH"
+
+    def authorize(self, token: str) -> Mapping[str, str]:
+        """As of `Forge`."""
+        return {"Authorization": f"Bearer {token}", "Accept": "application/vnd.github+json"}
+
+    def find_name(self) -> str:
+        """As of `Forge`."""
+        try:
+            return str(self.ask("GET", "/user").read_json()["login"])
+        except _Answered as answer:
+            if answer.status != 403:
+                raise
+            return GITHUB_ROBOT
+
+    def find_author(self, comment: Mapping[str, Any]) -> str:
+        """As of `Forge`."""
+        return str(comment["user"]["login"])
+
+    def address_comments(self) -> str:
+        """As of `Forge`."""
+        return f"/repos/{quote(self.place.project)}/issues/{self.place.number}/comments"
+
+    def address_comment(self, number: int) -> str:
+        """As of `Forge`."""
+        return f"/repos/{quote(self.place.project)}/issues/comments/{number}"
+
+
+def _find_message(answer: Answer) -> str:
+    """The forge's own word in an answer that is an error."""
     try:
-        return __import__(name)
-    except ModuleNotFoundError as error:
-        raise WrongUse("comments need the forges' libraries: install `b2prod[forges]`") from error
+        return str(answer.read_json()["message"])
+    except (NoAnswer, LookupError, TypeError):
+        return answer.body[:200].decode(errors="replace")

@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from ci.console import say
 from ci.exits import WrongUse
@@ -21,6 +21,7 @@ from reconciler.ledger.chronicle import Event, find_last, read_events
 from reconciler.ledger.database import SourceUnavailable, reading
 from reconciler.ledger.pauses import read_pauses
 from reconciler.metrics import LedgerCollector, TurnMetrics
+from reconciler.outside.metrics_server import MetricsServer
 
 _END = 1 << 16
 
@@ -72,7 +73,7 @@ class Monitor:
     ) -> None:
         self._state = project.state
         self._address = metrics
-        self._server: Any = None
+        self._server: MetricsServer | None = None
         self._turns: TurnMetrics | None = None
         self._log = EventLog(log) if log else None
         recipients = read_recipients(notify, project.root) if notify else ()
@@ -88,7 +89,8 @@ class Monitor:
             self._turns = TurnMetrics(registry)
             host, port = self._address
             try:
-                self._server, _ = start_http_server(port, host, registry)
+                self._server = MetricsServer(host, port, registry)
+                self._server.start()
             except OSError as error:
                 raise WrongUse(f"no metrics can be served at {host}:{port}: {error.strerror}") from error
             say(f"metrics are at http://{host}:{self._server.server_port}/metrics")
@@ -96,8 +98,7 @@ class Monitor:
 
     def __exit__(self, *exception: object) -> None:
         if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+            self._server.close()
 
     def begin(self) -> None:
         """A turn begins: a log that is new begins with what happens in it."""

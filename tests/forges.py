@@ -22,6 +22,7 @@ class FakeForge:
         self.seen: list[tuple[str, str]] = []
         self.page = 3  # fewer than are asked for: whoever reads one page only is found out
         self.name_is_secret = False
+        self.link_to: str | None = None  # where pages lead, if not here
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self.server.forge = self
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
@@ -100,7 +101,11 @@ class _Handler(BaseHTTPRequestHandler):
         here = forge.comments[first : first + forge.page]
         more = first + forge.page < len(forge.comments)
         path = self.path.split("?")[0]
-        link = f'<{forge.address}{path}?page={page + 1}&per_page=100>; rel="next"' if more else ""
+        link = (
+            f'<{forge.link_to or forge.address}{path}?page={page + 1}&per_page=100>; rel="next"'
+            if more
+            else ""
+        )
         self.reply(200, here, **({"Link": link} if more else {}))
 
     do_GET = do_POST = do_PUT = do_PATCH = answer  # noqa: N815 -- so the standard library calls them

@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.dialects import credentials
 from reconciler.dialects.credentials import Credentials, NoToken
-from reconciler.service import NoAnswer, Service
+from reconciler.outside.http import HttpClient, NoAnswer
 from tests.contract.diracx import DiracxRig
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,9 @@ def file(rig):
     scope = "vo:belle group:belle_production"
     query = urlencode({"preferred_username": "prodmgr", "scope": scope, "expires_minutes": 30})
     headers = {"Authorization": f"Bearer {rig.services.key}"}
-    reply = Service().send("GET", f"{rig.services.url}/api/auth/legacy-exchange?{query}", 10, headers=headers)
+    reply = HttpClient().send(
+        "GET", f"{rig.services.url}/api/auth/legacy-exchange?{query}", 10, headers=headers
+    )
     tokens = reply.read_json()
     file = rig.folder / "credentials.json"
     file.touch(0o600)
@@ -41,7 +43,7 @@ def file(rig):
 
 
 def make(rig, file, **changes):
-    return Credentials(rig.settings(key=None, token=str(file), **changes), Service())
+    return Credentials(rig.settings(key=None, token=str(file), **changes), HttpClient())
 
 
 def test_tokens_are_renewed_in_their_file_and_others_find_them_there(rig, file):
@@ -63,11 +65,13 @@ def test_the_lifetime_is_that_of_the_refresh_token(rig, file):
 
 
 def test_an_api_key_has_no_end(rig):
-    assert Credentials(rig.settings(), Service()).find_lifetime(10) is None
+    assert Credentials(rig.settings(), HttpClient()).find_lifetime(10) is None
 
 
 def test_what_has_run_out_says_whom_to_ask_and_how(rig, file):
-    found = Credentials(rig.settings(key=None, token=str(file)), Service(), clock=lambda: time.time() + 3600)
+    found = Credentials(
+        rig.settings(key=None, token=str(file)), HttpClient(), clock=lambda: time.time() + 3600
+    )
     with pytest.raises(
         NoToken, match=r"run out; run `dirac login belle --group belle_production` as prodmgr"
     ):

@@ -91,6 +91,17 @@ def test_a_wrong_token_project_or_number_is_the_callers(forge, post):
         post(number=8)
 
 
+def test_a_token_goes_to_its_forge_only_and_never_unencrypted(forge, post):
+    with pytest.raises(WrongUse, match="not https"):
+        GitLab(Place("http://forge.example.org", "a/b", 1), TOKEN)
+    forge.link_to = "http://127.0.0.2:1"
+    for number in range(8):
+        forge.say("somebody", f"remark {number}")
+    with pytest.raises(SourceUnavailable, match="another address"):
+        post()
+    assert forge.texts() == []
+
+
 def test_the_token_of_a_pipeline_of_github_may_not_ask_for_its_name(forge, post):
     if forge.kind == "gitlab":
         return

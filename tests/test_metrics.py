@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -91,6 +95,41 @@ def test_they_are_served_on_loopback_and_the_port_is_free_again(tmp_path, capsys
         assert parse(answer.data.decode())["b2prod_ledger_up",] == 0
     with pytest.raises(urllib3.exceptions.HTTPError):
         urllib3.request("GET", address, retries=False, timeout=5.0)
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_thousand_idle_connections_leave_the_reconciler_its_files(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("reconciler.outside.metrics_server._Handler.timeout", 0.5)
+    project = Project(tmp_path, State(tmp_path / ".b2prod"))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(Monitor(project, ("127.0.0.1", 0)))
+        address = re.search(r"http://127\.0\.0\.1:([0-9]+)/metrics", capsys.readouterr().err)
+        before = len(os.listdir("/proc/self/fd"))
+        client = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-c", IDLE, address[1]], stdout=subprocess.PIPE, stdin=subprocess.PIPE
+            )
+        )
+        assert client.stdout.readline() == b"connected\n"
+        assert len(os.listdir("/proc/self/fd")) < before + 50
+        wait_until(lambda: scrape(address[0]) is not None, 20)
+        client.communicate(b"\n")
+
+
+IDLE = """
+import resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (1100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+held = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(1000)]
+print("connected", flush=True)
+sys.stdin.readline()
+"""
+
+
+def scrape(address):
+    try:
+        return parse(urllib3.request("GET", address, retries=False, timeout=5.0).data.decode())
+    except urllib3.exceptions.HTTPError:
+        return None
 
 
 @pytest.mark.slow

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import urllib3
-from urllib3.exceptions import HTTPError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from reconciler.ledger.database import SourceUnavailable
+from reconciler.outside.http import Answer, HttpClient, NoAnswer, NotSent
 
 TIMEOUT = 60.0
 """Seconds for one request; 2,500 replicas take a server 3.5 s."""
@@ -67,6 +67,14 @@ def read_credentials(kind: str, environment: Mapping[str, str]) -> Credentials:
     return Credentials(proxy=proxy)
 
 
+class _MayPass(Exception):
+    """An attempt failed in a way that another may not; `failed`: by the server's own word."""
+
+    def __init__(self, said: str, *, failed: bool = False) -> None:
+        super().__init__(said)
+        self.failed = failed
+
+
 class RucioServer:
     """One server and account. A request that fails is made again: all requests here may be."""
 
@@ -85,8 +93,12 @@ class RucioServer:
         self._timeout = timeout
         self._pause = pause
         self._token: str | None = None
-        proxy = credentials.proxy
-        self._pool = urllib3.PoolManager(retries=False, cert_file=proxy, key_file=proxy)
+        try:
+            self._client = HttpClient(proxy=credentials.proxy)
+        except OSError as error:
+            raise SourceUnavailable(
+                f"the proxy certificate {credentials.proxy} cannot be used: {error}"
+            ) from error
 
     def get(self, path: str) -> list[Any]:
         """The JSON values that an answer holds, one a line."""
@@ -110,45 +122,42 @@ class RucioServer:
         Raises:
             RucioRefused: the request is refused.
             RucioFailed: the server fails, again and again.
-            SourceUnavailable: the server does not answer, or lets us not in.
+            SourceUnavailable: the server does not answer, or does not let us in.
         """
-        reason = ""
-        failed = False
-        renewed = False
-        attempt = 0
-        while attempt < _ATTEMPTS:
-            if attempt:
-                self._pause(_PAUSE * 2 ** (attempt - 1))
-            try:
-                status, headers, body = self._send(method, path, data)
-            except HTTPError as error:
-                reason, failed = f"{type(error).__name__}", False
-                attempt += 1
-                continue
-            kind, message = headers.get("ExceptionClass", ""), headers.get("ExceptionMessage", "")
-            if status < 300:
-                return _read_lines(body)
-            if status == 401 and kind in ("CannotAuthenticate", "") and not renewed:
-                self._token, renewed = None, True  # tokens last for an hour
-                continue
-            if status < 500:
-                raise RucioRefused(kind or f"status {status}", " ".join(message.split())[:500])
-            reason, failed = f"{kind or status}: {' '.join(message.split())[:300]}", True
-            attempt += 1
-        raise (RucioFailed if failed else SourceUnavailable)(
-            f"Rucio at {self.url} does not answer ({method} {path}): {reason}"
+        attempts = Retrying(
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_exponential(multiplier=_PAUSE),
+            sleep=self._pause,
+            retry=retry_if_exception_type(_MayPass),
+            reraise=True,
         )
+        try:
+            return attempts(self._ask, method, path, data)
+        except _MayPass as error:
+            raise (RucioFailed if error.failed else SourceUnavailable)(
+                f"Rucio at {self.url} does not answer ({method} {path}): {error}"
+            ) from error
 
-    def _send(self, method: str, path: str, data: Any) -> tuple[int, Mapping[str, str], bytes]:
-        headers = {"X-Rucio-Auth-Token": self._authenticate(), "Accept-Encoding": "gzip"}
-        body = None
-        if data is not None:
-            headers["Content-Type"] = "application/json"
-            body = json.dumps(data).encode()
-        answer = self._pool.request(
-            method, self.url + path, headers=headers, body=body, timeout=self._timeout, redirect=False
-        )
-        return answer.status, answer.headers, answer.data
+    def _ask(self, method: str, path: str, data: Any) -> list[Any]:
+        answer = self._send(method, path, data)
+        if answer.status == 401 and answer.headers.get("exceptionclass", "") in ("CannotAuthenticate", ""):
+            self._token = None  # tokens last for an hour
+            answer = self._send(method, path, data)
+        if answer.status < 300:
+            return _read_lines(answer.body)
+        kind, message = (answer.headers.get(f"exception{end}", "") for end in ("class", "message"))
+        if answer.status < 500:
+            raise RucioRefused(kind or f"status {answer.status}", " ".join(message.split())[:500])
+        raise _MayPass(f"{kind or answer.status}: {' '.join(message.split())[:300]}", failed=True)
+
+    def _send(self, method: str, path: str, data: Any) -> Answer:
+        return self._once(method, path, {"X-Rucio-Auth-Token": self._authenticate()}, data)
+
+    def _once(self, method: str, path: str, headers: Mapping[str, str], data: Any) -> Answer:
+        try:
+            return self._client.send(method, self.url + path, self._timeout, headers=headers, data=data)
+        except (NotSent, NoAnswer) as error:
+            raise _MayPass(str(error)) from error
 
     def _authenticate(self) -> str:
         if self._token is not None:
@@ -159,15 +168,13 @@ class RucioServer:
         if mine.user is not None:
             way = "userpass"
             headers |= {"X-Rucio-Username": mine.user, "X-Rucio-Password": mine.password or ""}
-        answer = self._pool.request(
-            "GET", f"{self.url}/auth/{way}", headers=headers, timeout=self._timeout, redirect=False
-        )
-        token = answer.headers.get("X-Rucio-Auth-Token")
+        answer = self._once("GET", f"/auth/{way}", headers, None)
+        token = answer.headers.get("x-rucio-auth-token")
         if answer.status != 200 or not token:
-            said = answer.headers.get("ExceptionMessage", f"status {answer.status}")
+            said = answer.headers.get("exceptionmessage", f"status {answer.status}")
             raise SourceUnavailable(f"Rucio at {self.url} does not let {self._account} in: {said}")
-        self._token = str(token)
-        return self._token
+        self._token = token
+        return token
 
 
 def _read_lines(body: bytes) -> list[Any]:

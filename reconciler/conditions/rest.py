@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
-from reconciler.http import Answer, HttpReader
 from reconciler.ledger.database import SourceUnavailable
+from reconciler.outside.json_reader import JsonAnswer, JsonReader
 from schemas.runs import run_key
 from schemas.snapshot import Iov, make_iov
 
@@ -42,11 +42,11 @@ class RestSource:
     """
 
     def __init__(self, address: str = DEFAULT_ADDRESS, token: str | None = None, **settings: Any) -> None:
-        """`settings` are those of `HttpReader`: times in seconds, number of attempts."""
+        """`settings` are those of `JsonReader`: times in seconds, number of attempts."""
         base = address.rstrip("/")
         base = base if base.endswith("/v2") else f"{base}/v2"
         headers = {"Accept": "application/json", "Cache-Control": "no-cache"}
-        self._http = HttpReader(f"{base}/", headers, token, **settings)
+        self._http = JsonReader(f"{base}/", headers, token, **settings)
 
     def __repr__(self) -> str:
         return f"RestSource({self._http.base!r})"
@@ -100,7 +100,7 @@ class RestSource:
         return _About(number, state, count, str(modified))
 
 
-def _read_item(answer: Answer, item: Any) -> Iterator[Iov]:
+def _read_item(answer: JsonAnswer, item: Any) -> Iterator[Iov]:
     payload, iovs = _split_item(answer, item)
     name = _take(answer, _take(answer, payload, "basf2Module", dict), "name", str)
     revision = _take(answer, payload, "revision", int)
@@ -117,13 +117,13 @@ def _read_item(answer: Answer, item: Any) -> Iterator[Iov]:
             raise SourceUnavailable(f"{answer.url}: {name[:120]!r}: {error}") from error
 
 
-def _identify(answer: Answer, item: Any) -> int:
+def _identify(answer: JsonAnswer, item: Any) -> int:
     payload, _ = _split_item(answer, item)
     number: int = _take(answer, payload, "payloadId", int)
     return number
 
 
-def _split_item(answer: Answer, item: Any) -> tuple[dict[str, Any], list[Any]]:
+def _split_item(answer: JsonAnswer, item: Any) -> tuple[dict[str, Any], list[Any]]:
     """The payload and the IoVs of an item in either shape."""
     for payload_key, iovs_key in _PAIRS:
         if isinstance(item, dict) and payload_key in item:
@@ -134,7 +134,7 @@ def _split_item(answer: Answer, item: Any) -> tuple[dict[str, Any], list[Any]]:
     raise SourceUnavailable(f"{answer.url}: an item is none of a payload and its IoVs: {str(item)[:80]}")
 
 
-def _expect(answer: Answer, kind: type) -> Any:
+def _expect(answer: JsonAnswer, kind: type) -> Any:
     if not isinstance(answer.data, kind):
         wanted = "list" if kind is list else "object"
         raise SourceUnavailable(
@@ -143,7 +143,7 @@ def _expect(answer: Answer, kind: type) -> Any:
     return answer.data
 
 
-def _take(answer: Answer, data: dict[str, Any], key: str, kind: type) -> Any:
+def _take(answer: JsonAnswer, data: dict[str, Any], key: str, kind: type) -> Any:
     """The value of a key; True is no number."""
     value = data.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):

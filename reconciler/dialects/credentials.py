@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlencode
 
-from reconciler.service import Answer, NoAnswer, Service, is_safe
+from reconciler.outside.http import Answer, HttpClient, NoAnswer, is_safe
 from schemas.site import DiracxSettings
 
 CLIENT = "myDIRACClientID"
@@ -56,7 +56,7 @@ class Credentials:
     """
 
     def __init__(
-        self, settings: DiracxSettings, service: Service, clock: Callable[[], float] = time.time
+        self, settings: DiracxSettings, service: HttpClient, clock: Callable[[], float] = time.time
     ) -> None:
         if not is_safe(settings.url):
             raise NoToken(f"tokens are not sent to {settings.url}: it is not https")

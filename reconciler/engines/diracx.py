@@ -44,7 +44,7 @@ from reconciler.engine import (
     doubt_reference,
 )
 from reconciler.ledger.lease import PROMPT
-from reconciler.service import NoAnswer, NotSent
+from reconciler.outside.http import NoAnswer, NotSent
 from schemas.site import Site
 
 MOST = 20

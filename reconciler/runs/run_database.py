@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from reconciler.http import Answer, HttpReader
 from reconciler.ledger.database import SourceUnavailable
+from reconciler.outside.json_reader import JsonAnswer, JsonReader
 from reconciler.runs.run_lists import Row
 from schemas.runs import RunRange, run_key
 
@@ -51,9 +51,9 @@ class RunDatabase:
         token: str | None = None,
         **settings: Any,
     ) -> None:
-        """`settings` are those of `HttpReader`: times in seconds, number of attempts."""
+        """`settings` are those of `JsonReader`: times in seconds, number of attempts."""
         base = f"{address.rstrip('/')}/"
-        self._http = HttpReader(
+        self._http = JsonReader(
             base, {"Accept": "application/json"}, token, authorization="Authorization", **settings
         )
         self.experiment = experiment
@@ -85,7 +85,7 @@ class RunDatabase:
                 yield self._read_run(number, item)
             path = self._continue(answer, page["next"])
 
-    def _continue(self, answer: Answer, following: Any) -> str | None:
+    def _continue(self, answer: JsonAnswer, following: Any) -> str | None:
         """The path of the next page, which is at the same service."""
         if following is None:
             return None

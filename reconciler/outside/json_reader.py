@@ -5,7 +5,6 @@ Whatever is not a whole answer is `SourceUnavailable`. Waiting is bounded in tot
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import random
 import time
@@ -14,20 +13,20 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from reconciler.ledger.database import SourceUnavailable
+from reconciler.outside import http
+from reconciler.outside.http import HttpClient, NoAnswer, NotSent, TooLarge, is_here, is_safe
 
 REDIRECTS = 5
 SIZE_LIMIT = 512 * 2**20
 _REPEATED = (429, 500, 502, 503, 504)
 """States of a service that may pass."""
-_CHUNK = 2**16
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class JsonAnswer:
     """What a service answered: the address that answered in the end, the status, and the JSON (None with status 404)."""
 
     url: str
@@ -39,11 +38,7 @@ class _MayPass(Exception):
     """An attempt failed in a way that another may not."""
 
 
-class _NoConnection(_MayPass):
-    """Nothing that speaks this protocol is there."""
-
-
-class HttpReader:
+class JsonReader:
     """Reads below one base address.
 
     Args:
@@ -79,52 +74,64 @@ class HttpReader:
         if token is not None and not (token.isascii() and token.isprintable() and " " not in token and token):
             raise SourceUnavailable("the token has characters in it that no token has")
         self.base = base
-        self._headers = {**headers, "Accept-Encoding": "gzip"}
+        self._headers = dict(headers)
         self._token, self._authorization = token, authorization
         self._timeout, self._attempts, self._backoff, self._pause = timeout, attempts, backoff, pause
-        self._pool = urllib3.PoolManager(retries=False)
+        self._client = HttpClient(SIZE_LIMIT)
         self._bases = [base]
         if parts.scheme == "http" and not is_here(parts):
             secure = parts._replace(scheme="https").geturl()
             self._bases = [secure] if token else [secure, base]
 
     def __repr__(self) -> str:
-        return f"HttpReader({self.base!r})"
+        return f"JsonReader({self.base!r})"
 
-    def get(self, path: str, *, absent_is_fine: bool = False) -> Answer:
+    def get(self, path: str, *, absent_is_fine: bool = False) -> JsonAnswer:
         """The JSON at a path below the base; with `absent_is_fine`, an answer for 404 too.
 
         Raises:
             SourceUnavailable: there was no whole answer after all attempts, or it was an error, or not JSON.
         """
-        reason: Exception | None = None
-        for attempt in range(self._attempts):
-            if attempt:
-                wait = self._backoff * 2 ** (attempt - 1)
-                self._pause(wait * (1 + random.random()))  # noqa: S311 -- spreads clients, keeps no secret
-            for base in tuple(self._bases):
-                try:
-                    answer = self._follow(base + path)
-                except _NoConnection as error:
-                    reason = error
-                    continue
-                except _MayPass as error:
-                    reason = error
-                    break
-                self._bases = [base]
-                return self._accept(answer, absent_is_fine=absent_is_fine)
-        raise SourceUnavailable(
-            f"{self.base}{path} does not answer after {self._attempts} attempts: {reason}"
+        attempts = Retrying(
+            stop=stop_after_attempt(self._attempts),
+            wait=self._choose_wait,
+            sleep=self._pause,
+            retry=retry_if_exception_type(_MayPass),
+            reraise=True,
         )
+        try:
+            answer = attempts(self._try_bases, path)
+        except _MayPass as error:
+            raise SourceUnavailable(
+                f"{self.base}{path} does not answer after {self._attempts} attempts: {error}"
+            ) from error
+        return self._accept(answer, absent_is_fine=absent_is_fine)
 
-    def _accept(self, answer: tuple[str, int, str, bytes], *, absent_is_fine: bool) -> Answer:
+    def _choose_wait(self, state: RetryCallState) -> float:
+        spread = 1 + random.random()  # noqa: S311 -- spreads clients, keeps no secret
+        return self._backoff * 2.0 ** (state.attempt_number - 1) * spread
+
+    def _try_bases(self, path: str) -> tuple[str, int, str, bytes]:
+        """The answer of the first base that can be reached, which is the only one from then on."""
+        reason: NotSent | None = None
+        for base in tuple(self._bases):
+            try:
+                answer = self._follow(base + path)
+            except NotSent as error:
+                reason = error
+            else:
+                self._bases = [base]
+                return answer
+        raise _MayPass(str(reason)) from reason
+
+    def _accept(self, answer: tuple[str, int, str, bytes], *, absent_is_fine: bool) -> JsonAnswer:
         url, status, kind, body = answer
         if status == 404 and absent_is_fine:
-            return Answer(url, status, None)
+            return JsonAnswer(url, status, None)
         if status != 200:
             raise SourceUnavailable(f"{url} answers {status}{_find_message(body)}")
         try:
-            return Answer(url, status, json.loads(body.decode("utf-8"), parse_constant=_refuse_constant))
+            return JsonAnswer(url, status, json.loads(body.decode("utf-8"), parse_constant=_refuse_constant))
         except (ValueError, RecursionError) as error:
             found = "HTML" if body.lstrip()[:1] == b"<" else "something else"
             raise SourceUnavailable(f"{url} answers with {found} ({kind}) where JSON was due") from error
@@ -148,57 +155,37 @@ class HttpReader:
         raise SourceUnavailable(f"{url} is the end of {REDIRECTS} redirects, and leads on")
 
     def _read(self, url: str, deadline: float) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body of one request."""
+        """Status, headers and body of one request.
+
+        Raises:
+            NotSent: there was no connection.
+        """
         left = max(deadline - time.monotonic(), 0.001)
         try:
-            response = self._pool.request(
-                "GET",
-                url,
-                headers=self._choose_headers(url),
-                timeout=urllib3.Timeout(total=left),
-                redirect=False,
-                preload_content=False,
-            )
-            try:
-                body = bytearray()
-                # read1, not read: what comes in drops must not wait for a whole chunk
-                while chunk := response.read1(_CHUNK, decode_content=True):
-                    body += chunk
-                    if len(body) > SIZE_LIMIT:
-                        raise SourceUnavailable(f"{url} answers with more than {SIZE_LIMIT // 2**20} MiB")
-                    if time.monotonic() > deadline:
-                        raise _MayPass(f"the answer is not complete after {self._timeout:g} s")
-                return (
-                    response.status,
-                    {key.lower(): value for key, value in response.headers.items()},
-                    bytes(body),
-                )
-            finally:
-                response.close()
-        except (SSLError, NewConnectionError, ConnectTimeoutError) as error:
-            raise _NoConnection(describe_failure(error)) from error
-        except (HTTPError, OSError) as error:
-            raise _MayPass(describe_failure(error)) from error
+            answer = self._client.send("GET", url, left, headers=self._choose_headers(url))
+        except TooLarge as error:
+            raise SourceUnavailable(f"{url}: {error}") from error
+        except NoAnswer as error:
+            raise _MayPass(str(error)) from error
+        return answer.status, answer.headers, answer.body
 
     def _choose_headers(self, url: str) -> dict[str, str]:
         here, base = urlsplit(url), urlsplit(self.base)
-        safe = here.scheme == "https" or is_here(here)
-        if self._token and safe and here.hostname == base.hostname and (here.port == base.port):
+        if self._token and is_safe(url) and here.hostname == base.hostname and (here.port == base.port):
             return {**self._headers, self._authorization: f"Bearer {self._token}"}
         return self._headers
 
 
 def split_address(url: str) -> SplitResult:
-    """The parts of an http(s) address."""
+    """The parts of an http(s) address.
+
+    Raises:
+        SourceUnavailable: it is not one.
+    """
     try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        known = False
-    if not known:
-        shown = url[:200] if "@" not in url else "what was given"
-        raise SourceUnavailable(f"{shown!r} is no http address")
-    return parts
+        return http.split_address(url)
+    except ValueError as error:
+        raise SourceUnavailable(str(error)) from error
 
 
 def _join(url: str, location: str) -> str:
@@ -208,14 +195,6 @@ def _join(url: str, location: str) -> str:
         return location
 
 
-def is_here(parts: SplitResult) -> bool:
-    """Whether an address is on this machine, so that nothing sent there leaves it."""
-    try:
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return parts.hostname == "localhost"
-
-
 def _find_message(body: bytes) -> str:
     """The service's own message in the body of an error, where it gives one."""
     try:
@@ -223,12 +202,6 @@ def _find_message(body: bytes) -> str:
     except (ValueError, RecursionError, TypeError, KeyError):
         return ""
     return f": {message[:200]}" if isinstance(message, str) else ""
-
-
-def describe_failure(error: Exception) -> str:
-    text = str(error)
-    _, _, plain = text.rpartition("): ")  # urllib3 begins with the repr of its pool
-    return plain or text or type(error).__name__
 
 
 def _refuse_constant(name: str) -> NoReturn:

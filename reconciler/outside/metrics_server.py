@@ -1,0 +1,68 @@
+"""The port at which metrics are served: bounded in connections, and in what each may take."""
+
+from __future__ import annotations
+
+import threading
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+CONNECTIONS = 16
+"""Connections served at a time; another one is closed at once. Whoever scrapes comes again."""
+
+PATIENCE = 5.0
+"""Seconds for which a connection may say nothing."""
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = PATIENCE
+
+    def log_message(self, *_: Any) -> None:
+        """Scrapes are nothing that anybody wants to read of."""
+
+
+class MetricsServer(ThreadingMixIn, WSGIServer):
+    """Serves a registry at `host` and `port` (0: any that is free), in threads that end with the process.
+
+    Without a bound, a thousand idle connections would take all open files that the reconciler may have.
+
+    Raises:
+        OSError: the port cannot be had.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+    block_on_close = False
+
+    def __init__(self, host: str, port: int, registry: CollectorRegistry) -> None:
+        self._places = threading.BoundedSemaphore(CONNECTIONS)
+        super().__init__((host, port), _Handler)
+        self.set_app(make_wsgi_app(registry))
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serves a connection in a thread of its own, if there is room for one more."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """What such a thread does."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away or said nonsense concerns nobody here."""
+
+    def start(self) -> None:
+        """Serves from now on."""
+        threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True).start()
+
+    def close(self) -> None:
+        """Serves no longer; the port is free."""
+        self.shutdown()
+        self.server_close()
