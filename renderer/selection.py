@@ -1,4 +1,17 @@
-"""Which events a cut selects: the evaluation of its syntax tree on columns of values."""
+"""Which events a cut selects: the evaluation of its syntax tree on columns of values.
+
+Comparisons are those of basf2 (`framework/utilities/src/CutHelpers.cc`, `framework/utilities/include/CutNodes.h`):
+
+- `==` holds where the bits of the two doubles, read as integers, differ by at most 2, or where the doubles are equal;
+  `!=` is its contrary. So 0.0 equals -0.0, the largest double equals inf, and NaN equals itself: `x == x` holds for
+  every event and `x != x` for none. NaNs of another sign or payload are unequal. Around zero the bits of either sign
+  are far apart: 5e-324 equals 0.0, and not -5e-324.
+- `<`, `<=`, `>` and `>=` are exact, and false where either side is NaN.
+
+Since its bits count, the NaN that arithmetic gives is fixed, on every machine, to the one that x86 gives to basf2: the
+left operand if that is NaN, else the right one, else (0/0, inf - inf, a root of a negative number) the NaN with the sign
+bit set, which is unequal to the constant `nan`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +22,9 @@ from numpy.typing import NDArray
 
 from schemas.cut import And, Comparison, Condition, Cut, Negative, Not, Number, Or, Truth, Value, Variable
 
-_EQUAL_BELOW = 3
+_EQUAL_WITHIN = 2
+_UNDEFINED = np.array(-(2**51)).view(np.float64)
+_QUIET = np.int64(2**51)
 
 
 def select(cut: Cut, columns: Mapping[str, NDArray[np.generic]]) -> NDArray[np.bool_]:
@@ -17,9 +32,7 @@ def select(cut: Cut, columns: Mapping[str, NDArray[np.generic]]) -> NDArray[np.b
 
     `columns` maps names to one number per event, all of the same length; more columns than the cut needs are
     allowed, and one is needed even by a cut without variables. All arithmetic is done in doubles, so integers beyond
-    2**53 are rounded. Division by zero gives inf or nan; nan compares false, and unequal to everything. `==` and `!=`
-    take doubles as equal if fewer than 3 steps lie between them in the order of representable doubles, as basf2 does
-    (`framework/utilities/include/GeneralCut.h`); the other comparisons are exact.
+    2**53 are rounded. Division by zero gives inf or nan. How doubles compare is said above.
 
     Raises:
         KeyError: a variable of the cut is no column.
@@ -61,7 +74,15 @@ def _evaluate(node: Value, values: Mapping[str, NDArray[np.float64]]) -> NDArray
         return np.asarray(np.negative(_evaluate(node.operand, values)))
     left, right = _evaluate(node.left, values), _evaluate(node.right, values)
     operations = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "**": np.power}
-    return np.asarray(operations[node.operator](left, right))
+    result = np.asarray(operations[node.operator](left, right))
+    undefined = np.isnan(result)
+    return np.where(undefined, _choose_nan(left, right), result) if undefined.any() else result
+
+
+def _choose_nan(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The NaN of an arithmetic operation, where its result is one; what is chosen elsewhere has no meaning."""
+    chosen = np.where(np.isnan(left), left, np.where(np.isnan(right), right, _UNDEFINED))
+    return (chosen.view(np.int64) | _QUIET).view(np.float64)
 
 
 def _compare(operator: str, left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -74,12 +95,7 @@ def _compare(operator: str, left: NDArray[np.float64], right: NDArray[np.float64
 
 
 def _equal(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.bool_]:
-    # Differences of more than 2**63 wrap, but never to less than 2**53: they are not taken for equal.
-    near = np.abs(_rank(left) - _rank(right)) < _EQUAL_BELOW
-    return np.asarray(near & ~np.isnan(left) & ~np.isnan(right))
-
-
-def _rank(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The place of each double in the order of all doubles; neighbours differ by 1, and -0.0 is 0."""
-    bits = values.view(np.int64)
-    return np.where(bits < 0, np.iinfo(np.int64).min - bits, bits)
+    one, other = left.view(np.int64), right.view(np.int64)
+    # Modulo 2**64, greater minus less is their exact distance: it lies between 0 and 2**64 - 1.
+    distance = np.maximum(one, other).view(np.uint64) - np.minimum(one, other).view(np.uint64)
+    return np.asarray((distance <= _EQUAL_WITHIN) | (left == right))

@@ -1,25 +1,43 @@
 """The cut language of basf2: text to a checked syntax tree, and its normal form.
 
-Source of the grammar: basf2 `framework/utilities/include/GeneralCut.h` and `analysis/doc/CutStrings.rst`. Not
-supported: variables with arguments, as in `daughter(0, p)`. As in Python, `-x ** 2` is `-(x ** 2)`.
+Source of the grammar: basf2 `framework/scripts/b2parser.py`, `framework/utilities/include/GeneralCut.h` and
+`analysis/doc/CutStrings.rst`. As in Python, `-x ** 2` is `-(x ** 2)`.
+
+Refused, as basf2 refuses it: arithmetic with True and False (`-True`, `True + 1`), and integers that do not fit into
+32 bits (decimal or hexadecimal; the sign is no part of an integer, so the least is -2147483647).
+
+Refused here, although basf2 takes it: variables with arguments, as in `daughter(0, p)`; an empty cut (write `True`);
+a bare value as a condition (write `x != 0`).
+
+Read differently: basf2 adds, subtracts and multiplies integer constants in 32 bits, where the result may overflow and
+-0 is 0; here all arithmetic is in doubles. How values compare is said in `renderer/selection.py`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedToken, v_args
 
-from schemas.cut_error import MAX_BRACKETS, CutSyntaxError, check_brackets, explain_character, explain_token
+from schemas.cut_error import (
+    MAX_BRACKETS,
+    MAX_INTEGER,
+    CutSyntaxError,
+    check_brackets,
+    explain_character,
+    explain_integer,
+    explain_token,
+    explain_truth,
+)
 
 __all__ = [
     "MAX_BRACKETS",
     "MAX_DEPTH",
+    "MAX_INTEGER",
     "MAX_LENGTH",
     "And",
     "Arithmetic",
@@ -43,12 +61,14 @@ MAX_LENGTH = 4096
 MAX_DEPTH = 150
 """Levels of the syntax tree: what walks it recursively stays far from the interpreter's limit."""
 
-_EXACT = 2**53
-
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A constant, by its normal form: `2` for 2, 2.0 and 0x2; text because nan is not equal to itself."""
+    """A constant, by its normal form: text because nan is not equal to itself.
+
+    Whole numbers up to MAX_INTEGER are written as integers, `2` for 2, 2.0 and 0x2; all others are doubles, `0.5`,
+    `3000000000.0`, `inf`.
+    """
 
     text: str
 
@@ -181,6 +201,15 @@ def canonical(cut: Cut) -> str:
 # -- parsing
 
 
+class _TruthOperand(NamedTuple):
+    """True or False where a value stands: it may be compared, as 1 or 0, and nothing else."""
+
+    token: Token
+
+
+_Operand = Value | _TruthOperand
+
+
 @v_args(inline=True)
 class _Builder(Transformer[Token, Condition]):
     """Builds the tree while the text is parsed, hence without recursion."""
@@ -206,23 +235,24 @@ class _Builder(Transformer[Token, Condition]):
     def truth(self, token: Token) -> Truth:
         return Truth(token.lower() == "true")
 
-    def comparison(self, *parts: Value | Token) -> Comparison:
-        return Comparison(cast("tuple[Value, ...]", parts[::2]), tuple(str(part) for part in parts[1::2]))
+    def comparison(self, *parts: _Operand | Token) -> Comparison:
+        operands = (_compare_as(cast("_Operand", part)) for part in parts[::2])
+        return Comparison(tuple(operands), tuple(str(part) for part in parts[1::2]))
 
-    def arithmetic(self, left: Value, operator: Token, right: Value) -> Arithmetic:
-        return Arithmetic(str(operator), left, right)
+    def arithmetic(self, left: _Operand, operator: Token, right: _Operand) -> Arithmetic:
+        return Arithmetic(str(operator), _calculate_with(left, operator), _calculate_with(right, operator))
 
-    def power(self, left: Value, _: Token, right: Value) -> Arithmetic:
-        return Arithmetic("**", left, right)
+    def power(self, left: _Operand, operator: Token, right: _Operand) -> Arithmetic:
+        return Arithmetic("**", _calculate_with(left, operator), _calculate_with(right, operator))
 
-    def sign(self, mark: Token, operand: Value) -> Value:
-        return Negative(operand) if mark == "-" else operand
+    def sign(self, mark: Token, operand: _Operand) -> _Operand:
+        return Negative(_calculate_with(operand, mark)) if mark == "-" else operand
 
     def number(self, token: Token) -> Number:
         return Number(_normalise(token))
 
-    def truth_number(self, token: Token) -> Number:
-        return Number("1" if token.lower() == "true" else "0")
+    def truth_number(self, token: Token) -> _TruthOperand:
+        return _TruthOperand(token)
 
     def variable(self, token: Token) -> Variable:
         return Variable(str(token))
@@ -234,15 +264,27 @@ def _grammar() -> Lark:
     return Lark(grammar, parser="lalr", lexer="basic", transformer=_Builder())
 
 
-def _normalise(text: str) -> str:
-    if text[:2] in {"0x", "0X"}:
-        digits = int(text, 16)
-        value = float(digits) if digits.bit_length() <= 1023 else math.inf
-    else:
-        value = float(text)
-    if math.isfinite(value) and value.is_integer() and value < _EXACT:
-        return str(int(value))
-    return repr(value)
+def _compare_as(operand: _Operand) -> Value:
+    if isinstance(operand, _TruthOperand):
+        return Number("1" if operand.token.lower() == "true" else "0")
+    return operand
+
+
+def _calculate_with(operand: _Operand, operator: Token) -> Value:
+    if isinstance(operand, _TruthOperand):
+        raise explain_truth(operand.token, operator)
+    return operand
+
+
+def _normalise(token: Token) -> str:
+    base = 16 if token[:2] in {"0x", "0X"} else 10
+    if base == 16 or token.isdecimal():
+        integer = int(token, base)
+        if integer > MAX_INTEGER:
+            raise explain_integer(token, integer)
+        return str(integer)
+    value = float(token)
+    return str(int(value)) if value.is_integer() and value <= MAX_INTEGER else repr(value)
 
 
 def _walk(expression: Condition) -> Iterator[Condition | Value]:

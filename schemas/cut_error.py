@@ -9,6 +9,9 @@ from lark import Token
 MAX_BRACKETS = 64
 """Brackets that may be open at once."""
 
+MAX_INTEGER = 2**31 - 1
+"""The largest integer: basf2 keeps integers in 32 bits."""
+
 _END = "the end"
 
 
@@ -149,6 +152,27 @@ def explain_token(
         if word is not None and word.type == "NAME" and word.lower() in {"and", "or", "not"}:
             hint = f"write `{word.lower()}` in small letters"
     return CutSyntaxError(column, f"{shown} cannot follow `{last}`", hint)
+
+
+def explain_integer(token: Token, integer: int) -> CutSyntaxError:
+    """The error for an integer beyond MAX_INTEGER, which `token` writes."""
+    shown = token if len(token) <= 40 else f"{token[:20]}…"
+    try:
+        double = float(integer)
+    except OverflowError:
+        instead = "no double is that large either: write `inf`"
+    else:
+        nearest = "" if double == integer else ", which is the nearest one"
+        instead = f"write it as a double: `{double!r}`{nearest}"
+    problem = f"`{shown}` is an integer beyond the 32 bits that basf2 has for them (at most {MAX_INTEGER})"
+    return CutSyntaxError((token.start_pos or 0) + 1, problem, instead)
+
+
+def explain_truth(token: Token, operator: Token) -> CutSyntaxError:
+    """The error for True or False, written by `token`, as an operand of the arithmetic `operator`."""
+    number = "1" if token.lower() == "true" else "0"
+    problem = f"`{token}` is no number: basf2 compares it, and refuses `{operator}` with it"
+    return CutSyntaxError((token.start_pos or 0) + 1, problem, f"write `{number}`")
 
 
 def _find_group(tokens: Sequence[Token]) -> Token | None:

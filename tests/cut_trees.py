@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from schemas.cut import (
+    MAX_INTEGER,
     And,
     Arithmetic,
     Comparison,
@@ -22,7 +23,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False, min_value=0).map(
 )
 numbers = (
     finite
-    | st.integers(0, 2**53 - 1).map(lambda value: Number(str(value)))
+    | st.integers(0, MAX_INTEGER).map(lambda value: Number(str(value)))
     | st.sampled_from([Number("nan"), Number("inf")])
 )
 

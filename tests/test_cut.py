@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from renderer.selection import select
 from schemas.cut import (
     MAX_BRACKETS,
+    MAX_INTEGER,
     MAX_LENGTH,
     And,
     Arithmetic,
@@ -94,6 +97,17 @@ M, N = Variable("M"), Variable("n")
         ("M == .5", Comparison((M, Number("0.5")), ("==",))),
         ("M != nan", Comparison((M, Number("nan")), ("!=",))),
         ("M < inf", Comparison((M, Number("inf")), ("<",))),
+        ("M < infinity", Comparison((M, Number("inf")), ("<",))),
+        ("M < 2147483647", Comparison((M, Number("2147483647")), ("<",))),
+        ("M < 0x7fffffff", Comparison((M, Number("2147483647")), ("<",))),
+        ("M < 2147483648.0", Comparison((M, Number("2147483648.0")), ("<",))),
+        ("M < 1e10", Comparison((M, Number("10000000000.0")), ("<",))),
+        ("M < 1e100", Comparison((M, Number("1e+100")), ("<",))),
+        ("M < -2147483647", Comparison((M, Negative(Number("2147483647"))), ("<",))),
+        ("M < 007", Comparison((M, Number("7")), ("<",))),
+        ("n == +True", Comparison((N, Number("1")), ("==",))),
+        ("n == (false)", Comparison((N, Number("0")), ("==",))),
+        ("True == true", Comparison((Number("1"), Number("1")), ("==",))),
         ("n == true", Comparison((N, Number("1")), ("==",))),
         ("False", Truth(value=False)),
         ("n < -M ** 2", Comparison((N, Negative(Arithmetic("**", M, Number("2")))), ("<",))),
@@ -145,6 +159,20 @@ def test_not_binds_more_than_and_and_more_than_or():
         ("a\u202e > 1", 2, "U+202E", ""),
         ("é > 1", 1, "`é`", ""),
         ("a > 1.2.3", 8, "cannot follow `1.2`", ""),
+        ("a == -True", 7, "`True` is no number: basf2 compares it, and refuses `-` with it", "write `1`"),
+        ("a == -(+false)", 9, "refuses `-`", "write `0`"),
+        ("true + a > 1", 1, "refuses `+`", "write `1`"),
+        ("a * (False) > 1", 6, "refuses `*`", "write `0`"),
+        ("a - True > 1", 5, "refuses `-`", ""),
+        ("1 / True > a", 5, "refuses `/`", ""),
+        ("True ** 2 > a", 1, "refuses `**`", ""),
+        ("a ^ true > 1", 5, "refuses `^`", ""),
+        ("a > 2147483648", 5, "`2147483648` is an integer beyond the 32 bits", "a double: `2147483648.0`"),
+        ("a > -2147483648", 6, "at most 2147483647", "`2147483648.0`"),
+        ("[b == 1] and a<0x80000000", 16, "`0x80000000`", "`2147483648.0`"),
+        ("a > 0XFFFFFFFF", 5, "`0XFFFFFFFF`", "`4294967295.0`"),
+        ("a > 9007199254740993", 5, "", "`9007199254740992.0`, which is the nearest one"),
+        ("a > " + "9" * 400, 5, "`99999999999999999999…`", "write `inf`"),
     ],
 )
 def test_what_is_wrong_is_said_where_it_is(text, column, said, hint):
@@ -192,6 +220,15 @@ def test_monsters_are_answered_at_once(text):
     else:
         select(cut, {"a": np.zeros(1)})
     assert time.process_time() - start < 20
+
+
+def test_what_the_documentation_calls_refused_is_refused_and_the_cut_instead_is_not():
+    text = (Path(__file__).parents[1] / "docs/cuts.md").read_text("utf-8")
+    rows = re.findall(r"^\| (?:`(.+?)`|\(nothing\)) \| .+ \| `(.+?)` \|$", text, re.MULTILINE)
+    assert len(rows) == 6
+    for wrong, instead in rows:
+        refuse(wrong)
+        parse_cut(instead)
 
 
 # -- any text
@@ -270,6 +307,14 @@ def test_different_selections_have_different_normal_forms(one, other):
 )
 def test_brackets_that_matter_stay(one, other):
     assert canonical(parse_cut(one)) != canonical(parse_cut(other))
+
+
+@given(st.floats(allow_nan=False, min_value=0) | st.integers(0, MAX_INTEGER).map(float))
+def test_a_constant_keeps_its_value_in_the_normal_form(value):
+    cut = parse_cut(f"a > {value!r}")
+    again = parse_cut(canonical(cut))
+    assert again.expression == cut.expression
+    assert again.expression.operands[1].value == value
 
 
 def test_spellings_of_one_selection_agree():
