@@ -162,7 +162,7 @@ def _keep(selection: _Selection, chunk: Chunk) -> dict[str, Any]:
         mask = select(selection.cut, chunk.columns)
     else:
         assert selection.line is not None
-        values["decision"] = chunk.decisions[selection.line]
+        values["decision"] = chunk.decisions.values[selection.line]
         mask = values["decision"] == 1
     return {name: values[name][mask].astype(kind) for name, kind in selection.branches.items()}
 

@@ -1,0 +1,163 @@
+"""ROOT files and the trees in them: opened with care, read in ranges of entries, and named in every message."""
+
+from __future__ import annotations
+
+import difflib
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uproot
+
+TREES = ("tree", "events")
+"""The trees of events that are looked for, where none is named."""
+
+_SHOWN = 8
+
+
+class InputError(Exception):
+    """An input cannot be used; the text says which file, what is wrong with it, and what comes nearest."""
+
+
+class LackingError(InputError):
+    """A file is sound, and lacks the tree, a branch or an HLT line: as a rule, so do all files of its kind."""
+
+
+@contextmanager
+def open_tree(path: Path, name: str, wanted: str | None) -> Iterator[Tree]:
+    """The tree `wanted` of a ROOT file; without it, the one named tree, else events, else the only one.
+
+    `name` is what messages call the file. What goes wrong while the tree is read is told as the file's fault, too.
+
+    Raises:
+        LackingError: the file has no such tree.
+        InputError: the file is missing, damaged or no ROOT file.
+    """
+    with explain_damage(name), open_file(path, name) as file:
+        yield Tree(_find_tree(file, name, wanted), name)
+
+
+@contextmanager
+def open_file(path: Path, name: str) -> Iterator[Any]:
+    """The ROOT file, as uproot has it.
+
+    Raises:
+        InputError: it is no ROOT file, or is cut short.
+        OSError: it cannot be read.
+    """
+    _check_header(path, name)
+    # Plain reads: a mapped file that shrinks would end the process by a signal.
+    source = uproot.source.file.MultithreadedFileSource
+    with uproot.open(path, handler=source, num_workers=1, array_cache=None) as file:
+        yield file
+
+
+@contextmanager
+def explain_damage(name: str) -> Iterator[None]:
+    """Whatever the reading library meets in a damaged file, it is the file that is at fault."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror or error}") from error
+    except Exception as error:
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise InputError(
+            f"{name} is damaged or no ROOT file: {type(error).__name__} {said}".rstrip()
+        ) from error
+
+
+def _check_header(path: Path, name: str) -> None:
+    """Compare the size with the one that the file's header states; source: ROOT's TFile, big-endian integers."""
+    with path.open("rb") as file:
+        head = file.read(20)
+        size = file.seek(0, 2)
+    if not head.startswith(b"root"):
+        raise InputError(f"{name} is {'no ROOT file' if size else 'an empty file (0 bytes)'}")
+    if len(head) < 20:
+        raise InputError(f"{name} is cut short: it has {size} bytes, less than a ROOT header")
+    version = struct.unpack(">i", head[4:8])[0]
+    stated = (
+        struct.unpack(">q", head[12:20])[0] if version >= 1_000_000 else struct.unpack(">i", head[12:16])[0]
+    )
+    if stated > size:
+        raise InputError(f"{name} is cut short: its header states {stated} bytes, it has {size}")
+
+
+def _find_tree(file: Any, name: str, wanted: str | None) -> Any:
+    classes = file.classnames(recursive=True, cycle=False)
+    trees = [key for key, kind in classes.items() if kind.startswith(("TTree", "TNtuple"))]
+    for candidate in (wanted,) if wanted else TREES:
+        if candidate in trees:
+            return file[candidate]
+    if wanted is None and len(trees) == 1:
+        return file[trees[0]]
+    others = "".join(f"; {key} is a {kind}" for key, kind in classes.items())
+    held = f"it holds {', '.join(trees)}" if trees else "it holds no tree" + others
+    missing = f"no tree `{wanted}`" if wanted else "no tree `tree` or `events`"
+    raise (LackingError if trees else InputError)(f"{name} has {missing}; {held}")
+
+
+class Tree:
+    """A tree of events: its branches by name, and messages that name file and tree.
+
+    `keys` are the names of all branches, those below others as in `EventMetaData/m_run`.
+    """
+
+    def __init__(self, tree: Any, name: str) -> None:
+        self.tree = tree
+        self.keys: list[str] = tree.keys()
+        self.entries: int = tree.num_entries
+        self.label = f"{name}: tree `{tree.name}`"
+
+    def find(self, branch: str) -> Any:
+        """The branch of that name.
+
+        Raises:
+            LackingError: there is none.
+        """
+        if branch in self.keys:
+            return self.tree[branch]
+        raise LackingError(f"{self.label} has no branch {branch}{name_nearest(branch, self.keys)}")
+
+    def find_scalar(self, branch: str) -> Any:
+        """A branch of one number per entry.
+
+        Raises:
+            LackingError: there is none of that name, or it holds something else.
+        """
+        found = self.find(branch)
+        kind = found.interpretation
+        if not isinstance(kind, uproot.AsDtype) or kind.to_dtype.shape or kind.to_dtype.kind not in "biuf":
+            raise LackingError(
+                f"{self.label}, branch {branch} does not hold one number per event: {found.typename}"
+            )
+        return found
+
+    def read(self, branch: Any, start: int, stop: int, library: str, interpretation: Any = None) -> Any:
+        """The values of the entries from `start` to before `stop`.
+
+        Raises:
+            InputError: the branch has fewer entries than the tree.
+        """
+        found = branch.array(interpretation, start, stop, library=library, array_cache=None)
+        if len(found) != stop - start:
+            raise InputError(
+                f"{self.label}, branch {branch.name} ends before the tree, at {start + len(found)}"
+            )
+        return found
+
+
+def name_nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message: what comes nearest of what is there; where nothing does, what is there."""
+    ends = {key.rsplit("/", 1)[-1]: key for key in known}
+    nearest = difflib.get_close_matches(name.rsplit("/", 1)[-1], ends, n=3)
+    if nearest:
+        return f"; nearest: {', '.join(ends[end] for end in nearest)}"
+    shown = list(ends.values())[:_SHOWN]
+    return (
+        f"; it holds {', '.join(shown)}{' …' if len(ends) > _SHOWN else ''}" if shown else "; it holds none"
+    )
