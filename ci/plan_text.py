@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ci.markdown import escape
 from reconciler.deviations import Told
-from reconciler.plan import ACTIONS, CampaignPlan, Group, Plan
+from reconciler.plan import ACTIONS, RESTATE, CampaignPlan, Group, Plan
+from renderer.logs import gather_alike, tell_alike
 from schemas.runs import format_runs
 
 WIDTH = 100
@@ -26,7 +28,7 @@ def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str
             groups = [group for group in campaign.groups if group.action == action]
             if groups:
                 lines.append(f"  {GLYPHS[action]} {word:<11} {campaign.count(action):>7} units")
-                lines += [line for group in groups for line in _format_group(group)]
+                lines += [line for group in _merge_alike(groups) for line in _format_group(group)]
         if not campaign.groups:
             lines.append("  nothing to do")
     lines += [f"drift: {text}" for text in drift]
@@ -42,6 +44,26 @@ def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str
 def _format_deviation(told: Told) -> list[str]:
     indented = (2, f"deviates: {told.what}"), (6, ", ".join(told.steps)), (6, f"{told.ticket}: {told.reason}")
     return [line for indent, text in indented for line in _wrap(text, " " * indent)]
+
+
+def _merge_alike(groups: Sequence[Group]) -> list[Group]:
+    """The groups with those as one whose reasons are alike: 65 units whose files lack the same are told once.
+
+    What is restated is signed for by its reason, and told as it is.
+    """
+    gathered = gather_alike(
+        groups,
+        lambda one: one.reason,
+        lambda one: (one.action, one.step, one.outputs, one.reason if one.action == RESTATE else None),
+    )
+    return [
+        replace(
+            alike[0],
+            reason=tell_alike(one.reason for one in alike),
+            runs=tuple(sorted(run for one in alike for run in one.runs)),
+        )
+        for alike in gathered
+    ]
 
 
 def _format_group(group: Group) -> list[str]:
@@ -72,7 +94,7 @@ def format_markdown(plan: Plan) -> str:
         ]
         lines += [""] if campaign.deviations else []
         lines += ["| | action | units | step | outputs | why | runs |", "|---|---|--:|---|---|---|---|"]
-        lines += [_format_row(group) for group in campaign.groups]
+        lines += [_format_row(group) for group in _merge_alike(campaign.groups)]
         lines += [f"| | done | {campaign.done} | | | | |", ""]
     verdict = "Nothing is to be done." if plan.is_empty else _count_changes(plan.campaigns)
     lines += [verdict, "", f"Digest `{plan.digest()}`, ledger `{plan.ledger[:8]}` at serial {plan.serial}."]

@@ -10,6 +10,7 @@ from ci.exits import Exit
 from reconciler.gathering import Picture
 from reconciler.launching import Outcome
 from reconciler.orders import Address
+from renderer.logs import gather_alike
 
 
 class Watching:
@@ -36,10 +37,13 @@ class Watching:
 
 def tell_outcome(outcome: Outcome) -> int:
     """Says what came of an apply; its exit code."""
-    for unit, reason in outcome.failed[:20]:
-        say(f"failed: {unit}: {reason}")
-    if len(outcome.failed) > 20:
-        say(f"… and {len(outcome.failed) - 20} more")
+    failures = gather_alike(outcome.failed, lambda one: one[1])
+    for alike in failures[:20]:
+        (unit, reason), *others = alike
+        more = f" (and {count_things(len(others), 'unit')} alike)" if others else ""
+        say(f"failed: {unit}: {reason}{more}")
+    if len(failures) > 20:
+        say(f"… and {count_things(sum(map(len, failures[20:])), 'unit')} more")
     skipped = f", {outcome.skipped} behind those not tried" if outcome.skipped else ""
     say(f"{count_things(outcome.produced, 'unit')} produced, {len(outcome.failed)} failed{skipped}")
     for text in describe_troubles(outcome):

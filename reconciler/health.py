@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from reconciler.plan import BLOCKED as BLOCKED_ACTION
 from reconciler.plan import QUARANTINED, RESTATE, SUBMIT
 from reconciler.plan import WAITING as WAITING_ACTION
 from reconciler.staging import count_away
+from renderer.logs import gather_alike, tell_alike
 from schemas.runs import format_run, run_key
 
 PROGRESSING, WAITING, BLOCKED, STALLED, DEGRADED = "Progressing", "Waiting", "Blocked", "Stalled", "Degraded"
@@ -153,15 +153,17 @@ def _read_live(connection: Connection, campaign: str) -> list[Any]:
 
 
 def _name_groups(view: View, action: str) -> str | None:
-    """How many units have an action, and the most frequent reason."""
-    reasons: Counter[str] = Counter()
-    for group in view.plan.groups:
-        if group.action == action:
-            reasons[f"{group.step}: {group.reason}"] += len(group.runs)
-    if not reasons:
+    """How many units have an action, and the most frequent reason; those count as one that are alike."""
+    groups = [group for group in view.plan.groups if group.action == action]
+    counted = [
+        (sum(len(group.runs) for group in alike), alike)
+        for alike in gather_alike(groups, lambda group: group.reason, lambda group: group.step)
+    ]
+    if not counted:
         return None
-    ((reason, count),) = reasons.most_common(1)
-    others = f", and {_count(len(reasons) - 1, 'other reason')}" if len(reasons) > 1 else ""
+    count, alike = max(counted, key=lambda one: one[0])
+    reason = f"{alike[0].step}: {tell_alike(group.reason for group in alike)}"
+    others = f", and {_count(len(counted) - 1, 'other reason')}" if len(counted) > 1 else ""
     return f"{_count(count, 'unit')} of {reason}{others}"
 
 

@@ -6,8 +6,8 @@ Pure. Forms of basf2's lines: `framework/logging/src/LogMessage.cc`, `LogSystem.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from schemas.canonical import clean_text
 
@@ -133,23 +133,32 @@ def _strip(line: str) -> str:
     return re.sub(_LEVEL + r"[A-Z]+\] (?:\([0-9]+\) )?", "", line).strip()
 
 
+_DATA = r"(?:s?root|json|csv|txt|dat|db|sqlite|h5|parquet|iov|log|out|err|tmp|part|gz|tar)"
+"""Endings of files whose names differ between jobs; those of programs tell errors apart."""
+
 _RULES: Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern, re.ASCII), to)
     for pattern, to in (
         (r"\b[a-z][a-z0-9+.-]{0,20}://[^\s'\"<>)\],;]+", "<url>"),
+        (rf"(['\"`])[^'\"`\s][^'\"`]*(\.{_DATA})(?:-\d+)?\1", r"\1<path>\2\1"),
+        (rf"(?<![^\s'\"<>()\[\],;:])[^\s'\"<>()\[\],;:]+(\.{_DATA})(?:-\d+)?(?![\w-])", r"<path>\1"),
         (
-            r"(?<![\w@.])(?:~|\.{1,2})?/[^\s'\"<>()\[\],;:]*?(\.[A-Za-z]\w{0,9})?(?=[\s'\"<>()\[\],;:]|$)",
+            r"(?<![\w@.])(?:~|\.{1,2})?/[^\s'\"<>()\[\],;:]*?(\.[A-Za-z]\w{0,9})?(?:-\d+)?(?=[\s'\"<>()\[\],;:]|$)",
             r"<path>\1",
         ),
-        (r"(?<![\w@./+-])[\w.+-]+(?:/[\w.+-]+)+(\.root)\b", r"<path>\1"),
         (r"\bb2p-[\w@.-]+", "<attempt>"),
-        (r"(?<![\w.@+-])[A-Za-z_.@+-]*\d[\w.@+-]*(\.root)\b", r"<file>\1"),
+        (r"\b(adler32|crc32|md5|sha\d+):[0-9a-fA-F]+\b", r"\1:#"),
         (r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b", "#"),
         (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?Z?\b", "<time>"),
         (r"\b0x[0-9a-fA-F]+\b", "#"),
-        (r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,}\b", "#"),
+        (r"\b[0-9a-fA-F]{16,}\b|\b(?=[0-9a-fA-F]{0,15}\d)(?=\d{0,15}[a-fA-F])[0-9a-fA-F]{8,15}\b", "#"),
         (r"\b(e|r|f|run|exp|evt|event)_?\d+\b", r"\1#"),
-        (r"(?<![A-Za-z_])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![A-Za-z_])", "#"),
+        (r"\b([A-Za-z]+[_-]?)\d{3,}\b", r"\1#"),
+        (
+            r"(?<![A-Za-z_])[-+]?\d+(?:,\d{3}(?!\d))*(?:\.\d+)?(?:[eE][-+]?\d+)?(?=(?:[kMGTmun]?i?B|[mun]?s)\b|(?![A-Za-z_]))",
+            "#",
+        ),
+        (r"#(?:(?:, |[,:./-])?#)+", "#"),  # runs and their ranges, versions, times of the day
         (r"\s+", " "),
     )
 )
@@ -160,8 +169,34 @@ Each is tried once for a run of like characters: a line may be made of what near
 
 
 def normalise(text: str) -> str:
-    """The text without all that tells one occurrence of an error from another; at most `LENGTH` characters."""
+    """The text without all that tells one occurrence of an error from another; at most `LENGTH` characters.
+
+    Texts that differ only in names of files, runs, numbers or identifiers in hexadecimal have the same. What breakers
+    count and what is shown together is decided here alone.
+    """
     text = clean_text(text[:LINE])
     for form, to in _RULES:
         text = form.sub(to, text)
     return text.strip()[:LENGTH]
+
+
+_Case = TypeVar("_Case")
+
+
+def gather_alike(
+    cases: Iterable[_Case], tell: Callable[[_Case], str], apart: Callable[[_Case], Hashable] = lambda _: None
+) -> list[list[_Case]]:
+    """The cases whose texts are alike together, each group and the groups in the order of the cases.
+
+    What `apart` says differs keeps cases apart, whatever their texts are.
+    """
+    groups: dict[Hashable, list[_Case]] = {}
+    for case in cases:
+        groups.setdefault((apart(case), normalise(tell(case))), []).append(case)
+    return list(groups.values())
+
+
+def tell_alike(texts: Iterable[str]) -> str:
+    """The first of texts that are alike, and how many others there are."""
+    first, *others = dict.fromkeys(texts)
+    return f"{first} (and {len(others)} alike)" if others else first

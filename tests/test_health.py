@@ -10,6 +10,8 @@ from sqlalchemy import insert, select, update
 
 from ci.cli import run
 from ci.exits import Exit
+from ci.plan_text import format_markdown, format_plan
+from ci.watching import tell_outcome
 from reconciler.health import judge_campaign
 from reconciler.ledger.database import opened, reading
 from reconciler.ledger.pauses import read_pauses
@@ -73,6 +75,30 @@ def test_waiting_blocked_and_degraded_say_why(tmp_path):
         "Degraded",
         "in quarantine: 1 unit of reco: the application ended with status 7",
     )
+
+
+def test_failures_that_differ_in_names_and_numbers_alone_are_told_once(tmp_path, capsys):
+    world = World(tmp_path, ("max_restate: 10", "max_restate: 10, max_attempts: 1"), campaign=ONE_STEP)
+    world.behave(
+        'report {"failure": {"class": "input", "message": "raw.1.0.root is 7 bytes short"}}', "reco-1"
+    )
+    world.behave(
+        'report {"failure": {"class": "input", "message": "raw.2.0.root is 9 bytes short"}}', "reco-2"
+    )
+    tell_outcome(world.reconcile())
+    assert (
+        "failed: proc7/reco/3:1: raw.1.0.root is 7 bytes short (and 1 unit alike)\n"
+        in capsys.readouterr().err
+    )
+    assert judge(world) == [
+        ("Degraded", "in quarantine: 2 units of reco: raw.1.0.root is 7 bytes short (and 1 alike)")
+    ]
+    plan = world.picture().plan
+    assert len(plan.campaigns[0].groups) == 2
+    text = format_plan(plan)
+    assert "raw.1.0.root is 7 bytes short (and 1 alike)\n        3:1-2" in text
+    assert "raw.2.0.root" not in text
+    assert "raw.2.0.root" not in format_markdown(plan)
 
 
 def test_nothing_known_for_long_is_a_stall_and_no_progress(flying):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from renderer.logs import LENGTH, LINE, PATTERNS, find_signature, normalise
+from renderer.logs import LENGTH, LINE, PATTERNS, find_signature, gather_alike, normalise
 
 BASF2 = """\
 [INFO] Steering file: steering.py
@@ -153,6 +154,78 @@ def test_what_differs_between_occurrences_is_left_out(one, other):
 )
 def test_other_errors_stay_apart(one, other):
     assert normalise(one) != normalise(other)
+
+
+MESSAGES = (
+    "{file}: tree `events` has no branch nTracksLE; nearest: nTracksHLT",
+    "{file}: tree `events` has no branch EC1CMSLE; it holds experiment, run, event",
+    "{file}: tree `events` has no branch EC2CMSLE; it holds experiment, run, event",
+    "{file}: tree `tree`, entry {number}: no HLT line `software_trigger_cut&skim&accept_hadron`",
+    "{file}: tree `tree`, entry {number}: no HLT line `software_trigger_cut&skim&accept_bhabha`",
+    "{file} has {number} bytes, registered were {number}",
+    "{file} has {number} events, registered were {number}",
+    "{file} has the checksum adler32:{hex8}, registered was adler32:{hex8}",
+    "{file} has the checksum md5:{hex32}, registered was md5:{hex32}",
+    "{file} is cut short: its header states {number} bytes, it has {number}",
+    "{file} is an empty file ({number} bytes)",
+    "{file}: event {number} belongs to {run}, the job is for {run}",
+    "{file}: No such file or directory",
+    "{file}: Permission denied",
+    "'{file}' and \"{file}\" hold {number} events twice",
+    "{run} reads {number} events, its record has {number}",
+    "{run}: no payload CDCGeometry",
+    "{run}: no payload SVDGeometry",
+    "job {number} of run {run} took {number}s and {number}MB, killed at 0x{hex8}",
+    "payload {hex32} of {run} differs in {hex64}",
+    "the application ended with status {number}",
+    "the application was ended by signal {number}",
+    "/opt/{hex8}/steering.py: line {number}: basf2: command not found",
+    "OSError: [Errno {number}] No space left on device: '{file}'",
+)
+STEMS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_+=@.-]{0,30}", fullmatch=True)
+NAMES = st.lists(STEMS, min_size=1, max_size=4).map("/".join)
+HOLES = {
+    "file": st.builds(
+        lambda top, name, end: f"{top}{name}{end}",
+        st.sampled_from(["", "/", "/hsm/belle2/", "../", "./"]),
+        NAMES,
+        st.just(".root"),
+    ),
+    "number": st.one_of(
+        st.integers(-(10**12), 10**12).map(str),
+        st.integers(0, 10**12).map("{:,}".format),
+        st.floats(0, 1e12).map(repr),
+    ),
+    "run": st.builds("{}:{}".format, st.integers(0, 4000), st.integers(0, 10**6))
+    | st.builds("{}:{}-{}, {}".format, *[st.integers(0, 10**6)] * 4),
+    **{f"hex{size}": st.text("0123456789abcdef", min_size=size, max_size=size) for size in (8, 32, 64)},
+}
+
+
+@st.composite
+def fill(draw, message):
+    return re.sub(r"\{(\w+)\}", lambda hole: draw(HOLES[hole[1]]), message)
+
+
+@given(st.data(), st.sampled_from(MESSAGES))
+def test_names_runs_numbers_and_digests_change_no_signature(data, message):
+    one, other = data.draw(fill(message)), data.draw(fill(message))
+    assert normalise(one) == normalise(other)
+
+
+@given(st.data(), st.sampled_from(MESSAGES), st.sampled_from(MESSAGES))
+def test_other_messages_have_other_signatures(data, message, another):
+    assume(message != another)
+    assert normalise(data.draw(fill(message))) != normalise(data.draw(fill(another)))
+
+
+def test_what_is_alike_comes_together_in_the_order_of_the_first():
+    cases = ["a.root is short", "no geometry", "b.root is short", "run 3:5: late", "no geometry"]
+    assert gather_alike(cases, str) == [
+        ["a.root is short", "b.root is short"],
+        ["no geometry", "no geometry"],
+        ["run 3:5: late"],
+    ]
 
 
 @given(st.text(), st.sampled_from([None, *PATTERNS]))
