@@ -160,11 +160,15 @@ class OrderWriter:
         return self._payloads
 
     def _write_conditions(self, order: Order) -> bytes:
-        """The metadata file of the order's run: what a job may use is what its fingerprint was computed from."""
+        """The metadata file of the order's run: what a job may use is what its fingerprint was computed from.
+
+        Testing payloads are not in it: a job reads them from their own files.
+        """
         key = (order.campaign.name, order.step.name, order.run)
         if self._metadata is None or self._metadata[0] != key:
             try:
-                content = write_metadata(order.chain, (Interval(order.run, order.run + 1),))
+                tags = order.chain[len(order.step.deviations.testing_payloads) :]
+                content = write_metadata(tags, (Interval(order.run, order.run + 1),))
             except ValueError as error:
                 raise SourceUnavailable(f"the global tags of {order.campaign.name}: {error}") from error
             self._metadata = (key, content)

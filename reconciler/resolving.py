@@ -172,7 +172,7 @@ def _check_coverage(declared: Declared, repository: Repository, runs: Sequence[i
     lacking: dict[str, list[int]] = {}
     for step in campaign.expand():
         if step.application == "basf2":
-            for chain, here in find_chains(step, repository, tags).divide(runs):
+            for chain, here in find_chains(campaign, step, repository, tags).divide(runs):
                 for run, what in find_uncovered(chain, here, find_needed(repository, step)).items():
                     lacking.setdefault(what, []).append(run)
     place = declared.document.place(("global_tags",))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from renderer.fingerprint import Recipe, fingerprint_runs, write_recipes
 from renderer.payloads import digest_runs
 from schemas.campaign import Campaign
+from schemas.local_database import settle_overlaps
 from schemas.repository import Repository
 from schemas.snapshot import Snapshot
 from schemas.step import Step
@@ -82,11 +83,17 @@ class StepUnits:
     chains: Chains
 
 
-def find_chains(step: Step, repository: Repository, tags: Chains) -> Chains:
-    """The chains that a step uses, where `tags` are its campaign's: testing payloads first, and only what it reads."""
+def find_chains(campaign: Campaign, step: Step, repository: Repository, tags: Chains) -> Chains:
+    """The chains that a step uses, where `tags` are its campaign's: testing payloads first, and only what it reads.
+
+    Of testing payloads that overlap, those are used that the campaign's release takes.
+    """
     if step.application != "basf2":
         return NO_CHAIN
-    testing = tuple(repository.snapshots[one.name] for one in step.deviations.testing_payloads)
+    testing = tuple(
+        settle_overlaps(repository.snapshots[one.name], campaign.release or "")
+        for one in step.deviations.testing_payloads
+    )
     used = tags.below(testing) if testing else tags
     names = repository.templates[step.template].payloads if step.template else None
     return used if names is None else used.limited(names)
@@ -126,7 +133,7 @@ def declare_units(
             waiting = dict.fromkeys(upstream.waiting, f"waits for {step.input.step}")
             source, column = "unit", [value.hex() for value in upstream.fingerprints[step.input.output]]
         recipes = write_recipes(campaign, step, repository)
-        used = find_chains(step, repository, declared)
+        used = find_chains(campaign, step, repository, declared)
         conditions = used.digest(present) if step.application == "basf2" else None
         made[step.name] = StepUnits(
             step=step,

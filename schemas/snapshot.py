@@ -1,7 +1,8 @@
 """Snapshots of global tags: `productions/global-tags/<name>.iov`, one interval of validity (IoV) a line.
 
 A header of `# key: value` lines, then sorted lines `payload revision checksum firstExp,firstRun,finalExp,finalRun`;
-both ends of an IoV are included, -1 means unlimited (basf2 `framework/scripts/conditions_db/iov.py`).
+both ends of an IoV are included, -1 means unlimited (basf2 `framework/scripts/conditions_db/iov.py`). Of a local database
+` line N` follows where the order of its lines decides which payload is used (`schemas.local_database`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from schemas.finding import Finding, Place
 from schemas.iov import FOREVER, NUMBER_LIMIT, make_interval, name_ends
@@ -29,24 +30,29 @@ CHECKSUM = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 _LINE = re.compile(
     rf"({PAYLOAD_NAME.pattern}) ({REVISION.pattern}) ({CHECKSUM.pattern}) "
-    r"([0-9]{1,9}),([0-9]{1,9}),(-1|[0-9]{1,9}),(-1|[0-9]{1,9})",
+    r"([0-9]{1,9}),([0-9]{1,9}),(-1|[0-9]{1,9}),(-1|[0-9]{1,9})(?: line ([1-9][0-9]{0,8}))?",
     re.ASCII,
 )
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Iov:
-    """A payload and the run keys it holds for: `first` included, `end` not."""
+    """A payload and the run keys it holds for: `first` included, `end` not.
+
+    `line` is its line in a local database where the order of lines counts, 0 everywhere else.
+    """
 
     payload: str
     revision: str
     checksum: str
     first: int
     end: int
+    line: int = 0
 
     def __str__(self) -> str:
         ends = ",".join(map(str, name_ends(self.first, self.end)))
-        return f"{self.payload} {self.revision} {self.checksum} {ends}"
+        text = f"{self.payload} {self.revision} {self.checksum} {ends}"
+        return f"{text} line {self.line}" if self.line else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class Snapshot:
     """The frozen list of a tag's IoVs. `digest` is the sha256 of its lines.
 
     `id` is the tag's in the conditions database, `source` where it was read, `retrieved` when (UTC); none of them is
-    part of the digest.
+    part of the digest. `above` is how many lines of its file stand above the IoVs, for findings.
     """
 
     name: str
@@ -64,6 +70,7 @@ class Snapshot:
     id: int | None = None
     source: str = ""
     retrieved: str = ""
+    above: int = field(default=0, compare=False)
 
 
 def make_iov(payload: str, revision: str, checksum: str, ends: tuple[int, int, int, int]) -> Iov:
@@ -161,12 +168,16 @@ def _parse(file: str, name: str, content: bytes) -> tuple[Snapshot | None, tuple
         findings.append(Finding(Place(file), "BP502", found, "name the file after the tag"))
     listed: list[str] = []
     iovs: list[Iov] = []
+    above = 0
     for number, line in enumerate(lines, 1):
         if line.startswith("#"):
             continue
+        above = above or number - 1
         listed.append(line)
         match = _LINE.fullmatch(line)
         iov = match and _read_iov(*match.groups())
+        if iov and iov.line and header.get("state") != LOCAL:
+            iov = None
         if iov:
             iovs.append(iov)
         else:
@@ -188,15 +199,16 @@ def _parse(file: str, name: str, content: bytes) -> tuple[Snapshot | None, tuple
     if findings:
         return None, tuple(findings), state
     known = int(number_text) if number_text else None
-    return Snapshot(name, state, digest, tuple(iovs), known, source, retrieved), (), state
+    return Snapshot(name, state, digest, tuple(iovs), known, source, retrieved, above), (), state
 
 
 def _digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _read_iov(payload: str, revision: str, checksum: str, *ends: str) -> Iov | None:
+def _read_iov(payload: str, revision: str, checksum: str, *numbers: str) -> Iov | None:
     # not through make_interval: its messages and checks cost half of the time that 50,000 lines take
+    *ends, place = numbers
     first_exp, first_run, last_exp, last_run = map(int, ends)
     if last_exp < 0:
         end = FOREVER if last_run < 0 else -1
@@ -205,7 +217,7 @@ def _read_iov(payload: str, revision: str, checksum: str, *ends: str) -> Iov | N
     else:
         end = run_key(last_exp, last_run) + 1
     first = run_key(first_exp, first_run)
-    return Iov(payload, revision, checksum, first, end) if first < end else None
+    return Iov(payload, revision, checksum, first, end, int(place or 0)) if first < end else None
 
 
 assert NUMBER_LIMIT == 10**9 - 1, "_LINE takes numbers of nine digits"

@@ -23,7 +23,7 @@ from reconciler.ledger.database import SourceUnavailable
 from renderer.payloads import find_payloads
 from schemas.iov import Interval, name_ends, parse_iov, touches_any
 from schemas.runs import format_runs, parse_runs, run_key
-from schemas.snapshot import LOCAL, Iov, Snapshot, freeze_tag, write_snapshot
+from schemas.snapshot import LOCAL, Iov, Snapshot, freeze_tag, read_snapshot, write_snapshot
 from tests.real_tags import NAMES, checksum, read_canned, read_listed, read_tables
 
 PAYLOAD = "KLMStripEfficiency"
@@ -248,18 +248,18 @@ def test_a_payload_without_its_file_or_with_another_one_is_refused(conditions, t
         DatabaseFile(tmp_path / "database.txt").fetch("mine")
 
 
-def test_overlaps_without_a_higher_revision_are_refused(tmp_path):
+def test_lines_are_numbered_where_their_order_decides(tmp_path):
     lines = []
     for content, iov in ((b"one", "0,0,-1,-1"), (b"two", "3,0,3,-1"), (b"three", "7,0,7,-1")):
         md5 = hashlib.md5(content).hexdigest()
         lines.append(f"dbstore/A {md5[:6]} {iov}\n")
         (tmp_path / f"dbstore_A_rev_{md5[:6]}.root").write_bytes(content)
-    for wrong in (lines[:2], [lines[0], lines[2]], lines):
-        (tmp_path / "database.txt").write_text("".join(wrong))
-        with pytest.raises(SourceUnavailable, match="overlap"):
-            DatabaseFile(tmp_path / "database.txt").fetch("mine")
-    (tmp_path / "database.txt").write_text("".join(lines[1:]))
-    assert len(DatabaseFile(tmp_path / "database.txt").fetch("mine").iovs) == 2
+    for written, numbers in ((lines, {1, 2, 3}), (lines[1:], {0}), (lines[:1] * 2, {0})):
+        (tmp_path / "database.txt").write_text("".join(written))
+        tag = DatabaseFile(tmp_path / "database.txt").fetch("mine")
+        assert {iov.line for iov in tag.iovs} == numbers
+        kept, findings = read_snapshot("mine.iov", "mine", write_snapshot(tag.freeze()))
+        assert (kept.iovs, findings) == (tuple(sorted(tag.iovs, key=str)), ())
 
 
 @pytest.mark.parametrize(

@@ -110,11 +110,11 @@ def scan(tmp_path):
     site.write_text(f"{site.read_text()}testing_payloads: {tmp_path}/testing\n")
     for name, content in (("adc_0", b"threshold 0"), ("adc_2", b"threshold 2e-7")):
         checksum = hashlib.md5(content).hexdigest()
-        text = snapshot(name, f"{PAYLOAD} {checksum[:6]} {checksum} 0,0,-1,-1").replace("PUBLISHED", "LOCAL")
+        text = snapshot(name, f"{PAYLOAD} 1 {checksum} 0,0,-1,-1").replace("PUBLISHED", "LOCAL")
         world.write(f"productions/global-tags/{name}.iov", text)
         folder = tmp_path / "testing" / name
         folder.mkdir(parents=True)
-        (folder / f"dbstore_{PAYLOAD}_rev_{checksum[:6]}.root").write_bytes(content)
+        (folder / f"dbstore_{PAYLOAD}_rev_1.root").write_bytes(content)
     values = "{adc0: adc_0, adc2e-7: adc_2}"
     world.change(scanned(f"    scan: {{adc: {{payload: {PAYLOAD}, values: {values}, {WHY}}}}}\n"))
     return world

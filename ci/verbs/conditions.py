@@ -32,11 +32,13 @@ from reconciler.conditions.source import Tag, UnknownTag
 from reconciler.guard import GuardRefused
 from reconciler.ledger.database import has_database, reading
 from reconciler.ledger.tables import runs as runs_table
+from renderer.payloads import find_payloads
 from schemas.finding import Finding, Place
 from schemas.iov import Interval, merge_intervals, touches_any
+from schemas.local_database import settle_overlaps
 from schemas.repository import GLOBAL_TAGS
 from schemas.runs import fold_runs, parse_runs
-from schemas.snapshot import TAG_NAME, Iov, Snapshot, parse_snapshot, rank_revision, write_snapshot
+from schemas.snapshot import LOCAL, TAG_NAME, Iov, Snapshot, parse_snapshot, rank_revision, write_snapshot
 
 TOKEN = "B2PROD_CONDITIONS_TOKEN"  # noqa: S105 -- the variable's name
 """The environment variable of the token for the conditions database, where it wants one; it is never printed."""
@@ -142,7 +144,8 @@ def _find_pinned(project: Project, name: str, digest: str) -> list[str]:
     return [
         campaign
         for campaign, declared in repository.campaigns.items()
-        if declared.lock is not None and dict(declared.lock.snapshots).get(name, digest) != digest
+        if declared.lock is not None
+        and dict((*declared.lock.testing_payloads, *declared.lock.snapshots)).get(name, digest) != digest
     ]
 
 
@@ -179,16 +182,24 @@ def show(settings: Settings, name: str, as_json: bool) -> int:
 @click.argument("name")
 @click.option("--run", "run", metavar="EXP:RUN", help="Only what holds for this run, as in 3:529.")
 @click.option("--runs", "listed", metavar="RUNS", help=RUNS_HELP)
+@click.option("--release", metavar="RELEASE", help="Of a local database: what jobs of this release use.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 @click.pass_obj
-def iov(settings: Settings, name: str, run: str | None, listed: str | None, as_json: bool) -> int:
-    """The IoVs of a snapshot; for a single run, also which of them a job uses."""
+def iov(
+    settings: Settings, name: str, run: str | None, listed: str | None, release: str | None, as_json: bool
+) -> int:
+    """The IoVs of a snapshot; for a single run, also which of them a job uses.
+
+    Of a local database whose IoVs overlap that depends on the release, as in --release release-03-00-01.
+    """
     if run is not None and listed is not None:
         raise WrongUse("give --run or --runs, not both")
     keys = _read_runs(run if run is not None else listed)
     if run is not None and len(keys) != 1:
         raise WrongUse(f"{run!r} is no single run; write it as in 3:529")
     snapshot = read_named(settings, name)
+    if run is not None and release is None and any(one.line for one in snapshot.iovs):
+        raise WrongUse(f"which line of {name} a job uses depends on its release; say --release RELEASE")
     within = _fold(keys)
     found = sorted(
         (one for one in snapshot.iovs if not keys or touches_any(one.first, one.end, within)),
@@ -196,24 +207,25 @@ def iov(settings: Settings, name: str, run: str | None, listed: str | None, as_j
     )
     used: set[Iov] = set()
     if run is not None:
-        best: dict[str, Iov] = {}
-        for one in found:
-            other = best.setdefault(one.payload, one)
-            best[one.payload] = max(one, other, key=lambda each: rank_revision(each.revision))
-        used = set(best.values())
+        best = find_payloads([settle_overlaps(snapshot, release or "")], keys[0])
+        winners = {(one.payload, one.revision) for one in best.values()}
+        used = {one for one in found if (one.payload, one.revision) in winners}
     if as_json:
         print_json([{**describe_iov(one), **({"used": one in used} if run else {})} for one in found])
         return Exit.FINE
+    unused = "another line counts" if snapshot.state == LOCAL else "a higher revision holds"
     rows = [
-        (one.payload, f"r{one.revision}", one.checksum, name_iov(one.first, one.end), *_mark(one, used, run))
+        (
+            one.payload,
+            f"r{one.revision}",
+            one.checksum,
+            name_iov(one.first, one.end),
+            *([f"not used: {unused}"] if run is not None and one not in used else []),
+        )
         for one in found
     ]
     print_data(align_rows([("payload", "revision", "md5", "IoV"), *rows]))
     return Exit.FINE
-
-
-def _mark(one: Iov, used: set[Iov], run: str | None) -> tuple[str, ...]:
-    return () if run is None or one in used else ("not used: a higher revision holds",)
 
 
 @gt.command()

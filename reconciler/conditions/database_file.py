@@ -1,21 +1,20 @@
 """A local database as a source: `database.txt`, with the payload files beside it.
 
 Lines are `dbstore/<payload> <revision> <firstExp>,<firstRun>,<finalExp>,<finalRun>`, and comments after `#`. A revision
-is a number given by the server or, since release-06, the beginning of the payload file's md5.
+is a number given by the server or, since release-06, the beginning of the payload file's md5. Which line counts where
+several hold for one run depends on the release (`schemas.local_database`); here all of them are kept.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from operator import attrgetter
 from pathlib import Path
 
 from reconciler.conditions.source import Tag, refuse_contradictions
 from reconciler.ledger.database import SourceUnavailable
 from schemas.iov import Interval, parse_iov
+from schemas.local_database import number_lines
 from schemas.runs import run_key
 from schemas.snapshot import LOCAL, PAYLOAD_NAME, REVISION, Iov
 
@@ -54,13 +53,12 @@ class DatabaseFile:
         except ValueError as error:
             raise SourceUnavailable(f"{self.path}: {error}") from error
         checksums = {entry.file: self._sum_file(entry) for entry in entries}
-        iovs = tuple(
-            sorted(
-                Iov(e.payload, e.revision, checksums[e.file], e.interval.first, e.interval.end)
+        iovs = number_lines(
+            [
+                Iov(e.payload, e.revision, checksums[e.file], e.interval.first, e.interval.end, e.line)
                 for e in entries
-            )
+            ]
         )
-        _refuse_ambiguity(self.path, iovs)
         refuse_contradictions(str(self.path), iovs)
         return Tag(name, LOCAL, iovs, None, self.path.name)
 
@@ -116,18 +114,3 @@ def parse_entries(text: str) -> tuple[Entry, ...]:
     if not entries:
         raise ValueError("there is no payload in it")
     return tuple(entries)
-
-
-def _refuse_ambiguity(path: Path, iovs: Sequence[Iov]) -> None:
-    """Refuses payloads of which no revision is the higher one: beginnings of checksums have no order."""
-    ordered = sorted(iovs, key=attrgetter("payload", "first", "end"))
-    for index, before in enumerate(ordered):
-        for after in islice(ordered, index + 1, None):
-            if after.payload != before.payload or after.first >= before.end:
-                break
-            hashed = not (before.revision.isdecimal() and after.revision.isdecimal())
-            if hashed and before.checksum != after.checksum:
-                raise SourceUnavailable(
-                    f"{path}: the IoVs of {before.payload} r{before.revision} and r{after.revision} overlap, and "
-                    f"neither revision is the higher; shorten one of them"
-                )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from schemas.deviation import TestingPayloads
 from schemas.finding import Finding
+from schemas.local_database import find_misreadings
 from schemas.repository import GLOBAL_TAGS, SITES, Declared, Repository
 from schemas.rules.clashes import find_clash, spell
 from schemas.scalars import show
@@ -141,6 +142,11 @@ def _check_local(
     elif payload is not None and payload not in {iov.payload for iov in found.iovs}:
         message = f"{show(one.name)} has no payload {payload}, which the scan is over"
         yield Finding(place, "BP512", message, "correct `payload`, or the value")
+    else:
+        for wrong in find_misreadings(found, declared.campaign.release or ""):
+            line = found.above + 1 + found.iovs.index(wrong.iov)
+            message = f"{wrong.reason} ({file}:{line})"
+            yield Finding(place, "BP518", message, wrong.hint)
 
 
 def _list_testing(step: Step) -> Iterator[tuple[tuple[str | int, ...], TestingPayloads, str | None]]:
