@@ -1,7 +1,8 @@
 """Intervals of validity (IoV) of the conditions database: reading, printing, and their algebra.
 
 At the border an IoV is four numbers, `firstExp,firstRun,finalExp,finalRun`, both ends included, -1 meaning unlimited
-(basf2 `framework/scripts/conditions_db/iov.py`). Inside it is an interval of run keys whose end is not included: all
+(basf2 `framework/scripts/conditions_db/iov.py`); so does every other negative end, as -2 and -3, which are in the database
+(basf2 `framework/database/src/IntervalOfValidity.cc`, `checkUpperBound`). Inside it is an interval of run keys whose end is not included: all
 of experiment 3 ends where experiment 4 begins, so that what is connected there is connected here.
 """
 
@@ -24,6 +25,7 @@ _NUMBERS = re.compile(r"\s*,\s*".join([r"(-?[0-9]{1,10})"] * 4), re.ASCII)
 _READABLE = re.compile(
     r"exp (?P<exp>[0-9]{1,10})"
     r"(?:-(?P<last>[0-9]{1,10}), all runs"
+    r"|(?P<open> - forever)"
     r"|, run (?P<run>[0-9]{1,10})"
     r"(?: - (?:(?P<forever>forever)|exp (?P<exp2>[0-9]{1,10}), (?:(?P<all>all runs)|run (?P<run2>[0-9]{1,10}))))?"
     r"|, runs (?P<from>[0-9]{1,10})(?:\+| - (?P<to>[0-9]{1,10})))?",
@@ -78,7 +80,7 @@ class Interval:
         return None
 
     def describe(self) -> str:
-        """The interval as people say it: `always`, `exp 3, runs 5 - 9`, `exp 3, run 5 - forever`."""
+        """The interval as people say it: `always`, `exp 3, runs 5 - 9`, `exp 3, run 5 - forever`, `exp 3 - forever`."""
         first_exp, first_run, final_exp, final_run = name_ends(self.first, self.end)
         if self == ALWAYS:
             return "always"
@@ -89,7 +91,8 @@ class Interval:
                 return f"exp {first_exp}, run {first_run}"
             return f"exp {first_exp}, runs {first_run} - {final_run}"
         if final_exp < 0:
-            return f"exp {first_exp}, run {first_run} - forever"
+            begin = f"exp {first_exp}, run {first_run}" if first_run else f"exp {first_exp}"
+            return f"{begin} - forever"
         if first_run == 0 and final_run < 0:
             return f"exp {first_exp}-{final_exp}, all runs"
         last = "all runs" if final_run < 0 else f"run {final_run}"
@@ -101,7 +104,7 @@ ALWAYS = Interval(0, FOREVER)
 
 
 def make_interval(first_exp: int, first_run: int, final_exp: int, final_run: int) -> Interval:
-    """The interval of an IoV's four numbers, both ends included, -1 unlimited.
+    """The interval of an IoV's four numbers, both ends included; an end below 0 is unlimited, and becomes -1.
 
     Raises:
         ValueError: the numbers are no IoV; the text says why.
@@ -109,8 +112,6 @@ def make_interval(first_exp: int, first_run: int, final_exp: int, final_run: int
     text = f"{first_exp},{first_run},{final_exp},{final_run}"
     if min(first_exp, first_run) < 0:
         raise ValueError(f"the IoV {text} begins at a negative number; write 0,0 for the beginning")
-    if min(final_exp, final_run) < -1:
-        raise ValueError(f"the IoV {text} ends at a negative number; write -1 for no limit")
     if max(first_exp, first_run, final_exp, final_run) > NUMBER_LIMIT:
         raise ValueError(f"the IoV {text} names a number beyond {NUMBER_LIMIT}")
     if final_exp < 0 <= final_run:
@@ -154,6 +155,8 @@ def parse_iov(text: str) -> Interval:
         if match["forever"]:
             return make_interval(exp, found["run"], -1, -1)
         return make_interval(exp, found["run"], found.get("exp2", exp), _last_run(match, found))
+    if match["open"]:
+        return make_interval(exp, 0, -1, -1)
     return make_interval(exp, found.get("from", 0), found.get("last", exp), found.get("to", -1))
 
 

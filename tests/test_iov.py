@@ -119,6 +119,7 @@ def test_run_0_alone_is_no_gap_where_run_1_is_a_beginning():
         ("3,5,3,-1", "exp 3, runs 5+"),
         ("3,5,3,9", "exp 3, runs 5 - 9"),
         ("3,5,-1,-1", "exp 3, run 5 - forever"),
+        ("3,0,-1,-1", "exp 3 - forever"),
         ("3,0,5,-1", "exp 3-5, all runs"),
         ("3,5,4,7", "exp 3, run 5 - exp 4, run 7"),
         ("3,5,4,-1", "exp 3, run 5 - exp 4, all runs"),
@@ -129,6 +130,17 @@ def test_readable_forms(numbers, words):
     assert str(parse_iov(words)) == numbers
 
 
+@given(firsts, st.integers(-9, -1), st.integers(-9, -1))
+def test_every_end_below_0_is_unlimited_and_is_written_as_minus_1(first, experiment, run):
+    assert str(make_interval(*first, experiment, run)) == f"{first[0]},{first[1]},-1,-1"
+    assert str(make_interval(*first, first[0], run)) == f"{first[0]},{first[1]},{first[0]},-1"
+
+
+@pytest.mark.parametrize("text", ["3,0,-2,-2", "3,0,-1,-3", " 3, 0, -3, -1 ", "exp 3 - forever"])
+def test_what_has_no_end_is_the_same_however_it_is_written(text):
+    assert parse_iov(text) == make_interval(3, 0, -1, -1)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -137,7 +149,7 @@ def test_readable_forms(numbers, words):
         ("-1,0,3,-1", "begins at a negative"),
         ("3,-1,3,-1", "begins at a negative"),
         ("3,0,-1,5", "of no experiment"),
-        ("3,0,3,-2", "ends at a negative"),
+        ("3,0,-2,5", "of no experiment"),
         (f"3,0,{NUMBER_LIMIT + 1},-1", "beyond"),
         ("3,5,3", "no IoV"),
         ("3:5", "no IoV"),
