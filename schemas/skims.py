@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from schemas.composer import Path
 from schemas.cut import Cut, CutSyntaxError, canonical, parse_cut
 from schemas.document import Document
 from schemas.finding import Finding
+from schemas.iov import Interval, merge_intervals, parse_iov, subtract_all
 from schemas.pointing import point_into
 from schemas.scalars import show
 from schemas.wording import find_nearest
@@ -27,10 +30,36 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
+class Validity:
+    """The data whose files have a line of the HLT, since trigger menus change.
+
+    `runs` are those that the HLT decided on with it, sorted intervals of run keys that neither overlap nor touch;
+    `releases` are the beginnings of the names of releases in which a reconstruction calculates it.
+    """
+
+    runs: tuple[Interval, ...] = ()
+    releases: tuple[str, ...] = ()
+
+    def find_outside(self, runs: Sequence[Interval]) -> tuple[Interval, ...]:
+        """The sorted intervals of `runs` in which the HLT had no such line."""
+        return subtract_all(runs, self.runs)
+
+    def serves(self, release: str) -> bool:
+        """Whether a reconstruction in `release` calculates the line; a prerelease counts as the release that it precedes.
+
+        >>> Validity(releases=("release-03-00",)).serves("prerelease-03-00-00b")
+        True
+        """
+        name = release.removeprefix("pre")
+        return any(re.match(rf"{re.escape(one)}(?![0-9])", name) for one in self.releases)
+
+
+@dataclass(frozen=True, slots=True)
 class Skim:
     """One selection: `cut`, or the `decision` that `line` stored in the file, or a skim that basf2 has `registered`.
 
     With `combines`, names of registered skims of the menu, it is what any of them selects; `members` are these.
+    `validity` is that of its line; None: its menu does not say it.
     """
 
     name: str
@@ -40,6 +69,7 @@ class Skim:
     registered: Registered | None = None
     combines: tuple[str, ...] = ()
     members: tuple[Registered, ...] = ()
+    validity: Validity | None = None
 
     @property
     def kind(self) -> str:
@@ -68,6 +98,7 @@ def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...
     """The skims of a menu that the schema `skims/1` has accepted, and what is wrong with them; members are still open."""
     skims: list[Skim] = []
     findings: list[Finding] = []
+    whole = _read_validity(document, (), findings)
     for name, data in document.data["skims"].items():
         path = ("skims", name)
         given = [key for key in DEFINITIONS if key in data]
@@ -84,9 +115,16 @@ def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...
         elif "cut" not in data:
             registered = Registered(**data["registry"]) if "registry" in data else None
             combines = tuple(data.get("combines", ()))
-            decision = data.get("decision", "final")
+            own = _read_validity(document, path, findings) or whole
             skims.append(
-                Skim(name, None, data.get("line"), decision, registered=registered, combines=combines)
+                Skim(
+                    name,
+                    line=data.get("line"),
+                    decision=data.get("decision", "final"),
+                    registered=registered,
+                    combines=combines,
+                    validity=own if "line" in data else None,
+                )
             )
         else:
             try:
@@ -100,7 +138,25 @@ def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...
     return tuple(skims), tuple(findings)
 
 
-_NEEDS = {"decision": "line", "combines": "registry"}
+_NEEDS = {"decision": "line", "holds_for": "line", "combines": "registry"}
+
+
+def _read_validity(document: Document, path: Path, findings: list[Finding]) -> Validity | None:
+    """What a menu, or the skim at `path`, says of the data with its lines; intervals that are none are told."""
+    data = document.data
+    for key in path:
+        data = data[key]
+    if "holds_for" not in data:
+        return None
+    runs: list[Interval] = []
+    for index, text in enumerate(data["holds_for"].get("runs", ())):
+        try:
+            runs.append(parse_iov(text))
+        except ValueError as error:
+            message, _, hint = str(error).partition("; ")
+            place = document.place((*path, "holds_for", "runs", index))
+            findings.append(Finding(place, "BP402", message, hint or "write it as in `exp 3, runs 5 - 9`"))
+    return Validity(merge_intervals(runs), tuple(data["holds_for"].get("releases", ())))
 
 
 def combine_skims(skims: Mapping[str, Skim]) -> dict[str, Skim]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from schemas.deviation import Parameter
 from schemas.document import Document
@@ -35,13 +36,22 @@ class TemplateParameter:
 
 
 @dataclass(frozen=True, slots=True)
+class TriggerCalculation:
+    """When a template calculates the decisions of the HLT: always, or where `parameter` has one of `values`."""
+
+    parameter: str | None = None
+    values: tuple[str | bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """One immutable version of a steering template, `raw_to_mdst/1`; a change is a new version.
 
     `reads` are the data levels that it takes, `writes` those that it makes, with `keeps_level` only of what it reads. With
     `skims` it makes skims of that kind of the menu: line, registry or combined.
     `deviates`: it sets the overrides and testing payloads that a job states. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
-    the names of the payloads that it reads; None: it may read any.
+    the names of the payloads that it reads; None: it may read any. `trigger`: when it calculates the decisions of the HLT;
+    None: never.
     """
 
     name: str
@@ -56,6 +66,7 @@ class Template:
     deviates: bool = False
     keeps_level: bool = False
     eras: tuple[Era, ...] = ()
+    trigger: TriggerCalculation | None = None
 
     @property
     def skim_level(self) -> str | None:
@@ -65,6 +76,12 @@ class Template:
     def serves(self, release: str) -> bool:
         """Whether the template's calls exist in `release`."""
         return release.removeprefix("pre").startswith(self.releases)
+
+    def calculates_trigger(self, given: Mapping[str, Parameter]) -> bool:
+        """Whether it calculates the decisions of the HLT where a step gives these parameters."""
+        if self.trigger is None or self.trigger.parameter is None:
+            return self.trigger is not None
+        return self.settings(given).get(self.trigger.parameter) in self.trigger.values
 
     def parameter(self, name: str) -> TemplateParameter | None:
         """The parameter called `name`, or None."""
@@ -112,12 +129,20 @@ def read_template(name: str, document: Document, text: str, eras: Sequence[Era] 
         skims={True: "line", False: None}.get(data.get("skims", False), data.get("skims")),
         deviates=data.get("deviates", False),
         keeps_level=data.get("keeps_level", False),
+        trigger=_read_trigger(data),
         payloads=frozenset(data["payloads"]) if "payloads" in data else None,
         parameters=tuple(
             TemplateParameter(key, _freeze(value["default"]), tuple(value.get("values", ())))
             for key, value in data.get("parameters", {}).items()
         ),
     )
+
+
+def _read_trigger(data: Mapping[str, Any]) -> TriggerCalculation | None:
+    said = data.get("calculates_trigger", False)
+    if isinstance(said, bool):
+        return TriggerCalculation() if said else None
+    return TriggerCalculation(said["parameter"], tuple(said["values"]))
 
 
 def _freeze(value: Parameter | list[str | int | float | bool]) -> Parameter:

@@ -83,6 +83,7 @@ SKIMS = """\
 schema: skims/1
 title: A menu
 provenance: Made up for tests
+holds_for: {runs: [always]}
 skims:
   hlt_hadron: {title: Hadrons, cut: "[[nTracksLE >= 3] and [Bhabha2Trk == 0]]"}
   hlt_bhabha: {cut: "[Bhabha2Trk == 1]"}

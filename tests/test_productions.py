@@ -103,15 +103,33 @@ def test_stored_lines_are_those_of_real_files(repository, shared_data):
     files = json.loads((shared_data / "belle2/mdst/uproot_summary.json").read_text())
     stored = {line for file in files.values() for line in file.get("hlt_accepted") or ()}
     lines = {skim.line for name, skim in repository.skims.items() if name.startswith("line_")}
-    assert len(lines) >= 5
+    assert {f"software_trigger_cut&skim&accept_{name.removeprefix('hlt_')}" for name in TALK} < lines
     assert lines <= stored
 
 
-def test_lines_of_phase_2_are_declared_as_they_were_stored(repository):
-    skim = repository.skims["phase2_hadron"]
-    assert skim.describe() == {"line": "software_trigger_cut&hlt&accept_hadron", "decision": "final"}
-    parts = {skim.line.split("&")[1] for name, skim in repository.skims.items() if name.startswith("phase2_")}
-    assert parts == {"hlt"}
+def test_lines_of_phase_2_are_those_of_a_file_of_2018(repository, shared_data):
+    printed = json.loads((shared_data / "belle2/mdst-2019/mdst-v02-01-00.hlt.json").read_text())
+    stored = {line for event in printed["printed_events"] for line in event["getResults"]}
+    skims = [skim for name, skim in repository.skims.items() if name.startswith("phase2_")]
+    lines = {skim.line for skim in skims}
+    assert {f"software_trigger_cut&hlt&accept_{name.removeprefix('hlt_')}" for name in TALK} < lines
+    assert lines == {line for line in stored if "&hlt&" in line}
+    assert {skim.decision for skim in skims} == {"final"}  # nothing else was stored
+
+
+def test_every_line_of_a_menu_says_its_time_and_no_line_has_two_at_once(repository):
+    lines = [skim for skim in repository.skims.values() if skim.line is not None]
+    assert all(skim.validity is not None for skim in lines)
+    old, new = (repository.skims[name].validity for name in ("phase2_hadron", "line_hadron"))
+    for release, served in {
+        "release-01-02-04": (True, False),
+        "release-02-01-00": (True, False),
+        "prerelease-03-00-00b": (True, False),
+        "release-03-00-02": (True, False),
+        "release-03-01-00": (False, True),
+        "release-08-00-10": (False, True),
+    }.items():
+        assert (old.serves(release), new.serves(release)) == served, release
 
 
 def test_releases_are_listed_by_day_and_recommend_what_the_history_says():

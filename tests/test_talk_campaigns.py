@@ -119,8 +119,8 @@ def test_the_jobs_of_a_scan_state_what_deviates_and_why(checkout, capsys, tmp_pa
     assert call(checkout, capsys, "render", "preproc8", "-o", str(tmp_path), "--run", "3:529")[0] == Exit.FINE
     (job,) = (tmp_path / "preproc8/skims").rglob("*.json")
     assert (
-        json.loads(job.read_text())["skims"]["line_hadron"]["line"]
-        == "software_trigger_cut&skim&accept_hadron"
+        json.loads(job.read_text())["skims"]["phase2_hadron"]["line"]
+        == "software_trigger_cut&hlt&accept_hadron"
     )
 
 

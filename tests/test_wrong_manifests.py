@@ -143,7 +143,7 @@ OPTIONAL = {
     *("exclude", "types", "until", "step", "parameters", "split", "max_restate", "max_attempts"),
     *("overrides", "testing_payloads", "scan", "compare_with", "historic", "runs_per_request"),
     *("branch", "validity_days", "touch", "threshold", "retirements", "exemptions", "delegations"),
-    *("recommended_tag", "commit", "decision", "slots", "environment", "launchers", "queue"),
+    *("recommended_tag", "commit", "decision", "holds_for", "slots", "environment", "launchers", "queue"),
     *(
         "queues",
         "batch",
@@ -236,7 +236,12 @@ def mutate(data, path):
     doubled = [*whole.lines[:last], *whole.lines[first - 1 : last], *whole.lines[last:]]
     yield "double", ("\n".join(doubled) + "\n").encode(), {last + 1}
     without = changed(lambda parent: parent.pop(key))
-    if is_name(path) or key in OPTIONAL or (key == "title" and path[:-2] in NAMES and path[0] != "layouts"):
+    if (
+        is_name(path)
+        or key in OPTIONAL
+        or path[-2:-1] == ("holds_for",)
+        or (key == "title" and path[:-2] in NAMES and path[0] != "layouts")
+    ):
         yield "drop", without.text, set()
     else:
         at = without.spans.get(path[:-1], (1, 1))[0]

@@ -1,0 +1,116 @@
+"""Rules on lines of the HLT: a line is in the files of its time only, so a skim by it is of data that have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from schemas.campaign import Campaign
+from schemas.finding import Finding, Place
+from schemas.iov import Interval, merge_intervals
+from schemas.repository import Declared, Repository
+from schemas.rules.intervals import show_ranges, take
+from schemas.runs import RUN_LIMIT, RunRange, run_key, split_key
+from schemas.scalars import show
+from schemas.skims import Skim, Validity
+from schemas.step import Step
+
+
+def check_menus(repository: Repository) -> Iterator[Finding]:
+    """Ensure that a menu with lines of the HLT says for which data it holds."""
+    told: dict[str, Place] = {}
+    for name, skim in repository.skims.items():
+        if skim.line is not None and skim.validity is None:
+            place = repository.skim_places[name]
+            told[place.file] = min(place, told.get(place.file, place))
+    for place in told.values():
+        message = "lines of the HLT change with its menus, and this menu does not say which data have them"
+        hint = (
+            "add `holds_for: {runs: [exp 7 - forever], releases: [release-04]}` to the menu, or to the skim"
+        )
+        yield Finding(place, "BP207", message, hint)
+
+
+def check_lines(repository: Repository) -> Iterator[Finding]:
+    """Ensure that the data from which a step takes events by a line of the HLT have that line."""
+    for declared in repository.campaigns.values():
+        for step in declared.campaign.steps:
+            for index, name in enumerate(step.outputs if step.skims else ()):
+                skim = repository.skims.get(name)
+                if skim is not None and skim.validity is not None:
+                    yield from _check_line(repository, declared, step, index, skim, skim.validity)
+
+
+def _check_line(
+    repository: Repository, declared: Declared, step: Step, index: int, skim: Skim, validity: Validity
+) -> Iterator[Finding]:
+    release = _find_release(repository, declared.campaign, step)
+    runs = _list_runs(declared.campaign)
+    outside = validity.find_outside(runs)
+    if not outside or (release is not None and validity.serves(release)):
+        return
+    made = f", and {release} does not calculate it" if release is not None else ""
+    message = f"{show(skim.name)} selects by {skim.line}, which the HLT did not have in {_list_outside(outside)}{made}"
+    others = [
+        f"{one.name} ({one.line})"
+        for one in repository.skims.values()
+        if one.line is not None
+        and one.validity is not None
+        and one.line.rpartition("&")[2] == str(skim.line).rpartition("&")[2]
+        and one.decision == skim.decision
+        and (not one.validity.find_outside(runs) or (release is not None and one.validity.serves(release)))
+    ]
+    instead = f"take {' or '.join(others)}" if others else "take a line that these data have"
+    place = declared.document.place(("steps", step.name, "skims", index))
+    yield Finding(place, "BP519", message, f"{instead}; its menu holds for {_describe(validity)}")
+
+
+def _describe(validity: Validity) -> str:
+    runs = ", ".join(one.describe() for one in validity.runs)
+    releases = ", ".join(validity.releases)
+    parts = (runs, f"what a reconstruction in {releases} made" if releases else "")
+    return ", and for ".join(part for part in parts if part)
+
+
+def _list_outside(intervals: Sequence[Interval]) -> str:
+    """Runs for a message, by experiment."""
+    ranges: dict[int, list[RunRange]] = {}
+    for one in intervals:
+        experiment, first = split_key(one.first)
+        last, end = split_key(one.end)
+        while experiment < last:
+            ranges.setdefault(experiment, []).append(RunRange(first, RUN_LIMIT))
+            experiment, first = experiment + 1, 0
+        if first < end:
+            ranges.setdefault(experiment, []).append(RunRange(first, end - 1))
+    return "; ".join(show_ranges(listed, experiment) for experiment, listed in ranges.items())
+
+
+def _find_release(repository: Repository, campaign: Campaign, step: Step) -> str | None:
+    """The release in which a step before `step` calculates the decisions of the HLT, or None where none does.
+
+    Decisions that an input has are kept by it, and those of the release are added (basf2
+    `hlt/softwaretrigger/modules/basics/src/SoftwareTriggerModule.cc`).
+    """
+    seen: set[str] = set()
+    upstream = campaign.step(step.input.step or "")
+    while upstream is not None and upstream.name not in seen:
+        template = repository.templates.get(upstream.template or "")
+        if template is not None and template.calculates_trigger(dict(upstream.parameters)):
+            return campaign.release
+        seen.add(upstream.name)
+        upstream = campaign.step(upstream.input.step or "")
+    return None
+
+
+def _list_runs(campaign: Campaign) -> tuple[Interval, ...]:
+    """The runs that a campaign may take, sorted; of an open selection all to the end of the experiment."""
+    return merge_intervals(
+        Interval(
+            run_key(selector.experiment, one.first),
+            run_key(selector.experiment, one.last) + 1
+            if one.last < RUN_LIMIT
+            else run_key(selector.experiment + 1, 0),
+        )
+        for selector in campaign.selectors
+        for one in take(selector)
+    )
