@@ -31,9 +31,9 @@ _Command = TypeVar("_Command", bound=Callable[..., object])
 STALE = "BP605"
 """The code of a lock that is missing, or not of its manifest."""
 
-HARMLESS = ("BP502", "BP6", "BP7")
-"""Codes of findings, or how they begin, that leave it clear what a campaign means: a tag without a snapshot, what is
-wrong between campaigns or with a lock, limits and open decisions."""
+HARMLESS = ("BP502", "BP519", "BP6", "BP7")
+"""Codes of findings, or how they begin, that leave it clear what a campaign means: a tag without a snapshot, a line that
+the data lack, what is wrong between campaigns or with a lock, limits and open decisions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
 
+import pytest
+import uproot
+
+from renderer.skimming import skim
 from renderer.steering import load_templates
 from schemas.repository import read_repository
-from schemas.rules.lines import check_lines, check_menus
+from schemas.rules.lines import check_lines
 from schemas.skims import Validity
+from schemas.tree import read_tree
 from tests.builders import CAMPAIGN, swap, tree
 
 MENU = """\
@@ -99,15 +105,6 @@ def test_part_of_the_runs_is_not_enough_and_the_others_are_named():
     )
 
 
-def test_a_menu_of_cuts_need_not_say_its_time_and_one_of_lines_must():
-    for menu, expected in (
-        (MENU, 0),
-        (MENU.replace(", holds_for: {runs: [exp 3], releases: [release-03-00]}", ""), 1),
-    ):
-        repository, _ = read_repository(tree(skims=menu), {})
-        assert len(list(check_menus(repository))) == expected
-
-
 @pytest.mark.parametrize(
     ("series", "release", "served"),
     [
@@ -132,3 +129,32 @@ def test_each_template_says_whether_it_calculates_the_decisions_again():
         if template.trigger is not None and template.trigger.parameter is not None:
             assert template.parameter(template.trigger.parameter) is not None
             assert template.calculates_trigger({})
+
+
+def test_the_nine_skims_run_as_nine_on_a_file_of_2018(tmp_path, shared_data):
+    repository, _ = read_repository(read_tree(Path(__file__).parents[1])[0], load_templates())
+    nine = [
+        f"phase2_{name.removeprefix('hlt_')}"
+        for name in repository.campaigns["demo"].campaign.steps[0].outputs
+    ]
+    folder = shared_data / "belle2/mdst-2019"
+    report = skim(
+        {
+            "experiment": 0,
+            "run": 0,
+            "inputs": [{"name": "mdst.root", "path": str(folder / "mdst-v02-01-00.root")}],
+            "outputs": [{"output": name, "skim": name, "file": f"{name}.root"} for name in nine],
+            "skims": {name: repository.skims[name].describe() for name in nine},
+            "parameters": {},
+        },
+        tmp_path,
+    )
+    assert (report["failure"], report["events_read"], len(report["outputs"])) == (None, 10, 9)
+    printed = json.loads((folder / "mdst-v02-01-00.hlt.json").read_text())["printed_events"]
+    for name in nine:
+        with uproot.open(tmp_path / f"{name}.root") as file:
+            kept = file["events"]["event"].array(library="np").tolist()
+        expected = [
+            n for n, event in enumerate(printed, 1) if event["getResults"][repository.skims[name].line] == 1
+        ]
+        assert [event for event in kept if event <= len(printed)] == expected, name

@@ -143,7 +143,8 @@ OPTIONAL = {
     *("exclude", "types", "until", "step", "parameters", "split", "max_restate", "max_attempts"),
     *("overrides", "testing_payloads", "scan", "compare_with", "historic", "runs_per_request"),
     *("branch", "validity_days", "touch", "threshold", "retirements", "exemptions", "delegations"),
-    *("recommended_tag", "commit", "decision", "holds_for", "slots", "environment", "launchers", "queue"),
+    *("recommended_tag", "commit", "decision", "slots", "environment", "launchers", "queue"),
+    "holds_for",
     *(
         "queues",
         "batch",

@@ -16,7 +16,7 @@ from schemas.rules.deviations import (
 )
 from schemas.rules.keys import check_touch
 from schemas.rules.limits import check_ceilings, check_restate_limits, check_restating
-from schemas.rules.lines import check_lines, check_menus
+from schemas.rules.lines import check_lines
 from schemas.rules.names import (
     check_assembled_names,
     check_campaign_cases,
@@ -81,7 +81,6 @@ RULES: tuple[Rule, ...] = (
     check_running,
     check_places,
     check_skims,
-    check_menus,
     check_lines,
     check_superseding,
     check_locks,

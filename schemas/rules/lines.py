@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from schemas.campaign import Campaign
-from schemas.finding import Finding, Place
+from schemas.finding import Finding
 from schemas.iov import Interval, merge_intervals
 from schemas.repository import Declared, Repository
 from schemas.rules.intervals import show_ranges, take
@@ -15,34 +15,28 @@ from schemas.skims import Skim, Validity
 from schemas.step import Step
 
 
-def check_menus(repository: Repository) -> Iterator[Finding]:
-    """Ensure that a menu with lines of the HLT says for which data it holds."""
-    told: dict[str, Place] = {}
-    for name, skim in repository.skims.items():
-        if skim.line is not None and skim.validity is None:
-            place = repository.skim_places[name]
-            told[place.file] = min(place, told.get(place.file, place))
-    for place in told.values():
-        message = "lines of the HLT change with its menus, and this menu does not say which data have them"
-        hint = (
-            "add `holds_for: {runs: [exp 7 - forever], releases: [release-04]}` to the menu, or to the skim"
-        )
-        yield Finding(place, "BP207", message, hint)
-
-
 def check_lines(repository: Repository) -> Iterator[Finding]:
     """Ensure that the data from which a step takes events by a line of the HLT have that line."""
     for declared in repository.campaigns.values():
         for step in declared.campaign.steps:
             for index, name in enumerate(step.outputs if step.skims else ()):
                 skim = repository.skims.get(name)
-                if skim is not None and skim.validity is not None:
-                    yield from _check_line(repository, declared, step, index, skim, skim.validity)
+                if skim is not None and skim.line is not None:
+                    yield from _check_line(repository, declared, step, index, skim)
 
 
 def _check_line(
-    repository: Repository, declared: Declared, step: Step, index: int, skim: Skim, validity: Validity
+    repository: Repository, declared: Declared, step: Step, index: int, skim: Skim
 ) -> Iterator[Finding]:
+    place, validity = declared.document.place(("steps", step.name, "skims", index)), skim.validity
+    if validity is None:
+        message = (
+            f"{show(skim.name)} selects by {skim.line}, and its menu does not say which data have such lines"
+        )
+        example = "`holds_for: {runs: [exp 7 - forever], releases: [release-04]}`"
+        hint = f"add it to {repository.skim_places[skim.name].file}, as in {example}"
+        yield Finding(place, "BP519", message, hint)
+        return
     release = _find_release(repository, declared.campaign, step)
     runs = _list_runs(declared.campaign)
     outside = validity.find_outside(runs)
@@ -60,7 +54,6 @@ def _check_line(
         and (not one.validity.find_outside(runs) or (release is not None and one.validity.serves(release)))
     ]
     instead = f"take {' or '.join(others)}" if others else "take a line that these data have"
-    place = declared.document.place(("steps", step.name, "skims", index))
     yield Finding(place, "BP519", message, f"{instead}; its menu holds for {_describe(validity)}")
 
 
