@@ -13,7 +13,7 @@ from schemas.campaign import Campaign
 from schemas.canonical import digest
 from schemas.repository import Repository
 from schemas.runs import split_key
-from schemas.site import Site
+from schemas.site import SIZE, Site
 from schemas.step import Step
 from schemas.validation import check_rendered
 
@@ -84,10 +84,7 @@ def render_job(
         "key": job.key,
         "application": step.application,
         "command": _command(campaign, step, site),
-        "inputs": [
-            {"name": file.name, "path": file.path, "size": file.size, "checksum": file.checksum}
-            for file in job.inputs
-        ],
+        "inputs": [_describe_input(file) for file in job.inputs],
         "outputs": [
             {
                 "output": output,
@@ -102,6 +99,8 @@ def render_job(
         "seed": digest([sorted(value.hex() for value in fingerprints.values()), job.key])[:32],
         "environment": list(site.environment),
     }
+    if site.verify == SIZE:
+        rendered["verify"] = SIZE
     if step.application == "basf2":
         rendered["release"] = campaign.release
         rendered["global_tags"] = [tag.name for tag in campaign.global_tags]
@@ -113,6 +112,11 @@ def render_job(
         rendered["skims"] = {name: repository.skims[name].describe() for name in fingerprints}
         rendered["parameters"] = dict(step.parameters)
     return rendered
+
+
+def _describe_input(file: InputFile) -> dict[str, Any]:
+    known = {} if file.events is None else {"events": file.events}
+    return {"name": file.name, "path": file.path, "size": file.size, "checksum": file.checksum, **known}
 
 
 def render_script(step: Step, repository: Repository) -> str | None:

@@ -11,6 +11,9 @@ from schemas.document import Document
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
+CHECKSUM, SIZE = VERIFY = ("checksum", "size")
+"""What of an input is held against what was registered: its size with its checksum, or alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -121,7 +124,8 @@ class Site:
     width of a production request of the grid, in run numbers. `queues` are the limits of queues that are known.
     Before a batch the credential must be good for `credential_minutes` (None: as long as a job may run), and `min_free`
     gigabytes be free in the storage; without `windows` it is always the hour.
-    `catalogue` None: outputs are made known nowhere.
+    `catalogue` None: outputs are made known nowhere. `verify` is what of its inputs a job holds against what was
+    registered, one of `VERIFY`.
     """
 
     name: str
@@ -143,12 +147,21 @@ class Site:
     min_free: int = 0
     windows: tuple[Window, ...] = ()
     prestage: Prestage | None = None
+    verify: str = CHECKSUM
 
     @property
     def service(self) -> str:
         """What takes its jobs: the engine, and where that is, if there may be several; 500 characters at most."""
         here = f" {self.diracx.url}" if self.engine == "diracx" and self.diracx else ""
         return f"{self.engine}{here}"[:500]
+
+    @property
+    def verifies(self) -> str | None:
+        """What of its inputs a job here holds against what was registered, one of `VERIFY`; None: nothing.
+
+        The grid's production system chooses and hands over the files itself, and starts basf2 without our runtime.
+        """
+        return None if self.engine == "gb2" else self.verify
 
 
 def read_site(name: str, document: Document) -> Site:
@@ -177,6 +190,7 @@ def read_site(name: str, document: Document) -> Site:
         min_free=data.get("min_free", 0),
         windows=tuple(_read_window(window) for window in data.get("windows", ())),
         prestage=_read_prestage(data["prestage"]) if "prestage" in data else None,
+        verify=data.get("inputs", {}).get("verify", CHECKSUM),
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import runpy
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 
@@ -13,6 +15,18 @@ from reconciler.engines.local import RUNTIME
 from schemas.validation import load_schema, validate_json
 
 WRITE = "import json; json.dump({'events_read': 5, 'outputs': {'out.root': {'events': 3}}}, open('application.json', 'w')); open('out.root', 'w').write('x')"
+
+
+CHECKSUMS = {
+    "adler32": "adler32:0292014b",
+    "crc32": "crc32:1ab3db55",
+    "md5": "md5:bdd166af3a63f7be696dd17a218a6ffb",
+    "sha1": "sha1:ce15802a8c5e8e9db0ffaf10130ef265296e9ea4",
+    "sha256": "sha256:d7439bee24773bcbfa2d0a97947ee36227b10d1022b1a55847e928965bb6bfde",
+    "sha512": "sha512:918b4ff23be6ff9cb2a34b2ef37bd2bceae30dab2047b34a133b4ece532a9c2f"
+    "74a695894675dfa7b2130c2dbfdeccf7b4386776912196d20a72b4c7a80f64a3",
+}
+"""Of the bytes `raw`, as `adler32`, `crc32`, `md5sum`, `sha1sum`, `sha256sum` and `sha512sum` tell them."""
 
 
 def report(**said):
@@ -34,7 +48,7 @@ def job(folder, command, **changes):
         "key": "0" * 16,
         "application": "basf2",
         "command": command,
-        "inputs": [{"name": "in.root", "path": str(source), "size": 3, "checksum": "adler32:00"}],
+        "inputs": [{"name": "in.root", "path": str(source), "size": 3, "checksum": CHECKSUMS["adler32"]}],
         "outputs": [{"output": "mdst", "level": "mdst", "file": "out.root", "fingerprint": "0" * 64}],
         "seed": "0" * 32,
         "environment": [],
@@ -170,6 +184,79 @@ def test_an_input_of_another_size_is_not_read(tmp_path):
     _, result = run(tmp_path, inputs=changed)
     assert result["failure"]["class"] == "input"
     assert not (tmp_path / "attempt" / "out.root").exists()
+
+
+def register(folder, **changes):
+    """The job's input as the catalogue has it."""
+    source = folder / "in.root"
+    return [{"name": "in.root", "path": str(source), "size": 3, "checksum": CHECKSUMS["adler32"], **changes}]
+
+
+@pytest.mark.parametrize("checksum", CHECKSUMS.values(), ids=CHECKSUMS)
+def test_an_input_with_its_checksum_is_read(tmp_path, checksum):
+    assert run(tmp_path, inputs=register(tmp_path, checksum=checksum))[0] == 0
+
+
+@pytest.mark.parametrize("checksum", CHECKSUMS.values(), ids=CHECKSUMS)
+def test_an_input_of_the_same_size_and_other_bytes_is_not_read(tmp_path, checksum):
+    algorithm, _, value = checksum.partition(":")
+    other = f"{algorithm}:{'0' if value[0] != '0' else '1'}{value[1:]}"
+    _, result = run(tmp_path, inputs=register(tmp_path, checksum=other))
+    assert result["failure"] == {
+        "class": "input",
+        "message": f"{tmp_path}/in.root has the checksum {checksum}, registered was {other}: "
+        "it is not the file that was registered",
+    }
+    assert not (tmp_path / "attempt" / "out.root").exists()
+
+
+def test_leading_zeros_that_a_list_lost_make_no_other_checksum(tmp_path):
+    assert run(tmp_path, inputs=register(tmp_path, checksum="adler32:292014b"))[0] == 0
+
+
+def test_a_checksum_of_an_unknown_algorithm_is_no_proof(tmp_path):
+    _, result = run(tmp_path, inputs=register(tmp_path, checksum="md4:00"))
+    assert result["failure"]["class"] == "input"
+    assert "md4:00; known here are adler32, crc32, md5, sha1, sha256, sha512" in result["failure"]["message"]
+
+
+def test_a_site_may_choose_to_trust_sizes(tmp_path):
+    wrong = register(tmp_path, checksum="adler32:00000001")
+    assert run(tmp_path, inputs=wrong, verify="size")[0] == 0
+
+
+def test_an_input_is_read_in_pieces(tmp_path):
+    source = tmp_path / "large.root"
+    with source.open("wb") as stream:
+        stream.truncate(1 << 30)
+    inputs = register(tmp_path, path=str(source), size=1 << 30, checksum="adler32:c02d0001")
+    check = runpy.run_path(str(RUNTIME))["check_inputs"]
+    tracemalloc.start()
+    try:
+        check({"inputs": inputs})
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["open({!r}, 'w').write('new')", "open({!r}, 'a').write('more')", "import os; os.remove({!r})"],
+    ids=["other bytes", "longer", "gone"],
+)
+@pytest.mark.parametrize("verify", [{}, {"verify": "size"}], ids=["checksum", "size"])
+def test_an_input_that_changes_while_it_is_read_makes_no_output(tmp_path, change, verify):
+    source = str(tmp_path / "in.root")
+    code = change.format(source) + "; " + WRITE
+    status, result = run(tmp_path, ("@python", "-c", code), inputs=register(tmp_path), **verify)
+    assert status == 1
+    assert result["failure"]["class"] == "input"
+    assert result["failure"]["message"].startswith(f"{source}")
+    assert (
+        "changed while the job read it: it had 3 bytes of" in result["failure"]["message"]
+        or "remove" in change
+    )
+    assert result["outputs"] == []
 
 
 def test_b25_a_folder_is_used_once(tmp_path):

@@ -31,6 +31,7 @@ from schemas.codes import CODES
 from schemas.codes import explain as explain_code
 from schemas.document import read_yaml
 from schemas.runs import format_run, format_runs, parse_runs, run_key
+from schemas.site import CHECKSUM, SIZE
 
 
 @click.command()
@@ -231,6 +232,7 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
     project = settings.project()
     repository = load_sound(project, [name])
     choose_locked(repository, [name])
+    site = repository.sites[repository.campaigns[name].campaign.site]
     found = []
     with reading(project.state) as connection:
         view = view_campaign(connection, repository, name, project.state)
@@ -239,6 +241,7 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
                 history = explain_unit(connection, name, units.step.name, key)
                 made = read_payloads(connection, {item["conditions"] for item in history} - {None})
                 found.append(_explain(connection, view, units, key, history, made))
+                found[-1]["verifies"] = site.verifies
     if not found:
         raise WrongUse(
             f"{name} has no step {step}; it has {', '.join(units.step.name for units in view.units)}"
@@ -246,7 +249,7 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
     if as_json:
         print_json(found)
     else:
-        print_data("\n".join(_format_unit(unit) for unit in found))
+        print_data("\n".join(_format_unit(unit, site.name) for unit in found))
     return Exit.FINE
 
 
@@ -305,8 +308,17 @@ def _explain(
     return unit
 
 
-def _format_unit(unit: dict[str, Any]) -> str:
+_VERIFIES = {
+    CHECKSUM: (),
+    SIZE: ("inputs are held against their registered sizes alone, as {} says: `inputs: {{verify: size}}`",),
+    None: ("inputs are what the grid hands over: at {} nothing holds them against what is registered here",),
+}
+"""What is to be known of how jobs verify their inputs, by what they hold against what is registered."""
+
+
+def _format_unit(unit: dict[str, Any], site: str) -> str:
     lines = [f"{unit['unit']}: {unit['state']}"]
+    lines += [f"  {text.format(site)}" for text in _VERIFIES[unit["verifies"]]]
     for item in unit["history"]:
         lines.append(
             f"  {item['output']} v{item['version']}: {item['state']} {item['produced'] or ''}".rstrip()

@@ -15,17 +15,27 @@ import hashlib
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
+import zlib
 from typing import Any, Dict, List, Optional, Tuple
 
 USED = 75
 ALWAYS = ("PATH", "HOME", "LANG", "TMPDIR")
 CLASSES = ("input", "permanent", "infrastructure", "transient", "unclassified")
+CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
 MOST_EVENTS = 10**12
 REPORT_SIZE = 1 << 24
 MESSAGE_LENGTH = 2000
+BLOCK = 1 << 20
+
+Seen = Tuple[int, int]
+"""Size of a file in bytes, and when it was last changed, in nanoseconds since 1970."""
+
+SHORT_SUMS = {"adler32": (zlib.adler32, 1), "crc32": (zlib.crc32, 0)}
+"""Checksums of 32 bits, and what each begins with."""
 
 
 class Failure(Exception):
@@ -45,24 +55,79 @@ def read_json(file: str) -> Any:
         return json.load(stream)
 
 
-def digest_file(file: str) -> str:
-    found = hashlib.sha256()
+def sum_content(file: str, algorithm: str = "sha256") -> str:
+    """The checksum of a file's bytes with its algorithm, as in `adler32:0a1b2c3d`."""
     with open(file, "rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
+        blocks = iter(lambda: stream.read(BLOCK), b"")
+        if algorithm in SHORT_SUMS:
+            add, value = SHORT_SUMS[algorithm]
+            for block in blocks:
+                value = add(block, value)
+            return "{}:{:08x}".format(algorithm, value)
+        found = hashlib.new(algorithm)
+        for block in blocks:
             found.update(block)
-    return "sha256:" + found.hexdigest()
+        return "{}:{}".format(algorithm, found.hexdigest())
 
 
-def check_inputs(job: Dict[str, Any]) -> None:
+def look_at(path: str) -> Seen:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise Failure("input", "{}: {}".format(path, error.strerror))
+    if not stat.S_ISREG(found.st_mode):
+        raise Failure("input", "{} is no plain file".format(path))
+    return found.st_size, found.st_mtime_ns
+
+
+def check_checksum(path: str, registered: str) -> None:
+    algorithm, _, value = registered.partition(":")
+    if algorithm not in SHORT_SUMS and algorithm not in CHECKSUMS:
+        known = ", ".join(sorted((*SHORT_SUMS, *CHECKSUMS)))
+        text = "{} is registered with the checksum {}; known here are {}: register it again"
+        raise Failure("input", text.format(path, registered, known))
+    try:
+        found = sum_content(path, algorithm)
+    except OSError as error:
+        raise Failure("infrastructure", "{} cannot be read: {}".format(path, error.strerror))
+    except ValueError as error:  # this machine's policy forbids the algorithm
+        raise Failure("infrastructure", "{} of {} cannot be told here: {}".format(algorithm, path, error))
+    if algorithm in SHORT_SUMS:
+        value = value.rjust(8, "0")  # leading zeros get lost in lists
+    if found != "{}:{}".format(algorithm, value.lower()):
+        text = "{} has the checksum {}, registered was {}: it is not the file that was registered"
+        raise Failure("input", text.format(path, found, registered))
+
+
+def check_inputs(job: Dict[str, Any]) -> Dict[str, Seen]:
+    """Ensures that the inputs are those that were registered; what each looked like while that was so."""
+    seen = {}
     for item in job["inputs"]:
-        try:
-            size = os.stat(item["path"]).st_size
-        except OSError as error:
-            raise Failure("input", "{}: {}".format(item["path"], error.strerror))
-        if size != item["size"]:
-            raise Failure(
-                "input", "{} has {} bytes, registered were {}".format(item["path"], size, item["size"])
-            )
+        path = item["path"]
+        seen[path] = look_at(path)
+        if seen[path][0] != item["size"]:
+            text = "{} has {} bytes, registered were {}"
+            raise Failure("input", text.format(path, seen[path][0], item["size"]))
+        if job.get("verify") != "size":
+            check_checksum(path, item["checksum"])
+    check_unchanged(seen)
+    return seen
+
+
+def check_unchanged(seen: Dict[str, Seen]) -> None:
+    """Ensures that the inputs are as they were: what was read while a file changed is neither the old nor the new one."""
+    for path, before in seen.items():
+        after = look_at(path)
+        if after != before:
+            text = "{} changed while the job read it: it had {}, and now has {}"
+            raise Failure("input", text.format(path, tell_look(before), tell_look(after)))
+
+
+def tell_look(seen: Seen) -> str:
+    size, nanoseconds = seen
+    seconds, rest = divmod(nanoseconds, 10**9)
+    clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return "{} bytes of {}.{:03d}Z".format(size, clock, rest // 10**6)
 
 
 def check_testing_payloads(job: Dict[str, Any]) -> None:
@@ -132,7 +197,7 @@ def check_outputs(job: Dict[str, Any], report: Dict[str, Any]) -> List[Dict[str,
                 "output": item["output"],
                 "file": file,
                 "size": os.stat(file).st_size,
-                "checksum": digest_file(file),
+                "checksum": sum_content(file),
                 "events": check_count(said.get("events")),
             }
         )
@@ -141,9 +206,10 @@ def check_outputs(job: Dict[str, Any], report: Dict[str, Any]) -> List[Dict[str,
 
 def run_job(job: Dict[str, Any]) -> Tuple[List[Dict[str, Any]], Optional[int]]:
     """The outputs, the number of events read (None: not said), and the application's exit status."""
-    check_inputs(job)
+    seen = check_inputs(job)
     check_testing_payloads(job)
     status = run_application(job)
+    check_unchanged(seen)
     report = read_report()
     if report.get("failure"):
         kind, message = report["failure"]["class"], report["failure"]["message"]
