@@ -7,14 +7,15 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, insert, select
 
 from ci.cli import run
 from ci.exits import Exit
 from reconciler.ledger import tables
 from reconciler.ledger.database import opened, reading
 from reconciler.runs.catalogue import ENERGIES, QUALITIES, RUN_TYPES, Run
-from reconciler.runs.importing import import_runs, remove_runs
+from reconciler.runs.importing import Imported, import_runs, remove_runs
+from reconciler.runs.run_lists import RunList, collect_runs
 from reconciler.runs.selection import judge_run, select_runs
 from renderer.steering import load_templates
 from schemas.campaign import Selector
@@ -30,6 +31,28 @@ def test_the_labels_of_manifests_are_those_of_the_catalogue():
     properties = load_schema("campaign")["$defs"]["selector"]["properties"]
     for key, labels in (("types", RUN_TYPES), ("energies", ENERGIES), ("quality", QUALITIES)):
         assert properties[key]["items"]["enum"] == list(labels)
+
+
+@pytest.mark.parametrize("experiment", [0, 1002, 1003, 1004])
+def test_a_run_of_simulation_has_a_type_of_its_own(tmp_path, experiment):
+    (tmp_path / "mc.csv").write_text(
+        f"experiment,run,events,type\n{experiment},0,7,\n{experiment},1,7,MC\n{experiment},2,7,debug\n"
+    )
+    found, refused = collect_runs(RunList(tmp_path / "mc.csv"))
+    assert refused == ()
+    engine = create_engine("sqlite://")
+    tables.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(tables.runs), {"experiment": experiment, "run": 9, "type": "unknown"})
+    assert import_runs(engine, [*found, Run(3, 1), Run(experiment, 9)]) == Imported(new=4, changed=1)
+    assert import_runs(engine, [*found, Run(3, 1), Run(experiment, 9)]) == Imported(unchanged=5)
+    with engine.connect() as connection:
+        everything = (RunRange(0, 10),)
+        assert select_runs(connection, Selector(experiment, everything, types=("mc",))) == [
+            run_key(experiment, run) for run in (0, 1, 9)
+        ]
+        assert select_runs(connection, Selector(3, everything, types=("mc",))) == []
+        assert select_runs(connection, Selector(3, everything, types=("unknown",))) == [run_key(3, 1)]
 
 
 numbers = st.integers(0, 12)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, select
@@ -12,7 +12,10 @@ from reconciler.ledger.tables import files, inputs, quarantine, runs
 from renderer.jobs import InputFile
 from schemas.runs import run_key, split_key
 
-RUN_TYPES = ("physics", "beam", "cosmic", "debug", "null", "hlttest", "unknown")
+RUN_TYPES = ("physics", "beam", "cosmic", "debug", "null", "hlttest", "mc", "unknown")
+"""What a run is of: the run database's types, and `mc` for simulated events."""
+MC_EXPERIMENTS = frozenset({0, 1002, 1003, 1004})
+"""The experiment numbers of run-independent simulation: no detector recorded them."""
 ENERGIES = (
     *("4S", "4S_offres", "4S_scan", "5S", "5S_offres", "5S_scan", "3S", "3S_offres"),
     *("Continuum", "Scan", "No Beam"),
@@ -24,7 +27,7 @@ STORAGES = ("disk", "tape", "staging")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that the detector recorded. None, and the type `unknown`: not known.
+    """A run that the detector recorded, or one of simulated events. None, and the type `unknown`: not known.
 
     Times are ISO 8601, UTC. `energy` is one of `ENERGIES`, `quality` of `QUALITIES`; `files` is how many RAW files the
     run was written to.
@@ -39,6 +42,12 @@ class Run:
     energy: str | None = None
     quality: str | None = None
     files: int | None = None
+
+    def settle_type(self) -> Run:
+        """The run with the type `mc`, where nobody states its type and its experiment number is one of simulation."""
+        if self.type == "unknown" and self.experiment in MC_EXPERIMENTS:
+            return replace(self, type="mc")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

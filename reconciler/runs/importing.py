@@ -126,9 +126,10 @@ def _import_runs(connection: Connection, found: Iterable[Run]) -> Imported:
         if key in wanted:
             known[key] = Run(*row)
             removed += reason is not None
-    new = [run for key, run in wanted.items() if key not in known]
+    new = [run.settle_type() for key, run in wanted.items() if key not in known]
     merged = {
-        key: before if before == wanted[key] else _merge(before, wanted[key]) for key, before in known.items()
+        key: (before if before == wanted[key] else _merge(before, wanted[key])).settle_type()
+        for key, before in known.items()
     }
     changed = [run for key, run in merged.items() if run != known[key]]
     if new:
