@@ -164,6 +164,28 @@ def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool
         FoundProblems: there are findings; with `names`, other campaigns' findings do not count.
     """
     repository, findings = load(project)
+    _refuse_unsound(findings, names, judge_locks=judge_locks)
+    return repository
+
+
+def load_produced(project: Project, names: Sequence[str]) -> Repository:
+    """Everything declared, where it can be told what campaigns produced, in whatever state they are.
+
+    Those that are live are to be sound and locked; of the others the ledger tells. A name may be no campaign's.
+
+    Raises:
+        FoundProblems: there are findings on a live campaign, or one could not be read, or its lock is stale or missing.
+    """
+    repository, findings = load(project)
+    refuse_broken(repository, findings, names)
+    here = [repository.campaigns[name] for name in names if name in repository.campaigns]
+    if live := [one.campaign.name for one in here if one.campaign.is_live]:
+        _refuse_unsound(findings, live)
+        choose_locked(repository, live)
+    return repository
+
+
+def _refuse_unsound(findings: Sequence[Finding], names: Sequence[str], *, judge_locks: bool = True) -> None:
     blocking = [
         finding
         for finding in findings
@@ -171,7 +193,6 @@ def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool
     ]
     if blocking:
         raise FoundProblems(blocking)
-    return repository
 
 
 def load_launchable(

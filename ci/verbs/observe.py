@@ -1,8 +1,7 @@
-"""What is where, and why: status, retention, explain."""
+"""What is where, and why: status, explain."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from reconciler.conditions.following import read_bindings
 from reconciler.gathering import View, view_campaign
 from reconciler.health import Condition, judge_campaign
 from reconciler.ledger.database import SourceUnavailable, reading
-from reconciler.ledger.observation import count_events, explain_unit, read_payloads
+from reconciler.ledger.observation import explain_unit, read_payloads
 from reconciler.ledger.pauses import read_pauses
 from reconciler.ledger.tables import runs
 from reconciler.plan import ACTIONS
@@ -139,72 +138,6 @@ def _count_units(view: View) -> Iterable[dict[str, Any]]:
             "done": done,
             **counts,
         }
-
-
-@click.command()
-@click.argument("name")
-@click.option("--by-run", is_flag=True, help="One line for each run and skim.")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@click.pass_obj
-def retention(settings: Settings, name: str, by_run: bool, as_json: bool) -> int:
-    """Retention rates: events kept over events read, by skim, with binomial uncertainty."""
-    project = settings.project()
-    repository = load_sound(project, [name])
-    choose_locked(repository, [name])
-    with reading(project.state) as connection:
-        view = view_campaign(connection, repository, name, project.state)
-        current = {
-            value for units in view.units for column in units.fingerprints.values() for value in column
-        }
-        counted = count_events(connection, name, current)
-    places = {
-        (units.step.name, output): (number, index)
-        for number, units in enumerate(view.units)
-        for index, output in enumerate(units.step.outputs)
-    }
-    totals: dict[tuple[str, str, str], list[int]] = {}
-    # What a step made under an earlier name still counts, and comes last.
-    last = (len(view.units), 0)
-    for step, output, run, read, kept in sorted(
-        counted, key=lambda row: (places.get(row[:2], last), row[0], row[1], row[2])
-    ):
-        if read is not None and kept is not None:
-            total = totals.setdefault((step, output, format_run(run) if by_run else ""), [0, 0, 0])
-            total[:] = total[0] + 1, total[1] + read, total[2] + kept
-    rows: list[dict[str, Any]] = [
-        {
-            "step": step,
-            "output": output,
-            **({"run": run} if by_run else {"runs": count}),
-            "read": read,
-            "kept": kept,
-        }
-        for (step, output, run), (count, read, kept) in totals.items()
-    ]
-    if as_json:
-        print_json(rows)
-        return Exit.FINE
-    table = make_table(
-        "step",
-        "output",
-        "run" if by_run else "runs",
-        "read",
-        "kept",
-        "rate / %",
-        numbers=("runs", "read", "kept", "rate / %"),
-    )
-    for row in rows:
-        cells = [str(row[key]) for key in ("step", "output", "run" if by_run else "runs")]
-        table.add_row(*cells, f"{row['read']:,}", f"{row['kept']:,}", _format_rate(row["kept"], row["read"]))
-    print_table(table)
-    return Exit.FINE
-
-
-def _format_rate(kept: int, read: int) -> str:
-    if read == 0:
-        return "–"
-    rate = kept / read
-    return f"{100 * rate:.2f} ± {100 * math.sqrt(rate * (1 - rate) / read):.2f}"
 
 
 @click.command()
@@ -344,4 +277,4 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-COMMANDS = (status, retention, explain)
+COMMANDS = (status, explain)

@@ -300,17 +300,6 @@ def find_files(
     )
 
 
-def count_events(
-    connection: Connection, campaign: str, fingerprints: Iterable[bytes]
-) -> list[tuple[Any, ...]]:
-    """Step, output, run key, events read and events kept of those produced outputs of a campaign."""
-    columns = ("step", "output", "experiment", "run", "fingerprint", "events_read", "events")
-    query = select(*(outputs.c[name] for name in columns)).where(outputs.c.state == "produced")
-    wanted = set(fingerprints)
-    rows = connection.execute(query.where(outputs.c.campaign == campaign))
-    return [(row[0], row[1], run_key(row[2], row[3]), row[5], row[6]) for row in rows if row[4] in wanted]
-
-
 @dataclass(frozen=True, slots=True)
 class Tried:
     """An attempt of a unit. `application` is what ran, as log patterns are named after it."""
