@@ -14,7 +14,7 @@ from reconciler.ledger.database import SourceUnavailable, State
 from reconciler.ledger.observation import observe, read_identity
 from reconciler.plan import CampaignPlan, Observed, Plan
 from reconciler.planning import plan_campaign
-from reconciler.runs.catalogue import find_incomplete, read_inputs
+from reconciler.runs.catalogue import find_energies, find_incomplete, read_inputs
 from reconciler.runs.selection import choose_runs
 from reconciler.verification.rounds import find_lost
 from renderer.units import StepUnits, declare_units
@@ -23,6 +23,7 @@ from schemas.canonical import digest
 from schemas.lock import Lock
 from schemas.repository import Repository
 from schemas.runs import split_key
+from schemas.snapshot import name_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def view_campaign(
     inputs = {level: read_inputs(connection, level, experiments) for level in sorted(levels)}
     chains, ignored = choose_chains(connection, repository, campaign)
     refused = {**refuse_uncovered(repository, ignored, runs), **chosen.refused}
+    refused |= _find_pathless(connection, repository, campaign, runs)
     incomplete = find_incomplete(connection, experiments) if "raw" in levels else {}
     units = declare_units(campaign, repository, runs, inputs, chains, incomplete)
     for item in units:
@@ -83,6 +85,21 @@ def view_campaign(
     pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))
     plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused)
     return View(campaign, lock, units, observed, plan, chosen.entrants)
+
+
+def _find_pathless(
+    connection: Connection, repository: Repository, campaign: Campaign, runs: Sequence[int]
+) -> dict[int, str]:
+    """The runs whose outputs have no path yet, each with what is not known of it."""
+    layout = repository.layouts[campaign.layout]
+    if layout.needs("tag_id") and name_number(campaign.tag_names, repository.snapshots) is None:
+        tag = campaign.tag_names[0]
+        return dict.fromkeys(runs, f"the number of {tag} is not known: `b2prod gt pull {tag}` tells it")
+    if not layout.needs("energy"):
+        return {}
+    known = find_energies(connection, sorted({split_key(key)[0] for key in runs}))
+    reason = "its beam energy is not known: import it with `b2prod runs import`"
+    return {key: reason for key in runs if key not in known}
 
 
 def take_picture(

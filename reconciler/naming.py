@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.campaign import Campaign
-from schemas.layout import Layout
+from reconciler.orders import Order
 from schemas.runs import split_key
 from schemas.step import Step
 
@@ -23,12 +22,13 @@ def name_batch(ledger: str, campaign: str, step: Step, digest: str) -> str:
     return f"b2p-{ledger[:4]}-{campaign}-{step.path}-b{digest[:16]}"
 
 
-def name_folder(layout: Layout, campaign: Campaign, step: Step, run: int, output: str, version: int) -> str:
-    """The folder of one version of an output, relative to the site's storage; `run` is a run key."""
-    experiment, number = split_key(run)
-    return layout.fill(
+def name_folder(order: Order, output: str, version: int) -> str:
+    """The folder of one version of an output of an order, relative to the site's storage."""
+    experiment, number = split_key(order.run)
+    return order.layout.fill(
         {
-            **campaign.describe_output(step, output),
+            **order.campaign.describe_output(order.step, output),
+            **order.place,
             "experiment": f"e{experiment:04d}",
             "run": f"r{number:05d}",
             "version": f"v{version}",

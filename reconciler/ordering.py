@@ -17,13 +17,15 @@ from reconciler.ledger.database import SourceUnavailable, State, reading
 from reconciler.ledger.observation import find_files
 from reconciler.orders import Address, Order, OrderedOutput
 from reconciler.plan import RESTATE, SUBMIT
-from reconciler.runs.catalogue import read_files
+from reconciler.runs.catalogue import find_energies, read_files
 from renderer.jobs import CONDITIONS, JOB, STEERING, Job, divide_input, render_job, render_script, write_job
 from renderer.payloads import PayloadSet, collect_payloads
 from renderer.units import StepUnits
+from schemas.campaign import Campaign
 from schemas.iov import Interval
 from schemas.repository import Repository
-from schemas.snapshot import Snapshot
+from schemas.runs import format_run, split_key
+from schemas.snapshot import Snapshot, name_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class OrderWriter:
         self._scripts: dict[tuple[str, str], str | None] = {}
         self._payloads: PayloadSet | None = None
         self._metadata: tuple[tuple[str, str, int], bytes] | None = None
+        self._energies: dict[int, Mapping[int, str]] = {}
 
     def make_orders(
         self, wishes: Iterable[Wish], approvals: Mapping[str, str]
@@ -116,6 +119,7 @@ class OrderWriter:
             jobs=divide_input(step, files),
             layout=self._repository.layouts[campaign.layout],
             storage=storage,
+            place=self._find_place(connection, campaign, wish.run),
             payloads=self._collect_payloads(wish.units, index),
             chain=chain,
             begun=tuple(
@@ -151,6 +155,22 @@ class OrderWriter:
                 with reading(self._state) as connection:
                     files[REQUEST] = write_unit_request(connection, order, self._repository, script)
         return {**files, JOB: write_job(rendered)}
+
+    def _find_place(self, connection: Connection, campaign: Campaign, run: int) -> dict[str, str]:
+        """The fields of the campaign's layout that the run and the first global tag give; those that it needs."""
+        layout, place = self._repository.layouts[campaign.layout], dict[str, str]()
+        if layout.needs("tag_id"):
+            place["tag_id"] = name_number(campaign.tag_names, self._repository.snapshots) or ""
+        if layout.needs("energy"):
+            experiment, _ = split_key(run)
+            if experiment not in self._energies:
+                self._energies[experiment] = find_energies(connection, [experiment])
+            place["energy"] = self._energies[experiment].get(run, "")
+        if "" in place.values():
+            raise SourceUnavailable(
+                f"the path of {format_run(run)} in {campaign.layout} is not known any more"
+            )
+        return place
 
     def _collect_payloads(self, units: StepUnits, index: int) -> PayloadSet | None:
         if units.conditions is None:

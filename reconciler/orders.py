@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +45,7 @@ class Order:
     `payloads` are those it is made with, and `chain` the snapshots they come from, where its step uses conditions;
     `begun` are the digests of the snapshots of `forward` tags among them. `approval` is the digest of the approvals
     under which it is made, `engine` is what takes its jobs, and `declared` are the units that its campaign declares.
+    `place` has the fields of the layout that the run and the global tag give.
     """
 
     campaign: Campaign
@@ -54,6 +55,7 @@ class Order:
     jobs: tuple[Job, ...]
     layout: Layout
     storage: str
+    place: Mapping[str, str] = field(default_factory=dict)
     payloads: PayloadSet | None = None
     chain: tuple[Snapshot, ...] = ()
     begun: tuple[str, ...] = ()

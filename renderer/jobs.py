@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -11,6 +12,7 @@ from typing import Any
 from renderer.steering import render_steering
 from schemas.campaign import Campaign
 from schemas.canonical import digest
+from schemas.layout import read_file_name
 from schemas.repository import Repository
 from schemas.runs import split_key
 from schemas.site import SIZE, Site
@@ -72,9 +74,7 @@ def render_job(
     Valid for the schema `job/1`. The random seed is a digest of fingerprints and job key.
     """
     experiment, number = split_key(run)
-    stem = (
-        job.inputs[0].name.removesuffix(".root") if step.split == "file" else f"{experiment:04d}.{number:05d}"
-    )
+    stem = job.inputs[0].name if step.split == "file" else _name_run(experiment, number, job)
     rendered: dict[str, Any] = {
         "schema": "job/1",
         "campaign": campaign.name,
@@ -179,11 +179,32 @@ def describe_deviations(step: Step, repository: Repository, site: Site) -> dict[
 
 
 def name_file(step: Step, output: str, stem: str) -> str:
-    """The name of an output's file; `stem` is that of its input, or of its run."""
+    """The name of an output's file; `stem` is that of its input, or of its run.
+
+    A skim's name stands before the number of the file, as in public paths: `mdst.physics.0003.05241.HLT0.hlt_hadron.f00000.root`;
+    files of RAW have no level in front.
+    """
+    stem = stem.removesuffix(".root")
     for prefix in _LEVEL_PREFIXES:
         stem = stem.removeprefix(prefix)
+    if not step.skims or step.application != "basf2":
+        return f"{output}.{stem}.root"
+    whole, index = _divide_stem(stem)
     if step.skim_level is not None:  # basf2 appends the level to names that do not end with it
-        return f"{stem}.{output}.{step.skim_level}.root"
-    if step.skims and step.application == "basf2":
-        return f"{step.level_of(output)}.{stem}.{output}.root"
-    return f"{output}.{stem}.root"
+        return f"{whole}.{output}{index}.{step.skim_level}.root"
+    level = step.level_of(output)
+    return f"{'' if level == 'raw' else f'{level}.'}{whole}.{output}{index}.root"
+
+
+def _divide_stem(stem: str) -> tuple[str, str]:
+    """A stem without the number of the file, and that with its dot; empty where there is none."""
+    whole, dot, index = stem.rpartition(".")
+    is_number = whole and re.fullmatch("f[0-9]{5}", index, re.ASCII)
+    return (whole, dot + index) if is_number else (stem, "")
+
+
+def _name_run(experiment: int, run: int, job: Job) -> str:
+    """What the file of a whole run is called, with the type that all its inputs have in their names, if they have one."""
+    kinds = {(read_file_name(file.name) or {}).get("kind") for file in job.inputs}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    return f"{f'{kind}.' if kind else ''}{experiment:04d}.{run:05d}"

@@ -115,6 +115,11 @@ class Campaign:
         """The step called `name`, or None."""
         return next((step for step in self.steps if step.name == name), None)
 
+    @property
+    def tag_names(self) -> tuple[str, ...]:
+        """The names of its global tags, the first of which wins."""
+        return tuple(tag.name for tag in self.global_tags)
+
     def expand(self) -> tuple[Step, ...]:
         """The steps as units are made of them: each once for every variant of its scans and of those upstream."""
         return expand_steps(self.steps)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from schemas.finding import Finding, Place
@@ -88,6 +88,17 @@ def make_iov(payload: str, revision: str, checksum: str, ends: tuple[int, int, i
             raise ValueError(f"{value[:60]!r} is no {what}")
     interval = make_interval(*ends)
     return Iov(payload, revision, checksum, interval.first, interval.end)
+
+
+def name_number(tags: Sequence[str], snapshots: Mapping[str, Snapshot]) -> str | None:
+    """The number of the first of `tags` as paths and requests have it, `DB00000438`; None where it is not known.
+
+    Without tags it is `none`.
+    """
+    if not tags:
+        return "none"
+    found = snapshots.get(tags[0])
+    return None if found is None or found.id is None else f"DB{found.id:08d}"
 
 
 def rank_revision(revision: str) -> tuple[int, int]:

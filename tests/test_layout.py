@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.layout import Layout, check_folder
+from reconciler.runs.catalogue import ENERGIES, NO_BEAM
+from schemas.layout import COSMICS, Layout, check_folder
 
-FOLDER = "{release}/{tag}/{campaign}/{experiment}/4S/{run}/{stream}/{level}/{step}/{version}"
+FOLDER = "{release}/{tag_id}/{tag}/{campaign}/{experiment}/{energy}/{run}/{stream}/{level}/{step}/{version}"
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,20}", fullmatch=True)
 fields = st.fixed_dictionaries(
     {
@@ -16,6 +17,8 @@ fields = st.fixed_dictionaries(
         "step": st.from_regex(r"[a-z][a-z0-9_]{0,10}", fullmatch=True),
         "release": st.sampled_from(["release-03-00-00", "prerelease-03-00-00b"]),
         "tag": st.sampled_from(["data_reprocessing_proc7", "main_2022-07-05"]),
+        "tag_id": st.sampled_from(["DB00000438", "DB00002392", "none"]),
+        "energy": st.sampled_from([one for one in ENERGIES if one != NO_BEAM] + [COSMICS]),
         "experiment": st.integers(0, 9999).map("e{:04d}".format),
         "run": st.integers(0, 99_999_999).map("r{:05d}".format),
         "level": st.sampled_from(["mdst", "cdst", "skim"]),

@@ -217,7 +217,7 @@ def test_each_skim_is_written_to_its_file_without_content_of_simulations(steer):
     assert [skim.name for skim in skims] == ["DstToD0Pi_D0ToHpJm", "TwoTrackLeptonsForLuminosity"]
     assert not any(skim.mc for skim in skims)
     assert skims[0].options == {
-        "OutputFileName": "physics.0030.00005.HLT1.f00000.dstar.udst.root",
+        "OutputFileName": "physics.0030.00005.HLT1.dstar.f00000.udst.root",
         "additionalDataDescription": {"dataLevel": "udst"},
     }
     assert options == {}
@@ -230,7 +230,7 @@ def test_combined_skims_share_a_file_and_write_none_of_their_own(steer):
     assert options["udstOutput"] is False
     assert options["mdst_kwargs"] == {"mc": False, "dataDescription": {"dataLevel": "mdst"}}
     assert options["CombinedSkimName"] == "f_mix_p1"
-    assert options["OutputFileName"] == "physics.0030.00005.HLT1.f00000.f_mix.mdst.root"
+    assert options["OutputFileName"] == "physics.0030.00005.HLT1.f_mix.f00000.mdst.root"
 
 
 @pytest.mark.parametrize(

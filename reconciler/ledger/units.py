@@ -213,9 +213,7 @@ class Ledger:
                         "state": "intended",
                         "version": version,
                         "storage": order.storage,
-                        "folder": name_folder(
-                            order.layout, order.campaign, order.step, order.run, output, version
-                        ),
+                        "folder": name_folder(order, output, version),
                     }
                 )
         journal.insert(outputs, contents)

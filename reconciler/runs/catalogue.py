@@ -10,15 +10,17 @@ from sqlalchemy import Connection, Select, and_, select
 
 from reconciler.ledger.tables import files, inputs, quarantine, runs
 from renderer.jobs import InputFile
+from schemas.layout import COSMICS
 from schemas.runs import run_key, split_key
 
 RUN_TYPES = ("physics", "beam", "cosmic", "debug", "null", "hlttest", "mc", "unknown")
 """What a run is of: the run database's types, and `mc` for simulated events."""
 MC_EXPERIMENTS = frozenset({0, 1002, 1003, 1004})
 """The experiment numbers of run-independent simulation: no detector recorded them."""
+NO_BEAM = "No Beam"
 ENERGIES = (
     *("4S", "4S_offres", "4S_scan", "5S", "5S_offres", "5S_scan", "3S", "3S_offres"),
-    *("Continuum", "Scan", "No Beam"),
+    *("Continuum", "Scan", NO_BEAM),
 )
 """Labels of beam energies as the field has them, of the grid and of local paths; none is taken for another."""
 QUALITIES = ("good", "recoverable", "bad")
@@ -99,6 +101,18 @@ def find_incomplete(connection: Connection, experiments: Sequence[int]) -> dict[
     return {
         run_key(experiment, run): f"{there} of {declared} files are registered"
         for experiment, run, there, declared in connection.execute(query)
+    }
+
+
+def find_energies(connection: Connection, experiments: Sequence[int]) -> dict[int, str]:
+    """Run key → what stands for its beam energy in paths: its label, or `cosmics`; without runs whose energy is not known."""
+    query = select(runs.c.experiment, runs.c.run, runs.c.type, runs.c.energy).where(
+        runs.c.experiment.in_(experiments)
+    )
+    return {
+        experiment << 32 | run: COSMICS if kind == "cosmic" or energy == NO_BEAM else energy
+        for experiment, run, kind, energy in connection.execute(query)
+        if kind == "cosmic" or energy is not None
     }
 
 

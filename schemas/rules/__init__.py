@@ -28,6 +28,7 @@ from schemas.rules.queues import check_queues
 from schemas.rules.references import (
     check_global_tags,
     check_locks,
+    check_numbers,
     check_places,
     check_releases,
     check_running,
@@ -80,6 +81,7 @@ RULES: tuple[Rule, ...] = (
     check_global_tags,
     check_running,
     check_places,
+    check_numbers,
     check_skims,
     check_lines,
     check_superseding,

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 
 from schemas.campaign import Campaign
 from schemas.repository import Repository
+from schemas.snapshot import name_number
 from schemas.step import Step
 
 LAST_RUN = 99_999_999
 """The run number with the longest text."""
-LONGEST = {"experiment": "e9999", "run": f"r{LAST_RUN}", "version": "v99999"}
+LONGEST = {"experiment": "e9999", "energy": "4S_offres", "run": f"r{LAST_RUN}", "version": "v99999"}
 """Stand-ins for what is not known before a job runs, as long as it can be."""
-OPEN = {"experiment": "{experiment}", "run": "{run}", "version": "{version}"}
+OPEN = {"experiment": "{experiment}", "energy": "{energy}", "run": "{run}", "version": "{version}"}
 """Stand-ins that a reader understands."""
 
 
@@ -21,12 +22,18 @@ def fill_folders(
 ) -> Iterator[tuple[Step, str, str]]:
     """Step, output and folder of every output, below the storage of the site.
 
-    There is none where the layout is unknown, or only for reading. `unknown` stands in for experiment, run and version: two outputs of one run share a folder exactly when they share
-    it here.
+    There is none where the layout is unknown, or only for reading. `unknown` stands in for experiment, beam energy, run
+    and version: two outputs of one run share a folder exactly when they share it here. The number of a tag that has
+    none yet is its name.
     """
     layout = repository.layouts.get(campaign.layout)
     if layout is None or layout.historic:
         return
+    number = name_number(campaign.tag_names, repository.snapshots) or campaign.tag_names[0]
     for step in campaign.steps:
         for output in step.outputs:
-            yield step, output, layout.fill({**campaign.describe_output(step, output), **unknown})
+            yield (
+                step,
+                output,
+                layout.fill({**campaign.describe_output(step, output), "tag_id": number, **unknown}),
+            )

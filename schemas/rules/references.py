@@ -103,6 +103,22 @@ def check_places(repository: Repository) -> Iterator[Finding]:
             yield Finding(document.place(path), "BP506", f"there is no template {show(template)}", hint)
 
 
+def check_numbers(repository: Repository) -> Iterator[Finding]:
+    """Ensure that the first global tag's number is known where a campaign that goes on has it in its paths."""
+    for declared in repository.campaigns.values():
+        campaign = declared.campaign
+        layout = repository.layouts.get(campaign.layout)
+        if campaign.state != "active" or layout is None or layout.historic or not layout.needs("tag_id"):
+            continue
+        found = repository.snapshots.get(campaign.tag_names[0]) if campaign.global_tags else None
+        if found is not None and found.id is None:
+            file = f"{GLOBAL_TAGS}/{found.name}.iov"
+            place = declared.document.place(("global_tags", 0, "name"))
+            message = f"{show(campaign.layout)} names folders by the number of {show(found.name)}, which {file} does not have"
+            hint = f"`b2prod gt pull {found.name}` writes it, or add the line `# id: NUMBER` to the file's header"
+            yield Finding(place, "BP520", message, hint)
+
+
 def check_skims(repository: Repository) -> Iterator[Finding]:
     """Ensure that each skim that is written is on the menu."""
     read = {place.file for place in repository.skim_places.values()}
