@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from reconciler.engine import Batch
 from reconciler.ledger.database import SourceUnavailable
@@ -18,6 +18,7 @@ from reconciler.orders import Attempt, Product
 from reconciler.remains import NotPlain, open_plain, read_plain
 from renderer.jobs import JOB
 from schemas.canonical import clean_text
+from schemas.strict_json import parse_json
 from schemas.validation import check_rendered, load_schema, validate_json
 
 STARTED, RESULT = "started", "result.json"
@@ -136,7 +137,7 @@ class Workspace:
             problems = validate_json(result, load_schema("result"))
         except FileNotFoundError:
             return None
-        except (NotPlain, ValueError, RecursionError) as error:
+        except (NotPlain, ValueError) as error:
             return _malformed("result.json is malformed", error)
         if problems:
             return _malformed("result.json is malformed", problems[0])
@@ -150,7 +151,7 @@ class Workspace:
             check_rendered(job, "job")
         except FileNotFoundError:
             return Failed("infrastructure", "job.json is not there any more, which says what is due")
-        except (NotPlain, ValueError, RecursionError) as error:
+        except (NotPlain, ValueError) as error:
             return _malformed("job.json is not what was written", error)
         return _verify(folder, job, result)
 
@@ -214,11 +215,7 @@ def _malformed(what: str, why: object) -> Failed:
 
 
 def _read_json(file: Path, most: int) -> Any:
-    return json.loads(read_plain(file, most), parse_constant=_refuse)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")
+    return parse_json(read_plain(file, most))
 
 
 def _verify(folder: Path, job: Mapping[str, Any], result: Mapping[str, Any]) -> Verified | Failed:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+EXPERIMENT_LIMIT = 9999
 RUN_LIMIT = 99_999_999
 _ITEM = re.compile(r"(0|[1-9][0-9]*)(?:\s*-\s*(0|[1-9][0-9]*))?", re.ASCII)
 _MASK = 0xFFFFFFFF

@@ -117,9 +117,9 @@ def test_the_command_line_keeps_and_shows_what_it_refused(state, capsys):
     file = state.folder.parent / "daily.csv"
     file.write_text("experiment,run,events\n3,1,7\n3,2,-99\n")
     assert call(state, "runs", "import", str(file)) == Exit.FINDINGS
-    assert "daily.csv: line 3 refused: '-99' is no count" in capsys.readouterr().err
+    assert "daily.csv: line 3 refused: events '-99' is no count" in capsys.readouterr().err
     assert call(state, "runs", "quarantine") == Exit.FINE
-    assert "daily.csv     3  '-99' is no count  3,2,-99" in capsys.readouterr().out
+    assert "daily.csv     3  events '-99' is no count" in capsys.readouterr().out
 
 
 def test_what_a_list_does_not_know_stays_as_it_was_known(state):

@@ -153,14 +153,14 @@ def test_a_later_value_takes_the_place_of_the_earlier():
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("3,2,-5,1", "value '-5' is no luminosity"),
-        ("3,2,nan,1", "'nan' is no luminosity"),
-        ("3,2,much,1", "'much' is no luminosity"),
-        ("3,2,1,-1", "statistical '-1'"),
+        ("3,2,-5,1", "luminosity '-5' is no number that is 0 or more"),
+        ("3,2,nan,1", "luminosity 'nan' is no number"),
+        ("3,2,much,1", "luminosity 'much' is no number"),
+        ("3,2,1,-1", "statistical uncertainty '-1'"),
         ("3,2,,1", "no luminosity"),
         ("3,x,1,1", "'x' is no count"),
         ("3,1,2,1", "listed before, differently"),
-        ("3,2,1", "3 columns instead of 4"),
+        ("3,2,1", "3 cells instead of 4"),
     ],
 )
 def test_a_dirty_line_goes_to_quarantine_and_the_rest_is_taken(tmp_path, capsys, line, why):

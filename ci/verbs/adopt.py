@@ -16,7 +16,7 @@ from schemas.document import Document, read_yaml
 from schemas.finding import Finding
 from schemas.repository import NAME, NAME_HINT, read_repository
 from schemas.rules import check_repository
-from schemas.runs import RunRange, parse_ranges
+from schemas.runs import EXPERIMENT_LIMIT, RunRange, parse_ranges
 from schemas.skims import Registered
 from schemas.tree import read_tree
 from schemas.validation import load_schema, validate
@@ -132,7 +132,7 @@ def _read_registry(path: Path) -> dict[str, Registered]:
 def _read_experiments(text: str) -> tuple[str, tuple[RunRange, ...]]:
     campaign, _, listed = text.partition("=")
     ranges, problems = parse_ranges(listed)
-    if not campaign or not ranges or problems or ranges[-1].last > 9999:
+    if not campaign or not ranges or problems or ranges[-1].last > EXPERIMENT_LIMIT:
         raise WrongUse(f"{text!r} names no experiments of a campaign; write it as in proc16=7-10,12")
     return campaign, ranges
 

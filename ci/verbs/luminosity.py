@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from ci.console import count_things, make_table, print_json, print_table, progress, say
 from ci.exits import Exit, WrongUse
 from ci.project import Settings, choose_locked, load, load_readable
-from ci.verbs.record import tell_imported, tell_refused
+from ci.verbs.record import EXPERIMENT, separator_option, tell_imported, tell_refused
 from reconciler.ledger.database import opened, reading
 from reconciler.ledger.writing import now
 from reconciler.runs.luminosity import (
@@ -24,6 +24,7 @@ from reconciler.runs.luminosity import (
     import_luminosity_list,
     total_luminosity,
 )
+from reconciler.runs.records import SEPARATORS
 from reconciler.runs.run_lists import RunList
 from reconciler.runs.selection import choose_runs
 from schemas.repository import Repository
@@ -105,7 +106,8 @@ def show(settings: Settings, what: str, versus: str | None, unit: str, as_json: 
     "--correction", default="", help="What the values were corrected for, in a few words; none if left out."
 )
 @click.option("--unit", type=click.Choice([*UNITS]), required=True, help="Inverse, of the list's numbers.")
-@click.option("--experiment", type=int, help="Of all runs of a list that does not say so.")
+@click.option("--experiment", type=EXPERIMENT, help="Of all runs of a list that does not say so.")
+@separator_option
 @click.pass_obj
 def import_list(
     settings: Settings,
@@ -115,10 +117,12 @@ def import_list(
     correction: str,
     unit: str,
     experiment: int | None,
+    separator: str | None,
 ) -> int:
     """Record a list of luminosities: experiment, run, value, and where known statistical, systematic.
 
-    Lines that cannot be trusted go to `b2prod runs quarantine`.
+    The list has any of the forms that `b2prod runs import` reads. Rows that cannot be trusted go to
+    `b2prod runs quarantine`.
     """
     for what, text, most in (
         ("--method", method, 40),
@@ -127,12 +131,12 @@ def import_list(
     ):
         if len(text) > most or not text.isprintable():
             raise WrongUse(f"{what} is to be at most {most} printable characters")
-    listing = RunList(source, experiment)
+    listing = RunList(source, experiment, separator=SEPARATORS[separator] if separator else None)
     with progress("lines", listing.total) as advance:
         found, refused = collect_measurements(listing, unit, advance)
+    tell_refused(source.name, refused)
     with opened(settings.project().state) as engine:
         imported = import_luminosity_list(engine, (method, version, correction), found, refused, now())
-    tell_refused(source.name, refused)
     tell_imported("luminosities", imported, len(refused))
     return Exit.FINDINGS if refused else Exit.FINE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import rich_click as click
@@ -12,16 +13,34 @@ from ci.exits import Exit, WrongUse
 from ci.project import Settings
 from reconciler.ledger.database import SourceUnavailable, opened, reading
 from reconciler.ledger.writing import now
-from reconciler.runs.catalogue import File, list_quarantine, list_runs
+from reconciler.runs.catalogue import LEVELS, File, list_quarantine, list_runs
 from reconciler.runs.file_lists import find_files
-from reconciler.runs.importing import Imported, import_files, import_run_list, remove_runs, restore_runs
+from reconciler.runs.importing import (
+    Imported,
+    import_files,
+    import_run_list,
+    quarantine_rows,
+    remove_runs,
+    restore_runs,
+)
 from reconciler.runs.luminosity import Measurement, import_luminosity
+from reconciler.runs.records import SEPARATORS
 from reconciler.runs.run_database import RunDatabase
 from reconciler.runs.run_lists import COLUMNS, Listing, RefusedRow, RunList, collect_runs
-from schemas.runs import RunRange, format_runs, parse_ranges, parse_runs, run_key
+from schemas.runs import EXPERIMENT_LIMIT, RunRange, format_runs, parse_ranges, parse_runs, run_key
 
-LEVELS = ("sroot", "raw", "cdst", "mdst", "dst", "udst", "ntuple")
 TOKEN = "B2PROD_RUNDB_TOKEN"  # noqa: S105 -- the variable's name
+
+
+EXPERIMENT = click.IntRange(0, EXPERIMENT_LIMIT)
+NAME_LIMIT = 200
+"""Characters of a list's name."""
+
+separator_option = click.option(
+    "--separator",
+    type=click.Choice([*SEPARATORS]),
+    help="What stands between the cells of a table; else it is found by the header.",
+)
 
 
 @click.group(invoke_without_command=True)
@@ -59,7 +78,9 @@ def runs(context: click.Context, as_json: bool) -> int:
     "--as", "name", help="What the list is called; else its file's name. Its next version has the same."
 )
 @click.option(
-    "--experiment", type=int, help="Of all runs of a list that does not say so, or of the run database."
+    "--experiment",
+    type=EXPERIMENT,
+    help="Of all runs of a list that does not say so, or of the run database.",
 )
 @click.option("--runs", "asked", metavar="529-613", help="Ask the run database for these runs only.")
 @click.option(
@@ -69,6 +90,7 @@ def runs(context: click.Context, as_json: bool) -> int:
     multiple=True,
     help="What the list calls a column, as in run=RunNumber; may be given several times.",
 )
+@separator_option
 @click.option("--token", envvar=TOKEN, help=f"For the run database; better given as {TOKEN}.")
 @click.pass_obj
 def import_run_source(
@@ -78,26 +100,33 @@ def import_run_source(
     experiment: int | None,
     asked: str | None,
     pairs: tuple[str, ...],
+    separator: str | None,
     token: str | None,
 ) -> int:
     """Record the runs of a list, or of the run database at an http(s) address.
 
-    A list is a table with a header (commas or blanks), a JSON list of objects, a certification in JSON, lines
-    `experiment,run`, or with --experiment run ranges. Columns: experiment, run; and, where known, type, events, start,
-    stop, energy, quality, files. A time without a zone is UTC. Lines that cannot be trusted go to `runs quarantine`.
+    A list is a table with a header (cells between tabs, commas, semicolons, bars or blanks; in quotes they may have line
+    ends), a JSON list of objects, a certification in JSON, lines `experiment,run`, or with --experiment run ranges.
+    Columns: experiment, run; and, where known, type, events, start, stop, energy, quality, files. A time without a zone
+    is UTC. A line that begins with # is a comment. Rows that cannot be trusted go to `runs quarantine`.
 
     No run is ever removed by an import: a list that lacks runs of its last version changes nothing.
     """
-    listing = _open_listing(source, experiment, asked, pairs, token)
+    listing = _open_listing(source, experiment, asked, pairs, separator, token)
+    called = name or listing.name
+    if len(called) > NAME_LIMIT:
+        raise WrongUse(f"a list's name has at most {NAME_LIMIT} characters; give it a shorter one with --as")
     with progress("lines", listing.total) as advance:
         found, refused = collect_runs(listing, advance)
-    called = name or listing.name
+    tell_refused(called, refused)
     with progress("recording", None), opened(settings.project().state) as engine:
         imported = import_run_list(engine, called, found, refused, now())
         if isinstance(listing, RunDatabase) and listing.luminosity:
-            measured = [Measurement(key, value) for key, value in sorted(listing.luminosity.items())]
+            taken = {run_key(run.experiment, run.run) for run in found}
+            measured = [
+                Measurement(key, listing.luminosity[key]) for key in sorted(taken & {*listing.luminosity})
+            ]
             import_luminosity(engine, ("online", "rundb", ""), measured)
-    tell_refused(called, refused)
     tell_imported("runs", imported, len(refused))
     return Exit.FINDINGS if refused else Exit.FINE
 
@@ -161,47 +190,67 @@ def files() -> None:
     required=True,
     help="The data level of the files; a list may say otherwise.",
 )
+@separator_option
 @click.pass_obj
-def import_root_files(settings: Settings, sources: tuple[Path, ...], level: str) -> int:
-    """Register ROOT files: of a folder, single ones, or those of a CSV or JSON list with a column `path`.
+def import_root_files(
+    settings: Settings, sources: tuple[Path, ...], level: str, separator: str | None
+) -> int:
+    """Register ROOT files: of a folder, single ones, or those of a list (a table or JSON) with a column `path`.
 
     Experiment, run and events are read from the files. A list may give them, with size, checksum (as in
     adler32:0a1b2c3d) and storage (disk, tape, staging), and then the files are not opened; the name of a RAW file says
     its run.
     """
-    from reconciler.runs.registration import RefusedFile, read_files  # noqa: PLC0415 -- uproot costs 0.4 s
+    from reconciler.runs.registration import read_files  # noqa: PLC0415 -- uproot costs 0.4 s
 
-    rows = [(source, row) for source in sources for row in find_files(source)]
+    cells = SEPARATORS[separator] if separator else None
+    sources = tuple(dict.fromkeys(sources))
+    rows = [(source, row) for source in sources for row in find_files(source, cells)]
     found: list[File] = []
-    refused: list[RefusedFile] = []
+    refused: dict[str, list[RefusedRow]] = {
+        _name_list(source): [] for source in sources if not source.is_dir() and source.suffix != ".root"
+    }
+    others = 0
     with progress("files", len(rows)) as advance:
         for source, row in rows:
             beside = Path.cwd() if source.is_dir() or source.suffix == ".root" else source.parent
             for item in read_files([row], level, Path(os.path.abspath(beside))):
                 if isinstance(item, File):
                     found.append(item)
+                elif item.line:
+                    reason = f"{item.path}: {item.reason}" if item.path else item.reason
+                    refused[_name_list(source)].append(RefusedRow(item.line, item.text, reason))
                 else:
-                    refused.append(item)
+                    others += 1
+                    say(f"refused: {item.path}: {item.reason}")
             advance()
-    for refusal in refused:
-        say(f"refused: {refusal.path}: {refusal.reason}")
+    for name, listed in refused.items():
+        tell_refused(name, listed)
     if not found:
         raise SourceUnavailable("no file could be registered; nothing was changed")
     state = settings.project().state
     with opened(state) as engine:
         imported = import_files(engine, found)
-    tell_imported("files", imported, len(refused))
+        for name, listed in refused.items():
+            quarantine_rows(engine, name, listed, now())
+    count = others + sum(map(len, refused.values()))
+    tell_imported("files", imported, count)
     with reading(state) as connection:
         known = {run_key(row.experiment, row.run) for row in connection.execute(list_runs())}
     strangers = sorted({run_key(file.experiment, file.run) for file in found} - known)
     if strangers:
         say(f"not in the run catalogue, so no campaign selects them: {count_things(len(strangers), 'run')}")
         say(f"    {format_runs(strangers, most=5)}; add them with `b2prod runs import`")
-    return Exit.FINDINGS if refused else Exit.FINE
+    return Exit.FINDINGS if count else Exit.FINE
 
 
-def tell_refused(name: str, refused: tuple[RefusedRow, ...]) -> None:
-    """Says which lines of a list were refused, and why."""
+def _name_list(source: Path) -> str:
+    """What the quarantine calls a list of files."""
+    return f"files {source.name}"[:NAME_LIMIT]
+
+
+def tell_refused(name: str, refused: Sequence[RefusedRow]) -> None:
+    """Says which rows of a list were refused, and why."""
     for row in refused[:20]:
         say(f"{name}: line {row.line} refused: {row.reason}")
     if len(refused) > 20:
@@ -209,13 +258,18 @@ def tell_refused(name: str, refused: tuple[RefusedRow, ...]) -> None:
 
 
 def _open_listing(
-    source: str, experiment: int | None, asked: str | None, pairs: tuple[str, ...], token: str | None
+    source: str,
+    experiment: int | None,
+    asked: str | None,
+    pairs: tuple[str, ...],
+    separator: str | None,
+    token: str | None,
 ) -> Listing:
     if source.startswith(("http://", "https://")):
         if experiment is None:
             raise WrongUse("say with --experiment which experiment's runs the run database is asked for")
-        if pairs:
-            raise WrongUse("--mapping is for lists; the run database's fields have their own names")
+        if pairs or separator:
+            raise WrongUse("--mapping and --separator are for lists; the run database has none of them")
         return RunDatabase(source, experiment, _read_range(asked), token)
     if asked is not None:
         raise WrongUse("--runs is for the run database; a list is imported whole")
@@ -225,7 +279,7 @@ def _open_listing(
     file = Path(source)
     if not file.is_file():
         raise WrongUse(f"there is no file {source}, and an address begins with https://")
-    return RunList(file, experiment, mapping)
+    return RunList(file, experiment, mapping, SEPARATORS[separator] if separator else None)
 
 
 def _read_range(text: str | None) -> RunRange | None:

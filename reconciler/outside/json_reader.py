@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
@@ -18,6 +18,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.outside import http
 from reconciler.outside.http import HttpClient, NoAnswer, NotSent, TooLarge, is_here, is_safe
+from schemas.strict_json import parse_json
 
 REDIRECTS = 5
 SIZE_LIMIT = 512 * 2**20
@@ -131,10 +132,12 @@ class JsonReader:
         if status != 200:
             raise SourceUnavailable(f"{url} answers {status}{_find_message(body)}")
         try:
-            return JsonAnswer(url, status, json.loads(body.decode("utf-8"), parse_constant=_refuse_constant))
-        except (ValueError, RecursionError) as error:
+            return JsonAnswer(url, status, parse_json(body.decode("utf-8")))
+        except ValueError as error:
             found = "HTML" if body.lstrip()[:1] == b"<" else "something else"
-            raise SourceUnavailable(f"{url} answers with {found} ({kind}) where JSON was due") from error
+            raise SourceUnavailable(
+                f"{url} answers with {found} ({kind}) where JSON was due: {error}"
+            ) from error
 
     def _follow(self, url: str) -> tuple[str, int, str, bytes]:
         """The final answer to a request, after redirects."""
@@ -202,7 +205,3 @@ def _find_message(body: bytes) -> str:
     except (ValueError, RecursionError, TypeError, KeyError):
         return ""
     return f": {message[:200]}" if isinstance(message, str) else ""
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")

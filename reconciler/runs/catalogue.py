@@ -24,6 +24,8 @@ ENERGIES = (
 )
 """Labels of beam energies as the field has them, of the grid and of local paths; none is taken for another."""
 QUALITIES = ("good", "recoverable", "bad")
+LEVELS = ("sroot", "raw", "cdst", "mdst", "dst", "udst", "ntuple")
+"""Data levels that files are registered at."""
 STORAGES = ("disk", "tape", "staging")
 
 

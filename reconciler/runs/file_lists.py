@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
 
 from reconciler.ledger.database import SourceUnavailable
-from reconciler.runs.catalogue import STORAGES
+from reconciler.runs.catalogue import LEVELS, STORAGES
+from reconciler.runs.columns import Columns
+from reconciler.runs.json_lists import is_json, read_objects
+from reconciler.runs.records import Row, open_table
+from reconciler.runs.run_lists import KEY, RefusedRow
+from reconciler.runs.values import is_blank, read_checksum, read_count, read_label, read_words
+from schemas.runs import EXPERIMENT_LIMIT, RUN_LIMIT
+from schemas.text import decode_text
 
-LISTED = ("path", "experiment", "run", "level", "name", "size", "checksum", "events", "storage")
-"""The columns of a list of files; only `path` is needed, what is missing is read from the file."""
-
-_CHECKSUM = re.compile(r"(adler32|crc32|md5|sha1|sha256|sha512):[0-9a-f]{2,128}", re.ASCII)
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "path": ("path",),
+    **KEY,
+    **{name: (name,) for name in ("level", "name", "size", "checksum", "events", "storage")},
+}
+"""The columns of a list of files, with all their names; only `path` is needed, what is missing is read from the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a source states of one file; None: it does not say. `path` is as it is written there."""
+    """What a source states of one file; None: it does not say. `path` is as it is written there.
+
+    Where a list says so, `line` is its line there, or its number, and `text` the row; else the line is 0.
+    """
 
     path: str
     name: str
@@ -32,70 +40,70 @@ class Statement:
     checksum: str | None = None
     events: int | None = None
     storage: str = "disk"
+    line: int = 0
+    text: str = ""
 
 
-def find_files(source: Path) -> list[Mapping[str, Any]]:
-    """The files of a source: all ROOT files below a folder, one ROOT file, or the rows of a CSV or JSON list.
+def find_files(source: Path, separator: str | None = None) -> list[Statement | RefusedRow]:
+    """The files of a source: all ROOT files below a folder, one ROOT file, or the rows of a list.
+
+    A list is a JSON list of objects, or a table whose `separator`, a value of `SEPARATORS`, else is found by its header.
 
     Raises:
-        SourceUnavailable: the source cannot be read, or names no file.
+        SourceUnavailable: the source cannot be read to its end, or names no file.
     """
     try:
         if source.is_dir():
-            found: list[Mapping[str, Any]] = [{"path": str(path)} for path in sorted(source.rglob("*.root"))]
+            found = [_name_file(path) for path in sorted(source.rglob("*.root"))]
         elif source.suffix == ".root":
-            found = [{"path": str(source)}]
-        elif source.suffix == ".json":
-            found = _read_rows(source.read_text())
+            found = [_name_file(source)]
         else:
-            found = list(csv.DictReader(source.read_text().splitlines(), strict=True))
-    except (OSError, ValueError, csv.Error) as error:
-        raise SourceUnavailable(f"{source} cannot be read: {error}") from error
-    if not found or not all(isinstance(row, dict) and row.get("path") for row in found):
+            found = list(_read_list(source, separator))
+    except (OSError, ValueError) as error:
+        raise SourceUnavailable(f"{source} is no list of files: {error}; nothing was changed") from error
+    if not found:
         raise SourceUnavailable(
             f"{source} names no file; a list has a column `path`, a folder holds .root files"
         )
     return found
 
 
-def _read_rows(text: str) -> list[Mapping[str, Any]]:
+def _name_file(path: Path) -> Statement | RefusedRow:
+    return Statement(str(path), path.name)
+
+
+def _read_list(source: Path, separator: str | None) -> Iterator[Statement | RefusedRow]:
+    text = decode_text(source.read_bytes())
+    if is_json(text):
+        rows = read_objects(text)
+    else:
+        known = {name for names in COLUMNS.values() for name in names}
+        rows = open_table(text, {"path": COLUMNS["path"]}, known, separator, comments=False).read()
+    columns = Columns(COLUMNS)
+    return (_judge(columns, row) for row in rows)
+
+
+def _judge(columns: Columns, row: Row) -> Statement | RefusedRow:
     try:
-        rows = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    if not isinstance(rows, list):
-        raise ValueError("it is not a list of objects")  # noqa: TRY004 -- as any other content that is wrong
-    return rows
-
-
-def read_statement(row: Mapping[str, Any]) -> Statement:
-    """What one row of a list states of a file.
-
-    Raises:
-        ValueError: a value is none that its column can have.
-    """
-    given = {key: row[key] for key in LISTED if row.get(key) not in (None, "")}
-    numbers: dict[str, int] = {
-        key: _read_number(key, given[key]) for key in ("experiment", "run", "size", "events") if key in given
-    }
-    storage, checksum = str(given.get("storage", "disk")), given.get("checksum")
-    if storage not in STORAGES:
-        raise ValueError(f"its storage {storage!r} is none of {', '.join(STORAGES)}")
-    if checksum is not None and not _CHECKSUM.fullmatch(str(checksum)):
-        raise ValueError(f"its checksum {checksum!r} is not written as in adler32:0a1b2c3d")
-    path = str(row["path"])
-    return Statement(
-        path=path,
-        name=str(given.get("name", PurePath(path).name)),
-        level=str(given["level"]) if "level" in given else None,
-        checksum=None if checksum is None else str(checksum),
-        storage=storage,
-        **numbers,
-    )
-
-
-def _read_number(key: str, value: Any) -> int:
-    text = str(value).strip()
-    if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise ValueError(f"its {key} {value!r} is no count")
-    return int(text)
+        path, experiment, run, level, name, size, checksum, events, storage = columns.take(row)
+        where = read_words("path", path, 4096)
+        if where is None:
+            raise ValueError("path is missing")  # noqa: TRY301 -- refused as the rest
+        called = read_words("name", PurePath(where).name if is_blank(name) else name, 255)
+        if called is None:
+            raise ValueError(f"path {where!r} names no file")  # noqa: TRY301
+        return Statement(
+            where,
+            called,
+            read_count("experiment", experiment, EXPERIMENT_LIMIT),
+            read_count("run", run, RUN_LIMIT),
+            read_label("level", level, LEVELS),
+            read_count("size", size),
+            read_checksum(checksum),
+            read_count("events", events),
+            read_label("storage", storage, STORAGES) or "disk",
+            row.line,
+            row.text,
+        )
+    except ValueError as error:
+        return RefusedRow(row.line, row.text, str(error))

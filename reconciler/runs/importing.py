@@ -114,6 +114,12 @@ def replace_quarantine(connection: Connection, name: str, refused: Sequence[Refu
             )
 
 
+def quarantine_rows(engine: Engine, name: str, refused: Sequence[RefusedRow], when: str) -> None:
+    """Records the refused rows of a list in the place of those of its last version."""
+    with engine.begin() as connection:
+        replace_quarantine(connection, name, refused, when)
+
+
 def _import_runs(connection: Connection, found: Iterable[Run]) -> Imported:
     wanted = {run_key(run.experiment, run.run): run for run in found}
     query = select(*(runs.c[name] for name in _RUN), runs.c.removed)

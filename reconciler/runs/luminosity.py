@@ -12,19 +12,22 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, insert, select, tuple_
 
 from reconciler.ledger.tables import luminosity
+from reconciler.runs.columns import Columns
 from reconciler.runs.importing import Imported, remember_list, replace_quarantine
-from reconciler.runs.run_lists import Listing, RefusedRow, collect_rows, find_value
+from reconciler.runs.run_lists import KEY, Listing, RefusedRow, collect_rows
+from reconciler.runs.values import read_real
 from schemas.runs import split_key
 
 UNITS: Mapping[str, float] = {"nb": 1.0, "pb": 1e3, "fb": 1e6}
 """Inverse units of cross section, in inverse nanobarn."""
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
+    **KEY,
     "value": ("value", "lumi", "luminosity", "lee"),
     "statistical": ("statistical", "stat", "leee"),
     "systematic": ("systematic", "syst"),
 }
-"""The columns of a list of luminosities beside experiment and run; `lee` and `leee` are those of the offline database."""
+"""The columns of a list of luminosities, with all their names; `lee` and `leee` are those of the offline database."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -64,10 +67,10 @@ def collect_measurements(
         SourceUnavailable: the list cannot be read to its end, or holds no luminosity at all.
     """
 
-    def read(key: int, row: Mapping[str, Any]) -> Measurement:
-        return _read_measurement(key, row, UNITS[unit])
+    def read(key: int, values: Sequence[Any]) -> Measurement:
+        return _read_measurement(key, values[len(KEY) :], UNITS[unit])
 
-    return collect_rows(listing, read, "luminosity", advance)
+    return collect_rows(listing, Columns(COLUMNS), read, "luminosity", advance)
 
 
 def import_luminosity_list(
@@ -155,24 +158,17 @@ def _import(connection: Connection, where: tuple[str, str, str], found: Iterable
     return Imported(len(new), len(changed), len(wanted) - len(new) - len(changed))
 
 
-def _read_measurement(key: int, row: Mapping[str, Any], unit: float) -> Measurement:
-    numbers = {}
-    for name, names in COLUMNS.items():
-        number = _read_real(name, find_value(row, names))
-        numbers[name] = None if number is None else number * unit
-    value = numbers.pop("value")
+def _read_measurement(key: int, values: Sequence[Any], unit: float) -> Measurement:
+    value, statistical, systematic = (
+        None if number is None else number * unit
+        for number in map(
+            read_real, ("luminosity", "statistical uncertainty", "systematic uncertainty"), values
+        )
+    )
     if value is None:
         raise ValueError("it states no luminosity")
-    return Measurement(key, value, **numbers)
-
-
-def _read_real(name: str, value: Any) -> float | None:
-    if value is None:
-        return None
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (ValueError, TypeError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number) or number < 0:
-        raise ValueError(f"its {name} {value!r} is no luminosity")
-    return number
+    if not all(math.isfinite(number or 0.0) for number in (value, statistical, systematic)):
+        raise ValueError(
+            f"luminosity {value} ± {statistical} ± {systematic} nb⁻¹ is beyond what can be stored"
+        )
+    return Measurement(key, value, statistical, systematic)

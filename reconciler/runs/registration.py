@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from reconciler.runs.catalogue import File
-from reconciler.runs.file_lists import Statement, read_statement
+from reconciler.runs.file_lists import Statement
+from reconciler.runs.run_lists import RefusedRow
 from reconciler.workspace import digest_content
 from renderer.event_file import InputError, read_events
 
@@ -22,20 +22,28 @@ _NAME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class RefusedFile:
-    """A file that was not registered, and why."""
+    """A file that was not registered, and why; where a list names it, its line there and its text."""
 
     path: str
     reason: str
+    line: int = 0
+    text: str = ""
 
 
-def read_files(rows: Iterable[Mapping[str, Any]], level: str, beside: Path) -> Iterator[File | RefusedFile]:
+def read_files(
+    rows: Iterable[Statement | RefusedRow], level: str, beside: Path
+) -> Iterator[File | RefusedFile]:
     """Each row as a file of the catalogue, or why it is none; relative paths are below `beside`."""
     for row in rows:
-        path = Path(os.path.normpath(beside / str(row["path"])))
+        if isinstance(row, RefusedRow):
+            yield RefusedFile("", row.reason, row.line, row.text)
+            continue
+        path = Path(os.path.normpath(beside / row.path))
         try:
-            yield _read_file(read_statement(row), path, level)
+            yield _read_file(row, path, level)
         except (InputError, ValueError, OSError) as error:
-            yield RefusedFile(str(path), getattr(error, "strerror", None) or str(error))
+            reason = getattr(error, "strerror", None) or str(error)
+            yield RefusedFile(str(path), reason, row.line, row.text)
 
 
 def _read_file(stated: Statement, path: Path, level: str) -> File:

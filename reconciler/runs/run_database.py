@@ -5,6 +5,7 @@ Address, parameters and fields are those of basf2 `framework/scripts/rundb.py` a
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,8 +13,10 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.outside.json_reader import JsonAnswer, JsonReader
-from reconciler.runs.run_lists import Row
-from schemas.runs import RunRange, run_key
+from reconciler.runs.records import Row
+from reconciler.runs.run_lists import read_key
+from schemas.canonical import clean_text
+from schemas.runs import RunRange
 
 DEFAULT_ADDRESS = "https://rundb.belle2.org/rest/v1/"
 
@@ -29,6 +32,8 @@ ENERGY_WINDOWS: Mapping[str, tuple[float, float]] = {
 }
 """Open intervals of the energy in the centre of mass, in GeV; what is outside, or on a border, has no label."""
 
+_FIELDS = ("experiment", "run", "run_type", "time_start", "time_stop")
+_NAMES = (*_FIELDS, "energy", "quality")
 _VERDICTS = {"GOOD": "good", "RECOVERABLE": "recoverable", "BAD": "bad", "NO EVENTS": "bad"}
 _ORDER = ("bad", "recoverable", "good")
 
@@ -36,7 +41,8 @@ _ORDER = ("bad", "recoverable", "good")
 class RunDatabase:
     """The runs of one experiment, or of some of its runs, in the order of the service's pages.
 
-    `luminosity` has, once all was read, what the service knows of it: run key → inverse nanobarn, recorded, online.
+    `luminosity` has, once all was read, what the service knows of it: run key → inverse nanobarn, recorded, online; also
+    of runs that are refused.
     The token, where there is one, is sent as `Authorization: Bearer`, never over plain http nor to another host.
     """
 
@@ -99,17 +105,24 @@ class RunDatabase:
 
     def _read_run(self, number: int, item: Any) -> Row:
         if not isinstance(item, dict):
-            return Row(number, {}, "it is no JSON object", str(item)[:500])
-        values = {key: item.get(key) for key in ("experiment", "run", "run_type", "time_start", "time_stop")}
+            return Row(number, (), (), "it is no JSON object", clean_text(str(item)[:500]))
+        values = [item.get(name) for name in _FIELDS]
+        text = json.dumps(dict(zip(_FIELDS, values, strict=True)))
         try:
-            values["energy"] = name_energy(_read_momentum(item, "ler"), _read_momentum(item, "her"))
-            values["quality"] = _judge_quality(item.get("quality_expert"))
-            recorded = _read_luminosity(item.get("statistics"))
+            low, high = (_read_inner(item, ring, "momentum") for ring in ("ler", "her"))
+            recorded = _read_inner(item, "statistics", "lumi_recorded")
+            values += [name_energy(low, high), _judge_quality(item.get("quality_expert"))]
+            if recorded is not None:
+                self._note(read_key(values[0], values[1], self.experiment), recorded)
         except ValueError as error:
-            return Row(number, values, str(error))
-        if recorded is not None and type(item.get("run")) is int:
-            self.luminosity[run_key(self.experiment or 0, item["run"])] = recorded
-        return Row(number, values)
+            return Row(number, (), (), str(error), text)
+        return Row(number, _NAMES, values, None, text)
+
+    def _note(self, key: int, recorded: float) -> None:
+        if recorded < 0:
+            raise ValueError(f"lumi_recorded is {recorded}")
+        if self.luminosity.setdefault(key, recorded) != recorded:
+            raise ValueError(f"lumi_recorded is {recorded}, and was {self.luminosity[key]} before")
 
 
 def name_energy(low: float | None, high: float | None) -> str | None:
@@ -120,24 +133,18 @@ def name_energy(low: float | None, high: float | None) -> str | None:
     return next((name for name, (above, below) in ENERGY_WINDOWS.items() if above < energy < below), None)
 
 
-def _read_momentum(item: Mapping[str, Any], ring: str) -> float | None:
-    beam = item.get(ring)
-    return _read_real(f"{ring} momentum", beam.get("momentum")) if isinstance(beam, dict) else None
-
-
-def _read_luminosity(statistics: Any) -> float | None:
-    recorded = statistics.get("lumi_recorded") if isinstance(statistics, dict) else None
-    value = _read_real("lumi_recorded", recorded)
-    if value is not None and value < 0:
-        raise ValueError(f"lumi_recorded is {value}")
-    return value
-
-
-def _read_real(what: str, value: Any) -> float | None:
+def _read_inner(item: Mapping[str, Any], outer: str, name: str) -> float | None:
+    """A number inside an object of a run; None where there is none."""
+    inside = item.get(outer)
+    if inside is None:
+        return None
+    if not isinstance(inside, dict):
+        raise ValueError(f"{outer} is {str(inside)[:60]!r}")  # noqa: TRY004 -- as any other content that is wrong
+    value = inside.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{what} is {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        raise ValueError(f"{name} of {outer} is {str(value)[:60]!r}")
     return float(value)
 
 
@@ -148,7 +155,7 @@ def _judge_quality(experts: Any) -> str | None:
     if not isinstance(experts, dict):
         raise ValueError(f"quality_expert is {str(experts)[:60]!r}")  # noqa: TRY004 -- as any other content that is wrong
     for detector, word in experts.items():
-        if word is not None and word not in _VERDICTS:
+        if word is not None and not (isinstance(word, str) and word in _VERDICTS):
             raise ValueError(f"quality_expert says {str(word)[:60]!r} of {detector[:60]}")
     found = {_VERDICTS[word] for word in experts.values() if word is not None}
     return next((verdict for verdict in _ORDER if verdict in found), None)

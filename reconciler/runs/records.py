@@ -1,0 +1,246 @@
+"""Records of a table: rows of cells, which may be quoted and then hold separators, line ends and, doubled, quotes.
+
+The form is that of RFC 4180, with more separators and line ends. A cell is quoted where a quote is its first character
+but for blanks; a quote further inside is a character as any other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+SEPARATORS: Mapping[str, str] = {"tab": "\t", "comma": ",", "semicolon": ";", "bar": "|", "blanks": " "}
+"""What may stand between cells. `blanks` are any number of blanks and tabs."""
+
+_DECLARED = re.compile(r"sep=([,;|\t])", re.IGNORECASE)
+"""What spreadsheets write above the header, and read there."""
+
+_QUOTED = r'"([^"]*+(?:""[^"]*+)*+)"'
+
+
+class Row(NamedTuple):
+    """One row as a source states it: the line where it begins, or its number, and its values by the names of the columns.
+
+    `broken` says what is wrong with it as a whole; then `values` are not to be used. `text` is what was written.
+    """
+
+    line: int
+    names: tuple[str, ...]
+    values: Sequence[object]
+    broken: str | None
+    text: str
+
+
+class QuoteError(ValueError):
+    """Quotes that are wrong. `closed` is where the quoted text ends, None where it does not."""
+
+    def __init__(self, message: str, closed: int | None = None) -> None:
+        super().__init__(message)
+        self.closed = closed
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table below its header. `separator` is empty where the header has one column: then each line is a cell."""
+
+    names: tuple[str, ...]
+    separator: str
+    _text: str
+    _begin: int
+    _line: int
+    _comments: bool
+
+    def read(self) -> Iterator[Row]:
+        """The rows below the header, but for those without any content; one with too many or too few cells is broken.
+
+        Raises:
+            QuoteError: it is not sure where a record ends.
+        """
+        names, width = self.names, len(self.names)
+        for line, cells, text, flaw in _read_records(
+            self._text, self._begin, self._line, self.separator, comments=self._comments
+        ):
+            if len(cells) == width and flaw is None:
+                if cells[0] or any(map(str.strip, cells)):
+                    yield Row(line, names, cells, None, text)
+            elif flaw or any(map(str.strip, cells)):
+                yield Row(line, names, (), flaw or f"{len(cells)} cells instead of {width}", text)
+
+
+def open_table(
+    text: str,
+    needed: Mapping[str, Collection[str]],
+    known: Collection[str],
+    separator: str | None = None,
+    *,
+    comments: bool = True,
+) -> Table:
+    """The table in `text`, whose first line with content is its header.
+
+    `needed` are the columns that it must have, each with all its names; `known` are the names of further ones. The
+    separator is the one by which the header has the needed columns, then most known ones, then most columns; blanks are
+    it where no other is.
+    With `comments`, lines that begin with `#` are not read.
+
+    Raises:
+        ValueError: the header lacks a needed column, or has two of one name, or its quotes are wrong.
+    """
+    begin, line, declared = _find_header(text, comments=comments)
+    given, ending = separator or declared, find_ending(text)
+    headers: list[tuple[str, tuple[str, ...], int]] = []
+    problem: QuoteError | None = None
+    for candidate in SEPARATORS.values() if given is None else (given,):
+        try:
+            cells, end = _split(text, begin, line, candidate, ending)
+            headers.append((candidate, tuple(cell.strip().lower() for cell in cells), end))
+        except QuoteError as error:
+            problem = error
+
+    def find_lacking(names: tuple[str, ...]) -> list[str]:
+        return [column for column, possible in needed.items() if not {*possible}.intersection(names)]
+
+    def judge(header: tuple[str, tuple[str, ...], int]) -> tuple[bool, bool, int, int]:
+        candidate, names, _ = header
+        every = {*known, *(name for possible in needed.values() for name in possible)}
+        return not find_lacking(names), candidate != " ", len(every.intersection(names)), len(names)
+
+    found, names, end = max(headers, key=judge, default=("", (), begin))
+    lacking = find_lacking(names)
+    if lacking and problem is not None:
+        raise problem
+    if lacking:
+        shown = ", ".join(name for name in names if name)[:200]
+        raise ValueError(f"its header (line {line}) has no column `{lacking[0]}`; it has: {shown}")
+    for name in names:
+        if name and names.count(name) > 1:
+            raise ValueError(f"its header (line {line}) has two columns `{name}`; name one of them otherwise")
+    if len(names) == 1 and given is None:
+        found = ""
+    return Table(names, found, text, end, line + text.count(ending, begin, end), comments)
+
+
+def _find_header(text: str, *, comments: bool) -> tuple[int, int, str | None]:
+    """Where the first line with content begins, its number, and the separator that is declared above it."""
+    declared = None
+    for number, begin, line in read_lines(text):
+        said = _DECLARED.fullmatch(line)
+        if said:
+            declared = said[1]
+        elif line.strip(" \t,;|") and not (comments and line.startswith("#")):
+            return begin, number, declared
+    raise ValueError("it has no header")
+
+
+def read_lines(text: str) -> Iterator[tuple[int, int, str]]:
+    """The lines of a text: of each its number, where it begins, and its text without its end."""
+    ending = find_ending(text)
+    begin, size, number = 0, len(text), 0
+    while begin < size:
+        number += 1
+        end = text.find(ending, begin)
+        end = size if end < 0 else end
+        yield number, begin, text[begin:end].removesuffix("\r")
+        begin = end + 1
+
+
+def find_ending(text: str) -> str:
+    r"""What ends the lines of a text: `\n`, which may follow an `\r`; or `\r` alone, where the first line ends so.
+
+    Where lines end with `\n`, an `\r` inside a line is a character as any other, and the other way round.
+    """
+    carriage, feed = text.find("\r"), text.find("\n")
+    return "\r" if carriage >= 0 and (feed < 0 or carriage + 1 < feed) else "\n"
+
+
+def _read_records(
+    text: str, begin: int, number: int, separator: str, *, comments: bool
+) -> Iterator[tuple[int, list[str], str, str | None]]:
+    """From a position, which is in line `number`: of each record its line, its cells, its text, what is wrong with it.
+
+    A record is wrong where text follows a closing quote. It ends with its line if the quotes of the line pair.
+    """
+    size, ending, carriage = len(text), find_ending(text), "\r" in text
+    wrong: int | None = None
+    while begin < size:
+        end = text.find(ending, begin)
+        line = text[begin:end] if end >= 0 else text[begin:]
+        if carriage and line.endswith("\r"):
+            line = line[:-1]
+        start, first = begin, number
+        begin, number = end + 1 if end >= 0 else size, number + 1
+        if not line or line.isspace() or (comments and line[0] == "#"):
+            continue
+        if '"' not in line:  # nearly all lines; the expression below costs five times as much
+            if separator == " ":
+                yield first, line.split(), line, None
+            else:
+                yield first, line.split(separator) if separator else [line], line, None
+            continue
+        paired = line.count('"') % 2 == 0
+        try:
+            cells, after = _split(text, start, first, separator, ending)
+        except QuoteError as error:
+            if not paired or error.closed is None or error.closed > begin:
+                raise
+            wrong = first
+            yield first, [], line, str(error)
+            continue
+        if after > begin:
+            number += text.count(ending, begin, after)
+            begin = after
+        elif wrong and not paired:
+            raise QuoteError(
+                f"the quotes in line {first} do not pair, and those in line {wrong} are wrong,"
+                " so it is not sure which lines are of one record"
+            )
+        yield first, cells, text[start:after].rstrip("\r\n"), None
+
+
+def _split(text: str, begin: int, line: int, separator: str, ending: str) -> tuple[list[str], int]:
+    """The cells of the record that begins at a position, which is in `line`, and where the next one begins."""
+    match = _compile(separator, ending).match
+    cells: list[str] = []
+    at = begin
+    while True:
+        found = match(text, at)
+        if found is None:
+            raise _explain(text, begin, line, at, ending)
+        quoted, plain, more = found.groups()
+        cells.append(plain if quoted is None else quoted.replace('""', '"'))
+        at = found.end()
+        if more is None:
+            return cells, at
+
+
+@cache
+def _compile(separator: str, ending: str) -> re.Pattern[str]:
+    """A cell with what follows it: the text in quotes, or without, and the separator, or none at the end of the record."""
+    end = r"\r?\n|\r?\Z" if ending == "\n" else r"\r|\Z"
+    if separator == " ":
+        blank = rf"[^\S{ending}]"
+        return re.compile(rf'{blank}*+(?:{_QUOTED}|(?!")(\S*+))(?:{blank}*+(?:{end})|({blank}++))')
+    between = re.escape(separator) if separator else r"(?!)"
+    padding = "[ ]*+" if separator == "\t" else r"[ \t]*+"
+    others = rf"[^{separator and between}\r\n]*+" if ending == "\n" else rf"[^{separator and between}\r]*+"
+    plain = rf"{others}(?:\r(?!\n|\Z){others})*+" if ending == "\n" else others
+    return re.compile(rf'(?:{padding}{_QUOTED}{padding}|(?!{padding}")({plain}))(?:{end}|({between}))')
+
+
+def _explain(text: str, begin: int, line: int, at: int, ending: str) -> QuoteError:
+    """What is wrong with the quotes of the cell at a position, in the record that begins at another, in `line`."""
+
+    def locate(place: int) -> str:
+        column = place - text.rfind(ending, 0, place)
+        return f"line {line + text.count(ending, begin, place)}, column {column}"
+
+    opened = text.index('"', at)
+    quoted = re.compile(_QUOTED).match(text, opened)
+    if quoted is None:
+        return QuoteError(
+            f"the quote that opens in {locate(opened)}, is not closed; close it, or write it twice"
+        )
+    message = f"text follows the quote that closes in {locate(quoted.end() - 1)}; write a quote in a quoted cell twice"
+    return QuoteError(message, quoted.end())

@@ -1,0 +1,196 @@
+"""The values of lists: numbers, times, labels and checksums, each judged by its content.
+
+Each function takes what a list states, a text or a value of JSON, and returns None where it is blank.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+
+COUNT_LIMIT = 10**18 - 1
+"""The largest count that a list may state."""
+
+CHECKSUMS: Mapping[str, int] = {
+    "adler32": 8,
+    "crc32": 8,
+    "md5": 32,
+    "sha1": 40,
+    "sha256": 64,
+    "sha512": 128,
+}
+"""Algorithms of checksums, and how many hexadecimal digits each has."""
+
+_SUMS_OF_32_BITS = ("adler32", "crc32")
+_EXACT = 2**53
+"""Beyond, a float stands for several whole numbers."""
+
+_WHOLE = re.compile(r"([0-9]{1,18})(?:\.0*)?", re.ASCII)
+_REAL = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?)"
+    r" ?(Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?",
+    re.ASCII,
+)
+_CHECKSUM = re.compile(r"([A-Za-z0-9]+):([0-9A-Fa-f]+)", re.ASCII)
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def is_blank(value: object) -> bool:
+    """Whether a list states nothing here."""
+    return value is None or (isinstance(value, str) and (not value or value.isspace()))
+
+
+def read_count(what: str, value: object, most: int = COUNT_LIMIT) -> int | None:
+    """A whole number from 0 to `most`, which may be written `816.0`. `what` names it in messages.
+
+    >>> read_count("events", "816.0")
+    816
+
+    Raises:
+        ValueError: it is none, as are `-99`, `1_000`, `1e3`, `816.5` and True.
+    """
+    if isinstance(value, str):
+        if value.isdecimal() and value.isascii() and len(value) <= 18:  # nearly all
+            number = int(value)
+        else:
+            text = value.strip()
+            if not text:
+                return None
+            match = _WHOLE.fullmatch(text)
+            if match is None:
+                raise _refuse_count(what, value)
+            number = int(match[1])
+    elif value is None:
+        return None
+    elif (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or value < 0
+        or (isinstance(value, float) and (not value < _EXACT or str(value) != f"{int(value)}.0"))
+    ):
+        raise _refuse_count(what, value)
+    else:
+        number = int(value)
+    if number > most:
+        raise ValueError(f"{what} {_show(value)} is beyond {most}")
+    return number
+
+
+def read_real(what: str, value: object) -> float | None:
+    """A number that is not negative, such as `503.5` or `5.035e2`.
+
+    Raises:
+        ValueError: it is none, as are `1_000`, `nan`, `-99` and True, or it is beyond what a float holds.
+    """
+    if is_blank(value):
+        return None
+    text = value.strip() if isinstance(value, str) else str(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or not _REAL.fullmatch(text):
+        raise ValueError(f"{what} {_show(value)} is no number that is 0 or more")
+    number = float(text)
+    if math.isinf(number) or (number == 0 and re.match(r"[0.]*[1-9]", text)):
+        raise ValueError(f"{what} {_show(value)} is beyond what can be stored")
+    return number
+
+
+def read_time(what: str, value: object) -> str | None:
+    """A time in UTC, to the second; one that does not say its zone is UTC.
+
+    >>> read_time("start", "2019-01-05 21:00+0900")
+    '2019-01-05T12:00:00Z'
+
+    Raises:
+        ValueError: it is none.
+    """
+    if is_blank(value):
+        return None
+    match = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
+    time = None
+    if match is not None:
+        day, clock, zone = match.groups()
+        with contextlib.suppress(ValueError, OverflowError):
+            time = datetime.fromisoformat(f"{day}T{clock}{zone or 'Z'}").astimezone(UTC)
+    if time is None:
+        raise ValueError(f"{what} {_show(value)} is no time; write it as in 2019-01-05T12:00:00Z")
+    return f"{time.isoformat()[:19]}Z"
+
+
+def read_label(what: str, value: object, labels: tuple[str, ...]) -> str | None:
+    """One of the labels, whatever its case.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if is_blank(value):
+        return None
+    text = value.strip() if isinstance(value, str) else ""
+    found = _spell(labels).get(text.lower()) if text.isascii() else None
+    if found is None:
+        raise ValueError(f"{what} {_show(value)} is none of {', '.join(labels)}")
+    return found
+
+
+def read_checksum(value: object) -> str | None:
+    """A checksum with its algorithm, in small letters; zeros that a sum of 32 bits lacks at its beginning are there.
+
+    >>> read_checksum("adler32:A1B2C3D")
+    'adler32:0a1b2c3d'
+
+    Raises:
+        ValueError: the algorithm is missing or not one of `CHECKSUMS`, or has another number of digits.
+    """
+    if is_blank(value):
+        return None
+    match = _CHECKSUM.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(
+            f"checksum {_show(value)} is not written as in adler32:0a1b2c3d; without its algorithm it says nothing"
+        )
+    algorithm, digits = match[1].lower(), match[2].lower()
+    wanted = CHECKSUMS.get(algorithm)
+    if wanted is None:
+        raise ValueError(f"checksum {_show(value)} is of none of the algorithms {', '.join(CHECKSUMS)}")
+    if algorithm in _SUMS_OF_32_BITS and 5 <= len(digits) < wanted and digits[0] != "0":
+        digits = digits.zfill(wanted)  # a sum that was printed as a number
+    if len(digits) != wanted:
+        raise ValueError(f"checksum {_show(value)} has {len(digits)} digits; {algorithm} has {wanted}")
+    return f"{algorithm}:{digits}"
+
+
+def read_words(what: str, value: object, most: int) -> str | None:
+    """A text of at most `most` characters, as it is.
+
+    Raises:
+        ValueError: it is no text, or longer, or a database cannot hold it, or a blank stands at one of its ends.
+    """
+    if is_blank(value):
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"{what} {_show(value)} is no text")  # noqa: TRY004 -- as any other content that is wrong
+    if value != value.strip():
+        raise ValueError(f"{what} {_show(value)} has a blank at one of its ends")
+    if len(value) > most:
+        raise ValueError(f"{what} has {len(value)} characters; at most {most} are kept")
+    if _UNSTORABLE.search(value):
+        raise ValueError(f"{what} {_show(value)} has a character that is none")
+    return value
+
+
+@cache
+def _spell(labels: tuple[str, ...]) -> Mapping[str, str]:
+    return {label.lower(): label for label in labels}
+
+
+def _refuse_count(what: str, value: object) -> ValueError:
+    hint = "; leave it empty where it is not known" if str(value).strip().startswith("-") else ""
+    return ValueError(f"{what} {_show(value)} is no count{hint}")
+
+
+def _show(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:76]} …{shown[-1]}"

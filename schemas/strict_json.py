@@ -1,0 +1,55 @@
+"""JSON as its standard has it: no key twice in one object, no NaN, no infinity."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+DIGITS = 30
+"""Of a whole number in a list; a longer one stays a text, since nothing that is counted has so many."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value in `text`.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply, or has a key twice, which is named.
+    """
+
+    def refuse(reason: str) -> None:
+        raise ValueError(reason)
+
+    try:
+        return json.loads(text, object_pairs_hook=_collect(refuse), parse_constant=_name(refuse))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def make_decoder(object_to: Callable[[str], None]) -> json.JSONDecoder:
+    """A decoder that calls `object_to` with what is wrong, where the standard parser would pass over it.
+
+    Numbers that are not whole stay as they are written, so that none is rounded.
+    """
+    return json.JSONDecoder(
+        object_pairs_hook=_collect(object_to),
+        parse_constant=_name(object_to),
+        parse_float=str,
+        parse_int=lambda digits: int(digits) if len(digits) <= DIGITS else digits,
+    )
+
+
+def _collect(object_to: Callable[[str], None]) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            object_to(f"the key {twice[:80]!r} is there twice in one object")
+        return found
+
+    return collect
+
+
+def _name(object_to: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda word: object_to(f"{word} is no number of JSON")

@@ -1,0 +1,46 @@
+"""Text from bytes: UTF-8, with or without a byte order mark. What is not, is told as what it probably is."""
+
+from __future__ import annotations
+
+import codecs
+
+_MARKS = (
+    ("UTF-32", codecs.BOM_UTF32_LE),  # before UTF-16, whose mark it begins with
+    ("UTF-32", codecs.BOM_UTF32_BE),
+    ("UTF-16", codecs.BOM_UTF16_LE),
+    ("UTF-16", codecs.BOM_UTF16_BE),
+)
+
+
+def decode_text(content: bytes) -> str:
+    r"""The text of `content`, without the byte order mark.
+
+    >>> decode_text(b"\xef\xbb\xbfrun\r\n")
+    'run\r\n'
+
+    Raises:
+        ValueError: it is not UTF-8, or holds a NUL; the message says where, and what to do.
+    """
+    for name, mark in _MARKS:
+        if content.startswith(mark):
+            raise ValueError(_advise(name))
+    content = content.removeprefix(codecs.BOM_UTF8)
+    nul = content.find(b"\0")
+    if nul >= 0:
+        beginning = content[:1000]
+        if 2 * beginning.count(b"\0") >= len(beginning) // 2:  # as text of western letters has it
+            raise ValueError(_advise("UTF-16"))
+        line = content.count(b"\n", 0, nul) + 1
+        raise ValueError(f"it has a NUL in line {line}, so it is not a text file")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"its line {line} is not UTF-8 (byte {content[error.start]:#04x});"
+            " where it is Latin-1, `iconv -f ISO-8859-1 -t UTF-8 FILE` writes it as UTF-8"
+        ) from error
+
+
+def _advise(name: str) -> str:
+    return f"it is {name}; `iconv -f {name} -t UTF-8 FILE` writes it as UTF-8, which is read"
