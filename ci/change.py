@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ci.budget import describe_excess
 from ci.commits import Entry, find_ancestor, list_changes, list_former, name_commit, read_commit, show_path
 from ci.exits import WrongUse
 from schemas.finding import Finding
@@ -64,6 +65,8 @@ def read_change(root: Path, base: str, head: str) -> Change:
             raise WrongUse(f"{show_path(path)} was changed on the base too; merge the base, or rebase")
     before = read_commit(root, base)
     mine = read_commit(root, head, only=paths)
+    if excess := describe_excess(mine.files):
+        raise WrongUse(excess)
     after = {file: content for file, content in before.files.items() if file not in paths} | dict(mine.files)
     shown = {show_path(path): entries for path, entries in paths.items()}
     unread = (*mine.findings(), *(one for one in before.findings() if one.place.file not in shown))

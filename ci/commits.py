@@ -18,7 +18,7 @@ from git.objects.fun import tree_entries_from_data
 from ci.exits import WrongUse
 from reconciler.ledger.database import SourceUnavailable
 from schemas.finding import Finding, Place
-from schemas.tree import FILE_LIMIT, PRODUCTIONS
+from schemas.tree import PRODUCTIONS, describe_size, find_limit
 
 ENTRY_LIMIT = 50_000
 """Files and folders that are looked at in one commit."""
@@ -26,7 +26,7 @@ LEVEL_LIMIT = 12
 """Folders within one another."""
 TREE_LIMIT = 16 * 2**20
 """Bytes of the object that lists a folder."""
-TOTAL_LIMIT = 256 * 2**20
+TOTAL_LIMIT = 64 * 2**20
 """Bytes of all files that are read of one commit."""
 
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./^~@{}+-]*", re.ASCII)
@@ -49,9 +49,11 @@ class Commit:
 
     def findings(self) -> tuple[Finding, ...]:
         """What its author is told of the strange files."""
-        hint = "put the content itself there, as a plain file (mode 100644)"
+        plain = "put the content itself there, as a plain file (mode 100644)"
         return tuple(
-            Finding(Place(file), "BP107" if "bytes" in what else "BP304", f"{file} is {what}", hint)
+            Finding(Place(file), "BP107", f"{file} is {what}", "split it")
+            if "bytes" in what
+            else Finding(Place(file), "BP304", f"{file} is {what}", plain)
             for file, what in sorted(self.strange.items())
         )
 
@@ -84,6 +86,8 @@ def read_commit(
 ) -> Commit:
     """The files of a commit below the folder `top`; with `only`, of these those.
 
+    Files of kinds that nothing reads are listed without their content.
+
     Raises:
         SourceUnavailable: there is no such commit, git cannot be read, or it holds more than can be meant.
     """
@@ -99,6 +103,9 @@ def read_commit(
                     continue
                 if what := _find_strange(item, reading):
                     strange[show_path(item.path)] = what
+                    continue
+                if find_limit(item.path) is None:
+                    files[item.path] = b""
                     continue
                 total += reading.size(item)
                 if total > TOTAL_LIMIT:
@@ -313,8 +320,7 @@ def _find_strange(item: _Item, reading: _Reading) -> str:
         return _KINDS.get(item.mode, "not a regular file")
     if not {".", "..", ".git"}.isdisjoint(item.path.split("/")) or show_path(item.path) != item.path:
         return "called something that no file should be called"
-    size = reading.size(item)
-    return f"{size} bytes; at most {FILE_LIMIT}" if size > FILE_LIMIT else ""
+    return describe_size(item.path, reading.size(item))
 
 
 def show_path(path: str) -> str:

@@ -79,13 +79,28 @@ def format_sarif(findings: Sequence[Finding]) -> str:
     return json.dumps(log, indent=2) + "\n"
 
 
+MOST = 1000
+"""Findings that are written; of the rest, only how many there are."""
+
+
+def _shorten(write: Callable[[Sequence[Finding]], str]) -> Callable[[Sequence[Finding]], str]:
+    def write_first(findings: Sequence[Finding]) -> str:
+        if len(findings) > MOST:
+            message = f"and {len(findings) - MOST:,} more findings"
+            rest = Finding(findings[MOST].place, "BP107", message, "correct these first")
+            findings = [*findings[:MOST], rest]
+        return write(findings)
+
+    return write_first
+
+
 FORMATS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
-    "text": format_text,
-    "json": format_json,
-    "gitlab": format_gitlab,
-    "codequality": format_gitlab,
-    "github": format_github,
-    "sarif": format_sarif,
+    "text": _shorten(format_text),
+    "json": _shorten(format_json),
+    "gitlab": _shorten(format_gitlab),
+    "codequality": _shorten(format_gitlab),
+    "github": _shorten(format_github),
+    "sarif": _shorten(format_sarif),
 }
 
 

@@ -20,7 +20,7 @@ from ci.gates import select_new
 from reconciler.ledger.database import State, check_address
 from reconciler.resolving import compare_locks, pin_campaign
 from renderer.steering import load_templates
-from schemas.finding import Finding, Place
+from schemas.finding import Finding, Place, limit_findings
 from schemas.lock import Lock
 from schemas.repository import CAMPAIGNS, FOLDERS, Declared, Repository, read_repository
 from schemas.rules import check_repository
@@ -154,7 +154,7 @@ def load(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
 def judge_files(tree: Tree, unread: Sequence[Finding]) -> tuple[Repository, tuple[Finding, ...]]:
     """The repository in `tree`, and what readers, schemas and rules object to, with what was found before."""
     repository, findings = read_repository(tree, load_templates())
-    return repository, tuple(sorted({*unread, *findings, *check_repository(repository)}))
+    return repository, limit_findings((*unread, *findings, *check_repository(repository)))
 
 
 def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool = True) -> Repository:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from schemas.canonical import canonical_json, digest
 from schemas.finding import Finding
 from schemas.lock import Lock
 from schemas.repository import Declared, Repository
-from schemas.runs import format_runs, split_key
+from schemas.runs import format_runs, gather_runs, split_key
 from schemas.scopes import pin_scopes
 
 
@@ -79,11 +79,11 @@ def goes_back(lock: Lock | None, generation: int, digest: str) -> bool:
 
 
 def pin_campaign(
-    declared: Declared, repository: Repository, runs: Sequence[int], generation: int = 1
+    declared: Declared, repository: Repository, runs: Iterable[int], generation: int = 1
 ) -> Lock:
     """The lock of a campaign whose closed selections have these runs, sorted run keys; it follows the one that there is."""
     campaign = declared.campaign
-    lock = Lock(campaign.name, generation, tuple(runs), **_pin_references(campaign, repository))
+    lock = Lock(campaign.name, generation, gather_runs(runs), **_pin_references(campaign, repository))
     return pin_scopes(lock, campaign, declared.document.data, declared.lock)
 
 

@@ -49,7 +49,8 @@ def find_restated(before: Side, after: Side) -> tuple[Restated, ...]:
     if not (before.is_clear and after.is_clear):
         return ()
     lock = before.declared.lock
-    runs = (() if lock is None else lock.runs) or tuple(
+    runs = () if lock is None else tuple(lock.runs)
+    runs = runs or tuple(
         sorted({run_key(one.experiment, one.first or 1) for one in before.declared.campaign.selectors})
     )
     now = {units.step.name: units for units in _declare(after, runs, before)}

@@ -96,7 +96,9 @@ def _take_locks(places: Sequence[tuple[Repository, Declared]]) -> list[_Found] |
     selections = [[one.describe() for one in declared.campaign.selectors] for _, declared in places]
     if selections[0] == selections[1]:
         locks = [lock or next(filter(None, locks), None) for lock in locks]
-    found = [(LOCK, lock.runs) for lock in locks if lock is not None and lock.runs and not lock.open_runs]
+    found = [
+        (LOCK, tuple(lock.runs)) for lock in locks if lock is not None and lock.runs and not lock.open_runs
+    ]
     return found if len(found) == len(places) else None
 
 

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -18,9 +19,8 @@ from ruamel.yaml.events import (
     MappingStartEvent,
     ScalarEvent,
 )
-from ruamel.yaml.scanner import Scanner
 
-from schemas.finding import Finding, Place
+from schemas.finding import Finding, Lines, Place
 from schemas.scalars import (
     Raw,
     Scalar,
@@ -32,14 +32,23 @@ from schemas.scalars import (
     resolve_plain,
     show,
 )
-from schemas.syntax import Span, check_continuation, check_layout, explain_error, find_comments
+from schemas.syntax import (
+    DEPTH_LIMIT,
+    BoundedScanner,
+    Span,
+    TooDeep,
+    check_continuation,
+    check_layout,
+    explain_error,
+    find_comments,
+)
 
-DEPTH_LIMIT = 20
-"""Collections inside one another."""
 NODE_LIMIT = 50_000
 """Scalars, keys and collections of one file."""
 FINDING_LIMIT = 100
 """Slips after which the rest of a file is not looked at."""
+LAYOUT_LIMIT = 1000
+"""Slips of layout, between and around its scalars, that are noted of a file."""
 
 Path = tuple[str | int, ...]
 """How a value is reached from the root: keys, and indices of lists counted from 0."""
@@ -63,7 +72,7 @@ class Node:
 class Composed:
     """What a text says. `complete`: it was read to its end and is one document, which then is `data` and `root`.
 
-    `comments`: index and text of each, with its `#`.
+    `comments`: place and text of each, with its `#`.
     """
 
     complete: bool
@@ -71,31 +80,17 @@ class Composed:
     root: Node
     refused: frozenset[Path]
     findings: tuple[Finding, ...]
-    comments: tuple[tuple[int, str], ...]
+    comments: tuple[tuple[Place, str], ...]
 
 
 def compose(file: str, text: str) -> Composed:
     """What `text` says, which has no forbidden character and no carriage return; raises nothing."""
     reading = _Reading(file, text)
     complete = reading.read()
-    comments = tuple(find_comments(text, reading.spans)) if complete else ()
+    found = find_comments(text, reading.spans) if complete else ()
+    comments = tuple((Place(file, *reading.locate(index)), comment) for index, comment in found)
     findings = tuple(reading.findings)
     return Composed(complete, reading.data, reading.root, frozenset(reading.refused), findings, comments)
-
-
-class _TooDeepError(YAMLError):
-    def __init__(self, mark: Any) -> None:
-        super().__init__()
-        self.mark = mark
-
-
-class _BoundedScanner(Scanner):
-    """Stops at too many open brackets: the scanner runs far ahead of its events there, at quadratic cost."""
-
-    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803 -- ruamel's name
-        if len(self.flow_context) >= DEPTH_LIMIT:
-            raise _TooDeepError(self.reader.get_mark())
-        super().fetch_flow_collection_start(TokenClass, to_push)
 
 
 @dataclass(slots=True)
@@ -125,6 +120,7 @@ class _Reading:
         self.file = file
         self.text = text
         self.lines = text.split("\n")
+        self.locate = Lines(text).locate
         self.findings: list[Finding] = []
         self.refused: set[Path] = set()
         self.data: Any = None
@@ -135,10 +131,10 @@ class _Reading:
     def read(self) -> bool:
         complete, end = False, len(self.text)
         yaml = YAML(typ="safe", pure=True)
-        yaml.Scanner = _BoundedScanner
+        yaml.Scanner = BoundedScanner
         try:
             complete = self.consume(yaml.parse(self.text))
-        except _TooDeepError as error:
+        except TooDeep as error:
             self.refuse_depth(error.mark)
             end = error.mark.index
         except MarkedYAMLError as error:
@@ -149,7 +145,7 @@ class _Reading:
             message = "an escape that names no character" if huge else f"not YAML: {show(str(error))}"
             end = huge.start() if huge else 0
             self.add(self.locate(end), "BP102", message, "write the character itself" if huge else "")
-        for index, code, message, hint in check_layout(self.text, self.spans, end):
+        for index, code, message, hint in islice(check_layout(self.text, self.spans, end), LAYOUT_LIMIT):
             self.add(self.locate(index), code, message, hint)
         return complete
 
@@ -211,9 +207,6 @@ class _Reading:
 
     def add(self, at: tuple[int, int], code: str, message: str, hint: str = "") -> None:
         self.findings.append(Finding(Place(self.file, *at), code, message, hint))
-
-    def locate(self, index: int) -> tuple[int, int]:
-        return self.text.count("\n", 0, index) + 1, index - self.text.rfind("\n", 0, index)
 
     def refuse(self, up: int = 0) -> None:
         """Remembers the path of the value to come, or of the collection `up` levels above it, as objected to."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.composer import Node, Path, compose
-from schemas.finding import Finding, Place
+from schemas.finding import Finding, Place, limit_findings
 from schemas.scalars import Raw, code_points, is_forbidden
+from schemas.tree import SIZE_LIMITS
 
-SIZE_LIMIT = 256 * 1024
+SIZE_LIMIT = SIZE_LIMITS[".yaml"]
 """Bytes of one file."""
 
 _REPLACEMENT = "\ufffd"
@@ -86,15 +87,10 @@ def read_yaml(file: str, content: bytes) -> tuple[Document | None, tuple[Finding
         return None, (decoded,)
     text, findings = _replace_forbidden(file, decoded.replace("\r\n", "\n"))
     composed = compose(file, text)
-    every = tuple(sorted({*findings, *composed.findings}))
+    every = limit_findings((*findings, *composed.findings))
     if not composed.complete:
         return None, every
-    comments = tuple((_locate(file, text, index), comment) for index, comment in composed.comments)
-    return Document(file, composed.data, composed.refused, composed.root, comments), every
-
-
-def _locate(file: str, text: str, index: int) -> Place:
-    return Place(file, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
+    return Document(file, composed.data, composed.refused, composed.root, composed.comments), every
 
 
 def _decode(file: str, content: bytes) -> str | Finding:

@@ -8,15 +8,19 @@ from typing import Any
 
 from schemas.canonical import canonical_json, digest
 from schemas.finding import Finding, Place
-from schemas.runs import format_runs, parse_runs
+from schemas.runs import RunSet, format_runs, parse_runs
 from schemas.validation import load_schema, validate_json
+
+_NO_RUNS = RunSet()
+RUN_BOUND = 2_000_000
+"""Runs of one lock: twice as many as a campaign is built for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
     """What a campaign means today.
 
-    `runs` are the sorted run keys of the closed selections, `selection` is the digest of all selectors; open selectors
+    `runs` are those of the closed selections, `selection` is the digest of all selectors; open selectors
     are kept as they were declared, in canonical JSON.
     `scopes` maps the parts that people answer for to their digests (`schemas.scopes`), `since` to the generations since
     which they are so.
@@ -27,7 +31,7 @@ class Lock:
 
     campaign: str
     generation: int
-    runs: tuple[int, ...] = ()
+    runs: RunSet = _NO_RUNS
     selection: str = ""
     open_runs: tuple[str, ...] = ()
     release: str | None = None
@@ -102,7 +106,7 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
     if problems:
         return None, tuple(Finding(Place(file), "BP605", problem, hint) for problem in problems)
     try:
-        runs = parse_runs(" ".join(data.get("runs", ())))
+        runs = parse_runs(" ".join(data.get("runs", ())), RUN_BOUND)
     except ValueError as error:
         return None, (Finding(Place(file), "BP605", str(error), hint),)
     lock = Lock(

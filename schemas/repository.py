@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from schemas.campaign import Campaign, read_campaign
 from schemas.document import Document, read_yaml
-from schemas.finding import Finding, Place
+from schemas.finding import Finding, Place, limit_findings
 from schemas.layout import Layout, check_folder
 from schemas.lock import Lock, read_lock
 from schemas.policy import Policy, read_policy
@@ -125,7 +125,7 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
         broken=frozenset(finding.place.file for finding in reading.findings),
         refused=tuple(reading.refused),
     )
-    return repository, tuple(sorted(set(reading.findings)))
+    return repository, limit_findings(reading.findings)
 
 
 class _Reading:

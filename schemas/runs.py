@@ -7,12 +7,15 @@ in the upper, the run in the lower 32 bits, so that integers sort as (experiment
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 EXPERIMENT_LIMIT = 9999
 RUN_LIMIT = 99_999_999
+TEXT_LIMIT = 10_000_000
+"""Runs that one text may name."""
 _ITEM = re.compile(r"(0|[1-9][0-9]*)(?:\s*-\s*(0|[1-9][0-9]*))?", re.ASCII)
 _MASK = 0xFFFFFFFF
 
@@ -115,8 +118,63 @@ def parse_ranges(text: str) -> tuple[tuple[RunRange, ...], tuple[RangeProblem, .
     return tuple(item for item, _ in ranges), tuple(problems)
 
 
+@dataclass(frozen=True, slots=True)
+class RunSet:
+    """Run keys as intervals `(first, last)`, both ends included, sorted, none touching the next.
+
+    A lock names millions of runs in twenty characters: to look at it expands nothing.
+    """
+
+    intervals: tuple[tuple[int, int], ...] = ()
+
+    def __len__(self) -> int:
+        return sum(last - first + 1 for first, last in self.intervals)
+
+    def __bool__(self) -> bool:
+        return bool(self.intervals)
+
+    def __iter__(self) -> Iterator[int]:
+        for first, last in self.intervals:
+            yield from range(first, last + 1)
+
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, int):
+            return False
+        place = bisect_right(self.intervals, key, key=lambda one: one[0]) - 1
+        return place >= 0 and key <= self.intervals[place][1]
+
+    def subtract(self, others: Iterable[tuple[int, int]]) -> RunSet:
+        """What is left without other intervals, sorted and apart as these are."""
+        taken = list(others)
+        left: list[tuple[int, int]] = []
+        at = 0
+        for first, last in self.intervals:
+            begin = first
+            while at < len(taken) and taken[at][1] < begin:
+                at += 1
+            for low, high in taken[at:]:
+                if low > last:
+                    break
+                if begin < low:
+                    left.append((begin, low - 1))
+                begin = max(begin, high + 1)
+            if begin <= last:
+                left.append((begin, last))
+        return RunSet(tuple(left))
+
+
+def gather_runs(keys: Iterable[int]) -> RunSet:
+    """The set of run keys that are sorted and distinct."""
+    return (
+        keys if isinstance(keys, RunSet) else RunSet(tuple((one.first, one.last) for one in fold_runs(keys)))
+    )
+
+
 def fold_runs(runs: Iterable[int]) -> Iterator[RunRange]:
     """The ranges of consecutive numbers in `runs`, which are sorted and distinct."""
+    if isinstance(runs, RunSet):
+        yield from (RunRange(first, last) for first, last in runs.intervals)
+        return
     first = last = -1
     for run in runs:
         if run != last + 1 or first < 0:
@@ -148,20 +206,30 @@ def format_runs(keys: Iterable[int], most: int | None = None) -> str:
     return "".join(words).strip() + (f" and {left_out} more" if left_out else "")
 
 
-def parse_runs(text: str) -> tuple[int, ...]:
-    """The run keys of a text that `format_runs` wrote, sorted.
+def parse_runs(text: str, most: int = TEXT_LIMIT) -> RunSet:
+    """The runs of a text that `format_runs` wrote.
 
     Raises:
-        ValueError: the text is not of that form, or longer than ten million runs.
+        ValueError: the text is not of that form, names a run twice, or more than `most` runs.
     """
-    keys: list[int] = []
+    intervals: list[tuple[int, int]] = []
     for word in text.split():
         experiment, colon, listed = word.partition(":")
         ranges, problems = parse_ranges(listed)
-        if not colon or not experiment.isdecimal() or problems:
-            raise ValueError(f"{word!r} is no list of runs; write it as in 3:529-613,620")
-        if len(keys) + sum(map(len, ranges)) > 10_000_000:
-            raise ValueError("more than ten million runs in one list")
-        for item in ranges:
-            keys.extend(range(run_key(int(experiment), item.first), run_key(int(experiment), item.last) + 1))
-    return tuple(sorted(keys))
+        known = colon and experiment.isascii() and experiment.isdecimal() and len(experiment) <= 9
+        if not known or problems:
+            raise ValueError(f"{word[:80]!r} is no list of runs; write it as in 3:529-613,620")
+        number = int(experiment)
+        intervals += [(run_key(number, one.first), run_key(number, one.last)) for one in ranges]
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(intervals):
+        if joined and first <= joined[-1][1]:
+            raise ValueError(f"run {format_run(first)} is listed twice")
+        if joined and first == joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((first, last))
+    found = RunSet(tuple(joined))
+    if len(found) > most:
+        raise ValueError(f"{len(found):,} runs in one list; at most {most:,} are taken")
+    return found

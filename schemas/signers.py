@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from schemas.finding import Finding, Place
+from schemas.finding import MOST, Finding, Place
 from schemas.scalars import show
 from schemas.wire import KEY_TYPES, RSA, Malformed, read_key
 
@@ -65,6 +65,8 @@ def read_signers(file: str, content: bytes) -> tuple[dict[str, Signer], tuple[Fi
             signer = _read_signer(line)
         except _Wrong as wrong:
             findings.append(Finding(place, wrong.code, str(wrong), wrong.hint))
+            if len(findings) > MOST:
+                break
             continue
         if signer.principal in signers:
             message = f"{signer.principal} has a second key"
@@ -88,6 +90,8 @@ def read_revoked(file: str, content: bytes) -> tuple[frozenset[bytes], tuple[Fin
             keys.add(_read_blob(kind, rest.split(" ")[0]))
         except _Wrong as wrong:
             findings.append(Finding(Place(file, number), wrong.code, str(wrong), wrong.hint))
+            if len(findings) > MOST:
+                break
     return frozenset(keys), tuple(findings)
 
 

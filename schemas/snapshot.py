@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from schemas.finding import Finding, Place
+from schemas.finding import MOST, Finding, Place
 from schemas.iov import FOREVER, NUMBER_LIMIT, make_interval, name_ends
 from schemas.runs import run_key
 
@@ -194,6 +194,8 @@ def _parse(file: str, name: str, content: bytes) -> tuple[Snapshot | None, tuple
         else:
             hint = "a line is `payload revision md5 firstExp,firstRun,finalExp,finalRun`"
             findings.append(Finding(Place(file, number), "BP502", f"not an IoV: {line[:80]!r}", hint))
+            if len(findings) > MOST:
+                break
     if listed != sorted(listed):
         findings.append(
             Finding(Place(file), "BP502", "the IoVs are not sorted", "write the snapshot with the tool")

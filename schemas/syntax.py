@@ -6,9 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scanner import Scanner
 
 from schemas.scalars import show
+
+DEPTH_LIMIT = 20
+"""Collections inside one another."""
 
 Span = tuple[int, int, str | None]
 """First index, index after the last, and style (None, `'`, `"`, `|`, `>`) of a scalar in its text."""
@@ -19,6 +23,23 @@ _BETWEEN = re.compile(
 _HEADER = re.compile(r"[|>][0-9+-]* +(?P<comment>#[^\n]*)")
 _TAB_INDENT = re.compile(r"\n *\t")
 _TAB_HINT = "use blanks"
+
+
+class TooDeep(YAMLError):
+    """There are too many open brackets; `mark` is where the last one opens."""
+
+    def __init__(self, mark: Any) -> None:
+        super().__init__()
+        self.mark = mark
+
+
+class BoundedScanner(Scanner):
+    """Stops at too many open brackets: the scanner runs far ahead of its events there, at quadratic cost."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803 -- ruamel's name
+        if len(self.flow_context) >= DEPTH_LIMIT:
+            raise TooDeep(self.reader.get_mark())
+        super().fetch_flow_collection_start(TokenClass, to_push)
 
 
 def check_layout(text: str, spans: Sequence[Span], end: int) -> Iterator[tuple[int, str, str, str]]:

@@ -9,15 +9,44 @@ from pathlib import Path
 
 from schemas.finding import Finding, Place
 
-FILE_LIMIT = 64 * 2**20
 PRODUCTIONS = "productions"
 
+KIB, MIB = 2**10, 2**20
+SIZE_LIMITS: Mapping[str, int] = {
+    ".yaml": 256 * KIB,
+    ".lock": 2 * MIB,
+    ".iov": 16 * MIB,
+    ".json": 64 * KIB,
+    ".sig": 64 * KIB,
+    ".pub": 64 * KIB,
+    "allowed_signers": 256 * KIB,
+    "revoked_keys": 256 * KIB,
+}
+"""Bytes that a file may have, by the ending of its name or by the whole of it; larger ones are not parsed.
+
+Files of other kinds are listed and not read: nothing here is made of them.
+"""
+
 Tree = Mapping[str, bytes]
-"""The files of a repository: path below its root, with `/` → content."""
+"""The files of a repository: path below its root, with `/` → content; empty for the kinds that nothing reads."""
+
+
+def find_limit(file: str) -> int | None:
+    """The bytes that a file may have; None for a file of a kind that nothing reads."""
+    name = file.rpartition("/")[2]
+    return SIZE_LIMITS.get(name) or SIZE_LIMITS.get(f".{name.rpartition('.')[2]}")
+
+
+def describe_size(file: str, size: int) -> str:
+    """What is wrong with the size of a file; an empty text where nothing is."""
+    limit = find_limit(file)
+    if limit is None or size <= limit:
+        return ""
+    return f"{size:,} bytes large; at most {limit:,} are read of a file of its kind"
 
 
 def read_tree(root: Path, top: str = PRODUCTIONS) -> tuple[dict[str, bytes], tuple[Finding, ...]]:
-    """The regular files below `root/top`; links, devices, pipes and files over 64 MiB are findings and are not read."""
+    """The regular files below `root/top`; links, devices, pipes and files over their limit are findings and are not read."""
     tree: dict[str, bytes] = {}
     findings: list[Finding] = []
     for folder, folders, files in os.walk(root / top):
@@ -33,10 +62,8 @@ def read_tree(root: Path, top: str = PRODUCTIONS) -> tuple[dict[str, bytes], tup
                 findings.append(
                     Finding(Place(file), "BP304", f"{file} is {kind}", "put the content itself there")
                 )
-            elif status.st_size > FILE_LIMIT:
-                findings.append(
-                    Finding(Place(file), "BP107", f"{status.st_size} bytes; at most {FILE_LIMIT}", "split it")
-                )
+            elif wrong := describe_size(file, status.st_size):
+                findings.append(Finding(Place(file), "BP107", f"{file} is {wrong}", "split it"))
             else:
-                tree[file] = path.read_bytes()
+                tree[file] = path.read_bytes() if find_limit(file) is not None else b""
     return tree, tuple(findings)

@@ -310,7 +310,7 @@ def test_precedence_in_a_chain_agrees_with_b2conditionsdb_tag_merge(conditions, 
 
 def test_overlaps_and_gaps_of_the_real_tags(real):
     """The overlaps that `b2conditionsdb tag merge` complains about, and the hole 5:101-198 of the second tag."""
-    runs = parse_runs("5:0-1200")
+    runs = tuple(parse_runs("5:0-1200"))
     first = find_flaws(real[NAMES[0]], runs)
     assert [(f.kind, ends(f), f.revisions) for f in first] == [
         ("overlap", "5,0,5,9", ("2587", "2553")),
@@ -325,13 +325,13 @@ def test_overlaps_and_gaps_of_the_real_tags(real):
     second = find_flaws(real[NAMES[1]], runs)
     assert [(f.kind, ends(f)) for f in second] == [("gap", "5,101,5,198"), ("gap", "5,500,-1,-1")]
     assert format_runs(runs[second[0].lower : second[0].upper]) == "5:101-198"
-    assert find_flaws(real[NAMES[1]], parse_runs("5:1-100,199-499")) == ()
+    assert find_flaws(real[NAMES[1]], tuple(parse_runs("5:1-100,199-499"))) == ()
     third = find_flaws(real[NAMES[2]], runs)
     assert [(f.kind, ends(f), f.revisions) for f in third] == [("overlap", "5,999,5,999", ("3205", "3001"))]
 
 
 def test_what_another_tag_has_is_missing_here(real):
-    runs = parse_runs("5:0-1200")
+    runs = tuple(parse_runs("5:0-1200"))
     found = find_flaws(real[NAMES[1]], runs, real[NAMES[0]])
     assert [(f.kind, ends(f)) for f in found] == [
         ("missing", "5,101,5,198"),

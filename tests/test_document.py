@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from schemas.composer import DEPTH_LIMIT, NODE_LIMIT
 from schemas.document import SIZE_LIMIT, read_yaml
-from schemas.finding import Place
+from schemas.finding import MOST, Finding, Lines, Place, limit_findings
 from schemas.scalars import is_ambiguous, plain_form, resolve_plain, show
 
 GOOD = {
@@ -387,3 +387,18 @@ def test_w8_whatever_another_reader_coerces_is_resolved_or_marked(text):
             continue
         if not isinstance(other, str | list | dict):
             assert not isinstance(resolve_plain(text), str) or is_ambiguous(text)
+
+
+@given(st.text("ab\n", max_size=60).flatmap(lambda text: st.tuples(st.just(text), st.integers(0, len(text)))))
+def test_a_place_is_where_counting_finds_it(case):
+    text, index = case
+    assert Lines(text).locate(index) == (text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
+
+
+def test_of_many_findings_of_a_file_the_first_are_told_and_the_rest_counted():
+    many = [Finding(Place("a.yaml", line), "BP204", f"slip {line}") for line in range(1, 1001)]
+    few = [Finding(Place("b.yaml"), "BP204", "slip")]
+    told = limit_findings([*reversed(many), *few, *few])
+    assert told[:MOST] == tuple(many[:MOST])
+    assert "900 more findings in this file" in told[MOST].message
+    assert told[MOST + 1 :] == tuple(few), "every file that has findings keeps some"

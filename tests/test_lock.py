@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.lock import Lock, read_lock
-from schemas.runs import run_key
+from schemas.runs import gather_runs, run_key
 
 LOCK = Lock(
     "proc7",
     2,
-    runs=tuple(run_key(3, number) for number in (*range(529, 540), 620)),
+    runs=gather_runs(run_key(3, number) for number in (*range(529, 540), 620)),
     selection="a" * 64,
     open_runs=('{"experiment":5,"from":1,"max_runs":800}',),
     release="release-03-00-00",
@@ -38,9 +38,11 @@ def test_a_lock_is_read_back_as_it_was_written():
     )
 )
 def test_any_list_of_runs_survives(runs):
-    lock, findings = read_lock("campaign.lock", Lock("x", 1, tuple(runs), selection="a" * 64).text().encode())
+    lock, findings = read_lock(
+        "campaign.lock", Lock("x", 1, gather_runs(runs), selection="a" * 64).text().encode()
+    )
     assert not findings
-    assert lock.runs == tuple(runs)
+    assert lock.runs == gather_runs(runs)
 
 
 def test_the_generation_is_no_part_of_the_digest():

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.runs import format_run, format_runs, parse_ranges, parse_runs, run_key, split_key
+from schemas.runs import format_run, format_runs, gather_runs, parse_ranges, parse_runs, run_key, split_key
 
 keys = st.builds(run_key, st.integers(0, 40), st.integers(0, 60))
 
 
 @given(st.lists(keys, unique=True).map(sorted))
 def test_format_and_parse_are_inverse(runs):
-    assert parse_runs(format_runs(runs)) == tuple(runs)
+    assert tuple(parse_runs(format_runs(runs))) == tuple(runs)
 
 
 @given(keys, keys)
@@ -61,5 +61,23 @@ def test_what_is_no_range_is_said_with_its_place(text, code, column):
 
 
 def test_a_billion_runs_cost_nothing_to_refuse():
-    with pytest.raises(ValueError, match="ten million"):
+    with pytest.raises(ValueError, match="at most 10,000,000"):
         parse_runs("3:0-99999999")
+
+
+@given(st.sets(keys), st.sets(keys))
+def test_a_set_of_runs_is_what_python_says_of_one(some, others):
+    found = gather_runs(sorted(some))
+    assert list(found) == sorted(some)
+    assert len(found) == len(some)
+    assert bool(found) == bool(some)
+    assert {key for key in some | others if key in found} == some
+    assert set(found.subtract(gather_runs(sorted(others)).intervals)) == some - others
+    assert found.subtract(gather_runs(sorted(others)).intervals) == gather_runs(sorted(some - others))
+    assert parse_runs(format_runs(found)) == found
+
+
+@pytest.mark.parametrize("text", ["3:5,5", "3:1-9 3:9", "3:1-9 3:1-20", "3 5", "x:5", "٣:5"])
+def test_a_text_that_is_no_set_is_refused(text):
+    with pytest.raises(ValueError, match=r"twice|is no list|at most"):
+        parse_runs(text)

@@ -354,7 +354,7 @@ def read_named(settings: Settings, name: str, called: str | None = None) -> Snap
 
 def _read_runs(text: str | None) -> tuple[int, ...]:
     try:
-        return () if text is None else parse_runs(text)
+        return () if text is None else tuple(parse_runs(text))
     except ValueError as error:
         raise WrongUse(str(error)) from error
 

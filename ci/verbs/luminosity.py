@@ -145,7 +145,7 @@ def _choose(connection: Connection, repository: Repository, what: str) -> Sequen
     """The runs that a campaign makes, or that a text lists."""
     if ":" in what:
         try:
-            return parse_runs(what)
+            return tuple(parse_runs(what))
         except ValueError as error:
             raise WrongUse(str(error)) from error
     (declared,) = choose_locked(repository, [what], also_stopped=True)

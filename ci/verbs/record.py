@@ -295,7 +295,7 @@ def _read_keys(which: str) -> tuple[int, ...]:
     if Path(which).is_file():
         return tuple(run_key(run.experiment, run.run) for run in collect_runs(RunList(Path(which)))[0])
     try:
-        return parse_runs(which)
+        return tuple(parse_runs(which))
     except ValueError as error:
         raise WrongUse(f"{error}, and there is no such file") from error
 

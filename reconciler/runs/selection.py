@@ -17,7 +17,7 @@ from reconciler.ledger.tables import admissions, runs
 from reconciler.runs.catalogue import find_known
 from schemas.campaign import Campaign, Selector
 from schemas.lock import Lock
-from schemas.runs import RunRange, format_runs, run_key, split_key
+from schemas.runs import RunRange, RunSet, format_runs, gather_runs, run_key, split_key
 
 RANGES_IN_SQL = 200
 """Up to so many ranges are handed to the database; beyond, membership is found here."""
@@ -46,7 +46,8 @@ def choose_runs(connection: Connection, campaign: Campaign, lock: Lock) -> Chose
     """
     known = find_known(connection, lock.runs) if lock.runs else {}
     if len(known) < len(lock.runs):
-        listed = format_runs([key for key in lock.runs if key not in known], most=10)
+        lacking = lock.runs.subtract(gather_runs(sorted(known)).intervals)
+        listed = format_runs(lacking, most=10)
         raise SourceUnavailable(
             f"the run catalogue lacks runs that {campaign.name} was locked with: {listed}"
         )
@@ -108,14 +109,13 @@ def explain_absence(connection: Connection, campaign: Campaign, lock: Lock, key:
 
 def explain_absences(campaign: Campaign, lock: Lock, rows: Sequence[Any]) -> dict[str, list[int]]:
     """Why a campaign does not take the runs of these rows of the catalogue: reason → run keys."""
-    taken = set(lock.runs)
     found: dict[str, list[int]] = {}
     for row in rows:
-        found.setdefault(_explain(campaign, taken, row), []).append(run_key(row.experiment, row.run))
+        found.setdefault(_explain(campaign, lock.runs, row), []).append(run_key(row.experiment, row.run))
     return found
 
 
-def _explain(campaign: Campaign, locked: set[int], row: Any) -> str:
+def _explain(campaign: Campaign, locked: RunSet, row: Any) -> str:
     if row.removed is not None:
         return f"it was removed from the run catalogue: {row.removed}"
     reasons = []

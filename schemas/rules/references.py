@@ -5,7 +5,6 @@ What a file that could not be read defines is unknown, so nothing is said about 
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
 from schemas.campaign import Campaign
@@ -19,7 +18,7 @@ from schemas.rules.clashes import find_clash
 from schemas.rules.intervals import take
 from schemas.rules.names import find_folders
 from schemas.rules.texts import ANY, find_texts
-from schemas.runs import format_runs, run_key
+from schemas.runs import RunSet, format_runs, run_key
 from schemas.scalars import show
 from schemas.scopes import EVERYTHING, digest_scopes
 from schemas.skims import Skim
@@ -310,15 +309,9 @@ def _name(value: object) -> str:
     return show(text[:12] if len(text) == 64 and text.isalnum() else text)
 
 
-def _find_outside(campaign: Campaign, lock: Lock) -> list[int]:
+def _find_outside(campaign: Campaign, lock: Lock) -> RunSet:
     """The runs of a lock that no closed selector names."""
-    outside: list[int] = []
-    at = 0
-    for first, last in _list_keys(campaign):
-        begin, end = bisect_left(lock.runs, first), bisect_right(lock.runs, last)
-        outside.extend(lock.runs[at:begin])
-        at = max(at, end)
-    return [*outside, *lock.runs[at:]]
+    return lock.runs.subtract(_list_keys(campaign))
 
 
 def _list_keys(campaign: Campaign) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -13,8 +14,8 @@ from tests import builders
 from tests.builders import CAMPAIGN, FILES, SKIMS, swap
 from tests.history import make_history
 
-PROMISED_SECONDS, PROMISED_BYTES = 2.0, 300 * 2**20
-MARGIN = 4
+PROMISED_SECONDS, PROMISED_BYTES = 3.0, 300 * 2**20
+MARGIN = 3
 """Of processor time, on machines that are slower than those that the promise is about, or busy."""
 
 ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -24,51 +25,107 @@ SCANS = "".join(
     f"      s{n}: {{module: A, parameter: p{n}, values: {{{', '.join(f'v{m}: {m}' for m in range(50))}}}, reason: x, ticket: A-1}}\n"
     for n in range(8)
 )
+
+
+def lock_of(runs):
+    site = {"engine": "local", "storage": "data", "layout": "x"}
+    lock = {"schema": "lock/1", "campaign": "proc7", "runs": [runs], "selection": "0" * 64, "site": site}
+    return json.dumps({**lock, "generation": 1}, indent=2) + "\n"
+
+
 HOSTILE = {
-    "a bomb of aliases": {FILES["campaign"]: ALIASES},
-    "brackets without end": {FILES["campaign"]: "a: " + "[" * 200_000},
-    "more bytes than a manifest has": {FILES["campaign"]: "a: x\n" * 3_000_000},
-    "one key many times": {FILES["campaign"]: "title: x\n" * 25_000},
-    "many keys that nobody knows": {
+    "a bomb of aliases": lambda: {FILES["campaign"]: ALIASES},
+    "brackets without end": lambda: {FILES["campaign"]: "a: " + "[" * 200_000},
+    "more bytes than a manifest has": lambda: {FILES["campaign"]: "a: x\n" * 3_000_000},
+    "one key many times": lambda: {FILES["campaign"]: "title: x\n" * 25_000},
+    "many keys that nobody knows": lambda: {
         FILES["campaign"]: CAMPAIGN + "".join(f"titel{n}: x\n" for n in range(15_000))
     },
-    "a number of a hundred thousand digits": {FILES["campaign"]: swap(CAMPAIGN, ("4000", "9" * 100_000))},
-    "a billion runs": {FILES["campaign"]: swap(CAMPAIGN, ('"1-20"', '"1-999999999"'))},
-    "many ranges": {
+    "a number of a hundred thousand digits": lambda: {
+        FILES["campaign"]: swap(CAMPAIGN, ("4000", "9" * 100_000))
+    },
+    "a billion runs": lambda: {FILES["campaign"]: swap(CAMPAIGN, ('"1-20"', '"1-999999999"'))},
+    "many ranges": lambda: {
         FILES["campaign"]: swap(
             CAMPAIGN, ('"1-20"', f'"{",".join(f"{n}-{n}" for n in range(1, 40_000, 2))}"')
         )
     },
-    "a pattern that backtracks": {FILES["campaign"]: swap(CAMPAIGN, ('"1-20"', f'"{"1-" * 50_000}x"'))},
-    "a name that backtracks": {
+    "a pattern that backtracks": lambda: {
+        FILES["campaign"]: swap(CAMPAIGN, ('"1-20"', f'"{"1-" * 50_000}x"'))
+    },
+    "a name that backtracks": lambda: {
         FILES["campaign"]: swap(CAMPAIGN, ("ticket: BIIDP-1000", f"ticket: {'A' * 100_000}!"))
     },
-    "braces within braces": {
+    "braces within braces": lambda: {
         FILES["layouts"]: builders.LAYOUTS.replace("{campaign}", "{" * 50_000 + "a,b}" * 10)
     },
-    "a cut of a hundred thousand brackets": {
+    "a cut of a hundred thousand brackets": lambda: {
         FILES["skims"]: swap(SKIMS, ("[Bhabha2Trk == 1]", "[" * 100_000))
     },
-    "a cut that goes on and on": {
+    "a cut that goes on and on": lambda: {
         FILES["skims"]: swap(SKIMS, ("[Bhabha2Trk == 1]", " and ".join(["[a == 1]"] * 15_000)))
     },
-    "scans behind scans": {
+    "scans behind scans": lambda: {
         FILES["campaign"]: swap(
             CAMPAIGN,
             ("kind: reprocessing", "kind: calibration"),
             ("    parameters: {components", f"    scan:\n{SCANS}    parameters: {{components"),
         )
     },
-    "a lock nested without end": {FILES["lock"]: "[" * 1_000_000},
-    "a lock of many runs": {
+    "a lock nested without end": lambda: {FILES["lock"]: "[" * 1_000_000},
+    "a lock of many runs": lambda: {
         FILES["lock"]: '{"runs": [' + ",".join(f'"3:{n}"' for n in range(1, 200_000)) + "]}"
     },
-    "a snapshot that is no snapshot": {FILES["snapshot"]: "x " * 5_000_000},
-    "thousands of campaigns": {f"productions/campaigns/c{n}/campaign.yaml": "x: 1\n" for n in range(400)},
-    "statements without end": {
+    "a snapshot that is no snapshot": lambda: {FILES["snapshot"]: "x " * 5_000_000},
+    "thousands of campaigns": lambda: {
+        f"productions/campaigns/c{n}/campaign.yaml": "x: 1\n" for n in range(400)
+    },
+    "statements without end": lambda: {
         f"productions/campaigns/proc7/approvals/a/{n}.json": "[" * 60_000 for n in range(50)
     },
-    "a policy of many people": {"productions/allowed_signers": "x@y ssh-ed25519 AAAA\n" * 20_000},
+    "comments without end": lambda: {FILES["campaign"]: CAMPAIGN + "#\n" * 125_000},
+    "comments in many files": lambda: {
+        f"productions/skims/s{n}.yaml": SKIMS.replace("  hlt_", f"  h{n}_") + "#\n" * 125_000
+        for n in range(20)
+    },
+    "comments that touch what they follow": lambda: {
+        FILES["campaign"]: swap(CAMPAIGN, ("ticket: BIIDP-1000", f"ticket: 'a'{'#' * 250_000}"))
+    },
+    "tabs without end": lambda: {FILES["campaign"]: "# x\n" + "\t\n" * 125_000 + CAMPAIGN},
+    "as many values as a file may hold": lambda: {FILES["campaign"]: f"a: [{'1,' * 49_000}]\n"},
+    "and that in many files": lambda: {
+        f"productions/campaigns/c{n}/campaign.yaml": f"a: [{'1,' * 20_000}]\n" for n in range(20)
+    },
+    "forbidden characters in each line": lambda: {
+        FILES["campaign"]: CAMPAIGN + "x: '" + "\u202e\n " * 40_000 + "'\n"
+    },
+    "locks of ten million runs": lambda: {
+        f"productions/campaigns/c{n}/{file}": text
+        for n in range(10)
+        for file, text in (("campaign.yaml", CAMPAIGN), ("campaign.lock", lock_of("3:1-9999999")))
+    },
+    "locks of as many runs as they may have": lambda: {
+        f"productions/campaigns/c{n}/{file}": text
+        for n in range(10)
+        for file, text in (("campaign.yaml", CAMPAIGN), ("campaign.lock", lock_of("3:1-1999999")))
+    },
+    "a lock of sixty megabytes": lambda: {FILES["lock"]: "[" + "[]," * 20_000_000 + "[]]"},
+    "a snapshot of which no line is one": lambda: {
+        FILES["snapshot"]: "# b2prod snapshot/1\n" + "x\n" * 7_000_000
+    },
+    "a snapshot of sixty megabytes": lambda: {
+        FILES["snapshot"]: "# b2prod snapshot/1\n" + "x\n" * 30_000_000
+    },
+    "a snapshot of very many payloads": lambda: {
+        "productions/global-tags/big.iov": builders.snapshot(
+            "big", *[f"P{n:07} 1 {'0123456789abcdef' * 2} 0,0,-1,-1" for n in range(130_000)]
+        )
+    },
+    "keys of sixty megabytes": lambda: {"productions/allowed_signers": "x\n" * 30_000_000},
+    "large files of no kind": lambda: {
+        f"productions/runs/{n}.csv": f"{n}" + "x" * 60_000_000 for n in range(4)
+    },
+    "a policy of many people": lambda: {"productions/allowed_signers": "x@y ssh-ed25519 AAAA\n" * 20_000},
 }
 
 
@@ -88,10 +145,10 @@ def measure(*command):
 def test_s34_a_hostile_manifest_is_answered_in_bounded_time_and_memory(attack, tmp_path):
     history = make_history(tmp_path / "origin")
     base = history.git("rev-parse", "HEAD")
-    head = history.commit("hostile", **HOSTILE[attack])
+    head = history.commit("hostile", **HOSTILE[attack]())
     b2prod = str(Path(sys.executable).parent / "b2prod")
     check = (b2prod, "--root", str(history.root), "check", "--base", base, "--head", head)
     code, seconds, memory = measure(*check)
-    assert code in (Exit.FINE, Exit.FINDINGS, Exit.UNAVAILABLE)
+    assert code in (Exit.FINE, Exit.FINDINGS, Exit.USAGE, Exit.UNAVAILABLE)
     assert memory < PROMISED_BYTES, f"{memory / 2**20:.0f} MB"
     assert seconds < PROMISED_SECONDS * MARGIN, f"{seconds:.1f} s"
