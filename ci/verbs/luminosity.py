@@ -1,32 +1,50 @@
-"""How much was recorded: luminosity by run, and the totals of campaigns."""
+"""How much was recorded: luminosity by run, and the totals of what campaigns produced."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 from sqlalchemy import Connection
 
-from ci.console import count_things, make_table, print_json, print_table, progress, say
+from ci.console import count_things, print_data, print_json, print_table, progress, say
 from ci.exits import Exit, WrongUse
-from ci.project import Settings, choose_locked, load, load_readable
+from ci.luminosity_text import (
+    describe_pair,
+    describe_share,
+    describe_total,
+    describe_value,
+    tabulate_pairs,
+    tabulate_shares,
+    tabulate_totals,
+    tabulate_values,
+)
+from ci.project import Settings, load_produced
 from ci.verbs.record import EXPERIMENT, separator_option, tell_imported, tell_refused
-from reconciler.ledger.database import opened, reading
+from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.writing import now
+from reconciler.luminosity import (
+    Measured,
+    Pair,
+    Side,
+    list_values,
+    pair_luminosity,
+    pair_values,
+    share_luminosity,
+)
+from reconciler.production import read_production
 from reconciler.runs.luminosity import (
     UNITS,
     Total,
     collect_measurements,
     import_luminosity_list,
-    total_luminosity,
+    list_versions,
+    read_luminosity,
 )
 from reconciler.runs.records import SEPARATORS
 from reconciler.runs.run_lists import RunList
-from reconciler.runs.selection import choose_runs
 from schemas.repository import Repository
 from schemas.runs import format_runs, parse_runs
 
@@ -41,58 +59,55 @@ class _ShowsByDefault(click.RichGroup):
 
 @click.group(cls=_ShowsByDefault)
 def lumi() -> None:
-    """Luminosity by run and method: `b2prod lumi proc7` shows the totals of a campaign."""
+    """Luminosity by run and method: `b2prod lumi proc7` shows the totals of what a campaign produced."""
 
 
 @lumi.command("show")
-@click.argument("what", metavar="CAMPAIGN | RUNS")
+@click.argument("what", metavar="CAMPAIGN[/STEP] | RUNS")
 @click.option(
     "--versus", metavar="OTHER", help="Another campaign, or version of the values, to show beside it."
 )
+@click.option("--by-run", is_flag=True, help="One line for each run and method.")
 @click.option(
-    "--unit", type=click.Choice([*UNITS]), default="pb", show_default=True, help="Inverse, of the totals."
+    "--unit", type=click.Choice([*UNITS]), default="pb", show_default=True, help="Inverse, of what is shown."
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, in inverse nanobarn.")
 @click.pass_obj
-def show(settings: Settings, what: str, versus: str | None, unit: str, as_json: bool) -> int:
-    """The luminosity of a campaign's runs, or of runs as in "3:529-613,620", by every method.
+def show(settings: Settings, what: str, versus: str | None, by_run: bool, unit: str, as_json: bool) -> int:
+    """The luminosity of what a campaign has produced, or of runs as in "3:529-613,620", by every method.
 
-    Statistical uncertainties are added in quadrature, systematic ones linearly. A campaign's own values are those of
-    the version that has its name.
+    Of a campaign, in whatever state it is, those runs count of which every output is produced; with CAMPAIGN/STEP,
+    every output of that step. What is selected and missing is told beside it. Its own values are those of the version
+    that has its name. Statistical uncertainties are added in quadrature, systematic ones linearly.
 
-    With --versus, methods are shown side by side: a campaign with its own runs and its own values; a name that is no
-    campaign is taken for a version of the values, for the same runs.
+    With --versus, methods are shown side by side over the runs that both have produced and measured; the others are
+    told. A name that is no campaign's is taken for a version of the values, for the same runs.
     """
     project = settings.project()
-    names = [word for word in (what, versus) if word and ":" not in word]
-    repository = load_readable(project, names) if names else load(project)[0]
+    names = [word.partition("/")[0] for word in (what, versus) if word and ":" not in word]
+    repository = load_produced(project, names)
+    there = None
     with reading(project.state) as connection:
-        runs = _choose(connection, repository, what)
-        totals = total_luminosity(connection, runs)
-        others: list[Total] = []
+        here = _choose(connection, repository, what, project.state)
+        if here is None:
+            known = ", ".join(repository.campaigns) or "none"
+            raise WrongUse(f"there is no campaign {what.partition('/')[0]}; there are: {known}")
         if versus is not None:
-            declared = versus in repository.campaigns
-            others = total_luminosity(
-                connection, _choose(connection, repository, versus) if declared else runs
-            )
-    if versus is not None:
-        totals = [one for one in totals if one.version == what or (":" in what and one.version != versus)]
-        others = [one for one in others if one.version == versus]
-    if as_json:
-        found = {what: totals} if versus is None else {what: totals, versus: others}
-        print_json({name: [_describe(one) for one in listed] for name, listed in found.items()})
-        return Exit.FINE
-    if versus is None:
-        _print_totals(what, len(runs), totals, unit)
+            found = None if ":" in versus else _choose(connection, repository, versus, project.state)
+            there = found or Side(versus, versus, here.produced)
+        runs = {*here.produced, *(here.selected or ()), *(there.produced if there is not None else ())}
+        measured = read_luminosity(connection, runs)
+        versions = list_versions(connection)
+    if there is None:
+        _show(here, measured, unit, by_run=by_run, as_json=as_json)
     else:
-        _print_beside(what, totals, versus, others, unit)
-    for one in (*totals, *others):
-        if one.without:
-            say(
-                f"{_name(one)}: no value for {count_things(len(one.without), 'run')}: {format_runs(one.without, most=10)}"
-            )
-    if not totals:
+        _show_beside(here, there, measured, unit, by_run=by_run, as_json=as_json)
+    if not measured:
         say(f"no luminosity is recorded for {what}; see `b2prod lumi import`")
+    for side in (here, there) if there is not None else ():
+        if side.version is not None and not any(side.owns(where[1]) for where in measured):
+            listed = ", ".join(versions) or "none"
+            say(f"these runs have no luminosity of the version {side.version}; there are: {listed}")
     return Exit.FINE
 
 
@@ -141,74 +156,85 @@ def import_list(
     return Exit.FINDINGS if refused else Exit.FINE
 
 
-def _choose(connection: Connection, repository: Repository, what: str) -> Sequence[int]:
-    """The runs that a campaign makes, or that a text lists."""
+def _choose(connection: Connection, repository: Repository, what: str, state: State) -> Side | None:
+    """The runs that a campaign or a step of it made, or that a text lists; None if there is no such campaign."""
     if ":" in what:
         try:
-            return tuple(parse_runs(what))
+            return Side(what, None, tuple(parse_runs(what)))
         except ValueError as error:
             raise WrongUse(str(error)) from error
-    (declared,) = choose_locked(repository, [what], also_stopped=True)
-    assert declared.lock is not None
-    chosen = choose_runs(connection, declared.campaign, declared.lock)
-    return [key for key in chosen.runs if key not in chosen.refused]
+    name, _, step = what.partition("/")
+    production = read_production(connection, repository, name, state)
+    if production is None:
+        return None
+    if step and step not in production.steps:
+        raise WrongUse(f"{name} has no step {step}; it has: {', '.join(production.steps) or 'none'}")
+    return Side(what, name, production.list_produced(step or None), production.selected)
 
 
-def _print_totals(what: str, runs: int, totals: Sequence[Total], unit: str) -> None:
-    title = f"{what}: luminosity of {count_things(runs, 'run')}"
-    table = make_table(
-        "method",
-        "version",
-        "correction",
-        f"{unit}⁻¹",
-        "runs",
-        "without",
-        title=title,
-        numbers=("runs", "without"),
-    )
-    for one in sorted(totals, key=lambda one: (one.version != what, one.version, one.method, one.correction)):
-        counts = (f"{one.runs:,}", f"{len(one.without):,}")
-        table.add_row(one.method, one.version, one.correction or "–", format_total(one, unit), *counts)
-    print_table(table)
+def _show(side: Side, measured: Measured, unit: str, *, by_run: bool, as_json: bool) -> None:
+    shares = share_luminosity(side, measured)
+    totals = [share.produced for share in shares]
+    listed = side.version is None
+    if as_json and by_run:
+        print_json({side.name: [describe_value(value) for value in list_values(side, measured)]})
+    elif as_json:
+        told = [*map(describe_total, totals)] if listed else [*map(describe_share, shares)]
+        print_json({side.name: told})
+    else:
+        print_data(f"{_describe(side)}\n")
+        if by_run:
+            print_table(tabulate_values([*list_values(side, measured)], unit))
+        else:
+            print_table(tabulate_totals(totals, unit) if listed else tabulate_shares(shares, unit))
+    for one in totals:
+        if one.without:
+            say(f"{_join(one.method, one.version, one.correction)}: no value for {_list(one.without)}")
 
 
-def _print_beside(
-    what: str, totals: Sequence[Total], versus: str, others: Sequence[Total], unit: str
+def _describe(side: Side) -> str:
+    produced = count_things(len(side.produced), "run")
+    if side.version is None:
+        return f"{side.name}: luminosity of {produced}"
+    if side.selected is None or side.missing is None:
+        return f"{side.name}: luminosity of {produced} produced; which were selected is not known"
+    missing = f", {len(side.missing):,} missing: {format_runs(side.missing, most=10)}" if side.missing else ""
+    return f"{side.name}: luminosity of {produced} produced, of {len(side.selected):,} selected{missing}"
+
+
+def _show_beside(
+    here: Side, there: Side, measured: Measured, unit: str, *, by_run: bool, as_json: bool
 ) -> None:
-    table = make_table("method", "correction", f"{what} / {unit}⁻¹", f"{versus} / {unit}⁻¹", "ratio")
-    mine, theirs = ({(one.method, one.correction): one for one in listed} for listed in (totals, others))
-    for key in sorted(mine.keys() | theirs.keys()):
-        here, there = mine.get(key), theirs.get(key)
-        ratio = f"{here.value / there.value:.4f}" if here and there and there.value else "–"
-        cells = (format_total(one, unit) if one else "–" for one in (here, there))
-        table.add_row(key[0], key[1] or "–", *cells, ratio)
-    print_table(table)
+    names = (here.name, there.name)
+    pairs = [*pair_luminosity(here, there, measured)]
+    shown = [*pair_values(here, there, measured)] if by_run else pairs
+    if not as_json:
+        print_table(tabulate_pairs(shown, names, unit))
+    elif by_run:
+        print_json([describe_pair(pair, names) for pair in shown])
+    else:
+        sides = ([pair.here for pair in pairs], [pair.there for pair in pairs])
+        told = ([describe_total(one) for one in side if isinstance(one, Total)] for side in sides)
+        print_json(dict(zip(names, told, strict=True)))
+    for one, other in ((here, there), (there, here)):
+        if left := sorted({*one.produced} - {*other.produced}):
+            say(f"{one.name} has {_list(left)}, and {other.name} has not; not counted")
+    for pair in pairs:
+        _tell_left(pair)
 
 
-def format_total(total: Total, unit: str) -> str:
-    """A total with its uncertainties, to the digits that the smallest of them warrants."""
-    numbers = [total.value, *(one for one in (total.statistical, total.systematic) if one is not None)]
-    scaled = [number / UNITS[unit] for number in numbers]
-    digits = max((_count_digits(one) for one in scaled[1:] if one > 0), default=1)
-    shown = [f"{one:,.{digits}f}" for one in scaled]
-    names = [
-        word for word, one in (("stat", total.statistical), ("syst", total.systematic)) if one is not None
-    ]
-    return " ± ".join([shown[0], *(f"{text} ({name})" for text, name in zip(shown[1:], names, strict=True))])
+def _tell_left(pair: Pair) -> None:
+    if pair.left and pair.here is not None and pair.there is not None:
+        words = _join(pair.where[0], pair.where[2])
+        say(f"{words}: no value on both sides for {_list(pair.left)}; not counted")
 
 
-def _count_digits(uncertainty: float) -> int:
-    """Digits behind the point: two of an uncertainty that begins with 1 or 2, else one."""
-    power = math.floor(math.log10(uncertainty))
-    return max(0, -power + (uncertainty < 3 * 10.0**power))
+def _join(*words: str) -> str:
+    return " ".join(word for word in words if word)
 
 
-def _name(total: Total) -> str:
-    return " ".join(word for word in (total.method, total.version, total.correction) if word)
-
-
-def _describe(total: Total) -> dict[str, Any]:
-    return {**asdict(total), "without": format_runs(total.without)}
+def _list(runs: Sequence[int]) -> str:
+    return f"{count_things(len(runs), 'run')}: {format_runs(runs, most=10)}"
 
 
 COMMANDS = (lumi,)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, insert, select, tuple_
@@ -16,10 +14,16 @@ from reconciler.runs.columns import Columns
 from reconciler.runs.importing import Imported, remember_list, replace_quarantine
 from reconciler.runs.run_lists import KEY, Listing, RefusedRow, collect_rows
 from reconciler.runs.values import read_real
-from schemas.runs import split_key
+from schemas.runs import run_key, split_key
 
 UNITS: Mapping[str, float] = {"nb": 1.0, "pb": 1e3, "fb": 1e6}
 """Inverse units of cross section, in inverse nanobarn."""
+
+MOST = 1e12
+"""No run has a luminosity of so many inverse nanobarn: it is twenty times what the collider is built for in its life."""
+
+Where = tuple[str, str, str]
+"""What values belong together by: method, version and correction ("" for none)."""
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     **KEY,
@@ -45,13 +49,14 @@ class Total:
     """The luminosity of several runs by one method, version and correction, in inverse nanobarn.
 
     Statistical uncertainties are added in quadrature, systematic ones linearly, since within a method they are one.
-    An uncertainty is None if it is not known for every run. `without` are the runs that have no value, sorted.
+    An uncertainty is None if it is not known for every run. `runs` is how many runs have a value, `without` are those
+    that have none, sorted; `value` is None if no run has one, and 0 where there is no run at all.
     """
 
     method: str
     version: str
     correction: str
-    value: float
+    value: float | None
     statistical: float | None
     systematic: float | None
     runs: int
@@ -99,33 +104,43 @@ def import_luminosity(engine: Engine, where: tuple[str, str, str], found: Iterab
         return _import(connection, where, found)
 
 
-def total_luminosity(connection: Connection, runs: Collection[int]) -> list[Total]:
-    """The totals of the run keys `runs` by every method, version and correction that has a value for any of them."""
+def read_luminosity(connection: Connection, runs: Collection[int]) -> dict[Where, dict[int, Measurement]]:
+    """The measurements of the run keys `runs` by run key, for every method, version and correction that has any."""
     wanted = set(runs)
     columns = (luminosity.c[name] for name in ("method", "version", "correction"))
     values = (luminosity.c[name] for name in ("experiment", "run", "value", "statistical", "systematic"))
     here = luminosity.c.experiment.in_({split_key(key)[0] for key in wanted})
-    rows = sorted(
-        ((row[0], row[1], row[2]), Measurement(row[3] << 32 | row[4], *row[5:]))
-        for row in map(tuple, connection.execute(select(*columns, *values).where(here)))
-        if row[3] << 32 | row[4] in wanted
-    )
-    return [
-        _add(where, [measured for _, measured in group], wanted)
-        for where, group in groupby(rows, key=itemgetter(0))
-    ]
+    found: dict[Where, dict[int, Measurement]] = {}
+    for row in map(tuple, connection.execute(select(*columns, *values).where(here))):
+        key = run_key(row[3], row[4])
+        if key in wanted:
+            found.setdefault((row[0], row[1], row[2]), {})[key] = Measurement(key, *row[5:])
+    return dict(sorted(found.items()))
 
 
-def _add(where: tuple[str, str, str], found: Sequence[Measurement], wanted: set[int]) -> Total:
+def list_versions(connection: Connection) -> list[str]:
+    """The versions of which there is any value, by name."""
+    return list(connection.scalars(select(luminosity.c.version).distinct().order_by(luminosity.c.version)))
+
+
+def total_luminosity(connection: Connection, runs: Collection[int]) -> list[Total]:
+    """The totals of the run keys `runs` by every method, version and correction that has a value for any of them."""
+    found = read_luminosity(connection, runs)
+    return [add_luminosity(where, measured, runs) for where, measured in found.items()]
+
+
+def add_luminosity(where: Where, measured: Mapping[int, Measurement], runs: Collection[int]) -> Total:
+    """The total of the run keys `runs`, of which `measured` has those that have a value, and may have more."""
+    found = [measured[run] for run in sorted({*runs}) if run in measured]
     statistical = [one.statistical for one in found if one.statistical is not None]
     systematic = [one.systematic for one in found if one.systematic is not None]
     return Total(
         *where,
-        value=math.fsum(one.value for one in found),
-        statistical=math.hypot(*statistical) if len(statistical) == len(found) else None,
-        systematic=math.fsum(systematic) if len(systematic) == len(found) else None,
+        value=None if runs and not found else math.fsum(one.value for one in found),
+        statistical=math.hypot(*statistical) if found and len(statistical) == len(found) else None,
+        systematic=math.fsum(systematic) if found and len(systematic) == len(found) else None,
         runs=len(found),
-        without=tuple(sorted(wanted - {one.run for one in found})),
+        without=tuple(sorted({*runs} - measured.keys())),
     )
 
 
@@ -167,8 +182,8 @@ def _read_measurement(key: int, values: Sequence[Any], unit: float) -> Measureme
     )
     if value is None:
         raise ValueError("it states no luminosity")
-    if not all(math.isfinite(number or 0.0) for number in (value, statistical, systematic)):
+    if not all((number or 0.0) < MOST for number in (value, statistical, systematic)):
         raise ValueError(
-            f"luminosity {value} ± {statistical} ± {systematic} nb⁻¹ is beyond what can be stored"
+            f"luminosity {value} ± {statistical} ± {systematic} nb⁻¹ is beyond what a run can have"
         )
     return Measurement(key, value, statistical, systematic)
