@@ -22,7 +22,7 @@ from schemas.canonical import digest
 from schemas.repository import Repository
 from schemas.step import Step
 
-UPROOT = "uproot/1"
+UPROOT = "uproot/2"
 """The embedded application; the number grows when what it writes changes."""
 
 

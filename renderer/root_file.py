@@ -26,20 +26,6 @@ class LackingError(InputError):
 
 
 @contextmanager
-def open_tree(path: Path, name: str, wanted: str | None) -> Iterator[Tree]:
-    """The tree `wanted` of a ROOT file; without it, the one named tree, else events, else the only one.
-
-    `name` is what messages call the file. What goes wrong while the tree is read is told as the file's fault, too.
-
-    Raises:
-        LackingError: the file has no such tree.
-        InputError: the file is missing, damaged or no ROOT file.
-    """
-    with explain_damage(name), open_file(path, name) as file:
-        yield Tree(_find_tree(file, name, wanted), name)
-
-
-@contextmanager
 def open_file(path: Path, name: str) -> Iterator[Any]:
     """The ROOT file, as uproot has it.
 
@@ -87,7 +73,13 @@ def _check_header(path: Path, name: str) -> None:
         raise InputError(f"{name} is cut short: its header states {stated} bytes, it has {size}")
 
 
-def _find_tree(file: Any, name: str, wanted: str | None) -> Any:
+def find_tree(file: Any, name: str, wanted: str | None) -> Any:
+    """The tree `wanted` of a ROOT file, as uproot has it; without it, the one named tree, else events, else the only one.
+
+    Raises:
+        LackingError: the file has no such tree.
+        InputError: it has none at all.
+    """
     classes = file.classnames(recursive=True, cycle=False)
     trees = [key for key, kind in classes.items() if kind.startswith(("TTree", "TNtuple"))]
     for candidate in (wanted,) if wanted else TREES:

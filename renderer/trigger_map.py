@@ -4,7 +4,7 @@ uproot does not read such a map where it was streamed pair by pair. What stands 
 streaming (`TStreamerInfo::WriteBuffer` and its STL collections): a header of byte count and version; with the bit
 0x4000 in the version, the class version of the pair (0, then its checksum) and all keys before all values, else pairs;
 a number of pairs; texts of a length of one byte (255: of four more). Where an object was not split into branches, the
-map stands behind the header of the object and its base class. Nothing is believed that does not add up to the last byte.
+map stands behind what its base classes wrote, and maybe a header of its own. Nothing is believed that does not add up to the last byte.
 """
 
 from __future__ import annotations
@@ -91,12 +91,16 @@ def _decode(data: bytes) -> tuple[Shape, NDArray[np.int64]]:
 
 
 def _find_maps(data: bytes) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Where the map may begin: at once, or behind the header of the object and its base classes, which may differ."""
+    """Where the map may begin: at once, or behind the base classes of an object, whose bytes may differ.
+
+    An object may have a header of its own before them.
+    """
     yield 0, np.arange(0)
-    begin = 6
-    while begin + 6 <= len(data) and (end := _find_end(data, begin)) is not None and end < len(data):
-        yield end, np.arange(begin + 6, end)
-        begin = end
+    for begin in (0, 6):
+        at = begin
+        while at + 6 <= len(data) and (end := _find_end(data, at)) is not None and end < len(data):
+            yield end, np.arange(begin + 6, end)
+            at = end
 
 
 def _find_end(data: bytes, at: int) -> int | None:

@@ -17,7 +17,15 @@ import numpy as np
 import uproot
 from numpy.typing import NDArray
 
-from renderer.root_file import InputError, LackingError, Tree, name_nearest, open_tree
+from renderer.root_file import (
+    InputError,
+    LackingError,
+    Tree,
+    explain_damage,
+    find_tree,
+    name_nearest,
+    open_file,
+)
 from renderer.trigger_map import MapError, Shape, read_maps
 
 FINAL = "final"
@@ -67,7 +75,8 @@ def describe_results(path: Path, name: str, tree: str | None = None) -> StoredRe
     Raises:
         InputError: the file cannot be read, or stores its results in a way that is not known.
     """
-    with open_tree(path, name, tree) as events:
+    with explain_damage(name), open_file(path, name) as file:
+        events = Tree(find_tree(file, name, tree), name)
         results = find_results(events)
         if results is None:
             return StoredResults(Layout.NONE, ())

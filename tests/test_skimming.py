@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import csv
 import json
 import os
 import subprocess
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import uproot
 
 import renderer.event_file
 from renderer.skimming import main, skim
+from tests.skim_jobs import fail, lack, read_output, write_events, write_job, write_run
 
 HADRON = "software_trigger_cut&skim&accept_hadron"
 FILES = [
@@ -36,61 +35,6 @@ def mdst(shared_data) -> Path:
 @pytest.fixture
 def summary(mdst):
     return json.loads((mdst / "uproot_summary.json").read_text())
-
-
-def write_job(paths, skims, experiment=3, run=529, tree=None):
-    return {
-        "schema": "job/1",
-        "experiment": experiment,
-        "run": run,
-        "inputs": [{"name": Path(path).name, "path": str(path), "size": 1, "checksum": ""} for path in paths],
-        "outputs": [
-            {"output": name, "skim": name, "level": "skim", "file": f"{name}.root", "fingerprint": "00"}
-            for name in skims
-        ],
-        "skims": skims,
-        "parameters": {"tree": tree} if tree else {},
-    }
-
-
-def write_events(path, tree="events", **branches):
-    with uproot.recreate(path) as file:
-        arrays = {name: np.asarray(values) for name, values in branches.items()}
-        file.mktree(tree, {name: array.dtype for name, array in arrays.items()}).extend(arrays)
-    return path
-
-
-def write_run(path, size=5, **branches):
-    """`size` events of run 3:529, numbered from 1."""
-    identity = {"experiment": np.full(size, 3), "run": np.full(size, 529), "event": np.arange(1, size + 1)}
-    return write_events(path, **identity, **branches)
-
-
-def read_output(path):
-    with uproot.open(path) as file:
-        tree = file["events"]
-        return {name: tree[name].array(library="np").tolist() for name in tree.keys()}  # noqa: SIM118 -- uproot's trees are no dictionaries
-
-
-def fail(job, folder, kind="input"):
-    """The message of the failure; nothing but the report may be left."""
-    before = {*folder.iterdir(), folder / "application.json"}
-    report = skim(job, folder)
-    assert report["failure"]["class"] == kind
-    assert report["outputs"] == {}
-    assert json.loads((folder / "application.json").read_text()) == report
-    assert {*folder.iterdir()} <= before
-    message = report["failure"]["message"]
-    assert "Traceback" not in message
-    assert "\n" not in message
-    return message
-
-
-def lack(job, folder):
-    """The message of a failure of all jobs of the step: what the input lacks, the others' lack too."""
-    message = fail(job, folder, "permanent")
-    assert json.loads((folder / "application.json").read_text())["failure"]["scope"] == "step"
-    return message
 
 
 # -- stored decisions of real files
@@ -132,7 +76,7 @@ def test_output_of_a_line_names_the_events(mdst, summary, tmp_path):
     known = summary["mdst.root"]
     report = skim(write_job([mdst / "mdst.root"], {"hadron": {"line": HADRON}}, 1003, 0), tmp_path)
     output = read_output(tmp_path / "hadron.root")
-    assert set(output) == {"experiment", "run", "event", "decision"}
+    assert set(output) == {"experiment", "run", "event", "entry", "input", "decision"}
     assert len(output["event"]) == known["hlt_accepted"][HADRON] == report["outputs"]["hadron.root"]["events"]
     assert set(output["event"]) <= set(known["events"])
     assert set(output["experiment"]) == {1003}
@@ -141,6 +85,7 @@ def test_output_of_a_line_names_the_events(mdst, summary, tmp_path):
 @pytest.mark.parametrize("events", [1, 7])
 def test_chunks_change_nothing(events, mdst, summary, tmp_path, monkeypatch):
     monkeypatch.setattr(renderer.event_file, "_CHUNK_EVENTS", events)
+    monkeypatch.setattr(renderer.event_file, "_CLUSTER_BYTES", 0)
     known = summary["mdst.root"]["hlt_accepted"]
     skims = {"hadron": {"line": HADRON}, "odd": {"cut": "event / 2 > 10 and event < 31"}}
     report = skim(write_job([mdst / "mdst.root"], skims, 1003, 0), tmp_path)
@@ -154,23 +99,17 @@ def test_a_file_without_events_gives_a_correct_zero(mdst, tmp_path):
     report = skim(write_job([mdst / "chaintest_empty.root"], skims, 5, 12), tmp_path)
     assert report["failure"] is None
     assert report["events_read"] == 0
-    assert report["outputs"] == {f"{name}.root": {"events": 0, "runs": [[5, 12, 0, 0]]} for name in skims}
-    assert read_output(tmp_path / "a.root") == {"experiment": [], "run": [], "event": [], "decision": []}
-    assert read_output(tmp_path / "b.root") == {"experiment": [], "run": [], "event": [], "nosuch": []}
+    nothing = {"kind": "event list", "events": 0, "rows": 0, "runs": [[5, 12, 0, 0]]}
+    assert report["outputs"] == {f"{name}.root": nothing for name in skims}
+    columns = {name: [] for name in ("experiment", "run", "event", "entry", "input")}
+    assert read_output(tmp_path / "a.root") == {**columns, "decision": []}
+    assert read_output(tmp_path / "b.root") == {**columns, "nosuch": []}
 
 
 def test_events_without_hlt_result_are_no_zero(mdst, tmp_path):
     message = lack(write_job([mdst / "chaintest_1.root"], {"hadron": {"line": HADRON}}, 0, 1), tmp_path)
     assert message.startswith("chaintest_1.root: tree `tree` has no branch SoftwareTriggerResult: ")
     assert "no HLT result" in message
-
-
-def test_overlapping_files_keep_their_duplicates_in_the_order_given(mdst, summary, tmp_path):
-    names = ["chaintest_2.root", "chaintest_1.root"]
-    report = skim(write_job([mdst / name for name in names], {"all": {"cut": "True"}}, 0, 1), tmp_path)
-    assert report["events_read"] == 27
-    expected = [event for name in names for event in summary[name]["events"]]
-    assert read_output(tmp_path / "all.root")["event"] == expected
 
 
 def test_an_unknown_line_names_the_nearest(mdst, tmp_path):
@@ -185,40 +124,6 @@ def test_events_of_another_run_are_refused(mdst, tmp_path):
     assert "belongs to 0:1, the job is for 3:529" in message
 
 
-# -- a cut on collision events
-
-
-def test_cut_on_collision_events_keeps_what_is_known_run_by_run(shared_data, tmp_path):
-    oracle = json.loads((shared_data / "cms/events/retention_oracle.json").read_text())
-    runs = defaultdict(list)
-    with (shared_data / "cms/events/Zee_Run2011A.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            runs[int(row["Run"])].append(row)
-    assert len(runs) == 65
-    cut = {"z": {"cut": "[pt1 > 30] and [pt2 > 30] and [Q1*Q2 < 0]"}}
-    found = {}
-    for run, rows in runs.items():
-        branches = {name: np.array([float(row[name]) for row in rows]) for name in ("pt1", "pt2")}
-        branches |= {
-            name: np.array([int(row[name]) for row in rows], dtype=np.int32) for name in ("Q1", "Q2")
-        }
-        events = np.array([int(row["Event"]) for row in rows])
-        path = tmp_path / f"{run}.root"
-        write_events(
-            path, experiment=np.zeros(len(rows), int), run=np.full(len(rows), run), event=events, **branches
-        )
-        report = skim(write_job([path], cut, 0, run), tmp_path)
-        ((_, _, processed, accepted),) = report["outputs"]["z.root"]["runs"]
-        found[str(run)] = {"n": processed, "pass": accepted}
-        wanted = (branches["pt1"] > 30) & (branches["pt2"] > 30) & (branches["Q1"] * branches["Q2"] < 0)
-        output = read_output(tmp_path / "z.root")
-        assert output["event"] == events[wanted].tolist()
-        assert output["pt1"] == branches["pt1"][wanted].tolist()
-        assert set(output) == {"experiment", "run", "event", "pt1", "pt2", "Q1", "Q2"}
-    assert found == oracle["runs"]
-    assert sum(run["pass"] for run in found.values()) == 10934
-
-
 # -- layouts and trees
 
 
@@ -226,7 +131,8 @@ def test_ntuples_of_basf2(tmp_path):
     names = {"__experiment__": [3, 3], "__run__": [529, 529], "__event__": [7, 4], "M": [1.0, 2.0]}
     path = write_events(tmp_path / "n.root", "b0", **names)
     skim(write_job([path], {"m": {"cut": "M > 1.5"}}), tmp_path)
-    assert read_output(tmp_path / "m.root") == {"experiment": [3], "run": [529], "event": [4], "M": [2.0]}
+    kept = {"__experiment__": [3], "__run__": [529], "__event__": [4], "M": [2.0]}
+    assert read_output(tmp_path / "m.root", "b0") == kept
 
 
 def test_which_tree_is_read(tmp_path):
@@ -238,7 +144,7 @@ def test_which_tree_is_read(tmp_path):
             )
     for tree, event in ((None, 2), ("events", 1), ("other", 0)):
         skim(write_job([tmp_path / "in.root"], {"all": {"cut": "True"}}, tree=tree), tmp_path)
-        assert read_output(tmp_path / "all.root")["event"] == [event]
+        assert read_output(tmp_path / "all.root", tree or "tree")["event"] == [event]
     (tmp_path / "all.root").unlink()
     message = lack(write_job([tmp_path / "in.root"], {"all": {"cut": "True"}}, tree="evts"), tmp_path)
     assert message == "in.root has no tree `evts`; it holds other, events, tree"
@@ -282,7 +188,8 @@ def test_many_events_in_several_chunks(tmp_path):
     size = 250_001
     path = write_run(tmp_path / "in.root", size=size, x=np.arange(size) % 10)
     report = skim(write_job([path], {"x": {"cut": "x == 3"}}), tmp_path)
-    assert report["outputs"]["x.root"] == {"events": 25_000, "runs": [[3, 529, size, 25_000]]}
+    counts = {"events": 25_000, "rows": 25_000, "runs": [[3, 529, size, 25_000]]}
+    assert report["outputs"]["x.root"] == {"kind": "events", **counts}
     assert read_output(tmp_path / "x.root")["event"] == list(range(4, size + 1, 10))
 
 
@@ -399,11 +306,14 @@ def test_the_program_reads_relative_paths_and_reports_last(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     report = json.loads((tmp_path / "application.json").read_text())
     assert report == {
-        "outputs": {"x.root": {"events": 2, "runs": [[3, 529, 5, 2]]}},
+        "outputs": {"x.root": {"kind": "events", "events": 2, "rows": 2, "runs": [[3, 529, 5, 2]]}},
         "events_read": 5,
+        "rows_read": 5,
+        "record": {},
         "failure": None,
     }
-    assert {path.name for path in tmp_path.iterdir()} == {"in.root", "job.json", "x.root", "application.json"}
+    left = {"in.root", "job.json", "x.root", "event-numbers", "application.json"}
+    assert {path.name for path in tmp_path.iterdir()} == left
     assert (tmp_path / "application.json").stat().st_mtime_ns >= (tmp_path / "x.root").stat().st_mtime_ns
 
 

@@ -153,6 +153,12 @@ def write_object(lines, unique=7):
     return count(b"\0\x04" + base + write_pairs(lines))
 
 
+def write_object_without_header(lines):
+    """As ROOT 6.40 writes a branch of split level 0."""
+    base = count(b"\0\0" + struct.pack(">HII", 1, 0, 0))
+    return base + write_columns_with_header(lines)
+
+
 WRITERS = [
     write_pairs,
     write_pairs_with_headers,
@@ -160,6 +166,7 @@ WRITERS = [
     write_columns_with_header,
     write_columns_of_a_versioned_pair,
     write_object,
+    write_object_without_header,
 ]
 
 

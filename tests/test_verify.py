@@ -164,6 +164,18 @@ def test_what_was_made_wrong_is_told_apart_from_what_changed(tmp_path, changes, 
     assert (flaw.trouble, flaw.text.endswith(said)) == (Trouble.WRONG, True), flaw
 
 
+def test_events_are_counted_and_not_rows_whatever_the_tree_is_called(tmp_path):
+    columns = {"experiment": np.full(6, 7), "run": np.full(6, 1), "event": np.array([1, 1, 2, 3, 3, 3])}
+    columns = {f"__{name}__": values for name, values in columns.items()}
+    path = tmp_path / "v1" / "many.root"
+    path.parent.mkdir()
+    with uproot.recreate(path) as file:
+        tree = file.mktree("Xi0", dict.fromkeys((*columns, "__candidate__"), np.int32))
+        tree.extend({**columns, "__candidate__": np.array([0, 1, 0, 0, 1, 2])})
+    assert examine(published(path, events=3), Depth.FULL) is None
+    assert "it holds 3 events instead of 6" in examine(published(path, events=6), Depth.FULL).text
+
+
 @pytest.mark.parametrize(
     ("facts", "said"),
     [

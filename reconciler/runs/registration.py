@@ -82,7 +82,7 @@ def _count(path: Path, *, need_run: bool) -> dict[str, int]:
     runs: set[tuple[int, int]] = set()
     events = 0
     for chunk in read_events(path, path.name, None, (), ()):
-        events += len(chunk)
+        events += chunk.events
         runs.update(zip(chunk.columns["experiment"].tolist(), chunk.columns["run"].tolist(), strict=True))
     if need_run and not runs:
         raise ValueError(

@@ -114,8 +114,8 @@ def _examine_content(file: Published) -> str | None:
     unit = (file.experiment, file.run)
     events = 0
     try:
-        for chunk in read_events(file.path, file.name, "tree" if basf2 else "events", (), ()):
-            events += len(chunk)
+        for chunk in read_events(file.path, file.name, "tree" if basf2 else None, (), ()):
+            events += chunk.events
             experiments, runs = chunk.columns["experiment"], chunk.columns["run"]
             strange = (experiments != file.experiment) | (runs != file.run)
             if strange.any():

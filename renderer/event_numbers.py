@@ -1,0 +1,144 @@
+"""The event numbers that were read of one run, file by file: each may be there once.
+
+Numbers are kept sorted, four bytes each. A job leaves them in its folder as a record, so that the jobs of a unit can be
+compared, too: a line of JSON (schema, and for each file its name, its events, and the bytes that follow for it), then for
+each file the differences from number to number, 32-bit little-endian, compressed by zlib.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+RECORD = "event-numbers"
+"""The record's file in the folder of its job."""
+
+MOST_EVENTS = 10**9
+MOST_FILES = 100_000
+_SCHEMA = "event-numbers/1"
+_LINE = 1 << 26
+
+
+class RepeatedEventsError(Exception):
+    """An event is there more than once; the text names the files, and how many events they share."""
+
+
+class RecordError(ValueError):
+    """A record is not what a job writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileNumbers:
+    """The events of one file: sorted 32-bit numbers, each once."""
+
+    name: str
+    numbers: NDArray[np.uint32]
+
+
+class EventNumbers:
+    """The events of a run, as they are read: files one behind another."""
+
+    def __init__(self, run: str) -> None:
+        self.files: list[FileNumbers] = []
+        self._run = run
+        self._all = np.zeros(0, np.uint32)
+
+    def add(self, name: str, parts: Sequence[NDArray[np.generic]]) -> None:
+        """Takes in a file, the numbers of its events in any order.
+
+        Raises:
+            RepeatedEventsError: the file holds an event twice, or one that an earlier file holds.
+        """
+        numbers = np.concatenate([np.zeros(0, np.uint32), *(part.astype(np.uint32) for part in parts)])
+        numbers.sort()
+        again = numbers[1:][numbers[1:] == numbers[:-1]]
+        if len(again):
+            raise RepeatedEventsError(self._tell(len(np.unique(again)), again[0], name, None))
+        self.add_file(FileNumbers(name, numbers))
+
+    def add_file(self, file: FileNumbers) -> None:
+        """Takes in a file whose numbers are sorted, each once.
+
+        Raises:
+            RepeatedEventsError: an earlier file holds one of its events.
+        """
+        if len(_find_shared(self._all, file.numbers)):
+            for other in self.files:
+                shared = _find_shared(other.numbers, file.numbers)
+                if len(shared):
+                    raise RepeatedEventsError(self._tell(len(shared), shared[0], file.name, other.name))
+        self.files.append(file)
+        self._all = np.concatenate([self._all, file.numbers])
+        self._all.sort(kind="stable")  # of two sorted parts, which takes one pass
+
+    def _tell(self, count: int, first: np.integer, name: str, other: str | None) -> str:
+        events = f"{count:,} event{'' if count == 1 else 's'} of {self._run}"
+        where = f"{name} twice" if other is None else f"{other} and in {name}"
+        advice = "" if other is None else "; take one of the files out of the catalogue"
+        return f"{events} {'is' if count == 1 else 'are'} in {where} (the first: {first}), and an event counts once{advice}"
+
+
+def _find_shared(earlier: NDArray[np.uint32], later: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The numbers that are in both of two sorted arrays."""
+    if not len(earlier) or not len(later):
+        return later[:0]
+    places = np.searchsorted(earlier, later)
+    places[places == len(earlier)] = 0
+    return np.asarray(later[earlier[places] == later])
+
+
+def write_record(files: Iterable[FileNumbers]) -> bytes:
+    """The record of the files' events."""
+    described, parts = [], []
+    for file in files:
+        steps = np.diff(file.numbers, prepend=np.uint32(0)).astype("<u4")
+        part = zlib.compress(steps.tobytes(), 1)
+        described.append([file.name, len(file.numbers), len(part)])
+        parts.append(part)
+    line = json.dumps({"schema": _SCHEMA, "files": described}, ensure_ascii=True)
+    return b"\n".join([line.encode(), b"".join(parts)])
+
+
+def read_record(record: bytes) -> list[FileNumbers]:
+    """The files of a record.
+
+    Raises:
+        RecordError: it does not add up.
+    """
+    end = record.find(b"\n", 0, _LINE)
+    try:
+        described = json.loads(record[: max(end, 0)])
+        if described["schema"] != _SCHEMA or len(described["files"]) > MOST_FILES:
+            raise RecordError(f"it is no {_SCHEMA}")
+        files, at = [], end + 1
+        for name, events, size in described["files"]:
+            if type(name) is not str or type(events) is not int or type(size) is not int:
+                raise RecordError("a file of it has no name, or no numbers")
+            if not 0 <= events <= MOST_EVENTS or not 0 <= size <= len(record) - at:
+                raise RecordError(f"of {name} it says {events} events in {size} bytes")
+            files.append(FileNumbers(name, _unpack(record[at : at + size], events)))
+            at += size
+    except (ValueError, TypeError, KeyError, RecursionError, zlib.error) as error:
+        raise (
+            error if isinstance(error, RecordError) else RecordError(f"it cannot be read: {error}")
+        ) from error
+    if at != len(record):
+        raise RecordError(f"it has {len(record) - at} bytes too many")
+    return files
+
+
+def _unpack(part: bytes, events: int) -> NDArray[np.uint32]:
+    inflater = zlib.decompressobj()
+    data = inflater.decompress(part, 4 * events + 1)
+    if len(data) != 4 * events or not inflater.eof or inflater.unused_data:
+        raise RecordError(f"it does not hold {events} events")
+    steps = np.frombuffer(data, "<u4").astype(np.uint64)
+    numbers = np.cumsum(steps)
+    if len(numbers) and (numbers[-1] > np.iinfo(np.uint32).max or not steps[1:].all()):
+        raise RecordError("its events are not sorted")
+    return numbers.astype(np.uint32)
