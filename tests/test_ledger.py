@@ -93,6 +93,24 @@ def test_the_serial_moves_when_one_of_a_units_jobs_is_verified_but_not_when_it_i
     assert ledgers == {"record_submitted": [0, 0], "record_verified": [1]}
 
 
+@pytest.mark.parametrize(
+    ("counts", "events"), [((1, 2), 3), ((0, 0), 0), ((5, None), None), ((None, None), None)]
+)
+def test_the_events_of_an_output_are_known_where_those_of_each_file_are(world, counts, events):
+    with opened(world.state) as engine:
+        writer = Writer(engine, None)
+        ledger, recorder = Ledger(writer), AttemptLedger(writer)
+        ledger.begin_plan("0" * 64, {})
+        order = make_order(world)
+        (intent,) = ledger.intend([order])
+        for number, (attempt, _) in enumerate(recorder.begin([(order, intent, job) for job in order.jobs])):
+            recorder.record_submitted({attempt.id: str(number)})
+            made = Product("mdst", f"{number}.root", 1, "sha256:00", counts[number])
+            assert recorder.record_verified(attempt, [made], 7) == (number == 1)
+        ledger.record_produced(intent)
+    assert world.rows(tables.outputs, "state", "events") == [("produced", events)]
+
+
 def make_order(world):
     """The order of the first unit, which has two jobs."""
     (view,) = world.picture().views

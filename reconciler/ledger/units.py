@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, case, func, select
 
 from reconciler.conditions.following import store_snapshots
 from reconciler.ledger.journal import Journal
@@ -115,8 +115,11 @@ class Ledger:
     def record_produced(self, intent: int) -> None:
         """Records that all outputs of a unit are at their final places: from here on readers trust them."""
         with self._writer.writing() as journal:
+            known = func.count() == func.count(products.c.events)  # else the sum would be one of a part
             events = (
-                select(func.sum(products.c.events)).where(products.c.output == outputs.c.id).scalar_subquery()
+                select(case((known, func.sum(products.c.events))))
+                .where(products.c.output == outputs.c.id)
+                .scalar_subquery()
             )
             values = {"state": "produced", "produced": self._writer.clock.show(), "events": events}
             journal.update(outputs, outputs.c.intent == intent, values)
