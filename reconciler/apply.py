@@ -54,7 +54,8 @@ def apply_plan(
         if picture.plan.unknown:
             raise GuardRefused(f"{picture.plan.unknown} units could not be judged; plan again when they can")
         with opened(state) as engine:
-            launcher = Launcher(state, repository, Writer(engine, lease, manner.clock))
+            sites = manner.permits.find_sites(repository)
+            launcher = Launcher(state, repository, sites, Writer(engine, lease, manner.clock))
             manner.permits.verify(names, picture.plan)
             launcher.ledger.begin_plan(stored["digest"], stored)
             launcher.settle(manner)
@@ -84,7 +85,8 @@ def reconcile(
     with reading(state) as connection:
         read_identity(connection)  # without a run catalogue there is nothing to reconcile with
     with holding(state, manner.lease) as lease, opened(state) as engine:
-        launcher = Launcher(state, repository, Writer(engine, lease, manner.clock))
+        sites = manner.permits.find_sites(repository)
+        launcher = Launcher(state, repository, sites, Writer(engine, lease, manner.clock))
         launcher.settle(manner)
         with reading(state) as connection:
             picture = take_picture(connection, repository, names, state, refresh=refresh, spare=True)

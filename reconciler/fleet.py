@@ -1,8 +1,9 @@
-"""The engines of a repository's sites: made when first needed, left alone for a while when they do not answer."""
+"""The engines of sites: made when first needed, left alone for a while when they do not answer."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -13,7 +14,7 @@ from reconciler.ledger.database import SourceUnavailable
 from reconciler.ledger.tables import sites
 from reconciler.ledger.writing import Writer
 from reconciler.orders import Attempt
-from schemas.repository import Repository
+from schemas.site import Site
 
 SHORTEST, LONGEST = 5.0, 600.0
 """Seconds that an engine is left alone after its first failure, and after many."""
@@ -33,8 +34,8 @@ class Health:
 class Fleet:
     """The engines, by site."""
 
-    def __init__(self, repository: Repository, writer: Writer) -> None:
-        self._repository = repository
+    def __init__(self, sites: Mapping[str, Site], writer: Writer) -> None:
+        self._sites = sites
         self._writer = writer
         self._clock = writer.clock.time
         self._engines: dict[str, Engine] = {}
@@ -48,9 +49,11 @@ class Fleet:
             SourceUnavailable: there is no such site any more, or nothing here drives its engine.
         """
         if site not in self._engines:
-            described = self._repository.sites.get(site)
+            described = self._sites.get(site)
             if described is None:
-                raise SourceUnavailable(f"the site {site} is not declared any more; bring its file back")
+                raise SourceUnavailable(
+                    f"the site {site} is not declared in the pinned trust root; bring its file back, or pin it"
+                )
             if described.engine not in ENGINES:
                 known = ", ".join(ENGINES)
                 raise SourceUnavailable(
@@ -61,7 +64,7 @@ class Fleet:
 
     def tell_elsewhere(self, attempt: Attempt) -> str | None:
         """Why an attempt cannot be asked for: its site has another engine now than the one that took it; None if not so."""
-        site = self._repository.sites.get(attempt.site)
+        site = self._sites.get(attempt.site)
         if site is None or attempt.engine in (None, site.service):
             return None
         return (

@@ -30,6 +30,7 @@ from reconciler.staging import Stager
 from reconciler.tracking import Look, Tracker
 from reconciler.workspace import Failed, Workspace
 from schemas.repository import Repository
+from schemas.site import Site
 
 PATIENCE = 10.0
 """Seconds between asking a cancelled job to end and giving it up."""
@@ -88,13 +89,15 @@ Approve = Callable[[], Mapping[str, str]]
 
 
 class Launcher:
-    """Drives the engines of a repository's sites for one ledger."""
+    """Drives engines for one ledger: what is launched is what `repository` declares, at `sites` that may be acted upon."""
 
-    def __init__(self, state: State, repository: Repository, writer: Writer) -> None:
+    def __init__(
+        self, state: State, repository: Repository, sites: Mapping[str, Site], writer: Writer
+    ) -> None:
         self.ledger = Ledger(writer)
         self._attempts = AttemptLedger(writer)
         self._pauses = PauseWriter(writer)
-        self._fleet = Fleet(repository, writer)
+        self._fleet = Fleet(sites, writer)
         self._workspace = Workspace(state.attempts, state.batches)
         self._tracker = Tracker(
             repository,
@@ -111,8 +114,8 @@ class Launcher:
         self._repository = repository
         self._writer = writer
         self._orders = OrderWriter(state, repository)
-        self._readiness = Readiness(state, repository, self._fleet, self._pauses, writer.clock.time)
-        self._stager = Stager(repository, writer)
+        self._readiness = Readiness(state, sites, self._fleet, self._pauses, writer.clock.time)
+        self._stager = Stager(sites, writer)
         self._report: Report | None = None
         self._ready: dict[str, deque[Wish]] = {}
         self._behind: dict[Address, list[Wish]] = {}

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from reconciler.plan import Plan
+from schemas.repository import Repository
+from schemas.site import Site
 
 
 class Permits(Protocol):
@@ -20,9 +22,22 @@ class Permits(Protocol):
             GuardRefused: an approval is missing or does not hold; the message says which, and what would mend it.
         """
 
+    def find_sites(self, repository: Repository) -> Mapping[str, Site]:
+        """The sites by which anything may be done: commands run, addresses opened, files written.
+
+        What a commit says of a site is for planning; nothing acts by it alone.
+
+        Raises:
+            SourceUnavailable: they cannot be read.
+        """
+
 
 class Merged:
     """Permits everything: what was merged is approved."""
+
+    def find_sites(self, repository: Repository) -> Mapping[str, Site]:
+        """Those that are declared."""
+        return repository.sites
 
     def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:  # noqa: ARG002 -- the port's
         """No digests."""

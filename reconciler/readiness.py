@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from reconciler.fleet import Fleet
 from reconciler.ledger.database import SourceUnavailable, State
 from reconciler.ledger.pauses import PRECONDITION, PauseWriter
 from reconciler.preconditions import Circumstances, Volume, check_batch
-from schemas.repository import Repository
 from schemas.site import Site
 
 FRESH = 60.0
@@ -27,19 +26,19 @@ class Readiness:
     def __init__(
         self,
         state: State,
-        repository: Repository,
+        sites: Mapping[str, Site],
         fleet: Fleet,
         pauses: PauseWriter,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._state, self._repository, self._fleet, self._pauses = state, repository, fleet, pauses
+        self._state, self._sites, self._fleet, self._pauses = state, sites, fleet, pauses
         self._clock = clock
         self._lifetimes: dict[str, tuple[float, timedelta | None, str | None]] = {}
         self._told: dict[str, str | None] = {}
 
     def allow(self, name: str, in_flight: int = 0) -> bool:
         """Whether a batch may go to a site; why not is then written in its pause."""
-        site = self._repository.sites.get(name)
+        site = self._sites.get(name)
         if site is None or self._fleet.is_resting(name):
             return True  # other guards hold it back
         try:

@@ -12,9 +12,8 @@ from reconciler.ledger.tables import files, inputs
 from reconciler.ledger.writing import Writer
 from reconciler.ordering import Wish
 from reconciler.orders import Address
-from schemas.repository import Repository
 from schemas.runs import run_key, split_key
-from schemas.site import Prestage
+from schemas.site import Prestage, Site
 
 DISK, LOST = "disk", "lost"
 STATES = (DISK, "staging", "tape", LOST)
@@ -36,8 +35,8 @@ class Staged:
 class Stager:
     """Asks for files, and writes what comes of it into the run catalogue."""
 
-    def __init__(self, repository: Repository, writer: Writer) -> None:
-        self._repository, self._writer = repository, writer
+    def __init__(self, sites: Mapping[str, Site], writer: Writer) -> None:
+        self._sites, self._writer = sites, writer
 
     def stage(self, wishes: Sequence[Wish]) -> Staged:
         """Asks for the input of the wishes that is not on disk, the first ones first, within the site's limits."""
@@ -47,7 +46,7 @@ class Stager:
             away: dict[str, frozenset[int]] = {}
             for wish in wishes:
                 source, site = wish.units.step.input, wish.view.campaign.site
-                declared = self._repository.sites.get(site)
+                declared = self._sites.get(site)
                 if source.step is not None or declared is None or declared.prestage is None:
                     ready.append(wish)
                     continue
@@ -59,7 +58,7 @@ class Stager:
                     ready.append(wish)
         waiting, lost = 0, []
         for site, some in held.items():
-            prestage = self._repository.sites[site].prestage
+            prestage = self._sites[site].prestage
             assert prestage is not None
             gone = self._ask(prestage, some)
             with self._writer.reading() as connection:

@@ -24,7 +24,8 @@ SIZE_LIMITS: Mapping[str, int] = {
 }
 """Bytes that a file may have, by the ending of its name or by the whole of it; larger ones are not parsed.
 
-Files of other kinds are listed and not read: nothing here is made of them.
+Files of other kinds are listed and not read, since nothing is made of them; but for those among the sites, which are part
+of the trust root whatever they are.
 """
 
 Tree = Mapping[str, bytes]
@@ -34,7 +35,8 @@ Tree = Mapping[str, bytes]
 def find_limit(file: str) -> int | None:
     """The bytes that a file may have; None for a file of a kind that nothing reads."""
     name = file.rpartition("/")[2]
-    return SIZE_LIMITS.get(name) or SIZE_LIMITS.get(f".{name.rpartition('.')[2]}")
+    root = SIZE_LIMITS[".yaml"] if file.startswith(f"{PRODUCTIONS}/sites/") else None
+    return SIZE_LIMITS.get(name) or SIZE_LIMITS.get(f".{name.rpartition('.')[2]}") or root
 
 
 def describe_size(file: str, size: int) -> str:

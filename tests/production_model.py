@@ -93,6 +93,9 @@ class Approvals:
     def digest(self) -> str:
         return hashlib.sha256(str(self.number).encode()).hexdigest()
 
+    def find_sites(self, repository: Any) -> Mapping[str, Any]:
+        return repository.sites
+
     def verify(self, names: Sequence[str], plan: Any) -> Mapping[str, str]:
         if not self.valid:
             raise GuardRefused("an approval was taken back")

@@ -11,7 +11,9 @@ import uproot
 
 from ci.cli import run
 from ci.exits import Exit
+from reconciler.ledger.database import State
 from tests.builders import LAYOUTS, RELEASES, ROOT, SITE
+from tests.worlds import pin_checkout
 
 MENU = """\
 schema: skims/1
@@ -78,6 +80,7 @@ class Skimmed:
         ):
             assert self.b2prod(*arguments) == Exit.FINE
         self.write("productions/sites/local.yaml", site)
+        pin_checkout(root, State(root / ".b2prod"))
         shutil.copytree(root / ".b2prod", root / "kept")
 
     def write(self, name: str, text: str) -> None:

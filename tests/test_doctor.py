@@ -61,6 +61,7 @@ def test_an_engine_that_nothing_drives_and_programs_that_are_missing(world, ask)
     site.write_text(
         f"{text}launchers: {{basf2: [/nowhere/b2execute]}}\nprestage: {{command: [/nowhere/stage]}}\n"
     )
+    world.pin()
     code, found = ask()
     assert code == Exit.FINDINGS
     assert "/nowhere/b2execute cannot be started" in found["local", "launchers.basf2"]["what"]
@@ -81,6 +82,7 @@ def test_a_catalogue_that_would_let_nobody_in_is_told(world, ask, monkeypatch, c
     monkeypatch.delenv("B2PROD_RUCIO_USER", raising=False)
     site = world.root / "productions/sites/local.yaml"
     site.write_text(f"{site.read_text()}catalogue: {{{catalogue}}}\n")
+    world.pin()
     code, found = ask()
     (told,) = (one for (_, what), one in found.items() if what.startswith("catalogue"))
     assert (code, told["state"]) == ((Exit.FINDINGS, "wrong") if said else (Exit.FINE, "fine"))
@@ -123,3 +125,21 @@ def test_a_ledger_of_another_version_is_wrong(world, ask):
     code, found = ask()
     assert code == Exit.FINDINGS
     assert "9999" in found["this machine", "ledger"]["what"]
+
+
+def test_nothing_of_a_site_is_run_that_is_not_pinned(world, ask):
+    """A reviewer who looks at a pull request's branch with `doctor` must not run its commands."""
+    site = world.root / "productions/sites/local.yaml"
+    canary = world.root / "canary"
+    pinned = site.read_text()
+    hostile = f"[/bin/sh, -c, 'touch {canary}']"
+    site.write_text(
+        f"{pinned.partition('launchers:')[0]}launchers: {{basf2: {hostile}}}\nprestage: {{command: {hostile}}}\n"
+    )
+    code, found = ask()
+    assert (code, found["local", "trust root"]["state"]) == (Exit.FINE, "note")
+    assert "examined as pinned" in found["local", "trust root"]["what"]
+    grid = f"schema: site/1\ntitle: grid\nengine: gb2\nstorage: data\ngb2: {{wrapper: {hostile}}}\n"
+    world.write("productions/sites/grid.yaml", grid)
+    assert run(["--root", str(world.root), "doctor", "grid"]) == Exit.FINDINGS
+    assert not canary.exists()

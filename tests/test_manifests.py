@@ -17,6 +17,7 @@ from schemas.repository import read_repository
 from schemas.tree import read_tree
 from tests.builders import SITE
 from tests.skimmed import RUNS, Skimmed
+from tests.worlds import pin_checkout
 
 CATALOGUED = f"{SITE}catalogue: {{kind: files}}\n"
 
@@ -113,13 +114,13 @@ def test_a_turn_registers_no_more_than_it_may(skimmed):
     repository, _ = read_repository(tree, {})
     with opened(state) as engine:
         writer = Writer(engine, None)
-        turns = [register_outputs(state, repository, writer, limit=2) for _ in range(3)]
+        turns = [register_outputs(state, repository, repository.sites, writer, limit=2) for _ in range(3)]
         assert [(turn.outputs, turn.more) for turn in turns] == [(2, True), (1, False), (0, False)]
-        assert register_outputs(state, repository, writer, ["another"]).outputs == 0
+        assert register_outputs(state, repository, repository.sites, writer, ["another"]).outputs == 0
     skimmed.restore()
     with opened(state) as engine:
         few = [
-            register_outputs(state, repository, Writer(engine, None), most_bytes=1).outputs
+            register_outputs(state, repository, repository.sites, Writer(engine, None), most_bytes=1).outputs
             for _ in range(RUNS)
         ]
     assert few == [1] * RUNS, "one output is always taken"
@@ -136,8 +137,24 @@ def test_a_storage_that_cannot_be_written_registers_nothing(skimmed, capsys):
 def test_sites_without_a_catalogue_register_nothing(tmp_path, skimmed, capsys):
     site = skimmed.root / "productions/sites/local.yaml"
     site.write_text(SITE)
+    pin_checkout(skimmed.root, State(skimmed.root / ".b2prod"))
     try:
         assert skimmed.b2prod("register", "--json") == Exit.FINE
     finally:
         site.write_text(CATALOGUED)
     assert json.loads(capsys.readouterr().out)["outputs"] == 0
+
+
+def test_a_catalogue_that_no_administrator_signed_is_told_nothing(skimmed, capsys):
+    """A merge alone does not send what is produced, and the password for it, to another address."""
+    site = skimmed.root / "productions/sites/local.yaml"
+    elsewhere = (
+        "kind: rucio, url: 'http://127.0.0.1:1', account: evil, scope: evil, rse: EVIL, auth: userpass"
+    )
+    site.write_text(f"{SITE}catalogue: {{{elsewhere}}}\n")
+    try:
+        assert skimmed.b2prod("register") == Exit.FINE
+    finally:
+        site.write_text(CATALOGUED)
+    assert "it is used as pinned" in capsys.readouterr().err
+    assert {catalogue for catalogue, _ in registered(skimmed)} == {"files"}

@@ -191,7 +191,7 @@ def test_under_a_short_lease_no_call_of_an_engine_lasts_long(tmp_path, monkeypat
     monkeypatch.setenv("PATH", str(doubles), prepend=os.pathsep)
     ticket = Ticket("b2p-x-a1", "nonce", tmp_path, "b2p-x", 1, "2019-02-07T12:00:00Z", "7_1")
     with opened(world.state) as database, holding(world.state, 3.0) as held:
-        engine = Fleet(world.repository(), Writer(database, held)).engine("local")
+        engine = Fleet(world.repository().sites, Writer(database, held)).engine("local")
         begun = time.monotonic()
         with pytest.raises(EngineUnavailable):
             engine.query([ticket])

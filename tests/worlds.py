@@ -85,6 +85,16 @@ parameters:
 QUIET: Callable[[Picture], None] = lambda _picture: None  # noqa: E731 -- a value of that type
 
 
+def pin_checkout(root: Path, state: State) -> None:
+    """Makes the trust root of a checkout the one that counts, whatever was pinned, on nobody's word."""
+    tree, _ = read_tree(root)
+    policy, findings = read_policy(tree)
+    assert policy is not None, findings
+    with opened(state) as engine, engine.begin() as connection:
+        connection.execute(delete(trust_roots))
+        pin_root(connection, policy.root, policy.roles.version, select_root(tree), "a test")
+
+
 class World:
     """A checkout in `root`, with its state below; `files` says how many files each run of experiment 3 has."""
 
@@ -118,13 +128,8 @@ class World:
         self.lock()
 
     def pin(self) -> None:
-        """Makes the trust root of the checkout the one that counts, whatever was pinned, on nobody's word."""
-        tree, _ = read_tree(self.root)
-        policy, findings = read_policy(tree)
-        assert policy is not None, findings
-        with opened(self.state) as engine, engine.begin() as connection:
-            connection.execute(delete(trust_roots))
-            pin_root(connection, policy.root, policy.roles.version, select_root(tree), "a test")
+        """Makes the trust root of the checkout the one that counts."""
+        pin_checkout(self.root, self.state)
 
     def _productions(self, campaign: str) -> dict[str, str]:
         launcher = ", ".join(f'"{word}"' for word in (sys.executable, "-ISE", FAKE, self.root))

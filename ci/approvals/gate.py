@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from ci.approvals.dossier import Past, assess_campaign, assess_retirement
-from ci.approvals.root import read_pinned
+from ci.approvals.root import read_pinned, read_pinned_sites
 from ci.approvals.text import format_refusal
 from ci.approvals.verdict import Verdict
 from ci.approvals.withdrawal import REVOKED, Floors
@@ -43,6 +43,7 @@ from schemas.lock import read_lock
 from schemas.policy import SITES, Policy
 from schemas.repository import Declared, Repository
 from schemas.retirement import Retirement
+from schemas.site import Site
 from schemas.tree import Tree, read_tree
 from schemas.validation import load_schema, validate
 
@@ -98,6 +99,14 @@ class Gate:
         if refused:
             raise GuardRefused(format_refusal(refused))
         return {name: verdict.digest for name, verdict in verdicts.items()}
+
+    def find_sites(self, repository: Repository) -> Mapping[str, Site]:  # noqa: ARG002 -- the port's: what is declared does not count
+        """The sites of the pinned trust root.
+
+        Raises:
+            SourceUnavailable: the root cannot be read.
+        """
+        return read_pinned_sites(self._project.state, self._anchor)
 
     def sort(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """The campaigns of which something may be launched, or nothing is to be; and why the others may not be.

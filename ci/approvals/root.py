@@ -12,10 +12,13 @@ from ci.approvals.verdict import Demand, Verdict, judge
 from reconciler.guard import GuardRefused
 from reconciler.ledger.database import SourceUnavailable, State, has_database, opened, reading
 from reconciler.ledger.trust import Root, list_revoked, list_roots, pin_root
-from schemas.policy import Policy, read_policy
+from schemas.document import read_yaml
+from schemas.policy import SITES, Policy, read_policy
 from schemas.roles import ADMINISTRATOR
+from schemas.site import Site, read_site
 from schemas.statement import TRUST
 from schemas.tree import Tree
+from schemas.validation import load_schema, validate
 
 FOLDER = "productions/trust"
 """Where administrators' statements lie: FOLDER/ROOT16/administrator.PERSON.json."""
@@ -47,6 +50,34 @@ def find_pinned(state: State) -> Root | None:
         return None
     with reading(state) as connection:
         return next(reversed(list_roots(connection)), None)
+
+
+def read_pinned_sites(state: State, anchor: str | None) -> dict[str, Site]:
+    """The sites of the pinned root, by name; none where no root is pinned, or another one than the anchor allows.
+
+    These alone say which commands are run, which addresses are opened and where is written: a commit that says otherwise
+    is a proposal until administrators have signed it.
+
+    Raises:
+        SourceUnavailable: what is pinned cannot be read.
+    """
+    if not has_database(state):
+        return {}
+    with reading(state) as connection:
+        roots = list_roots(connection)
+    if not roots or (anchor is not None and anchor not in {root.digest for root in roots}):
+        return {}
+    _read(roots[-1])  # refuses a root that is not what its digest says
+    found: dict[str, Site] = {}
+    for file, content in roots[-1].files.items():
+        if not file.startswith(f"{SITES}/") or not file.endswith(".yaml"):
+            continue
+        document, findings = read_yaml(file, content)
+        if document is None or findings or validate(document, load_schema("site")):
+            continue  # a site that this version cannot read is told by `check`, and does not stop the others
+        name = file.removeprefix(f"{SITES}/").removesuffix(".yaml")
+        found[name] = read_site(name, document)
+    return found
 
 
 def pin(

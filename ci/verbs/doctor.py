@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import rich_click as click
 
 from ci.approvals.gate import check_anchor
-from ci.approvals.root import read_pinned
+from ci.approvals.root import read_pinned, read_pinned_sites
 from ci.console import make_table, print_json, print_table, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.project import Project, Settings, load
@@ -16,6 +16,7 @@ from reconciler.examination import HERE, Symptom, examine_site, examine_state
 from reconciler.guard import GuardRefused
 from reconciler.ledger.database import SourceUnavailable, has_database, reading
 from schemas.policy import SITES
+from schemas.site import Site
 
 
 @click.command()
@@ -23,7 +24,10 @@ from schemas.policy import SITES
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
 def doctor(settings: Settings, site: str | None, as_json: bool) -> int:
-    """Look at everything that a site needs, without submitting anything: all sites, or one."""
+    """Look at everything that a site needs, without submitting anything: all sites, or one.
+
+    A site is asked by its file in the pinned trust root; what a checkout says of it is compared, and never run.
+    """
     project = settings.project()
     repository, findings = load(project)
     sites = repository.sites
@@ -33,8 +37,16 @@ def doctor(settings: Settings, site: str | None, as_json: bool) -> int:
         raise WrongUse(f"there is no site {site}; known are {', '.join(sorted(sites))}")
     chosen = [sites[site]] if site is not None else [sites[name] for name in sorted(sites)]
     found = [*examine_state(project.state), *_examine_trust(project, settings.trust)]
+    try:
+        pinned = read_pinned_sites(project.state, check_anchor(settings.trust))
+    except SourceUnavailable:
+        chosen, pinned = [], {}  # the ledger's own complaint says it
     for described in chosen:
-        found += examine_site(described, project.state)
+        trusted = pinned.get(described.name)
+        if trusted != described:
+            found.append(Symptom(described.name, "trust root", _tell_unpinned(described.name, trusted)))
+        if trusted is not None:
+            found += examine_site(trusted, project.state)
     grave = sum(one.complaint is not None and one.complaint.fatal for one in found)
     if as_json:
         print_json([_describe(one) for one in found])
@@ -57,6 +69,15 @@ def _examine_trust(project: Project, anchor: str | None) -> Iterator[Symptom]:
         yield Symptom(HERE, "trust root", Complaint(str(refused), "`b2prod trust show` tells more"))
     except SourceUnavailable:
         return  # the ledger's own complaint says it
+
+
+def _tell_unpinned(name: str, trusted: Site | None) -> Complaint:
+    file = f"{SITES}/{name}.yaml"
+    if trusted is None:
+        what = f"{file} is in no pinned trust root, so nothing that it names is run, opened or looked at"
+        return Complaint(what, "look at it, then pin it: `b2prod trust show`, `b2prod trust pin`")
+    what = f"{file} is not as it is pinned; the site was examined as pinned"
+    return Complaint(what, "administrators sign a new root (`b2prod trust sign`)", fatal=False)
 
 
 def _judge(complaint: Complaint | None) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import rich_click as click
 
+from ci.approvals.gate import check_anchor
+from ci.approvals.root import read_pinned_sites
 from ci.console import count_things, say
 from ci.exits import Exit, WrongUse
 from ci.project import Project, Settings, choose_campaigns, load_sound
@@ -20,6 +22,7 @@ from reconciler.ledger.pauses import EVERYTHING
 from reconciler.ledger.writing import Writer, name_user
 from reconciler.workspace import Workspace
 from schemas.runs import parse_runs
+from schemas.site import Site
 
 UNIT = "CAMPAIGN[/STEP[/RUNS]]"
 
@@ -105,7 +108,8 @@ def settle(
         raise WrongUse("say one of --adopt ID, --absent and --accept-incomplete")
     project, scope = _read_scope(settings, unit)
     if adopt is not None:
-        _check_job(project, scope, adopt)
+        sites = read_pinned_sites(project.state, check_anchor(settings.trust))
+        _check_job(project, sites, scope, adopt)
     with _levers(project) as levers:
         if adopt is not None:
             say(f"{levers.adopt(scope, adopt, reason)} is followed as job {adopt} from now on")
@@ -141,14 +145,13 @@ def _levers(project: Project) -> Iterator[Levers]:
         yield Levers(Writer(engine, None), name_user())
 
 
-def _check_job(project: Project, scope: Scope, reference: str) -> None:
+def _check_job(project: Project, sites: Mapping[str, Site], scope: Scope, reference: str) -> None:
     """Ensures that the engine has the job that a unit is to be followed as."""
-    repository = load_sound(project, ["-"], judge_locks=False)
     with opened(project.state) as engine:
         writer = Writer(engine, None)
         attempt = Levers(writer, name_user()).find_doubtful(scope)
         folder = Workspace(project.state.attempts, project.state.batches).path(attempt.name)
-        check_reference(Fleet(repository, writer), attempt, folder, reference)
+        check_reference(Fleet(sites, writer), attempt, folder, reference)
 
 
 def _read_scope(settings: Settings, unit: str) -> tuple[Project, Scope]:

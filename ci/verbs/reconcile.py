@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +28,7 @@ from reconciler.ledger.lease import SECONDS
 from reconciler.ledger.writing import Writer
 from renderer.steering import TemplateBroken
 from schemas.repository import Repository
+from schemas.site import Site
 
 BUSY = 2.0
 """Seconds between two turns while jobs of this machine run."""
@@ -136,7 +137,7 @@ def reconcile_verb(
     for text in refused.values():
         say(f"left out: {text}")
     code = tell_outcome(outcome) or (Exit.REFUSED if refused else Exit.FINE)
-    for text in _register(project, repository, permitted):
+    for text in _register(project, repository, gate.find_sites(repository), permitted):
         say(text)
         code = code or Exit.PARTLY
     _mark_head(project)
@@ -215,15 +216,17 @@ def _turn(
     outcome = reconcile(project.state, repository, permitted, see, replace(manner, permits=gate))
     told = [f"{name} is left out: {finding}" for name, finding in wrong.items()]
     told += [f"{name} is left out: {text}" for name, text in refused.items()]
-    return outcome, [*told, *_register(project, repository, permitted)]
+    return outcome, [*told, *_register(project, repository, gate.find_sites(repository), permitted)]
 
 
-def _register(project: Project, repository: Repository, chosen: Sequence[str]) -> list[str]:
+def _register(
+    project: Project, repository: Repository, sites: Mapping[str, Site], chosen: Sequence[str]
+) -> list[str]:
     """Makes some of what was produced known to the catalogues of its sites; what stood in the way."""
-    if not any(site.catalogue for site in repository.sites.values()):
+    if not any(site.catalogue for site in sites.values()):
         return []
     with opened(project.state) as engine:
-        done = register_outputs(project.state, repository, Writer(engine, None), chosen, limit=A_TURN)
+        done = register_outputs(project.state, repository, sites, Writer(engine, None), chosen, limit=A_TURN)
     if done.outputs:
         say(f"{count_things(done.outputs, 'output')} registered")
     stopped = [f"{name} is paused: {text}" for name, text in done.conflicts.items()]

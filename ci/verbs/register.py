@@ -6,6 +6,8 @@ from dataclasses import asdict
 
 import rich_click as click
 
+from ci.approvals.gate import check_anchor
+from ci.approvals.root import read_pinned_sites
 from ci.console import count_things, print_json, say
 from ci.exits import Exit
 from ci.project import Settings, choose_campaigns, load_sound
@@ -37,12 +39,20 @@ def register(settings: Settings, names: tuple[str, ...], batch: int, as_json: bo
     repository = load_sound(project, names, judge_locks=False)
     chosen = [one.campaign.name for one in choose_campaigns(repository, names)]
     total = Registered()
+    sites = read_pinned_sites(project.state, check_anchor(settings.trust))
+    if unpinned := sorted({repository.campaigns[name].campaign.site for name in chosen} - sites.keys()):
+        raise GuardRefused(
+            f"no pinned trust root has the site {unpinned[0]}: nothing is sent to its catalogue; see `b2prod trust show`"
+        )
+    for name in sorted({repository.campaigns[name].campaign.site for name in chosen}):
+        if sites[name] != repository.sites[name]:
+            say(f"the site {name} is declared otherwise than it is pinned; it is used as pinned")
     with reading(project.state) as connection:
         read_identity(connection)  # without a ledger there is nothing to register
     with opened(project.state) as engine:
         writer = Writer(engine, None)
         while True:
-            done = register_outputs(project.state, repository, writer, chosen, limit=batch)
+            done = register_outputs(project.state, repository, sites, writer, chosen, limit=batch)
             total.outputs += done.outputs
             total.files += done.files
             total.bytes += done.bytes

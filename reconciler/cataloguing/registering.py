@@ -87,6 +87,7 @@ def open_catalogue(settings: CatalogueSettings, environment: Mapping[str, str] =
 def register_outputs(
     state: State,
     repository: Repository,
+    sites: Mapping[str, Site],
     writer: Writer,
     names: Iterable[str] | None = None,
     *,
@@ -100,7 +101,8 @@ def register_outputs(
 
     Args:
         state: where the ledger is; it is read here, and written through `writer`.
-        repository: what is declared: campaigns, and the catalogues of their sites.
+        repository: what is declared.
+        sites: those that may be acted upon, with the addresses of their catalogues.
         writer: of the ledger.
         names: the campaigns; all that are declared when it is None.
         limit: outputs of a site at a time.
@@ -110,7 +112,7 @@ def register_outputs(
     with reading(state) as connection:
         stopped = {pause.scope for pause in read_pauses(connection) if pause.kind == CONFLICT}
     wanted = set(repository.campaigns if names is None else names)
-    for site in repository.sites.values():
+    for site in sites.values():
         if site.catalogue is None:
             continue
         here = [

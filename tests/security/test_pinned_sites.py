@@ -1,0 +1,101 @@
+"""Commands, addresses and writable places come from the pinned root alone, in every phase of a turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from ci.cli import run
+from ci.exits import Exit
+from reconciler.ledger.database import opened
+from reconciler.runs.catalogue import File, Run
+from reconciler.runs.importing import import_files, import_runs
+from tests import gb2_commands
+from tests.builders import snapshot
+from tests.keys import ORDER
+from tests.launchpad import Launchpad
+
+CAMPAIGN = """\
+schema: campaign/1
+title: skims
+kind: skim
+contact: production-manager@example.org
+runs:
+  - {experiment: 3, ranges: "1-2", energies: [4S]}
+release: release-03-00-00
+global_tags:
+  - {name: tag_a, mode: snapshot}
+site: local
+layout: plain
+steps:
+  skims:
+    application: basf2
+    template: hlt_skim/1
+    input: {level: mdst}
+    skims: [final_hadron]
+    split: run
+    expected: {cpu_seconds: 1.0, kilobytes: 10}
+limits: {max_units: 100, max_restate: 10}
+"""
+
+
+@pytest.fixture
+def launched(tmp_path, circle):
+    """A campaign of two jobs that are under way at the grid, and the service that follows `main`."""
+    pad = Launchpad(tmp_path / "checkout", circle)
+    grid = gb2_commands.install(tmp_path / "gb2")
+    pad.write(
+        "productions/sites/local.yaml",
+        f"schema: site/1\ntitle: grid\nengine: gb2\nstorage: data\n"
+        f"gb2: {{wrapper: ['{grid.wrapper[0]}'], group: belle_dataprod}}\n",
+    )
+    pad.write(
+        "productions/global-tags/tag_a.iov",
+        snapshot("tag_a").replace("# state: PUBLISHED", "# id: 654\n# state: PUBLISHED"),
+    )
+    pad.write("productions/campaigns/proc7/campaign.yaml", CAMPAIGN)
+    with opened(pad.state) as engine:
+        import_runs(engine, [Run(3, run, "physics", energy="4S") for run in (1, 2)])
+        import_files(
+            engine,
+            [
+                File(
+                    3,
+                    run,
+                    "mdst",
+                    f"mdst_{run}.root",
+                    f"/belle/Data/r/mdst_{run}.root",
+                    10,
+                    f"adler32:0000000{run}",
+                )
+                for run in (1, 2)
+            ],
+        )
+    (pad.root / "productions/campaigns/proc7/campaign.lock").unlink()
+    pad.lock()
+    pad.pin()
+    pad.commit("a skim campaign at the grid")
+    pad.sign(*ORDER)
+    pad.commit("approved")
+    service = tmp_path / "service"
+    pad.git("clone", "-q", str(pad.root), str(service))
+
+    def follow():
+        before = ["--root", str(service), "--state", str(pad.state.folder)]
+        return run([*before, "reconcile", "--once", "--follow", "origin/main"])
+
+    assert follow() == Exit.FINE
+    return pad, grid, follow
+
+
+def test_one_merge_that_nobody_signed_runs_no_command_on_the_production_host(launched, tmp_path, capsys):
+    pad, grid, follow = launched
+    assert [one["state"] for one in grid.read()["productions"].values()]
+    canary = tmp_path / "canary"
+    site = pad.root / "productions/sites/local.yaml"
+    site.write_text(site.read_text().replace(grid.wrapper[0], f"/bin/sh', '-c', 'touch {canary}', 'x"))
+    pad.commit("another wrapper")
+    asked = len(grid.calls)
+    assert follow() == Exit.FINE
+    assert not canary.exists()
+    assert "under way" in capsys.readouterr().err, "its jobs are followed by the site as it was pinned"
+    assert len(grid.calls) > asked
