@@ -322,6 +322,7 @@ def _compare_steps(
             ("input level", one.input.level, other.input.level),
             ("input step", renamed.get(one.input.step or "", one.input.step), other.input.step),
             ("input skim", one.input.skim, other.input.skim),
+            ("input skims", list(one.input.skims) or None, list(other.input.skims) or None),
             ("input complete", one.input.complete, other.input.complete),
         )
         if mine != theirs

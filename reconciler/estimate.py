@@ -13,6 +13,7 @@ from reconciler.ledger.tables import inputs, outputs, products, recipes
 from reconciler.plan import RESTATE, SUBMIT
 from renderer.units import StepUnits
 from schemas.runs import split_key
+from schemas.variant import find_declared
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def measure_produced(connection: Connection, campaign: str, step: str | None = N
         .where(outputs.c.campaign == campaign, outputs.c.state == "produced")
         .group_by(outputs.c.step)
     )
-    rows = [row for row in connection.execute(query) if step is None or row[0].partition("@")[0] == step]
+    rows = [row for row in connection.execute(query) if step is None or find_declared(row[0]) == step]
     return sum(count for _, count, _ in rows), sum(int(size) for _, _, size in rows)
 
 

@@ -10,6 +10,7 @@ from renderer.units import Chains, StepUnits, declare_units
 from schemas.composer import Path
 from schemas.repository import Declared, Repository
 from schemas.runs import run_key
+from schemas.variant import find_declared, is_expandable
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,9 @@ class Side:
     def is_clear(self) -> bool:
         """Whether all that it refers to could be read."""
         campaign, here = self.declared.campaign, self.repository
-        steps = campaign.steps
+        if not is_expandable(campaign.steps):
+            return False
+        steps = campaign.expand()
         return (
             all(tag.name in here.snapshots for tag in campaign.global_tags)
             and all(one.name in here.snapshots for step in steps for one in step.deviations.testing_payloads)
@@ -78,7 +81,7 @@ def _declare(side: Side, runs: Sequence[int], before: Side) -> tuple[StepUnits, 
 
 def _compare(before: StepUnits, after: StepUnits | None) -> Iterator[tuple[Path, str, Sequence[int]]]:
     name = before.step.name
-    step: Path = ("steps", name.partition("@")[0])
+    step: Path = ("steps", find_declared(name))
     if after is None:
         yield ("steps",), f"the step {name} is gone", before.runs
         return

@@ -12,7 +12,7 @@ _ENERGIES = r"4S|4S_offres|4S_scan|5S|5S_offres|5S_scan|3S|3S_offres|Continuum|S
 
 FIELDS: Mapping[str, str] = {
     "campaign": r"[A-Za-z0-9][A-Za-z0-9_.+-]*",
-    "step": r"[a-z][a-z0-9_]*",
+    "step": r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_.+-]+)?",
     "release": r"[a-z]+-[0-9]{2}[0-9a-z-]*",
     "tag": r"[A-Za-z0-9+_:-]+",
     "tag_id": r"DB[0-9]{8}|none",
@@ -23,7 +23,7 @@ FIELDS: Mapping[str, str] = {
     "stream": r"all|skim/[A-Za-z][A-Za-z0-9_]*",
     "version": r"v[1-9][0-9]*",
 }
-"""The fields that a campaign fills, and what each looks like in a path."""
+"""The fields that a campaign fills, and what each looks like in a path; of a variant, `cdst.hlt_bhabha.adc0`."""
 
 COSMICS = "cosmics"
 """What stands in the place of the beam energy where there is no beam, as in the paths of GCR1."""

@@ -14,6 +14,7 @@ from schemas.template import Template
 class Input:
     """What a step reads: `level` of the run catalogue, or an output of `step`.
 
+    With `skims` it is each of these, by a variant of the step's for each; in a variant it is `skim`, one of them.
     `complete`: when a run's files are all there; `declared` as many as the run catalogue says that it has, where it
     says so, `registered` as many as are registered.
     """
@@ -22,6 +23,11 @@ class Input:
     step: str | None = None
     skim: str | None = None
     complete: str = "declared"
+    skims: tuple[str, ...] = ()
+
+    def divide(self) -> tuple[Input, ...]:
+        """The inputs that variants read: one for each of `skims`, or this itself where there are none."""
+        return tuple(replace(self, skim=skim, skims=()) for skim in self.skims) or (self,)
 
     @property
     def output(self) -> str:
@@ -42,8 +48,8 @@ class Step:
     """One transformation. `outputs` are data levels, or with `skims` the names of skims.
 
     `skim_level` is the data level of its skims where a template makes them of another level than it reads.
-    `variant` is the point of the scans that a step stands for once it is expanded (`Campaign.expand`), and its name then
-    ends with it: `cdst@adc0`.
+    Once it is expanded (`Campaign.expand`), a step stands for one of its variants: `stream` is the skim that tells it from
+    the variants that read other ones, `variant` the point of the scans. Its name then ends with both: `cdst@hlt_bhabha.adc0`.
     """
 
     name: str
@@ -56,13 +62,14 @@ class Step:
     skims: bool = False
     deviations: Deviations = STANDARD
     scans: tuple[Scan, ...] = ()
+    stream: str | None = None
     variant: str | None = None
     skim_level: str | None = None
     expected: Expectation = Expectation()
 
     @property
     def path(self) -> str:
-        """Its name as a part of paths and of names at engines: `@` is not theirs, and `.` is in no step's name."""
+        """Its name as a part of paths and of names at engines: `@` is not theirs, and `.` is in no name of a step, skim or point."""
         return self.name.replace("@", ".")
 
     def level_of(self, output: str) -> str:
@@ -90,8 +97,9 @@ def settle_levels(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     settled: dict[str, Step] = {}
     for step in steps:
         upstream = settled.get(step.input.step or "")
-        if step.input.skim is not None and upstream is not None:
-            level = upstream.level_of(step.input.skim)
+        read = step.input.skim or next(iter(step.input.skims), None)
+        if read is not None and upstream is not None:
+            level = upstream.level_of(read)
             settled[step.name] = replace(step, input=replace(step.input, level=level))
         else:
             settled[step.name] = step
@@ -113,6 +121,7 @@ def read_step(name: str, data: Mapping[str, Any], templates: Mapping[str, Templa
             source.get("step"),
             source.get("skim"),
             source.get("complete", "declared"),
+            tuple(source.get("skims", ())),
         ),
         outputs=tuple(outputs),
         split=data.get("split", "run" if application == "uproot" else "file"),

@@ -79,6 +79,7 @@ EXEMPT = {
     "steps/application": "another application is another step altogether",
     "steps/input/step": "what counts is the upstream fingerprint: test_fingerprint has the cases",
     "steps/input/skim": "as input/step",
+    "steps/input/skims": "as several steps with input/skim: test_skim_variants",
 }
 
 

@@ -52,6 +52,7 @@ from schemas.rules.steps import (
     check_step_keys,
     check_templates,
 )
+from schemas.rules.variants import check_variants
 
 Rule = Callable[[Repository], Iterator[Finding]]
 
@@ -76,6 +77,7 @@ RULES: tuple[Rule, ...] = (
     check_deviations,
     check_overrides,
     check_scans,
+    check_variants,
     check_testing_payloads,
     check_releases,
     check_global_tags,

@@ -13,6 +13,7 @@ from schemas.repository import Declared, Repository
 from schemas.rules.folders import OPEN, fill_folders
 from schemas.rules.intervals import intersect, show_ranges, take
 from schemas.scalars import show
+from schemas.variant import find_declared
 
 Claim = tuple[str, str, str]
 """An output that somebody writes: campaign, step, output."""
@@ -93,10 +94,10 @@ def _list_outputs(campaign: Campaign) -> Mapping[str, Path]:
 
 
 def _place_output(declared: Declared, step: str, output: str) -> Place:
-    found = declared.campaign.step(step)
+    found = declared.campaign.step(find_declared(step))
     assert found is not None
     key = "skims" if found.skims else "outputs"
-    return declared.document.place(("steps", step, key, found.outputs.index(output)))
+    return declared.document.place(("steps", found.name, key, found.outputs.index(output)))
 
 
 def _find_candidates(live: Mapping[str, Declared]) -> set[tuple[str, str]]:

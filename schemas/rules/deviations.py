@@ -12,7 +12,6 @@ from schemas.rules.clashes import find_clash, spell
 from schemas.scalars import show
 from schemas.snapshot import LOCAL
 from schemas.step import Step
-from schemas.variant import MOST_VARIANTS, count_variants
 from schemas.wording import find_nearest
 
 KEYS = ("overrides", "testing_payloads", "scan")
@@ -72,7 +71,7 @@ def check_overrides(repository: Repository) -> Iterator[Finding]:
 
 
 def check_scans(repository: Repository) -> Iterator[Finding]:
-    """Ensure that a scan is over one thing, has different values, and does not make too many variants."""
+    """Ensure that a scan is over one thing, and has different values."""
     for declared, step in _deviating(repository):
         document = declared.document
         for name, scan in document.data["steps"][step.name].get("scan", {}).items():
@@ -93,11 +92,6 @@ def check_scans(repository: Repository) -> Iterator[Finding]:
                 elif "payload" in scan and not isinstance(value, str):
                     message = f"the value of {point} must be the name of a snapshot, not {show(value)}"
                     yield Finding(place, "BP204", message, f"write the name of a file of {GLOBAL_TAGS}")
-        count = count_variants(declared.campaign.steps)[step.name]
-        if step.scans and count > MOST_VARIANTS:
-            place = document.key_place(("steps", step.name, "scan"))
-            message = f"the scans make {count:,} variants of {step.name}; the most are {MOST_VARIANTS}"
-            yield Finding(place, "BP701", message, "scan fewer values, or in several campaigns")
 
 
 def check_testing_payloads(repository: Repository) -> Iterator[Finding]:

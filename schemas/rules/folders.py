@@ -8,6 +8,7 @@ from schemas.campaign import Campaign
 from schemas.repository import Repository
 from schemas.snapshot import name_number
 from schemas.step import Step
+from schemas.variant import is_expandable
 
 LAST_RUN = 99_999_999
 """The run number with the longest text."""
@@ -20,7 +21,7 @@ OPEN = {"experiment": "{experiment}", "energy": "{energy}", "run": "{run}", "ver
 def fill_folders(
     repository: Repository, campaign: Campaign, unknown: Mapping[str, str]
 ) -> Iterator[tuple[Step, str, str]]:
-    """Step, output and folder of every output, below the storage of the site.
+    """Step, output and folder of every output, below the storage of the site; a variant is a step of its own.
 
     There is none where the layout is unknown, or only for reading. `unknown` stands in for experiment, beam energy, run
     and version: two outputs of one run share a folder exactly when they share it here. The number of a tag that has
@@ -30,7 +31,8 @@ def fill_folders(
     if layout is None or layout.historic:
         return
     number = name_number(campaign.tag_names, repository.snapshots) or campaign.tag_names[0]
-    for step in campaign.steps:
+    # too many variants are another rule's to tell
+    for step in campaign.expand() if is_expandable(campaign.steps) else campaign.steps:
         for output in step.outputs:
             yield (
                 step,

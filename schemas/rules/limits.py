@@ -8,6 +8,7 @@ from schemas.finding import Finding
 from schemas.repository import Repository
 from schemas.rules.clashes import find_clash
 from schemas.rules.intervals import count, take
+from schemas.variant import count_variants, is_expandable
 
 UNIT_LIMIT = 10**8
 """Units that a campaign may declare at most, counted as declared runs × steps, whether the runs exist or not."""
@@ -17,13 +18,18 @@ def check_ceilings(repository: Repository) -> Iterator[Finding]:
     """Ensure that what is declared can be meant: not beyond all measure, and no ceiling below one run of each step."""
     for declared in repository.campaigns.values():
         campaign, document = declared.campaign, declared.document
-        steps = len(campaign.steps)
+        # too many variants are another rule's to tell
+        counts = count_variants(campaign.steps) if is_expandable(campaign.steps) else {}
+        steps = sum(counts.get(step.name, 1) for step in campaign.steps)
+        each = "step" if steps == len(campaign.steps) else "step and variant"
         runs = sum(one.max_runs or 0 if one.is_open else count(take(one)) for one in campaign.selectors)
         if runs * steps > UNIT_LIMIT:
             message = f"{runs} declared runs × {steps} steps are {runs * steps} units; at most {UNIT_LIMIT} may be declared"
             yield Finding(document.key_place(("runs",)), "BP701", message, "select the runs that are meant")
         if campaign.limits.max_units < steps:
-            message = f"one run has {steps} units, one for each step; allowed are {campaign.limits.max_units}"
+            message = (
+                f"one run has {steps} units, one for each {each}; allowed are {campaign.limits.max_units}"
+            )
             yield Finding(document.place(("limits", "max_units")), "BP701", message, f"write {steps} or more")
 
 

@@ -12,7 +12,7 @@ from schemas.repository import CAMPAIGNS, FOLDERS, NAME, NAME_HINT, Repository
 from schemas.rules.folders import LAST_RUN, LONGEST, fill_folders
 from schemas.scalars import code_points, show
 from schemas.step import Step
-from schemas.variant import is_expandable
+from schemas.variant import find_declared, is_expandable
 
 RESERVED = frozenset({"attempt", "fingerprint", "all", "skim"})
 """Names that mean something in paths, records and reports of the tool."""
@@ -73,13 +73,16 @@ def check_assembled_names(repository: Repository) -> Iterator[Finding]:
         # too many variants are another rule's to tell
         steps = campaign.expand() if is_expandable(campaign.steps) else campaign.steps
         step = max(steps, key=lambda one: len(one.name))
-        declares = document.key_place(("steps", step.name.partition("@")[0]))
+        declares = document.key_place(("steps", find_declared(step.name)))
         if len(step.name) > STEP_NAME_LIMIT:
             message = (
                 f"the variant {step.name} has {len(step.name)} bytes; at most {STEP_NAME_LIMIT} are kept"
             )
             yield Finding(
-                declares, "BP303", message, "shorten the names of the step and of the points of its scans"
+                declares,
+                "BP303",
+                message,
+                "shorten the names of the step, and of the skims and points that tell its variants apart",
             )
         job = _assemble_job_name(campaign, step)
         if len(job.encode()) > JOB_NAME_LIMIT:

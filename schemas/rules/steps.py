@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
 
+from schemas.composer import Path
 from schemas.deviation import Parameter, Scalar
 from schemas.document import Document
 from schemas.finding import Finding
@@ -69,12 +72,11 @@ def check_inputs(repository: Repository) -> Iterator[Finding]:
         document, campaign = declared.document, declared.campaign
         given, path = document.data["steps"][step.name]["input"], ("steps", step.name, "input")
         if "step" not in given:
-            if "skim" in given:
-                message = "a skim is read from the step that writes it, and no `step` is named"
-                place = document.key_place((*path, "skim"))
-                yield Finding(
-                    place, "BP509", message, "add `step: NAME`, or read a `level` of the run catalogue"
-                )
+            for key in ("skim", "skims"):
+                if key in given:
+                    message = "a skim is read from the step that writes it, and no `step` is named"
+                    hint = "add `step: NAME`, or read a `level` of the run catalogue"
+                    yield Finding(document.key_place((*path, key)), "BP509", message, hint)
             continue
         upstream = campaign.step(given["step"])
         if upstream is None:
@@ -119,8 +121,8 @@ def check_outputs(repository: Repository) -> Iterator[Finding]:
                 if step.application == "basf2"
                 else ()
             )
-            for index, output in enumerate(step.outputs):
-                first, at = made.setdefault((step.application, how, step.input, output), (step, index))
+            for source, (index, output) in product(step.input.divide(), enumerate(step.outputs)):
+                first, at = made.setdefault((step.application, how, source, output), (step, index))
                 if first is not step:
                     keys = ("skims" if one.skims else "outputs" for one in (first, step))
                     places = ("steps", first.name, next(keys), at), ("steps", name, next(keys), index)
@@ -159,11 +161,12 @@ def check_templates(repository: Repository) -> Iterator[Finding]:
                 made = ", ".join(template.writes) if kept else f"{step.input.level}, as it reads"
                 yield Finding(place, "BP509", message, f"it writes {made}")
         said = document.data["steps"][step.name]["input"]
-        if (
-            "level" in said or ("skim" in said and "step" in said)
-        ) and step.input.level not in template.reads:
+        named = next((key for key in ("level", "skim", "skims") if key in said), None)
+        upstream = declared.campaign.step(said.get("step", ""))
+        known = named == "level" or (upstream is not None and upstream.skims)
+        if named is not None and known and step.input.level not in template.reads:
             message = f"{template.name} does not read {step.input.level}"
-            place = document.place((*path, "input", "level"))
+            place = document.place((*path, "input", named))
             yield Finding(place, "BP509", message, f"it reads {', '.join(template.reads)}")
 
 
@@ -186,7 +189,7 @@ def _steps(repository: Repository) -> Iterator[tuple[Declared, Step]]:
 
 
 def _check_reading(
-    document: Document, path: tuple[str, ...], given: dict[str, str], upstream: Step
+    document: Document, path: tuple[str, ...], given: Mapping[str, Any], upstream: Step
 ) -> Iterator[Finding]:
     """What is wrong with reading from a step that exists."""
     made = f"{upstream.name} makes {', '.join(upstream.outputs)}"
@@ -196,21 +199,30 @@ def _check_reading(
         if "level" in given and given["level"] != "skim" and upstream.application == "uproot":
             message = f"{upstream.name} writes skims, not {given['level']}"
             yield Finding(document.place((*path, "level")), "BP509", message, f"{made}; write `skim: NAME`")
-        elif "skim" not in given:
+        elif "skim" not in given and "skims" not in given:
             message = f"it is not said which skim of {upstream.name} is read"
-            yield Finding(document.key_place(path), "BP509", message, f"{made}; write `skim: NAME`")
-    elif "skim" in given:
+            hint = f"{made}; write `skim: NAME`, or `skims: [NAME, …]` for a variant for each"
+            yield Finding(document.key_place(path), "BP509", message, hint)
+        elif "skim" in given and "skims" in given:
+            message = "a step reads one `skim`, or by its variants each of `skims`"
+            yield find_clash(document, (*path, "skim"), (*path, "skims"), message, "keep one of them")
+    elif "skim" in given or "skims" in given:
         message = f"{upstream.name} writes data levels, not skims"
-        yield Finding(document.key_place((*path, "skim")), "BP509", message, f"{made}; write `level: NAME`")
+        place = document.key_place((*path, "skim" if "skim" in given else "skims"))
+        yield Finding(place, "BP509", message, f"{made}; write `level: NAME`")
     elif "level" not in given:
         message = f"it is not said which level of {upstream.name} is read"
         yield Finding(document.key_place(path), "BP509", message, f"{made}; write `level: NAME`")
     key = "skim" if upstream.skims else "level"
-    if key in given and given[key] not in upstream.outputs:
-        near = find_nearest(given[key], upstream.outputs)
-        hint = f"did you mean {show(near)}? {made}" if near else made
-        message = f"{upstream.name} does not make {show(given[key])}"
-        yield Finding(document.place((*path, key)), "BP509", message, hint)
+    read: list[tuple[Path, str]] = [((*path, key), given[key])] if key in given else []
+    if upstream.skims:
+        read += [((*path, "skims", index), name) for index, name in enumerate(given.get("skims", ()))]
+    for at, name in read:
+        if name not in upstream.outputs:
+            near = find_nearest(name, upstream.outputs)
+            hint = f"did you mean {show(near)}? {made}" if near else made
+            message = f"{upstream.name} does not make {show(name)}"
+            yield Finding(document.place(at), "BP509", message, hint)
 
 
 def _check_tree(document: Document, path: tuple[str, ...], value: Parameter) -> Iterator[Finding]:
