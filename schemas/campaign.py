@@ -121,7 +121,7 @@ class Campaign:
         return tuple(tag.name for tag in self.global_tags)
 
     def expand(self) -> tuple[Step, ...]:
-        """The steps as units are made of them: each once for every variant of its scans and of those upstream."""
+        """The steps as units are made of them: each once for every variant, by the skims that it reads and its scans."""
         return expand_steps(self.steps)
 
     def describe_output(self, step: Step, output: str) -> dict[str, str]:

@@ -63,7 +63,7 @@ def test_four_people_approve_and_the_campaign_is_launched(pad, call, circle):
 def test_the_decision_is_shown_before_anybody_signs(pad, call, circle):
     override = (
         "    parameters: {trigger_mode: all}",
-        "    overrides:\n      - {module: EKLMTrackMatch, parameter: enabled, value: true, reason: under study, ticket: BIIDP-1120}",
+        "    overrides:\n      - {module: SetupGenfitExtrapolation, parameter: noiseBrems, value: true, reason: under study, ticket: BIIDP-1120}",
     )
     pad.commit("as it is merged")
     pad.change(override, ("raw_to_mdst/1", "raw_to_mdst/2"), ("max_units: 100", "max_units: 90"))
@@ -76,7 +76,7 @@ def test_the_decision_is_shown_before_anybody_signs(pad, call, circle):
         "tag_a",
         "max_units 90, max_restate 10",
         "IT DEVIATES FROM THE STANDARD, in 1 thing",
-        "EKLMTrackMatch.enabled = True; under study (BIIDP-1120)",
+        "SetupGenfitExtrapolation.noiseBrems = True; under study (BIIDP-1120)",
         "compared with proc7 as it was merged",
         "max_units  100 → 90",
         "submit 2",

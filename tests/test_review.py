@@ -227,12 +227,15 @@ def test_what_is_unusual_is_said(proposed, capsys):
     text = text.replace(
         "    outputs: [mdst, cdst, dst]\n",
         "    outputs: [mdst, cdst, dst]\n    overrides:\n"
-        "      - {module: EKLMTrackMatch, parameter: enabled, value: true, reason: studied, ticket: BIIDP-1}\n",
+        "      - {module: SetupGenfitExtrapolation, parameter: noiseBrems, value: true, reason: studied, ticket: BIIDP-1}\n",
     )
     manifest.write_text(text)
     assert proposed(example.lock(history)) == Exit.FINE
     said = capsys.readouterr().out
-    assert "deviates from the standard&#58; EKLMTrackMatch.enabled = true, in reco; studied (BIIDP-1)" in said
+    assert (
+        "deviates from the standard&#58; SetupGenfitExtrapolation.noiseBrems = true, in reco; studied (BIIDP-1)"
+        in said
+    )
     assert "reuse&#58; never" in said
     assert "nothing to compare it with" in said
 

@@ -28,14 +28,14 @@ UNITS = {
     "preproc8": {
         "skims": 613,
         **{
-            f"cdst_{skim}@adc{point}": 613
+            f"cdst@phase2_{skim}.adc{point}": 613
             for skim in ("bhabha", "gamma_gamma", "hadron", "mumu_2trk")
             for point in ("0", "2e-7", "4e-7", "6e-7", "8e-7")
         },
     },
     "preproc8b": {
         "skims": 613,
-        **{f"cdst_{skim}": 613 for skim in ("bhabha", "gamma_gamma", "hadron", "mumu_2trk")},
+        **{f"cdst@phase2_{skim}": 613 for skim in ("bhabha", "gamma_gamma", "hadron", "mumu_2trk")},
     },
     "proc8": {"reco": 613, "skims": 613},
     "GCR5a": {"reco": 200},
@@ -47,7 +47,7 @@ UNITS = {
 
 RENDERS = (
     ("proc7", "reco"),
-    ("preproc8", "cdst_hadron@adc2e-7"),
+    ("preproc8", "cdst@phase2_hadron.adc2e-7"),
     ("proc8", "skims"),
     ("GCR5b", "reco"),
 )
