@@ -36,6 +36,8 @@ ROOT = Path(__file__).parents[1]
 FILE = ROOT / "docs" / "example-review.md"
 NOW = datetime(2019, 2, 15, 12, 0, tzinfo=UTC)
 PROC8 = "productions/campaigns/proc8"
+TAG = "productions/global-tags/data_reprocessing_proc8.iov"
+"""The stand-in of the tag has no number, which paths need once it is launched."""
 
 INTRODUCTION = """\
 # A review, as its reviewers get it
@@ -56,7 +58,7 @@ def propose(folder: Path) -> tuple[History, str, str]:
     history = make_history(
         folder / "origin",
         {name: content for name, content in files.items() if not name.startswith(f"{PROC8}/")}
-        | {RECONCILER: key.public},
+        | {RECONCILER: key.public, TAG: files[TAG].replace(b"# state:", b"# id: 999\n# state:")},
     )
     base = history.git("rev-parse", "HEAD")
     manifest = files[f"{PROC8}/campaign.yaml"].decode().replace("state: held\n", "ticket: BIIDP-1100\n")
@@ -97,7 +99,7 @@ def record(state: State) -> None:
         for part in range(1 + run % 3)
     ]
     with opened(state) as engine:
-        import_runs(engine, [Run(3, run, "physics") for run in runs])
+        import_runs(engine, [Run(3, run, "physics", energy="4S") for run in runs])
         import_files(engine, found)
         with engine.begin() as connection:
             reco = proc7.campaign.steps[0]
