@@ -14,7 +14,7 @@ from reconciler.ledger.database import SourceUnavailable, State
 from reconciler.ledger.observation import observe, read_identity
 from reconciler.plan import CampaignPlan, Observed, Plan
 from reconciler.planning import plan_campaign
-from reconciler.runs.catalogue import find_energies, find_incomplete, read_inputs
+from reconciler.runs.catalogue import find_energies, find_excessive, find_incomplete, read_inputs
 from reconciler.runs.selection import choose_runs
 from reconciler.verification.rounds import find_lost
 from renderer.units import StepUnits, declare_units
@@ -75,7 +75,8 @@ def view_campaign(
     refused = {**refuse_uncovered(repository, ignored, runs), **chosen.refused}
     refused |= _find_pathless(connection, repository, campaign, runs)
     incomplete = find_incomplete(connection, experiments) if "raw" in levels else {}
-    units = declare_units(campaign, repository, runs, inputs, chains, incomplete)
+    excessive = find_excessive(connection, levels, experiments)
+    units = declare_units(campaign, repository, runs, inputs, chains, incomplete, excessive)
     for item in units:
         for chain, here in item.chains.divide(item.runs) if item.conditions is not None else ():
             for run, what in find_uncovered(chain, here, find_needed(repository, item.step)).items():

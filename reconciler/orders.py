@@ -87,7 +87,8 @@ class Order:
 class Attempt:
     """One submission of a job as the ledger has it, its `number`th.
 
-    `batch` and `place` say with which others it was submitted, and `engine` to what, where that is known.
+    `batch` and `place` say with which others it was submitted, and `engine` to what, where that is known. `events` is how
+    many its input files were registered with when its intent was written.
     """
 
     id: int
@@ -108,6 +109,7 @@ class Attempt:
     unknown: str | None = None
     cancel: str | None = None
     engine: str | None = None
+    events: int | None = None
 
     def write_ticket(self, folder: Path) -> Ticket:
         """The attempt as engines know it; `folder` is its own."""

@@ -28,7 +28,6 @@ from reconciler.plan import (
 from renderer.payloads import Walk, name_payload_changes
 from renderer.units import StepUnits
 from schemas.campaign import Campaign
-from schemas.step import Step
 
 NEW = "not produced"
 """The reason of most units that are submitted."""
@@ -93,7 +92,7 @@ class _Planning:
         self.done += len(units.runs) - len(lacking) - len(reused)
         for run in sorted(reused):
             self.put(REUSE, name, _list_outputs(taken, run), "another campaign made the same", run)
-        if plain := self.find_plain(units.step, missing):
+        if plain := self.find_plain(units, missing):
             self.rows[SUBMIT, name, tuple(missing), NEW] = list(plain)
             self.coming.setdefault(name, {}).update(dict.fromkeys(plain, SUBMIT))
         if lacking - plain:
@@ -102,12 +101,13 @@ class _Planning:
             for run in sorted(lacking - plain):
                 self.judge(units, run, _list_outputs(missing, run), place[run])
 
-    def find_plain(self, step: Step, missing: Mapping[str, set[int]]) -> set[int]:
+    def find_plain(self, units: StepUnits, missing: Mapping[str, set[int]]) -> set[int]:
         """The runs that lack all that is missing at all, and of which nothing else is known: a million of them at once."""
-        observed = self.observed
+        step, observed = units.step, self.observed
         if not missing or self.campaign.state == "held" or observed.unknown or observed.lost:
             return set()
-        known = {run for name, _, run in observed.made if name == step.name} | self.refused.keys()
+        known = {run for name, _, run in observed.made if name == step.name}
+        known |= self.refused.keys() | units.refused.keys()
         known |= {run for name, run in observed.intents if name == step.name}
         upstream = self.coming.get(step.input.step or "", {})
         known |= {run for run, action in upstream.items() if action not in (SUBMIT, RESTATE, REUSE)}
@@ -122,8 +122,8 @@ class _Planning:
         upstream = self.coming.get(step.input.step or "", {}).get(run, SUBMIT)
         if self.campaign.state == "held":
             action, reason = BLOCKED, "the campaign is held"
-        elif run in self.refused:
-            action, reason = BLOCKED, self.refused[run]
+        elif refusal := self.refused.get(run) or units.refused.get(run):
+            action, reason = BLOCKED, refusal
         elif wanted & self.observed.unknown:
             action, reason = UNKNOWN, "its storage cannot be read"
         elif intent is not None and intent.live:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from reconciler.clock import CLOCK, Clock, format_time
+from reconciler.counts import judge_counts, judge_record
 from reconciler.delivery import Delivery, Ended
 from reconciler.engine import Engine, EngineUnavailable, Observation, Sighting, Ticket
 from reconciler.fleet import Fleet
@@ -292,7 +293,9 @@ class Tracker:
                 pass
             case Verified(made) if clash := self._attempts.find_clash(attempt, made):
                 reason = f"another job of the unit writes {clash} too; give the input files other names"
-                self._fail(attempt, Failed("permanent", reason))
+                self._refuse(attempt, Failed("permanent", reason))
+            case Verified() as verified if miscount := self._judge_counts(attempt, verified):
+                self._refuse(attempt, miscount)
             case Verified(made, events_read, cpu_seconds):
                 if self._attempts.record_verified(attempt, made, events_read, cpu_seconds):
                     self._publish(attempt.intent, attempt.address)
@@ -306,12 +309,26 @@ class Tracker:
                 return False
         return True
 
+    def _judge_counts(self, attempt: Attempt, found: Verified) -> Failed | None:
+        """Whether a job read what is registered, no more of a run than it has, and kept no more than it read."""
+        kept = [(product.path, product.events) for product in found.products]
+        wrong = judge_counts("the job", attempt.events, found.events_read, kept)
+        if wrong is None:
+            before, record = self._attempts.count_read(attempt)
+            read = found.events_read if found.events_read is not None else attempt.events
+            wrong = judge_record("the unit", record, before + (read or 0))
+        return Failed(*wrong) if wrong else None
+
     def _publish(self, intent: int, address: Address) -> None:
         if ended := self.delivery.deliver(intent, address):
             self._ended.append(ended)
 
-    def _fail(self, attempt: Attempt, failed: Failed) -> None:
-        culprit = self._find_culprit(attempt, failed)
+    def _refuse(self, attempt: Attempt, failed: Failed) -> None:
+        """Records an attempt that ended well, and whose result cannot be taken: its log has nothing of that."""
+        self._fail(attempt, failed, Culprit(normalise(failed.reason), 0, failed.reason))
+
+    def _fail(self, attempt: Attempt, failed: Failed, culprit: Culprit | None = None) -> None:
+        culprit = culprit or self._find_culprit(attempt, failed)
         self._attempts.record_failed(
             attempt,
             failed.failure,

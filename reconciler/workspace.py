@@ -16,6 +16,7 @@ from reconciler.engine import Batch
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.orders import Attempt, Product
 from reconciler.remains import NotPlain, open_plain, read_plain
+from renderer.event_file import InputError, read_events
 from renderer.jobs import JOB
 from schemas.canonical import clean_text
 from schemas.strict_json import parse_json
@@ -118,7 +119,8 @@ class Workspace:
     def collect(self, attempt: Attempt) -> Verified | Failed | None:
         """What came of an attempt that has ended, or None when it left no result.
 
-        Outputs are believed only when size and checksum are those that the result states.
+        Outputs are believed only when size and checksum are those that the result states, and so is the number of their
+        events, which are counted.
 
         Raises:
             SourceUnavailable: the folder cannot be read now, which says nothing of the result.
@@ -231,8 +233,26 @@ def _verify(folder: Path, job: Mapping[str, Any], result: Mapping[str, Any]) -> 
             return Failed("infrastructure", f"{output}: {name} is not there")
         if file.stat().st_size != item["size"] or digest_content(file) != item["checksum"]:
             return Failed("infrastructure", f"{output}: {name} is not what the result states")
-        products.append(Product(output, name, item["size"], item["checksum"], item["events"]))
+        try:
+            events = _count_events(file)
+        except InputError as error:
+            return Failed("infrastructure", f"{output}: {error}")
+        if item["events"] is not None and events is not None and events != item["events"]:
+            said = f"{name} holds {events:,} events, the result states {item['events']:,}"
+            return Failed("infrastructure", f"{output}: {said}")
+        products.append(Product(output, name, item["size"], item["checksum"], events))
     return Verified(tuple(products), result.get("events_read"), result["cpu_seconds"])
+
+
+def _count_events(file: Path) -> int | None:
+    """The events that an output holds; None where it is no ROOT file.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if file.suffix != ".root":
+        return None
+    return sum(len(chunk) for chunk in read_events(file, file.name, None, (), ()))
 
 
 def digest_content(file: Path) -> str:

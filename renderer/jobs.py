@@ -48,6 +48,12 @@ class Job:
     key: str
     inputs: tuple[InputFile, ...]
 
+    @property
+    def events(self) -> int | None:
+        """How many events its inputs are registered with; None where that is not known of each."""
+        counts = [file.events for file in self.inputs]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
 
 def divide_input(step: Step, files: Sequence[InputFile]) -> tuple[Job, ...]:
     """The jobs of a unit that reads `files`: one for each file or one for all, as the step says; none without files."""

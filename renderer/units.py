@@ -69,7 +69,8 @@ class StepUnits:
 
     `runs` are sorted run keys of the runs that have an input; `fingerprints` holds, for each output, a column over
     `runs` (32 bytes each); `inputs` is the column that entered them (hexadecimal), `conditions` the payload sets'.
-    `waiting` are declared runs whose input is not there in full yet, each with what it waits for.
+    `waiting` are declared runs whose input is not there in full yet, each with what it waits for; `refused` are those of
+    `runs` whose input cannot be right, with the reason.
     `chains` are the tags that the step uses, with the payloads that it reads; none where conditions do not count.
     """
 
@@ -81,6 +82,7 @@ class StepUnits:
     conditions: Sequence[str] | None
     waiting: Mapping[int, str]
     chains: Chains
+    refused: Mapping[int, str] = field(default_factory=dict)
 
 
 def find_chains(campaign: Campaign, step: Step, repository: Repository, tags: Chains) -> Chains:
@@ -106,12 +108,13 @@ def declare_units(
     inputs: Mapping[str, Mapping[int, str]],
     chains: Chains | None = None,
     incomplete: Mapping[int, str] | None = None,
+    excessive: Mapping[str, Mapping[int, str]] | None = None,
 ) -> tuple[StepUnits, ...]:
     """The units of all steps, upstream steps first.
 
     `runs` are the sorted run keys that the campaign selects; `inputs` maps data level → run → digest of its files;
-    `incomplete` are runs whose RAW files are not those that were declared, with the reason. Without `chains`, all runs
-    use the snapshots of the repository.
+    `incomplete` are runs whose RAW files are not those that were declared, with the reason; `excessive` by data level those
+    whose files hold more than the run does. Without `chains`, all runs use the snapshots of the repository.
     """
     declared = chains or Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
     made: dict[str, StepUnits] = {}
@@ -127,10 +130,12 @@ def declare_units(
                 there = set(present)
                 waiting = {run: partial.get(run, nothing) for run in runs if run not in there}
             source, column = "files", [registered[run] for run in present]
+            refused = (excessive or {}).get(step.input.level, {})
         else:
             upstream = made[step.input.step]
             present = list(upstream.runs)
             waiting = dict.fromkeys(upstream.waiting, f"waits for {step.input.step}")
+            refused = {}
             source, column = "unit", [value.hex() for value in upstream.fingerprints[step.input.output]]
         recipes = write_recipes(campaign, step, repository)
         used = find_chains(campaign, step, repository, declared)
@@ -144,5 +149,6 @@ def declare_units(
             conditions=conditions,
             waiting=waiting,
             chains=used,
+            refused=refused,
         )
     return tuple(made.values())

@@ -31,6 +31,7 @@ from reconciler.engine import (
     Uncertain,
     doubt_reference,
 )
+from tests.root_files import write_events
 from tests.simulated_process import elsewhere, pass_effect
 
 VISIBILITY = 60.0
@@ -134,7 +135,8 @@ class Cluster:
             return
         (job.room / "log").write_text(f"[INFO] event 1\n[FATAL] {job.outcome} in {job.name}\n")
         result: dict[str, Any] = {"schema": "result/1", "attempt": job.name, "nonce": job.ticket.nonce}
-        result |= {"key": described["key"], "outputs": [], "events_read": 3, "failure": None}
+        read = sum(item.get("events", 1) for item in described["inputs"])
+        result |= {"key": described["key"], "outputs": [], "events_read": read, "failure": None}
         result |= {"wall_seconds": 1.0, "cpu_seconds": 0.5}
         if job.outcome in ("transient", "permanent"):
             result["failure"] = {"class": job.outcome, "message": f"{job.outcome} failure"}
@@ -164,8 +166,8 @@ class Cluster:
 
 
 def write_content(output: str, fingerprint: str) -> bytes:
-    """What every good job writes for an output."""
-    return f"{output} of {fingerprint}\n".encode()
+    """What every good job writes for an output: one event, and what it is."""
+    return write_events(1) + f"{output} of {fingerprint}\n".encode()
 
 
 class EngineDouble:

@@ -1,6 +1,7 @@
 """Stands in for `basf2` in tests: WORLD RELEASE basf2 steering.py -- job.json, as a site's launcher calls it.
 
-It writes every output quickly, and the same bytes for the same job. What it does otherwise stands in the file
+It writes every output quickly, and the same bytes for the same job: all the events of its inputs, one for a file of
+which nobody says how many it has, and behind them who made them. What it does otherwise stands in the file
 WORLD/behaviour/STEP-JOB, STEP-RUN, or else any: one word and its arguments.
 """
 
@@ -30,7 +31,11 @@ def read_behaviour():
     return ["fine"]
 
 
-def write_outputs():
+def write_outputs(events=None):
+    if events is None:
+        events = sum(item.get("events", 1) for item in job["inputs"])
+    with open(os.path.join(world, "events", f"{events}.root"), "rb") as stream:
+        content = stream.read()
     seen = hashlib.sha256()
     for item in job["inputs"]:
         with open(item["path"], "rb") as stream:
@@ -39,11 +44,11 @@ def write_outputs():
         seen.update(stream.read().encode())
     seen.update(json.dumps([release, job["seed"], job["global_tags"]]).encode())
     for item in job["outputs"]:
-        with open(item["file"], "w") as stream:
-            stream.write("{} {}\n".format(item["fingerprint"], seen.hexdigest()))
-    report = {item["file"]: {"events": len(job["inputs"])} for item in job["outputs"]}
+        with open(item["file"], "wb") as stream:
+            stream.write(content + "{} {}\n".format(item["fingerprint"], seen.hexdigest()).encode())
+    report = {item["file"]: {"events": events} for item in job["outputs"]}
     with open("application.json", "w") as stream:
-        json.dump({"events_read": len(job["inputs"]), "outputs": report}, stream)
+        json.dump({"events_read": events, "outputs": report}, stream)
 
 
 what, *arguments = read_behaviour()
@@ -82,6 +87,13 @@ elif what == "environment":
         copy.write(stream.read())
 
 if what == "nothing":
+    sys.exit(0)
+if what == "counts":  # events read, those that are written, and those that are said to be: `counts 24 3 null`
+    read, written, said = map(json.loads, arguments)
+    write_outputs(written)
+    with open("application.json", "w") as stream:
+        outputs = {item["file"]: {"events": said} for item in job["outputs"]}
+        json.dump({"events_read": read, "outputs": outputs}, stream)
     sys.exit(0)
 write_outputs()
 if what == "empty":

@@ -116,7 +116,7 @@ class Production:
         self.cluster.watch = self._watch
         self.approvals = Approvals()
         self.clock = Clock(lambda: BEGIN + self.steady + self.offset, lambda: self.steady, self._sleep)
-        self.files: dict[str, str] = {}
+        self.files: dict[str, bytes] = {}
         self.deleted: Counter[str] = Counter()
         self.submitted = 0
         self._copy, self._replayed = make_copy(), 0
@@ -188,10 +188,10 @@ class Production:
         """The state of every attempt, by name."""
         return {row.name: row.state for row in self.rows(select(attempts.c.name, attempts.c.state))}
 
-    def published(self) -> dict[str, str]:
+    def published(self) -> dict[str, bytes]:
         """Every file of the storage, and what it holds."""
         files = self.storage.rglob("*") if self.storage.is_dir() else ()
-        return {str(path.relative_to(self.storage)): path.read_text() for path in files if path.is_file()}
+        return {str(path.relative_to(self.storage)): path.read_bytes() for path in files if path.is_file()}
 
     def jobs_without_attempt(self) -> list[Job]:
         known = self.tried()
@@ -232,7 +232,7 @@ class Production:
                 f"I10: {place} is in the inventory and not in the storage"
             )
             if place in now:
-                wanted = write_content(row.output, row.fingerprint.hex()).decode()
+                wanted = write_content(row.output, row.fingerprint.hex())
                 assert now[place] == wanted, f"{place} is not what its fingerprint says"
             made.setdefault(row.fingerprint, set()).add(row.version)
             gone[row.fingerprint] += self.deleted[place]

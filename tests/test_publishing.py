@@ -90,7 +90,7 @@ def test_a_strangers_file_stops_its_unit_alone(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP)
     world.reconcile()
     taken = min(world.state.storage("data").rglob("*.root"))
-    words = taken.read_text()
+    words = taken.read_bytes()
     world.change(("trigger_mode: all", "trigger_mode: hlt"))
     stranger = taken.parents[1] / "v2" / taken.name
     stranger.parent.mkdir()
@@ -99,7 +99,7 @@ def test_a_strangers_file_stops_its_unit_alone(tmp_path):
     assert outcome.produced == 1
     ((_, reason),) = outcome.failed
     assert str(stranger) in reason
-    assert (stranger.read_text(), taken.read_text()) == ("somebody else's", words)
+    assert (stranger.read_text(), taken.read_bytes()) == ("somebody else's", words)
     assert len(world.quarantined()) == 1
     world.reconcile()
     assert world.workspaces(), "what was made and could not be published is kept for the person who decides"

@@ -33,6 +33,7 @@ from schemas.policy import read_policy, select_root
 from schemas.repository import Repository, read_repository
 from schemas.tree import read_tree
 from tests.builders import LAYOUTS, RELEASES, ROOT, SKIMS, snapshot, swap
+from tests.root_files import write_events
 
 SERVER: str | None = None
 """The address of the database of all worlds; without one, each has its file."""
@@ -120,6 +121,9 @@ class World:
             self.write(f"templates/{template}/1.yaml", TEMPLATE.format(reads=reads, writes=writes))
             self.write(f"templates/{template}/1.py.j2", "mode = {{ trigger_mode }}\n")
         self.templates = read_templates(root / "templates")
+        (root / "events").mkdir(exist_ok=True)
+        for events in range(10):
+            (root / "events" / f"{events}.root").write_bytes(write_events(events))
         counts = list(files)
         self.register_runs(range(1, len(counts) + 1))
         for run, count in enumerate(counts, 1):
@@ -177,14 +181,16 @@ class World:
         with opened(self.state) as engine:
             import_runs(engine, [Run(3, run, "physics") for run in runs])
 
-    def register(self, run: int, *names: str, content: str = "raw data") -> list[Path]:
-        """Writes files and registers them for a run of experiment 3."""
+    def register(
+        self, run: int, *names: str, content: str = "raw data", events: int | None = None
+    ) -> list[Path]:
+        """Writes files and registers them for a run of experiment 3; with `events`, as holding so many each."""
         found, paths = [], []
         for name in names:
             file = self.root / "raw" / name
             self.write(f"raw/{name}", f"{content} of {name}")
             checksum = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
-            found.append(File(3, run, "raw", name, str(file), file.stat().st_size, checksum))
+            found.append(File(3, run, "raw", name, str(file), file.stat().st_size, checksum, events))
             paths.append(file)
         with opened(self.state) as engine:
             import_files(engine, found)

@@ -15,6 +15,7 @@ from ci.project import Settings
 from reconciler.ledger.database import SourceUnavailable, opened, reading
 from reconciler.ledger.observation import list_campaigns
 from reconciler.ledger.writing import now
+from reconciler.verification.counting import find_miscounts
 from reconciler.verification.examination import Depth, Flaw, Published
 from reconciler.verification.looking import Look, look
 from reconciler.verification.rounds import Rounds, list_published
@@ -66,6 +67,8 @@ def verify(
 ) -> int:
     """Read every published file: size, checksum, events, and what it says of itself.
 
+    The events that were read, kept, registered with the inputs and recorded of the run are held against one another.
+
     A round that was cut short is continued. What is gone or changed is made again by the next plan with --refresh;
     what was published wrong is for a person to decide.
     """
@@ -80,8 +83,10 @@ def verify(
     for name in names or known:
         with reading(state) as connection:
             files = [file for _, file in list_published(connection, name)]
+            miscounts = list(find_miscounts(connection, name))
         with opened(state) as engine:
             results.append(_verify(Rounds(engine), name, files, again=again, processes=processes))
+        results[-1].troubles += miscounts
     if as_json:
         print_json([result.data() for result in results])
     else:

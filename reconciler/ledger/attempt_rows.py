@@ -17,6 +17,7 @@ ATTEMPTS = (
         attempts,
         jobs.c.intent,
         jobs.c.key,
+        jobs.c.events,
         intents.c.campaign,
         intents.c.step,
         intents.c.experiment,
@@ -53,6 +54,7 @@ def make_attempt(row: Any) -> Attempt:
         unknown=row.unknown,
         cancel=row.cancel,
         engine=row.engine,
+        events=row.events,
     )
 
 

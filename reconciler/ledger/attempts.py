@@ -7,16 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, not_, or_, select, true
 
 from reconciler.ledger.attempt_rows import ATTEMPTS, count_attempts, is_replaced, make_attempt, read_jobs
 from reconciler.ledger.journal import Journal
-from reconciler.ledger.tables import LIVE, attempts, batches, intents, jobs, outputs, products
+from reconciler.ledger.tables import LIVE, attempts, batches, intents, jobs, outputs, products, runs
 from reconciler.ledger.units import CHUNK, quarantine
 from reconciler.ledger.writing import Writer
 from reconciler.naming import name_attempt, name_batch
 from reconciler.orders import Attempt, Order, Product
 from renderer.jobs import Job
+from schemas.runs import split_key
 
 Pick = tuple[Order, int, Job]
 """A job of an order that is to be tried now, and the order's intent."""
@@ -89,10 +90,11 @@ class AttemptLedger:
                     batch=batch,
                     place=value["place"],
                     engine=order.engine,
+                    events=row.events,
                 ),
                 pick,
             )
-            for number, value, (_, pick, _) in zip(ids, values, chosen, strict=True)
+            for number, value, (row, pick, _) in zip(ids, values, chosen, strict=True)
         ]
 
     def record_submitted(self, references: Mapping[int, str]) -> None:
@@ -159,7 +161,8 @@ class AttemptLedger:
                 self._end(journal, attempt, "discarded", None, "another unit makes the same")
                 return False
             self._end(journal, attempt, "verified")
-            journal.update(attempts, attempts.c.id == attempt.id, {"cpu_seconds": cpu_seconds})
+            told = {"cpu_seconds": cpu_seconds, "events_read": events_read}
+            journal.update(attempts, attempts.c.id == attempt.id, told)
             others = and_(
                 attempts.c.job == attempt.job, attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None)
             )
@@ -180,9 +183,8 @@ class AttemptLedger:
                     for product in made
                 ],
             )
-            read = func.coalesce(outputs.c.events_read, 0) + (events_read or 0)
             mine = outputs.c.intent == attempt.intent
-            journal.update(outputs, mine, {"events_read": read})
+            journal.update(outputs, mine, {"events_read": _sum_read(journal.connection, attempt.intent)})
             verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == "verified")
             open_jobs = select(jobs.c.id).where(jobs.c.intent == attempt.intent, not_(verified))
             complete = journal.connection.execute(open_jobs).first() is None
@@ -242,6 +244,16 @@ class AttemptLedger:
         with self._writer.reading() as connection:
             failed, verified = connection.execute(query).one()
         return failed, verified
+
+    def count_read(self, attempt: Attempt) -> tuple[int, int | None]:
+        """What an attempt's unit may read beside it: the events that its verified jobs read, and those that its run has.
+
+        The number of the run's events is that of the run catalogue today; None where it is not known.
+        """
+        experiment, run = split_key(attempt.address[2])
+        record = select(runs.c.events).where(runs.c.experiment == experiment, runs.c.run == run)
+        with self._writer.reading() as connection:
+            return _sum_read(connection, attempt.intent) or 0, connection.execute(record).scalar()
 
     def find_failure(self, intent: int) -> str | None:
         """Why a job of an intent is not done: what its last attempt that failed or went says; None where none did."""
@@ -336,6 +348,14 @@ class AttemptLedger:
             "ended": self._writer.clock.show(),
         }
         journal.update(attempts, attempts.c.id == attempt.id, values)
+
+
+def _sum_read(connection: Connection, intent: int) -> int | None:
+    """The events that the verified jobs of an intent read; None where one of them does not say."""
+    query = select(attempts.c.events_read).join(jobs, jobs.c.id == attempts.c.job)
+    verified = (jobs.c.intent == intent, attempts.c.state == "verified")
+    counts = list(connection.scalars(query.where(*verified)))
+    return None if None in counts else sum(counts)
 
 
 def _count_failure(

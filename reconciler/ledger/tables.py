@@ -240,7 +240,8 @@ Index(
 )
 Index("ix_outputs_run", outputs.c.campaign, outputs.c.experiment, outputs.c.run)
 Index("ix_outputs_produced", outputs.c.fingerprint, sqlite_where=text("state = 'produced'"))
-# `after` is when a job that failed may be tried again, in seconds since 1970.
+# `after` is when a job that failed may be tried again, in seconds since 1970; `events` is how many its input files are
+# registered with, null where that is not known of each.
 jobs = Table(
     "jobs",
     metadata,
@@ -249,6 +250,7 @@ jobs = Table(
     Column("key", String(16), nullable=False),
     Column("failures", Integer, nullable=False),  # attempts that count against the campaign's max_attempts
     Column("after", BigInteger),
+    Column("events", BigInteger),
     UniqueConstraint("intent", "key"),
 )
 # What was given to an engine in one call; `engine` is which, and where it is. Null: the one that the site has.
@@ -286,6 +288,7 @@ attempts = Table(
     Column("cancel", String(500)),
     Column("signature", String(64)),
     Column("cpu_seconds", Double),  # of the application, where the attempt is verified
+    Column("events_read", BigInteger),  # the same
     UniqueConstraint("job", "number"),
 )
 Index(

@@ -223,7 +223,7 @@ class Ledger:
         journal.insert(
             jobs,
             [
-                {"intent": intent, "key": job.key, "failures": 0}
+                {"intent": intent, "key": job.key, "failures": 0, "events": job.events}
                 for intent, order in zip(made, orders, strict=True)
                 for job in order.jobs
             ],

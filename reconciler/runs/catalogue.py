@@ -121,6 +121,24 @@ def find_energies(connection: Connection, experiments: Sequence[int]) -> dict[in
     }
 
 
+def find_excessive(
+    connection: Connection, levels: Iterable[str], experiments: Sequence[int]
+) -> dict[str, dict[int, str]]:
+    """Data level → run key → how many events its files hold, where that is more than the run has: some are there twice."""
+    same = and_(inputs.c.experiment == runs.c.experiment, inputs.c.run == runs.c.run)
+    query = (
+        select(inputs.c.level, runs.c.experiment, runs.c.run, inputs.c.events, runs.c.events)
+        .join(inputs, same)
+        .where(inputs.c.level.in_(sorted(levels)), runs.c.experiment.in_(experiments))
+        .where(inputs.c.events > runs.c.events)
+    )
+    found: dict[str, dict[int, str]] = {}
+    for level, experiment, run, there, recorded in connection.execute(query):
+        reason = f"its {level} files are registered with {there:,} events, the run itself with {recorded:,}"
+        found.setdefault(level, {})[run_key(experiment, run)] = reason
+    return found
+
+
 def read_files(connection: Connection, level: str, key: int) -> tuple[InputFile, ...]:
     """The files registered for one run at one data level, by name."""
     experiment, run = split_key(key)

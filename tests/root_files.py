@@ -1,0 +1,26 @@
+"""Small ROOT files, for jobs of tests whose outputs are counted like any others."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import uproot
+
+
+@cache
+def write_events(events: int) -> bytes:
+    """The bytes of a file of so many events of run 3:1.
+
+    What is appended is not read: ROOT's header says where the file ends.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "events.root"
+        with uproot.recreate(written) as file:
+            tree = file.mktree("tree", dict.fromkeys(("experiment", "run", "event"), np.int32))
+            if events:
+                same = np.ones(events, np.int32)
+                tree.extend({"experiment": 3 * same, "run": same, "event": np.cumsum(same, dtype=np.int32)})
+        return written.read_bytes()
