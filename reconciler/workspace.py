@@ -252,7 +252,7 @@ def _count_events(file: Path) -> int | None:
     """
     if file.suffix != ".root":
         return None
-    return sum(len(chunk) for chunk in read_events(file, file.name, None, (), ()))
+    return sum(chunk.events for chunk in read_events(file, file.name, None, (), ()))
 
 
 def digest_content(file: Path) -> str:

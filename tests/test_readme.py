@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +27,40 @@ def test_the_campaign_in_ten_lines_is_valid():
     assert not check(tree(**{path.removeprefix("# "): manifest, "campaign": None}))
     other = re.sub("^runs: .*\n", runs, manifest, flags=re.MULTILINE)
     assert not check(tree(**{"productions/campaigns/mixed/campaign.yaml": other, "campaign": None}))
+
+
+@pytest.mark.slow
+def test_the_campaign_in_ten_lines_runs_as_printed(tmp_path):
+    """In a copy of what a fresh checkout has, by the commands that stand behind it, word for word."""
+    section = README.partition("## A campaign in ten lines")[2].partition("\n## ")[0]
+    text, commands = re.findall(r"```(?:yaml|console)\n(.*?)```", section, re.DOTALL)
+    path, _, manifest = text.partition("\n")
+    shutil.copytree(ROOT / "productions", tmp_path / "productions")
+    file = tmp_path / path.removeprefix("# ")
+    file.parent.mkdir()
+    file.write_text(manifest)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("B2PROD_")}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONSAFEPATH": "1",
+    }
+    told = ""
+    for line in commands.splitlines():
+        done = subprocess.run(
+            line.removeprefix("$ ").split(),
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (line, done.stdout + done.stderr)
+        told += done.stdout + done.stderr
+    assert "5 units produced, 0 failed" in told
+    rate = re.search(r"hlt_hadron +5 +([\d,]+) +([\d,]+) ", told)
+    read, kept = (int(count.replace(",", "")) for count in rate.groups())
+    assert read > kept > 100
+    assert len(list((tmp_path / ".b2prod" / "data").rglob("*.root"))) == 5
 
 
 def test_the_verbs_are_those_of_the_command_line():

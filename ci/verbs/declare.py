@@ -31,6 +31,7 @@ from reconciler.export import list_launched
 from reconciler.gathering import view_campaign
 from reconciler.ledger.database import reading
 from reconciler.ledger.observation import expect_events, find_files
+from reconciler.needs import look_up
 from reconciler.resolving import compare_locks, resolve
 from reconciler.runs.catalogue import read_files
 from renderer.jobs import divide_input, render_job, render_script, write_job
@@ -171,7 +172,11 @@ def resolve_lock(
     head: str | None,
     export: Path | None,
 ) -> int:
-    """Pin everything that could move (runs, releases, tags, templates, skims) in the campaign's lock."""
+    """Pin everything that could move (runs, releases, tags, templates, skims) in the campaign's lock.
+
+    Branches and HLT lines that skims need are looked up in the first registered file of their input that can be read here;
+    a lock is not written for input that lacks them.
+    """
     if (base or head) and not only_check:
         raise WrongUse("a commit cannot be written to; say --check, or leave --base and --head out")
     project = settings.project(base, head, export)
@@ -181,6 +186,10 @@ def resolve_lock(
         for declared in choose_campaigns(repository, names):
             name = declared.campaign.name
             lock, problems = resolve(connection, repository, take_merged(project, declared))
+            looked, lacking = look_up(connection, repository, declared, lock)
+            for step, look in looked.items():
+                say(f"{name}: what {step} reads was looked up in {look.path}")
+            problems += lacking
             findings += problems
             file = declared.lock_file
             before = declared.lock
