@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.ledger import tables
+from reconciler.ledger import rows, tables
 from reconciler.ledger.database import SourceUnavailable, State, opened, reading
 from reconciler.runs.catalogue import Run, list_quarantine
 from reconciler.runs.importing import Imported, import_run_list, import_runs, remove_runs, restore_runs
@@ -155,3 +155,17 @@ def test_a_campaign_shows_a_removed_run_as_blocked_and_goes_on_with_the_others(t
     assert world.groups() == [("submit", "reco", "3:1", "not produced"), ("blocked", "reco", "3:2", why)]
     world.lock()
     assert world.groups() == [("submit", "reco", "3:1", "not produced")]
+
+
+@pytest.mark.parametrize("count", [1, 6, 7, 8, 13, 14, 15])
+def test_rows_are_inserted_whole_whatever_their_number(state, monkeypatch, count):
+    monkeypatch.setattr(rows, "PARAMETERS", 80)  # seven runs a statement
+    monkeypatch.setattr(rows, "STATEMENTS", 2)
+    found = [Run(3, number, "physics", number, FIRST, SECOND, None, "good", 1) for number in range(count)]
+    with opened(state) as engine:
+        assert import_runs(engine, found) == Imported(new=count)
+    with reading(state) as connection:
+        query = select(*(tables.runs.c[name] for name in (*Run._fields, "seconds"))).order_by(
+            tables.runs.c.id
+        )
+        assert [tuple(row) for row in connection.execute(query)] == [(*run, 86400) for run in found]

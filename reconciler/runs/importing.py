@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import groupby
 
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, insert, select, update
 
 from reconciler.ledger.database import SourceUnavailable
+from reconciler.ledger.rows import insert_rows, without_collection
 from reconciler.ledger.tables import files, inputs, ledger, quarantine, run_lists, runs
 from reconciler.runs.catalogue import File, Run, find_known
 from reconciler.runs.run_lists import RefusedRow
@@ -18,7 +19,6 @@ from renderer.fingerprint import digest_files
 from schemas.runs import format_runs, parse_runs, run_key, split_key
 
 _AT = ("level", "experiment", "run")
-_RUN = tuple(field.name for field in fields(Run))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +39,18 @@ def import_run_list(
     Raises:
         SourceUnavailable: runs that the list had before are neither in it nor removed; nothing was changed.
     """
-    keys = {run_key(run.experiment, run.run) for run in found}
+    wanted = _by_key(found)
     with engine.begin() as connection:
-        remember_list(connection, name, keys | {row.run for row in refused if row.run is not None}, when)
+        keys = {*wanted, *(row.run for row in refused if row.run is not None)}
+        remember_list(connection, name, keys, when)
         replace_quarantine(connection, name, refused, when)
-        return _import_runs(connection, found)
+        return _import_runs(connection, wanted)
 
 
 def import_runs(engine: Engine, found: Iterable[Run]) -> Imported:
     """Records runs: new ones are added, known ones brought up to date where more is known, none is removed."""
     with engine.begin() as connection:
-        return _import_runs(connection, found)
+        return _import_runs(connection, _by_key(found))
 
 
 def remove_runs(engine: Engine, keys: Iterable[int], reason: str) -> int:
@@ -120,29 +121,40 @@ def quarantine_rows(engine: Engine, name: str, refused: Sequence[RefusedRow], wh
         replace_quarantine(connection, name, refused, when)
 
 
-def _import_runs(connection: Connection, found: Iterable[Run]) -> Imported:
-    wanted = {run_key(run.experiment, run.run): run for run in found}
-    query = select(*(runs.c[name] for name in _RUN), runs.c.removed)
+def _by_key(found: Iterable[Run]) -> dict[int, Run]:
+    return {run_key(run.experiment, run.run): run for run in found}
+
+
+@without_collection()
+def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> Imported:
     known: dict[int, Run] = {}
     removed = 0
-    for *row, reason in connection.execute(
-        query.where(runs.c.experiment.in_({run.experiment for run in wanted.values()}))
-    ):
+    query = select(*(runs.c[name] for name in Run._fields), runs.c.removed)
+    here = runs.c.experiment.in_({key >> 32 for key in wanted})
+    for row in connection.execute(query.where(here)):
         key = run_key(row[0], row[1])
         if key in wanted:
-            known[key] = Run(*row)
-            removed += reason is not None
+            known[key] = Run._make(row[:-1])
+            removed += row[-1] is not None
     new = [run.settle_type() for key, run in wanted.items() if key not in known]
-    merged = {
-        key: (before if before == wanted[key] else _merge(before, wanted[key])).settle_type()
-        for key, before in known.items()
-    }
-    changed = [run for key, run in merged.items() if run != known[key]]
-    if new:
-        connection.execute(insert(runs), [_describe(run) for run in new])
+    changed = []
+    for key, before in known.items():
+        after = wanted[key]
+        after = (before if before == after else _merge(before, after)).settle_type()
+        if after != before:
+            changed.append(after)
+    insert_rows(connection, runs, (*Run._fields, "seconds"), ((*run, _count_seconds(run)) for run in new))
     if changed:
         at = and_(runs.c.experiment == bindparam("at_experiment"), runs.c.run == bindparam("at_run"))
-        rows = [{**_describe(run), "at_experiment": run.experiment, "at_run": run.run} for run in changed]
+        rows = [
+            {
+                **run._asdict(),
+                "seconds": _count_seconds(run),
+                "at_experiment": run.experiment,
+                "at_run": run.run,
+            }
+            for run in changed
+        ]
         connection.execute(update(runs).where(at), rows)
     if new or changed:
         _move_serial(connection)
@@ -151,32 +163,18 @@ def _import_runs(connection: Connection, found: Iterable[Run]) -> Imported:
 
 def _merge(before: Run, after: Run) -> Run:
     """A run as a list has it now; what the list does not know of it stays as it was known."""
-    stays = {
-        name: value
-        for name in _RUN
-        if getattr(after, name) in (None, "unknown") and (value := getattr(before, name)) is not None
-    }
-    return replace(after, **stays) if stays else after
+    return Run._make(
+        known if stated in (None, "unknown") and known is not None else stated
+        for known, stated in zip(before, after, strict=True)
+    )
 
 
-def _describe(run: Run) -> dict[str, object]:
-    seconds = None
-    if run.start and run.stop:
-        seconds = round(
-            (datetime.fromisoformat(run.stop) - datetime.fromisoformat(run.start)).total_seconds()
-        )
-    return {
-        "experiment": run.experiment,
-        "run": run.run,
-        "type": run.type,
-        "events": run.events,
-        "start": run.start,
-        "stop": run.stop,
-        "energy": run.energy,
-        "quality": run.quality,
-        "files": run.files,
-        "seconds": seconds,
-    }
+def _count_seconds(run: Run) -> int | None:
+    """How long a run took."""
+    if run.start is None or run.stop is None:
+        return None
+    took = datetime.fromisoformat(run.stop) - datetime.fromisoformat(run.start)
+    return took.days * 86400 + took.seconds
 
 
 def _mark_runs(engine: Engine, keys: Iterable[int], reason: str | None) -> int:

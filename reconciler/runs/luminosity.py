@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, select, tuple_
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, select
 
+from reconciler.ledger.rows import insert_rows
 from reconciler.ledger.tables import luminosity
 from reconciler.runs.columns import Columns
 from reconciler.runs.importing import Imported, remember_list, replace_quarantine
@@ -147,29 +148,30 @@ def add_luminosity(where: Where, measured: Mapping[int, Measurement], runs: Coll
 def _import(connection: Connection, where: tuple[str, str, str], found: Iterable[Measurement]) -> Imported:
     names = ("method", "version", "correction")
     here = [luminosity.c[name] == value for name, value in zip(names, where, strict=True)]
-    columns = (luminosity.c[name] for name in ("experiment", "run", "value", "statistical", "systematic"))
+    measured = (luminosity.c[name] for name in ("experiment", "run", "value", "statistical", "systematic"))
     known = {
-        experiment << 32 | run: Measurement(experiment << 32 | run, *measured)
-        for experiment, run, *measured in connection.execute(select(*columns).where(*here))
+        experiment << 32 | run: Measurement(experiment << 32 | run, *values)
+        for experiment, run, *values in connection.execute(select(*measured).where(*here))
     }
     wanted = {one.run: one for one in found}
     new = [one for key, one in wanted.items() if key not in known]
     changed = [one for key, one in wanted.items() if key in known and known[key] != one]
-    for one in changed:
-        at = tuple_(luminosity.c.experiment, luminosity.c.run) == split_key(one.run)
-        connection.execute(delete(luminosity).where(*here, at))
-    if new or changed:
-        rows = [
-            {
-                **dict(zip(names, where, strict=True)),
-                **dict(zip(("experiment", "run"), split_key(one.run), strict=True)),
-                "value": one.value,
-                "statistical": one.statistical,
-                "systematic": one.systematic,
-            }
+    if changed:
+        at = and_(
+            luminosity.c.experiment == bindparam("at_experiment"), luminosity.c.run == bindparam("at_run")
+        )
+        keys = [dict(zip(("at_experiment", "at_run"), split_key(one.run), strict=True)) for one in changed]
+        connection.execute(delete(luminosity).where(*here, at), keys)
+    columns = (*names, "experiment", "run", "value", "statistical", "systematic")
+    insert_rows(
+        connection,
+        luminosity,
+        columns,
+        (
+            (*where, *split_key(one.run), one.value, one.statistical, one.systematic)
             for one in (*new, *changed)
-        ]
-        connection.execute(insert(luminosity), rows)
+        ),
+    )
     return Imported(len(new), len(changed), len(wanted) - len(new) - len(changed))
 
 

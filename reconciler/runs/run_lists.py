@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from reconciler.ledger.database import SourceUnavailable
+from reconciler.ledger.rows import without_collection
 from reconciler.runs.catalogue import ENERGIES, QUALITIES, RUN_TYPES, Run
 from reconciler.runs.columns import Columns
 from reconciler.runs.json_lists import is_json, read_certification, read_objects
@@ -155,6 +156,7 @@ def collect_runs(
     return collect_rows(source, Columns(COLUMNS), _read_run, "run", advance)
 
 
+@without_collection()
 def collect_rows(
     source: Listing,
     columns: Columns,
@@ -179,7 +181,8 @@ def collect_rows(
             values = columns.take(row)
             key = read_key(values[0], values[1], source.experiment)
             one = read(key, values)
-            if found.setdefault(key, one) != one:
+            before = found.setdefault(key, one)
+            if before is not one and before != one:
                 raise ValueError(f"run {format_run(key)} was listed before, differently")  # noqa: TRY301 -- refused as the rest
         except ValueError as error:
             refused.append(RefusedRow(row.line, row.text, str(error), key))
