@@ -61,6 +61,9 @@ def draft_campaign(repository: Repository, other: Declared, text: str, name: str
         decisions.insert(0, (("title",), f"the title is that of {other.campaign.name}"))
     for path, what in decisions:
         editing.remark(path, what)
+    if editing.has_header:
+        decisions.insert(0, ((), f"this header is that of {other.campaign.name}"))
+        editing.head(decisions[0][1])
     drafted = editing.text()
     expected = {key: value for key, value in {**other.document.data, **wanted}.items() if value is not None}
     document, findings = read_yaml(other.document.file, drafted.encode())
@@ -156,6 +159,16 @@ class _Editing:
         line = self.lines[number] or ""
         indent = line[: len(line) - len(line.lstrip())]
         self.above.setdefault(number, []).append(f"{indent}{TODO}{what}")
+
+    @property
+    def has_header(self) -> bool:
+        """Whether comments stand above the first key."""
+        first = min(self.line((key,)) for key in self.document.data)
+        return any((line or "").startswith("#") for line in self.lines[:first])
+
+    def head(self, what: str) -> None:
+        """Writes a TODO above all else."""
+        self.above.setdefault(0, []).insert(0, f"{TODO}{what}")
 
     def text(self) -> str:
         """The edited text."""

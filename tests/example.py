@@ -61,7 +61,7 @@ def propose(folder: Path) -> tuple[History, str, str]:
         | {RECONCILER: key.public, TAG: files[TAG].replace(b"# state:", b"# id: 999\n# state:")},
     )
     base = history.git("rev-parse", "HEAD")
-    manifest = files[f"{PROC8}/campaign.yaml"].decode().replace("state: held\n", "ticket: BIIDP-1100\n")
+    manifest = files[f"{PROC8}/campaign.yaml"].decode().replace("state: held\n", "")
     history.write(
         {f"{PROC8}/campaign.yaml": manifest, f"{PROC8}/campaign.lock": files[f"{PROC8}/campaign.lock"]}
     )

@@ -23,6 +23,10 @@ GOLDEN = Path(__file__).parent / "golden"
 
 UNITS = {
     "prod6": {"reco": 613},
+    "preproc7": {
+        "skims": 613,
+        **{f"cdst@phase2_{skim}": 613 for skim in ("bhabha", "gamma_gamma", "mumu_2trk")},
+    },
     "proc7": {"reco": 613},
     "proc7b": {"reco": 613},
     "preproc8": {
@@ -40,6 +44,7 @@ UNITS = {
     "proc8": {"reco": 613, "skims": 613},
     "GCR5a": {"reco": 200},
     "GCR5b": {"reco": 200},
+    "GCR5c": {"reco": 200},
     "exp3_skims": {"mdst": 613, "cdst": 613},
     "exp3_offline_skims": {"skims": 613},
 }
@@ -61,7 +66,9 @@ def checkout(tmp_path_factory):
     for archived in (folder / "productions/archive").iterdir():
         shutil.move(archived, folder / "productions/campaigns" / archived.name)
         manifest = folder / "productions/campaigns" / archived.name / "campaign.yaml"
-        manifest.write_text(manifest.read_text().replace("state: stopped", "state: held"))
+        # a reprocessing that is not stopped has a ticket
+        held = "state: held\nticket: BIIDP-1"
+        manifest.write_text(manifest.read_text().replace("state: stopped", held))
     for runs in ("e0003", "e0005"):
         assert (
             run(["--root", str(folder), "runs", "import", str(ROOT / f"productions/runs/{runs}.csv")])
@@ -143,3 +150,10 @@ def test_proc7b_is_proc7_but_for_the_site():
 def test_what_is_a_stand_in_says_so():
     for file in (*(ROOT / "productions/runs").iterdir(), *(ROOT / "productions/global-tags").iterdir()):
         assert "stand-in" in file.read_text()[:400].lower(), file.name
+
+
+def test_a_unit_of_a_variant_by_skim_and_scan_is_addressed_by_its_name(checkout, capsys):
+    unit = "preproc8/cdst@phase2_bhabha.adc2e-7/3:529"
+    code, said = call(checkout, capsys, "explain", unit)
+    assert (code, said.partition(":")[0]) == (Exit.FINE, "preproc8/cdst@phase2_bhabha.adc2e-7/3")
+    assert "blocked (cdst): the campaign is held" in said

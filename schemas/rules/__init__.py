@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from schemas.finding import Finding
 from schemas.repository import Repository
 from schemas.rules.across import check_common_paths, check_common_runs
-from schemas.rules.decisions import check_decisions
+from schemas.rules.decisions import check_decisions, check_tickets
 from schemas.rules.deviations import (
     check_deviations,
     check_overrides,
@@ -95,6 +95,7 @@ RULES: tuple[Rule, ...] = (
     check_restate_limits,
     check_queues,
     check_decisions,
+    check_tickets,
     check_retirements,
     check_touch,
 )

@@ -1,4 +1,4 @@
-"""Rules on decisions: what an author has left open."""
+"""Rules on decisions: what an author has left open, and where it was agreed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from schemas.finding import Finding
 from schemas.repository import Repository
+from schemas.rules.deviations import STRICT
 
 TODO = "# TODO: "
 """How a comment begins that leaves a decision to a person; `b2prod new NAME --from OTHER` writes such."""
@@ -22,3 +23,13 @@ def check_decisions(repository: Repository) -> Iterator[Finding]:
             if found is not None:
                 message = f"to be decided: {found[1].strip() or 'what this is about'}"
                 yield Finding(place, "BP706", message, "decide, and remove the comment")
+
+
+def check_tickets(repository: Repository) -> Iterator[Finding]:
+    """Ensure that a reprocessing says where it was agreed; one that is stopped is not asked for it any more."""
+    for declared in repository.campaigns.values():
+        campaign, document = declared.campaign, declared.document
+        if campaign.kind == STRICT and campaign.is_live and "ticket" not in document.data:
+            message = f"a campaign of `kind: {STRICT}` needs `ticket`: where it was agreed"
+            hint = "add it, as in `ticket: BIIDP-1000`"
+            yield Finding(document.key_place(("kind",)), "BP708", message, hint)
