@@ -25,6 +25,7 @@ from ci.exits import WrongUse
 from reconciler.health import Condition
 from reconciler.ledger.chronicle import Event
 from reconciler.notices import Circle, Message, compose
+from schemas.text import decode_text
 
 QUIET = timedelta(hours=12)
 PATIENCE = 30.0
@@ -56,7 +57,7 @@ def read_recipients(file: Path, checkout: Path) -> tuple[Recipients, ...]:
     """
     try:
         mode = file.stat().st_mode
-        data = tomllib.loads(file.read_text())
+        data = tomllib.loads(decode_text(file.read_bytes()))
     except OSError as error:
         raise WrongUse(f"{file} cannot be read: {error.strerror}") from error
     except ValueError as error:

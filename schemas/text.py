@@ -12,8 +12,8 @@ _MARKS = (
 )
 
 
-def decode_text(content: bytes) -> str:
-    r"""The text of `content`, without the byte order mark.
+def decode_text(content: bytes, *, cut: bool = False) -> str:
+    r"""The text of `content`, without the byte order mark; with `cut`, its last character need not be whole.
 
     >>> decode_text(b"\xef\xbb\xbfrun\r\n")
     'run\r\n'
@@ -27,13 +27,13 @@ def decode_text(content: bytes) -> str:
     content = content.removeprefix(codecs.BOM_UTF8)
     nul = content.find(b"\0")
     if nul >= 0:
-        beginning = content[:1000]
-        if 2 * beginning.count(b"\0") >= len(beginning) // 2:  # as text of western letters has it
-            raise ValueError(_advise("UTF-16"))
+        halves = (content[:1000:2], content[1:1000:2])
+        if len(content) > 8 and any(10 * half.count(0) >= 9 * len(half) for half in halves):
+            raise ValueError(_advise("UTF-16"))  # as western letters look in it
         line = content.count(b"\n", 0, nul) + 1
         raise ValueError(f"it has a NUL in line {line}, so it is not a text file")
     try:
-        return content.decode("utf-8")
+        return codecs.getincrementaldecoder("utf-8")().decode(content, final=not cut)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(

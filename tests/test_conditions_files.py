@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import sqlite3
 import time
@@ -113,13 +114,23 @@ def test_a_file_is_known_by_its_content(tmp_path, real):
         (write_snapshot(real[NAMES[0]]), SnapshotFile),
         (write_metadata([real[NAMES[0]]]), MetadataFile),
         (b"# local\ndbstore/A 1 0,0,-1,-1\n", DatabaseFile),
+        (codecs.BOM_UTF8 + b"dbstore/A 1 0,0,-1,-1\r\n", DatabaseFile),
+        (codecs.BOM_UTF8 + write_snapshot(real[NAMES[0]]), SnapshotFile),
     )
     for content, kind in contents:
         (tmp_path / "x").write_bytes(content)
-        assert isinstance(open_source(str(tmp_path / "x")), kind)
-    (tmp_path / "x").write_bytes(b"\0\1\2")
-    with pytest.raises(SourceUnavailable, match="neither"):
-        open_source(str(tmp_path / "x"))
+        source = open_source(str(tmp_path / "x"))
+        assert isinstance(source, kind)
+        (tmp_path / "dbstore_A_rev_1.root").write_bytes(b"payload")
+        assert source.fetch(NAMES[0]).iovs
+    for content, reason in (
+        (b"\0\1\2", "NUL in line 1"),
+        ("dbstore/A 1 0,0,-1,-1".encode("utf-16"), "it is UTF-16; `iconv"),
+        (("#" + "é" * 2500 + "\ndbstore/A 1 0,0,-1,-1\n").encode(), "nor a database.txt$"),
+    ):
+        (tmp_path / "x").write_bytes(content)
+        with pytest.raises(SourceUnavailable, match=f"neither.*{reason}"):
+            open_source(str(tmp_path / "x"))
 
 
 # The metadata file

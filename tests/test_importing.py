@@ -122,6 +122,18 @@ def test_the_command_line_keeps_and_shows_what_it_refused(state, capsys):
     assert "daily.csv     3  events '-99' is no count" in capsys.readouterr().out
 
 
+def test_runs_are_removed_by_a_list_that_names_each_for_sure(state, bring, capsys):
+    bring(1, 2, 3)
+    file = state.folder.parent / "out.csv"
+    remove = ("runs", "remove", str(file), "--reason", "why")
+    file.write_text("experiment,run,events\n3,1,5\n3,two,5\n")
+    assert call(state, *remove) == Exit.UNAVAILABLE
+    assert "line 3 refused: run 'two' is no count" in capsys.readouterr().err
+    file.write_text("experiment,run,events\n3,1,5\n3,2,-99\n")
+    assert call(state, *remove) == Exit.FINE
+    assert "2 runs removed" in capsys.readouterr().err
+
+
 def test_what_a_list_does_not_know_stays_as_it_was_known(state):
     known = Run(3, 1, "physics", 7, FIRST, SECOND, "4S", "good", 5)
     with opened(state) as engine:

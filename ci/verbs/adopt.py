@@ -18,6 +18,7 @@ from schemas.repository import NAME, NAME_HINT, read_repository
 from schemas.rules import check_repository
 from schemas.runs import EXPERIMENT_LIMIT, RunRange, parse_ranges
 from schemas.skims import Registered
+from schemas.text import decode_text
 from schemas.tree import read_tree
 from schemas.validation import load_schema, validate
 
@@ -124,7 +125,7 @@ def _read_source(path: Path, schema: str) -> Document:
 
 def _read_registry(path: Path) -> dict[str, Registered]:
     try:
-        return read_registry(path.read_text("utf-8"))
+        return read_registry(decode_text(path.read_bytes()))
     except (ValueError, SyntaxError, RecursionError) as error:
         raise WrongUse(f"{path} is no registry of skims: {error}") from error
 

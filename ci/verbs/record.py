@@ -293,7 +293,13 @@ def _read_range(text: str | None) -> RunRange | None:
 
 def _read_keys(which: str) -> tuple[int, ...]:
     if Path(which).is_file():
-        return tuple(run_key(run.experiment, run.run) for run in collect_runs(RunList(Path(which)))[0])
+        found, refused = collect_runs(RunList(Path(which)))
+        unsure = [row for row in refused if row.run is None]
+        if unsure:
+            tell_refused(which, unsure)
+            raise SourceUnavailable(f"{which} has rows that name no run for sure; nothing was changed")
+        named = {run_key(run.experiment, run.run) for run in found}
+        return tuple(named.union(row.run for row in refused if row.run is not None))
     try:
         return tuple(parse_runs(which))
     except ValueError as error:

@@ -17,6 +17,7 @@ from schemas.iov import Interval, parse_iov
 from schemas.local_database import number_lines
 from schemas.runs import run_key
 from schemas.snapshot import LOCAL, PAYLOAD_NAME, REVISION, Iov
+from schemas.text import decode_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,9 @@ class DatabaseFile:
     def fetch(self, name: str) -> Tag:
         """All payloads of the file, under the name `name`; checksums are of the payload files beside it."""
         try:
-            text = self.path.read_text("utf-8")
+            entries = parse_entries(decode_text(self.path.read_bytes()))
         except OSError as error:
             raise SourceUnavailable(f"{self.path} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise SourceUnavailable(f"{self.path} is no text file") from error
-        try:
-            entries = parse_entries(text)
         except ValueError as error:
             raise SourceUnavailable(f"{self.path}: {error}") from error
         checksums = {entry.file: self._sum_file(entry) for entry in entries}

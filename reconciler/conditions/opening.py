@@ -11,6 +11,7 @@ from reconciler.conditions.snapshot_file import SnapshotFile
 from reconciler.conditions.source import RunSource
 from reconciler.ledger.database import SourceUnavailable
 from schemas.snapshot import FIRST_LINE
+from schemas.text import decode_text
 
 SQLITE = b"SQLite format 3\0"
 
@@ -31,11 +32,13 @@ def open_source(where: str, token: str | None = None) -> RunSource:
         raise SourceUnavailable(f"{where} cannot be read: {error.strerror}") from error
     if beginning.startswith(SQLITE):
         return MetadataFile(path)
-    if beginning.startswith(FIRST_LINE.encode()):
+    kinds = "a snapshot (.iov), nor what `b2conditionsdb download` writes, nor a database.txt"
+    try:
+        text = decode_text(beginning, cut=True)
+    except ValueError as error:
+        raise SourceUnavailable(f"{where} is neither {kinds}: {error}") from error
+    if text.startswith(FIRST_LINE):
         return SnapshotFile(path)
-    lines = beginning.decode("utf-8", "replace").splitlines()
-    if any(line.startswith("dbstore/") for line in lines):
+    if any(line.startswith("dbstore/") for line in text.splitlines()):
         return DatabaseFile(path)
-    raise SourceUnavailable(
-        f"{where} is neither a snapshot (.iov), nor what `b2conditionsdb download` writes, nor a database.txt"
-    )
+    raise SourceUnavailable(f"{where} is neither {kinds}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class SnapshotFile:
             SourceUnavailable: the file cannot be read, or is no whole snapshot.
         """
         try:
-            content = self.path.read_bytes()
+            content = self.path.read_bytes().removeprefix(BOM_UTF8)
         except OSError as error:
             raise SourceUnavailable(f"{self.path} cannot be read: {error.strerror}") from error
         snapshot, findings = parse_snapshot(str(self.path), _find_name(content), content)
