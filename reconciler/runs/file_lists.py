@@ -90,8 +90,8 @@ def _judge(columns: Columns, row: Row) -> Statement | RefusedRow:
         if where is None:
             raise ValueError("path is missing")  # noqa: TRY301 -- refused as the rest
         called = read_words("name", PurePath(where).name if is_blank(name) else name, 255)
-        if called is None:
-            raise ValueError(f"path {where!r} names no file")  # noqa: TRY301
+        if called in (None, ".", "..") or "/" in called:
+            raise ValueError(f"{called or where!r} is the name of no file")  # noqa: TRY301
         return Statement(
             where,
             called,
