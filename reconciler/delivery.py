@@ -8,7 +8,9 @@ from reconciler.ledger.database import SourceUnavailable
 from reconciler.ledger.units import Ledger
 from reconciler.orders import Address
 from reconciler.publishing import PublishingRefused, StorageClosed, check_storage, publish
+from reconciler.shared_events import find_shared_events
 from reconciler.workspace import Workspace
+from schemas.runs import format_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,10 @@ class Delivery:
         """What came of a unit; None where it waits for its storage, which is no reason to leave the others alone."""
         moves = self._ledger.list_moves(intent)
         try:
+            records = self._ledger.list_event_numbers(intent)
+            if shared := find_shared_events(records, self._workspace, format_run(address[2])):
+                self._ledger.record_refused(intent, shared)
+                return Ended(address, shared)
             for storage in {move.storage for move in moves}:
                 if self._is_filled(storage):
                     check_storage(storage)

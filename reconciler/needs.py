@@ -18,6 +18,7 @@ from sqlalchemy import Connection, select
 
 from reconciler.ledger.tables import files
 from reconciler.runs.selection import select_runs
+from renderer.branches import check_keep, describe_form
 from renderer.event_file import IDENTITY, EventFile, InputError, LackingError, explain_damage
 from renderer.root_file import name_nearest
 from renderer.trigger_results import Layout, describe_results, need_results
@@ -36,11 +37,15 @@ _RUNS = 5
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a step reads of each event: variables of a tree (None: the usual one), and lines with their decisions."""
+    """What a step reads of each event: variables of a tree (None: the usual one), and lines with their decisions.
+
+    `keep` are patterns of branches that it keeps.
+    """
 
     tree: str | None
     variables: tuple[str, ...]
     lines: tuple[tuple[str, str], ...]
+    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ def list_needs(step: Step, repository: Repository) -> Needs | None:
         tree=parameters.get("tree") if step.application == "uproot" else "tree",
         variables=tuple(sorted({name for skim in skims if skim.cut for name in skim.cut.variables})),
         lines=tuple(sorted({(skim.line, skim.decision) for skim in skims if skim.line})),
+        keep=step.keep,
     )
 
 
@@ -150,6 +156,10 @@ def _find_lacking(path: Path, name: str, needs: Needs) -> tuple[str, ...] | None
             with _noting(lacking):
                 if variable not in IDENTITY:
                     file.tree.find_scalar(variable)
+        for pattern in needs.keep:
+            with _noting(lacking):
+                check_keep(file, (pattern,))
+                describe_form(file, (pattern,))
         for line in needs.lines:
             with _noting(lacking):
                 need_results(file.tree, (line,))

@@ -131,13 +131,19 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A file that an attempt made of one output; `path` is below the output's folder."""
+    """A file that an attempt made of one output; `path` is below the output's folder.
+
+    `kind` is what it holds, events or event list, and `rows` the entries of its tree, which are more than its events where
+    an entry is a candidate; None where the application does not say.
+    """
 
     output: str
     path: str
     size: int
     checksum: str
     events: int | None
+    rows: int | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,8 +296,8 @@ class Tracker:
                 self._refuse(attempt, Failed("permanent", reason))
             case Verified() as verified if miscount := self._judge_counts(attempt, verified):
                 self._refuse(attempt, miscount)
-            case Verified(made, events_read, cpu_seconds):
-                if self._attempts.record_verified(attempt, made, events_read, cpu_seconds):
+            case Verified(made, events_read, cpu_seconds, record):
+                if self._attempts.record_verified(attempt, made, events_read, cpu_seconds, record):
                     self._publish(attempt.intent, attempt.address)
                 elif failure := self._attempts.find_failure(attempt.intent):
                     self._land(attempt, failure)

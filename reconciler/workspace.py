@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from reconciler.ledger.database import SourceUnavailable
 from reconciler.orders import Attempt, Product
 from reconciler.remains import NotPlain, open_plain, read_plain
 from renderer.event_file import InputError, read_events
+from renderer.event_numbers import RECORD
 from renderer.jobs import JOB
 from schemas.canonical import clean_text
 from schemas.strict_json import parse_json
@@ -40,11 +41,16 @@ RUNTIME = Path(__file__).resolve().parents[1] / "renderer" / "runtime"
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A result whose outputs are there as it says."""
+    """A result whose outputs are there as it says.
+
+    `record` is what else is worth knowing, as JSON data; its `event_numbers` is the checksum of the record of the events
+    that were read, where the job left one.
+    """
 
     products: tuple[Product, ...]
     events_read: int | None
     cpu_seconds: float | None
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +246,28 @@ def _verify(folder: Path, job: Mapping[str, Any], result: Mapping[str, Any]) -> 
         if item["events"] is not None and events is not None and events != item["events"]:
             said = f"{name} holds {events:,} events, the result states {item['events']:,}"
             return Failed("infrastructure", f"{output}: {said}")
-        products.append(Product(output, name, item["size"], item["checksum"], events))
-    return Verified(tuple(products), result.get("events_read"), result["cpu_seconds"])
+        told = (events, item.get("rows"), item.get("kind"))
+        products.append(Product(output, name, item["size"], item["checksum"], *told))
+    record: dict[str, Any] = _clean(result.get("record", {}))
+    if numbers := result.get("event_numbers"):
+        file = folder / RECORD
+        if not file.is_file() or file.is_symlink():
+            return Failed("infrastructure", f"{RECORD} is not there")
+        if file.stat().st_size != numbers["size"] or digest_content(file) != numbers["checksum"]:
+            return Failed("infrastructure", f"{RECORD} is not what the result states")
+        record["event_numbers"] = numbers["checksum"]
+    return Verified(tuple(products), result.get("events_read"), result["cpu_seconds"], record)
+
+
+def _clean(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A record in characters that everybody can write."""
+    return {
+        key: {
+            clean_text(name): clean_text(said) if isinstance(said, str) else said
+            for name, said in told.items()
+        }
+        for key, told in record.items()
+    }
 
 
 def _count_events(file: Path) -> int | None:

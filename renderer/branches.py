@@ -131,6 +131,19 @@ def describe_form(events: EventFile, keep: Sequence[str] = ()) -> Form:
     )
 
 
+def check_keep(events: EventFile, keep: Sequence[str]) -> None:
+    """Ensures that branches can be kept of a file where the step says which.
+
+    Raises:
+        LackingError: it holds objects of basf2, of which an event list is written.
+    """
+    if keep and events.entries and events.holds_objects:
+        raise LackingError(
+            f"{events.tree.label} holds objects of basf2, of which an event list is written: "
+            "`keep` names branches, and there are none to keep; remove it"
+        )
+
+
 def _match(pattern: str, found: dict[str, tuple[Column, ...]], events: EventFile) -> set[str]:
     names = {name for name in found if fnmatch.fnmatchcase(name, pattern)}
     label = events.tree.label

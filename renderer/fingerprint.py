@@ -55,6 +55,8 @@ def write_recipes(campaign: Campaign, step: Step, repository: Repository) -> tup
         common |= {"application": UPROOT}
         if step.parameters:
             common["parameters"] = dict(step.parameters)
+        if step.keep:
+            common["keep"] = list(step.keep)
     recipes = []
     for output in step.outputs:
         made: dict[str, Any] = {"level": step.level_of(output)}

@@ -117,6 +117,8 @@ def render_job(
     else:
         rendered["skims"] = {name: repository.skims[name].describe() for name in fingerprints}
         rendered["parameters"] = dict(step.parameters)
+        if step.keep:
+            rendered["keep"] = list(step.keep)
     return rendered
 
 

@@ -12,12 +12,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from renderer.branches import Form, describe_form
+from renderer.branches import Form, check_keep, describe_form
 from renderer.event_file import IDENTITY, Chunk, EventFile, InputError, explain_damage
 from renderer.event_list import EventListWriter
 from renderer.event_numbers import EventNumbers
 from renderer.selection import select
-from renderer.skim_task import Selection, SkimError, Task
+from renderer.skim_task import Selection, Task
 from renderer.tree_writer import TreeWriter, read_rows
 from renderer.trigger_results import ACCEPT
 
@@ -82,7 +82,6 @@ class Skimmer:
         Raises:
             InputError: the input cannot be used, or holds other than its registered number of events.
             RepeatedEventsError: an event is there twice.
-            SkimError: the outputs cannot be what the job says.
             OSError: the outputs cannot be written.
         """
         given = self._task.inputs[place]
@@ -145,13 +144,7 @@ class Skimmer:
     def _describe(self, file: EventFile) -> tuple[str, Form | None]:
         """What becomes of a file's events: an event list, or the branches that are written again."""
         if file.holds_objects or not (file.entries or file.tree.keys):
-            if self._task.keep and file.entries:
-                raise SkimError(
-                    "permanent",
-                    f"{file.tree.label} holds objects of basf2, of which an event list is written: "
-                    "`keep` names branches, and there are none to keep; remove it",
-                    "step",
-                )
+            check_keep(file, self._task.keep)
             return EVENT_LIST, None
         with explain_damage(file.name):
             return EVENTS, describe_form(file, self._task.keep)

@@ -50,6 +50,7 @@ class Step:
     `skim_level` is the data level of its skims where a template makes them of another level than it reads.
     Once it is expanded (`Campaign.expand`), a step stands for one of its variants: `stream` is the skim that tells it from
     the variants that read other ones, `variant` the point of the scans. Its name then ends with both: `cdst@hlt_bhabha.adc0`.
+    `keep` are patterns of the branches that its skims keep, sorted; all without any.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Step:
     variant: str | None = None
     skim_level: str | None = None
     expected: Expectation = Expectation()
+    keep: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -132,4 +134,5 @@ def read_step(name: str, data: Mapping[str, Any], templates: Mapping[str, Templa
         scans=read_scans(data),
         expected=Expectation(**data.get("expected", {})),
         skim_level=template.skim_level if template is not None else None,
+        keep=tuple(sorted(data.get("keep", ()))),
     )

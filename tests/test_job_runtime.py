@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import runpy
 import subprocess
@@ -91,6 +92,24 @@ def test_a_job_that_ends_well(tmp_path):
     assert not (tmp_path / "attempt" / "result.json.part").exists()
 
 
+def test_what_else_the_application_tells_is_in_the_result(tmp_path):
+    told = {"outputs": {"out.root": {"events": 3, "rows": 7, "kind": "event list"}}, "events_read": 5}
+    record = {"unwritten": {"v": "std::vector<std::vector<float>>"}, "unstored": {"a line": 2}}
+    script = f"""
+import json
+open("out.root", "w").write("x")
+open("event-numbers", "w").write("12345")
+open("application.json", "w").write({json.dumps(json.dumps({**told, "record": record}))})
+"""
+    status, result = run(tmp_path, ("@python", "-c", script))
+    assert (status, result["failure"]) == (0, None)
+    assert result["record"] == record
+    (output,) = result["outputs"]
+    assert (output["events"], output["rows"], output["kind"]) == (3, 7, "event list")
+    digest = hashlib.sha256(b"12345").hexdigest()
+    assert result["event_numbers"] == {"size": 5, "checksum": f"sha256:{digest}"}
+
+
 @pytest.mark.parametrize(
     ("command", "changes", "kind", "says"),
     [
@@ -105,6 +124,19 @@ def test_a_job_that_ends_well(tmp_path):
             {},
             "infrastructure",
             "TypeError",
+        ),
+        (report(outputs={"out.root": {"rows": -1}}), {}, "infrastructure", "the report has -1 events"),
+        (report(outputs={"out.root": {"kind": "histograms"}}), {}, "infrastructure", "no kind that is known"),
+        (report(record=[1]), {}, "infrastructure", "record is no object"),
+        (
+            (
+                "@python",
+                "-c",
+                WRITE.replace("'events_read': 5", "'record': {'unwritten': {'x': 'y' * 300000}}"),
+            ),
+            {},
+            "infrastructure",
+            "too large",
         ),
         (report(events_read=2**70), {}, "infrastructure", "the report has 1180591620717411303424 events"),
         (report(events_read="5"), {}, "infrastructure", "the report has '5' events"),
@@ -149,6 +181,10 @@ def test_a_job_that_ends_well(tmp_path):
         "broken report",
         "list",
         "number",
+        "rows",
+        "kind",
+        "record",
+        "large record",
         "events",
         "events in words",
         "events as truth",

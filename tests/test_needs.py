@@ -143,6 +143,14 @@ def test_a_tree_that_is_not_there_is_a_finding(checkout, capsys):
     assert "mdst.1.root has no tree `event`; it holds events" in told
 
 
+def test_a_pattern_that_names_no_branch_is_a_finding(checkout, capsys):
+    checkout.declare("many", more='\n    keep: ["nTracks*", "trk_*"]')
+    code, told = resolve(checkout, capsys)
+    assert code == Exit.FINDINGS
+    assert "mdst.1.root: tree `events` has no branch that `keep: trk_*` names; it holds" in told
+    assert "keep: nTracks*" not in told
+
+
 def test_a_file_without_hlt_results_is_a_finding(checkout, capsys):
     checkout.declare("line_hadron", "line_slip")
     code, told = resolve(checkout, capsys)

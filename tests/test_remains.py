@@ -100,6 +100,12 @@ def link(file):
         pytest.param(replace("result.json", os.mkfifo), "no plain file", id="pipe"),
         pytest.param(replace("result.json", os.mkdir), "no plain file", id="folder"),
         pytest.param(replace("result.json", link), "no plain file", id="link"),
+        pytest.param(
+            change(event_numbers={"size": 5, "checksum": f"sha256:{'0' * 64}"}),
+            "event-numbers is not there",
+            id="no record of events",
+        ),
+        pytest.param(change(record={"unwritten": ["x"]}), "malformed", id="a record of another form"),
         pytest.param(write("job.json", "{}"), "job.json is not what was written", id="empty job"),
         pytest.param(write("job.json", "[]"), "job.json is not what was written", id="no job"),
         pytest.param(replace("job.json", os.mkfifo), "job.json is no plain file", id="pipe for a job"),

@@ -249,6 +249,14 @@ _VERIFIES = {
 """What is to be known of how jobs verify their inputs, by what they hold against what is registered."""
 
 
+_RECORDED = {
+    "unwritten": "not written: {} ({})",
+    "rewritten": "written as another type: {} ({})",
+    "unstored": "no result stored of {} in {} events",
+}
+"""What jobs tell of how outputs were made."""
+
+
 def _format_unit(unit: dict[str, Any], site: str) -> str:
     lines = [f"{unit['unit']}: {unit['state']}"]
     lines += [f"  {text.format(site)}" for text in _VERIFIES[unit["verifies"]]]
@@ -265,7 +273,9 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
             f"    input {item['input'][:16]}…"
             + (f"  payloads {item['conditions'][:16]}…" if item["conditions"] else "")
         )
-        lines += [f"    file {file['path']} ({file['size']} bytes)" for file in item["files"]]
+        lines += [f"    file {file['path']} ({_describe_file(file)})" for file in item["files"]]
+        for key, told in item["record"].items():
+            lines += [f"    {_RECORDED[key].format(name, said)}" for name, said in told.items()]
         lines += [f"    known to {one['catalogue']} as {one['name']}" for one in item["registered"]]
         lines += [
             f"    attempt {tried['name']}: {tried['state']}{': ' + tried['reason'] if tried['reason'] else ''}"
@@ -275,6 +285,16 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
         for name, payload in unit.get(which, {}).items():
             lines.append(f"  {words} {name} revision {payload['revision']} ({payload['checksum']})")
     return "\n".join(lines) + "\n"
+
+
+def _describe_file(file: Mapping[str, Any]) -> str:
+    """How large a file is; what it holds, where that is not the events themselves, and rows where they are no events."""
+    said = [f"{file['size']} bytes"]
+    if file["kind"] not in (None, "events"):
+        said.append(file["kind"])
+    if file["rows"] not in (None, file["events"]):
+        said.append(f"{file['events']} events in {file['rows']} rows")
+    return ", ".join(said)
 
 
 COMMANDS = (status, explain)

@@ -22,7 +22,7 @@ GROUP_LENGTH = 32
 """Characters that the service's tables have for the names of a job and of its group; some databases cut in silence."""
 
 LOG, ERRORS = "log", "log.err"
-LEFT = (RESULT, "application.json", "started", LOG, ERRORS)
+LEFT = (RESULT, "application.json", "event-numbers", "started", LOG, ERRORS)
 """What a job leaves beside its outputs."""
 
 _STATES: Mapping[str, Sighting] = {

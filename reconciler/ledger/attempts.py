@@ -17,6 +17,7 @@ from reconciler.ledger.writing import Writer
 from reconciler.naming import name_attempt, name_batch
 from reconciler.orders import Attempt, Order, Product
 from renderer.jobs import Job
+from schemas.canonical import canonical_json
 from schemas.runs import split_key
 
 Pick = tuple[Order, int, Job]
@@ -151,17 +152,19 @@ class AttemptLedger:
         made: Sequence[Product],
         events_read: int | None,
         cpu_seconds: float | None = None,
+        record: Mapping[str, Any] | None = None,
     ) -> bool:
         """Records an attempt whose outputs are as it said; true when with it the whole unit can be published.
 
-        It is discarded where its unit was given up meanwhile, and another makes the same.
+        `record` is what else is known of how they were made, as JSON data. The attempt is discarded where its unit was given up meanwhile, and another makes the same.
         """
         with self._writer.writing() as journal:
             if is_replaced(journal, attempt.intent):
                 self._end(journal, attempt, "discarded", None, "another unit makes the same")
                 return False
             self._end(journal, attempt, "verified")
-            told = {"cpu_seconds": cpu_seconds, "events_read": events_read}
+            kept = canonical_json(record).decode() if record else None
+            told = {"cpu_seconds": cpu_seconds, "events_read": events_read, "record": kept}
             journal.update(attempts, attempts.c.id == attempt.id, told)
             others = and_(
                 attempts.c.job == attempt.job, attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None)
@@ -179,6 +182,8 @@ class AttemptLedger:
                         "size": product.size,
                         "checksum": product.checksum,
                         "events": product.events,
+                        "rows": product.rows,
+                        "kind": product.kind,
                     }
                     for product in made
                 ],

@@ -223,15 +223,16 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
         outputs.c.campaign == campaign, outputs.c.state == "publishing"
     )
     live.update(connection.scalars(publishing))
-    columns = (intents.c.id, intents.c.step, intents.c.experiment, intents.c.run, intents.c.state)
+    columns = ("id", "step", "experiment", "run", "state", "reason")
     found: dict[Unit, Intent] = {}
-    for number, step, experiment, run, state in connection.execute(
-        select(*columns).where(pending).order_by(intents.c.id)
+    for number, step, experiment, run, state, reason in connection.execute(
+        select(*(intents.c[name] for name in columns)).where(pending).order_by(intents.c.id)
     ):
         unit = (step, run_key(experiment, run))
         if unit not in found or not found[unit].live:  # what still runs comes first, given up or not
-            fingerprints = frozenset(wanted.get(number, ()))
-            found[unit] = Intent(fingerprints, number in live, state == "quarantined", failures.get(number))
+            fingerprints, stopped = frozenset(wanted.get(number, ())), state == "quarantined"
+            failure = (stopped and reason) or failures.get(number)
+            found[unit] = Intent(fingerprints, number in live, stopped, failure)
     return found
 
 
@@ -343,9 +344,8 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
     known = select(registrations.c.catalogue, registrations.c.name, registrations.c.registered)
     history = []
     for row in rows:
-        made = select(products.c.path, products.c.size, products.c.checksum).where(
-            products.c.output == row.id
-        )
+        columns = ("path", "size", "checksum", "events", "rows", "kind")
+        made = select(*(products.c[name] for name in columns)).where(products.c.output == row.id)
         tried = select(
             attempts.c.name, attempts.c.state, attempts.c.begun, attempts.c.ended, attempts.c.reason
         )
@@ -367,9 +367,10 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
                 "events_read": row.events_read,
                 "events": row.events,
                 "files": [
-                    {"path": os.path.join(row.storage, row.folder, path), "size": size, "checksum": checksum}
-                    for path, size, checksum in connection.execute(made)
+                    {**file, "path": os.path.join(row.storage, row.folder, file["path"])}
+                    for file in connection.execute(made).mappings()
                 ],
+                "record": _read_record(connection, row.intent),
                 "registered": [
                     {"catalogue": catalogue, "name": name, "time": time}
                     for catalogue, name, time in connection.execute(
@@ -380,3 +381,18 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
             }
         )
     return history
+
+
+def _read_record(connection: Connection, intent: int) -> dict[str, Any]:
+    """What the jobs of an intent told of how the outputs were made: branches once, events of all jobs together."""
+    query = select(attempts.c.record).join(jobs, jobs.c.id == attempts.c.job)
+    verified = (jobs.c.intent == intent, attempts.c.state == "verified", attempts.c.record.is_not(None))
+    merged: dict[str, Any] = {}
+    for text in connection.scalars(query.where(*verified).order_by(attempts.c.id)):
+        told = json.loads(text)
+        told.pop("event_numbers", None)
+        for key, values in told.items():
+            known = merged.setdefault(key, {})
+            for name, value in values.items():
+                known[name] = known.get(name, 0) + value if key == "unstored" else value
+    return merged

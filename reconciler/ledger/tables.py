@@ -13,6 +13,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
     text,
 )
@@ -289,6 +290,7 @@ attempts = Table(
     Column("signature", String(64)),
     Column("cpu_seconds", Double),  # of the application, where the attempt is verified
     Column("events_read", BigInteger),  # the same
+    Column("record", Text),  # JSON: what else is known of how it was made, and `event_numbers`, a checksum
     UniqueConstraint("job", "number"),
 )
 Index(
@@ -298,7 +300,7 @@ Index(
     sqlite_where=LIVE_ATTEMPT,
     postgresql_where=LIVE_ATTEMPT,
 )
-# The files of an output; `path` is below the output's folder.
+# The files of an output; `path` is below the output's folder, `kind` events or event list, `rows` the entries of its tree.
 products = Table(
     "products",
     metadata,
@@ -308,6 +310,8 @@ products = Table(
     Column("size", BigInteger, nullable=False),
     Column("checksum", String(80), nullable=False),
     Column("events", BigInteger),
+    Column("rows", BigInteger),
+    Column("kind", String(16)),
 )
 
 # Who may write what the reconciler writes: `expires` is judged by the database's clock, the fence only grows.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -170,6 +171,15 @@ class Ledger:
                 Move(name, path, storage, folder, size, checksum)
                 for name, path, storage, folder, size, checksum in connection.execute(query)
             )
+
+    def list_event_numbers(self, intent: int) -> tuple[tuple[str, str], ...]:
+        """Of the verified attempts of an intent whose jobs left a record of the events that they read: name and checksum."""
+        query = select(attempts.c.name, attempts.c.record).join(jobs, jobs.c.id == attempts.c.job)
+        verified = (jobs.c.intent == intent, attempts.c.state == "verified", attempts.c.record.is_not(None))
+        with self._writer.reading() as connection:
+            rows = connection.execute(query.where(*verified).order_by(attempts.c.id))
+            found = [(name, json.loads(record).get("event_numbers")) for name, record in rows]
+        return tuple((name, checksum) for name, checksum in found if checksum is not None)
 
     def _make_intents(
         self,

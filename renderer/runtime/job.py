@@ -28,6 +28,9 @@ CLASSES = ("input", "permanent", "infrastructure", "transient", "unclassified")
 CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
 MOST_EVENTS = 10**12
 REPORT_SIZE = 1 << 24
+RECORD_SIZE = 1 << 18
+EVENT_NUMBERS = "event-numbers"
+KINDS = ("events", "event list")
 MESSAGE_LENGTH = 2000
 BLOCK = 1 << 20
 
@@ -192,20 +195,40 @@ def check_outputs(job: Dict[str, Any], report: Dict[str, Any]) -> List[Dict[str,
         if os.stat(file).st_size == 0:
             raise Failure("unclassified", "the application ended well, but {} is empty".format(file))
         said = report.get("outputs", {}).get(file, {})
-        outputs.append(
-            {
-                "output": item["output"],
-                "file": file,
-                "size": os.stat(file).st_size,
-                "checksum": sum_content(file),
-                "events": check_count(said.get("events")),
-            }
-        )
+        output = {
+            "output": item["output"],
+            "file": file,
+            "size": os.stat(file).st_size,
+            "checksum": sum_content(file),
+            "events": check_count(said.get("events")),
+        }
+        if said.get("rows") is not None:
+            output["rows"] = check_count(said["rows"])
+        if said.get("kind") is not None:
+            if said["kind"] not in KINDS:
+                raise Failure("infrastructure", "the report has an output of no kind that is known")
+            output["kind"] = said["kind"]
+        outputs.append(output)
     return outputs
 
 
-def run_job(job: Dict[str, Any]) -> Tuple[List[Dict[str, Any]], Optional[int]]:
-    """The outputs, the number of events read (None: not said), and the application's exit status."""
+def check_record(report: Dict[str, Any]) -> Dict[str, Any]:
+    """What else the application wants to be known of the unit, and the record of the events that it read."""
+    found = {}
+    if report.get("record"):
+        if not isinstance(report["record"], dict) or len(json.dumps(report["record"])) > RECORD_SIZE:
+            raise Failure("infrastructure", "the application's record is no object, or too large")
+        found["record"] = report["record"]
+    if os.path.isfile(EVENT_NUMBERS):
+        found["event_numbers"] = {
+            "size": os.stat(EVENT_NUMBERS).st_size,
+            "checksum": sum_content(EVENT_NUMBERS),
+        }
+    return found
+
+
+def run_job(job: Dict[str, Any]) -> Dict[str, Any]:
+    """What the result says of the job: outputs, events read (None: not said), record."""
     seen = check_inputs(job)
     check_testing_payloads(job)
     status = run_application(job)
@@ -221,7 +244,11 @@ def run_job(job: Dict[str, Any]) -> Tuple[List[Dict[str, Any]], Optional[int]]:
         raise Failure("transient", "the application was ended by signal {}".format(-status))
     if status > 0:
         raise Failure("unclassified", "the application ended with status {}".format(status))
-    return check_outputs(job, report), check_count(report.get("events_read"))
+    return {
+        "outputs": check_outputs(job, report),
+        "events_read": check_count(report.get("events_read")),
+        **check_record(report),
+    }
 
 
 def describe(kind: str, message: str, scope: Optional[str] = None) -> Dict[str, str]:
@@ -255,7 +282,7 @@ def main(attempt: str, nonce: str) -> int:
     try:
         job = read_json("job.json")
         result["key"] = job["key"]
-        result["outputs"], result["events_read"] = run_job(job)
+        result.update(run_job(job))
     except Failure as failure:
         result["failure"] = describe(failure.kind, str(failure), failure.scope)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -20,7 +20,7 @@ from schemas.wording import find_nearest, list_words
 
 NEEDED = {"basf2": ("template",), "uproot": ("skims",)}
 """The keys that a step of an application needs, beside those that every step needs."""
-REFUSED = {"basf2": (), "uproot": ("template", "outputs", "overrides", "testing_payloads", "scan")}
+REFUSED = {"basf2": ("keep",), "uproot": ("template", "outputs", "overrides", "testing_payloads", "scan")}
 """The keys that mean nothing to an application."""
 TREE = "tree"
 """The only parameter of the uproot application: the name of the tree that is read."""
@@ -109,7 +109,8 @@ def check_circles(repository: Repository) -> Iterator[Finding]:
 def check_outputs(repository: Repository) -> Iterator[Finding]:
     """Ensure that no two steps of a campaign make the same output of the same input.
 
-    Two basf2 steps are the same when template and parameters are; a skim of one input is the same whoever writes it.
+    Two basf2 steps are the same when template and parameters are; a skim of one input is the same whoever writes it, where
+    it keeps the same branches.
     """
     for declared in repository.campaigns.values():
         made: dict[tuple[object, ...], tuple[Step, int]] = {}
@@ -119,7 +120,7 @@ def check_outputs(repository: Repository) -> Iterator[Finding]:
             how = (
                 (step.template, step.parameters, step.deviations, step.scans)
                 if step.application == "basf2"
-                else ()
+                else (step.keep,)
             )
             for source, (index, output) in product(step.input.divide(), enumerate(step.outputs)):
                 first, at = made.setdefault((step.application, how, source, output), (step, index))
