@@ -18,11 +18,11 @@ from schemas.finding import Finding, Place
 from schemas.repository import CAMPAIGNS, SKIMS, Repository
 from schemas.runs import RunRange
 from schemas.scalars import show
-from schemas.skim_tags import ANALYSIS, PID, ROLES, takes_roles
+from schemas.skim_tags import ANALYSIS, PID, ROLES, takes_role
 from schemas.skims import Registered
 from schemas.wording import find_nearest, list_words
 
-TEMPLATE = "combined_skim/1"
+TEMPLATE = "combined_skim/3"
 RESERVED = ("GT", "release", "campaign")
 """Keys of the settings that are no skims, though they stand among them."""
 STREAMS = {"had": "hadron", "hadron": "hadron", "all": "all"}
@@ -312,11 +312,10 @@ _ROLES = {"FEI": ANALYSIS, "analysis": ANALYSIS, "PID": PID}
 def _order_tags(sources: Sources, tags: Sequence[str], release: str) -> list[tuple[str, str | None]]:
     """The further tags of skims, each with the role in which they are handed it, in the order in which basf2 asks them."""
     names = sources.info.data["GT"]
-    if not takes_roles(release):
-        return [(names[one], None) for one in tags]
-    known = {role: names[one] for one in reversed(tags) if (role := _ROLES.get(one)) is not None}
+    roles = {one: role for one, role in _ROLES.items() if takes_role(release, role)}
+    known = {role: names[one] for one in reversed(tags) if (role := roles.get(one)) is not None}
     handed: list[tuple[str, str | None]] = [(known[role], role) for role in ROLES if role in known]
-    return handed + [(names[one], None) for one in tags if one not in _ROLES]
+    return handed + [(names[one], None) for one in tags if one not in roles]
 
 
 def _write_campaign(

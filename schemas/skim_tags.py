@@ -54,18 +54,22 @@ def find_needs(skim: Skim, release: str) -> Iterator[Need]:
         yield from _find_needs(member, release)
 
 
-def takes_roles(release: str) -> bool:
-    """Whether skims of a release can be handed tags: `CombinedSkim` has the arguments from 07 on, and in light releases."""
-    number = number_release(release)
-    return _LIGHT.match(release) is not None or (number is not None and number >= 7)
+def takes_role(release: str, role: str) -> bool:
+    """Whether skims of a release can be handed a tag of that role.
+
+    `CombinedSkim` has `analysisGlobaltag` from 07 on and in light releases (2b7d49fff, August 2021), and `pidGlobaltag` from
+    09 on and in light releases since December 2023 (fe7018811).
+    """
+    number, light = number_release(release), _read_light(release)
+    if light is not None:
+        return light >= {ANALYSIS: 2109, PID: 2312}[role]
+    return number is not None and number >= {ANALYSIS: 7, PID: 9}[role]
 
 
 def _find_needs(skim: Registered, release: str) -> Iterator[Need]:
-    number = number_release(release)
-    match = _LIGHT.match(release)
-    light = int(match[1]) if match else None
+    number, light = number_release(release), _read_light(release)
     if skim.module == "fei":
-        yield Need(skim.name, role=ANALYSIS if takes_roles(release) else None)
+        yield Need(skim.name, role=ANALYSIS if takes_role(release, ANALYSIS) else None)
     elif skim.name == "inclusiveBplusToKplusNuNu":
         if light <= 2309 if light is not None else number is not None and number <= 8:
             yield Need(skim.name, appended="mva_inclusiveBplusToKplusNuNu")
@@ -73,3 +77,9 @@ def _find_needs(skim: Registered, release: str) -> Iterator[Need]:
         yield Need(skim.name, role=ANALYSIS)
     elif light is not None and skim.name == "CharmoniumPsi" and 2402 <= light <= 2406:
         yield Need(skim.name, role=PID)
+
+
+def _read_light(release: str) -> int | None:
+    """Year and month of a light release, as 2305 of `light-2305-korat`."""
+    match = _LIGHT.match(release)
+    return int(match[1]) if match else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from schemas.finding import Finding
 from schemas.repository import Declared, Repository
 from schemas.scalars import show
-from schemas.skim_tags import ROLES, Need, find_needs, takes_roles
+from schemas.skim_tags import ANALYSIS, ROLES, Need, find_needs, takes_role
 from schemas.step import Step
 
 
@@ -28,18 +28,24 @@ def _check_needs(repository: Repository, declared: Declared, step: Step) -> Iter
         skim = repository.skims.get(output)
         place = document.place(("steps", step.name, "skims", index))
         for need in find_needs(skim, release) if skim is not None else ():
-            which = show(output) if need.skim == output else f"{need.skim}, which {show(output)} is or combines,"
+            which = (
+                show(output) if need.skim == output else f"{need.skim}, which {show(output)} is or combines,"
+            )
             if need.appended is not None:
                 if campaign.tag_names[-1:] != (need.appended,):
                     message = f"{which} asks the global tag {need.appended} after all others"
                     hint = f"add `- {{name: {need.appended}, mode: snapshot}}` as the last of `global_tags`"
                     yield Finding(place, "BP521", message, hint)
             elif need.role is None:
-                message = f"{which} takes in {release} the analysis tag that is recommended on the day when it runs"
+                message = (
+                    f"{which} takes in {release} the analysis tag that is recommended on the day when it runs"
+                )
                 hint = "choose a release from 07 on, where the tag is declared"
                 yield Finding(place, "BP521", message, hint)
             elif need.role not in given:
-                yield Finding(place, "BP521", f"{which} needs a global tag of its own ({need.role})", _tell(need))
+                yield Finding(
+                    place, "BP521", f"{which} needs a global tag of its own ({need.role})", _tell(need)
+                )
 
 
 def _tell(need: Need) -> str:
@@ -59,10 +65,12 @@ def _check_roles(repository: Repository, declared: Declared) -> Iterator[Finding
         message = "basf2 asks tags with a role first, in an order of its own"
         hint = f"write these first, each once: {', '.join(wanted)}"
         yield Finding(document.place(key), "BP521", message, hint)
-    if campaign.release is not None and not takes_roles(campaign.release):
-        message = f"skims of {campaign.release} cannot be handed a global tag"
-        hint = "remove `role`, or choose a release from 07 on"
-        yield Finding(document.place(key), "BP521", message, hint)
+    for index, role in enumerate(roles):
+        if role is not None and campaign.release is not None and not takes_role(campaign.release, role):
+            place = document.place(("global_tags", index, "role"))
+            message = f"skims of {campaign.release} cannot be handed a tag of the role {role}"
+            hint = f"remove `role`, or choose a release from {'07' if role == ANALYSIS else '09'} on"
+            yield Finding(place, "BP521", message, hint)
     for step in campaign.steps:
         template = repository.templates.get(step.template or "")
         if step.application != "basf2" or template is None:
