@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +23,13 @@ from schemas.validation import load_schema, validate
 
 TEMPLATES = Path(__file__).parent / "templates"
 ERAS = "eras.yaml"
+PATHS = "paths.json"
+"""The modules that functions of basf2 add to a path, by era."""
+BASES = "bases"
+
+_JOINED = re.compile(r'\{% *(?:extends|include) "([^"]+)"')
+_ADDED = re.compile(r'\.add_module\(\s*"([A-Za-z0-9_]+)"')
+_IMPORTED = re.compile(r"^from (?!ROOT\b)[\w.]+ import (.+)$", re.MULTILINE)
 
 
 class TemplateBroken(Exception):
@@ -42,7 +52,7 @@ def read_templates(folder: Path) -> dict[str, Template]:
     Raises:
         TemplateBroken: a description does not satisfy the schema `template/1`, or its text is missing.
     """
-    eras = load_eras(folder)
+    eras, paths = load_eras(folder), _load_paths(folder)
     templates: dict[str, Template] = {}
     for file in sorted(folder.glob("*/*.yaml")):
         name = f"{file.parent.name}/{file.stem}"
@@ -54,8 +64,33 @@ def read_templates(folder: Path) -> dict[str, Template]:
         named = [named] if isinstance(named, str) else named
         if not set(named) <= eras.keys() or not (named or "releases" in document.data):
             raise TemplateBroken(f"{name}: it names no era of {ERAS}, and no releases")
-        templates[name] = read_template(name, document, text.read_text(), [eras[era] for era in named])
+        template = read_template(name, document, text.read_text(), [eras[era] for era in named])
+        modules = _find_modules(template, folder, [paths.get(era, {}) for era in named])
+        templates[name] = replace(template, modules=modules)
     return templates
+
+
+def _load_paths(folder: Path) -> Mapping[str, Mapping[str, Sequence[str]]]:
+    """Era → function → the names of the modules that it adds; nothing for a folder that does not say it."""
+    file = folder / PATHS
+    if not file.exists():
+        return {}
+    return {era: known["functions"] for era, known in json.loads(file.read_bytes())["eras"].items()}
+
+
+def _find_modules(
+    template: Template, folder: Path, eras: Sequence[Mapping[str, Sequence[str]]]
+) -> frozenset[str] | None:
+    """The names of the modules in its path, in any of its eras; None where a function is called whose are not known."""
+    text, joined = template.text, set[str]()
+    while missing := set(_JOINED.findall(text)) - joined:
+        joined |= missing
+        text += "".join((folder / BASES / name).read_text() for name in sorted(missing))
+    called = {name.strip() for names in _IMPORTED.findall(text) for name in names.split(",")}
+    if not eras or any(not called <= functions.keys() for functions in eras):
+        return None
+    added = (functions[name] for functions in eras for name in called)
+    return frozenset(_ADDED.findall(text)).union(*added)
 
 
 def load_eras(folder: Path = TEMPLATES) -> dict[str, Era]:

@@ -51,7 +51,7 @@ class Template:
     `skims` it makes skims of that kind of the menu: line, registry or combined.
     `hands_tags`: it hands skims the global tags that have a role. `deviates`: it sets the overrides and testing payloads that a job states. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
     the names of the payloads that it reads; None: it may read any. `trigger`: when it calculates the decisions of the HLT;
-    None: never.
+    None: never. `modules` are the names of the modules in its path; None: not known.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Template:
     hands_tags: bool = False
     eras: tuple[Era, ...] = ()
     trigger: TriggerCalculation | None = None
+    modules: frozenset[str] | None = None
 
     @property
     def skim_level(self) -> str | None:
@@ -77,6 +78,15 @@ class Template:
     def serves(self, release: str) -> bool:
         """Whether the template's calls exist in `release`."""
         return release.removeprefix("pre").startswith(self.releases)
+
+    def may_have(self, module: str) -> bool:
+        """Whether its path may have a module of that name; True where its modules are not known.
+
+        A name that ends with `_` stands for all that begin so.
+        """
+        if self.modules is None or module in self.modules:
+            return True
+        return any(name.endswith("_") and module.startswith(name) for name in self.modules)
 
     def calculates_trigger(self, given: Mapping[str, Parameter]) -> bool:
         """Whether it calculates the decisions of the HLT where a step gives these parameters."""

@@ -10,6 +10,7 @@ from schemas.rules.across import check_common_paths, check_common_runs
 from schemas.rules.decisions import check_decisions, check_tickets
 from schemas.rules.deviations import (
     check_deviations,
+    check_modules,
     check_overrides,
     check_scans,
     check_testing_payloads,
@@ -77,6 +78,7 @@ RULES: tuple[Rule, ...] = (
     check_parameters,
     check_deviations,
     check_overrides,
+    check_modules,
     check_scans,
     check_variants,
     check_testing_payloads,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from schemas.composer import Path
 from schemas.deviation import TestingPayloads
 from schemas.finding import Finding
 from schemas.local_database import find_misreadings
@@ -68,6 +69,31 @@ def check_overrides(repository: Repository) -> Iterator[Finding]:
                 places = (*path, first[key]), (*path, index)
                 message = f"{one.module}.{one.parameter} is overridden twice"
                 yield find_clash(document, *places, message, "keep one of them", "BP512")
+
+
+def check_modules(repository: Repository) -> Iterator[Finding]:
+    """Ensure that a module whose parameter is set, or scanned, is in the path that the template makes."""
+    for declared, step in _deviating(repository):
+        template = repository.templates.get(step.template or "")
+        if template is None or template.modules is None:
+            continue
+        given = declared.document.data["steps"][step.name]
+        wanted: list[tuple[Path, str]] = [
+            (("overrides", index, "module"), one["module"])
+            for index, one in enumerate(given.get("overrides", ()))
+        ]
+        wanted += [
+            (("scan", name, "module"), scan["module"])
+            for name, scan in given.get("scan", {}).items()
+            if "module" in scan
+        ]
+        for path, module in wanted:
+            if not template.may_have(module):
+                near = find_nearest(module, template.modules)
+                hint = f"did you mean {show(near)}? otherwise " if near else ""
+                message = f"the path of {template.name} has no module {show(module)}"
+                place = declared.document.place(("steps", step.name, *path))
+                yield Finding(place, "BP512", message, f"{hint}take it out")
 
 
 def check_scans(repository: Repository) -> Iterator[Finding]:
