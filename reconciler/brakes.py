@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from reconciler.gathering import View
-from reconciler.ledger.pauses import CANARY, PauseWriter, find_pause
+from reconciler.ledger.pauses import CANARY, Pause, PauseWriter, find_pause
 from reconciler.ledger.tables import LIVE, attempts, intents, jobs
 from reconciler.ordering import Wish
 from reconciler.orders import Address
@@ -43,7 +43,7 @@ def choose_wishes(
         campaign = wish.view.campaign
         runs = allowed[campaign.name]
         if pause := find_pause(paused, campaign.name, campaign.site):
-            held[f"{pause.scope} is paused by {pause.who}: {pause.reason}"] += 1
+            held[tell_pause(pause)] += 1
         elif wish.address in traffic.early:
             held["a job failed a while ago, and is tried again later"] += 1
         elif runs is not None and wish.run not in runs:
@@ -51,6 +51,11 @@ def choose_wishes(
         else:
             chosen.append(wish)
     return chosen
+
+
+def tell_pause(pause: Pause) -> str:
+    """Why a unit does not begin that a pause stops."""
+    return f"{pause.scope} is paused by {pause.who}: {pause.reason}"
 
 
 def limit_wishes(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from reconciler.brakes import choose_wishes, limit_wishes, read_traffic
+from reconciler.brakes import choose_wishes, limit_wishes, read_traffic, tell_pause
 from reconciler.clock import CLOCK, Clock
 from reconciler.delivery import Ended
 from reconciler.engine import Accepted, Batch, Refused, Uncertain
@@ -26,6 +26,7 @@ from reconciler.ordering import OrderWriter, Wish, list_baselines
 from reconciler.orders import Address, Attempt, format_address
 from reconciler.permits import MERGED, Permits
 from reconciler.readiness import Readiness
+from reconciler.scouts import Scouts, read_outlook
 from reconciler.staging import Stager
 from reconciler.tracking import Look, Tracker
 from reconciler.workspace import Failed, Workspace
@@ -117,6 +118,7 @@ class Launcher:
         self._readiness = Readiness(state, sites, self._fleet, self._pauses, writer.clock.time)
         self._stager = Stager(sites, writer)
         self._report: Report | None = None
+        self._scouts = Scouts({})
         self._ready: dict[str, deque[Wish]] = {}
         self._behind: dict[Address, list[Wish]] = {}
         self._failing: dict[Address, Ended] = {}
@@ -149,13 +151,25 @@ class Launcher:
         with self._writer.reading() as connection:
             traffic = read_traffic(connection, int(self._clock.time()))
         held = self.outcome.held
-        staged = self._stager.stage(choose_wishes(self._pauses, traffic, views, wishes, held))
+        chosen = self._look_ahead(choose_wishes(self._pauses, traffic, views, wishes, held))
+        staged = self._stager.stage(chosen)
         self.outcome.staging = staged.waiting
         for address, path in staged.lost:
             self.outcome.failed.append(
                 (format_address(address), f"{path} is lost, says the site's prestage command")
             )
         return limit_wishes(traffic, wishes, staged.wishes, held)
+
+    def _look_ahead(self, wishes: Sequence[Wish]) -> list[Wish]:
+        """The wishes without those of steps whose input lacks what they read: it is told once, and no job fails for it."""
+        with self._writer.reading() as connection:
+            outlook = read_outlook(connection, self._repository, wishes)
+        self._scouts = Scouts(outlook.unproven)
+        self.outcome.failed += [("/".join(key), text) for key, text in outlook.lacking.items()]
+        chosen = [wish for wish in wishes if wish.address[:2] not in outlook.lacking]
+        if left := len(wishes) - len(chosen):
+            self.outcome.held["the input lacks what their step reads"] += left
+        return chosen
 
     def launch(self, wishes: Sequence[Wish], approve: Approve, manner: Manner = PLAIN) -> None:
         """Makes every unit wished for, as many at a time as the sites have slots.
@@ -184,6 +198,11 @@ class Launcher:
         except KeyboardInterrupt:
             self._cancel()
             raise
+        stopped = self._pauses.list_pauses()
+        for wish in self._scouts.list_waiting():
+            if self._is_open(wish, stopped):
+                name = "/".join(wish.address[:2])
+                self.outcome.held[f"the first unit of {name} goes first"] += 1
         self.outcome.live, self.outcome.unknown = len(look.live), len(look.unknown)
         self.outcome.attached = sum(self._fleet.is_attached(one.site) for one in look.live)
 
@@ -194,6 +213,9 @@ class Launcher:
         ) or any(queue and self._count_room(site) > 0 for site, queue in self._ready.items())
 
     def _make_ready(self, wishes: Iterable[Wish]) -> None:
+        self._queue(wish for wish in wishes if self._scouts.admit(wish))
+
+    def _queue(self, wishes: Iterable[Wish]) -> None:
         for wish in wishes:
             self._ready.setdefault(wish.view.campaign.site, deque()).append(wish)
 
@@ -212,7 +234,12 @@ class Launcher:
     def _is_open(self, wish: Wish, stopped: Sequence[Pause]) -> bool:
         """Whether a unit is still to be made: it is not paused, and no earlier attempt made it in the meantime."""
         campaign = wish.view.campaign
-        return wish.address not in self._done and not find_pause(stopped, campaign.name, campaign.site)
+        if wish.address in self._done:
+            return False
+        if pause := find_pause(stopped, campaign.name, campaign.site):
+            self.outcome.held[tell_pause(pause)] += 1
+            return False
+        return True
 
     def _intend(self, wishes: Iterable[Wish], approvals: Mapping[str, str]) -> None:
         """Writes the intents of units, and queues their jobs."""
@@ -228,6 +255,7 @@ class Launcher:
                 self.outcome.skipped += 1
                 self._tell("skipped", order.address)
                 self._skip(self._behind.pop(order.address, []))
+                self._queue(self._scouts.end(order.address, produced=False))
                 continue
             queue = self._picks.setdefault(order.campaign.site, deque())
             queue.extend((order, intent, job) for job in order.jobs)
@@ -309,6 +337,7 @@ class Launcher:
                 continue
             self._failing.pop(unit.address, None)
             following = self._behind.pop(unit.address, [])
+            self._queue(self._scouts.end(unit.address, produced=unit.failure is None))
             if unit.failure is None:
                 self._done.add(unit.address)
                 self.outcome.produced += 1

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
@@ -32,7 +31,7 @@ PATIENCE = 20.0
 """Seconds that looking into the files of a campaign may take altogether."""
 
 _RUNS = 5
-"""Runs whose files are tried, the first that are selected."""
+"""Runs at either end whose files are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look into a file came to: which file, by its path, and what it lacks, each in a text that names it."""
+    """What a look came to: the file that was read first, by its path, and what is lacking, each in a text that names it."""
 
     path: str
     lacking: tuple[str, ...] = ()
@@ -60,6 +59,13 @@ class Looked:
         """What is lacking, in a line."""
         shown = "; ".join(self.lacking[:3])
         return f"{shown}; and {len(self.lacking) - 3} more" if len(self.lacking) > 3 else shown
+
+
+Named = tuple[str, str]
+"""Name and path of a file."""
+
+Ends = tuple[Sequence[Named], Sequence[Named]]
+"""The files of the first runs and, backwards, those of the last."""
 
 
 def list_needs(step: Step, repository: Repository) -> Needs | None:
@@ -80,18 +86,18 @@ def list_needs(step: Step, repository: Repository) -> Needs | None:
 def look_up(
     connection: Connection, repository: Repository, declared: Declared, lock: Lock
 ) -> tuple[dict[str, Looked], tuple[Finding, ...]]:
-    """Looks up what the steps of a campaign read of registered files: a file for each, and what is wrong.
+    """Looks up what the steps of a campaign read of registered files: a look for each, and what is wrong.
 
     Steps that cannot be looked up are left out: their input is made by another step, or no file of it can be read here.
     """
     campaign = declared.campaign
-    runs = lock.runs or [run for one in campaign.selectors for run in select_runs(connection, one)]
-    wanted: dict[str, tuple[Needs, list[tuple[str, str]]]] = {}
+    runs = list(lock.runs or [run for one in campaign.selectors for run in select_runs(connection, one)])
+    wanted = {}
     for step in campaign.steps:
         needs = list_needs(step, repository)
         if needs is not None and step.input.step is None:
-            wanted[step.name] = needs, list(list_files(connection, step.input.level, runs))
-    found = _look_in_time(wanted, PATIENCE)
+            wanted[step.name] = needs, list_ends(connection, step.input.level, runs)
+    found = look_into(wanted)
     findings = tuple(
         Finding(
             declared.document.key_place(("steps", name, "skims")),
@@ -105,9 +111,16 @@ def look_up(
     return found, findings
 
 
-def list_files(connection: Connection, level: str, runs: Iterable[int]) -> Iterator[tuple[str, str]]:
-    """Name and path of files on disk that are registered at a level for the first of the run keys, in their order."""
-    for key in islice(runs, _RUNS):
+def list_ends(connection: Connection, level: str, runs: Sequence[int]) -> Ends:
+    """The files on disk that are registered at a level for the first and the last of the run keys."""
+    first, last = (
+        list(_list_files(connection, level, some)) for some in (runs[:_RUNS], runs[: -_RUNS - 1 : -1])
+    )
+    return first, last
+
+
+def _list_files(connection: Connection, level: str, runs: Sequence[int]) -> Iterator[Named]:
+    for key in runs:
         experiment, run = split_key(key)
         query = select(files.c.name, files.c.path).where(
             files.c.level == level, files.c.experiment == experiment, files.c.run == run
@@ -116,44 +129,58 @@ def list_files(connection: Connection, level: str, runs: Iterable[int]) -> Itera
         yield from ((name, path) for name, path in rows)
 
 
-def look_into(needs: Needs, candidates: Sequence[tuple[str, str]]) -> Looked | None:
-    """What the first of some files that has events lacks, each given by name and path; None where none can be read."""
-    for name, path in candidates:
-        with contextlib.suppress(InputError, OSError):
-            if (lacking := _find_lacking(Path(path), name, needs)) is not None:
-                return Looked(path, lacking)
-    return None
+StepT = TypeVar("StepT", bound=Hashable)
 
 
-def _look_in_time(
-    wanted: Mapping[str, tuple[Needs, list[tuple[str, str]]]], patience: float
-) -> dict[str, Looked]:
-    """The looks that come to an end in time: a storage that hangs is left alone, and not waited for."""
-    found: dict[str, Looked] = {}
+def look_into(wanted: Mapping[StepT, tuple[Needs, Ends]]) -> dict[StepT, Looked]:
+    """What is lacking for each of some steps: a file of the first runs lacks it, and one of the last lacks it too.
+
+    Steps of which no file can be read are left out. A storage that hangs is left alone after a while.
+    """
+    found: dict[StepT, Looked] = {}
 
     def work() -> None:
-        for name, (needs, candidates) in wanted.items():
-            if (looked := look_into(needs, candidates)) is not None:
-                found[name] = looked
+        for name, (needs, (first, last)) in wanted.items():
+            if (one := _look_at(needs, first)) is not None:
+                other = _look_at(needs, last) if one[1] else None
+                lacking = [text for what, text in one[1].items() if other is None or what in other[1]]
+                found[name] = Looked(one[0], tuple(dict.fromkeys(lacking)))
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(patience)
+    thread.join(PATIENCE)
     return dict(found)
 
 
-def _find_lacking(path: Path, name: str, needs: Needs) -> tuple[str, ...] | None:
-    """What a file lacks; None where it has no events, and so may lack anything.
+def _look_at(needs: Needs, candidates: Sequence[Named]) -> tuple[str, dict[Hashable, str]] | None:
+    """The first of some files that can be read and has events, by its path, and what it lacks."""
+    for name, path in candidates:
+        with contextlib.suppress(InputError, OSError):
+            if (lacking := _find_lacking(Path(path), name, needs)) is not None:
+                return path, lacking
+    return None
+
+
+def _find_lacking(path: Path, name: str, needs: Needs) -> dict[Hashable, str] | None:
+    """What a file lacks, and how that is told; None where it has no events, and so may lack anything.
 
     Raises:
         InputError: it cannot be read, or is damaged.
     """
-    lacking: dict[str, None] = {}
-    with _noting(lacking), EventFile(path, name, needs.tree) as file, explain_damage(name):
+    lacking: dict[Hashable, str] = {}
+
+    @contextlib.contextmanager
+    def noting(what: Hashable) -> Iterator[None]:
+        try:
+            yield
+        except LackingError as error:
+            lacking[what] = str(error)
+
+    with noting(needs.tree), EventFile(path, name, needs.tree) as file, explain_damage(name):
         if not file.entries:
             return None
         for variable in needs.variables:
-            with _noting(lacking):
+            with noting(variable):
                 if variable not in IDENTITY:
                     file.tree.find_scalar(variable)
         for pattern in needs.keep:
@@ -161,19 +188,11 @@ def _find_lacking(path: Path, name: str, needs: Needs) -> tuple[str, ...] | None
                 check_keep(file, (pattern,))
                 describe_form(file, (pattern,))
         for line in needs.lines:
-            with _noting(lacking):
+            with noting(line):
                 need_results(file.tree, (line,))
         stored = describe_results(path, name, needs.tree) if needs.lines else None
         if stored is not None and stored.layout is not Layout.NONE:
-            for said in dict.fromkeys(line for line, _ in needs.lines):
-                if said not in stored.lines:
-                    lacking[f"{name} has no HLT line `{said}`{name_nearest(said, stored.lines)}"] = None
-    return tuple(lacking)
-
-
-@contextlib.contextmanager
-def _noting(lacking: dict[str, None]) -> Iterator[None]:
-    try:
-        yield
-    except LackingError as error:
-        lacking[str(error)] = None
+            for line in needs.lines:
+                if line[0] not in stored.lines:
+                    lacking[line] = f"{name} has no HLT line `{line[0]}`{name_nearest(line[0], stored.lines)}"
+    return lacking

@@ -162,10 +162,11 @@ def test_lines_are_looked_up_in_a_real_file(shared_data):
     file = shared_data / "belle2" / "mdst" / "mdst.root"
     line = "software_trigger_cut&skim&accept_hadron"
     wanted = Needs("tree", (), ((line, "final"), (line, "before_prescale")))
-    looked = look_into(wanted, [("mdst.root", str(file))])
+    there = [("mdst.root", str(file))], []
+    looked = look_into({"a": (wanted, there)})["a"]
     assert (looked.path, looked.lacking) == (str(file), ())
     slip = replace(wanted, lines=((line, "final"), (f"{line[:-1]}m", "final"), ("no&such&line", "final")))
-    lacking = look_into(slip, [("mdst.root", str(file))]).lacking
+    lacking = look_into({"a": (slip, there)})["a"].lacking
     assert lacking[0].startswith(f"mdst.root has no HLT line `{line[:-1]}m`; nearest: {line}")
     assert lacking[1].startswith("mdst.root has no HLT line `no&such&line`")
     assert len(lacking) == 2
@@ -208,6 +209,16 @@ def test_a_file_that_is_gone_or_without_events_leaves_the_word_to_the_next(check
     code, told = resolve(checkout, capsys)
     assert code == Exit.FINDINGS
     assert "mdst.3.root: tree `events` has no branch nTrackLE" in told
+
+
+@pytest.mark.parametrize("strange", [1, 3])
+def test_a_strange_file_at_one_end_is_no_fault_of_the_step(checkout, capsys, strange):
+    write_events(checkout.root / "in" / f"mdst.{strange}.root", strange, tree="strange")
+    checkout.declare("many", more="\n    parameters: {tree: events}")
+    assert resolve(checkout, capsys)[0] == Exit.FINE
+    for number in (1, 2, 3):
+        write_events(checkout.root / "in" / f"mdst.{number}.root", number, tree="strange")
+    assert resolve(checkout, capsys)[0] == Exit.FINDINGS
 
 
 def test_a_storage_that_hangs_is_not_waited_for(checkout, capsys, monkeypatch):
