@@ -184,7 +184,7 @@ def _find_lacking(path: Path, name: str, needs: Needs) -> dict[Hashable, str] | 
                 if variable not in IDENTITY:
                     file.tree.find_scalar(variable)
         for pattern in needs.keep:
-            with _noting(lacking):
+            with noting(("keep", pattern)):
                 check_keep(file, (pattern,))
                 describe_form(file, (pattern,))
         for line in needs.lines:
