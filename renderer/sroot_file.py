@@ -24,6 +24,7 @@ import uproot
 
 from renderer.event_file import Chunk, InputError, explain_damage
 from renderer.sroot_parts import read_part
+from renderer.trigger_results import Decisions
 
 _EVENT, _OTHERS, _STREAMER_INFO = 0, (1, 2, 3, 4), 5
 _HEADER = struct.Struct("<IiqqIIIII24xI")
@@ -171,23 +172,25 @@ def _read_chunks(walk: _Walk) -> Iterator[Chunk]:
         else:
             walk.skip(header.body)
         if len(events) >= _CHUNK_EVENTS:
-            yield _make_chunk(events)
+            yield _make_chunk(events, count - len(events))
             events = []
     if not count:
         raise InputError(f"{walk.name} has no event: basf2 cannot begin to read it")
     if events:
-        yield _make_chunk(events)
+        yield _make_chunk(events, count - len(events))
 
 
-def _make_chunk(events: list[tuple[int, int, int]]) -> Chunk:
+def _make_chunk(events: list[tuple[int, int, int]], start: int) -> Chunk:
     experiments, runs, numbers = zip(*events, strict=True)
     return Chunk(
+        start,
         {
             "experiment": np.array(experiments, np.int32),
             "run": np.array(runs, np.int32),
             "event": np.array(numbers, np.uint32),
         },
-        {},
+        Decisions(),
+        np.ones(len(events), np.bool_),
     )
 
 
