@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, create_engine, insert, select, text
 
-from reconciler.ledger import tables
+from reconciler.ledger import file_tables, tables
 from reconciler.ledger.database import HEAD, SourceUnavailable
 from reconciler.ledger.observation import Identity, read_identity
 
@@ -38,12 +38,14 @@ PUBLISHED: tuple[Table, ...] = (
     tables.attempts,
     tables.products,
     tables.pauses,
+    file_tables.removals,
 )
 
 _BLANKED: Mapping[str, Mapping[str, Any]] = {
     "intents": {"plan": ""},
     "attempts": {"nonce": "", "reference": None, "batch": None},
     "pauses": {"who": "", "ended_by": None},
+    "removals": {"path": "", "who": ""},
 }
 """Columns whose content stays behind."""
 

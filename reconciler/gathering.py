@@ -14,6 +14,7 @@ from reconciler.ledger.database import SourceUnavailable, State
 from reconciler.ledger.observation import observe, read_identity
 from reconciler.plan import CampaignPlan, Observed, Plan
 from reconciler.planning import plan_campaign
+from reconciler.removed_input import explain_changes, read_removed, tell_waiting
 from reconciler.runs.catalogue import find_energies, find_excessive, find_incomplete, read_inputs
 from reconciler.runs.selection import choose_runs
 from reconciler.verification.rounds import find_lost
@@ -76,15 +77,21 @@ def view_campaign(
     refused |= _find_pathless(connection, repository, campaign, runs)
     incomplete = find_incomplete(connection, experiments) if "raw" in levels else {}
     excessive = find_excessive(connection, levels, experiments)
-    units = declare_units(campaign, repository, runs, inputs, chains, incomplete, excessive)
+    removed = {level: read_removed(connection, level, experiments) for level in sorted(levels)}
+    units = tuple(
+        tell_waiting(item, removed.get(item.step.input.level, {}))
+        for item in declare_units(campaign, repository, runs, inputs, chains, incomplete, excessive)
+    )
+    why: dict[tuple[str, int], str] = {}
     for item in units:
+        why |= explain_changes(connection, name, item, removed.get(item.step.input.level, {}))
         for chain, here in item.chains.divide(item.runs) if item.conditions is not None else ():
             for run, what in find_uncovered(chain, here, find_needed(repository, item.step)).items():
                 refused.setdefault(run, f"{what} is valid for it")
     storage = str(state.storage(repository.sites[campaign.site].storage))
     observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=lost)
     pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))
-    plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused)
+    plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why)
     return View(campaign, lock, units, observed, plan, chosen.entrants)
 
 

@@ -46,9 +46,13 @@ def plan_campaign(
     generation: int = 1,
     pins: tuple[tuple[str, str], ...] = (),
     refused: Mapping[int, str] | None = None,
+    removed: Mapping[tuple[str, int], str] | None = None,
 ) -> CampaignPlan:
-    """The plan of a campaign whose declared units and observed outputs are given; `refused` are runs not to be made, with reasons."""
-    planning = _Planning(campaign, observed, refused or {})
+    """The plan of a campaign whose declared units and observed outputs are given.
+
+    `refused` are runs not to be made, with reasons; `removed` says of step and run why input files were removed since.
+    """
+    planning = _Planning(campaign, observed, refused or {}, removed or {})
     for step_units in units:
         planning.add(step_units)
     groups, deviations = planning.groups(units), tell_deviations(campaign)
@@ -58,9 +62,15 @@ def plan_campaign(
 class _Planning:
     """One pass over a campaign's steps, upstream first."""
 
-    def __init__(self, campaign: Campaign, observed: Observed, refused: Mapping[int, str]) -> None:
+    def __init__(
+        self,
+        campaign: Campaign,
+        observed: Observed,
+        refused: Mapping[int, str],
+        removed: Mapping[tuple[str, int], str],
+    ) -> None:
         self.campaign = campaign
-        self.refused = refused
+        self.refused, self.removed = refused, removed
         self.observed = observed
         self.done = 0
         self.rows: dict[tuple[str, str, tuple[str, ...], str], list[int]] = {}
@@ -155,9 +165,9 @@ class _Planning:
                 if made.conditions != conditions:
                     changes.append(self.name_payloads(units, made.conditions or "", conditions or "", run))
                 if made.input != units.inputs[index]:
-                    changes.append(
-                        "input files changed" if units.step.input.step is None else "input restated"
-                    )
+                    why = self.removed.get((units.step.name, run))
+                    files = "input files changed" + (f"; removed: {why}" if why else "")
+                    changes.append(files if units.step.input.step is None else "input restated")
                 reasons.update(dict.fromkeys(changes or ["produced before, with another fingerprint"]))
         if reasons:
             return RESTATE, "; ".join(reasons)

@@ -76,12 +76,16 @@ def describe_results(path: Path, name: str, tree: str | None = None) -> StoredRe
         InputError: the file cannot be read, or stores its results in a way that is not known.
     """
     with explain_damage(name), open_file(path, name) as file:
-        events = Tree(find_tree(file, name, tree), name)
-        results = find_results(events)
-        if results is None:
-            return StoredResults(Layout.NONE, ())
-        read = results.read(0, min(_DESCRIBED, events.entries), ()) if events.entries else Decisions()
-        return StoredResults(results.layout, read.lines)
+        return describe_tree(Tree(find_tree(file, name, tree), name))
+
+
+def describe_tree(tree: Tree) -> StoredResults:
+    """The same, of a tree that is open."""
+    results = find_results(tree)
+    if results is None:
+        return StoredResults(Layout.NONE, ())
+    read = results.read(0, min(_DESCRIBED, tree.entries), ()) if tree.entries else Decisions()
+    return StoredResults(results.layout, read.lines)
 
 
 class Results(Protocol):

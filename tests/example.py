@@ -23,7 +23,8 @@ from reconciler.ledger import tables
 from reconciler.ledger.database import State, opened
 from reconciler.resolving import pin_campaign
 from reconciler.runs.catalogue import File, Run
-from reconciler.runs.importing import import_files, import_runs
+from reconciler.runs.file_register import import_files
+from reconciler.runs.importing import import_runs
 from renderer.fingerprint import write_recipes
 from renderer.steering import load_templates
 from schemas.canonical import canonical_json
@@ -92,7 +93,7 @@ def record(state: State) -> None:
             f"physics.{run}.{part}.root",
             f"/raw/{run}.{part}",
             9_000_000_000 + run,
-            f"ad:{run:08x}",
+            f"ad:{run:07x}{part:x}",
             60_000 + run,
         )
         for run in runs

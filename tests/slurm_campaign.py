@@ -14,7 +14,7 @@ from sqlalchemy import select
 from reconciler.ledger.database import opened, reading
 from reconciler.ledger.tables import attempts
 from reconciler.runs.catalogue import File
-from reconciler.runs.importing import import_files
+from reconciler.runs.file_register import import_files
 from renderer.steering import load_templates
 from tests.postgresql import Server
 from tests.slurm_cluster import Cluster
@@ -33,11 +33,11 @@ class SlurmWorld(RealWorld):
         World.__init__(self, root, campaign=ONE_STEP, files=[1, 1], slots=20_000)
         self.templates = load_templates()
         self.register_runs(range(3, units + 1))
-        content = b"raw data"
-        checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
         found = []
         for run in range(3, units + 1):
             file = root / "raw" / f"raw.{run}.0.root"
+            content = f"raw data of {file.name}".encode()
+            checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
             file.write_bytes(content)
             found.append(File(3, run, "raw", file.name, str(file), len(content), checksum))
         with opened(self.state) as engine:

@@ -7,13 +7,13 @@ import shutil
 import signal
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, insert, select
 
 from reconciler.gathering import take_picture
 from reconciler.guard import GuardRefused
 from reconciler.ledger.database import SourceUnavailable, State, opened, reading
 from reconciler.ledger.lease import holding
-from reconciler.ledger.tables import runs
+from reconciler.ledger.tables import files, inputs, runs
 from tests.worlds import CAMPAIGN, ONE_STEP, World, start_forked, wait_forked, wait_until
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -271,10 +271,17 @@ def test_an_input_that_is_at_another_storage_fails_its_unit_and_says_so(tmp_path
 
 
 def test_b27_a_file_registered_for_two_runs_stops_nobody(tmp_path):
-    """Equal inputs are equal fingerprints, and one output for each is what the ledger admits (I2)."""
+    """Equal inputs are equal fingerprints, and one output for each is what the ledger admits (I2).
+
+    Imports refuse such a file now; catalogues of earlier versions may have one.
+    """
     world = World(tmp_path, files=(1, 0, 1))
     world.change(('ranges: "1-2"', 'ranges: "1-3"'))
-    world.register(2, "raw.1.0.root")
+    with opened(world.state) as engine, engine.begin() as connection:
+        for table in (files, inputs):
+            row = connection.execute(select(table).where(table.c.run == 1)).mappings().one()
+            copied = {key: value for key, value in row.items() if key != "id"}
+            connection.execute(insert(table).values({**copied, "run": 2}))
     outcome = world.reconcile()
     assert (outcome.produced, outcome.failed) == (4, [])
     assert outcome.skipped == 2

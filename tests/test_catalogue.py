@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from reconciler.ledger.database import SourceUnavailable, State, opened, reading
 from reconciler.ledger.observation import read_identity
 from reconciler.runs.catalogue import File, Run, list_runs, read_inputs
 from reconciler.runs.file_lists import find_files
-from reconciler.runs.importing import Imported, import_files, import_runs
-from reconciler.runs.registration import RefusedFile, read_files
+from reconciler.runs.file_register import import_files
+from reconciler.runs.filing import RefusedFile
+from reconciler.runs.importing import Imported, import_runs
+from reconciler.runs.registration import read_files
 from reconciler.runs.run_lists import RunList, collect_runs
 from reconciler.runs.selection import select_runs
 from schemas.campaign import Selector
@@ -34,7 +37,14 @@ def state(tmp_path):
 
 
 def file(run, **changes):
-    values = {"name": f"raw.{run}.root", "path": "/x", "size": 1, "checksum": "adler32:00", "events": 10}
+    name = changes.get("name", f"raw.{run}.root")
+    values = {
+        "name": name,
+        "path": f"/x/{run}/{name}",
+        "size": 1,
+        "checksum": f"adler32:{zlib.adler32(f'{run} {name}'.encode()):08x}",
+        "events": 10,
+    }
     return File(3, run, "raw", **{**values, **changes})
 
 
@@ -48,7 +58,7 @@ def test_importing_twice_changes_nothing(state):
         import_files(engine, [file(2), file(5)])
         before = serial(state)
         assert import_runs(engine, RUNS) == Imported(unchanged=4)
-        assert import_files(engine, [file(5), file(2)]) == Imported(unchanged=2)
+        assert import_files(engine, [file(5), file(2)]).counts == Imported(unchanged=2)
     assert serial(state) == before
 
 
@@ -64,7 +74,7 @@ def test_a_changed_file_moves_the_input_of_its_run_alone(state, change):
         import_files(engine, [file(2), file(5)])
         with reading(state) as connection:
             before = read_inputs(connection, "raw", [3])
-        assert import_files(engine, [file(5, **change)]) == Imported(changed=1)
+        assert import_files(engine, [file(5, **change)]).counts == Imported(changed=1)
     with reading(state) as connection:
         after = read_inputs(connection, "raw", [3])
     assert {key for key in before if before[key] != after[key]} == {run_key(3, 5)}
@@ -153,8 +163,8 @@ def test_files_say_themselves_which_run_they_are_of(tmp_path):
     write_root(tmp_path / "good.root", [529, 529])
     write_root(tmp_path / "mixed.root", [529, 530])
     (tmp_path / "cut.root").write_bytes((tmp_path / "good.root").read_bytes()[:200])
-    found = {type(one): one for one in read_files(find_files(tmp_path / "good.root"), "ntuple", tmp_path)}
-    assert (found[File].experiment, found[File].run, found[File].events) == (3, 529, 2)
+    (found,) = read_files(find_files(tmp_path / "good.root"), "ntuple", tmp_path)
+    assert (found.file.experiment, found.file.run, found.file.events) == (3, 529, 2)
     refused = [
         one for one in read_files(find_files(tmp_path), "ntuple", tmp_path) if isinstance(one, RefusedFile)
     ]
@@ -177,7 +187,9 @@ def test_a_list_that_says_everything_opens_no_file(tmp_path):
     }
     listed.write_text(json.dumps([row]))
     (found,) = read_files(find_files(listed), "raw", tmp_path)
-    assert found == File(3, 5, "raw", "tape.root", str(tmp_path / "on/tape.root"), 7, "adler32:0a1b2c3d", 4)
+    assert found.file == File(
+        3, 5, "raw", "tape.root", str(tmp_path / "on/tape.root"), 7, "adler32:0a1b2c3d", 4
+    )
 
 
 def listed(tmp_path, **row):
@@ -190,7 +202,7 @@ NAMED = "physics.0003.00529.HLT2.f00001.root"
 
 
 def test_the_name_of_a_raw_file_says_its_run_and_a_file_on_tape_is_not_read(tmp_path):
-    found = listed(tmp_path, path=f"on/{NAMED}", size=7, checksum="adler32:0a1b2c3d", storage="tape")
+    found = listed(tmp_path, path=f"on/{NAMED}", size=7, checksum="adler32:0a1b2c3d", storage="tape").file
     assert (found.experiment, found.run, found.events, found.storage) == (3, 529, None, "tape")
 
 
@@ -236,5 +248,5 @@ def test_where_a_file_is_stored_is_counted_and_moves_nothing(state):
         )
         counts, before = look()
         assert counts == (3, 1)
-        assert import_files(engine, [file(2, name="b")]) == Imported(changed=1)
+        assert import_files(engine, [file(2, name="b")]).counts == Imported(changed=1)
     assert look() == ((3, 2), before)

@@ -13,7 +13,8 @@ import pytest
 
 from reconciler.ledger.database import State, opened
 from reconciler.runs.catalogue import File, Run
-from reconciler.runs.importing import import_files, import_runs
+from reconciler.runs.file_register import import_files
+from reconciler.runs.importing import import_runs
 from tests.builders import tree
 
 SURROUNDINGS = (
@@ -56,7 +57,9 @@ def world(tmp_path_factory):
 
 def _file(experiment, run, index):
     name = f"physics.{experiment:04d}.{run:05d}.HLT1.f{index:05d}.root"
-    return File(experiment, run, "raw", name, f"/hsm/{name}", 100 + index, f"adler32:{run:08x}", 10)
+    return File(
+        experiment, run, "raw", name, f"/hsm/{name}", 100 + index, f"adler32:{experiment:04x}{run:04x}", 10
+    )
 
 
 def outputs(world, surroundings, place):

@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from reconciler.ledger import tables, trust_tables
+from reconciler.ledger import file_tables, tables, trust_tables
 from reconciler.ledger.attempts import AttemptLedger
 from reconciler.ledger.database import SourceUnavailable, State, opened, reading
 from reconciler.ledger.observation import read_identity
@@ -131,7 +131,7 @@ def make_order(world):
 def test_the_migrations_make_the_tables_that_the_code_knows(world):
     with opened(world.state) as engine, engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert trust_tables.metadata is tables.metadata
+        assert trust_tables.metadata is file_tables.metadata is tables.metadata
         assert compare_metadata(context, tables.metadata) == []
 
 

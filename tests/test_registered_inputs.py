@@ -15,7 +15,8 @@ from reconciler.ledger.levers import Levers, Scope
 from reconciler.ledger.tables import attempts, jobs, outputs, runs
 from reconciler.ledger.writing import Writer
 from reconciler.runs.catalogue import File, Run, read_files
-from reconciler.runs.importing import import_files, import_runs
+from reconciler.runs.file_register import import_files
+from reconciler.runs.importing import import_runs
 from reconciler.verification.counting import find_miscounts
 from renderer.jobs import InputFile, divide_input, render_job, write_job
 from renderer.steering import load_templates

@@ -14,7 +14,8 @@ from ci.exits import Exit
 from ci.skim_import import Choices, Sources, import_skims, read_registry
 from reconciler.ledger.database import State, opened
 from reconciler.runs.catalogue import File, Run
-from reconciler.runs.importing import import_files, import_runs
+from reconciler.runs.file_register import import_files
+from reconciler.runs.importing import import_runs
 from renderer.steering import load_templates
 from schemas.document import read_yaml
 from schemas.repository import read_repository

@@ -12,7 +12,7 @@ from ci.cli import run
 from ci.exits import Exit
 from reconciler.ledger.database import State, opened
 from reconciler.runs.catalogue import File
-from reconciler.runs.importing import import_files
+from reconciler.runs.file_register import import_files
 from renderer.steering import load_templates
 from renderer.units import declare_units
 from schemas.repository import read_repository
@@ -80,7 +80,7 @@ def checkout(tmp_path_factory):
         int(line.split(",")[1]) for line in (ROOT / "productions/runs/e0003.csv").read_text().splitlines()[3:]
     ]
     raw = [
-        File(3, n, "raw", f"physics.0003.{n:05}.root", f"/raw/{n}", 1, "adler32:00", None, "tape")
+        File(3, n, "raw", f"physics.0003.{n:05}.root", f"/raw/{n}", 1, f"adler32:{n:08x}", None, "tape")
         for n in numbers
     ]
     with opened(State(folder / ".b2prod")) as engine:

@@ -27,7 +27,8 @@ from reconciler.ledger.trust_tables import trust_roots
 from reconciler.ledger.writing import Writer
 from reconciler.resolving import resolve
 from reconciler.runs.catalogue import File, Run
-from reconciler.runs.importing import import_files, import_runs
+from reconciler.runs.file_register import import_files
+from reconciler.runs.importing import import_runs
 from renderer.steering import read_templates
 from schemas.policy import read_policy, select_root
 from schemas.repository import Repository, read_repository

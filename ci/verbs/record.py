@@ -1,8 +1,7 @@
-"""What exists: runs and files into the run catalogue."""
+"""What exists: runs into the run catalogue."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,15 +10,12 @@ import rich_click as click
 from ci.console import count_things, make_table, print_json, print_table, progress, say
 from ci.exits import Exit, WrongUse
 from ci.project import Settings
-from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.ledger.database import opened, reading
 from reconciler.ledger.writing import now
-from reconciler.runs.catalogue import LEVELS, File, list_quarantine, list_runs
-from reconciler.runs.file_lists import find_files
+from reconciler.runs.catalogue import list_quarantine, list_runs
 from reconciler.runs.importing import (
     Imported,
-    import_files,
     import_run_list,
-    quarantine_rows,
     remove_runs,
     restore_runs,
 )
@@ -27,7 +23,7 @@ from reconciler.runs.luminosity import Measurement, import_luminosity
 from reconciler.runs.records import SEPARATORS
 from reconciler.runs.run_database import RunDatabase
 from reconciler.runs.run_lists import COLUMNS, Listing, RefusedRow, RunList, collect_runs
-from schemas.runs import EXPERIMENT_LIMIT, RunRange, format_runs, parse_ranges, parse_runs, run_key
+from schemas.runs import EXPERIMENT_LIMIT, RunRange, parse_ranges, parse_runs, run_key
 
 TOKEN = "B2PROD_RUNDB_TOKEN"  # noqa: S105 -- the variable's name
 
@@ -177,78 +173,6 @@ def restore(settings: Settings, which: str) -> int:
     return Exit.FINE
 
 
-@click.group()
-def files() -> None:
-    """The files of the run catalogue."""
-
-
-@files.command("import")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--level",
-    type=click.Choice(LEVELS),
-    required=True,
-    help="The data level of the files; a list may say otherwise.",
-)
-@separator_option
-@click.pass_obj
-def import_root_files(
-    settings: Settings, sources: tuple[Path, ...], level: str, separator: str | None
-) -> int:
-    """Register ROOT files: of a folder, single ones, or those of a list (a table or JSON) with a column `path`.
-
-    Experiment, run and events are read from the files. A list may give them, with size, checksum (as in
-    adler32:0a1b2c3d) and storage (disk, tape, staging), and then the files are not opened; the name of a RAW file says
-    its run.
-    """
-    from reconciler.runs.registration import read_files  # noqa: PLC0415 -- uproot costs 0.4 s
-
-    cells = SEPARATORS[separator] if separator else None
-    sources = tuple(dict.fromkeys(sources))
-    rows = [(source, row) for source in sources for row in find_files(source, cells)]
-    found: list[File] = []
-    refused: dict[str, list[RefusedRow]] = {
-        _name_list(source): [] for source in sources if not source.is_dir() and source.suffix != ".root"
-    }
-    others = 0
-    with progress("files", len(rows)) as advance:
-        for source, row in rows:
-            beside = Path.cwd() if source.is_dir() or source.suffix == ".root" else source.parent
-            for item in read_files([row], level, Path(os.path.abspath(beside))):
-                if isinstance(item, File):
-                    found.append(item)
-                elif item.line:
-                    reason = f"{item.path}: {item.reason}" if item.path else item.reason
-                    refused[_name_list(source)].append(RefusedRow(item.line, item.text, reason))
-                else:
-                    others += 1
-                    say(f"refused: {item.path}: {item.reason}")
-            advance()
-    for name, listed in refused.items():
-        tell_refused(name, listed)
-    if not found:
-        raise SourceUnavailable("no file could be registered; nothing was changed")
-    state = settings.project().state
-    with opened(state) as engine:
-        imported = import_files(engine, found)
-        for name, listed in refused.items():
-            quarantine_rows(engine, name, listed, now())
-    count = others + sum(map(len, refused.values()))
-    tell_imported("files", imported, count)
-    with reading(state) as connection:
-        known = {run_key(row.experiment, row.run) for row in connection.execute(list_runs())}
-    strangers = sorted({run_key(file.experiment, file.run) for file in found} - known)
-    if strangers:
-        say(f"not in the run catalogue, so no campaign selects them: {count_things(len(strangers), 'run')}")
-        say(f"    {format_runs(strangers, most=5)}; add them with `b2prod runs import`")
-    return Exit.FINDINGS if count else Exit.FINE
-
-
-def _name_list(source: Path) -> str:
-    """What the quarantine calls a list of files."""
-    return f"files {source.name}"[:NAME_LIMIT]
-
-
 def tell_refused(name: str, refused: Sequence[RefusedRow]) -> None:
     """Says which rows of a list were refused, and why."""
     for row in refused[:20]:
@@ -316,4 +240,4 @@ def tell_imported(what: str, imported: Imported, refused: int) -> None:
         )
 
 
-COMMANDS = (runs, files)
+COMMANDS = (runs,)

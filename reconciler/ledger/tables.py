@@ -121,6 +121,7 @@ files = Table(
     Column("storage", String(8), nullable=False),  # disk, tape or staging
     UniqueConstraint("level", "experiment", "run", "name"),
 )
+Index("ix_files_checksum", files.c.checksum)
 # What a unit reads of one level of one run: kept with the files, so that a plan reads one row a run.
 inputs = Table(
     "inputs",

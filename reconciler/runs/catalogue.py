@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, func, select
 
+from reconciler.ledger.file_tables import removals, replicas
 from reconciler.ledger.tables import files, inputs, quarantine, runs
 from renderer.jobs import InputFile
 from schemas.layout import COSMICS
@@ -157,6 +158,24 @@ def list_runs() -> Select[Any]:
         .outerjoin(inputs, on)
         .order_by(runs.c.experiment, runs.c.run, inputs.c.level)
     )
+
+
+def list_files(level: str | None = None) -> Select[Any]:
+    """The query for the registered files, of one level where it is given, by level, run and name."""
+    order = (files.c.level, files.c.experiment, files.c.run, files.c.name)
+    query = select(files).order_by(*order)
+    return query if level is None else query.where(files.c.level == level)
+
+
+def list_removals(level: str | None = None) -> Select[Any]:
+    """The query for the files that were removed and did not come back, in the order in which they were."""
+    query = select(removals).where(removals.c.restored.is_(None)).order_by(removals.c.id)
+    return query if level is None else query.where(removals.c.level == level)
+
+
+def list_replicas() -> Select[Any]:
+    """The query for the other places of files."""
+    return select(replicas).order_by(replicas.c.id)
 
 
 def list_quarantine() -> Select[Any]:

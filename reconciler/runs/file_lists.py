@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.runs.catalogue import LEVELS, STORAGES
 from reconciler.runs.columns import Columns
+from reconciler.runs.folders import is_event_file, list_event_files
 from reconciler.runs.json_lists import is_json, read_objects
 from reconciler.runs.records import Row, open_table
 from reconciler.runs.run_lists import KEY, RefusedRow
@@ -19,9 +20,12 @@ from schemas.text import decode_text
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "path": ("path",),
     **KEY,
-    **{name: (name,) for name in ("level", "name", "size", "checksum", "events", "storage")},
+    **{name: (name,) for name in ("level", "name", "size", "checksum", "events", "storage", "replica_of")},
 }
-"""The columns of a list of files, with all their names; only `path` is needed, what is missing is read from the file."""
+"""The columns of a list of files, with all their names; only `path` is needed, what is missing is read from the file.
+
+`replica_of` is the path or name of the file of which this is another place.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,13 @@ class Statement:
     checksum: str | None = None
     events: int | None = None
     storage: str = "disk"
+    replica_of: str | None = None
     line: int = 0
     text: str = ""
 
 
 def find_files(source: Path, separator: str | None = None) -> list[Statement | RefusedRow]:
-    """The files of a source: all ROOT files below a folder, one ROOT file, or the rows of a list.
+    """The files of a source: all files of events below a folder, one such file, or the rows of a list.
 
     A list is a JSON list of objects, or a table whose `separator`, a value of `SEPARATORS`, else is found by its header.
 
@@ -54,8 +59,8 @@ def find_files(source: Path, separator: str | None = None) -> list[Statement | R
     """
     try:
         if source.is_dir():
-            found = [_name_file(path) for path in sorted(source.rglob("*.root"))]
-        elif source.suffix == ".root":
+            found = [_name_file(path) for path in list_event_files(source)]
+        elif is_event_file(source.name):
             found = [_name_file(source)]
         else:
             found = list(_read_list(source, separator))
@@ -63,7 +68,7 @@ def find_files(source: Path, separator: str | None = None) -> list[Statement | R
         raise SourceUnavailable(f"{source} is no list of files: {error}; nothing was changed") from error
     if not found:
         raise SourceUnavailable(
-            f"{source} names no file; a list has a column `path`, a folder holds .root files"
+            f"{source} names no file; a list has a column `path`, a folder holds files .root, .sroot, .sroot-1 …"
         )
     return found
 
@@ -85,7 +90,7 @@ def _read_list(source: Path, separator: str | None) -> Iterator[Statement | Refu
 
 def _judge(columns: Columns, row: Row) -> Statement | RefusedRow:
     try:
-        path, experiment, run, level, name, size, checksum, events, storage = columns.take(row)
+        path, experiment, run, level, name, size, checksum, events, storage, of = columns.take(row)
         where = read_words("path", path, 4096)
         if where is None:
             raise ValueError("path is missing")  # noqa: TRY301 -- refused as the rest
@@ -102,6 +107,7 @@ def _judge(columns: Columns, row: Row) -> Statement | RefusedRow:
             read_checksum(checksum),
             read_count("events", events),
             read_label("storage", storage, STORAGES) or "disk",
+            read_words("replica_of", of, 4096),
             row.line,
             row.text,
         )

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, insert, select, update
 
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.ledger.rows import insert_rows, without_collection
-from reconciler.ledger.tables import files, inputs, ledger, quarantine, run_lists, runs
-from reconciler.runs.catalogue import File, Run, find_known
+from reconciler.ledger.tables import ledger, quarantine, run_lists, runs
+from reconciler.runs.catalogue import Run, find_known
 from reconciler.runs.run_lists import RefusedRow
-from renderer.fingerprint import digest_files
 from schemas.runs import format_runs, parse_runs, run_key, split_key
-
-_AT = ("level", "experiment", "run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +153,7 @@ def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> Imported:
         ]
         connection.execute(update(runs).where(at), rows)
     if new or changed:
-        _move_serial(connection)
+        move_serial(connection)
     return Imported(len(new), len(changed), len(wanted) - len(new) - len(changed), removed)
 
 
@@ -190,64 +186,10 @@ def _mark_runs(engine: Engine, keys: Iterable[int], reason: str | None) -> int:
             at = and_(runs.c.experiment == bindparam("at_experiment"), runs.c.run == bindparam("at_run"))
             rows = [{"at_experiment": experiment, "at_run": run} for experiment, run in moved]
             connection.execute(update(runs).where(at).values(removed=reason), rows)
-            _move_serial(connection)
+            move_serial(connection)
     return len(moved)
 
 
-def import_files(engine: Engine, found: Iterable[File]) -> Imported:
-    """Registers files: new ones are added, known ones (by level, run and name) brought up to date, none is removed."""
-    wanted = {(file.level, file.experiment, file.run, file.name): file for file in found}
-    columns = (*(files.c[name] for name in File.__slots__),)
-    with engine.begin() as connection:
-        touched = {(file.level, file.experiment) for file in wanted.values()}
-        known: dict[tuple[str, int, int, str], File] = {}
-        for level, experiment in touched:
-            query = select(*columns).where(files.c.level == level, files.c.experiment == experiment)
-            for row in connection.execute(query):
-                file = File(*row)
-                known[file.level, file.experiment, file.run, file.name] = file
-        new = [file for key, file in wanted.items() if key not in known]
-        changed = [file for key, file in wanted.items() if key in known and known[key] != file]
-        if new:
-            connection.execute(insert(files), [asdict(file) for file in new])
-        for file in changed:
-            at = and_(
-                *(files.c[name] == getattr(file, name) for name in ("level", "experiment", "run", "name"))
-            )
-            connection.execute(update(files).where(at).values(asdict(file)))
-        if new or changed:
-            moved = {(file.level, file.experiment, file.run) for file in (*new, *changed)}
-            _sum_inputs(connection, {**known, **wanted}, moved)
-            _move_serial(connection)
-    return Imported(len(new), len(changed), len(wanted) - len(new) - len(changed))
-
-
-def _sum_inputs(
-    connection: Connection, every: Mapping[tuple[str, int, int, str], File], moved: set[tuple[str, int, int]]
-) -> None:
-    """Writes again what units read of the runs that moved."""
-    rows = []
-    for place, group in groupby(sorted(every), key=lambda key: key[:3]):
-        if place not in moved:
-            continue
-        members = [every[key] for key in group]
-        counted = [file.events for file in members if file.events is not None]
-        rows.append(
-            {
-                "level": place[0],
-                "experiment": place[1],
-                "run": place[2],
-                "digest": digest_files((file.name, file.size, file.checksum) for file in members),
-                "files": len(members),
-                "bytes": sum(file.size for file in members),
-                "events": sum(counted) if len(counted) == len(members) else None,
-                "on_disk": sum(file.storage == "disk" for file in members),
-            }
-        )
-    at = and_(*(inputs.c[name] == bindparam(f"at_{name}") for name in _AT))
-    connection.execute(delete(inputs).where(at), [{f"at_{name}": row[name] for name in _AT} for row in rows])
-    connection.execute(insert(inputs), rows)
-
-
-def _move_serial(connection: Connection) -> None:
+def move_serial(connection: Connection) -> None:
+    """Says that the run catalogue is another than before: plans that were made from it do not hold any more."""
     connection.execute(update(ledger).values(catalogue_serial=ledger.c.catalogue_serial + 1))

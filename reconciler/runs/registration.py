@@ -4,94 +4,154 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconciler.runs.catalogue import File
 from reconciler.runs.file_lists import Statement
+from reconciler.runs.filing import RefusedFile
 from reconciler.runs.run_lists import RefusedRow
 from reconciler.workspace import digest_content
-from renderer.event_file import InputError, read_events
+from renderer.event_count import EventCount, count_events, tell_repeated
+from renderer.event_file import InputError
+from renderer.sroot_parts import read_part
+from renderer.trigger_results import StoredResults
+from schemas.runs import EXPERIMENT_LIMIT, RUN_LIMIT, format_run, run_key
+
+SROOT, RAW = "sroot", "raw"
+"""The level of raw data in the DAQ's sequential format, and that of raw data in ROOT files."""
 
 _NAME = re.compile(
-    r"(?:physics|beam|cosmic|debug)\.([0-9]{4})\.r?([0-9]{5})(?:\.HLT[0-9]+\.f[0-9]{5})?\.root", re.ASCII
+    r"(?:physics|beam|cosmic|debug)\.([0-9]{4})\.r?([0-9]{5})(?:\.HLT[0-9]+\.f[0-9]{5})?"
+    r"\.(?:root|sroot(?:-[0-9]+)?(?:\.gz)?)",
+    re.ASCII,
 )
 """The names of RAW files: run type, experiment, run; HLT unit and index where a run has several."""
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedFile:
-    """A file that was not registered, and why; where a list names it, its line there and its text."""
+class FoundFile:
+    """A file that can be registered. `replica_of` names the one of which it is another place, where a list says so.
 
-    path: str
-    reason: str
-    line: int = 0
-    text: str = ""
+    `results` are the HLT's, None where the file was not read for them.
+    """
+
+    file: File
+    replica_of: str | None = None
+    results: StoredResults | None = None
 
 
 def read_files(
     rows: Iterable[Statement | RefusedRow], level: str, beside: Path
-) -> Iterator[File | RefusedFile]:
-    """Each row as a file of the catalogue, or why it is none; relative paths are below `beside`."""
+) -> Iterator[FoundFile | RefusedFile]:
+    """Each row as a file of the catalogue, or why it is none; relative paths are below `beside`.
+
+    A file is read for what is not stated. One in the DAQ's sequential format that is on disk is read in any case.
+    """
     for row in rows:
         if isinstance(row, RefusedRow):
             yield RefusedFile("", row.reason, row.line, row.text)
             continue
         path = Path(os.path.normpath(beside / row.path))
         try:
-            yield _read_file(row, path, level)
+            found = _read_file(row, path, level)
         except (InputError, ValueError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             yield RefusedFile(str(path), reason, row.line, row.text)
+            continue
+        of = row.replica_of
+        if of is not None and os.path.dirname(of):
+            found = replace(found, replica_of=os.path.normpath(beside / of))
+        yield found
 
 
-def _read_file(stated: Statement, path: Path, level: str) -> File:
+def _read_file(stated: Statement, path: Path, level: str) -> FoundFile:
+    if stated.size == 0:
+        raise ValueError("it has 0 bytes, and no file of events has")
+    level = _choose_level(stated, level)
     named = _NAME.fullmatch(stated.name)
     numbers = {} if named is None else {"experiment": int(named[1]), "run": int(named[2])}
     listed = {"experiment": stated.experiment, "run": stated.run, "events": stated.events}
     numbers |= {key: value for key, value in listed.items() if value is not None}
     known = {"experiment", "run"} <= numbers.keys()
-    if not known or ("events" not in numbers and (stated.checksum is None or stated.size is None)):
-        if stated.storage != "disk":
+    enough = known and ("events" in numbers or (stated.checksum is not None and stated.size is not None))
+    counted = None
+    if stated.storage != "disk":
+        if not enough or stated.size is None or stated.checksum is None:
             raise ValueError(
                 f"it is on {stated.storage}, so run, size and checksum must be stated: it is not read for them"
             )
-        counted = _count(path, need_run=not known)
-        found, said = ((one["experiment"], one["run"]) for one in (counted, {**counted, **numbers}))
-        if counted["events"] and found != said:
-            raise ValueError(
-                f"its events are of run {found[0]}:{found[1]}, it is said to be of {said[0]}:{said[1]}"
-            )
-        numbers = {**counted, **numbers}
-    return File(
-        experiment=numbers["experiment"],
-        run=numbers["run"],
-        level=stated.level or level,
-        name=stated.name,
-        path=str(path),
-        size=path.stat().st_size if stated.size is None else stated.size,
-        checksum=stated.checksum or digest_content(path),
-        events=numbers.get("events"),
-        storage=stated.storage,
+    elif not enough or level == SROOT:
+        counted = count_events(path, path.name)
+        numbers = {**_judge_count(path, counted, numbers), **numbers}
+    if numbers["experiment"] > EXPERIMENT_LIMIT or numbers["run"] > RUN_LIMIT:
+        raise ValueError(f"there cannot be a run {numbers['experiment']}:{numbers['run']}")
+    size = stated.size
+    if size is None or counted is not None:
+        size = path.stat().st_size
+        if stated.size not in (None, size):
+            raise ValueError(f"it has {size:,} bytes, and is said to have {stated.size:,}")
+    return FoundFile(
+        File(
+            experiment=numbers["experiment"],
+            run=numbers["run"],
+            level=level,
+            name=stated.name,
+            path=str(path),
+            size=size,
+            checksum=stated.checksum or digest_content(path),
+            events=numbers.get("events"),
+            storage=stated.storage,
+        ),
+        stated.replica_of,
+        counted.results if counted is not None else None,
     )
 
 
-def _count(path: Path, *, need_run: bool) -> dict[str, int]:
-    """Experiment, run and number of events of a file of one run."""
-    runs: set[tuple[int, int]] = set()
-    events = 0
-    for chunk in read_events(path, path.name, None, (), ()):
-        events += chunk.events
-        runs.update(zip(chunk.columns["experiment"].tolist(), chunk.columns["run"].tolist(), strict=True))
-    if need_run and not runs:
+def _choose_level(stated: Statement, level: str) -> str:
+    """The level that is stated; raw data in the DAQ's format are at theirs, whatever raw data were said to be."""
+    level = stated.level or level
+    sequential = read_part(os.path.basename(stated.path)) is not None
+    if sequential and level in (SROOT, RAW):
+        return SROOT
+    if sequential:
         raise ValueError(
-            f"{path.name} has no events, so it does not say which run it is of; register it by a list"
+            f"its name says that it is raw data in the DAQ's format, of level `{SROOT}`, not `{level}`"
         )
-    if len(runs) > 1:
-        shown = ", ".join(f"{experiment}:{run}" for experiment, run in sorted(runs)[:5])
+    if level == SROOT:
         raise ValueError(
-            f"{path.name} holds events of {len(runs)} runs ({shown} …); a unit reads files of one run"
+            f"files of level `{SROOT}` have names that end with .sroot, .sroot-1 … or the same with .gz"
         )
-    experiment, run = next(iter(runs), (0, 0))
-    return {"experiment": experiment, "run": run, "events": events}
+    return level
+
+
+def _judge_count(path: Path, counted: EventCount, said: Mapping[str, int]) -> dict[str, int]:
+    """Run and events as they were counted, where they are of one run and nobody says otherwise.
+
+    Raises:
+        ValueError: something speaks against it.
+    """
+    if len(counted.runs) > 1:
+        shown = ", ".join(map(format_run, counted.runs[:5]))
+        raise ValueError(
+            f"{path.name} holds events of {len(counted.runs)} runs ({shown} …); a unit reads files of one run"
+        )
+    if not counted.runs:
+        if not {"experiment", "run"} <= said.keys():
+            raise ValueError(
+                f"{path.name} has no events, so it does not say which run it is of; register it by a list"
+            )
+        found = run_key(said["experiment"], said["run"])
+    else:
+        (found,) = counted.runs
+    experiment, run = found >> 32, found & 0xFFFFFFFF
+    told = {"experiment": experiment, "run": run, **said}
+    if (told["experiment"], told["run"]) != (experiment, run):
+        said_of = format_run(run_key(told["experiment"], told["run"]))
+        raise ValueError(f"its events are of run {format_run(found)}, it is said to be of {said_of}")
+    if (repeated := tell_repeated(counted)) is not None:
+        raise ValueError(repeated)
+    if said.get("events", counted.events) != counted.events:
+        raise ValueError(f"it holds {counted.events:,} events, and is said to hold {said['events']:,}")
+    return {"experiment": experiment, "run": run, "events": counted.events}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-import zlib
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from renderer.event_file import InputError, read_events
+from reconciler.checksums import digest_file
+from reconciler.runs.folders import is_event_file
+from renderer.event_count import count_events, tell_repeated
+from renderer.event_file import InputError
 from renderer.file_metadata import read_metadata
+from schemas.runs import format_run, run_key
 
-_BLOCK = 1 << 20
+_TREES = {"basf2": "tree"}
+"""The tree of events in what an application writes."""
 
 
 class Depth(Enum):
@@ -43,7 +46,8 @@ class Flaw:
 class Published:
     """A file as the ledger has it: what it must be, and what it must say of itself.
 
-    `output` is the output's id in the ledger. `events` None: not known. `application` is as the recipe names it.
+    `output` is the output's id in the ledger. `events` None: not known. `application` is as the recipe names it, empty
+    for a file that somebody else made.
     """
 
     output: int
@@ -84,10 +88,10 @@ def examine(file: Published, depth: Depth) -> Flaw | None:
             return Flaw(Trouble.CHANGED, f"{path} has {found.st_size} bytes instead of {file.size}")
         if depth is Depth.SIZE:
             return None
-        sum_ = digest(path, file.checksum.partition(":")[0])
+        sum_ = digest_file(path, file.checksum.partition(":")[0])
         if sum_ is not None and sum_ != file.checksum:
             return Flaw(Trouble.CHANGED, f"{path} has checksum {sum_} instead of {file.checksum}")
-        said = _examine_content(file) if file.name.endswith(".root") else None
+        said = _examine_content(file) if is_event_file(file.name) else None
     except FileNotFoundError:
         return Flaw(Trouble.GONE, f"{path} is gone")
     except OSError as error:
@@ -95,37 +99,22 @@ def examine(file: Published, depth: Depth) -> Flaw | None:
     return Flaw(Trouble.WRONG, f"{path}: {said}") if said else None
 
 
-def digest(path: Path, algorithm: str) -> str | None:
-    """The checksum of a file's bytes, `adler32:…` or as `hashlib` names it; None for an algorithm not known here."""
-    with path.open("rb") as stream:
-        if algorithm == "adler32":
-            value = 1
-            while block := stream.read(_BLOCK):
-                value = zlib.adler32(block, value)
-            return f"adler32:{value:08x}"
-        if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
-            return None
-        return f"{algorithm}:{hashlib.file_digest(stream, algorithm).hexdigest()}"
-
-
 def _examine_content(file: Published) -> str | None:
-    """What the events of a ROOT file, or what it says of itself, have against its declaration."""
+    """What the events of a file, or what it says of itself, have against its declaration."""
     basf2 = file.application == "basf2"
     unit = (file.experiment, file.run)
-    events = 0
     try:
-        for chunk in read_events(file.path, file.name, "tree" if basf2 else None, (), ()):
-            events += chunk.events
-            experiments, runs = chunk.columns["experiment"], chunk.columns["run"]
-            strange = (experiments != file.experiment) | (runs != file.run)
-            if strange.any():
-                first = int(strange.argmax())
-                return f"it holds events of {experiments[first]}:{runs[first]}, not of {_name(unit)}"
+        counted = count_events(file.path, file.name, _TREES.get(file.application))
         metadata = read_metadata(file.path, file.name) if basf2 else None
     except InputError as error:
         if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
             raise error.__cause__ from None
         return str(error)
+    events = counted.events
+    if strange := [run for run in counted.runs if run != run_key(*unit)]:
+        return f"it holds events of {format_run(strange[0])}, not of {_name(unit)}"
+    if (repeated := tell_repeated(counted)) is not None:
+        return repeated
     if file.events is not None and events != file.events:
         return f"it holds {events} events instead of {file.events}"
     if metadata is None:

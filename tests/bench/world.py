@@ -15,7 +15,8 @@ from reconciler.ledger import tables
 from reconciler.ledger.database import State, opened, reading
 from reconciler.resolving import resolve
 from reconciler.runs.catalogue import File, Run
-from reconciler.runs.importing import import_files, import_runs
+from reconciler.runs.file_register import import_files
+from reconciler.runs.importing import import_runs
 from renderer.steering import load_templates
 from schemas.repository import Repository, read_repository
 from schemas.snapshot import FOREVER, Iov, Snapshot

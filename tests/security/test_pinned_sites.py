@@ -8,7 +8,8 @@ from ci.cli import run
 from ci.exits import Exit
 from reconciler.ledger.database import opened
 from reconciler.runs.catalogue import File, Run
-from reconciler.runs.importing import import_files, import_runs
+from reconciler.runs.file_register import import_files
+from reconciler.runs.importing import import_runs
 from tests import gb2_commands
 from tests.builders import snapshot
 from tests.keys import ORDER

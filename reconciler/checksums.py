@@ -1,0 +1,22 @@
+"""Checksums of files, by the algorithms in which files are registered."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from pathlib import Path
+
+_BLOCK = 1 << 20
+
+
+def digest_file(path: Path, algorithm: str) -> str | None:
+    """The checksum of a file's bytes, `adler32:…`, `crc32:…` or as `hashlib` names it; None for another algorithm."""
+    with path.open("rb") as stream:
+        if algorithm in ("adler32", "crc32"):
+            add, value = (zlib.adler32, 1) if algorithm == "adler32" else (zlib.crc32, 0)
+            while block := stream.read(_BLOCK):
+                value = add(block, value)
+            return f"{algorithm}:{value:08x}"
+        if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
+            return None
+        return f"{algorithm}:{hashlib.file_digest(stream, algorithm).hexdigest()}"
