@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 from reconciler.ledger import tables
 from reconciler.ledger.filesystem import find_type, is_networked
 
-HEAD = "0013"
+HEAD = "0014"
 """The newest migration, the one that this tool reads and writes."""
 
 DATABASE = "b2prod.sqlite"
