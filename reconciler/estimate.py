@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from reconciler.gathering import View
-from reconciler.ledger.observation import measure_cpu, measure_events
+from reconciler.ledger.measurement import measure_cpu, measure_events
 from reconciler.ledger.tables import inputs, outputs, products, recipes
 from reconciler.plan import RESTATE, SUBMIT
 from renderer.units import StepUnits

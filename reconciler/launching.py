@@ -233,17 +233,17 @@ class Launcher:
             queue.extend((order, intent, job) for job in order.jobs)
 
     def _submit(self, site: str, approve: Approve) -> int:
-        """Submits what waits for a site, in batches of one campaign's step: how many attempts."""
+        """Submits what waits for a site, in batches of one campaign's step and of a kind: how many attempts."""
         queue, submitted = self._picks.get(site, deque()), 0
         while queue and (room := self._count_room(site, queued=False)) > 0:
             if not self._readiness.allow(site, self._live[site]):
                 self._held.add(site)
                 break
             width = min(room, self._fleet.engine(site).width)
-            step = queue[0][0].campaign.name, queue[0][0].step.name
+            first = queue[0][0]
             picks = []
             for order, intent, job in islice(queue, width):
-                if (order.campaign.name, order.step.name) != step:
+                if not order.joins(first):
                     break
                 picks.append((order, intent, job))
             approve()

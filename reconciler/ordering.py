@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -18,7 +18,18 @@ from reconciler.ledger.observation import find_files
 from reconciler.orders import Address, Order, OrderedOutput
 from reconciler.plan import RESTATE, SUBMIT
 from reconciler.runs.catalogue import find_energies, read_files
-from renderer.jobs import CONDITIONS, JOB, STEERING, Job, divide_input, render_job, render_script, write_job
+from renderer.grid_input import read_inputs
+from renderer.jobs import (
+    CONDITIONS,
+    JOB,
+    STEERING,
+    InputFile,
+    Job,
+    divide_input,
+    render_job,
+    render_script,
+    write_job,
+)
 from renderer.payloads import PayloadSet, collect_payloads
 from renderer.units import StepUnits
 from schemas.campaign import Campaign
@@ -120,6 +131,7 @@ class OrderWriter:
             layout=self._repository.layouts[campaign.layout],
             storage=storage,
             place=self._find_place(connection, campaign, wish.run),
+            alike=self._find_likeness(connection, campaign, wish.run, files),
             payloads=self._collect_payloads(wish.units, index),
             chain=chain,
             begun=tuple(
@@ -162,15 +174,28 @@ class OrderWriter:
         if layout.needs("tag_id"):
             place["tag_id"] = name_number(campaign.tag_names, self._repository.snapshots) or ""
         if layout.needs("energy"):
-            experiment, _ = split_key(run)
-            if experiment not in self._energies:
-                self._energies[experiment] = find_energies(connection, [experiment])
-            place["energy"] = self._energies[experiment].get(run, "")
+            place["energy"] = self._find_energy(connection, run)
         if "" in place.values():
             raise SourceUnavailable(
                 f"the path of {format_run(run)} in {campaign.layout} is not known any more"
             )
         return place
+
+    def _find_likeness(
+        self, connection: Connection, campaign: Campaign, run: int, files: Sequence[InputFile]
+    ) -> tuple[str, ...]:
+        """What the units of one production have in common: their beam energy, and what the paths of their input tell."""
+        if self._repository.sites[campaign.site].engine != "gb2":
+            return ()
+        read = read_inputs(self._repository.layouts.values(), files)
+        return (self._find_energy(connection, run), *read.tags, *read.streams)
+
+    def _find_energy(self, connection: Connection, run: int) -> str:
+        """What stands for a run's beam energy in paths; empty where it is not known."""
+        experiment, _ = split_key(run)
+        if experiment not in self._energies:
+            self._energies[experiment] = find_energies(connection, [experiment])
+        return self._energies[experiment].get(run, "")
 
     def _collect_payloads(self, units: StepUnits, index: int) -> PayloadSet | None:
         if units.conditions is None:

@@ -45,7 +45,8 @@ class Order:
     `payloads` are those it is made with, and `chain` the snapshots they come from, where its step uses conditions;
     `begun` are the digests of the snapshots of `forward` tags among them. `approval` is the digest of the approvals
     under which it is made, `engine` is what takes its jobs, and `declared` are the units that its campaign declares.
-    `place` has the fields of the layout that the run and the global tag give.
+    `place` has the fields of the layout that the run and the global tag give. Orders go into one batch only where `alike`
+    is the same.
     """
 
     campaign: Campaign
@@ -56,6 +57,7 @@ class Order:
     layout: Layout
     storage: str
     place: Mapping[str, str] = field(default_factory=dict)
+    alike: tuple[str, ...] = ()
     payloads: PayloadSet | None = None
     chain: tuple[Snapshot, ...] = ()
     begun: tuple[str, ...] = ()
@@ -71,6 +73,11 @@ class Order:
                 place = bisect_left(units.runs, run)
                 return (place < len(units.runs) and units.runs[place] == run) or run in units.waiting
         return not self.declared
+
+    def joins(self, other: Order) -> bool:
+        """Whether its jobs can go into a batch with those of another."""
+        mine, others = (self.campaign.name, self.step.name), (other.campaign.name, other.step.name)
+        return mine == others and self.alike == other.alike
 
     @property
     def address(self) -> Address:

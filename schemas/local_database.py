@@ -11,17 +11,15 @@ A release before 06 does not refuse a hash that begins with digits: of `0c1baa` 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import groupby, pairwise
 from operator import attrgetter
 
+from schemas.release import number_release
 from schemas.snapshot import LOCAL, Iov, Snapshot, rank_revision
 
-_RELEASE = re.compile(r"(?:pre)?release-([0-9]{2})-")
-_LIGHT = re.compile(r"light-(2[2-9])[0-9]{2}-")
 _MOST = 2**31 - 1
 """The highest revision that `stoi` reads."""
 
@@ -54,10 +52,10 @@ class Misreading:
 
 def list_readings(release: str) -> tuple[Reading, ...]:
     """How a release reads a local database; all ways where its name does not tell which."""
-    if match := _RELEASE.match(release):
-        number = int(match[1])
-        return (READINGS[0 if number <= 3 else 1 if number <= 5 else 2],)
-    return (READINGS[2],) if _LIGHT.match(release) else READINGS
+    number = number_release(release)
+    if number is None:
+        return READINGS
+    return (READINGS[0 if number <= 3 else 1 if number <= 5 else 2],)
 
 
 def find_misreadings(snapshot: Snapshot, release: str) -> Iterator[Misreading]:

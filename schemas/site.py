@@ -85,12 +85,25 @@ class DiracxSettings:
     mounted: bool = False
 
 
+HS06_KEKCC = 24.57
+"""The power of a core of KEKCC in HS06, by which basf2's `skim/tools/b2skim-stats-print` multiplies CPU seconds."""
+
+RESOURCE_TAG = "EL9"
+"""The operating system that basf2's `skim/tools/b2skim-prod` asks for, needed from light-2503-ceres on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gb2Settings:
-    """How gbasf2's commands are called: `wrapper` sets their environment. `group` is the one that the proxy must have."""
+    """How gbasf2's commands are called: `wrapper` sets their environment. `group` is the one that the proxy must have.
 
-    wrapper: tuple[str, ...]
+    `resource_tag` goes into requests. With `by_run` the outputs of a production are kept apart by run, and it may be for
+    many; else they are merged, and it is for a single one.
+    """
+
+    wrapper: tuple[str, ...] = ()
     group: str | None = None
+    resource_tag: str = RESOURCE_TAG
+    by_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +134,7 @@ class Site:
     """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: the engine's default.
 
     `testing_payloads` is the folder that has, by name, local databases with their payload files; `runs_per_request` the
-    width of a production request of the grid, in run numbers. `queues` are the limits of queues that are known.
+    width of a production request of the grid, in run numbers; `hs06` is the power of a core. `queues` are the limits of queues that are known.
     Before a batch the credential must be good for `credential_minutes` (None: as long as a job may run), and `min_free`
     gigabytes be free in the storage; without `windows` it is always the hour.
     `catalogue` None: outputs are made known nowhere. `verify` is what of its inputs a job holds against what was
@@ -136,6 +149,7 @@ class Site:
     basf2_launcher: tuple[str, ...] | None = None
     testing_payloads: str | None = None
     runs_per_request: int | None = None
+    hs06: float = HS06_KEKCC
     queue: str | None = None
     queues: Mapping[str, Queue] = field(default_factory=dict)
     batch: BatchSettings = field(default_factory=BatchSettings)
@@ -179,12 +193,15 @@ def read_site(name: str, document: Document) -> Site:
         basf2_launcher=tuple(launcher) if launcher else None,
         testing_payloads=data.get("testing_payloads"),
         runs_per_request=data.get("runs_per_request"),
+        hs06=data.get("hs06", HS06_KEKCC),
         queue=data.get("queue"),
         queues={queue: Queue(**limits) for queue, limits in data.get("queues", {}).items()},
         batch=BatchSettings(**batch, options=options),
         catalogue=_read_catalogue(data["catalogue"]) if "catalogue" in data else None,
         diracx=DiracxSettings(**data["diracx"]) if "diracx" in data else None,
-        gb2=Gb2Settings(tuple(data["gb2"]["wrapper"]), data["gb2"].get("group")) if "gb2" in data else None,
+        gb2=Gb2Settings(**{**data["gb2"], "wrapper": tuple(data["gb2"]["wrapper"])})
+        if "gb2" in data
+        else None,
         contact=data.get("contact"),
         credential_minutes=data.get("credential_minutes"),
         min_free=data.get("min_free", 0),

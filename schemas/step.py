@@ -37,10 +37,16 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What an event takes: seconds of CPU time when it is read, kilobytes when it is written; None: not known."""
+    """What an event that is read takes; None: not known.
+
+    `cpu_seconds` are seconds of CPU time, `hs06_seconds` the same times the power of the core in HS06. `kilobytes`, of 1024
+    bytes, are what is written for it in all outputs together, `sizes` in each, by output.
+    """
 
     cpu_seconds: float | None = None
     kilobytes: float | None = None
+    hs06_seconds: float | None = None
+    sizes: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,8 +16,8 @@ from sqlalchemy import select, update
 from ci.cli import run
 from ci.exits import Exit
 from reconciler.ledger.database import opened, reading
-from reconciler.ledger.observation import measure_cpu
-from reconciler.ledger.tables import attempts
+from reconciler.ledger.measurement import measure_cpu
+from reconciler.ledger.tables import attempts, products
 from renderer.jobs import InputFile
 from renderer.requests import group_runs, render_requests, write_request, write_sandbox
 from renderer.steering import load_templates
@@ -24,7 +25,7 @@ from renderer.units import declare_units
 from schemas.repository import read_repository
 from schemas.runs import run_key
 from schemas.step import Expectation
-from tests.builders import CAMPAIGN, snapshot, tree
+from tests.builders import CAMPAIGN, snapshot, swap, tree
 from tests.worlds import ONE_STEP, World
 
 SITE = "schema: site/1\ntitle: The grid\nengine: gb2\nstorage: /belle/Data\nruns_per_request: 100\n"
@@ -37,6 +38,8 @@ steps:
     skims: [final_hadron]
 limits: {max_units: 4000, max_restate: 0}
 """
+PUBLIC = (Path(__file__).parents[1] / "productions/layouts.yaml").read_text()
+"""The layouts of paths as they are and were."""
 NASTY = 'Said "x\\ny", é; rm -rf /'
 
 keys = st.builds(run_key, st.integers(3, 4), st.integers(0, 500))
@@ -55,43 +58,61 @@ INSTEAD = "write `expected` into the step, or run some of it at another site"
 SIZE_ALONE = Expectation(None, 1.25)
 
 
-def declare(runs, title="Skims", expected=SIZE_ALONE):
-    text = CAMPAIGN[: CAMPAIGN.index("steps:")] + STEPS
-    text = text.replace("types: [physics, beam]", "types: [physics, beam], energies: [4S]")
+LPN = "/belle/Data/release-03-02-02/DB00000654/proc9/prod00008530/e0003/4S/r{run:05d}/mdst"
+SKIMMED = "/belle/Data/release-06-01-11/DB00002058/proc13/prod00029781/e0003/4S/r{run:05d}/hadron/mdst"
+
+
+def declare(
+    runs,
+    *changes,
+    title="Skims",
+    expected=SIZE_ALONE,
+    steps=STEPS,
+    site=SITE,
+    place=LPN,
+    energies=None,
+    number=598,
+    more=None,
+):
+    """The requests of a campaign for runs, each with two files in `place`, which may be of the run."""
+    text = swap(CAMPAIGN[: CAMPAIGN.index("steps:")] + steps, *changes)
     text = text.replace("Phase 2 reprocessing", title).replace("site: local", "site: grid")
-    text = text.replace('ranges: "1-20"}', 'ranges: "1-20", energies: [4S]}')
-    tag = snapshot().replace("# state", "# id: 598\n# state")
-    files = tree(campaign=text, snapshot=tag, **{"productions/sites/grid.yaml": SITE})
-    repository, findings = read_repository(files, load_templates())
+    tag = snapshot().replace("# state", f"# id: {number}\n# state" if number else "# state")
+    extra = {"productions/sites/grid.yaml": site, "productions/layouts.yaml": PUBLIC, **(more or {})}
+    repository, findings = read_repository(tree(campaign=text, snapshot=tag, **extra), load_templates())
     assert not findings, findings
     campaign = repository.campaigns["proc7"].campaign
-    (units,) = declare_units(campaign, repository, runs, {"mdst": {run: f"{run:064x}" for run in runs}})
-    files = {
-        run: [
-            InputFile(name, f"/belle/Data/proc7/r{run & 0xFFFF:05d}/mdst/{name}", 1, "adler32:00", 1000)
-            for name in ("a.root", "b.root")
+    (step,) = campaign.steps
+    (units,) = declare_units(
+        campaign, repository, runs, {step.input.level: {run: f"{run:064x}" for run in runs}}
+    )
+    files = {}
+    for key in runs:
+        folder = (place(key) if callable(place) else place).format(run=key & 0xFFFF)
+        files[key] = [
+            InputFile(name, f"{folder}/sub00/{name}", 1, "adler32:00", 1000) for name in ("a.root", "b.root")
         ]
-        for run in runs
-    }
-    return render_requests(campaign, units, repository, files, expected)
+    known = dict.fromkeys(runs, "4S") if energies is None else energies
+    return render_requests(campaign, units, repository, files, expected, known)
 
 
 RUNS = [run_key(3, number) for number in (529, 530, 601)]
 
 
 def test_a_request_is_as_it_was_reviewed():
+    """Keys and values as b2skim-prod writes them; the number of the tag is that of the input, not the campaign's."""
     first, second = declare(RUNS)
     assert (first.runs, second.runs) == (tuple(RUNS[:2]), (RUNS[2],))
     assert json.loads(write_request(first)) == {
         "BeamEnergy": "4S",
         "Campaign": "proc7",
-        "DBGlobalTag": "DB00000598",
-        "DataDescription": [{"DataLevel": "mdst", "GeneralSkimName": "final_hadron"}],
-        "DataStructureByRun": "True",
+        "DBGlobalTag": "DB00000654",
+        "DataDescription": [{"DataLevel": "mdst", "GeneralSkimName": "hadron"}],
+        "DataStructureByRun": "False",
         "Description": "Skims",
         "ExpectedEventSize": 1.25,
         "FabricationType": "DataSkim",
-        "InputData": ["/belle/Data/proc7/r00529/mdst", "/belle/Data/proc7/r00530/mdst"],
+        "InputData": [LPN.format(run=529), LPN.format(run=530)],
         "LPNPrefix": "/belle/Data",
         "Priority": 8,
         "ProductionGroup": "skim",
@@ -101,9 +122,10 @@ def test_a_request_is_as_it_was_reviewed():
         "InputSandboxFilePrefix": f"proc7/skims/{first.name}",
         "SteeringFile": "grid.py",
         "SteeringFilePrefix": f"proc7/skims/{first.name}",
+        "ResourceTag": "EL9",
         "TargetFileSize": 1024,
         "Unsubmittable": [f"the CPU time of an event is not known: {INSTEAD}"],
-        "VolumeDependentMerge": "False",
+        "VolumeDependentMerge": "True",
     }
 
 
@@ -150,7 +172,7 @@ def test_what_is_not_public_is_marked_and_said(world, tmp_path, capsys):
 def test_of_nothing_that_is_known_a_request_lacks_nothing():
     (request, _) = declare(RUNS, expected=Expectation(2.70001, 12.5))
     assert request.obstacles == ()
-    assert request.content["ExpectedEventCPUTime"] == 2.7
+    assert request.content["ExpectedEventCPUTime"] == pytest.approx(2.70001 * 24.57, abs=1e-4)
     assert request.content["ExpectedEventSize"] == 12.5
     assert request.events == 4000
 
@@ -171,10 +193,10 @@ def test_what_is_stated_serves_until_something_was_made(tmp_path, capsys):
     world.templates = load_templates()
     world.lock()
     stated, _ = render()
-    assert (stated["ExpectedEventCPUTime"], stated["ExpectedEventSize"]) == (7200, 3)
+    assert (stated["ExpectedEventCPUTime"], stated["ExpectedEventSize"]) == (7200 * 24.57, 3)
     world.reconcile()
     made, _ = render()
-    assert 0 < made["ExpectedEventCPUTime"] < 60
+    assert 0 < made["ExpectedEventCPUTime"] < 60 * 24.57
     assert made["ExpectedEventSize"] < 3
     assert made["ProductionName"] == stated["ProductionName"]
 
@@ -186,6 +208,7 @@ def test_a_job_of_the_grid_finds_its_inputs_and_has_a_seed_of_its_own(tmp_path):
     assert set(files) == {"grid.py", "steering.py", "job.json"}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
+    (tmp_path / "basf2.py").touch()
     (tmp_path / "ROOT.py").write_text(
         "import os\nfrom types import SimpleNamespace as Space\nfound = os.environ['INPUTS'].split()\n"
         "one = Space(getInputFilesOverride=lambda: found)\n"
@@ -238,3 +261,26 @@ def test_the_cpu_time_of_an_event_comes_from_what_was_made(tmp_path):
         first = select(attempts.c.id).limit(1).scalar_subquery()
         connection.execute(update(attempts).where(attempts.c.id == first).values(cpu_seconds=None))
         assert measure_cpu(connection, recipes) is not None, "the other unit's is known"
+
+
+def test_what_an_event_took_in_another_campaign_with_the_same_recipes_is_what_it_takes(tmp_path, capsys):
+    """As proc7b goes by the record of proc7: size for each event that is read, work by the power of the site's cores."""
+    world = World(tmp_path, campaign=ONE_STEP, files=(2, 1))
+    world.write("productions/sites/grid.yaml", SITE)
+    site = tmp_path / "productions/sites/local.yaml"
+    site.write_text(f"{site.read_text()}hs06: 10\n")
+    world.templates = load_templates()
+    world.lock()
+    world.reconcile()
+    again = ONE_STEP.replace("site: local", "site: grid").replace("title:", "reuse: never\ntitle:")
+    world.write("productions/campaigns/proc7b/campaign.yaml", again)
+    world.lock()
+    out = tmp_path / "out"
+    assert run(["--root", str(tmp_path), "render", "proc7b", "--format", "gb2", "-o", str(out)]) == Exit.FINE
+    (file,) = (out / "proc7b/reco").glob("*.json")
+    request = json.loads(file.read_text())
+    with reading(world.state) as connection:
+        seconds = sum(connection.scalars(select(attempts.c.cpu_seconds)))
+        size = sum(connection.scalars(select(products.c.size)))
+    assert request["ExpectedEventCPUTime"] == pytest.approx(10 * seconds / 3, abs=1e-3)
+    assert request["ExpectedEventSize"] == pytest.approx(size / 1024 / 3, abs=1e-3)

@@ -16,7 +16,9 @@ from reconciler.runs.importing import import_files
 from renderer.steering import load_templates
 from renderer.units import declare_units
 from schemas.repository import read_repository
+from schemas.runs import parse_runs
 from schemas.tree import read_tree
+from tests.builders import swap
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -120,6 +122,73 @@ def test_its_render_is_the_one_that_was_reviewed(checkout, capsys, tmp_path, nam
     assert call(checkout, capsys, "render", name, "-o", str(tmp_path))[0] == Exit.FINE
     rendered = (tmp_path / name / step / "steering.py").read_text()
     assert rendered == (GOLDEN / f"{name}-{step.replace('@', '-')}.py").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(UNITS.keys() - {name for name, _ in RENDERS}))
+def test_the_others_render_too(checkout, capsys, name):
+    assert call(checkout, capsys, "render", name)[0] == Exit.FINE
+
+
+def test_the_requests_of_proc7b_lack_what_is_not_public_and_nothing_else(checkout, capsys, tmp_path):
+    """With the RAW files at a place on the grid, which is not public, and with what an event took in proc7."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(checkout, folder)
+    numbers = [key & 0xFFFFFFFF for key in parse_runs("3:529-613")]
+    place = "/belle/Data/Raw/e0003/r{0:05d}/sub00/physics.0003.{0:05d}.root"
+    raw = [
+        File(3, n, "raw", f"physics.0003.{n:05}.root", place.format(n), 1, "adler32:00", 1000)
+        for n in numbers
+    ]
+    with opened(State(folder / ".b2prod")) as engine:
+        import_files(engine, raw)
+
+    def render(*changes):
+        file = folder / "productions/campaigns/proc7b/campaign.yaml"
+        file.write_text(swap(file.read_text(), *changes))
+        assert call(folder, capsys, "resolve", "proc7b")[0] == Exit.FINE
+        out = tmp_path / f"out-{len(changes)}"
+        assert call(folder, capsys, "render", "proc7b", "--format", "gb2", "-o", str(out))[0] == Exit.FINE
+        first = min(
+            (out / "proc7b/reco").glob("*.json"), key=lambda one: json.loads(one.read_text())["InputData"][0]
+        )
+        return json.loads(first.read_text())
+
+    as_it_is = render()
+    assert as_it_is["Unsubmittable"] == [
+        "what the grid expects for anything but skims is not public: FabricationType, ProductionGroup, Priority",
+        "the number of the global tag data_reprocessing_proc7 is not known: `b2prod gt pull data_reprocessing_proc7` tells it",
+        "the size of an event is not known: write `expected` into the step, or run some of it at another site",
+        "the CPU time of an event is not known: write `expected` into the step, or run some of it at another site",
+    ]
+    tag = folder / "productions/global-tags/data_reprocessing_proc7.iov"
+    tag.write_text(swap(tag.read_text(), ("# state", "# id: 479\n# state")))
+    stated = "    outputs: [mdst, cdst, dst]\n"
+    request = render((stated, f"{stated}    expected: {{cpu_seconds: 2, kilobytes: 120}}\n"))
+    assert request.pop("Unsubmittable") == as_it_is["Unsubmittable"][:1]
+    name = request.pop("ProductionName")
+    assert request == {
+        "BeamEnergy": "4S",
+        "Campaign": "proc7b",
+        "DBGlobalTag": "DB00000479",
+        "DataDescription": [{"DataLevel": level} for level in ("mdst", "cdst", "dst")],
+        "DataStructureByRun": "False",
+        "Description": "proc7 once more, on the grid",
+        "ExpectedEventCPUTime": 49.14,
+        "ExpectedEventSize": 120,
+        "FabricationType": "unknown",
+        "InputData": [f"/belle/Data/Raw/e0003/r{number:05d}" for number in numbers],
+        "InputSandboxFile": ["steering.py", "job.json"],
+        "InputSandboxFilePrefix": f"proc7b/reco/{name}",
+        "LPNPrefix": "/belle/Data",
+        "Priority": "unknown",
+        "ProductionGroup": "unknown",
+        "Release": "release-03-00-00",
+        "ResourceTag": "EL9",
+        "SteeringFile": "grid.py",
+        "SteeringFilePrefix": f"proc7b/reco/{name}",
+        "TargetFileSize": 1024,
+        "VolumeDependentMerge": "True",
+    }
 
 
 def test_the_jobs_of_a_scan_state_what_deviates_and_why(checkout, capsys, tmp_path):

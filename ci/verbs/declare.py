@@ -29,11 +29,13 @@ from ci.project import (
 )
 from reconciler.export import list_launched
 from reconciler.gathering import view_campaign
+from reconciler.grid_orders import write_excerpt
 from reconciler.ledger.database import reading
-from reconciler.ledger.observation import expect_events, find_files
+from reconciler.ledger.measurement import expect_events
+from reconciler.ledger.observation import find_files
 from reconciler.needs import look_up
 from reconciler.resolving import compare_locks, resolve
-from reconciler.runs.catalogue import read_files
+from reconciler.runs.catalogue import find_energies, read_files
 from renderer.jobs import divide_input, render_job, render_script, write_job
 from renderer.requests import Request, render_requests, write_request, write_sandbox
 from schemas.finding import Finding, Place
@@ -291,8 +293,11 @@ def render(
 
 def _render_requests(project: Project, repository: Repository, name: str, output: Path | None) -> int:
     obstacles: dict[str, int] = {}
+    hs06 = {site.name: site.hs06 for site in repository.sites.values()}
     with reading(project.state) as connection:
         view = view_campaign(connection, repository, name, project.state)
+        experiments = sorted({split_key(key)[0] for units in view.units for key in units.runs})
+        energies = find_energies(connection, experiments)
         for units in view.units:
             script = render_script(units.step, repository)
             if script is None:
@@ -302,13 +307,14 @@ def _render_requests(project: Project, repository: Repository, name: str, output
                 if units.step.input.step is None
                 else {}
             )
-            recipes = [recipe.digest for recipe in units.recipes]
-            expected = expect_events(connection, units.step, recipes)
-            requests = render_requests(view.campaign, units, repository, files, expected)
+            recipes = {recipe.output: recipe.digest for recipe in units.recipes}
+            expected = expect_events(connection, units.step, recipes, hs06)
+            requests = render_requests(view.campaign, units, repository, files, expected, energies)
             for request in requests:
                 stem = f"{name}/{units.step.name}/{request.name}"
                 _write(f"{stem}.json", write_request(request), output)
-                for file, content in write_sandbox(request, script).items():
+                conditions = write_excerpt(units, request.runs) if request.has_conditions else None
+                for file, content in write_sandbox(request, script, conditions).items():
                     _write(f"{stem}/{file}", content, output)
                 for obstacle in request.obstacles:
                     obstacles[obstacle] = obstacles.get(obstacle, 0) + 1

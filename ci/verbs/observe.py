@@ -29,6 +29,7 @@ from renderer.units import StepUnits
 from schemas.codes import CODES
 from schemas.codes import explain as explain_code
 from schemas.document import read_yaml
+from schemas.release import reads_metadata
 from schemas.runs import format_run, format_runs, parse_runs, run_key
 from schemas.site import CHECKSUM, SIZE
 
@@ -175,6 +176,8 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
                 made = read_payloads(connection, {item["conditions"] for item in history} - {None})
                 found.append(_explain(connection, view, units, key, history, made))
                 found[-1]["verifies"] = site.verifies
+                if units.conditions is not None and not reads_metadata(view.campaign.release or ""):
+                    found[-1]["trusted"] = list(view.campaign.tag_names)
     if not found:
         raise WrongUse(
             f"{name} has no step {step}; it has {', '.join(units.step.name for units in view.units)}"
@@ -260,6 +263,11 @@ _RECORDED = {
 def _format_unit(unit: dict[str, Any], site: str) -> str:
     lines = [f"{unit['unit']}: {unit['state']}"]
     lines += [f"  {text.format(site)}" for text in _VERIFIES[unit["verifies"]]]
+    if "trusted" in unit:
+        tags = ", ".join(unit["trusted"])
+        lines.append(
+            f"  the payloads are what {tags} has when a job runs: its release cannot be held to others"
+        )
     for item in unit["history"]:
         lines.append(
             f"  {item['output']} v{item['version']}: {item['state']} {item['produced'] or ''}".rstrip()

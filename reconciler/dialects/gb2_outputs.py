@@ -19,9 +19,15 @@ _CHILDREN: list[subprocess.Popen[bytes]] = []
 """Downloads that this process started, until it has seen their end."""
 
 
-def list_folders(order: Order, number: int, ticket: Ticket) -> Iterator[tuple[str, str]]:
-    """Each output of a run with its folder on the grid, which has data blocks `sub00` and so on."""
+def list_folders(order: Order, number: int, ticket: Ticket) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each output of a run with the folders on the grid where it may be; these have data blocks `sub00` and so on.
+
+    Where the production system merges outputs, which it does for one run here, that of run 0 is one of them, as in
+    `/belle/Data/release-06-00-08/DB00002392/proc13/prod00029531/e0018/4S/r00000/mdst`.
+    """
     job, content = read_job(ticket), order.content
+    merged = order.members == 1 and content.get("DataStructureByRun") == "False"
+    runs = dict.fromkeys((int(job["run"]), 0) if merged else (int(job["run"]),))
     top = "/".join(
         (
             str(content["LPNPrefix"]).rstrip("/"),
@@ -31,12 +37,14 @@ def list_folders(order: Order, number: int, ticket: Ticket) -> Iterator[tuple[st
             f"prod{number:08d}",
             f"e{int(job['experiment']):04d}",
             str(content["BeamEnergy"]),
-            f"r{int(job['run']):05d}",
         )
     )
     for item, description in zip(job["outputs"], content["DataDescription"], strict=True):
-        skim = description.get("SkimDecayMode") or description.get("GeneralSkimName")
-        yield item["output"], "/".join((top, *([str(skim)] if skim else []), str(description["DataLevel"])))
+        skims = [str(description[key]) for key in ("GeneralSkimName", "SkimDecayMode") if key in description]
+        yield (
+            item["output"],
+            tuple("/".join((top, f"r{run:05d}", *skims, str(description["DataLevel"]))) for run in runs),
+        )
 
 
 def has_left(ticket: Ticket) -> bool:

@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconciler.conditions.excerpt import cut_snapshots
+from reconciler.conditions.metadata_file import MetadataFile, write_metadata
+from reconciler.conditions.source import UnknownTag
 from reconciler.engine import Batch, Ticket
-from renderer.jobs import JOB
+from reconciler.ledger.database import SourceUnavailable
+from renderer.jobs import CONDITIONS, JOB
 from renderer.requests import NAME_LENGTH, UNSUBMITTABLE
+from schemas.runs import run_key
 
 REQUEST = "request.json"
 """In an attempt's folder: `request`, that of its unit alone, and the texts of the `files` that are uploaded with it."""
@@ -85,6 +90,8 @@ def write_order(batch: Batch) -> Order:
     if any(one != common[0] for one in common):
         raise NotReady("the requests of the batch's units differ in more than their input")
     content = dict(requests[0])
+    if len(requests) > 1 and content.get("DataStructureByRun") == "False":
+        raise NotReady("the outputs of its runs would be merged, and nobody could tell them apart")
     content["InputData"] = sorted({folder for one in requests for folder in one["InputData"]})
     content["ProductionName"] = name = name_production(batch.name, content)
     folder = Path(os.path.abspath(batch.folder))
@@ -96,12 +103,31 @@ def write_order(batch: Batch) -> Order:
     try:
         for file, text in files.items():
             (folder / os.path.basename(file)).write_text(text, encoding="utf-8")
+        if CONDITIONS in content.get("InputSandboxFile", ()):
+            (folder / CONDITIONS).write_bytes(_join_conditions(batch))
         _write(order.file, content)
         for ticket in batch.tickets:
             _write(ticket.folder / PRODUCTION, written)
     except OSError as error:
         raise NotReady(f"{error.filename} cannot be written: {error.strerror}") from error
     return order
+
+
+def _join_conditions(batch: Batch) -> bytes:
+    """The conditions metadata file of all runs of a batch, of what each attempt's has for its own.
+
+    Raises:
+        NotReady: a file cannot be read.
+    """
+    used = []
+    try:
+        for ticket in batch.tickets:
+            job, file = read_job(ticket), MetadataFile(ticket.folder / CONDITIONS)
+            chain = tuple(file.fetch(str(name)).freeze() for name in job["global_tags"])
+            used.append((chain, (run_key(int(job["experiment"]), int(job["run"])),)))
+        return write_metadata(cut_snapshots(used))
+    except (SourceUnavailable, UnknownTag, ValueError, LookupError, TypeError) as error:
+        raise NotReady(f"the payloads of its runs cannot be put together: {error}") from error
 
 
 def find_order(ticket: Ticket) -> Order | None:

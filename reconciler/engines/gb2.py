@@ -60,7 +60,9 @@ class Gb2Engine:
         self._wrapper = site.gb2.wrapper if site.gb2 else ()
         self._group = site.gb2.group if site.gb2 else None
         self.slots = site.slots or 10_000
-        self.width = min(site.batch.width, site.runs_per_request or site.batch.width)
+        # outputs that are merged tell nobody which run they are of
+        by_run = site.gb2 is not None and site.gb2.by_run
+        self.width = min(site.batch.width, site.runs_per_request or site.batch.width) if by_run else 1
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """Registers the production; its files are uploaded and it is approved then, or by a later `query`."""
@@ -174,7 +176,12 @@ class Gb2Engine:
         try:
             download.check()
             folders = list_folders(order, number, ticket)
-            download.take({output: self._list_files(folder, deadline) for output, folder in folders})
+            download.take(
+                {
+                    output: [file for folder in places for file in self._list_files(folder, deadline)]
+                    for output, places in folders
+                }
+            )
         except OSError as error:
             raise EngineUnavailable(f"{ticket.folder} cannot be written: {error.strerror}") from error
 
@@ -217,8 +224,8 @@ class Gb2Engine:
         wanted = len(order.inputs(ticket))
         try:
             counts = [
-                len(self._list_files(folder, deadline))
-                for _, folder in list_folders(order, production.number, ticket)
+                sum(len(self._list_files(folder, deadline)) for folder in folders)
+                for _, folders in list_folders(order, production.number, ticket)
             ]
         except EngineUnavailable as error:
             return Observation(Sighting.UNKNOWN, f"{reason}; {error}")

@@ -30,7 +30,6 @@ from renderer.jobs import InputFile
 from renderer.payloads import Payload
 from renderer.units import StepUnits
 from schemas.runs import run_key, split_key
-from schemas.step import Expectation, Step
 
 CHUNK = 500
 """How many runs one query asks for."""
@@ -234,50 +233,6 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
             failure = (stopped and reason) or failures.get(number)
             found[unit] = Intent(fingerprints, number in live, stopped, failure)
     return found
-
-
-def measure_events(connection: Connection, recipe_digests: Sequence[str]) -> float | None:
-    """Kilobytes of an event, over all produced outputs of those recipes whose events are known; None without any."""
-    query = (
-        select(func.sum(products.c.size), func.sum(products.c.events))
-        .join(outputs, outputs.c.id == products.c.output)
-        .join(recipes, recipes.c.id == outputs.c.recipe)
-        .where(recipes.c.digest.in_(recipe_digests), outputs.c.state == "produced", products.c.events > 0)
-    )
-    size, events = connection.execute(query).one()
-    return float(size) / float(events) / 1000 if events else None
-
-
-def measure_cpu(connection: Connection, recipe_digests: Sequence[str]) -> float | None:
-    """CPU seconds of an event that is read, over all units that produced outputs of those recipes; None without any.
-
-    Units of which a job's CPU time or the events are not known do not count.
-    """
-    made = (
-        select(outputs.c.intent, func.max(outputs.c.events_read).label("events"))
-        .join(recipes, recipes.c.id == outputs.c.recipe)
-        .where(recipes.c.digest.in_(recipe_digests), outputs.c.state == "produced", outputs.c.events_read > 0)
-        .group_by(outputs.c.intent)
-        .subquery()
-    )
-    spent = (
-        select(jobs.c.intent, func.sum(attempts.c.cpu_seconds).label("seconds"))
-        .join(attempts, attempts.c.job == jobs.c.id)
-        .where(attempts.c.state == "verified")
-        .group_by(jobs.c.intent)
-        .having(func.count() == func.count(attempts.c.cpu_seconds))
-        .subquery()
-    )
-    query = select(func.sum(spent.c.seconds), func.sum(made.c.events))
-    seconds, events = connection.execute(query.join(made, made.c.intent == spent.c.intent)).one()
-    return float(seconds) / float(events) if events else None
-
-
-def expect_events(connection: Connection, step: Step, recipe_digests: Sequence[str]) -> Expectation:
-    """What an event of a step takes: as measured with those recipes, else as its manifest states."""
-    cpu, size = measure_cpu(connection, recipe_digests), measure_events(connection, recipe_digests)
-    stated = step.expected
-    return Expectation(stated.cpu_seconds if cpu is None else cpu, stated.kilobytes if size is None else size)
 
 
 def find_files(

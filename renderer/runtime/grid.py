@@ -1,7 +1,8 @@
 """Runs a steering script on the grid, where no job JSON is written for each job.
 
 The production system hands over the input files as basf2's own, and the sandbox has steering.py and job.json, which is
-the same for all jobs of a request. Here the job's inputs are filled in, and a seed of its own is derived from them.
+the same for all jobs of a request. Here the job's inputs are filled in, and a seed of its own is derived from them. Where
+job.json names a conditions metadata file, basf2 finds payloads by that file alone; their contents it downloads as usual.
 Needs nothing but basf2 and Python 3.6 or newer.
 """
 
@@ -11,10 +12,15 @@ import os
 import runpy
 import sys
 
+import basf2
 from ROOT import Belle2
 
 with open("job.json", encoding="utf-8") as stream:
     job = json.load(stream)
+
+if "conditions" in job:
+    # the payloads that its fingerprint was computed from, whatever the tags have when it runs
+    basf2.conditions.metadata_providers = [os.path.abspath(job["conditions"])]
 
 paths = [str(path) for path in Belle2.Environment.Instance().getInputFilesOverride()]
 if not paths:
