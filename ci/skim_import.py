@@ -18,10 +18,11 @@ from schemas.finding import Finding, Place
 from schemas.repository import CAMPAIGNS, SKIMS, Repository
 from schemas.runs import RunRange
 from schemas.scalars import show
+from schemas.skim_tags import ANALYSIS, PID, ROLES, takes_role
 from schemas.skims import Registered
 from schemas.wording import find_nearest, list_words
 
-TEMPLATE = "combined_skim/1"
+TEMPLATE = "combined_skim/3"
 RESERVED = ("GT", "release", "campaign")
 """Keys of the settings that are no skims, though they stand among them."""
 STREAMS = {"had": "hadron", "hadron": "hadron", "all": "all"}
@@ -123,7 +124,7 @@ def import_skims(sources: Sources, choices: Choices, repository: Repository) -> 
         for tags, names in _group_skims(sources, known, stream):
             suffix = "".join(f"_{one}" for one in tags)
             name = f"{campaign}_{stream}_skims{suffix}"
-            chain = [sources.info.data["GT"][one] for one in tags] + list(choices.global_tags)
+            chain = _order_tags(sources, tags, release) + [(tag, None) for tag in choices.global_tags]
             text = _write_campaign(campaign, stream, names, read, chain, release, sources, choices)
             made.files[f"{CAMPAIGNS}/{name}/campaign.yaml"] = text
             menu.update(names)
@@ -304,12 +305,25 @@ def _group_skims(
     return sorted(groups.items())
 
 
+_ROLES = {"FEI": ANALYSIS, "analysis": ANALYSIS, "PID": PID}
+"""As which b2skim's campaigns hand the tags of `GT` to skims (basf2 `skim/production/skimSubmit.py`)."""
+
+
+def _order_tags(sources: Sources, tags: Sequence[str], release: str) -> list[tuple[str, str | None]]:
+    """The further tags of skims, each with the role in which they are handed it, in the order in which basf2 asks them."""
+    names = sources.info.data["GT"]
+    roles = {one: role for one, role in _ROLES.items() if takes_role(release, role)}
+    known = {role: names[one] for one in reversed(tags) if (role := roles.get(one)) is not None}
+    handed: list[tuple[str, str | None]] = [(known[role], role) for role in ROLES if role in known]
+    return handed + [(names[one], None) for one in tags if one not in roles]
+
+
 def _write_campaign(
     campaign: str,
     stream: str,
     skims: Sequence[str],
     read: _Input,
-    chain: Sequence[str],
+    chain: Sequence[tuple[str, str | None]],
     release: str,
     sources: Sources,
     choices: Choices,
@@ -336,7 +350,10 @@ def _write_campaign(
         *runs,
         f"release: {release}",
         "global_tags:",
-        *(f"  - {{name: {json.dumps(tag)}, mode: snapshot}}" for tag in chain),
+        *(
+            f"  - {{name: {json.dumps(tag)}, mode: snapshot{f', role: {role}' if role else ''}}}"
+            for tag, role in chain
+        ),
         f"site: {choices.site}",
         f"layout: {choices.layout}",
         "steps:",

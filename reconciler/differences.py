@@ -250,7 +250,7 @@ _SELECTION: Mapping[str, Callable[[Side], Any]] = {"selection": _narrow}
 
 def _compare_tags(before: Campaign, after: Campaign) -> Iterator[Field]:
     old, new = (
-        {tag.name: f"{tag.mode}, {tag.on_change}" if tag.on_change else tag.mode for tag in one.global_tags}
+        {tag.name: ", ".join(filter(None, (tag.mode, tag.on_change, tag.role))) for tag in one.global_tags}
         for one in (before, after)
     )
     yield from _compare_keys([*old, *(name for name in new if name not in old)], old, new)

@@ -109,6 +109,7 @@ def _pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any
             for tag in campaign.global_tags
             if tag.on_change is not None
         ),
+        "roles": tuple((tag.name, tag.role) for tag in campaign.global_tags if tag.role is not None),
         "steps": tuple(
             sorted(
                 (step.name, digest([recipe.digest for recipe in write_recipes(campaign, step, repository)]))

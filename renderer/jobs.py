@@ -112,6 +112,8 @@ def render_job(
         rendered["global_tags"] = [tag.name for tag in campaign.global_tags]
         rendered["conditions"] = CONDITIONS
         rendered |= describe_deviations(step, repository, site)
+        if campaign.skim_tags:
+            rendered["skim_tags"] = campaign.skim_tags
         if step.skims:
             rendered["skims"] = {name: repository.skims[name].describe() for name in fingerprints}
     else:

@@ -231,6 +231,8 @@ def _describe_job(
     }
     if reads_metadata(campaign.release or ""):
         job["conditions"] = CONDITIONS
+    if campaign.skim_tags:
+        job["skim_tags"] = campaign.skim_tags
     if step.skims:
         job["skims"] = {output: repository.skims[output].describe() for output in units.fingerprints}
     return job

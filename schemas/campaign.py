@@ -57,11 +57,15 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class GlobalTag:
-    """One global tag of a chain. `on_change` is what a running tag's changes mean: restate, forward or ignore."""
+    """One global tag of a chain. `on_change` is what a running tag's changes mean: restate, forward or ignore.
+
+    `role` is as which skims of basf2's registry are handed the tag: analysis or pid (`schemas.skim_tags`).
+    """
 
     name: str
     mode: str
     on_change: str | None = None
+    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,11 @@ class Campaign:
         """The names of its global tags, the first of which wins."""
         return tuple(tag.name for tag in self.global_tags)
 
+    @property
+    def skim_tags(self) -> dict[str, str]:
+        """Role → name of the global tags that skims are handed."""
+        return {tag.role: tag.name for tag in self.global_tags if tag.role is not None}
+
     def expand(self) -> tuple[Step, ...]:
         """The steps as units are made of them: each once for every variant, by the skims that it reads and its scans."""
         return expand_steps(self.steps)
@@ -164,7 +173,7 @@ def read_campaign(name: str, document: Document, templates: Mapping[str, Templat
         limits=Limits(**data["limits"]),
         release=data.get("release"),
         global_tags=tuple(
-            GlobalTag(item["name"], item["mode"], item.get("on_change"))
+            GlobalTag(item["name"], item["mode"], item.get("on_change"), item.get("role"))
             for item in data.get("global_tags", ())
         ),
         supersedes=tuple(data.get("supersedes", ())),

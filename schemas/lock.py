@@ -25,7 +25,7 @@ class Lock:
     `scopes` maps the parts that people answer for to their digests (`schemas.scopes`), `since` to the generations since
     which they are so.
     `running` has, of each running tag, name, id in the conditions database (None: not known) and `on_change`; its entry
-    in `snapshots` is the baseline. `templates`, `skims`, `testing_payloads`, `snapshots` map names to digests; `commit` is the release's, where it is known. `steps` maps each
+    in `snapshots` is the baseline. `roles` has the role of each tag that skims are handed. `templates`, `skims`, `testing_payloads`, `snapshots` map names to digests; `commit` is the release's, where it is known. `steps` maps each
     step, and each variant of it, to the digest of how its outputs are made.
     """
 
@@ -38,6 +38,7 @@ class Lock:
     commit: str | None = None
     snapshots: tuple[tuple[str, str], ...] = ()
     running: tuple[tuple[str, int | None, str], ...] = ()
+    roles: tuple[tuple[str, str], ...] = ()
     steps: tuple[tuple[str, str], ...] = ()
     testing_payloads: tuple[tuple[str, str], ...] = ()
     templates: tuple[tuple[str, str], ...] = ()
@@ -81,7 +82,8 @@ class Lock:
         for running, number, on_change in self.running:
             if running == name:
                 pinned |= {"on_change": on_change} | ({} if number is None else {"id": number})
-        return pinned
+        role = dict(self.roles).get(name)
+        return pinned if role is None else pinned | {"role": role}
 
     def digest(self) -> str:
         """The digest of everything but the generation."""
@@ -123,6 +125,7 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
             for item in data.get("global_tags", ())
             if "on_change" in item
         ),
+        roles=tuple((item["name"], item["role"]) for item in data.get("global_tags", ()) if "role" in item),
         steps=tuple(sorted(data.get("steps", {}).items())),
         testing_payloads=tuple(sorted(data.get("testing_payloads", {}).items())),
         templates=tuple(sorted(data.get("templates", {}).items())),

@@ -49,7 +49,7 @@ class Template:
 
     `reads` are the data levels that it takes, `writes` those that it makes, with `keeps_level` only of what it reads. With
     `skims` it makes skims of that kind of the menu: line, registry or combined.
-    `deviates`: it sets the overrides and testing payloads that a job states. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
+    `hands_tags`: it hands skims the global tags that have a role. `deviates`: it sets the overrides and testing payloads that a job states. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
     the names of the payloads that it reads; None: it may read any. `trigger`: when it calculates the decisions of the HLT;
     None: never.
     """
@@ -65,6 +65,7 @@ class Template:
     skims: str | None = None
     deviates: bool = False
     keeps_level: bool = False
+    hands_tags: bool = False
     eras: tuple[Era, ...] = ()
     trigger: TriggerCalculation | None = None
 
@@ -129,6 +130,7 @@ def read_template(name: str, document: Document, text: str, eras: Sequence[Era] 
         skims={True: "line", False: None}.get(data.get("skims", False), data.get("skims")),
         deviates=data.get("deviates", False),
         keeps_level=data.get("keeps_level", False),
+        hands_tags=data.get("hands_tags", False),
         trigger=_read_trigger(data),
         payloads=frozenset(data["payloads"]) if "payloads" in data else None,
         parameters=tuple(

@@ -55,6 +55,7 @@ FLIPS = {
     "global_tags/name": ((NAME, "name: other"), NOTHING),
     "global_tags/mode": (("mode: snapshot", "mode: running, on_change: restate"), NOTHING),
     "global_tags/on_change": (("mode: snapshot", "mode: running, on_change: ignore"), NOTHING),
+    "global_tags/role": (("mode: snapshot", "mode: snapshot, role: analysis"), NOTHING),
     "steps/title": ((OUTPUTS, f"{OUTPUTS}    title: Words\n"), NOTHING),
     "steps/template": (("raw_to_mdst/1", "raw_to_mdst/2"), EVERYTHING),
     "steps/input/level": (("{step: reco, level: mdst}", "{step: reco, level: cdst}"), SKIMS),

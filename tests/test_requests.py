@@ -180,7 +180,7 @@ def test_of_nothing_that_is_known_a_request_lacks_nothing():
 def test_what_is_stated_serves_until_something_was_made(tmp_path, capsys):
     world = World(
         tmp_path,
-        ("    outputs: [mdst]", "    outputs: [mdst]\n    expected: {cpu_seconds: 7200, kilobytes: 3}"),
+        ("    outputs: [mdst]", "    outputs: [mdst]\n    expected: {cpu_seconds: 7200, kilobytes: 3000}"),
         campaign=ONE_STEP,
     )
     words = ["--root", str(tmp_path), "render", "proc7", "--format", "gb2", "-o", str(tmp_path / "out")]
@@ -193,11 +193,11 @@ def test_what_is_stated_serves_until_something_was_made(tmp_path, capsys):
     world.templates = load_templates()
     world.lock()
     stated, _ = render()
-    assert (stated["ExpectedEventCPUTime"], stated["ExpectedEventSize"]) == (7200 * 24.57, 3)
+    assert (stated["ExpectedEventCPUTime"], stated["ExpectedEventSize"]) == (7200 * 24.57, 3000)
     world.reconcile()
     made, _ = render()
     assert 0 < made["ExpectedEventCPUTime"] < 60 * 24.57
-    assert made["ExpectedEventSize"] < 3
+    assert made["ExpectedEventSize"] < 3000
     assert made["ProductionName"] == stated["ProductionName"]
 
 

@@ -43,6 +43,7 @@ from schemas.rules.selections import (
     check_ranges,
     check_selector_keys,
 )
+from schemas.rules.skim_tags import check_skim_tags
 from schemas.rules.steps import (
     check_circles,
     check_inputs,
@@ -85,6 +86,7 @@ RULES: tuple[Rule, ...] = (
     check_places,
     check_numbers,
     check_skims,
+    check_skim_tags,
     check_lines,
     check_superseding,
     check_locks,

@@ -272,6 +272,8 @@ def _compare(
     meant = {tag.name: tag.on_change for tag in campaign.global_tags if tag.on_change}
     stored = {name: on_change for name, _, on_change in lock.running}
     pairs.append((("global_tags",), "on_change of the tags", meant, stored))
+    roles = {name: role for role, name in campaign.skim_tags.items()}
+    pairs.append((("global_tags",), "set of roles", roles, dict(lock.roles)))
     chain = [tag.name for tag in campaign.global_tags]
     pairs.append((("global_tags",), "chain of global tags", chain, [name for name, _ in lock.snapshots]))
     snapshots = dict(lock.snapshots)
