@@ -299,7 +299,7 @@ def catalogues(draw):
 
 
 @given(catalogues(), st.lists(files(), max_size=8), PLACES)
-@settings(max_examples=5000)
+@settings(max_examples=500)
 def test_whatever_is_imported_a_name_a_path_and_a_content_stay_with_one_file(known, found, storage):
     _, _, made = settle(found, known, storage)
     written = [*made.new, *(after for _, after in (*made.moved, *made.changed))]
@@ -313,7 +313,7 @@ def test_whatever_is_imported_a_name_a_path_and_a_content_stay_with_one_file(kno
 
 
 @given(catalogues(), st.lists(files(), max_size=8), PLACES, st.randoms())
-@settings(max_examples=3000)
+@settings(max_examples=300)
 def test_the_order_in_which_files_come_is_of_no_consequence(known, found, storage, random):
     def look(made):
         return (
@@ -330,7 +330,7 @@ def test_the_order_in_which_files_come_is_of_no_consequence(known, found, storag
 
 
 @given(catalogues(), st.lists(files(), max_size=8), PLACES)
-@settings(max_examples=3000)
+@settings(max_examples=300)
 def test_what_was_imported_can_be_imported_again(known, found, storage):
     _, _, made = settle(found, known, storage)
     written = [*made.new, *(after for _, after in (*made.moved, *made.changed))]
