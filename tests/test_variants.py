@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("database")
 WHY = "reason: under study, ticket: BIIDP-1120"
 RECO = "    outputs: [mdst]\n"
 SCAN = (
-    f"    scan: {{threshold: {{module: Finder, parameter: cut, values: {{low: 0.1, high: 0.3}}, {WHY}}}}}\n"
+    f"    scan: {{threshold: {{module: V0Finder, parameter: cut, values: {{low: 0.1, high: 0.3}}, {WHY}}}}}\n"
 )
 PAYLOAD = "CDCWireHitRequirements"
 
@@ -55,7 +55,7 @@ def test_another_value_restates_its_variant_alone(tmp_path):
 
 def test_two_scans_are_combined_and_counted_as_units(tmp_path):
     both = SCAN.replace(
-        "}}\n", f"}}, mode: {{module: Finder, parameter: mode, values: {{a: 1, b: 2}}, {WHY}}}}}\n"
+        "}}\n", f"}}, mode: {{module: V0Finder, parameter: mode, values: {{a: 1, b: 2}}, {WHY}}}}}\n"
     )
     world = World(tmp_path, scanned(both), ("max_units: 100", "max_units: 16"), campaign=CAMPAIGN)
     assert {group[1] for group in world.groups()} == {
@@ -172,7 +172,7 @@ def test_words_and_values_reach_a_job_as_data_and_a_script_never(tmp_path, nasty
 
 def scan_of(name, points, length):
     values = ", ".join(f"{'p' * (length - 4)}{number:04}: {number}" for number in range(points))
-    return f"{name}: {{module: Finder, parameter: {name}, values: {{{values}}}, {WHY}}}"
+    return f"{name}: {{module: V0Finder, parameter: {name}, values: {{{values}}}, {WHY}}}"
 
 
 def find(text):
