@@ -2,28 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from schemas.deviation import Parameter
 from schemas.document import Document
 
+DEVIATIONS = ("overrides", "testing_payloads", "additional_branches")
+"""In what a step can deviate from the standard, as the keys of a job say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of basf2 that was read, at a commit or as a stored version; `inferred`: how it bears on the releases."""
+
+    path: str
+    commit: str | None = None
+    version: str | None = None
+    line: int | None = None
+    inferred: str | None = None
+
+    def __str__(self) -> str:
+        where = (
+            f" at {self.commit[:9]}" if self.commit else f" (version {self.version})" if self.version else ""
+        )
+        return f"{self.path}{f':{self.line}' if self.line else ''}{where}"
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentRule:
+    """In a template that calls `function`, detectors with all of `when` among them stand only with all of `needs`."""
+
+    function: str
+    needs: frozenset[str]
+    why: str
+    source: Source
+    when: frozenset[str] = frozenset()
+
 
 @dataclass(frozen=True, slots=True)
 class Era:
     """A time in which basf2's functions stayed as they were. `releases` are the beginnings of its releases' names.
 
-    `functions` maps the functions that templates may call to the names of their arguments, `modules` modules to
-    parameters; `components` are the detectors that they know, `light` the beginnings of the names of its light releases.
+    `components` are the detectors that they know, `light` the beginnings of the names of its light releases; `evidence`
+    is what templates were held against.
     """
 
     name: str
     releases: tuple[str, ...]
     components: tuple[str, ...]
     light: tuple[str, ...]
-    functions: Mapping[str, tuple[str, ...]]
-    modules: Mapping[str, tuple[str, ...]]
+    component_rules: tuple[ComponentRule, ...]
+    evidence: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """Why the version `by` is to be taken; `runs`: whether basf2 runs the script of this one at all."""
+
+    by: str
+    why: str
+    runs: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +89,11 @@ class Template:
 
     `reads` are the data levels that it takes, `writes` those that it makes, with `keeps_level` only of what it reads. With
     `skims` it makes skims of that kind of the menu: line, registry or combined.
-    `hands_tags`: it hands skims the global tags that have a role. `deviates`: it sets the overrides and testing payloads that a job states. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
+    `hands_tags`: it hands skims the global tags that have a role. `deviates`: which of `DEVIATIONS` that a job states it
+    sets. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
     the names of the payloads that it reads; None: it may read any. `trigger`: when it calculates the decisions of the HLT;
-    None: never. `modules` are the names of the modules in its path; None: not known.
+    None: never. `modules` are the names of the modules in its path; None: not known. `superseded` None: no later version is
+    to be taken in its place.
     """
 
     name: str
@@ -63,12 +105,13 @@ class Template:
     parameters: tuple[TemplateParameter, ...] = ()
     payloads: frozenset[str] | None = None
     skims: str | None = None
-    deviates: bool = False
+    deviates: frozenset[str] = frozenset()
     keeps_level: bool = False
     hands_tags: bool = False
     eras: tuple[Era, ...] = ()
     trigger: TriggerCalculation | None = None
     modules: frozenset[str] | None = None
+    superseded: Superseded | None = None
 
     @property
     def skim_level(self) -> str | None:
@@ -94,6 +137,12 @@ class Template:
             return self.trigger is not None
         return self.settings(given).get(self.trigger.parameter) in self.trigger.values
 
+    def find_component_rules(self) -> Iterator[ComponentRule]:
+        """The rules of its eras on sets of detectors, as far as it calls the functions that they are about."""
+        for rule in dict.fromkeys(rule for era in self.eras for rule in era.component_rules):
+            if f"{rule.function}(" in self.text:
+                yield rule
+
     def parameter(self, name: str) -> TemplateParameter | None:
         """The parameter called `name`, or None."""
         return next((item for item in self.parameters if item.name == name), None)
@@ -111,8 +160,8 @@ def read_eras(document: Document) -> dict[str, Era]:
             releases=tuple(data["releases"]),
             components=tuple(data["components"]),
             light=tuple(data.get("light", ())),
-            functions={key: tuple(one["arguments"]) for key, one in data["functions"].items()},
-            modules={key: tuple(one["parameters"]) for key, one in data["modules"].items()},
+            component_rules=tuple(_read_rule(rule) for rule in data.get("component_rules", ())),
+            evidence=tuple(Source(**one["source"], inferred=one.get("inferred")) for one in data["evidence"]),
         )
         for name, data in document.data["eras"].items()
     }
@@ -138,7 +187,8 @@ def read_template(name: str, document: Document, text: str, eras: Sequence[Era] 
         or tuple(data["releases"]),
         eras=tuple(eras),
         skims={True: "line", False: None}.get(data.get("skims", False), data.get("skims")),
-        deviates=data.get("deviates", False),
+        deviates=_read_deviates(data),
+        superseded=Superseded(**data["superseded"]) if "superseded" in data else None,
         keeps_level=data.get("keeps_level", False),
         hands_tags=data.get("hands_tags", False),
         trigger=_read_trigger(data),
@@ -148,6 +198,23 @@ def read_template(name: str, document: Document, text: str, eras: Sequence[Era] 
             for key, value in data.get("parameters", {}).items()
         ),
     )
+
+
+def _read_rule(data: Mapping[str, Any]) -> ComponentRule:
+    return ComponentRule(
+        function=data["function"],
+        needs=frozenset(data["needs"]),
+        why=data["why"],
+        source=Source(**data["source"]),
+        when=frozenset(data.get("when", ())),
+    )
+
+
+def _read_deviates(data: Mapping[str, Any]) -> frozenset[str]:
+    said = data.get("deviates", False)
+    if isinstance(said, bool):
+        return frozenset(DEVIATIONS if said else ())
+    return frozenset(said)
 
 
 def _read_trigger(data: Mapping[str, Any]) -> TriggerCalculation | None:

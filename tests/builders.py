@@ -7,7 +7,7 @@ import hashlib
 from schemas.finding import Finding
 from schemas.repository import Repository, read_repository
 from schemas.rules import check_repository
-from schemas.template import Template, TemplateParameter
+from schemas.template import DEVIATIONS, ComponentRule, Era, Source, Superseded, Template, TemplateParameter
 
 CAMPAIGN = """\
 schema: campaign/1
@@ -174,6 +174,30 @@ def campaign(*changes: tuple[str, str]) -> str:
     return swap(CAMPAIGN, *changes)
 
 
+ERA = Era(
+    name="A",
+    releases=("release-02-", "release-03-"),
+    components=("PXD", "SVD", "CDC", "ECL"),
+    light=(),
+    component_rules=(
+        ComponentRule(
+            function="add_mdst_output",
+            needs=frozenset({"CDC"}),
+            why="clusters are matched to tracks that are extrapolated from the CDC",
+            source=Source("reconstruction.py", version="1", line=7),
+            when=frozenset({"ECL", "SVD"}),
+        ),
+        ComponentRule(
+            "add_cdst_output",
+            frozenset({"PXD"}),
+            "of a function that is not called",
+            Source("reconstruction.py"),
+        ),
+    ),
+    evidence=(),
+)
+
+
 def templates() -> dict[str, Template]:
     """Descriptions of two steering templates; their text is of no use."""
     parameters = (
@@ -186,12 +210,22 @@ def templates() -> dict[str, Template]:
     reco = Template(
         name="raw_to_mdst/1",
         title="RAW to mdst",
-        text="",
+        text="add_mdst_output(path)",
         reads=("raw",),
         writes=("mdst", "cdst", "dst"),
         releases=("release-02-", "release-03-"),
         parameters=parameters,
-        deviates=True,
+        deviates=frozenset(DEVIATIONS),
+        eras=(ERA,),
+    )
+    former = Template(
+        "raw_to_mdst/0",
+        "RAW to mdst",
+        "",
+        ("raw",),
+        ("mdst", "cdst"),
+        ("release-03-",),
+        superseded=Superseded("raw_to_mdst/1", "RootInput has no parameter `files`", runs=False),
     )
     lines = Template("hlt_skim/1", "Skims", "", ("mdst",), (), ("release-03-",), skims="line")
     again = Template("mdst_to_udst/1", "mdst to udst", "", ("mdst",), ("udst",), ("release-03-",))
@@ -201,7 +235,7 @@ def templates() -> dict[str, Template]:
     combined = Template(
         "combined_skim/1", "Skims", "", ("mdst",), ("mdst",), ("release-03-",), skims="combined"
     )
-    return {one.name: one for one in (reco, again, lines, offline, combined)}
+    return {one.name: one for one in (reco, former, again, lines, offline, combined)}
 
 
 def read(files: dict[str, bytes]) -> tuple[Repository, tuple[Finding, ...]]:

@@ -95,7 +95,7 @@ def link(file):
         pytest.param(change(failure={"class": "transient", "message": "\udc80b"}), "\ufffdb", id="surrogate"),
         pytest.param(change(failure={"class": "transient", "message": "a\0b"}), "a\ufffdb", id="NUL"),
         pytest.param(change(outputs=[1] * 300_000), "result.json is malformed", id="many mistakes"),
-        pytest.param(write("result.json", "[" * 100_000), "recursion", id="deep"),
+        pytest.param(write("result.json", "[" * 100_000), "nested too deeply", id="deep"),
         pytest.param(lambda room: os.truncate(room / "result.json", 1 << 44), "larger than", id="huge"),
         pytest.param(replace("result.json", os.mkfifo), "no plain file", id="pipe"),
         pytest.param(replace("result.json", os.mkdir), "no plain file", id="folder"),

@@ -8,6 +8,7 @@ from schemas.finding import Finding
 from schemas.repository import Repository
 from schemas.rules.across import check_common_paths, check_common_runs
 from schemas.rules.decisions import check_decisions, check_tickets
+from schemas.rules.detectors import check_detectors
 from schemas.rules.deviations import (
     check_deviations,
     check_modules,
@@ -76,6 +77,7 @@ RULES: tuple[Rule, ...] = (
     check_outputs,
     check_templates,
     check_parameters,
+    check_detectors,
     check_deviations,
     check_overrides,
     check_modules,

@@ -38,20 +38,34 @@ def check_deviations(repository: Repository) -> Iterator[Finding]:
                 hint = "ask for a patch release, or study it in a campaign of `kind: calibration`"
                 yield find_clash(document, ("kind",), ("steps", step.name, key), message, hint, "BP513")
         template = repository.templates.get(step.template or "")
-        if template is not None and not template.deviates:
+        if template is None:
+            continue
+        for key, kinds in _find_kinds(step):
+            if kinds <= template.deviates:
+                continue
             others = [
                 one.name
                 for one in repository.templates.values()
-                if one.deviates
+                if kinds <= one.deviates
                 and one.name.split("/")[0] == template.name.split("/")[0]
                 and (declared.campaign.release is None or one.serves(declared.campaign.release))
             ]
-            key = next(key for key in KEYS if key in given)
             place = document.key_place(("steps", step.name, key))
             hint = f"choose {', '.join(others)}" if others else "choose a template that does"
-            yield Finding(
-                place, "BP512", f"{template.name} does not set what deviates from the standard", hint
-            )
+            yield Finding(place, "BP512", f"{template.name} does not set `{key}`", hint)
+
+
+def _find_kinds(step: Step) -> Iterator[tuple[str, frozenset[str]]]:
+    """The keys of a step by which it deviates, and what its template must set for each."""
+    if step.deviations.overrides:
+        yield "overrides", frozenset({"overrides"})
+    if step.deviations.testing_payloads:
+        yield "testing_payloads", frozenset({"testing_payloads"})
+    points = [deviations for scan in step.scans for _, deviations in scan.points]
+    needed = {"overrides": any(one.overrides for one in points)}
+    needed |= {"testing_payloads": any(one.testing_payloads for one in points)}
+    if points:
+        yield "scan", frozenset(kind for kind, wanted in needed.items() if wanted)
 
 
 def check_overrides(repository: Repository) -> Iterator[Finding]:

@@ -146,6 +146,10 @@ def check_templates(repository: Repository) -> Iterator[Finding]:
             message = f"{template.name} calls what {show(release)} does not have (see also {there})"
             place = document.place((*path, "template"))
             yield Finding(place, "BP703", message, f"it serves {served}: choose another template or release")
+        if template.superseded is not None and not template.superseded.runs:
+            message = f"basf2 does not run {template.name}: {template.superseded.why}"
+            place = document.place((*path, "template"))
+            yield Finding(place, "BP703", message, f"choose {template.superseded.by}")
         if step.skims != (template.skims is not None):
             key, other = ("skims", "outputs") if step.skims else ("outputs", "skims")
             message = f"{template.name} writes {'skims' if template.skims else 'data levels'}"

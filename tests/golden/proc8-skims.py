@@ -10,16 +10,31 @@ with open(sys.argv[1]) as stream:
     job = json.load(stream)
 
 
-class DeclareRealData(basf2.Module):
-    """Real data, also where the input's metadata do not say so."""
+class HasLine(basf2.Module):
+    """Says of each event whether a result of the HLT with this line is stored with it.
 
-    def initialize(self):
-        metadata = Belle2.PyStoreObj("FileMetaData", Belle2.DataStore.c_Persistent)
-        if metadata.isValid():
-            metadata.declareRealData()
+    TriggerSkim takes that for granted: without a result it ends the job, of a line that is missing it makes anything.
+    """
 
-    def beginRun(self):
-        self.initialize()
+    def __init__(self, line):
+        super().__init__()
+        self.line = line
+
+    def event(self):
+        result = Belle2.PyStoreObj("SoftwareTriggerResult")
+        self.return_value(int(result.isValid() and result.obj().getResults().count(self.line) > 0))
+
+
+def find_modules(path, name):
+    """The modules of that name in a path, and in the paths that its modules lead to."""
+    found = []
+    for module in path.modules():
+        if module.name() == name:
+            found.append(module)
+        if module.has_condition():
+            for condition_path in module.get_all_condition_paths():
+                found += find_modules(condition_path, name)
+    return found
 
 
 def describe(output):
@@ -30,6 +45,8 @@ def describe(output):
         description[key] = "%s (%s: %s)" % (override["value"], override["ticket"], override["reason"])
     for local in job.get("testing_payloads", []):
         description["testing payloads " + local["name"]] = "%s: %s" % (local["ticket"], local["reason"])
+    for branch in job.get("additional_branches", []):
+        description["additional branch " + branch["name"]] = "%s: %s" % (branch["ticket"], branch["reason"])
     return description
 
 
@@ -38,8 +55,11 @@ basf2.reset_database()
 basf2.use_database_chain()
 for tag in reversed(job["global_tags"]):
     basf2.use_central_database(tag)
+if "payload_folder" in job:
+    # The payloads that the tags had for this run when the job was made; what is written names the tags all the same.
+    basf2.use_local_database(job["local_conditions"], job["payload_folder"], readonly=True)
 for local in reversed(job.get("testing_payloads", [])):
-    basf2.use_local_database(local["database"])
+    basf2.use_local_database(local["database"], readonly=True)
 
 basf2.set_random_seed(job["seed"])
 
@@ -49,15 +69,9 @@ path.add_module(
     inputFileNames=[item["path"] for item in job["inputs"]],
     ignoreCommandLineOverride=True,
 )
-path.add_module(DeclareRealData())
+
 for output in job["outputs"]:
-    skim = job["skims"][output["skim"]]
-    decision = path.add_module(
-        "TriggerSkim",
-        triggerLines=[skim["line"]],
-        expectedResult=1,
-        useRandomNumbersForPreScale=False,
-    )
+    line = job["skims"][output["skim"]]["line"]
     selected = basf2.create_path()
     selected.add_module(
         "RootOutput",
@@ -65,12 +79,19 @@ for output in job["outputs"]:
         additionalDataDescription=describe(output),
         ignoreCommandLineOverride=True,
     )
+    decided = basf2.create_path()
+    decision = decided.add_module("TriggerSkim", triggerLines=[line], expectedResult=1)
     decision.if_value("== 1", selected, basf2.AfterConditionPath.CONTINUE)
+    stored = path.add_module(HasLine(line))
+    stored.if_value("== 1", decided, basf2.AfterConditionPath.CONTINUE)
 
 for override in job.get("overrides", []):
-    basf2.set_module_parameters(
-        path, override["module"], recursive=True, **{override["parameter"]: override["value"]}
-    )
+    # basf2.set_module_parameters with `recursive` raises where any path that a module leads to lacks the module.
+    modules = find_modules(path, override["module"])
+    if not modules:
+        basf2.B2FATAL("the path has no module " + override["module"])
+    for module in modules:
+        module.param(override["parameter"], override["value"])
 
 basf2.process(path)
 print(basf2.statistics)

@@ -1,0 +1,48 @@
+"""The data store: the event at hand, the metadata of the file at hand, and what was registered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class FileMetaData:
+    """What a file says of itself. Without any, data count as simulated."""
+
+    def __init__(self, said: dict[str, Any] | None = None) -> None:
+        self.said = {"isMC": True, **(said or {})}
+
+    def declareRealData(self) -> None:
+        self.said["isMC"] = False
+
+
+class Map(dict[str, int]):
+    """A std::map as Python sees it."""
+
+    def count(self, key: str) -> int:
+        return int(key in self)
+
+
+class SoftwareTriggerResult:
+    """Line and result."""
+
+    def __init__(self, results: dict[str, int]) -> None:
+        self.results = Map(results)
+
+    def getResults(self) -> Map:
+        return self.results
+
+
+class Store:
+    """`registered`: branches of the event; `metadata_registered` and `metadata` are of the persistent object."""
+
+    def __init__(self) -> None:
+        self.initializing, self.chained, self.seed = True, True, ""
+        self.event: dict[str, Any] | None = None
+        self.registered: set[str] = set()
+        self.metadata_registered = False
+        self.metadata: FileMetaData | None = None
+        self.history: list[str] = []
+        self.ask: list[str] = []
+
+
+STORE = Store()
