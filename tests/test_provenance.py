@@ -189,7 +189,7 @@ def test_skims_come_from_the_menu(world, call):
     assert found["steps.skims.hlt_hadron.cut"] == (
         "nTracksLE >= 3 and Bhabha2Trk == 0",
         "skim menu",
-        "productions/skims/menu.yaml:5:3",
+        "productions/skims/menu.yaml:6:3",
     )
     assert found["steps.skims.line_hadron.decision"][0] == "before_prescale"
     assert found["steps.skims.fingerprint"][2] == "digest of the recipe, the fingerprint of reco"
