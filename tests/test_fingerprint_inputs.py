@@ -63,6 +63,10 @@ FLIPS = {
     "steps/outputs": ((OUTPUTS, "    outputs: [mdst, cdst, dst]\n"), NOTHING),
     "steps/skims": (("[hlt_hadron, hlt_bhabha]", "[hlt_hadron, hlt_bhabha, line_hadron]"), NOTHING),
     "steps/parameters": (("prune_tracks: false", "prune_tracks: true"), EVERYTHING),
+    "steps/keep": (
+        ("    skims: [hlt_hadron, hlt_bhabha]", '    skims: [hlt_hadron, hlt_bhabha]\n    keep: ["n*"]'),
+        SKIMS,
+    ),
     "steps/split": ((OUTPUTS, f"{OUTPUTS}    split: run\n"), EVERYTHING),
     "steps/expected": ((OUTPUTS, f"{OUTPUTS}    expected: {{cpu_seconds: 2.7}}\n"), NOTHING),
     "limits/max_units": (("max_units: 4000", "max_units: 4001"), NOTHING),

@@ -30,14 +30,14 @@ SKIMS = """\
 steps:
   skims:
     application: basf2
-    template: hlt_skim/1
+    template: hlt_skim/3
     input: {level: raw}
     skims: [hlt_a, hlt_b, hlt_c]
 """
 LIMITS = "limits: {max_units: 4000}\n"
 
 
-def step(name, source, level="cdst", template="raw_to_cdst/1", more=""):
+def step(name, source, level="cdst", template="raw_to_cdst/3", more=""):
     head = f"  {name}:\n    application: basf2\n    template: {template}\n    input: {{{source}}}\n"
     return f"{head}    outputs: [{level}]\n{more}"
 
@@ -95,7 +95,7 @@ def test_what_reads_from_variants_by_skim_has_them_too_and_the_same_data():
 def test_a_skim_of_variants_is_read_by_variants_of_both():
     source = "step: cdst, level: cdst"
     text = step("cdst", "step: skims, skims: [hlt_a, hlt_b]")
-    thin = f"  thin:\n    application: basf2\n    template: hlt_skim/1\n    input: {{{source}}}\n    skims: [hlt_c]\n"
+    thin = f"  thin:\n    application: basf2\n    template: hlt_skim/3\n    input: {{{source}}}\n    skims: [hlt_c]\n"
     last = step("mdst", "step: thin, skims: [hlt_c]", "mdst", "cdst_to_mdst/1")
     assert steps_of(text, thin, last) == [
         *("cdst@hlt_a", "cdst@hlt_b", "thin@hlt_a", "thin@hlt_b"),
@@ -205,8 +205,8 @@ skims: true
 @pytest.mark.usefixtures("database")
 def test_variants_by_skim_are_produced_and_restated_apart(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP)
-    world.write("templates/hlt_skim/1.yaml", SKIMMING)
-    world.write("templates/hlt_skim/1.py.j2", "skims = 1\n")
+    world.write("templates/hlt_skim/3.yaml", SKIMMING)
+    world.write("templates/hlt_skim/3.py.j2", "skims = 1\n")
     world.templates = read_templates(tmp_path / "templates")
     world.write("productions/skims/menu.yaml", MENU)
     first = SKIMS.replace("steps:\n", "")

@@ -73,7 +73,7 @@ def test_a_variant_is_addressed_by_its_name(tmp_path, capsys):
     world.templates = load_templates()
     world.write(
         "productions/campaigns/proc7/campaign.yaml",
-        ONE_STEP.replace("raw_to_mdst/1", "raw_to_mdst/2").replace(*scanned()),
+        ONE_STEP.replace("raw_to_mdst/1", "raw_to_mdst/5").replace(*scanned()),
     )
     world.lock()
     call = ["--root", str(tmp_path)]
