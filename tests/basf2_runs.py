@@ -44,7 +44,8 @@ def read_states() -> dict[str, tuple[dict[str, Any], ...]]:
 
 def list_states(template: Template) -> list[tuple[str, dict[str, Any]]]:
     """The states of basf2 that a template serves: the first release series that each is of, and its facts."""
-    return [(state["releases"][0], state) for era in template.eras for state in read_states()[era.name]]
+    states = (state for era in template.eras for state in read_states()[era.name])
+    return [(state["releases"][0], state) for state in states if template.serves(state["releases"][0])]
 
 
 def make_events(

@@ -219,13 +219,13 @@ def templates() -> dict[str, Template]:
         eras=(ERA,),
     )
     former = Template(
-        "raw_to_mdst/0",
-        "RAW to mdst",
+        "cosmic_to_mdst/1",
+        "Cosmic runs to mdst",
         "",
         ("raw",),
         ("mdst", "cdst"),
         ("release-03-",),
-        superseded=Superseded("raw_to_mdst/1", "RootInput has no parameter `files`", runs=False),
+        superseded=Superseded("cosmic_to_mdst/2", "RootInput has no parameter `files`", runs=False),
     )
     lines = Template("hlt_skim/1", "Skims", "", ("mdst",), (), ("release-03-",), skims="line")
     again = Template("mdst_to_udst/1", "mdst to udst", "", ("mdst",), ("udst",), ("release-03-",))
@@ -235,7 +235,7 @@ def templates() -> dict[str, Template]:
     combined = Template(
         "combined_skim/1", "Skims", "", ("mdst",), ("mdst",), ("release-03-",), skims="combined"
     )
-    return {one.name: one for one in (reco, former, again, lines, offline, combined)}
+    return {one.name: one for one in (reco, again, lines, offline, combined, former)}
 
 
 def read(files: dict[str, bytes]) -> tuple[Repository, tuple[Finding, ...]]:

@@ -265,6 +265,17 @@ def test_additional_branches_are_written_and_told(tmp_path, name, series):
         )
 
 
+@pytest.mark.parametrize("name", ["offline_skim/3", "combined_skim/3"])
+@pytest.mark.parametrize(("series", "status"), [("release-06-", 1), ("release-08-", 0)])
+def test_skims_are_handed_tags_where_they_take_them(tmp_path, name, series, status):
+    template, state = pick(name, series)
+    paths = write_run(tmp_path, "mdst", simulated=False)
+    job = make_job(template, "mdst", paths, skim_tags={"analysis": "analysis_tools_1"})
+    done = run_script(tmp_path / "job", template, state, job)
+    assert done.status == status
+    assert ("unexpected keyword argument 'analysisGlobaltag'" in done.printed) is bool(status)
+
+
 TESTING = [
     {
         "name": name,

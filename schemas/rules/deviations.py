@@ -47,6 +47,7 @@ def check_deviations(repository: Repository) -> Iterator[Finding]:
                 one.name
                 for one in repository.templates.values()
                 if kinds <= one.deviates
+                and one.superseded is None
                 and one.name.split("/")[0] == template.name.split("/")[0]
                 and (declared.campaign.release is None or one.serves(declared.campaign.release))
             ]

@@ -79,7 +79,10 @@ def _check_roles(repository: Repository, declared: Declared) -> Iterator[Finding
             others = [
                 one.name
                 for one in repository.templates.values()
-                if one.hands_tags and one.skims == template.skims and one.serves(campaign.release or "")
+                if one.hands_tags
+                and one.superseded is None
+                and one.skims == template.skims
+                and one.serves(campaign.release or "")
             ]
             place = document.place(("steps", step.name, "template"))
             message = f"{template.name} hands no skim the tags that have a role"

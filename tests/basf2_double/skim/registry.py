@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from double_facts import bind
 from double_modules import add_plain
 
 CODES = {"TwoTrackLeptonsForLuminosity": "18530100", "DstToD0Pi_D0ToHpJm": "17240100", "Charm": "99000100"}
@@ -12,8 +13,10 @@ class Skim:
 
     mc = True
 
-    def __init__(self, name, OutputFileName=None, additionalDataDescription=None):
-        self.name, self.file, self.description = name, OutputFileName, additionalDataDescription
+    def __init__(self, name, **named):
+        given = bind("skim.core.BaseSkim", **named)
+        self.name, self.file = name, given["OutputFileName"]
+        self.description = given["additionalDataDescription"]
 
     def __call__(self, path):
         assert self.mc is False
