@@ -30,7 +30,7 @@ layout: plain
 steps:
   skims:
     application: basf2
-    template: hlt_skim/1
+    template: hlt_skim/3
     input: {level: mdst}
     skims: [final_hadron]
     split: run
