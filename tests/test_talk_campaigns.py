@@ -13,6 +13,7 @@ from ci.exits import Exit
 from reconciler.ledger.database import State, opened
 from reconciler.runs.catalogue import File
 from reconciler.runs.file_register import import_files
+from reconciler.runs.file_removal import remove_files
 from renderer.steering import load_templates
 from renderer.units import declare_units
 from schemas.repository import read_repository
@@ -22,6 +23,8 @@ from tests.builders import swap
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
+
+NOON = "2019-02-07T12:00:00+00:00"
 
 UNITS = {
     "prod6": {"reco": 613},
@@ -130,17 +133,21 @@ def test_the_others_render_too(checkout, capsys, name):
 
 
 def test_the_requests_of_proc7b_lack_what_is_not_public_and_nothing_else(checkout, capsys, tmp_path):
-    """With the RAW files at a place on the grid, which is not public, and with what an event took in proc7."""
+    """With the RAW files at a place on the grid, which is not public, and with what an event took stated.
+
+    Without that it is what the ledger has of the same recipes, as those of proc7 are (tests/test_requests.py).
+    """
     folder = tmp_path / "checkout"
     shutil.copytree(checkout, folder)
     numbers = [key & 0xFFFFFFFF for key in parse_runs("3:529-613")]
     place = "/belle/Data/Raw/e0003/r{0:05d}/sub00/physics.0003.{0:05d}.root"
     raw = [
-        File(3, n, "raw", f"physics.0003.{n:05}.root", place.format(n), 1, "adler32:00", 1000)
+        File(3, n, "raw", f"physics.0003.{n:05}.root", place.format(n), 1, f"adler32:{n:08x}", 1000)
         for n in numbers
     ]
     with opened(State(folder / ".b2prod")) as engine:
-        import_files(engine, raw)
+        remove_files(engine, [f"/raw/{n}" for n in numbers], "they are on the grid", "a test", NOON)
+        assert import_files(engine, raw, named={file.path for file in raw}).counts.new == len(raw)
 
     def render(*changes):
         file = folder / "productions/campaigns/proc7b/campaign.yaml"
