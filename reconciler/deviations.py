@@ -27,7 +27,7 @@ class Told:
 
 
 def tell_deviations(campaign: Campaign) -> tuple[Told, ...]:
-    """The overrides, testing payloads and scans of a campaign, in the order of its steps."""
+    """The overrides, testing payloads, additional branches and scans of a campaign, in the order of its steps."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for step in campaign.steps:
         for told in _tell_step(step):
@@ -51,6 +51,8 @@ def _tell(deviations: Deviations) -> Iterator[tuple[str, str, str]]:
         yield f"{one.module}.{one.parameter} = {_spell(one.value)}", one.reason, one.ticket
     for local in deviations.testing_payloads:
         yield f"testing payloads {local.name}", local.reason, local.ticket
+    for branch in deviations.additional_branches:
+        yield f"additional branch {branch.name}", branch.reason, branch.ticket
 
 
 def _name_target(scan: Scan) -> str:

@@ -51,6 +51,8 @@ def write_recipes(campaign: Campaign, step: Step, repository: Repository) -> tup
             common["overrides"] = [
                 [one.module, one.parameter, one.value] for one in step.deviations.overrides
             ]
+        if step.deviations.additional_branches:  # a file has them in an order of its own
+            common["additional_branches"] = sorted(one.name for one in step.deviations.additional_branches)
     else:
         common |= {"application": UPROOT}
         if step.parameters:

@@ -185,6 +185,8 @@ def describe_deviations(step: Step, repository: Repository, site: Site) -> dict[
             }
             for one in step.deviations.testing_payloads
         ]
+    if step.deviations.additional_branches:
+        described["additional_branches"] = [asdict(one) for one in step.deviations.additional_branches]
     return described
 
 

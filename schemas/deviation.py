@@ -1,4 +1,4 @@
-"""Deviations from the standard: overrides of module parameters, testing payloads, and scans over either."""
+"""Deviations from the standard: overrides of module parameters, testing payloads, scans over either, additional branches."""
 
 from __future__ import annotations
 
@@ -31,17 +31,31 @@ class TestingPayloads:
 
 
 @dataclass(frozen=True, slots=True)
+class AdditionalBranch:
+    """A branch that is written beside those of the data level; why, and where that was agreed."""
+
+    name: str
+    reason: str
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
 class Deviations:
     """What makes a step deviate from the standard. Of testing payloads the first wins, of overrides the last."""
 
     overrides: tuple[Override, ...] = ()
     testing_payloads: tuple[TestingPayloads, ...] = ()
+    additional_branches: tuple[AdditionalBranch, ...] = ()
 
     def __add__(self, other: Deviations) -> Deviations:
-        return Deviations(self.overrides + other.overrides, other.testing_payloads + self.testing_payloads)
+        return Deviations(
+            self.overrides + other.overrides,
+            other.testing_payloads + self.testing_payloads,
+            self.additional_branches + other.additional_branches,
+        )
 
     def __bool__(self) -> bool:
-        return bool(self.overrides or self.testing_payloads)
+        return bool(self.overrides or self.testing_payloads or self.additional_branches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,10 @@ def read_deviations(data: Mapping[str, Any]) -> Deviations:
         tuple(
             TestingPayloads(one["name"], one["reason"], one["ticket"])
             for one in data.get("testing_payloads", ())
+        ),
+        tuple(
+            AdditionalBranch(one["name"], one["reason"], one["ticket"])
+            for one in data.get("additional_branches", ())
         ),
     )
 

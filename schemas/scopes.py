@@ -20,7 +20,7 @@ NOMINAL = ("schema", "title", "description", "ticket", "contact", "state")
 and neither does its end: what is launched then was approved."""
 CAPS = ("max_runs", "until")
 """Ceilings of an open selection: limits, as `max_units` is."""
-DEVIATING = ("overrides", "testing_payloads", "scan")
+DEVIATING = ("overrides", "testing_payloads", "scan", "additional_branches")
 
 
 PARTS = (CALIBRATION, RELEASE)

@@ -80,6 +80,7 @@ EXEMPT = {
     "steps/overrides": "in no reprocessing: test_variants",
     "steps/testing_payloads": "as overrides",
     "steps/scan": "as overrides",
+    "steps/additional_branches": "as overrides",
     "schema": "has one value",
     "steps/application": "another application is another step altogether",
     "steps/input/step": "what counts is the upstream fingerprint: test_fingerprint has the cases",

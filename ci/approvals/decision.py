@@ -129,6 +129,8 @@ def _list_deviations(step: Step) -> Iterator[str]:
         yield f"{what}; {override.reason} ({override.ticket})"
     for payloads in step.deviations.testing_payloads:
         yield f"testing payloads {payloads.name}; {payloads.reason} ({payloads.ticket})"
+    for branch in step.deviations.additional_branches:
+        yield f"additional branch {branch.name}; {branch.reason} ({branch.ticket})"
 
 
 def _find_other(

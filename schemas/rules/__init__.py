@@ -10,6 +10,7 @@ from schemas.rules.across import check_common_paths, check_common_runs
 from schemas.rules.decisions import check_decisions, check_tickets
 from schemas.rules.detectors import check_detectors
 from schemas.rules.deviations import (
+    check_branches,
     check_deviations,
     check_modules,
     check_overrides,
@@ -80,6 +81,7 @@ RULES: tuple[Rule, ...] = (
     check_detectors,
     check_deviations,
     check_overrides,
+    check_branches,
     check_modules,
     check_scans,
     check_variants,

@@ -1,4 +1,4 @@
-"""Rules on what deviates from the standard: overrides, testing payloads, scans."""
+"""Rules on what deviates from the standard: overrides, testing payloads, scans, additional branches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schemas.snapshot import LOCAL
 from schemas.step import Step
 from schemas.wording import find_nearest
 
-KEYS = ("overrides", "testing_payloads", "scan")
+KEYS = ("overrides", "testing_payloads", "scan", "additional_branches")
 STRICT = "reprocessing"
 """The kind of campaign that is the standard, and nothing else."""
 
@@ -62,6 +62,8 @@ def _find_kinds(step: Step) -> Iterator[tuple[str, frozenset[str]]]:
         yield "overrides", frozenset({"overrides"})
     if step.deviations.testing_payloads:
         yield "testing_payloads", frozenset({"testing_payloads"})
+    if step.deviations.additional_branches:
+        yield "additional_branches", frozenset({"additional_branches"})
     points = [deviations for scan in step.scans for _, deviations in scan.points]
     needed = {"overrides": any(one.overrides for one in points)}
     needed |= {"testing_payloads": any(one.testing_payloads for one in points)}
@@ -84,6 +86,27 @@ def check_overrides(repository: Repository) -> Iterator[Finding]:
                 places = (*path, first[key]), (*path, index)
                 message = f"{one.module}.{one.parameter} is overridden twice"
                 yield find_clash(document, *places, message, "keep one of them", "BP512")
+
+
+WHOLE = "dst"
+"""The data level that has all branches as it is."""
+
+
+def check_branches(repository: Repository) -> Iterator[Finding]:
+    """Ensure that additional branches are each named once, and that an output has branches of its own to add them to."""
+    for declared, step in _deviating(repository):
+        document, first = declared.document, dict[str, int]()
+        path = ("steps", step.name, "additional_branches")
+        for index, one in enumerate(step.deviations.additional_branches):
+            if first.setdefault(one.name, index) != index:
+                places = (*path, first[one.name], "name"), (*path, index, "name")
+                message = f"the branch {one.name} is added twice"
+                yield find_clash(document, *places, message, "keep one of them", "BP512")
+        if first and not step.skims and set(step.outputs) == {WHOLE}:
+            message = f"the step {step.name} writes {WHOLE} alone, which has all branches as it is"
+            yield Finding(
+                document.key_place(path), "BP512", message, "remove it, or write another data level"
+            )
 
 
 def check_modules(repository: Repository) -> Iterator[Finding]:

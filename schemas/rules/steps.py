@@ -20,7 +20,10 @@ from schemas.wording import find_nearest, list_words
 
 NEEDED = {"basf2": ("template",), "uproot": ("skims",)}
 """The keys that a step of an application needs, beside those that every step needs."""
-REFUSED = {"basf2": ("keep",), "uproot": ("template", "outputs", "overrides", "testing_payloads", "scan")}
+REFUSED = {
+    "basf2": ("keep",),
+    "uproot": ("template", "outputs", "overrides", "testing_payloads", "scan", "additional_branches"),
+}
 """The keys that mean nothing to an application."""
 TREE = "tree"
 """The only parameter of the uproot application: the name of the tree that is read."""
