@@ -11,66 +11,18 @@ from ci.console import print_data, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
 from ci.project import Settings
-from ci.verbs import (
-    adopt,
-    approvals,
-    compare,
-    declare,
-    doctor,
-    files,
-    logs,
-    luminosity,
-    observe,
-    operate,
-    payloads,
-    produce,
-    reconcile,
-    record,
-    register,
-    retention,
-    review,
-    share,
-    trust,
-    verify,
-)
+from ci.verbs import PANELS, VERBS, Verbs
 from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.ledger.state import SourceUnavailable
 from renderer.steering import TemplateBroken
 
 click.rich_click.COMMAND_GROUPS = {
-    "b2prod": [
-        {
-            "name": "What we want",
-            "commands": ["new", "import-b2skim", "check", "review", "post", "diff", "resolve", "render"],
-        },
-        {"name": "Who agrees", "commands": ["approve", "approvals", "trust"]},
-        {"name": "What is done", "commands": ["plan", "apply", "reconcile", "register"]},
-        {
-            "name": "An operator's levers",
-            "commands": ["pause", "resume", "cancel", "retry", "quarantine", "settle", "unlock"],
-        },
-        {
-            "name": "What is where, and why",
-            "commands": [
-                "status",
-                "verify",
-                "retention",
-                "explain",
-                "logs",
-                "runs",
-                "files",
-                "lumi",
-                "gt",
-                "state",
-                "doctor",
-            ],
-        },
-    ]
+    "b2prod": [{"name": panel, "commands": [*verbs]} for panel, verbs in PANELS.items()]
 }
 click.rich_click.MAX_WIDTH = 100
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--root", metavar="DIR", help="The checkout to work on; else the one around the working folder."
 )
@@ -105,29 +57,8 @@ def b2prod(
     context.obj = Settings(root, state, database, trust)
 
 
-for command in (
-    *declare.COMMANDS,
-    *doctor.COMMANDS,
-    *adopt.COMMANDS,
-    *compare.COMMANDS,
-    *produce.COMMANDS,
-    *reconcile.COMMANDS,
-    *operate.COMMANDS,
-    *observe.COMMANDS,
-    *retention.COMMANDS,
-    *record.COMMANDS,
-    *files.COMMANDS,
-    *payloads.COMMANDS,
-    *luminosity.COMMANDS,
-    *logs.COMMANDS,
-    *verify.COMMANDS,
-    *register.COMMANDS,
-    *review.COMMANDS,
-    *share.COMMANDS,
-    *approvals.COMMANDS,
-    *trust.COMMANDS,
-):
-    b2prod.add_command(command)
+for name, verb in VERBS.items():
+    b2prod.add_command(click.RichCommand(name=name, help=verb.line))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

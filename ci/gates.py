@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 
 from ci.change import Change
 from ci.generations import check_since
-from reconciler.resolving import goes_back
+from reconciler.pinning import goes_back
 from reconciler.restating import Side, find_restated
 from schemas.finding import Finding, Place
 from schemas.policy import REVOKED, ROLES, SIGNERS

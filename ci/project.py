@@ -7,24 +7,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import rich_click as click
 
-from ci.change import Change, read_change
-from ci.commits import Commit, read_commit
 from ci.console import say
 from ci.exits import FoundProblems, WrongUse
-from ci.export import Origin, reading_export
-from ci.gates import select_new
-from reconciler.ledger.database import State, check_address
-from reconciler.resolving import compare_locks, pin_campaign
+from reconciler.ledger.state import State, check_address
+from reconciler.pinning import compare_locks, pin_campaign
 from renderer.steering import load_templates
 from schemas.finding import Finding, Place, limit_findings
 from schemas.lock import Lock
 from schemas.repository import CAMPAIGNS, FOLDERS, Declared, Repository, read_repository
 from schemas.rules import check_repository
 from schemas.tree import PRODUCTIONS, Tree, read_tree
+
+if TYPE_CHECKING:
+    from ci.change import Change
+    from ci.commits import Commit
+    from ci.export import Origin
+
+# What reads commits and exports is imported where one is asked for: git and the ledger take longer than a check.
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
@@ -78,11 +81,17 @@ class Settings:
         """
         project = find_project(self.root, self.state, self.database)
         if base is not None:
+            from ci.change import read_change  # noqa: PLC0415 -- see above
+
             change = read_change(project.root, base, "HEAD" if head is None else head)
             project = replace(project, change=change)
         elif head is not None:
+            from ci.commits import read_commit  # noqa: PLC0415 -- see above
+
             project = replace(project, commit=read_commit(project.root, head))
         if export is not None:
+            from ci.export import reading_export  # noqa: PLC0415 -- see above
+
             policy = project.change.before if project.change is not None else project.read_files()[0]
             opened = reading_export(export, policy, datetime.now(UTC))
             state, origin = _current().with_resource(opened)
@@ -147,6 +156,8 @@ def load(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
     repository, found = judge_files(*project.read_files())
     if project.change is None or not found:
         return repository, found
+    from ci.gates import select_new  # noqa: PLC0415 -- see above
+
     _, known = judge_files(project.change.before, ())
     return repository, select_new(project.change, found, known)
 

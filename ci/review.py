@@ -20,8 +20,8 @@ from reconciler.estimate import Estimate, estimate_cost
 from reconciler.export import list_launched
 from reconciler.gathering import View, take_picture
 from reconciler.ledger.database import SourceUnavailable, reading
+from reconciler.pinning import compare_locks, pin_campaign
 from reconciler.plan import RESTATE, SUBMIT, Plan
-from reconciler.resolving import compare_locks, pin_campaign
 from reconciler.sides import Basis, read_sides
 from schemas.finding import Finding
 from schemas.policy import Policy, read_policy

@@ -6,21 +6,15 @@ lock: elsewhere the same file may be out of reach.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
 from reconciler.ledger.tables import files
 from reconciler.runs.selection import select_runs
-from renderer.branches import check_keep, describe_form
-from renderer.event_file import IDENTITY, EventFile, InputError, LackingError, explain_damage
-from renderer.root_file import name_nearest
-from renderer.trigger_results import Layout, describe_results, need_results
 from schemas.finding import Finding
 from schemas.lock import Lock
 from schemas.repository import Declared, Repository
@@ -45,6 +39,10 @@ class Needs:
     variables: tuple[str, ...]
     lines: tuple[tuple[str, str], ...]
     keep: tuple[str, ...] = ()
+
+    def names(self) -> tuple[str | None, tuple[str, ...], tuple[tuple[str, str], ...], tuple[str, ...]]:
+        """What is looked for in a file: tree, variables, lines and patterns."""
+        return self.tree, self.variables, self.lines, self.keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +135,14 @@ def look_into(wanted: Mapping[StepT, tuple[Needs, Ends]]) -> dict[StepT, Looked]
 
     Steps of which no file can be read are left out. A storage that hangs is left alone after a while.
     """
+    from renderer.lacking import look_at  # noqa: PLC0415 -- reading ROOT files costs a second
+
     found: dict[StepT, Looked] = {}
 
     def work() -> None:
         for name, (needs, (first, last)) in wanted.items():
-            if (one := _look_at(needs, first)) is not None:
-                other = _look_at(needs, last) if one[1] else None
+            if (one := look_at(first, *needs.names())) is not None:
+                other = look_at(last, *needs.names()) if one[1] else None
                 lacking = [text for what, text in one[1].items() if other is None or what in other[1]]
                 found[name] = Looked(one[0], tuple(dict.fromkeys(lacking)))
 
@@ -150,49 +150,3 @@ def look_into(wanted: Mapping[StepT, tuple[Needs, Ends]]) -> dict[StepT, Looked]
     thread.start()
     thread.join(PATIENCE)
     return dict(found)
-
-
-def _look_at(needs: Needs, candidates: Sequence[Named]) -> tuple[str, dict[Hashable, str]] | None:
-    """The first of some files that can be read and has events, by its path, and what it lacks."""
-    for name, path in candidates:
-        with contextlib.suppress(InputError, OSError):
-            if (lacking := _find_lacking(Path(path), name, needs)) is not None:
-                return path, lacking
-    return None
-
-
-def _find_lacking(path: Path, name: str, needs: Needs) -> dict[Hashable, str] | None:
-    """What a file lacks, and how that is told; None where it has no events, and so may lack anything.
-
-    Raises:
-        InputError: it cannot be read, or is damaged.
-    """
-    lacking: dict[Hashable, str] = {}
-
-    @contextlib.contextmanager
-    def noting(what: Hashable) -> Iterator[None]:
-        try:
-            yield
-        except LackingError as error:
-            lacking[what] = str(error)
-
-    with noting(needs.tree), EventFile(path, name, needs.tree) as file, explain_damage(name):
-        if not file.entries:
-            return None
-        for variable in needs.variables:
-            with noting(variable):
-                if variable not in IDENTITY:
-                    file.tree.find_scalar(variable)
-        for pattern in needs.keep:
-            with noting(("keep", pattern)):
-                check_keep(file, (pattern,))
-                describe_form(file, (pattern,))
-        for line in needs.lines:
-            with noting(line):
-                need_results(file.tree, (line,))
-        stored = describe_results(path, name, needs.tree) if needs.lines else None
-        if stored is not None and stored.layout is not Layout.NONE:
-            for line in needs.lines:
-                if line[0] not in stored.lines:
-                    lacking[line] = f"{name} has no HLT line `{line[0]}`{name_nearest(line[0], stored.lines)}"
-    return lacking

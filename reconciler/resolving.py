@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import Connection
 
 from reconciler.conditions.coverage import find_needed, find_uncovered
 from reconciler.ledger.trust import Launch, read_launch
+from reconciler.pinning import goes_back, pin_campaign
 from reconciler.runs.catalogue import find_known
 from reconciler.runs.selection import select_runs
-from renderer.fingerprint import write_recipes
-from renderer.jobs import render_script
-from renderer.steering import digest_steering
 from renderer.units import Chains, find_chains
 from schemas.campaign import Campaign, Selector
-from schemas.canonical import canonical_json, digest
 from schemas.finding import Finding
 from schemas.lock import Lock
 from schemas.repository import Declared, Repository
-from schemas.runs import format_runs, gather_runs, split_key
-from schemas.scopes import pin_scopes
+from schemas.runs import format_runs, split_key
 
 
 def resolve(
@@ -69,67 +64,6 @@ def follow_lock(
         return pin_campaign(replace(declared, lock=None), repository, runs, launched + 1)
     lock = pin_campaign(declared, repository, runs, before.generation + 1)
     return before if lock.content() == before.content() else lock
-
-
-def goes_back(lock: Lock | None, generation: int, digest: str) -> bool:
-    """Whether a lock is none that may come after the one of this generation and digest, or be it."""
-    if lock is None or lock.generation < generation:
-        return True
-    return lock.generation == generation and lock.digest() != digest
-
-
-def pin_campaign(
-    declared: Declared, repository: Repository, runs: Iterable[int], generation: int = 1
-) -> Lock:
-    """The lock of a campaign whose closed selections have these runs, sorted run keys; it follows the one that there is."""
-    campaign = declared.campaign
-    lock = Lock(campaign.name, generation, gather_runs(runs), **_pin_references(campaign, repository))
-    return pin_scopes(lock, campaign, declared.document.data, declared.lock)
-
-
-def _pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any]:
-    """Everything that a lock pins without the run catalogue, as fields of `Lock`."""
-    scripts = {step.template: render_script(step, repository) for step in campaign.steps if step.template}
-    skims = sorted({name for step in campaign.steps if step.skims for name in step.outputs})
-    testing = sorted({one.name for step in campaign.expand() for one in step.deviations.testing_payloads})
-    site = repository.sites[campaign.site]
-    release = repository.releases.get(campaign.release or "")
-    return {
-        "selection": digest([selector.describe() for selector in campaign.selectors]),
-        "open_runs": tuple(
-            canonical_json(selector.describe()).decode()
-            for selector in campaign.selectors
-            if selector.is_open
-        ),
-        "release": campaign.release,
-        "commit": release.commit if release else None,
-        "snapshots": tuple((tag.name, repository.snapshots[tag.name].digest) for tag in campaign.global_tags),
-        "running": tuple(
-            (tag.name, repository.snapshots[tag.name].id, tag.on_change)
-            for tag in campaign.global_tags
-            if tag.on_change is not None
-        ),
-        "roles": tuple((tag.name, tag.role) for tag in campaign.global_tags if tag.role is not None),
-        "steps": tuple(
-            sorted(
-                (step.name, digest([recipe.digest for recipe in write_recipes(campaign, step, repository)]))
-                for step in campaign.expand()
-            )
-        ),
-        "testing_payloads": tuple((name, repository.snapshots[name].digest) for name in testing),
-        "templates": tuple(sorted((name, digest_steering(script or "")) for name, script in scripts.items())),
-        "skims": tuple((name, digest(repository.skims[name].describe())) for name in skims),
-        "engine": site.engine,
-        "storage": site.storage,
-        "layout": repository.layouts[campaign.layout].folder,
-    }
-
-
-def compare_locks(before: Lock, after: Lock) -> list[str]:
-    """The entries in which two locks differ; `scopes` only where no other shows why."""
-    old, new = before.pinned(), after.pinned()
-    moved = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    return moved or (["scopes"] if (before.scopes, before.since) != (after.scopes, after.since) else [])
 
 
 def _check_selection(

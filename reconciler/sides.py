@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from reconciler.conditions.following import choose_chains
 from reconciler.differences import Side
 from reconciler.ledger.database import SourceUnavailable, State, reading
-from reconciler.resolving import compare_locks, pin_campaign
+from reconciler.pinning import compare_locks, pin_campaign
 from reconciler.runs.selection import choose_runs, select_runs
 from renderer.jobs import render_script
 from renderer.units import Chains, declare_units

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from ci.approvals.dossier import NO_PAST, Past, assess_campaign, demand_campaign
 from ci.approvals.evidence import SIGNATURE, name_statement
 from ci.approvals.verdict import Verdict
-from reconciler.resolving import follow_lock, pin_campaign
+from reconciler.pinning import pin_campaign
+from reconciler.resolving import follow_lock
 from schemas.repository import Declared
 from schemas.runs import run_key
 from schemas.scopes import digest_scopes

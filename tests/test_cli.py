@@ -12,6 +12,7 @@ import rich_click as click
 from ci.cli import b2prod, run
 from ci.exits import Exit
 from ci.plan_text import format_markdown
+from ci.verbs import load_verb
 from reconciler.plan import SUBMIT, CampaignPlan, Group, Plan
 from renderer.steering import load_templates
 from schemas.runs import run_key
@@ -150,7 +151,7 @@ def walk(command, path=("b2prod",)):
     yield path
     if isinstance(command, click.Group):
         for name, one in command.commands.items():
-            yield from walk(one, (*path, name))
+            yield from walk(load_verb(name) if command is b2prod else one, (*path, name))
 
 
 @pytest.mark.parametrize("path", list(walk(b2prod)), ids=" ".join)

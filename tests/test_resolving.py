@@ -11,7 +11,8 @@ from ci.cli import run
 from ci.exits import Exit
 from reconciler.ledger.database import opened, reading
 from reconciler.ledger.tables import runs
-from reconciler.resolving import compare_locks, resolve
+from reconciler.pinning import compare_locks
+from reconciler.resolving import resolve
 from renderer.steering import read_templates
 from schemas.runs import format_runs
 from tests.builders import snapshot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.resolving import pin_campaign
+from reconciler.pinning import pin_campaign
 from schemas.runs import run_key
 from schemas.scopes import digest_scopes
 from tests import builders

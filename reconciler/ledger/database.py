@@ -10,22 +10,31 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from reconciler.ledger import tables
 from reconciler.ledger.filesystem import find_type, is_networked
+from reconciler.ledger.state import DATABASE, SourceUnavailable, State
+
+__all__ = [
+    "DATABASE",
+    "HEAD",
+    "SourceUnavailable",
+    "State",
+    "has_database",
+    "insert_new",
+    "opened",
+    "reading",
+]
 
 HEAD = "0014"
 """The newest migration, the one that this tool reads and writes."""
-
-DATABASE = "b2prod.sqlite"
 
 WRITING = 0x62327001
 """Name of PostgreSQL's advisory lock for one writing transaction."""
@@ -33,63 +42,6 @@ WRITING = 0x62327001
 
 SILENT = "60s"
 """How long a transaction that writes may do nothing: a process that was stopped in it stops nobody else for ever."""
-
-
-class SourceUnavailable(Exception):
-    """Something that must be read cannot be, or does not answer in full: exit code 4, and nothing is done."""
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The folder of the attempts and, with a relative storage, the outputs; and where the database is.
-
-    `server` is the address of a PostgreSQL database, `postgresql://user@host/name`; without it the database is a file
-    in the folder. `copy` is an export that is read in its place, and never written.
-    """
-
-    folder: Path
-    server: str | None = None
-    copy: Path | None = None
-
-    @property
-    def database(self) -> Path:
-        """The database's file, where it is one."""
-        return self.copy or self.folder / DATABASE
-
-    @property
-    def address(self) -> str:
-        """Where the database is, for people: without a password."""
-        return make_url(self.server).render_as_string() if self.server else str(self.database)
-
-    @property
-    def attempts(self) -> Path:
-        """The folder of the attempts' own folders."""
-        return self.folder / "attempts"
-
-    @property
-    def batches(self) -> Path:
-        """The folder of the batches' own folders."""
-        return self.folder / "batches"
-
-    def storage(self, storage: str) -> Path:
-        """A site's storage as an absolute path."""
-        return self.folder / storage
-
-
-def check_address(server: str) -> None:
-    """Ensures that an address is one of a PostgreSQL database.
-
-    Raises:
-        ValueError: it is not; the message does not repeat it, since it may hold a password.
-    """
-    try:
-        url = make_url(server)
-    except ArgumentError:
-        url = None
-    if url is None or url.drivername != "postgresql" or not url.database:
-        raise ValueError(
-            "a database is written postgresql://user@host/name; without one, it is a file in the state"
-        )
 
 
 def has_database(state: State) -> bool:

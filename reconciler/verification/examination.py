@@ -10,9 +10,6 @@ from pathlib import Path
 
 from reconciler.checksums import digest_file
 from reconciler.runs.folders import is_event_file
-from renderer.event_count import count_events, tell_repeated
-from renderer.event_file import InputError
-from renderer.file_metadata import read_metadata
 from schemas.runs import format_run, run_key
 
 _TREES = {"basf2": "tree"}
@@ -101,6 +98,11 @@ def examine(file: Published, depth: Depth) -> Flaw | None:
 
 def _examine_content(file: Published) -> str | None:
     """What the events of a file, or what it says of itself, have against its declaration."""
+    # reading ROOT files costs a second, which only a look into files has
+    from renderer.event_count import count_events, tell_repeated  # noqa: PLC0415
+    from renderer.event_file import InputError  # noqa: PLC0415
+    from renderer.file_metadata import read_metadata  # noqa: PLC0415
+
     basf2 = file.application == "basf2"
     unit = (file.experiment, file.run)
     try:

@@ -1,0 +1,44 @@
+"""What starts with the command line: no verb pays for what another one needs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ci.cli import b2prod
+from ci.verbs import VERBS, load_verb
+
+EVENTS = {"uproot", "awkward", "scipy"}
+"""What reads files of events, and knows statistics: more than a second."""
+LEDGER = {"sqlalchemy", "alembic", "psycopg"}
+OTHERS = {"git", "numpy", "httpx", "prometheus_client", "cryptography"}
+
+READERS = {"files"}
+"""The verbs that read files of events as a rule; the others do where it comes to that."""
+
+
+def load(*modules):
+    """The names of the packages that are there once these modules are imported, in a process of its own."""
+    code = f"import json, sys, {', '.join(modules)}; print(json.dumps([*sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize("module", ["ci.cli", "ci.verbs.declare"])
+def test_a_help_and_a_check_load_nothing_that_reads_events_or_the_ledger(module):
+    assert not load("ci.cli", module) & (EVENTS | LEDGER | OTHERS)
+
+
+def test_only_verbs_that_read_files_load_what_reads_events():
+    modules = {f"ci.verbs.{verb.module}" for name, verb in VERBS.items() if name not in READERS}
+    assert not load(*sorted(modules)) & EVENTS
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_verb_says_the_line_of_the_help_itself(name):
+    verb = load_verb(name)
+    assert VERBS[name].line == " ".join(verb.help.partition("\n\n")[0].split())
+    assert name in b2prod.commands
