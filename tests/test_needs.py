@@ -183,7 +183,7 @@ def cut_short(checkout):
 
 def tape(checkout):
     rows = [
-        {"path": f"in/mdst.{n}.root", "experiment": 7, "run": n, "size": 1, "checksum": "adler32:00000001"}
+        {"path": f"in/mdst.{n}.root", "experiment": 7, "run": n, "size": 1, "checksum": f"adler32:0000000{n}"}
         for n in (1, 2, 3)
     ]
     checkout.write("list.json", json.dumps([{**row, "storage": "tape"} for row in rows]))

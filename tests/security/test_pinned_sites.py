@@ -11,7 +11,7 @@ from reconciler.runs.catalogue import File, Run
 from reconciler.runs.file_register import import_files
 from reconciler.runs.importing import import_runs
 from tests import gb2_commands
-from tests.builders import snapshot
+from tests.builders import LAYOUTS, snapshot
 from tests.keys import ORDER
 from tests.launchpad import Launchpad
 
@@ -38,6 +38,14 @@ steps:
 limits: {max_units: 100, max_restate: 10}
 """
 
+FOLDER = "/belle/Data/release-03-00-00/DB00000654/prod00000006/e0003/4S"
+PAST = """\
+  past:
+    title: prod6
+    historic: true
+    folder: "{storage}/{release}/{tag_id}/{production}/{experiment}/{energy}/{run}/all/{level}/{part}"
+"""
+
 
 @pytest.fixture
 def launched(tmp_path, circle):
@@ -53,6 +61,7 @@ def launched(tmp_path, circle):
         "productions/global-tags/tag_a.iov",
         snapshot("tag_a").replace("# state: PUBLISHED", "# id: 654\n# state: PUBLISHED"),
     )
+    pad.write("productions/layouts.yaml", LAYOUTS + PAST)
     pad.write("productions/campaigns/proc7/campaign.yaml", CAMPAIGN)
     with opened(pad.state) as engine:
         import_runs(engine, [Run(3, run, "physics", energy="4S") for run in (1, 2)])
@@ -64,7 +73,7 @@ def launched(tmp_path, circle):
                     run,
                     "mdst",
                     f"mdst_{run}.root",
-                    f"/belle/Data/r/mdst_{run}.root",
+                    f"{FOLDER}/r{run:05d}/all/mdst/sub00/mdst_{run}.root",
                     10,
                     f"adler32:0000000{run}",
                 )
