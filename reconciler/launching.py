@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from reconciler.brakes import choose_wishes, limit_wishes, read_traffic, tell_pause
@@ -114,7 +114,8 @@ class Launcher:
         self._state = state
         self._repository = repository
         self._writer = writer
-        self._orders = OrderWriter(state, repository)
+        # also what other sites are like is in orders, as what their cores can do
+        self._orders = OrderWriter(state, replace(repository, sites=sites))
         self._readiness = Readiness(state, sites, self._fleet, self._pauses, writer.clock.time)
         self._stager = Stager(sites, writer)
         self._report: Report | None = None

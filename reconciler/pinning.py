@@ -8,12 +8,14 @@ from typing import Any
 from renderer.fingerprint import write_recipes
 from renderer.jobs import render_script
 from renderer.steering import digest_steering
-from schemas.campaign import Campaign
+from schemas.campaign import Campaign, GlobalTag
 from schemas.canonical import canonical_json, digest
-from schemas.lock import Lock
+from schemas.layout import digest_historic
+from schemas.lock import Lock, PinnedTag
 from schemas.repository import Declared, Repository
 from schemas.runs import gather_runs
 from schemas.scopes import pin_scopes
+from schemas.snapshot import Snapshot
 
 
 def goes_back(lock: Lock | None, generation: int, digest: str) -> bool:
@@ -48,13 +50,7 @@ def _pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any
         ),
         "release": campaign.release,
         "commit": release.commit if release else None,
-        "snapshots": tuple((tag.name, repository.snapshots[tag.name].digest) for tag in campaign.global_tags),
-        "running": tuple(
-            (tag.name, repository.snapshots[tag.name].id, tag.on_change)
-            for tag in campaign.global_tags
-            if tag.on_change is not None
-        ),
-        "roles": tuple((tag.name, tag.role) for tag in campaign.global_tags if tag.role is not None),
+        "tags": tuple(_pin_tag(tag, repository.snapshots[tag.name]) for tag in campaign.global_tags),
         "steps": tuple(
             sorted(
                 (step.name, digest([recipe.digest for recipe in write_recipes(campaign, step, repository)]))
@@ -67,7 +63,20 @@ def _pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any
         "engine": site.engine,
         "storage": site.storage,
         "layout": repository.layouts[campaign.layout].folder,
+        "historic": digest_historic(repository.layouts.values()) if site.engine == "gb2" else None,
     }
+
+
+def _pin_tag(tag: GlobalTag, snapshot: Snapshot) -> PinnedTag:
+    return PinnedTag(
+        tag.name,
+        snapshot.digest,
+        snapshot.id,
+        snapshot.state,
+        "" if tag.on_change is None else snapshot.retrieved,
+        tag.on_change,
+        tag.role,
+    )
 
 
 def compare_locks(before: Lock, after: Lock) -> list[str]:

@@ -164,7 +164,7 @@ def _describe(
         "FabricationType": "DataSkim" if step.skims else UNKNOWN,
         "ProductionName": name,
         "ProductionGroup": "skim" if step.skims else UNKNOWN,
-        "Description": campaign.title,
+        "Description": f"{campaign.name}, step {step.name}",  # not the title, which nobody approves
         "Release": campaign.release,
         "Campaign": campaign.name,
         "DBGlobalTag": _name_tag(campaign, step, repository, source),

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from schemas.canonical import digest
+
 _ENERGIES = r"4S|4S_offres|4S_scan|5S|5S_offres|5S_scan|3S|3S_offres|Continuum|Scan|cosmics"
 
 FIELDS: Mapping[str, str] = {
@@ -127,6 +129,11 @@ def find_layouts(layouts: Iterable[Layout], path: str) -> list[tuple[str, dict[s
     """The layouts that a folder belongs to, with the fields that they read from it: none, one, or several."""
     found = ((layout.name, layout.read(path)) for layout in layouts)
     return [(name, fields) for name, fields in found if fields is not None]
+
+
+def digest_historic(layouts: Iterable[Layout]) -> str:
+    """The digest of the folders of the historic layouts: of all that decides what `find_layouts` reads by them."""
+    return digest(sorted(layout.folder for layout in layouts if layout.historic))
 
 
 def _read(family: str, fields: Mapping[str, str], text: str) -> dict[str, str] | None:

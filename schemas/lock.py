@@ -17,6 +17,37 @@ RUN_BOUND = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class PinnedTag:
+    """A global tag of the chain: `digest` is that of its snapshot's lines, of a running one of its baseline's.
+
+    `id` and `state` are those of the snapshot's header: jobs and requests have them. `retrieved` is of a running tag alone,
+    since what was found later takes the place of the baseline. `on_change` is a running tag's, `role` that of one that
+    skims are handed. None and "" are not known.
+    """
+
+    name: str
+    digest: str
+    id: int | None = None
+    state: str = ""
+    retrieved: str = ""
+    on_change: str | None = None
+    role: str | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """The tag as JSON data; what is not known is left out."""
+        entries: dict[str, Any] = {
+            "name": self.name,
+            "digest": self.digest,
+            "on_change": self.on_change,
+            "id": self.id,
+            "role": self.role,
+            "state": self.state,
+            "retrieved": self.retrieved,
+        }
+        return {key: value for key, value in entries.items() if value not in (None, "")}
+
+
+@dataclass(frozen=True, slots=True)
 class Lock:
     """What a campaign means today.
 
@@ -24,9 +55,9 @@ class Lock:
     are kept as they were declared, in canonical JSON.
     `scopes` maps the parts that people answer for to their digests (`schemas.scopes`), `since` to the generations since
     which they are so.
-    `running` has, of each running tag, name, id in the conditions database (None: not known) and `on_change`; its entry
-    in `snapshots` is the baseline. `roles` has the role of each tag that skims are handed. `templates`, `skims`, `testing_payloads`, `snapshots` map names to digests; `commit` is the release's, where it is known. `steps` maps each
-    step, and each variant of it, to the digest of how its outputs are made.
+    `tags` are the chain's. `templates`, `skims`, `testing_payloads` map names to digests; `commit` is the release's, where it
+    is known. `steps` maps each step, and each variant of it, to the digest of how its outputs are made. `historic` is the
+    digest of the layouts by which paths of the grid's input are read, where the campaign is made there.
     """
 
     campaign: str
@@ -36,9 +67,7 @@ class Lock:
     open_runs: tuple[str, ...] = ()
     release: str | None = None
     commit: str | None = None
-    snapshots: tuple[tuple[str, str], ...] = ()
-    running: tuple[tuple[str, int | None, str], ...] = ()
-    roles: tuple[tuple[str, str], ...] = ()
+    tags: tuple[PinnedTag, ...] = ()
     steps: tuple[tuple[str, str], ...] = ()
     testing_payloads: tuple[tuple[str, str], ...] = ()
     templates: tuple[tuple[str, str], ...] = ()
@@ -46,6 +75,7 @@ class Lock:
     engine: str = "local"
     storage: str = ""
     layout: str = ""
+    historic: str | None = None
     scopes: tuple[tuple[str, str], ...] = ()
     since: tuple[tuple[str, int], ...] = ()
 
@@ -68,22 +98,15 @@ class Lock:
             "open_runs": [json.loads(item) for item in self.open_runs],
             "release": self.release,
             "commit": self.commit,
-            "global_tags": [self._describe_tag(name, value) for name, value in self.snapshots],
+            "global_tags": [tag.describe() for tag in self.tags],
             "steps": dict(self.steps),
             "testing_payloads": dict(self.testing_payloads),
             "templates": dict(self.templates),
             "skims": dict(self.skims),
-            "site": {"engine": self.engine, "storage": self.storage, "layout": self.layout},
+            "site": {"engine": self.engine, "storage": self.storage, "layout": self.layout}
+            | ({} if self.historic is None else {"historic": self.historic}),
         }
         return {key: value for key, value in pinned.items() if value not in (None, [], {})}
-
-    def _describe_tag(self, name: str, value: str) -> dict[str, Any]:
-        pinned: dict[str, Any] = {"name": name, "digest": value}
-        for running, number, on_change in self.running:
-            if running == name:
-                pinned |= {"on_change": on_change} | ({} if number is None else {"id": number})
-        role = dict(self.roles).get(name)
-        return pinned if role is None else pinned | {"role": role}
 
     def digest(self) -> str:
         """The digest of everything but the generation."""
@@ -119,13 +142,7 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
         open_runs=tuple(canonical_json(item).decode() for item in data.get("open_runs", ())),
         release=data.get("release"),
         commit=data.get("commit"),
-        snapshots=tuple((item["name"], item["digest"]) for item in data.get("global_tags", ())),
-        running=tuple(
-            (item["name"], item.get("id"), item["on_change"])
-            for item in data.get("global_tags", ())
-            if "on_change" in item
-        ),
-        roles=tuple((item["name"], item["role"]) for item in data.get("global_tags", ()) if "role" in item),
+        tags=tuple(PinnedTag(**item) for item in data.get("global_tags", ())),
         steps=tuple(sorted(data.get("steps", {}).items())),
         testing_payloads=tuple(sorted(data.get("testing_payloads", {}).items())),
         templates=tuple(sorted(data.get("templates", {}).items())),

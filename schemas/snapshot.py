@@ -35,6 +35,10 @@ _LINE = re.compile(
 )
 
 
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z", re.ASCII)
+"""Such times sort as texts."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Iov:
     """A payload and the run keys it holds for: `first` included, `end` not.
@@ -59,8 +63,8 @@ class Iov:
 class Snapshot:
     """The frozen list of a tag's IoVs. `digest` is the sha256 of its lines.
 
-    `id` is the tag's in the conditions database, `source` where it was read, `retrieved` when (UTC); none of them is
-    part of the digest. `above` is how many lines of its file stand above the IoVs, for findings.
+    `id` is the tag's in the conditions database, `source` where it was read, `retrieved` when (UTC); none of them, nor the
+    state, is part of the digest: what of them is used, locks pin beside it. `above` is how many lines of its file stand above the IoVs, for findings.
     """
 
     name: str
@@ -209,6 +213,9 @@ def _parse(file: str, name: str, content: bytes) -> tuple[Snapshot | None, tuple
         message = f"the tag's id is {number_text[:40]!r}"
         findings.append(Finding(Place(file), "BP502", message, "write the snapshot with the tool"))
     state, source, retrieved = (header.get(key, "") for key in ("state", "source", "retrieved"))
+    if retrieved and not _TIME.fullmatch(retrieved):
+        message = f"the tag was retrieved at {retrieved[:40]!r}, which is no time"
+        findings.append(Finding(Place(file), "BP502", message, "write the snapshot with the tool"))
     if findings:
         return None, tuple(findings), state
     known = int(number_text) if number_text else None

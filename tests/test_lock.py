@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.lock import Lock, read_lock
+from schemas.lock import Lock, PinnedTag, read_lock
 from schemas.runs import gather_runs, run_key
 
 LOCK = Lock(
@@ -18,7 +18,7 @@ LOCK = Lock(
     selection="a" * 64,
     open_runs=('{"experiment":5,"from":1,"max_runs":800}',),
     release="release-03-00-00",
-    snapshots=(("data_reprocessing_proc7", "b" * 64),),
+    tags=(PinnedTag("data_reprocessing_proc7", "b" * 64, 438, "PUBLISHED"),),
     templates=(("raw_to_mdst/1", "c" * 64),),
     skims=(("hlt_hadron", "d" * 64),),
     storage="data",

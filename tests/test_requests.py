@@ -109,7 +109,7 @@ def test_a_request_is_as_it_was_reviewed():
         "DBGlobalTag": "DB00000654",
         "DataDescription": [{"DataLevel": "mdst", "GeneralSkimName": "hadron"}],
         "DataStructureByRun": "False",
-        "Description": "Skims",
+        "Description": "proc7, step skims",
         "ExpectedEventSize": 1.25,
         "FabricationType": "DataSkim",
         "InputData": [LPN.format(run=529), LPN.format(run=530)],
@@ -138,12 +138,9 @@ def test_names_are_of_the_content_and_of_the_grids_grammar():
     assert more[1] != names[1]
 
 
-def test_a_title_is_only_a_title():
-    (request, _) = declare(RUNS, title=f"'{NASTY}'")
-    written = write_request(request)
-    assert written.isascii()
-    assert "rm -rf" in json.loads(written)["Description"]
-    assert json.loads(written).keys() == json.loads(write_request(declare(RUNS)[0])).keys()
+def test_a_title_that_nobody_approves_is_in_no_request():
+    written = [write_request(request) for request in declare(RUNS, title=f"'{NASTY}'")]
+    assert written == [write_request(request) for request in declare(RUNS)]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import schemas.rules
 from schemas.canonical import digest
 from schemas.codes import CODES
-from schemas.lock import Lock, read_lock
+from schemas.lock import Lock, PinnedTag, read_lock
 from schemas.repository import Declared
 from schemas.rules import RULES, check_repository
 from schemas.rules.circles import find_circles
@@ -281,7 +281,13 @@ def make_lock(**changes) -> Lock:
         runs=tuple((3 << 32) + run for run in (529, 530, 620)),
         selection=digest([selector.describe() for selector in chosen.selectors]),
         release="release-03-00-00",
-        snapshots=(("data_reprocessing_proc7", repository.snapshots["data_reprocessing_proc7"].digest),),
+        tags=(
+            PinnedTag(
+                "data_reprocessing_proc7",
+                repository.snapshots["data_reprocessing_proc7"].digest,
+                state="PUBLISHED",
+            ),
+        ),
         steps=(("reco", "0" * 64), ("skims", "1" * 64)),
         templates=(("raw_to_mdst/1", "0" * 64),),
         skims=tuple((name, digest(skim.describe())) for name, skim in skims),
@@ -308,8 +314,8 @@ def test_a_lock_of_this_manifest_passes():
         {"release": None},
         {"release": "release-04-00-00"},
         {"commit": "0" * 40},
-        {"snapshots": ()},
-        {"snapshots": (("data_reprocessing_proc7", "1" * 64),)},
+        {"tags": ()},
+        {"tags": (PinnedTag("data_reprocessing_proc7", "1" * 64, state="PUBLISHED"),)},
         {"templates": ()},
         {"skims": ()},
         {"skims": (("hlt_bhabha", "1" * 64), ("hlt_hadron", "1" * 64))},

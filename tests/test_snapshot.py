@@ -42,7 +42,9 @@ def test_what_is_written_is_read_and_order_does_not_matter(found, order):
     content = write_snapshot(tag)
     assert read_snapshot("tag.iov", "tag", content) == (tag, ())
     shuffled = [found[index] for index in order if index < len(found)]
-    again = freeze_tag("tag", "PUBLISHED", [*shuffled, *found[:2]], tag_id=2464, source="x", retrieved="y")
+    again = freeze_tag(
+        "tag", "PUBLISHED", [*shuffled, *found[:2]], tag_id=2464, source="x", retrieved="2021-01-01T00:00:00Z"
+    )
     assert again.digest == tag.digest
     kept = [line for line in content.splitlines() if not line.startswith((b"# source", b"# retrieved"))]
     assert [

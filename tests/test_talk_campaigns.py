@@ -179,7 +179,7 @@ def test_the_requests_of_proc7b_lack_what_is_not_public_and_nothing_else(checkou
         "DBGlobalTag": "DB00000479",
         "DataDescription": [{"DataLevel": level} for level in ("mdst", "cdst", "dst")],
         "DataStructureByRun": "False",
-        "Description": "proc7 once more, on the grid",
+        "Description": "proc7b, step reco",
         "ExpectedEventCPUTime": 49.14,
         "ExpectedEventSize": 120,
         "FabricationType": "unknown",

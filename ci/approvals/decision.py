@@ -92,10 +92,13 @@ def _describe_content(declared: Declared, lock: Lock) -> Iterator[str]:
     yield f"  as it was    {', '.join(f'{name} since {since}' for name, since in lock.since if name in PARTS)}"
     commit = f", commit {lock.commit[:12]}" if lock.commit else ""
     yield f"  release      {lock.release or 'none'}{commit}"
-    for name, value in lock.snapshots or (("none", ""),):
-        running = next((on_change for tag, _, on_change in lock.running if tag == name), None)
-        mode = f", running: {running}" if running else ""
-        yield f"  global tag   {name}  {value[:12]}{mode}".rstrip()
+    for tag in lock.tags:
+        number = "" if tag.id is None else f", id {tag.id}"
+        mode = f", running: {tag.on_change}" if tag.on_change else ""
+        since = f", the baseline read {tag.retrieved}" if tag.retrieved else ""
+        yield f"  global tag   {tag.name}  {tag.digest[:12]}, {tag.state}{number}{mode}{since}"
+    if not lock.tags:
+        yield "  global tag   none"
     yield f"  runs         {count_things(len(lock.runs), 'run')} of closed selections"
     for selector in campaign.selectors:
         if selector.is_open:

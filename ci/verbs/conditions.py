@@ -36,6 +36,7 @@ from renderer.payloads import find_payloads
 from schemas.finding import Finding, Place
 from schemas.iov import Interval, merge_intervals, touches_any
 from schemas.local_database import settle_overlaps
+from schemas.lock import Lock
 from schemas.repository import GLOBAL_TAGS
 from schemas.runs import fold_runs, parse_runs
 from schemas.snapshot import LOCAL, TAG_NAME, Iov, Snapshot, parse_snapshot, rank_revision, write_snapshot
@@ -83,7 +84,7 @@ def pull(settings: Settings, name: str, where: str, replace: bool, as_json: bool
     refuse_unusable(file, tag)
     snapshot = tag.freeze(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     before = _read_present(project.root / file, file, name)
-    pinned = _find_pinned(project, name, snapshot.digest)
+    pinned = _find_pinned(project, snapshot)
     if pinned and not replace:
         raise GuardRefused(
             f"{name} differs from the snapshot that {', '.join(pinned)} is locked to; with --replace it is written, and "
@@ -138,15 +139,22 @@ def _read_present(path: Path, file: str, name: str) -> Snapshot | None:
     return parse_snapshot(file, name, path.read_bytes())[0] if path.exists() else None
 
 
-def _find_pinned(project: Project, name: str, digest: str) -> list[str]:
-    """The campaigns whose lock pins another snapshot of the tag."""
+def _find_pinned(project: Project, snapshot: Snapshot) -> list[str]:
+    """The campaigns whose lock pins another snapshot of the tag, or has another id or state of it."""
     repository, _ = load(project)
     return [
         campaign
         for campaign, declared in repository.campaigns.items()
-        if declared.lock is not None
-        and dict((*declared.lock.testing_payloads, *declared.lock.snapshots)).get(name, digest) != digest
+        if declared.lock is not None and _pins_another(declared.lock, snapshot)
     ]
+
+
+def _pins_another(lock: Lock, snapshot: Snapshot) -> bool:
+    local = dict(lock.testing_payloads).get(snapshot.name, snapshot.digest) != snapshot.digest
+    seen = (snapshot.digest, snapshot.id, snapshot.state)
+    return local or any(
+        (tag.digest, tag.id, tag.state) != seen for tag in lock.tags if tag.name == snapshot.name
+    )
 
 
 def _publish(path: Path, content: bytes) -> None:

@@ -11,6 +11,7 @@ from schemas.campaign import Campaign
 from schemas.canonical import digest
 from schemas.composer import Path
 from schemas.finding import Finding, Place
+from schemas.layout import digest_historic
 from schemas.lock import Lock
 from schemas.repository import GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, SKIMS, Declared, Repository
 from schemas.rules.circles import find_circles
@@ -269,18 +270,10 @@ def _compare(
         pairs.append((("site",), f"storage of {campaign.site}", site.storage, lock.storage))
     if layout is not None:
         pairs.append((("layout",), f"folder of {campaign.layout}", layout.folder, lock.layout))
-    meant = {tag.name: tag.on_change for tag in campaign.global_tags if tag.on_change}
-    stored = {name: on_change for name, _, on_change in lock.running}
-    pairs.append((("global_tags",), "on_change of the tags", meant, stored))
-    roles = {name: role for role, name in campaign.skim_tags.items()}
-    pairs.append((("global_tags",), "set of roles", roles, dict(lock.roles)))
-    chain = [tag.name for tag in campaign.global_tags]
-    pairs.append((("global_tags",), "chain of global tags", chain, [name for name, _ in lock.snapshots]))
-    snapshots = dict(lock.snapshots)
-    for index, name in enumerate(chain):
-        if name in snapshots and name in repository.snapshots:
-            path = ("global_tags", index, "name")
-            pairs.append((path, f"snapshot of {name}", repository.snapshots[name].digest, snapshots[name]))
+    if site is not None and site.engine == "gb2":
+        now = digest_historic(repository.layouts.values())
+        pairs.append((("layout",), "set of layouts of the grid's input", now, lock.historic))
+    pairs += _compare_tags(repository, campaign, lock)
     templates = sorted({step.template for step in campaign.steps if step.template})
     pairs.append((("steps",), "set of templates", templates, [name for name, _ in lock.templates]))
     expanded = campaign.expand() if is_expandable(campaign.steps) else ()
@@ -303,9 +296,30 @@ def _compare(
     return (pair for pair in pairs if pair[2] != pair[3])
 
 
+def _compare_tags(
+    repository: Repository, campaign: Campaign, lock: Lock
+) -> Iterator[tuple[tuple[str | int, ...], str, object, object]]:
+    meant = {tag.name: tag.on_change for tag in campaign.global_tags if tag.on_change}
+    stored = {tag.name: tag.on_change for tag in lock.tags if tag.on_change}
+    yield ("global_tags",), "on_change of the tags", meant, stored
+    roles = {name: role for role, name in campaign.skim_tags.items()}
+    yield ("global_tags",), "set of roles", roles, {tag.name: tag.role for tag in lock.tags if tag.role}
+    chain, pinned = [tag.name for tag in campaign.global_tags], {tag.name: tag for tag in lock.tags}
+    yield ("global_tags",), "chain of global tags", chain, [tag.name for tag in lock.tags]
+    for index, tag in enumerate(campaign.global_tags):
+        if (locked := pinned.get(tag.name)) is None or (here := repository.snapshots.get(tag.name)) is None:
+            continue
+        path = ("global_tags", index, "name")
+        yield path, f"snapshot of {tag.name}", here.digest, locked.digest
+        yield path, f"id of {tag.name}", here.id, locked.id
+        yield path, f"state of {tag.name}", here.state, locked.state
+        if tag.on_change is not None:
+            yield path, f"time at which {tag.name} was read", here.retrieved, locked.retrieved
+
+
 def _name(value: object) -> str:
     """A value of a lock for a message; digests by their first digits."""
-    if value is None or value == []:
+    if value in (None, [], ""):
         return "none"
     text = ", ".join(value) if isinstance(value, list) else str(value)
     return show(text[:12] if len(text) == 64 and text.isalnum() else text)

@@ -1,0 +1,155 @@
+"""What is approved is all that is used: whatever of a file is read later on is in a digest that its approvers signed."""
+
+from __future__ import annotations
+
+import pytest
+
+from ci.cli import run
+from ci.exits import Exit
+from reconciler.launching import Launcher
+from reconciler.ledger.database import opened
+from reconciler.ledger.writing import Writer
+from reconciler.runs.catalogue import File, Run
+from reconciler.runs.file_register import import_files
+from reconciler.runs.importing import import_runs
+from tests import gb2_commands
+from tests.builders import LAYOUTS, snapshot
+from tests.keys import ORDER
+from tests.launchpad import Launchpad
+from tests.security.test_pinned_sites import CAMPAIGN, FOLDER, PAST
+
+GEOMETRY = f"CDCGeometry 1 {'c' * 32} 0,0,-1,-1"
+FIRST = f"CDCTimeZeros 1 {'1' * 32} 0,0,-1,-1"
+BETTER = f"CDCTimeZeros 2 {'2' * 32} 1,0,-1,-1"
+
+
+class Service:
+    """A launchpad, and the clone of it whose reconciler follows `main`."""
+
+    def __init__(self, pad: Launchpad, folder):
+        self.pad, self.folder = pad, folder
+        pad.git("clone", "-q", str(pad.root), str(folder))
+
+    def follow(self) -> int:
+        before = ["--root", str(self.folder), "--state", str(self.pad.state.folder)]
+        return run([*before, "reconcile", "--once", "--follow", "origin/main"])
+
+
+@pytest.fixture
+def grid(tmp_path, circle):
+    """A campaign of the grid that four people approved, and nothing of it launched."""
+    pad = Launchpad(tmp_path / "checkout", circle)
+    found = gb2_commands.install(tmp_path / "gb2")
+    pad.write(
+        "productions/sites/local.yaml",
+        f"schema: site/1\ntitle: grid\nengine: gb2\nstorage: data\n"
+        f"gb2: {{wrapper: ['{found.wrapper[0]}'], group: belle_dataprod}}\n",
+    )
+    pad.write(
+        "productions/global-tags/tag_a.iov",
+        snapshot("tag_a").replace("# state: PUBLISHED", "# id: 654\n# state: PUBLISHED"),
+    )
+    pad.write("productions/campaigns/proc7/campaign.yaml", CAMPAIGN)
+    pad.write("productions/layouts.yaml", LAYOUTS + PAST)
+    with opened(pad.state) as engine:
+        import_runs(engine, [Run(3, number, "physics", energy="4S") for number in (1, 2)])
+        files = (
+            File(
+                3,
+                number,
+                "mdst",
+                f"m{number}.root",
+                f"{FOLDER}/r{number:05d}/all/mdst/sub00/m{number}.root",
+                10,
+                f"adler32:{number:08d}",
+            )
+            for number in (1, 2)
+        )
+        import_files(engine, list(files))
+    (pad.root / "productions/campaigns/proc7/campaign.lock").unlink()
+    pad.lock()
+    pad.pin()
+    pad.commit("a skim campaign at the grid")
+    pad.sign(*ORDER)
+    pad.commit("approved")
+    return Service(pad, tmp_path / "service"), found
+
+
+def swap(pad, file, old, new):
+    path = pad.root / "productions" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("global-tags/tag_a.iov", "# id: 654", "# id: 99999", "id of tag_a"),
+        ("global-tags/tag_a.iov", "# id: 654\n", "", "id of tag_a"),
+        ("global-tags/tag_a.iov", "# state: PUBLISHED", "# state: TESTING", "state of tag_a"),
+        ("layouts.yaml", "{tag_id}/{production}", "{production}/{tag_id}", "layouts of the grid's input"),
+        ("layouts.yaml", "    historic: true\n", "", "layouts of the grid's input"),
+        ("layouts.yaml", "{campaign}/{step}", "{step}/{campaign}", "folder of plain"),
+    ],
+    ids=["id", "no id", "state", "paths of the input", "none of the input", "paths of the output"],
+)
+def test_what_one_person_changes_after_approval_is_not_what_the_grid_is_asked_for(
+    grid, capsys, file, old, new, told
+):
+    service, wrapped = grid
+    pad = service.pad
+    swap(pad, file, old, new)
+    pad.commit("after approval, by one person")
+    assert pad.call("check") == Exit.FINDINGS
+    assert told in capsys.readouterr().out
+    assert service.follow() == Exit.FINDINGS
+    assert not wrapped.read()["productions"]
+    assert pad.call("approvals", "proc7") != Exit.FINE
+
+
+def test_a_title_that_nobody_approves_is_not_in_what_the_grid_is_asked_for(grid):
+    service, wrapped = grid
+    swap(service.pad, "campaigns/proc7/campaign.yaml", "title: skims", "title: something else")
+    service.pad.commit("another title")
+    assert service.follow() == Exit.FINE
+    made = wrapped.read()["productions"].values()
+    assert made
+    assert "something else" not in str([one["request"] for one in made])
+
+
+@pytest.mark.parametrize("rule", ["forward", "restate"])
+def test_one_line_of_a_header_does_not_roll_a_running_tag_back(tmp_path, circle, capsys, rule):
+    pad = Launchpad(tmp_path / "checkout", circle)
+    running = snapshot("tag_a", GEOMETRY, FIRST).replace("PUBLISHED", "RUNNING")
+    pad.write("productions/global-tags/tag_a.iov", running)
+    swap(pad, "campaigns/proc7/campaign.yaml", "mode: snapshot", f"mode: running, on_change: {rule}")
+    pad.lock()
+    pad.commit("running tag")
+    pad.sign(*ORDER)
+    pad.commit("approved")
+    service = Service(pad, tmp_path / "service")
+    pad.write(
+        "database/tag_a.iov", snapshot("tag_a", GEOMETRY, FIRST, BETTER).replace("PUBLISHED", "RUNNING")
+    )
+    assert pad.call("gt", "follow", "--from", pad.root / "database/tag_a.iov") == Exit.FINE
+    swap(pad, "global-tags/tag_a.iov", "# state:", "# retrieved: 9999-12-31T00:00:00Z\n# state:")
+    pad.commit("one line of a header, nobody signed")
+    capsys.readouterr()
+    assert service.follow() == Exit.FINDINGS
+    assert "time at which tag_a was read" in capsys.readouterr().err
+    assert not pad.starts
+
+
+def test_orders_go_by_the_sites_of_the_pinned_root_alone(grid):
+    """The power of another site's cores is in what a unit is expected to take."""
+    service, _ = grid
+    pad = service.pad
+    pinned = pad.repository().sites
+    pad.write(
+        "productions/sites/other.yaml",
+        "schema: site/1\ntitle: x\nengine: local\nstorage: x\nhs06: 99\n",
+    )
+    with opened(pad.state) as engine:
+        launcher = Launcher(pad.state, pad.repository(), pinned, Writer(engine, None))
+    assert launcher._orders._repository.sites == pinned
