@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import PurePosixPath
 from typing import Any
 
+from renderer.sroot_parts import Part, read_part
 from renderer.steering import render_steering
 from schemas.campaign import Campaign
 from schemas.canonical import digest
@@ -43,10 +45,28 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job of a unit. `key` is the identity of its input, so that a late file moves no other job."""
+    """One job of a unit. `key` is the identity of its input, so that a late file moves no other job.
+
+    Of `inputs`, those that continue the one before them (`X.sroot-1` after `X.sroot`) are the `parts`: basf2 reads them
+    by itself, and would read them twice if they were named to it.
+    """
 
     key: str
     inputs: tuple[InputFile, ...]
+
+    @property
+    def parts(self) -> tuple[InputFile, ...]:
+        """The inputs that continue the one before them."""
+        found = []
+        awaited: str | None = None
+        for file in self.inputs:
+            place = _find_part(file)
+            if file.path == awaited:
+                found.append(file)
+            elif place is not None and place.number:
+                place = None  # its first part is not there, and basf2 finds no others by its name
+            awaited = None if place is None else _beside(file, place.after)
+        return tuple(found)
 
     @property
     def events(self) -> int | None:
@@ -56,10 +76,44 @@ class Job:
 
 
 def divide_input(step: Step, files: Sequence[InputFile]) -> tuple[Job, ...]:
-    """The jobs of a unit that reads `files`: one for each file or one for all, as the step says; none without files."""
-    ordered = tuple(sorted(files, key=lambda file: file.name))
-    groups = [(file,) for file in ordered] if step.split == "file" or not ordered else [ordered]
+    """The jobs of a unit that reads `files`: one for each file or one for all, as the step says; none without files.
+
+    A set of raw data in the DAQ's format, which basf2 reads as one, counts as a file.
+    """
+    groups = _gather_sets(files)
+    if step.split != "file" and groups:
+        groups = [tuple(file for group in groups for file in group)]
     return tuple(Job(_job_key(group), group) for group in groups)
+
+
+def _gather_sets(files: Sequence[InputFile]) -> list[tuple[InputFile, ...]]:
+    """The files by name, each with those that basf2 reads after it by itself."""
+    ordered = sorted(files, key=lambda file: file.name)
+    later = {file.path: file for file in ordered if ".sroot-" in file.path}
+    if not later:
+        return [(file,) for file in ordered]
+    groups = []
+    for file in ordered:
+        place = _find_part(file)
+        if place is None or place.number:
+            continue
+        group = [file]
+        while place is not None and (after := later.pop(_beside(file, place.after), None)) is not None:
+            group.append(after)
+            place = _find_part(after)
+        groups.append(tuple(group))
+    taken = {file.path for group in groups for file in group}
+    groups += [(file,) for file in ordered if file.path not in taken]
+    return sorted(groups, key=lambda group: group[0].name)
+
+
+def _find_part(file: InputFile) -> Part | None:
+    """Where a file stands in a set of raw data in the DAQ's format; None for files of other formats."""
+    return read_part(PurePosixPath(file.path).name) if ".sroot" in file.path else None
+
+
+def _beside(file: InputFile, name: str) -> str:
+    return str(PurePosixPath(file.path).with_name(name))
 
 
 def _job_key(files: Sequence[InputFile]) -> str:
@@ -80,6 +134,7 @@ def render_job(
     Valid for the schema `job/1`. The random seed is a digest of fingerprints and job key.
     """
     experiment, number = split_key(run)
+    parts = job.parts
     stem = job.inputs[0].name if step.split == "file" else _name_run(experiment, number, job)
     rendered: dict[str, Any] = {
         "schema": "job/1",
@@ -90,7 +145,7 @@ def render_job(
         "key": job.key,
         "application": step.application,
         "command": _command(campaign, step, site),
-        "inputs": [_describe_input(file) for file in job.inputs],
+        "inputs": [_describe_input(file) for file in job.inputs if file not in parts],
         "outputs": [
             {
                 "output": output,
@@ -105,6 +160,8 @@ def render_job(
         "seed": digest([sorted(value.hex() for value in fingerprints.values()), job.key])[:32],
         "environment": list(site.environment),
     }
+    if parts:
+        rendered["parts"] = [_describe_input(file) for file in parts]
     if site.verify == SIZE:
         rendered["verify"] = SIZE
     if step.application == "basf2":

@@ -256,6 +256,39 @@ def test_a_checksum_of_an_unknown_algorithm_is_no_proof(tmp_path):
     assert "md4:00; known here are adler32, crc32, md5, sha1, sha256, sha512" in result["failure"]["message"]
 
 
+def write_parts(folder, *names):
+    """Files of three bytes, as a job lists them."""
+    for name in names:
+        (folder / name).write_text("raw")
+    return [
+        {"name": name, "path": str(folder / name), "size": 3, "checksum": CHECKSUMS["adler32"]}
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize("packed", ["", ".gz"])
+def test_the_parts_of_a_set_of_raw_data_are_checked_as_its_first_file(tmp_path, packed):
+    first, *parts = write_parts(tmp_path, *(f"a.sroot{part}{packed}" for part in ("", "-1", "-2")))
+    assert run(tmp_path, inputs=[first], parts=parts)[0] == 0
+    for number, part in enumerate(parts, 1):
+        (tmp_path / f"other{number}").mkdir()
+        wrong = [*parts[: number - 1], {**part, "checksum": "adler32:00000001"}, *parts[number:]]
+        status, result = run(tmp_path / f"other{number}", inputs=[first], parts=wrong)
+        assert (status, result["failure"]["class"]) == (1, "input")
+        assert result["failure"]["message"].startswith(part["path"])
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_part_that_basf2_would_find_and_nobody_registered_stops_the_job(tmp_path, known):
+    first, *parts = write_parts(tmp_path, *("a.sroot", "a.sroot-1")[: known + 1])
+    (extra,) = write_parts(tmp_path, f"a.sroot-{known + 1}")
+    status, result = run(tmp_path, inputs=[first], **({"parts": parts} if parts else {}))
+    assert (status, result["failure"]["class"], result["outputs"]) == (1, "input", [])
+    assert result["failure"]["message"].startswith(
+        f"{extra['path']} lies beside {[first, *parts][-1]['path']}"
+    )
+
+
 def test_a_site_may_choose_to_trust_sizes(tmp_path):
     wrong = register(tmp_path, checksum="adler32:00000001")
     assert run(tmp_path, inputs=wrong, verify="size")[0] == 0

@@ -29,12 +29,12 @@ from tests.worlds import ONE_STEP, World
 SIZES = "inputs: {verify: size}\n"
 
 
-def render(site=SITE, events=None):
-    """The JSON of a job that reads one registered file of proc7."""
+def render(site=SITE, events=None, names=("a.root",)):
+    """The JSON of a job that reads one registered file of proc7, or a set of them."""
     repository, _ = read(tree(site=site))
     campaign = repository.campaigns["proc7"].campaign
     step = campaign.steps[0]
-    files = [InputFile("a.root", "/data/a.root", 1, "adler32:00000001", events)]
+    files = [InputFile(name, f"/data/{name}", 1, "adler32:00000001", events) for name in names]
     (job,) = divide_input(step, files)
     prints = dict.fromkeys(step.outputs, b"0" * 32)
     return json.loads(
@@ -42,6 +42,13 @@ def render(site=SITE, events=None):
             render_job(campaign, step, repository, repository.sites["local"], run_key(3, 529), job, prints)
         )
     )
+
+
+def test_a_job_names_the_first_file_of_a_set_and_lists_its_parts():
+    rendered = render(names=("a.sroot-1", "a.sroot", "a.sroot-2"))
+    assert [one["name"] for one in rendered["inputs"]] == ["a.sroot"]
+    assert [one["name"] for one in rendered["parts"]] == ["a.sroot-1", "a.sroot-2"]
+    assert "parts" not in render()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,39 @@ def test_a_template_runs_wherever_it_serves(tmp_path, name):
             )
             events[place[:-2], one["file"]] += len(output["tree"])
     assert set(events.values()) == {2 if template.skims == "line" else 5}
+
+
+SETS = ("a.sroot", "a.sroot-1", "a.sroot-2", "b.sroot", "c.sroot-1")
+"""Two sets of raw data in the DAQ's format, and a part whose first file is elsewhere."""
+
+
+@pytest.mark.parametrize("split", ["file", "run"])
+@pytest.mark.parametrize("name", [name for name, one in CURRENT.items() if "sroot" in one.reads])
+def test_each_event_of_a_set_of_raw_data_is_read_once(tmp_path, name, split):
+    """Of a set basf2 reads the further parts by itself."""
+    template = CURRENT[name]
+    paths = [
+        write_file(
+            tmp_path / one, "sroot", make_events(529, [YES] * number, BRANCHES["raw"]), simulated=False
+        )
+        for number, one in enumerate(SETS, 1)
+    ]
+    step = Step("convert", "basf2", Input("sroot"), ("raw",), split)
+    jobs = divide_input(step, [InputFile(path.name, str(path), 1, "adler32:468809e3") for path in paths])
+    assert [[one.name for one in job.inputs if one not in job.parts] for job in jobs] == (
+        [["a.sroot"], ["b.sroot"], ["c.sroot-1"]]
+        if split == "file"
+        else [["a.sroot", "b.sroot", "c.sroot-1"]]
+    )
+    assert sorted(one.name for job in jobs for one in job.inputs) == sorted(SETS)
+    for series, state in list_states(template):
+        trials = {}
+        for job in jobs:
+            named = [Path(one.path) for one in job.inputs if one not in job.parts]
+            trials[f"{series}{job.key}"] = Trial(template, state, make_job(template, "sroot", named))
+        done = run_all(tmp_path, trials)
+        read = [len(output["tree"]) for one in done.values() for output in one.outputs.values()]
+        assert sum(read) == 1 + 2 + 3 + 4 + 5, series
 
 
 @pytest.mark.parametrize("name", CURRENT)

@@ -78,11 +78,15 @@ def read_files(ticket: Ticket, *, mounted: bool) -> tuple[dict[str, bytes], dict
         files["job.py"] = RUNTIME.read_bytes()
         job = json.loads(files[JOB])
         if not mounted:
-            names = [os.path.basename(item["path"]) for item in job["inputs"]]
+            names = [os.path.basename(item["path"]) for item in _list_read(job)]
             if len(set(names)) != len(names):
                 raise NotSendable("two of its inputs have one name, and DIRAC lays them into one folder")
-            sent = [{**item, "path": name} for item, name in zip(job["inputs"], names, strict=True)]
-            files[JOB] = json.dumps({**job, "inputs": sent}, sort_keys=True).encode()
+            sent = {
+                key: [{**item, "path": os.path.basename(item["path"])} for item in job[key]]
+                for key in ("inputs", "parts")
+                if key in job
+            }
+            files[JOB] = json.dumps({**job, **sent}, sort_keys=True).encode()
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise NotSendable(f"{ticket.folder} cannot be sent: {type(error).__name__}: {error}") from error
     return files, job
@@ -109,8 +113,13 @@ def describe(ticket: Ticket, job: Mapping[str, Any], sandbox: str, site: Site) -
     if site.batch.minutes is not None:
         described["CPUTime"] = site.batch.minutes * 60
     if not site.diracx.mounted:
-        described["InputData"] = tuple(f"LFN:{item['path']}" for item in job["inputs"])
+        described["InputData"] = tuple(f"LFN:{item['path']}" for item in _list_read(job))
     return described
+
+
+def _list_read(job: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The files that a job reads: those that are named to it, and the parts that it finds beside them."""
+    return [*job["inputs"], *job.get("parts", [])]
 
 
 def name_group(campaign: str) -> str:

@@ -14,6 +14,7 @@ lives, the lock is held, and nobody takes the attempt for dead.
 import hashlib
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -37,6 +38,8 @@ BLOCK = 1 << 20
 Seen = Tuple[int, int]
 """Size of a file in bytes, and when it was last changed, in nanoseconds since 1970."""
 
+PART = re.compile(r"(.+\.sroot)(?:-([1-9][0-9]*))?(\.gz)?$")
+"""Raw data in the DAQ's format: X.sroot, which basf2 continues by X.sroot-1, X.sroot-2 …"""
 SHORT_SUMS = {"adler32": (zlib.adler32, 1), "crc32": (zlib.crc32, 0)}
 """Checksums of 32 bits, and what each begins with."""
 
@@ -105,7 +108,7 @@ def check_checksum(path: str, registered: str) -> None:
 def check_inputs(job: Dict[str, Any]) -> Dict[str, Seen]:
     """Ensures that the inputs are those that were registered; what each looked like while that was so."""
     seen = {}
-    for item in job["inputs"]:
+    for item in [*job["inputs"], *job.get("parts", [])]:
         path = item["path"]
         seen[path] = look_at(path)
         if seen[path][0] != item["size"]:
@@ -115,6 +118,19 @@ def check_inputs(job: Dict[str, Any]) -> Dict[str, Seen]:
             check_checksum(path, item["checksum"])
     check_unchanged(seen)
     return seen
+
+
+def check_parts(job: Dict[str, Any]) -> None:
+    """Ensures that basf2 finds no further part beside a set of raw data: it would read it, and nobody registered it."""
+    read = {item["path"] for item in job["inputs"]} | {item["path"] for item in job.get("parts", [])}
+    for path in sorted(read):
+        found = PART.match(path)
+        if found is None:
+            continue
+        after = "{}-{}{}".format(found.group(1), int(found.group(2) or 0) + 1, found.group(3) or "")
+        if after not in read and os.path.exists(after):
+            text = "{} lies beside {}, so that basf2 reads it too, and is not registered: import it, or move it away"
+            raise Failure("input", text.format(after, path))
 
 
 def check_unchanged(seen: Dict[str, Seen]) -> None:
@@ -229,6 +245,7 @@ def check_record(report: Dict[str, Any]) -> Dict[str, Any]:
 
 def run_job(job: Dict[str, Any]) -> Dict[str, Any]:
     """What the result says of the job: outputs, events read (None: not said), record."""
+    check_parts(job)
     seen = check_inputs(job)
     check_testing_payloads(job)
     status = run_application(job)

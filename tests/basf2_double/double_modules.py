@@ -94,7 +94,14 @@ class SeqRootInput:
     def initialize(self):
         self.records = []
         for name in self._parameters["inputFileNames"]:
-            self.records += json.loads(Path(name).read_text())["records"]
+            part = Path(name)
+            number = 0
+            while (
+                part.exists() or not number
+            ):  # `framework/pcore/src/SeqFile.cc`: the next file is opened at an end
+                self.records += json.loads(part.read_text())["records"]
+                number += 1
+                part = Path(f"{name}-{number}")
         STORE.registered |= {"EventMetaData", *self.records[0]["objects"]}
         if self._parameters.get("declareRealData"):
             STORE.metadata_registered = True
