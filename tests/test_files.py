@@ -13,6 +13,8 @@ import uproot
 
 from ci.cli import run
 from ci.exits import Exit
+from reconciler.ledger.database import State, opened
+from reconciler.ledger.tables import files
 from tests.skimmed import Skimmed
 from tests.test_sroot import damage
 
@@ -110,6 +112,23 @@ def test_a_copied_file_is_refused_until_it_is_declared_a_replica(desk):
     assert summed["files"] == 1, "it is read once"
     code, _, told = desk("files", "import", desk.root, "--level", "mdst")
     assert code == Exit.FINDINGS, "without the declaration a file of another name is one that is equal"
+
+
+def test_a_checksum_that_lost_its_zeros_is_that_of_the_same_file(desk):
+    row = {"path": "/raw/a.root", "experiment": 12, "run": 2, "size": 9, "events": 5}
+    for spelt, told in (
+        ("adler32:b2c3d", "1 new, 0 changed, 0 unchanged"),
+        ("ADLER32:000B2C3D", "0 new, 0 changed, 1 unchanged"),
+    ):
+        done = desk("files", "import", desk.list([{**row, "checksum": spelt}]), "--level", "raw")
+        assert (done[0], told in done[2]) == (Exit.FINE, True)
+    with opened(State(desk.root / ".b2prod")) as engine, engine.begin() as connection:
+        connection.execute(files.update().values(checksum="adler32:b2c3d"))  # as it was registered once
+    rows = [{**row, "checksum": "adler32:000b2c3d"}]
+    assert "1 unchanged, 0 refused" in desk("files", "import", desk.list(rows), "--level", "raw")[2]
+    rows[0] |= {"path": "/raw/b.root", "run": 1}
+    code, _, told = desk("files", "import", desk.list(rows), "--level", "raw")
+    assert (code, "it has the content of /raw/a.root" in told) == (Exit.FINDINGS, True)
 
 
 def test_a_list_declares_replicas_beside_the_files(desk):

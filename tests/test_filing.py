@@ -338,3 +338,17 @@ def test_what_was_imported_can_be_imported_again(known, found, storage):
     _, reasons, again = settle(written, after.values(), storage)
     assert (again.new, again.moved, again.changed, reasons) == ([], [], [], {})
     assert again.unchanged == len(written)
+
+
+SHORT = replace(A, checksum="adler32:a1b2c3d")
+PADDED = replace(A, checksum="adler32:0a1b2c3d")
+
+
+@pytest.mark.parametrize(("before", "file"), [(SHORT, PADDED), (PADDED, SHORT)])
+def test_a_checksum_with_and_without_its_zeros_is_one_content(before, file):
+    assert settle([file], [before])[0] == {}
+    (moved,) = settle([replace(file, path="/other/a.root")], [before], Seen(gone=["/in/a.root"]))[2].moved
+    assert moved[1].checksum == before.checksum, "what is registered is in the fingerprints"
+    copy = replace(file, name="copy.root", path="/in/copy.root")
+    assert "mdst/12:1/a.root" in settle([copy], [before])[1]["/in/copy.root"]
+    assert settle([file], removed=frozenset({(key_of(A), PADDED.checksum)}))[0] == {"/in/a.root": "kept out"}

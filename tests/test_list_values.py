@@ -9,15 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.ledger.file_tables import removals
+from reconciler.ledger.tables import files, products
 from reconciler.runs.values import (
     CHECKSUMS,
     COUNT_LIMIT,
+    list_spellings,
     read_checksum,
     read_count,
     read_label,
     read_real,
     read_time,
     read_words,
+    spell_checksum,
 )
 
 BLANK = [None, "", "  ", "\t"]
@@ -178,7 +182,6 @@ def test_what_is_no_real_number_is_refused(value):
         ("ADLER32:0a1b2c3d", "adler32:0a1b2c3d"),
         (" adler32:a1b2c3d ", "adler32:0a1b2c3d"),
         ("adler32:b2c3d", "adler32:000b2c3d"),
-        ("crc32:a1b2c3d", "crc32:0a1b2c3d"),
         *(
             (f"{name}:{'9F' * (digits // 2)}", f"{name}:{'9f' * (digits // 2)}")
             for name, digits in CHECKSUMS.items()
@@ -187,6 +190,19 @@ def test_what_is_no_real_number_is_refused(value):
 )
 def test_a_checksum_is_written_in_one_way(value, checksum):
     assert read_checksum(value) == checksum
+    assert spell_checksum(value.strip()) == checksum
+
+
+def test_every_checksum_fits_the_columns_that_keep_it():
+    most = max(len(f"{name}:") + digits for name, digits in CHECKSUMS.items())
+    for table in (files, removals, products):
+        assert table.c.checksum.type.length >= most
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_an_adler32_is_found_however_its_zeros_were_kept(value):
+    padded = f"adler32:{value:08x}"
+    assert set(list_spellings(padded)) == {padded, f"adler32:{value:x}"}
 
 
 @pytest.mark.parametrize(
@@ -194,8 +210,8 @@ def test_a_checksum_is_written_in_one_way(value, checksum):
     [
         *("0a1b2c3d", "adler32:", "adler32:0a", "adler32:0a1b2c3", "adler32:b2c3", "adler32:00a1b2c3d", "adler32:0a1b2c3g"),
         *("adler32=0a1b2c3d", "adler32:0x0a1b2c", "sha3:0a1b2c3d", f"md5:{'a' * 31}", f"md5:{'a' * 33}", f"sha256:{'a' * 63}"),
-        *(f"sha1:{'a' * 64}", f"sha512:{'a' * 64}", "adler32:０a1b2c3d", "adler32: 0a1b2c3d", "md5:adler32:0a1b2c3d", 12345678),
-        *("'adler32:0a1b2c3d'", "crc32:12", "d41d8cd98f00b204e9800998ecf8427e"),
+        *(f"sha1:{'a' * 40}", f"sha512:{'a' * 128}", "crc32:0a1b2c3d", "adler32:０a1b2c3d", "adler32: 0a1b2c3d", "md5:adler32:0a1b2c3d", 12345678),
+        *("'adler32:0a1b2c3d'", "d41d8cd98f00b204e9800998ecf8427e"),
     ],
     ids=str,
 )  # fmt: skip

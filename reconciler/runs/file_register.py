@@ -41,6 +41,7 @@ from reconciler.runs.filing import (
     list_paths,
 )
 from reconciler.runs.importing import Imported, move_serial
+from reconciler.runs.values import list_spellings, spell_checksum
 from renderer.fingerprint import digest_files
 from schemas.runs import format_run, run_key
 
@@ -184,7 +185,8 @@ def _read_known(connection: Connection, found: Sequence[File], others: Sequence[
         take(condition)
     # What is there as it was says nothing that could contradict.
     everything = [file for file in everything if known.get(key_of(file)) != file]
-    for chunk in _divide(sorted({file.checksum for file in everything})):
+    checksums = {one for file in everything for one in list_spellings(file.checksum)}
+    for chunk in _divide(sorted(checksums)):
         take(files.c.checksum.in_(chunk))
     for chunk in _divide(sorted({one.of for one in others if one.of and not os.path.isabs(one.of)})):
         take(files.c.name.in_(chunk))
@@ -202,7 +204,7 @@ def _read_known(connection: Connection, found: Sequence[File], others: Sequence[
         for level, experiment, run, name, checksum in connection.execute(
             query.where(condition, removals.c.restored.is_(None))
         ):
-            gone.add(((level, experiment, run, name), checksum))
+            gone.add(((level, experiment, run, name), spell_checksum(checksum)))
     return Known(known, copies, frozenset(gone))
 
 
@@ -216,7 +218,8 @@ def _find_paths(connection: Connection, table: Table, paths: set[str]) -> list[i
 def _restore(connection: Connection, back: Iterable[File], when: str) -> None:
     """Notes of files that were removed that they came back."""
     for file in back:
-        same = and_(match_file(removals, key_of(file)), removals.c.checksum == file.checksum)
+        spelt = removals.c.checksum.in_(list_spellings(file.checksum))
+        same = and_(match_file(removals, key_of(file)), spelt)
         connection.execute(update(removals).where(same, removals.c.restored.is_(None)).values(restored=when))
 
 

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Protocol
 
 from reconciler.runs.catalogue import File
+from reconciler.runs.values import spell_checksum
 from renderer.sroot_parts import Part, read_part
 from schemas.runs import format_run, run_key
 
@@ -22,7 +23,9 @@ Content = tuple[str, int | None]
 """Checksum, and size where the checksum alone does not tell."""
 
 SHORT = ("adler32", "crc32")
-"""Checksums of 32 bits: of a million files, some hundred have one in common, so that the size must be equal too."""
+"""Checksums of 32 bits: of a million files, some hundred have one in common, so that the size must be equal too.
+
+Lists may no longer state a crc32; what was registered by one once stays."""
 
 
 class Place(Enum):
@@ -116,7 +119,8 @@ def describe_file(file: File) -> str:
 
 def content_of(file: File) -> Content:
     """What two files with equal bytes have in common, whatever they are called."""
-    return file.checksum, file.size if file.checksum.startswith(SHORT) else None
+    checksum = spell_checksum(file.checksum)
+    return checksum, file.size if checksum.startswith(SHORT) else None
 
 
 def list_paths(found: Iterable[File]) -> set[str]:
@@ -231,7 +235,7 @@ class _Filing:
             )
             return None
         if before is None:
-            if file.path not in self.named and (key, file.checksum) in self.known.removed:
+            if file.path not in self.named and (key, spell_checksum(file.checksum)) in self.known.removed:
                 self.made.kept_out.append(file)
                 return None
             return file
@@ -268,10 +272,13 @@ class _Filing:
         A checksum of another algorithm says nothing of the one that is registered, so the file is read for it.
         """
         algorithm = _find_algorithm(before, file)
-        if algorithm is not None and self.storage.digest(file.path, algorithm) == before.checksum:
-            file = replace(file, checksum=before.checksum)
-        if file.events is None and content_of(file) == content_of(before):
-            file = replace(file, events=before.events)
+        if algorithm is not None:
+            found = self.storage.digest(file.path, algorithm)
+            if found is not None and found == spell_checksum(before.checksum):
+                file = replace(file, checksum=before.checksum)
+        if content_of(file) == content_of(before):
+            events = before.events if file.events is None else file.events
+            file = replace(file, checksum=before.checksum, events=events)
         return file
 
     def refuse_equal(self, coming: dict[Key, File]) -> bool:

@@ -15,17 +15,11 @@ from functools import cache
 COUNT_LIMIT = 10**18 - 1
 """The largest count that a list may state."""
 
-CHECKSUMS: Mapping[str, int] = {
-    "adler32": 8,
-    "crc32": 8,
-    "md5": 32,
-    "sha1": 40,
-    "sha256": 64,
-    "sha512": 128,
-}
-"""Algorithms of checksums, and how many hexadecimal digits each has."""
+CHECKSUMS: Mapping[str, int] = {"adler32": 8, "md5": 32, "sha256": 64}
+"""Algorithms of checksums, and how many hexadecimal digits each has: those of the grid's catalogues, and our own."""
 
-_SUMS_OF_32_BITS = ("adler32", "crc32")
+_SHORTEST = 5
+"""Digits of an adler32 that lost its zeros: of a file of events, hardly one in a hundred thousand has fewer."""
 _EXACT = 2**53
 """Beyond, a float stands for several whole numbers."""
 
@@ -38,6 +32,9 @@ _TIME = re.compile(
 )
 _PLAIN_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII)
 _CHECKSUM = re.compile(r"([A-Za-z0-9]+):([0-9A-Fa-f]+)", re.ASCII)
+_SPELT = re.compile(
+    "|".join(f"{algorithm}:[0-9a-f]{{{digits}}}" for algorithm, digits in CHECKSUMS.items()), re.ASCII
+)
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -147,7 +144,7 @@ def read_label(what: str, value: object, labels: tuple[str, ...]) -> str | None:
 
 
 def read_checksum(value: object) -> str | None:
-    """A checksum with its algorithm, in small letters; zeros that a sum of 32 bits lacks at its beginning are there.
+    """A checksum with its algorithm, in small letters; zeros that an adler32 lacks at its beginning are there.
 
     >>> read_checksum("adler32:A1B2C3D")
     'adler32:0a1b2c3d'
@@ -166,11 +163,30 @@ def read_checksum(value: object) -> str | None:
     wanted = CHECKSUMS.get(algorithm)
     if wanted is None:
         raise ValueError(f"checksum {_show(value)} is of none of the algorithms {', '.join(CHECKSUMS)}")
-    if algorithm in _SUMS_OF_32_BITS and 5 <= len(digits) < wanted and digits[0] != "0":
+    if algorithm == "adler32" and _SHORTEST <= len(digits) < wanted and digits[0] != "0":
         digits = digits.zfill(wanted)  # a sum that was printed as a number
     if len(digits) != wanted:
         raise ValueError(f"checksum {_show(value)} has {len(digits)} digits; {algorithm} has {wanted}")
     return f"{algorithm}:{digits}"
+
+
+def spell_checksum(checksum: str) -> str:
+    """A checksum that was registered once, in the one way in which `read_checksum` writes it; what it refuses, as it is.
+
+    >>> spell_checksum("adler32:a1b2c3d"), spell_checksum("sha1:0a")
+    ('adler32:0a1b2c3d', 'sha1:0a')
+    """
+    if _SPELT.fullmatch(checksum):  # nearly all
+        return checksum
+    with contextlib.suppress(ValueError):
+        return read_checksum(checksum) or checksum
+    return checksum
+
+
+def list_spellings(checksum: str) -> tuple[str, ...]:
+    """A checksum, and how it may have been registered once: an adler32 without zeros at its beginning."""
+    digits = checksum.removeprefix("adler32:0")
+    return (checksum,) if digits == checksum else (checksum, f"adler32:{digits.lstrip('0') or '0'}")
 
 
 def read_words(what: str, value: object, most: int) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reconciler.checksums import digest_file
 from reconciler.runs.folders import is_event_file
+from reconciler.runs.values import spell_checksum
 from schemas.runs import format_run, run_key
 
 _TREES = {"basf2": "tree"}
@@ -86,7 +87,7 @@ def examine(file: Published, depth: Depth) -> Flaw | None:
         if depth is Depth.SIZE:
             return None
         sum_ = digest_file(path, file.checksum.partition(":")[0])
-        if sum_ is not None and sum_ != file.checksum:
+        if sum_ is not None and sum_ != spell_checksum(file.checksum):
             return Flaw(Trouble.CHANGED, f"{path} has checksum {sum_} instead of {file.checksum}")
         said = _examine_content(file) if is_event_file(file.name) else None
     except FileNotFoundError:
