@@ -95,6 +95,26 @@ def test_more_events_than_the_run_has_are_told_at_each_import(desk):
     )
 
 
+@pytest.mark.parametrize(
+    ("counts", "excess"), [((100, 51, None), 151), ((100, 50, None), None), ((None, None, 151), 151)]
+)
+def test_files_without_a_count_hide_no_events_of_the_others(desk, counts, excess):
+    rows = [
+        {
+            "path": f"/raw/{number}.root",
+            "experiment": 12,
+            "run": 1,
+            "size": 9,
+            "checksum": f"adler32:0000000{number}",
+        }
+        | ({} if events is None else {"events": events})
+        for number, events in enumerate(counts, 1)
+    ]
+    code, _, told = desk("files", "import", desk.list(rows), "--level", "mdst")
+    said = f"12:1: its mdst files are registered with at least {excess} events, the run itself with 150"
+    assert (code, said in told) == ((Exit.FINDINGS, True) if excess else (Exit.FINE, False))
+
+
 def test_a_copied_file_is_refused_until_it_is_declared_a_replica(desk):
     first = desk.write("in/a.root")
     copy = desk.root / "copy" / "b.root"

@@ -147,6 +147,41 @@ def test_what_a_list_does_not_know_stays_as_it_was_known(state):
     assert (row.type, row.events, row.quality, row.energy, row.seconds) == ("cosmic", 7, "bad", "4S", 86400)
 
 
+@pytest.mark.parametrize(
+    ("columns", "row", "said"),
+    [
+        (
+            "stop",
+            "2019-03-01T09:59:59Z",
+            "it stops (2019-03-01T09:59:59Z) before it starts (2019-03-01T10:00:00Z)",
+        ),
+        (
+            "start",
+            "2019-03-01T11:00:01Z",
+            "it stops (2019-03-01T11:00:00Z) before it starts (2019-03-01T11:00:01Z)",
+        ),
+    ],
+)
+def test_a_list_that_makes_a_run_stop_before_it_starts_is_refused_with_what_is_known(
+    state, capsys, columns, row, said
+):
+    file = state.folder.parent / "known.csv"
+    file.write_text("experiment,run,start,stop\n3,1,2019-03-01T10:00:00Z,2019-03-01T11:00:00Z\n")
+    assert call(state, "runs", "import", str(file)) == Exit.FINE
+    later = state.folder.parent / "later.csv"
+    later.write_text(f"experiment,run,{columns}\n3,1,{row}\n3,2,2019-03-01T12:00:00Z\n")
+    capsys.readouterr()
+    assert call(state, "runs", "import", str(later)) == Exit.FINDINGS
+    told = capsys.readouterr().err
+    assert f"run 3:1 refused: with what is known of the run, {said}" in told
+    assert "1 new, 0 changed, 0 unchanged, 1 refused" in told
+    with reading(state) as connection:
+        known = connection.execute(select(tables.runs).where(tables.runs.c.run == 1)).one()
+    assert (known.start, known.stop, known.seconds) == ("2019-03-01T10:00:00Z", "2019-03-01T11:00:00Z", 3600)
+    assert call(state, "runs", "quarantine") == Exit.FINE
+    assert "later.csv" in capsys.readouterr().out
+
+
 def test_a_removed_run_stays_removed_whatever_is_imported_until_it_is_restored(state):
     with opened(state) as engine:
         import_runs(engine, [Run(3, 1), Run(3, 2)])

@@ -141,6 +141,7 @@ def test_the_label_of_an_energy_is_that_of_the_open_window_around_it(energy, lab
         ({"time_stop": "about noon"}, "no time"),
         ({"quality_expert": {"CDC": "SO SO"}}, "'SO SO' of CDC"),
         ({"statistics": {"lumi_recorded": -1.0}}, "lumi_recorded is -1.0"),
+        ({"statistics": {"lumi_recorded": 1e12}}, "lumi_recorded is 1000000000000.0"),
         ({"ler": {"momentum": "4"}}, "momentum of ler is '4'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

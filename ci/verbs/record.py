@@ -23,7 +23,7 @@ from reconciler.runs.luminosity import Measurement, import_luminosity
 from reconciler.runs.records import SEPARATORS
 from reconciler.runs.run_database import RunDatabase
 from reconciler.runs.run_lists import COLUMNS, Listing, RefusedRow, RunList, collect_runs
-from schemas.runs import EXPERIMENT_LIMIT, RunRange, parse_ranges, parse_runs, run_key
+from schemas.runs import EXPERIMENT_LIMIT, RunRange, format_run, parse_ranges, parse_runs, run_key
 
 TOKEN = "B2PROD_RUNDB_TOKEN"  # noqa: S105 -- the variable's name
 
@@ -119,10 +119,13 @@ def import_run_source(
         imported = import_run_list(engine, called, found, refused, now())
         if isinstance(listing, RunDatabase) and listing.luminosity:
             taken = {run_key(run.experiment, run.run) for run in found}
+            taken -= {row.run for row in imported.refused}
             measured = [
                 Measurement(key, listing.luminosity[key]) for key in sorted(taken & {*listing.luminosity})
             ]
             import_luminosity(engine, ("online", "rundb", ""), measured)
+    tell_refused(called, imported.refused)
+    refused = (*refused, *imported.refused)
     tell_imported("runs", imported, len(refused))
     return Exit.FINDINGS if refused else Exit.FINE
 
@@ -176,7 +179,8 @@ def restore(settings: Settings, which: str) -> int:
 def tell_refused(name: str, refused: Sequence[RefusedRow]) -> None:
     """Says which rows of a list were refused, and why."""
     for row in refused[:20]:
-        say(f"{name}: line {row.line} refused: {row.reason}")
+        where = f"line {row.line}" if row.line or row.run is None else f"run {format_run(row.run)}"
+        say(f"{name}: {where} refused: {row.reason}")
     if len(refused) > 20:
         say(f"… and {len(refused) - 20} more; `b2prod runs quarantine` lists all")
 

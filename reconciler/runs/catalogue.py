@@ -124,18 +124,34 @@ def find_energies(connection: Connection, experiments: Sequence[int]) -> dict[in
 def find_excessive(
     connection: Connection, levels: Iterable[str], experiments: Sequence[int]
 ) -> dict[str, dict[int, str]]:
-    """Data level → run key → how many events its files hold, where that is more than the run has: some are there twice."""
+    """Data level → run key → how many events its files hold, where that is more than the run has: some are there twice.
+
+    Where the events of some files of a run are not known, those of the others are held against the run.
+    """
     same = and_(inputs.c.experiment == runs.c.experiment, inputs.c.run == runs.c.run)
     query = (
         select(inputs.c.level, runs.c.experiment, runs.c.run, inputs.c.events, runs.c.events)
         .join(inputs, same)
         .where(inputs.c.level.in_(sorted(levels)), runs.c.experiment.in_(experiments))
-        .where(inputs.c.events > runs.c.events)
+    )
+    alike = and_(*(files.c[name] == inputs.c[name] for name in ("level", "experiment", "run")))
+    counted = func.sum(files.c.events)
+    partly = (
+        select(inputs.c.level, runs.c.experiment, runs.c.run, counted, runs.c.events)
+        .join(inputs, same)
+        .join(files, alike)
+        .where(inputs.c.level.in_(sorted(levels)), runs.c.experiment.in_(experiments))
+        .where(inputs.c.events.is_(None), inputs.c.files > 1, files.c.events.is_not(None))
+        .group_by(inputs.c.level, runs.c.experiment, runs.c.run, runs.c.events)
+        .having(counted > runs.c.events)
     )
     found: dict[str, dict[int, str]] = {}
-    for level, experiment, run, there, recorded in connection.execute(query):
-        reason = f"its {level} files are registered with {there:,} events, the run itself with {recorded:,}"
-        found.setdefault(level, {})[run_key(experiment, run)] = reason
+    for which, least in ((query.where(inputs.c.events > runs.c.events), ""), (partly, "at least ")):
+        for level, experiment, run, there, recorded in connection.execute(which):
+            said = f"{least}{int(there):,} events, the run itself with {recorded:,}"
+            found.setdefault(level, {})[run_key(experiment, run)] = (
+                f"its {level} files are registered with {said}"
+            )
     return found
 
 

@@ -19,12 +19,16 @@ from schemas.runs import format_runs, parse_runs, run_key, split_key
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """How many rows an import found to be new, changed and unchanged; and how many of these were removed once."""
+    """How many rows an import found to be new, changed and unchanged; and how many of these were removed once.
+
+    `refused` are runs that contradict what is known of them: these stay as they are known.
+    """
 
     new: int = 0
     changed: int = 0
     unchanged: int = 0
     removed: int = 0
+    refused: tuple[RefusedRow, ...] = ()
 
 
 def import_run_list(
@@ -39,8 +43,9 @@ def import_run_list(
     with engine.begin() as connection:
         keys = {*wanted, *(row.run for row in refused if row.run is not None)}
         remember_list(connection, name, keys, when)
-        replace_quarantine(connection, name, refused, when)
-        return _import_runs(connection, wanted)
+        imported = _import_runs(connection, wanted)
+        replace_quarantine(connection, name, (*refused, *imported.refused), when)
+        return imported
 
 
 def import_runs(engine: Engine, found: Iterable[Run]) -> Imported:
@@ -134,11 +139,15 @@ def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> Imported:
             removed += row[-1] is not None
     new = [run.settle_type() for key, run in wanted.items() if key not in known]
     changed = []
+    refused = []
     for key, before in known.items():
         after = wanted[key]
         after = (before if before == after else _merge(before, after)).settle_type()
         if after != before:
-            changed.append(after)
+            if (reason := _find_contradiction(after)) is not None:
+                refused.append(RefusedRow(0, _describe(wanted[key]), reason, key))
+            else:
+                changed.append(after)
     insert_rows(connection, runs, (*Run._fields, "seconds"), ((*run, _count_seconds(run)) for run in new))
     if changed:
         at = and_(runs.c.experiment == bindparam("at_experiment"), runs.c.run == bindparam("at_run"))
@@ -154,7 +163,8 @@ def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> Imported:
         connection.execute(update(runs).where(at), rows)
     if new or changed:
         move_serial(connection)
-    return Imported(len(new), len(changed), len(wanted) - len(new) - len(changed), removed)
+    unchanged = len(wanted) - len(new) - len(changed) - len(refused)
+    return Imported(len(new), len(changed), unchanged, removed, tuple(refused))
 
 
 def _merge(before: Run, after: Run) -> Run:
@@ -163,6 +173,19 @@ def _merge(before: Run, after: Run) -> Run:
         known if stated in (None, "unknown") and known is not None else stated
         for known, stated in zip(before, after, strict=True)
     )
+
+
+def _find_contradiction(run: Run) -> str | None:
+    """What is wrong with a run of which two lists know one half each; None where nothing is."""
+    if run.start is None or run.stop is None or run.start <= run.stop:
+        return None
+    return f"with what is known of the run, it stops ({run.stop}) before it starts ({run.start})"
+
+
+def _describe(run: Run) -> str:
+    """A run as a list states it, for people."""
+    stated = {key: value for key, value in run._asdict().items() if value is not None}
+    return ", ".join(f"{key} {value}" for key, value in stated.items())
 
 
 def _count_seconds(run: Run) -> int | None:

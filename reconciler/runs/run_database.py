@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.outside.json_reader import JsonAnswer, JsonReader
+from reconciler.runs.luminosity import MOST
 from reconciler.runs.records import Row
 from reconciler.runs.run_lists import read_key
 from schemas.canonical import clean_text
@@ -119,8 +120,8 @@ class RunDatabase:
         return Row(number, _NAMES, values, None, text)
 
     def _note(self, key: int, recorded: float) -> None:
-        if recorded < 0:
-            raise ValueError(f"lumi_recorded is {recorded}")
+        if not 0 <= recorded < MOST:
+            raise ValueError(f"lumi_recorded is {recorded} nb⁻¹, which no run can have")
         if self.luminosity.setdefault(key, recorded) != recorded:
             raise ValueError(f"lumi_recorded is {recorded}, and was {self.luminosity[key]} before")
 
