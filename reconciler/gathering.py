@@ -15,7 +15,13 @@ from reconciler.ledger.observation import observe, read_identity
 from reconciler.plan import CampaignPlan, Observed, Plan
 from reconciler.planning import plan_campaign
 from reconciler.removed_input import explain_changes, read_removed, tell_waiting
-from reconciler.runs.catalogue import find_energies, find_excessive, find_incomplete, read_inputs
+from reconciler.runs.catalogue import (
+    find_energies,
+    find_excessive,
+    find_incomplete,
+    find_simulated,
+    read_inputs,
+)
 from reconciler.runs.selection import choose_runs
 from reconciler.verification.rounds import find_lost
 from renderer.units import StepUnits, declare_units
@@ -77,10 +83,13 @@ def view_campaign(
     refused |= _find_pathless(connection, repository, campaign, runs)
     incomplete = find_incomplete(connection, experiments) if "raw" in levels else {}
     excessive = find_excessive(connection, levels, experiments)
+    simulated = find_simulated(connection, levels, experiments)
     removed = {level: read_removed(connection, level, experiments) for level in sorted(levels)}
     units = tuple(
         tell_waiting(item, removed.get(item.step.input.level, {}))
-        for item in declare_units(campaign, repository, runs, inputs, chains, incomplete, excessive)
+        for item in declare_units(
+            campaign, repository, runs, inputs, chains, incomplete, excessive, simulated
+        )
     )
     why: dict[tuple[str, int], str] = {}
     for item in units:

@@ -15,6 +15,8 @@ import uproot
 from renderer.event_file import InputError, explain_damage
 
 _BRANCH = "FileMetaData"
+_DECLARED_SINCE = "2019-06-30"
+"""From this day on, raw data are declared real where they are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,30 @@ class FileMetadata:
     mc: bool | None
     tags: tuple[str, ...]
     description: Mapping[str, str]
+    date: str = ""
+
+    def tell_simulated(self, level: str) -> bool | None:
+        """Whether its events are simulated, as it says; None where that does not count.
+
+        Raw data of experiments 1 to 8 that were written before 30 June 2019 say so though they are real; basf2 mends it
+        as it reads them (`RootInputModule.cc`, `realDataWorkaround`, by the host that wrote them too).
+        """
+        return None if self.mc and self.is_undeclared(level) else self.mc
+
+    def is_undeclared(self, level: str) -> bool:
+        """Whether it is of the raw data that were written before these were declared real."""
+        recorded = self.low[0] > 0 and self.high[0] < 9 and self.low[1] > 0
+        return level == "raw" and recorded and self.date < _DECLARED_SINCE
+
+
+def find_metadata(path: Path, name: str) -> FileMetadata | None:
+    """As `read_metadata`; None of a file that says nothing of itself, since something else than basf2 wrote it."""
+    with explain_damage(name):
+        source = uproot.source.file.MultithreadedFileSource
+        with uproot.open(path, handler=source, num_workers=1, array_cache=None) as file:
+            if "persistent" not in file or _BRANCH not in file["persistent"]:
+                return None
+    return read_metadata(path, name)
 
 
 def read_metadata(path: Path, name: str) -> FileMetadata:
@@ -63,6 +89,7 @@ def read_metadata(path: Path, name: str) -> FileMetadata:
                 mc=None if mc is None else bool(mc),
                 tags=tuple(tag for tag in tags.split(",") if tag),
                 description=_read_description(members),
+                date=str(read("m_date", "")),
             )
 
 

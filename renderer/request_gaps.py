@@ -81,7 +81,7 @@ def _find_strange_input(
         yield f"the input {strange[0]} has no logical path of the grid, which begins with {TOP}{raw}"
     simulated = [folder for source in sources for folder in source.simulated]
     if simulated:
-        yield f"the input {simulated[0]} is simulated, and what is made here is declared real data"
+        yield f"the input {simulated[0]} is simulated, and these are requests for real data"
 
 
 def _find_strange_outputs(content: Mapping[str, Any]) -> Iterator[str]:

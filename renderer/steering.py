@@ -29,6 +29,8 @@ BASES = "bases"
 
 _JOINED = re.compile(r'\{% *(?:extends|include) "([^"]+)"')
 _ADDED = re.compile(r'\.add_module\(\s*"([A-Za-z0-9_]+)"')
+_REAL = ("declareRealData()", "mc=False")
+"""How a script declares what it writes real data, or leaves out what only simulated events have."""
 _IMPORTED = re.compile(r"^from (?!ROOT\b)[\w.]+ import (.+)$", re.MULTILINE)
 
 
@@ -65,8 +67,10 @@ def read_templates(folder: Path) -> dict[str, Template]:
         if not set(named) <= eras.keys() or not (named or "releases" in document.data):
             raise TemplateBroken(f"{name}: it names no era of {ERAS}, and no releases")
         template = read_template(name, document, text.read_text(), [eras[era] for era in named])
-        modules = _find_modules(template, folder, [paths.get(era, {}) for era in named])
-        templates[name] = replace(template, modules=modules)
+        whole = _join_text(template, folder)
+        modules = _find_modules(whole, [paths.get(era, {}) for era in named])
+        real = any(word in whole for word in _REAL)
+        templates[name] = replace(template, modules=modules, declares_real=real)
     return templates
 
 
@@ -78,14 +82,17 @@ def _load_paths(folder: Path) -> Mapping[str, Mapping[str, Sequence[str]]]:
     return {era: known["functions"] for era, known in json.loads(file.read_bytes())["eras"].items()}
 
 
-def _find_modules(
-    template: Template, folder: Path, eras: Sequence[Mapping[str, Sequence[str]]]
-) -> frozenset[str] | None:
-    """The names of the modules in its path, in any of its eras; None where a function is called whose are not known."""
+def _join_text(template: Template, folder: Path) -> str:
+    """The text of a template, and of all that it is made of."""
     text, joined = template.text, set[str]()
     while missing := set(_JOINED.findall(text)) - joined:
         joined |= missing
         text += "".join((folder / BASES / name).read_text() for name in sorted(missing))
+    return text
+
+
+def _find_modules(text: str, eras: Sequence[Mapping[str, Sequence[str]]]) -> frozenset[str] | None:
+    """The names of the modules in a path, in any of its eras; None where a function is called whose are not known."""
     called = {name.strip() for names in _IMPORTED.findall(text) for name in names.split(",")}
     if not eras or any(not called <= functions.keys() for functions in eras):
         return None

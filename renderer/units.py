@@ -109,15 +109,18 @@ def declare_units(
     chains: Chains | None = None,
     incomplete: Mapping[int, str] | None = None,
     excessive: Mapping[str, Mapping[int, str]] | None = None,
+    simulated: Mapping[str, Mapping[int, str]] | None = None,
 ) -> tuple[StepUnits, ...]:
     """The units of all steps, upstream steps first.
 
     `runs` are the sorted run keys that the campaign selects; `inputs` maps data level → run → digest of its files;
     `incomplete` are runs whose RAW files are not those that were declared, with the reason; `excessive` by data level those
-    whose files hold more than the run does. Without `chains`, all runs use the snapshots of the repository.
+    whose files hold more than the run does; `simulated` by data level those whose events are simulated, with what says so.
+    Without `chains`, all runs use the snapshots of the repository.
     """
     declared = chains or Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
     made: dict[str, StepUnits] = {}
+    roots: dict[str, str] = {}  # step → the level of the registered files that it is made of in the end
     for step in campaign.expand():
         if step.input.step is None:
             registered = inputs.get(step.input.level, {})
@@ -130,13 +133,19 @@ def declare_units(
                 there = set(present)
                 waiting = {run: partial.get(run, nothing) for run in runs if run not in there}
             source, column = "files", [registered[run] for run in present]
-            refused = (excessive or {}).get(step.input.level, {})
+            refused = dict((excessive or {}).get(step.input.level, {}))
+            roots[step.name] = step.input.level
         else:
             upstream = made[step.input.step]
             present = list(upstream.runs)
             waiting = dict.fromkeys(upstream.waiting, f"waits for {step.input.step}")
             refused = {}
+            roots[step.name] = roots[step.input.step]
             source, column = "unit", [value.hex() for value in upstream.fingerprints[step.input.output]]
+        template = repository.templates.get(step.template or "")
+        if simulated and template is not None and template.declares_real:
+            for run, why in simulated.get(roots[step.name], {}).items():
+                refused.setdefault(run, f"{why}, and {template.name} declares real data")
         recipes = write_recipes(campaign, step, repository)
         used = find_chains(campaign, step, repository, declared)
         conditions = used.digest(present) if step.application == "basf2" else None

@@ -14,6 +14,8 @@ from itertools import pairwise
 
 EXPERIMENT_LIMIT = 9999
 RUN_LIMIT = 99_999_999
+MC_EXPERIMENTS = frozenset({0, 1002, 1003, 1004})
+"""The experiment numbers of run-independent simulation: no detector recorded them."""
 TEXT_LIMIT = 10_000_000
 """Runs that one text may name."""
 _ITEM = re.compile(r"(0|[1-9][0-9]*)(?:\s*-\s*(0|[1-9][0-9]*))?", re.ASCII)

@@ -89,6 +89,7 @@ class Template:
 
     `reads` are the data levels that it takes, `writes` those that it makes, with `keeps_level` only of what it reads. With
     `skims` it makes skims of that kind of the menu: line, registry or combined.
+    `declares_real`: what it writes is declared real data, or written as such, whatever was read.
     `hands_tags`: it hands skims the global tags that have a role. `deviates`: which of `DEVIATIONS` that a job states it
     sets. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
     the names of the payloads that it reads; None: it may read any. `trigger`: when it calculates the decisions of the HLT;
@@ -112,6 +113,7 @@ class Template:
     trigger: TriggerCalculation | None = None
     modules: frozenset[str] | None = None
     superseded: Superseded | None = None
+    declares_real: bool = False
 
     @property
     def skim_level(self) -> str | None:

@@ -216,6 +216,7 @@ def templates() -> dict[str, Template]:
         releases=("release-02-", "release-03-"),
         parameters=parameters,
         deviates=frozenset(DEVIATIONS),
+        declares_real=True,
         eras=(ERA,),
     )
     former = Template(

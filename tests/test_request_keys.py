@@ -152,7 +152,7 @@ SECRET = (
             {
                 "place": "/belle/MC/release-03-01-00/DB00000547/MC12b/prod00007392/s00/e1003/4S/r{run:05d}/mixed/mdst"
             },
-            "is simulated, and what is made here is declared real data",
+            "is simulated, and these are requests for real data",
         ),
         ({"expected": Expectation()}, "the size of an event is not known"),
         (

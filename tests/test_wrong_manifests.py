@@ -142,7 +142,15 @@ NAMES = {("steps",), ("skims",), ("layouts",), ("releases",), ("roles",), ("queu
 OPTIONAL = {
     *("ticket", "contact", "state", "description", "supersedes", "reuse", "restate"),
     *("exclude", "types", "until", "step", "parameters", "split", "max_restate", "max_attempts"),
-    *("overrides", "testing_payloads", "scan", "compare_with", "historic", "runs_per_request"),
+    *(
+        "overrides",
+        "testing_payloads",
+        "scan",
+        "additional_branches",
+        "compare_with",
+        "historic",
+        "runs_per_request",
+    ),
     *("branch", "validity_days", "touch", "threshold", "retirements", "exemptions", "delegations"),
     *("recommended_tag", "commit", "decision", "slots", "environment", "launchers", "queue"),
     "holds_for",

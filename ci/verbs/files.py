@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ def files() -> None:
 class _Sources:
     """What the sources of an import hold. `lists` are the names of those that are lists.
 
+    `undeclared` are paths of raw data that were written before these were declared real, and say that they are simulated.
     `listed` says of the path of a file that a list named: the list's name, the line there, and its text.
     """
 
@@ -57,6 +58,7 @@ class _Sources:
     replicas: list[Replica] = field(default_factory=list)
     refused: list[tuple[str | None, RefusedFile]] = field(default_factory=list)
     results: Counter[StoredResults] = field(default_factory=Counter)
+    undeclared: list[str] = field(default_factory=list)
     listed: dict[str, tuple[str, int, str]] = field(default_factory=dict)
 
     def list_refused(self, name: str) -> list[RefusedRow]:
@@ -97,6 +99,9 @@ def import_event_files(
     …, also .gz), of level sroot. A list may give them, with size, checksum (as in adler32:0a1b2c3d) and storage (disk,
     tape, staging); ROOT files are not opened then. The name of a RAW file says its run.
 
+    A file that holds other events than its FileMetaData states is refused. Those that say that their events are simulated
+    are told, and where their run is one of real data no template that declares real data reads them.
+
     A run has one file of a name at a level, and a content is registered once: files that contradict this are refused,
     each with the other's path. Another place of a file is a replica: --replicas, or a column `replica_of` with the path
     or name of the file. Files below a folder that are registered and gone are told, and stay registered; a file that
@@ -120,14 +125,15 @@ def import_event_files(
     _tell_filed(filed, len(read.refused))
     _tell_results(read.results)
     with reading(state) as connection:
-        known = {run_key(row.experiment, row.run) for row in connection.execute(list_runs())}
+        types = {run_key(row.experiment, row.run): row.type for row in connection.execute(list_runs())}
         gone = [
             one
             for source in sources
             if source.is_dir()
             for one in find_gone(connection, os.path.abspath(source))
         ]
-    strangers = sorted({run_key(file.experiment, file.run) for file in read.found} - known)
+    contradicting = _tell_simulated(read, types)
+    strangers = sorted({run_key(file.experiment, file.run) for file in read.found} - types.keys())
     if strangers:
         say(f"not in the run catalogue, so no campaign selects them: {count_things(len(strangers), 'run')}")
         say(f"    {format_runs(strangers, most=5)}; add them with `b2prod runs import`")
@@ -138,7 +144,7 @@ def import_event_files(
         _tell_lines(
             [f"    {file.path}{f', a replica is at {places[0]}' if places else ''}" for file, places in gone]
         )
-    wrong = read.refused or gone or filed.excess or filed.decision.alone
+    wrong = read.refused or gone or filed.excess or filed.decision.alone or contradicting
     return Exit.FINDINGS if wrong else Exit.FINE
 
 
@@ -163,6 +169,8 @@ def _read_sources(sources: Sequence[Path], level: str, separator: str | None, *,
                     read.found.append(item.file)
                     if item.results is not None:
                         read.results[item.results] += 1
+                    if item.undeclared:
+                        read.undeclared.append(item.file.path)
             advance()
     return read
 
@@ -205,6 +213,37 @@ def _tell_results(results: Counter[StoredResults]) -> None:
             kinds[stored.layout.value, len(stored.lines)] += count
     for (layout, lines), count in sorted(kinds.items()):
         say(f"HLT results of {count_things(lines, 'line')}, {layout}: in {count_things(count, 'file')}")
+
+
+def _tell_simulated(read: _Sources, types: Mapping[int, str]) -> bool:
+    """Says which files are of simulated events by their own word; whether any speaks against the type of its run."""
+    simulated = [file for file in read.found if file.simulated]
+    if simulated:
+        say(
+            f"of simulated events, by what they say of themselves (isMC): {count_things(len(simulated), 'file')}"
+        )
+    if read.undeclared:
+        count = count_things(len(read.undeclared), "file")
+        say(
+            f"raw data from before 30 June 2019, which say wrongly that they are simulated: {count}, taken as real"
+        )
+    against = []
+    for file in read.found:
+        kind = types.get(run_key(file.experiment, file.run), "unknown")
+        if file.simulated and kind not in ("mc", "unknown"):
+            against.append(
+                f"{file.path}: it says that its events are simulated, and its run is one of {kind} data"
+            )
+        if file.simulated is False and kind == "mc":
+            against.append(
+                f"{file.path}: it says that its events are real, and its run is one of simulated events"
+            )
+    if against:
+        say(
+            "what is declared real data is not made of simulated events; mend the run's type, or remove the file:"
+        )
+        _tell_lines([f"    {one}" for one in against])
+    return bool(against)
 
 
 def _tell_lines(lines: Sequence[str]) -> None:

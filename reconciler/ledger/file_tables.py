@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    String,
+    Table,
+    literal_column,
+    text,
+)
 
-from reconciler.ledger.tables import identity, metadata
+from reconciler.ledger.tables import files, identity, metadata, runs
 
+SIMULATED: ColumnElement[str] = literal_column("'mc'")
+"""The type of runs of simulated events, as the index has it: of a parameter no database knows that it fits."""
+
+Index("ix_files_checksum", files.c.checksum)
+# What is simulated is little beside what the detector recorded, and every plan asks for it.
+Index(
+    "ix_files_simulated",
+    files.c.level,
+    files.c.experiment,
+    files.c.run,
+    sqlite_where=text("simulated IS 1"),
+    postgresql_where=text("simulated IS true"),
+)
+Index(
+    "ix_runs_simulated",
+    runs.c.experiment,
+    runs.c.run,
+    sqlite_where=text("type = 'mc'"),
+    postgresql_where=text("type = 'mc'"),
+)
 # Other places of files that are registered: they are read in no job.
 replicas = Table(
     "replicas",
@@ -33,6 +64,7 @@ removals = Table(
     Column("checksum", String(80), nullable=False),
     Column("events", BigInteger),
     Column("storage", String(8), nullable=False),
+    Column("simulated", Boolean),
     Column("reason", String(500), nullable=False),
     Column("who", String(120), nullable=False),
     Column("time", String(20), nullable=False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -37,7 +38,6 @@ LIVE_OUTPUT = text("state IN ('intended', 'publishing', 'produced')")
 """That an output is there or coming; written out, since SQLite uses a partial index only for its own words."""
 
 identity = BigInteger().with_variant(Integer, "sqlite")
-
 # One row. `serial` moves with what a plan depends on in the ledger, `catalogue_serial` with runs and files.
 ledger = Table(
     "ledger",
@@ -119,9 +119,9 @@ files = Table(
     Column("checksum", String(80), nullable=False),
     Column("events", BigInteger),
     Column("storage", String(8), nullable=False),  # disk, tape or staging
+    Column("simulated", Boolean),  # what the file says of its events
     UniqueConstraint("level", "experiment", "run", "name"),
 )
-Index("ix_files_checksum", files.c.checksum)
 # What a unit reads of one level of one run: kept with the files, so that a plan reads one row a run.
 inputs = Table(
     "inputs",

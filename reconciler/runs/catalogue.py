@@ -8,16 +8,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, func, select
 
-from reconciler.ledger.file_tables import removals, replicas
+from reconciler.ledger.file_tables import SIMULATED, removals, replicas
 from reconciler.ledger.tables import files, inputs, quarantine, runs
 from renderer.jobs import InputFile
 from schemas.layout import COSMICS
-from schemas.runs import RunSet, gather_runs, run_key, split_key
+from schemas.runs import MC_EXPERIMENTS, RunSet, gather_runs, run_key, split_key
 
 RUN_TYPES = ("physics", "beam", "cosmic", "debug", "null", "hlttest", "mc", "unknown")
 """What a run is of: the run database's types, and `mc` for simulated events."""
-MC_EXPERIMENTS = frozenset({0, 1002, 1003, 1004})
-"""The experiment numbers of run-independent simulation: no detector recorded them."""
 NO_BEAM = "No Beam"
 ENERGIES = (
     *("4S", "4S_offres", "4S_scan", "5S", "5S_offres", "5S_scan", "3S", "3S_offres"),
@@ -58,7 +56,8 @@ class Run(NamedTuple):  # made and compared a million times an import, at a thir
 class File:
     """A registered file of one run. `name` identifies it, `path` is where it lies; `checksum` names its algorithm.
 
-    `storage` is one of `STORAGES`, and of no consequence for what is made from the file.
+    `storage` is one of `STORAGES`, and of no consequence for what is made from the file. `simulated` is what the file
+    says of its events, None where it says nothing, or was not read.
     """
 
     experiment: int
@@ -70,6 +69,7 @@ class File:
     checksum: str
     events: int | None = None
     storage: str = "disk"
+    simulated: bool | None = None
 
 
 def find_known(connection: Connection, keys: Iterable[int]) -> dict[int, str | None]:
@@ -152,6 +152,24 @@ def find_excessive(
             found.setdefault(level, {})[run_key(experiment, run)] = (
                 f"its {level} files are registered with {said}"
             )
+    return found
+
+
+def find_simulated(
+    connection: Connection, levels: Iterable[str], experiments: Sequence[int]
+) -> dict[str, dict[int, str]]:
+    """Data level → run key → what says that its events are simulated: the run's type, or files of that level."""
+    query = select(runs.c.experiment, runs.c.run).where(
+        runs.c.type == SIMULATED, runs.c.experiment.in_(experiments)
+    )
+    of_type = {run_key(*row): "it is a run of simulated events" for row in connection.execute(query)}
+    found = {level: dict(of_type) for level in levels}
+    query = select(files.c.level, files.c.experiment, files.c.run, files.c.name).where(
+        files.c.simulated.is_(True), files.c.level.in_(sorted(found)), files.c.experiment.in_(experiments)
+    )
+    for row in connection.execute(query.order_by(files.c.name)):
+        said = f"{row.name} says that its events are simulated"
+        found[row.level].setdefault(run_key(row.experiment, row.run), said)
     return found
 
 

@@ -278,7 +278,8 @@ class _Filing:
                 file = replace(file, checksum=before.checksum)
         if content_of(file) == content_of(before):
             events = before.events if file.events is None else file.events
-            file = replace(file, checksum=before.checksum, events=events)
+            said = before.simulated if file.simulated is None else file.simulated
+            file = replace(file, checksum=before.checksum, events=events, simulated=said)
         return file
 
     def refuse_equal(self, coming: dict[Key, File]) -> bool:

@@ -15,12 +15,15 @@ from reconciler.runs.run_lists import RefusedRow
 from reconciler.workspace import digest_content
 from renderer.event_count import EventCount, count_events, tell_repeated
 from renderer.event_file import InputError
+from renderer.file_metadata import FileMetadata, find_metadata
 from renderer.sroot_parts import read_part
 from renderer.trigger_results import StoredResults
-from schemas.runs import EXPERIMENT_LIMIT, RUN_LIMIT, format_run, run_key
+from schemas.runs import EXPERIMENT_LIMIT, RUN_LIMIT, format_run, run_key, split_key
 
-SROOT, RAW = "sroot", "raw"
-"""The level of raw data in the DAQ's sequential format, and that of raw data in ROOT files."""
+SROOT, RAW, NTUPLE = "sroot", "raw", "ntuple"
+"""The level of raw data in the DAQ's sequential format, that of raw data in ROOT files, and that of tables."""
+_WITHOUT_METADATA = (SROOT, NTUPLE)
+"""Levels whose files say nothing of themselves, or say it of the events that they were made from."""
 
 _NAME = re.compile(
     r"(?:physics|beam|cosmic|debug)\.([0-9]{4})\.r?([0-9]{5})(?:\.HLT[0-9]+\.f[0-9]{5})?"
@@ -34,12 +37,14 @@ _NAME = re.compile(
 class FoundFile:
     """A file that can be registered. `replica_of` names the one of which it is another place, where a list says so.
 
-    `results` are the HLT's, None where the file was not read for them.
+    `results` are the HLT's, None where the file was not read for them; `undeclared`: it says that it is simulated, as raw
+    data did before they were declared real.
     """
 
     file: File
     replica_of: str | None = None
     results: StoredResults | None = None
+    undeclared: bool = False
 
 
 def read_files(
@@ -76,7 +81,7 @@ def _read_file(stated: Statement, path: Path, level: str) -> FoundFile:
     numbers |= {key: value for key, value in listed.items() if value is not None}
     known = {"experiment", "run"} <= numbers.keys()
     enough = known and ("events" in numbers or (stated.checksum is not None and stated.size is not None))
-    counted = None
+    counted, metadata = None, None
     if stated.storage != "disk":
         if not enough or stated.size is None or stated.checksum is None:
             raise ValueError(
@@ -85,6 +90,10 @@ def _read_file(stated: Statement, path: Path, level: str) -> FoundFile:
     elif not enough or level == SROOT:
         counted = count_events(path, path.name)
         numbers = {**_judge_count(path, counted, numbers), **numbers}
+        if level not in _WITHOUT_METADATA:
+            metadata = find_metadata(path, path.name)
+    if counted is not None and metadata is not None:
+        _judge_metadata(metadata, counted)
     if numbers["experiment"] > EXPERIMENT_LIMIT or numbers["run"] > RUN_LIMIT:
         raise ValueError(f"there cannot be a run {numbers['experiment']}:{numbers['run']}")
     size = stated.size
@@ -103,10 +112,31 @@ def _read_file(stated: Statement, path: Path, level: str) -> FoundFile:
             checksum=stated.checksum or digest_content(path),
             events=numbers.get("events"),
             storage=stated.storage,
+            simulated=None if metadata is None else metadata.tell_simulated(level),
         ),
         stated.replica_of,
         counted.results if counted is not None else None,
+        metadata is not None and bool(metadata.mc) and metadata.is_undeclared(level),
     )
+
+
+def _judge_metadata(metadata: FileMetadata, counted: EventCount) -> None:
+    """Ensures that a file holds what it says of itself: basf2 takes its word for it.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if metadata.events != counted.rows:
+        said = f"its metadata state {metadata.events:,} events, and it holds {counted.rows:,}"
+        raise ValueError(f"{said}: put such files together with `b2file-merge`, or make it again")
+    if (
+        counted.runs
+        and not metadata.low <= split_key(counted.runs[0]) <= split_key(counted.runs[-1]) <= metadata.high
+    ):
+        ends = " to ".join(
+            dict.fromkeys(f"{experiment}:{run}" for experiment, run in (metadata.low, metadata.high))
+        )
+        raise ValueError(f"its metadata state {ends}, and its events are of {format_run(counted.runs[0])}")
 
 
 def _choose_level(stated: Statement, level: str) -> str:

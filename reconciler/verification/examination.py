@@ -45,7 +45,7 @@ class Published:
     """A file as the ledger has it: what it must be, and what it must say of itself.
 
     `output` is the output's id in the ledger. `events` None: not known. `application` is as the recipe names it, empty
-    for a file that somebody else made.
+    for a file that somebody else made. `simulated`: the run is one of simulated events.
     """
 
     output: int
@@ -60,6 +60,7 @@ class Published:
     application: str
     release: str | None
     level: str
+    simulated: bool = False
 
     @property
     def path(self) -> Path:
@@ -127,8 +128,11 @@ def _examine_content(file: Published) -> str | None:
     if events and not metadata.low == metadata.high == unit:
         found = f"{_name(metadata.low)} to {_name(metadata.high)}"
         return f"its metadata state the runs {found}, not {_name(unit)}"
-    if metadata.mc:
-        return "its metadata declare it simulated, and what is produced here is real data"
+    # Of RAW a skim says what the RAW says, which up to June 2019 is wrong: what is made of it declares it.
+    if metadata.mc and not file.simulated and file.level != "raw":
+        return "its metadata declare it simulated, and its run is one of real data"
+    if metadata.mc is False and file.simulated:
+        return "its metadata declare it real data, and its run is one of simulated events"
     if file.release is not None and metadata.release != file.release:
         return f"its metadata state the release {metadata.release}, declared is {file.release}"
     if (level := metadata.description.get("dataLevel", file.level)) != file.level:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
 
-from reconciler.ledger.tables import examinations, outputs, products, recipes, verifications
+from reconciler.ledger.tables import examinations, outputs, products, recipes, runs, verifications
 from reconciler.verification.examination import Depth, Flaw, Published, Trouble
 from reconciler.verification.looking import Look, look
 
@@ -35,9 +35,11 @@ def list_published(connection: Connection, campaign: str) -> Iterator[tuple[byte
             products.c.checksum,
             products.c.events.label("counted"),
             recipes.c.content,
+            runs.c.type.label("run_type"),
         )
         .join(products, products.c.output == outputs.c.id)
         .join(recipes, recipes.c.id == outputs.c.recipe)
+        .outerjoin(runs, and_(runs.c.experiment == outputs.c.experiment, runs.c.run == outputs.c.run))
         .where(outputs.c.campaign == campaign, outputs.c.state == "produced")
         .order_by(outputs.c.id, products.c.path)
     )
@@ -61,6 +63,7 @@ def list_published(connection: Connection, campaign: str) -> Iterator[tuple[byte
                 application=recipe["application"].partition("/")[0],
                 release=recipe.get("release"),
                 level=recipe["output"]["level"],
+                simulated=row.run_type == "mc",
             ),
         )
 

@@ -46,6 +46,7 @@ from schemas.rules.selections import (
     check_ranges,
     check_selector_keys,
 )
+from schemas.rules.simulation import check_simulation
 from schemas.rules.skim_tags import check_skim_tags
 from schemas.rules.steps import (
     check_circles,
@@ -79,6 +80,7 @@ RULES: tuple[Rule, ...] = (
     check_templates,
     check_parameters,
     check_detectors,
+    check_simulation,
     check_deviations,
     check_overrides,
     check_branches,
