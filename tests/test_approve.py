@@ -288,6 +288,7 @@ def test_a_root_that_revokes_a_key_leaves_what_others_signed(pad, call, circle):
         roles=write_roles(("version: 1", "version: 2")), revoked=circle.key(PERSON["release"]).public + "\n"
     ).items():
         pad.write(name, text)
+    pad.commit()
     for person in (PERSON["coordinator"], PERSON["data-owner"]):
         assert sign_root(call, circle, person)[0] == Exit.FINE
     pad.commit()
@@ -330,10 +331,11 @@ def test_a_second_administrator_signs_on_their_own_machine(pad, call, circle, tm
     """Where nothing is pinned, and the branch has the new root already: what it follows is on main."""
     change_roles(pad, ("validity_days: 90", "validity_days: 30"))
     laptops = [("--state", tmp_path / name, "trust", "sign", "--key") for name in ("one", "two")]
-    assert call(*laptops[0], circle.key(PERSON["coordinator"]).file, typed="2\n")[0] == Exit.FINE
     before = pad.git("rev-parse", "HEAD")
     pad.git("checkout", "-q", "-b", "roles")
-    pad.commit("a new root, signed once")
+    pad.commit("a new root")
+    assert call(*laptops[0], circle.key(PERSON["coordinator"]).file, typed="2\n")[0] == Exit.FINE
+    pad.commit("signed once")
     code, _, told = call(*laptops[1], circle.key(PERSON["data-owner"]).file, typed="2\n")
     assert code == Exit.FINE, told
     pad.commit("signed twice")
@@ -382,6 +384,7 @@ def test_a_root_that_moved_and_is_not_pinned_sends_nobody_to_sign_again_and_agai
 
 def test_a_root_that_changed_after_it_was_signed_is_not_moved_to(pad, call, circle):
     change_roles(pad)
+    pad.commit()
     for person in (PERSON["coordinator"], PERSON["data-owner"]):
         assert sign_root(call, circle, person)[0] == Exit.FINE
     change_roles(pad, ("default: [proposer, release, calibration, coordinator]", "default: [proposer]"))

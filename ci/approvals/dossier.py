@@ -63,7 +63,7 @@ def assess_campaign(
     `site` is the one that the campaign names, `tree` the files of the repository that has the statements.
     """
     demand = demand_campaign(policy, declared, site, actions)
-    evidence, flood = _gather_evidence(tree, f"{declared.folder}/{APPROVALS}")
+    evidence, flood = gather_evidence(tree, f"{declared.folder}/{APPROVALS}")
     obstacle = flood or _find_obstacle(declared, site, past) if demand.roles else None
     verdict = judge(demand, evidence, policy, now, past.revoked, obstacle, past.floors)
     if policy.roles.mode == MERGE and demand.roles:
@@ -90,7 +90,7 @@ def assess_retirement(
     policy: Policy, retirement: Retirement, tree: Tree, now: datetime, past: Past = NO_PAST
 ) -> Verdict:
     """Who must approve a retirement, who did, and what is missing."""
-    evidence, flood = _gather_evidence(tree, f"{RETIRED}/{retirement.name}/{APPROVALS}")
+    evidence, flood = gather_evidence(tree, f"{RETIRED}/{retirement.name}/{APPROVALS}")
     demand = demand_retirement(policy, retirement)
     return judge(demand, evidence, policy, now, past.revoked, flood, past.floors)
 
@@ -102,7 +102,7 @@ def demand_retirement(policy: Policy, retirement: Retirement) -> Demand:
     return Demand(f"retirement/{retirement.name}", RETIRE, {RETIREMENTS: value}, roles, plan=value)
 
 
-def _gather_evidence(tree: Tree, folder: str) -> tuple[tuple[Evidence, ...], str | None]:
+def gather_evidence(tree: Tree, folder: str) -> tuple[tuple[Evidence, ...], str | None]:
     """The statements below a folder; none of too many, which nobody would wait for, and the obstacle that these are."""
     sizes = [len(content) for file, content in tree.items() if file.startswith(f"{folder}/")]
     if len(sizes) > MOST_FILES or sum(sizes) > MOST_BYTES:

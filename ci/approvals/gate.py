@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from ci.approvals.dossier import Past, assess_campaign, assess_retirement
-from ci.approvals.root import read_pinned, read_pinned_sites
+from ci.approvals.root import FOLDER, read_pinned, read_pinned_sites, remember_withdrawals
 from ci.approvals.text import format_refusal
 from ci.approvals.verdict import Verdict
 from ci.approvals.withdrawal import REVOKED, Floors
@@ -25,7 +25,8 @@ from ci.exits import WrongUse
 from ci.project import Project
 from reconciler.gathering import take_picture
 from reconciler.guard import GuardRefused
-from reconciler.ledger.database import has_database, opened, reading
+from reconciler.ledger.database import SourceUnavailable, has_database, opened, reading
+from reconciler.ledger.latest_time import bound_time, read_latest, record_latest
 from reconciler.ledger.trust import (
     Launch,
     list_floors,
@@ -80,6 +81,7 @@ class Gate:
         self._clock = clock
         self._source: tuple[str | None, Tree] = (None, {})
         self._seen: set[str] = set()
+        self._looked_at_roots = False
 
     def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:
         """Campaign → digest of the approvals under which the plan's actions may be done; those without actions need none.
@@ -88,6 +90,7 @@ class Gate:
             GuardRefused: an approval is missing or does not hold; a table says which, and the command that mends it.
             SourceUnavailable: policy or commit cannot be read.
         """
+        self._look_at_roots()
         mine = [one for one in plan.campaigns if one.campaign in names]
         wanted = [one for one in mine if _count(one)]
         self._look([one.campaign for one in mine if not _count(one)])
@@ -116,6 +119,7 @@ class Gate:
         """
         if not has_database(self._project.state):
             return list(names), {}
+        self._look_at_roots()
         try:
             verdicts = self.judge(dict.fromkeys(names))
         except GuardRefused as refusal:
@@ -139,8 +143,8 @@ class Gate:
         """
         if not has_database(self._project.state):
             raise GuardRefused("nothing was recorded here yet")
-        now = self._clock()
         with reading(self._project.state) as connection:
+            now = bound_time(connection, self._clock())
             policy = read_pinned(connection, self._anchor)
             pasts = {name: _read_past(connection, name) for name in plans}
         return {
@@ -156,11 +160,12 @@ class Gate:
             SourceUnavailable: policy or commit cannot be read.
         """
         with reading(self._project.state) as connection:
+            now = bound_time(connection, self._clock())
             policy = read_pinned(connection, self._anchor)
             floors = list_floors(connection, f"retirement/{retirement.name}")
             past = Past(list_revoked(connection), floors=floors)
         commit, tree = self._read_source()
-        verdict = self._warn(assess_retirement(policy, retirement, tree, self._clock(), past), policy)
+        verdict = self._warn(assess_retirement(policy, retirement, tree, now, past), policy)
         file = retirement.document.file
         document = read_yaml(file, tree.get(file, b""))[0]
         if document is None or document.data != retirement.document.data:
@@ -246,8 +251,26 @@ class Gate:
             with suppress(GuardRefused):  # without a root nothing can be revoked, and nothing is launched
                 self._record(self.judge(dict.fromkeys(unseen)))
 
+    def _look_at_roots(self) -> None:
+        """Remembers, once, what is revoked of statements about roots: it may be gone when one is to be pinned."""
+        if self._looked_at_roots:
+            return
+        self._looked_at_roots = True
+        root = self._project.root
+        with suppress(
+            SourceUnavailable
+        ):  # whoever needs the commit, or the root, tells that it cannot be read
+            if self._project.commit is not None:
+                tree = self._project.commit.files
+            else:
+                tree = (
+                    read_commit(root, top=FOLDER).files if is_repository(root) else read_tree(root, FOLDER)[0]
+                )
+            remember_withdrawals(self._project.state, tree, self._clock())
+
     def _record(self, verdicts: Mapping[str, Verdict], *, launched: bool = False) -> None:
-        """Remembers what counts no longer, and where something is launched, how far campaigns came; mostly nothing is new."""
+        """Remembers what counts no longer, until when it was judged, and where something is launched, how far campaigns came."""
+        now = self._clock()
         gone = {
             one.digest for verdict in verdicts.values() for one in verdict.approvals if one.refused == REVOKED
         }
@@ -255,6 +278,7 @@ class Gate:
         floors: dict[str, Floors] = {}
         with reading(self._project.state) as connection:
             gone -= list_revoked(connection)
+            latest = read_latest(connection)
             for name, verdict in verdicts.items():
                 subject = verdict.demand.subject
                 known = list_floors(connection, subject)
@@ -269,8 +293,9 @@ class Gate:
                 unknown = before is not None and before.scopes is None and before.lock == launch.lock
                 if before != launch and (launched or unknown):
                     launches[name] = launch
-        if gone or launches or floors:
+        if gone or launches or floors or latest is None or now > latest:
             with opened(self._project.state) as engine, engine.begin() as connection:
+                record_latest(connection, now)
                 record_revoked(connection, sorted(gone))
                 for subject, moments in floors.items():
                     raise_floors(connection, subject, moments)

@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from ci.approvals.evidence import collect_evidence
+from ci.approvals.dossier import NO_PAST, Past, gather_evidence
+from ci.approvals.evidence import Evidence
 from ci.approvals.verdict import Demand, Verdict, judge
+from ci.approvals.withdrawal import collect_withdrawals
 from reconciler.guard import GuardRefused
 from reconciler.ledger.database import SourceUnavailable, State, has_database, opened, reading
-from reconciler.ledger.trust import Root, list_revoked, list_roots, pin_root
+from reconciler.ledger.latest_time import bound_time, record_latest
+from reconciler.ledger.trust import (
+    Root,
+    list_floors,
+    list_revoked,
+    list_roots,
+    pin_root,
+    raise_floors,
+    record_revoked,
+)
 from schemas.document import read_yaml
 from schemas.policy import SITES, Policy, read_policy
 from schemas.roles import ADMINISTRATOR
 from schemas.site import Site, read_site
-from schemas.statement import TRUST
+from schemas.statement import TRUST, Statement, read_statement
 from schemas.tree import Tree
 from schemas.validation import load_schema, validate
+from schemas.wire import Malformed
 
 FOLDER = "productions/trust"
 """Where administrators' statements lie: FOLDER/ROOT16/administrator.PERSON.json."""
+
+SUBJECT = "trust/root"
+"""What statements about roots are about, and what is remembered of their signers."""
 
 UNPINNED = "no trust root is pinned here: look at productions/roles.yaml, then run `b2prod trust pin`"
 
@@ -88,7 +104,9 @@ def pin(
     Raises:
         GuardRefused: it is not the one that the configuration names, or the old root's administrators did not sign it.
     """
+    remember_withdrawals(state, tree, now)
     with opened(state) as engine, engine.begin() as connection:
+        now = bound_time(connection, now)
         roots = list_roots(connection)
         if not roots:
             if anchor is not None and anchor != policy.root:
@@ -109,11 +127,12 @@ def pin(
             )
         if policy.is_expired(now):
             raise GuardRefused(f"this root expired on {policy.roles.expires}")
-        verdict = judge_root(old, policy, tree, now, list_revoked(connection))
+        verdict = judge_root(old, policy, tree, now, _recall(connection))
         if not verdict.complete:
             (need,) = verdict.needs
             raise GuardRefused(
-                f"the trust root moves only when {need.threshold} administrators of the pinned one have signed it,"
+                verdict.obstacle
+                or f"the trust root moves only when {need.threshold} administrators of the pinned one have signed it,"
                 f" and {need.missing} of them {'is' if need.missing == 1 else 'are'} missing ({need.why});"
                 " they run `b2prod trust sign`"
             )
@@ -124,17 +143,71 @@ def pin(
         )
 
 
-def judge_root(
-    old: Policy, new: Policy, tree: Tree, now: datetime, revoked: frozenset[str] = frozenset()
-) -> Verdict:
-    """Whether the administrators of the old root have signed the new one."""
-    evidence = tuple(collect_evidence(tree, f"{FOLDER}/{new.root[:16]}"))
-    return judge(demand_root(new), evidence, old, now, revoked)
+def assess_root(state: State, old: Policy, new: Policy, tree: Tree, now: datetime) -> Verdict:
+    """Whether a pinned root may be moved from, as `pin` would judge it."""
+    with reading(state) as connection:
+        return judge_root(old, new, tree, bound_time(connection, now), _recall(connection))
 
 
-def demand_root(new: Policy) -> Demand:
-    """What must be signed, so that a root may be moved to."""
-    return Demand("trust/root", TRUST, {"": new.root}, (ADMINISTRATOR,), {"": new.roles.version})
+def judge_root(old: Policy, new: Policy, tree: Tree, now: datetime, past: Past = NO_PAST) -> Verdict:
+    """Whether the administrators of the old root have signed the new one, and did not take that back.
+
+    A revocation counts wherever it lies among the statements about roots: it takes back all that was signed until then.
+    """
+    evidence, flood = gather_evidence(tree, FOLDER)
+    mine = f"{FOLDER}/{new.root[:16]}/"
+    looked_at = [one if one.file.startswith(mine) else _keep_revocations(one) for one in evidence]
+    return judge(demand_root(old, new), looked_at, old, now, past.revoked, flood, past.floors)
+
+
+def demand_root(old: Policy, new: Policy) -> Demand:
+    """What must be signed, so that a root may be moved to from the one that it follows: what changes depends on both."""
+    return Demand(SUBJECT, TRUST, {"": new.root}, (ADMINISTRATOR,), {"": new.roles.version}, plan=old.root)
+
+
+def remember_withdrawals(state: State, tree: Tree, now: datetime) -> None:
+    """Remembers what the tree revokes of statements about roots: taking the revocation away again changes nothing.
+
+    Raises:
+        SourceUnavailable: the ledger cannot be read, or written.
+    """
+    if not has_database(state) or not any(file.startswith(f"{FOLDER}/") for file in tree):
+        return
+    evidence, _ = gather_evidence(tree, FOLDER)
+    with reading(state) as connection:
+        roots = list_roots(connection)
+        if not roots:
+            return
+        old, past = _read(roots[-1]), _recall(connection)
+        now = bound_time(connection, now)
+    said = [(one.digest, statement) for one in evidence if (statement := _try_statement(one)) is not None]
+    taken = collect_withdrawals(evidence, said, SUBJECT, old, now)
+    gone = taken.digests - past.revoked
+    moved = {
+        whose: at for whose, at in taken.floors.items() if whose not in past.floors or past.floors[whose] < at
+    }
+    if gone or moved:
+        with opened(state) as engine, engine.begin() as connection:
+            record_latest(connection, now)
+            record_revoked(connection, sorted(gone))
+            raise_floors(connection, SUBJECT, moved)
+
+
+def _keep_revocations(one: Evidence) -> Evidence:
+    """Evidence on another root: it approves nothing here, and may revoke, whatever its file is called."""
+    itself = () if one.statement is None else ((one.statement, one.signature),)
+    return replace(one, statement=None, signature=None, revocations=(*one.revocations, *itself))
+
+
+def _recall(connection: Connection) -> Past:
+    return Past(list_revoked(connection), floors=list_floors(connection, SUBJECT))
+
+
+def _try_statement(one: Evidence) -> Statement | None:
+    try:
+        return None if one.statement is None else read_statement(one.statement)
+    except Malformed:
+        return None
 
 
 def _read(root: Root) -> Policy:

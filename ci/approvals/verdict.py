@@ -285,7 +285,10 @@ def _object_to_content(said: Statement, demand: Demand, policy: Policy, now: dat
         yield f"it held until {format_time(said.not_after)}"
     if said.not_after - said.not_before > timedelta(days=policy.roles.validity_days):
         yield f"it is for more than {policy.roles.validity_days} days"
-    if said.plan != demand.plan:
+    if said.plan != demand.plan and demand.action == TRUST:
+        follows = "" if said.plan is None else f" {said.plan[:16]}"
+        yield f"it was signed as what follows another root{follows}, so other changes were shown: `b2prod trust sign` again"
+    elif said.plan != demand.plan:
         yield "it is for another plan" if said.plan else "it names no plan, and this needs the exact one"
     asked, allowed = demand.ceilings, said.ceilings
     for name in ("max_units", "max_restate", "max_actions"):

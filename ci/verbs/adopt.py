@@ -11,6 +11,7 @@ from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import format_text
 from ci.project import Project, Settings, load
 from ci.skim_import import Choices, Sources, import_skims, read_registry
+from ci.work_tree import write_files
 from renderer.steering import load_templates
 from schemas.document import Document, read_yaml
 from schemas.finding import Finding
@@ -103,10 +104,7 @@ def import_b2skim(
             raise FoundProblems(findings)
         say(f"{count_things(len(new), 'file')} to write; say --write")
         return Exit.FINE
-    for file, text in new.items():
-        target = project.root / file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, "utf-8")
+    write_files(project.root, {file: text.encode() for file, text in new.items()})
     say(f"wrote {count_things(len(new), 'file')}; next are `b2prod check` and `b2prod resolve`")
     if findings:
         say(format_text(findings).rstrip("\n"))

@@ -29,6 +29,7 @@ from ci.commits import is_contained, name_commit
 from ci.console import print_data, print_json, say
 from ci.exits import Exit, WrongUse
 from ci.project import Project, Settings, choose_locked, load_sound
+from ci.work_tree import write_files
 from reconciler.guard import GuardRefused
 from schemas.campaign import Limits
 from schemas.policy import ROLES, Policy, read_policy
@@ -306,10 +307,7 @@ def _ask(name: str, what: str) -> None:
 
 def _write(project: Project, signing: _Signing, file: str, statement: Statement) -> None:
     signature = sign(statement.data(), signing.policy, signing.principal, signing.key)
-    target = project.root / file
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(statement.data())
-    target.with_name(f"{target.name}{SIGNATURE}").write_bytes(signature)
+    write_files(project.root, {file: statement.data(), f"{file}{SIGNATURE}": signature})
     say(f"wrote {file} and its signature; commit both")
 
 

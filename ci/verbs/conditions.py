@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from ci.conditions_text import (
 from ci.console import print_data, print_json, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.project import Project, Settings, load
+from ci.work_tree import write_files
 from reconciler.conditions.comparison import compare, list_differences
 from reconciler.conditions.coverage import find_flaws, is_usable
 from reconciler.conditions.opening import open_source
@@ -97,7 +97,7 @@ def pull(settings: Settings, name: str, where: str, replace: bool, as_json: bool
         snapshot.id,
     )
     if not current:
-        _publish(project.root / file, write_snapshot(snapshot))
+        write_files(project.root, {file: write_snapshot(snapshot)})
     if as_json:
         print_json(
             {
@@ -155,20 +155,6 @@ def _pins_another(lock: Lock, snapshot: Snapshot) -> bool:
     return local or any(
         (tag.digest, tag.id, tag.state) != seen for tag in lock.tags if tag.name == snapshot.name
     )
-
-
-def _publish(path: Path, content: bytes) -> None:
-    """Puts a file in place as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".git-b2prod-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 @gt.command()

@@ -20,6 +20,7 @@ from ci.project import (
     reads_exports,
     refuse_broken,
 )
+from ci.work_tree import write_files
 from schemas.repository import CAMPAIGNS, FOLDERS, NAME, NAME_HINT
 
 STARTER = """\
@@ -65,9 +66,8 @@ def new(settings: Settings, name: str, other: str | None) -> int:
             draft = draft_campaign(repository, known, text, name, datetime.now(UTC).date().isoformat())
         except Undraftable as error:
             raise WrongUse(str(error)) from error
-    folder.mkdir(parents=True)
     file = folder / "campaign.yaml"
-    file.write_text(draft.text, "utf-8")
+    write_files(project.root, {file.relative_to(project.root).as_posix(): draft.text.encode()})
     left = count_things(len(draft.decisions), "decision")
     tells = f"; {left} to make, `b2prod check {name}` lists them" if draft.decisions else ""
     say(f"wrote {file.relative_to(project.root)}{tells or f'; change it, then `b2prod check {name}`'}")

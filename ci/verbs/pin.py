@@ -17,6 +17,7 @@ from ci.project import (
     reads_commits,
     reads_exports,
 )
+from ci.work_tree import write_files
 from reconciler.ledger.database import reading
 from reconciler.needs import look_up
 from reconciler.pinning import compare_locks
@@ -76,7 +77,7 @@ def resolve_lock(
                     )
                 )
             elif not problems:
-                (project.root / file).write_text(lock.text())
+                write_files(project.root, {file: lock.text().encode()})
                 say(f"{name}: wrote {file}, generation {lock.generation}, {len(lock.runs)} runs")
     if findings:
         raise FoundProblems(sorted(findings))

@@ -23,7 +23,8 @@ from reconciler.cataloguing.registering import register_outputs
 from reconciler.gathering import Picture
 from reconciler.guard import GuardRefused
 from reconciler.launching import Manner, Outcome
-from reconciler.ledger.database import SourceUnavailable, opened
+from reconciler.ledger.database import SourceUnavailable, has_database, opened, reading
+from reconciler.ledger.latest_time import bound_time
 from reconciler.ledger.lease import SECONDS
 from reconciler.ledger.writing import Writer
 from renderer.steering import TemplateBroken
@@ -148,7 +149,11 @@ def _read_head(project: Project, followed: Followed | None) -> Project:
     """The project as the head of the branch has it that is followed."""
     if followed is None:
         return project
-    return replace(project, commit=fetch_head(project.root, followed, datetime.now(UTC)))
+    now = datetime.now(UTC)
+    if followed.oldest is not None and has_database(project.state):
+        with reading(project.state) as connection:  # a clock that went back makes no old head young
+            now = bound_time(connection, now)
+    return replace(project, commit=fetch_head(project.root, followed, now))
 
 
 def _mark_head(project: Project) -> None:

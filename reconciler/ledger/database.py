@@ -33,7 +33,7 @@ __all__ = [
     "reading",
 ]
 
-HEAD = "0015"
+HEAD = "0016"
 """The newest migration, the one that this tool reads and writes."""
 
 WRITING = 0x62327001

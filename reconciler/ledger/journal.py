@@ -16,7 +16,9 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, inse
 
 from reconciler.ledger import tables
 from reconciler.ledger.database import insert_new
+from reconciler.ledger.latest_time import record_latest
 from schemas.canonical import canonical_json, clean_text
+from schemas.statement import read_time
 
 JOURNALLED: Sequence[Table] = (
     tables.plans,
@@ -95,6 +97,7 @@ class Journal:
         row = {"time": time, "fence": fence, "content": zlib.compress(content, 1)}
         digest = _chain(before, time, fence, content)
         self.connection.execute(insert(tables.events).values(**row, digest=digest))
+        record_latest(self.connection, read_time(time))
         self._changes = []
 
     def _note(self, verb: str, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -45,3 +45,10 @@ revocations = Table(
     Column("statement", String(64), primary_key=True),
     Column("since", String(20), nullable=False),
 )
+# The latest time by which approvals were judged, a row with the id 1: what had expired then does not come back with a clock.
+latest_time = Table(
+    "latest_time",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("moment", String(20), nullable=False),
+)

@@ -1,0 +1,193 @@
+"""What a trust root changes, and what it lets a merge do, in words: complete, since people sign what they read here."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from schemas.document import read_yaml
+from schemas.policy import REVOKED, ROLES, SIGNERS, SITES
+from schemas.roles import MERGE, Exemption, Roles
+from schemas.signers import Signer, fingerprint, read_revoked, read_signers
+from schemas.tree import Tree
+from schemas.wire import Malformed, read_key
+
+_PEOPLE = ("people", "default", "retirements", "roles")
+"""Lists of `roles.yaml` whose order says nothing: who is new in them is what one asks for."""
+
+
+def describe_changes(old: Tree, new: Tree) -> list[str]:
+    """Every difference of two roots, a line each, by file; nothing in a line can act on a terminal.
+
+    People, roles and thresholds, keys by their fingerprints, revocations, and of sites each value: commands, addresses,
+    folders, environments. What is no text of ours is told by its digest.
+    """
+    lines = []
+    for file in sorted({*old, *new}, key=_rank):
+        before, after = old.get(file), new.get(file)
+        if before == after:
+            continue
+        told = [f"  {line}" for line in _describe_file(file, before, after)]
+        lines += [_quote(file), *(told or ["  only its layout or comments"])]
+    return lines
+
+
+def describe_merges(roles: Roles) -> list[str]:
+    """What a merge does without a signature under this root; nothing where all that is launched is signed."""
+    if roles.mode == MERGE:
+        told = f"nobody signs: whoever can merge to {roles.branch} launches campaigns, at every site of this root"
+        return [f"{told}, as the reconciler's user there"]
+    return [_describe_exemption(one) for one in roles.exemptions]
+
+
+def _describe_exemption(one: Exemption) -> str:
+    if one.roles:
+        return f"at the site {one.site}, in {_quote(one.area)}, a campaign needs only {', '.join(one.roles)}: {_quote(one.reason)}"
+    where = (
+        "on this machine, as the user of the reconciler, who can read and write its ledger, its keys and tokens"
+        if one.engine == "local"
+        else f"in {one.engine}, as the reconciler's user there"
+    )
+    return (
+        f"at the site {one.site}, in {_quote(one.area)}, nobody signs: whoever can merge a campaign for it starts as many jobs as"
+        f" the campaign itself allows, {where}; with any release, template, skim, override and input that the repository has,"
+        f" and fills {_quote(one.area)}. The reason that was given: {_quote(one.reason)}"
+    )
+
+
+def _rank(file: str) -> tuple[int, str]:
+    known = (ROLES, SIGNERS, REVOKED)
+    return (known.index(file) if file in known else len(known), file)
+
+
+def _describe_file(file: str, before: bytes | None, after: bytes | None) -> Iterator[str]:
+    if file == SIGNERS:
+        yield from _compare_keys(before or b"", after or b"")
+    elif file == REVOKED:
+        yield from _compare_revoked(before or b"", after or b"")
+    elif file == ROLES or (file.startswith(f"{SITES}/") and file.endswith(".yaml")):
+        one, other = _read(file, before), _read(file, after)
+        if (before is not None and one is None) or (after is not None and other is None):
+            yield _compare_bytes(before, after)
+            return
+        if before is None or after is None:
+            yield "A NEW FILE" if before is None else "IT IS GONE"
+        yield from _compare("", one or {}, other or {}, people=file == ROLES)
+    else:
+        yield _compare_bytes(before, after)
+
+
+def _read(file: str, content: bytes | None) -> Any:
+    if content is None:
+        return None
+    document, findings = read_yaml(file, content)
+    return None if document is None or findings else document.data
+
+
+def _compare(path: str, old: Any, new: Any, *, people: bool) -> Iterator[str]:
+    """The differences of two values of YAML; with `people`, of lists of names who came and went.
+
+    Lists of a site are told whole: the order of a command's words is what it says.
+    """
+    if old == new and json.dumps(old) == json.dumps(new):
+        return
+    one, other = ({} if value is None else value for value in (old, new))
+    if isinstance(one, dict) and isinstance(other, dict) and (one or other):
+        for key in [*one, *(key for key in other if key not in one)]:
+            inner = f"{path}.{key}" if path else str(key)
+            if key in one and key in other:
+                yield from _compare(inner, one[key], other[key], people=people)
+            elif key in one:
+                yield from _tell_one_side(inner, one[key], "it is gone")
+            else:
+                yield from _tell_one_side(inner, other[key], "new")
+        return
+    if people and path.rpartition(".")[2] in _PEOPLE and isinstance(old, list) and isinstance(new, list):
+        came, went = _list_missing(old, new), _list_missing(new, old)
+        if came or went:
+            yield f"{_plain(path)}: {', '.join([*(f'+ {one}' for one in came), *(f'- {one}' for one in went)])}"
+            return
+    yield f"{_plain(path)}: {_show(old)} → {_show(new)}"
+
+
+def _tell_one_side(path: str, value: Any, word: str) -> Iterator[str]:
+    """A value that only one of the two has, with all that is in it."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _tell_one_side(f"{path}.{key}", inner, word)
+    else:
+        yield f"{_plain(path)}: {_show(value)} ({word})"
+
+
+def _list_missing(here: Sequence[Any], there: Sequence[Any]) -> list[str]:
+    return [_plain(one) if isinstance(one, str) else _show(one) for one in there if one not in here]
+
+
+def _compare_keys(before: bytes, after: bytes) -> Iterator[str]:
+    old, new = read_signers(SIGNERS, before)[0], read_signers(SIGNERS, after)[0]
+    for person in sorted({*old, *new}):
+        one, other = old.get(person), new.get(person)
+        if one == other:
+            continue
+        if one is None:
+            yield f"{person} gets a key: {_describe_key(other)}"
+        elif other is None:
+            yield f"{person} has no key any more; it was {_describe_key(one)}"
+        else:
+            yield f"ANOTHER KEY of {person}: {_describe_key(one)} → {_describe_key(other)}"
+
+
+def _describe_key(signer: Signer | None) -> str:
+    if signer is None:
+        return "none"
+    times = [
+        f"{word} {moment:%Y-%m-%dT%H:%M:%SZ}"
+        for word, moment in (("from", signer.after), ("until", signer.before))
+        if moment is not None
+    ]
+    return " ".join([_name_key(signer.key), *times])
+
+
+def _compare_revoked(before: bytes, after: bytes) -> Iterator[str]:
+    old, new = read_revoked(REVOKED, before)[0], read_revoked(REVOKED, after)[0]
+    for key in sorted(new - old):
+        yield f"revokes the key {_name_key(key)}"
+    for key in sorted(old - new):
+        yield f"REVOKES NO LONGER the key {_name_key(key)}"
+
+
+def _name_key(key: bytes) -> str:
+    try:
+        kind = read_key(key).type
+    except Malformed:
+        kind = f"unknown ({base64.b64encode(key[:12]).decode()}…)"
+    return f"{fingerprint(key)} ({kind})"
+
+
+def _compare_bytes(before: bytes | None, after: bytes | None) -> str:
+    return f"{_digest(before)} → {_digest(after)}"
+
+
+def _digest(content: bytes | None) -> str:
+    return (
+        "nothing"
+        if content is None
+        else f"{len(content):,} bytes, sha256 {hashlib.sha256(content).hexdigest()}"
+    )
+
+
+def _show(value: Any) -> str:
+    """A value on one line of ASCII: what looks like something else, or acts on a terminal, is written as its number."""
+    return json.dumps(value)
+
+
+def _plain(text: str) -> str:
+    """A name as it is, where all of it is plain."""
+    return text if text.isascii() and text.isprintable() and " " not in text else json.dumps(text)
+
+
+def _quote(text: str) -> str:
+    return text if text.isascii() and text.isprintable() else json.dumps(text)
