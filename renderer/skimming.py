@@ -5,15 +5,18 @@
 Runs in the folder of its attempt. An output holds the accepted events: all branches of their tree that can be written, or
 those that the job keeps. Where the entries are objects of basf2, which only basf2 writes, it is an event list.
 application.json comes last and by rename, so whoever sees it sees all outputs. Inputs are read in the order given. They
-must hold as many events as are registered, all of the job's run, and each event once.
+must hold as many events as are registered, all of the job's run, and each event once. Where there are more outputs than
+files may be open at once, the inputs are read again for each so many.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,9 @@ from renderer.skim_outputs import Skimmer
 from renderer.skim_task import SkimError, Task, read_task
 
 REPORT = "application.json"
+
+_SPARE = 32
+"""Files that are open beside the outputs: the input, the streams, what libraries hold."""
 
 _FAILED = 1
 _USAGE = 3
@@ -46,20 +52,24 @@ def skim(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     report: dict[str, Any] = {"outputs": {}, "events_read": 0, "failure": None}
     try:
         task = read_task(job)
-        skimmer = _write_outputs(task, folder)
-        report |= skimmer.describe()
+        for described in _write_outputs(task, folder):
+            report |= _join(report, described)
     except SkimError as failure:
         report["failure"] = failure.describe()
     _write_report(report, folder)
     return report
 
 
-def _write_outputs(task: Task, folder: Path) -> Skimmer:
+def _write_outputs(task: Task, folder: Path) -> list[dict[str, Any]]:
+    """Writes the outputs: what each pass over the inputs says of those that it wrote."""
     parts = {selection.file: folder / f"{selection.file}.part" for selection in task.selections}
+    described = []
     try:
-        with Skimmer(task, folder, parts) as skimmer:
-            for place in range(len(task.inputs)):
-                skimmer.read(place)
+        for group in _divide_outputs(task):
+            with Skimmer(group, folder, parts) as skimmer:
+                for place in range(len(task.inputs)):
+                    skimmer.read(place)
+            described.append(skimmer.describe())
         for file, part in parts.items():
             os.replace(part, folder / file)
         _write_file(folder / RECORD, write_record(skimmer.numbers.files))
@@ -73,10 +83,38 @@ def _write_outputs(task: Task, folder: Path) -> Skimmer:
         message = f"the outputs cannot be written: {error.strerror or error}"
         raise SkimError("infrastructure", message) from error
     else:
-        return skimmer
+        return described
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
+
+
+def _divide_outputs(task: Task) -> Iterator[Task]:
+    """The task in as many as must be done one after another, since each output is an open file."""
+    most = _allow_files(len(task.selections) + _SPARE) - _SPARE
+    for start in range(0, len(task.selections), max(1, most)):
+        yield replace(task, selections=task.selections[start : start + max(1, most)])
+
+
+def _allow_files(wanted: int) -> int:
+    """How many files this process may have open: as many as are wanted, where the machine lets it have them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    except (OSError, ValueError):
+        return soft
+    return allowed
+
+
+def _join(report: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
+    """What a further pass over the same inputs says, beside what is known: other outputs, and what is worth a record."""
+    record = {key: dict(told) for key, told in report.get("record", {}).items()}
+    for key, told in described["record"].items():
+        record.setdefault(key, {}).update(told)
+    return {**described, "outputs": {**report["outputs"], **described["outputs"]}, "record": record}
 
 
 def _write_report(report: Mapping[str, Any], folder: Path) -> None:

@@ -317,6 +317,38 @@ def test_the_program_reads_relative_paths_and_reports_last(tmp_path):
     assert (tmp_path / "application.json").stat().st_mtime_ns >= (tmp_path / "x.root").stat().st_mtime_ns
 
 
+@pytest.mark.parametrize("limit", ["-S -n", "-n"], ids=["may be raised", "may not be raised"])
+@pytest.mark.parametrize("missing", [0, 1], ids=["sound", "the last lacks its variable"])
+def test_more_outputs_than_files_may_be_open(tmp_path, limit, missing):
+    """A skim of many, under a limit that is the machine's."""
+    write_run(tmp_path / "a.root", 100, x=np.arange(100.0))
+    skims = {f"from{number:03d}": {"cut": f"[x >= {number}]"} for number in range(100)}
+    if missing:
+        skims["from099"] = {"cut": "[y >= 99]"}
+    (tmp_path / "job.json").write_text(json.dumps(write_job(["a.root"], skims)))
+    command = f'ulimit {limit} 48; exec "$0" -m renderer.skimming job.json'
+    done = subprocess.run(
+        ["/bin/sh", "-c", command, sys.executable],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    report = json.loads((tmp_path / "application.json").read_text())
+    if missing:
+        assert (done.returncode, report["outputs"]) == (1, {})
+        assert "has no branch y" in report["failure"]["message"]
+        assert {one.name for one in tmp_path.iterdir()} == {"a.root", "job.json", "application.json"}
+        return
+    assert (done.returncode, done.stderr, report["failure"]) == (0, "", None)
+    assert (report["events_read"], report["rows_read"]) == (100, 100)
+    for number in range(100):
+        file = f"from{number:03d}.root"
+        assert report["outputs"][file]["events"] == 100 - number
+        assert read_output(tmp_path / file)["x"] == [*range(number, 100)]
+
+
 def test_the_program_says_in_one_line_what_failed(tmp_path):
     (tmp_path / "job.json").write_text(json.dumps(write_job(["in.root"], {"x": {"cut": "x >= 3"}})))
     done = run_program(tmp_path, "job.json")
