@@ -101,6 +101,14 @@ def _examine_folders(site: Site, state: State) -> Iterator[Symptom]:
             site.name, "testing payloads", None if os.path.isdir(site.testing_payloads) else missing
         )
 
+    if site.payloads is not None:
+        missing = Complaint(
+            f"there is no folder {site.payloads}",
+            "mend `payloads`, or see that it is where the jobs run",
+            fatal=False,
+        )
+        yield Symptom(site.name, "payload files", None if os.path.isdir(site.payloads) else missing)
+
 
 def _examine_commands(site: Site) -> Iterator[Symptom]:
     """Whether programs that the site's file names can be started from here."""

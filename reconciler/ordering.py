@@ -22,6 +22,7 @@ from renderer.grid_input import read_inputs
 from renderer.jobs import (
     CONDITIONS,
     JOB,
+    LOCAL_CONDITIONS,
     STEERING,
     InputFile,
     Job,
@@ -29,6 +30,7 @@ from renderer.jobs import (
     render_job,
     render_script,
     write_job,
+    write_local_conditions,
 )
 from renderer.payloads import PayloadSet, collect_payloads
 from renderer.units import StepUnits
@@ -166,6 +168,8 @@ class OrderWriter:
             if site.engine == "gb2":
                 with reading(self._state) as connection:
                     files[REQUEST] = write_unit_request(connection, order, self._repository, script)
+        if "local_conditions" in rendered:
+            files[LOCAL_CONDITIONS] = write_local_conditions(self._list_tags(order), order.run)
         return {**files, JOB: write_job(rendered)}
 
     def _find_place(self, connection: Connection, campaign: Campaign, run: int) -> dict[str, str]:
@@ -204,16 +208,16 @@ class OrderWriter:
             self._payloads = collect_payloads(units.chains.of(units.runs[index]), units.runs[index])
         return self._payloads
 
-    def _write_conditions(self, order: Order) -> bytes:
-        """The metadata file of the order's run: what a job may use is what its fingerprint was computed from.
+    def _list_tags(self, order: Order) -> Sequence[Snapshot]:
+        """The global tags of an order: testing payloads are not among them, since a job reads them from their own files."""
+        return order.chain[len(order.step.deviations.testing_payloads) :]
 
-        Testing payloads are not in it: a job reads them from their own files.
-        """
+    def _write_conditions(self, order: Order) -> bytes:
+        """The metadata file of the order's run: what a job may use is what its fingerprint was computed from."""
         key = (order.campaign.name, order.step.name, order.run)
         if self._metadata is None or self._metadata[0] != key:
             try:
-                tags = order.chain[len(order.step.deviations.testing_payloads) :]
-                content = write_metadata(tags, (Interval(order.run, order.run + 1),))
+                content = write_metadata(self._list_tags(order), (Interval(order.run, order.run + 1),))
             except ValueError as error:
                 raise SourceUnavailable(f"the global tags of {order.campaign.name}: {error}") from error
             self._metadata = (key, content)

@@ -10,14 +10,17 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
 
+from renderer.payloads import find_payloads
 from renderer.sroot_parts import Part, read_part
 from renderer.steering import render_steering
 from schemas.campaign import Campaign
 from schemas.canonical import digest
 from schemas.layout import read_file_name
+from schemas.release import reads_metadata
 from schemas.repository import Repository
 from schemas.runs import split_key
 from schemas.site import SIZE, Site
+from schemas.snapshot import Snapshot
 from schemas.step import Step
 from schemas.validation import check_rendered
 
@@ -25,6 +28,9 @@ JOB = "job.json"
 STEERING = "steering.py"
 CONDITIONS = "conditions.sqlite"
 """Names of files in a job's folder."""
+
+LOCAL_CONDITIONS = "conditions.txt"
+"""The payloads of the job's run as releases before 04 read them; where the site has their files."""
 
 PYTHON = "@python"
 """Stands for the interpreter that runs the job's runtime: the job JSON is the same on every machine."""
@@ -168,6 +174,8 @@ def render_job(
         rendered["release"] = campaign.release
         rendered["global_tags"] = [tag.name for tag in campaign.global_tags]
         rendered["conditions"] = CONDITIONS
+        if find_trust(campaign, step, repository, site) is None and site.payloads is not None:
+            rendered |= {"local_conditions": LOCAL_CONDITIONS, "payload_folder": site.payloads}
         rendered |= describe_deviations(step, repository, site)
         if campaign.skim_tags:
             rendered["skim_tags"] = campaign.skim_tags
@@ -179,6 +187,33 @@ def render_job(
         if step.keep:
             rendered["keep"] = list(step.keep)
     return rendered
+
+
+def find_trust(campaign: Campaign, step: Step, repository: Repository, site: Site) -> str | None:
+    """Why a step's jobs cannot be held to the payloads of their runs; None where they are, or use none.
+
+    Releases from 04 on read a conditions metadata file; older ones a local database, whose files must be at the site.
+    """
+    if step.application != "basf2" or reads_metadata(campaign.release or ""):
+        return None
+    template = repository.templates.get(step.template or "")
+    if site.engine == "gb2":
+        return f"jobs of the grid read no local database, and {campaign.release} nothing else"
+    if site.payloads is None:
+        return f"{campaign.release} reads them from a local database, and {site.name} names no folder of payload files (`payloads`)"
+    if template is None or not template.holds_payloads:
+        return f"{step.template} takes no local database of the run; a later version does"
+    return None
+
+
+def write_local_conditions(chain: Sequence[Snapshot], run: int) -> bytes:
+    """The `database.txt` of the payloads that hold for a run: what releases before 04 read in place of a metadata file."""
+    experiment, number = split_key(run)
+    lines = (
+        f"dbstore/{name} {iov.revision} {experiment},{number},{experiment},{number}\n"
+        for name, iov in find_payloads(chain, run).items()
+    )
+    return "".join(lines).encode()
 
 
 def _describe_input(file: InputFile) -> dict[str, Any]:

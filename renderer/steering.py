@@ -31,6 +31,8 @@ _JOINED = re.compile(r'\{% *(?:extends|include) "([^"]+)"')
 _ADDED = re.compile(r'\.add_module\(\s*"([A-Za-z0-9_]+)"')
 _REAL = ("declareRealData()", "mc=False")
 """How a script declares what it writes real data, or leaves out what only simulated events have."""
+_HELD = 'use_local_database(job["local_conditions"]'
+"""How a script of a release before 04 is held to the payloads of its run."""
 _IMPORTED = re.compile(r"^from (?!ROOT\b)[\w.]+ import (.+)$", re.MULTILINE)
 
 
@@ -70,7 +72,9 @@ def read_templates(folder: Path) -> dict[str, Template]:
         whole = _join_text(template, folder)
         modules = _find_modules(whole, [paths.get(era, {}) for era in named])
         real = any(word in whole for word in _REAL)
-        templates[name] = replace(template, modules=modules, declares_real=real)
+        templates[name] = replace(
+            template, modules=modules, declares_real=real, holds_payloads=_HELD in whole
+        )
     return templates
 
 

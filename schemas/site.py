@@ -133,7 +133,8 @@ class Prestage:
 class Site:
     """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: the engine's default.
 
-    `testing_payloads` is the folder that has, by name, local databases with their payload files; `runs_per_request` the
+    `testing_payloads` is the folder that has, by name, local databases with their payload files, `payloads` that
+    of the payload files of the conditions database, as jobs of releases before 04 read them; `runs_per_request` the
     width of a production request of the grid, in run numbers; `hs06` is the power of a core. `queues` are the limits of queues that are known.
     Before a batch the credential must be good for `credential_minutes` (None: as long as a job may run), and `min_free`
     gigabytes be free in the storage; without `windows` it is always the hour.
@@ -148,6 +149,7 @@ class Site:
     environment: tuple[str, ...] = ()
     basf2_launcher: tuple[str, ...] | None = None
     testing_payloads: str | None = None
+    payloads: str | None = None
     runs_per_request: int | None = None
     hs06: float = HS06_KEKCC
     queue: str | None = None
@@ -192,6 +194,7 @@ def read_site(name: str, document: Document) -> Site:
         environment=tuple(data.get("environment", ())),
         basf2_launcher=tuple(launcher) if launcher else None,
         testing_payloads=data.get("testing_payloads"),
+        payloads=data.get("payloads"),
         runs_per_request=data.get("runs_per_request"),
         hs06=data.get("hs06", HS06_KEKCC),
         queue=data.get("queue"),

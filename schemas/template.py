@@ -90,6 +90,7 @@ class Template:
     `reads` are the data levels that it takes, `writes` those that it makes, with `keeps_level` only of what it reads. With
     `skims` it makes skims of that kind of the menu: line, registry or combined.
     `declares_real`: what it writes is declared real data, or written as such, whatever was read.
+    `holds_payloads`: a job can hold it to the payloads in a `database.txt`, with a folder of payload files.
     `hands_tags`: it hands skims the global tags that have a role. `deviates`: which of `DEVIATIONS` that a job states it
     sets. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
     the names of the payloads that it reads; None: it may read any. `trigger`: when it calculates the decisions of the HLT;
@@ -114,6 +115,7 @@ class Template:
     modules: frozenset[str] | None = None
     superseded: Superseded | None = None
     declares_real: bool = False
+    holds_payloads: bool = False
 
     @property
     def skim_level(self) -> str | None:

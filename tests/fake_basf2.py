@@ -81,7 +81,8 @@ elif what == "environment":
     with open(os.path.join(world, "environment"), "w") as stream:
         json.dump(dict(os.environ), stream)
     with (
-        open(os.environ["BELLE2_CONDB_METADATA"], "rb") as stream,
+        # what basf2 reads as a list, divided at blanks
+        open(os.environ["BELLE2_CONDB_METADATA"].split()[0], "rb") as stream,
         open(os.path.join(world, "conditions.sqlite"), "wb") as copy,
     ):
         copy.write(stream.read())

@@ -20,6 +20,7 @@ from reconciler.dialects.gb2_request import NotReady, write_order
 from reconciler.engine import Batch, Ticket
 from reconciler.engines.gb2 import Gb2Engine
 from reconciler.ledger.database import opened
+from reconciler.ledger.tables import attempts, outputs
 from reconciler.ordering import OrderWriter, list_wishes
 from reconciler.runs.catalogue import Run
 from reconciler.runs.importing import import_runs
@@ -28,6 +29,7 @@ from renderer.steering import load_templates
 from schemas.runs import run_key
 from schemas.site import Gb2Settings, Site
 from schemas.snapshot import Iov, freeze_tag
+from tests.builders import snapshot
 from tests.worlds import ONE_STEP, World
 
 
@@ -169,20 +171,73 @@ def test_a_batch_has_runs_of_one_energy(tmp_path):
     assert first.joins(third)
 
 
-@pytest.mark.parametrize(
-    ("release", "template", "trusted"),
-    [("release-03-00-00", "raw_to_mdst/2", True), ("release-04-00-00", "raw_to_mdst/3", False)],
-)
-def test_explain_says_where_a_tag_is_trusted(tmp_path, capsys, release, template, trusted):
+def enter(tmp_path, release, template, site=""):
+    """A campaign of a release and a template at a site with more in its file."""
     world = World(tmp_path, campaign=ONE_STEP)
     world.templates = load_templates()
     releases = tmp_path / "productions/releases.yaml"
     releases.write_text(releases.read_text().replace("release-03-00-01", "release-04-00-00"))
+    file = tmp_path / "productions/sites/local.yaml"
+    file.write_text(file.read_text() + site)
     world.change(
         ("release: release-03-00-00", f"release: {release}"),
         ("template: raw_to_mdst/1", f"template: {template}"),
         ("    parameters: {trigger_mode: all}\n", ""),
     )
+    return world
+
+
+@pytest.mark.parametrize(
+    ("release", "template", "site", "trusted"),
+    [
+        ("release-03-00-00", "raw_to_mdst/5", "", "local names no folder of payload files (`payloads`)"),
+        ("release-03-00-00", "raw_to_mdst/5", "payloads: /cvmfs/there\n", None),
+        ("release-03-00-00", "raw_to_mdst/2", "payloads: /cvmfs/there\n", "raw_to_mdst/2 takes no local"),
+        ("release-04-00-00", "raw_to_mdst/6", "", None),
+    ],
+)
+def test_explain_says_where_a_tag_is_trusted_and_why(tmp_path, capsys, release, template, site, trusted):
+    enter(tmp_path, release, template, site)
     assert run(["--root", str(tmp_path), "explain", "proc7/reco/3:1"]) == Exit.FINE
     said = capsys.readouterr().out
-    assert ("the payloads are what tag_a has when a job runs" in said) is trusted
+    assert ("the payloads are what tag_a has when a job runs" in said) is (trusted is not None)
+    assert trusted is None or trusted in said
+
+
+def test_the_grid_hands_old_releases_no_local_database(tmp_path, capsys):
+    world = enter(tmp_path, "release-03-00-00", "raw_to_mdst/5")
+    world.write("productions/sites/local.yaml", f"{GRID}payloads: /cvmfs/there\n")
+    world.lock()
+    assert run(["--root", str(tmp_path), "explain", "proc7/reco/3:1"]) == Exit.FINE
+    assert "jobs of the grid read no local database" in capsys.readouterr().out
+
+
+def test_old_releases_are_held_to_the_payloads_of_the_run_where_the_site_has_their_files(tmp_path):
+    folder = tmp_path / "with" / "payloads"
+    folder.mkdir(parents=True)
+    world = enter(tmp_path / "a state", "release-03-00-00", "raw_to_mdst/5", f"payloads: {folder}\n")
+    rows = [f"CDCGeometry 1 {'1' * 32} 0,0,-1,-1", f"CDCTimeZeros 1 {'2' * 32} 0,0,3,1"]
+    world.write(
+        "productions/global-tags/tag_a.iov", snapshot("tag_a", *rows, f"CDCTimeZeros 2 {'3' * 32} 3,2,-1,-1")
+    )
+    world.lock()
+    writer = OrderWriter(world.state, world.repository())
+    orders = [order for _, order in writer.make_orders(list_wishes(world.picture().views), {})]
+    files = writer.render(orders[1], orders[1].jobs[0])
+    job = json.loads(files["job.json"])
+    assert (job["local_conditions"], job["payload_folder"]) == ("conditions.txt", str(folder))
+    assert files["conditions.txt"].decode().splitlines() == [
+        "dbstore/CDCGeometry 1 3,2,3,2",
+        "dbstore/CDCTimeZeros 2 3,2,3,2",
+    ]
+    for name in ("CDCGeometry_rev_1", "CDCTimeZeros_rev_2"):
+        (folder / f"dbstore_{name}.root").touch()
+    world.reconcile()
+    said = [reason for (reason,) in world.rows(attempts, "reason") if reason]
+    assert said
+    assert {
+        one
+        for one in said
+        if one != f"dbstore_CDCTimeZeros_rev_1.root is not in {folder}, and the run is to be made with it"
+    } == set()
+    assert [run for _, run in world.rows(outputs, "state", "run") if _ == "produced"] == [2]

@@ -76,7 +76,9 @@ def test_a_job_finds_the_payloads_of_its_run_and_no_others(world):
     world.behave("environment", "reco-2")
     world.reconcile()
     environment = json.loads((world.root / "environment").read_text())
-    assert environment["BELLE2_CONDB_METADATA"].endswith("conditions.sqlite")
+    assert environment["BELLE2_CONDB_METADATA"] == "conditions.sqlite", (
+        "of a path, what is behind a blank is another"
+    )
     tag = MetadataFile(world.root / "conditions.sqlite").fetch("tag_a")
     assert tag.state == "PUBLISHED"
     assert set(tag.iovs) == {

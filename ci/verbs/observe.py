@@ -24,12 +24,12 @@ from reconciler.ledger.tables import runs
 from reconciler.plan import ACTIONS
 from reconciler.provenance import list_files, trace_values
 from reconciler.runs.selection import explain_absence, explain_absences
+from renderer.jobs import find_trust
 from renderer.payloads import Payload, find_payloads
 from renderer.units import StepUnits
 from schemas.codes import CODES
 from schemas.codes import explain as explain_code
 from schemas.document import read_yaml
-from schemas.release import reads_metadata
 from schemas.runs import format_run, format_runs, parse_runs, run_key
 from schemas.site import CHECKSUM, SIZE
 
@@ -176,8 +176,10 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
                 made = read_payloads(connection, {item["conditions"] for item in history} - {None})
                 found.append(_explain(connection, view, units, key, history, made))
                 found[-1]["verifies"] = site.verifies
-                if units.conditions is not None and not reads_metadata(view.campaign.release or ""):
+                why = find_trust(view.campaign, units.step, repository, site)
+                if units.conditions is not None and why is not None:
                     found[-1]["trusted"] = list(view.campaign.tag_names)
+                    found[-1]["trusted_because"] = why
     if not found:
         raise WrongUse(
             f"{name} has no step {step}; it has {', '.join(units.step.name for units in view.units)}"
@@ -265,9 +267,7 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
     lines += [f"  {text.format(site)}" for text in _VERIFIES[unit["verifies"]]]
     if "trusted" in unit:
         tags = ", ".join(unit["trusted"])
-        lines.append(
-            f"  the payloads are what {tags} has when a job runs: its release cannot be held to others"
-        )
+        lines.append(f"  the payloads are what {tags} has when a job runs: {unit['trusted_because']}")
     for item in unit["history"]:
         lines.append(
             f"  {item['output']} v{item['version']}: {item['state']} {item['produced'] or ''}".rstrip()

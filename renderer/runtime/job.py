@@ -164,11 +164,25 @@ def check_testing_payloads(job: Dict[str, Any]) -> None:
                 raise Failure("input", "{} has MD5 sum {}, not {}".format(file, found, checksum))
 
 
+def check_payloads(job: Dict[str, Any]) -> None:
+    """Releases before 04 take another payload, and say nothing, where a file is missing."""
+    if "payload_folder" not in job:
+        return
+    with open(job["local_conditions"], encoding="utf-8") as stream:
+        rows = [line.split() for line in stream]
+    for path, revision, _ in rows:
+        file = "dbstore_{}_rev_{}.root".format(path.rpartition("/")[2], revision)
+        if not os.path.isfile(os.path.join(job["payload_folder"], file)):
+            text = "{} is not in {}, and the run is to be made with it"
+            raise Failure("infrastructure", text.format(file, job["payload_folder"]))
+
+
 def run_application(job: Dict[str, Any]) -> int:
     command = [sys.executable if word == "@python" else word for word in job["command"]]
     environment = {name: os.environ[name] for name in (*ALWAYS, *job["environment"]) if name in os.environ}
     if "conditions" in job:
-        environment["BELLE2_CONDB_METADATA"] = os.path.abspath(job["conditions"])
+        # Relative to this folder, in which the application starts: basf2 takes what is behind a blank for another file.
+        environment["BELLE2_CONDB_METADATA"] = job["conditions"]
     lock = os.environ.get("B2PROD_LOCK")
     kept = [int(lock)] if lock else []
     try:
@@ -248,6 +262,7 @@ def run_job(job: Dict[str, Any]) -> Dict[str, Any]:
     check_parts(job)
     seen = check_inputs(job)
     check_testing_payloads(job)
+    check_payloads(job)
     status = run_application(job)
     check_unchanged(seen)
     report = read_report()
