@@ -15,6 +15,7 @@ from ci.change import Change
 from ci.export import Origin
 from ci.gates import classify, judge_change, list_locked
 from ci.project import Project, is_about, judge_files
+from ci.proving import list_touched, prove_locks
 from reconciler.differences import Difference, compare_campaigns
 from reconciler.estimate import Estimate, estimate_cost
 from reconciler.export import list_launched
@@ -25,7 +26,7 @@ from reconciler.plan import RESTATE, SUBMIT, Plan
 from reconciler.sides import Basis, read_sides
 from schemas.finding import Finding
 from schemas.policy import Policy, read_policy
-from schemas.repository import FOLDERS, Declared, Repository
+from schemas.repository import Declared, Repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,11 @@ def gather_review(project: Project, change: Change, now: datetime, missing: str 
             )
         known = judge_files(change.before, ())[1] if found else ()
         new = {one for one in found if one not in set(known) or change.touches(one.place.file)}
-        findings = tuple(sorted({*new, *judge_change(change, before, repository, launched)}))
+        judged = {*new, *judge_change(change, before, repository, launched)}
+        if connection is not None and (project.origin is None or not project.origin.is_stale):
+            known_launched = list_launched(connection)
+            judged |= {*prove_locks(connection, change, before, repository, known_launched, judged)}
+        findings = tuple(sorted(judged))
         gathering = _Gathering(project, change, before, repository, findings, now, connection, missing)
         clear = [
             name
@@ -121,8 +126,7 @@ class _Gathering:
 
     def touched(self) -> list[str]:
         """The campaigns of which a file is touched."""
-        parts = (path.split("/") for path in self.change.paths)
-        return sorted({part[2] for part in parts if "/".join(part[:2]) in FOLDERS and len(part) > 3})
+        return list_touched(self.change)
 
     def review(self, name: str, view: View | None) -> CampaignReview:
         declared, before = self.repository.campaigns.get(name), self.base.campaigns.get(name)

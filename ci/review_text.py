@@ -45,7 +45,10 @@ def format_review(review: Review) -> str:
     if review.unplanned:
         lines += [f"**There is no plan.** {escape(review.unplanned)}", ""]
     elif review.origin is not None and review.origin.is_stale:
-        lines += [f"**The state that this was planned from is old.** {escape(review.origin.describe())}", ""]
+        lines += [
+            f"**The state that this was planned from is old**, and locks were not proven by it. {escape(review.origin.describe())}",
+            "",
+        ]
     details: list[str] = []
     for one in review.campaigns:
         lines += _format_campaign(one)

@@ -9,15 +9,15 @@ from sqlalchemy import Connection
 
 from reconciler.conditions.coverage import find_needed, find_uncovered
 from reconciler.ledger.trust import Launch, read_launch
-from reconciler.pinning import goes_back, pin_campaign
+from reconciler.pinning import compare_locks, goes_back, pin_campaign
 from reconciler.runs.catalogue import find_known
-from reconciler.runs.selection import select_runs
+from reconciler.runs.selection import find_foreign, find_lacking, select_runs
 from renderer.units import Chains, find_chains
 from schemas.campaign import Campaign, Selector
 from schemas.finding import Finding
 from schemas.lock import Lock
 from schemas.repository import Declared, Repository
-from schemas.runs import format_runs, split_key
+from schemas.runs import format_run, format_runs, split_key
 
 
 def resolve(
@@ -64,6 +64,25 @@ def follow_lock(
         return pin_campaign(replace(declared, lock=None), repository, runs, launched + 1)
     lock = pin_campaign(declared, repository, runs, before.generation + 1)
     return before if lock.content() == before.content() else lock
+
+
+def refute(connection: Connection, declared: Declared, repository: Repository, *, whole: bool = True) -> str:
+    """What of a campaign's lock is not as manifest, repository and catalogue make it today, in words; empty: nothing.
+
+    Without `whole` a run may be missing in it: one that came to the catalogue after the lock.
+    """
+    campaign, lock = declared.campaign, declared.lock
+    if lock is None:
+        return f"{campaign.name} has no lock"
+    if moved := compare_locks(lock, pin_campaign(declared, repository, lock.runs, lock.generation)):
+        return f"the lock of {campaign.name} is stale in: {', '.join(moved)}"
+    if foreign := find_foreign(connection, campaign, lock):
+        keys = sorted(foreign)
+        told = f"{format_runs(keys, most=5)}, which no selector takes"
+        return f"the lock of {campaign.name} has {told}: of {format_run(keys[0])}, {foreign[keys[0]]}"
+    if whole and (lacking := find_lacking(connection, campaign, lock)):
+        return f"the lock of {campaign.name} lacks {format_runs(lacking, most=5)}, which its selectors take"
+    return ""
 
 
 def _check_selection(

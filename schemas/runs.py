@@ -154,12 +154,13 @@ class RunSet:
             begin = first
             while at < len(taken) and taken[at][1] < begin:
                 at += 1
-            for low, high in taken[at:]:
-                if low > last:
-                    break
+            next_one = at
+            while next_one < len(taken) and taken[next_one][0] <= last:
+                low, high = taken[next_one]
                 if begin < low:
                     left.append((begin, low - 1))
                 begin = max(begin, high + 1)
+                next_one += 1
             if begin <= last:
                 left.append((begin, last))
         return RunSet(tuple(left))

@@ -27,6 +27,7 @@ from reconciler.gathering import take_picture
 from reconciler.guard import GuardRefused
 from reconciler.ledger.database import SourceUnavailable, has_database, opened, reading
 from reconciler.ledger.latest_time import bound_time, read_latest, record_latest
+from reconciler.ledger.observation import read_identity
 from reconciler.ledger.trust import (
     Launch,
     list_floors,
@@ -37,6 +38,7 @@ from reconciler.ledger.trust import (
     record_revoked,
 )
 from reconciler.plan import RESTATE, SUBMIT, CampaignPlan, Plan
+from reconciler.resolving import refute
 from schemas.campaign import read_campaign
 from schemas.canonical import digest
 from schemas.document import read_yaml
@@ -82,6 +84,7 @@ class Gate:
         self._source: tuple[str | None, Tree] = (None, {})
         self._seen: set[str] = set()
         self._looked_at_roots = False
+        self._proofs: dict[tuple[str, int], str] = {}
 
     def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:
         """Campaign → digest of the approvals under which the plan's actions may be done; those without actions need none.
@@ -147,10 +150,31 @@ class Gate:
             now = bound_time(connection, self._clock())
             policy = read_pinned(connection, self._anchor)
             pasts = {name: _read_past(connection, name) for name in plans}
-        return {
-            name: self._warn(self._judge_one(policy, name, plan, pasts[name], now), policy)
-            for name, plan in plans.items()
+            doubts = {name: self._prove(connection, policy, name, pasts[name]) for name in plans}
+        verdicts = {
+            name: self._judge_one(policy, name, plan, pasts[name], now) for name, plan in plans.items()
         }
+        return {
+            name: self._warn(_stop(one, doubts[name]) if doubts[name] and not one.obstacle else one, policy)
+            for name, one in verdicts.items()
+        }
+
+    def _prove(self, connection: Connection, policy: Policy, name: str, past: Past) -> str:
+        """Why a lock is not believed: it is not what manifest, repository and catalogue make; empty where it is.
+
+        Of one that was launched already, runs that no longer fit stop nothing but themselves (`choose_runs`), and those
+        that came since are not taken in.
+        """
+        declared = self._repository.campaigns[name]
+        lock, site = declared.lock, self._repository.sites[declared.campaign.site]
+        if lock is None or (lock.generation, lock.digest()) == (past.generation, past.lock):
+            return ""
+        catalogue = read_identity(connection).catalogue_serial
+        if (name, catalogue) not in self._proofs:
+            signed = bool(policy.roles.require(site.name, site.engine, site.storage))
+            found = refute(connection, declared, self._repository, whole=signed)
+            self._proofs[name, catalogue] = f"{found}; run `b2prod resolve {name}`" if found else ""
+        return self._proofs[name, catalogue]
 
     def judge_retirement(self, retirement: Retirement) -> Verdict:
         """The verdict on a retirement, as it is committed.

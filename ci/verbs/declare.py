@@ -21,6 +21,7 @@ from ci.project import (
     refuse_broken,
 )
 from ci.work_tree import write_files
+from schemas.finding import Finding
 from schemas.repository import CAMPAIGNS, FOLDERS, NAME, NAME_HINT
 
 STARTER = """\
@@ -100,7 +101,7 @@ def check(
     With NAMES, only findings in those campaigns, and in what all campaigns share, are shown. With --base, a change is
     judged too: what was launched stays as it is, names are not used again, and campaigns come alone. Commits are read
     from git's objects; what is not committed is not seen. What was launched is what has a lock on the base; an export of
-    the state that is of today knows better.
+    the state that is of today knows better, and by its catalogue the locks of the change are proven.
     """
     project = settings.project(base, head, export)
     repository, findings = load(project)
@@ -108,15 +109,20 @@ def check(
         from ci.gates import judge_change, list_locked  # noqa: PLC0415 -- see `ci.project`
 
         before, _ = judge_files(project.change.before, ())
-        launched = None
+        launched, proven = None, tuple[Finding, ...]()
         if project.origin is not None:
+            from ci.proving import prove_locks  # noqa: PLC0415 -- see `ci.project`
             from reconciler.export import list_launched  # noqa: PLC0415 -- see `ci.project`
             from reconciler.ledger.database import reading  # noqa: PLC0415 -- see `ci.project`
 
             with reading(project.state) as connection:
                 launched = list_launched(connection)
+                if not project.origin.is_stale:
+                    one_more = (project.change, before, repository, launched, findings)
+                    proven = tuple(prove_locks(connection, *one_more))
             launched |= list_locked(before) if project.origin.is_stale else frozenset()
-        findings = tuple(sorted({*findings, *judge_change(project.change, before, repository, launched)}))
+        judged = judge_change(project.change, before, repository, launched)
+        findings = tuple(sorted({*findings, *judged, *proven}))
     files = project.read_files()[0]
     known = {file.split("/")[2] for file in files if "/".join(file.split("/")[:2]) in FOLDERS}
     if unknown := [name for name in names if name not in known]:

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, select
 
 from reconciler.ledger.database import SourceUnavailable, insert_new
 from reconciler.ledger.tables import admissions, runs
 from reconciler.runs.catalogue import find_known
 from schemas.campaign import Campaign, Selector
 from schemas.lock import Lock
+from schemas.rules.intervals import take
 from schemas.runs import RunRange, RunSet, format_runs, gather_runs, run_key, split_key
 
 RANGES_IN_SQL = 200
@@ -52,6 +53,8 @@ def choose_runs(connection: Connection, campaign: Campaign, lock: Lock) -> Chose
             f"the run catalogue lacks runs that {campaign.name} was locked with: {listed}"
         )
     refused = _refuse_removed(known)
+    for key, why in find_foreign(connection, campaign, lock).items():
+        refused.setdefault(key, f"the lock has it, and {why}; run `b2prod resolve {campaign.name}`")
     keys, entrants = set(lock.runs), list[int]()
     admitted = read_admissions(connection, campaign.name) if lock.open_runs else set()
     for selector in campaign.selectors:
@@ -79,6 +82,41 @@ def select_runs(connection: Connection, selector: Selector) -> list[int]:
     if len(selector.exclude) > RANGES_IN_SQL:
         found = list(compress(found, ~_are_within(found, base, selector.exclude)))
     return found
+
+
+def find_foreign(connection: Connection, campaign: Campaign, lock: Lock) -> dict[int, str]:
+    """Those of a lock's runs that no closed selector takes as the catalogue has them today, each with the reason.
+
+    A run that was removed from the catalogue is none of them for that.
+    """
+    taken: list[tuple[int, int]] = []
+    for selector in campaign.selectors:
+        if not selector.is_open:
+            base = run_key(selector.experiment, 0)
+            ranges = RunSet(tuple((base | one.first, base | one.last) for one in take(selector)))
+            taken += ranges.subtract((key, key) for key in _find_failing(connection, selector)).intervals
+    foreign = lock.runs.subtract(sorted(taken))
+    if not foreign:
+        return {}
+    there = runs.c.experiment.in_(sorted({first >> 32 for first, _ in foreign.intervals}))
+    rows = [
+        row
+        for row in connection.execute(select(runs).where(there))
+        if run_key(row.experiment, row.run) in foreign
+    ]
+    found = dict.fromkeys(foreign, "the run catalogue has no such run") if len(rows) < len(foreign) else {}
+    for why, keys in explain_absences(campaign, lock, rows).items():
+        found.update(dict.fromkeys(keys, why))
+    return found
+
+
+def find_lacking(connection: Connection, campaign: Campaign, lock: Lock) -> RunSet:
+    """The runs that closed selectors take as the catalogue has them today, and that a lock does not have."""
+    found: set[int] = set()
+    for selector in campaign.selectors:
+        if not selector.is_open:
+            found.update(gather_runs(select_runs(connection, selector)).subtract(lock.runs.intervals))
+    return gather_runs(sorted(found))
 
 
 def read_admissions(connection: Connection, campaign: str) -> set[int]:
@@ -174,6 +212,11 @@ def _write_conditions(selector: Selector) -> Iterator[ColumnElement[bool]]:
         yield or_(*map(_between, selector.ranges))
     if 0 < len(selector.exclude) <= RANGES_IN_SQL:
         yield not_(or_(*map(_between, selector.exclude)))
+    yield from _write_qualities(selector)
+
+
+def _write_qualities(selector: Selector) -> Iterator[ColumnElement[bool]]:
+    """What a selector asks of a run beside its number."""
     for column, wanted in (
         (runs.c.type, selector.types),
         (runs.c.energy, selector.energies),
@@ -187,6 +230,18 @@ def _write_conditions(selector: Selector) -> Iterator[ColumnElement[bool]]:
         yield runs.c.seconds >= 60 * selector.min_minutes
     if selector.until is not None:
         yield func.substr(runs.c.start, 1, 10) <= selector.until
+
+
+def _find_failing(connection: Connection, selector: Selector) -> list[int]:
+    """The sorted run keys of a selector's experiment that are in use, and not what it asks for beside their numbers."""
+    asked = list(_write_qualities(selector))
+    if not asked:
+        return []
+    fits = case((and_(*asked), 1), else_=0)  # what is not known does not fit
+    there = (runs.c.experiment == selector.experiment, runs.c.removed.is_(None))
+    base = run_key(selector.experiment, 0)
+    query = select(runs.c.run).where(*there, fits == 0).order_by(runs.c.run)
+    return [base | run for (run,) in connection.execute(query)]
 
 
 def _between(item: RunRange) -> ColumnElement[bool]:

@@ -1,0 +1,152 @@
+"""A lock is proven, not believed: what somebody wrote into one by hand is noticed before it is signed, and never launched."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from ci.exits import Exit
+from ci.export import write_export
+from reconciler.ledger.database import opened
+from reconciler.pinning import pin_campaign
+from reconciler.runs.catalogue import Run
+from reconciler.runs.importing import import_runs
+from schemas.runs import run_key
+from schemas.scopes import pin_scopes
+from tests.keys import ORDER
+from tests.launchpad import Launchpad
+
+LOCK = "productions/campaigns/proc7/campaign.lock"
+
+
+@pytest.fixture
+def pad(tmp_path, circle):
+    """A campaign of the physics runs of 1 to 4, which are 1 and 3; its lock is honest, and nothing is signed."""
+    made = Launchpad(tmp_path / "checkout", circle)
+    kinds = ("physics", "cosmic", "physics", "cosmic")
+    with opened(made.state) as engine:
+        import_runs(engine, [Run(3, number, kind) for number, kind in enumerate(kinds, 1)])
+    for number in (3, 4):
+        made.register(number, f"raw.{number}.0.root")
+    made.change(('ranges: "1-2"', 'ranges: "1-4", types: [physics]'))
+    assert made.repository().campaigns["proc7"].lock.pinned()["runs"] == ["3:1,3"]
+    made.base = made.commit("an honest lock")
+    return made
+
+
+def forge(pad, *runs):
+    """Writes the lock that `resolve` would write for these runs."""
+    repository = pad.repository()
+    declared = repository.campaigns["proc7"]
+    keys = [run_key(3, number) for number in runs]
+    pad.write(LOCK, pin_campaign(declared, repository, keys, declared.lock.generation + 1).text())
+    return pad.commit("a lock by hand")
+
+
+def launch(pad):
+    pad.sign(*ORDER)
+    pad.commit("approved")
+    return pad.call("reconcile", "--once")
+
+
+@pytest.mark.parametrize(
+    ("runs", "told"),
+    [
+        (
+            (1, 2, 3),
+            "the lock of proc7 has 3:2, which no selector takes: of 3:2, its type is cosmic, not physics",
+        ),
+        ((1, 2), "the lock of proc7 has 3:2, which no selector takes"),
+        ((2, 4), "the lock of proc7 has 3:2,4, which no selector takes"),
+        ((1,), "the lock of proc7 lacks 3:3, which its selectors take"),
+    ],
+    ids=["one more", "moved", "others", "one less"],
+)
+def test_a_lock_with_other_runs_is_found_by_its_reviewers_and_not_launched(pad, capsys, tmp_path, runs, told):
+    head = forge(pad, *runs)
+    export = tmp_path / "state.zip"
+    write_export(pad.state, export, None, datetime.now(UTC))
+    capsys.readouterr()
+    for verb in ("review", "check"):
+        asked = (verb, "--base", pad.base, "--head", head, "--state-export", export)
+        assert pad.call(*asked) == Exit.FINDINGS
+        assert told in html.unescape(capsys.readouterr().out)
+    pad.sign(*ORDER)
+    pad.commit("approved")
+    assert pad.call("approvals", "proc7") == Exit.REFUSED
+    assert told in " ".join(capsys.readouterr().out.split())
+    if {1, 3} & {*runs}:  # else nothing of it could begin anyway
+        for words in ((), ("proc7",)):
+            assert pad.call("reconcile", "--once", *words) == Exit.REFUSED
+            assert told in " ".join(capsys.readouterr().err.split())
+    assert pad.call("reconcile", "--once", "proc7") in (Exit.REFUSED, Exit.FINE)
+    assert not pad.starts
+
+
+def test_a_run_that_no_range_has_needs_no_catalogue_to_be_found(pad, capsys):
+    pad.register_runs([9])
+    head = forge(pad, 1, 3, 9)
+    assert pad.call("check", "--base", pad.base, "--head", head) == Exit.FINDINGS
+    assert "the lock has 3:9, which no selector names" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"selection": "0" * 64},
+        {"release": "release-03-00-01"},
+        {"commit": "0" * 40},
+        {"steps": (("reco", "0" * 64),)},
+        {"templates": (("raw_to_mdst/1", "0" * 64),)},
+        {"storage": "elsewhere"},
+        {"engine": "slurm"},
+        {"layout": "{campaign}/{step}/{experiment}/{run}/{level}/{stream}/{version}"},
+        {"historic": "0" * 64},
+        {"campaign": "proc8"},
+        {"tags": ()},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_no_other_entry_of_a_lock_is_believed_either(pad, capsys, change):
+    """Scopes and generations fit to what was written, as whoever forges a lock would have it."""
+    declared = pad.repository().campaigns["proc7"]
+    forged = replace(declared.lock, generation=declared.lock.generation + 1, **change)
+    forged = pin_scopes(forged, declared.campaign, declared.document.data, declared.lock)
+    pad.write(LOCK, forged.text())
+    head = pad.commit("a lock by hand")
+    assert pad.call("review", "--base", pad.base, "--head", head) != Exit.FINE
+    assert launch(pad) != Exit.FINE
+    assert not pad.starts
+
+
+def test_one_word_of_a_lock_that_is_edited_is_found(pad):
+    text = (pad.root / LOCK).read_text()
+    for key, value in json.loads(text).items():
+        if isinstance(value, int | str):
+            other = text.replace(f'"{key}": {json.dumps(value)}', f'"{key}": {json.dumps(value * 2)}')
+            assert other != text
+            pad.write(LOCK, other)
+            assert pad.call("check") == Exit.FINDINGS, key
+
+
+def test_what_comes_to_the_catalogue_after_a_launch_stops_only_what_it_is_about(pad, capsys):
+    """A run whose type was corrected is not made any more; one that came late is not taken in; the others go on."""
+    pad.behave("status 7", "reco-3")
+    launch(pad)
+    with opened(pad.state) as engine:
+        import_runs(engine, [Run(3, 3, "cosmic"), Run(3, 4, "physics")])
+    pad.retry()
+    assert ("blocked", "reco", "3:3") in [group[:3] for group in pad.groups()]
+    reason = next(group[3] for group in pad.groups() if group[2] == "3:3")
+    assert reason.startswith("the lock has it, and its type is cosmic, not physics")
+    assert pad.call("reconcile", "--once") == Exit.FINE
+    assert not [group for group in pad.groups() if "3:4" in group[2]]
+    pad.change(('"1-4"', '"1-4", exclude: "3"'))
+    pad.commit("locked again")
+    assert pad.repository().campaigns["proc7"].lock.pinned()["runs"] == ["3:1,4"]
+    assert launch(pad) == Exit.FINE
+    assert [one[2] & 0xFFFF for one in pad.produced()] == [1, 4]
