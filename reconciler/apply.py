@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import Connection
+
 from reconciler.gathering import Picture, read_lost, take_picture
 from reconciler.guard import GuardRefused
 from reconciler.launching import PLAIN, Launcher, Manner, Outcome, Report
@@ -15,6 +17,7 @@ from reconciler.ledger.writing import Writer
 from reconciler.ordering import list_wishes
 from reconciler.orders import Address
 from reconciler.plan import ACTIONS, RESTATE, SUBMIT
+from reconciler.verification.rounds import find_lost, list_published
 from schemas.repository import Repository
 from schemas.runs import parse_runs
 
@@ -43,6 +46,7 @@ def apply_plan(
         read_identity(connection)  # without a run catalogue there is nothing to apply
     with holding(state, manner.lease) as lease:
         with reading(state) as connection:
+            _confirm_lost(connection, lost)
             picture = take_picture(
                 connection, repository, names, state, refresh=stored["refreshed"], lost=lost
             )
@@ -119,6 +123,16 @@ def _launch(
     launcher.launch(launcher.brake(picture.views, wishes), approve, manner)
     launcher.ledger.end_plan()
     return launcher.outcome
+
+
+def _confirm_lost(connection: Connection, lost: Mapping[str, Mapping[bytes, str]]) -> None:
+    """Looks again for the outputs that a stored plan calls lost: a plan is an order, and tells nothing of a storage."""
+    for name, stated in lost.items():
+        found = {value: flaw.trouble.value for value, flaw in find_lost(connection, name, stated)}
+        kept = {value for value, _ in list_published(connection, name) if value in stated}
+        if moved := [value for value in kept if found.get(value) != stated[value]]:
+            what = f"{len(moved)} outputs of {name} that it calls lost are not, or not in that way"
+            raise GuardRefused(f"the plan is stale: {what}; plan again")
 
 
 def _list_units(stored: Mapping[str, Any]) -> frozenset[Address]:

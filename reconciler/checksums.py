@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 _BLOCK = 1 << 20
+
+
+def digest_content(file: Path) -> str:
+    """The checksum of a file's bytes, `sha256:…`."""
+    with file.open("rb") as stream:
+        return digest_stream(stream)
+
+
+def digest_stream(stream: BufferedReader | FileIO) -> str:
+    """The same of an open file's, from where it is read next."""
+    return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
 def digest_file(path: Path, algorithm: str) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reconciler.engine import Ticket
 from renderer.fingerprint import Recipe
-from renderer.jobs import Job
+from renderer.jobs import Job, name_outputs
 from renderer.payloads import PayloadSet
 from renderer.units import StepUnits
 from schemas.campaign import Campaign
@@ -83,6 +83,10 @@ class Order:
     def address(self) -> Address:
         """Which unit this is."""
         return self.campaign.name, self.step.name, self.run
+
+    def name_outputs(self, job: Job) -> dict[str, str]:
+        """Output → name of the file that a job of the order is to write."""
+        return name_outputs(self.step, self.run, job, self.fingerprints)
 
     @property
     def fingerprints(self) -> dict[str, bytes]:

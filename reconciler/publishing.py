@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
+from typing import TypeVar
 
+from reconciler.checksums import digest_content
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.orders import Move
-from reconciler.workspace import Workspace, digest_content
+from reconciler.remains import NotPlain, open_plain
+from reconciler.workspace import Workspace
+
+T = TypeVar("T")
 
 CLOSED = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)
 )
 """What a file system says that takes nothing at all now."""
+UNABLE = frozenset(
+    (errno.EPERM, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
+)
+"""What it says where it has no such thing as was asked for."""
+RENAME_NOREPLACE = 1
+BLOCK = 1 << 24
 
 
 class PublishingRefused(Exception):
@@ -41,36 +56,122 @@ def check_storage(storage: str) -> None:
         raise StorageClosed(f"the storage {storage} is not there: {error.strerror}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Transfer:
+    """A file on its way: from the job's folder to `beside`, next to its final place, and from there to that place."""
+
+    move: Move
+    source: Path
+    final: Path
+    beside: Path
+
+
 def publish(moves: Iterable[Move], workspace: Workspace) -> None:
     """Puts every file at its final place; what an interrupted run has put there already is accepted if it is the same.
+
+    A job may still write into its folder, so the files that are published are copies, read only, and are compared with
+    what was verified once they are where nobody else writes. None comes to its place before all are.
 
     Raises:
         PublishingRefused: nothing was overwritten; the message names the file.
         StorageClosed: the storage takes nothing now; the next turn goes on from here.
         SourceUnavailable: this place cannot be written now; the next turn tries it again.
     """
-    folders: dict[Path, str] = {}
-    for move in moves:
-        source = workspace.path(move.attempt) / move.path
-        folder = Path(move.storage, move.folder)
-        final = folder / move.path
-        try:
-            _make_folders(folder)
-            if final.is_symlink() or final.exists():
-                if not _is_same(final, move):
-                    raise PublishingRefused(f"{final} exists and is another file; it was left as it is")
-            else:
-                _place(source, final, folder / f".{move.path}.{move.attempt}")
-        except FileNotFoundError:
-            raise PublishingRefused(f"{source} was verified, and is gone before it was published") from None
-        except OSError as error:  # also where the file came just now: the next turn looks at it
-            raise _judge(error, final, move.storage) from error
-        folders[folder] = move.storage
-    for folder, storage in folders.items():
+    transfers = [_plan_transfer(move, workspace) for move in moves]
+    try:
+        missing = [one for one in transfers if _do(_bring, one)]
+        for one in missing:
+            _do(_place, one)
+    finally:
+        for one in transfers:
+            with contextlib.suppress(OSError):
+                one.beside.unlink()
+    for folder, storage in {one.final.parent: one.move.storage for one in transfers}.items():
         try:
             _sync(folder)
         except OSError as error:
             raise _judge(error, folder, storage) from error
+
+
+def _plan_transfer(move: Move, workspace: Workspace) -> _Transfer:
+    folder = Path(move.storage, move.folder)
+    beside = folder / f".{move.path}.{move.attempt}"
+    return _Transfer(move, workspace.path(move.attempt) / move.path, folder / move.path, beside)
+
+
+def _do(step: Callable[[_Transfer], T], transfer: _Transfer) -> T:
+    """What a step of a transfer gives back; what the file system has against it is a reason of its own kind."""
+    try:
+        return step(transfer)
+    except OSError as error:  # also where the file came just now: the next turn looks at it
+        raise _judge(error, transfer.final, transfer.move.storage) from error
+
+
+def _bring(transfer: _Transfer) -> bool:
+    """Copies a file next to its final place, and compares the copy; false where the final place has it already."""
+    move, final = transfer.move, transfer.final
+    _make_folders(final.parent)
+    if final.is_symlink() or final.exists():
+        if not _is_same(final, move):
+            raise PublishingRefused(f"{final} exists and is another file; it was left as it is")
+        if not _is_of_job(transfer):
+            return False
+    transfer.beside.unlink(missing_ok=True)
+    try:
+        with open_plain(transfer.source) as source:
+            _copy(source, transfer.beside)
+    except FileNotFoundError:
+        raise PublishingRefused(
+            f"{transfer.source} was verified, and is gone before it was published"
+        ) from None
+    except NotPlain as error:
+        raise PublishingRefused(f"{transfer.source} was verified, and now {error}") from None
+    if not _is_same(transfer.beside, move):
+        raise PublishingRefused(f"{transfer.source} was changed after it was verified; nothing was published")
+    return True
+
+
+def _copy(source: FileIO, target: Path) -> None:
+    """Copies a file to one that nobody may write; shares the blocks where the file system can do that."""
+    opened = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o444)
+    with FileIO(opened, "w") as stream:
+        try:
+            while os.copy_file_range(source.fileno(), opened, BLOCK):
+                pass
+        except OSError as error:
+            if error.errno not in UNABLE:
+                raise
+            shutil.copyfileobj(source, stream, BLOCK)
+        os.fsync(opened)
+
+
+def _place(transfer: _Transfer) -> None:
+    """Gives a copy its final name, unless something has that: a link is the one form of rename that every system has."""
+    if _is_of_job(transfer):
+        os.replace(transfer.beside, transfer.final)
+        return
+    try:
+        os.link(transfer.beside, transfer.final)
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+        _rename(transfer.beside, transfer.final)
+
+
+def _is_of_job(transfer: _Transfer) -> bool:
+    """Whether what is at the final place is the job's own file by another name, so that the job may change it."""
+    with contextlib.suppress(FileNotFoundError):
+        return transfer.final.samefile(transfer.source)
+    return False
+
+
+def _rename(source: Path, target: Path) -> None:
+    """Renames a file where hard links are not to be had, as on BeeGFS and some FUSE and NFS mounts; never over another."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    here = -100  # AT_FDCWD
+    if libc.renameat2(here, os.fsencode(source), here, os.fsencode(target), RENAME_NOREPLACE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(source), None, str(target))
 
 
 def _judge(error: OSError, place: Path, storage: str) -> SourceUnavailable:
@@ -86,25 +187,6 @@ def _is_same(final: Path, move: Move) -> bool:
     return (
         stat.S_ISREG(found.st_mode) and found.st_size == move.size and digest_content(final) == move.checksum
     )
-
-
-def _place(source: Path, final: Path, beside: Path) -> None:
-    """Links `final` to the file: a hard link is the one form of rename that fails where a file exists.
-
-    Where the storage is another file system, the file is first copied to `beside`, next to its final place.
-    """
-    _sync(source)
-    try:
-        os.link(source, final)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        try:
-            shutil.copyfile(source, beside)
-            _sync(beside)
-            os.link(beside, final)
-        finally:
-            beside.unlink(missing_ok=True)
 
 
 def _make_folders(folder: Path) -> None:

@@ -286,7 +286,7 @@ class Tracker:
 
     def _collect(self, attempt: Attempt) -> bool:
         """Records the result of an attempt; false where it left none."""
-        match self._workspace.collect(attempt):
+        match self._workspace.collect(attempt, self._attempts.list_due(attempt)):
             case Verified() if self._attempts.is_done(attempt.job):
                 self._lose(attempt, "discarded", "another attempt of its job was faster")
             case Failed() if attempt.state == "lost":

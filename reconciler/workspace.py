@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -12,12 +11,12 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from reconciler.checksums import digest_stream
 from reconciler.engine import Batch
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.orders import Attempt, Product
 from reconciler.remains import NotPlain, open_plain, read_plain
 from renderer.event_numbers import RECORD
-from renderer.jobs import JOB
 from schemas.canonical import clean_text
 from schemas.strict_json import parse_json
 from schemas.validation import check_rendered, load_schema, validate_json
@@ -31,7 +30,6 @@ LOG_COUNTED = 1 << 28
 """Bytes before that in which lines are counted; in a longer log they have no number from its beginning."""
 RESULT_SIZE = 1 << 20
 """Bytes that a result may have; one output takes some 200."""
-JOB_SIZE = 1 << 24
 TOLD = 2000
 """Characters of a failure's message that are kept."""
 
@@ -121,22 +119,25 @@ class Workspace:
             raise SourceUnavailable(f"{marker} cannot be written: {error.strerror}") from error
         return True
 
-    def collect(self, attempt: Attempt) -> Verified | Failed | None:
+    def collect(self, attempt: Attempt, due: Mapping[str, str | None]) -> Verified | Failed | None:
         """What came of an attempt that has ended, or None when it left no result.
 
         Outputs are believed only when size and checksum are those that the result states, and so is the number of their
-        events, which are counted.
+        events, which are counted. What is due is not asked of the folder, which is the job's: `due` says it, output → name
+        of its file, where None is any name.
 
         Raises:
             SourceUnavailable: the folder cannot be read now, which says nothing of the result.
         """
         folder = self.path(attempt.name)
         try:
-            return self._collect(folder, attempt)
+            return self._collect(folder, attempt, due)
         except OSError as error:
             raise SourceUnavailable(f"{folder} cannot be read now: {error.strerror}") from error
 
-    def _collect(self, folder: Path, attempt: Attempt) -> Verified | Failed | None:
+    def _collect(
+        self, folder: Path, attempt: Attempt, due: Mapping[str, str | None]
+    ) -> Verified | Failed | None:
         try:
             result = _read_json(folder / RESULT, RESULT_SIZE)
             # the quick check first: a file may be made to keep the strict one busy for minutes
@@ -153,14 +154,7 @@ class Workspace:
         if result["failure"]:
             said = result["failure"]
             return Failed(said["class"], clean_text(said["message"])[:TOLD], said.get("scope"))
-        try:
-            job = _read_json(folder / JOB, JOB_SIZE)
-            check_rendered(job, "job")
-        except FileNotFoundError:
-            return Failed("infrastructure", "job.json is not there any more, which says what is due")
-        except (NotPlain, ValueError) as error:
-            return _malformed("job.json is not what was written", error)
-        return _verify(folder, job, result)
+        return _verify(folder, due, result)
 
     def was_started(self, name: str) -> bool:
         """Whether the attempt's job came to its first instruction.
@@ -225,36 +219,46 @@ def _read_json(file: Path, most: int) -> Any:
     return parse_json(read_plain(file, most))
 
 
-def _verify(folder: Path, job: Mapping[str, Any], result: Mapping[str, Any]) -> Verified | Failed:
-    wanted = {item["output"]: item["file"] for item in job["outputs"]}
+def _verify(folder: Path, due: Mapping[str, str | None], result: Mapping[str, Any]) -> Verified | Failed:
     stated = {item["output"]: item for item in result["outputs"]}
-    if stated.keys() != wanted.keys():
-        return Failed("infrastructure", f"wanted were {sorted(wanted)}, stated are {sorted(stated)}")
+    if stated.keys() != due.keys() or len(stated) != len(result["outputs"]):
+        told = sorted(item["output"] for item in result["outputs"])
+        return Failed("infrastructure", f"due are {sorted(due)}, stated are {told}")
     products = []
-    for output, name in wanted.items():
+    for output, known in due.items():
         item = stated[output]
+        name = known or item["file"]
         file = folder / name
-        if item["file"] != name or not file.is_file() or file.is_symlink():
-            return Failed("infrastructure", f"{output}: {name} is not there")
-        if file.stat().st_size != item["size"] or digest_content(file) != item["checksum"]:
-            return Failed("infrastructure", f"{output}: {name} is not what the result states")
+        if item["file"] != name or os.path.basename(name) != name:
+            return Failed("infrastructure", f"{output}: {name} is due, the result states {item['file']}")
+        if (wrong := _compare(file, item)) is not None:
+            return Failed("infrastructure", f"{output}: {wrong}")
         events = _count_events(file)
         if isinstance(events, str):
             return Failed("infrastructure", f"{output}: {events}")
         if item["events"] is not None and events is not None and events != item["events"]:
             said = f"{name} holds {events:,} events, the result states {item['events']:,}"
             return Failed("infrastructure", f"{output}: {said}")
-        told = (events, item.get("rows"), item.get("kind"))
-        products.append(Product(output, name, item["size"], item["checksum"], *told))
+        described = (events, item.get("rows"), item.get("kind"))
+        products.append(Product(output, name, item["size"], item["checksum"], *described))
     record: dict[str, Any] = _clean(result.get("record", {}))
     if numbers := result.get("event_numbers"):
-        file = folder / RECORD
-        if not file.is_file() or file.is_symlink():
-            return Failed("infrastructure", f"{RECORD} is not there")
-        if file.stat().st_size != numbers["size"] or digest_content(file) != numbers["checksum"]:
-            return Failed("infrastructure", f"{RECORD} is not what the result states")
+        if (wrong := _compare(folder / RECORD, numbers)) is not None:
+            return Failed("infrastructure", wrong)
         record["event_numbers"] = numbers["checksum"]
     return Verified(tuple(products), result.get("events_read"), result["cpu_seconds"], record)
+
+
+def _compare(file: Path, stated: Mapping[str, Any]) -> str | None:
+    """What is wrong with a file that a result states the size and checksum of, if something is."""
+    try:
+        with open_plain(file) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size == stated["size"] and digest_stream(stream) == stated["checksum"]:
+                return None
+    except (FileNotFoundError, NotPlain):
+        return f"{file.name} is not there"
+    return f"{file.name} is not what the result states"
 
 
 def _clean(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -278,9 +282,3 @@ def _count_events(file: Path) -> int | str | None:
         return sum(chunk.events for chunk in read_events(file, file.name, None, (), ()))
     except InputError as error:
         return str(error)
-
-
-def digest_content(file: Path) -> str:
-    """The checksum of a file's bytes, `sha256:…`."""
-    with file.open("rb") as stream:
-        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"

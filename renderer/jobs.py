@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import PurePosixPath
@@ -141,7 +141,7 @@ def render_job(
     """
     experiment, number = split_key(run)
     parts = job.parts
-    stem = job.inputs[0].name if step.split == "file" else _name_run(experiment, number, job)
+    names = name_outputs(step, run, job, fingerprints)
     rendered: dict[str, Any] = {
         "schema": "job/1",
         "campaign": campaign.name,
@@ -156,12 +156,11 @@ def render_job(
             {
                 "output": output,
                 "level": step.level_of(output),
-                "file": name_file(step, output, stem),
+                "file": file,
                 "fingerprint": fingerprints[output].hex(),
                 **({"skim": output} if step.skims else {}),
             }
-            for output in step.outputs
-            if output in fingerprints
+            for output, file in names.items()
         ],
         "seed": digest([sorted(value.hex() for value in fingerprints.values()), job.key])[:32],
         "environment": list(site.environment),
@@ -214,6 +213,12 @@ def write_local_conditions(chain: Sequence[Snapshot], run: int) -> bytes:
         for name, iov in find_payloads(chain, run).items()
     )
     return "".join(lines).encode()
+
+
+def name_outputs(step: Step, run: int, job: Job, outputs: Container[str]) -> dict[str, str]:
+    """Output → name of its file, of those of a step's outputs that are wanted of a job."""
+    stem = job.inputs[0].name if step.split == "file" else _name_run(*split_key(run), job)
+    return {output: name_file(step, output, stem) for output in step.outputs if output in outputs}
 
 
 def _describe_input(file: InputFile) -> dict[str, Any]:

@@ -77,6 +77,32 @@ elif what == "report":
     with open("application.json", "w") as stream:
         stream.write(" ".join(arguments))
     sys.exit(0)
+elif what == "lie":  # OUTPUT=FILE...: it says in the place of the runtime what was due, and that it is there
+    with open("started") as stream:
+        nonce = stream.read().split()[0]
+    result = {
+        "schema": "result/1",
+        "attempt": os.path.basename(os.getcwd()),
+        "nonce": nonce,
+        "key": job["key"],
+    }
+    result.update(failure=None, wall_seconds=1, cpu_seconds=1, events_read=1, outputs=[])
+    with open(os.path.join(world, "events", "1.root"), "rb") as stream:
+        content = stream.read()
+    checksum = "sha256:" + hashlib.sha256(content).hexdigest()
+    outputs = []
+    for output, file in (argument.split("=") for argument in arguments):
+        with open(file, "wb") as stream:
+            stream.write(content)
+        said = {"output": output, "file": file, "size": len(content), "checksum": checksum, "events": 1}
+        result["outputs"].append(said)
+        outputs.append(dict(job["outputs"][0], output=output, file=file))
+    with open("job.json", "w") as stream:
+        json.dump(dict(job, outputs=outputs), stream)
+    with open("result.json", "w") as stream:
+        json.dump(result, stream)
+    os.kill(os.getppid(), signal.SIGKILL)
+    sys.exit(0)
 elif what == "environment":
     with open(os.path.join(world, "environment"), "w") as stream:
         json.dump(dict(os.environ), stream)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.checksums import digest_content
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.orders import Move
 from reconciler.publishing import PublishingRefused, publish
-from reconciler.workspace import Workspace, digest_content
+from reconciler.workspace import Workspace
 from tests.worlds import ONE_STEP, World
 
 

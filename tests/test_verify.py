@@ -244,7 +244,7 @@ def test_what_cannot_be_read_is_not_gone(tmp_path, monkeypatch):
 def test_a_storage_that_hangs_is_left(tmp_path):
     """The examining process is stopped, as the kernel stops one that reads from a server that is away."""
     file = published(events_file(tmp_path))
-    looks = look([file] * 1000, Depth.FULL, processes=1, patience=1.0)
+    looks = look([file] * 1000, Depth.FULL, processes=1, patience=5.0)
     next(looks)
     (child,) = multiprocessing.active_children()
     os.kill(child.pid, signal.SIGSTOP)

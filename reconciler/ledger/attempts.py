@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
@@ -289,6 +290,14 @@ class AttemptLedger:
         with self._writer.reading() as connection:
             found = tuple(make_attempt(row) for row in connection.execute(ATTEMPTS.where(at)))
         return tuple(attempt for attempt in found if not self.is_done(attempt.job))
+
+    def list_due(self, attempt: Attempt) -> dict[str, str | None]:
+        """Output → name of the file that is due of an attempt's job; None where the ledger does not have the name."""
+        query = select(jobs.c.due).where(jobs.c.id == attempt.job)
+        made = select(outputs.c.output).where(outputs.c.intent == attempt.intent).order_by(outputs.c.id)
+        with self._writer.reading() as connection:
+            kept = connection.scalar(query)
+            return json.loads(kept) if kept else dict.fromkeys(connection.scalars(made))
 
     def is_done(self, job: int) -> bool:
         """Whether an attempt of a job is verified."""

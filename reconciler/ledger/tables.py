@@ -253,6 +253,7 @@ jobs = Table(
     Column("failures", Integer, nullable=False),  # attempts that count against the campaign's max_attempts
     Column("after", BigInteger),
     Column("events", BigInteger),
+    Column("due", Text),  # JSON: output → name of its file; null in rows that are older than the column
     UniqueConstraint("intent", "key"),
 )
 # What was given to an engine in one call; `engine` is which, and where it is. Null: the one that the site has.
@@ -370,8 +371,7 @@ sites = Table(
     Column("after", BigInteger),
     Column("reason", String(500)),
 )
-# Rounds over a campaign's published files: one that was cut short has not ended, and is continued. Of one that has,
-# only what was wrong is kept.
+# Rounds over a campaign's published files: one that was cut short is continued, of others what was wrong is kept.
 verifications = Table(
     "verifications",
     metadata,

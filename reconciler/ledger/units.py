@@ -233,7 +233,13 @@ class Ledger:
         journal.insert(
             jobs,
             [
-                {"intent": intent, "key": job.key, "failures": 0, "events": job.events}
+                {
+                    "intent": intent,
+                    "key": job.key,
+                    "failures": 0,
+                    "events": job.events,
+                    "due": json.dumps(order.name_outputs(job)),
+                }
                 for intent, order in zip(made, orders, strict=True)
                 for job in order.jobs
             ],

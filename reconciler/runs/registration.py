@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reconciler.checksums import digest_content
 from reconciler.runs.catalogue import File
 from reconciler.runs.file_lists import Statement
 from reconciler.runs.filing import RefusedFile
 from reconciler.runs.run_lists import RefusedRow
-from reconciler.workspace import digest_content
 from renderer.event_count import EventCount, count_events, tell_repeated
 from renderer.event_file import InputError
 from renderer.file_metadata import FileMetadata, find_metadata

@@ -6,7 +6,7 @@ A round is no part of the history of units: it says what was seen at the storage
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,10 +68,13 @@ def list_published(connection: Connection, campaign: str) -> Iterator[tuple[byte
         )
 
 
-def find_lost(connection: Connection, campaign: str) -> Iterator[tuple[bytes, Flaw]]:
+def find_lost(
+    connection: Connection, campaign: str, among: Container[bytes] | None = None
+) -> Iterator[tuple[bytes, Flaw]]:
     """Produced outputs of a campaign whose files are gone or changed: fingerprint, and what is wrong.
 
-    Sizes are looked at, and of those files that the last verification found changed, everything.
+    Sizes are looked at, and of those files that the last verification found changed, everything. With `among`, only
+    outputs of these fingerprints are.
 
     Raises:
         SourceUnavailable: a storage does not answer, so that nothing can be said of what it holds.
@@ -80,8 +83,9 @@ def find_lost(connection: Connection, campaign: str) -> Iterator[tuple[bytes, Fl
 
     def list_files() -> Iterator[Published]:
         for fingerprint, file in list_published(connection, campaign):
-            fingerprints[file.output] = fingerprint
-            yield file
+            if among is None or fingerprint in among:
+                fingerprints[file.output] = fingerprint
+                yield file
 
     suspected = _list_suspected(connection, campaign)
     suspects: list[Published] = []
