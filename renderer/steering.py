@@ -33,6 +33,8 @@ _REAL = ("declareRealData()", "mc=False")
 """How a script declares what it writes real data, or leaves out what only simulated events have."""
 _HELD = 'use_local_database(job["local_conditions"]'
 """How a script of a release before 04 is held to the payloads of its run."""
+_BEFORE = '"before_prescale"'
+"""How a script asks for the decision before the prescale."""
 _IMPORTED = re.compile(r"^from (?!ROOT\b)[\w.]+ import (.+)$", re.MULTILINE)
 
 
@@ -73,7 +75,11 @@ def read_templates(folder: Path) -> dict[str, Template]:
         modules = _find_modules(whole, [paths.get(era, {}) for era in named])
         real = any(word in whole for word in _REAL)
         templates[name] = replace(
-            template, modules=modules, declares_real=real, holds_payloads=_HELD in whole
+            template,
+            modules=modules,
+            declares_real=real,
+            holds_payloads=_HELD in whole,
+            knows_prescales=_BEFORE in whole,
         )
     return templates
 

@@ -91,6 +91,7 @@ class Template:
     `skims` it makes skims of that kind of the menu: line, registry or combined.
     `declares_real`: what it writes is declared real data, or written as such, whatever was read.
     `holds_payloads`: a job can hold it to the payloads in a `database.txt`, with a folder of payload files.
+    `knows_prescales`: it selects by the decision before the prescale where a skim asks for that.
     `hands_tags`: it hands skims the global tags that have a role. `deviates`: which of `DEVIATIONS` that a job states it
     sets. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
     the names of the payloads that it reads; None: it may read any. `trigger`: when it calculates the decisions of the HLT;
@@ -116,6 +117,7 @@ class Template:
     superseded: Superseded | None = None
     declares_real: bool = False
     holds_payloads: bool = False
+    knows_prescales: bool = False
 
     @property
     def skim_level(self) -> str | None:

@@ -29,6 +29,7 @@ MEMBERS = {
     "obj": "Belle2.PyStoreObj",
     "declareRealData": "Belle2.FileMetaData",
     "getResults": "Belle2.SoftwareTriggerResult",
+    "getNonPrescaledResults": "Belle2.SoftwareTriggerResult",
     "mc": "skim.core.BaseSkim",
 }
 """The same of classes whose members alone are facts."""

@@ -11,10 +11,11 @@ import uproot
 from renderer.skimming import skim
 from renderer.steering import load_templates
 from schemas.repository import read_repository
+from schemas.rules import check_repository
 from schemas.rules.lines import check_lines
 from schemas.skims import Validity
 from schemas.tree import read_tree
-from tests.builders import CAMPAIGN, swap, tree
+from tests.builders import CAMPAIGN, campaign, swap, tree
 
 MENU = """\
 schema: skims/1
@@ -158,3 +159,29 @@ def test_the_nine_skims_run_as_nine_on_a_file_of_2018(tmp_path, shared_data):
             n for n, event in enumerate(printed, 1) if event["getResults"][repository.skims[name].line] == 1
         ]
         assert [event for event in kept if event <= len(printed)] == expected, name
+
+
+@pytest.mark.parametrize(
+    ("release", "template", "skim", "says"),
+    [
+        ("release-05-00-00", "hlt_skim/4", "line_hadron", "take hlt_skim/6"),
+        ("release-06-00-00", "hlt_skim/5", "line_hadron", "take hlt_skim/6"),
+        ("release-06-00-00", "hlt_skim/6", "line_hadron", None),
+        ("release-06-00-00", "hlt_skim/5", "final_hadron", None),
+        ("release-03-00-00", "hlt_skim/3", "line_hadron", "name a skim with `line`"),
+    ],
+)
+def test_a_decision_before_the_prescale_needs_a_template_that_knows_it(release, template, skim, says):
+    steps = (
+        f"steps:\n  s:\n    application: basf2\n    template: {template}\n    input: {{level: mdst}}\n"
+        f"    skims: [{skim}]\nlimits: {{max_units: 4000}}\n"
+    )
+    text = campaign(("release-03-00-00", release))
+    files = tree(
+        campaign=text[: text.index("steps:")] + steps,
+        releases=f'schema: releases/1\nreleases:\n  {release}: {{date: "2019-01-02"}}\n',
+    )
+    repository, _ = read_repository(files, load_templates())
+    found = [one.hint for one in check_repository(repository) if one.code == "BP509"]
+    assert len(found) == (says is not None)
+    assert says is None or found[0].startswith(says)

@@ -384,3 +384,23 @@ def test_a_script_that_names_a_module_or_parameter_of_another_release_ends(tmp_p
         forget(forgetful)
         assert run_script(tmp_path / str(index), template, forgetful, job).status != 0
     assert run_script(tmp_path / "fine", template, state, job).status == 0
+
+
+@pytest.mark.parametrize(("name", "series"), [("hlt_skim/6", one) for one in ("release-04-", "release-08-")])
+def test_a_skim_takes_the_decision_that_it_names(tmp_path, name, series):
+    """Of three events one is accepted, one was prescaled away, and one has no result."""
+    template, state = pick(name, series)
+    results = [{LINE: [1, 1]}, {LINE: [0, 1]}, None, {LINE: [0, 0]}]
+    path = write_file(
+        tmp_path / "a.root", "mdst", make_events(529, results, BRANCHES["mdst"]), simulated=False
+    )
+    taken = {}
+    for decision in ("final", "before_prescale"):
+        job = make_job(template, "mdst", [path])
+        for skim in job["skims"].values():
+            skim["decision"] = decision
+        done = run_script(tmp_path / decision, template, state, job)
+        assert done.status == 0, done.printed
+        (output,) = done.outputs.values()
+        taken[decision] = [event["event"] for event in output["tree"]]
+    assert taken == {"final": [1], "before_prescale": [1, 2]}

@@ -139,7 +139,7 @@ def check_skims(repository: Repository) -> Iterator[Finding]:
 def _check_kind(
     repository: Repository, declared: Declared, step: Step, index: int, skim: Skim
 ) -> Iterator[Finding]:
-    """A template makes skims of one kind; of lines only those after the prescale. uproot selects by cuts and lines."""
+    """A template makes skims of one kind; of lines many only those after the prescale. uproot selects by cuts and lines."""
     place = declared.document.place(("steps", step.name, "skims", index))
     if step.application == "uproot":
         if skim.registered is not None:
@@ -148,11 +148,20 @@ def _check_kind(
         return
     template = repository.templates.get(step.template or "")
     wanted = template.skims if template is not None else None
-    if wanted == "line" and (skim.kind != "line" or skim.decision != "final"):
+    known = template is not None and template.knows_prescales
+    if wanted == "line" and (skim.kind != "line" or (skim.decision != "final" and not known)):
         message = (
             f"{show(skim.name)} is no final decision of a line, and {step.template} selects by these only"
         )
-        yield Finding(place, "BP509", message, "name a skim with `line`, or let an uproot step make it")
+        release = declared.campaign.release
+        others = [
+            one.name
+            for one in repository.templates.values()
+            if one.knows_prescales and (release is None or one.serves(release))
+        ]
+        instead = f"take {others[-1]}, " if skim.kind == "line" and others else ""
+        hint = f"{instead}name a skim with `line`, or let an uproot step make it"
+        yield Finding(place, "BP509", message, hint)
     elif wanted in ("registry", "combined") and skim.kind != wanted:
         what = "combined skim" if wanted == "combined" else "single skim of basf2's registry"
         message = f"{show(skim.name)} is no {what}, and {step.template} makes these only"

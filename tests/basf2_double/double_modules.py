@@ -8,7 +8,7 @@ from pathlib import Path
 
 from double_facts import FACTS, behaves, read_default
 from double_log import B2ERROR, B2FATAL, B2WARNING
-from double_store import STORE, FileMetaData
+from double_store import STORE, FileMetaData, take_result
 
 
 def make(kind):
@@ -170,7 +170,9 @@ class TriggerSkim:
                 B2FATAL("No HLT Trigger result available, or a line is not in it")
             self.return_value(self.fallback)
             return
-        self.return_value(int(any(results[line] == self._parameters["expectedResult"] for line in lines)))
+        self.return_value(
+            int(any(take_result(results[line]) == self._parameters["expectedResult"] for line in lines))
+        )
 
 
 KINDS = {one.__name__: one for one in (RootInput, SeqRootInput, RootOutput, TriggerSkim)}

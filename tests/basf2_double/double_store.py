@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from double_facts import FACTS
+
 
 class FileMetaData:
     """What a file says of itself. Without any, data count as simulated."""
@@ -23,13 +25,22 @@ class Map(dict[str, int]):
 
 
 class SoftwareTriggerResult:
-    """Line and result."""
+    """Line and result: after the prescale, or a pair of that and the one before it."""
 
-    def __init__(self, results: dict[str, int]) -> None:
-        self.results = Map(results)
+    def __init__(self, results: dict[str, Any]) -> None:
+        self.results = results
 
     def getResults(self) -> Map:
-        return self.results
+        return Map({line: take_result(found) for line, found in self.results.items()})
+
+    def getNonPrescaledResults(self) -> Map:
+        assert "getNonPrescaledResults" in FACTS["classes"]["Belle2.SoftwareTriggerResult"]["members"]
+        return Map({line: found[1] for line, found in self.results.items()})
+
+
+def take_result(found: Any) -> int:
+    """The result after the prescale."""
+    return int(found[0] if isinstance(found, list) else found)
 
 
 class Store:
