@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from reconciler.engine import EngineUnavailable, Sighting
 from reconciler.fleet import Fleet
 from reconciler.guard import GuardRefused
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.orders import Attempt
+from reconciler.workspace import Workspace
 
 SEEN = (Sighting.PENDING, Sighting.RUNNING, Sighting.ENDED)
 
 
-def check_reference(fleet: Fleet, attempt: Attempt, folder: Path, reference: str) -> None:
-    """Ensures that the engine has an attempt's job under a reference; `folder` is the attempt's own.
+def check_reference(fleet: Fleet, attempt: Attempt, workspace: Workspace, reference: str) -> None:
+    """Ensures that the engine has an attempt's job under a reference; `workspace` has the attempts' folders.
 
     Raises:
         GuardRefused: it does not have it, or has it under another name.
@@ -24,11 +24,21 @@ def check_reference(fleet: Fleet, attempt: Attempt, folder: Path, reference: str
     engine = fleet.engine(attempt.site)
     if (elsewhere := fleet.tell_elsewhere(attempt)) is not None:
         raise SourceUnavailable(elsewhere)
-    ticket = replace(attempt.write_ticket(folder), reference=reference)
+    ticket = replace(
+        attempt.write_ticket(workspace.path(attempt.name)),
+        reference=reference,
+        home=workspace.batches / attempt.batch,
+    )
     try:
         seen = engine.query([ticket]).get(ticket.name)
+        # by its id alone also a stranger's job would do that bears the name, which everybody can read
+        known = engine.find([ticket]).get(ticket.name, ())
     except EngineUnavailable as error:
         raise SourceUnavailable(f"{attempt.site} cannot be asked for job {reference}: {error}") from error
     if seen is None or seen.sighting not in SEEN:
         said = seen.reason or seen.sighting.value if seen else "nothing"
         raise GuardRefused(f"{attempt.site} has no job {reference} of {attempt.name}; it says: {said}")
+    if reference not in known:
+        raise GuardRefused(
+            f"{attempt.site} has job {reference}, but not as one that was submitted for {attempt.name}"
+        )

@@ -52,6 +52,7 @@ class Ticket:
     `name` is unique for ever. `folder` is the attempt's own, and holds job.json and more. `batch` is the name of the
     batch that it is submitted in and `index` its place there, from 0. `begun` is when its intent was written, UTC as
     `2019-02-07T12:00:00Z`: no engine can know it from before. `reference` is the engine's id, None until it is known.
+    `home` is the batch's own folder, None where that is not known.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Ticket:
     index: int
     begun: str
     reference: str | None = None
+    home: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,8 @@ class Tracker:
 
     def ticket(self, attempt: Attempt) -> Ticket:
         """An attempt as engines know it."""
-        return attempt.write_ticket(self._workspace.path(attempt.name))
+        ticket = attempt.write_ticket(self._workspace.path(attempt.name))
+        return replace(ticket, home=self._workspace.batches / attempt.batch)
 
     def _follow(self, site: str, group: Sequence[Attempt]) -> None:
         """Looks at the attempts of one site; where it does not answer, nothing is said of any."""

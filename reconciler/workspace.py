@@ -98,7 +98,9 @@ class Workspace:
             os.makedirs(batch.folder, exist_ok=True)
             for name in ("job.py", "member.py"):
                 shutil.copyfile(RUNTIME / name, batch.folder / name)
-            (batch.folder / "members.json").write_text(json.dumps(members))
+            private = os.open(batch.folder / "members.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(private, "w") as stream:  # it has their nonces
+                json.dump(members, stream)
         except OSError as error:
             raise SourceUnavailable(f"{batch.folder} cannot be written: {error.strerror}") from error
 

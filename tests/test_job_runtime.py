@@ -64,8 +64,9 @@ def run(folder, command=("@python", "-c", WRITE), **changes):
     described = job(folder, list(command), **changes)
     assert not validate_json(described, load_schema("job"))
     (attempt / "job.json").write_text(json.dumps(described))
+    (attempt / "nonce").write_text("nonce")
     done = subprocess.run(
-        [sys.executable, "-I", RUNTIME, "name", "nonce"], cwd=attempt, capture_output=True, check=False
+        [sys.executable, "-I", RUNTIME, "name"], cwd=attempt, capture_output=True, check=False
     )
     result = attempt / "result.json"
     found = json.loads(result.read_text()) if result.exists() else None

@@ -150,8 +150,8 @@ def _check_job(project: Project, sites: Mapping[str, Site], scope: Scope, refere
     with opened(project.state) as engine:
         writer = Writer(engine, None)
         attempt = Levers(writer, name_user()).find_doubtful(scope)
-        folder = Workspace(project.state.attempts, project.state.batches).path(attempt.name)
-        check_reference(Fleet(sites, writer), attempt, folder, reference)
+        workspace = Workspace(project.state.attempts, project.state.batches)
+        check_reference(Fleet(sites, writer), attempt, workspace, reference)
 
 
 def _read_scope(settings: Settings, unit: str) -> tuple[Project, Scope]:

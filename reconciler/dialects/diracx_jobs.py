@@ -76,6 +76,9 @@ def read_files(ticket: Ticket, *, mounted: bool) -> tuple[dict[str, bytes], dict
             and entry.name not in LEFT
         }
         files["job.py"] = RUNTIME.read_bytes()
+        files["nonce"] = (
+            ticket.nonce.encode()
+        )  # arguments are in the job's description, which others may read
         job = json.loads(files[JOB])
         if not mounted:
             names = [os.path.basename(item["path"]) for item in _list_read(job)]
@@ -96,7 +99,7 @@ def describe(ticket: Ticket, job: Mapping[str, Any], sandbox: str, site: Site) -
     """The description of an attempt's job, whose files are in `sandbox`."""
     assert site.diracx is not None
     python = site.batch.python
-    words = f"job.py {ticket.name} {ticket.nonce}"
+    words = f"job.py {ticket.name}"
     named = python != sys.executable  # else the site's file names none, and ours is not on the nodes
     described: dict[str, Value] = {
         "JobName": ticket.name,

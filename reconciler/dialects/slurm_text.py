@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from reconciler.command import Reply
 from reconciler.dialects.elements import expand
-from reconciler.engine import Observation, Sighting, Ticket
+from reconciler.engine import Accepted, Answer, Observation, Refused, Sighting, Ticket, Uncertain
 
 UNNAMED = "allocation"
 """What accounting calls a job for its first seconds."""
@@ -16,6 +17,13 @@ UNNAMED = "allocation"
 _ID = re.compile(r"([1-9]\d{0,9})(?:_(\d{1,7}|\[[^\]|]*\]))?(?:\+\d+)?")
 
 _REFERENCE = re.compile(r"([1-9][0-9]{0,9})(?:_([0-9]{1,7}))?")
+
+_SUBMITTED = re.compile(r"([1-9]\d{0,9})(?:;[\w.-]+)?")
+_REFUSED = re.compile(
+    r"Batch job submission failed: (?:Invalid|Requested|Required|More processors|Access|User's group|Job violates"
+    r"|Job size|Node count|Memory|Unable to allocate|Duplicate|Task count|CPU count|Job dependency|Script)"
+    r"|Try \"sbatch --help\""
+)
 
 _PENDING = {
     "PENDING",
@@ -47,11 +55,12 @@ Key = tuple[str, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A job as one of the two knows it; `note` is a reason or an exit code."""
+    """A job as one of the two knows it; `note` is a reason or an exit code, `folder` the one it works in, "" if not asked."""
 
     name: str
     state: str
     note: str
+    folder: str = ""
 
     def observe(self) -> Observation:
         word = self.state.split()[0].rstrip("+") if self.state else ""
@@ -75,7 +84,10 @@ class Source:
 
 
 def read_records(reply: Reply, marks: int) -> Source:
-    """Rows `id|…|name`; a name may hold anything. Lines that are none leave open what else is missing."""
+    """Rows `id|state|note|name`, with four marks `id|state|note|folder|name`; a name may hold anything.
+
+    Lines that are none leave open what else is missing.
+    """
     records: dict[Key, Record] = {}
     strange = None
     for line in reply.out.splitlines():
@@ -85,7 +97,7 @@ def read_records(reply: Reply, marks: int) -> Source:
             strange = strange or line
             continue
         job, element = found[1], found[2]
-        record = Record(fields[3], fields[1], fields[2])
+        record = Record(fields[-1], fields[1], fields[2], fields[3] if marks > 3 else "")
         if element is None:
             records[job, None] = record
         elif element.isdecimal():
@@ -118,6 +130,18 @@ def pick(source: Source, ticket: Ticket) -> Record | None:
     return record if record is not None and record.name in {ticket.batch, UNNAMED} else None
 
 
+def is_ours(record: Record, ticket: Ticket) -> bool | None:
+    """Whether a job that bears the batch's name works in the batch's folder, as all that were submitted do; None: not told.
+
+    A name can be read by everybody in the queue, and be given to any other job.
+    """
+    if not record.folder.startswith("/"):
+        return None
+    if ticket.home is None:
+        return os.path.basename(record.folder) == ticket.batch
+    return os.path.realpath(record.folder) == os.path.realpath(ticket.home)
+
+
 def pick_whole(source: Source, ticket: Ticket) -> Record | None:
     """The end of the ticket's whole array: one that was cancelled before it started may have no other record."""
     record = source.records.get(((ticket.reference or "").partition("_")[0], None))
@@ -139,3 +163,14 @@ def read_minutes(text: str) -> int | None:
     """`1-12:00:00` in minutes; None for UNLIMITED."""
     found = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):\d+", text)
     return (int(found[1] or 0) * 24 + int(found[2])) * 60 + int(found[3]) if found else None
+
+
+def read_submission(reply: Reply, count: int) -> list[Answer]:
+    """An id is a line that is nothing else, among whatever a site prints; two such lines are none."""
+    if reply.missing or (reply.status not in {0, None} and _REFUSED.search(reply.error)):
+        return [Refused(reply.describe())] * count
+    ids = [found for line in reply.out.splitlines() if (found := _SUBMITTED.fullmatch(line.strip()))]
+    if reply.status != 0 or len(ids) != 1:
+        return [Uncertain(reply.describe())] * count
+    job = ids[0][1]
+    return [Accepted(job if count == 1 else f"{job}_{index}") for index in range(count)]

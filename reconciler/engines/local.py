@@ -99,12 +99,12 @@ class LocalEngine:
             inherited = {name: os.environ[name] for name in self._environment if name in os.environ}
             with (ticket.folder / LOG).open("ab") as log:
                 process = subprocess.Popen(
-                    [sys.executable, RUNTIME, ticket.name, ticket.nonce],
+                    [sys.executable, RUNTIME, ticket.name],
                     cwd=ticket.folder,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env={**inherited, "B2PROD_LOCK": str(lock)},
+                    env={**inherited, "B2PROD_LOCK": str(lock), "B2PROD_NONCE": ticket.nonce},
                     pass_fds=(lock,),
                     start_new_session=True,
                 )

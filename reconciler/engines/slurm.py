@@ -24,15 +24,16 @@ from reconciler.dialects.slurm_text import (
     Record,
     Source,
     format_id,
+    is_ours,
     list_jobs,
     pick,
     pick_whole,
     read_minutes,
     read_records,
     read_reference,
+    read_submission,
 )
 from reconciler.engine import (
-    Accepted,
     Answer,
     Batch,
     Complaint,
@@ -41,7 +42,6 @@ from reconciler.engine import (
     Refused,
     Sighting,
     Ticket,
-    Uncertain,
     doubt_reference,
 )
 from reconciler.ledger.lease import PROMPT
@@ -59,12 +59,7 @@ SKEW = timedelta(hours=1)
 CHUNK = 5000
 """Ids or names of one argument; the kernel takes 128 KiB."""
 
-_SUBMITTED = re.compile(r"([1-9]\d{0,9})(?:;[\w.-]+)?")
-_REFUSED = re.compile(
-    r"Batch job submission failed: (?:Invalid|Requested|Required|More processors|Access|User's group|Job violates"
-    r"|Job size|Node count|Memory|Unable to allocate|Duplicate|Task count|CPU count|Job dependency|Script)"
-    r"|Try \"sbatch --help\""
-)
+_WRITABLE = re.compile(r"[^|\n\r%]+")
 _HARMLESS = re.compile(r"already completing or completed|Invalid job id|Job/step already", re.IGNORECASE)
 
 
@@ -87,6 +82,10 @@ class SlurmEngine:
         """One array, or a plain job for a single attempt."""
         count = len(batch.tickets)
         script = Path(os.path.abspath(batch.folder)) / "element.sh"
+        if not _WRITABLE.fullmatch(
+            str(script)
+        ):  # rows of the queue could not be read, and jobs not be found again
+            return [Refused(f"{script} holds a character that Slurm's tables have no place for")] * count
         try:
             script.write_text(SCRIPT, encoding="ascii")
         except OSError as error:
@@ -97,30 +96,35 @@ class SlurmEngine:
             array = [f"--array=0-{count - 1}{most}"]
         command = ["sbatch", "--parsable", f"--job-name={batch.name}", *array, *self._options(script.parent)]
         command += [str(script), self._settings.python, str(script.with_name("member.py"))]
-        return _read_submission(self._call(command, self._seconds), count)
+        return read_submission(self._call(command, self._seconds), count)
 
     def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
-        """By the batch's name: the queue first, for accounting has it seconds later, or never where a job was held."""
-        found: dict[tuple[str, int], set[int]] = defaultdict(set)
+        """By the batch's name: the queue first, for accounting has it seconds later, or never where a job was held.
+
+        Only jobs of our own user that work in the batch's folder: anybody can read a name, and give it to a job.
+        """
+        found: dict[tuple[str, int], dict[int, Record]] = defaultdict(dict)
         references: dict[tuple[str, int, int], str] = {}
         deadline = Deadline(self._seconds)
         names = sorted({ticket.batch for ticket in tickets})
         for some in _split(names):
-            queue = self._ask_queue([f"--name={','.join(some)}"], deadline.left(0.5))
-            for source in (queue, self._ask_accounting("--name", some, _earliest(tickets), deadline)):
+            queue = self._ask_queue(["--me", f"--name={','.join(some)}"], deadline.left(0.5), folders=True)
+            mine = ("--name", some, _earliest(tickets), deadline)
+            for source in (queue, self._ask_accounting(*mine, folders=True)):
                 if source.trouble:
                     raise EngineUnavailable(source.trouble)
                 for (job, element), record in source.records.items():
                     place = (record.name, element or 0)
-                    found[place].add(int(job))
+                    if not (known := found[place].get(int(job))) or not known.folder:
+                        found[place][int(job)] = record
                     references[(*place, int(job))] = format_id(job, element)
-        answer = {
-            ticket.name: [
-                references[ticket.batch, ticket.index, job]
-                for job in sorted(found[ticket.batch, ticket.index])
-            ]
-            for ticket in tickets
-        }
+        answer: dict[str, list[str]] = {}
+        for ticket in tickets:
+            place = (ticket.batch, ticket.index)
+            ours = {job: is_ours(record, ticket) for job, record in sorted(found[place].items())}
+            if silent := [references[(*place, job)] for job, told in ours.items() if told is None]:
+                raise EngineUnavailable(f"Slurm does not tell in which folder {', '.join(silent)} works")
+            answer[ticket.name] = [references[(*place, job)] for job, told in ours.items() if told]
         if not all(answer.values()) and (late := self._find_backlog(deadline)):
             raise EngineUnavailable(late)
         return answer
@@ -159,17 +163,19 @@ class SlurmEngine:
         if not tickets:
             return
         deadline = Deadline(self._seconds)
-        queue = self._ask_queue(["--me"], deadline.left(0.6))
+        queue = self._ask_queue(["--me"], deadline.left(0.6), folders=True)
         if not queue.usable:
             raise EngineUnavailable(str(queue.trouble))
-        wanted = {(ticket.batch, ticket.index, ticket.reference) for ticket in tickets}
+        wanted = {(ticket.batch, ticket.index, ticket.reference): ticket for ticket in tickets}
         chosen: dict[str, list[int]] = defaultdict(list)
         spared: set[str] = set()
         for (job, element), record in queue.records.items():
             place = (record.name, element or 0)
             if record.observe().sighting is Sighting.ENDED:
                 continue
-            if wanted.isdisjoint({(*place, format_id(job, element)), (*place, None)}):
+            named = wanted.get((*place, None))
+            meant = (*place, format_id(job, element)) in wanted or (named and is_ours(record, named))
+            if not meant:
                 spared.add(job)
             else:
                 chosen[job] += [] if element is None else [element]
@@ -316,23 +322,28 @@ class SlurmEngine:
             ours |= {"TZ": "UTC", "LC_ALL": "C", "SLURM_BITSTR_LEN": "0"}
         return call(command, seconds, ours)
 
-    def _ask_queue(self, whom: Sequence[str], seconds: float) -> Source:
-        reply = self._call(["squeue", "-h", "-r", "-t", "all", *whom, "-o", "%i|%T|%r|%j"], seconds)
+    def _ask_queue(self, whom: Sequence[str], seconds: float, *, folders: bool = False) -> Source:
+        form = "%i|%T|%r|%Z|%j" if folders else "%i|%T|%r|%j"
+        reply = self._call(["squeue", "-h", "-r", "-t", "all", *whom, "-o", form], seconds)
         if reply.status == 1 and whom[0].startswith("--jobs=") and "Invalid job id specified" in reply.error:
             return Source({})  # a single id that is not known
         if reply.status != 0:
             return Source({}, reply.describe(), usable=False)
-        return read_records(reply, 3)
+        return read_records(reply, 4 if folders else 3)
 
-    def _ask_accounting(self, option: str, whom: Sequence[str], since: str, deadline: Deadline) -> Source:
+    def _ask_accounting(
+        self, option: str, whom: Sequence[str], since: str, deadline: Deadline, *, folders: bool = False
+    ) -> Source:
+        form = f"JobID,State,ExitCode,{'WorkDir,' if folders else ''}JobName"
+        mine = [f"--user={os.getuid()}"] if folders else []  # it shows everybody's to an operator
         records: dict[Key, Record] = {}
         trouble = None
         for some in _split(whom):
-            command = ["sacct", "-X", "-P", "-n", "-S", since, f"{option}={','.join(some)}"]
-            reply = self._call([*command, "-o", "JobID,State,ExitCode,JobName"], deadline.left(0.6))
+            command = ["sacct", "-X", "-P", "-n", "-S", since, *mine, f"{option}={','.join(some)}"]
+            reply = self._call([*command, "-o", form], deadline.left(0.6))
             if reply.status != 0:
                 return Source(records, reply.describe(), usable=bool(records))
-            source = read_records(reply, 3)
+            source = read_records(reply, 4 if folders else 3)
             records.update(source.records)
             trouble = trouble or source.trouble
         return Source(records, trouble)
@@ -365,17 +376,6 @@ class SlurmEngine:
             return reply.describe()
         waiting = int(found[1])
         return f"accounting is behind: {waiting} records are on their way" if waiting else None
-
-
-def _read_submission(reply: Reply, count: int) -> list[Answer]:
-    """An id is a line that is nothing else, among whatever a site prints; two such lines are none."""
-    if reply.missing or (reply.status not in {0, None} and _REFUSED.search(reply.error)):
-        return [Refused(reply.describe())] * count
-    ids = [found for line in reply.out.splitlines() if (found := _SUBMITTED.fullmatch(line.strip()))]
-    if reply.status != 0 or len(ids) != 1:
-        return [Uncertain(reply.describe())] * count
-    job = ids[0][1]
-    return [Accepted(job if count == 1 else f"{job}_{index}") for index in range(count)]
 
 
 def _weigh(record: Record, queue: Source) -> Observation:

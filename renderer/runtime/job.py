@@ -1,8 +1,9 @@
 """Runs one job in the folder of its attempt, and reports in result.json.
 
-    python3 job.py ATTEMPT NONCE
+    python3 job.py ATTEMPT
 
-Needs nothing but Python 3.6 or newer, since it runs where b2prod is not installed. It reads job.json beside it in
+The nonce, by which the result is known to be the attempt's own, is in B2PROD_NONCE or in the file `nonce` beside it: what
+stands among a process's arguments, everybody on the machine can read. The application gets neither. Needs nothing but Python 3.6 or newer, since it runs where b2prod is not installed. It reads job.json beside it in
 the working folder, checks the inputs, runs the application by an argument vector, checks the outputs, and writes
 result.json last and by rename: whoever sees that file sees all of it. A folder is used once; a second start ends at
 once with status 75 and touches nothing.
@@ -300,12 +301,25 @@ def write_result(result: Dict[str, Any]) -> None:
     os.rename("result.json.part", "result.json")
 
 
-def main(attempt: str, nonce: str) -> int:
+def take_nonce() -> str:
+    """The nonce, which nothing that is started from here finds in the environment or in the folder."""
+    nonce = os.environ.pop("B2PROD_NONCE", "")
     try:
-        marker = os.open("started", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        with open("nonce", encoding="ascii") as stream:
+            nonce = nonce or stream.read().strip()
+        os.unlink("nonce")
+    except FileNotFoundError:
+        pass
+    return nonce
+
+
+def main(attempt: str) -> int:
+    try:
+        marker = os.open("started", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
         print("this folder was used by an earlier start of the job", file=sys.stderr)
         return USED
+    nonce = take_nonce()
     os.write(marker, "{} {}\n".format(nonce, os.getpid()).encode())
     os.close(marker)
     began = time.time()
@@ -328,4 +342,4 @@ def main(attempt: str, nonce: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    sys.exit(main(sys.argv[1]))
