@@ -12,6 +12,7 @@ from typing import Any
 from renderer.jobs import render_script
 from renderer.steering import digest_steering
 from renderer.units import NO_CHAIN, StepUnits, declare_units
+from schemas.campaign import Campaign
 from schemas.canonical import digest
 from schemas.composer import Path
 from schemas.deviation import Parameter
@@ -30,7 +31,7 @@ RELEASE, SNAPSHOT, SITE, LAYOUT, SKIM, LOCK = (
     "skim menu",
     "lock",
 )
-DERIVED = "derived"
+DERIVED, EVIDENCE = "derived", "sources of basf2"
 """Where a value can come from."""
 
 
@@ -73,6 +74,7 @@ def trace_values(
         found += _derive_step(repository, declared, step)
     for units in declare_units(campaign, repository, (), {}, NO_CHAIN):
         found += _derive_units(units)
+    found += _trace_eras(repository, campaign)
     found += _trace_lock(declared, declared.lock_file)
     return tuple(found)
 
@@ -131,6 +133,14 @@ def _trace_step(repository: Repository, step: Step) -> Iterator[Value]:
     for output in step.outputs if step.skims else ():
         for key, value in repository.skims[output].describe().items():
             yield Value(f"{name}.{output}.{key}", value, SKIM, str(repository.skim_places[output]))
+
+
+def _trace_eras(repository: Repository, campaign: Campaign) -> Iterator[Value]:
+    """What the templates of a campaign were held against: the files of basf2, and where these are not its release's own."""
+    used = (repository.templates[step.template] for step in campaign.steps if step.template)
+    for era in dict.fromkeys(era for template in used for era in template.eras):
+        for index, source in enumerate(era.evidence):
+            yield Value(f"era {era.name}[{index}]", source.tell(), EVIDENCE, str(source))
 
 
 def _trace_tag(repository: Repository, tag: str) -> Value:

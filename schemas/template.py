@@ -29,6 +29,10 @@ class Source:
         )
         return f"{self.path}{f':{self.line}' if self.line else ''}{where}"
 
+    def tell(self) -> str:
+        """Whether it is of the releases themselves, or what was inferred from it, and how far that is."""
+        return "as it stands there" if self.inferred is None else f"inferred from it: {self.inferred}"
+
 
 @dataclass(frozen=True, slots=True)
 class ComponentRule:
@@ -55,6 +59,7 @@ class Era:
     light: tuple[str, ...]
     component_rules: tuple[ComponentRule, ...]
     evidence: tuple[Source, ...]
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,7 @@ def read_eras(document: Document) -> dict[str, Era]:
             light=tuple(data.get("light", ())),
             component_rules=tuple(_read_rule(rule) for rule in data.get("component_rules", ())),
             evidence=tuple(Source(**one["source"], inferred=one.get("inferred")) for one in data["evidence"]),
+            title=data.get("title", ""),
         )
         for name, data in document.data["eras"].items()
     }

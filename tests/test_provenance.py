@@ -10,10 +10,11 @@ import pytest
 from rich.console import Console
 
 from ci.cli import run
+from ci.evidence import FILE, write_evidence
 from ci.exits import Exit
 from ci.provenance_text import tabulate_values
 from reconciler.provenance import trace_values
-from renderer.steering import load_templates
+from renderer.steering import load_eras, load_templates
 from schemas.document import read_yaml
 from schemas.repository import LAYOUTS, RELEASES, read_repository
 from schemas.tree import read_tree
@@ -253,3 +254,22 @@ def test_findings_are_told_instead_of_values(world, call):
 def test_a_value_in_brackets_is_text_and_not_markup(world, call):
     world.change(("title: A campaign of a test", 'title: "[bold]A [/] campaign"'))
     assert "[bold]A [/] campaign" in call("proc7")[1]
+
+
+def test_where_facts_of_basf2_were_inferred_users_are_told(world, call):
+    found = tell(call)
+    rows = {name: row for name, row in found.items() if name.startswith("era ")}
+    (era,) = world.repository().templates["raw_to_mdst/1"].eras
+    assert [(value, where) for value, _, where in rows.values()] == [
+        (f"inferred from it: {one.inferred}", str(one)) for one in era.evidence
+    ]
+    assert {source for _, source, _ in rows.values()} == {"sources of basf2"}
+    code, out, _ = call("proc7/reco/3:1")
+    assert code == Exit.FINE
+    assert (
+        "the script was held against 8 sources that are not the release's own: `b2prod explain proc7`" in out
+    )
+
+
+def test_the_page_on_basf2_is_what_the_templates_say():
+    assert FILE.read_text() == write_evidence(load_eras().values(), load_templates())

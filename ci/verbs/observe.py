@@ -10,7 +10,7 @@ from typing import Any
 import rich_click as click
 from sqlalchemy import Connection, select
 
-from ci.console import make_table, print_data, print_json, print_table
+from ci.console import count_things, make_table, print_data, print_json, print_table
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.project import Settings, choose_campaigns, choose_locked, load_readable, load_sound
 from ci.provenance_text import describe_values, tabulate_values
@@ -176,6 +176,13 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
                 made = read_payloads(connection, {item["conditions"] for item in history} - {None})
                 found.append(_explain(connection, view, units, key, history, made))
                 found[-1]["verifies"] = site.verifies
+                template = repository.templates.get(units.step.template or "")
+                found[-1]["inferred"] = [
+                    f"{source}, {source.tell()}"
+                    for era in (template.eras if template is not None else ())
+                    for source in era.evidence
+                    if source.inferred is not None
+                ]
                 why = find_trust(view.campaign, units.step, repository, site)
                 if units.conditions is not None and why is not None:
                     found[-1]["trusted"] = list(view.campaign.tag_names)
@@ -268,6 +275,12 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
     if "trusted" in unit:
         tags = ", ".join(unit["trusted"])
         lines.append(f"  the payloads are what {tags} has when a job runs: {unit['trusted_because']}")
+    if unit["inferred"]:
+        count = count_things(len(unit["inferred"]), "source")
+        name = unit["unit"].partition("/")[0]
+        lines.append(
+            f"  the script was held against {count} that are not the release's own: `b2prod explain {name}`"
+        )
     for item in unit["history"]:
         lines.append(
             f"  {item['output']} v{item['version']}: {item['state']} {item['produced'] or ''}".rstrip()
