@@ -120,6 +120,36 @@ def reconcile(session: nox.Session) -> None:
         session.run("b2prod", "state", "export", "-o", file)
 
 
+LOCK = "ci/requirements.txt"
+LOCK_HEAD = """\
+# What a production host installs beside b2prod itself: exact versions, each file by its hash, for every Python and platform.
+# Written by `nox -s lock`, which keeps the versions that are here; `nox -s lock -- --upgrade` takes the newest ones.
+"""
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Dependencies of production hosts with hashes, into ci/requirements.txt. Arguments go to `uv pip compile`."""
+    session.install("uv")
+    command = (
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--universal",
+        "--all-extras",
+        "--generate-hashes",
+        "--no-header",
+    )
+    sources = ("--group", "pyproject.toml:build", "pyproject.toml")
+    session.run(*command, *sources, "--output-file", LOCK, *session.posargs, silent=True)
+    file = ROOT / LOCK
+    lines = file.read_text().splitlines(keepends=True)
+    while lines and lines[0].startswith("#"):  # our own, where the file was there before
+        del lines[0]
+    file.write_text(LOCK_HEAD + "".join(lines))
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """How long a plan takes, and how much memory: wall time, CPU time, peak."""
