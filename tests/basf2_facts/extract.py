@@ -67,6 +67,7 @@ MODULES = (
     "framework/modules/gearbox/src/GearboxModule.cc",
     "geometry/modules/src/GeometryModule.cc",
     "calibration/modules/TriggerSkim/src/TriggerSkimModule.cc",
+    "reconstruction/modules/EventT0Combiner/src/EventT0Combiner.cc",
 )
 BRANCHES = {
     "c_SteerBranchNames": "branchNames",
@@ -138,6 +139,11 @@ def read_module(source: str, header: str) -> Iterator[tuple[str, int, str | None
             branch = BRANCHES[branch] + ("Persistent" if index.startswith("1") else "")
         line = source.count("\n", 0, found.start()) + 1
         yield branch, line, _resolve(default[0], source, header) if default else None
+
+
+def find_registration(source: str) -> int:
+    """The line in which a module without parameters is registered."""
+    return source.count("\n", 0, source.index("REG_MODULE(")) + 1
 
 
 _QUOTED = r'R"(\w*)\(.*?\)\1"|"(?:[^"\\]|\\.)*"'
@@ -218,7 +224,7 @@ def extract(repository: str, commit: str, evidence: str) -> Iterator[str]:
             continue
         rows = list(read_module(source, header or ""))
         yield f"  {Path(path).stem.removesuffix('Module')}:"
-        yield f"    at: {path}:{rows[0][1] if rows else 1}"
+        yield f"    at: {path}:{rows[0][1] if rows else find_registration(source)}"
         yield f"    from: {evidence}"
         yield f"    parameters: {_flow({name: default for name, _, default in rows})}"
 
