@@ -6,6 +6,7 @@ a few kilobytes can unfold to billions of paths.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,11 @@ TOTAL_LIMIT = 64 * 2**20
 
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./^~@{}+-]*", re.ASCII)
 """What may name a commit; none begins with `-`, so that none is taken for an option."""
+
+_WHERE_NAMES_END = re.compile(r"[~^]|@\{")
+_ID = re.compile(r"[0-9a-f]{40}")
+_UNCHANGED = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": os.devnull}
+"""So that an object is what its id says, and its history what it says itself: refs and a file of the clone can say otherwise."""
 
 _REGULAR, _FOLDER = 0o100644, 0o040000
 _KINDS = {0o120000: "a symbolic link", 0o160000: "a submodule", 0o100755: "marked as a program"}
@@ -211,18 +217,37 @@ def open_repository(root: Path) -> git.Repo:
         SourceUnavailable: there is none.
     """
     try:
-        return git.Repo(root)
+        repository = git.Repo(root)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError) as error:
         raise SourceUnavailable(f"{root} is no git repository: {error}") from error
+    repository.git.update_environment(**_UNCHANGED)
+    return repository
 
 
 def _find(repository: git.Repo, root: Path, revision: str) -> git.Commit:
     if REVISION.fullmatch(revision) is None:
         raise SourceUnavailable(f"{revision!r} names no commit")
     try:
-        return repository.commit(revision)
+        return repository.commit(_name_branch(repository, revision))
     except (git.BadName, ValueError, GitCommandError, ODBError, OSError) as error:
         raise SourceUnavailable(f"there is no commit {revision} in {root}: {error}") from error
+
+
+def _name_branch(repository: git.Repo, revision: str) -> str:
+    """A revision in which the name of a branch means the branch, of a remote or here, whatever tag is called so too.
+
+    Git itself prefers the tag, and whoever may push one would choose what a change is held against.
+    """
+    name = _WHERE_NAMES_END.split(revision, maxsplit=1)[0]
+    if name == "HEAD" or name.startswith("refs/") or _ID.fullmatch(name):
+        return revision
+    for kind in ("remotes", "heads"):
+        try:
+            repository.git.show_ref("--verify", "--quiet", f"refs/{kind}/{name}")
+        except GitCommandError:
+            continue
+        return f"refs/{kind}/{revision}"
+    return revision
 
 
 def _is_shallow(repository: git.Repo) -> bool:

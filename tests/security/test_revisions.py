@@ -1,0 +1,94 @@
+"""What a name of a commit means, and that a commit is what its id says: neither a tag nor a clone can change it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ci.commits import is_ancestor, name_commit, read_commit
+from ci.follow import Followed, fetch_head
+from reconciler.ledger.database import SourceUnavailable
+from tests.keys import ORDER
+from tests.launchpad import Launchpad
+
+
+@pytest.fixture
+def clone(pad, circle, tmp_path):
+    """A clone that has a branch of its own, with its main behind that of its origin."""
+    pad.git("clone", "-q", str(pad.root), str(tmp_path / "clone"))
+    made = object.__new__(Launchpad)
+    made.root = tmp_path / "clone"
+    made.git("checkout", "-q", "-b", "mine")
+    (made.root / "productions/other.yaml").write_text("x")
+    made.commit("mine")
+    return made
+
+
+NAMES = ("origin/main", "main", "origin/main~0", "main^0", "origin/main^{commit}", "main@{0}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_s29_the_name_of_a_branch_means_the_branch_where_a_tag_has_it_too(clone, name):
+    main, mine = clone.git("rev-parse", "refs/remotes/origin/main"), clone.git("rev-parse", "HEAD")
+    clone.git("tag", "origin/main", mine)
+    clone.git("tag", "main", mine)
+    assert name_commit(clone.root, name) == main
+    assert "productions/other.yaml" not in read_commit(clone.root, name).files
+    clone.git("pack-refs", "--all")
+    assert name_commit(clone.root, name) == main
+
+
+def test_tags_commits_and_short_names_are_found_where_no_branch_is_called_so(clone):
+    mine = clone.git("rev-parse", "HEAD")
+    clone.git("tag", "-a", "-m", "x", "v1", mine)
+    for name in ("v1", mine, mine[:10], "HEAD", "mine", "refs/tags/v1"):
+        assert name_commit(clone.root, name) == mine, name
+    assert name_commit(clone.root, "mine~1") == clone.git("rev-parse", "HEAD~1")
+    clone.git("branch", mine, "HEAD~1")
+    assert name_commit(clone.root, mine) == mine, "a branch that is called like a commit is not it"
+    for name in ("nothing", "origin/nothing", "--all", "v1:productions"):
+        with pytest.raises(SourceUnavailable):
+            name_commit(clone.root, name)
+
+
+def test_s29_objects_that_were_replaced_and_histories_that_were_grafted_are_ignored(pad, tmp_path):
+    """`git replace` and grafts make git show other content, and another past, under the same id."""
+    before = pad.git("rev-parse", "HEAD")
+    files = dict(read_commit(pad.root).files)
+    pad.git("checkout", "-q", "--orphan", "evil")
+    (pad.root / "productions/evil.yaml").write_text("x")
+    evil = pad.commit("evil")
+    pad.git("checkout", "-q", "main")
+    pad.git("replace", before, evil)
+    blob = pad.git("rev-parse", f"{evil}:productions/evil.yaml")
+    pad.git(
+        "replace",
+        "-f",
+        pad.git("--no-replace-objects", "rev-parse", f"{before}:productions/roles.yaml"),
+        blob,
+    )
+    assert "productions/evil.yaml" in pad.git("ls-tree", "-r", "--name-only", before), (
+        "git itself shows the other one"
+    )
+    assert read_commit(pad.root, before).files == files
+    (pad.root / ".git/info/grafts").write_text(f"{evil} {before}\n")
+    assert not is_ancestor(pad.root, before, evil)
+    assert fetch_head(cloned(pad, tmp_path), Followed("origin", "main"), datetime.now(UTC)).files == files
+
+
+def cloned(pad, tmp_path):
+    """A clone with the refs of its origin that replace objects, as some fetch them."""
+    pad.git("clone", "-q", str(pad.root), str(tmp_path / "copy"))
+    pad.git("-C", str(tmp_path / "copy"), "fetch", "-q", "origin", "refs/replace/*:refs/replace/*")
+    return tmp_path / "copy"
+
+
+def test_s29_a_replaced_commit_launches_nothing(pad):
+    pad.sign(*ORDER)
+    signed = pad.commit("signed")
+    pad.git("reset", "-q", "--hard", "HEAD~1")
+    unsigned = pad.git("rev-parse", "HEAD")
+    pad.git("replace", unsigned, signed)
+    assert pad.launch() != 0
+    assert pad.attempts() == {}
