@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
@@ -25,13 +25,14 @@ from reconciler.runs.filing import RefusedFile, Replica
 from reconciler.runs.folders import is_event_file
 from reconciler.runs.importing import Imported, quarantine_rows
 from reconciler.runs.records import SEPARATORS
-from reconciler.runs.registration import read_files
 from reconciler.runs.run_lists import RefusedRow
 from reconciler.verification.examination import Depth
 from reconciler.verification.looking import look
 from reconciler.verification.registered import list_registered
-from renderer.trigger_results import StoredResults
 from schemas.runs import format_runs, parse_runs, run_key
+
+if TYPE_CHECKING:
+    from renderer.trigger_results import StoredResults
 
 _SHOWN = 50
 """How many lines of one kind an import writes."""
@@ -149,6 +150,8 @@ def import_event_files(
 
 
 def _read_sources(sources: Sequence[Path], level: str, separator: str | None, *, replicas: bool) -> _Sources:
+    from reconciler.runs.registration import read_files  # noqa: PLC0415 -- reading ROOT files costs a second
+
     cells = SEPARATORS[separator] if separator else None
     rows = [(source, row) for source in sources for row in find_files(source, cells)]
     names = {source: _name_list(source) for source in sources if _is_list(source)}
