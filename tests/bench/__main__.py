@@ -1,4 +1,5 @@
-"""`nox -s bench`: wall time, CPU time and peak memory of a plan, each in a process of its own; payload sets; the catalogue; the gate; skims.
+"""`nox -s bench`: wall time, CPU time and peak memory of a plan, each in a process of its own; payload sets; the catalogue; the gate;
+publishing; skims.
 
 The arguments are numbers of runs; 10,000 and 100,000 when there are none. Payload sets and catalogue are of a million.
 """
@@ -36,6 +37,7 @@ from schemas.campaign import Selector
 from schemas.repository import read_repository
 from schemas.runs import RunRange, run_key
 from tests.bench.gate import measure_gate
+from tests.bench.publishing import measure_publishing
 from tests.bench.skims import measure_skims
 from tests.bench.world import (
     EXPERIMENT,
@@ -105,6 +107,7 @@ def main(arguments: list[str]) -> None:
     print_table(measure_renders())
     print_table(measure_difference())
     print_table(measure_gate())
+    print_table(measure_publishing())
     print_table(measure_skims())
 
 
