@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -136,13 +136,21 @@ def render_steering(template: Template, settings: Mapping[str, Parameter]) -> st
         TemplateBroken: the text asks for what is not set, the result is no Python, or its syntax tree is not
             that of the template with other constants.
     """
-    text = _render(template, settings)
-    plain = _render(template, {name: _placeholder(value) for name, value in settings.items()})
+    # equal values may be spelled in different ways: 1, 1.0 and True, 0.0 and -0.0
+    spelled = tuple((name, value, ascii(value)) for name, value in settings.items())
+    return _render_proven(template.name, template.text, spelled)
+
+
+@lru_cache(maxsize=256)  # many steps, and both sides of a change, have the same scripts
+def _render_proven(name: str, source: str, spelled: tuple[tuple[str, Parameter, str], ...]) -> str:
+    text = _render(name, source, {key: value for key, value, _ in spelled})
+    plain = _render(name, source, {key: _placeholder(value) for key, value, _ in spelled})
     if _shape(text) != _shape(plain):
-        raise TemplateBroken(f"{template.name}: a value changed more than a constant of the script")
+        raise TemplateBroken(f"{name}: a value changed more than a constant of the script")
     return text
 
 
+@lru_cache(maxsize=256)
 def digest_steering(text: str) -> str:
     """The digest of a script's syntax tree.
 
@@ -151,13 +159,9 @@ def digest_steering(text: str) -> str:
     return digest(_tree(ast.parse(text), constants=True))
 
 
-def _render(template: Template, settings: Mapping[str, Parameter]) -> str:
+def _render(name: str, source: str, settings: Mapping[str, Parameter]) -> str:
     try:
-        return (
-            _environment()
-            .from_string(template.text)
-            .render({key: _literal(v) for key, v in settings.items()})
-        )
+        return _environment().from_string(source).render({key: _literal(v) for key, v in settings.items()})
     except (
         jinja2.TemplateError,
         ArithmeticError,
@@ -167,7 +171,7 @@ def _render(template: Template, settings: Mapping[str, Parameter]) -> str:
         ValueError,
     ) as error:
         line = getattr(error, "lineno", None)
-        raise TemplateBroken(f"{template.name}{f', line {line}' if line else ''}: {error}") from error
+        raise TemplateBroken(f"{name}{f', line {line}' if line else ''}: {error}") from error
 
 
 @cache
