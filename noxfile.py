@@ -158,6 +158,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """500 pull requests that were grown from valid ones: each is answered in bounded time and memory."""
+    install(session, "tests")
+    growing = "tests/security/test_grown_trees.py"
+    session.run("pytest", "--numprocesses=2", growing, *session.posargs, env={"B2PROD_TREES": "500"})
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """A campaign of 2,000 units through a real Slurm, while its daemons, the database and the reconciler are killed."""
     install(session, "tests")
