@@ -29,7 +29,7 @@ BASES = "bases"
 
 _JOINED = re.compile(r'\{% *(?:extends|include) "([^"]+)"')
 _ADDED = re.compile(r'\.add_module\(\s*"([A-Za-z0-9_]+)"')
-_REAL = ("declareRealData()", "mc=False")
+_REAL = ("declareRealData()", "mc=False", ".mc = False", '"mc": False')
 """How a script declares what it writes real data, or leaves out what only simulated events have."""
 _HELD = 'use_local_database(job["local_conditions"]'
 """How a script of a release before 04 is held to the payloads of its run."""

@@ -145,7 +145,7 @@ def declare_units(
         template = repository.templates.get(step.template or "")
         if simulated and template is not None and template.declares_real:
             for run, why in simulated.get(roots[step.name], {}).items():
-                refused.setdefault(run, f"{why}, and {template.name} declares real data")
+                refused.setdefault(run, f"{why}, and {template.name} is for real data")
         recipes = write_recipes(campaign, step, repository)
         used = find_chains(campaign, step, repository, declared)
         conditions = used.digest(present) if step.application == "basf2" else None

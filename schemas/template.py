@@ -94,7 +94,7 @@ class Template:
 
     `reads` are the data levels that it takes, `writes` those that it makes, with `keeps_level` only of what it reads. With
     `skims` it makes skims of that kind of the menu: line, registry or combined.
-    `declares_real`: what it writes is declared real data, or written as such, whatever was read.
+    `declares_real`: what it writes is declared real data, or lacks what only simulated events have, whatever was read.
     `holds_payloads`: a job can hold it to the payloads in a `database.txt`, with a folder of payload files.
     `knows_prescales`: it selects by the decision before the prescale where a skim asks for that.
     `hands_tags`: it hands skims the global tags that have a role. `deviates`: which of `DEVIATIONS` that a job states it

@@ -127,11 +127,11 @@ def plan(tmp_path, mark):
 @pytest.mark.parametrize(
     ("table", "values", "why"),
     [
-        (runs, {"type": "mc"}, "it is a run of simulated events, and raw_to_mdst/5 declares real data"),
+        (runs, {"type": "mc"}, "it is a run of simulated events, and raw_to_mdst/5 is for real data"),
         (
             files,
             {"simulated": True},
-            "raw.1.0.root says that its events are simulated, and raw_to_mdst/5 declares real data",
+            "raw.1.0.root says that its events are simulated, and raw_to_mdst/5 is for real data",
         ),
     ],
     ids=["run", "files"],
@@ -150,13 +150,13 @@ def test_what_declares_real_data_is_not_made_of_simulated_events(tmp_path, table
 
 @pytest.mark.parametrize("name", load_templates())
 def test_a_template_that_declares_real_data_is_known_by_its_text(name):
-    """As basf2 has it: what converts or reconstructs RAW, and what leaves the branches of simulation out."""
+    """What converts or reconstructs RAW, and what leaves out the branches of simulation, as skims of the registry do here."""
     template = load_templates()[name]
     if template.superseded is None:
-        assert template.declares_real is (name.split("/")[0] not in SKIMS)
+        assert template.declares_real is (name.split("/")[0] not in HANDING_ON)
 
 
-SKIMS = ("hlt_skim", "merge", "offline_skim", "combined_skim")
+HANDING_ON = ("hlt_skim", "merge")
 
 
 # ── in a manifest ──
@@ -167,11 +167,11 @@ SKIMS = ("hlt_skim", "merge", "offline_skim", "combined_skim")
     [
         (
             ("types: [physics, beam]", "types: [mc]"),
-            "runs of type mc are of simulated events, and raw_to_mdst/5 declares real data",
+            "runs of type mc are of simulated events, and raw_to_mdst/5 is for real data",
         ),
         (
             ("{experiment: 4, ranges", "{experiment: 1003, ranges"),
-            "experiment 1003 is one of simulated events, and raw_to_mdst/5 declares real data",
+            "experiment 1003 is one of simulated events, and raw_to_mdst/5 is for real data",
         ),
         (("{experiment: 4, ranges", "{experiment: 7, ranges"), None),
     ],

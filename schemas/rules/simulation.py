@@ -23,8 +23,8 @@ def check_simulation(repository: Repository) -> Iterator[Finding]:
                 continue
             path, why = places[0]
             there = ("steps", step.name, "template")
-            message = f"{why}, and {template.name} declares real data"
-            hint = "leave them out, or take a template that hands on what its input says, as skims do"
+            message = f"{why}, and {template.name} is for real data"
+            hint = "leave them out, or take a template that hands on what its input has, as hlt_skim and merge do"
             yield find_clash(declared.document, path, there, message, hint, "BP523")
 
 
