@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ci.review import CampaignReview
 from reconciler.deviations import tell_deviations
 from reconciler.plan import BLOCKED, QUARANTINED, RESTATE, UNKNOWN
+from schemas.lock import Lock
 
 
 def list_risks(one: CampaignReview) -> list[str]:
@@ -68,5 +69,18 @@ def _list_of_change(one: CampaignReview) -> Iterator[str]:
             one.declared.campaign.layout,
         ):
             yield "outputs go somewhere else than before"
+        yield from _list_of_tools(one.before.lock, one.declared.lock)
     elif one.compared is None:
         yield "there is nothing to compare it with: it supersedes no campaign, and repeats none"
+
+
+def _list_of_tools(old: Lock | None, new: Lock | None) -> Iterator[str]:
+    """That the decision was written by another b2prod than the one before, or that a template says something else."""
+    if old is None or new is None:
+        return
+    if old.tool is not None and new.tool is not None and old.tool != new.tool:
+        yield f"the lock was written by {new.tool}; the one before by {old.tool}"
+    before = dict(old.templates)
+    for name, value in new.templates:
+        if name in before and before[name] != value:
+            yield f"the template {name} is another one than before: {before[name][:12]} → {value[:12]}"

@@ -145,6 +145,7 @@ class OrderWriter:
             ),
             approval=approval,
             engine=self._repository.sites[campaign.site].service,
+            commit=wish.view.lock.commit,
             declared=wish.view.units,
         )
 

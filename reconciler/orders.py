@@ -44,7 +44,8 @@ class Order:
 
     `payloads` are those it is made with, and `chain` the snapshots they come from, where its step uses conditions;
     `begun` are the digests of the snapshots of `forward` tags among them. `approval` is the digest of the approvals
-    under which it is made, `engine` is what takes its jobs, and `declared` are the units that its campaign declares.
+    under which it is made, `engine` is what takes its jobs, `commit` that of the release as it was
+    approved, and `declared` are the units that its campaign declares.
     `place` has the fields of the layout that the run and the global tag give. Orders go into one batch only where `alike`
     is the same.
     """
@@ -63,6 +64,7 @@ class Order:
     begun: tuple[str, ...] = ()
     approval: str | None = None
     engine: str | None = None
+    commit: str | None = None
     declared: Sequence[StepUnits] = field(default=(), repr=False, compare=False)
 
     def declares(self, unit: Address) -> bool:
@@ -89,6 +91,11 @@ class Order:
         return name_outputs(self.step, self.run, job, self.fingerprints)
 
     @property
+    def release(self) -> str | None:
+        """The release that its application is of, if it is of one."""
+        return self.campaign.release if self.step.application == "basf2" else None
+
+    @property
     def fingerprints(self) -> dict[str, bytes]:
         """Output → fingerprint."""
         return {item.recipe.output: item.fingerprint for item in self.outputs}
@@ -98,6 +105,7 @@ class Order:
 class Attempt:
     """One submission of a job as the ledger has it, its `number`th.
 
+    `release` and `commit` are what its application is of, as it was approved; None: none is, or it is not known.
     `batch` and `place` say with which others it was submitted, and `engine` to what, where that is known. `events` is how
     many its input files were registered with when its intent was written.
     """
@@ -121,6 +129,8 @@ class Attempt:
     cancel: str | None = None
     engine: str | None = None
     events: int | None = None
+    release: str | None = None
+    commit: str | None = None
 
     def write_ticket(self, folder: Path) -> Ticket:
         """The attempt as engines know it; `folder` is its own."""

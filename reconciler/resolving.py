@@ -18,14 +18,16 @@ from schemas.finding import Finding
 from schemas.lock import Lock
 from schemas.repository import Declared, Repository
 from schemas.runs import format_run, format_runs, split_key
+from schemas.tool import Tool
 
 
 def resolve(
-    connection: Connection, repository: Repository, declared: Declared
+    connection: Connection, repository: Repository, declared: Declared, tool: Tool | None = None
 ) -> tuple[Lock, tuple[Finding, ...]]:
     """The lock that the campaign has today, and what the run catalogue shows to be wrong with its selection.
 
     The generation is that of the present lock, one more where anything changed; and beyond every one that was launched.
+    `tool` is what a new lock says that it was written by.
     """
     campaign = declared.campaign
     selected = [select_runs(connection, selector) for selector in campaign.selectors]
@@ -43,6 +45,8 @@ def resolve(
     findings += _check_limits(declared, closed)
     findings += _check_coverage(declared, repository, closed)
     lock = follow_lock(declared, repository, closed, read_launch(connection, campaign.name))
+    if lock is not declared.lock:
+        lock = replace(lock, tool=tool)
     if declared.lock is not None:
         findings += _check_shrinking(connection, declared, declared.lock, lock)
     return lock, tuple(findings)

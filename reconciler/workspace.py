@@ -15,6 +15,7 @@ from reconciler.checksums import digest_stream
 from reconciler.engine import Batch
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.orders import Attempt, Product
+from reconciler.release_check import judge_release
 from reconciler.remains import NotPlain, open_plain, read_plain
 from renderer.event_numbers import RECORD
 from schemas.canonical import clean_text
@@ -156,7 +157,7 @@ class Workspace:
         if result["failure"]:
             said = result["failure"]
             return Failed(said["class"], clean_text(said["message"])[:TOLD], said.get("scope"))
-        return _verify(folder, due, result)
+        return _verify(folder, attempt, due, result)
 
     def was_started(self, name: str) -> bool:
         """Whether the attempt's job came to its first instruction.
@@ -221,7 +222,9 @@ def _read_json(file: Path, most: int) -> Any:
     return parse_json(read_plain(file, most))
 
 
-def _verify(folder: Path, due: Mapping[str, str | None], result: Mapping[str, Any]) -> Verified | Failed:
+def _verify(
+    folder: Path, attempt: Attempt, due: Mapping[str, str | None], result: Mapping[str, Any]
+) -> Verified | Failed:
     stated = {item["output"]: item for item in result["outputs"]}
     if stated.keys() != due.keys() or len(stated) != len(result["outputs"]):
         told = sorted(item["output"] for item in result["outputs"])
@@ -248,6 +251,9 @@ def _verify(folder: Path, due: Mapping[str, str | None], result: Mapping[str, An
         if (wrong := _compare(folder / RECORD, numbers)) is not None:
             return Failed("infrastructure", wrong)
         record["event_numbers"] = numbers["checksum"]
+    made = (folder / product.path for product in products)
+    if (wrong := judge_release(made, attempt.release, attempt.commit)) is not None:
+        return Failed("permanent", wrong, "step")
     return Verified(tuple(products), result.get("events_read"), result["cpu_seconds"], record)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from schemas.canonical import canonical_json, digest
 from schemas.finding import Finding, Place
 from schemas.runs import RunSet, format_runs, parse_runs
+from schemas.tool import Tool, read_tool
 from schemas.validation import load_schema, validate_json
 
 _NO_RUNS = RunSet()
@@ -57,7 +58,8 @@ class Lock:
     which they are so.
     `tags` are the chain's. `templates`, `skims`, `testing_payloads` map names to digests; `commit` is the release's, where it
     is known. `steps` maps each step, and each variant of it, to the digest of how its outputs are made. `historic` is the
-    digest of the layouts by which paths of the grid's input are read, where the campaign is made there.
+    digest of the layouts by which paths of the grid's input are read, where the campaign is made there. `tool` is the b2prod
+    that wrote it: to be told, and no part of what is decided.
     """
 
     campaign: str
@@ -78,9 +80,10 @@ class Lock:
     historic: str | None = None
     scopes: tuple[tuple[str, str], ...] = ()
     since: tuple[tuple[str, int], ...] = ()
+    tool: Tool | None = None
 
     def content(self) -> dict[str, Any]:
-        """The lock as JSON data, without its generation; absent things are left out."""
+        """The lock as JSON data, without its generation and the tool; absent things are left out."""
         since = dict(self.since)
         scopes = {
             name: {"digest": value, "generation": since.get(name, self.generation)}
@@ -109,14 +112,14 @@ class Lock:
         return {key: value for key, value in pinned.items() if value not in (None, [], {})}
 
     def digest(self) -> str:
-        """The digest of everything but the generation."""
+        """The digest of everything but the generation and the tool."""
         return digest(self.content())
 
     def text(self) -> str:
         """The file's text: JSON, one entry a line, so that its difference reads well in a review."""
-        return (
-            json.dumps({**self.content(), "generation": self.generation}, indent=2, ensure_ascii=False) + "\n"
-        )
+        tool = {} if self.tool is None else {"tool": self.tool.describe()}
+        whole = {**self.content(), **tool, "generation": self.generation}
+        return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ...]]:
@@ -150,6 +153,7 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
         scopes=tuple(sorted((name, one["digest"]) for name, one in data.get("scopes", {}).items())),
         since=tuple(sorted((name, one["generation"]) for name, one in data.get("scopes", {}).items())),
         **data["site"],
+        tool=read_tool(data["tool"]) if "tool" in data else None,
     )
     if lock.text().encode() != content:
         return None, (Finding(Place(file), "BP605", "the lock is not as the tool writes it", hint),)

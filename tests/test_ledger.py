@@ -152,7 +152,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_with_its_rows(tmp
     with opened(state) as engine, engine.begin() as connection:
         assert connection.execute(select(tables.ledger)).one() == ("first", 7, 3)
         assert connection.execute(select(tables.payload_sets)).all() == []
-        assert connection.execute(select(tables.batches)).one() == (1, "b2p-first", "local", None)
+        assert connection.execute(select(tables.batches)).one() == (1, "b2p-first", "local", None, None)
 
 
 def test_a_ledger_of_a_newer_tool_is_not_touched(world):

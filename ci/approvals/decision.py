@@ -13,6 +13,7 @@ from reconciler.differences import compare_campaigns
 from reconciler.estimate import Estimate, estimate_cost, measure_produced
 from reconciler.gathering import View, view_campaign
 from reconciler.ledger.database import SourceUnavailable, reading
+from reconciler.outside.installation import find_tool
 from reconciler.plan import ACTIONS
 from reconciler.sides import read_sides
 from renderer.steering import load_templates
@@ -107,8 +108,17 @@ def _describe_content(declared: Declared, lock: Lock) -> Iterator[str]:
     limits = campaign.limits
     yield f"  limits       max_units {limits.max_units}, max_restate {limits.max_restate}"
     yield f"  site         {campaign.site} ({lock.engine}), {lock.storage}"
+    yield from _describe_tool(lock)
     for step in campaign.steps:
         yield f"  step         {step.name}: {step.template or step.application} makes {', '.join(step.outputs)}"
+
+
+def _describe_tool(lock: Lock) -> Iterator[str]:
+    """Which b2prod wrote the lock, and which one shows it, where that is another: information, and not what is signed."""
+    here = find_tool()
+    yield f"  written by   {lock.tool or 'a b2prod that did not say which it was'}"
+    if lock.tool is not None and lock.tool != here:
+        yield f"  shown by     {here}"
 
 
 def _describe_deviations(declared: Declared) -> Iterator[str]:

@@ -32,6 +32,7 @@ from schemas.codes import explain as explain_code
 from schemas.document import read_yaml
 from schemas.runs import format_run, format_runs, parse_runs, run_key
 from schemas.site import CHECKSUM, SIZE
+from schemas.tool import read_tool
 
 
 @click.command()
@@ -302,6 +303,8 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
             f"    attempt {tried['name']}: {tried['state']}{': ' + tried['reason'] if tried['reason'] else ''}"
             for tried in item["attempts"]
         ]
+        origins = {str(read_tool(one["origin"]["tool"])): None for one in item["attempts"] if one["origin"]}
+        lines += [f"    by {origin}" for origin in origins]
     for which, words in (("made_with", "made with"), ("to_make_with", "to be made with")):
         for name, payload in unit.get(which, {}).items():
             lines.append(f"  {words} {name} revision {payload['revision']} ({payload['checksum']})")

@@ -20,6 +20,7 @@ from ci.project import (
 from ci.work_tree import write_files
 from reconciler.ledger.database import reading
 from reconciler.needs import look_up
+from reconciler.outside.installation import find_tool
 from reconciler.pinning import compare_locks
 from reconciler.resolving import resolve
 from schemas.finding import Finding, Place
@@ -54,7 +55,7 @@ def resolve_lock(
     with reading(project.state) as connection:
         for declared in choose_campaigns(repository, names):
             name = declared.campaign.name
-            lock, problems = resolve(connection, repository, take_merged(project, declared))
+            lock, problems = resolve(connection, repository, take_merged(project, declared), find_tool())
             looked, lacking = look_up(connection, repository, declared, lock)
             for step, look in looked.items():
                 say(f"{name}: what {step} reads was looked up in {look.path}")

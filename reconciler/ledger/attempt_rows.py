@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from sqlalchemy import and_, exists, func, select
@@ -9,7 +10,9 @@ from sqlalchemy import and_, exists, func, select
 from reconciler.ledger.journal import Journal
 from reconciler.ledger.tables import LIVE, attempts, batches, intents, jobs, outputs
 from reconciler.ledger.units import CHUNK
-from reconciler.orders import Attempt
+from reconciler.orders import Attempt, Order
+from reconciler.outside.installation import find_tool
+from schemas.canonical import canonical_json
 from schemas.runs import run_key
 
 ATTEMPTS = (
@@ -24,6 +27,7 @@ ATTEMPTS = (
         intents.c.run,
         batches.c.name.label("batch_name"),
         batches.c.engine,
+        batches.c.origin,
     )
     .join(jobs, jobs.c.id == attempts.c.job)
     .join(intents, intents.c.id == jobs.c.intent)
@@ -35,6 +39,7 @@ ATTEMPTS = (
 
 def make_attempt(row: Any) -> Attempt:
     """An attempt from a row of `ATTEMPTS`."""
+    origin = json.loads(row.origin or "{}")
     return Attempt(
         id=row.id,
         intent=row.intent,
@@ -55,7 +60,16 @@ def make_attempt(row: Any) -> Attempt:
         cancel=row.cancel,
         engine=row.engine,
         events=row.events,
+        release=origin.get("release"),
+        commit=origin.get("commit"),
     )
+
+
+def describe_origin(order: Order) -> str:
+    """JSON: of what the jobs of a batch are made: the b2prod at work, release and its commit as they were approved."""
+    approved = {"release": order.release, "commit": order.commit}
+    known = {key: value for key, value in approved.items() if value is not None}
+    return canonical_json({"tool": find_tool().describe(), **known}).decode()
 
 
 def read_jobs(journal: Journal, wanted: set[int]) -> dict[tuple[int, str], Any]:

@@ -10,7 +10,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, not_, or_, select, true
 
-from reconciler.ledger.attempt_rows import ATTEMPTS, count_attempts, is_replaced, make_attempt, read_jobs
+from reconciler.ledger.attempt_rows import (
+    ATTEMPTS,
+    count_attempts,
+    describe_origin,
+    is_replaced,
+    make_attempt,
+    read_jobs,
+)
 from reconciler.ledger.journal import Journal
 from reconciler.ledger.tables import LIVE, attempts, batches, intents, jobs, outputs, products, runs
 from reconciler.ledger.units import CHUNK, quarantine
@@ -55,7 +62,8 @@ class AttemptLedger:
             digest = sha256("\n".join(names).encode()).hexdigest()
             batch = name_batch(self._writer.ledger, order.campaign.name, order.step, digest)
             (number_of_batch,) = journal.insert(
-                batches, [{"name": batch, "site": site, "engine": order.engine}]
+                batches,
+                [{"name": batch, "site": site, "engine": order.engine, "origin": describe_origin(order)}],
             )
             begun = self._writer.clock.show()
             values = [
@@ -93,6 +101,8 @@ class AttemptLedger:
                     place=value["place"],
                     engine=order.engine,
                     events=row.events,
+                    release=order.release,
+                    commit=order.commit,
                 ),
                 pick,
             )

@@ -33,7 +33,7 @@ __all__ = [
     "reading",
 ]
 
-HEAD = "0017"
+HEAD = "0018"
 """The newest migration, the one that this tool reads and writes."""
 
 WRITING = 0x62327001

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, and_, func, or_, select
 from reconciler.ledger.tables import (
     LIVE,
     attempts,
+    batches,
     intents,
     jobs,
     ledger,
@@ -302,10 +303,16 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
         columns = ("path", "size", "checksum", "events", "rows", "kind")
         made = select(*(products.c[name] for name in columns)).where(products.c.output == row.id)
         tried = select(
-            attempts.c.name, attempts.c.state, attempts.c.begun, attempts.c.ended, attempts.c.reason
+            attempts.c.name,
+            attempts.c.state,
+            attempts.c.begun,
+            attempts.c.ended,
+            attempts.c.reason,
+            batches.c.origin,
         )
         tried = (
             tried.join(jobs, jobs.c.id == attempts.c.job)
+            .outerjoin(batches, batches.c.id == attempts.c.batch)
             .where(jobs.c.intent == row.intent)
             .order_by(attempts.c.id)
         )
@@ -332,7 +339,10 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
                         known.where(registrations.c.output == row.id)
                     )
                 ],
-                "attempts": [dict(item._mapping) for item in connection.execute(tried)],  # noqa: SLF001 -- SQLAlchemy's name
+                "attempts": [
+                    {**item, "origin": json.loads(item["origin"] or "{}")}
+                    for item in connection.execute(tried).mappings()
+                ],
             }
         )
     return history

@@ -136,7 +136,6 @@ inputs = Table(
     Column("on_disk", Integer, nullable=False),  # how many of the files
 )
 
-# The ledger.
 plans = Table(
     "plans",
     metadata,
@@ -256,7 +255,7 @@ jobs = Table(
     Column("due", Text),  # JSON: output → name of its file; null in rows that are older than the column
     UniqueConstraint("intent", "key"),
 )
-# What was given to an engine in one call; `engine` is which, and where it is. Null: the one that the site has.
+# What was given to an engine in one call: `engine` is which, and where (null: the site's); `origin` JSON on what made it.
 batches = Table(
     "batches",
     metadata,
@@ -264,6 +263,7 @@ batches = Table(
     Column("name", String(128), nullable=False, unique=True),
     Column("site", String(40), nullable=False),
     Column("engine", String(500)),
+    Column("origin", Text),
 )
 # One submission of a job: intent, uncertain (whether it was taken), submitted, running, verified, failed, lost,
 # cancelled, discarded. `absences` counts complete answers in a row that did not know it, `unknown` is since when

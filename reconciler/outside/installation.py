@@ -1,0 +1,65 @@
+"""The b2prod that is at work: its version, its commit where that can be told, and the digests of its files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterable
+from functools import cache
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+
+from schemas.tool import Tool
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("ci", "reconciler", "renderer", "schemas")
+RUNTIME = ROOT / "renderer" / "runtime"
+PATIENCE = 20
+"""Seconds that git may take."""
+
+
+@cache
+def find_tool() -> Tool:
+    """The b2prod of this process, as its files were when this was first asked."""
+    files = [file for package in PACKAGES for file in (ROOT / package).rglob("*")]
+    code, runtime = _digest(files), _digest(RUNTIME.glob("*.py"))
+    try:
+        version = metadata.version("b2prod")
+    except metadata.PackageNotFoundError:
+        version = "unknown"
+    return Tool(version, code, runtime, _find_commit())
+
+
+def _digest(files: Iterable[Path]) -> str:
+    """The digest of files by their paths; what Python compiled of them does not count."""
+    found = sha256()
+    for file in sorted(files):
+        if file.is_file() and "__pycache__" not in file.parts:
+            content = sha256(file.read_bytes()).hexdigest()
+            found.update(f"{file.relative_to(ROOT).as_posix()} {content}\n".encode())
+    return found.hexdigest()
+
+
+def _find_commit() -> str | None:
+    """The commit that was installed (PEP 610), or that the checkout is on which this is run from."""
+    if (ROOT / ".git").exists():
+        head = _ask_git("rev-parse", "--verify", "HEAD")
+        changed = _ask_git("status", "--porcelain", "--", *PACKAGES)
+        return head and f"{head}-modified" if changed else head or None
+    try:
+        told = json.loads(metadata.distribution("b2prod").read_text("direct_url.json") or "{}")
+        commit = told.get("vcs_info", {}).get("commit_id")
+    except (metadata.PackageNotFoundError, ValueError, AttributeError):
+        return None
+    return commit if isinstance(commit, str) else None
+
+
+def _ask_git(*words: str) -> str:
+    """What git says; nothing where there is none, or it refuses."""
+    command = ["git", "-c", "core.fsmonitor=false", "-C", str(ROOT), "--no-optional-locks", *words]
+    try:
+        made = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return made.stdout.strip() if made.returncode == 0 else ""
