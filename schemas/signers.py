@@ -15,16 +15,14 @@ from datetime import UTC, datetime
 
 from schemas.finding import MOST, Finding, Place
 from schemas.scalars import show
-from schemas.wire import KEY_TYPES, RSA, Malformed, read_key
+from schemas.weak_keys import find_weakness
+from schemas.wire import KEY_TYPES, Malformed, read_key
 
 NAMESPACE = "b2prod-approval"
 """What signatures are for: keys are bound to it, and a signature made for anything else does not count."""
 
 PRINCIPAL = re.compile(r"[a-z0-9][a-z0-9._+-]{0,60}@[a-z0-9][a-z0-9.-]{0,60}", re.ASCII)
 """One person: small letters only, so that no two differ by their case alone."""
-
-LEAST_BITS = 2048
-"""Of an RSA key."""
 
 _OPTION = re.compile(r'([a-z-]+)(?:="([^"]*)")?')
 _TIME = re.compile(r"(\d{8})(\d{4}(?:\d{2})?)?Z", re.ASCII)
@@ -87,7 +85,7 @@ def read_revoked(file: str, content: bytes) -> tuple[frozenset[bytes], tuple[Fin
     for number, line in _list_lines(content):
         try:
             kind, _, rest = line.partition(" ")
-            keys.add(_read_blob(kind, rest.split(" ")[0]))
+            keys.add(_read_blob(kind, rest.split(" ")[0], judged=False))
         except _Wrong as wrong:
             findings.append(Finding(Place(file, number), wrong.code, str(wrong), wrong.hint))
             if len(findings) > MOST:
@@ -159,7 +157,7 @@ def _read_time(text: str | None) -> datetime:
     raise _Wrong("BP801", f"{show(text or '')} is no time", hint)
 
 
-def _read_blob(kind: str, text: str) -> bytes:
+def _read_blob(kind: str, text: str, *, judged: bool = True) -> bytes:
     hint = "write type and key, as `ssh-keygen` wrote them"
     try:
         blob = base64.b64decode(text, validate=True)
@@ -168,7 +166,7 @@ def _read_blob(kind: str, text: str) -> bytes:
         raise _Wrong("BP801", f"this is no key: {error}", hint) from None
     if key.type != kind or base64.b64encode(blob).decode() != text:
         raise _Wrong("BP801", f"this is no key of type {show(kind)}", hint)
-    if kind == RSA and key.numbers[1].bit_length() < LEAST_BITS:
-        bits = key.numbers[1].bit_length()
-        raise _Wrong("BP801", f"an RSA key of {bits} bits is too short", f"at least {LEAST_BITS} are needed")
+    # a list of revoked keys may name such a one
+    if judged and (weakness := find_weakness(key)):
+        raise _Wrong("BP801", weakness, "make another key: `ssh-keygen -t ed25519`")
     return blob

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from schemas.signers import LEAST_BITS
+from schemas.weak_keys import find_weakness
 from schemas.wire import ED25519, HARDWARE, RSA, SK_ED25519, Malformed, PublicKey, Wire, read_key
 
 SIGNATURE_LIMIT = 16 * 1024
@@ -90,6 +90,8 @@ def verify_signature(
     )
     try:
         public = read_key(key)
+        if weakness := find_weakness(public):
+            raise BadSignature(weakness)
         wire = Wire(signature.blob)
         kind, value = wire.text(), wire.string()
         if public.type in HARDWARE:
@@ -112,8 +114,8 @@ def _verify(public: PublicKey, kind: str, value: bytes, signed: bytes) -> None:
         if kind not in _RSA:
             raise Malformed(f"an RSA signature is one of {', '.join(_RSA)}")
         size = (modulus.bit_length() + 7) // 8
-        if modulus.bit_length() < LEAST_BITS or len(value) > size:
-            raise Malformed("the RSA key is too short, or the signature too long")
+        if len(value) > size:
+            raise Malformed("the signature is longer than its key")
         numbers = rsa.RSAPublicNumbers(exponent, modulus)
         numbers.public_key().verify(value.rjust(size, b"\0"), signed, padding.PKCS1v15(), _RSA[kind])
         return
