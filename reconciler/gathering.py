@@ -83,7 +83,9 @@ def view_campaign(
     refused |= _find_pathless(connection, repository, campaign, runs)
     incomplete = find_incomplete(connection, experiments) if "raw" in levels else {}
     excessive = find_excessive(connection, levels, experiments)
-    simulated = find_simulated(connection, levels, experiments)
+    used = (repository.templates.get(step.template or "") for step in campaign.steps)
+    declaring = any(template is not None and template.declares_real for template in used)
+    simulated = find_simulated(connection, levels, experiments) if declaring else {}
     removed = {level: read_removed(connection, level, experiments) for level in sorted(levels)}
     units = tuple(
         tell_waiting(item, removed.get(item.step.input.level, {}))

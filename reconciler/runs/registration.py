@@ -126,7 +126,7 @@ def _judge_metadata(metadata: FileMetadata, counted: EventCount) -> None:
     Raises:
         ValueError: it does not.
     """
-    if metadata.events != counted.rows:
+    if metadata.events not in (counted.rows, counted.events):  # an ntuple has rows, and its events
         said = f"its metadata state {metadata.events:,} events, and it holds {counted.rows:,}"
         raise ValueError(f"{said}: put such files together with `b2file-merge`, or make it again")
     if (
