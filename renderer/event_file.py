@@ -1,7 +1,7 @@
 """Events of ROOT files, in bounded chunks: identity, variables, and decisions of the high-level trigger (HLT).
 
 One entry of a tree is one event, except in ntuples of candidates, where an event has as many entries as candidates were
-found in it: these are its rows. Events are counted, not rows.
+found in it: these are its rows, which stand together. Events are counted, not rows.
 """
 
 from __future__ import annotations
@@ -144,12 +144,11 @@ class EventFile:
         tree = self.tree
         identity = [tree.find_scalar(branch) for branch in self.identity]
         columns = {name: tree.find_scalar(name) for name in variables if name not in IDENTITY}
-        # Candidates count from 0 within an event (basf2 `analysis/modules/VariablesToNtuple`).
         candidate = tree.find_scalar(_CANDIDATE) if _CANDIDATE in self.candidates else None
+        rows = _CandidateRows()
         results = need_results(tree, decisions) if decisions else None
         missing = MissingLines(tree, (line for line, _ in decisions))
         stored = results.branches if results is not None else ()
-        before: tuple[int, float] | None = None
         read = {id(branch): branch for branch in (*identity, *columns.values(), *stored, *beside)}
         for start, stop in self._divide([*read.values()]):
             values = {
@@ -160,9 +159,7 @@ class EventFile:
             begins = np.ones(stop - start, np.bool_)
             if candidate is not None:
                 places = tree.read(candidate, start, stop, "np").astype(np.float64)
-                begins[1:] = (np.diff(values["event"]) != 0) | ~(np.diff(places) > 0)
-                begins[0] = before is None or before[0] != values["event"][0] or not places[0] > before[1]
-                before = int(values["event"][-1]), float(places[-1])
+                begins = rows.find_begins(values["event"], places)
             decided = results.read(start, stop, decisions) if results is not None else Decisions()
             missing.note(decided, stop - start)
             yield Chunk(start, values, decided, begins)
@@ -197,6 +194,44 @@ class EventFile:
             said = f"{self.tree.label}, entry {start + place}: {branch.name} is {found[place]}"
             raise InputError(f"{said}, which is no whole number from 0 to {np.iinfo(kind).max}")
         return np.asarray(found.astype(kind))
+
+
+class _CandidateRows:
+    """Which rows of an ntuple of candidates begin an event, from one range of rows to the next.
+
+    basf2 numbers the candidates of an event from 0 (`analysis/modules/VariablesToNtuple`), and whoever handles its ntuples
+    may drop or sort them. An event ends where another follows, and before a candidate that it has already.
+    """
+
+    def __init__(self) -> None:
+        self._event: int | None = None
+        self._seen: set[float] = set()
+
+    def find_begins(self, events: NDArray[np.generic], places: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of some rows, one or more, begin an event; `places` are the candidates' numbers."""
+        begins = np.ones(len(events), np.bool_)
+        begins[1:] = events[1:] != events[:-1]
+        begins[0] = events[0] != self._event
+        rising = np.ones(len(events), np.bool_)
+        rising[1:] = places[1:] > places[:-1]
+        rising[0] = not self._seen or places[0] > max(self._seen)
+        starts = np.flatnonzero(begins)
+        doubtful = np.unique(np.searchsorted(starts, np.flatnonzero(~rising & ~begins), "right"))
+        for group in doubtful.tolist():
+            first = int(starts[group - 1]) if group else 0
+            last = int(starts[group]) if group < len(starts) else len(events)
+            seen = set() if group else set(self._seen)
+            for row in range(first, last):
+                place = float(places[row])
+                if place in seen or place != place:  # noqa: PLR0124 -- a NaN numbers no candidate
+                    begins[row] = True
+                    seen.clear()
+                seen.add(place)
+        starts = np.flatnonzero(begins)
+        left = places[starts[-1] :] if len(starts) else places
+        self._event = int(events[-1])
+        self._seen = set(left.tolist()) | (set() if len(starts) else self._seen)
+        return begins
 
 
 def _find_common_ends(branches: Iterable[Any]) -> list[int]:

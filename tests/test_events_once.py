@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import renderer.event_file
+from renderer.event_count import count_events, tell_repeated
 from renderer.event_file import read_events
 from renderer.event_numbers import (
     EventNumbers,
@@ -94,6 +95,65 @@ def test_an_event_passes_if_one_of_its_candidates_does(counts, rows, seed, tmp_p
         assert file["tree/__event__"].array(library="np").tolist() == events.tolist()
     # what is left of the candidates does not begin with the first of an event any more
     assert (again["events_read"], again["rows_read"]) == (len(np.unique(events)), len(events))
+
+
+@settings(max_examples=60)
+@given(
+    candidates=st.lists(
+        st.lists(st.integers(0, 5), min_size=1, max_size=6, unique=True), min_size=1, max_size=20
+    ),
+    rows=st.integers(1, 12),
+    cut=st.integers(0, 6),
+)
+def test_candidates_may_stand_in_any_order_within_their_event(candidates, rows, cut, tmp_path_factory):
+    """Sorted by something else, and some of them dropped; the import and the job count alike."""
+    folder = tmp_path_factory.mktemp("candidates")
+    events = np.repeat(np.arange(1, len(candidates) + 1), list(map(len, candidates)))
+    numbers = np.concatenate(candidates)
+    identity = {"__experiment__": np.full(len(events), 3), "__run__": np.full(len(events), 529)}
+    path = write_events(
+        folder / "in.root", "tree", **identity, __event__=events, __candidate__=numbers.astype(np.float64)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(renderer.event_file, "_CHUNK_EVENTS", rows)
+        patch.setattr(renderer.event_file, "_CLUSTER_BYTES", 0)
+        report = skim(write_job([path], {"low": {"cut": f"[__candidate__ < {cut}]"}}), folder)
+        counted = count_events(path, "in.root")
+    assert (report["failure"], report["events_read"], report["rows_read"]) == (
+        None,
+        len(candidates),
+        len(events),
+    )
+    assert report["outputs"]["low.root"]["events"] == len(np.unique(events[numbers < cut]))
+    assert (counted.events, counted.rows, counted.repeated) == (len(candidates), len(events), 0)
+
+
+@pytest.mark.parametrize(
+    ("events", "candidates"),
+    [
+        ([1, 2, 1], [0, 0, 1]),
+        ([1, 1, 2], [0, 0, 0]),
+        ([1, 1, 1, 2], [1, 0, 1, 0]),
+        ([1, 1], [np.nan, np.nan]),
+    ],
+    ids=["rows apart", "a candidate twice", "twice in another order", "no numbers"],
+)
+@pytest.mark.parametrize("rows", [1, 100_000])
+def test_what_a_job_takes_for_an_event_twice_an_import_does_too(events, candidates, rows, small, tmp_path):
+    small(rows)
+    identity = {"__experiment__": np.full(len(events), 3), "__run__": np.full(len(events), 529)}
+    path = write_events(
+        tmp_path / "in.root",
+        "tree",
+        **identity,
+        __event__=np.array(events),
+        __candidate__=np.array(candidates),
+    )
+    message = fail(write_job([path], {"all": {"cut": "True"}}), tmp_path, "permanent")
+    assert message.startswith("1 event of 3:529 is in in.root twice (the first: 1)")
+    counted = count_events(path, "in.root")
+    assert (counted.events, counted.repeated, counted.example) == (len(set(events)), 1, 1)
+    assert "the rows of an event stand together, each with another candidate" in tell_repeated(counted)
 
 
 def test_an_events_candidates_that_come_once_more_are_the_event_twice(tmp_path):
