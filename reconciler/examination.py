@@ -18,6 +18,7 @@ from reconciler.engines import ENGINES
 from reconciler.ledger.database import SourceUnavailable, State, has_database, reading
 from reconciler.ledger.filesystem import find_type, is_networked
 from reconciler.ledger.lease import PROMPT, tell_clock
+from reconciler.ledger.privacy import is_open
 from reconciler.ledger.tables import LIVE, attempts, batches, ledger
 from reconciler.preconditions import check_batch
 from reconciler.readiness import gather
@@ -47,6 +48,17 @@ def examine_state(state: State) -> Iterator[Symptom]:
         complaint = Complaint(what, "give --state a folder on a local disk, or --database a PostgreSQL")
     yield Symptom(HERE, "file system of the state", complaint)
     yield Symptom(HERE, "ledger", _try_ledger(state))
+    yield Symptom(HERE, "who may read the state", _look_for_readers(state))
+
+
+def _look_for_readers(state: State) -> Complaint | None:
+    ours = [state.folder, *([] if state.server else [state.database])]
+    if not (others := [str(path) for path in ours if is_open(path)]):
+        return None
+    what = f"others than its owner may use {' and '.join(others)}, which tells nonces, paths and addresses"
+    return Complaint(
+        what, "chmod go= on them; what others are to read lies in a `storage` elsewhere", fatal=False
+    )
 
 
 def _try_ledger(state: State) -> Complaint | None:

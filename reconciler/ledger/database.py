@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, make_url, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from reconciler.ledger import tables
 from reconciler.ledger.filesystem import find_type, is_networked
-from reconciler.ledger.state import DATABASE, SourceUnavailable, State
+from reconciler.ledger.privacy import close_state
+from reconciler.ledger.state import DATABASE, SourceUnavailable, State, parse_address, show_address
 
 __all__ = [
     "DATABASE",
@@ -81,7 +82,7 @@ def opened(state: State) -> Iterator[Engine]:
     if state.copy is not None:
         raise SourceUnavailable("an export of the state is there to be read, not to be written")
     try:
-        os.makedirs(state.folder, exist_ok=True)
+        close_state(state)
     except OSError as error:
         raise SourceUnavailable(f"the state folder cannot be made: {error}") from error
     with _translated(state):
@@ -150,10 +151,12 @@ def _make_file_engine(state: State, *, query_only: bool) -> Engine:
 
 
 def _make_server_engine(server: str, *, query_only: bool) -> Engine:
+    if (url := parse_address(server)) is None:
+        raise SourceUnavailable(f"the ledger would be in {show_address(server)}")
     name = f"b2prod, process {os.getpid()} on {socket.gethostname()}"[:63]
     try:
         engine = create_engine(
-            make_url(server).set(drivername="postgresql+psycopg"),
+            url.set(drivername="postgresql+psycopg"),
             connect_args={
                 "connect_timeout": 10,
                 "application_name": name,
@@ -209,5 +212,5 @@ def _translated(state: State) -> Iterator[None]:
     except IntegrityError:  # a breach of an invariant is a defect, not a database out of reach
         raise
     except DatabaseError as error:
-        said = " ".join(str(error.orig).split())
+        said = state.redact(" ".join(str(error.orig).split()))
         raise SourceUnavailable(f"the database {state.address} cannot be used: {said}") from error

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 DATABASE = "b2prod.sqlite"
+
+_NAME = re.compile(r"[A-Za-z0-9_.$-]{1,63}")
+_HOST = re.compile(r"[A-Za-z0-9_.:%-]{0,255}")
+_HARMLESS = ("host", "port", "user", "dbname", "sslmode", "connect_timeout", "application_name")
+"""Options of an address that are no secrets."""
 
 
 class SourceUnavailable(Exception):
@@ -31,12 +42,12 @@ class State:
 
     @property
     def address(self) -> str:
-        """Where the database is, for people: without a password."""
-        if self.server is None:
-            return str(self.database)
-        from sqlalchemy import make_url  # noqa: PLC0415 -- half a second, which verbs without a database do not have
+        """Where the database is, for people: without a password, wherever in the address one stands."""
+        return str(self.database) if self.server is None else show_address(self.server)
 
-        return make_url(self.server).render_as_string()
+    def redact(self, text: str) -> str:
+        """A text of the database's driver without what of the address may be secret."""
+        return text if self.server is None else _redact(text, self.server)
 
     @property
     def attempts(self) -> Path:
@@ -54,19 +65,55 @@ class State:
 
 
 def check_address(server: str) -> None:
-    """Ensures that an address is one of a PostgreSQL database.
+    """Ensures that an address is one of a PostgreSQL database, which can be taken apart in one way only.
 
     Raises:
         ValueError: it is not; the message does not repeat it, since it may hold a password.
     """
-    from sqlalchemy import make_url  # noqa: PLC0415 -- as above
+    if parse_address(server) is None:
+        raise ValueError(
+            "a database is written postgresql://user@host/name; without one, it is a file in the state. In a password, write"
+            " @ as %40, : as %3A, / as %2F, ? as %3F, or leave it to ~/.pgpass"
+        )
+
+
+def show_address(server: str) -> str:
+    """The address of a database with its user, host and name alone: options may hold passwords too."""
+    url = parse_address(server)
+    if url is None:
+        return "a PostgreSQL database whose address is not as it should be written"
+    return url.set(query={}).render_as_string()
+
+
+def parse_address(server: str) -> URL | None:
+    """An address in its parts; None where it is none, or where a part of a password could be taken for another part."""
+    from sqlalchemy import make_url  # noqa: PLC0415 -- half a second, which verbs without a database do not have
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 -- as above
 
+    before, at, after = server.partition("@")
+    if "@" in after or (at and not set("?#").isdisjoint(before)) or not server.isprintable():
+        return None
     try:
         url = make_url(server)
-    except ArgumentError:
-        url = None
-    if url is None or url.drivername != "postgresql" or not url.database:
-        raise ValueError(
-            "a database is written postgresql://user@host/name; without one, it is a file in the state"
-        )
+    except (ArgumentError, ValueError):
+        return None
+    if url.drivername != "postgresql":
+        return None
+    plain = _NAME.fullmatch(url.database or "") and _HOST.fullmatch(url.host or "")
+    return url if plain else None
+
+
+def _redact(text: str, server: str) -> str:
+    secrets = {server}
+    if (url := parse_address(server)) is not None:
+        values = [value for name, value in url.query.items() if name not in _HARMLESS]
+        whole = [str(url.password or ""), *(one for value in values for one in _list_values(value))]
+        secrets |= {part for one in whole for part in (one, *re.split(r"[\s=]+", one))}
+    secrets |= {quote(secret, safe="") for secret in secrets}
+    for secret in sorted((one for one in secrets if len(one) > 2), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def _list_values(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
