@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from reconciler.endings import LONGEST
 from reconciler.gathering import View
 from reconciler.ledger.pauses import CANARY, Pause, PauseWriter, find_pause
 from reconciler.ledger.tables import LIVE, attempts, intents, jobs
 from reconciler.ordering import Wish
 from reconciler.orders import Address
 from reconciler.plan import ACTIONS, BLOCKED, OBSOLETE, QUARANTINED, REUSE, WAITING, Group
-from reconciler.tracking import LONGEST
 from schemas.campaign import Canary
 from schemas.runs import format_run, run_key
 

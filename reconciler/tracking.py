@@ -7,37 +7,27 @@ and where the attempt's folder can be reached, only once the mark that its job w
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 
 from reconciler.clock import CLOCK, Clock, format_time
-from reconciler.counts import judge_counts, judge_record
-from reconciler.delivery import Delivery, Ended
+from reconciler.delivery import Ended
+from reconciler.endings import Endings
 from reconciler.engine import Engine, EngineUnavailable, Observation, Sighting, Ticket
 from reconciler.fleet import Fleet
 from reconciler.ledger.attempts import AttemptLedger
 from reconciler.ledger.database import SourceUnavailable
-from reconciler.ledger.pauses import BREAKER, PauseWriter
+from reconciler.ledger.pauses import PauseWriter
 from reconciler.ledger.units import Ledger
-from reconciler.orders import Address, Attempt
-from reconciler.workspace import Failed, Verified, Workspace
-from renderer.logs import Culprit, find_signature, normalise
+from reconciler.orders import Attempt
+from reconciler.workspace import Failed, Workspace
 from schemas.repository import Repository
-
-IDENTICAL = 5
-"""Jobs of a campaign that must have failed in the same way to pause it."""
 
 MEMORY = timedelta(days=7)
 """How long an attempt that was taken for lost may come back."""
 
 _NOTHING = Observation(Sighting.UNKNOWN)
-
-PAUSE, SPREAD = 3600.0, (0.7, 1.3)
-"""Seconds that a failed job waits at most before it is tried again, and what that is multiplied by, so that not all come at once."""
-LONGEST = int(PAUSE * max(SPREAD))
 
 DOUBTS = 2
 """Complete answers in a row that must lack an attempt before it is taken for gone."""
@@ -65,16 +55,14 @@ class Tracker:
         workspace: Workspace,
         clock: Clock = CLOCK,
     ) -> None:
-        self._repository = repository
         self._ledger = ledger
         self._attempts = attempts
-        self._pauses = pauses
         self._fleet = fleet
         self._workspace = workspace
         self._clock = clock.time
         self._look = Look()
-        self._ended: list[Ended] = []
-        self.delivery = Delivery(ledger, workspace)
+        self._endings = Endings(repository, ledger, attempts, pauses, fleet, workspace, clock)
+        self.delivery = self._endings.delivery
         self.troubles: dict[str, None] = {}
         """What else a person should hear of, in words."""
 
@@ -82,7 +70,7 @@ class Tracker:
         """Takes up what an earlier process left half-way: intents to submit, and publishing."""
         self._attempts.doubt_intents()
         for intent in self._ledger.list_publishing():
-            self._publish(intent, self._ledger.find_address(intent))
+            self._endings.publish(intent, self._ledger.find_address(intent))
 
     def look(self, sites: Callable[[str], bool] = lambda _: True) -> Look:
         """One look at every live attempt at the sites wanted, by one bulk query of each engine."""
@@ -94,16 +82,17 @@ class Tracker:
             if not sites(site):
                 self._look.live += group
             elif self._fleet.is_resting(site):
-                self._look.live += group
-                self._look.unknown.update(attempt.id for attempt in group)
+                left = self._take_results(group)
+                self._look.live += left
+                self._look.unknown.update(attempt.id for attempt in left)
             else:
                 self._follow(site, group)
-        self._look.ended, self._ended = self._ended, []
+        self._look.ended, self._endings.ended = self._endings.ended, []
         return self._look
 
     def refuse(self, attempt: Attempt, failed: Failed) -> None:
         """Records an attempt that its engine certainly did not take."""
-        self._fail(attempt, failed)
+        self._endings.fail(attempt, failed)
 
     def sweep(self) -> None:
         """Removes the folders that nobody needs any more."""
@@ -134,7 +123,7 @@ class Tracker:
             seen = engine.query(asked) if asked else {}
         except (EngineUnavailable, SourceUnavailable) as error:
             self._fleet.record_silence(site, str(error))
-            self._note_unknown(group, str(error))
+            self._note_unknown(self._take_results(group), str(error))
             return
         self._fleet.record_answer(site)
         self._judge(engine, group, seen)
@@ -159,9 +148,10 @@ class Tracker:
             if (reason := self._fleet.tell_elsewhere(attempt)) is not None:
                 elsewhere.setdefault(reason, []).append(attempt)
         for reason, some in elsewhere.items():
-            self._look.live += some
-            self._look.unknown.update(attempt.id for attempt in some)
-            self._attempts.record_elsewhere([attempt.id for attempt in some], reason)
+            left = self._take_results(some)
+            self._look.live += left
+            self._look.unknown.update(attempt.id for attempt in left)
+            self._attempts.record_elsewhere([attempt.id for attempt in left], reason)
         apart = {attempt.id for some in elsewhere.values() for attempt in some}
         return [attempt for attempt in group if attempt.id not in apart]
 
@@ -234,7 +224,19 @@ class Tracker:
             self._look.live.append(attempt)
         self._attempts.record_running(running)
         self._attempts.record_seen(again)
-        self._note_unknown(unknown, "the engine cannot tell")
+        self._note_unknown(self._take_results(unknown), "the engine cannot tell")
+
+    def _take_results(self, group: Sequence[Attempt]) -> list[Attempt]:
+        """Those of the attempts that left no result: of one that did, nobody has to be asked whether it has ended."""
+        left = []
+        for attempt in group:
+            try:
+                ended = self._workspace.has_result(attempt.name) and self._endings.collect(attempt)
+            except SourceUnavailable:  # its folder does not say
+                ended = False
+            if not ended:
+                left.append(attempt)
+        return left
 
     def _settle(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
         """Records what came of an attempt that its engine says has ended; one taken for lost is welcome if it is done."""
@@ -244,24 +246,26 @@ class Tracker:
             except EngineUnavailable as error:
                 self._note_unknown([attempt], str(error))
                 return
-        if self._collect(attempt) or attempt.state == "lost":
+        if self._endings.collect(attempt) or attempt.state == "lost":
             return
         if attempt.absences + 1 < DOUBTS:
             self._note_absent(attempt)  # a result may still be on its way through the file system
         elif attempt.cancel:
-            self._lose(attempt, "cancelled", attempt.cancel)
+            self._endings.lose(attempt, "cancelled", attempt.cancel)
         elif observation.failure is not None:
-            self._fail(
+            self._endings.fail(
                 attempt, Failed(observation.failure, observation.reason or "the engine says it failed")
             )
         elif engine.shared and self._workspace.bury(attempt.name):
-            self._fail(attempt, Failed("infrastructure", "the engine says it ended well, but it never began"))
+            self._endings.fail(
+                attempt, Failed("infrastructure", "the engine says it ended well, but it never began")
+            )
         else:
-            self._fail(attempt, Failed("transient", "the job was started and ended without a result"))
+            self._endings.fail(attempt, Failed("transient", "the job was started and ended without a result"))
 
     def _doubt(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
         """Weighs a complete answer without the attempt."""
-        if self._collect(attempt):
+        if self._endings.collect(attempt):
             return
         began = datetime.strptime(attempt.begun, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         visible = self._clock() - began.timestamp() >= engine.visibility.total_seconds()
@@ -273,121 +277,14 @@ class Tracker:
             return
         has_begun = engine.shared and not self._workspace.bury(attempt.name)
         if attempt.cancel:
-            self._lose(attempt, "cancelled", attempt.cancel)
+            self._endings.lose(attempt, "cancelled", attempt.cancel)
         elif has_begun:
-            self._fail(attempt, Failed("transient", "the job was started and ended without a result"))
+            self._endings.fail(attempt, Failed("transient", "the job was started and ended without a result"))
         elif attempt.reference is None:
-            self._lose(attempt, "lost", observation.reason or "the job was never started")
+            self._endings.lose(attempt, "lost", observation.reason or "the job was never started")
         else:
             reason = observation.reason or "the engine took the job, and knows it no more"
-            self._attempts.record_lost(
-                attempt, reason, max_attempts=self._read_limit(attempt), after=self._choose_time(attempt)
-            )
-            self._land(attempt, reason)
-
-    def _collect(self, attempt: Attempt) -> bool:
-        """Records the result of an attempt; false where it left none."""
-        match self._workspace.collect(attempt, self._attempts.list_due(attempt)):
-            case Verified() if self._attempts.is_done(attempt.job):
-                self._lose(attempt, "discarded", "another attempt of its job was faster")
-            case Failed() if attempt.state == "lost":
-                pass
-            case Verified(made) if clash := self._attempts.find_clash(attempt, made):
-                reason = f"another job of the unit writes {clash} too; give the input files other names"
-                self._refuse(attempt, Failed("permanent", reason))
-            case Verified() as verified if miscount := self._judge_counts(attempt, verified):
-                self._refuse(attempt, miscount)
-            case Verified(made, events_read, cpu_seconds, record):
-                if self._attempts.record_verified(attempt, made, events_read, cpu_seconds, record):
-                    self._publish(attempt.intent, attempt.address)
-                elif failure := self._attempts.find_failure(attempt.intent):
-                    self._land(attempt, failure)
-            case Failed() if attempt.cancel:
-                self._lose(attempt, "cancelled", attempt.cancel)
-            case Failed() as failed:
-                self._fail(attempt, failed)
-            case None:
-                return False
-        return True
-
-    def _judge_counts(self, attempt: Attempt, found: Verified) -> Failed | None:
-        """Whether a job read what is registered, no more of a run than it has, and kept no more than it read."""
-        kept = [(product.path, product.events) for product in found.products]
-        wrong = judge_counts("the job", attempt.events, found.events_read, kept)
-        if wrong is None:
-            before, record = self._attempts.count_read(attempt)
-            read = found.events_read if found.events_read is not None else attempt.events
-            wrong = judge_record("the unit", record, before + (read or 0))
-        return Failed(*wrong) if wrong else None
-
-    def _publish(self, intent: int, address: Address) -> None:
-        if ended := self.delivery.deliver(intent, address):
-            self._ended.append(ended)
-
-    def _refuse(self, attempt: Attempt, failed: Failed) -> None:
-        """Records an attempt that ended well, and whose result cannot be taken: its log has nothing of that."""
-        self._fail(attempt, failed, Culprit(normalise(failed.reason), 0, failed.reason))
-
-    def _fail(self, attempt: Attempt, failed: Failed, culprit: Culprit | None = None) -> None:
-        culprit = culprit or self._find_culprit(attempt, failed)
-        self._attempts.record_failed(
-            attempt,
-            failed.failure,
-            failed.reason,
-            max_attempts=self._read_limit(attempt),
-            after=self._choose_time(attempt),
-            signature=sha256(culprit.signature.encode()).hexdigest(),
-        )
-        self._trip(attempt, culprit, failed.scope)
-        self._land(attempt, failed.reason)
-
-    def _find_culprit(self, attempt: Attempt, failed: Failed) -> Culprit:
-        """The line of the attempt's log that tells why it failed; what the failure says, where none does."""
-        text, first = self._workspace.read_log(attempt.name)
-        declared = self._repository.campaigns.get(attempt.campaign)
-        step = declared and next(
-            (one for one in declared.campaign.expand() if one.name == attempt.address[1]), None
-        )
-        found = find_signature(text, step.application if step else None, first=first)
-        return found or Culprit(normalise(failed.reason), 0, failed.reason)
-
-    def _trip(self, attempt: Attempt, culprit: Culprit, extent: str | None) -> None:
-        """Pauses a campaign in which the same error struck several jobs, and more than came to a good end.
-
-        Where the error is one of all jobs of the step, the first is enough. Counted is from the beginning, or from when
-        a person last let the campaign go on.
-        """
-        scope = f"campaign:{attempt.campaign}"
-        step = attempt.address[1] if extent == "step" else None
-        signature = sha256(culprit.signature.encode()).hexdigest()
-        since = self._pauses.find_resumed(scope, BREAKER) or ""
-        failed, verified = self._attempts.count_ended(attempt.campaign, signature, since, step)
-        if failed < (IDENTICAL if step is None else 1) or failed <= verified:
-            return
-        place = f"{culprit.place} of the log of {attempt.name}" if culprit.number else attempt.name
-        how = f"{failed} jobs failed in the same way" if step is None else f"all jobs of {step} would fail so"
-        self._pauses.pause(scope, BREAKER, f"{how}: {culprit.line.strip()} ({place})", "b2prod")
-
-    def _lose(self, attempt: Attempt, state: str, reason: str) -> None:
-        """Records an attempt that tells nothing of its job, which may be tried again as often as before."""
-        self._attempts.record_gone(attempt, state, reason)
-        self._land(attempt, reason)
-
-    def _land(self, attempt: Attempt, reason: str) -> None:
-        if self._attempts.is_resting(attempt.intent):
-            self._ended.append(Ended(attempt.address, reason))
-
-    def _read_limit(self, attempt: Attempt) -> int:
-        """How often the attempt's job may fail; a campaign that is not declared any more is not tried again."""
-        declared = self._repository.campaigns.get(attempt.campaign)
-        return declared.campaign.limits.max_attempts if declared else 1
-
-    def _choose_time(self, attempt: Attempt) -> int | None:
-        """When a failed job may be tried again: later each time, and at once where jobs run on this machine."""
-        if self._fleet.engine(attempt.site).attached:
-            return None
-        pause = min(PAUSE, 30.0 * 2**attempt.number) * random.uniform(*SPREAD)  # noqa: S311 -- no secret
-        return int(self._clock() + pause)
+            self._endings.lose_job(attempt, reason)
 
     def _note_absent(self, attempt: Attempt) -> None:
         self._attempts.record_absent([attempt.id])

@@ -159,6 +159,10 @@ class Workspace:
             return Failed(said["class"], clean_text(said["message"])[:TOLD], said.get("scope"))
         return _verify(folder, attempt, due, result)
 
+    def has_result(self, name: str) -> bool:
+        """Whether the attempt left something in the place of a result, as far as the folder tells."""
+        return os.path.lexists(self.path(name) / RESULT)
+
     def was_started(self, name: str) -> bool:
         """Whether the attempt's job came to its first instruction.
 

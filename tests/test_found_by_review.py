@@ -217,10 +217,10 @@ def test_a_job_that_comes_back_and_cannot_be_read_holds_up_nobody(template, monk
 
 
 def unreadable(real, name):
-    def collect(self, attempt):
+    def collect(self, attempt, due):
         if attempt.name == name:
             raise SourceUnavailable("its folder cannot be read now")
-        return real(self, attempt)
+        return real(self, attempt, due)
 
     return collect
 
@@ -240,3 +240,22 @@ def test_a_campaign_of_which_something_cannot_be_read_holds_up_no_other(tmp_path
     assert tell_outcome(outcome) == Exit.UNAVAILABLE
     with pytest.raises(SourceUnavailable, match="3:3"):
         world.reconcile("proc8")
+
+
+@pytest.mark.parametrize("fault", ["down", "unknown", "short"])
+def test_a_result_counts_while_the_engine_cannot_tell(template, monkeypatch, fault):
+    production = Production(template, monkeypatch, shared=True, attached=False)
+    production.turn()
+    names = [job.name for job in production.cluster.jobs]
+    production.cluster.work_all()
+    production.turn()
+    production.cluster.faults["query"] = fault
+    production.cluster.work_all()
+    for _ in range(2):  # a site that did not answer is left alone for a while
+        production.pass_time(1)
+        production.turn()
+    assert {production.tried()[name] for name in names} == {"verified"}
+    production.cluster.faults.clear()
+    production.finish()
+    assert len(production.cluster.done) == 5, "no job ran twice"
+    production.close()
