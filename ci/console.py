@@ -30,8 +30,9 @@ def print_data(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Writes a value to stdout as JSON."""
-    print_data(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Writes a value to stdout as JSON, which loses no character where stdout lacks some."""
+    whole = sys.stdout.encoding.lower() in ("utf-8", "utf8")
+    print_data(json.dumps(value, indent=2, ensure_ascii=not whole) + "\n")
 
 
 def say(text: str) -> None:

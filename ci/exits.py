@@ -18,6 +18,7 @@ class Exit(IntEnum):
     UNAVAILABLE = 4
     REFUSED = 5
     PARTLY = 6
+    DEFECT = 70
     INTERRUPTED = 130
 
 

@@ -1,0 +1,66 @@
+"""How a command ends where nobody foresaw it, and on terminals that lack characters."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ci.exits import Exit
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "diff proc7 proc8",
+        "gt diff data_reprocessing_prod6 data_reprocessing_proc7",
+        "check",
+        "explain proc7",
+        "diff proc7 proc8 --json",
+    ],
+)
+def test_a_terminal_that_lacks_a_character_shows_a_stand_in(tmp_path, words, encoding):
+    command = [
+        sys.executable,
+        "-c",
+        "from ci.cli import main; main()",
+        "--state",
+        str(tmp_path),
+        *words.split(),
+    ]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, env=environment)
+    assert (done.returncode, b"Traceback" in done.stderr) == (Exit.FINE, False)
+    text = done.stdout.decode(encoding)
+    if "--json" in words:
+        whole = subprocess.run(command, cwd=ROOT, capture_output=True, check=False).stdout
+        assert json.loads(text) == json.loads(whole)
+
+
+DEFECT = """
+import ci.cli
+def run(arguments):
+    raise KeyError("\\u2192 unforeseen")
+ci.cli.run = run
+ci.cli.main()
+"""
+
+
+def test_a_defect_has_an_exit_code_of_its_own_and_says_where_its_report_lies(tmp_path):
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", DEFECT], cwd=ROOT, capture_output=True, check=False, text=True, env=environment
+    )
+    assert done.returncode == Exit.DEFECT
+    assert "Traceback" not in done.stderr
+    (report,) = tmp_path.iterdir()
+    assert str(report) in done.stderr
+    assert "unforeseen" in report.read_text("utf-8")
+    assert report.stat().st_mode & 0o077 == 0
