@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,13 +135,24 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
     if problems:
         return None, tuple(Finding(Place(file), "BP605", problem, hint) for problem in problems)
     try:
-        runs = parse_runs(" ".join(data.get("runs", ())), RUN_BOUND)
+        lock = make_lock(data)
     except ValueError as error:
         return None, (Finding(Place(file), "BP605", str(error), hint),)
-    lock = Lock(
+    if lock.text().encode() != content:
+        return None, (Finding(Place(file), "BP605", "the lock is not as the tool writes it", hint),)
+    return lock, ()
+
+
+def make_lock(data: Mapping[str, Any]) -> Lock:
+    """The lock that JSON data are, which the schema `lock/1` has accepted.
+
+    Raises:
+        ValueError: its runs are none, or too many.
+    """
+    return Lock(
         campaign=data["campaign"],
         generation=data["generation"],
-        runs=runs,
+        runs=parse_runs(" ".join(data.get("runs", ())), RUN_BOUND),
         selection=data["selection"],
         open_runs=tuple(canonical_json(item).decode() for item in data.get("open_runs", ())),
         release=data.get("release"),
@@ -155,9 +167,6 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
         **data["site"],
         tool=read_tool(data["tool"]) if "tool" in data else None,
     )
-    if lock.text().encode() != content:
-        return None, (Finding(Place(file), "BP605", "the lock is not as the tool writes it", hint),)
-    return lock, ()
 
 
 def _wrap(runs: str) -> list[str]:
