@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import re
 import shutil
 import struct
 
@@ -93,6 +95,29 @@ def test_more_events_than_the_run_has_are_told_at_each_import(desk):
     assert desk("files", "import", desk.root / "two", "--level", "mdst")[0] == Exit.FINE, (
         "run 2 has no number"
     )
+
+
+@pytest.mark.parametrize("name", [b"\xff.root", b"a\nb.root", b"\x1b[31mb.root", b" b.root"])
+def test_a_file_whose_name_is_none_is_refused_and_the_others_are_taken(desk, name):
+    (desk.root / "in").mkdir()
+    os.rename(desk.write("b.root", 101, 50), os.fsencode(desk.root / "in") + b"/" + name)
+    desk.write("in/a.root")
+    code, _, told = desk("files", "import", desk.root / "in", "--level", "mdst")
+    assert (code, "1 new, 0 changed, 0 unchanged, 1 refused" in told) == (Exit.FINDINGS, True)
+    assert re.search(r"^refused: (path|name) '.*' has (a|a line end or another) ", told, re.MULTILINE)
+    assert not {"\x1b", "\udcff"} & set(told)
+    assert [row["name"] for row in desk.show()] == ["a.root"]
+
+
+def test_a_path_with_a_line_end_in_a_list_is_refused(desk):
+    """Quotes that pair across rows: the second row has no file of its own."""
+    file = desk.root / "list.csv"
+    row = ",12,2,5,adler32:0000000"
+    file.write_text(f'path,experiment,run,size,checksum\n"/x/a.root\n/x/b.root"{row}1\n/x/c.root{row}2\n')
+    code, _, told = desk("files", "import", file, "--level", "mdst")
+    assert code == Exit.FINDINGS
+    assert "line 2 refused: path '/x/a.root\\n/x/b.root' has a line end" in told
+    assert [row["name"] for row in desk.show()] == ["c.root"]
 
 
 @pytest.mark.parametrize(

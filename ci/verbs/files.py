@@ -120,7 +120,13 @@ def import_event_files(
             read.refuse(one)
         for name in read.lists:
             quarantine_rows(engine, name, read.list_refused(name), now())
-    _tell_lines([f"refused: {one.path}: {one.reason}" for name, one in read.refused if name is None])
+    _tell_lines(
+        [
+            "refused: " + ": ".join(filter(None, (one.path, one.reason)))
+            for name, one in read.refused
+            if name is None
+        ]
+    )
     for name in read.lists:
         tell_refused(name, read.list_refused(name))
     _tell_filed(filed, len(read.refused))

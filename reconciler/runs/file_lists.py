@@ -13,7 +13,7 @@ from reconciler.runs.folders import is_event_file, list_event_files
 from reconciler.runs.json_lists import is_json, read_objects
 from reconciler.runs.records import Row, open_table
 from reconciler.runs.run_lists import KEY, RefusedRow
-from reconciler.runs.values import is_blank, read_checksum, read_count, read_label, read_words
+from reconciler.runs.values import is_blank, read_checksum, read_count, read_label, read_path
 from schemas.runs import EXPERIMENT_LIMIT, RUN_LIMIT
 from schemas.text import decode_text
 
@@ -74,6 +74,11 @@ def find_files(source: Path, separator: str | None = None) -> list[Statement | R
 
 
 def _name_file(path: Path) -> Statement | RefusedRow:
+    try:
+        read_path("path", str(path), 4096)
+        read_path("name", path.name, 255)
+    except ValueError as error:
+        return RefusedRow(0, str(path), str(error))
     return Statement(str(path), path.name)
 
 
@@ -91,10 +96,10 @@ def _read_list(source: Path, separator: str | None) -> Iterator[Statement | Refu
 def _judge(columns: Columns, row: Row) -> Statement | RefusedRow:
     try:
         path, experiment, run, level, name, size, checksum, events, storage, of = columns.take(row)
-        where = read_words("path", path, 4096)
+        where = read_path("path", path, 4096)
         if where is None:
             raise ValueError("path is missing")  # noqa: TRY301 -- refused as the rest
-        called = read_words("name", PurePath(where).name if is_blank(name) else name, 255)
+        called = read_path("name", PurePath(where).name if is_blank(name) else name, 255)
         if called in (None, ".", "..") or "/" in called:
             raise ValueError(f"{called or where!r} is the name of no file")  # noqa: TRY301
         return Statement(
@@ -107,7 +112,7 @@ def _judge(columns: Columns, row: Row) -> Statement | RefusedRow:
             read_checksum(checksum),
             read_count("events", events),
             read_label("storage", storage, STORAGES) or "disk",
-            read_words("replica_of", of, 4096),
+            read_path("replica_of", of, 4096),
             row.line,
             row.text,
         )

@@ -36,6 +36,7 @@ _SPELT = re.compile(
     "|".join(f"{algorithm}:[0-9a-f]{{{digits}}}" for algorithm, digits in CHECKSUMS.items()), re.ASCII
 )
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def is_blank(value: object) -> bool:
@@ -206,6 +207,19 @@ def read_words(what: str, value: object, most: int) -> str | None:
     if _UNSTORABLE.search(value):
         raise ValueError(f"{what} {_show(value)} has a character that is none")
     return value
+
+
+def read_path(what: str, value: object, most: int) -> str | None:
+    """A path or a name of at most `most` characters, as it is.
+
+    Raises:
+        ValueError: as of `read_words`; or it has a line end or another control character, which no file of events has in
+            its name, and a list whose quotes do not pair.
+    """
+    path = read_words(what, value, most)
+    if path is not None and _CONTROL.search(path):
+        raise ValueError(f"{what} {_show(path)} has a line end or another control character")
+    return path
 
 
 @cache
