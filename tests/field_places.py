@@ -50,7 +50,7 @@ campaign canary.then reconciler/brakes.py:hold
 campaign limits.max_units ci/approvals/dossier.py
 campaign limits.max_restate ci/approvals/dossier.py
 campaign limits.max_in_flight reconciler/brakes.py
-campaign limits.max_attempts reconciler/tracking.py
+campaign limits.max_attempts reconciler/endings.py
 site title schemas/site.py:
 site engine reconciler/fleet.py
 site storage reconciler/ordering.py
