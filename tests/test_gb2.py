@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.dialects.gb2_text import Unreadable, read_status
+from reconciler.dialects.gb2_text import Unreadable, read_files, read_status
 from reconciler.engine import Accepted, Batch, EngineUnavailable, Refused, Sighting, Ticket, Uncertain
 from reconciler.engines.gb2 import Gb2Engine
 from renderer.requests import UNSUBMITTABLE
@@ -279,10 +279,52 @@ def test_a_reference_that_is_none_says_nothing_of_a_unit(grid, make_engine, make
         assert look(make_engine(), [strange, tickets[1]]) == [Sighting.UNKNOWN, Sighting.PENDING]
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "ERROR: no proxy\n", "Traceback (most recent call last):"])
-def test_a_text_that_says_nothing_is_unreadable(text):
+NOTICES = (
+    "",
+    "\n\n",
+    "ERROR: no proxy\n",
+    "Traceback (most recent call last):",
+    "Service downtime 2024-01-10 06:00-12:00 UTC, see the e-log.\n",
+    '[{"TransformationID": 29655, "Status": "Running"}]\n',
+    "<html><body><h1>503</h1></body></html>\n",
+    "<bound method Dataset.list of 0x7f>\n",
+    "Keine Verbindung zum Dienst.\n",
+    " 29655  a-b_c.d  Running\n",
+    "The id and the name of a production are asked for\n",
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *NOTICES,
+        " ID  Name  Status\n 2965",
+        " ID  Name  Status",
+        " ID  Name  Status\n#29655: a-b_c.d, Running\n",
+        " ID  Name  Status\nService downtime 2024-01-10\n",
+    ],
+)
+def test_a_text_that_is_no_table_proves_no_absence(text):
     with pytest.raises(Unreadable):
         read_status(text)
+
+
+@pytest.mark.parametrize(
+    "text", [" ID  Name  Status\n", "| ProdID | ProductionName |\n---\n", "No productions found\n"]
+)
+def test_a_table_without_rows_is_one(text):
+    assert read_status(text) == []
+
+
+@pytest.mark.parametrize("text", [*NOTICES, "/belle/a/sub00/x.root"])
+def test_a_text_without_files_says_nothing_of_outputs(text):
+    with pytest.raises(Unreadable):
+        read_files(text, "/belle/a")
+
+
+def test_the_words_for_nothing_are_no_files():
+    assert read_files("Welcome to gbasf2.\nNo datasets found\n", "/belle/a") == []
+    assert read_files("/belle/a/sub00/x.root\n", "/belle/a") == ["/belle/a/sub00/x.root"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """What Belle II's production commands (`gb2_…`) print, as far as basf2's scripts and their users show it.
 
-The texts have no documented form. A table's rows begin with a number and a name, and hold a state among other words;
-what else is printed (banners, rules, headings) is told from rows, and an answer of which nothing can be told is none.
+The texts have no documented form. A table has a heading, of which the first columns are an id and a name; its rows begin
+with a number and a name, and hold a state among other words. What is not listed is absent only where a whole table is
+seen, or the words for nothing: a notice, another format, or a text that was cut short tells of nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ STATES = (*EARLY, RUNNING, DONE, *CANCELLED)
 
 _ROW = re.compile(r"\s*(\d{1,12})\s+([A-Za-z0-9_.-]+)(?:\s+(.*))?")
 _COUNTS = re.compile(r"(\d+)\s*/\s*(\d+)")
+_HEADING = re.compile(r"\W*\w{0,20}id\W+(?:production)?name\b.*", re.IGNORECASE)
+_NUMBER = re.compile(r"\d{4}")
 _WRONG = re.compile(
     r"error|exception|traceback|fail|refused|denied|expired|unavailable|timed? ?out", re.IGNORECASE
 )
@@ -52,11 +55,15 @@ def read_status(text: str) -> list[Production]:
     """The productions of a table; none where it is said, or shown by a heading, that there are none.
 
     Raises:
-        Unreadable: it holds words of an error, or nothing at all.
+        Unreadable: it holds words of an error, it is no such table, or lines of it may be rows and are none that is known.
     """
-    rows, rest = [], []
+    _check_whole(text)
+    rows, rest, headed = [], [], False
     for line in text.replace("|", " ").splitlines():
-        found = _ROW.fullmatch(line)
+        if _HEADING.fullmatch(line):
+            headed = True
+            continue
+        found = _ROW.fullmatch(line) if headed else None
         if found is None:
             rest.append(line.strip(" -=+"))
             continue
@@ -71,17 +78,22 @@ def read_status(text: str) -> list[Production]:
     said = [line for line in rest if line]
     if any(_WRONG.search(line) for line in said):
         raise Unreadable(next(line for line in said if _WRONG.search(line))[:300])
-    if not rows and not said:
-        raise Unreadable("nothing was printed, neither rows nor a heading")
+    if not headed and not any(_NOTHING.search(line) for line in said):
+        raise Unreadable(
+            f"neither a table nor a word of nothing: {said[0][:300] if said else 'an empty text'}"
+        )
+    if strange := [line for line in said if _NUMBER.search(line)]:
+        raise Unreadable(f"a line with a number is no row: {strange[0][:300]}")
     return rows
 
 
 def read_files(text: str, folder: str) -> list[str]:
-    """The files below `folder` that `gb2_ds_list` shows, each once, sorted.
+    """The files below `folder` that `gb2_ds_list` shows, each once, sorted; none where it says that there are none.
 
     Raises:
-        Unreadable: it holds words of an error.
+        Unreadable: it holds words of an error, or neither files nor a word of nothing.
     """
+    _check_whole(text)
     files, rest = set(), []
     for line in text.splitlines():
         words = line.split()
@@ -92,7 +104,14 @@ def read_files(text: str, folder: str) -> list[str]:
     wrong = [line for line in rest if _WRONG.search(line) and not _NOTHING.search(line)]
     if wrong:
         raise Unreadable(wrong[0][:300])
+    if not files and not any(_NOTHING.search(line) for line in rest):
+        raise Unreadable(f"neither files nor a word of nothing: {rest[0][:300] if rest else 'an empty text'}")
     return sorted(files)
+
+
+def _check_whole(text: str) -> None:
+    if text and not text.endswith("\n"):
+        raise Unreadable(f"the text was cut short: …{text[-100:]}")
 
 
 def read_proxy(text: str) -> tuple[timedelta, str | None]:
