@@ -269,6 +269,7 @@ def test_real_data_are_declared_where_the_detector_was_read_and_nowhere_else(nam
         "combined_skim/1",
         "cosmic_to_cdst/3",
         "hlt_skim/3",
+        "hlt_skim/6",
         "offline_skim/1",
         "raw_to_cdst/5",
         "raw_to_mdst/5",
