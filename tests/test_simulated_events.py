@@ -93,6 +93,38 @@ def test_a_file_that_says_other_than_it_holds_is_refused(imported, monkeypatch):
         assert (code, reason in told, "files: 0 new" in told) == (Exit.FINDINGS, True, True), told
 
 
+@pytest.mark.parametrize(
+    ("said", "code", "told"),
+    [
+        ("true", Exit.FINDINGS, "it says that its events are simulated, and its run is one of physics data"),
+        ('"Yes"', Exit.FINDINGS, "it says that its events are simulated, and its run is one of physics data"),
+        ('"no"', Exit.FINE, "files: 1 new"),
+        ("null", Exit.FINE, "files: 1 new"),
+        ('"perhaps"', Exit.FINDINGS, "simulated"),
+    ],
+)
+def test_a_list_says_what_is_simulated_of_files_that_are_not_opened(tmp_path, capsys, said, code, told):
+    (tmp_path / "productions").mkdir()
+    (tmp_path / "runs.csv").write_text("experiment,run,type\n12,1,physics\n")
+    row = '"path": "/x/a.root", "experiment": 12, "run": 1, "size": 9, "checksum": "adler32:0a1b2c3d"'
+    (tmp_path / "list.json").write_text(f'[{{{row}, "events": 5, "storage": "tape", "simulated": {said}}}]')
+    root = ["--root", str(tmp_path)]
+    assert run([*root, "runs", "import", str(tmp_path / "runs.csv")]) == Exit.FINE
+    assert run([*root, "files", "import", str(tmp_path / "list.json"), "--level", "mdst"]) == code
+    assert told in capsys.readouterr().err
+
+
+def test_a_list_that_contradicts_a_file_is_refused(tmp_path, capsys, shared_data):
+    (tmp_path / "productions").mkdir()
+    file = shared_data / "belle2" / "mdst" / "chaintest_1.root"
+    (tmp_path / "list.csv").write_text(f"path,simulated\n{file},no\n")
+    assert (
+        run(["--root", str(tmp_path), "files", "import", str(tmp_path / "list.csv"), "--level", "mdst"])
+        == Exit.FINDINGS
+    )
+    assert "its events are simulated, and the list that they are real" in capsys.readouterr().err
+
+
 def test_what_a_file_said_is_kept_where_a_list_names_it_again(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP)
     file = File(3, 9, "mdst", "a.root", "/x/a.root", 1, "adler32:0000000a", 5, "tape", simulated=True)
@@ -207,3 +239,20 @@ def test_what_was_made_of_simulated_events_and_says_that_it_is_real_is_wrong(sha
     file = published(path, experiment=0, run=1, application="basf2", level="mdst", simulated=True)
     flaw = examine(file, Depth.FULL)
     assert "its metadata declare it real data, and its run is one of simulated events" in flaw.text
+
+
+def test_runs_of_simulated_events_are_skimmed_like_others(tmp_path):
+    steps = ONE_STEP[: ONE_STEP.index("  reco:")] + SKIM_TOO.replace("limits:", "")
+    text = steps + ONE_STEP[ONE_STEP.index("limits:") :]
+    world = World(tmp_path, campaign=ONE_STEP)
+    with opened(world.state) as engine, engine.begin() as connection:
+        connection.execute(update(runs).values(type="mc"))
+        connection.execute(update(files).values(simulated=True))
+    world.templates = load_templates()
+    world.write("productions/campaigns/proc7/campaign.yaml", text.replace('"1-2"', '"1-2", types: [mc]'))
+    repository, findings = world.repository(), check_repository(world.repository())
+    assert [one for one in findings if one.code == "BP523"] == []
+    assert repository.campaigns
+    world.lock()
+    assert world.reconcile().produced == 2
+    assert world.groups() == []

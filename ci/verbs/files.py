@@ -100,8 +100,8 @@ def import_event_files(
     …, also .gz), of level sroot. A list may give them, with size, checksum (as in adler32:0a1b2c3d) and storage (disk,
     tape, staging); ROOT files are not opened then. The name of a RAW file says its run.
 
-    A file that holds other events than its FileMetaData states is refused. Those that say that their events are simulated
-    are told, and where their run is one of real data no template that declares real data reads them.
+    A file that holds other events than its FileMetaData states is refused. Those that say that their events are simulated,
+    or of which a list says so (`simulated`, yes or no), are told, and where their run is one of real data no template that declares real data reads them.
 
     A run has one file of a name at a level, and a content is registered once: files that contradict this are refused,
     each with the other's path. Another place of a file is a replica: --replicas, or a column `replica_of` with the path

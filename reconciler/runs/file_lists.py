@@ -20,11 +20,14 @@ from schemas.text import decode_text
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "path": ("path",),
     **KEY,
-    **{name: (name,) for name in ("level", "name", "size", "checksum", "events", "storage", "replica_of")},
+    **{
+        name: (name,)
+        for name in ("level", "name", "size", "checksum", "events", "storage", "replica_of", "simulated")
+    },
 }
 """The columns of a list of files, with all their names; only `path` is needed, what is missing is read from the file.
 
-`replica_of` is the path or name of the file of which this is another place.
+`replica_of` is the path or name of the file of which this is another place; `simulated` whether its events are: yes or no.
 """
 
 
@@ -47,6 +50,7 @@ class Statement:
     replica_of: str | None = None
     line: int = 0
     text: str = ""
+    simulated: bool | None = None
 
 
 def find_files(source: Path, separator: str | None = None) -> list[Statement | RefusedRow]:
@@ -95,7 +99,7 @@ def _read_list(source: Path, separator: str | None) -> Iterator[Statement | Refu
 
 def _judge(columns: Columns, row: Row) -> Statement | RefusedRow:
     try:
-        path, experiment, run, level, name, size, checksum, events, storage, of = columns.take(row)
+        path, experiment, run, level, name, size, checksum, events, storage, of, simulated = columns.take(row)
         where = read_path("path", path, 4096)
         if where is None:
             raise ValueError("path is missing")  # noqa: TRY301 -- refused as the rest
@@ -115,6 +119,14 @@ def _judge(columns: Columns, row: Row) -> Statement | RefusedRow:
             read_path("replica_of", of, 4096),
             row.line,
             row.text,
+            _read_simulated(simulated),
         )
     except ValueError as error:
         return RefusedRow(row.line, row.text, str(error))
+
+
+def _read_simulated(value: object) -> bool | None:
+    if isinstance(value, bool):  # as JSON has it
+        return value
+    said = read_label("simulated", value, ("yes", "no", "true", "false"))
+    return None if said is None else said in ("yes", "true")

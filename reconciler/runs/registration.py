@@ -112,12 +112,27 @@ def _read_file(stated: Statement, path: Path, level: str) -> FoundFile:
             checksum=stated.checksum or digest_content(path),
             events=numbers.get("events"),
             storage=stated.storage,
-            simulated=None if metadata is None else metadata.tell_simulated(level),
+            simulated=_choose_simulated(stated, metadata, level),
         ),
         stated.replica_of,
         counted.results if counted is not None else None,
         metadata is not None and bool(metadata.mc) and metadata.is_undeclared(level),
     )
+
+
+def _choose_simulated(stated: Statement, metadata: FileMetadata | None, level: str) -> bool | None:
+    """What the file says of its events, or else a list.
+
+    Raises:
+        ValueError: they contradict one another.
+    """
+    said = None if metadata is None else metadata.tell_simulated(level)
+    if stated.simulated is not None and said is not None and stated.simulated is not said:
+        words = ("real", "simulated")
+        raise ValueError(
+            f"it says that its events are {words[said]}, and the list that they are {words[stated.simulated]}"
+        )
+    return stated.simulated if said is None else said
 
 
 def _judge_metadata(metadata: FileMetadata, counted: EventCount) -> None:
