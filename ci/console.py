@@ -41,8 +41,9 @@ def say(text: str) -> None:
 
 
 def strip_controls(text: str) -> str:
-    """The text without C0 and C1 control characters, but with newlines and tabs."""
-    return "".join(c for c in text if c in "\n\t" or not (c < " " or "\x7f" <= c <= "\x9f"))
+    """The text without C0 and C1 control characters, but with newlines and tabs; U+FFFD is what a path has that is no text."""
+    plain = (c for c in text if c in "\n\t" or not (c < " " or "\x7f" <= c <= "\x9f"))
+    return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in plain)
 
 
 def count_things(count: int, what: str) -> str:

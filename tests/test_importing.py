@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from sqlalchemy import select
 
@@ -111,6 +113,23 @@ def test_a_dirty_line_stays_in_quarantine_until_it_is_mended(state, bring):
     assert quarantine() == [("daily", 5, "no count", "3,y", FIRST), ("daily", 6, "no count", "3,z", SECOND)]
     bring(1, 2, 3, when=SECOND)
     assert quarantine() == []
+
+
+@pytest.mark.parametrize("name", [b"\xff.csv", b"a\nb.csv", b"\x1b[31m.csv", b"x" * 201])
+def test_a_list_whose_name_cannot_be_written_is_given_another(state, capsys, name):
+    file = os.fsdecode(os.fsencode(state.folder.parent) + b"/" + name)
+    with open(file, "w") as stream:
+        stream.write("experiment,run\n3,1\n3,x\n")
+    assert call(state, "runs", "import", file) == Exit.USAGE
+    assert "all printable; give it another with --as" in capsys.readouterr().err
+    assert call(state, "runs", "import", file, "--as", "daily") == Exit.FINDINGS
+    assert "1 new, 0 changed, 0 unchanged, 1 refused" in capsys.readouterr().err
+    assert call(state, "files", "import", file, "--level", "raw") == Exit.UNAVAILABLE
+    with open(file, "w") as stream:
+        stream.write("path,size\n/x/a.root,x\n")
+    assert call(state, "files", "import", file, "--level", "raw") == Exit.FINDINGS
+    told = capsys.readouterr()
+    assert not {"\x1b", "\udcff"} & {*told.out, *told.err}
 
 
 def test_the_command_line_keeps_and_shows_what_it_refused(state, capsys):

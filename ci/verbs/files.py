@@ -190,7 +190,8 @@ def _is_list(source: Path) -> bool:
 
 def _name_list(source: Path) -> str:
     """What the quarantine calls a list of files."""
-    return f"files {source.name}"[:NAME_LIMIT]
+    called = "".join(one if one.isprintable() else "\ufffd" for one in source.name)
+    return f"files {called}"[:NAME_LIMIT]
 
 
 def _tell_filed(filed: Filed, refused: int) -> None:

@@ -110,8 +110,10 @@ def import_run_source(
     """
     listing = _open_listing(source, experiment, asked, pairs, separator, token)
     called = name or listing.name
-    if len(called) > NAME_LIMIT:
-        raise WrongUse(f"a list's name has at most {NAME_LIMIT} characters; give it a shorter one with --as")
+    if len(called) > NAME_LIMIT or not called.isprintable():
+        raise WrongUse(
+            f"a list's name has at most {NAME_LIMIT} characters, all printable; give it another with --as"
+        )
     with progress("lines", listing.total) as advance:
         found, refused = collect_runs(listing, advance)
     tell_refused(called, refused)
