@@ -13,8 +13,10 @@ from reconciler.differences import compare_campaigns
 from reconciler.estimate import Estimate, estimate_cost, measure_produced
 from reconciler.gathering import View, view_campaign
 from reconciler.ledger.database import SourceUnavailable, reading
+from reconciler.ledger.trust import read_launch
 from reconciler.outside.installation import find_tool
 from reconciler.plan import ACTIONS
+from reconciler.resolving import refute
 from reconciler.sides import read_sides
 from renderer.steering import load_templates
 from schemas.lock import Lock
@@ -45,6 +47,8 @@ def describe_decision(
 ) -> str:
     """The decision as text; `against` names the campaign that it is compared with."""
     lines = [*_describe_content(declared, lock), "", *_describe_deviations(declared)]
+    if doubt := _doubt(project, repository, declared):
+        lines += ["", f"NOT PROVEN by the run catalogue here: {doubt}"]
     other = _find_other(project, repository, declared, against)
     if other is None:
         lines += [
@@ -60,6 +64,17 @@ def describe_decision(
     like = [] if other is None else [other.declared.campaign.name]
     lines += ["", "what it sets off", *_describe_plan(project, repository, declared, like)]
     return "\n".join(lines) + "\n"
+
+
+def _doubt(project: Project, repository: Repository, declared: Declared) -> str:
+    """What of the lock the run catalogue here does not bear out; nothing where there is none, or another one."""
+    try:
+        with reading(project.state) as connection:
+            launch, lock = read_launch(connection, declared.campaign.name), declared.lock
+            launched = launch is not None and lock is not None and launch.lock == lock.digest()
+            return refute(connection, declared, repository, whole=not launched)
+    except SourceUnavailable:
+        return ""
 
 
 def describe_retirement(project: Project, retirement: Retirement) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from reconciler.runs.catalogue import Run
 from reconciler.runs.importing import import_runs
 from schemas.runs import run_key
 from schemas.scopes import pin_scopes
-from tests.keys import ORDER
+from tests.keys import ORDER, PERSON
 from tests.launchpad import Launchpad
 
 LOCK = "productions/campaigns/proc7/campaign.lock"
@@ -85,6 +86,18 @@ def test_a_lock_with_other_runs_is_found_by_its_reviewers_and_not_launched(pad, 
             assert told in " ".join(capsys.readouterr().err.split())
     assert pad.call("reconcile", "--once", "proc7") in (Exit.REFUSED, Exit.FINE)
     assert not pad.starts
+
+
+def test_who_is_about_to_sign_is_told_what_the_catalogue_does_not_bear_out(pad, capsys, monkeypatch):
+    key = pad.circle.key(PERSON["calibration"]).file
+    for runs, told in (((1, 3), False), ((1, 2, 3), True)):
+        forge(pad, *runs)
+        capsys.readouterr()
+        monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
+        assert pad.call("approve", "proc7", "--role", "calibration", "--key", key) != Exit.FINE
+        assert (
+            "NOT PROVEN by the run catalogue here: the lock of proc7 has 3:2" in capsys.readouterr().out
+        ) is told
 
 
 def test_a_run_that_no_range_has_needs_no_catalogue_to_be_found(pad, capsys):
