@@ -14,12 +14,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, create_engine, insert, select, text
 
-from reconciler.ledger import file_tables, tables
+from reconciler.ledger import file_tables, tables, trust_tables
 from reconciler.ledger.database import HEAD, SourceUnavailable
 from reconciler.ledger.observation import Identity, read_identity
 
 CHUNK = 5000
 """Rows that are copied at a time."""
+
+MODULES = (tables, file_tables, trust_tables)
+"""Whatever has tables of the ledger; a module that is not imported has none in the metadata."""
 
 PUBLISHED: tuple[Table, ...] = (
     tables.ledger,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
+import subprocess
+import sys
 import zipfile
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +18,7 @@ from ci.export import ABOUT, COPY, SIGNATURE, STALE, reading_export, write_expor
 from ci.gates import RECONCILER
 from reconciler.gathering import take_picture
 from reconciler.guard import GuardRefused
+from reconciler.ledger import file_tables, trust_tables
 from reconciler.ledger.database import SourceUnavailable, opened, reading
 from reconciler.ledger.tables import attempts
 from tests.keys import make_key, run_keygen
@@ -48,6 +52,18 @@ def rewrite(file, **members):
         for name, data in content.items():
             if data is not None:
                 archive.writestr(name, data)
+
+
+def test_every_table_is_there_whatever_else_the_process_that_exports_has_imported(world, tmp_path):
+    words = ["--root", str(world.root), "state", "export", "-o", str(world.export)]
+    code = "import sys; from ci.cli import main; main(sys.argv[1:])"
+    subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True, timeout=120)
+    with zipfile.ZipFile(world.export) as archive:
+        archive.extract(COPY, tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / COPY)) as copy:
+        found = {name for (name,) in copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert trust_tables.metadata is file_tables.metadata
+    assert {*trust_tables.metadata.tables} <= found
 
 
 @pytest.mark.usefixtures("database")
