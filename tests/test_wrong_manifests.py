@@ -145,6 +145,7 @@ OPTIONAL = {
     *(
         "overrides",
         "testing_payloads",
+        "payloads",
         "scan",
         "additional_branches",
         "compare_with",
