@@ -109,6 +109,22 @@ def test_a_file_whose_name_is_none_is_refused_and_the_others_are_taken(desk, nam
     assert [row["name"] for row in desk.show()] == ["a.root"]
 
 
+def test_what_is_no_plain_file_is_refused_and_not_waited_for(desk):
+    (desk.root / "in").mkdir()
+    for pipe in ("in/p.root", "in/p.sroot", "list.csv"):
+        os.mkfifo(desk.root / pipe)
+    (desk.root / "in/gone.root").symlink_to(desk.root / "nowhere")
+    desk.write("in/a.root")
+    code, _, told = desk("files", "import", desk.root / "in", "--level", "raw")
+    assert (code, "1 new, 0 changed, 0 unchanged, 3 refused" in told) == (Exit.FINDINGS, True)
+    assert told.count("it is no plain file") == 2
+    code, _, told = desk("files", "import", desk.root / "list.csv", "--level", "raw")
+    assert (code, "it is no plain file" in told) == (Exit.UNAVAILABLE, True)
+    row = {"path": str(desk.root / "in/p.root"), "experiment": 12, "run": 1, "size": 9}
+    code, _, told = desk("files", "import", desk.list([row]), "--level", "raw")
+    assert (code, "it is no plain file" in told) == (Exit.FINDINGS, True)
+
+
 def test_a_path_with_a_line_end_in_a_list_is_refused(desk):
     """Quotes that pair across rows: the second row has no file of its own."""
     file = desk.root / "list.csv"

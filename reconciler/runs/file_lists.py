@@ -87,6 +87,8 @@ def _name_file(path: Path) -> Statement | RefusedRow:
 
 
 def _read_list(source: Path, separator: str | None) -> Iterator[Statement | RefusedRow]:
+    if not source.is_file():
+        raise ValueError("it is no plain file")
     text = decode_text(source.read_bytes())
     if is_json(text):
         rows = read_objects(text)

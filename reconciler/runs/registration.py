@@ -88,6 +88,7 @@ def _read_file(stated: Statement, path: Path, level: str) -> FoundFile:
                 f"it is on {stated.storage}, so run, size and checksum must be stated: it is not read for them"
             )
     elif not enough or level == SROOT:
+        _check_plain(path)
         counted = count_events(path, path.name)
         numbers = {**_judge_count(path, counted, numbers), **numbers}
         if level not in _WITHOUT_METADATA:
@@ -96,6 +97,8 @@ def _read_file(stated: Statement, path: Path, level: str) -> FoundFile:
         _judge_metadata(metadata, counted)
     if numbers["experiment"] > EXPERIMENT_LIMIT or numbers["run"] > RUN_LIMIT:
         raise ValueError(f"there cannot be a run {numbers['experiment']}:{numbers['run']}")
+    if stated.checksum is None:
+        _check_plain(path)
     size = stated.size
     if size is None or counted is not None:
         size = path.stat().st_size
@@ -152,6 +155,16 @@ def _judge_metadata(metadata: FileMetadata, counted: EventCount) -> None:
             dict.fromkeys(f"{experiment}:{run}" for experiment, run in (metadata.low, metadata.high))
         )
         raise ValueError(f"its metadata state {ends}, and its events are of {format_run(counted.runs[0])}")
+
+
+def _check_plain(path: Path) -> None:
+    """Ensures that a file can be read to its end: a pipe, for one, would be waited for.
+
+    Raises:
+        ValueError: it is something else than a plain file.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no plain file")
 
 
 def _choose_level(stated: Statement, level: str) -> str:
