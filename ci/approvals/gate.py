@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from ci.approvals.dossier import Past, assess_campaign, assess_retirement
-from ci.approvals.root import FOLDER, read_pinned, read_pinned_sites, remember_withdrawals
+from ci.approvals.memory import remember
+from ci.approvals.root import read_pinned, read_pinned_sites
 from ci.approvals.text import format_refusal
 from ci.approvals.verdict import Verdict
 from ci.approvals.withdrawal import REVOKED, Floors
@@ -25,7 +26,7 @@ from ci.exits import WrongUse
 from ci.project import Project
 from reconciler.gathering import take_picture
 from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable, has_database, opened, reading
+from reconciler.ledger.database import has_database, opened, reading
 from reconciler.ledger.latest_time import bound_time, read_latest, record_latest
 from reconciler.ledger.observation import read_identity
 from reconciler.ledger.trust import (
@@ -83,7 +84,7 @@ class Gate:
         self._clock = clock
         self._source: tuple[str | None, Tree] = (None, {})
         self._seen: set[str] = set()
-        self._looked_at_roots = False
+        self._looked_back = False
         self._proofs: dict[tuple[str, int], str] = {}
 
     def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:
@@ -93,7 +94,7 @@ class Gate:
             GuardRefused: an approval is missing or does not hold; a table says which, and the command that mends it.
             SourceUnavailable: policy or commit cannot be read.
         """
-        self._look_at_roots()
+        self._look_back()
         mine = [one for one in plan.campaigns if one.campaign in names]
         wanted = [one for one in mine if _count(one)]
         self._look([one.campaign for one in mine if not _count(one)])
@@ -122,7 +123,7 @@ class Gate:
         """
         if not has_database(self._project.state):
             return list(names), {}
-        self._look_at_roots()
+        self._look_back()
         try:
             verdicts = self.judge(dict.fromkeys(names))
         except GuardRefused as refusal:
@@ -275,22 +276,11 @@ class Gate:
             with suppress(GuardRefused):  # without a root nothing can be revoked, and nothing is launched
                 self._record(self.judge(dict.fromkeys(unseen)))
 
-    def _look_at_roots(self) -> None:
-        """Remembers, once, what is revoked of statements about roots: it may be gone when one is to be pinned."""
-        if self._looked_at_roots:
-            return
-        self._looked_at_roots = True
-        root = self._project.root
-        with suppress(
-            SourceUnavailable
-        ):  # whoever needs the commit, or the root, tells that it cannot be read
-            if self._project.commit is not None:
-                tree = self._project.commit.files
-            else:
-                tree = (
-                    read_commit(root, top=FOLDER).files if is_repository(root) else read_tree(root, FOLDER)[0]
-                )
-            remember_withdrawals(self._project.state, tree, self._clock())
+    def _look_back(self) -> None:
+        """Remembers, once, what people took back of anything: it may be gone when that is to be launched, or pinned."""
+        if not self._looked_back:
+            self._looked_back = True
+            remember(self._project, self._anchor, self._clock())
 
     def _record(self, verdicts: Mapping[str, Verdict], *, launched: bool = False) -> None:
         """Remembers what counts no longer, until when it was judged, and where something is launched, how far campaigns came."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import rich_click as click
 
-from ci.approvals.gate import Gate, check_anchor
+from ci.approvals.gate import Gate, check_anchor, tell_time
+from ci.approvals.memory import remember
 from ci.console import count_things, say
 from ci.exits import Exit, WrongUse
 from ci.follow import Followed, fetch_head, mark_applied, read_followed
@@ -126,6 +127,7 @@ def reconcile_verb(
         with Monitor(project, _read_address(metrics), log, notify) as monitor:
             return _watch(project, names, interval, lease, anchor, monitor, followed)
     project = _read_head(project, followed)
+    remember(project, anchor, tell_time())  # also where findings let nothing begin
     repository = load_sound(project, names)
     chosen = [declared.campaign.name for declared in choose_locked(repository, names)]
     gate = Gate(project, repository, anchor)
