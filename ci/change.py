@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.budget import describe_excess
-from ci.commits import Entry, find_ancestor, list_changes, list_former, name_commit, read_commit, show_path
+from ci.commits import Entry, find_ancestor, list_changes, list_former, name_commit, read_commit
 from ci.exits import WrongUse
 from schemas.finding import Finding
 from schemas.repository import ARCHIVE, CAMPAIGNS
-from schemas.tree import PRODUCTIONS, Tree
+from schemas.tree import PRODUCTIONS, Tree, show_path
 
 CHANGE_LIMIT = 2000
 """Files of productions that one change may touch."""

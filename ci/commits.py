@@ -19,7 +19,7 @@ from git.objects.fun import tree_entries_from_data
 from ci.exits import WrongUse
 from reconciler.ledger.database import SourceUnavailable
 from schemas.finding import Finding, Place
-from schemas.tree import PRODUCTIONS, describe_size, find_limit
+from schemas.tree import PRODUCTIONS, describe_size, find_limit, show_path
 
 ENTRY_LIMIT = 50_000
 """Files and folders that are looked at in one commit."""
@@ -290,6 +290,8 @@ class _Reading:
                 f"the folder {show_path(folder.path)} is too deep or too large to be meant"
             )
         rows = tree_entries_from_data(self.content(folder))
+        if len({name for _, _, name in rows}) < len(rows):
+            raise ValueError(f"the folder {show_path(folder.path)} has two entries of one name")
         self.left -= len(rows)
         if self.left < 0:
             raise SourceUnavailable(f"there are more than {ENTRY_LIMIT} files and folders")
@@ -346,8 +348,3 @@ def _find_strange(item: _Item, reading: _Reading) -> str:
     if not {".", "..", ".git"}.isdisjoint(item.path.split("/")) or show_path(item.path) != item.path:
         return "called something that no file should be called"
     return describe_size(item.path, reading.size(item))
-
-
-def show_path(path: str) -> str:
-    """A path that can be printed: what is no text is written as its bytes."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

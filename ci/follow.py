@@ -37,6 +37,7 @@ _SAFE = (
     ("transfer.fsckObjects", "true"),
     ("fetch.recurseSubmodules", "no"),
     ("gc.auto", "0"),
+    ("advice.graftFileDeprecated", "false"),  # that there is none is said by such a file
 )
 
 

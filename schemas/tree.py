@@ -47,8 +47,23 @@ def describe_size(file: str, size: int) -> str:
     return f"{size:,} bytes large; at most {limit:,} are read of a file of its kind"
 
 
+def show_path(path: str) -> str:
+    r"""A path that can be printed: what is no text, or not to be seen, is written as its bytes or its code.
+
+    >>> show_path("a\nb\u202ec")
+    'a\\nb\\u202ec'
+    """
+    if path.isprintable():
+        return path
+    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def read_tree(root: Path, top: str = PRODUCTIONS) -> tuple[dict[str, bytes], tuple[Finding, ...]]:
-    """The regular files below `root/top`; links, devices, pipes and files over their limit are findings and are not read."""
+    """The regular files below `root/top`; links, devices, pipes and files over their limit are findings and are not read.
+
+    Neither are files whose names cannot be printed as they are.
+    """
     tree: dict[str, bytes] = {}
     findings: list[Finding] = []
     for folder, folders, files in os.walk(root / top):
@@ -59,7 +74,10 @@ def read_tree(root: Path, top: str = PRODUCTIONS) -> tuple[dict[str, bytes], tup
             status = path.lstat()
             if stat.S_ISDIR(status.st_mode):
                 continue
-            if not stat.S_ISREG(status.st_mode):
+            if (shown := show_path(file)) != file:
+                message = f"{shown} has a character in its name that cannot be seen, or is none"
+                findings.append(Finding(Place(shown), "BP304", message, "give it another name"))
+            elif not stat.S_ISREG(status.st_mode):
                 kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
                 findings.append(
                     Finding(Place(file), "BP304", f"{file} is {kind}", "put the content itself there")

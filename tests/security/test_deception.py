@@ -95,3 +95,29 @@ def test_s39_a_review_that_the_change_brings_is_not_taken_for_ours(pad, end):
     left = {file.name: file.read_text() for file in (pad.root / "review").iterdir()}
     assert json.dumps(left).count("APPROVED") == 0
     assert left.get("plan.json") != "{}"
+
+
+HIDDEN = {
+    "a second line": ("a\nproductions/b.yaml:1:1: no findings", r"a\nproductions"),
+    "a terminal's colours": ("a\x1b[32mgood", r"a\x1b[32mgood"),
+    "letters from right to left": ("a\u202etxt", r"a\u202etxt"),
+    "nothing to be seen": ("a\u200b", r"a\u200b"),
+    "a line's end of Unicode": ("a\u2028b", r"a\u2028b"),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_s40_a_file_whose_name_hides_something_is_a_finding_that_shows_it(pad, tmp_path, capsys, name):
+    called, shown = HIDDEN[name]
+    file = f"productions/campaigns/proc7/{called.replace('/', '')}.yaml"
+    base = propose(pad, {file: "x: 1\n"})
+    shown = shown.replace("/", "")
+    for words in (("check",), ("check", "--base", base, "--head", "HEAD")):
+        capsys.readouterr()
+        assert pad.call(*words) == Exit.FINDINGS
+        told = capsys.readouterr().out
+        assert shown in told
+        assert all(character.isprintable() or character == "\n" for character in told)
+        assert not any(line.startswith("productionsb") for line in told.splitlines())
+    pad.call("review", "--base", base, "--head", "HEAD", "-o", tmp_path / "made")
+    assert called not in (tmp_path / "made/comment.md").read_text("utf-8")

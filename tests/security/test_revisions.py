@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ci.change import read_change
 from ci.commits import is_ancestor, name_commit, read_commit
 from ci.follow import Followed, fetch_head
 from reconciler.ledger.database import SourceUnavailable
+from tests.history import make_history
 from tests.keys import ORDER
 from tests.launchpad import Launchpad
 
@@ -92,3 +94,18 @@ def test_s29_a_replaced_commit_launches_nothing(pad):
     pad.git("replace", unsigned, signed)
     assert pad.launch() != 0
     assert pad.attempts() == {}
+
+
+def test_s29_a_folder_that_has_a_name_twice_is_not_read(tmp_path):
+    """Which of both counts would be for every reader to say: for git's own difference, for ours, for whoever launches."""
+    history = make_history(tmp_path / "origin")
+    base = history.git("rev-parse", "HEAD")
+    campaigns = history.git("rev-parse", "HEAD:productions/campaigns")
+    other = history.git("mktree", data=b"")
+    rows = f"040000 tree {other}\tcampaigns\n040000 tree {campaigns}\tcampaigns\n"
+    twice = history.git("mktree", data=rows.encode())
+    top = history.git("mktree", data=f"040000 tree {twice}\tproductions\n".encode())
+    head = history.git("commit-tree", top, "-p", base, "-m", "twice")
+    for read in (lambda: read_commit(history.root, head), lambda: read_change(history.root, base, head)):
+        with pytest.raises(SourceUnavailable, match="productions has two entries of one name"):
+            read()
