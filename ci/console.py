@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,8 +20,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 WIDTH = 100
+JOINER = "\u2060"
+"""Of no width; Markdown of ours has it where a forge would read a mention."""
+_UNSEEN = ("Cf", "Co", "Zl", "Zp")
+"""Unicode's categories of characters that format, are private, or end lines and paragraphs."""
 
 
 def print_data(text: str) -> None:
@@ -41,9 +47,25 @@ def say(text: str) -> None:
 
 
 def strip_controls(text: str) -> str:
-    """The text without C0 and C1 control characters, but with newlines and tabs; U+FFFD is what a path has that is no text."""
-    plain = (c for c in text if c in "\n\t" or not (c < " " or "\x7f" <= c <= "\x9f"))
-    return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in plain)
+    r"""The text without C0 and C1 control characters, but with newlines and tabs.
+
+    What is not seen, and what turns the text around it, is written as its number, `\u202e`, as JSON has it too; U+FFFD is
+    what a path has that is no text.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_spell, text))
+
+
+def _spell(one: str) -> str:
+    if one in "\n\t" or one.isprintable():
+        return one
+    if "\ud800" <= one <= "\udfff":
+        return "\ufffd"
+    if unicodedata.category(one) not in _UNSEEN or one == JOINER:
+        return "" if unicodedata.category(one) == "Cc" else one
+    units = one.encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def count_things(count: int, what: str) -> str:
@@ -51,9 +73,19 @@ def count_things(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
+class _PlainTable(Table):
+    """A table whose cells are text: no markup, no links, nothing that a terminal obeys."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        super().add_row(
+            *(Text(strip_controls(one)) if isinstance(one, str) else one for one in cells), **options
+        )
+
+
 def make_table(*columns: str, title: str | None = None, numbers: tuple[str, ...] = ()) -> Table:
     """An empty table in the house's style; the columns in `numbers` are aligned to the right."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    plain = None if title is None else Text(strip_controls(title))
+    table = _PlainTable(title=plain, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     return table

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from ci.console import strip_controls
+from ci.console import JOINER, strip_controls
 
-_JOINER = "\u2060"
-_ENTITIES = {ord(character): f"&#{ord(character)};" for character in f"&\\`|[]<>@*_~!#$%:+{_JOINER}"}
+_ENTITIES = {ord(character): f"&#{ord(character)};" for character in f"&\\`|[]<>@*_~!#$%:+{JOINER}"}
 _CALLING = re.compile(
     r"(?<=[@#!%~$&*\[:])(?=\S)(?!(?<=\d:)\d)|(?<=www\.)(?=\S)|(?<=\bgh-)(?=\d)", re.IGNORECASE
 )
@@ -19,7 +18,7 @@ _TICKS = re.compile("`+")
 
 def escape(text: str) -> str:
     """Text in one line that cannot become a cell's end, a link, an image, a mention, a formula, a heading or a tag."""
-    plain = _CALLING.sub(_JOINER, " ".join(strip_controls(text).split()))
+    plain = _CALLING.sub(JOINER, " ".join(strip_controls(text).split()))
     return plain.translate(_ENTITIES).replace("www.", "www&#46;")
 
 

@@ -20,7 +20,7 @@ from reconciler.differences import Difference, PayloadChange
 from reconciler.estimate import Estimate
 from reconciler.plan import ACTIONS, BLOCKED, RESTATE, SUBMIT, Group
 from schemas.policy import REVOKED, ROLES, SIGNERS
-from schemas.repository import LAYOUTS, SITES
+from schemas.repository import LAYOUTS, NAME, SITES
 from schemas.retirement import RETIREMENTS
 from schemas.rules.intervals import count
 from schemas.runs import format_runs
@@ -54,6 +54,9 @@ def format_review(review: Review) -> str:
         lines += _format_campaign(one)
         details += _format_details(one)
     for name in _list_retirements(review):
+        if NAME.fullmatch(name) is None:
+            lines += [f"### Retirement {code(name)}", "", "It has no legal name, and counts for nothing.", ""]
+            continue
         who = code(f"b2prod approvals {name} --retirement")
         text = f"It lets data be deleted, once its owners have signed for exactly these: {who} tells who."
         lines += [f"### Retirement {code(name)}", "", text, ""]

@@ -32,6 +32,8 @@ GLOBAL_TAGS = "productions/global-tags"
 LAYOUTS = "productions/layouts.yaml"
 RELEASES = "productions/releases.yaml"
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.+][A-Za-z0-9_.+-]*", re.ASCII)
+"""A name that is one word of a command, and no option, whether it is legal or not."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}", re.ASCII)
 """The grammar of the names of campaigns, sites and layouts; `$defs/name` of the schema `campaign/1`."""
 NAME_HINT = "use letters, digits, `_`, `.`, `+`, `-`; begin with a letter or digit; 40 characters at most"
@@ -122,7 +124,7 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
         templates=templates,
         policy=policy,
         retirements=dict(reading.retirements()),
-        broken=frozenset(finding.place.file for finding in reading.findings),
+        broken=frozenset({*reading.misnamed, *(finding.place.file for finding in reading.findings)}),
         refused=tuple(reading.refused),
     )
     return repository, limit_findings(reading.findings)
@@ -135,6 +137,7 @@ class _Reading:
         self.tree = tree
         self.findings: list[Finding] = []
         self.refused: list[Refused] = []
+        self.misnamed: set[str] = set()
 
     def document(self, file: str, schema: str) -> Document | None:
         """The file as a document that the schema accepts, or None and findings."""
@@ -197,6 +200,9 @@ class _Reading:
                 continue
             document = self.document(file, "campaign")
             if document is None:
+                continue
+            if _PLAIN.fullmatch(folder.name) is None:  # a rule tells it; commands are offered with names
+                self.misnamed.add(file)
                 continue
             lock: Lock | None = None
             lock_file = str(folder / "campaign.lock")

@@ -5,6 +5,7 @@ Statements are copied and put back from history; so what ends is a person's word
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -93,7 +94,7 @@ def find_doubt(one: Evidence, said: Statement, valid: frozenset[tuple[bytes, byt
 
 
 def _doubt(one: Evidence) -> str:
-    file = name_revocation(one.file)
+    file = shlex.quote(name_revocation(one.file))
     return (
         f"beside it lies a revocation that does not hold; in doubt it counts: `git rm {file}`, and sign again"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def plan(
     elif form == "markdown":
         print_data(format_markdown(picture.plan))
     else:
-        follow = f"b2prod apply {output}" if output else "b2prod reconcile --once"
+        follow = f"b2prod apply {shlex.quote(str(output))}" if output else "b2prod reconcile --once"
         print_data(format_plan(picture.plan, picture.drift, follow if project.origin is None else ""))
     if project.origin is not None:
         say(project.origin.describe())

@@ -6,6 +6,7 @@ A file is identified by level, run and name; a path belongs to one file, and a c
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -373,7 +374,7 @@ _REPLICA = "leave one out, or declare it a replica (`--replicas`, or a column `r
 
 
 def _say(file: File) -> str:
-    return f"if that is to go, say first: `b2prod files remove {file.path} --reason …`"
+    return f"if that is to go, say first: `b2prod files remove {shlex.quote(file.path)} --reason …`"
 
 
 def part_of(file: File) -> Part | None:
