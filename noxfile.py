@@ -111,15 +111,6 @@ def post(session: nox.Session) -> None:
     session.run("b2prod", "post", *session.posargs)
 
 
-@nox.session
-def reconcile(session: nox.Session) -> None:
-    """One turn of the reconciler, after a merge; then what it left is published, where B2PROD_STATE_EXPORT says."""
-    install(session)
-    session.run("b2prod", "reconcile", "--once", *session.posargs)
-    if file := os.environ.get("B2PROD_STATE_EXPORT"):
-        session.run("b2prod", "state", "export", "-o", file)
-
-
 LOCK = "ci/requirements.txt"
 LOCK_HEAD = """\
 # What a production host installs beside b2prod itself: exact versions, each file by its hash, for every Python and platform.

@@ -1,4 +1,4 @@
-"""Comments on merge requests of GitLab and pull requests of GitHub: one of ours, found by its first line, edited in place."""
+"""GitLab and GitHub by their APIs: their answers, and comments on requests, one of ours that is edited in place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECONDS = 30.0
 """How long one answer of a forge is waited for."""
 ATTEMPTS = 4
 PAGES = 200
-"""Pages of comments that are read, of a hundred each."""
+"""Pages of a list that are read, of a hundred each."""
 GITHUB_ROBOT = "github-actions[bot]"
 """Who a pipeline's own token is; it may not ask for its name."""
 
@@ -29,14 +29,14 @@ _NEXT = re.compile(r'<([^<>]+)>;[^,]*rel="next"')
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a comment goes: the forge's address, the project (an id or a path), and the number of the request."""
+    """A project of a forge, by the forge's address and an id or a path, or the request of this number in it (0: none)."""
 
     address: str
     project: str
-    number: int
+    number: int = 0
 
 
-class _Answered(Exception):
+class Answered(Exception):
     """A forge answered with an error."""
 
     def __init__(self, status: int, said: str) -> None:
@@ -49,7 +49,9 @@ class _MayPass(Exception):
 
 
 class Forge(ABC):
-    """One request of one forge, and what its subclasses say of the forge's API.
+    """One project of one forge, or a request in it, and what its subclasses say of the forge's API.
+
+    Without a token it asks as anybody may.
 
     Raises:
         WrongUse: the token would leave this machine unencrypted.
@@ -98,7 +100,7 @@ class Forge(ABC):
         where = f"{self.request} {self.place.number} of {self.place.project} at {self.place.address}"
         try:
             return self._write(text, marker)
-        except _Answered as answer:
+        except Answered as answer:
             said = " ".join(answer.said.split())[:200]
             if answer.status in (401, 403):
                 raise WrongUse(f"the token may not comment on {where} ({answer.status}): {said}") from answer
@@ -123,25 +125,42 @@ class Forge(ABC):
         return "posted"
 
     def _list(self) -> Iterator[Mapping[str, Any]]:
-        url = f"{self.address_comments()}?per_page=100"
+        yield from self.list_all(self.address_comments())
+
+    def list_all(self, path: str, key: str | None = None) -> Iterator[Mapping[str, Any]]:
+        """What a list has on all its pages; `key` is where a page has its part, None where it is that part.
+
+        Raises:
+            Answered: the forge refuses it.
+            NoAnswer, NotSent: it does not answer, or has no end.
+        """
+        url = f"{path}{'&' if '?' in path else '?'}per_page=100"
         for _ in range(PAGES):
             answer = self.ask("GET", url)
-            yield from answer.read_json()
+            page = answer.read_json()
+            yield from page if key is None else page[key]
             following = _NEXT.search(answer.headers.get("link", ""))
             if following is None:
                 return
             url = following[1]
             if urlsplit(url)[:2] != urlsplit(self.place.address)[:2]:
-                raise NoAnswer("the next page of comments is at another address, where no token is sent")
-        raise NoAnswer(f"there are more than {PAGES * 100} comments")
+                raise NoAnswer("the next page is at another address, where no token is sent")
+        raise NoAnswer(f"there are more than {PAGES * 100} of them")
 
     def ask(self, method: str, url: str, data: Any = None) -> Answer:
-        """The answer to one request; `url` is complete, or a path below the API."""
+        """The answer to one request; `url` is complete, or a path below the API.
+
+        Raises:
+            Answered: the forge refuses it.
+            NoAnswer, NotSent: it does not answer.
+        """
         if url.startswith("/"):
             url = f"{self.place.address.rstrip('/')}{self.prefix}{url}"
-        answer = self._client.send(method, url, SECONDS, headers=self.authorize(self._token), data=data)
+        answer = self._client.send(
+            method, url, SECONDS, headers=self.authorize(self._token) if self._token else None, data=data
+        )
         if not 200 <= answer.status < 300:
-            raise _Answered(answer.status, _find_message(answer))
+            raise Answered(answer.status, _find_message(answer))
         return answer
 
     @abstractmethod
@@ -166,7 +185,7 @@ class Forge(ABC):
 
 
 class GitLab(Forge):
-    """A merge request of GitLab."""
+    """A project of GitLab, or a merge request in it."""
 
     request, prefix, edit = "merge request", "/api/v4", "PUT"
 
@@ -193,7 +212,7 @@ class GitLab(Forge):
 
 
 class GitHub(Forge):
-    """A pull request of GitHub, which is an issue to its comments."""
+    """A repository of GitHub, or a pull request in it, which is an issue to its comments."""
 
     request, prefix, edit = "pull request", "", "PATCH"
 
@@ -205,7 +224,7 @@ class GitHub(Forge):
         """As of `Forge`."""
         try:
             return str(self.ask("GET", "/user").read_json()["login"])
-        except _Answered as answer:
+        except Answered as answer:
             if answer.status != 403:
                 raise
             return GITHUB_ROBOT

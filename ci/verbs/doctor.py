@@ -1,15 +1,21 @@
-"""Is everything here that a site needs, and what would go wrong: doctor."""
+"""Is everything here that a site needs, or as a forge has to be set, and what would go wrong: doctor."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import rich_click as click
+from rich.text import Text
 
 from ci.approvals.gate import check_anchor
 from ci.approvals.root import read_pinned, read_pinned_sites
 from ci.console import make_table, print_json, print_table, say
 from ci.exits import Exit, FoundProblems, WrongUse
+from ci.forges import GitHub, GitLab, Place
+from ci.github_settings import GitHubSettings
+from ci.gitlab_settings import GitLabSettings
+from ci.pipeline_settings import Setting
 from ci.project import Project, Settings, load
 from reconciler.engine import Complaint
 from reconciler.examination import HERE, Symptom, examine_site, examine_state
@@ -21,13 +27,35 @@ from schemas.site import Site
 
 @click.command()
 @click.argument("site", required=False)
+@click.option("--pipeline", is_flag=True, help="Ask a forge how it keeps pipelines from the production host.")
+@click.option("--gitlab", metavar="ADDRESS", help="With --pipeline: the GitLab.")
+@click.option("--github", metavar="ADDRESS", help="With --pipeline: the API of the GitHub.")
+@click.option("--project", "name", metavar="NAME", help="With --pipeline: OWNER/NAME, or an id of GitLab.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
-def doctor(settings: Settings, site: str | None, as_json: bool) -> int:
+def doctor(
+    settings: Settings,
+    site: str | None,
+    pipeline: bool,
+    gitlab: str | None,
+    github: str | None,
+    name: str | None,
+    as_json: bool,
+) -> int:
     """Look at everything that a site needs, without submitting anything: all sites, or one.
 
     A site is asked by its file in the pinned trust root; what a checkout says of it is compared, and never run.
+
+    With --pipeline, look at the settings of the forge instead: runners, branches, variables, environments. The token is in
+    B2PROD_DOCTOR_TOKEN, and should be one that may read settings and write nothing; what it may not see is unknown. Variables
+    and runners of groups above a project are not looked at.
     """
+    if pipeline:
+        if site is not None:
+            raise WrongUse("--pipeline looks at a forge, and takes no site")
+        return _examine_forge(gitlab, github, name, as_json=as_json)
+    if gitlab or github or name:
+        raise WrongUse("--gitlab, --github and --project go with --pipeline")
     project = settings.project()
     repository, findings = load(project)
     sites = repository.sites
@@ -53,10 +81,47 @@ def doctor(settings: Settings, site: str | None, as_json: bool) -> int:
     else:
         table = make_table("site", "looked at", "", "what is wrong, and what to do")
         for one in found:
-            table.add_row(one.site, one.looked_at, _judge(one.complaint), _tell(one.complaint))
+            row = (one.site, one.looked_at, _judge(one.complaint), _tell(one.complaint))
+            table.add_row(*map(Text, row))  # what is wrong may name things in brackets, which are no markup
         print_table(table)
         say("nothing stands in the way" if not grave else f"{grave} of these must be mended first")
     return Exit.FINDINGS if grave else Exit.FINE
+
+
+def _examine_forge(gitlab: str | None, github: str | None, name: str | None, *, as_json: bool) -> int:
+    address = gitlab or github
+    if address is None or (gitlab and github) or not name:
+        raise WrongUse("say which: --gitlab ADDRESS or --github ADDRESS, and --project NAME")
+    place, token = Place(address, name), os.environ.get("B2PROD_DOCTOR_TOKEN", "")
+    found = (
+        GitLabSettings(GitLab(place, token)).look() if gitlab else GitHubSettings(GitHub(place, token)).look()
+    )
+    grave, unknown = (sum(one.state == state for one in found) for state in ("wrong", "unknown"))
+    if as_json:
+        print_json([_describe_setting(one) for one in found])
+    else:
+        table = make_table("looked at", "", "what is so, and what to do")
+        for one in found:
+            told = f"{one.what}: {one.mend}" if one.what else ""
+            table.add_row(*map(Text, (one.looked_at, one.state, told)))
+        print_table(table)
+        say(_sum_up(grave, unknown))
+    if grave:
+        return Exit.FINDINGS
+    return Exit.UNAVAILABLE if unknown else Exit.FINE
+
+
+def _sum_up(grave: int, unknown: int) -> str:
+    if grave:
+        return f"{grave} of these must be mended before a pipeline may launch" + (
+            f"; {unknown} are unknown" if unknown else ""
+        )
+    return f"{unknown} of these are unknown" if unknown else "nothing is wrong, as far as the forge tells"
+
+
+def _describe_setting(setting: Setting) -> dict[str, str]:
+    described = {"looked_at": setting.looked_at, "state": setting.state}
+    return described | ({"what": setting.what, "mend": setting.mend} if setting.what else {})
 
 
 def _examine_trust(project: Project, anchor: str | None) -> Iterator[Symptom]:
