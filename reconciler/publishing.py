@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -119,7 +118,7 @@ def _bring(transfer: _Transfer) -> bool:
     transfer.beside.unlink(missing_ok=True)
     try:
         with open_plain(transfer.source) as source:
-            _copy(source, transfer.beside)
+            _copy(source, transfer.beside, move.size)
     except FileNotFoundError:
         raise PublishingRefused(
             f"{transfer.source} was verified, and is gone before it was published"
@@ -131,17 +130,23 @@ def _bring(transfer: _Transfer) -> bool:
     return True
 
 
-def _copy(source: FileIO, target: Path) -> None:
-    """Copies a file to one that nobody may write; shares the blocks where the file system can do that."""
+def _copy(source: FileIO, target: Path, size: int) -> None:
+    """Copies that many bytes of a file to one that nobody may write; shares the blocks where the file system can do that.
+
+    A file that is larger was changed, and one that grows has no end: neither may fill the storage.
+    """
     opened = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o444)
     with FileIO(opened, "w") as stream:
+        left = size + 1
         try:
-            while os.copy_file_range(source.fileno(), opened, BLOCK):
-                pass
+            while left and (count := os.copy_file_range(source.fileno(), opened, min(left, BLOCK))):
+                left -= count
         except OSError as error:
             if error.errno not in UNABLE:
                 raise
-            shutil.copyfileobj(source, stream, BLOCK)
+            while left and (part := source.read(min(left, BLOCK))):
+                stream.write(part)
+                left -= len(part)
         os.fsync(opened)
 
 

@@ -8,17 +8,19 @@ from hashlib import sha256
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.remains import NotPlain, read_plain
 from reconciler.workspace import Workspace
-from renderer.event_numbers import RECORD, EventNumbers, RecordError, RepeatedEventsError, read_record
+from renderer.event_numbers import LINE, RECORD, EventNumbers, RecordError, RepeatedEventsError, read_record
 
 MOST = 5_000_000_000
 """Bytes that a record may have."""
 
 
-def find_shared_events(records: Sequence[tuple[str, str]], workspace: Workspace, run: str) -> str | None:
+def find_shared_events(
+    records: Sequence[tuple[str, str, int | None]], workspace: Workspace, run: str
+) -> str | None:
     """What is wrong with the events that the jobs of a unit read, in words; None where each was read once.
 
-    `records` are the names of the jobs' attempts and the checksums of the records that they left; `run` is written as in
-    3:529. Memory: twice four bytes an event.
+    `records` are the names of the jobs' attempts, the checksums of the records that they left, and how many events each
+    may hold, None where nobody knows; `run` is written as in 3:529. Memory: some four times four bytes an event.
 
     Raises:
         SourceUnavailable: a record cannot be read now.
@@ -26,10 +28,10 @@ def find_shared_events(records: Sequence[tuple[str, str]], workspace: Workspace,
     if len(records) < 2:
         return None
     found = EventNumbers(run)
-    for attempt, checksum in records:
+    for attempt, checksum, events in records:
         file = workspace.path(attempt) / RECORD
         try:
-            content = read_plain(file, MOST)
+            content = read_plain(file, MOST if events is None else min(MOST, LINE + 5 * events))
         except (FileNotFoundError, NotPlain):
             return f"{file} was verified, and is gone before the unit was published"
         except OSError as error:
@@ -37,7 +39,7 @@ def find_shared_events(records: Sequence[tuple[str, str]], workspace: Workspace,
         if f"sha256:{sha256(content).hexdigest()}" != checksum:
             return f"{file} was verified, and is another file now"
         try:
-            for numbers in read_record(content):
+            for numbers in read_record(content, events):
                 found.add_file(numbers)
         except RecordError as error:
             return f"{file} is no record of events: {error}"

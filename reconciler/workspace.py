@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -80,13 +81,7 @@ class Workspace:
         Raises:
             SourceUnavailable: the folder cannot be written; nothing was submitted.
         """
-        folder = self.path(attempt.name)
-        try:
-            os.makedirs(folder, exist_ok=True)
-            for name, content in files.items():
-                (folder / name).write_bytes(content)
-        except OSError as error:
-            raise SourceUnavailable(f"{folder} cannot be written: {error.strerror}") from error
+        _make_folder(self.path(attempt.name), {name: (content, 0o644) for name, content in files.items()})
 
     def prepare_batch(self, batch: Batch) -> None:
         """Makes a batch's folder with what its members need to find theirs; the list of members is last.
@@ -95,15 +90,9 @@ class Workspace:
             SourceUnavailable: the folder cannot be written; nothing was submitted.
         """
         members = [[str(ticket.folder), ticket.name, ticket.nonce] for ticket in batch.tickets]
-        try:
-            os.makedirs(batch.folder, exist_ok=True)
-            for name in ("job.py", "member.py"):
-                shutil.copyfile(RUNTIME / name, batch.folder / name)
-            private = os.open(batch.folder / "members.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with open(private, "w") as stream:  # it has their nonces
-                json.dump(members, stream)
-        except OSError as error:
-            raise SourceUnavailable(f"{batch.folder} cannot be written: {error.strerror}") from error
+        files = {name: ((RUNTIME / name).read_bytes(), 0o644) for name in ("job.py", "member.py")}
+        files["members.json"] = json.dumps(members).encode(), 0o600  # it has their nonces
+        _make_folder(batch.folder, files)
 
     def bury(self, name: str) -> bool:
         """Takes the mark that a job begins with, so that it can never begin; false where it has begun already.
@@ -214,6 +203,36 @@ class Workspace:
         return _list_folders(self.batches)
 
 
+def _make_folder(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
+    """Makes a folder with files, each of a content and a mode, in their order.
+
+    Names of attempts and batches can be told beforehand, and jobs write beside them: what has the name already is put
+    aside, and no link is followed, so that nothing is written where another wants it.
+
+    Raises:
+        SourceUnavailable: it cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(folder):
+            aside = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}")
+            folder.rename(aside)  # what is in it may refuse to be removed
+            shutil.rmtree(aside, ignore_errors=True)
+            if not aside.is_dir() or aside.is_symlink():
+                aside.unlink(missing_ok=True)
+        folder.mkdir()
+        here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            for name, (content, mode) in files.items():
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+                with open(os.open(name, flags, mode, dir_fd=here), "wb") as stream:
+                    stream.write(content)
+        finally:
+            os.close(here)
+    except OSError as error:
+        raise SourceUnavailable(f"{folder} cannot be written: {error.strerror}") from error
+
+
 def _list_folders(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(os.listdir(folder))) if folder.is_dir() else ()
 
@@ -240,9 +259,7 @@ def _verify(
         file = folder / name
         if item["file"] != name or os.path.basename(name) != name:
             return Failed("infrastructure", f"{output}: {name} is due, the result states {item['file']}")
-        if (wrong := _compare(file, item)) is not None:
-            return Failed("infrastructure", f"{output}: {wrong}")
-        events = _count_events(file)
+        events = _examine(file, item)
         if isinstance(events, str):
             return Failed("infrastructure", f"{output}: {events}")
         if item["events"] is not None and events is not None and events != item["events"]:
@@ -252,7 +269,8 @@ def _verify(
         products.append(Product(output, name, item["size"], item["checksum"], *described))
     record: dict[str, Any] = _clean(result.get("record", {}))
     if numbers := result.get("event_numbers"):
-        if (wrong := _compare(folder / RECORD, numbers)) is not None:
+        wrong = _examine(folder / RECORD, numbers)
+        if isinstance(wrong, str):
             return Failed("infrastructure", wrong)
         record["event_numbers"] = numbers["checksum"]
     made = (folder / product.path for product in products)
@@ -261,16 +279,28 @@ def _verify(
     return Verified(tuple(products), result.get("events_read"), result["cpu_seconds"], record)
 
 
-def _compare(file: Path, stated: Mapping[str, Any]) -> str | None:
-    """What is wrong with a file that a result states the size and checksum of, if something is."""
+def _examine(file: Path, stated: Mapping[str, Any]) -> int | str | None:
+    """The events of a file that a result states the size and checksum of, None where it is no ROOT file; or what is wrong.
+
+    Both are looked at in the one file that was opened: another could be put in its place in between.
+    """
     try:
         with open_plain(file) as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if size == stated["size"] and digest_stream(stream) == stated["checksum"]:
-                return None
+            before = os.fstat(stream.fileno())
+            size = before.st_size
+            if size != stated["size"] or digest_stream(stream, size) != stated["checksum"]:
+                return f"{file.name} is not what the result states"
+            events = _count_events(Path(f"/proc/self/fd/{stream.fileno()}"), file.name)
+            after = os.fstat(stream.fileno())
     except (FileNotFoundError, NotPlain):
         return f"{file.name} is not there"
-    return f"{file.name} is not what the result states"
+    if (after.st_size, after.st_mtime_ns, after.st_ctime_ns) != (
+        size,
+        before.st_mtime_ns,
+        before.st_ctime_ns,
+    ):
+        return f"{file.name} was changed while it was looked at"
+    return events
 
 
 def _clean(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -284,13 +314,13 @@ def _clean(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _count_events(file: Path) -> int | str | None:
+def _count_events(file: Path, name: str) -> int | str | None:
     """The events that an output holds, or what keeps them from being counted; None where it is no ROOT file."""
-    if file.suffix != ".root":
+    if not name.endswith(".root"):
         return None
     from renderer.event_file import InputError, read_events  # noqa: PLC0415 -- reading ROOT files costs a second
 
     try:
-        return sum(chunk.events for chunk in read_events(file, file.name, None, (), ()))
+        return sum(chunk.events for chunk in read_events(file, name, None, (), ()))
     except InputError as error:
         return str(error)

@@ -21,7 +21,8 @@ RECORD = "event-numbers"
 MOST_EVENTS = 10**9
 MOST_FILES = 100_000
 _SCHEMA = "event-numbers/1"
-_LINE = 1 << 26
+LINE = 1 << 26
+"""Bytes that its line may have."""
 
 
 class RepeatedEventsError(Exception):
@@ -104,23 +105,26 @@ def write_record(files: Iterable[FileNumbers]) -> bytes:
     return b"\n".join([line.encode(), b"".join(parts)])
 
 
-def read_record(record: bytes) -> list[FileNumbers]:
-    """The files of a record.
+def read_record(record: bytes, most: int | None = None) -> list[FileNumbers]:
+    """The files of a record, which may have `most` events together: a few bytes can be made to unpack to a full memory.
 
     Raises:
         RecordError: it does not add up.
     """
-    end = record.find(b"\n", 0, _LINE)
+    end = record.find(b"\n", 0, LINE)
     try:
         described = json.loads(record[: max(end, 0)])
         if described["schema"] != _SCHEMA or len(described["files"]) > MOST_FILES:
             raise RecordError(f"it is no {_SCHEMA}")
-        files, at = [], end + 1
+        files, at, left = [], end + 1, MOST_EVENTS if most is None else most
         for name, events, size in described["files"]:
             if type(name) is not str or type(events) is not int or type(size) is not int:
                 raise RecordError("a file of it has no name, or no numbers")
             if not 0 <= events <= MOST_EVENTS or not 0 <= size <= len(record) - at:
                 raise RecordError(f"of {name} it says {events} events in {size} bytes")
+            if events > left:
+                raise RecordError("it has more events than its job read")
+            left -= events
             files.append(FileNumbers(name, _unpack(record[at : at + size], events)))
             at += size
     except (ValueError, TypeError, KeyError, RecursionError, zlib.error) as error:
@@ -137,8 +141,8 @@ def _unpack(part: bytes, events: int) -> NDArray[np.uint32]:
     data = inflater.decompress(part, 4 * events + 1)
     if len(data) != 4 * events or not inflater.eof or inflater.unused_data:
         raise RecordError(f"it does not hold {events} events")
-    steps = np.frombuffer(data, "<u4").astype(np.uint64)
-    numbers = np.cumsum(steps)
-    if len(numbers) and (numbers[-1] > np.iinfo(np.uint32).max or not steps[1:].all()):
+    steps = np.frombuffer(data, "<u4")
+    numbers = np.cumsum(steps, dtype=np.uint32)
+    if not (numbers[1:] > numbers[:-1]).all():  # also where a step is nothing, or leads beyond 32 bits
         raise RecordError("its events are not sorted")
-    return numbers.astype(np.uint32)
+    return numbers

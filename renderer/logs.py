@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from schemas.canonical import clean_text
@@ -14,7 +15,9 @@ from schemas.canonical import clean_text
 LENGTH = 200
 """The longest a signature is, in characters."""
 LINE = 1000
-"""How much of a line counts, in characters."""
+"""How much of a line counts, in characters: a pattern may take the square of it."""
+HEADS = 20
+"""Tracebacks that are followed to their end, from the last one on: each may go through all of the log."""
 
 
 class Culprit(NamedTuple):
@@ -62,7 +65,7 @@ _RAISED = re.compile(r"[A-Za-z_][\w.]*(?:: |:?$)", re.ASCII)
 def _find_exception(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     """The last exception that was not caught: in a chain, the one that ended the program."""
     heads = (place for place in range(len(lines) - 1, -1, -1) if lines[place].strip() == _HEAD)
-    for head in heads:
+    for head in islice(heads, HEADS):
         margin = len(lines[head]) - len(lines[head].lstrip())
         for place in range(head + 1, len(lines)):
             line = lines[place]
@@ -116,14 +119,14 @@ def find_signature(text: str, application: str | None = None, *, first: int = 1)
         application: whose patterns are looked for; all when it is None or unknown.
         first: the number of the text's first line; negative where it counts from the end of the log.
     """
-    lines = _ESCAPES.sub("", text).replace("\r\n", "\n").split("\n")
+    lines = [line[:LINE] for line in _ESCAPES.sub("", text).replace("\r\n", "\n").split("\n")]
     # what basf2 repeats at its end would be found a second time, out of its order
     summary = next((place for place, line in enumerate(lines) if _SUMMARY.match(line)), len(lines))
     parts = ((0, lines[:summary]), (summary, lines[summary:]))
     for find in PATTERNS.get(application or "", _ANY):
         for offset, part in parts:
             for place, kind in find(part):
-                line = clean_text(part[place][:LINE]).rstrip()
+                line = clean_text(part[place]).rstrip()
                 return Culprit(normalise(f"{kind}: {_strip(line)}"), first + offset + place, line)
     return None
 

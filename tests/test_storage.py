@@ -179,12 +179,12 @@ def test_a_result_that_cannot_be_read_says_nothing_of_its_attempt(tmp_path):
 def spoil_and_reconcile(world):
     real = Workspace.collect
 
-    def collect(self, attempt):
+    def collect(self, attempt, due):
         folder = self.path(attempt.name)
         if folder.is_dir():
             folder.rename(folder.with_suffix(".kept"))
             folder.touch()
-        return real(self, attempt)
+        return real(self, attempt, due)
 
     Workspace.collect = collect
     outcome = world.reconcile()

@@ -28,6 +28,9 @@ CLIENT = "myDIRACClientID"
 MARGIN = 60.0
 """Seconds before its end from which a token counts as used up."""
 
+LAST = 2.0**36
+"""Seconds since 1970 after which no token ends: some 2,000 years."""
+
 PATIENCE = 5.0
 """Seconds after which a file of tokens that another process has locked is given up."""
 
@@ -120,9 +123,9 @@ class Credentials:
         with _secret_file(Path(settings.token), advice) as stream:
             try:
                 data = json.load(stream)
-                access, ends = str(data["access_token"]), float(data["expires_on"])
+                access, ends = str(data["access_token"]), _read_seconds(data["expires_on"])
                 refresh = data.get("refresh_token")
-            except (ValueError, LookupError, TypeError, AttributeError) as error:
+            except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
                 raise NoToken(f"{settings.token} does not hold DIRAC's tokens; {advice}") from error
             if ends - self._clock() >= MARGIN and access != self._refused:
                 self._check_owner(access)
@@ -148,9 +151,11 @@ class Credentials:
             raise NoToken(f"the service does not take {whence} for {self._settings.user}: {said}")
         reply = answer.read_json()
         try:
-            access, seconds = str(reply["access_token"]), float(reply["expires_in"])
-        except (LookupError, TypeError, ValueError) as error:
+            access, seconds = str(reply["access_token"]), _read_seconds(reply["expires_in"])
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise NoAnswer("the service's answer holds no token") from error
+        if not (access.isascii() and access.isprintable() and access and " " not in access):
+            raise NoAnswer("the service's answer holds a token that no header may hold")
         self._check_owner(access)
         return Tokens(access, self._clock() + seconds, _read_end(reply.get("refresh_token"))), reply
 
@@ -210,11 +215,25 @@ def _read_claims(token: object) -> Mapping[str, Any]:
     try:
         part = str(token).split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}
 
 
 def _read_end(token: object) -> float | None:
-    end = _read_claims(token).get("exp")
-    return float(end) if isinstance(end, int | float) else None
+    try:
+        return _read_seconds(_read_claims(token).get("exp"))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _read_seconds(told: Any) -> float:
+    """Seconds, or a time in seconds since 1970, that date and time can be reckoned with.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is none.
+    """
+    seconds = float(told)
+    if not 0 <= seconds <= LAST:
+        raise ValueError(f"{seconds} is no such time")
+    return seconds

@@ -22,7 +22,7 @@ COLUMNS = ("JobID", "JobName", "Status", "MinorStatus", "ApplicationStatus")
 _PFN = re.compile(
     r"(?:SB:[A-Za-z]+\|)?/S3/[a-z0-9.-]{3,63}(?:/[^/|\s]+){3}/sha256:([0-9a-f]{64})\.[a-z0-9.]+"
 )
-_RANGE = re.compile(r"jobs (\d+)-(\d+)/(\d+)")
+_RANGE = re.compile(r"jobs (\d{1,12})-(\d{1,12})/(\d{1,12})")
 
 
 class Declined(Exception):
@@ -138,9 +138,9 @@ class Client:
         }
         reply = self.ask("POST", "jobs/sandbox", deadline, what).read_json()
         try:
-            name, url, fields = reply["pfn"], reply.get("url"), reply.get("fields")
+            name, url, fields = reply["pfn"], reply.get("url"), dict(reply.get("fields") or {})
             found = _PFN.fullmatch(name)
-        except (LookupError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise NoAnswer("the store of sandboxes answers something strange") from error
         if found is None or found[1] != archive.checksum:
             raise NoAnswer(f"the store of sandboxes gave a strange name: {str(name)[:200]!r}")
@@ -150,7 +150,7 @@ class Client:
                 "POST",
                 str(url),
                 deadline.left(),
-                form={str(key): str(value) for key, value in (fields or {}).items()},
+                form={str(key): str(value) for key, value in fields.items()},
                 files={"file": ("file", archive.content)},
             )
             if not 200 <= sent.status < 300:

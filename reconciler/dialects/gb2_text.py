@@ -19,14 +19,14 @@ CANCELLED = ("Cancelled", "Canceled", "ToCancel")
 STATES = (*EARLY, RUNNING, DONE, *CANCELLED)
 
 _ROW = re.compile(r"\s*(\d{1,12})\s+([A-Za-z0-9_.-]+)(?:\s+(.*))?")
-_COUNTS = re.compile(r"(\d+)\s*/\s*(\d+)")
+_COUNTS = re.compile(r"(?<!\d)(\d{1,9})\s{0,9}/\s{0,9}(\d{1,9})(?!\d)")
 _HEADING = re.compile(r"\W*\w{0,20}id\W+(?:production)?name\b.*", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{4}")
 _WRONG = re.compile(
     r"error|exception|traceback|fail|refused|denied|expired|unavailable|timed? ?out", re.IGNORECASE
 )
 _NOTHING = re.compile(r"no (?:matching )?(?:productions?|datasets?|entr|files?)", re.IGNORECASE)
-_LEFT = re.compile(r"timeleft\s*:\s*(\d+):(\d\d)(?::(\d\d))?", re.IGNORECASE)
+_LEFT = re.compile(r"timeleft\s{0,99}:\s{0,99}(\d{1,6}):(\d\d)(?::(\d\d))?", re.IGNORECASE)
 _GROUP = re.compile(r"DIRAC group\s*:\s*(\S+)", re.IGNORECASE)
 
 

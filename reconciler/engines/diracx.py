@@ -262,7 +262,7 @@ def _read_numbers(reply: Any, count: int) -> list[int]:
         numbers = [row["JobID"] for row in reply]
     except (LookupError, TypeError) as error:
         raise NoAnswer("something strange came back instead of ids") from error
-    if not all(type(number) is int and number > 0 for number in numbers):
+    if not all(type(number) is int and _is_reference(str(number)) for number in numbers):
         raise NoAnswer(f"ids came back that are none: {str(numbers)[:100]}")
     if len(set(numbers)) != count or len(numbers) != count:
         raise NoAnswer(f"{len(numbers)} ids came back for {count} jobs")

@@ -172,14 +172,18 @@ class Ledger:
                 for name, path, storage, folder, size, checksum in connection.execute(query)
             )
 
-    def list_event_numbers(self, intent: int) -> tuple[tuple[str, str], ...]:
-        """Of the verified attempts of an intent whose jobs left a record of the events that they read: name and checksum."""
-        query = select(attempts.c.name, attempts.c.record).join(jobs, jobs.c.id == attempts.c.job)
+    def list_event_numbers(self, intent: int) -> tuple[tuple[str, str, int | None], ...]:
+        """Of the verified attempts of an intent whose jobs left a record of the events that they read: name and checksum.
+
+        And how many events it may hold: those of the job's files, or else those that it says to have read.
+        """
+        most = func.coalesce(jobs.c.events, attempts.c.events_read)
+        query = select(attempts.c.name, attempts.c.record, most).join(jobs, jobs.c.id == attempts.c.job)
         verified = (jobs.c.intent == intent, attempts.c.state == "verified", attempts.c.record.is_not(None))
         with self._writer.reading() as connection:
             rows = connection.execute(query.where(*verified).order_by(attempts.c.id))
-            found = [(name, json.loads(record).get("event_numbers")) for name, record in rows]
-        return tuple((name, checksum) for name, checksum in found if checksum is not None)
+            found = [(name, json.loads(record).get("event_numbers"), events) for name, record, events in rows]
+        return tuple((name, checksum, events) for name, checksum, events in found if checksum is not None)
 
     def _make_intents(
         self,

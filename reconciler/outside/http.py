@@ -14,7 +14,7 @@ import ssl
 import zlib
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,9 +77,10 @@ class Answer:
     def time(self) -> datetime | None:
         """The service's clock, in whole seconds."""
         try:
-            return parsedate_to_datetime(self.headers["date"])
-        except (KeyError, ValueError):
+            told = parsedate_to_datetime(self.headers["date"])
+        except (KeyError, ValueError, OverflowError):
             return None
+        return told if told.tzinfo is not None else told.replace(tzinfo=UTC)
 
 
 class HttpClient:
@@ -118,6 +119,13 @@ class HttpClient:
         """
         import httpx  # noqa: PLC0415 -- 0.1 s, which only those pay who go out
 
+        for name, value in (headers or {}).items():
+            if not (
+                value.isascii() and value.isprintable()
+            ):  # a library's complaint would show it, and it may be a secret
+                raise NotSent(
+                    f"what is to be sent to {hide_query(url)} as {name} has characters that none may have"
+                )
         content: dict[str, Any] = {}
         if form is not None or files is not None:
             content = {"data": dict(form or {}), "files": dict(files) if files is not None else None}
@@ -151,9 +159,10 @@ class HttpClient:
             httpx.ConnectTimeout,
             httpx.UnsupportedProtocol,
             httpx.InvalidURL,
+            UnicodeError,  # a name of a host that is none
         ) as error:
             raise NotSent(f"{hide_query(url)} cannot be reached: {_describe(error)}") from error
-        except (httpx.HTTPError, OSError, TimeoutError, zlib.error) as error:
+        except (httpx.HTTPError, OSError, TimeoutError, zlib.error, OverflowError, ExceptionGroup) as error:
             late = isinstance(error, TimeoutError | httpx.TimeoutException)
             said = f" within {seconds:.3g} s" if late else f": {_describe(error)}"
             if not begun:
