@@ -17,8 +17,10 @@ from ci.gates import judge_change
 from ci.project import judge_files
 from reconciler.ledger.database import State, opened
 from reconciler.resolving import follow_lock
+from reconciler.runs.catalogue import Run
+from reconciler.runs.importing import import_runs
 from schemas.repository import read_repository
-from schemas.runs import run_key
+from schemas.runs import parse_runs, run_key, split_key
 from schemas.scopes import digest_scopes
 from schemas.tree import read_tree
 from tests import builders
@@ -200,10 +202,11 @@ def test_what_was_launched_is_frozen_without_a_lock_too(history, templates):
 @pytest.mark.parametrize("age", [timedelta(hours=1), timedelta(days=2)], ids=["of today", "old"])
 def test_an_old_state_does_not_free_what_was_launched_since(history, templates, tmp_path, capsys, age):
     state, export = State(tmp_path / "state"), tmp_path / "state.zip"
-    with opened(state):
-        pass  # a ledger in which nothing was launched yet
-    write_export(state, export, None, datetime.now(UTC) - age)
     base, head = propose(history, templates, **{FILES["campaign"]: swap(CAMPAIGN, NEXT)})
+    runs = parse_runs(" ".join(json.loads((history.root / FILES["lock"]).read_text())["runs"]))
+    with opened(state) as engine:  # a ledger in which nothing was launched yet
+        import_runs(engine, [Run(*split_key(key), "physics") for key in runs])
+    write_export(state, export, None, datetime.now(UTC) - age)
     code, found, _ = judge(history, capsys, base, head, f"--state-export={export}")
     assert (code, [one[0] for one in found]) == (
         (Exit.FINDINGS, ["BP609"]) if age > timedelta(days=1) else (Exit.FINE, [])
