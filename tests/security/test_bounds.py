@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from ci.exits import Exit
+from schemas.lock import read_lock
+from schemas.statement import read_statement
+from schemas.wire import Malformed
 from tests import builders
 from tests.builders import CAMPAIGN, FILES, SKIMS, swap
 from tests.history import make_history
@@ -161,3 +166,25 @@ def test_s34_a_hostile_manifest_is_answered_in_bounded_time_and_memory(attack, t
     assert code in (Exit.FINE, Exit.FINDINGS, Exit.USAGE, Exit.UNAVAILABLE)
     assert memory < PROMISED_BYTES, f"{memory / 2**20:.0f} MB"
     assert seconds < PROMISED_SECONDS * MARGIN, f"{seconds:.1f} s"
+
+
+WRONG = {
+    "a statement about twenty thousand things": (read_statement, {"subject": [[]] * 20_000}),
+    "a lock of two hundred thousand selections": (
+        lambda data: read_lock("a", data),
+        {"open_runs": [{}] * 200_000},
+    ),
+    "a lock of thirty thousand tags": (
+        lambda data: read_lock("a", data),
+        {"global_tags": [{"name": "t", "digest": "z"}] * 30_000},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_s34_much_that_is_wrong_in_json_costs_as_much_as_a_hundred_things(case):
+    read, content = WRONG[case]
+    begin = time.process_time()
+    with suppress(Malformed):
+        assert read(json.dumps(content, separators=(",", ":")).encode())[0] is None
+    assert time.process_time() - begin < 0.1 * MARGIN
