@@ -131,7 +131,12 @@ def _match_whole(_validator: Any, pattern: str, instance: Any, _schema: Any) -> 
 
 
 def _check_items(validator: Any, items: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    """As JSON Schema has it; a list of texts under one pattern, as of a hundred thousand runs, at a tenth of the cost."""
+    """As JSON Schema has it; a list of texts under one pattern, as of a hundred thousand runs, at a tenth of the cost.
+
+    What is in a list that is too long is not looked at: that it is too long is said of it.
+    """
+    if isinstance(instance, list) and len(instance) > schema.get("maxItems", len(instance)):
+        return
     if not (isinstance(instance, list) and items.get("type") == "string" and items.keys() <= _OF_A_TEXT):
         yield from Draft202012Validator.VALIDATORS["items"](validator, items, instance, schema)
         return

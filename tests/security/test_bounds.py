@@ -174,6 +174,10 @@ WRONG = {
         lambda data: read_lock("a", data),
         {"open_runs": [{}] * 200_000},
     ),
+    "a lock of forty thousand selections that are in order": (
+        lambda data: read_lock("a", data),
+        {"open_runs": [{"experiment": 5, "from": 1, "max_runs": 8}] * 40_000},
+    ),
     "a lock of thirty thousand tags": (
         lambda data: read_lock("a", data),
         {"global_tags": [{"name": "t", "digest": "z"}] * 30_000},
