@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -14,6 +16,9 @@ CONNECTIONS = 16
 
 PATIENCE = 5.0
 """Seconds for which a connection may say nothing."""
+
+LONGEST = 20.0
+"""Seconds after which a connection ends in any case: one that drips would keep its place for ever."""
 
 
 class _Handler(WSGIRequestHandler):
@@ -50,10 +55,18 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """What such a thread does."""
+        end = threading.Timer(LONGEST, self._break, (request,))
+        end.daemon = True
         try:
+            end.start()
             super().process_request_thread(request, client_address)
         finally:
+            end.cancel()
             self._places.release()
+
+    def _break(self, request: Any) -> None:
+        with contextlib.suppress(OSError):  # closed just now
+            request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away or said nonsense concerns nobody here."""
