@@ -202,7 +202,8 @@ def test_what_was_launched_is_frozen_without_a_lock_too(history, templates):
 @pytest.mark.parametrize("age", [timedelta(hours=1), timedelta(days=2)], ids=["of today", "old"])
 def test_an_old_state_does_not_free_what_was_launched_since(history, templates, tmp_path, capsys, age):
     state, export = State(tmp_path / "state"), tmp_path / "state.zip"
-    base, head = propose(history, templates, **{FILES["campaign"]: swap(CAMPAIGN, NEXT)})
+    text = swap(CAMPAIGN, NEXT, ('  - {experiment: 4, ranges: "1-20"}\n', ""))
+    base, head = propose(history, templates, **{FILES["campaign"]: text})
     runs = parse_runs(" ".join(json.loads((history.root / FILES["lock"]).read_text())["runs"]))
     with opened(state) as engine:  # a ledger in which nothing was launched yet
         import_runs(engine, [Run(*split_key(key), "physics") for key in runs])
