@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from schemas.finding import MOST, Finding, Place
-from schemas.scalars import show
+from schemas.scalars import code_points, show
 from schemas.weak_keys import find_weakness
 from schemas.wire import KEY_TYPES, Malformed, read_key
 
@@ -56,7 +56,7 @@ def read_signers(file: str, content: bytes) -> tuple[dict[str, Signer], tuple[Fi
     """The people and keys of an `allowed_signers`, and everything that is wrong with it."""
     signers: dict[str, Signer] = {}
     owners: dict[bytes, str] = {}
-    findings: list[Finding] = []
+    findings = _find_hidden(file, content)
     for number, line in _list_lines(content):
         place = Place(file, number)
         try:
@@ -81,7 +81,7 @@ def read_signers(file: str, content: bytes) -> tuple[dict[str, Signer], tuple[Fi
 def read_revoked(file: str, content: bytes) -> tuple[frozenset[bytes], tuple[Finding, ...]]:
     """The keys of a list of public keys, one a line, and everything that is wrong with it."""
     keys: set[bytes] = set()
-    findings: list[Finding] = []
+    findings = _find_hidden(file, content)
     for number, line in _list_lines(content):
         try:
             kind, _, rest = line.partition(" ")
@@ -97,6 +97,21 @@ class _Wrong(Exception):
     def __init__(self, code: str, message: str, hint: str) -> None:
         super().__init__(message)
         self.code, self.hint = code, hint
+
+
+def _find_hidden(file: str, content: bytes) -> list[Finding]:
+    """Lines, comments too, that some show otherwise than they are read: a lone carriage return hides what follows it."""
+    hint = "write it with plain blanks and line ends"
+    found = []
+    for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), 1):
+        plain = line.removesuffix("\r").replace("\t", " ")
+        if not plain.isprintable():
+            strange = next(character for character in plain if not character.isprintable())
+            message = f"there is a character that cannot be seen, {code_points(strange)}"
+            found.append(Finding(Place(file, number), "BP111", message, hint))
+            if len(found) > MOST:
+                break
+    return found
 
 
 def _list_lines(content: bytes) -> Iterator[tuple[int, str]]:

@@ -10,6 +10,8 @@ import pytest
 from ci.exits import Exit
 from ci.findings import FORMATS
 from ci.review_text import MARKER
+from schemas.signers import read_revoked, read_signers
+from tests.keys import PERSON
 from tests.security.test_bounds import MARGIN, PROMISED_SECONDS
 
 BYTES = "productions/campaigns/proc7/caf\udce9.txt"
@@ -121,3 +123,18 @@ def test_s40_a_file_whose_name_hides_something_is_a_finding_that_shows_it(pad, t
         assert not any(line.startswith("productionsb") for line in told.splitlines())
     pad.call("review", "--base", base, "--head", "HEAD", "-o", tmp_path / "made")
     assert called not in (tmp_path / "made/comment.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("between", ["\r", "\u2028", "\u202e", "\x1b[8m", "\x0b"])
+def test_s39_a_key_that_only_its_reader_sees_or_only_reviewers_is_refused(circle, between):
+    """`# old key<CR>ssh-ed25519 …` looks revoked, and is a comment."""
+    line = circle.line(PERSON["release"])
+    key = circle.key(PERSON["release"]).public
+    for read, text in (
+        (read_revoked, f"# an old key{between}{key}\n"),
+        (read_signers, f"{line}# a note{between}{line}"),
+        (read_signers, line.replace(" ", between, 1)),
+    ):
+        assert any(one.code == "BP111" for one in read("keys", text.encode())[1])
+    for end in ("\r\n", "\n"):
+        assert read_signers("keys", f"# a\tnote{end}{line.strip()}{end}".encode())[1] == ()
