@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
-from importlib.metadata import version
 
 import rich_click as click
 
 from ci.console import print_data, say
+from ci.defects import tell_defect
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
 from ci.project import Settings
@@ -73,22 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = run(sys.argv[1:] if arguments is None else arguments)
     except Exception as error:  # noqa: BLE001 -- the last handler there is
-        say(f"b2prod: a defect: {type(error).__name__}: {error}\nplease report it, with {_keep_report()}")
+        say(f"b2prod: {tell_defect(error)}")
         code = Exit.DEFECT
     sys.exit(code)
-
-
-def _keep_report() -> str:
-    """Writes what Python knows of the exception that is handled into a file; what is to be sent with a report."""
-    text = f"b2prod {version('b2prod')}, Python {sys.version}\n{traceback.format_exc()}"
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", prefix="b2prod-", suffix=".txt", delete=False
-        ) as file:
-            file.write(text)
-    except OSError:  # a full disk may be what it is about
-        return f"this:\n{text}"
-    return file.name
 
 
 def run(arguments: Sequence[str]) -> int:

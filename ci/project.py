@@ -19,6 +19,7 @@ from renderer.steering import load_templates
 from schemas.finding import Finding, Place, limit_findings
 from schemas.lock import Lock
 from schemas.repository import CAMPAIGNS, FOLDERS, Declared, Repository, read_repository
+from schemas.retirement import RETIREMENTS
 from schemas.rules import check_repository
 from schemas.tree import PRODUCTIONS, Tree, read_tree
 
@@ -221,10 +222,11 @@ def load_launchable(
     live = [name for name, declared in repository.campaigns.items() if declared.campaign.is_live]
     for name in [name for name in names or live if name not in wrong]:
         about = [finding for finding in findings if is_about(finding, [name])]
-        try:
-            choose_locked(repository, [name])
-        except FoundProblems as problems:
-            about += problems.findings
+        if not about:  # what it refers to is there, so that its lock can be made again
+            try:
+                choose_locked(repository, [name])
+            except FoundProblems as problems:
+                about += problems.findings
         if about:
             wrong[name] = about[0]
         else:
@@ -310,6 +312,8 @@ def refuse_broken(repository: Repository, findings: Sequence[Finding], names: Se
 
 
 def is_about(finding: Finding, names: Sequence[str]) -> bool:
-    """Whether a finding is about one of these campaigns, or about what all share."""
+    """Whether a finding is about one of these campaigns, or about what all share; retirements make nothing."""
     file = finding.place.file
+    if file.startswith(f"{RETIREMENTS}/"):
+        return False
     return not file.startswith(tuple(f"{top}/" for top in FOLDERS)) or file.split("/")[2] in names

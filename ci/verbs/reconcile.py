@@ -14,6 +14,7 @@ import rich_click as click
 from ci.approvals.gate import Gate, check_anchor, tell_time
 from ci.approvals.memory import remember
 from ci.console import count_things, say
+from ci.defects import tell_defect
 from ci.exits import Exit, WrongUse
 from ci.follow import Followed, fetch_head, mark_applied, read_followed
 from ci.monitoring import Monitor
@@ -196,6 +197,11 @@ def _watch(
             _mark_head(here)
         except (GuardRefused, OSError, SourceUnavailable, TemplateBroken, WrongUse) as error:
             trouble = [f"this turn did nothing: {error}"]
+        except Exception as error:  # noqa: BLE001 -- one turn ends with what nobody foresaw, and not the service
+            what = f"{type(error).__name__}: {error}"
+            trouble = [f"this turn ended early by a defect: {what}"]
+            if trouble[0] not in said:
+                say(tell_defect(error))
         else:
             if outcome.attached:
                 pause = min(interval, BUSY)

@@ -1,0 +1,26 @@
+"""Defects: what nobody foresaw is told in a line, and all that Python knows of it is kept in a file."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+from importlib.metadata import version
+
+
+def tell_defect(error: Exception) -> str:
+    """What an exception is that no command foresaw, and where the file is that is to be sent with a report."""
+    return f"a defect: {type(error).__name__}: {error}\nplease report it, with {_keep(error)}"
+
+
+def _keep(error: Exception) -> str:
+    lines = traceback.format_exception(error)
+    text = f"b2prod {version('b2prod')}, Python {sys.version}\n{''.join(lines)}"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", errors="replace", prefix="b2prod-", suffix=".txt", delete=False
+        ) as file:
+            file.write(text)
+    except OSError:  # a full disk may be what it is about
+        return f"this:\n{text}"
+    return file.name

@@ -1,0 +1,99 @@
+"""One campaign that cannot be launched, or one turn that nobody foresaw, keeps nothing from the others."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+import ci.verbs.reconcile
+from ci.cli import run
+from ci.exits import Exit
+from ci.project import Project, load_launchable
+from tests.worlds import ONE_STEP, World
+
+BAD = "productions/campaigns/bad/campaign.yaml"
+LOCK = "productions/campaigns/bad/campaign.lock"
+
+EDITS = [
+    ("site: local", "site: nowhere"),
+    ("layout: plain", "layout: nolayout"),
+    ("name: tag_a", "name: tag_zz"),
+    ("template: raw_to_mdst/1", "template: raw_to_mdst/99"),
+    ("release-03-00-00", "release-09-00-00"),
+    ("template: raw_to_mdst/1", "template: hlt_skim/1"),
+    ("{trigger_mode: all}", "{trigger_mode: [1, 2]}"),
+    ("{trigger_mode: all}", "{nope: 3}"),
+    ("input: {level: raw}", "input: {step: nostep, level: raw}"),
+    ("input: {level: raw}", "input: {step: reco, level: mdst}"),
+    ('ranges: "1-2"', "from: 1"),
+    ('ranges: "1-2"', 'ranges: "1-99999999999999"'),
+    ("release: release-03-00-00", "release: [release-03-00-00]"),
+    ("application: basf2", "application: uproot"),
+]
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A campaign in order, and beside it a copy that has its lock."""
+    made = World(tmp_path, campaign=ONE_STEP)
+    made.write(BAD, (tmp_path / "productions/campaigns/proc7/campaign.yaml").read_text())
+    lock = (tmp_path / "productions/campaigns/proc7/campaign.lock").read_text()
+    made.write(LOCK, lock.replace('"proc7"', '"bad"'))
+    return made
+
+
+def load(world):
+    _, chosen, wrong = load_launchable(Project(world.root, world.state), ())
+    return chosen, set(wrong)
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit[1])
+def test_a_campaign_that_refers_to_nothing_is_left_out_by_itself(world, monkeypatch, edit):
+    monkeypatch.setattr("ci.project.load_templates", lambda: world.templates)
+    world.change(edit, campaign="bad", lock=False)
+    assert load(world) == (["proc7"], {"bad"})
+
+
+@pytest.mark.parametrize("lock", ["{", '{"generation": -1}', "[]", "", None], ids=str)
+def test_a_lock_that_is_none_leaves_out_its_campaign(world, monkeypatch, lock):
+    monkeypatch.setattr("ci.project.load_templates", lambda: world.templates)
+    (world.root / LOCK).unlink() if lock is None else world.write(LOCK, lock)
+    chosen, wrong = load(world)
+    assert chosen == ["proc7"]
+    assert wrong <= {"bad"}
+
+
+def test_a_retirement_that_is_none_hinders_no_campaign(world, monkeypatch):
+    monkeypatch.setattr("ci.project.load_templates", lambda: world.templates)
+    (world.root / BAD).unlink()
+    (world.root / LOCK).unlink()
+    world.write("productions/retirements/x.yaml", "a: [")
+    assert load(world) == (["proc7"], set())
+
+
+def test_a_turn_that_nobody_foresaw_ends_and_the_service_goes_on(tmp_path, monkeypatch, capsys):
+    world = World(tmp_path, campaign=ONE_STEP)
+    turns = []
+
+    def fail(*_):
+        turns.append(1)
+        if len(turns) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise KeyError("unforeseen")
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(ci.verbs.reconcile, "_turn", fail)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        words = ("--root", str(world.root), "reconcile", "--watch", "--interval", "0.1")
+        assert run(words) == Exit.FINE
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(turns) == 3
+    said = capsys.readouterr().err
+    assert said.count("please report it, with") == 1
+    (report,) = tmp_path.glob("b2prod-*.txt")
+    assert "unforeseen" in report.read_text()
