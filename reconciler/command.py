@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 MISSING = 127
 """The status of a program that cannot be started."""
 
+MOST, BLOCK = 1 << 26, 1 << 16
+"""Bytes that a command may say, some 300 for each of 200,000 jobs, and those that are read at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a command answered. `status` is None where it did not end in time, and was killed; `out` is then what came."""
+    """What a command answered.
+
+    `status` is None where it did not end in time, or said too much, and was killed; `out` is then what came.
+    """
 
     command: str
     status: int | None
     out: str
     error: str
+    flooded: bool = False
 
     @property
     def missing(self) -> bool:
@@ -33,7 +42,8 @@ class Reply:
         lines = [line.strip() for line in (self.error + "\n" + self.out).splitlines() if line.strip()]
         said = f": {lines[0][:300]}" if lines else ", and said nothing"
         if self.status is None:
-            return f"`{self.command}` did not answer in time{said if lines else ''}"
+            what = "said too much" if self.flooded else "did not answer in time"
+            return f"`{self.command}` {what}{said if lines else ''}"
         return f"`{self.command}` ended with status {self.status}{said}"
 
 
@@ -72,18 +82,42 @@ def call(
     except (OSError, ValueError) as error:
         text = error.strerror if isinstance(error, OSError) else str(error)
         return Reply(command[0], MISSING, "", f"b2prod: {command[0]} cannot be started: {text}")
+    assert process.stdout is not None  # both are pipes
+    assert process.stderr is not None
+    said = {process.stdout: bytearray(), process.stderr: bytearray()}
     with process:
-        status: int | None
         try:
-            out, wrong = process.communicate(timeout=seconds)
-            status = process.returncode
-        except subprocess.TimeoutExpired as late:
-            status, out, wrong = None, late.stdout or b"", late.stderr or b""
-            _kill(process)
+            ended = _listen(process, said, time.monotonic() + seconds)
         except BaseException:
             _kill(process)
             raise
-    return Reply(command[0], status, out.decode(errors="replace"), wrong.decode(errors="replace"))
+        if not ended:
+            _kill(process)
+    out, wrong = (text.decode(errors="replace") for text in said.values())
+    flooded = any(len(text) >= MOST for text in said.values())
+    return Reply(command[0], process.returncode if ended else None, out, wrong, flooded and not ended)
+
+
+def _listen(process: subprocess.Popen[bytes], said: Mapping[IO[bytes], bytearray], end: float) -> bool:
+    """Gathers what a process says on its pipes, until it ends; false where it does not in time, or says too much."""
+    with selectors.DefaultSelector() as pipes:
+        for pipe, text in said.items():
+            pipes.register(pipe, selectors.EVENT_READ, text)
+        while pipes.get_map():
+            if not (ready := pipes.select(max(0.0, end - time.monotonic()))):
+                return False
+            for key, _ in ready:
+                part = os.read(key.fd, BLOCK)
+                key.data.extend(part)
+                if not part:
+                    pipes.unregister(key.fileobj)
+                if len(key.data) >= MOST:
+                    return False
+    try:
+        process.wait(max(0.0, end - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 _COMMIT = re.compile(r"([0-9a-f]{7,64})(-modified)?", re.ASCII)
 _RELEASE = re.compile(r"(?:pre)?release-[0-9]{2}-[0-9a-z-]+", re.ASCII)
 
 
-def judge_release(files: Iterable[Path], release: str | None, commit: str | None) -> str | None:
-    """What speaks against files being of an approved release and its commit; None where nothing does.
+def judge_release(file: Path, name: str, release: str | None, commit: str | None) -> str | None:
+    """What speaks against a file, called `name`, being of an approved release and its commit; None where nothing does.
 
     Builds of a release state its name, builds from git a commit: what a file does not state, or the approval did not have,
-    is not judged. The files are there, and can be read.
+    is not judged. The file is there, and can be read.
     """
-    for file in files if release is not None or commit is not None else ():
-        if file.suffix == ".root" and (wrong := _judge(_read_release(file), release, commit)):
-            return f"{file.name} was made by {wrong}"
-    return None
+    if (release is None and commit is None) or not name.endswith(".root"):
+        return None
+    wrong = _judge(_read_release(file, name), release, commit)
+    return f"{name} was made by {wrong}" if wrong else None
 
 
 def _judge(stated: str, release: str | None, commit: str | None) -> str | None:
@@ -32,13 +31,13 @@ def _judge(stated: str, release: str | None, commit: str | None) -> str | None:
     return None if stated == release else f"{stated}, and {release} was approved"
 
 
-def _read_release(file: Path) -> str:
+def _read_release(file: Path, name: str) -> str:
     """What a file states of who wrote it; nothing where it does not."""
     from renderer.event_file import InputError  # noqa: PLC0415 -- reading ROOT files costs a second
     from renderer.file_metadata import find_metadata  # noqa: PLC0415 -- the same
 
     try:
-        metadata = find_metadata(file, file.name)
+        metadata = find_metadata(file, name)
     except InputError:
         return ""
     return "" if metadata is None else metadata.release

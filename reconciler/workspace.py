@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -259,9 +259,9 @@ def _verify(
         file = folder / name
         if item["file"] != name or os.path.basename(name) != name:
             return Failed("infrastructure", f"{output}: {name} is due, the result states {item['file']}")
-        events = _examine(file, item)
-        if isinstance(events, str):
-            return Failed("infrastructure", f"{output}: {events}")
+        events = _examine(file, item, attempt)
+        if isinstance(events, Failed):
+            return replace(events, reason=f"{output}: {events.reason}")
         if item["events"] is not None and events is not None and events != item["events"]:
             said = f"{name} holds {events:,} events, the result states {item['events']:,}"
             return Failed("infrastructure", f"{output}: {said}")
@@ -269,38 +269,38 @@ def _verify(
         products.append(Product(output, name, item["size"], item["checksum"], *described))
     record: dict[str, Any] = _clean(result.get("record", {}))
     if numbers := result.get("event_numbers"):
-        wrong = _examine(folder / RECORD, numbers)
-        if isinstance(wrong, str):
-            return Failed("infrastructure", wrong)
+        if isinstance(wrong := _examine(folder / RECORD, numbers, attempt), Failed):
+            return wrong
         record["event_numbers"] = numbers["checksum"]
-    made = (folder / product.path for product in products)
-    if (wrong := judge_release(made, attempt.release, attempt.commit)) is not None:
-        return Failed("permanent", wrong, "step")
     return Verified(tuple(products), result.get("events_read"), result["cpu_seconds"], record)
 
 
-def _examine(file: Path, stated: Mapping[str, Any]) -> int | str | None:
+def _examine(file: Path, stated: Mapping[str, Any], attempt: Attempt) -> int | Failed | None:
     """The events of a file that a result states the size and checksum of, None where it is no ROOT file; or what is wrong.
 
-    Both are looked at in the one file that was opened: another could be put in its place in between.
+    All is looked at in the one file that was opened: another could be put in its place in between.
     """
     try:
         with open_plain(file) as stream:
             before = os.fstat(stream.fileno())
             size = before.st_size
             if size != stated["size"] or digest_stream(stream, size) != stated["checksum"]:
-                return f"{file.name} is not what the result states"
-            events = _count_events(Path(f"/proc/self/fd/{stream.fileno()}"), file.name)
+                return Failed("infrastructure", f"{file.name} is not what the result states")
+            opened = Path(f"/proc/self/fd/{stream.fileno()}")
+            events = _count_events(opened, file.name)
+            wrong = judge_release(opened, file.name, attempt.release, attempt.commit)
             after = os.fstat(stream.fileno())
     except (FileNotFoundError, NotPlain):
-        return f"{file.name} is not there"
+        return Failed("infrastructure", f"{file.name} is not there")
     if (after.st_size, after.st_mtime_ns, after.st_ctime_ns) != (
         size,
         before.st_mtime_ns,
         before.st_ctime_ns,
     ):
-        return f"{file.name} was changed while it was looked at"
-    return events
+        return Failed("infrastructure", f"{file.name} was changed while it was looked at")
+    if isinstance(events, str):
+        return Failed("infrastructure", events)
+    return events if wrong is None else Failed("permanent", wrong, "step")
 
 
 def _clean(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.command import Reply, call
+from reconciler.command import MOST, Reply, call
 from reconciler.dialects.elements import expand, join
 from reconciler.dialects.slurm_text import pick, pick_whole, read_minutes, read_records
 from reconciler.engine import Batch, Sighting, Ticket
@@ -183,3 +183,16 @@ def test_a_reference_that_is_not_of_the_attempts_place_names_no_job(reference):
     source = read("11_[0-9]|RUNNING|None|batch\n")
     assert pick(source, ticket("11_3", index=3))
     assert pick(source, ticket(reference, index=3)) is None
+
+
+def test_a_command_that_says_more_than_anybody_needs_is_ended():
+    reply = call(["sh", "-c", "echo begun >&2; exec yes"], 60)
+    assert reply.status is None
+    assert len(reply.out) < 2 * MOST
+    assert reply.describe().startswith("`sh` said too much: begun")
+
+
+def test_a_command_that_closes_its_pipes_and_goes_on_is_ended_in_time():
+    reply = call(["sh", "-c", "exec >&- 2>&-; exec sleep 60"], 0.3)
+    assert (reply.status, reply.out) == (None, "")
+    assert reply.describe() == "`sh` did not answer in time"

@@ -109,7 +109,7 @@ def test_every_job_has_the_tool_that_made_it_in_its_record(pad, capsys):
     ],
 )
 def test_real_files_state_what_wrote_them(shared_data, name, release, commit, told):
-    said = judge_release([shared_data / "belle2/mdst" / name], release, commit)
+    said = judge_release(shared_data / "belle2/mdst" / name, name, release, commit)
     assert (said is None) if told is None else told in said
 
 
