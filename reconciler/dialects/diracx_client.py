@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from reconciler.command import Deadline
 from reconciler.dialects.credentials import Credentials
-from reconciler.dialects.sandbox import Archive
+from reconciler.dialects.sandbox import LIMIT, Archive
 from reconciler.outside.http import Answer, HttpClient, NoAnswer
 from schemas.site import DiracxSettings
 
@@ -42,7 +42,7 @@ class Client:
 
     def __init__(self, settings: DiracxSettings) -> None:
         self._url = settings.url
-        self._service = HttpClient()
+        self._service = HttpClient(LIMIT)
         self.credentials = Credentials(settings, self._service)
 
     def ask(self, method: str, path: str, deadline: Deadline, data: Any = None) -> Answer:

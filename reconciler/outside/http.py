@@ -23,7 +23,7 @@ from urllib.parse import SplitResult, urlsplit
 if TYPE_CHECKING:
     import httpx
 
-SIZE_LIMIT = 2**28
+SIZE_LIMIT = 2**25
 """Bytes of an answer's body, decoded, that a client takes when nothing else is said."""
 
 CONNECT = 5.0
