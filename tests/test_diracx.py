@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import subprocess
 import time
@@ -247,8 +248,10 @@ def test_inputs_that_are_not_mounted_are_laid_beside_the_job(rig, tmp_path):
     source.write_bytes(b"raw")
     engine = rig.make_engine(diracx=rig.settings(mounted=False))
     batch = rig.make_batch("open('out.root', 'wb').write(open('raw.root', 'rb').read() * 2)")
+    checksum = f"sha256:{hashlib.sha256(b'raw').hexdigest()}"
     change_job(
-        batch.tickets[0], inputs=[{"name": "raw.root", "path": str(source), "size": 3, "checksum": "x"}]
+        batch.tickets[0],
+        inputs=[{"name": "raw.root", "path": str(source), "size": 3, "checksum": checksum}],
     )
     (ticket,) = submitted(engine, batch)
     ended(rig, engine, [ticket])

@@ -81,17 +81,23 @@ def opened(state: State) -> Iterator[Engine]:
     """
     if state.copy is not None:
         raise SourceUnavailable("an export of the state is there to be read, not to be written")
-    try:
-        close_state(state)
-    except OSError as error:
-        raise SourceUnavailable(f"the state folder cannot be made: {error}") from error
     with _translated(state):
-        engine = _make_engine(state, query_only=False)
+        engine = _make_engine(
+            state, query_only=False
+        )  # refuses a place where no ledger may be, before one is there
         try:
+            _close(state)
             _migrate(engine, state)
             yield engine
         finally:
             engine.dispose()
+
+
+def _close(state: State) -> None:
+    try:
+        close_state(state)
+    except OSError as error:
+        raise SourceUnavailable(f"the state folder cannot be made: {error}") from error
 
 
 def insert_new(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

@@ -41,13 +41,13 @@ def test_s35_a_forged_report_publishes_nothing(forgery, tmp_path, monkeypatch):
     world = World(tmp_path, campaign=ONE_STEP, files=(1,))
     collect, forged = Workspace.collect, []
 
-    def forge(self, attempt):
+    def forge(self, attempt, due):
         folder = self.path(attempt.name)
         file = folder / "result.json"
         if file.exists():
             file.write_text(json.dumps(FORGERIES[forgery](json.loads(file.read_text()), folder)))
             forged.append(attempt.name)
-        return collect(self, attempt)
+        return collect(self, attempt, due)
 
     monkeypatch.setattr(Workspace, "collect", forge)
     world.reconcile()
