@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 import rich_click as click
@@ -18,7 +18,16 @@ from reconciler.pinning import compare_locks, pin_campaign
 from renderer.steering import load_templates
 from schemas.finding import Finding, Place, limit_findings
 from schemas.lock import Lock
-from schemas.repository import CAMPAIGNS, FOLDERS, Declared, Repository, read_repository
+from schemas.repository import (
+    CAMPAIGNS,
+    FOLDERS,
+    GLOBAL_TAGS,
+    SITES,
+    SKIMS,
+    Declared,
+    Repository,
+    read_repository,
+)
 from schemas.retirement import RETIREMENTS
 from schemas.rules import check_repository
 from schemas.tree import PRODUCTIONS, Tree, read_tree
@@ -221,7 +230,7 @@ def load_launchable(
     }
     live = [name for name, declared in repository.campaigns.items() if declared.campaign.is_live]
     for name in [name for name in names or live if name not in wrong]:
-        about = [finding for finding in findings if is_about(finding, [name])]
+        about = [finding for finding in findings if _hinders(finding, repository, name)]
         if not about:  # what it refers to is there, so that its lock can be made again
             try:
                 choose_locked(repository, [name])
@@ -232,6 +241,24 @@ def load_launchable(
         else:
             chosen.append(name)
     return repository, chosen, wrong
+
+
+def _hinders(finding: Finding, repository: Repository, name: str) -> bool:
+    """Whether a campaign waits for a finding: it is about the campaign, what that refers to, or what all share."""
+    if name not in repository.campaigns or not is_about(finding, [name]):
+        return is_about(finding, [name])
+    campaign = repository.campaigns[name].campaign
+    file = PurePosixPath(finding.place.file)
+    steps = campaign.expand()
+    payloads = {one.name for step in steps for one in step.deviations.testing_payloads}
+    match str(file.parent):
+        case folder if folder == SITES:
+            return file.stem == campaign.site
+        case folder if folder == GLOBAL_TAGS:
+            return file.stem in payloads.union(campaign.tag_names)
+        case folder if folder == SKIMS:
+            return any(step.skims for step in steps)
+    return True
 
 
 def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Declared]:

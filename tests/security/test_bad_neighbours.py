@@ -65,12 +65,47 @@ def test_a_lock_that_is_none_leaves_out_its_campaign(world, monkeypatch, lock):
     assert wrong <= {"bad"}
 
 
-def test_a_retirement_that_is_none_hinders_no_campaign(world, monkeypatch):
+@pytest.mark.parametrize(
+    ("file", "hindered"),
+    [
+        ("retirements/x.yaml", False),
+        ("sites/other.yaml", False),
+        ("sites/local.yaml", True),
+        ("skims/other.yaml", False),
+        ("global-tags/other.iov", False),
+        ("global-tags/tag_a.iov", True),
+        ("global-tags/x.txt", False),
+        ("layouts.yaml", True),
+        ("releases.yaml", True),
+        ("roles.yaml", True),
+    ],
+)
+def test_a_broken_file_hinders_the_campaigns_that_use_it(tmp_path, monkeypatch, file, hindered):
+    world = World(tmp_path, campaign=ONE_STEP)
     monkeypatch.setattr("ci.project.load_templates", lambda: world.templates)
-    (world.root / BAD).unlink()
-    (world.root / LOCK).unlink()
-    world.write("productions/retirements/x.yaml", "a: [")
+    world.write(f"productions/{file}", "a: [")
+    assert load(world) == (([], {"proc7"}) if hindered else (["proc7"], set()))
+
+
+SKIMMING = """\
+schema: campaign/1
+title: Skims of a test
+kind: skim
+runs: [{experiment: 3, ranges: "1-2"}]
+site: local
+layout: plain
+steps:
+  skims: {application: uproot, input: {level: ntuple}, skims: [hlt_hadron]}
+limits: {max_units: 5, max_restate: 0}
+"""
+
+
+def test_a_broken_menu_hinders_the_campaigns_that_have_skims(tmp_path, monkeypatch):
+    world = World(tmp_path, campaign=SKIMMING)
+    monkeypatch.setattr("ci.project.load_templates", lambda: world.templates)
     assert load(world) == (["proc7"], set())
+    world.write("productions/skims/other.yaml", "a: [")
+    assert load(world) == ([], {"proc7"})
 
 
 def test_a_turn_that_nobody_foresaw_ends_and_the_service_goes_on(tmp_path, monkeypatch, capsys):
