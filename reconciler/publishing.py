@@ -113,7 +113,7 @@ def _bring(transfer: _Transfer) -> bool:
     if final.is_symlink() or final.exists():
         if not _is_same(final, move):
             raise PublishingRefused(f"{final} exists and is another file; it was left as it is")
-        if not _is_of_job(transfer):
+        if _is_sealed(transfer):
             return False
     transfer.beside.unlink(missing_ok=True)
     try:
@@ -152,8 +152,10 @@ def _copy(source: FileIO, target: Path, size: int) -> None:
 
 def _place(transfer: _Transfer) -> None:
     """Gives a copy its final name, unless something has that: a link is the one form of rename that every system has."""
-    if _is_of_job(transfer):
-        os.replace(transfer.beside, transfer.final)
+    if os.path.lexists(transfer.final) and _is_same(transfer.final, transfer.move):
+        os.replace(
+            transfer.beside, transfer.final
+        )  # the same bytes, in a file that somebody may still change
         return
     try:
         os.link(transfer.beside, transfer.final)
@@ -163,11 +165,13 @@ def _place(transfer: _Transfer) -> None:
         _rename(transfer.beside, transfer.final)
 
 
-def _is_of_job(transfer: _Transfer) -> bool:
-    """Whether what is at the final place is the job's own file by another name, so that the job may change it."""
+def _is_sealed(transfer: _Transfer) -> bool:
+    """Whether what is at the final place is ours, is not the job's own file by another name, and nobody may write it."""
+    found = transfer.final.lstat()
     with contextlib.suppress(FileNotFoundError):
-        return transfer.final.samefile(transfer.source)
-    return False
+        if os.path.samestat(found, transfer.source.lstat()):
+            return False
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o222
 
 
 def _rename(source: Path, target: Path) -> None:

@@ -37,6 +37,20 @@ def test_what_is_there_already_and_equal_is_accepted(tmp_path, move):
     publish([move], Workspace(tmp_path / "attempts", tmp_path / "batches"))
 
 
+@pytest.mark.parametrize("job", [True, False], ids=["a link to the job's file", "a file that others write"])
+def test_what_somebody_may_still_change_is_replaced_by_a_copy(tmp_path, move, job):
+    final = tmp_path / "data" / "r00529" / "v1" / "out.root"
+    final.parent.mkdir(parents=True)
+    os.link(tmp_path / "attempts/a1/out.root", final) if job else final.write_text("data")
+    late = os.open(final, os.O_WRONLY)
+    publish([move], Workspace(tmp_path / "attempts", tmp_path / "batches"))
+    os.write(late, b"LATE")
+    os.close(late)
+    assert final.read_text() == "data"
+    assert final.stat().st_mode & 0o222 == 0
+    assert os.listdir(final.parent) == ["out.root"]
+
+
 def test_another_file_system_is_copied_to_and_nothing_is_left_beside(tmp_path, move):
     with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
         assert os.stat(elsewhere).st_dev != os.stat(tmp_path).st_dev, "this test wants two file systems"
