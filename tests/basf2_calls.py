@@ -167,7 +167,7 @@ class _Judge:
                 return f"{self._find_called(value)}.__call__"
             return None if name in self.script.local or name in PYTHON else name
         assert isinstance(node.func, ast.Attribute)
-        method = node.func.attr
+        method = _spell_plain(node.func.attr)
         return None if method in MEMBERS or method in PLAIN else METHODS.get(method, f"method {method}")
 
     def _find_keywords(self, node: ast.Call) -> Iterator[list[ast.keyword]]:
@@ -275,11 +275,16 @@ class _Judge:
                 self.judgement.used.add(("classes", row, member))
             else:
                 self._complain(node, f"there is no {full}")
-        elif (row := MEMBERS.get(node.attr, "")) and not _is_own(node):
-            if node.attr in self.state["classes"].get(row, {"members": ()})["members"]:
-                self.judgement.used.add(("classes", row, node.attr))
+        elif (row := MEMBERS.get(member := _spell_plain(node.attr), "")) and not _is_own(node):
+            if member in self.state["classes"].get(row, {"members": ()})["members"]:
+                self.judgement.used.add(("classes", row, member))
             else:
-                self._complain(node, f"{row} has no {node.attr}")
+                self._complain(node, f"{row} has no {member}")
+
+
+def _spell_plain(member: str) -> str:
+    """A member's name in C++: PyROOT has private ones as `_Class__name`."""
+    return member.rpartition("__")[2] if member.startswith("_") and not member.startswith("__") else member
 
 
 def _is_own(node: ast.Attribute) -> bool:

@@ -254,7 +254,7 @@ def test_names_of_files_tags_and_seed_come_from_the_job_alone(name):
 @pytest.mark.parametrize("name", CURRENT)
 def test_real_data_are_declared_where_the_detector_was_read_and_nowhere_else(name):
     """What the detector wrote is real; of a skim, a merge or a cdst the input says it."""
-    declares = "declareRealData" in render_all(name)[0]
+    declares = "declare_real(" in render_all(name)[0]
     template = CURRENT[name]
     assert declares is (
         bool({"raw", "sroot"} & set(template.reads)) and template.skims is None and not template.keeps_level
@@ -267,10 +267,13 @@ def test_real_data_are_declared_where_the_detector_was_read_and_nowhere_else(nam
         "cdst_to_mdst/3",
         "cdst_to_mdst/5",
         "combined_skim/1",
+        "combined_skim/3",
         "cosmic_to_cdst/3",
         "hlt_skim/3",
         "hlt_skim/6",
         "offline_skim/1",
+        "offline_skim/3",
+        "raw_to_cdst/4",
         "raw_to_cdst/5",
         "raw_to_mdst/5",
         "sroot_to_root/3",

@@ -8,13 +8,15 @@ from double_facts import FACTS
 from double_log import B2ERROR
 from double_store import STORE, FileMetaData, SoftwareTriggerResult
 
+_OWN = {"_name", "_persistent", "_object", "__class__"}
+
 
 class _PyStoreObj:
     def __init__(self, name, durability=0):
         self._name, self._persistent = name, bool(durability)
 
     def __getattribute__(self, name):
-        if name.startswith("_") or name in FACTS["classes"]["Belle2.PyStoreObj"]["members"]:
+        if name in _OWN or name in FACTS["classes"]["Belle2.PyStoreObj"]["members"]:
             return object.__getattribute__(self, name)
         return getattr(self._object(), name)  # what it has not itself, it takes for one of the object's
 

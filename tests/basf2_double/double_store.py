@@ -8,12 +8,16 @@ from double_facts import FACTS
 
 
 class FileMetaData:
-    """What a file says of itself. Without any, data count as simulated."""
+    """What a file says of itself. Without any, data count as simulated.
+
+    `declareRealData` is private in basf2 (framework/dataobjects/include/FileMetaData.h, the line that the facts name), and
+    PyROOT has private methods as Python has its own: by the name of the class in front.
+    """
 
     def __init__(self, said: dict[str, Any] | None = None) -> None:
         self.said = {"isMC": True, **(said or {})}
 
-    def declareRealData(self) -> None:
+    def __declareRealData(self) -> None:
         self.said["isMC"] = False
 
 

@@ -6,7 +6,6 @@ import sys
 import basf2
 from skim.core import CombinedSkim
 from skim.registry import Registry
-from ROOT import Belle2
 
 with open(sys.argv[1]) as stream:
     job = json.load(stream)
@@ -30,16 +29,16 @@ def load_skim(wanted, **options):
 handed = {role + "Globaltag": tag for role, tag in job.get("skim_tags", {}).items()}
 
 
-class DeclareRealData(basf2.Module):
-    """Real data, also where the input's metadata do not say so."""
-
-    def initialize(self):
-        metadata = Belle2.PyStoreObj("FileMetaData", Belle2.DataStore.c_Persistent)
-        if metadata.isValid():
-            metadata.declareRealData()
-
-    def beginRun(self):
-        self.initialize()
+def find_modules(path, name):
+    """The modules of that name in a path, and in the paths that its modules lead to."""
+    found = []
+    for module in path.modules():
+        if module.name() == name:
+            found.append(module)
+        if module.has_condition():
+            for condition_path in module.get_all_condition_paths():
+                found += find_modules(condition_path, name)
+    return found
 
 
 def describe(output):
@@ -50,6 +49,8 @@ def describe(output):
         description[key] = "%s (%s: %s)" % (override["value"], override["ticket"], override["reason"])
     for local in job.get("testing_payloads", []):
         description["testing payloads " + local["name"]] = "%s: %s" % (local["ticket"], local["reason"])
+    for branch in job.get("additional_branches", []):
+        description["additional branch " + branch["name"]] = "%s: %s" % (branch["ticket"], branch["reason"])
     return description
 
 
@@ -66,7 +67,6 @@ path.add_module(
     inputFileNames=[item["path"] for item in job["inputs"]],
     ignoreCommandLineOverride=True,
 )
-path.add_module(DeclareRealData())
 for output in job["outputs"]:
     wanted = job["skims"][output["skim"]]
     check_code(wanted)
@@ -82,9 +82,12 @@ for output in job["outputs"]:
     combined(path)
 
 for override in job.get("overrides", []):
-    basf2.set_module_parameters(
-        path, override["module"], recursive=True, **{override["parameter"]: override["value"]}
-    )
+    # basf2.set_module_parameters with `recursive` raises where any path that a module leads to lacks the module.
+    modules = find_modules(path, override["module"])
+    if not modules:
+        basf2.B2FATAL("the path has no module " + override["module"])
+    for module in modules:
+        module.param(override["parameter"], override["value"])
 
 basf2.process(path)
 print(basf2.statistics)

@@ -14,6 +14,17 @@ with open(sys.argv[1]) as stream:
 components = [] or None
 
 
+def declare_real(metadata):
+    """Tells that data are real, where the release keeps such a word.
+
+    FileMetaData.declareRealData is private, for basf2's own modules: Python has it by the name that private methods get.
+    """
+    if hasattr(metadata, "_FileMetaData__declareRealData"):
+        metadata._FileMetaData__declareRealData()
+    elif hasattr(metadata, "declareRealData"):
+        metadata.declareRealData()
+
+
 class DeclareRealData(basf2.Module):
     """What the detector wrote is real data, also where a file does not say so, or has no metadata yet.
 
@@ -25,11 +36,11 @@ class DeclareRealData(basf2.Module):
         metadata.registerInDataStore()
         if not metadata.isValid():
             metadata.create()
-        metadata.obj().declareRealData()
+        declare_real(metadata.obj())
 
     def event(self):
         metadata = Belle2.PyStoreObj("FileMetaData", Belle2.DataStore.c_Persistent)
-        metadata.obj().declareRealData()
+        declare_real(metadata.obj())
 
 
 def find_modules(path, name):
