@@ -245,20 +245,19 @@ def load_launchable(
 
 def _hinders(finding: Finding, repository: Repository, name: str) -> bool:
     """Whether a campaign waits for a finding: it is about the campaign, what that refers to, or what all share."""
-    if name not in repository.campaigns or not is_about(finding, [name]):
-        return is_about(finding, [name])
+    if not is_about(finding, [name]):
+        return False
+    if name not in repository.campaigns:
+        return True
     campaign = repository.campaigns[name].campaign
-    file = PurePosixPath(finding.place.file)
     steps = campaign.expand()
     payloads = {one.name for step in steps for one in step.deviations.testing_payloads}
-    match str(file.parent):
-        case folder if folder == SITES:
-            return file.stem == campaign.site
-        case folder if folder == GLOBAL_TAGS:
-            return file.stem in payloads.union(campaign.tag_names)
-        case folder if folder == SKIMS:
-            return any(step.skims for step in steps)
-    return True
+    used = {SITES: {campaign.site}, GLOBAL_TAGS: payloads.union(campaign.tag_names)}
+    file = PurePosixPath(finding.place.file)
+    folder = str(file.parent)
+    if folder == SKIMS:
+        return any(step.skims for step in steps)
+    return folder not in used or file.stem in used[folder]
 
 
 def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Declared]:

@@ -104,7 +104,8 @@ def _listen(process: subprocess.Popen[bytes], said: Mapping[IO[bytes], bytearray
         for pipe, text in said.items():
             pipes.register(pipe, selectors.EVENT_READ, text)
         while pipes.get_map():
-            if not (ready := pipes.select(max(0.0, end - time.monotonic()))):
+            left = end - time.monotonic()
+            if left <= 0 or not (ready := pipes.select(left)):
                 return False
             for key, _ in ready:
                 part = os.read(key.fd, BLOCK)

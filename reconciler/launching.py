@@ -13,6 +13,7 @@ from itertools import islice
 from reconciler.brakes import choose_wishes, limit_wishes, read_traffic, tell_pause
 from reconciler.clock import CLOCK, Clock
 from reconciler.delivery import Ended
+from reconciler.endings import Endings
 from reconciler.engine import Accepted, Batch, Refused, Uncertain
 from reconciler.fleet import Fleet
 from reconciler.gathering import View
@@ -100,7 +101,7 @@ class Launcher:
         self._pauses = PauseWriter(writer)
         self._fleet = Fleet(sites, writer)
         self._workspace = Workspace(state.attempts, state.batches)
-        self._tracker = Tracker(
+        endings = Endings(
             repository,
             self.ledger,
             self._attempts,
@@ -109,7 +110,11 @@ class Launcher:
             self._workspace,
             writer.clock,
         )
-        self.outcome = Outcome(delayed=self._tracker.delivery.delayed, troubles=self._tracker.troubles)
+        self._tracker = Tracker(
+            self.ledger, self._attempts, self._fleet, self._workspace, endings, writer.clock
+        )
+        self._delivery = endings.delivery
+        self.outcome = Outcome(delayed=self._delivery.delayed, troubles=self._tracker.troubles)
         self._clock = writer.clock
         self._state = state
         self._repository = repository
@@ -382,7 +387,7 @@ class Launcher:
     def _list_full(self) -> set[str]:
         """Sites whose storage took nothing in this turn."""
         campaigns = self._repository.campaigns
-        return {campaigns[name].campaign.site for name in self._tracker.delivery.closed if name in campaigns}
+        return {campaigns[name].campaign.site for name in self._delivery.closed if name in campaigns}
 
     def _list_waited(self, look: Look, manner: Manner) -> list[Attempt]:
         return [one for one in look.live if manner.patient or self._fleet.is_attached(one.site)]

@@ -11,18 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from reconciler.clock import CLOCK, Clock, format_time
+from reconciler.clock import Clock, format_time
 from reconciler.delivery import Ended
 from reconciler.endings import Endings
 from reconciler.engine import Engine, EngineUnavailable, Observation, Sighting, Ticket
 from reconciler.fleet import Fleet
 from reconciler.ledger.attempts import AttemptLedger
 from reconciler.ledger.database import SourceUnavailable
-from reconciler.ledger.pauses import PauseWriter
 from reconciler.ledger.units import Ledger
 from reconciler.orders import Attempt
 from reconciler.workspace import Failed, Workspace
-from schemas.repository import Repository
 
 MEMORY = timedelta(days=7)
 """How long an attempt that was taken for lost may come back."""
@@ -47,13 +45,12 @@ class Tracker:
 
     def __init__(
         self,
-        repository: Repository,
         ledger: Ledger,
         attempts: AttemptLedger,
-        pauses: PauseWriter,
         fleet: Fleet,
         workspace: Workspace,
-        clock: Clock = CLOCK,
+        endings: Endings,
+        clock: Clock,
     ) -> None:
         self._ledger = ledger
         self._attempts = attempts
@@ -61,8 +58,7 @@ class Tracker:
         self._workspace = workspace
         self._clock = clock.time
         self._look = Look()
-        self._endings = Endings(repository, ledger, attempts, pauses, fleet, workspace, clock)
-        self.delivery = self._endings.delivery
+        self._endings = endings
         self.troubles: dict[str, None] = {}
         """What else a person should hear of, in words."""
 

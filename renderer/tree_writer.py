@@ -117,10 +117,10 @@ class TreeWriter:
 
     def _dress(self, tree: Any) -> None:
         """Gives the branches what uproot has no words for: titles, sizes of baskets, and the types of counters."""
-        cascading = tree._cascading  # noqa: SLF001
+        cascading = tree._cascading  # noqa: SLF001 -- uproot has no public way to it
         columns = {column.name: column for column in self._form.columns}
         counted = {column.counter: column for column in self._form.columns if column.kind == LISTS}
-        for datum in cascading._branch_data:  # noqa: SLF001
+        for datum in cascading._branch_data:  # noqa: SLF001 -- uproot has no public way to it
             name = datum["fName"]
             if name in counted:
                 datum["dtype"] = counted[name].counter_dtype.newbyteorder(">")
@@ -129,7 +129,7 @@ class TreeWriter:
                 datum["fTitle"] = column.title or datum["fTitle"]
                 datum["fBasketSize"] = column.basket
         cascading.write_jagged_basket = partial(_write_lists, cascading.write_jagged_basket, columns)
-        cascading._relocate(self._file.file, self._file.file.sink)  # noqa: SLF001
+        cascading._relocate(self._file.file, self._file.file.sink)  # noqa: SLF001 -- uproot has no public way to it
 
 
 def _write_lists(

@@ -168,7 +168,7 @@ def find_place(kind: str, path: str) -> tuple[str, str] | None:
         of, prefix, place = line.split(" ")
         below = path == prefix or path.startswith((f"{prefix}.", f"{prefix}["))
         if of == kind and below and len(prefix) > len(found[0]):
-            found = (prefix, *place.split(":")) if ":" in place else (prefix, place, _name(path))  # type: ignore[assignment]
+            found = (prefix, *place.split(":")) if ":" in place else (prefix, place, _name(path))  # type: ignore[assignment]  # three words each
     return found[1:] if found[1] else None
 
 

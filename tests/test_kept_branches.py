@@ -167,14 +167,14 @@ def test_whatever_a_tree_holds_comes_out_for_the_accepted_events(
     accepted = np.concatenate([part["good"] for part in parts]) == 1
     with uproot.open(folder / "in.root") as file:
         given_tree = file["data"]
-        whole = {name: read_column(given_tree, name) for name in given_tree.keys()}  # noqa: SIM118
+        whole = {name: read_column(given_tree, name) for name in given_tree.keys()}  # noqa: SIM118 -- no mapping
         names = {name: given_tree[name].typename for name in whole}
     for output, mask in (("good", accepted), ("none", accepted & False), ("all", accepted | True)):
         assert report["outputs"][f"{output}.root"]["events"] == mask.sum()
         with uproot.open(folder / f"{output}.root") as file:
             tree = file["data"]
             assert tree.title == "some data"
-            assert {name: tree[name].typename for name in tree.keys()} == names  # noqa: SIM118
+            assert {name: tree[name].typename for name in tree.keys()} == names  # noqa: SIM118 -- no mapping
             assert tree.num_entries == mask.sum()
             for name, column in whole.items():
                 assert tree[name].title == f"{name}" + tree[name].title.removeprefix(name)
@@ -421,7 +421,7 @@ def test_inputs_without_any_events_give_the_branches_without_rows(tmp_path):
         file.mktree("events", {**identity, "x": np.dtype((np.float32, (2,)))})
     assert skim(write_job([path], {"all": {"cut": "nosuch > 1"}}), tmp_path)["events_read"] == 0
     with uproot.open(tmp_path / "all.root") as file:
-        assert {name: file["events"][name].typename for name in file["events"].keys()} == {  # noqa: SIM118
+        assert {name: file["events"][name].typename for name in file["events"].keys()} == {  # noqa: SIM118 -- no mapping
             **dict.fromkeys(("experiment", "run", "event"), "int64_t"),
             "x": "float[2]",
         }

@@ -192,6 +192,12 @@ def test_a_command_that_says_more_than_anybody_needs_is_ended():
     assert reply.describe().startswith("`sh` said too much: begun")
 
 
+def test_a_command_that_never_stops_talking_is_ended_in_time():
+    reply = call(["sh", "-c", "while :; do echo still here; done"], 0.3)
+    assert (reply.status, reply.flooded) == (None, False)
+    assert reply.describe() == "`sh` did not answer in time: still here"
+
+
 def test_a_command_that_closes_its_pipes_and_goes_on_is_ended_in_time():
     reply = call(["sh", "-c", "exec >&- 2>&-; exec sleep 60"], 0.3)
     assert (reply.status, reply.out) == (None, "")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import rich_click as click
 
@@ -161,19 +161,13 @@ def sign_verb(settings: Settings, key: Path | None, base: str | None, head: str 
     )
     if typed != str(policy.roles.version):
         raise GuardRefused("that was not the version; nothing was signed")
-    now = _tell_start(project, principal)
     demand = demand_root(old, policy)
-    statement = Statement(
-        subject=demand.subject,
+    statement = _state(
+        old,
+        principal,
+        _tell_start(project, principal),
         digest=policy.root,
         action=demand.action,
-        role=ADMINISTRATOR,
-        principal=principal,
-        repository=old.roles.repository,
-        environment=old.roles.environment,
-        policy=old.digest,
-        not_before=now,
-        not_after=now + timedelta(days=old.roles.validity_days),
         generation=policy.roles.version,
         plan=demand.plan,
     )
@@ -211,22 +205,26 @@ def revoke(settings: Settings, key: Path | None, of: str | None, base: str | Non
         raise GuardRefused(f"that was not {person}; nothing was taken back")
     now = tell_time()
     for file in files:
-        statement = Statement(
-            subject=demand_root(old, old).subject,
-            digest=hashlib.sha256(tree[file]).hexdigest(),
-            action=REVOKE,
-            role=ADMINISTRATOR,
-            principal=principal,
-            repository=old.roles.repository,
-            environment=old.roles.environment,
-            policy=old.digest,
-            not_before=now,
-            not_after=now + timedelta(days=old.roles.validity_days),
-            of=person,
-        )
+        taken = hashlib.sha256(tree[file]).hexdigest()
+        statement = _state(old, principal, now, digest=taken, action=REVOKE, of=person)
         _write(project, name_revocation(file), statement, sign(statement.data(), old, principal, handle))
     remember_withdrawals(project.state, _read_statements(project), tell_time())
     return Exit.FINE
+
+
+def _state(old: Policy, principal: str, since: datetime, **said: Any) -> Statement:
+    """What an administrator of a root states about the next one, or about what was stated."""
+    return Statement(
+        subject=demand_root(old, old).subject,
+        role=ADMINISTRATOR,
+        principal=principal,
+        repository=old.roles.repository,
+        environment=old.roles.environment,
+        policy=old.digest,
+        not_before=since,
+        not_after=since + timedelta(days=old.roles.validity_days),
+        **said,
+    )
 
 
 @trust.command("clock")

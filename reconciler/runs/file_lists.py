@@ -107,7 +107,7 @@ def _judge(columns: Columns, row: Row) -> Statement | RefusedRow:
             raise ValueError("path is missing")  # noqa: TRY301 -- refused as the rest
         called = read_path("name", PurePath(where).name if is_blank(name) else name, 255)
         if called in (None, ".", "..") or "/" in called:
-            raise ValueError(f"{called or where!r} is the name of no file")  # noqa: TRY301
+            raise ValueError(f"{called or where!r} is the name of no file")  # noqa: TRY301 -- as above
         return Statement(
             where,
             called,

@@ -101,9 +101,9 @@ def examine(file: Published, depth: Depth) -> Flaw | None:
 def _examine_content(file: Published) -> str | None:
     """What the events of a file, or what it says of itself, have against its declaration."""
     # reading ROOT files costs a second, which only a look into files has
-    from renderer.event_count import count_events, tell_repeated  # noqa: PLC0415
-    from renderer.event_file import InputError  # noqa: PLC0415
-    from renderer.file_metadata import read_metadata  # noqa: PLC0415
+    from renderer.event_count import count_events, tell_repeated  # noqa: PLC0415 -- see above
+    from renderer.event_file import InputError  # noqa: PLC0415 -- see above
+    from renderer.file_metadata import read_metadata  # noqa: PLC0415 -- see above
 
     basf2 = file.application == "basf2"
     unit = (file.experiment, file.run)

@@ -35,7 +35,7 @@ if not hasattr(
     tarfile, "data_filter"
 ):  # DiracX's client asks for it; Python has it since 3.11.4, Debian 12 has 3.11.2
     _extract = tarfile.TarFile.extractall
-    tarfile.TarFile.extractall = lambda archive, path=".", filter=None: _extract(archive, path)  # noqa: A006
+    tarfile.TarFile.extractall = lambda archive, path=".", filter=None: _extract(archive, path)  # noqa: A006 -- its name
 
 
 class Site:
