@@ -125,6 +125,7 @@ def test_a_job_of_another_user_does_not_stop_the_end_of_ours(rig):
     with rig.foreign() as (reference, is_untouched):
         mine = submitted(engine, rig.make_batch(PATIENT))
         foreign = dataclasses.replace(rig.make_batch(OUTPUT).tickets[0], reference=reference)
+        rig.wait_for(engine, mine, Sighting.RUNNING)  # DiracX can lose the end of a job that just starts
         engine.cancel([foreign, *mine])
         rig.wait_for(engine, mine, Sighting.ENDED)
         assert is_untouched()

@@ -30,12 +30,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 PERIOD = 0.05
+TRIALS = 5
+"""How often a step is tried before the worker gives its job up."""
 
 if not hasattr(
     tarfile, "data_filter"
 ):  # DiracX's client asks for it; Python has it since 3.11.4, Debian 12 has 3.11.2
     _extract = tarfile.TarFile.extractall
     tarfile.TarFile.extractall = lambda archive, path=".", filter=None: _extract(archive, path)  # noqa: A006 -- its name
+
+
+def insist(step):
+    """What a step gives, which is tried again: the services' database is one file, and fails on a busy machine."""
+    for _ in range(TRIALS - 1):
+        try:
+            return step()
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                raise
+        except Exception as error:  # noqa: BLE001 -- whatever the client of DIRAC raises when a call fails
+            print(f"worker: {error!r}", flush=True)
+        time.sleep(PERIOD)
+    return step()
 
 
 class Site:
@@ -61,8 +77,12 @@ class Site:
         headers = {"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            return json.loads(reply.read() or b"null")
+
+        def ask() -> object:
+            with urllib.request.urlopen(request, timeout=30) as reply:
+                return json.loads(reply.read() or b"null")
+
+        return insist(ask)
 
     def search(self, *conditions: dict[str, object]) -> list[dict[str, object]]:
         words = ["JobID", "JobName", "JobGroup", "Status"]
@@ -121,7 +141,7 @@ class Site:
             self.move(job, status, "Application" if status == "Running" else "Worker")
         description = self.describe(job)
         for sandbox in description.getListFromExpression("InputSandbox"):
-            asyncio.run(download_sandbox(sandbox, folder))
+            insist(lambda sandbox=sandbox: asyncio.run(download_sandbox(sandbox, folder)))
         for name in description.getListFromExpression("InputData"):
             path = Path(name.removeprefix("LFN:"))
             shutil.copy(path, folder / path.name)
@@ -145,7 +165,8 @@ class Site:
                 process.wait()
                 return
         left = [folder / name for name in description.getListFromExpression("OutputSandbox")]
-        name = asyncio.run(create_sandbox([path for path in left if path.exists()]))
+        present = [path for path in left if path.exists()]
+        name = insist(lambda: asyncio.run(create_sandbox(present)))
         self.call("PATCH", f"/api/jobs/{job}/sandbox/output", name)
         said = hints / "application"
         if said.exists():

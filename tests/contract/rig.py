@@ -121,6 +121,19 @@ class Rig:
         except EngineUnavailable:
             return dict.fromkeys((one.name for one in tickets), Sighting.UNKNOWN)
 
+    def end(self, engine: Engine, tickets: Sequence[Ticket]) -> None:
+        """Cancels until all are seen to have ended, as a reconciler does turn by turn.
+
+        A job that starts in the very moment of its cancellation can get lost for it: DiracX reads a status and writes
+        the next one without a lock.
+        """
+
+        def over() -> bool:
+            engine.cancel(tickets)
+            return set(self.see(engine, tickets).values()) == {Sighting.ENDED}
+
+        self.wait(over, "what was cancelled should have ended by now")
+
     def wait_for(
         self, engine: Engine, tickets: Sequence[Ticket], *wanted: Sighting
     ) -> dict[str, Observation]:

@@ -348,12 +348,7 @@ def test_cancelled_is_asked_for_and_then_seen(rig):
     one, other = submitted(engine, rig.make_batch(PATIENT, PATIENT))
     rig.wait(lambda: (one.folder / "started").exists() and (other.folder / "started").exists())
     rig.wait_for(engine, [one, other], Sighting.RUNNING)
-
-    def gone():
-        engine.cancel([one])
-        return rig.see(engine, [one]) == {one.name: Sighting.ENDED}
-
-    rig.wait(gone)
+    rig.end(engine, [one])
     rig.wait(lambda: find_processes(one.folder) == [])
     assert not (one.folder / "out.root").exists()
     assert set(rig.see(engine, [other]).values()) <= UNMOVED
@@ -481,8 +476,7 @@ def test_i3_live_jobs_are_listed_by_the_beginning_of_their_names(rig):
     assert engine.list_names(f"{prefix}-nothing") == {}
     with rig.fault("query_fails"), pytest.raises(EngineUnavailable):
         engine.list_names(prefix)
-    engine.cancel([*tickets["a"], *tickets["s"]])
-    rig.wait_for(engine, [*tickets["a"], *tickets["s"]], Sighting.ENDED)
+    rig.end(engine, [*tickets["a"], *tickets["s"]])
 
 
 # ── faults ──
