@@ -12,9 +12,10 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, select, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
@@ -62,7 +63,12 @@ def reading(state: State) -> Iterator[Connection]:
     """
     if state.server is None and not state.database.exists():
         raise _nothing_recorded(state)
-    with _translated(state), _connected(state, query_only=True) as connection, connection.begin():
+    with (
+        _translated(state),
+        _standing(state),
+        _connected(state, query_only=True) as connection,
+        connection.begin(),
+    ):
         version = _version(connection)
         if version is None:
             raise _nothing_recorded(state)
@@ -136,7 +142,10 @@ def _make_file_engine(state: State, *, query_only: bool) -> Engine:
             f"{state.folder} is on {kind}, where SQLite loses data: keep the state on a local disk"
             " (--state, B2PROD_STATE), or the ledger in PostgreSQL (--database, B2PROD_DATABASE)"
         )
-    engine = create_engine(f"sqlite:///{state.database}")
+    url = URL.create("sqlite", database=str(state.database))
+    if query_only and not _may_write(state.database):
+        url = _find_file(state.database)
+    engine = create_engine(url)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
@@ -154,6 +163,46 @@ def _make_file_engine(state: State, *, query_only: bool) -> Engine:
         connection.exec_driver_sql("BEGIN" if query_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _find_file(file: Path) -> URL:
+    """The file as SQLite opens it for those who may only read it.
+
+    Beside a ledger SQLite keeps two files with what was written last. Where they are not there nobody writes, and they need
+    not be made: the ledger is read as it stands, and `_standing` tells when somebody begins to write.
+    """
+    alone = {"immutable": "1"} if _stands_alone(file) else {}
+    name = f"file:{quote(os.path.abspath(file))}"
+    return URL.create("sqlite", database=name, query={"uri": "true", "mode": "ro", **alone})
+
+
+def _stands_alone(file: Path) -> bool:
+    return not _may_write(file) and not _has_newer(file)
+
+
+def _may_write(file: Path) -> bool:
+    return os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+
+
+def _has_newer(file: Path) -> bool:
+    return file.with_name(f"{file.name}-wal").exists()
+
+
+@contextlib.contextmanager
+def _standing(state: State) -> Iterator[None]:
+    """Refuses what was read of a file that nothing keeps as it is, where that was written meanwhile."""
+    if state.server is not None or not _stands_alone(state.database):
+        yield
+        return
+    before = _describe(state.database)
+    yield
+    if _has_newer(state.database) or _describe(state.database) != before:
+        raise SourceUnavailable(f"{state.database} was written while it was read; do it again")
+
+
+def _describe(file: Path) -> tuple[int, int, int]:
+    found = file.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _make_server_engine(server: str, *, query_only: bool) -> Engine:
