@@ -21,6 +21,7 @@ from reconciler.ledger.lease import PROMPT, tell_clock
 from reconciler.ledger.privacy import is_open
 from reconciler.ledger.tables import LIVE, attempts, batches, ledger
 from reconciler.preconditions import check_batch
+from reconciler.publishing import try_storage
 from reconciler.readiness import gather
 from schemas.site import Site
 
@@ -105,6 +106,8 @@ def _examine_folders(site: Site, state: State) -> Iterator[Symptom]:
             f"{storage} cannot be written", "mend `storage`, mount it, or get the right to write there"
         )
     yield Symptom(site.name, "storage", complaint)
+    if complaint is None and storage.is_dir():
+        yield Symptom(site.name, "publishing", _try_publishing(storage))
     if site.testing_payloads is not None:
         missing = Complaint(
             f"there is no folder {site.testing_payloads}", "mend `testing_payloads`, or mount it", fatal=False
@@ -120,6 +123,18 @@ def _examine_folders(site: Site, state: State) -> Iterator[Symptom]:
             fatal=False,
         )
         yield Symptom(site.name, "payload files", None if os.path.isdir(site.payloads) else missing)
+
+
+def _try_publishing(storage: Path) -> Complaint | None:
+    """Does what publishing does, as BeeGFS, CIFS and some NFS and FUSE mounts lack what others have."""
+    try:
+        unable = try_storage(storage)
+    except OSError as error:
+        mend = "mend `storage`, mount it, or get the right to write there"
+        return Complaint(f"{storage} cannot be written: {error.strerror}", mend)
+    if unable is None:
+        return None
+    return Complaint(f"nothing can be published to {storage}: {unable}", "let `storage` lie elsewhere")
 
 
 def _examine_commands(site: Site) -> Iterator[Symptom]:

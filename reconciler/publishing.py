@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import FileIO
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 from reconciler.checksums import digest_content
 from reconciler.ledger.database import SourceUnavailable
+from reconciler.mounts import holds_anything
 from reconciler.orders import Move
 from reconciler.remains import NotPlain, open_plain
 from reconciler.workspace import Workspace
@@ -48,9 +50,8 @@ def check_storage(storage: str) -> None:
         StorageClosed: it is not.
     """
     try:
-        with os.scandir(storage) as entries:
-            if next(entries, None) is None:
-                raise StorageClosed(f"the storage {storage} is empty, as if it were not mounted")
+        if not holds_anything(storage):
+            raise StorageClosed(f"the storage {storage} is empty, as if it were not mounted")
     except OSError as error:
         raise StorageClosed(f"the storage {storage} is not there: {error.strerror}") from error
 
@@ -158,11 +159,52 @@ def _place(transfer: _Transfer) -> None:
         )  # the same bytes, in a file that somebody may still change
         return
     try:
-        os.link(transfer.beside, transfer.final)
+        _link_or_rename(transfer.beside, transfer.final)
     except OSError as error:
         if error.errno not in UNABLE:
             raise
-        _rename(transfer.beside, transfer.final)
+        raise StorageClosed(
+            f"nothing can be published to {transfer.move.storage}, which has neither hard links nor renames that replace"
+            f" nothing ({error.strerror}): `b2prod doctor` tells more"
+        ) from error
+
+
+def _link_or_rename(source: Path, target: Path) -> None:
+    """Gives a file a name that nothing has, by a link or else by a rename; what it was called before may stay."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+        _rename(source, target)
+
+
+def try_storage(storage: Path) -> str | None:
+    """Why nothing could be published to a folder, found out by doing it there with an empty file; None where it works.
+
+    What was made for that is removed again.
+
+    Raises:
+        OSError: the folder cannot be written, which says nothing of what it is able to.
+    """
+    with tempfile.TemporaryDirectory(prefix=".b2prod-trial-", dir=storage) as name:
+        folder = Path(name)
+        first, second, final = folder / ".first", folder / ".second", folder / "final"
+        for one in (first, second):
+            one.touch()
+        _sync(first)
+        try:
+            _link_or_rename(first, final)
+        except OSError as error:
+            return f"neither a hard link nor a rename that replaces nothing is to be had: {error.strerror}"
+        with contextlib.suppress(FileExistsError):
+            _link_or_rename(second, final)
+            return "a file that is there is replaced by a link or a rename that must not"
+        try:
+            _sync(folder)
+        except OSError as error:
+            return f"a folder cannot be brought to disk (fsync): {error.strerror}"
+    return None
 
 
 def _is_sealed(transfer: _Transfer) -> bool:

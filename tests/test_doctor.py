@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import pytest
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler import examination, readiness
+from reconciler import examination, publishing, readiness
 from reconciler.engine import EngineUnavailable
 from reconciler.engines.local import LocalEngine
 from reconciler.preconditions import Volume
@@ -36,6 +38,42 @@ def test_where_nothing_is_wrong_all_is_fine(ask):
     assert ("this machine", "ledger") in found
     assert ("this machine", "trust root") in found
     assert ("local", "storage") in found
+
+
+@pytest.mark.parametrize(
+    ("linking", "renaming", "said"),
+    [
+        (None, None, None),
+        (errno.EPERM, None, None),
+        (errno.EPERM, errno.EINVAL, "neither a hard link nor a rename that replaces nothing"),
+    ],
+)
+def test_publishing_is_tried_at_the_storage(world, ask, monkeypatch, linking, renaming, said):
+    def fail(number):
+        def failing(source, target):
+            raise OSError(number, os.strerror(number))
+
+        return failing
+
+    if linking:
+        monkeypatch.setattr(publishing.os, "link", fail(linking))
+    if renaming:
+        monkeypatch.setattr(publishing, "_rename", fail(renaming))
+    storage = world.state.storage("data")
+    storage.mkdir()
+    code, found = ask()
+    told = found["local", "publishing"]
+    assert (code, told["state"]) == ((Exit.FINDINGS, "wrong") if said else (Exit.FINE, "fine"))
+    assert said is None or said in told["what"]
+    assert list(storage.iterdir()) == []
+
+
+def test_a_storage_whose_links_replace_what_is_there_is_none_to_publish_to(world, ask, monkeypatch):
+    world.state.storage("data").mkdir()
+    monkeypatch.setattr(publishing, "_link_or_rename", os.replace)
+    code, found = ask()
+    assert code == Exit.FINDINGS
+    assert "replaced" in found["local", "publishing"]["what"]
 
 
 def test_a_table_for_people(world, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from dataclasses import replace
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from reconciler import publishing
 from reconciler.checksums import digest_content
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.orders import Move
-from reconciler.publishing import PublishingRefused, publish
+from reconciler.publishing import PublishingRefused, StorageClosed, check_storage, publish
 from reconciler.workspace import Workspace
 from tests.worlds import ONE_STEP, World
 
@@ -122,3 +124,42 @@ def test_a_strangers_file_stops_its_unit_alone(tmp_path):
     assert world.retry() == 1
     assert world.reconcile().produced == 1
     assert not stranger.exists(), "the place was given up with the attempt"
+
+
+def fail(number):
+    def failing(source, target):
+        raise OSError(number, os.strerror(number))
+
+    return failing
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EMLINK])
+def test_where_links_are_not_to_be_had_a_file_is_renamed_over_none(tmp_path, move, monkeypatch, number):
+    monkeypatch.setattr(publishing.os, "link", fail(number))
+    workspace = Workspace(tmp_path / "attempts", tmp_path / "batches")
+    publish([move], workspace)
+    final = tmp_path / "data" / "r00529" / "v1" / "out.root"
+    assert (final.read_text(), os.listdir(final.parent)) == ("data", ["out.root"])
+    final.chmod(0o644)
+    final.write_text("other")
+    with pytest.raises(PublishingRefused, match="is another file"):
+        publish([move], workspace)
+    assert final.read_text() == "other"
+
+
+def test_a_storage_that_can_do_neither_is_told_as_one_that_nothing_can_be_published_to(
+    tmp_path, move, monkeypatch
+):
+    monkeypatch.setattr(publishing.os, "link", fail(errno.EPERM))
+    monkeypatch.setattr(publishing, "_rename", fail(errno.EINVAL))
+    with pytest.raises(StorageClosed, match=r"neither hard links nor renames .* `b2prod doctor`"):
+        publish([move], Workspace(tmp_path / "attempts", tmp_path / "batches"))
+    assert os.listdir(tmp_path / "data" / "r00529" / "v1") == []
+
+
+def test_what_a_file_system_has_of_itself_makes_no_storage(tmp_path):
+    (tmp_path / "lost+found").mkdir()
+    with pytest.raises(StorageClosed, match="as if it were not mounted"):
+        check_storage(str(tmp_path))
+    (tmp_path / "r00529").mkdir()
+    check_storage(str(tmp_path))

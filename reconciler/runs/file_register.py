@@ -28,6 +28,7 @@ from reconciler.checksums import digest_file
 from reconciler.ledger.file_tables import removals, replicas
 from reconciler.ledger.rows import insert_rows, without_collection
 from reconciler.ledger.tables import files, inputs, ledger
+from reconciler.mounts import holds_anything
 from reconciler.runs.catalogue import File, find_excessive
 from reconciler.runs.filing import (
     Decision,
@@ -115,8 +116,7 @@ def _has_neighbours(path: Path) -> bool:
     if folder == folder.parent:
         return False
     try:
-        with os.scandir(folder) as entries:
-            return next(entries, None) is not None
+        return holds_anything(folder)
     except OSError:
         return False
 

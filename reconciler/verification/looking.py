@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from reconciler.ledger.database import SourceUnavailable
+from reconciler.mounts import holds_anything
 from reconciler.verification.examination import Depth, Flaw, Published, Unreadable, examine
 
 PATIENCE = 120.0
@@ -70,10 +71,7 @@ def _check_storage(storage: str, patience: float) -> None:
 
     def ask() -> None:
         try:
-            with os.scandir(storage) as entries:
-                # what is to be mounted is an empty folder before it is
-                empty = "is empty, as if it were not mounted" if next(entries, None) is None else None
-            answer.append(empty)
+            answer.append(None if holds_anything(storage) else "is empty, as if it were not mounted")
         except OSError as error:
             answer.append(f"is not there ({error.strerror})")
 
