@@ -15,7 +15,7 @@ from ci.findings import FORMATS
 from ci.project import Settings
 from ci.verbs import PANELS, VERBS, Verbs
 from reconciler.guard import GuardRefused
-from reconciler.ledger.state import SourceUnavailable
+from reconciler.ledger.state import OtherVersion, SourceUnavailable
 from renderer.steering import TemplateBroken
 
 click.rich_click.COMMAND_GROUPS = {
@@ -91,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return Exit.USAGE
-    except WrongUse as error:
+    except (WrongUse, OtherVersion) as error:
         say(f"b2prod: {error}")
         return Exit.USAGE
     except SourceUnavailable as error:

@@ -82,14 +82,24 @@ class Settings:
     trust: str | None = None
 
     def project(
-        self, base: str | None = None, head: str | None = None, export: Path | None = None
+        self,
+        base: str | None = None,
+        head: str | None = None,
+        export: Path | None = None,
+        *,
+        any_version: bool = False,
     ) -> Project:
         """The project that the verb works on; `head` is a commit, and with `base` what it changes there, once merged.
 
         `export` takes the place of the state until the command ends; whose key signed it is the policy's to say, and of a
-        change that is the base's.
+        change that is the base's. A state is of this tool's version, unless the verb works without one (`any_version`).
+
+        Raises:
+            OtherVersion: it is not, which is told before manifests of that time are read.
         """
         project = find_project(self.root, self.state, self.database)
+        if not any_version and export is None:
+            _refuse_version(project.state)
         if base is not None:
             from ci.change import read_change  # noqa: PLC0415 -- see above
 
@@ -106,7 +116,17 @@ class Settings:
             opened = reading_export(export, policy, datetime.now(UTC))
             state, origin = _current().with_resource(opened)
             project = replace(project, state=state, origin=origin)
+            if not any_version:
+                _refuse_version(project.state)
         return project
+
+
+def _refuse_version(state: State) -> None:
+    if state.server is None and not state.database.exists():
+        return  # no reason to load what reads a ledger
+    from reconciler.ledger.database import refuse_version  # noqa: PLC0415 -- see above
+
+    refuse_version(state)
 
 
 def _current() -> click.Context:

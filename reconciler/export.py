@@ -14,14 +14,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, create_engine, insert, select, text
 
-from reconciler.ledger import file_tables, tables, trust_tables
-from reconciler.ledger.database import HEAD, SourceUnavailable
+from reconciler.ledger import file_tables, tables, trust_tables, version_tables
+from reconciler.ledger.database import SourceUnavailable
 from reconciler.ledger.observation import Identity, read_identity
+from reconciler.ledger.schema_versions import HEAD
 
 CHUNK = 5000
 """Rows that are copied at a time."""
 
-MODULES = (tables, file_tables, trust_tables)
+MODULES = (tables, file_tables, trust_tables, version_tables)
 """Whatever has tables of the ledger; a module that is not imported has none in the metadata."""
 
 PUBLISHED: tuple[Table, ...] = (
@@ -42,6 +43,7 @@ PUBLISHED: tuple[Table, ...] = (
     tables.products,
     tables.pauses,
     file_tables.removals,
+    version_tables.upgrades,
 )
 
 _BLANKED: Mapping[str, Mapping[str, Any]] = {

@@ -161,7 +161,7 @@ def test_a_ledger_of_another_version_is_wrong(world, ask):
     with opened(world.state) as engine, engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     code, found = ask()
-    assert code == Exit.FINDINGS
+    assert code == Exit.USAGE
     assert "9999" in found["this machine", "ledger"]["what"]
 
 

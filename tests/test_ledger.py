@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import psycopg
 import pytest
-from alembic import command, config
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, insert, select, text, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from reconciler.ledger import file_tables, tables, trust_tables
+from reconciler.ledger import file_tables, tables, trust_tables, version_tables
 from reconciler.ledger.attempts import AttemptLedger
-from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.ledger.database import SourceUnavailable, opened, reading
 from reconciler.ledger.observation import read_identity
 from reconciler.ledger.units import Ledger
 from reconciler.ledger.writing import Writer
@@ -131,37 +128,9 @@ def make_order(world):
 def test_the_migrations_make_the_tables_that_the_code_knows(world):
     with opened(world.state) as engine, engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert trust_tables.metadata is file_tables.metadata is tables.metadata
+        others = (file_tables, trust_tables, version_tables)
+        assert all(other.metadata is tables.metadata for other in others)
         assert compare_metadata(context, tables.metadata) == []
-
-
-def test_a_database_of_the_first_version_is_brought_up_to_date_with_its_rows(tmp_path):
-    state = State(tmp_path)
-    engine = create_engine(f"sqlite:///{state.database}")
-    with engine.begin() as connection:
-        settings = config.Config()
-        settings.set_main_option("script_location", str(Path(tables.__file__).parent / "migrations"))
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "0001")
-        connection.execute(tables.ledger.insert().values(id="first", serial=7, catalogue_serial=3))
-        command.upgrade(settings, "0007")
-        connection.execute(text("INSERT INTO batches (name, site) VALUES ('b2p-first', 'local')"))
-    engine.dispose()
-    with pytest.raises(SourceUnavailable, match="version 0007"), reading(state):
-        pass
-    with opened(state) as engine, engine.begin() as connection:
-        assert connection.execute(select(tables.ledger)).one() == ("first", 7, 3)
-        assert connection.execute(select(tables.payload_sets)).all() == []
-        assert connection.execute(select(tables.batches)).one() == (1, "b2p-first", "local", None, None)
-
-
-def test_a_ledger_of_a_newer_tool_is_not_touched(world):
-    with opened(world.state) as engine, engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(SourceUnavailable, match="newer b2prod"), opened(world.state):
-        pass
-    with pytest.raises(SourceUnavailable, match="9999"):
-        world.picture()
 
 
 def test_a_damaged_database_is_a_source_that_is_unavailable(world, database):

@@ -123,6 +123,10 @@ PANELS: Mapping[str, Mapping[str, Verb]] = {
             "Global tags: their snapshots in productions/global-tags, and what differs between them.",
         ),
         "state": Verb("share", "Publish a copy of what plans are made from, and look at one."),
+        "migrate": Verb(
+            "migrate",
+            "Bring the state to this b2prod's version, after a copy of it: all of the way or not at all.",
+        ),
         "doctor": Verb(
             "doctor", "Look at everything that a site needs, without submitting anything: all sites, or one."
         ),

@@ -73,7 +73,7 @@ def import_b2skim(
     needs, COLLECTIONS which data are skimmed. What one of them names and another does not define is reported and left
     out. The campaigns are held; files that exist are never changed.
     """
-    project = settings.project()
+    project = settings.project(any_version=True)
     repository, _ = load(project)
     sources = Sources(
         _read_source(definitions, "b2skim_definitions"),

@@ -73,7 +73,7 @@ def pull(settings: Settings, name: str, where: str, replace: bool, as_json: bool
 
     A token for the REST service is taken from the environment variable B2PROD_CONDITIONS_TOKEN, if that is set.
     """
-    project = settings.project()
+    project = settings.project(any_version=True)
     if not TAG_NAME.fullmatch(name):
         raise WrongUse(f"{name!r} is no name of a global tag; use letters, digits, `+`, `_`, `:`, `-`")
     file = f"{GLOBAL_TAGS}/{name}.iov"
@@ -331,7 +331,7 @@ def read_named(settings: Settings, name: str, called: str | None = None) -> Snap
         FoundProblems: its file is broken.
     """
     is_file = name.endswith(".iov")
-    path = Path(name) if is_file else settings.project().root / GLOBAL_TAGS / f"{name}.iov"
+    path = Path(name) if is_file else settings.project(any_version=True).root / GLOBAL_TAGS / f"{name}.iov"
     if not is_file and not TAG_NAME.fullmatch(name):
         raise WrongUse(f"{name!r} is neither a global tag nor a file NAME.iov")
     try:

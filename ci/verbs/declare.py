@@ -53,7 +53,7 @@ def new(settings: Settings, name: str, other: str | None) -> int:
     """
     if not NAME.fullmatch(name):
         raise WrongUse(f"{name!r} is no legal name; {NAME_HINT}")
-    project = settings.project()
+    project = settings.project(any_version=True)
     repository, findings = load(project)
     folder = project.root / CAMPAIGNS / name
     if name.lower() in {known.lower() for known in repository.campaigns} or folder.exists():
@@ -103,7 +103,7 @@ def check(
     from git's objects; what is not committed is not seen. What was launched is what has a lock on the base; an export of
     the state that is of today knows better, and by its catalogue the locks of the change are proven.
     """
-    project = settings.project(base, head, export)
+    project = settings.project(base, head, export, any_version=True)
     repository, findings = load(project)
     if project.change is not None:
         from ci.gates import judge_change, list_locked  # noqa: PLC0415 -- see `ci.project`

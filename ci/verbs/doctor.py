@@ -20,7 +20,7 @@ from ci.project import Project, Settings, load
 from reconciler.engine import Complaint
 from reconciler.examination import HERE, Symptom, examine_site, examine_state
 from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable, has_database, reading
+from reconciler.ledger.database import SourceUnavailable, has_database, reading, refuse_version
 from schemas.policy import SITES
 from schemas.site import Site
 
@@ -56,7 +56,7 @@ def doctor(
         return _examine_forge(gitlab, github, name, as_json=as_json)
     if gitlab or github or name:
         raise WrongUse("--gitlab, --github and --project go with --pipeline")
-    project = settings.project()
+    project = settings.project(any_version=True)
     repository, findings = load(project)
     sites = repository.sites
     if site is not None and (broken := [one for one in findings if one.place.file == f"{SITES}/{site}.yaml"]):
@@ -85,6 +85,7 @@ def doctor(
             table.add_row(*map(Text, row))  # what is wrong may name things in brackets, which are no markup
         print_table(table)
         say("nothing stands in the way" if not grave else f"{grave} of these must be mended first")
+    refuse_version(project.state)
     return Exit.FINDINGS if grave else Exit.FINE
 
 

@@ -200,7 +200,7 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
 
 
 def _explain_campaign(settings: Settings, name: str, as_json: bool) -> int:
-    project = settings.project()
+    project = settings.project(any_version=True)
     repository = load_readable(project, [name])
     if name not in repository.campaigns:
         known = ", ".join(repository.campaigns) or "none"

@@ -52,7 +52,7 @@ def export(settings: Settings, output: Path, key: Path | None) -> int:
 @click.pass_obj
 def show(settings: Settings, file: Path, as_json: bool) -> int:
     """Which state an export is of, how old it is, and who signed it."""
-    files, _ = settings.project().read_files()
+    files, _ = settings.project(any_version=True).read_files()
     with reading_export(file, files, datetime.now(UTC)) as (_, origin):
         if as_json:
             print_json({"ledger": origin.ledger, "serial": origin.serial, **origin.data()})

@@ -13,30 +13,40 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, inspect, select, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
-from reconciler.ledger import tables
 from reconciler.ledger.filesystem import find_type, is_networked
 from reconciler.ledger.privacy import close_state
-from reconciler.ledger.state import DATABASE, SourceUnavailable, State, parse_address, show_address
+from reconciler.ledger.schema_versions import (
+    list_broken_references,
+    read_version,
+    record_upgrade,
+    refuse_other_version,
+    upgrade_tables,
+)
+from reconciler.ledger.state import (
+    DATABASE,
+    OtherVersion,
+    SourceUnavailable,
+    State,
+    parse_address,
+    show_address,
+)
 
 __all__ = [
     "DATABASE",
-    "HEAD",
     "SourceUnavailable",
     "State",
     "has_database",
     "insert_new",
+    "migrating",
     "opened",
     "reading",
+    "refuse_version",
 ]
-
-HEAD = "0018"
-"""The newest migration, the one that this tool reads and writes."""
 
 WRITING = 0x62327001
 """Name of PostgreSQL's advisory lock for one writing transaction."""
@@ -51,7 +61,7 @@ def has_database(state: State) -> bool:
     if state.server is None:
         return state.database.exists()
     with _translated(state), _connected(state, query_only=True) as connection, connection.begin():
-        return _version(connection) is not None
+        return read_version(connection) is not None
 
 
 @contextlib.contextmanager
@@ -59,7 +69,7 @@ def reading(state: State) -> Iterator[Connection]:
     """A connection that cannot write, all of whose reads are of one moment.
 
     Raises:
-        SourceUnavailable: there is no database yet, or it cannot be read.
+        SourceUnavailable: there is no database yet, or it cannot be read, or its tables are not this tool's.
     """
     if state.server is None and not state.database.exists():
         raise _nothing_recorded(state)
@@ -69,31 +79,73 @@ def reading(state: State) -> Iterator[Connection]:
         _connected(state, query_only=True) as connection,
         connection.begin(),
     ):
-        version = _version(connection)
+        version = read_version(connection)
         if version is None:
             raise _nothing_recorded(state)
-        if version != HEAD:
-            message = f"{state.address} has version {version}, this b2prod reads {HEAD}; any writing command migrates an older one"
-            raise SourceUnavailable(message)
+        refuse_other_version(state, connection, version)
         yield connection
+
+
+def refuse_version(state: State) -> None:
+    """Nothing, where there is no state, or one of this tool's version, or one that cannot be read, of which others tell.
+
+    Raises:
+        OtherVersion: its tables are older or newer than this tool's.
+    """
+    try:
+        with reading(state):
+            pass
+    except OtherVersion:
+        raise
+    except SourceUnavailable:
+        return
 
 
 @contextlib.contextmanager
 def opened(state: State) -> Iterator[Engine]:
-    """The database for writing, made or brought up to date where necessary; each transaction is one writer's.
+    """The database for writing, made where there is none; each transaction is one writer's.
 
     Raises:
-        SourceUnavailable: the database cannot be written, or a newer b2prod has written it.
+        SourceUnavailable: the database cannot be written.
+        OtherVersion: its tables are older, which only `b2prod migrate` changes, or newer.
     """
+    with _opened(state) as engine:
+        _close(state)
+        with engine.begin() as connection:
+            version = read_version(connection)
+            if version is not None:
+                refuse_other_version(state, connection, version)
+        if version is None:
+            with migrating(state) as connection:
+                if read_version(connection) is None:  # nobody else made it meanwhile
+                    upgrade_tables(connection)
+                    record_upgrade(connection)
+        yield engine
+
+
+@contextlib.contextmanager
+def migrating(state: State) -> Iterator[Connection]:
+    """One transaction in which tables are made or altered; on SQLite no reference is enforced before its end.
+
+    An SQLite file's folder is to be there.
+
+    Raises:
+        SourceUnavailable: the database cannot be written, or a row would refer to one that is not there; nothing changed.
+    """
+    with _opened(state, enforcing=False) as engine, engine.begin() as connection:
+        yield connection
+        if (broken := next(list_broken_references(connection), None)) is not None:
+            raise SourceUnavailable(f"{state.address} was not migrated, and is as it was: {broken}")
+
+
+@contextlib.contextmanager
+def _opened(state: State, *, enforcing: bool = True) -> Iterator[Engine]:
     if state.copy is not None:
         raise SourceUnavailable("an export of the state is there to be read, not to be written")
     with _translated(state):
-        engine = _make_engine(
-            state, query_only=False
-        )  # refuses a place where no ledger may be, before one is there
+        # refuses a place where no ledger may be, before one is there
+        engine = _make_engine(state, query_only=False, enforcing=enforcing)
         try:
-            _close(state)
-            _migrate(engine, state)
             yield engine
         finally:
             engine.dispose()
@@ -129,13 +181,13 @@ def _connected(state: State, *, query_only: bool) -> Iterator[Connection]:
         engine.dispose()
 
 
-def _make_engine(state: State, *, query_only: bool) -> Engine:
+def _make_engine(state: State, *, query_only: bool, enforcing: bool = True) -> Engine:
     if state.server is None:
-        return _make_file_engine(state, query_only=query_only)
+        return _make_file_engine(state, query_only=query_only, enforcing=enforcing)
     return _make_server_engine(state.server, query_only=query_only)
 
 
-def _make_file_engine(state: State, *, query_only: bool) -> Engine:
+def _make_file_engine(state: State, *, query_only: bool, enforcing: bool) -> Engine:
     kind = None if state.copy else find_type(state.folder)
     if is_networked(kind):
         raise SourceUnavailable(
@@ -156,7 +208,7 @@ def _make_file_engine(state: State, *, query_only: bool) -> Engine:
         else:
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA foreign_keys = {'ON' if enforcing else 'OFF'}")
 
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:
@@ -231,33 +283,6 @@ def _make_server_engine(server: str, *, query_only: bool) -> Engine:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITING})")
 
     return engine
-
-
-def _version(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    version: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return version
-
-
-def _migrate(engine: Engine, state: State) -> None:
-    with engine.begin() as connection:
-        version = _version(connection)
-        if version == HEAD:
-            return
-        from alembic import command, config, script  # noqa: PLC0415 -- costs 0.2 s, and is needed once
-
-        settings = config.Config()
-        settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        known = {one.revision for one in script.ScriptDirectory.from_config(settings).walk_revisions()}
-        if version is not None and version not in known:  # numbers are names, the order is in the migrations
-            raise SourceUnavailable(
-                f"{state.address} was written by a newer b2prod (version {version}, known is {HEAD})"
-            )
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, HEAD)
-        if connection.execute(select(tables.ledger.c.id)).first() is None:
-            connection.execute(tables.ledger.insert().values(id=uuid4().hex, serial=0, catalogue_serial=0))
 
 
 @contextlib.contextmanager

@@ -12,12 +12,14 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
     Engine,
+    Row,
     and_,
     cast,
     extract,
@@ -106,6 +108,20 @@ def unlock(state: State, fence: int) -> str:
         return _show(row.holder)
 
 
+def refuse_holder(connection: Connection) -> None:
+    """Nothing, where nobody has the right to apply, or only somebody who certainly lives no more.
+
+    Raises:
+        GuardRefused: another process has it.
+    """
+    now = tell_clock(connection)
+    row = connection.execute(select(leases, now.label("now")).where(leases.c.scope == APPLY)).first()
+    if row is not None and row.expires >= row.now and not _is_dead(row.holder):
+        raise GuardRefused(
+            f"an apply is at work ({_show(row.holder)}); stop it first, also where it is a service.{_tell_end(row)}"
+        )
+
+
 def _acquire(engine: Engine, scope: str, seconds: float) -> Lease:
     holder = describe_process()
     with engine.begin() as connection:
@@ -126,9 +142,12 @@ def _acquire(engine: Engine, scope: str, seconds: float) -> Lease:
     silent = max(0.0, row.now - (row.expires - row.seconds))
     raise GuardRefused(
         f"another apply is at work ({_show(row.holder)}, heard of {silent:.0f} s ago); wait for its end, or stop it."
-        f" Where it is dead, its lease ends {max(0.0, row.expires - row.now):.0f} s from now,"
-        f" or at once by `b2prod unlock {row.fence}`"
+        f"{_tell_end(row)}, or at once by `b2prod unlock {row.fence}`"
     )
+
+
+def _tell_end(row: Row[Any]) -> str:
+    return f" Where it is dead, its lease ends {max(0.0, row.expires - row.now):.0f} s from now"
 
 
 def describe_process() -> str:
