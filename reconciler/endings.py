@@ -20,6 +20,9 @@ from schemas.repository import Repository
 IDENTICAL = 5
 """Jobs of a campaign that must have failed in the same way to pause it."""
 
+FRUITLESS = 5
+"""How many attempts a job may have for each that may fail: what is never begun is no failure, and comes to an end all the same."""
+
 PAUSE, SPREAD = 3600.0, (0.7, 1.3)
 """Seconds that a failed job waits at most before it is tried again, and what that is multiplied by, so that not all come at once."""
 LONGEST = int(PAUSE * max(SPREAD))
@@ -133,8 +136,9 @@ class Endings:
         self._pauses.pause(scope, BREAKER, f"{how}: {culprit.line.strip()} ({place})", "b2prod")
 
     def lose(self, attempt: Attempt, state: str, reason: str) -> None:
-        """Records an attempt that tells nothing of its job, which may be tried again as often as before."""
-        self._attempts.record_gone(attempt, state, reason)
+        """Records an attempt that tells nothing of its job, which may be tried again as often as before: within a bound."""
+        most = FRUITLESS * self._read_limit(attempt) if state == "lost" else None
+        self._attempts.record_gone(attempt, state, reason, most=most)
         self._land(attempt, reason)
 
     def lose_job(self, attempt: Attempt, reason: str) -> None:

@@ -42,12 +42,21 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An intent that came to no end yet. `live`: an attempt may still deliver. `failure`: the last one's text."""
+    """An intent that came to no end yet. `live`: an attempt may still deliver. `failure`: the last one's text.
+
+    `stopped` are other intents of the unit that are quarantined, each with what it was to make.
+    """
 
     fingerprints: frozenset[bytes]
     live: bool
     quarantined: bool
     failure: str | None
+    stopped: tuple[tuple[frozenset[bytes], str], ...] = ()
+
+    def find_quarantine(self, wanted: frozenset[bytes]) -> str | None:
+        """Why nobody tries to make these outputs until a person lets them be tried again; None where that is not so."""
+        mine = ((self.fingerprints, self.failure or "attempts used up"),) if self.quarantined else ()
+        return next((reason for made, reason in (*mine, *self.stopped) if wanted <= made), None)
 
 
 Unit = tuple[str, int]

@@ -142,8 +142,8 @@ class _Planning:
                 IN_FLIGHT,
                 "submitted" if same else "an attempt of an earlier plan is still running",
             )
-        elif intent is not None and intent.quarantined and wanted <= intent.fingerprints:
-            action, reason = QUARANTINED, intent.failure or "attempts used up"
+        elif intent is not None and (why := intent.find_quarantine(wanted)) is not None:
+            action, reason = QUARANTINED, why
         elif upstream not in (SUBMIT, RESTATE, REUSE):
             action, reason = WAITING, f"waits for {step.input.step}"
         elif intent is not None and wanted <= intent.fingerprints and intent.failure:

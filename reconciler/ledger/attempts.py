@@ -235,10 +235,17 @@ class AttemptLedger:
             most = 0 if failure in ("input", "permanent") else max_attempts
             return _count_failure(journal, attempt, reason, most, after)
 
-    def record_gone(self, attempt: Attempt, state: str, reason: str) -> None:
-        """Records an attempt that is `lost` (proven absent, no result), `cancelled` or `discarded`."""
+    def record_gone(self, attempt: Attempt, state: str, reason: str, *, most: int | None = None) -> None:
+        """Records an attempt that is `lost` (proven absent, no result), `cancelled` or `discarded`.
+
+        It counts as no failure; but where it was the job's `most`th attempt, the unit is quarantined.
+        """
         with self._writer.writing() as journal:
             self._end(journal, attempt, state, None, reason)
+            if most is not None and attempt.number >= most:
+                quarantine(
+                    journal, attempt.intent, f"{attempt.number} attempts came to nothing, the last: {reason}"
+                )
 
     def record_lost(self, attempt: Attempt, reason: str, *, max_attempts: int, after: int | None) -> bool:
         """Records that an engine took an attempt and lost it, which counts as a failure does; true as there."""

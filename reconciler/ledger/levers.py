@@ -44,7 +44,7 @@ class Levers:
         with self._writer.writing() as journal:
             found = _find_intents(journal, scope, ("quarantined",))
             for intent in found:
-                values = {"state": "abandoned", "reason": reason[:500]}
+                values = {"state": "released", "reason": reason[:500]}
                 journal.update(intents, intents.c.id == intent, values)
             self._note(journal, "retry", scope, reason, found)
         return len(found)
@@ -66,7 +66,7 @@ class Levers:
         with self._writer.writing() as journal:
             stopped = _find_intents(journal, scope, ("open",))
             running = _find_intents(journal, scope, (), live=True)
-            given_up = set(_find_intents(journal, scope, ("abandoned",)))
+            given_up = set(_find_intents(journal, scope, ("abandoned", "released")))
             for intent in running:
                 at = and_(_is_of(intent), attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None))
                 if journal.update(attempts, at, {"cancel": reason[:500]}) and intent in given_up:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -225,14 +225,22 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
     live.update(connection.scalars(publishing))
     columns = ("id", "step", "experiment", "run", "state", "reason")
     found: dict[Unit, Intent] = {}
+    stops: dict[Unit, list[tuple[frozenset[bytes], str]]] = {}
     for number, step, experiment, run, state, reason in connection.execute(
         select(*(intents.c[name] for name in columns)).where(pending).order_by(intents.c.id)
     ):
         unit = (step, run_key(experiment, run))
+        fingerprints, stopped = frozenset(wanted.get(number, ())), state == "quarantined"
+        failure = (stopped and reason) or failures.get(number)
+        if stopped:
+            stops.setdefault(unit, []).append((fingerprints, failure or "attempts used up"))
         if unit not in found or not found[unit].live:  # what still runs comes first, given up or not
-            fingerprints, stopped = frozenset(wanted.get(number, ())), state == "quarantined"
-            failure = (stopped and reason) or failures.get(number)
             found[unit] = Intent(fingerprints, number in live, stopped, failure)
+    for unit, several in stops.items():
+        # what was declared in between, and is declared no more, does not make the unit a new one
+        others = tuple(one for one in several if one[0] != found[unit].fingerprints)
+        if others:
+            found[unit] = replace(found[unit], stopped=others)
     return found
 
 

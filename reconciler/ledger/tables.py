@@ -183,7 +183,8 @@ bindings = Table(
     Column("run", Integer, primary_key=True),
     Column("snapshots", String(700), nullable=False),
 )
-# That a unit is to make certain outputs: open, produced, quarantined (waits for a person), or abandoned.
+# That a unit is to make certain outputs: open, produced, quarantined (waits for a person), released (a person let it be
+# tried again, as if anew), or abandoned (something else was wanted).
 intents = Table(
     "intents",
     metadata,

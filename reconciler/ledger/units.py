@@ -202,6 +202,7 @@ class Ledger:
         for start in range(0, len(gone), CHUNK):
             journal.update(outputs, outputs.c.id.in_(gone[start : start + CHUNK]), {"state": "lost"})
         versions = _read_versions(journal, orders)
+        failures = _read_failures(journal, orders)
         for order in orders:
             self._store_payloads(journal, order.payloads)
             _bind(journal, order)
@@ -240,7 +241,9 @@ class Ledger:
                 {
                     "intent": intent,
                     "key": job.key,
-                    "failures": 0,
+                    "failures": failures.get(
+                        (order.address, frozenset(order.fingerprints.values()), job.key), 0
+                    ),
                     "events": job.events,
                     "due": json.dumps(order.name_outputs(job)),
                 }
@@ -365,6 +368,33 @@ def _read_versions(journal: Journal, orders: Sequence[Order]) -> dict[tuple[Addr
             )
             for run, output, version in journal.connection.execute(query):
                 found[(campaign, step, run_key(experiment, run)), output] = version
+    return found
+
+
+def _read_failures(
+    journal: Journal, orders: Sequence[Order]
+) -> dict[tuple[Address, frozenset[bytes], str], int]:
+    """How often jobs of the units of `orders` failed under plans that were given up, by unit, what it made, and key.
+
+    What a person let be tried again counts no more.
+    """
+    names = {order.campaign.name for order in orders}
+    wanted = {order.address for order in orders}
+    columns = (intents.c.id, intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
+    given_up = (intents.c.campaign.in_(names), intents.c.state == "abandoned", jobs.c.failures > 0)
+    query = select(*columns, jobs.c.key, jobs.c.failures).join(jobs, jobs.c.intent == intents.c.id)
+    rows = [
+        (number, (campaign, step, run_key(experiment, run)), key, failures)
+        for number, campaign, step, experiment, run, key, failures in journal.connection.execute(
+            query.where(*given_up)
+        )
+    ]
+    found: dict[tuple[Address, frozenset[bytes], str], int] = {}
+    for number, unit, key, failures in rows:
+        if unit in wanted:
+            made = select(outputs.c.fingerprint).where(outputs.c.intent == number)
+            place = (unit, frozenset(map(bytes, journal.connection.scalars(made))), key)
+            found[place] = max(failures, found.get(place, 0))
     return found
 
 
