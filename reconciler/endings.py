@@ -80,7 +80,7 @@ class Endings:
         kept = [(product.path, product.events) for product in found.products]
         wrong = judge_counts("the job", attempt.events, found.events_read, kept)
         if wrong is None:
-            before, record = self._attempts.count_read(attempt)
+            before, record = self._attempts.tallies.count_read(attempt)
             read = found.events_read if found.events_read is not None else attempt.events
             wrong = judge_record("the unit", record, before + (read or 0))
         return Failed(*wrong) if wrong else None
@@ -128,7 +128,7 @@ class Endings:
         step = attempt.address[1] if extent == "step" else None
         signature = sha256(culprit.signature.encode()).hexdigest()
         since = self._pauses.find_resumed(scope, BREAKER) or ""
-        failed, verified = self._attempts.count_ended(attempt.campaign, signature, since, step)
+        failed, verified = self._attempts.tallies.count_ended(attempt.campaign, signature, since, step)
         if failed < (IDENTICAL if step is None else 1) or failed <= verified:
             return
         place = f"{culprit.place} of the log of {attempt.name}" if culprit.number else attempt.name

@@ -15,12 +15,12 @@ from sqlalchemy import Connection, Select, func, select
 
 from reconciler.health import Condition
 from reconciler.ledger.database import SourceUnavailable, State, reading
+from reconciler.ledger.lever_tables import pauses
 from reconciler.ledger.tables import (
     attempts,
     examinations,
     intents,
     outputs,
-    pauses,
     registrations,
     sites,
     verifications,

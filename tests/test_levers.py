@@ -11,9 +11,9 @@ from ci.cli import run
 from ci.exits import Exit
 from reconciler.guard import GuardRefused
 from reconciler.ledger.database import opened, reading
+from reconciler.ledger.lever_tables import decisions, pauses
 from reconciler.ledger.levers import Levers, Scope
 from reconciler.ledger.pauses import read_pauses
-from reconciler.ledger.tables import decisions, pauses
 from reconciler.ledger.writing import Writer
 from schemas.runs import parse_runs
 from tests.test_apply import kill_when

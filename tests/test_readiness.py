@@ -14,8 +14,9 @@ from reconciler.engine import EngineUnavailable
 from reconciler.engines.local import LocalEngine
 from reconciler.health import judge_campaign
 from reconciler.ledger.database import opened, reading
+from reconciler.ledger.lever_tables import pauses
 from reconciler.ledger.pauses import PRECONDITION, read_pauses
-from reconciler.ledger.tables import files, inputs, pauses
+from reconciler.ledger.tables import files, inputs
 from reconciler.preconditions import Volume
 from reconciler.staging import read_states
 from tests.worlds import ONE_STEP, World

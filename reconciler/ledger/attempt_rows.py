@@ -9,7 +9,7 @@ from sqlalchemy import and_, exists, func, select
 
 from reconciler.ledger.journal import Journal
 from reconciler.ledger.tables import LIVE, attempts, batches, intents, jobs, outputs
-from reconciler.ledger.units import CHUNK
+from reconciler.ledger.unit_rows import CHUNK
 from reconciler.orders import Attempt, Order
 from reconciler.outside.installation import find_tool
 from schemas.canonical import canonical_json

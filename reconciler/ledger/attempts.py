@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, or_, select, true
 
 from reconciler.ledger.attempt_rows import (
     ATTEMPTS,
@@ -19,14 +19,15 @@ from reconciler.ledger.attempt_rows import (
     read_jobs,
 )
 from reconciler.ledger.journal import Journal
-from reconciler.ledger.tables import LIVE, attempts, batches, intents, jobs, outputs, products, runs
-from reconciler.ledger.units import CHUNK, quarantine
+from reconciler.ledger.tables import LIVE, attempts, batches, intents, jobs, outputs, products
+from reconciler.ledger.tallies import Tallies, sum_read
+from reconciler.ledger.unit_rows import CHUNK
+from reconciler.ledger.units import quarantine
 from reconciler.ledger.writing import Writer
 from reconciler.naming import name_attempt, name_batch
 from reconciler.orders import Attempt, Order, Product
 from renderer.jobs import Job
 from schemas.canonical import canonical_json
-from schemas.runs import split_key
 
 Pick = tuple[Order, int, Job]
 """A job of an order that is to be tried now, and the order's intent."""
@@ -37,6 +38,7 @@ class AttemptLedger:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+        self.tallies = Tallies(writer)
 
     def begin(self, picks: Sequence[Pick]) -> list[tuple[Attempt, Pick]]:
         """A new attempt for each job, all in one batch of one site.
@@ -200,7 +202,7 @@ class AttemptLedger:
                 ],
             )
             mine = outputs.c.intent == attempt.intent
-            journal.update(outputs, mine, {"events_read": _sum_read(journal.connection, attempt.intent)})
+            journal.update(outputs, mine, {"events_read": sum_read(journal.connection, attempt.intent)})
             verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == "verified")
             open_jobs = select(jobs.c.id).where(jobs.c.intent == attempt.intent, not_(verified))
             complete = journal.connection.execute(open_jobs).first() is None
@@ -252,31 +254,6 @@ class AttemptLedger:
         with self._writer.writing() as journal:
             self._end(journal, attempt, "lost", None, reason)
             return _count_failure(journal, attempt, reason, max_attempts, after)
-
-    def count_ended(
-        self, campaign: str, signature: str, since: str, step: str | None = None
-    ) -> tuple[int, int]:
-        """How many jobs of a campaign, or of its step, failed in that way since a time, and how many were verified."""
-        alike = func.count(func.distinct(attempts.c.job)).filter(attempts.c.signature == signature)
-        good = func.count().filter(attempts.c.state == "verified")
-        query = select(alike, good).select_from(attempts).join(jobs, jobs.c.id == attempts.c.job)
-        query = query.join(intents, intents.c.id == jobs.c.intent)
-        query = query.where(intents.c.campaign == campaign, attempts.c.ended >= since)
-        if step is not None:
-            query = query.where(intents.c.step == step)
-        with self._writer.reading() as connection:
-            failed, verified = connection.execute(query).one()
-        return failed, verified
-
-    def count_read(self, attempt: Attempt) -> tuple[int, int | None]:
-        """What an attempt's unit may read beside it: the events that its verified jobs read, and those that its run has.
-
-        The number of the run's events is that of the run catalogue today; None where it is not known.
-        """
-        experiment, run = split_key(attempt.address[2])
-        record = select(runs.c.events).where(runs.c.experiment == experiment, runs.c.run == run)
-        with self._writer.reading() as connection:
-            return _sum_read(connection, attempt.intent) or 0, connection.execute(record).scalar()
 
     def find_failure(self, intent: int) -> str | None:
         """Why a job of an intent is not done: what its last attempt that failed or went says; None where none did."""
@@ -379,14 +356,6 @@ class AttemptLedger:
             "ended": self._writer.clock.show(),
         }
         journal.update(attempts, attempts.c.id == attempt.id, values)
-
-
-def _sum_read(connection: Connection, intent: int) -> int | None:
-    """The events that the verified jobs of an intent read; None where one of them does not say."""
-    query = select(attempts.c.events_read).join(jobs, jobs.c.id == attempts.c.job)
-    verified = (jobs.c.intent == intent, attempts.c.state == "verified")
-    counts = list(connection.scalars(query.where(*verified)))
-    return None if None in counts else sum(counts)
 
 
 def _count_failure(

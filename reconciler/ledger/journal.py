@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, insert, select, update
 
-from reconciler.ledger import tables
+from reconciler.ledger import lever_tables, tables
 from reconciler.ledger.database import insert_new
 from reconciler.ledger.latest_time import record_latest
 from schemas.canonical import canonical_json, clean_text
@@ -33,8 +33,8 @@ JOURNALLED: Sequence[Table] = (
     tables.attempts,
     tables.products,
     tables.registrations,
-    tables.pauses,
-    tables.decisions,
+    lever_tables.pauses,
+    lever_tables.decisions,
 )
 """The tables whose rows the journal holds, each behind those that it refers to."""
 

@@ -14,8 +14,9 @@ from sqlalchemy.exc import IntegrityError
 from reconciler.guard import GuardRefused
 from reconciler.ledger.attempt_rows import ATTEMPTS, make_attempt
 from reconciler.ledger.journal import Journal
+from reconciler.ledger.lever_tables import decisions
 from reconciler.ledger.pauses import OPERATOR, PauseWriter
-from reconciler.ledger.tables import LIVE, attempts, decisions, intents, jobs, outputs, products
+from reconciler.ledger.tables import LIVE, attempts, intents, jobs, outputs, products
 from reconciler.ledger.units import quarantine
 from reconciler.ledger.writing import Writer
 from reconciler.orders import Attempt

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, select
 
-from reconciler.ledger.tables import pauses
+from reconciler.ledger.lever_tables import pauses
 from reconciler.ledger.writing import Writer
 
 EVERYTHING = "all"

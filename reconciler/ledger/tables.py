@@ -337,31 +337,6 @@ events = Table(
     Column("content", LargeBinary, nullable=False),  # canonical JSON, compressed by zlib
     Column("digest", String(64), nullable=False),
 )
-# What is stopped for the time being: `all`, `site:NAME` or `campaign:NAME`, by an operator, a breaker or a canary.
-pauses = Table(
-    "pauses",
-    metadata,
-    Column("id", identity, primary_key=True),
-    Column("scope", String(80), nullable=False),
-    Column("kind", String(12), nullable=False),
-    Column("reason", String(500), nullable=False),
-    Column("who", String(120), nullable=False),
-    Column("since", String(20), nullable=False),
-    Column("ended", String(20)),
-    Column("ended_by", String(120)),
-    Column("ended_reason", String(500)),
-)
-# What a person did to units, and why.
-decisions = Table(
-    "decisions",
-    metadata,
-    Column("id", identity, primary_key=True),
-    Column("time", String(20), nullable=False),
-    Column("verb", String(20), nullable=False),
-    Column("what", String(200), nullable=False),
-    Column("who", String(120), nullable=False),
-    Column("reason", String(500), nullable=False),
-)
 # How a site answers: when it last did, how often in a row it did not, and when it is asked again (seconds since 1970).
 sites = Table(
     "sites",

@@ -12,7 +12,6 @@ from reconciler.conditions.following import store_snapshots
 from reconciler.ledger.journal import Journal
 from reconciler.ledger.tables import (
     LIVE,
-    LIVE_OUTPUT,
     attempts,
     bindings,
     intents,
@@ -25,6 +24,7 @@ from reconciler.ledger.tables import (
     products,
     recipes,
 )
+from reconciler.ledger.unit_rows import CHUNK, is_same, read_failures, read_live, read_open, read_versions
 from reconciler.ledger.writing import Writer
 from reconciler.naming import name_folder
 from reconciler.orders import Address, Move, Order
@@ -34,9 +34,6 @@ from renderer.payloads import PayloadSet
 from schemas.canonical import canonical_json
 from schemas.runs import run_key, split_key
 from schemas.snapshot import Snapshot
-
-CHUNK = 500
-"""How many values one query asks for."""
 
 
 class Ledger:
@@ -91,11 +88,11 @@ class Ledger:
             found: list[int | None] = [None] * len(orders)
             new: list[int] = []
             claimed: dict[tuple[str, bytes], Address] = {}
-            open_intents = _read_open(journal, orders)
-            live = _read_live(journal, orders)
+            open_intents = read_open(journal, orders)
+            live = read_live(journal, orders)
             for place, order in enumerate(orders):
                 intent = open_intents.get(order.address)
-                if intent is not None and _is_same(journal, intent, order):
+                if intent is not None and is_same(journal, intent, order):
                     found[place] = intent
                     continue
                 if intent is not None:
@@ -201,8 +198,8 @@ class Ledger:
         ]
         for start in range(0, len(gone), CHUNK):
             journal.update(outputs, outputs.c.id.in_(gone[start : start + CHUNK]), {"state": "lost"})
-        versions = _read_versions(journal, orders)
-        failures = _read_failures(journal, orders)
+        versions = read_versions(journal, orders)
+        failures = read_failures(journal, orders)
         for order in orders:
             self._store_payloads(journal, order.payloads)
             _bind(journal, order)
@@ -319,92 +316,6 @@ def _unit(order: Order) -> dict[str, Any]:
         "step": order.step.name,
         "experiment": experiment,
         "run": run,
-    }
-
-
-def _read_open(journal: Journal, orders: Sequence[Order]) -> dict[Address, int]:
-    """The open intents of the campaigns of `orders`, by unit."""
-    names = {order.campaign.name for order in orders}
-    columns = (intents.c.id, intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-    query = select(*columns).where(intents.c.campaign.in_(names), intents.c.state == "open")
-    return {
-        (campaign, step, run_key(experiment, run)): number
-        for number, campaign, step, experiment, run in journal.connection.execute(query)
-    }
-
-
-def _read_live(
-    journal: Journal, orders: Sequence[Order]
-) -> dict[tuple[str, bytes], list[tuple[int, Address, str]]]:
-    """The outputs that exist or are coming with a fingerprint of `orders`: id, unit and state."""
-    columns = ("id", "campaign", "step", "experiment", "run", "state", "fingerprint")
-    query = select(*(outputs.c[name] for name in columns)).where(LIVE_OUTPUT)
-    values = sorted({value for order in orders for value in order.fingerprints.values()})
-    names = {order.campaign.name for order in orders}
-    found: dict[tuple[str, bytes], list[tuple[int, Address, str]]] = {}
-    for start in range(0, len(values), CHUNK):
-        part = outputs.c.fingerprint.in_(values[start : start + CHUNK])
-        here = query.where(outputs.c.campaign.in_(names), part)
-        for number, campaign, step, experiment, run, state, value in journal.connection.execute(here):
-            unit = (campaign, step, run_key(experiment, run))
-            found.setdefault((campaign, bytes(value)), []).append((number, unit, state))
-    return found
-
-
-def _read_versions(journal: Journal, orders: Sequence[Order]) -> dict[tuple[Address, str], int]:
-    """The highest version of each output of the units of `orders`."""
-    units: dict[tuple[str, str, int], list[int]] = {}
-    for order in orders:
-        experiment, run = split_key(order.run)
-        units.setdefault((order.campaign.name, order.step.name, experiment), []).append(run)
-    found = {}
-    for (campaign, step, experiment), runs in units.items():
-        at = and_(outputs.c.campaign == campaign, outputs.c.step == step, outputs.c.experiment == experiment)
-        for start in range(0, len(runs), CHUNK):
-            query = (
-                select(outputs.c.run, outputs.c.output, func.max(outputs.c.version))
-                .where(at, outputs.c.run.in_(runs[start : start + CHUNK]))
-                .group_by(outputs.c.run, outputs.c.output)
-            )
-            for run, output, version in journal.connection.execute(query):
-                found[(campaign, step, run_key(experiment, run)), output] = version
-    return found
-
-
-def _read_failures(
-    journal: Journal, orders: Sequence[Order]
-) -> dict[tuple[Address, frozenset[bytes], str], int]:
-    """How often jobs of the units of `orders` failed under plans that were given up, by unit, what it made, and key.
-
-    What a person let be tried again counts no more.
-    """
-    names = {order.campaign.name for order in orders}
-    wanted = {order.address for order in orders}
-    columns = (intents.c.id, intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-    given_up = (intents.c.campaign.in_(names), intents.c.state == "abandoned", jobs.c.failures > 0)
-    query = select(*columns, jobs.c.key, jobs.c.failures).join(jobs, jobs.c.intent == intents.c.id)
-    rows = [
-        (number, (campaign, step, run_key(experiment, run)), key, failures)
-        for number, campaign, step, experiment, run, key, failures in journal.connection.execute(
-            query.where(*given_up)
-        )
-    ]
-    found: dict[tuple[Address, frozenset[bytes], str], int] = {}
-    for number, unit, key, failures in rows:
-        if unit in wanted:
-            made = select(outputs.c.fingerprint).where(outputs.c.intent == number)
-            place = (unit, frozenset(map(bytes, journal.connection.scalars(made))), key)
-            found[place] = max(failures, found.get(place, 0))
-    return found
-
-
-def _is_same(journal: Journal, intent: int, order: Order) -> bool:
-    """Whether an open intent wants what an order wants, by the same jobs."""
-    fingerprints = select(outputs.c.fingerprint).where(outputs.c.intent == intent)
-    keys = select(jobs.c.key).where(jobs.c.intent == intent)
-    wanted = set(journal.connection.scalars(fingerprints))
-    return wanted == set(order.fingerprints.values()) and set(journal.connection.scalars(keys)) == {
-        job.key for job in order.jobs
     }
 
 

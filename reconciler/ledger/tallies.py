@@ -1,0 +1,50 @@
+"""Counting in the ledger: how many attempts ended in a way, and how many events were read."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, select
+
+from reconciler.ledger.tables import attempts, intents, jobs, runs
+from reconciler.ledger.writing import Writer
+from reconciler.orders import Attempt
+from schemas.runs import split_key
+
+
+class Tallies:
+    """Counts of one ledger."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def count_ended(
+        self, campaign: str, signature: str, since: str, step: str | None = None
+    ) -> tuple[int, int]:
+        """How many jobs of a campaign, or of its step, failed in that way since a time, and how many were verified."""
+        alike = func.count(func.distinct(attempts.c.job)).filter(attempts.c.signature == signature)
+        good = func.count().filter(attempts.c.state == "verified")
+        query = select(alike, good).select_from(attempts).join(jobs, jobs.c.id == attempts.c.job)
+        query = query.join(intents, intents.c.id == jobs.c.intent)
+        query = query.where(intents.c.campaign == campaign, attempts.c.ended >= since)
+        if step is not None:
+            query = query.where(intents.c.step == step)
+        with self._writer.reading() as connection:
+            failed, verified = connection.execute(query).one()
+        return failed, verified
+
+    def count_read(self, attempt: Attempt) -> tuple[int, int | None]:
+        """What an attempt's unit may read beside it: the events that its verified jobs read, and those that its run has.
+
+        The number of the run's events is that of the run catalogue today; None where it is not known.
+        """
+        experiment, run = split_key(attempt.address[2])
+        record = select(runs.c.events).where(runs.c.experiment == experiment, runs.c.run == run)
+        with self._writer.reading() as connection:
+            return sum_read(connection, attempt.intent) or 0, connection.execute(record).scalar()
+
+
+def sum_read(connection: Connection, intent: int) -> int | None:
+    """The events that the verified jobs of an intent read; None where one of them does not say."""
+    query = select(attempts.c.events_read).join(jobs, jobs.c.id == attempts.c.job)
+    verified = (jobs.c.intent == intent, attempts.c.state == "verified")
+    counts = list(connection.scalars(query.where(*verified)))
+    return None if None in counts else sum(counts)
