@@ -9,11 +9,12 @@ from sqlalchemy import Connection
 
 from reconciler.gathering import Picture, read_lost, take_picture
 from reconciler.guard import GuardRefused
-from reconciler.launching import PLAIN, Launcher, Manner, Outcome, Report
+from reconciler.launching import Launcher, Outcome, Report
 from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.lease import holding
 from reconciler.ledger.observation import read_identity, read_plan
 from reconciler.ledger.writing import Writer
+from reconciler.manner import PLAIN, Manner
 from reconciler.ordering import list_wishes
 from reconciler.orders import Address
 from reconciler.plan import ACTIONS, RESTATE, SUBMIT

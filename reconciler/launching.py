@@ -11,21 +11,20 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from reconciler.brakes import choose_wishes, limit_wishes, read_traffic, tell_pause
-from reconciler.clock import CLOCK, Clock
+from reconciler.capacity import Capacity
 from reconciler.delivery import Ended
 from reconciler.endings import Endings
 from reconciler.engine import Accepted, Batch, Refused, Uncertain
 from reconciler.fleet import Fleet
 from reconciler.gathering import View
 from reconciler.ledger.attempts import AttemptLedger, Pick
-from reconciler.ledger.database import State
-from reconciler.ledger.lease import SECONDS
+from reconciler.ledger.database import SourceUnavailable, State
 from reconciler.ledger.pauses import Pause, PauseWriter, find_pause
 from reconciler.ledger.units import Ledger
 from reconciler.ledger.writing import Writer
+from reconciler.manner import PLAIN, Manner
 from reconciler.ordering import OrderWriter, Wish, list_baselines
 from reconciler.orders import Address, Attempt, format_address
-from reconciler.permits import MERGED, Permits
 from reconciler.readiness import Readiness
 from reconciler.scouts import Scouts, read_outlook
 from reconciler.staging import Stager
@@ -70,22 +69,6 @@ Report = Callable[[str, Address], None]
 """Called with `produced`, `failed` or `skipped` and the unit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How a turn is made: by whose leave, for what it waits, how long its lease is, in seconds, and by which clock.
-
-    A turn waits for the jobs of this machine; with `patient` for all; with `bound`, for none longer than so many seconds.
-    """
-
-    permits: Permits = MERGED
-    patient: bool = False
-    bound: float | None = None
-    lease: float = SECONDS
-    clock: Clock = CLOCK
-
-
-PLAIN = Manner()
-
 Approve = Callable[[], Mapping[str, str]]
 """Campaign → digest of its approvals, or a refusal."""
 
@@ -113,8 +96,8 @@ class Launcher:
         self._tracker = Tracker(
             self.ledger, self._attempts, self._fleet, self._workspace, endings, writer.clock
         )
-        self._delivery = endings.delivery
-        self.outcome = Outcome(delayed=self._delivery.delayed, troubles=self._tracker.troubles)
+        self._capacity = Capacity(self._fleet, endings.delivery, repository)
+        self.outcome = Outcome(delayed=endings.delivery.delayed, troubles=self._tracker.troubles)
         self._clock = writer.clock
         self._state = state
         self._repository = repository
@@ -129,10 +112,9 @@ class Launcher:
         self._behind: dict[Address, list[Wish]] = {}
         self._failing: dict[Address, Ended] = {}
         self._done: set[Address] = set()
-        self._live: Counter[str] = Counter()
         self._picks: dict[str, deque[Pick]] = {}
         self._looked: dict[str, float] = {}
-        self._held: set[str] = set()  # sites that stopped being ready in this turn
+        self._begun: set[Address] = set()
         self._pause = 0.0
 
     def listen(self, report: Report | None) -> None:
@@ -153,7 +135,7 @@ class Launcher:
     def brake(self, views: Sequence[View], wishes: Sequence[Wish]) -> list[Wish]:
         """Those of the wishes that nothing holds back in this turn: no pause, canary, limit, recent failure, or tape."""
         for site in {wish.view.campaign.site for wish in wishes}:
-            self._readiness.allow(site, self._live[site])
+            self._readiness.allow(site, self._capacity.live[site])
         with self._writer.reading() as connection:
             traffic = read_traffic(connection, int(self._clock.time()))
         held = self.outcome.held
@@ -204,11 +186,7 @@ class Launcher:
         except KeyboardInterrupt:
             self._cancel()
             raise
-        stopped = self._pauses.list_pauses()
-        for wish in self._scouts.list_waiting():
-            if self._is_open(wish, stopped):
-                name = "/".join(wish.address[:2])
-                self.outcome.held[f"the first unit of {name} goes first"] += 1
+        self._tell_rest()
         self.outcome.live, self.outcome.unknown = len(look.live), len(look.unknown)
         self.outcome.attached = sum(self._fleet.is_attached(one.site) for one in look.live)
 
@@ -270,8 +248,8 @@ class Launcher:
         """Submits what waits for a site, in batches of one campaign's step and of a kind: how many attempts."""
         queue, submitted = self._picks.get(site, deque()), 0
         while queue and (room := self._count_room(site, queued=False)) > 0:
-            if not self._readiness.allow(site, self._live[site]):
-                self._held.add(site)
+            if not self._readiness.allow(site, self._capacity.live[site]):
+                self._capacity.close(site, self._readiness.tell(site))
                 break
             width = min(room, self._fleet.engine(site).width)
             first = queue[0][0]
@@ -292,13 +270,22 @@ class Launcher:
 
     def _submit_batch(self, site: str, made: Sequence[tuple[Attempt, Pick]]) -> int:
         engine = self._fleet.engine(site)
-        for attempt, (order, _, job) in made:
-            self._workspace.prepare(attempt, self._orders.render(order, job))
         name = made[0][0].batch
         tickets = tuple(self._tracker.ticket(attempt) for attempt, _ in made)
         batch = Batch(name, self._state.batches / name, tickets)
-        if not engine.attached:
-            self._workspace.prepare_batch(batch)
+        rendered = ((attempt, self._orders.render(order, job)) for attempt, (order, _, job) in made)
+        try:
+            for attempt, files in rendered:
+                self._workspace.prepare(attempt, files)
+            if not engine.attached:
+                self._workspace.prepare_batch(batch)
+        except SourceUnavailable as error:  # a disk that is full, or only to be read, is no failure of theirs
+            self._capacity.close(site, str(error))
+            self.outcome.held[str(error)] += len({attempt.address for attempt, _ in made} - self._begun)
+            for attempt, _ in made:
+                self._attempts.record_gone(attempt, "lost", str(error))
+            return 0
+        self._begun.update(attempt.address for attempt, _ in made)
         self._writer.prolong()
         answers = engine.submit(batch)
         accepted: dict[int, str] = {}
@@ -315,7 +302,7 @@ class Launcher:
         for reason, numbers in doubtful.items():
             self._attempts.record_uncertain(numbers, reason)
             self._fleet.record_silence(site, reason)
-        self._live[site] += len(made)
+        self._capacity.live[site] += len(made)
         self.outcome.submitted += len(accepted)
         return len(made)
 
@@ -331,7 +318,7 @@ class Launcher:
             return False
 
         look = self._tracker.look(is_due)
-        self._live = Counter(attempt.site for attempt in look.live)
+        self._capacity.live = Counter(attempt.site for attempt in look.live)
         return look
 
     def _take(self, ended: Iterable[Ended]) -> None:
@@ -379,15 +366,20 @@ class Launcher:
 
     def _count_room(self, site: str, *, queued: bool = True) -> int:
         """How many attempts more a site takes now, those waiting for it counted or not."""
-        if self._fleet.is_resting(site) or site in self._held or site in self._list_full():
-            return 0
-        waiting = len(self._picks.get(site, ())) if queued else 0
-        return self._fleet.engine(site).slots - self._live[site] - waiting
+        return self._capacity.count_room(site, len(self._picks.get(site, ())) if queued else 0)
 
-    def _list_full(self) -> set[str]:
-        """Sites whose storage took nothing in this turn."""
-        campaigns = self._repository.campaigns
-        return {campaigns[name].campaign.site for name in self._delivery.closed if name in campaigns}
+    def _tell_rest(self) -> None:
+        """Says why what was ready has not begun."""
+        stopped = self._pauses.list_pauses()
+        held = self.outcome.held
+        for wish in self._scouts.list_waiting():
+            if self._is_open(wish, stopped):
+                held[f"the first unit of {'/'.join(wish.address[:2])} goes first"] += 1
+        for site, queue in self._ready.items():
+            held.update(self._capacity.tell(site) for wish in queue if self._is_open(wish, stopped))
+        for site, picks in self._picks.items():
+            left = {order.address for order, _, _ in picks} - self._begun
+            held.update(self._capacity.tell(site) for _ in left)
 
     def _list_waited(self, look: Look, manner: Manner) -> list[Attempt]:
         return [one for one in look.live if manner.patient or self._fleet.is_attached(one.site)]
@@ -395,5 +387,5 @@ class Launcher:
     def _rest(self, *, moved: bool) -> None:
         """Waits before the next look: shortly while things move, longer while they do not."""
         self._pause = 0.01 if moved else min(0.2, self._pause * 1.5 + 0.01)
-        if self._live:
+        if self._capacity.live:
             self._clock.sleep(self._pause)

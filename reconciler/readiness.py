@@ -54,6 +54,10 @@ class Readiness:
         self._tell(name, "; and ".join(map(str, hindrances)) or None)
         return not hindrances
 
+    def tell(self, name: str) -> str:
+        """What was in the way of the last batch that might not go to a site."""
+        return f"site:{name} is paused by b2prod: {self._told.get(name) or 'it is not ready'}"
+
     def _find_lifetime(self, name: str, engine: Engine) -> tuple[timedelta | None, str | None]:
         now = self._clock()
         asked, lifetime, trouble = self._lifetimes.get(name, (-FRESH, None, None))

@@ -9,13 +9,16 @@ from sqlalchemy import update
 
 from ci.exits import Exit
 from ci.watching import tell_outcome
+from reconciler.apply import reconcile
 from reconciler.health import judge_campaign
-from reconciler.ledger.database import opened, reading
+from reconciler.ledger.database import SourceUnavailable, opened, reading
 from reconciler.ledger.levers import Levers
 from reconciler.ledger.tables import files, inputs
 from reconciler.ledger.writing import Writer
+from reconciler.manner import Manner
+from reconciler.workspace import Workspace
 from tests.builders import snapshot
-from tests.worlds import ONE_STEP, World
+from tests.worlds import ONE_STEP, QUIET, World
 
 LIMITS = "limits: {max_units: 100, max_restate: 10}"
 
@@ -104,3 +107,38 @@ def test_a_canary_that_never_ends_by_itself_is_told(tmp_path):
     world.reconcile()
     assert world.summary() == {"done": 2}
     assert not any("canary" in reason for reason in judge(world))
+
+
+def test_a_disk_that_fills_up_in_mid_turn_is_told_with_what_did_not_begin(tmp_path, monkeypatch):
+    world = World(tmp_path, campaign=ONE_STEP, files=(1,) * 6, slots=2)
+    world.change(('ranges: "1-2"', 'ranges: "1-6"'))
+    prepare = Workspace.prepare
+    left = 3
+
+    def fill(workspace, attempt, files):
+        nonlocal left
+        if left == 0:
+            raise SourceUnavailable(f"{workspace.folder} cannot be written: No space left on device")
+        left -= 1
+        prepare(workspace, attempt, files)
+
+    monkeypatch.setattr(Workspace, "prepare", fill)
+    outcome = world.reconcile()
+    full = f"{world.state.attempts} cannot be written: No space left on device"
+    assert (outcome.failed, outcome.produced) == ([], 3)
+    assert outcome.held == {full: 3}
+    monkeypatch.setattr(Workspace, "prepare", prepare)
+    assert world.reconcile().produced == 3
+    assert world.picture().plan.is_empty
+    assert world.attempts()["verified"] == 6
+
+
+def test_a_site_that_takes_no_more_is_told_with_what_did_not_begin(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP, files=(1,) * 4, slots=1)
+    world.change(('ranges: "1-2"', 'ranges: "1-4"'))
+    world.behave("hang")
+    outcome = reconcile(world.state, world.repository(), ["proc7"], QUIET, Manner(bound=0.0))
+    assert outcome.held == {"local has 1 jobs in flight, and more are not begun there at once": 3}
+    (tmp_path / "go").touch()
+    assert world.reconcile().held == {}
+    assert world.summary() == {"done": 4}

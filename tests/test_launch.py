@@ -18,11 +18,11 @@ from ci.approvals.evidence import SIGNATURE, name_revocation
 from ci.exits import Exit
 from reconciler.apply import reconcile
 from reconciler.guard import GuardRefused
-from reconciler.launching import Manner
 from reconciler.ledger.database import opened, reading
 from reconciler.ledger.tables import intents
 from reconciler.ledger.trust import list_floors, list_revoked, raise_floors, read_launch
 from reconciler.ledger.trust_tables import launches, trust_roots
+from reconciler.manner import Manner
 from schemas.statement import REVOKE, Ceilings
 from tests.builders import snapshot
 from tests.keys import ORDER, PERSON

@@ -17,7 +17,7 @@ import pytest
 from reconciler.apply import reconcile
 from reconciler.engine import Accepted, Batch, Refused, Sighting, Ticket
 from reconciler.engines.local import LocalEngine
-from reconciler.launching import Manner
+from reconciler.manner import Manner
 from schemas.site import Site
 from tests.test_job_runtime import job
 from tests.worlds import ONE_STEP, QUIET, World, find_processes, run_forked, wait_until

@@ -13,12 +13,12 @@ from ci.cli import run
 from ci.exits import Exit
 from reconciler import engines
 from reconciler.apply import reconcile
-from reconciler.launching import Manner
 from reconciler.ledger.attempts import AttemptLedger
 from reconciler.ledger.database import opened
 from reconciler.ledger.tables import attempts, batches, intents
 from reconciler.ledger.units import Ledger
 from reconciler.ledger.writing import Writer
+from reconciler.manner import Manner
 from tests.engine_double import Cluster
 from tests.production_model import LEASE, NAME
 from tests.test_ledger import make_order

@@ -20,9 +20,9 @@ from ci.watching import Watching, tell_outcome
 from reconciler.apply import apply_plan
 from reconciler.gathering import take_picture
 from reconciler.guard import GuardRefused
-from reconciler.launching import Manner
 from reconciler.ledger.database import reading
 from reconciler.ledger.observation import list_campaigns
+from reconciler.manner import Manner
 from reconciler.plan import Plan
 from schemas.canonical import digest
 from schemas.finding import Finding, Place

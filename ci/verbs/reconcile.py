@@ -24,11 +24,12 @@ from reconciler.apply import reconcile
 from reconciler.cataloguing.registering import register_outputs
 from reconciler.gathering import Picture
 from reconciler.guard import GuardRefused
-from reconciler.launching import Manner, Outcome
+from reconciler.launching import Outcome
 from reconciler.ledger.database import SourceUnavailable, has_database, opened, reading
 from reconciler.ledger.latest_time import bound_time
 from reconciler.ledger.lease import SECONDS
 from reconciler.ledger.writing import Writer
+from reconciler.manner import Manner
 from renderer.steering import TemplateBroken
 from schemas.repository import Repository
 from schemas.site import Site

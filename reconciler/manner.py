@@ -1,0 +1,26 @@
+"""How a turn is made: by whose leave, for what it waits, and by which clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.clock import CLOCK, Clock
+from reconciler.ledger.lease import SECONDS
+from reconciler.permits import MERGED, Permits
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a turn is made: by whose leave, for what it waits, how long its lease is, in seconds, and by which clock.
+
+    A turn waits for the jobs of this machine; with `patient` for all; with `bound`, for none longer than so many seconds.
+    """
+
+    permits: Permits = MERGED
+    patient: bool = False
+    bound: float | None = None
+    lease: float = SECONDS
+    clock: Clock = CLOCK
+
+
+PLAIN = Manner()
