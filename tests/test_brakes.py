@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -18,7 +19,7 @@ from reconciler.ledger.writing import Writer
 from reconciler.manner import Manner
 from reconciler.workspace import Workspace
 from tests.builders import snapshot
-from tests.worlds import ONE_STEP, QUIET, World
+from tests.worlds import ONE_STEP, QUIET, World, run_forked
 
 LIMITS = "limits: {max_units: 100, max_restate: 10}"
 
@@ -138,8 +139,14 @@ def test_a_site_that_takes_no_more_is_told_with_what_did_not_begin(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP, files=(1,) * 4, slots=1)
     world.change(('ranges: "1-2"', 'ranges: "1-4"'))
     world.behave("hang")
-    outcome = reconcile(world.state, world.repository(), ["proc7"], QUIET, Manner(bound=0.0))
-    assert outcome.held == {"local has 1 jobs in flight, and more are not begun there at once": 3}
+
+    def turn():
+        outcome = reconcile(world.state, world.repository(), ["proc7"], QUIET, Manner(bound=0.0))
+        (tmp_path / "held").write_text(json.dumps(outcome.held))
+
+    assert run_forked(turn) == 0
+    held = json.loads((tmp_path / "held").read_text())
+    assert held == {"local has 1 jobs in flight, and more are not begun there at once": 3}
     (tmp_path / "go").touch()
     assert world.reconcile().held == {}
     assert world.summary() == {"done": 4}
