@@ -11,7 +11,7 @@ from sqlalchemy import select
 from ci.cli import run
 from ci.exits import Exit
 from reconciler.guard import GuardRefused
-from reconciler.ledger import database
+from reconciler.ledger import server
 from reconciler.ledger.database import SourceUnavailable, State, has_database, opened, reading
 from reconciler.ledger.lease import holding
 from reconciler.runs.catalogue import Run
@@ -80,7 +80,7 @@ def test_what_is_no_address_is_wrong_use(tmp_path, given, capsys):
 def test_a_look_at_the_storage_may_take_longer_than_a_transaction_that_writes_may_be_silent(
     tmp_path, address, monkeypatch
 ):
-    monkeypatch.setattr(database, "SILENT", "100ms")
+    monkeypatch.setattr(server, "SILENT", "100ms")
     state = State(tmp_path, address)
     with opened(state):
         pass

@@ -16,9 +16,10 @@ from reconciler.engine import EngineUnavailable, Ticket
 from reconciler.fleet import Fleet
 from reconciler.guard import GuardRefused
 from reconciler.ledger import lease
-from reconciler.ledger.database import WRITING, State, opened, reading
+from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.lease import Fenced, holding
 from reconciler.ledger.pauses import PauseWriter, read_pauses
+from reconciler.ledger.server import WRITING
 from reconciler.ledger.tables import leases
 from reconciler.ledger.writing import Writer
 from tests.contract.doubles import install, set_faults

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,12 @@ from reconciler.ledger.schema_versions import (
     refuse_other_version,
     upgrade_tables,
 )
+from reconciler.ledger.server import make_server_engine
 from reconciler.ledger.state import (
     DATABASE,
     OtherVersion,
     SourceUnavailable,
     State,
-    parse_address,
-    show_address,
 )
 
 __all__ = [
@@ -47,13 +45,6 @@ __all__ = [
     "reading",
     "refuse_version",
 ]
-
-WRITING = 0x62327001
-"""Name of PostgreSQL's advisory lock for one writing transaction."""
-
-
-SILENT = "60s"
-"""How long a transaction that writes may do nothing: a process that was stopped in it stops nobody else for ever."""
 
 
 def has_database(state: State) -> bool:
@@ -184,7 +175,7 @@ def _connected(state: State, *, query_only: bool) -> Iterator[Connection]:
 def _make_engine(state: State, *, query_only: bool, enforcing: bool = True) -> Engine:
     if state.server is None:
         return _make_file_engine(state, query_only=query_only, enforcing=enforcing)
-    return _make_server_engine(state.server, query_only=query_only)
+    return make_server_engine(state.server, query_only=query_only, migrating=not enforcing)
 
 
 def _make_file_engine(state: State, *, query_only: bool, enforcing: bool) -> Engine:
@@ -255,34 +246,6 @@ def _standing(state: State) -> Iterator[None]:
 def _describe(file: Path) -> tuple[int, int, int]:
     found = file.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _make_server_engine(server: str, *, query_only: bool) -> Engine:
-    if (url := parse_address(server)) is None:
-        raise SourceUnavailable(f"the ledger would be in {show_address(server)}")
-    name = f"b2prod, process {os.getpid()} on {socket.gethostname()}"[:63]
-    try:
-        engine = create_engine(
-            url.set(drivername="postgresql+psycopg"),
-            connect_args={
-                "connect_timeout": 10,
-                "application_name": name,
-                # a look at the storage may take longer, and one that only reads is in nobody's way
-                "options": "-c lock_timeout=30s -c timezone=UTC"
-                f" -c idle_in_transaction_session_timeout={0 if query_only else SILENT}",
-            },
-            isolation_level="REPEATABLE READ" if query_only else "READ COMMITTED",
-            execution_options={"postgresql_readonly": query_only},
-        )
-    except ModuleNotFoundError as error:
-        raise SourceUnavailable("PostgreSQL needs its driver: install `b2prod[postgresql]`") from error
-    if not query_only:
-
-        @event.listens_for(engine, "begin")
-        def start(connection: Connection) -> None:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITING})")
-
-    return engine
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import DatabaseError
 
 from reconciler.guard import GuardRefused
 from reconciler.ledger.database import State, opened
@@ -45,6 +46,10 @@ PROMPT = 0.8 * CALL
 
 APPLY = "apply"
 """The scope of submitting, collecting and publishing: one for a ledger."""
+
+
+_HELD: set[tuple[str, int]] = set()
+"""What this process holds at the moment: ledgers and fences."""
 
 
 class Fenced(GuardRefused):
@@ -85,13 +90,23 @@ def holding(state: State, seconds: float = SECONDS) -> Iterator[Lease]:
         SourceUnavailable: the ledger cannot be written.
     """
     with opened(state) as engine:
-        lease = _acquire(engine, APPLY, seconds)
+        lease = _acquire(
+            engine, APPLY, seconds, {fence for address, fence in _HELD if address == state.address}
+        )
+        mine = (state.address, lease.fence)
+        _HELD.add(mine)
         try:
             yield lease
         finally:
-            with engine.begin() as connection:
-                mine = and_(leases.c.scope == lease.scope, leases.c.fence == lease.fence)
-                connection.execute(update(leases).where(mine).values(expires=0.0))
+            _HELD.discard(mine)
+            _release(engine, lease)
+
+
+def _release(engine: Engine, lease: Lease) -> None:
+    """Gives a lease back. Where the ledger is away, this process knows its own again, and others see its end."""
+    with contextlib.suppress(DatabaseError), engine.begin() as connection:
+        mine = and_(leases.c.scope == lease.scope, leases.c.fence == lease.fence)
+        connection.execute(update(leases).where(mine).values(expires=0.0))
 
 
 def unlock(state: State, fence: int) -> str:
@@ -122,7 +137,7 @@ def refuse_holder(connection: Connection) -> None:
         )
 
 
-def _acquire(engine: Engine, scope: str, seconds: float) -> Lease:
+def _acquire(engine: Engine, scope: str, seconds: float, held: Container[int]) -> Lease:
     holder = describe_process()
     with engine.begin() as connection:
         now = tell_clock(connection)
@@ -132,7 +147,8 @@ def _acquire(engine: Engine, scope: str, seconds: float) -> Lease:
             connection.execute(insert(leases).values(**values, expires=now + seconds))
             return Lease(scope, holder, 1, seconds)
         free = leases.c.expires < now
-        if _is_dead(row.holder):
+        left = row.holder == holder and row.fence not in held  # our own, which could not be given back
+        if left or _is_dead(row.holder):
             free = or_(free, leases.c.holder == row.holder)
         at = and_(leases.c.scope == scope, leases.c.fence == row.fence, free)
         values = {"holder": holder, "fence": row.fence + 1, "seconds": seconds}
