@@ -172,7 +172,7 @@ def _derive_units(units: StepUnits) -> Iterator[Value]:
         where = f"digest of {', '.join(sorted(recipe.content))}"
         yield Value(f"{name}.{recipe.output}.recipe", recipe.digest, DERIVED, where)
     source = "the registered files" if step.input.step is None else f"the fingerprint of {step.input.step}"
-    payloads = " and the payloads valid for the run" if step.application == "basf2" else ""
+    payloads = " and the payloads valid for the run" if step.says.software else ""
     where = f"digest of the recipe, {source}{payloads}"
     yield Value(f"{name}.fingerprint", "one for each run and output", DERIVED, where)
 

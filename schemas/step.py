@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from schemas.application import Application, load_applications
 from schemas.deviation import STANDARD, Deviations, Parameter, Scan, freeze, read_deviations, read_scans
 from schemas.template import Template
 
@@ -53,7 +54,7 @@ class Expectation:
 class Step:
     """One transformation. `outputs` are data levels, or with `skims` the names of skims.
 
-    `skim_level` is the data level of its skims where a template makes them of another level than it reads.
+    `skim_level` is the data level of its skims where its template or application makes them of another level than it reads.
     Once it is expanded (`Campaign.expand`), a step stands for one of its variants: `stream` is the skim that tells it from
     the variants that read other ones, `variant` the point of the scans. Its name then ends with both: `cdst@hlt_bhabha.adc0`.
     `keep` are patterns of the branches that its skims keep, sorted; all without any.
@@ -80,10 +81,13 @@ class Step:
         """Its name as a part of paths and of names at engines: `@` is not theirs, and `.` is in no name of a step, skim or point."""
         return self.name.replace("@", ".")
 
+    @property
+    def says(self) -> Application:
+        """What manifests may say of steps of its application."""
+        return load_applications()[self.application]
+
     def level_of(self, output: str) -> str:
         """The data level of one of the step's outputs: a skim that basf2 selects by lines is of the level that it reads."""
-        if self.application == "uproot":
-            return "skim"
         return (self.skim_level or self.input.level) if self.skims else output
 
 
@@ -115,15 +119,16 @@ def settle_levels(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 def read_step(name: str, data: Mapping[str, Any], templates: Mapping[str, Template]) -> Step:
-    """The step that the data of a campaign's document declare."""
+    """The step that the data of a campaign's document declare; what its application refuses is left out."""
+    application = load_applications()[data["application"]]
+    data = {key: value for key, value in data.items() if key not in application.refuses}
     template = templates.get(data.get("template", ""))
-    application = data["application"]
     source = data["input"]
-    skims = application == "uproot" or "skims" in data
+    skims = application.writes == "skims" or "skims" in data
     outputs = data.get("skims" if skims else "outputs", ())
     return Step(
         name=name,
-        application=application,
+        application=application.name,
         input=Input(
             source.get("level", "skim"),
             source.get("step"),
@@ -132,13 +137,13 @@ def read_step(name: str, data: Mapping[str, Any], templates: Mapping[str, Templa
             tuple(source.get("skims", ())),
         ),
         outputs=tuple(outputs),
-        split=data.get("split", "run" if application == "uproot" else "file"),
+        split=data.get("split", application.split),
         template=data.get("template"),
         parameters=tuple((key, freeze(value)) for key, value in sorted(data.get("parameters", {}).items())),
         skims=skims,
         deviations=read_deviations(data),
         scans=read_scans(data),
         expected=Expectation(**data.get("expected", {})),
-        skim_level=template.skim_level if template is not None else None,
+        skim_level=template.skim_level if template is not None else application.level,
         keep=tuple(sorted(data.get("keep", ()))),
     )

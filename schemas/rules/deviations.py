@@ -222,5 +222,5 @@ def _deviating(repository: Repository) -> Iterator[tuple[Declared, Step]]:
         (declared, step)
         for declared in repository.campaigns.values()
         for step in declared.campaign.steps
-        if step.application == "basf2" and (step.deviations or step.scans)
+        if step.deviations or step.scans
     )

@@ -16,7 +16,7 @@ def check_skim_tags(repository: Repository) -> Iterator[Finding]:
     for declared in repository.campaigns.values():
         yield from _check_roles(repository, declared)
         for step in declared.campaign.steps:
-            if step.application == "basf2" and step.skims:
+            if step.says.software and step.skims:
                 yield from _check_needs(repository, declared, step)
 
 
@@ -73,7 +73,7 @@ def _check_roles(repository: Repository, declared: Declared) -> Iterator[Finding
             yield Finding(place, "BP521", message, hint)
     for step in campaign.steps:
         template = repository.templates.get(step.template or "")
-        if step.application != "basf2" or template is None:
+        if template is None:
             continue
         if not template.hands_tags:
             others = [

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
+from schemas.application import Application, load_applications
 from schemas.composer import Path
 from schemas.deviation import Parameter, Scalar
 from schemas.document import Document
@@ -18,38 +19,29 @@ from schemas.step import Step
 from schemas.template import Template, TemplateParameter
 from schemas.wording import find_nearest, list_words
 
-NEEDED = {"basf2": ("template",), "uproot": ("skims",)}
-"""The keys that a step of an application needs, beside those that every step needs."""
-REFUSED = {
-    "basf2": ("keep",),
-    "uproot": ("template", "outputs", "overrides", "testing_payloads", "scan", "additional_branches"),
-}
-"""The keys that mean nothing to an application."""
-TREE = "tree"
-"""The only parameter of the uproot application: the name of the tree that is read."""
-
-
 def check_step_keys(repository: Repository) -> Iterator[Finding]:
     """Ensure that each step has the keys of its application, and none of another one's."""
     for declared, step in _steps(repository):
         document = declared.document
         given, path = document.data["steps"][step.name], ("steps", step.name)
-        for key in NEEDED[step.application]:
+        says = step.says
+        for key in says.needs:
             if key not in given:
                 there = document.place((*path, "application"))
                 message = f"the step {step.name} needs `{key}`, because its application is {step.application}"
                 place = document.key_place(path)
                 yield Finding(place, "BP207", f"{message} (see also {spell(there)})", f"add `{key}`")
-        if step.application == "basf2" and "outputs" not in given and "skims" not in given:
+        several = says.writes == "levels or skims"
+        if several and "outputs" not in given and "skims" not in given:
             message = f"the step {step.name} does not say what it writes"
             yield Finding(document.key_place(path), "BP207", message, "add `outputs`, or `skims`")
-        if "outputs" in given and "skims" in given and step.application == "basf2":
+        if several and "outputs" in given and "skims" in given:
             message = "a step writes either data levels or skims"
             yield find_clash(document, (*path, "outputs"), (*path, "skims"), message, "keep one of them")
-        for key in REFUSED[step.application]:
+        for key in says.refuses:
             if key in given:
                 message = f"`{key}` means nothing where the application is {step.application}"
-                instead = list_words(NEEDED[step.application])
+                instead = list_words(says.needs)
                 hint = f"remove it; {step.application} steps have {instead}"
                 yield find_clash(document, (*path, "application"), (*path, key), message, hint)
 
@@ -58,14 +50,15 @@ def check_software(repository: Repository) -> Iterator[Finding]:
     """Ensure that release and global tags are declared exactly where a step uses them."""
     for declared in repository.campaigns.values():
         document = declared.document
-        user = next((step for step in declared.campaign.steps if step.application == "basf2"), None)
+        user = next((step for step in declared.campaign.steps if step.says.software), None)
+        users = " or ".join(one.name for one in load_applications().values() if one.software)
         for key, example in (("release", "release-03-00-00"), ("global_tags", "[{name: …, mode: snapshot}]")):
             if user is not None and key not in document.data:
                 there = document.place(("steps", user.name, "application"))
-                message = f"basf2 steps need `{key}` (see also {spell(there)})"
+                message = f"{user.application} steps need `{key}` (see also {spell(there)})"
                 yield Finding(document.key_place(()), "BP207", message, f"add `{key}: {example}`")
             if user is None and key in document.data:
-                message = f"no step uses `{key}`: none of them is a basf2 step"
+                message = f"no step uses `{key}`: none of them is a {users} step"
                 yield Finding(document.key_place((key,)), "BP511", message, "remove it")
 
 
@@ -112,19 +105,15 @@ def check_circles(repository: Repository) -> Iterator[Finding]:
 def check_outputs(repository: Repository) -> Iterator[Finding]:
     """Ensure that no two steps of a campaign make the same output of the same input.
 
-    Two basf2 steps are the same when template and parameters are; a skim of one input is the same whoever writes it, where
-    it keeps the same branches.
+    Two steps of one application are the same when template and its parameters, deviations and kept branches are.
     """
     for declared in repository.campaigns.values():
         made: dict[tuple[object, ...], tuple[Step, int]] = {}
         for name in declared.document.data["steps"]:
             step = declared.campaign.step(name)
             assert step is not None
-            how = (
-                (step.template, step.parameters, step.deviations, step.scans)
-                if step.application == "basf2"
-                else (step.keep,)
-            )
+            given = step.parameters if step.says.parameters is None else ()
+            how = (step.template, given, step.deviations, step.scans, step.keep)
             for source, (index, output) in product(step.input.divide(), enumerate(step.outputs)):
                 first, at = made.setdefault((step.application, how, source, output), (step, index))
                 if first is not step:
@@ -139,7 +128,7 @@ def check_templates(repository: Repository) -> Iterator[Finding]:
     """Ensure that each template serves the release, reads what its step reads, and writes what its step writes."""
     for declared, step in _steps(repository):
         template = repository.templates.get(step.template or "")
-        if template is None or step.application != "basf2":
+        if template is None:
             continue
         document, release = declared.document, declared.campaign.release
         path = ("steps", step.name)
@@ -184,8 +173,8 @@ def check_parameters(repository: Repository) -> Iterator[Finding]:
         template = repository.templates.get(step.template or "")
         for name, value in step.parameters:
             path = ("steps", step.name, "parameters", name)
-            if step.application == "uproot":
-                yield from _check_tree(declared.document, path, value)
+            if step.says.parameters is not None:
+                yield from _check_own(declared.document, path, value, step.says)
             elif template is not None:
                 yield from _check_parameter(declared.document, path, template, value)
 
@@ -204,7 +193,7 @@ def _check_reading(
     if not upstream.outputs:
         return
     if upstream.skims:
-        if "level" in given and given["level"] != "skim" and upstream.application == "uproot":
+        if "level" in given and given["level"] != "skim" and upstream.says.level == "skim":
             message = f"{upstream.name} writes skims, not {given['level']}"
             yield Finding(document.place((*path, "level")), "BP509", message, f"{made}; write `skim: NAME`")
         elif "skim" not in given and "skims" not in given:
@@ -233,15 +222,20 @@ def _check_reading(
             yield Finding(document.place(at), "BP509", message, hint)
 
 
-def _check_tree(document: Document, path: tuple[str, ...], value: Parameter) -> Iterator[Finding]:
-    if path[-1] != TREE:
-        message = f"no uproot step reads the parameter {show(path[-1])}"
-        yield Finding(document.key_place(path), "BP507", message, f"it reads `{TREE}` only")
+def _check_own(
+    document: Document, path: tuple[str, ...], value: Parameter, application: Application
+) -> Iterator[Finding]:
+    """What is wrong with a parameter that the application itself reads; all of these are names."""
+    known, name = application.parameters or {}, path[-1]
+    if name not in known:
+        message = f"no {application.name} step reads the parameter {show(name)}"
+        reads = f"it reads {list_words(known)} only"
+        yield Finding(document.key_place(path), "BP507", message, reads)
     elif not isinstance(value, str):
-        message = f"`{TREE}` must be text, the name of a tree, not {show(value)}"
-        yield Finding(document.place(path), "BP204", message, "write it as in `tree: events`")
+        message = f"`{name}` must be text, {known[name]}, not {show(value)}"
+        yield Finding(document.place(path), "BP204", message, f"write it as in `{name}: events`")
     elif not value:
-        yield Finding(document.place(path), "BP203", f"`{TREE}` is empty", "write the name of the tree")
+        yield Finding(document.place(path), "BP203", f"`{name}` is empty", f"write {known[name]}")
 
 
 def _check_parameter(
