@@ -23,6 +23,7 @@ from reconciler.ledger.tables import LIVE, attempts, batches, ledger
 from reconciler.preconditions import check_batch
 from reconciler.publishing import try_storage
 from reconciler.readiness import gather
+from renderer.applications import APPLICATIONS
 from schemas.site import Site
 
 SKEW = 5.0
@@ -140,7 +141,7 @@ def _try_publishing(storage: Path) -> Complaint | None:
 def _examine_commands(site: Site) -> Iterator[Symptom]:
     """Whether programs that the site's file names can be started from here."""
     named = {
-        "launchers.basf2": site.basf2_launcher,
+        **{f"launchers.{name}": launcher for name, launcher in site.launchers.items()},
         "prestage.command": site.prestage and site.prestage.command,
     }
     for key, command in named.items():
@@ -149,11 +150,12 @@ def _examine_commands(site: Site) -> Iterator[Symptom]:
                 f"{command[0]} cannot be started here", f"mend `{key}`, or install what it names"
             )
             yield Symptom(site.name, key, None if shutil.which(command[0]) else missing)
-    if site.basf2_launcher is None and shutil.which("basf2") is None:
-        what = "no launcher of basf2 is named, and there is no basf2 here: its steps need one of both on the nodes"
-        yield Symptom(
-            site.name, "launchers.basf2", Complaint(what, "write `launchers: {basf2: […]}`", fatal=False)
-        )
+    for name, application in APPLICATIONS.items():
+        program = application.program
+        if program is not None and name not in site.launchers and shutil.which(program) is None:
+            what = f"no launcher of {name} is named, and there is no {program} here: its steps need one of both on the nodes"
+            mend = f"write `launchers: {{{name}: […]}}`"
+            yield Symptom(site.name, f"launchers.{name}", Complaint(what, mend, fatal=False))
 
 
 def _examine_catalogue(site: Site) -> Iterator[Symptom]:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select
 
 from reconciler.ledger.tables import files
 from reconciler.runs.selection import select_runs
+from renderer.applications import APPLICATIONS
 from schemas.finding import Finding
 from schemas.lock import Lock
 from schemas.repository import Declared, Repository
@@ -69,12 +70,13 @@ Ends = tuple[Sequence[Named], Sequence[Named]]
 def list_needs(step: Step, repository: Repository) -> Needs | None:
     """What a step reads by name; None where it chooses no events by what is stored of them."""
     template = repository.templates.get(step.template or "")
-    if step.application != "uproot" and (template is None or template.skims != "line"):
+    application = APPLICATIONS[step.application]
+    if not application.reads_by_name and (template is None or template.skims != "line"):
         return None
     skims = [repository.skims[name] for name in step.outputs]
     parameters: Mapping[str, Any] = dict(step.parameters)
     return Needs(
-        tree=parameters.get("tree") if step.application == "uproot" else "tree",
+        tree=application.find_tree(parameters),
         variables=tuple(sorted({name for skim in skims if skim.cut for name in skim.cut.variables})),
         lines=tuple(sorted({(skim.line, skim.decision) for skim in skims if skim.line})),
         keep=step.keep,

@@ -18,20 +18,10 @@ from reconciler.ledger.observation import find_files
 from reconciler.orders import Address, Order, OrderedOutput
 from reconciler.plan import RESTATE, SUBMIT
 from reconciler.runs.catalogue import find_energies, read_files
+from renderer.applications import APPLICATIONS
 from renderer.grid_input import read_inputs
-from renderer.jobs import (
-    CONDITIONS,
-    JOB,
-    LOCAL_CONDITIONS,
-    STEERING,
-    InputFile,
-    Job,
-    divide_input,
-    render_job,
-    render_script,
-    write_job,
-    write_local_conditions,
-)
+from renderer.job_files import CONDITIONS, JOB, LOCAL_CONDITIONS, STEERING
+from renderer.jobs import InputFile, Job, divide_input, render_job, write_job, write_local_conditions
 from renderer.payloads import PayloadSet, collect_payloads
 from renderer.units import StepUnits
 from schemas.campaign import Campaign
@@ -91,7 +81,7 @@ class OrderWriter:
     def __init__(self, state: State, repository: Repository) -> None:
         self._state = state
         self._repository = repository
-        self._scripts: dict[tuple[str, str], str | None] = {}
+        self._shared: dict[tuple[str, str], dict[str, bytes]] = {}
         self._payloads: PayloadSet | None = None
         self._metadata: tuple[tuple[str, str, int], bytes] | None = None
         self._energies: dict[int, Mapping[int, str]] = {}
@@ -160,15 +150,16 @@ class OrderWriter:
             order.campaign, order.step, self._repository, site, order.run, job, order.fingerprints
         )
         key = (order.campaign.name, order.step.name)
-        if key not in self._scripts:
-            self._scripts[key] = render_script(order.step, self._repository)
-        script = self._scripts[key]
-        files: dict[str, bytes] = {}
-        if script is not None:
-            files |= {STEERING: script.encode(), CONDITIONS: self._write_conditions(order)}
-            if site.engine == "gb2":
-                with reading(self._state) as connection:
-                    files[REQUEST] = write_unit_request(connection, order, self._repository, script)
+        if key not in self._shared:
+            application = APPLICATIONS[order.step.application]
+            self._shared[key] = application.write_files(order.step, self._repository)
+        files = dict(self._shared[key])
+        if order.step.keys.software:
+            files[CONDITIONS] = self._write_conditions(order)
+        if site.engine == "gb2" and STEERING in files:
+            with reading(self._state) as connection:
+                script = files[STEERING].decode()
+                files[REQUEST] = write_unit_request(connection, order, self._repository, script)
         if "local_conditions" in rendered:
             files[LOCAL_CONDITIONS] = write_local_conditions(self._list_tags(order), order.run)
         return {**files, JOB: write_job(rendered)}

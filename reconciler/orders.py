@@ -93,7 +93,7 @@ class Order:
     @property
     def release(self) -> str | None:
         """The release that its application is of, if it is of one."""
-        return self.campaign.release if self.step.says.software else None
+        return self.campaign.release if self.step.keys.software else None
 
     @property
     def fingerprints(self) -> dict[str, bytes]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from renderer.applications.basf2 import render_script
 from renderer.fingerprint import write_recipes
-from renderer.jobs import render_script
 from renderer.steering import digest_steering
 from schemas.campaign import Campaign, GlobalTag
 from schemas.canonical import canonical_json, digest
@@ -58,7 +58,7 @@ def _pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any
             )
         ),
         "testing_payloads": tuple((name, repository.snapshots[name].digest) for name in testing),
-        "templates": tuple(sorted((name, digest_steering(script or "")) for name, script in scripts.items())),
+        "templates": tuple(sorted((name, digest_steering(script)) for name, script in scripts.items())),
         "skims": tuple((name, digest(repository.skims[name].describe())) for name in skims),
         "engine": site.engine,
         "storage": site.storage,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from renderer.jobs import render_script
+from renderer.applications.basf2 import render_script
 from renderer.steering import digest_steering
 from renderer.units import NO_CHAIN, StepUnits, declare_units
 from schemas.campaign import Campaign
@@ -159,8 +159,8 @@ def _derive_step(repository: Repository, declared: Declared, step: Step) -> Iter
     name = f"steps.{step.name}"
     if "split" not in declared.document.data["steps"][step.name]:
         yield Value(f"{name}.split", step.split, DERIVED, f"what application {step.application} does")
-    script = render_script(step, repository)
-    if script is not None:
+    if step.template is not None:
+        script = render_script(step, repository)
         where = f"digest of the syntax tree of {step.template}, rendered with these parameters"
         yield Value(f"{name}.steering", digest_steering(script), DERIVED, where)
 
@@ -172,7 +172,7 @@ def _derive_units(units: StepUnits) -> Iterator[Value]:
         where = f"digest of {', '.join(sorted(recipe.content))}"
         yield Value(f"{name}.{recipe.output}.recipe", recipe.digest, DERIVED, where)
     source = "the registered files" if step.input.step is None else f"the fingerprint of {step.input.step}"
-    payloads = " and the payloads valid for the run" if step.says.software else ""
+    payloads = " and the payloads valid for the run" if step.keys.software else ""
     where = f"digest of the recipe, {source}{payloads}"
     yield Value(f"{name}.fingerprint", "one for each run and output", DERIVED, where)
 

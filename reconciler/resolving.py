@@ -129,7 +129,7 @@ def _check_coverage(declared: Declared, repository: Repository, runs: Sequence[i
     tags = Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
     lacking: dict[str, list[int]] = {}
     for step in campaign.expand():
-        if step.says.software:
+        if step.keys.software:
             for chain, here in find_chains(campaign, step, repository, tags).divide(runs):
                 for run, what in find_uncovered(chain, here, find_needed(repository, step)).items():
                     lacking.setdefault(what, []).append(run)

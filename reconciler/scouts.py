@@ -15,6 +15,7 @@ from reconciler.ledger.tables import LIVE, attempts, intents, jobs, outputs, rec
 from reconciler.needs import list_ends, list_needs, look_into
 from reconciler.ordering import Wish
 from reconciler.orders import Address
+from renderer.applications import APPLICATIONS
 from schemas.repository import Repository
 from schemas.runs import run_key
 
@@ -38,7 +39,7 @@ def read_outlook(connection: Connection, repository: Repository, wishes: Sequenc
     """The outlook of the steps of some wishes. Of a step by whose recipes something was produced, nothing is doubted."""
     doubtful: dict[StepKey, list[Wish]] = {}
     for wish in wishes:
-        if wish.units.step.application == "uproot":
+        if APPLICATIONS[wish.units.step.application].reads_by_name:
             doubtful.setdefault(wish.address[:2], []).append(wish)
     wanted = {}
     for key, some in list(doubtful.items()):

@@ -16,7 +16,7 @@ from reconciler.differences import Side
 from reconciler.ledger.database import SourceUnavailable, State, reading
 from reconciler.pinning import compare_locks, pin_campaign
 from reconciler.runs.selection import choose_runs, select_runs
-from renderer.jobs import render_script
+from renderer.applications import APPLICATIONS
 from renderer.units import Chains, declare_units
 from schemas.campaign import Campaign
 from schemas.deviation import Parameter
@@ -134,7 +134,9 @@ def _gather(
     repository: Repository, declared: Declared, keys: tuple[int, ...] | None, chains: Chains | None
 ) -> Side:
     campaign = declared.campaign
-    scripts = {step.name: render_script(step, repository) for step in campaign.steps}
+    files = {
+        step.name: APPLICATIONS[step.application].write_files(step, repository) for step in campaign.steps
+    }
     units = None
     if keys is not None and chains is not None:
         # both sides read the files of one catalogue: any digest that is the run's own will do
@@ -147,7 +149,7 @@ def _gather(
         release=repository.releases.get(campaign.release or ""),
         site=repository.sites[campaign.site],
         folder=repository.layouts[campaign.layout].folder,
-        scripts={name: script for name, script in scripts.items() if script is not None},
+        scripts={name: b"".join(some.values()).decode(errors="replace") for name, some in files.items()},
         settings={step.name: _read_settings(repository, step) for step in campaign.steps},
         runs=_declare_ranges(campaign) if keys is None else tuple(fold_runs(keys)),
         chains=chains,

@@ -15,15 +15,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from renderer.jobs import render_script
-from renderer.steering import digest_steering
+from renderer.applications import APPLICATIONS
 from schemas.campaign import Campaign
 from schemas.canonical import digest
 from schemas.repository import Repository
 from schemas.step import Step
-
-UPROOT = "uproot/2"
-"""The embedded application; the number grows when what it writes changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +37,8 @@ def write_recipes(campaign: Campaign, step: Step, repository: Repository) -> tup
     Raises:
         TemplateBroken: the step's template cannot be rendered.
     """
-    common: dict[str, Any] = {"split": step.split}
-    script = render_script(step, repository)
-    if script is not None:
-        common |= {"application": "basf2", "release": campaign.release, "steering": digest_steering(script)}
-        if step.variant is not None:
-            common["variant"] = step.variant
-        if step.deviations.overrides:
-            common["overrides"] = [
-                [one.module, one.parameter, one.value] for one in step.deviations.overrides
-            ]
-        if step.deviations.additional_branches:  # a file has them in an order of its own
-            common["additional_branches"] = sorted(one.name for one in step.deviations.additional_branches)
-    else:
-        common |= {"application": UPROOT}
-        if step.parameters:
-            common["parameters"] = dict(step.parameters)
-        if step.keep:
-            common["keep"] = list(step.keep)
+    application = APPLICATIONS[step.application]
+    common = {"split": step.split, **application.write_recipe(campaign, step, repository)}
     recipes = []
     for output in step.outputs:
         made: dict[str, Any] = {"level": step.level_of(output)}

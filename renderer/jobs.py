@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
 
+from renderer.applications import APPLICATIONS
 from renderer.payloads import find_payloads
 from renderer.sroot_parts import Part, read_part
-from renderer.steering import render_steering
 from schemas.campaign import Campaign
 from schemas.canonical import digest
 from schemas.layout import read_file_name
-from schemas.release import reads_metadata
 from schemas.repository import Repository
 from schemas.runs import split_key
 from schemas.site import SIZE, Site
 from schemas.snapshot import Snapshot
 from schemas.step import Step
 from schemas.validation import check_rendered
-
-JOB = "job.json"
-STEERING = "steering.py"
-CONDITIONS = "conditions.sqlite"
-"""Names of files in a job's folder."""
-
-LOCAL_CONDITIONS = "conditions.txt"
-"""The payloads of the job's run as releases before 04 read them; where the site has their files."""
-
-PYTHON = "@python"
-"""Stands for the interpreter that runs the job's runtime: the job JSON is the same on every machine."""
 
 _LEVEL_PREFIXES = ("raw.", "cdst.", "mdst.", "dst.", "udst.")
 
@@ -150,7 +137,6 @@ def render_job(
         "run": number,
         "key": job.key,
         "application": step.application,
-        "command": _command(campaign, step, site),
         "inputs": [_describe_input(file) for file in job.inputs if file not in parts],
         "outputs": [
             {
@@ -164,45 +150,13 @@ def render_job(
         ],
         "seed": digest([sorted(value.hex() for value in fingerprints.values()), job.key])[:32],
         "environment": list(site.environment),
+        **APPLICATIONS[step.application].describe_job(campaign, step, repository, site, fingerprints),
     }
     if parts:
         rendered["parts"] = [_describe_input(file) for file in parts]
     if site.verify == SIZE:
         rendered["verify"] = SIZE
-    if step.application == "basf2":
-        rendered["release"] = campaign.release
-        rendered["global_tags"] = [tag.name for tag in campaign.global_tags]
-        rendered["conditions"] = CONDITIONS
-        if find_trust(campaign, step, repository, site) is None and site.payloads is not None:
-            rendered |= {"local_conditions": LOCAL_CONDITIONS, "payload_folder": site.payloads}
-        rendered |= describe_deviations(step, repository, site)
-        if campaign.skim_tags:
-            rendered["skim_tags"] = campaign.skim_tags
-        if step.skims:
-            rendered["skims"] = {name: repository.skims[name].describe() for name in fingerprints}
-    else:
-        rendered["skims"] = {name: repository.skims[name].describe() for name in fingerprints}
-        rendered["parameters"] = dict(step.parameters)
-        if step.keep:
-            rendered["keep"] = list(step.keep)
     return rendered
-
-
-def find_trust(campaign: Campaign, step: Step, repository: Repository, site: Site) -> str | None:
-    """Why a step's jobs cannot be held to the payloads of their runs; None where they are, or use none.
-
-    Releases from 04 on read a conditions metadata file; older ones a local database, whose files must be at the site.
-    """
-    if step.application != "basf2" or reads_metadata(campaign.release or ""):
-        return None
-    template = repository.templates.get(step.template or "")
-    if site.engine == "gb2":
-        return f"jobs of the grid read no local database, and {campaign.release} nothing else"
-    if site.payloads is None:
-        return f"{campaign.release} reads them from a local database, and {site.name} names no folder of payload files (`payloads`)"
-    if template is None or not template.holds_payloads:
-        return f"{step.template} takes no local database of the run; a later version does"
-    return None
 
 
 def write_local_conditions(chain: Sequence[Snapshot], run: int) -> bytes:
@@ -224,14 +178,6 @@ def name_outputs(step: Step, run: int, job: Job, outputs: Container[str]) -> dic
 def _describe_input(file: InputFile) -> dict[str, Any]:
     known = {} if file.events is None else {"events": file.events}
     return {"name": file.name, "path": file.path, "size": file.size, "checksum": file.checksum, **known}
-
-
-def render_script(step: Step, repository: Repository) -> str | None:
-    """The steering script that serves all jobs of a step, or None for an application that needs none."""
-    if step.template is None:
-        return None
-    template = repository.templates[step.template]
-    return render_steering(template, template.settings(dict(step.parameters)))
 
 
 def write_job(rendered: Mapping[str, Any]) -> bytes:
@@ -256,60 +202,12 @@ def _write_value(value: Any) -> str:
     return _encode(value)
 
 
-def _command(campaign: Campaign, step: Step, site: Site) -> list[str]:
-    if step.application == "uproot":
-        return [PYTHON, "-m", "renderer.skimming", JOB]
-    launcher = [*site.basf2_launcher, campaign.release or ""] if site.basf2_launcher else []
-    return [*launcher, "basf2", STEERING, "--", JOB]
-
-
-def describe_deviations(step: Step, repository: Repository, site: Site) -> dict[str, Any]:
-    """What a steering script sets beside its standard; left out where a step deviates in nothing."""
-    described: dict[str, Any] = {}
-    if step.variant is not None:
-        described["variant"] = step.variant
-    if step.deviations.overrides:
-        described["overrides"] = [asdict(one) for one in step.deviations.overrides]
-    if step.deviations.testing_payloads:
-        described["testing_payloads"] = [
-            {
-                **asdict(one),
-                "database": f"{site.testing_payloads}/{one.name}/database.txt",
-                "payloads": {
-                    f"dbstore_{iov.payload}_rev_{iov.revision}.root": iov.checksum
-                    for iov in repository.snapshots[one.name].iovs
-                },
-            }
-            for one in step.deviations.testing_payloads
-        ]
-    if step.deviations.additional_branches:
-        described["additional_branches"] = [asdict(one) for one in step.deviations.additional_branches]
-    return described
-
-
 def name_file(step: Step, output: str, stem: str) -> str:
-    """The name of an output's file; `stem` is that of its input, or of its run.
-
-    A skim's name stands before the number of the file, as in public paths: `mdst.physics.0003.05241.HLT0.hlt_hadron.f00000.root`;
-    files of RAW have no level in front.
-    """
+    """The name of an output's file; `stem` is that of its input, or of its run."""
     stem = stem.removesuffix(".root")
     for prefix in _LEVEL_PREFIXES:
         stem = stem.removeprefix(prefix)
-    if not step.skims or step.application != "basf2":
-        return f"{output}.{stem}.root"
-    whole, index = _divide_stem(stem)
-    if step.skim_level is not None:  # basf2 appends the level to names that do not end with it
-        return f"{whole}.{output}{index}.{step.skim_level}.root"
-    level = step.level_of(output)
-    return f"{'' if level == 'raw' else f'{level}.'}{whole}.{output}{index}.root"
-
-
-def _divide_stem(stem: str) -> tuple[str, str]:
-    """A stem without the number of the file, and that with its dot; empty where there is none."""
-    whole, dot, index = stem.rpartition(".")
-    is_number = whole and re.fullmatch("f[0-9]{5}", index, re.ASCII)
-    return (whole, dot + index) if is_number else (stem, "")
+    return APPLICATIONS[step.application].name_file(step, output, stem)
 
 
 def _name_run(experiment: int, run: int, job: Job) -> str:

@@ -1,23 +1,22 @@
 """The line that matters in a job's log, and its signature: equal for the same error on other runs, files and hosts.
 
-Pure. Forms of basf2's lines: `framework/logging/src/LogMessage.cc`, `LogSystem.cc`.
+Pure.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
+from renderer.applications import APPLICATIONS
+from renderer.log_patterns import ANY, LEVEL
 from schemas.canonical import clean_text
 
 LENGTH = 200
 """The longest a signature is, in characters."""
 LINE = 1000
 """How much of a line counts, in characters: a pattern may take the square of it."""
-HEADS = 20
-"""Tracebacks that are followed to their end, from the last one on: each may go through all of the log."""
 
 
 class Culprit(NamedTuple):
@@ -36,77 +35,6 @@ class Culprit(NamedTuple):
         return f"line {self.number}" if self.number >= 0 else f"line {-self.number} from the end"
 
 
-_Find = Callable[[Sequence[str]], Iterator[tuple[int, str]]]
-"""The places in a log, from 0, that one pattern points to, the most telling first; each with the kind of error."""
-
-
-def _last(kind: str, pattern: str) -> _Find:
-    return _search(kind, pattern, backwards=True)
-
-
-def _first(kind: str, pattern: str) -> _Find:
-    return _search(kind, pattern, backwards=False)
-
-
-def _search(kind: str, pattern: str, *, backwards: bool) -> _Find:
-    form = re.compile(pattern, re.ASCII)
-
-    def find(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
-        order = range(len(lines) - 1, -1, -1) if backwards else range(len(lines))
-        return ((place, kind) for place in order if form.search(lines[place]))
-
-    return find
-
-
-_HEAD = "Traceback (most recent call last):"
-_RAISED = re.compile(r"[A-Za-z_][\w.]*(?:: |:?$)", re.ASCII)
-
-
-def _find_exception(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """The last exception that was not caught: in a chain, the one that ended the program."""
-    heads = (place for place in range(len(lines) - 1, -1, -1) if lines[place].strip() == _HEAD)
-    for head in islice(heads, HEADS):
-        margin = len(lines[head]) - len(lines[head].lstrip())
-        for place in range(head + 1, len(lines)):
-            line = lines[place]
-            if line.strip() and not line[margin : margin + 1].isspace():
-                if _RAISED.match(line[margin:]):
-                    yield place, "exception"
-                break
-
-
-_LEVEL = r"^(?:[0-9]+\.[0-9]{3}: )?\["
-
-_BASF2 = (
-    _first("FATAL", _LEVEL + r"FATAL\]"),
-    _last("crash", r"^\s*\*\*\* Break \*\*\*"),
-)
-_BASF2_WEAK = (
-    # before the event loop any ERROR is fatal, and the first is what the others follow from
-    _last("ERROR", _LEVEL + r"ERROR\](?! in total, [0-9]+ errors)"),
-)
-_PYTHON = (
-    _find_exception,
-    _last("exception", r"^(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt): "),
-)
-_SYSTEM = (
-    _last("memory", r"(?i)std::bad_alloc|cannot allocate memory|out of memory|oom[-_ ]kill|memory limit"),
-    _last(
-        "limit", r"(?i)due to time limit|TERM_(?:RUNLIMIT|CPULIMIT|MEMLIMIT)|exceeded.{0,30} (?:limit|quota)"
-    ),
-    _last("disk", r"(?i)no space left on device|disk quota exceeded|input/output error|stale file handle"),
-    _last("crash", r"(?i)segmentation (?:fault|violation)|core dumped|floating point exception|bus error"),
-    _last("loader", r"error while loading shared libraries|undefined symbol: |GLIBC\w*_[0-9.]+' not found"),
-    _last("command", r"(?i): command not found$|: no such file or directory$|: permission denied$"),
-)
-
-PATTERNS: Mapping[str, Sequence[_Find]] = {
-    "basf2": (*_BASF2, *_PYTHON, *_SYSTEM, *_BASF2_WEAK),
-    "uproot": (*_PYTHON, *_SYSTEM),
-}
-"""For each application what a log is searched for, the most telling first."""
-
-_ANY = (*_BASF2, *_PYTHON, *_SYSTEM, *_BASF2_WEAK)
 _SUMMARY = re.compile(r"^\[INFO\] =*Error Summary=*", re.ASCII)
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -123,7 +51,8 @@ def find_signature(text: str, application: str | None = None, *, first: int = 1)
     # what basf2 repeats at its end would be found a second time, out of its order
     summary = next((place for place, line in enumerate(lines) if _SUMMARY.match(line)), len(lines))
     parts = ((0, lines[:summary]), (summary, lines[summary:]))
-    for find in PATTERNS.get(application or "", _ANY):
+    known = APPLICATIONS.get(application or "")
+    for find in ANY if known is None else known.patterns:
         for offset, part in parts:
             for place, kind in find(part):
                 line = clean_text(part[place]).rstrip()
@@ -133,7 +62,7 @@ def find_signature(text: str, application: str | None = None, *, first: int = 1)
 
 def _strip(line: str) -> str:
     """A line without its level, its clock and the number of its process."""
-    return re.sub(_LEVEL + r"[A-Z]+\] (?:\([0-9]+\) )?", "", line).strip()
+    return re.sub(LEVEL + r"[A-Z]+\] (?:\([0-9]+\) )?", "", line).strip()
 
 
 _DATA = r"(?:s?root|json|csv|txt|dat|db|sqlite|h5|parquet|iov|log|out|err|tmp|part|gz|tar)"

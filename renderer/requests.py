@@ -15,8 +15,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from renderer.applications.basf2 import describe_deviations
 from renderer.grid_input import PREFIX, GridInput, read_inputs
-from renderer.jobs import CONDITIONS, InputFile, describe_deviations, name_file
+from renderer.job_files import CONDITIONS
+from renderer.jobs import InputFile, name_file
 from renderer.request_gaps import UNKNOWN, find_gaps
 from renderer.units import StepUnits
 from schemas.campaign import Campaign

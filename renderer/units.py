@@ -90,7 +90,7 @@ def find_chains(campaign: Campaign, step: Step, repository: Repository, tags: Ch
 
     Of testing payloads that overlap, those are used that the campaign's release takes.
     """
-    if not step.says.software:
+    if not step.keys.software:
         return NO_CHAIN
     testing = tuple(
         settle_overlaps(repository.snapshots[one.name], campaign.release or "")
@@ -148,7 +148,7 @@ def declare_units(
                 refused.setdefault(run, f"{why}, and {template.name} is for real data")
         recipes = write_recipes(campaign, step, repository)
         used = find_chains(campaign, step, repository, declared)
-        conditions = used.digest(present) if step.says.software else None
+        conditions = used.digest(present) if step.keys.software else None
         made[step.name] = StepUnits(
             step=step,
             recipes=recipes,

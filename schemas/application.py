@@ -12,7 +12,7 @@ from schemas.validation import load_schema
 
 
 @dataclass(frozen=True, slots=True)
-class Application:
+class ApplicationKeys:
     """What a step of the application says.
 
     `needs` are the keys that it must have beside those of every step, `refuses` those that mean nothing to it. `writes`
@@ -32,13 +32,13 @@ class Application:
 
 
 @cache
-def load_applications() -> Mapping[str, Application]:
+def load_applications() -> Mapping[str, ApplicationKeys]:
     """The applications by name, in the order of the schema."""
     step = load_schema("campaign")["$defs"]["step"]
     declared: Mapping[str, Mapping[str, Any]] = step["properties"]["application"]["x-applications"]
     return MappingProxyType({name: _read(name, data) for name, data in declared.items()})
 
 
-def _read(name: str, data: Mapping[str, Any]) -> Application:
+def _read(name: str, data: Mapping[str, Any]) -> ApplicationKeys:
     lists = {key: tuple(data[key]) for key in ("needs", "refuses")}
-    return Application(name, **{**data, **lists})
+    return ApplicationKeys(name, **{**data, **lists})

@@ -147,7 +147,7 @@ class Site:
     storage: str
     slots: int | None = None
     environment: tuple[str, ...] = ()
-    basf2_launcher: tuple[str, ...] | None = None
+    launchers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     testing_payloads: str | None = None
     payloads: str | None = None
     runs_per_request: int | None = None
@@ -183,7 +183,6 @@ class Site:
 def read_site(name: str, document: Document) -> Site:
     """The site that `document`, accepted by the schema `site/1`, describes."""
     data = document.data
-    launcher = data.get("launchers", {}).get("basf2")
     batch = dict(data.get("batch", {}))
     options = tuple(Option(one["name"], one.get("value")) for one in batch.pop("options", ()))
     return Site(
@@ -192,7 +191,7 @@ def read_site(name: str, document: Document) -> Site:
         storage=data["storage"],
         slots=data.get("slots"),
         environment=tuple(data.get("environment", ())),
-        basf2_launcher=tuple(launcher) if launcher else None,
+        launchers={name: tuple(command) for name, command in data.get("launchers", {}).items()},
         testing_payloads=data.get("testing_payloads"),
         payloads=data.get("payloads"),
         runs_per_request=data.get("runs_per_request"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from schemas.application import Application, load_applications
+from schemas.application import ApplicationKeys, load_applications
 from schemas.deviation import STANDARD, Deviations, Parameter, Scan, freeze, read_deviations, read_scans
 from schemas.template import Template
 
@@ -82,7 +82,7 @@ class Step:
         return self.name.replace("@", ".")
 
     @property
-    def says(self) -> Application:
+    def keys(self) -> ApplicationKeys:
         """What manifests may say of steps of its application."""
         return load_applications()[self.application]
 

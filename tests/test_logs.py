@@ -9,7 +9,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from renderer.logs import LENGTH, LINE, PATTERNS, find_signature, gather_alike, normalise
+from renderer.applications import APPLICATIONS
+from renderer.logs import LENGTH, LINE, find_signature, gather_alike, normalise
 
 BASF2 = """\
 [INFO] Steering file: steering.py
@@ -228,7 +229,7 @@ def test_what_is_alike_comes_together_in_the_order_of_the_first():
     ]
 
 
-@given(st.text(), st.sampled_from([None, *PATTERNS]))
+@given(st.text(), st.sampled_from([None, *APPLICATIONS]))
 def test_any_text_is_read(text, application):
     found = find_signature(text, application)
     assert found is None or len(found.signature) <= LENGTH

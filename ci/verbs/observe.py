@@ -24,7 +24,7 @@ from reconciler.ledger.tables import runs
 from reconciler.plan import ACTIONS
 from reconciler.provenance import list_files, trace_values
 from reconciler.runs.selection import explain_absence, explain_absences
-from renderer.jobs import find_trust
+from renderer.applications.basf2 import find_trust
 from renderer.payloads import Payload, find_payloads
 from renderer.units import StepUnits
 from schemas.codes import CODES

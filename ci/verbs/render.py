@@ -23,7 +23,9 @@ from reconciler.ledger.database import reading
 from reconciler.ledger.measurement import expect_events
 from reconciler.ledger.observation import find_files
 from reconciler.runs.catalogue import find_energies, read_files
-from renderer.jobs import divide_input, render_job, render_script, write_job
+from renderer.applications import APPLICATIONS
+from renderer.applications.basf2 import render_script
+from renderer.jobs import divide_input, render_job, write_job
 from renderer.requests import Request, render_requests, write_request, write_sandbox
 from schemas.repository import Repository
 from schemas.runs import format_run, parse_runs, split_key
@@ -80,9 +82,8 @@ def render(
         storage = str(project.state.storage(site.storage))
         for units in view.units:
             step = units.step
-            script = render_script(step, repository)
-            if script is not None:
-                _write(f"{name}/{step.name}/steering.py", script.encode(), output)
+            for file, content in APPLICATIONS[step.application].write_files(step, repository).items():
+                _write(f"{name}/{step.name}/{file}", content, output)
             for index, key in enumerate(units.runs):
                 if wanted not in (None, key):
                     continue
@@ -112,9 +113,9 @@ def _render_requests(project: Project, repository: Repository, name: str, output
         experiments = sorted({split_key(key)[0] for units in view.units for key in units.runs})
         energies = find_energies(connection, experiments)
         for units in view.units:
-            script = render_script(units.step, repository)
-            if script is None:
+            if units.step.template is None:
                 raise WrongUse(f"the step {units.step.name} is no basf2 step, and the grid runs basf2 only")
+            script = render_script(units.step, repository)
             files = (
                 {key: read_files(connection, units.step.input.level, key) for key in units.runs}
                 if units.step.input.step is None

@@ -13,7 +13,7 @@ from typing import Any
 from reconciler.dialects.jdl import Value
 from reconciler.dialects.results import RESULT, write_result
 from reconciler.engine import Observation, Sighting, Ticket
-from renderer.jobs import JOB
+from renderer.job_files import JOB
 from schemas.site import Site
 
 RUNTIME = Path(__file__).resolve().parents[2] / "renderer" / "runtime" / "job.py"

@@ -16,7 +16,7 @@ from reconciler.conditions.metadata_file import MetadataFile, write_metadata
 from reconciler.conditions.source import UnknownTag
 from reconciler.engine import Batch, Ticket
 from reconciler.ledger.database import SourceUnavailable
-from renderer.jobs import CONDITIONS, JOB
+from renderer.job_files import CONDITIONS, JOB
 from renderer.requests import NAME_LENGTH, UNSUBMITTABLE
 from schemas.runs import run_key
 

@@ -42,7 +42,7 @@ class LocalEngine:
     def __init__(self, site: Site) -> None:
         self.slots = site.slots or os.cpu_count() or 1
         self.width = self.slots
-        self._launcher = site.basf2_launcher
+        self._launchers = site.launchers
         self._environment = {"PATH", "HOME", "LANG", "TMPDIR", *site.environment}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -83,11 +83,12 @@ class LocalEngine:
         return tuple(self._examine())
 
     def _examine(self) -> Iterator[Complaint]:
-        if self._launcher and shutil.which(self._launcher[0]) is None:
-            yield Complaint(
-                f"basf2's launcher {self._launcher[0]} is not here",
-                "install it, or correct `launchers` in the site's file",
-            )
+        for application, launcher in self._launchers.items():
+            if shutil.which(launcher[0]) is None:
+                yield Complaint(
+                    f"{application}'s launcher {launcher[0]} is not here",
+                    "install it, or correct `launchers` in the site's file",
+                )
 
     def _start(self, ticket: Ticket) -> Answer:
         try:

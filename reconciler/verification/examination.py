@@ -11,9 +11,9 @@ from pathlib import Path
 from reconciler.checksums import digest_file
 from reconciler.runs.folders import is_event_file
 from reconciler.runs.values import spell_checksum
+from renderer.applications import APPLICATIONS
 from schemas.runs import format_run, run_key
 
-_TREES = {"basf2": "tree"}
 """The tree of events in what an application writes."""
 
 
@@ -105,11 +105,15 @@ def _examine_content(file: Published) -> str | None:
     from renderer.event_file import InputError  # noqa: PLC0415 -- see above
     from renderer.file_metadata import read_metadata  # noqa: PLC0415 -- see above
 
-    basf2 = file.application == "basf2"
+    application = APPLICATIONS.get(file.application)
     unit = (file.experiment, file.run)
     try:
-        counted = count_events(file.path, file.name, _TREES.get(file.application))
-        metadata = read_metadata(file.path, file.name) if basf2 else None
+        counted = count_events(file.path, file.name, None if application is None else application.tree)
+        metadata = (
+            read_metadata(file.path, file.name)
+            if application is not None and application.states_metadata
+            else None
+        )
     except InputError as error:
         if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
             raise error.__cause__ from None

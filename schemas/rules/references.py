@@ -141,9 +141,11 @@ def _check_kind(
 ) -> Iterator[Finding]:
     """A template makes skims of one kind; of lines many only those after the prescale. uproot selects by cuts and lines."""
     place = declared.document.place(("steps", step.name, "skims", index))
-    if "template" in step.says.refuses:
+    if "template" in step.keys.refuses:
         if skim.registered is not None:
-            message = f"{show(skim.name)} is a skim of basf2's registry, which {step.application} does not make"
+            message = (
+                f"{show(skim.name)} is a skim of basf2's registry, which {step.application} does not make"
+            )
             yield Finding(place, "BP509", message, "let a basf2 step with the template offline_skim make it")
         return
     template = repository.templates.get(step.template or "")

@@ -16,7 +16,7 @@ def check_skim_tags(repository: Repository) -> Iterator[Finding]:
     for declared in repository.campaigns.values():
         yield from _check_roles(repository, declared)
         for step in declared.campaign.steps:
-            if step.says.software and step.skims:
+            if step.keys.software and step.skims:
                 yield from _check_needs(repository, declared, step)
 
 

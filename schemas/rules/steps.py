@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from schemas.application import Application, load_applications
+from schemas.application import ApplicationKeys, load_applications
 from schemas.composer import Path
 from schemas.deviation import Parameter, Scalar
 from schemas.document import Document
@@ -19,29 +19,30 @@ from schemas.step import Step
 from schemas.template import Template, TemplateParameter
 from schemas.wording import find_nearest, list_words
 
+
 def check_step_keys(repository: Repository) -> Iterator[Finding]:
     """Ensure that each step has the keys of its application, and none of another one's."""
     for declared, step in _steps(repository):
         document = declared.document
         given, path = document.data["steps"][step.name], ("steps", step.name)
-        says = step.says
-        for key in says.needs:
+        keys = step.keys
+        for key in keys.needs:
             if key not in given:
                 there = document.place((*path, "application"))
                 message = f"the step {step.name} needs `{key}`, because its application is {step.application}"
                 place = document.key_place(path)
                 yield Finding(place, "BP207", f"{message} (see also {spell(there)})", f"add `{key}`")
-        several = says.writes == "levels or skims"
+        several = keys.writes == "levels or skims"
         if several and "outputs" not in given and "skims" not in given:
             message = f"the step {step.name} does not say what it writes"
             yield Finding(document.key_place(path), "BP207", message, "add `outputs`, or `skims`")
         if several and "outputs" in given and "skims" in given:
             message = "a step writes either data levels or skims"
             yield find_clash(document, (*path, "outputs"), (*path, "skims"), message, "keep one of them")
-        for key in says.refuses:
+        for key in keys.refuses:
             if key in given:
                 message = f"`{key}` means nothing where the application is {step.application}"
-                instead = list_words(says.needs)
+                instead = list_words(keys.needs)
                 hint = f"remove it; {step.application} steps have {instead}"
                 yield find_clash(document, (*path, "application"), (*path, key), message, hint)
 
@@ -50,7 +51,7 @@ def check_software(repository: Repository) -> Iterator[Finding]:
     """Ensure that release and global tags are declared exactly where a step uses them."""
     for declared in repository.campaigns.values():
         document = declared.document
-        user = next((step for step in declared.campaign.steps if step.says.software), None)
+        user = next((step for step in declared.campaign.steps if step.keys.software), None)
         users = " or ".join(one.name for one in load_applications().values() if one.software)
         for key, example in (("release", "release-03-00-00"), ("global_tags", "[{name: …, mode: snapshot}]")):
             if user is not None and key not in document.data:
@@ -112,7 +113,7 @@ def check_outputs(repository: Repository) -> Iterator[Finding]:
         for name in declared.document.data["steps"]:
             step = declared.campaign.step(name)
             assert step is not None
-            given = step.parameters if step.says.parameters is None else ()
+            given = step.parameters if step.keys.parameters is None else ()
             how = (step.template, given, step.deviations, step.scans, step.keep)
             for source, (index, output) in product(step.input.divide(), enumerate(step.outputs)):
                 first, at = made.setdefault((step.application, how, source, output), (step, index))
@@ -173,8 +174,8 @@ def check_parameters(repository: Repository) -> Iterator[Finding]:
         template = repository.templates.get(step.template or "")
         for name, value in step.parameters:
             path = ("steps", step.name, "parameters", name)
-            if step.says.parameters is not None:
-                yield from _check_own(declared.document, path, value, step.says)
+            if step.keys.parameters is not None:
+                yield from _check_own(declared.document, path, value, step.keys)
             elif template is not None:
                 yield from _check_parameter(declared.document, path, template, value)
 
@@ -193,7 +194,7 @@ def _check_reading(
     if not upstream.outputs:
         return
     if upstream.skims:
-        if "level" in given and given["level"] != "skim" and upstream.says.level == "skim":
+        if "level" in given and given["level"] != "skim" and upstream.keys.level == "skim":
             message = f"{upstream.name} writes skims, not {given['level']}"
             yield Finding(document.place((*path, "level")), "BP509", message, f"{made}; write `skim: NAME`")
         elif "skim" not in given and "skims" not in given:
@@ -223,7 +224,7 @@ def _check_reading(
 
 
 def _check_own(
-    document: Document, path: tuple[str, ...], value: Parameter, application: Application
+    document: Document, path: tuple[str, ...], value: Parameter, application: ApplicationKeys
 ) -> Iterator[Finding]:
     """What is wrong with a parameter that the application itself reads; all of these are names."""
     known, name = application.parameters or {}, path[-1]

@@ -1,0 +1,139 @@
+"""The application `basf2`: a rendered steering script under the declared release, as on a login node of KEKCC."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from dataclasses import asdict
+from typing import Any
+
+from renderer.applications.port import Application
+from renderer.job_files import CONDITIONS, JOB, LOCAL_CONDITIONS, STEERING
+from renderer.log_patterns import BASF2, BASF2_WEAK, PYTHON, SYSTEM
+from renderer.steering import digest_steering, render_steering
+from schemas.campaign import Campaign
+from schemas.release import reads_metadata
+from schemas.repository import Repository
+from schemas.site import Site
+from schemas.step import Step
+
+
+class Basf2(Application):
+    """Processes RAW, mdst and cdst, and makes the skims that basf2 makes."""
+
+    name = "basf2"
+    patterns = (*BASF2, *PYTHON, *SYSTEM, *BASF2_WEAK)
+    tree = "tree"
+    states_metadata = True
+    program = "basf2"
+
+    def write_recipe(self, campaign: Campaign, step: Step, repository: Repository) -> dict[str, Any]:
+        """The release, the syntax tree of the steering, and deviations from the standard."""
+        recipe: dict[str, Any] = {
+            "application": self.name,
+            "release": campaign.release,
+            "steering": digest_steering(render_script(step, repository)),
+        }
+        if step.variant is not None:
+            recipe["variant"] = step.variant
+        if step.deviations.overrides:
+            recipe["overrides"] = [
+                [one.module, one.parameter, one.value] for one in step.deviations.overrides
+            ]
+        if step.deviations.additional_branches:  # a file has them in an order of its own
+            recipe["additional_branches"] = sorted(one.name for one in step.deviations.additional_branches)
+        return recipe
+
+    def write_files(self, step: Step, repository: Repository) -> dict[str, bytes]:
+        """The steering script."""
+        return {STEERING: render_script(step, repository).encode()}
+
+    def describe_job(
+        self, campaign: Campaign, step: Step, repository: Repository, site: Site, outputs: Container[str]
+    ) -> dict[str, Any]:
+        """The release, the global tags and where their payloads are read, deviations, and the skims."""
+        launcher = [*site.launchers[self.name], campaign.release or ""] if self.name in site.launchers else []
+        described: dict[str, Any] = {
+            "command": [*launcher, "basf2", STEERING, "--", JOB],
+            "release": campaign.release,
+            "global_tags": [tag.name for tag in campaign.global_tags],
+            "conditions": CONDITIONS,
+        }
+        if find_trust(campaign, step, repository, site) is None and site.payloads is not None:
+            described |= {"local_conditions": LOCAL_CONDITIONS, "payload_folder": site.payloads}
+        described |= describe_deviations(step, repository, site)
+        if campaign.skim_tags:
+            described["skim_tags"] = campaign.skim_tags
+        if step.skims:
+            described["skims"] = {
+                name: repository.skims[name].describe() for name in step.outputs if name in outputs
+            }
+        return described
+
+    def name_file(self, step: Step, output: str, stem: str) -> str:
+        """The level before the name of the input.
+
+        A skim stands before the number of the file, as in public paths: `mdst.physics.0003.05241.HLT0.hlt_hadron.f00000.root`;
+        files of RAW have no level in front.
+        """
+        if not step.skims:
+            return f"{output}.{stem}.root"
+        whole, index = _divide_stem(stem)
+        if step.skim_level is not None:  # basf2 appends the level to names that do not end with it
+            return f"{whole}.{output}{index}.{step.skim_level}.root"
+        level = step.level_of(output)
+        return f"{'' if level == 'raw' else f'{level}.'}{whole}.{output}{index}.root"
+
+
+def render_script(step: Step, repository: Repository) -> str:
+    """The steering script that serves all jobs of a step."""
+    template = repository.templates[step.template or ""]
+    return render_steering(template, template.settings(dict(step.parameters)))
+
+
+def find_trust(campaign: Campaign, step: Step, repository: Repository, site: Site) -> str | None:
+    """Why a step's jobs cannot be held to the payloads of their runs; None where they are, or use none.
+
+    Releases from 04 on read a conditions metadata file; older ones a local database, whose files must be at the site.
+    """
+    if not step.keys.software or reads_metadata(campaign.release or ""):
+        return None
+    template = repository.templates.get(step.template or "")
+    if site.engine == "gb2":
+        return f"jobs of the grid read no local database, and {campaign.release} nothing else"
+    if site.payloads is None:
+        return f"{campaign.release} reads them from a local database, and {site.name} names no folder of payload files (`payloads`)"
+    if template is None or not template.holds_payloads:
+        return f"{step.template} takes no local database of the run; a later version does"
+    return None
+
+
+def describe_deviations(step: Step, repository: Repository, site: Site) -> dict[str, Any]:
+    """What a steering script sets beside its standard; left out where a step deviates in nothing."""
+    described: dict[str, Any] = {}
+    if step.variant is not None:
+        described["variant"] = step.variant
+    if step.deviations.overrides:
+        described["overrides"] = [asdict(one) for one in step.deviations.overrides]
+    if step.deviations.testing_payloads:
+        described["testing_payloads"] = [
+            {
+                **asdict(one),
+                "database": f"{site.testing_payloads}/{one.name}/database.txt",
+                "payloads": {
+                    f"dbstore_{iov.payload}_rev_{iov.revision}.root": iov.checksum
+                    for iov in repository.snapshots[one.name].iovs
+                },
+            }
+            for one in step.deviations.testing_payloads
+        ]
+    if step.deviations.additional_branches:
+        described["additional_branches"] = [asdict(one) for one in step.deviations.additional_branches]
+    return described
+
+
+def _divide_stem(stem: str) -> tuple[str, str]:
+    """A stem without the number of the file, and that with its dot; empty where there is none."""
+    whole, dot, index = stem.rpartition(".")
+    is_number = whole and re.fullmatch("f[0-9]{5}", index, re.ASCII)
+    return (whole, dot + index) if is_number else (stem, "")

@@ -1,0 +1,52 @@
+"""The application `uproot`: the embedded skimming of ROOT files, which runs anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+from renderer.applications.port import Application
+from renderer.job_files import JOB, PYTHON
+from renderer.log_patterns import PYTHON as PYTHON_LINES
+from renderer.log_patterns import SYSTEM
+from schemas.campaign import Campaign
+from schemas.repository import Repository
+from schemas.site import Site
+from schemas.step import Step
+
+VERSION = "uproot/2"
+"""The number grows when what it writes changes."""
+
+
+class Uproot(Application):
+    """Skims by the decisions that are stored with events, and by cuts."""
+
+    name = "uproot"
+    patterns = (*PYTHON_LINES, *SYSTEM)
+    reads_by_name = True
+
+    def write_recipe(self, campaign: Campaign, step: Step, repository: Repository) -> dict[str, Any]:
+        """Its version, the parameters and the branches that are kept."""
+        recipe: dict[str, Any] = {"application": VERSION}
+        if step.parameters:
+            recipe["parameters"] = dict(step.parameters)
+        if step.keep:
+            recipe["keep"] = list(step.keep)
+        return recipe
+
+    def describe_job(
+        self, campaign: Campaign, step: Step, repository: Repository, site: Site, outputs: Container[str]
+    ) -> dict[str, Any]:
+        """The skims with their cuts and lines, and the parameters."""
+        described: dict[str, Any] = {
+            "command": [PYTHON, "-m", "renderer.skimming", JOB],
+            "skims": {name: repository.skims[name].describe() for name in step.outputs if name in outputs},
+            "parameters": dict(step.parameters),
+        }
+        if step.keep:
+            described["keep"] = list(step.keep)
+        return described
+
+    def find_tree(self, parameters: Mapping[str, Any]) -> str | None:
+        """The one that the parameter `tree` names."""
+        return parameters.get("tree")

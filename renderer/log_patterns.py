@@ -1,0 +1,88 @@
+"""What logs are searched for: patterns of the lines that tell why a job failed, by what writes them.
+
+Pure. Forms of basf2's lines: `framework/logging/src/LogMessage.cc`, `LogSystem.cc`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+HEADS = 20
+"""Tracebacks that are followed to their end, from the last one on: each may go through all of the log."""
+
+Find = Callable[[Sequence[str]], Iterator[tuple[int, str]]]
+"""The places in a log, from 0, that one pattern points to, the most telling first; each with the kind of error."""
+
+
+def find_last(kind: str, pattern: str) -> Find:
+    """The lines with the pattern, from the last one on."""
+    return _search(kind, pattern, backwards=True)
+
+
+def find_first(kind: str, pattern: str) -> Find:
+    """The lines with the pattern, from the first one on."""
+    return _search(kind, pattern, backwards=False)
+
+
+def _search(kind: str, pattern: str, *, backwards: bool) -> Find:
+    form = re.compile(pattern, re.ASCII)
+
+    def find(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+        order = range(len(lines) - 1, -1, -1) if backwards else range(len(lines))
+        return ((place, kind) for place in order if form.search(lines[place]))
+
+    return find
+
+
+_HEAD = "Traceback (most recent call last):"
+_RAISED = re.compile(r"[A-Za-z_][\w.]*(?:: |:?$)", re.ASCII)
+
+
+def _find_exception(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """The last exception that was not caught: in a chain, the one that ended the program."""
+    heads = (place for place in range(len(lines) - 1, -1, -1) if lines[place].strip() == _HEAD)
+    for head in islice(heads, HEADS):
+        margin = len(lines[head]) - len(lines[head].lstrip())
+        for place in range(head + 1, len(lines)):
+            line = lines[place]
+            if line.strip() and not line[margin : margin + 1].isspace():
+                if _RAISED.match(line[margin:]):
+                    yield place, "exception"
+                break
+
+
+LEVEL = r"^(?:[0-9]+\.[0-9]{3}: )?\["
+
+BASF2 = (
+    find_first("FATAL", LEVEL + r"FATAL\]"),
+    find_last("crash", r"^\s*\*\*\* Break \*\*\*"),
+)
+BASF2_WEAK = (
+    # before the event loop any ERROR is fatal, and the first is what the others follow from
+    find_last("ERROR", LEVEL + r"ERROR\](?! in total, [0-9]+ errors)"),
+)
+PYTHON = (
+    _find_exception,
+    find_last("exception", r"^(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt): "),
+)
+SYSTEM = (
+    find_last("memory", r"(?i)std::bad_alloc|cannot allocate memory|out of memory|oom[-_ ]kill|memory limit"),
+    find_last(
+        "limit", r"(?i)due to time limit|TERM_(?:RUNLIMIT|CPULIMIT|MEMLIMIT)|exceeded.{0,30} (?:limit|quota)"
+    ),
+    find_last(
+        "disk", r"(?i)no space left on device|disk quota exceeded|input/output error|stale file handle"
+    ),
+    find_last(
+        "crash", r"(?i)segmentation (?:fault|violation)|core dumped|floating point exception|bus error"
+    ),
+    find_last(
+        "loader", r"error while loading shared libraries|undefined symbol: |GLIBC\w*_[0-9.]+' not found"
+    ),
+    find_last("command", r"(?i): command not found$|: no such file or directory$|: permission denied$"),
+)
+
+ANY = (*BASF2, *PYTHON, *SYSTEM, *BASF2_WEAK)
+"""What a log of nobody knows which application is searched for, the most telling first."""
