@@ -16,7 +16,7 @@ from schemas.policy import REVOKED, ROLES, SIGNERS
 from schemas.repository import ARCHIVE, CAMPAIGNS, FOLDERS, LAYOUTS, SITES, Declared, Repository
 from schemas.retirement import RETIREMENTS
 from schemas.scalars import show
-from schemas.tree import PRODUCTIONS
+from schemas.tree import PRODUCTIONS, SCRIPTS
 
 RECONCILER = f"{PRODUCTIONS}/reconciler.pub"
 """The public key of who signs exports of the state."""
@@ -49,6 +49,7 @@ def judge_change(
                 *check_locks(change, before, after),
                 *check_frozen(before, after, launched),
                 *check_since(before, after),
+                *check_scripts(change, before, after),
             }
         )
     )
@@ -155,6 +156,19 @@ def check_locks(change: Change, before: Repository, after: Repository) -> Iterat
         yield Finding(
             place, "BP611", message, f"run `b2prod resolve {name}` on top of the base, and commit the lock"
         )
+
+
+def check_scripts(change: Change, before: Repository, after: Repository) -> Iterator[Finding]:
+    """Ensure that a version of a script stays as it is: what ran can be read for ever."""
+    for name in sorted(before.scripts):
+        file, other = f"{SCRIPTS}/{name}", after.scripts.get(name)
+        if file not in change.after:
+            message = f"the script {name} goes, and campaigns may have run it"
+            yield Finding(Place(file), "BP612", message, "leave it; who runs none of it names none of it")
+        elif other is not None and other.digest != before.scripts[name].digest:
+            title, _, version = name.partition("/")
+            hint = f"put it back, and write {SCRIPTS}/{title}/{int(version) + 1}"
+            yield Finding(Place(file), "BP612", f"the script {name} is another one than before", hint)
 
 
 def _is_launched(declared: Declared, launched: Collection[str] | None) -> bool:

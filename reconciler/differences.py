@@ -339,8 +339,8 @@ def _compare_steps(
     script = difflib.unified_diff(
         before.scripts.get(one.name, "").splitlines(),
         after.scripts.get(other.name, "").splitlines(),
-        f"{before.name}/{one.name}/steering.py",
-        f"{after.name}/{other.name}/steering.py",
+        f"{before.name}/{one.name}/{one.script or 'steering.py'}",
+        f"{after.name}/{other.name}/{other.script or 'steering.py'}",
         lineterm="",
     )
     change = StepChange(one.name, other.name, tuple(fields), parameters, tuple(script))

@@ -59,6 +59,7 @@ def _pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any
         ),
         "testing_payloads": tuple((name, repository.snapshots[name].digest) for name in testing),
         "templates": tuple(sorted((name, digest_steering(script)) for name, script in scripts.items())),
+        "scripts": tuple((name, repository.scripts[name].digest) for name in campaign.scripts),
         "skims": tuple((name, digest(repository.skims[name].describe())) for name in skims),
         "engine": site.engine,
         "storage": site.storage,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 JOB = "job.json"
 STEERING = "steering.py"
+SCRIPT = "script"
 CONDITIONS = "conditions.sqlite"
 """Names of files in a job's folder."""
 

@@ -151,6 +151,11 @@ class Campaign:
         return allowed if self.restate is None else min(allowed, self.restate.limit)
 
     @property
+    def scripts(self) -> tuple[str, ...]:
+        """Name and version of each script that it runs, sorted."""
+        return tuple(sorted({step.script for step in self.steps if step.script is not None}))
+
+    @property
     def is_live(self) -> bool:
         """Whether the campaign is planned at all."""
         return self.state != "stopped"

@@ -57,7 +57,7 @@ class Lock:
     are kept as they were declared, in canonical JSON.
     `scopes` maps the parts that people answer for to their digests (`schemas.scopes`), `since` to the generations since
     which they are so.
-    `tags` are the chain's. `templates`, `skims`, `testing_payloads` map names to digests; `commit` is the release's, where it
+    `tags` are the chain's. `templates`, `skims`, `scripts`, `testing_payloads` map names to digests; `commit` is the release's, where it
     is known. `steps` maps each step, and each variant of it, to the digest of how its outputs are made. `historic` is the
     digest of the layouts by which paths of the grid's input are read, where the campaign is made there. `tool` is the b2prod
     that wrote it: to be told, and no part of what is decided.
@@ -75,6 +75,7 @@ class Lock:
     testing_payloads: tuple[tuple[str, str], ...] = ()
     templates: tuple[tuple[str, str], ...] = ()
     skims: tuple[tuple[str, str], ...] = ()
+    scripts: tuple[tuple[str, str], ...] = ()
     engine: str = "local"
     storage: str = ""
     layout: str = ""
@@ -107,6 +108,7 @@ class Lock:
             "testing_payloads": dict(self.testing_payloads),
             "templates": dict(self.templates),
             "skims": dict(self.skims),
+            "scripts": dict(self.scripts),
             "site": {"engine": self.engine, "storage": self.storage, "layout": self.layout}
             | ({} if self.historic is None else {"historic": self.historic}),
         }
@@ -162,6 +164,7 @@ def make_lock(data: Mapping[str, Any]) -> Lock:
         testing_payloads=tuple(sorted(data.get("testing_payloads", {}).items())),
         templates=tuple(sorted(data.get("templates", {}).items())),
         skims=tuple(sorted(data.get("skims", {}).items())),
+        scripts=tuple(sorted(data.get("scripts", {}).items())),
         scopes=tuple(sorted((name, one["digest"]) for name, one in data.get("scopes", {}).items())),
         since=tuple(sorted((name, one["generation"]) for name, one in data.get("scopes", {}).items())),
         **data["site"],

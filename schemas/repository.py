@@ -15,6 +15,7 @@ from schemas.lock import Lock, read_lock
 from schemas.policy import Policy, read_policy
 from schemas.retirement import RETIREMENTS, Retirement, read_retirement
 from schemas.scalars import show
+from schemas.scripts import Script, read_scripts
 from schemas.site import Site, read_site
 from schemas.skims import Skim, check_members, combine_skims, read_skims
 from schemas.snapshot import Snapshot, read_snapshot
@@ -95,6 +96,7 @@ class Repository:
     templates: Mapping[str, Template]
     policy: Policy | None = None
     retirements: Mapping[str, Retirement] = field(default_factory=dict)
+    scripts: Mapping[str, Script] = field(default_factory=dict)
     broken: frozenset[str] = field(default=frozenset())
     refused: tuple[Refused, ...] = ()
     site_documents: Mapping[str, Document] = field(default_factory=dict)
@@ -112,6 +114,8 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
     skims, places = reading.skims()
     policy, findings = read_policy(tree)
     reading.findings.extend(findings)
+    scripts, findings = read_scripts(tree)
+    reading.findings.extend(findings)
     repository = Repository(
         campaigns=campaigns,
         sites={stem: read_site(stem, document) for stem, document in sites.items()},
@@ -124,6 +128,7 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
         templates=templates,
         policy=policy,
         retirements=dict(reading.retirements()),
+        scripts=scripts,
         broken=frozenset({*reading.misnamed, *(finding.place.file for finding in reading.findings)}),
         refused=tuple(reading.refused),
     )

@@ -84,14 +84,17 @@ class Roles:
         """The role called `name`, which may be that of the administrators; or None."""
         return self.administrators if name == ADMINISTRATOR else self.role(name)
 
-    def require(self, site: str, engine: str, storage: str) -> tuple[str, ...]:
+    def require(self, site: str, engine: str, storage: str, *, scripts: bool = False) -> tuple[str, ...]:
         """The roles that must sign for a campaign whose outputs go there.
 
         An exemption holds for the site as it describes it: one that was given another engine or storage needs what
-        every campaign needs, whatever it is called.
+        every campaign needs, whatever it is called. With `scripts`, which run what the repository brings along, no
+        exemption holds that lets nobody sign.
         """
         for one in self.exemptions:
             same = (one.site, one.engine) == (site, engine)
+            if scripts and not one.roles:
+                continue
             if same and PurePosixPath(storage).is_relative_to(one.area) and ".." not in storage.split("/"):
                 return one.roles
         return self.default

@@ -30,7 +30,7 @@ PARTS = (CALIBRATION, RELEASE)
 def describe_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What is in each scope of a campaign, as JSON data. `manifest` is the data of the document.
 
-    *release*: release, templates, how every output is made, deviations. *calibration*: global tags with the digests of
+    *release*: release, templates, scripts, how every output is made, deviations. *calibration*: global tags with the digests of
     their payloads, the selection of runs without its caps, testing payloads, deviations. *everything*: the whole lock
     and the manifest, with its limits, but for `NOMINAL` keys; and since when the other scopes are as they are.
     """
@@ -50,7 +50,9 @@ def describe_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any])
     ]
     decided = {
         RELEASE: {
-            **_take(pinned, "release", "commit", "templates", "skims", "steps", "testing_payloads"),
+            **_take(
+                pinned, "release", "commit", "templates", "skims", "scripts", "steps", "testing_payloads"
+            ),
             "declared": steps,
         },
         CALIBRATION: {

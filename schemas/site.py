@@ -133,7 +133,7 @@ class Prestage:
 class Site:
     """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: the engine's default.
 
-    `testing_payloads` is the folder that has, by name, local databases with their payload files, `payloads` that
+    `scripts` are the names of those that may run here. `testing_payloads` is the folder that has, by name, local databases with their payload files, `payloads` that
     of the payload files of the conditions database, as jobs of releases before 04 read them; `runs_per_request` the
     width of a production request of the grid, in run numbers; `hs06` is the power of a core. `queues` are the limits of queues that are known.
     Before a batch the credential must be good for `credential_minutes` (None: as long as a job may run), and `min_free`
@@ -147,6 +147,7 @@ class Site:
     storage: str
     slots: int | None = None
     environment: tuple[str, ...] = ()
+    scripts: frozenset[str] = frozenset()
     launchers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     testing_payloads: str | None = None
     payloads: str | None = None
@@ -191,6 +192,7 @@ def read_site(name: str, document: Document) -> Site:
         storage=data["storage"],
         slots=data.get("slots"),
         environment=tuple(data.get("environment", ())),
+        scripts=frozenset(data.get("scripts", ())),
         launchers={name: tuple(command) for name, command in data.get("launchers", {}).items()},
         testing_payloads=data.get("testing_payloads"),
         payloads=data.get("payloads"),

@@ -57,7 +57,8 @@ class Step:
     `skim_level` is the data level of its skims where its template or application makes them of another level than it reads.
     Once it is expanded (`Campaign.expand`), a step stands for one of its variants: `stream` is the skim that tells it from
     the variants that read other ones, `variant` the point of the scans. Its name then ends with both: `cdst@hlt_bhabha.adc0`.
-    `keep` are patterns of the branches that its skims keep, sorted; all without any.
+    `keep` are patterns of the branches that its skims keep, sorted; all without any. `script` is the name and version of
+    what it runs, `arguments` what that is called with.
     """
 
     name: str
@@ -75,11 +76,18 @@ class Step:
     skim_level: str | None = None
     expected: Expectation = Expectation()
     keep: tuple[str, ...] = ()
+    script: str | None = None
+    arguments: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
         """Its name as a part of paths and of names at engines: `@` is not theirs, and `.` is in no name of a step, skim or point."""
         return self.name.replace("@", ".")
+
+    @property
+    def script_name(self) -> str:
+        """The name of its script without the version; empty where it runs none."""
+        return (self.script or "").partition("/")[0]
 
     @property
     def keys(self) -> ApplicationKeys:
@@ -146,4 +154,6 @@ def read_step(name: str, data: Mapping[str, Any], templates: Mapping[str, Templa
         expected=Expectation(**data.get("expected", {})),
         skim_level=template.skim_level if template is not None else application.level,
         keep=tuple(sorted(data.get("keep", ()))),
+        script=data.get("script"),
+        arguments=tuple(data.get("arguments", ())),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from schemas.finding import Finding, Place
 
 PRODUCTIONS = "productions"
+SCRIPTS = f"{PRODUCTIONS}/scripts"
 
 KIB, MIB = 2**10, 2**20
 SIZE_LIMITS: Mapping[str, int] = {
@@ -25,7 +26,7 @@ SIZE_LIMITS: Mapping[str, int] = {
 """Bytes that a file may have, by the ending of its name or by the whole of it; larger ones are not parsed.
 
 Files of other kinds are listed and not read, since nothing is made of them; but for those among the sites, which are part
-of the trust root whatever they are.
+of the trust root whatever they are, and scripts, which jobs run.
 """
 
 Tree = Mapping[str, bytes]
@@ -34,6 +35,8 @@ Tree = Mapping[str, bytes]
 
 def find_limit(file: str) -> int | None:
     """The bytes that a file may have; None for a file of a kind that nothing reads."""
+    if file.startswith(f"{SCRIPTS}/"):
+        return MIB
     name = file.rpartition("/")[2]
     root = SIZE_LIMITS[".yaml"] if file.startswith(f"{PRODUCTIONS}/sites/") else None
     return SIZE_LIMITS.get(name) or SIZE_LIMITS.get(f".{name.rpartition('.')[2]}") or root

@@ -33,6 +33,8 @@ campaign steps.*.input.skim schemas/variant.py
 campaign steps.*.input.skims[] schemas/step.py
 campaign steps.*.outputs[] renderer/fingerprint.py
 campaign steps.*.skims[] renderer/fingerprint.py
+campaign steps.*.script renderer/applications/script.py
+campaign steps.*.arguments[] renderer/applications/script.py
 campaign steps.*.keep[] renderer/applications/uproot.py
 campaign steps.*.parameters renderer/applications/uproot.py:parameters
 campaign steps.*.overrides[] renderer/applications/basf2.py
@@ -85,6 +87,7 @@ site windows[].utc_offset reconciler/preconditions.py:offset
 site prestage reconciler/staging.py
 site inputs.verify renderer/jobs.py
 site environment[] renderer/jobs.py
+site scripts[] ci/approvals/dossier.py
 site launchers renderer/applications/basf2.py:launchers
 layouts layouts.*.historic renderer/grid_input.py
 layouts layouts.*.folder schemas/layout.py
@@ -127,6 +130,7 @@ lock release schemas/rules/references.py
 lock commit reconciler/ordering.py
 lock global_tags ci/approvals/decision.py
 lock global_tags[].role schemas/rules/references.py
+lock scripts.* ci/approvals/decision.py:scripts
 lock steps schemas/rules/references.py
 lock testing_payloads schemas/rules/references.py
 lock templates ci/risks.py

@@ -111,6 +111,7 @@ def test_all_codes_that_need_only_the_repository_are_in_the_corpus():
         "BP609": "pull request",
         "BP610": "pull request",
         "BP611": "pull request",
+        "BP612": "pull request",
         "BP705": "pull request",
         "BP901": "files of b2skim",
         "BP902": "files of b2skim",

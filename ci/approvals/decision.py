@@ -125,7 +125,9 @@ def _describe_content(declared: Declared, lock: Lock) -> Iterator[str]:
     yield f"  site         {campaign.site} ({lock.engine}), {lock.storage}"
     yield from _describe_tool(lock)
     for step in campaign.steps:
-        yield f"  step         {step.name}: {step.template or step.application} makes {', '.join(step.outputs)}"
+        yield f"  step         {step.name}: {step.template or step.script or step.application} makes {', '.join(step.outputs)}"
+    for name, value in lock.scripts:
+        yield f"  script       {name}  sha256 {value}: read it, it runs with the rights of the production"
 
 
 def _describe_tool(lock: Lock) -> Iterator[str]:

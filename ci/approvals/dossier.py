@@ -71,6 +71,12 @@ def assess_campaign(
     return verdict
 
 
+def require_roles(policy: Policy, declared: Declared, site: Site) -> tuple[str, ...]:
+    """The roles that must sign for a campaign at the site that it names."""
+    scripts = bool(declared.campaign.scripts)
+    return policy.roles.require(site.name, site.engine, site.storage, scripts=scripts)
+
+
 def demand_campaign(policy: Policy, declared: Declared, site: Site, actions: int | None = None) -> Demand:
     """What must be approved of a campaign; the scopes are computed from lock and manifest, never taken from the lock."""
     campaign, lock = declared.campaign, declared.lock
@@ -79,7 +85,7 @@ def demand_campaign(policy: Policy, declared: Declared, site: Site, actions: int
         subject=f"campaign/{campaign.name}",
         action=PRODUCE,
         scopes=dict(scopes),
-        roles=policy.roles.require(site.name, site.engine, site.storage),
+        roles=require_roles(policy, declared, site),
         since={} if lock is None else dict(lock.since),
         generation=None if lock is None else lock.generation,
         ceilings=Ceilings(campaign.limits.max_units, campaign.limits.max_restate, actions),
@@ -116,6 +122,9 @@ def _find_obstacle(declared: Declared, site: Site, past: Past) -> str | None:
     name, lock = declared.campaign.name, declared.lock
     if lock is None:
         return f"{name} has no lock; run `b2prod resolve {name}`"
+    denied = sorted({step.script_name for step in declared.campaign.steps} - {"", *site.scripts})
+    if denied:
+        return f"the site {site.name} does not let these scripts run: {', '.join(denied)}"
     if not _is_of(lock, declared, site):
         return f"the lock of {name} is not that of its manifest; run `b2prod resolve {name}`"
     if lock.generation < past.generation:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from ci.approvals.dossier import Past, assess_campaign, assess_retirement
+from ci.approvals.dossier import Past, assess_campaign, assess_retirement, require_roles
 from ci.approvals.memory import remember
 from ci.approvals.root import read_pinned, read_pinned_sites
 from ci.approvals.text import format_refusal
@@ -172,7 +172,7 @@ class Gate:
             return ""
         catalogue = read_identity(connection).catalogue_serial
         if (name, catalogue) not in self._proofs:
-            signed = bool(policy.roles.require(site.name, site.engine, site.storage))
+            signed = bool(require_roles(policy, declared, site))
             found = refute(connection, declared, self._repository, whole=signed)
             self._proofs[name, catalogue] = f"{found}; run `b2prod resolve {name}`" if found else ""
         return self._proofs[name, catalogue]
@@ -212,7 +212,7 @@ class Gate:
         site = self._repository.sites[declared.campaign.site]
         actions = None if plan is None else _count(plan)
         file = f"{SITES}/{site.name}.yaml"
-        if not policy.roles.require(site.name, site.engine, site.storage):
+        if not require_roles(policy, declared, site):
             verdict = assess_campaign(policy, declared, site, {}, now, past, actions=actions)
             return self._hinder(verdict, policy, file)
         commit, tree = self._read_source()

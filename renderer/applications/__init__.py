@@ -7,8 +7,9 @@ from types import MappingProxyType
 
 from renderer.applications.basf2 import Basf2
 from renderer.applications.port import Application
+from renderer.applications.script import Script
 from renderer.applications.uproot import Uproot
 
 APPLICATIONS: Mapping[str, Application] = MappingProxyType(
-    {application.name: application for application in (Basf2(), Uproot())}
+    {application.name: application for application in (Basf2(), Uproot(), Script())}
 )

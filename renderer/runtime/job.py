@@ -178,8 +178,38 @@ def check_payloads(job: Dict[str, Any]) -> None:
             raise Failure("infrastructure", text.format(file, job["payload_folder"]))
 
 
+def prepare_script(job: Dict[str, Any]) -> List[str]:
+    """Ensures that the script is the one that was approved, and that it can be started; its arguments."""
+    if "script" not in job:
+        return []
+    file, checksum = job["script"]["file"], job["script"]["checksum"]
+    try:
+        found = sum_content(file)
+        os.chmod(file, 0o500)
+    except OSError as error:
+        raise Failure("infrastructure", "{}: {}".format(file, error.strerror))
+    if found != checksum:
+        raise Failure("infrastructure", "{} is not the script that was approved".format(file))
+    return [word for one in job["script"]["arguments"] for word in expand_word(one, job)]
+
+
+def expand_word(word: str, job: Dict[str, Any]) -> List[str]:
+    """The words that one of a script's arguments stands for; most stand for themselves."""
+    if word == "@inputs":
+        return [item["path"] for item in job["inputs"]]
+    if word.startswith("@output:"):
+        output = word[len("@output:") :]
+        wanted = [item["file"] for item in job["outputs"] if item["output"] == output]
+        return wanted or [
+            "not-wanted-{}".format(output)
+        ]  # it was made before; what stands there is cleared away
+    places = {"@job": "job.json", "@experiment": str(job["experiment"]), "@run": str(job["run"])}
+    return [places.get(word, word)]
+
+
 def run_application(job: Dict[str, Any]) -> int:
     command = [sys.executable if word == "@python" else word for word in job["command"]]
+    command += prepare_script(job)
     environment = {name: os.environ[name] for name in (*ALWAYS, *job["environment"]) if name in os.environ}
     if "conditions" in job:
         # Relative to this folder, in which the application starts: basf2 takes what is behind a blank for another file.

@@ -39,6 +39,7 @@ from schemas.rules.references import (
     check_superseding,
 )
 from schemas.rules.retirements import check_retirements
+from schemas.rules.scripts import check_arguments, check_scripts
 from schemas.rules.selections import (
     check_days,
     check_exclusions,
@@ -94,6 +95,8 @@ RULES: tuple[Rule, ...] = (
     check_places,
     check_numbers,
     check_skims,
+    check_scripts,
+    check_arguments,
     check_skim_tags,
     check_lines,
     check_superseding,

@@ -294,6 +294,11 @@ def _compare(
     contents = {name: repository.snapshots[name].digest for name in testing if name in repository.snapshots}
     if contents.keys() == testing:
         pairs.append((("steps",), "set of testing payloads", contents, dict(lock.testing_payloads)))
+    now_scripts = {
+        name: repository.scripts[name].digest for name in campaign.scripts if name in repository.scripts
+    }
+    if len(now_scripts) == len(campaign.scripts):
+        pairs.append((("steps",), "set of scripts", now_scripts, dict(lock.scripts)))
     skims = sorted({name for step in campaign.steps if step.skims for name in step.outputs})
     pairs.append((("steps",), "set of skims", skims, [name for name, _ in lock.skims]))
     pinned = dict(lock.skims)

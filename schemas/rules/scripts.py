@@ -1,0 +1,56 @@
+"""Rules on scripts: they exist, the site allows them, and their arguments say something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from schemas.finding import Finding
+from schemas.repository import Repository
+from schemas.rules.texts import ANY, find_texts
+from schemas.scalars import show
+from schemas.step import Step
+from schemas.tree import SCRIPTS
+from schemas.wording import find_nearest, list_words
+
+PLACES = ("@inputs", "@job", "@experiment", "@run")
+"""Words of a script's arguments that stand for something of the job, beside `OUTPUT`."""
+OUTPUT = "@output:"
+"""How the word begins that stands for the name of an output's file; its data level follows."""
+
+
+def check_scripts(repository: Repository) -> Iterator[Finding]:
+    """Ensure that each script is in the repository, and that the site lets it run."""
+    for document, path, name in find_texts(repository, "steps", ANY, "script"):
+        if name not in repository.scripts and f"{SCRIPTS}/{name}" not in repository.broken:
+            near = find_nearest(name, repository.scripts)
+            hint = f"did you mean {show(near)}? otherwise " if near else ""
+            message = f"there is no script {show(name)}"
+            yield Finding(document.place(path), "BP506", message, f"{hint}add the file {SCRIPTS}/{name}")
+    for declared in repository.campaigns.values():
+        site = repository.sites.get(declared.campaign.site)
+        for step in declared.campaign.steps:
+            if site is not None and step.script is not None and step.script_name not in site.scripts:
+                message = f"the site {site.name} does not let the script {step.script_name} run"
+                hint = "choose another site, or have the name added to `scripts` of the site's file, which its people sign"
+                place = declared.document.place(("steps", step.name, "script"))
+                yield Finding(place, "BP524", message, hint)
+
+
+def check_arguments(repository: Repository) -> Iterator[Finding]:
+    """Ensure that what stands for something in a script's arguments stands for something that there is."""
+    for declared in repository.campaigns.values():
+        for step in declared.campaign.steps:
+            for index, word in enumerate(step.arguments):
+                if wrong := _find_wrong(step, word):
+                    place = declared.document.place(("steps", step.name, "arguments", index))
+                    known = [*PLACES, *(f"{OUTPUT}{output}" for output in step.outputs)]
+                    yield Finding(place, "BP205", wrong, f"words with `@` in front are {list_words(known)}")
+
+
+def _find_wrong(step: Step, word: str) -> str | None:
+    if not word.startswith("@") or word in PLACES:
+        return None
+    if word.startswith(OUTPUT):
+        output = word.removeprefix(OUTPUT)
+        return None if output in step.outputs else f"the step {step.name} does not write {show(output)}"
+    return f"{show(word)} stands for nothing"
