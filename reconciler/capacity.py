@@ -6,15 +6,17 @@ from collections import Counter
 
 from reconciler.delivery import Delivery
 from reconciler.fleet import Fleet
+from reconciler.queues import Queues
 from schemas.repository import Repository
 
 
 class Capacity:
     """The room of all sites in one turn. `live` are their attempts in flight, as of the last look and since."""
 
-    def __init__(self, fleet: Fleet, delivery: Delivery, repository: Repository) -> None:
+    def __init__(self, fleet: Fleet, queues: Queues, delivery: Delivery, repository: Repository) -> None:
         self.live: Counter[str] = Counter()
         self._fleet = fleet
+        self._queues = queues
         self._delivery = delivery
         self._repository = repository
         self._closed: dict[str, str] = {}
@@ -38,9 +40,11 @@ class Capacity:
         return f"{site} has {self.live[site]:,} jobs in flight, and more are not begun there at once"
 
     def _find_closed(self, site: str) -> str | None:
-        """Why a site is closed, also where its storage took nothing in this turn."""
+        """Why a site is closed, also where its queue takes no more, or its storage took nothing in this turn."""
         if site in self._closed:
             return self._closed[site]
+        if self._queues.is_full(site):
+            return f"waiting: {self._queues.describe(site)} ({site})"
         campaigns = self._repository.campaigns
         for name, reason in self._delivery.closed.items():
             if name in campaigns and campaigns[name].campaign.site == site:

@@ -161,5 +161,6 @@ class Endings:
         """When a failed job may be tried again: later each time, and at once where jobs run on this machine."""
         if self._fleet.engine(attempt.site).attached:
             return None
-        pause = min(PAUSE, 30.0 * 2**attempt.number) * random.uniform(*SPREAD)  # noqa: S311 -- no secret
+        failures = min(attempt.failures, 12)
+        pause = min(PAUSE, 60.0 * 2**failures) * random.uniform(*SPREAD)  # noqa: S311 -- no secret
         return int(self._clock() + pause)

@@ -15,7 +15,14 @@ from typing import Protocol, runtime_checkable
 
 
 class EngineUnavailable(Exception):
-    """A call as a whole had no usable answer: nothing can be said of any attempt. The message is for the operator."""
+    """A call as a whole had no usable answer: nothing can be said of any attempt. The message is for the operator.
+
+    `pause` is for how many seconds the system asked to be left alone, None where it said nothing of that.
+    """
+
+    def __init__(self, message: str, pause: float | None = None) -> None:
+        super().__init__(message)
+        self.pause = pause
 
 
 class Sighting(Enum):
@@ -102,7 +109,20 @@ class Uncertain:
     reason: str
 
 
-Answer = Accepted | Refused | Uncertain
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """The engine did not take the attempt, since it takes none now: a limit of jobs is reached, or the service is busy.
+
+    That is no failure of anything: the attempt never was, and its job is submitted again when there is room. `fewer` is
+    whether a smaller batch may be taken at once; `pause` for how many seconds the engine asked to be left alone.
+    """
+
+    reason: str
+    fewer: bool = False
+    pause: float | None = None
+
+
+Answer = Accepted | Refused | Deferred | Uncertain
 
 
 def doubt_reference(ticket: Ticket) -> Observation:

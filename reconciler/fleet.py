@@ -25,7 +25,10 @@ SEEN = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a site answers: failures in a row, and when it is asked again, in seconds since 1970."""
+    """How a site answers: failures in a row, and when it is asked again, in seconds since 1970.
+
+    Without failures, `after` is when something is submitted again: it answers, and took no more.
+    """
 
     failures: int = 0
     after: int | None = None
@@ -81,22 +84,38 @@ class Fleet:
 
     def is_resting(self, site: str) -> bool:
         """Whether a site that did not answer is left alone for now."""
-        after = self._read(site).after
-        return (
-            after is not None and 0 < after - self._clock() <= LONGEST
-        )  # a clock that was set back holds up nobody
+        health = self._read(site)
+        return health.failures > 0 and self._is_coming(health.after)
+
+    def is_postponed(self, site: str) -> bool:
+        """Whether a site that answers is given nothing for now."""
+        health = self._read(site)
+        return not health.failures and self._is_coming(health.after)
+
+    def postpone(self, site: str, seconds: float) -> None:
+        """Notes that a site, which answers, is to be given nothing for so long."""
+        self._store(site, Health(0, int(self._clock() + min(seconds, LONGEST))), None)
+
+    def _is_coming(self, after: int | None) -> bool:
+        # a clock that was set back holds up nobody
+        return after is not None and 0 < after - self._clock() <= LONGEST
 
     def record_answer(self, site: str) -> None:
         """Notes that a site answers."""
         now = self._clock()
-        if self._read(site).failures or now - self._recorded.get(site, 0.0) > SEEN:
-            self._store(site, Health(), None)
+        health = self._read(site)
+        if health.failures or now - self._recorded.get(site, 0.0) > SEEN:
+            self._store(site, Health() if health.failures else health, None)
             self._recorded[site] = now
 
-    def record_silence(self, site: str, reason: str) -> None:
-        """Notes that a site did not answer: it is left alone, longer each time, and never by all at the same moment."""
+    def record_silence(self, site: str, reason: str, asked: float | None = None) -> None:
+        """Notes that a site did not answer: it is left alone, longer each time, and never by all at the same moment.
+
+        `asked` is for how many seconds it asked for that by itself.
+        """
         failures = self._read(site).failures + 1
         pause = min(LONGEST, SHORTEST * 2 ** min(failures, 12)) * random.uniform(0.5, 1.0)  # noqa: S311 -- no secret
+        pause = max(pause, min(LONGEST, asked or 0.0))
         self._store(site, Health(failures, int(self._clock() + pause)), reason)
 
     def _read(self, site: str) -> Health:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from reconciler.brakes import describe_stuck_canary
 from reconciler.gathering import View
-from reconciler.ledger.pauses import Pause, find_pause
+from reconciler.ledger.pauses import Pause, find_full, find_pause
 from reconciler.ledger.tables import LIVE, attempts, intents, jobs, outputs, sites
 from reconciler.plan import BLOCKED as BLOCKED_ACTION
 from reconciler.plan import QUARANTINED, RESTATE, SUBMIT
@@ -74,6 +74,12 @@ def _judge(
     if reason := _name_groups(view, WAITING_ACTION):
         yield WAITING, reason
     yield from ((WAITING, reason) for reason in _find_tapes(connection, view))
+    wanted = any(group.action in (SUBMIT, RESTATE) for group in view.plan.groups)
+    if wanted and (full := find_full(paused, view.campaign.site)):
+        yield (
+            WAITING,
+            f"{full.reason} ({view.campaign.site}, since {full.since}); it is tried again by itself",
+        )
     if pause := find_pause(paused, view.campaign.name, view.campaign.site):
         yield BLOCKED, f"{pause.scope} is paused since {pause.since} by {pause.who}: {pause.reason}"
     if reason := describe_stuck_canary(view):

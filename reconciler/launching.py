@@ -14,7 +14,6 @@ from reconciler.brakes import choose_wishes, limit_wishes, read_traffic, tell_pa
 from reconciler.capacity import Capacity
 from reconciler.delivery import Ended
 from reconciler.endings import Endings
-from reconciler.engine import Accepted, Batch, Refused, Uncertain
 from reconciler.fleet import Fleet
 from reconciler.gathering import View
 from reconciler.ledger.attempts import AttemptLedger, Pick
@@ -25,11 +24,13 @@ from reconciler.ledger.writing import Writer
 from reconciler.manner import PLAIN, Manner
 from reconciler.ordering import OrderWriter, Wish, list_baselines
 from reconciler.orders import Address, Attempt, format_address
+from reconciler.queues import Queues
 from reconciler.readiness import Readiness
 from reconciler.scouts import Scouts, read_outlook
 from reconciler.staging import Stager
+from reconciler.submitting import Submitter
 from reconciler.tracking import Look, Tracker
-from reconciler.workspace import Failed, Workspace
+from reconciler.workspace import Workspace
 from schemas.repository import Repository
 from schemas.site import Site
 
@@ -96,14 +97,23 @@ class Launcher:
         self._tracker = Tracker(
             self.ledger, self._attempts, self._fleet, self._workspace, endings, writer.clock
         )
-        self._capacity = Capacity(self._fleet, endings.delivery, repository)
+        self._queues = Queues(self._fleet, self._pauses, writer.clock.time)
+        self._capacity = Capacity(self._fleet, self._queues, endings.delivery, repository)
         self.outcome = Outcome(delayed=endings.delivery.delayed, troubles=self._tracker.troubles)
         self._clock = writer.clock
-        self._state = state
         self._repository = repository
         self._writer = writer
         # also what other sites are like is in orders, as what their cores can do
         self._orders = OrderWriter(state, replace(repository, sites=sites))
+        self._submitter = Submitter(
+            writer,
+            self._attempts,
+            self._fleet,
+            self._workspace,
+            self._tracker,
+            self._queues,
+            self._orders,
+        )
         self._readiness = Readiness(state, sites, self._fleet, self._pauses, writer.clock.time)
         self._stager = Stager(sites, writer)
         self._report: Report | None = None
@@ -251,7 +261,7 @@ class Launcher:
             if not self._readiness.allow(site, self._capacity.live[site]):
                 self._capacity.close(site, self._readiness.tell(site))
                 break
-            width = min(room, self._fleet.engine(site).width)
+            width = min(room, self._queues.find_width(site, self._fleet.engine(site).width))
             first = queue[0][0]
             picks = []
             for order, intent, job in islice(queue, width):
@@ -269,42 +279,22 @@ class Launcher:
         return submitted
 
     def _submit_batch(self, site: str, made: Sequence[tuple[Attempt, Pick]]) -> int:
-        engine = self._fleet.engine(site)
-        name = made[0][0].batch
-        tickets = tuple(self._tracker.ticket(attempt) for attempt, _ in made)
-        batch = Batch(name, self._state.batches / name, tickets)
-        rendered = ((attempt, self._orders.render(order, job)) for attempt, (order, _, job) in made)
+        """Submits attempts as a batch: how many. What the site has no room for waits on."""
         try:
-            for attempt, files in rendered:
-                self._workspace.prepare(attempt, files)
-            if not engine.attached:
-                self._workspace.prepare_batch(batch)
+            batch = self._submitter.prepare(site, made)
         except SourceUnavailable as error:  # a disk that is full, or only to be read, is no failure of theirs
             self._capacity.close(site, str(error))
             self.outcome.held[str(error)] += len({attempt.address for attempt, _ in made} - self._begun)
             for attempt, _ in made:
                 self._attempts.record_gone(attempt, "lost", str(error))
             return 0
-        self._begun.update(attempt.address for attempt, _ in made)
-        self._writer.prolong()
-        answers = engine.submit(batch)
-        accepted: dict[int, str] = {}
-        doubtful: dict[str, list[int]] = {}
-        for (attempt, _), answer in zip(made, answers, strict=True):
-            match answer:
-                case Accepted(reference):
-                    accepted[attempt.id] = reference
-                case Uncertain(reason):
-                    doubtful.setdefault(reason, []).append(attempt.id)
-                case Refused(reason, failure):
-                    self._tracker.refuse(attempt, Failed(failure, reason))
-        self._attempts.record_submitted(accepted)
-        for reason, numbers in doubtful.items():
-            self._attempts.record_uncertain(numbers, reason)
-            self._fleet.record_silence(site, reason)
-        self._capacity.live[site] += len(made)
-        self.outcome.submitted += len(accepted)
-        return len(made)
+        accepted, left = self._submitter.submit(site, batch, made)
+        self._picks[site].extendleft(pick for _, pick in reversed(left))
+        waiting = {attempt.id for attempt, _ in left}
+        self._begun.update(attempt.address for attempt, _ in made if attempt.id not in waiting)
+        self._capacity.live[site] += len(made) - len(left)
+        self.outcome.submitted += accepted
+        return len(made) - len(left)
 
     def _look(self) -> Look:
         """One look: at this machine always, at other systems not more often than they should be asked."""

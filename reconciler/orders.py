@@ -107,7 +107,8 @@ class Attempt:
 
     `release` and `commit` are what its application is of, as it was approved; None: none is, or it is not known.
     `batch` and `place` say with which others it was submitted, and `engine` to what, where that is known. `events` is how
-    many its input files were registered with when its intent was written.
+    many its input files were registered with when its intent was written. `failures` counts those of its job that failed
+    before it, since somebody last let it be tried anew.
     """
 
     id: int
@@ -131,6 +132,7 @@ class Attempt:
     events: int | None = None
     release: str | None = None
     commit: str | None = None
+    failures: int = 0
 
     def write_ticket(self, folder: Path) -> Ticket:
         """The attempt as engines know it; `folder` is its own."""

@@ -118,7 +118,7 @@ class Tracker:
             asked = [self.ticket(attempt) for attempt in (*known, *returning)]
             seen = engine.query(asked) if asked else {}
         except (EngineUnavailable, SourceUnavailable) as error:
-            self._fleet.record_silence(site, str(error))
+            self._fleet.record_silence(site, str(error), getattr(error, "pause", None))
             self._note_unknown(self._take_results(group), str(error))
             return
         self._fleet.record_answer(site)

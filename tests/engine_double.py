@@ -23,6 +23,7 @@ from reconciler.engine import (
     Answer,
     Batch,
     Complaint,
+    Deferred,
     EngineUnavailable,
     Observation,
     Refused,
@@ -35,7 +36,10 @@ from tests.root_files import write_events
 from tests.simulated_process import elsewhere, pass_effect
 
 VISIBILITY = 60.0
-SUBMIT_FAULTS = ("refuse", "silent", "accept_then_fail", "partial", "twice", "late", "late_uncertain")
+SUBMIT_FAULTS = (
+    *("refuse", "silent", "accept_then_fail", "partial", "twice", "late", "late_uncertain"),
+    *("full", "busy"),
+)
 QUERY_FAULTS = ("down", "unknown", "short")
 OUTCOMES = ("fine", "transient", "permanent", "crash", "corrupt", "foreign")
 """How a job ends: well, by reporting a failure, without a word, with other bytes than it says, with another's result."""
@@ -65,7 +69,10 @@ class Job:
 
 
 class Cluster:
-    """A site. `faults` maps a call (submit, find, query, cancel, fetch) to what is wrong with it."""
+    """A site. `faults` maps a call (submit, find, query, cancel, fetch) to what is wrong with it.
+
+    `limit` is how many jobs it keeps for us at once, None where it does not count.
+    """
 
     def __init__(self, folder: Path, time: Callable[[], float], *, shared: bool, attached: bool) -> None:
         self.folder = folder
@@ -73,6 +80,7 @@ class Cluster:
         self.jobs: list[Job] = []
         self.faults: dict[str, str] = {}
         self.outcomes: dict[str, str] = {}
+        self.limit: int | None = None
         self.calls = 0
         self.done: list[tuple[str, str]] = []
         self.watch: Callable[[Batch], None] = lambda _: None
@@ -189,11 +197,20 @@ class EngineDouble:
         cluster, tickets = self._cluster, batch.tickets
         cluster.watch(batch)
         unclear: list[Answer] = [Uncertain("timed out") for _ in tickets]
+        if cluster.limit is not None and len(cluster.active()) + len(tickets) > cluster.limit:
+            return [Deferred("MaxSubmitJobs", fewer=True) for _ in tickets]
         match cluster.faults.get("submit"):
             case "refuse":
                 return [Refused("the queue is closed") for _ in tickets]
             case "silent":
                 return unclear
+            case "full":
+                return [Deferred("MaxSubmitJobs", fewer=True) for _ in tickets]
+            case "busy":
+                return [Deferred("429", pause=500.0) for _ in tickets]
+            case "full_and_taken":  # the command was ended in the moment in which it got through
+                cluster.take(tickets)
+                return [Deferred("the command waited for room") for _ in tickets]
             case "accept_then_fail":
                 cluster.take(tickets)
                 return unclear

@@ -29,6 +29,7 @@ from reconciler.ledger import database, lease, tables
 from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.journal import read_journal, read_rows, replay
 from reconciler.ledger.levers import Levers, Scope
+from reconciler.ledger.pauses import Pause, read_pauses
 from reconciler.ledger.tables import LIVE, attempts, intents, jobs, outputs, products
 from reconciler.ledger.writing import Writer
 from reconciler.manner import Manner
@@ -185,13 +186,18 @@ class Production:
         with reading(self.state) as connection:
             return list(connection.execute(query))
 
+    def list_pauses(self) -> tuple[Pause, ...]:
+        """The pauses that go on."""
+        with reading(self.state) as connection:
+            return read_pauses(connection)
+
     def tried(self) -> dict[str, str]:
         """The state of every attempt, by name."""
         return {row.name: row.state for row in self.rows(select(attempts.c.name, attempts.c.state))}
 
     def published(self) -> dict[str, bytes]:
-        """Every file of the storage, and what it holds."""
-        files = self.storage.rglob("*") if self.storage.is_dir() else ()
+        """Every file of the storage that has its name, and what it holds; a copy that is being made has another one."""
+        files = self.storage.rglob("[!.]*") if self.storage.is_dir() else ()
         return {str(path.relative_to(self.storage)): path.read_bytes() for path in files if path.is_file()}
 
     def jobs_without_attempt(self) -> list[Job]:

@@ -196,6 +196,7 @@ class Honest(RuleBasedStateMachine):
         faults = production.cluster.faults
         blind = "find" in faults and faults.get("query") in ("down", "unknown")
         before, calls, submitted = production.tried(), production.cluster.calls, production.submitted
+        told = {path.parent.name for path in production.state.attempts.glob("*/result.json")}
         try:
             work()
         except GuardRefused as refused:
@@ -210,7 +211,7 @@ class Honest(RuleBasedStateMachine):
         if blind:
             after = production.tried()
             moved = {name for name, state in before.items() if after[name] not in (state, "uncertain")}
-            assert not moved, f"I6: {moved} moved, and nothing was seen"
+            assert moved <= told, f"I6: {moved - told} moved, nothing was seen, and no result was there"
 
 
 class Lying(Honest):

@@ -33,6 +33,16 @@ class Declined(Exception):
         self.status = status
 
 
+class Busy(NoAnswer):
+    """The service did not take the request, and says that it takes none now; `pause` as in `Answer.pause`."""
+
+    def __init__(self, status: int, detail: str | None, pause: float | None) -> None:
+        super().__init__(
+            f"DiracX takes no requests now (status {status})" + (f": {detail}" if detail else "")
+        )
+        self.pause = pause
+
+
 class Client:
     """One service, as one user.
 
@@ -50,6 +60,7 @@ class Client:
 
         Raises:
             Declined: the service refused it, by its own word; a gateway's page is no such word.
+            Busy: it was not taken, and may be later.
         """
         for last in (False, True):
             token = self.credentials.find_access(deadline.left(0.4))
@@ -66,6 +77,8 @@ class Client:
         if 200 <= answer.status < 300:
             return answer
         detail = answer.find_detail()
+        if answer.status == 429 or (answer.status == 503 and answer.pause is not None):
+            raise Busy(answer.status, detail, answer.pause)
         if detail is not None and 400 <= answer.status < 500 and answer.status not in {408, 429}:
             raise Declined(answer.status, detail)
         raise NoAnswer(f"status {answer.status} came back" + (f": {detail}" if detail else ""))

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 
 from reconciler.command import Reply
 from reconciler.dialects.elements import expand
-from reconciler.engine import Accepted, Answer, Observation, Refused, Sighting, Ticket, Uncertain
+from reconciler.engine import (
+    Accepted,
+    Answer,
+    Deferred,
+    Observation,
+    Refused,
+    Sighting,
+    Ticket,
+    Uncertain,
+)
 
 UNNAMED = "allocation"
 """What accounting calls a job for its first seconds."""
@@ -23,6 +32,15 @@ _REFUSED = re.compile(
     r"Batch job submission failed: (?:Invalid|Requested|Required|More processors|Access|User's group|Job violates"
     r"|Job size|Node count|Memory|Unable to allocate|Duplicate|Task count|CPU count|Job dependency|Script)"
     r"|Try \"sbatch --help\""
+)
+_POLICY = re.compile(r"Job violates accounting/QOS policy")
+_LIMIT = re.compile(r"\b(?:QOS|Assoc)[A-Z]\w*")
+"""The limit that a refusal names, in Slurm's own words: of those that a job met, only those on submission pass by themselves."""
+
+_TOO_WIDE = re.compile(r"Invalid job array specification")
+_BUSY = re.compile(
+    r"Slurm temporarily unable to accept job|job queue full"
+    r"|Batch job submission failed: (?:Resource temporarily unavailable|Slurm temporarily unable)"
 )
 
 _PENDING = {
@@ -165,8 +183,25 @@ def read_minutes(text: str) -> int | None:
     return (int(found[1] or 0) * 24 + int(found[2])) * 60 + int(found[3]) if found else None
 
 
+def _read_deferral(reply: Reply, count: int) -> Deferred | None:
+    """Whether Slurm takes nothing now, or not as much at once."""
+    if reply.status == 0 or any(_SUBMITTED.fullmatch(line.strip()) for line in reply.out.splitlines()):
+        return None
+    limits = _LIMIT.findall(reply.error)
+    if _POLICY.search(reply.error) and all("Submit" in limit for limit in limits):
+        return Deferred(" ".join([*limits[:1], reply.describe()]), fewer=True)
+    if count > 1 and _TOO_WIDE.search(reply.error):
+        return Deferred(reply.describe(), fewer=True)
+    return Deferred(reply.describe()) if _BUSY.search(reply.error) else None
+
+
 def read_submission(reply: Reply, count: int) -> list[Answer]:
-    """An id is a line that is nothing else, among whatever a site prints; two such lines are none."""
+    """An id is a line that is nothing else, among whatever a site prints; two such lines are none.
+
+    A controller that takes no more lets `sbatch` wait, for minutes: one that was ended while it waited has ordered nothing.
+    """
+    if deferred := _read_deferral(reply, count):
+        return [deferred] * count
     if reply.missing or (reply.status not in {0, None} and _REFUSED.search(reply.error)):
         return [Refused(reply.describe())] * count
     ids = [found for line in reply.out.splitlines() if (found := _SUBMITTED.fullmatch(line.strip()))]

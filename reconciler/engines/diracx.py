@@ -14,7 +14,7 @@ from typing import Any
 
 from reconciler.command import Deadline
 from reconciler.dialects.credentials import NoToken
-from reconciler.dialects.diracx_client import Client, Declined
+from reconciler.dialects.diracx_client import Busy, Client, Declined
 from reconciler.dialects.diracx_jobs import (
     ERRORS,
     LIVE,
@@ -35,6 +35,7 @@ from reconciler.engine import (
     Answer,
     Batch,
     Complaint,
+    Deferred,
     EngineUnavailable,
     Observation,
     Refused,
@@ -87,6 +88,10 @@ class DiracxEngine:
                 answers[ticket.name] = Refused(str(error), "permanent")
             except Declined as error:
                 answers[ticket.name] = _refuse(error)
+            except Busy as error:  # nor will it take the others
+                rest = [one.name for one in batch.tickets if one.name not in {*answers, *descriptions}]
+                answers |= dict.fromkeys(rest, Deferred(str(error), pause=error.pause))
+                break
             except (NoToken, NotSent, NoAnswer) as error:
                 answers[ticket.name] = Uncertain(f"not ordered: {error}")
         answers |= self._order(descriptions, deadline)
@@ -229,6 +234,8 @@ class DiracxEngine:
             numbers = _read_numbers(answer.read_json(), len(descriptions))
         except (NoToken, NotSent) as error:
             return dict.fromkeys(descriptions, Uncertain(f"not ordered: {error}"))
+        except Busy as error:
+            return dict.fromkeys(descriptions, Deferred(str(error), pause=error.pause))
         except NoAnswer as error:
             return dict.fromkeys(descriptions, Uncertain(str(error)))
         return {name: Accepted(str(number)) for name, number in zip(descriptions, numbers, strict=True)}
@@ -291,4 +298,4 @@ def _speaking() -> Iterator[None]:
     try:
         yield
     except (NoToken, NotSent, NoAnswer, Declined) as error:
-        raise EngineUnavailable(str(error)) from error
+        raise EngineUnavailable(str(error), getattr(error, "pause", None)) from error

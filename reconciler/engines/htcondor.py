@@ -22,6 +22,7 @@ from reconciler.engine import (
     Answer,
     Batch,
     Complaint,
+    Deferred,
     EngineUnavailable,
     Observation,
     Refused,
@@ -35,6 +36,9 @@ from schemas.site import Site
 
 CALLER = Path(__file__).resolve().parents[1] / "dialects" / "condor_call.py"
 _REFERENCE = re.compile(r"[1-9][0-9]{0,9}\.([0-9]{1,6})")
+_LIMIT = re.compile(r"MAX_JOBS_(?:SUBMITTED|PER_OWNER|PER_SUBMISSION)")
+"""The limits that a schedd names when it takes no more; what was sent of the batch goes with the transaction."""
+
 _STATUS = {
     1: Sighting.PENDING,
     2: Sighting.RUNNING,
@@ -81,6 +85,8 @@ class HtcondorEngine:
         answer = _read(reply)
         if answer is None:
             return [Uncertain(reply.describe())] * count
+        if "error" in answer and _LIMIT.search(str(answer["error"])):
+            return [Deferred(str(answer["error"]), fewer=True)] * count
         if "error" in answer:
             return [Uncertain(f"not ordered, or not in full: {answer['error']}")] * count
         cluster, procs = answer.get("cluster"), answer.get("procs")

@@ -25,6 +25,7 @@ from reconciler.engine import (
     Answer,
     Batch,
     Complaint,
+    Deferred,
     EngineUnavailable,
     Observation,
     Refused,
@@ -51,6 +52,11 @@ CHUNK = 2000
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/+-]+")
 _SUBMITTED = re.compile(r"Job <([1-9]\d{0,9})> is submitted to (?:default )?queue <[\w.+-]+>")
 _REFERENCE = re.compile(r"([1-9][0-9]{0,9})(?:\[([1-9][0-9]{0,6})\])?")
+_FULL = re.compile(
+    r"Pending job threshold reached|has reached (?:the|its|his) [\w /-]{0,40}(?:limit|threshold)",
+    re.IGNORECASE,
+)
+_TOO_WIDE = re.compile(r"job array.{0,40}(?:too large|exceed|too many)|Bad job name", re.IGNORECASE)
 _HARMLESS = re.compile(r"already finished|No matching job found|is being terminated|is not found")
 
 _STATES = {
@@ -270,6 +276,8 @@ class LsfEngine:
     def _call(self, command: Sequence[str], seconds: float) -> Reply:
         # what people set for their own use of these commands (formats, queues, silence) must not reach ours
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("LSB_", "BSUB_"))}
+        if command[0] == "bsub":
+            ours["LSB_NTRIES"] = "1"  # else it waits for room in the queue for as long as that takes
         return call(command, seconds, ours)
 
     def _ask(self, whom: Sequence[str], seconds: float) -> dict[Key, _Record]:
@@ -320,6 +328,12 @@ class LsfEngine:
 
 
 def _read_submission(reply: Reply, count: int) -> list[Answer]:
+    said = reply.error + "\n" + reply.out
+    if reply.status != 0 and not _SUBMITTED.search(said):
+        if _FULL.search(said):
+            return [Deferred(reply.describe(), fewer=reply.status is not None)] * count
+        if count > 1 and _TOO_WIDE.search(said):
+            return [Deferred(reply.describe(), fewer=True)] * count
     if reply.missing or (reply.status not in {0, None} and "Job not submitted" in reply.error + reply.out):
         return [Refused(reply.describe())] * count
     found = _SUBMITTED.findall(reply.out)

@@ -21,6 +21,7 @@ ATTEMPTS = (
         jobs.c.intent,
         jobs.c.key,
         jobs.c.events,
+        jobs.c.failures,
         intents.c.campaign,
         intents.c.step,
         intents.c.experiment,
@@ -62,6 +63,7 @@ def make_attempt(row: Any) -> Attempt:
         events=row.events,
         release=origin.get("release"),
         commit=origin.get("commit"),
+        failures=row.failures,
     )
 
 

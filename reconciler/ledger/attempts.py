@@ -105,6 +105,7 @@ class AttemptLedger:
                     events=row.events,
                     release=order.release,
                     commit=order.commit,
+                    failures=row.failures,
                 ),
                 pick,
             )
@@ -118,6 +119,11 @@ class AttemptLedger:
                 at = and_(attempts.c.id == attempt, attempts.c.state.in_(("intent", "uncertain")))
                 values = {"state": "submitted", "reference": reference, "absences": 0, "unknown": None}
                 journal.update(attempts, at, values)
+
+    def record_deferred(self, numbers: Iterable[int], reason: str) -> None:
+        """Their engine took none of these, since it takes nothing now: they never were, and nothing is counted."""
+        values = {"state": "deferred", "reason": reason[:2000], "ended": self._writer.clock.show()}
+        self._change(numbers, attempts.c.state == "intent", values)
 
     def record_uncertain(self, numbers: Iterable[int], reason: str) -> None:
         """Of these it cannot be told whether the engine took them; they are looked for by their names."""

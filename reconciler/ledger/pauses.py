@@ -15,6 +15,9 @@ OPERATOR, BREAKER, CANARY = "operator", "breaker", "canary"
 PRECONDITION = "precondition"
 """A site is not ready; the pause ends by itself as soon as it is."""
 
+FULL = "full"
+"""A site's queue takes no more jobs. It is tried again and again, so that nothing is stopped, and ends with the first that is taken."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pause:
@@ -28,7 +31,7 @@ class Pause:
 
     def stops(self, campaign: str, site: str) -> bool:
         """Whether nothing of a campaign may begin at a site."""
-        return self.scope in (EVERYTHING, f"campaign:{campaign}", f"site:{site}")
+        return self.kind != FULL and self.scope in (EVERYTHING, f"campaign:{campaign}", f"site:{site}")
 
 
 def read_pauses(connection: Connection) -> tuple[Pause, ...]:
@@ -41,6 +44,11 @@ def read_pauses(connection: Connection) -> tuple[Pause, ...]:
 def find_pause(found: Iterable[Pause], campaign: str, site: str) -> Pause | None:
     """The first of these pauses that stops a campaign at a site."""
     return next((pause for pause in found if pause.stops(campaign, site)), None)
+
+
+def find_full(found: Iterable[Pause], site: str) -> Pause | None:
+    """The pause that says since when a site's queue takes no more jobs; None where it does."""
+    return next((one for one in found if (one.scope, one.kind) == (f"site:{site}", FULL)), None)
 
 
 def read_ended(connection: Connection, scope: str, kind: str) -> str | None:

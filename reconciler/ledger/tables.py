@@ -267,7 +267,7 @@ batches = Table(
     Column("origin", Text),
 )
 # One submission of a job: intent, uncertain (whether it was taken), submitted, running, verified, failed, lost,
-# cancelled, discarded. `absences` counts complete answers in a row that did not know it, `unknown` is since when
+# cancelled, discarded, deferred (the site took no more, it never was). `absences` counts complete answers in a row that did not know it, `unknown` is since when
 # nothing can be told of it, `cancel` that its end was asked for.
 attempts = Table(
     "attempts",

@@ -74,6 +74,19 @@ class Answer:
         return str(detail)[:300]
 
     @property
+    def pause(self) -> float | None:
+        """For how many seconds the service asks to be left alone (Retry-After); None where it does not."""
+        told = self.headers.get("retry-after", "").strip()
+        if told.isascii() and told.isdecimal():
+            return float(told[:9])
+        try:
+            until = parsedate_to_datetime(told)
+        except (ValueError, OverflowError):
+            return None
+        now = self.time or datetime.now(UTC)
+        return max(0.0, ((until if until.tzinfo else until.replace(tzinfo=UTC)) - now).total_seconds())
+
+    @property
     def time(self) -> datetime | None:
         """The service's clock, in whole seconds."""
         try:

@@ -1,0 +1,102 @@
+"""Submitting: attempts that were begun go to their engine as a batch, and what it answers is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reconciler.engine import Accepted, Answer, Batch, Deferred, Refused, Uncertain
+from reconciler.fleet import Fleet
+from reconciler.ledger.attempts import AttemptLedger, Pick
+from reconciler.ledger.database import SourceUnavailable
+from reconciler.ledger.writing import Writer
+from reconciler.ordering import OrderWriter
+from reconciler.orders import Attempt
+from reconciler.queues import Queues
+from reconciler.tracking import Tracker
+from reconciler.workspace import Failed, Workspace
+
+Submission = tuple[Attempt, Pick]
+"""An attempt that was begun, and of what."""
+
+
+class Submitter:
+    """Gives batches to the engines of one ledger."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        attempts: AttemptLedger,
+        fleet: Fleet,
+        workspace: Workspace,
+        tracker: Tracker,
+        queues: Queues,
+        orders: OrderWriter,
+    ) -> None:
+        self._writer = writer
+        self._attempts = attempts
+        self._fleet = fleet
+        self._workspace = workspace
+        self._tracker = tracker
+        self._queues = queues
+        self._orders = orders
+
+    def prepare(self, site: str, made: Sequence[Submission]) -> Batch:
+        """The attempts as a batch, with all that their jobs need in its folder and in theirs.
+
+        Raises:
+            SourceUnavailable: the folders cannot be written; nothing was submitted.
+        """
+        name = made[0][0].batch
+        tickets = tuple(self._tracker.ticket(attempt) for attempt, _ in made)
+        batch = Batch(name, self._workspace.batches / name, tickets)
+        for attempt, (order, _, job) in made:
+            self._workspace.prepare(attempt, self._orders.render(order, job))
+        if not self._fleet.engine(site).attached:
+            self._workspace.prepare_batch(batch)
+        return batch
+
+    def submit(self, site: str, batch: Batch, made: Sequence[Submission]) -> tuple[int, list[Submission]]:
+        """How many attempts of a batch were accepted, and those that their site did not take for want of room."""
+        engine = self._fleet.engine(site)
+        self._writer.prolong()
+        answers = [
+            self._bury(attempt, answer) if engine.shared and isinstance(answer, Deferred) else answer
+            for (attempt, _), answer in zip(made, engine.submit(batch), strict=True)
+        ]
+        self._record(site, made, answers)
+        left = [one for one, answer in zip(made, answers, strict=True) if isinstance(answer, Deferred)]
+        return sum(isinstance(answer, Accepted) for answer in answers), left
+
+    def _record(self, site: str, made: Sequence[Submission], answers: Sequence[Answer]) -> None:
+        accepted: dict[int, str] = {}
+        doubtful: dict[str, list[int]] = {}
+        deferred: dict[str, list[int]] = {}
+        for (attempt, _), answer in zip(made, answers, strict=True):
+            match answer:
+                case Accepted(reference):
+                    accepted[attempt.id] = reference
+                case Uncertain(reason):
+                    doubtful.setdefault(reason, []).append(attempt.id)
+                case Deferred(reason):
+                    deferred.setdefault(reason, []).append(attempt.id)
+                case Refused(reason, failure):
+                    self._tracker.refuse(attempt, Failed(failure, reason))
+        self._attempts.record_submitted(accepted)
+        for reason, numbers in deferred.items():
+            self._attempts.record_deferred(numbers, reason)
+        if full := [answer for answer in answers if isinstance(answer, Deferred)]:
+            self._queues.record_deferred(site, full)
+        elif accepted:
+            self._queues.record_taken(site)
+        for reason, numbers in doubtful.items():
+            self._attempts.record_uncertain(numbers, reason)
+            self._fleet.record_silence(site, reason)
+
+    def _bury(self, attempt: Attempt, answer: Deferred) -> Answer:
+        """The answer, once the attempt cannot begin any more: a command that was ended while it waited may have got through."""
+        try:
+            if self._workspace.bury(attempt.name):
+                return answer
+        except SourceUnavailable:
+            pass
+        return Uncertain(answer.reason)
