@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ci.console import count_things
-from reconciler.differences import Difference, Field, OutputChange, PayloadChange, StepChange
+from reconciler.campaign_diff import Difference, Field, OutputChange, PayloadChange, StepChange
 from reconciler.sides import DECLARED, LOCK, Basis
 from schemas.rules.intervals import Ranges, count
 from schemas.runs import RUN_LIMIT, RunRange, split_key

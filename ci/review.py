@@ -16,7 +16,8 @@ from ci.export import Origin
 from ci.gates import classify, judge_change, list_locked
 from ci.project import Project, is_about, judge_files
 from ci.proving import list_touched, prove_locks
-from reconciler.differences import Difference, compare_campaigns
+from reconciler.campaign_diff import Difference
+from reconciler.differences import compare_campaigns
 from reconciler.estimate import Estimate, estimate_cost
 from reconciler.export import list_launched
 from reconciler.gathering import View, take_picture

@@ -16,7 +16,7 @@ from ci.markdown import code, escape, fence, fold, shorten, table, truncate
 from ci.plan_text import GLYPHS
 from ci.review import CampaignReview, Compared, Review
 from ci.risks import list_risks
-from reconciler.differences import Difference, PayloadChange
+from reconciler.campaign_diff import Difference, PayloadChange
 from reconciler.estimate import Estimate
 from reconciler.plan import ACTIONS, BLOCKED, RESTATE, SUBMIT, Group
 from schemas.policy import REVOKED, ROLES, SIGNERS

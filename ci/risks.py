@@ -60,10 +60,11 @@ def _list_of_change(one: CampaignReview) -> Iterator[str]:
     if one.declared is None:
         return
     if one.before is not None:
-        old, new = one.before.campaign.limits, one.declared.campaign.limits
-        for name in ("max_units", "max_restate", "max_attempts"):
-            if getattr(new, name) > getattr(old, name):
-                yield f"{name} grows from {getattr(old, name):,} to {getattr(new, name):,}"
+        limits = one.declared.campaign.limits.describe()
+        for name, old in one.before.campaign.limits.describe().items():
+            new = limits[name]
+            if old is not None and (new is None or new > old):
+                yield f"{name} grows from {old:,} to {'any number' if new is None else f'{new:,}'}"
         if (one.before.campaign.site, one.before.campaign.layout) != (
             one.declared.campaign.site,
             one.declared.campaign.layout,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from reconciler.campaign_diff import Side
 from reconciler.conditions.following import choose_chains
-from reconciler.differences import Side
 from reconciler.ledger.database import SourceUnavailable, State, reading
 from reconciler.pinning import compare_locks, pin_campaign
 from reconciler.runs.selection import choose_runs, select_runs

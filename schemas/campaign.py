@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from schemas.document import Document
@@ -76,6 +76,10 @@ class Limits:
     max_restate: int = 0
     max_attempts: int = 3
     max_in_flight: int | None = None
+
+    def describe(self) -> dict[str, int | None]:
+        """Each limit by its name in manifests; None: there is none."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ The bytes that are signed are the file's bytes, and the file must equal its own 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from schemas.campaign import Limits
 from schemas.canonical import canonical_json
 from schemas.validation import load_schema, validate_json
 from schemas.wire import Malformed
@@ -36,8 +37,19 @@ class Ceilings:
     max_restate: int | None = None
     max_actions: int | None = None
 
+    def describe(self) -> dict[str, int]:
+        """Those that there are, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
 
 NO_CEILINGS = Ceilings()
+
+
+def bound(limits: Limits, actions: int | None) -> Ceilings:
+    """The ceilings that a campaign's limits are, and of the units that one plan may submit and restate."""
+    names = {field.name for field in fields(Ceilings)}
+    found = {name: value for name, value in limits.describe().items() if name in names}
+    return Ceilings(**found, max_actions=actions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +79,6 @@ class Statement:
 
     def content(self) -> dict[str, Any]:
         """The statement as JSON data; what is not said is left out."""
-        limits = {
-            "max_units": self.ceilings.max_units,
-            "max_restate": self.ceilings.max_restate,
-            "max_actions": self.ceilings.max_actions,
-        }
         predicate = {
             "repository": self.repository,
             "environment": self.environment,
@@ -81,7 +88,7 @@ class Statement:
             "generation": self.generation,
             "policy_digest": self.policy,
             "plan_digest": self.plan,
-            "limits": {key: value for key, value in limits.items() if value is not None} or None,
+            "limits": self.ceilings.describe() or None,
             "not_before": format_time(self.not_before),
             "not_after": format_time(self.not_after),
             "comment": self.comment,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from schemas.repository import read_repository
 from schemas.runs import run_key
 from tests import builders
 from tests.builders import snapshot, swap
+from tests.manifest_keys import FLIPS, OTHERS, OUTPUTS, list_keys
 from tests.worlds import ONE_STEP, World
 
 OLD, NEW = "0123456789abcdef0123456789abcdef", "1123456789abcdef0123456789abcdef"
@@ -371,3 +373,67 @@ def test_a_campaign_is_as_itself_and_differences_turn_round(tmp_path_factory, on
     assert {(change.payload, change.before, change.after, change.runs) for change in there.payloads} == {
         (change.payload, change.after, change.before, change.runs) for change in back.payloads
     }
+
+
+# ── every key ──
+
+DEVIATING = {
+    "steps/overrides": "    overrides: [{module: EKLMTrackMatch, parameter: enabled, value: true, reason: Words, ticket: BIIDP-1}]\n",
+    "steps/testing_payloads": "    testing_payloads: [{name: other, reason: Words, ticket: BIIDP-1}]\n",
+    "steps/scan": "    scan: {adc: {payload: CDCGeometry, values: {a: other, b: changed}, reason: Words, ticket: BIIDP-1}}\n",
+    "steps/additional_branches": "    additional_branches: [{name: CDCHits, reason: Words, ticket: BIIDP-1}]\n",
+}
+"""What a reprocessing may not have, and a difference must tell all the same."""
+OTHER_STEPS = {
+    "steps/application": (
+        'application: script\n    script: convert/1\n    arguments: ["@inputs"]',
+        "application: basf2\n    template: raw_to_mdst/1",
+    ),
+    "steps/script": ("convert/1", "convert/2"),
+    "steps/arguments": ('"@inputs"', '"@job"'),
+    "steps/input/step": ("{step: reco, level: mdst}", "{level: mdst}"),
+    "steps/input/skim": ("{level: sroot}", "{step: skims, skim: hlt_hadron}"),
+    "steps/input/skims": ("{level: sroot}", "{step: skims, skims: [hlt_hadron]}"),
+}
+SCRIPT_STEP = """\
+  convert:
+    application: script
+    script: convert/1
+    arguments: ["@inputs"]
+    input: {level: sroot}
+    outputs: [raw]
+"""
+
+
+def read_flipped(tmp_path, text):
+    template = builders.templates()["raw_to_mdst/1"]
+    templates = {**builders.templates(), "raw_to_mdst/2": replace(template, name="raw_to_mdst/2")}
+    releases = builders.tree()["productions/releases.yaml"].decode()
+    files = {
+        **OTHERS,
+        "campaign": text,
+        "releases": f'{releases}  release-03-00-01: {{date: "2019-01-26"}}\n',
+        **{f"productions/scripts/convert/{number}": f"#!/bin/sh\n# {number}\n" for number in (1, 2)},
+    }
+    repository, _ = read_repository(builders.tree(**files), templates)
+    return repository
+
+
+@pytest.mark.parametrize("key", sorted(list_keys() - {"schema"}))
+def test_every_key_of_a_manifest_that_is_another_is_told(tmp_path, key):
+    text = swap(builders.CAMPAIGN, ("limits:", f"{SCRIPT_STEP}limits:"))
+    if key in DEVIATING:
+        changed = swap(text, (OUTPUTS, OUTPUTS + DEVIATING[key]))
+    else:
+        changed = swap(text, OTHER_STEPS[key] if key in OTHER_STEPS else FLIPS[key])
+    before, after = (read_flipped(tmp_path, one) for one in (text, changed))
+    one, other = (repository.campaigns["proc7"] for repository in (before, after))
+    first, second, _ = read_sides(State(tmp_path), before, one, other, later=after)
+    difference = compare_campaigns(first, second)
+    same = compare_campaigns(first, first)
+    told = [
+        field.name
+        for field in fields(difference)
+        if getattr(difference, field.name) != getattr(same, field.name)
+    ]
+    assert set(told) - {"before", "after"}, "it is as if nothing differed"

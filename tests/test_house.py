@@ -62,6 +62,7 @@ def test_the_pure_core_reaches_for_nothing():
     core = [
         *(f"ci/approvals/{name}.py" for name in ("dossier", "signature", "text", "verdict")),
         "ci/draft.py",
+        "reconciler/campaign_diff.py",
         "reconciler/differences.py",
         "reconciler/plan.py",
         "reconciler/planning.py",

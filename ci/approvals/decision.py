@@ -120,8 +120,8 @@ def _describe_content(declared: Declared, lock: Lock) -> Iterator[str]:
         if selector.is_open:
             until = f" until {selector.until}" if selector.until else ""
             yield f"  open         experiment {selector.experiment} from run {selector.first}, at most {selector.max_runs} runs{until}"
-    limits = campaign.limits
-    yield f"  limits       max_units {limits.max_units}, max_restate {limits.max_restate}"
+    limits = [f"{name} {most}" for name, most in campaign.limits.describe().items() if most is not None]
+    yield f"  limits       {', '.join(limits)}"
     yield f"  site         {campaign.site} ({lock.engine}), {lock.storage}"
     yield from _describe_tool(lock)
     for step in campaign.steps:

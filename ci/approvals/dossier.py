@@ -20,7 +20,7 @@ from schemas.retirement import Retirement
 from schemas.roles import MERGE
 from schemas.scopes import EVERYTHING, RETIREMENTS, digest_scopes
 from schemas.site import Site
-from schemas.statement import PRODUCE, RETIRE, Ceilings
+from schemas.statement import PRODUCE, RETIRE, bound
 from schemas.tree import Tree
 
 APPROVALS = "approvals"
@@ -88,7 +88,7 @@ def demand_campaign(policy: Policy, declared: Declared, site: Site, actions: int
         roles=require_roles(policy, declared, site),
         since={} if lock is None else dict(lock.since),
         generation=None if lock is None else lock.generation,
-        ceilings=Ceilings(campaign.limits.max_units, campaign.limits.max_restate, actions),
+        ceilings=bound(campaign.limits, actions),
     )
 
 

@@ -290,10 +290,9 @@ def _object_to_content(said: Statement, demand: Demand, policy: Policy, now: dat
         yield f"it was signed as what follows another root{follows}, so other changes were shown: `b2prod trust sign` again"
     elif said.plan != demand.plan:
         yield "it is for another plan" if said.plan else "it names no plan, and this needs the exact one"
-    asked, allowed = demand.ceilings, said.ceilings
-    for name in ("max_units", "max_restate", "max_actions"):
-        most, wanted = getattr(allowed, name), getattr(asked, name)
-        if most is not None and wanted is not None and wanted > most:
+    asked = demand.ceilings.describe()
+    for name, most in said.ceilings.describe().items():
+        if (wanted := asked.get(name, 0)) > most:
             yield f"its {name} is {most}, asked for are {wanted}"
 
 

@@ -38,7 +38,7 @@ from schemas.retirement import RETIREMENTS as RETIRED
 from schemas.retirement import Retirement
 from schemas.roles import Role
 from schemas.scopes import EVERYTHING, RETIREMENTS
-from schemas.statement import REVOKE, Ceilings, Statement, format_time, read_statement
+from schemas.statement import REVOKE, Ceilings, Statement, bound, format_time, read_statement
 from schemas.wire import Malformed
 
 
@@ -121,7 +121,7 @@ def approve(
         say(f"the policy does not ask for the role {role} here")
     ceilings = Ceilings(max_actions=max_actions)
     if signing.role.scope == EVERYTHING and matter.limits is not None:
-        ceilings = Ceilings(matter.limits.max_units, matter.limits.max_restate, max_actions)
+        ceilings = bound(matter.limits, max_actions)
     statement = _state(project, signing, days, ceilings, comment)
     end = find_end(signing.policy, signing.role, signing.principal, statement.not_after, statement.not_before)
     _ask(name, f"to approve it until {format_time(end)}")
