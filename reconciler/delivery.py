@@ -46,7 +46,7 @@ class Delivery:
             for storage in {move.storage for move in moves}:
                 if self._is_filled(storage):
                     check_storage(storage)
-            publish(moves, self._workspace)
+            publish(moves, self._workspace, self._ledger.write_records(intent))
         except PublishingRefused as refused:
             self._ledger.record_refused(intent, str(refused))
             return Ended(address, str(refused))

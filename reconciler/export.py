@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, create_engine, insert, select, text
 
-from reconciler.ledger import file_tables, lever_tables, tables, trust_tables, version_tables
+from reconciler.ledger import file_tables, lever_tables, place_tables, tables, trust_tables, version_tables
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.ledger.observation import Identity, read_identity
 from reconciler.ledger.schema_versions import HEAD
@@ -22,7 +22,7 @@ from reconciler.ledger.schema_versions import HEAD
 CHUNK = 5000
 """Rows that are copied at a time."""
 
-MODULES = (tables, file_tables, lever_tables, trust_tables, version_tables)
+MODULES = (tables, file_tables, lever_tables, place_tables, trust_tables, version_tables)
 """Whatever has tables of the ledger; a module that is not imported has none in the metadata."""
 
 PUBLISHED: tuple[Table, ...] = (

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from reconciler.conditions.coverage import find_needed, find_uncovered
 from reconciler.conditions.following import choose_chains, refuse_uncovered
+from reconciler.final_places import find_taken
 from reconciler.ledger.database import SourceUnavailable, State
 from reconciler.ledger.observation import observe, read_identity
-from reconciler.plan import CampaignPlan, Observed, Plan
+from reconciler.plan import RESTATE, SUBMIT, CampaignPlan, Observed, Plan
 from reconciler.planning import plan_campaign
 from reconciler.removed_input import explain_changes, read_removed, tell_waiting
 from reconciler.runs.catalogue import (
@@ -103,7 +104,23 @@ def view_campaign(
     observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=lost)
     pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))
     plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why)
+    if state.copy is None and (wanted := _list_wanted(plan)):
+        taken = find_taken(connection, repository, campaign, units, wanted, storage)
+        if taken:
+            units = tuple(
+                replace(item, refused={**item.refused, **taken.get(item.step.name, {})}) for item in units
+            )
+            plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why)
     return View(campaign, lock, units, observed, plan, chosen.entrants)
+
+
+def _list_wanted(plan: CampaignPlan) -> dict[str, list[int]]:
+    """Step → the run keys that a plan would make something of."""
+    wanted: dict[str, set[int]] = {}
+    for group in plan.groups:
+        if group.action in (SUBMIT, RESTATE):
+            wanted.setdefault(group.step, set()).update(group.runs)
+    return {step: sorted(runs) for step, runs in wanted.items()}
 
 
 def _find_pathless(

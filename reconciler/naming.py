@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from reconciler.orders import Order
+from schemas.campaign import Campaign
+from schemas.layout import Layout
 from schemas.runs import split_key
 from schemas.step import Step
 
@@ -24,13 +28,34 @@ def name_batch(ledger: str, campaign: str, step: Step, digest: str) -> str:
 
 def name_folder(order: Order, output: str, version: int) -> str:
     """The folder of one version of an output of an order, relative to the site's storage."""
-    experiment, number = split_key(order.run)
-    return order.layout.fill(
+    return fill_folder(order.layout, order.campaign, order.step, order.run, output, version, order.place)
+
+
+def fill_folder(
+    layout: Layout,
+    campaign: Campaign,
+    step: Step,
+    run: int,
+    output: str,
+    version: int,
+    place: Mapping[str, str],
+) -> str:
+    """The folder of one version of an output of a unit; `place` has the fields that the run and the global tag give."""
+    experiment, number = split_key(run)
+    return layout.fill(
         {
-            **order.campaign.describe_output(order.step, output),
-            **order.place,
+            **campaign.describe_output(step, output),
+            **place,
             "experiment": f"e{experiment:04d}",
             "run": f"r{number:05d}",
             "version": f"v{version}",
         }
     )
+
+
+RECORD_PREFIX = ".b2prod."
+
+
+def name_record(output: str, version: int) -> str:
+    """The name of the record beside a version of an output; hidden, so that who lists the folder sees data."""
+    return f"{RECORD_PREFIX}{output}.v{version}.json"

@@ -18,7 +18,8 @@ from reconciler.checksums import digest_content
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.mounts import holds_anything
 from reconciler.orders import Move
-from reconciler.remains import NotPlain, open_plain
+from reconciler.output_records import LARGEST, RecordFile, is_same_output
+from reconciler.remains import NotPlain, open_plain, read_plain
 from reconciler.workspace import Workspace
 
 T = TypeVar("T")
@@ -66,11 +67,12 @@ class _Transfer:
     beside: Path
 
 
-def publish(moves: Iterable[Move], workspace: Workspace) -> None:
+def publish(moves: Iterable[Move], workspace: Workspace, records: Iterable[RecordFile] = ()) -> None:
     """Puts every file at its final place; what an interrupted run has put there already is accepted if it is the same.
 
     A job may still write into its folder, so the files that are published are copies, read only, and are compared with
-    what was verified once they are where nobody else writes. None comes to its place before all are.
+    what was verified once they are where nobody else writes. None comes to its place before all are, and before the
+    records are, so that no file is ever there of which nothing tells what it is.
 
     Raises:
         PublishingRefused: nothing was overwritten; the message names the file.
@@ -80,6 +82,8 @@ def publish(moves: Iterable[Move], workspace: Workspace) -> None:
     transfers = [_plan_transfer(move, workspace) for move in moves]
     try:
         missing = [one for one in transfers if _do(_bring, one)]
+        for record in records:
+            _put_record(record)
         for one in missing:
             _do(_place, one)
     finally:
@@ -91,6 +95,30 @@ def publish(moves: Iterable[Move], workspace: Workspace) -> None:
             _sync(folder)
         except OSError as error:
             raise _judge(error, folder, storage) from error
+
+
+def _put_record(record: RecordFile) -> None:
+    """Writes a record whole, for nobody to write, and never over another file."""
+    final = Path(record.storage, record.folder, record.name)
+    beside = final.with_name(f".{record.name}.part")
+    try:
+        if not os.path.lexists(final):
+            beside.unlink(missing_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with FileIO(os.open(beside, flags, 0o444), "w") as stream:
+                stream.write(record.content)
+                os.fsync(stream.fileno())
+            _give_name(beside, final, record.storage)
+        found = read_plain(final, LARGEST)
+    except NotPlain as error:
+        raise PublishingRefused(f"{final}: {error}; it was left as it is") from None
+    except OSError as error:
+        raise _judge(error, final, record.storage) from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+    if found != record.content and not is_same_output(found, record.content):
+        raise PublishingRefused(f"{final} exists and is the record of something else; it was left as it is")
 
 
 def _plan_transfer(move: Move, workspace: Workspace) -> _Transfer:
@@ -158,13 +186,22 @@ def _place(transfer: _Transfer) -> None:
             transfer.beside, transfer.final
         )  # the same bytes, in a file that somebody may still change
         return
+    _give_name(transfer.beside, transfer.final, transfer.move.storage)
+
+
+def _give_name(beside: Path, final: Path, storage: str) -> None:
+    """Gives a file that is whole its final name, unless something has that.
+
+    Raises:
+        StorageClosed: the file system has nothing by which that could be done.
+    """
     try:
-        _link_or_rename(transfer.beside, transfer.final)
+        _link_or_rename(beside, final)
     except OSError as error:
         if error.errno not in UNABLE:
             raise
         raise StorageClosed(
-            f"nothing can be published to {transfer.move.storage}, which has neither hard links nor renames that replace"
+            f"nothing can be published to {storage}, which has neither hard links nor renames that replace"
             f" nothing ({error.strerror}): `b2prod doctor` tells more"
         ) from error
 

@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from reconciler.ledger import file_tables, tables, trust_tables, version_tables
+from reconciler.ledger import file_tables, place_tables, tables, trust_tables, version_tables
 from reconciler.ledger.attempts import AttemptLedger
 from reconciler.ledger.database import SourceUnavailable, opened, reading
 from reconciler.ledger.observation import read_identity
@@ -128,7 +128,7 @@ def make_order(world):
 def test_the_migrations_make_the_tables_that_the_code_knows(world):
     with opened(world.state) as engine, engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        others = (file_tables, trust_tables, version_tables)
+        others = (file_tables, place_tables, trust_tables, version_tables)
         assert all(other.metadata is tables.metadata for other in others)
         assert compare_metadata(context, tables.metadata) == []
 

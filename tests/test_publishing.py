@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler import publishing
+from reconciler import gathering, publishing
 from reconciler.checksums import digest_content
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.orders import Move
@@ -103,7 +103,10 @@ def test_a_link_to_an_equal_file_is_another_file(tmp_path, move):
         publish([move], Workspace(tmp_path / "attempts", tmp_path / "batches"))
 
 
-def test_a_strangers_file_stops_its_unit_alone(tmp_path):
+@pytest.mark.parametrize("late", [True, False], ids=["it came when it was made", "it was there before"])
+def test_a_strangers_file_stops_its_unit_alone(tmp_path, monkeypatch, late):
+    if late:
+        monkeypatch.setattr(gathering, "find_taken", lambda *_: {})
     world = World(tmp_path, campaign=ONE_STEP)
     world.reconcile()
     taken = min(world.state.storage("data").rglob("*.root"))
@@ -114,16 +117,23 @@ def test_a_strangers_file_stops_its_unit_alone(tmp_path):
     stranger.write_text("somebody else's")
     outcome = world.reconcile()
     assert outcome.produced == 1
-    ((_, reason),) = outcome.failed
-    assert str(stranger) in reason
     assert (stranger.read_text(), taken.read_bytes()) == ("somebody else's", words)
-    assert len(world.quarantined()) == 1
-    world.reconcile()
-    assert world.workspaces(), "what was made and could not be published is kept for the person who decides"
+    if late:
+        ((_, reason),) = outcome.failed
+        assert str(stranger) in reason
+        assert len(world.quarantined()) == 1
+        world.reconcile()
+        assert world.workspaces(), (
+            "what was made and could not be published is kept for the person who decides"
+        )
+    else:
+        ((action, _, _, reason),) = world.groups()
+        assert (action, world.attempts()["verified"], len(outcome.failed)) == ("blocked", 4, 0)
+        assert "`b2prod state rebuild`" in reason
     stranger.unlink()
-    assert world.retry() == 1
+    assert world.retry() == late
     assert world.reconcile().produced == 1
-    assert not stranger.exists(), "the place was given up with the attempt"
+    assert stranger.exists() != late, "the place was given up with the attempt, where there was one"
 
 
 def fail(number):

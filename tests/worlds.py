@@ -275,9 +275,9 @@ class World:
         return [row[:-1] for row in rows if row[-1] == "quarantined"]  # type: ignore[misc]  # rows are of the columns named
 
     def published(self) -> dict[str, str]:
-        """Every file of the storage: its path there and the digest of its content."""
+        """Every file of data in the storage: its path there and the digest of its content. Of each is told beside it."""
         storage = self.state.storage("data")
-        files = sorted(path for path in storage.rglob("*") if path.is_file())
+        files = sorted(path for path in storage.rglob("*") if path.is_file() and path.name[0] != ".")
         return {
             str(path.relative_to(storage)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
         }

@@ -122,7 +122,10 @@ PANELS: Mapping[str, Mapping[str, Verb]] = {
             "payloads",
             "Global tags: their snapshots in productions/global-tags, and what differs between them.",
         ),
-        "state": Verb("share", "Publish a copy of what plans are made from, and look at one."),
+        "state": Verb(
+            "ledger",
+            "The ledger as a whole: check it, make it again, and publish a copy of what plans are made from.",
+        ),
         "migrate": Verb(
             "migrate",
             "Bring the state to this b2prod's version, after a copy of it: all of the way or not at all.",

@@ -15,7 +15,7 @@ from ci.project import Settings
 
 @click.group("state")
 def state_group() -> None:
-    """Publish a copy of what plans are made from, and look at one."""
+    """The ledger as a whole: check it, make it again, and publish a copy of what plans are made from."""
 
 
 @state_group.command("export")

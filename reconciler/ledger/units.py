@@ -28,6 +28,7 @@ from reconciler.ledger.unit_rows import CHUNK, is_same, read_failures, read_live
 from reconciler.ledger.writing import Writer
 from reconciler.naming import name_folder
 from reconciler.orders import Address, Move, Order
+from reconciler.output_records import RecordFile, write_records
 from reconciler.runs.selection import admit_runs
 from renderer.fingerprint import Recipe
 from renderer.payloads import PayloadSet
@@ -168,6 +169,11 @@ class Ledger:
                 Move(name, path, storage, folder, size, checksum)
                 for name, path, storage, folder, size, checksum in connection.execute(query)
             )
+
+    def write_records(self, intent: int) -> tuple[RecordFile, ...]:
+        """The records that are to lie beside the outputs of an intent."""
+        with self._writer.reading() as connection:
+            return write_records(connection, intent)
 
     def list_event_numbers(self, intent: int) -> tuple[tuple[str, str, int | None], ...]:
         """Of the verified attempts of an intent whose jobs left a record of the events that they read: name and checksum.

@@ -1,0 +1,147 @@
+"""Recovering: the shell around a rebuilding, which looks at storages and writes what the ledger lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine
+
+from reconciler.gathering import View, view_campaign
+from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.ledger.lease import SECONDS, holding
+from reconciler.ledger.recovery import Recovery
+from reconciler.ledger.succession import succeed
+from reconciler.ledger.units import Ledger
+from reconciler.ledger.writing import Writer
+from reconciler.output_records import Record
+from reconciler.rebuilding import Declared, Fate, Found, Survey, list_declared, survey
+from reconciler.runs.selection import admit_runs
+from renderer.payloads import PayloadSet, collect_payloads
+from schemas.canonical import digest
+from schemas.repository import Repository
+from schemas.runs import split_key
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a rebuilding found and wrote.
+
+    `adopted` outputs were taken over, and `reserved` versions only written down; `absent` campaigns could not be judged, so
+    that nothing of theirs counts as declared.
+    """
+
+    survey: Survey
+    adopted: int = 0
+    reserved: int = 0
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+def look_around(
+    state: State, repository: Repository, storages: Collection[str], *, undeclared: bool = False
+) -> Recovered:
+    """What the storages have that the ledger lacks; nothing is written.
+
+    Raises:
+        SourceUnavailable: a storage or the ledger cannot be read.
+    """
+    with reading(state) as connection:
+        views, absent = _view_all(connection, repository, state)
+        return Recovered(survey(connection, storages, _gather(views), undeclared=undeclared), absent=absent)
+
+
+def recover(
+    state: State,
+    repository: Repository,
+    storages: Collection[str],
+    *,
+    undeclared: bool = False,
+    lease: float = SECONDS,
+) -> Recovered:
+    """Takes over into the ledger what the storages have and it lacks. It goes on as another ledger, by another id.
+
+    So no attempt of it ever bears the name of one that it does not know.
+
+    Raises:
+        GuardRefused: a reconciler is at work.
+        SourceUnavailable: a storage or the ledger cannot be read or written.
+    """
+    with holding(state, lease) as held, opened(state) as engine:
+        with reading(state) as connection:
+            views, absent = _view_all(connection, repository, state)
+            found = survey(connection, storages, _gather(views), undeclared=undeclared)
+        taken = found.choose(Fate.ADOPT, Fate.HISTORY)
+        left = [one for one in found.choose(Fate.LEFT) if one.record is not None]
+        if not taken and not left:
+            return Recovered(found, absent=absent)
+        formers = {one.record.data["ledger"] for one in (*taken, *left) if one.record}
+        with engine.begin() as connection:
+            succeed(connection, "it was made again by the records in the storages", formers)
+        writer = Writer(engine, held)
+        records = [(one.storage, one.record) for one in taken if one.record]
+        Ledger(writer).begin_plan(
+            digest(sorted(one.path for one in (*taken, *left))),
+            {"rebuilt": [one.tell() for _, one in records]},
+        )
+        recovery = Recovery(writer)
+        recovery.keep_payloads(_collect_payloads(views, [record for _, record in records]))
+        adopted = recovery.adopt(records)
+        reserved = sum(
+            recovery.reserve([(one.storage, one.record)], f"found, and not taken over: {one.reason}")
+            for one in left
+            if one.record
+        )
+        _admit(engine, views, taken)
+        Ledger(writer).end_plan()
+    return Recovered(found, adopted, reserved, absent)
+
+
+def _view_all(
+    connection: Connection, repository: Repository, state: State
+) -> tuple[list[View], dict[str, str]]:
+    """All campaigns that are locked, and why of some it cannot be told what they declare."""
+    views, absent = [], {}
+    for name, declared in repository.campaigns.items():
+        if declared.lock is None:
+            absent[name] = "it has no lock"
+            continue
+        try:
+            views.append(view_campaign(connection, repository, name, state))
+        except SourceUnavailable as error:
+            absent[name] = str(error)
+    return views, absent
+
+
+def _gather(views: Sequence[View]) -> Declared:
+    return {key: value for view in views for key, value in list_declared(view.campaign.name, view.units)}
+
+
+def _collect_payloads(views: Sequence[View], records: Sequence[Record]) -> Iterator[PayloadSet]:
+    """The payload sets of outputs, as far as the snapshots of today still tell them."""
+    wanted = {record.data["conditions"]: record.address for record in records if record.data["conditions"]}
+    steps = {(view.campaign.name, item.step.name): item for view in views for item in view.units}
+    for name, (campaign, step, run) in wanted.items():
+        item = steps.get((campaign, step))
+        if item is None or item.conditions is None:
+            continue
+        found = collect_payloads(item.chains.of(run), run)
+        if found.digest == name:
+            yield found
+
+
+def _admit(engine: Engine, views: Sequence[View], taken: Sequence[Found]) -> None:
+    """Notes that open selections have taken in the runs of which something was made."""
+    runs: dict[str, set[int]] = {}
+    for one in taken:
+        if one.record is not None:
+            runs.setdefault(one.record.address[0], set()).add(one.record.address[2])
+    with engine.begin() as connection:
+        for view in views:
+            opening = [selector for selector in view.campaign.selectors if selector.is_open]
+            inside = {
+                run
+                for run in runs.get(view.campaign.name, ())
+                for selector in opening
+                if selector.experiment == split_key(run)[0] and split_key(run)[1] >= (selector.first or 0)
+            }
+            admit_runs(connection, view.campaign.name, sorted(inside))
