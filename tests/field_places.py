@@ -49,8 +49,8 @@ campaign steps.*.expected renderer/requests.py
 campaign steps.*.split renderer/jobs.py
 campaign canary.runs reconciler/brakes.py
 campaign canary.then reconciler/brakes.py:hold
-campaign limits.max_units ci/approvals/dossier.py
-campaign limits.max_restate ci/approvals/dossier.py
+campaign limits.max_units reconciler/planning.py
+campaign limits.max_restate reconciler/planning.py
 campaign limits.max_in_flight reconciler/brakes.py
 campaign limits.max_attempts reconciler/endings.py
 site title schemas/site.py:
@@ -60,7 +60,7 @@ site testing_payloads renderer/applications/basf2.py
 site payloads renderer/applications/basf2.py
 site runs_per_request renderer/requests.py
 site hs06 reconciler/grid_orders.py
-site slots reconciler/launching.py
+site slots reconciler/capacity.py
 site queue reconciler/engines/slurm.py
 site queues reconciler/preconditions.py
 site queues.*.cpu_minutes schemas/site.py:
