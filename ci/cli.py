@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import rich_click as click
 
 from ci.console import print_data, say
-from ci.defects import tell_defect
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
 from ci.project import Settings
 from ci.verbs import PANELS, VERBS, Verbs
+from reconciler.defects import tell_defect
 from reconciler.guard import GuardRefused
 from reconciler.ledger.state import OtherVersion, SourceUnavailable
 from renderer.steering import TemplateBroken

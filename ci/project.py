@@ -13,17 +13,14 @@ import rich_click as click
 
 from ci.console import say
 from ci.exits import FoundProblems, WrongUse
+from reconciler.defects import note_defect
 from reconciler.ledger.state import State, check_address
 from reconciler.pinning import compare_locks, pin_campaign
 from renderer.steering import load_templates
 from schemas.finding import Finding, Place, limit_findings
 from schemas.lock import Lock
 from schemas.repository import (
-    CAMPAIGNS,
     FOLDERS,
-    GLOBAL_TAGS,
-    SITES,
-    SKIMS,
     Declared,
     Repository,
     read_repository,
@@ -40,6 +37,12 @@ if TYPE_CHECKING:
 # What reads commits and exports is imported where one is asked for: git and the ledger take longer than a check.
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
+
+NOTHING = Repository({}, {}, {}, {}, {}, {}, {}, {})
+"""A repository in which nothing is declared, as far as anybody can tell."""
+
+UNREAD = "BP305"
+"""The code of a file that is not there, or that this user may not read."""
 
 STALE = "BP605"
 """The code of a lock that is missing, or not of its manifest."""
@@ -198,6 +201,31 @@ def judge_files(tree: Tree, unread: Sequence[Finding]) -> tuple[Repository, tupl
     return repository, limit_findings((*unread, *findings, *check_repository(repository)))
 
 
+def load_any(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
+    """Everything declared that can be read, and all findings; once it is said what cannot be.
+
+    For levers and those who only look: nothing in a checkout keeps anybody from stopping what runs.
+    """
+    try:
+        repository, findings = load(project)
+    except Exception as error:  # noqa: BLE001 -- no defect of a reader disables the emergency brake
+        say(f"what is declared cannot be read, and this goes by the ledger alone: {note_defect(error)}")
+        return NOTHING, ()
+    broken = [one for one in findings if one.place.file in repository.broken or one.code == UNREAD]
+    if broken:
+        more = f" (and {len(broken) - 1} more: `b2prod check`)" if len(broken) > 1 else ""
+        say(f"not all that is declared can be read; of the rest the ledger tells: {broken[0]}{more}")
+    return repository, findings
+
+
+def list_folders(project: Project, *tops: str) -> set[str]:
+    """The names that campaigns, or whatever is below the folders `tops`, have by their places, readable or not."""
+    tree, unread = project.read_files()
+    files = [PurePosixPath(file) for file in (*tree, *(finding.place.file for finding in unread))]
+    below = [file.relative_to(top) for top in tops or FOLDERS for file in files if file.is_relative_to(top)]
+    return {part.parts[0].removesuffix(".yaml") for part in below if part.parts}
+
+
 def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool = True) -> Repository:
     """Everything declared; without `judge_locks`, for the verbs that write a lock or work beside a stale one.
 
@@ -209,23 +237,6 @@ def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool
     return repository
 
 
-def load_produced(project: Project, names: Sequence[str]) -> Repository:
-    """Everything declared, where it can be told what campaigns produced, in whatever state they are.
-
-    Those that are live are to be sound and locked; of the others the ledger tells. A name may be no campaign's.
-
-    Raises:
-        FoundProblems: there are findings on a live campaign, or one could not be read, or its lock is stale or missing.
-    """
-    repository, findings = load(project)
-    refuse_broken(repository, findings, names)
-    here = [repository.campaigns[name] for name in names if name in repository.campaigns]
-    if live := [one.campaign.name for one in here if one.campaign.is_live]:
-        _refuse_unsound(findings, live)
-        choose_locked(repository, live)
-    return repository
-
-
 def _refuse_unsound(findings: Sequence[Finding], names: Sequence[str], *, judge_locks: bool = True) -> None:
     blocking = [
         finding
@@ -234,50 +245,6 @@ def _refuse_unsound(findings: Sequence[Finding], names: Sequence[str], *, judge_
     ]
     if blocking:
         raise FoundProblems(blocking)
-
-
-def load_launchable(
-    project: Project, names: Sequence[str]
-) -> tuple[Repository, list[str], dict[str, Finding]]:
-    """Everything declared; of the campaigns named, or of all live ones, those in order; and what is wrong with the others."""
-    repository, findings = load(project)
-    chosen = []
-    parts = [(finding.place.file.split("/"), finding) for finding in findings]
-    wrong = {
-        part[2]: finding
-        for part, finding in parts
-        if "/".join(part[:2]) == CAMPAIGNS and part[2] not in repository.campaigns
-    }
-    live = [name for name, declared in repository.campaigns.items() if declared.campaign.is_live]
-    for name in [name for name in names or live if name not in wrong]:
-        about = [finding for finding in findings if _hinders(finding, repository, name)]
-        if not about:  # what it refers to is there, so that its lock can be made again
-            try:
-                choose_locked(repository, [name])
-            except FoundProblems as problems:
-                about += problems.findings
-        if about:
-            wrong[name] = about[0]
-        else:
-            chosen.append(name)
-    return repository, chosen, wrong
-
-
-def _hinders(finding: Finding, repository: Repository, name: str) -> bool:
-    """Whether a campaign waits for a finding: it is about the campaign, what that refers to, or what all share."""
-    if not is_about(finding, [name]):
-        return False
-    if name not in repository.campaigns:
-        return True
-    campaign = repository.campaigns[name].campaign
-    steps = campaign.expand()
-    payloads = {one.name for step in steps for one in step.deviations.testing_payloads}
-    used = {SITES: {campaign.site}, GLOBAL_TAGS: payloads.union(campaign.tag_names)}
-    file = PurePosixPath(finding.place.file)
-    folder = str(file.parent)
-    if folder == SKIMS:
-        return any(step.skims for step in steps)
-    return folder not in used or file.stem in used[folder]
 
 
 def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Declared]:

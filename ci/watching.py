@@ -8,8 +8,9 @@ from typing import Any, Self
 from ci.console import count_things, progress, say
 from ci.exits import Exit
 from reconciler.gathering import Picture
-from reconciler.launching import Outcome
 from reconciler.orders import Address
+from reconciler.outcome import Outcome
+from reconciler.plan import BLOCKED, QUARANTINED, UNKNOWN, WAITING
 from renderer.logs import gather_alike
 
 
@@ -35,8 +36,8 @@ class Watching:
         return lambda _what, _unit: advance()
 
 
-def tell_outcome(outcome: Outcome) -> int:
-    """Says what came of an apply; its exit code."""
+def tell_outcome(outcome: Outcome, left_out: int = 0) -> int:
+    """Says what came of an apply, which left out so many campaigns; the exit code of one that did a certain plan."""
     failures = gather_alike(outcome.failed, lambda one: one[1])
     for alike in failures[:20]:
         (unit, reason), *others = alike
@@ -44,8 +45,6 @@ def tell_outcome(outcome: Outcome) -> int:
         say(f"failed: {unit}: {reason}{more}")
     if len(failures) > 20:
         say(f"… and {count_things(sum(map(len, failures[20:])), 'unit')} more")
-    skipped = f", {outcome.skipped} behind those not tried" if outcome.skipped else ""
-    say(f"{count_things(outcome.produced, 'unit')} produced, {len(outcome.failed)} failed{skipped}")
     for text in describe_troubles(outcome):
         say(text)
     for reason, count in outcome.held.most_common(5):
@@ -57,9 +56,43 @@ def tell_outcome(outcome: Outcome) -> int:
     if outcome.live:
         unknown = f", {outcome.unknown} of which nothing is known" if outcome.unknown else ""
         say(f"{count_things(outcome.live, 'job')} under way{unknown}; the next reconcile takes them up")
+    say(sum_up(outcome, left_out))
     if outcome.failed or outcome.skipped:
         return Exit.PARTLY
     return Exit.UNAVAILABLE if outcome.delayed or outcome.absent else Exit.FINE
+
+
+def sum_up(outcome: Outcome, left_out: int = 0) -> str:
+    """One line on a turn: what was made, and where the rest is."""
+    planned = outcome.planned
+    counts = (
+        (outcome.skipped, "behind those not tried"),
+        (outcome.live, "in flight"),
+        (planned[WAITING] + outcome.staging, "waiting"),
+        (planned[BLOCKED], "blocked"),
+        (planned[UNKNOWN], "unknown"),
+        (outcome.paused, "paused"),
+        (sum(outcome.held.values()) - outcome.paused, "not begun"),
+        (planned[QUARANTINED], "in quarantine"),
+    )
+    told = [f"{count_things(outcome.produced, 'unit')} produced, {len(outcome.failed)} failed"]
+    told += [f"{count:,} {what}" for count, what in counts if count > 0]
+    if left := left_out + len(outcome.absent):
+        told.append(f"{count_things(left, 'campaign')} left out")
+    return ", ".join(told)
+
+
+def judge_turn(outcome: Outcome, left_out: int = 0) -> int:
+    """The exit code of a turn that was to bring everything to what is declared."""
+    planned = outcome.planned
+    blocked = planned[BLOCKED] - outcome.declared_held
+    if outcome.failed or outcome.skipped:
+        return Exit.PARTLY
+    if outcome.delayed:
+        return Exit.UNAVAILABLE
+    if blocked or planned[QUARANTINED] or planned[UNKNOWN] or left_out or outcome.absent:
+        return Exit.PARTLY
+    return Exit.REFUSED if outcome.paused else Exit.FINE
 
 
 def describe_troubles(outcome: Outcome) -> list[str]:

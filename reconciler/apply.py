@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from reconciler.gathering import Picture, read_lost, take_picture
 from reconciler.guard import GuardRefused
-from reconciler.launching import Launcher, Outcome, Report
+from reconciler.launching import Launcher, Report
 from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.lease import holding
 from reconciler.ledger.observation import read_identity, read_plan
@@ -17,6 +17,7 @@ from reconciler.ledger.writing import Writer
 from reconciler.manner import PLAIN, Manner
 from reconciler.ordering import list_wishes
 from reconciler.orders import Address
+from reconciler.outcome import Outcome
 from reconciler.plan import ACTIONS, RESTATE, SUBMIT
 from reconciler.verification.rounds import find_lost, list_published
 from schemas.repository import Repository
@@ -119,6 +120,7 @@ def _launch(
     for view in picture.views:
         if view.campaign.state == "active":
             launcher.ledger.admit(view.campaign.name, view.entrants)
+    launcher.outcome.count_plan(picture.views)
     launcher.listen(prelude(picture))
     wishes = [wish for wish in list_wishes(picture.views) if planned is None or wish.address in planned]
     launcher.launch(launcher.brake(picture.views, wishes), approve, manner)

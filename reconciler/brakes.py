@@ -18,6 +18,9 @@ from reconciler.plan import ACTIONS, BLOCKED, OBSOLETE, QUARANTINED, REUSE, WAIT
 from schemas.campaign import Canary
 from schemas.runs import format_run, run_key
 
+PAUSED = " is paused by "
+"""In the reason of every unit that a pause stops."""
+
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
@@ -55,7 +58,7 @@ def choose_wishes(
 
 def tell_pause(pause: Pause) -> str:
     """Why a unit does not begin that a pause stops."""
-    return f"{pause.scope} is paused by {pause.who}: {pause.reason}"
+    return f"{pause.scope}{PAUSED}{pause.who}: {pause.reason}"
 
 
 def limit_wishes(

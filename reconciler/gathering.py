@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from reconciler.conditions.coverage import find_needed, find_uncovered
 from reconciler.conditions.following import choose_chains, refuse_uncovered
+from reconciler.defects import note_defect
 from reconciler.final_places import find_taken
 from reconciler.ledger.database import SourceUnavailable, State
 from reconciler.ledger.observation import observe, read_identity
@@ -172,6 +174,10 @@ def take_picture(
             if not spare:
                 raise
             absent[name] = str(error)
+        except Exception as error:  # what nobody foresaw of one campaign is no reason to stop the others
+            if not spare or isinstance(error, SQLAlchemyError):
+                raise
+            absent[name] = note_defect(error)
     if absent and not views:
         raise SourceUnavailable("\n".join(dict.fromkeys(absent.values())))
     plan = Plan(

@@ -14,6 +14,7 @@ from reconciler.brakes import describe_stuck_canary
 from reconciler.gathering import View
 from reconciler.ledger.pauses import Pause, find_full, find_pause
 from reconciler.ledger.tables import LIVE, attempts, intents, jobs, outputs, sites
+from reconciler.ledger.tally import list_flaws
 from reconciler.plan import BLOCKED as BLOCKED_ACTION
 from reconciler.plan import QUARANTINED, RESTATE, SUBMIT
 from reconciler.plan import WAITING as WAITING_ACTION
@@ -89,6 +90,13 @@ def _judge(
     yield from ((STALLED, reason) for reason in _find_stalls(connection, view, live, now))
     if reason := _name_groups(view, QUARANTINED):
         yield DEGRADED, f"in quarantine: {reason}"
+    lost, wrong = list_flaws(connection, view.campaign.name)
+    if lost:
+        found = f"the last `b2prod verify` found {_count(len(lost), 'file')} gone or changed: {lost[0]}"
+        yield DEGRADED, f"{found}; `b2prod plan --refresh {view.campaign.name}` says what is made again"
+    if wrong:
+        found = f"{_count(len(wrong), 'file')} to be what they should not: {wrong[0]}"
+        yield DEGRADED, f"the last `b2prod verify` found {found}"
 
 
 def _find_tapes(connection: Connection, view: View) -> Iterator[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 
 from reconciler.brakes import choose_wishes, limit_wishes, read_traffic, tell_pause
@@ -24,6 +24,7 @@ from reconciler.ledger.writing import Writer
 from reconciler.manner import PLAIN, Manner
 from reconciler.ordering import OrderWriter, Wish, list_baselines
 from reconciler.orders import Address, Attempt, format_address
+from reconciler.outcome import Outcome
 from reconciler.queues import Queues
 from reconciler.readiness import Readiness
 from reconciler.scouts import Scouts, read_outlook
@@ -42,28 +43,6 @@ ROUND = 1000
 
 POLL = 5.0
 """Seconds between two looks at a system that is not this machine, while a turn waits for it."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of an apply: units produced, failed with the reason, in vain waited for; attempts still under way, here or elsewhere.
-
-    `staging` units wait for their input, which is on tape; those `delayed` are made, and wait for their storage; `held`
-    counts, by reason, those that did not begin. `absent` campaigns were left out since something of theirs cannot be read.
-    """
-
-    produced: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    skipped: int = 0
-    submitted: int = 0
-    live: int = 0
-    attached: int = 0
-    unknown: int = 0
-    staging: int = 0
-    delayed: Mapping[Address, str] = field(default_factory=dict)
-    held: Counter[str] = field(default_factory=Counter)
-    absent: Mapping[str, str] = field(default_factory=dict)
-    troubles: Iterable[str] = ()
 
 
 Report = Callable[[str, Address], None]

@@ -44,7 +44,8 @@ class Made:
 class Intent:
     """An intent that came to no end yet. `live`: an attempt may still deliver. `failure`: the last one's text.
 
-    `stopped` are other intents of the unit that are quarantined, each with what it was to make.
+    `stopped` are other intents of the unit that are quarantined, each with what it was to make. One that was to make nothing
+    stops its unit whatever that would make.
     """
 
     fingerprints: frozenset[bytes]
@@ -56,7 +57,7 @@ class Intent:
     def find_quarantine(self, wanted: frozenset[bytes]) -> str | None:
         """Why nobody tries to make these outputs until a person lets them be tried again; None where that is not so."""
         mine = ((self.fingerprints, self.failure or "attempts used up"),) if self.quarantined else ()
-        return next((reason for made, reason in (*mine, *self.stopped) if wanted <= made), None)
+        return next((reason for made, reason in (*mine, *self.stopped) if not made or wanted <= made), None)
 
 
 Unit = tuple[str, int]

@@ -65,16 +65,29 @@ def show_path(path: str) -> str:
 def read_tree(root: Path, top: str = PRODUCTIONS) -> tuple[dict[str, bytes], tuple[Finding, ...]]:
     """The regular files below `root/top`; links, devices, pipes and files over their limit are findings and are not read.
 
-    Neither are files whose names cannot be printed as they are.
+    Neither are files whose names cannot be printed as they are. Files and folders that this user may not read are findings
+    too, each about itself.
     """
     tree: dict[str, bytes] = {}
     findings: list[Finding] = []
-    for folder, folders, files in os.walk(root / top):
+
+    def refuse(path: Path, error: OSError) -> None:
+        file = show_path(path.relative_to(root).as_posix())
+        message = f"{file} cannot be read: {error.strerror}"
+        findings.append(Finding(Place(file), "BP305", message, "let this user read it"))
+
+    for folder, folders, files in os.walk(
+        root / top, onerror=lambda error: refuse(Path(str(error.filename)), error)
+    ):
         folders.sort()
         for name in [*folders, *sorted(files)]:
             path = Path(folder, name)
             file = path.relative_to(root).as_posix()
-            status = path.lstat()
+            try:
+                status = path.lstat()
+            except OSError as error:
+                refuse(path, error)
+                continue
             if stat.S_ISDIR(status.st_mode):
                 continue
             if (shown := show_path(file)) != file:
@@ -88,5 +101,8 @@ def read_tree(root: Path, top: str = PRODUCTIONS) -> tuple[dict[str, bytes], tup
             elif wrong := describe_size(file, status.st_size):
                 findings.append(Finding(Place(file), "BP107", f"{file} is {wrong}", "split it"))
             else:
-                tree[file] = path.read_bytes() if find_limit(file) is not None else b""
+                try:
+                    tree[file] = path.read_bytes() if find_limit(file) is not None else b""
+                except OSError as error:
+                    refuse(path, error)
     return tree, tuple(findings)

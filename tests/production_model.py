@@ -24,7 +24,6 @@ from reconciler.clock import Clock
 from reconciler.engine import Batch
 from reconciler.gathering import take_picture
 from reconciler.guard import GuardRefused
-from reconciler.launching import Outcome
 from reconciler.ledger import database, lease, tables
 from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.journal import read_journal, read_rows, replay
@@ -33,6 +32,7 @@ from reconciler.ledger.pauses import Pause, read_pauses
 from reconciler.ledger.tables import LIVE, attempts, intents, jobs, outputs, products
 from reconciler.ledger.writing import Writer
 from reconciler.manner import Manner
+from reconciler.outcome import Outcome
 from schemas.repository import Repository
 from schemas.runs import run_key
 from tests.builders import snapshot

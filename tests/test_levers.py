@@ -189,6 +189,61 @@ def test_quarantined_by_hand_is_not_tried(tmp_path):
     assert world.summary() == {"done": 1, "quarantined": 1}
 
 
+def test_units_that_did_not_begin_are_stopped_by_a_person(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP, files=(1, 1))
+    scope = unit("proc7/reco/3:1")
+    assert pull(world, lambda levers: levers.quarantine(scope, "bad file")) == 1
+    assert pull(world, lambda levers: levers.quarantine(scope, "again")) == 0
+    assert world.reconcile().produced == 1
+    assert ("quarantined", "reco", "3:1", "bad file") in world.groups()
+    world.change(("trigger_mode: all", "trigger_mode: hlt"))  # whatever it would make
+    assert ("quarantined", "reco", "3:1", "bad file") in world.groups()
+    assert pull(world, lambda levers: levers.release(scope, "mended")) == 1
+    assert world.reconcile().produced == 2
+    assert world.summary() == {"done": 2}
+
+
+def test_a_unit_is_stopped_that_the_turn_had_planned_already(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP, files=(1, 1), slots=1)
+    world.behave("hang", "reco-1")
+    child = start_forked(world.reconcile)
+    wait_until(lambda: len(world.starts) == 1)
+    assert pull(world, lambda levers: levers.quarantine(unit("proc7/reco/3:2"), "bad file")) == 1
+    (tmp_path / "go").touch()
+    assert wait_forked(child) == 0
+    assert len(world.starts) == 1
+    assert world.summary() == {"done": 1, "quarantined": 1}
+
+
+def test_so_many_units_as_nobody_means_are_not_stopped_one_by_one(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP)
+    with pytest.raises(GuardRefused, match="b2prod pause campaign:proc7"):
+        pull(world, lambda levers: levers.quarantine(unit("proc7/reco/3:1-20000"), "x"))
+
+
+def test_what_is_accepted_is_not_stopped_any_more(tmp_path):
+    world = World(tmp_path, ("max_restate: 10", "max_restate: 10, max_attempts: 1"), campaign=ONE_STEP)
+    world.behave("status 7", "reco-1")
+    world.behave("status 7", "reco-2")
+    world.reconcile()
+    key = next(line.split()[1] for line in world.starts if "e3r1-" in line)
+    world.behave("status 7", f"reco-{key}")
+    world.behave("fine", "reco-1")
+    world.retry()
+    pull(world, lambda levers: levers.quarantine(unit("proc7/reco/3:2"), "bad run"))
+    world.reconcile()
+    scope = unit("proc7/reco/3:1")
+    pull(world, lambda levers: levers.quarantine(scope, "bad file"))
+    assert pull(world, lambda levers: levers.accept_incomplete(scope, "file is broken on tape")) == 1
+    world.reconcile()
+    assert world.summary() == {"done": 1, "quarantined": 1}
+    world.change(("trigger_mode: all", "trigger_mode: hlt"))
+    assert {(action, runs) for action, _, runs, _ in world.groups()} == {
+        ("restate", "3:1"),
+        ("quarantined", "3:2"),
+    }
+
+
 def test_b28_an_incomplete_unit_is_accepted_as_it_is(tmp_path):
     """One of two files cannot be processed: the other's output is published, and the unit is done."""
     world = World(tmp_path, ("max_restate: 10", "max_restate: 10, max_attempts: 2"), campaign=ONE_STEP)

@@ -288,4 +288,7 @@ def test_a_name_that_is_no_campaign_is_told(skimmed, capsys):
 
 def test_a_manifest_that_cannot_be_read_is_not_taken_for_a_campaign_that_is_gone(skimmed, capsys):
     (skimmed.root / "productions/campaigns/seven/campaign.yaml").write_text("schema: [")
-    assert skimmed.b2prod("retention", "seven") == Exit.FINDINGS
+    assert skimmed.b2prod("retention", "seven") == Exit.FINE
+    told = capsys.readouterr()
+    assert "not all that is declared can be read" in told.err
+    assert "skims" in told.out

@@ -18,13 +18,13 @@ from sqlalchemy import delete, func, select
 
 from reconciler.apply import apply_plan, reconcile
 from reconciler.gathering import Picture, take_picture
-from reconciler.launching import Outcome
 from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.levers import Levers, Scope
 from reconciler.ledger.tables import attempts, inputs, intents, outputs, runs
 from reconciler.ledger.trust import pin_root
 from reconciler.ledger.trust_tables import trust_roots
 from reconciler.ledger.writing import Writer
+from reconciler.outcome import Outcome
 from reconciler.resolving import resolve
 from reconciler.runs.catalogue import File, Run
 from reconciler.runs.file_register import import_files

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from ci.approvals.dossier import Past, assess_campaign, assess_retirement, require_roles
 from ci.approvals.memory import remember
@@ -24,9 +25,10 @@ from ci.approvals.withdrawal import REVOKED, Floors
 from ci.commits import is_contained, is_repository, name_commit, read_commit
 from ci.exits import WrongUse
 from ci.project import Project
+from reconciler.defects import note_defect
 from reconciler.gathering import take_picture
 from reconciler.guard import GuardRefused
-from reconciler.ledger.database import has_database, opened, reading
+from reconciler.ledger.database import SourceUnavailable, has_database, opened, reading
 from reconciler.ledger.latest_time import bound_time, read_latest, record_latest
 from reconciler.ledger.observation import read_identity
 from reconciler.ledger.trust import (
@@ -128,15 +130,45 @@ class Gate:
             verdicts = self.judge(dict.fromkeys(names))
         except GuardRefused as refusal:
             refused = dict.fromkeys(names, str(refusal))
+        except Exception as error:  # what nobody foresaw of one campaign is no reason to stop the others
+            if len(names) == 1 and isinstance(error, SourceUnavailable | SQLAlchemyError):
+                raise
+            if len(names) == 1:
+                return [], {names[0]: note_defect(error)}
+            return self._sort_apart(names)
         else:
             self._seen.update(names)
             self._record(verdicts)
             refused = {name: format_refusal([one]) for name, one in verdicts.items() if not one.complete}
-        with reading(self._project.state) as connection:
-            picture = take_picture(connection, self._repository, list(refused), self._project.state)
-        idle = {one.campaign for one in picture.plan.campaigns if not _count(one)}
+        if not refused:
+            return list(names), {}
+        try:
+            with reading(self._project.state) as connection:
+                picture = take_picture(
+                    connection, self._repository, list(refused), self._project.state, spare=True
+                )
+            idle = {one.campaign for one in picture.plan.campaigns if not _count(one)}
+        except SourceUnavailable:  # of none of them can be told whether there is something to launch
+            idle = set()
         refused = {name: text for name, text in refused.items() if name not in idle}
         return [name for name in names if name not in refused], refused
+
+    def _sort_apart(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        """The same, each campaign by itself; one of which something cannot be read is left out."""
+        permitted: list[str] = []
+        refused: dict[str, str] = {}
+        errors: list[SourceUnavailable] = []
+        for name in names:
+            try:
+                mine, others = self.sort([name])
+            except SourceUnavailable as error:
+                errors.append(error)
+                mine, others = [], {name: str(error)}
+            permitted += mine
+            refused |= others
+        if len(errors) == len(names):
+            raise errors[0]
+        return permitted, refused
 
     def judge(self, plans: Mapping[str, CampaignPlan | None]) -> dict[str, Verdict]:
         """The verdict on each campaign; with its plan, on exactly that one.

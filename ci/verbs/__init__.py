@@ -105,7 +105,7 @@ PANELS: Mapping[str, Mapping[str, Verb]] = {
             "Retention rates: events kept over events read, by skim, with intervals by Clopper and Pearson.",
         ),
         "explain": Verb(
-            "observe",
+            "explain",
             "What a finding's code means, where a campaign's values come from, or why a unit is as it is.",
         ),
         "logs": Verb(

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from ci.console import count_things, print_data, print_json, print_table, progress, say
 from ci.exits import Exit, WrongUse
+from ci.hindrances import load_produced
 from ci.luminosity_text import (
     describe_pair,
     describe_share,
@@ -21,7 +22,7 @@ from ci.luminosity_text import (
     tabulate_totals,
     tabulate_values,
 )
-from ci.project import Settings, load_produced
+from ci.project import Settings
 from ci.verbs.record import EXPERIMENT, separator_option, tell_imported, tell_refused
 from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.writing import now

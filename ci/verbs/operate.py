@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import rich_click as click
+from sqlalchemy import Connection
 
 from ci.approvals.gate import check_anchor
 from ci.approvals.root import read_pinned_sites
 from ci.console import count_things, say
 from ci.exits import Exit, WrongUse
-from ci.project import Project, Settings, choose_campaigns, load_sound
+from ci.project import Project, Settings, choose_campaigns, list_folders, load_any
 from reconciler.adoption import check_reference
 from reconciler.fleet import Fleet
 from reconciler.ledger.database import has_database, opened, reading
 from reconciler.ledger.lease import unlock
 from reconciler.ledger.levers import Levers, Scope
-from reconciler.ledger.observation import list_steps, read_identity
-from reconciler.ledger.pauses import EVERYTHING
+from reconciler.ledger.observation import list_begun, list_sites, list_steps, read_identity
+from reconciler.ledger.pauses import EVERYTHING, read_pauses
 from reconciler.ledger.writing import Writer, name_user
 from reconciler.workspace import Workspace
+from schemas.repository import SITES, Declared
 from schemas.runs import parse_runs
 from schemas.site import Site
+from schemas.variant import is_expandable
 
 UNIT = "CAMPAIGN[/STEP[/RUNS]]"
 
@@ -74,11 +77,15 @@ def retry(settings: Settings, unit: str, reason: str) -> int:
 @reasoned
 @click.pass_obj
 def quarantine(settings: Settings, unit: str, reason: str) -> int:
-    """Stop units until `retry`; jobs of theirs that run are not ended."""
+    """Stop units until `retry`; jobs of theirs that run are not ended.
+
+    With runs, as in proc7/reco/3:529, also units that did not begin yet.
+    """
     project, scope = _read_scope(settings, unit)
     with _levers(project) as levers:
         count = levers.quarantine(scope, reason)
-    return _tell(count, "will not be tried until `b2prod retry`", "nothing of this is under way")
+    nothing = "nothing of this is under way; units that did not begin are stopped by their runs, as in proc7/reco/3:529"
+    return _tell(count, "will not be tried until `b2prod retry`", nothing)
 
 
 @click.command()
@@ -155,43 +162,70 @@ def _check_job(project: Project, sites: Mapping[str, Site], scope: Scope, refere
 
 
 def _read_scope(settings: Settings, unit: str) -> tuple[Project, Scope]:
-    """Units that are declared, or of which the ledger has anything: their jobs outlive a declaration."""
+    """Units that are declared, or of which the ledger has anything: their jobs outlive a declaration.
+
+    Where a campaign's files are there and cannot be read, its steps are what the command says.
+    """
     name, _, rest = unit.partition("/")
     step, _, runs = rest.partition("/")
-    project = settings.project()
-    repository = load_sound(project, [name], judge_locks=False)
-    declared = repository.campaigns.get(name)
-    names = [one.name for one in declared.campaign.expand()] if declared else []
-    if declared is None or (step and step not in names):
-        begun = _list_steps(project, name)
-        if declared is None and not begun:
-            choose_campaigns(repository, [name])  # refuses a name that nobody knows
-        if step and step not in begun:
-            known = ", ".join(names or begun)
-            raise WrongUse(f"{name} has no step {step}; it has {known}")
-        gone = name if declared is None else f"{name}/{step}"
-        say(f"{gone} is not declared any more; this is about what the ledger has of it")
     try:
         keys = frozenset(parse_runs(runs)) if runs else None
     except ValueError as error:
         raise WrongUse(str(error)) from error
-    return project, Scope(unit, name, step or None, keys)
+    project = settings.project()
+    repository, _ = load_any(project)
+    scope = Scope(unit, name, step or None, keys)
+    declared = repository.campaigns.get(name)
+    names = _list_declared(declared) if declared else []
+    if declared is not None and (not step or step in names):
+        return project, scope
+    begun = _list_steps(project, name)
+    if declared is None and name in list_folders(project):
+        say(f"{name} is there, and cannot be read: it is taken to have what {unit} says")
+        return project, scope
+    if declared is None and not begun:
+        choose_campaigns(repository, [name])  # refuses a name that nobody knows
+    if step and step not in begun:
+        known = ", ".join(names or begun)
+        raise WrongUse(f"{name} has no step {step}; it has {known}")
+    gone = name if declared is None else f"{name}/{step}"
+    say(f"{gone} is not declared any more; this is about what the ledger has of it")
+    return project, scope
+
+
+def _list_declared(declared: Declared) -> list[str]:
+    steps = declared.campaign.steps
+    return [one.name for one in (declared.campaign.expand() if is_expandable(steps) else steps)]
 
 
 def _list_steps(project: Project, campaign: str) -> list[str]:
     """The steps of a campaign that the ledger knows."""
-    if not has_database(project.state):
-        return []
-    with reading(project.state) as connection:
-        return list_steps(connection, campaign)
+    return _read_ledger(project, lambda connection: list_steps(connection, campaign))
 
 
 def _check_scope(project: Project, scope: str) -> None:
+    """Ensures that a scope is one: what has its name here or in the ledger, whether it can be read or not."""
+    if scope == EVERYTHING:
+        return
     kind, _, name = scope.partition(":")
-    repository = load_sound(project, ["-"], judge_locks=False)
-    known = {"site": repository.sites, "campaign": repository.campaigns}
-    if scope != EVERYTHING and name not in known.get(kind, ()):
+    known: set[str] = set()
+    if kind == "campaign":
+        known = {*list_folders(project), *_read_ledger(project, list_begun)}
+    elif kind == "site":
+        known = {*list_folders(project, SITES), *_read_ledger(project, list_sites)}
+    if name not in known and scope not in _read_ledger(project, _list_paused):
         raise WrongUse(f"{scope} is nothing that can be paused; write all, site:NAME or campaign:NAME")
+
+
+def _list_paused(connection: Connection) -> list[str]:
+    return [pause.scope for pause in read_pauses(connection)]
+
+
+def _read_ledger(project: Project, read: Callable[[Connection], list[str]]) -> list[str]:
+    if not has_database(project.state):
+        return []
+    with reading(project.state) as connection:
+        return read(connection)
 
 
 def _tell(count: int, what: str, nothing: str) -> int:

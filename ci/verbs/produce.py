@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,17 @@ from ci.approvals.gate import Gate, check_anchor
 from ci.console import print_data, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.export import Origin
+from ci.hindrances import load_launchable
 from ci.plan_text import format_markdown, format_plan
-from ci.project import Settings, choose_locked, load_sound, reads_commits, reads_exports
+from ci.project import Settings, reads_commits, reads_exports
 from ci.watching import Watching, tell_outcome
 from reconciler.apply import apply_plan
-from reconciler.gathering import take_picture
+from reconciler.gathering import Picture, take_picture
 from reconciler.guard import GuardRefused
 from reconciler.ledger.database import reading
 from reconciler.ledger.observation import list_campaigns
 from reconciler.manner import Manner
-from reconciler.plan import Plan
+from reconciler.plan import BLOCKED, UNKNOWN, Plan
 from schemas.canonical import digest
 from schemas.finding import Finding, Place
 from schemas.repository import CAMPAIGNS
@@ -47,7 +49,9 @@ from schemas.validation import load_schema, validate_json
     help="How the plan is written to stdout.",
 )
 @click.option("--refresh", is_flag=True, help="Look at the storage too, not only at the ledger.")
-@click.option("--exit-code", is_flag=True, help="End with 2 when something is to be done.")
+@click.option(
+    "--exit-code", is_flag=True, help="End with 2 when something is to be done, or is blocked or not known."
+)
 @reads_commits
 @reads_exports
 @click.pass_obj
@@ -64,16 +68,18 @@ def plan(
 ) -> int:
     """Show what is declared and not produced, unit by unit, with reasons. Changes nothing.
 
-    A plan of an export of the state is for reading: it says how old that is, and is not applied.
+    A campaign of which something is wrong, or cannot be read, is left out, which ends with 6 where others are planned. A
+    plan of an export of the state is for reading: it says how old that is, and is not applied.
     """
     if refresh and export is not None:
         raise WrongUse("an export of the state does not reach the storage; leave --refresh out")
     project = settings.project(base, head, export)
-    repository = load_sound(project, names)
-    chosen = [declared.campaign.name for declared in choose_locked(repository, names)]
+    choice = load_launchable(project, names)
+    chosen, repository = choice.require(), choice.repository
     with reading(project.state) as connection:
-        picture = take_picture(connection, repository, chosen, project.state, refresh=refresh)
-        orphans = [name for name in list_campaigns(connection) if name not in repository.campaigns]
+        picture = take_picture(connection, repository, chosen, project.state, refresh=refresh, spare=True)
+        known = {*repository.campaigns, *choice.wrong}
+        orphans = [name for name in list_campaigns(connection) if name not in known]
     if output is not None:
         try:
             output.write_text(store_plan(picture.plan, project.origin))
@@ -84,7 +90,7 @@ def plan(
     elif form == "markdown":
         print_data(format_markdown(picture.plan))
     else:
-        follow = f"b2prod apply {shlex.quote(str(output))}" if output else "b2prod reconcile --once"
+        follow = f"b2prod apply {shlex.quote(str(output))}" if output else _name_turn(names, refresh=refresh)
         print_data(format_plan(picture.plan, picture.drift, follow if project.origin is None else ""))
     if project.origin is not None:
         say(project.origin.describe())
@@ -93,7 +99,23 @@ def plan(
         places = [Place(f"{CAMPAIGNS}/{name}/campaign.yaml") for name in orphans]
         message = "the folder is gone, but what the campaign produced exists; nothing of it was touched"
         raise FoundProblems([Finding(place, "BP607", message, hint) for place in places])
-    return Exit.CHANGES if exit_code and not picture.plan.is_empty else Exit.FINE
+    for name, why in picture.absent.items():
+        say(f"{name} is left out: {why}")
+    if choice.wrong or picture.absent:
+        return Exit.PARTLY
+    return Exit.CHANGES if exit_code and _has_changes(picture) else Exit.FINE
+
+
+def _has_changes(picture: Picture) -> bool:
+    """Whether there is something to do, or would be if nothing stood in its way; a campaign that is held is let be."""
+    wanted = [view.plan for view in picture.views if view.campaign.state != "held"]
+    return not picture.plan.is_empty or any(one.count(BLOCKED) + one.count(UNKNOWN) for one in wanted)
+
+
+def _name_turn(names: Sequence[str], *, refresh: bool) -> str:
+    """The command that does what a plan says that was not stored."""
+    words = ["b2prod", "reconcile", "--once", *(["--refresh"] if refresh else []), *names]
+    return " ".join(words)
 
 
 @click.command("apply")
@@ -104,8 +126,10 @@ def apply_stored(settings: Settings, plan: Path) -> int:
     stored = _read_plan(plan)
     project = settings.project()
     names = [item["campaign"] for item in stored["campaigns"]]
-    repository = load_sound(project, names)
-    choose_locked(repository, names)
+    choice = load_launchable(project, names)
+    if choice.wrong:
+        raise FoundProblems([finding for found in choice.wrong.values() for finding in found])
+    repository = choice.repository
     gate = Gate(project, repository, check_anchor(settings.trust))
     with Watching() as watching:
         outcome = apply_plan(project.state, repository, stored, watching.begin, Manner(gate))

@@ -14,22 +14,23 @@ import rich_click as click
 from ci.approvals.gate import Gate, check_anchor, tell_time
 from ci.approvals.memory import remember
 from ci.console import count_things, say
-from ci.defects import tell_defect
 from ci.exits import Exit, WrongUse
 from ci.follow import Followed, fetch_head, mark_applied, read_followed
+from ci.hindrances import load_launchable
 from ci.monitoring import Monitor
-from ci.project import Project, Settings, choose_locked, load_launchable, load_sound
-from ci.watching import Watching, describe_troubles, tell_outcome
+from ci.project import Project, Settings
+from ci.watching import Watching, describe_troubles, judge_turn, tell_outcome
 from reconciler.apply import reconcile
 from reconciler.cataloguing.registering import register_outputs
+from reconciler.defects import tell_defect
 from reconciler.gathering import Picture
 from reconciler.guard import GuardRefused
-from reconciler.launching import Outcome
 from reconciler.ledger.database import SourceUnavailable, has_database, opened, reading
 from reconciler.ledger.latest_time import bound_time
 from reconciler.ledger.lease import SECONDS
 from reconciler.ledger.writing import Writer
 from reconciler.manner import Manner
+from reconciler.outcome import Outcome
 from renderer.steering import TemplateBroken
 from schemas.repository import Repository
 from schemas.site import Site
@@ -111,7 +112,8 @@ def reconcile_verb(
     """Bring what is produced to what is declared: finish what was left, plan, and apply exactly that plan.
 
     Jobs of this machine are waited for; those of batch systems and of the grid are left to run, and the next turn
-    collects them. With --follow nothing is checked out, and a head that does not come after the one that was last
+    collects them. What is wrong with one campaign leaves that one out. The last line sums up; where something stands in
+    the way, the turn ends with 6, or with 5 where that is a pause or an approval that is missing. With --follow nothing is checked out, and a head that does not come after the one that was last
     launched from is refused.
     """
     if oldest and not follow:
@@ -130,10 +132,10 @@ def reconcile_verb(
             return _watch(project, names, interval, lease, anchor, monitor, followed)
     project = _read_head(project, followed)
     remember(project, anchor, tell_time())  # also where findings let nothing begin
-    repository = load_sound(project, names)
-    chosen = [declared.campaign.name for declared in choose_locked(repository, names)]
+    choice = load_launchable(project, names)
+    chosen, repository = choice.require(), choice.repository
     gate = Gate(project, repository, anchor)
-    permitted, refused = (chosen, {}) if names else gate.sort(chosen)
+    permitted, refused = gate.sort(chosen)
     if refused and not permitted:
         raise GuardRefused("\n".join(refused.values()))
     with Watching() as watching:
@@ -141,12 +143,13 @@ def reconcile_verb(
         outcome = reconcile(project.state, repository, permitted, watching.begin, manner, refresh=refresh)
     for text in refused.values():
         say(f"left out: {text}")
-    code = tell_outcome(outcome) or (Exit.REFUSED if refused else Exit.FINE)
-    for text in _register(project, repository, gate.find_sites(repository), permitted):
+    troubles = _register(project, repository, gate.find_sites(repository), permitted)
+    for text in troubles:
         say(text)
-        code = code or Exit.PARTLY
+    tell_outcome(outcome, len(refused) + len(choice.wrong))
+    code = judge_turn(outcome, len(choice.wrong)) or (Exit.REFUSED if refused else Exit.FINE)
     _mark_head(project)
-    return code
+    return code or (Exit.PARTLY if troubles else Exit.FINE)
 
 
 def _read_head(project: Project, followed: Followed | None) -> Project:
@@ -224,11 +227,12 @@ def _turn(
     project: Project, names: Sequence[str], manner: Manner, anchor: str | None, see: Callable[[Picture], None]
 ) -> tuple[Outcome, list[str]]:
     """One turn over the campaigns that are in order, and what is wrong with the others: of these, nothing begins."""
-    repository, chosen, wrong = load_launchable(project, names)
+    choice = load_launchable(project, names)
+    repository = choice.repository
     gate = Gate(project, repository, anchor)
-    permitted, refused = gate.sort(chosen)
+    permitted, refused = gate.sort(choice.chosen)
     outcome = reconcile(project.state, repository, permitted, see, replace(manner, permits=gate))
-    told = [f"{name} is left out: {finding}" for name, finding in wrong.items()]
+    told = [*choice.describe(), *choice.describe_idle()]
     told += [f"{name} is left out: {text}" for name, text in refused.items()]
     return outcome, [*told, *_register(project, repository, gate.find_sites(repository), permitted)]
 

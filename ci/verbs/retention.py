@@ -9,7 +9,8 @@ import rich_click as click
 
 from ci.console import count_things, make_table, print_data, print_json, print_table, say
 from ci.exits import Exit, WrongUse
-from ci.project import Settings, load_produced
+from ci.hindrances import load_produced
+from ci.project import Settings
 from ci.quantities import format_rate
 from reconciler.ledger.database import reading
 from reconciler.production import Production, read_production

@@ -15,12 +15,18 @@ from reconciler.guard import GuardRefused
 from reconciler.ledger.attempt_rows import ATTEMPTS, make_attempt
 from reconciler.ledger.journal import Journal
 from reconciler.ledger.lever_tables import decisions
+from reconciler.ledger.observation import BY_HAND
 from reconciler.ledger.pauses import OPERATOR, PauseWriter
-from reconciler.ledger.tables import LIVE, attempts, intents, jobs, outputs, products
+from reconciler.ledger.tables import LIVE, attempts, intents, jobs, outputs, plans, products
+from reconciler.ledger.unit_rows import CHUNK
 from reconciler.ledger.units import quarantine
 from reconciler.ledger.writing import Writer
 from reconciler.orders import Attempt
+from schemas.canonical import canonical_json, digest
 from schemas.runs import split_key
+
+MOST = 10_000
+"""Units that are stopped before they begin, by one decision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +57,45 @@ class Levers:
         return len(found)
 
     def quarantine(self, scope: Scope, reason: str) -> int:
-        """Stops open units until a person lets them be tried again; their running jobs are not ended. How many."""
+        """Stops units until a person lets them be tried again; their running jobs are not ended. How many.
+
+        Of a scope with runs all units are stopped, also those that did not begin yet; of a wider one, those that did.
+
+        Raises:
+            GuardRefused: the scope has more than `MOST` runs.
+        """
+        if scope.keys is not None and len(scope.keys) > MOST:
+            raise GuardRefused(
+                f"{scope.text} has {len(scope.keys):,} runs, and at most {MOST:,} are stopped one by one;"
+                f" `b2prod pause campaign:{scope.campaign}` stops them all"
+            )
         with self._writer.writing() as journal:
             found = _find_intents(journal, scope, ("open",))
             for intent in found:
                 quarantine(journal, intent, reason)
+            found += self._stop_before(journal, scope, _find_units(journal, found), reason)
             self._note(journal, "quarantine", scope, reason, found)
         return len(found)
+
+    def _stop_before(
+        self, journal: Journal, scope: Scope, stopped: set[tuple[int, int]], reason: str
+    ) -> list[int]:
+        """Quarantines what did not begin: an intent without outputs, which stops its unit whatever that would make."""
+        if scope.step is None or scope.keys is None:
+            return []
+        stopped = stopped | _find_units(journal, _list_by_hand(journal, scope))
+        runs = [split_key(key) for key in sorted(scope.keys) if split_key(key) not in stopped]
+        if not runs:
+            return []
+        content = {"plan": "a person's decisions"}
+        moment = {"begun": self._writer.clock.show(), "ended": None}
+        row = {"digest": digest(content), "content": canonical_json(content), "serial": 0, **moment}
+        journal.insert_new(plans, [row])
+        unit = {"plan": row["digest"], "campaign": scope.campaign, "step": scope.step, "approval": None}
+        state = {"state": "quarantined", "reason": reason[:500]}
+        return journal.insert(
+            intents, [{**unit, **state, "experiment": one, "run": run} for one, run in runs]
+        )
 
     def cancel(self, scope: Scope, reason: str) -> int:
         """Asks for the end of all running attempts of units, and quarantines these: how many units.
@@ -135,6 +173,10 @@ class Levers:
                 for intent in made:
                     journal.update(intents, intents.c.id == intent, {"state": "open", "reason": reason[:500]})
                     journal.update(outputs, outputs.c.intent == intent, {"state": "publishing"})
+                accepted = _find_units(journal, made)
+                for intent in _list_by_hand(journal, scope):
+                    if _find_units(journal, [intent]) <= accepted:  # it is not stopped any more
+                        journal.update(intents, intents.c.id == intent, {"state": "abandoned"})
                 self._note(journal, "accept", scope, reason, made)
         except IntegrityError as error:
             raise GuardRefused(f"{scope.text} is being made, or was made, in another way") from error
@@ -172,6 +214,24 @@ def _find_intents(journal: Journal, scope: Scope, states: Sequence[str], *, live
     rows = journal.connection.execute(select(intents.c.id, intents.c.experiment, intents.c.run).where(at))
     wanted = None if scope.keys is None else {split_key(key) for key in scope.keys}
     return [row.id for row in rows.all() if wanted is None or (row.experiment, row.run) in wanted]
+
+
+def _list_by_hand(journal: Journal, scope: Scope) -> list[int]:
+    """The intents by which a person stopped units of a scope before they began."""
+    mine = set(journal.connection.scalars(select(intents.c.id).where(BY_HAND)))
+    return [intent for intent in _find_intents(journal, scope, ("quarantined",)) if intent in mine]
+
+
+def _find_units(journal: Journal, numbers: Sequence[int]) -> set[tuple[int, int]]:
+    """Experiment and run of the units of intents."""
+    found: set[tuple[int, int]] = set()
+    for start in range(0, len(numbers), CHUNK):
+        at = intents.c.id.in_(numbers[start : start + CHUNK])
+        found.update(
+            (row.experiment, row.run)
+            for row in journal.connection.execute(select(intents.c.experiment, intents.c.run).where(at))
+        )
+    return found
 
 
 def _list_live(journal: Journal, scope: Scope) -> list[Attempt]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, exists, func, not_, or_, select
 
 from reconciler.ledger.tables import (
     LIVE,
@@ -25,6 +25,7 @@ from reconciler.ledger.tables import (
     products,
     recipes,
     registrations,
+    sites,
 )
 from reconciler.plan import Intent, Made, Observed, Unit
 from renderer.jobs import InputFile
@@ -70,6 +71,20 @@ def list_campaigns(connection: Connection) -> list[str]:
     """The campaigns of which something was produced, by name."""
     query = select(outputs.c.campaign).where(outputs.c.state == "produced").distinct()
     return list(connection.scalars(query.order_by(outputs.c.campaign)))
+
+
+def list_begun(connection: Connection) -> list[str]:
+    """The campaigns of which anything was ever intended, by name."""
+    return list(connection.scalars(select(intents.c.campaign).distinct().order_by(intents.c.campaign)))
+
+
+def list_sites(connection: Connection) -> list[str]:
+    """The sites that ever got a job, or did not answer, by name."""
+    known = {
+        *connection.scalars(select(attempts.c.site).distinct()),
+        *connection.scalars(select(sites.c.name)),
+    }
+    return sorted(known)
 
 
 def list_steps(connection: Connection, campaign: str) -> list[str]:
@@ -196,6 +211,17 @@ def _narrow(query: Select[Any], keys: Sequence[int]) -> Iterator[Select[Any]]:
         for start in range(0, len(numbers), CHUNK):
             chunk = numbers[start : start + CHUNK]
             yield query.where(outputs.c.experiment == experiment, outputs.c.run.in_(chunk))
+
+
+BY_HAND = and_(intents.c.state == "quarantined", not_(exists().where(outputs.c.intent == intents.c.id)))
+"""That an intent is a person's word that its unit is not to begin, whatever it would make."""
+
+
+def list_stopped(connection: Connection, campaigns: Iterable[str]) -> set[tuple[str, str, int]]:
+    """The units of campaigns that a person stopped before they began: campaign, step and run key."""
+    columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
+    rows = connection.execute(select(*columns).where(intents.c.campaign.in_(sorted(campaigns)), BY_HAND))
+    return {(campaign, step, run_key(experiment, run)) for campaign, step, experiment, run in rows}
 
 
 def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:

@@ -10,6 +10,7 @@ from sqlalchemy import and_, case, func, select
 
 from reconciler.conditions.following import store_snapshots
 from reconciler.ledger.journal import Journal
+from reconciler.ledger.observation import list_stopped
 from reconciler.ledger.tables import (
     LIVE,
     attempts,
@@ -80,8 +81,8 @@ class Ledger:
     def intend(self, orders: Sequence[Order]) -> list[int | None]:
         """The intent of each unit: its open one is continued where it wants the same, else a new one is made.
 
-        None for a unit whose outputs another unit of the campaign makes, or has made, from equal input; one that is not
-        declared any more, and of which nothing is under way, gives way to it.
+        None for a unit whose outputs another unit of the campaign makes, or has made, from equal input (one that is not
+        declared any more, and of which nothing is under way, gives way to it), and for one that a person stopped meanwhile.
         """
         if not orders:
             return []
@@ -90,8 +91,11 @@ class Ledger:
             new: list[int] = []
             claimed: dict[tuple[str, bytes], Address] = {}
             open_intents = read_open(journal, orders)
+            stopped = list_stopped(journal.connection, {order.campaign.name for order in orders})
             live = read_live(journal, orders)
             for place, order in enumerate(orders):
+                if order.address in stopped:
+                    continue
                 intent = open_intents.get(order.address)
                 if intent is not None and is_same(journal, intent, order):
                     found[place] = intent

@@ -10,7 +10,8 @@ import pytest
 import ci.verbs.reconcile
 from ci.cli import run
 from ci.exits import Exit
-from ci.project import Project, load_launchable
+from ci.hindrances import load_launchable
+from ci.project import Project
 from tests.worlds import ONE_STEP, World
 
 BAD = "productions/campaigns/bad/campaign.yaml"
@@ -45,8 +46,8 @@ def world(tmp_path):
 
 
 def load(world):
-    _, chosen, wrong = load_launchable(Project(world.root, world.state), ())
-    return chosen, set(wrong)
+    choice = load_launchable(Project(world.root, world.state))
+    return [*choice.chosen], {*choice.wrong}
 
 
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit[1])

@@ -7,10 +7,21 @@ import tempfile
 import traceback
 from importlib.metadata import version
 
+_KEPT: dict[str, str] = {}
+"""What was kept of this process's defects already, by its text: a service meets the same one turn after turn."""
+
 
 def tell_defect(error: Exception) -> str:
     """What an exception is that no command foresaw, and where the file is that is to be sent with a report."""
     return f"a defect: {type(error).__name__}: {error}\nplease report it, with {_keep(error)}"
+
+
+def note_defect(error: Exception) -> str:
+    """The same as part of a line, on what stops one thing and not the command; of the same defect there is one file."""
+    trace = "".join(traceback.format_exception(error))
+    if trace not in _KEPT:
+        _KEPT[trace] = _keep(error)
+    return f"a defect: {type(error).__name__}: {' '.join(str(error).split())}; please report it, with {_KEPT[trace]}"
 
 
 def _keep(error: Exception) -> str:
