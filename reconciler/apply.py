@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from reconciler.alarms import Event
 from reconciler.gathering import Picture, read_lost, take_picture
 from reconciler.guard import GuardRefused
 from reconciler.launching import Launcher, Report
@@ -22,6 +23,7 @@ from reconciler.plan import ACTIONS, RESTATE, SUBMIT
 from reconciler.verification.rounds import find_lost, list_published
 from schemas.repository import Repository
 from schemas.runs import parse_runs
+from schemas.site import Brakes, Site
 
 Prelude = Callable[[Picture], Report | None]
 """Called with what is about to be applied; gives back who wants to hear of the units."""
@@ -97,6 +99,7 @@ def reconcile(
         with reading(state) as connection:
             picture = take_picture(connection, repository, names, state, refresh=refresh, spare=True)
         launcher.outcome.absent = picture.absent
+        _doubt_lost(launcher, picture, sites)
         digest = picture.plan.digest()
         if not picture.plan.is_empty:
             launcher.ledger.begin_plan(digest, {**picture.plan.content(), "digest": digest})
@@ -126,6 +129,23 @@ def _launch(
     launcher.launch(launcher.brake(picture.views, wishes), approve, manner)
     launcher.ledger.end_plan()
     return launcher.outcome
+
+
+def _doubt_lost(launcher: Launcher, picture: Picture, sites: Mapping[str, Site]) -> None:
+    """Pauses campaigns of whose published outputs so many are lost at once that the storage is doubted.
+
+    A stored plan that says so was looked at by a person, and is applied.
+    """
+    for view in picture.views if picture.plan.refreshed else ():
+        name, site = view.campaign.name, sites.get(view.campaign.site)
+        known = launcher.tallies.number_outputs(name)
+        entries = [entry.split(" ") for entry in picture.plan.lost]
+        lost = [str(known.get(value, value)) for campaign, value, _ in entries if campaign == name]
+        total = len(view.observed.produced) + len(lost)
+        event = Event(
+            f"campaign:{name}", "output", "published outputs are gone or changed", lost, lost, total
+        )
+        launcher.alarms.doubt(event, site.brakes if site else Brakes())
 
 
 def _confirm_lost(connection: Connection, lost: Mapping[str, Mapping[bytes, str]]) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from hashlib import sha256
 
+from reconciler.alarms import Alarms, Event
 from reconciler.clock import Clock
 from reconciler.counts import judge_counts, judge_record
 from reconciler.delivery import Delivery, Ended
 from reconciler.fleet import Fleet
 from reconciler.ledger.attempts import AttemptLedger
-from reconciler.ledger.pauses import BREAKER, PauseWriter
+from reconciler.ledger.pauses import ALARM, BREAKER, PauseWriter
 from reconciler.ledger.units import Ledger
 from reconciler.orders import Address, Attempt
 from reconciler.workspace import Failed, Verified, Workspace
@@ -39,8 +40,10 @@ class Endings:
         pauses: PauseWriter,
         fleet: Fleet,
         workspace: Workspace,
+        alarms: Alarms,
         clock: Clock,
     ) -> None:
+        self._alarms = alarms
         self.ended: list[Ended] = []
         self.delivery = Delivery(ledger, workspace)
         self._repository = repository
@@ -89,6 +92,21 @@ class Endings:
         """Publishes a unit of which all jobs are verified."""
         if ended := self.delivery.deliver(intent, address):
             self.ended.append(ended)
+            if ended.failure is not None:
+                self._doubt_refusals(address)
+
+    def _doubt_refusals(self, address: Address) -> None:
+        """Pauses a campaign whose made units are refused at their final places one after the other."""
+        campaign = address[0]
+        scope = f"campaign:{campaign}"
+        since = self._pauses.find_resumed(scope, ALARM) or ""
+        refused, produced = self._attempts.tallies.list_refused(campaign, since)
+        total = len(refused) + produced
+        event = Event(
+            scope, "unit", "units that were made are refused when published", refused, refused, total
+        )
+        declared = self._repository.campaigns.get(campaign)
+        self._alarms.doubt(event, self._fleet.find_brakes(declared.campaign.site if declared else ""))
 
     def _refuse(self, attempt: Attempt, failed: Failed) -> None:
         """Records an attempt that ended well, and whose result cannot be taken: its log has nothing of that."""

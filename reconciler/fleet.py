@@ -14,7 +14,7 @@ from reconciler.ledger.database import SourceUnavailable
 from reconciler.ledger.tables import sites
 from reconciler.ledger.writing import Writer
 from reconciler.orders import Attempt
-from schemas.site import Site
+from schemas.site import Brakes, Site
 
 SHORTEST, LONGEST = 5.0, 600.0
 """Seconds that an engine is left alone after its first failure, and after many."""
@@ -74,6 +74,22 @@ class Fleet:
             f"{site.name} is {site.service} now; this job was given to {attempt.engine}: "
             "bring the engine back, or settle it"
         )
+
+    def find_visibility(self, site: str) -> float:
+        """Seconds for which a job of a site, or what it wrote, may not be seen from here.
+
+        Raises:
+            SourceUnavailable: as for its engine.
+        """
+        described = self._sites.get(site)
+        if described is not None and described.visibility is not None:
+            return described.visibility
+        return self.engine(site).visibility.total_seconds()
+
+    def find_brakes(self, site: str) -> Brakes:
+        """From when on too much goes wrong at once at a site."""
+        described = self._sites.get(site)
+        return Brakes() if described is None else described.brakes
 
     def is_attached(self, site: str) -> bool:
         """Whether a site's jobs run on this machine."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from reconciler.alarms import Alarms
 from reconciler.brakes import choose_wishes, limit_wishes, read_traffic, tell_pause
 from reconciler.capacity import Capacity
 from reconciler.delivery import Ended
@@ -64,6 +65,7 @@ class Launcher:
         self._pauses = PauseWriter(writer)
         self._fleet = Fleet(sites, writer)
         self._workspace = Workspace(state.attempts, state.batches)
+        self.alarms, self.tallies = Alarms(self._pauses, writer.clock), self._attempts.tallies
         endings = Endings(
             repository,
             self.ledger,
@@ -71,10 +73,11 @@ class Launcher:
             self._pauses,
             self._fleet,
             self._workspace,
+            self.alarms,
             writer.clock,
         )
         self._tracker = Tracker(
-            self.ledger, self._attempts, self._fleet, self._workspace, endings, writer.clock
+            self.ledger, self._attempts, self._fleet, self._workspace, endings, self.alarms, writer.clock
         )
         self._queues = Queues(self._fleet, self._pauses, writer.clock.time)
         self._capacity = Capacity(self._fleet, self._queues, endings.delivery, repository)

@@ -127,6 +127,7 @@ class Attempt:
     reference: str | None = None
     absences: int = 0
     unknown: str | None = None
+    missed: str | None = None
     cancel: str | None = None
     engine: str | None = None
     events: int | None = None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from reconciler.alarms import Alarms, Event
 from reconciler.clock import Clock, format_time
 from reconciler.delivery import Ended
 from reconciler.endings import Endings
@@ -26,6 +27,9 @@ MEMORY = timedelta(days=7)
 """How long an attempt that was taken for lost may come back."""
 
 _NOTHING = Observation(Sighting.UNKNOWN)
+
+FUTURE = 3600.0
+"""Seconds that a clock may be ahead and be believed."""
 
 DOUBTS = 2
 """Complete answers in a row that must lack an attempt before it is taken for gone."""
@@ -50,6 +54,7 @@ class Tracker:
         fleet: Fleet,
         workspace: Workspace,
         endings: Endings,
+        alarms: Alarms,
         clock: Clock,
     ) -> None:
         self._ledger = ledger
@@ -59,6 +64,7 @@ class Tracker:
         self._clock = clock.time
         self._look = Look()
         self._endings = endings
+        self._alarms = alarms
         self.troubles: dict[str, None] = {}
         """What else a person should hear of, in words."""
 
@@ -74,6 +80,8 @@ class Tracker:
         groups: dict[str, list[Attempt]] = {}
         for attempt in self._attempts.list_live():
             groups.setdefault(attempt.site, []).append(attempt)
+        for site in self._attempts.tallies.list_sites_of_lost(self._since()):
+            groups.setdefault(site, [])
         for site, group in groups.items():
             if not sites(site):
                 self._look.live += group
@@ -107,14 +115,14 @@ class Tracker:
         try:
             engine = self._fleet.engine(site)
             group = self._set_apart(group)
-            if not group:
+            returning = () if engine.attached else self._list_returning(site)
+            if not group and not returning:
                 return
             group = self._adopt(engine, group)
             known = [attempt for attempt in group if attempt.state != "uncertain"]
             ending = [self.ticket(attempt) for attempt in known if attempt.cancel]
             if ending:
                 self._cancel(site, engine, ending)
-            returning = [] if engine.shared else self._list_returning(site)
             asked = [self.ticket(attempt) for attempt in (*known, *returning)]
             seen = engine.query(asked) if asked else {}
         except (EngineUnavailable, SourceUnavailable) as error:
@@ -124,9 +132,20 @@ class Tracker:
         self._fleet.record_answer(site)
         self._judge(engine, group, seen)
         for attempt in returning:
-            if seen.get(attempt.name, _NOTHING).sighting is Sighting.ENDED:
-                with contextlib.suppress(SourceUnavailable):  # it may still come back in a later turn
-                    self._settle(engine, attempt, seen[attempt.name])
+            with contextlib.suppress(SourceUnavailable):  # it may still come back in a later turn
+                self._welcome(engine, attempt, seen.get(attempt.name, _NOTHING))
+
+    def _welcome(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
+        """Takes up an attempt that was taken for lost and is there again; ends it where it was replaced in the meantime."""
+        if observation.sighting is Sighting.ENDED and self._attempts.is_awaited(attempt, alone=False):
+            self._settle(engine, attempt, observation)
+        elif observation.sighting in (Sighting.PENDING, Sighting.RUNNING):
+            begins = not engine.shared or self._workspace.was_started(attempt.name)
+            if begins and self._attempts.is_awaited(attempt, alone=True):
+                self._attempts.record_returned(attempt)
+                self._look.live.append(replace(attempt, state="running"))
+            else:  # also where the mark was taken from it that it would begin with
+                self._cancel(attempt.site, engine, [self.ticket(attempt)])
 
     def _cancel(self, site: str, engine: Engine, tickets: Sequence[Ticket]) -> bool:
         """Asks for the end of jobs; a system that refuses is asked how its jobs are all the same."""
@@ -152,9 +171,13 @@ class Tracker:
         return [attempt for attempt in group if attempt.id not in apart]
 
     def _list_returning(self, site: str) -> tuple[Attempt, ...]:
-        """Attempts that were taken for lost: where no folder is shared, a job may come back all the same."""
-        lost = self._attempts.list_lost(site, format_time(self._clock() - MEMORY.total_seconds()))
+        """Attempts that were taken for lost: what is no process of this machine may come back all the same."""
+        lost = self._attempts.list_lost(site, self._since())
         return tuple(attempt for attempt in lost if self._fleet.tell_elsewhere(attempt) is None)
+
+    def _since(self) -> str:
+        """When an attempt was taken for lost at the earliest that may still come back."""
+        return format_time(self._clock() - MEMORY.total_seconds())
 
     def _adopt(self, engine: Engine, group: Sequence[Attempt]) -> list[Attempt]:
         """The group, in which uncertain attempts that the engine has are known by its ids now.
@@ -192,6 +215,7 @@ class Tracker:
         ]
 
     def _judge(self, engine: Engine, group: Sequence[Attempt], seen: Mapping[str, Observation]) -> None:
+        doubted = not engine.attached and self._doubt_losses(engine, group, seen)
         running, again, unknown = [], [], []
         for attempt in group:
             absent = attempt.state == "uncertain"  # complete answers did not have its name
@@ -206,7 +230,10 @@ class Tracker:
                         self._settle(engine, attempt, observation)
                         continue
                     case Sighting.ABSENT:
-                        self._doubt(engine, attempt, observation)
+                        if doubted and self._is_missed(engine, attempt):
+                            self._doubt_in_vain(attempt)
+                        else:
+                            self._doubt(engine, attempt, observation)
                         continue
                     case Sighting.RUNNING if attempt.state == "submitted":
                         running.append(attempt.id)
@@ -244,7 +271,8 @@ class Tracker:
                 return
         if self._endings.collect(attempt) or attempt.state == "lost":
             return
-        if attempt.absences + 1 < DOUBTS:
+        late = observation.failure is None and not self._is_missed(engine, attempt)
+        if attempt.absences + 1 < DOUBTS or late:
             self._note_absent(attempt)  # a result may still be on its way through the file system
         elif attempt.cancel:
             self._endings.lose(attempt, "cancelled", attempt.cancel)
@@ -263,24 +291,70 @@ class Tracker:
         """Weighs a complete answer without the attempt."""
         if self._endings.collect(attempt):
             return
-        began = datetime.strptime(attempt.begun, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        visible = self._clock() - began.timestamp() >= engine.visibility.total_seconds()
-        if not visible:
+        if self._tell_age(attempt.begun) < self._fleet.find_visibility(attempt.site):
             self._look.live.append(attempt)
             return
-        if attempt.absences + 1 < DOUBTS:
+        if not self._is_missed(engine, attempt):
             self._note_absent(attempt)
             return
         has_begun = engine.shared and not self._workspace.bury(attempt.name)
         if attempt.cancel:
             self._endings.lose(attempt, "cancelled", attempt.cancel)
-        elif has_begun:
+        elif has_begun and (attempt.reference is None or engine.attached):
             self._endings.fail(attempt, Failed("transient", "the job was started and ended without a result"))
+        elif has_begun:
+            self._endings.lose_job(
+                attempt, "the job was started, left no result, and its engine knows it no more"
+            )
         elif attempt.reference is None:
             self._endings.lose(attempt, "lost", observation.reason or "the job was never started")
         else:
             reason = observation.reason or "the engine took the job, and knows it no more"
             self._endings.lose_job(attempt, reason)
+
+    def _is_missed(self, engine: Engine, attempt: Attempt) -> bool:
+        """Whether with this look an attempt is gone for so long that neither it nor a result of it is to be expected."""
+        if attempt.absences + 1 < DOUBTS:
+            return False
+        return (
+            engine.attached
+            or attempt.missed is None
+            or self._tell_age(attempt.missed) >= self._fleet.find_visibility(attempt.site)
+        )
+
+    def _doubt_losses(
+        self, engine: Engine, group: Sequence[Attempt], seen: Mapping[str, Observation]
+    ) -> bool:
+        """Whether so many attempts of a site are missed at once that its answer is doubted, complete as it was."""
+        known = [attempt for attempt in group if attempt.reference is not None and not attempt.cancel]
+        if not known:
+            return False
+        sightings = {one.name: seen.get(one.name, _NOTHING).sighting for one in known}
+        silent = [
+            one
+            for one in known
+            if sightings[one.name] in (Sighting.ABSENT, Sighting.UNKNOWN)
+            and not self._workspace.has_result(one.name)
+        ]
+        missed = [
+            one.name
+            for one in silent
+            if sightings[one.name] is Sighting.ABSENT and self._is_missed(engine, one)
+        ]
+        site, what = known[0].site, "live jobs are unknown to their engine"
+        event = Event(f"site:{site}", "job", what, missed, [one.name for one in silent], len(known))
+        return self._alarms.doubt(event, self._fleet.find_brakes(site))
+
+    def _doubt_in_vain(self, attempt: Attempt) -> None:
+        """Keeps an attempt that is missed as it is, while a person is asked; a result of it counts."""
+        if left := self._take_results([attempt]):
+            self._note_unknown(left, "its engine knows none of many jobs, and somebody is asked")
+
+    def _tell_age(self, time: str) -> float:
+        """Seconds since a time; one that is far in the future was written by a clock that went wrong, and is long ago."""
+        moment = datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        age = self._clock() - moment.timestamp()
+        return age if age > -FUTURE else -age
 
     def _note_absent(self, attempt: Attempt) -> None:
         self._attempts.record_absent([attempt.id])

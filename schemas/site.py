@@ -130,6 +130,14 @@ class Prestage:
 
 
 @dataclass(frozen=True, slots=True)
+class Brakes:
+    """From when on so much went wrong at once that a person is asked: a share, and a number of things, beyond which both."""
+
+    percent: int = 10
+    at_least: int = 20
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: the engine's default.
 
@@ -139,7 +147,8 @@ class Site:
     Before a batch the credential must be good for `credential_minutes` (None: as long as a job may run), and `min_free`
     gigabytes be free in the storage; without `windows` it is always the hour.
     `catalogue` None: outputs are made known nowhere. `verify` is what of its inputs a job holds against what was
-    registered, one of `VERIFY`.
+    registered, one of `VERIFY`. `visibility` is how many seconds a job, or what it wrote, may be invisible; None: as long as
+    the engine is known to need.
     """
 
     name: str
@@ -165,6 +174,8 @@ class Site:
     windows: tuple[Window, ...] = ()
     prestage: Prestage | None = None
     verify: str = CHECKSUM
+    visibility: int | None = None
+    brakes: Brakes = field(default_factory=Brakes)
 
     @property
     def service(self) -> str:
@@ -212,6 +223,8 @@ def read_site(name: str, document: Document) -> Site:
         windows=tuple(_read_window(window) for window in data.get("windows", ())),
         prestage=_read_prestage(data["prestage"]) if "prestage" in data else None,
         verify=data.get("inputs", {}).get("verify", CHECKSUM),
+        visibility=data.get("visibility"),
+        brakes=Brakes(**data.get("brakes", {})),
     )
 
 

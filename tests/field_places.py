@@ -80,6 +80,9 @@ site gb2.by_run renderer/requests.py
 site contact reconciler/preconditions.py
 site credential_minutes reconciler/preconditions.py
 site min_free reconciler/preconditions.py
+site visibility reconciler/fleet.py
+site brakes.percent reconciler/alarms.py
+site brakes.at_least reconciler/alarms.py
 site windows[] reconciler/preconditions.py
 site windows[].from reconciler/preconditions.py:begin
 site windows[].to reconciler/preconditions.py:end

@@ -58,6 +58,7 @@ def make_attempt(row: Any) -> Attempt:
         reference=row.reference,
         absences=row.absences,
         unknown=row.unknown,
+        missed=row.missed,
         cancel=row.cancel,
         engine=row.engine,
         events=row.events,

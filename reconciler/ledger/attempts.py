@@ -19,7 +19,7 @@ from reconciler.ledger.attempt_rows import (
     read_jobs,
 )
 from reconciler.ledger.journal import Journal
-from reconciler.ledger.tables import LIVE, attempts, batches, intents, jobs, outputs, products
+from reconciler.ledger.tables import LIVE, LOST, attempts, batches, intents, jobs, outputs, products
 from reconciler.ledger.tallies import Tallies, sum_read
 from reconciler.ledger.unit_rows import CHUNK
 from reconciler.ledger.units import quarantine
@@ -31,6 +31,8 @@ from schemas.canonical import canonical_json
 
 Pick = tuple[Order, int, Job]
 """A job of an order that is to be tried now, and the order's intent."""
+
+_SEEN: Mapping[str, Any] = {"absences": 0, "unknown": None, "missed": None}
 
 
 class AttemptLedger:
@@ -117,7 +119,7 @@ class AttemptLedger:
         with self._writer.writing(polling=True) as journal:
             for attempt, reference in references.items():
                 at = and_(attempts.c.id == attempt, attempts.c.state.in_(("intent", "uncertain")))
-                values = {"state": "submitted", "reference": reference, "absences": 0, "unknown": None}
+                values = {"state": "submitted", "reference": reference, **_SEEN}
                 journal.update(attempts, at, values)
 
     def record_deferred(self, numbers: Iterable[int], reason: str) -> None:
@@ -145,11 +147,34 @@ class AttemptLedger:
 
     def record_seen(self, numbers: Iterable[int]) -> None:
         """These were seen again, after a complete answer without them, or none at all."""
-        self._change(numbers, true(), {"absences": 0, "unknown": None})
+        self._change(numbers, true(), _SEEN)
 
     def record_absent(self, numbers: Iterable[int]) -> None:
         """A complete answer did not know these, or an ended one had left nothing: one sign, and no proof."""
-        self._change(numbers, true(), {"absences": attempts.c.absences + 1})
+        since = func.coalesce(attempts.c.missed, self._writer.clock.show())
+        self._change(numbers, true(), {"absences": attempts.c.absences + 1, "missed": since})
+
+    def record_returned(self, attempt: Attempt) -> None:
+        """An attempt that was taken for lost is known to its engine: it is live again, and no failure of its job."""
+        with self._writer.writing() as journal:
+            at = and_(attempts.c.id == attempt.id, attempts.c.state == "lost")
+            values = {"state": "running", "ended": None, "reason": None, **_SEEN}
+            if journal.update(attempts, at, values):
+                counted = and_(jobs.c.id == attempt.job, jobs.c.failures > 0)
+                journal.update(jobs, counted, {"failures": jobs.c.failures - 1, "after": None})
+
+    def is_awaited(self, attempt: Attempt, *, alone: bool) -> bool:
+        """Whether a result of an attempt would be taken: its unit is to be made, and no other attempt of its job did.
+
+        With `alone`, nor is another under way.
+        """
+        others = ("verified", *LIVE) if alone else ("verified",)
+        rival = select(attempts.c.id).where(attempts.c.job == attempt.job, attempts.c.state.in_(others))
+        unit = select(intents.c.state).where(intents.c.id == attempt.intent)
+        with self._writer.reading() as connection:
+            if connection.execute(unit).scalar() != "open":
+                return False
+            return connection.execute(rival.where(attempts.c.id != attempt.id).limit(1)).first() is None
 
     def record_unknown(self, numbers: Iterable[int], reason: str) -> None:
         """Nothing can be told of these; since when is kept, and their state stays."""
@@ -284,12 +309,11 @@ class AttemptLedger:
             return tuple(make_attempt(row) for row in rows)
 
     def list_lost(self, site: str, since: str) -> tuple[Attempt, ...]:
-        """The attempts at a site that were taken for lost since a time, and whose jobs no other attempt has done yet."""
-        at = and_(attempts.c.state == "lost", attempts.c.site == site, attempts.c.ended >= since)
-        at = and_(at, attempts.c.reference.is_not(None), intents.c.state == "open")
+        """The attempts at a site that its engine took, and that were taken for lost since a time."""
+        at = and_(LOST, attempts.c.site == site, attempts.c.ended >= since)
+        at = and_(at, attempts.c.reference.is_not(None))
         with self._writer.reading() as connection:
-            found = tuple(make_attempt(row) for row in connection.execute(ATTEMPTS.where(at)))
-        return tuple(attempt for attempt in found if not self.is_done(attempt.job))
+            return tuple(make_attempt(row) for row in connection.execute(ATTEMPTS.where(at)))
 
     def list_due(self, attempt: Attempt) -> dict[str, str | None]:
         """Output → name of the file that is due of an attempt's job; None where the ledger does not have the name."""

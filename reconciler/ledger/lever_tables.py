@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, String, Table
+from sqlalchemy import Column, LargeBinary, String, Table
 
 from reconciler.ledger.tables import identity, metadata
 
@@ -19,6 +19,7 @@ pauses = Table(
     Column("ended", String(20)),
     Column("ended_by", String(120)),
     Column("ended_reason", String(500)),
+    Column("subject", LargeBinary),  # JSON, compressed by zlib: what an alarm asks about, each by its name
 )
 # What a person did to units, and why.
 decisions = Table(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
@@ -11,7 +14,11 @@ from reconciler.ledger.lever_tables import pauses
 from reconciler.ledger.writing import Writer
 
 EVERYTHING = "all"
+BRAKES = "b2prod"
+"""Who begins a pause, and may end it, where no person does."""
 OPERATOR, BREAKER, CANARY = "operator", "breaker", "canary"
+ALARM = "alarm"
+"""So much went wrong at once that a person is asked whether it is so."""
 PRECONDITION = "precondition"
 """A site is not ready; the pause ends by itself as soon as it is."""
 
@@ -60,18 +67,24 @@ def read_ended(connection: Connection, scope: str, kind: str) -> str | None:
     return found
 
 
+def _read_names(content: bytes | None) -> frozenset[str]:
+    return frozenset() if content is None else frozenset(json.loads(zlib.decompress(content)))
+
+
 class PauseWriter:
     """Pauses and resumes."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    def pause(self, scope: str, kind: str, reason: str, who: str) -> bool:
+    def pause(self, scope: str, kind: str, reason: str, who: str, subject: Iterable[str] = ()) -> bool:
         """Begins a pause; false where one of that scope and kind goes on already."""
         with self._writer.writing(polling=True) as journal:
             if any((one.scope, one.kind) == (scope, kind) for one in read_pauses(journal.connection)):
                 return False
-            row = {"scope": scope, "kind": kind, "reason": reason[:500], "who": who}
+            row: dict[str, Any] = {"scope": scope, "kind": kind, "reason": reason[:500], "who": who}
+            if names := sorted(subject):
+                row["subject"] = zlib.compress(json.dumps(names).encode())
             journal.insert(pauses, [{**row, "since": self._writer.clock.show()}])
         return True
 
@@ -88,6 +101,27 @@ class PauseWriter:
         """When a person last ended a pause of that kind; None where none did."""
         with self._writer.reading() as connection:
             return read_ended(connection, scope, kind)
+
+    def read_subject(self, scope: str) -> frozenset[str] | None:
+        """What an alarm of a scope that goes on asks about; None where there is none."""
+        at = and_(pauses.c.scope == scope, pauses.c.kind == ALARM, pauses.c.ended.is_(None))
+        with self._writer.reading() as connection:
+            row = connection.execute(select(pauses.c.subject).where(at)).first()
+        return None if row is None else _read_names(row.subject)
+
+    def read_answered(self, scope: str, since: str) -> frozenset[str]:
+        """What people answered for by ending alarms of a scope since a time."""
+        at = and_(pauses.c.scope == scope, pauses.c.kind == ALARM, pauses.c.ended >= since)
+        query = select(pauses.c.subject).where(at, pauses.c.ended_by != BRAKES)
+        with self._writer.reading() as connection:
+            return frozenset().union(*map(_read_names, connection.scalars(query)))
+
+    def ask_more(self, scope: str, subject: Iterable[str]) -> None:
+        """Adds to what the alarm of a scope asks about."""
+        content = zlib.compress(json.dumps(sorted(subject)).encode())
+        with self._writer.writing(polling=True) as journal:
+            at = and_(pauses.c.scope == scope, pauses.c.kind == ALARM, pauses.c.ended.is_(None))
+            journal.update(pauses, at, {"subject": content})
 
     def list_pauses(self) -> tuple[Pause, ...]:
         """The pauses that go on, the oldest first."""

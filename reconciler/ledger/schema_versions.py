@@ -17,7 +17,7 @@ from reconciler.ledger.tables import ledger
 from reconciler.ledger.version_tables import upgrades
 from reconciler.outside.installation import find_tool
 
-HEAD = "0020"
+HEAD = "0021"
 """The newest migration, the one that this tool reads and writes."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -34,6 +34,9 @@ LIVE = ("intent", "uncertain", "submitted", "running")
 LIVE_ATTEMPT = text("state IN ('intent', 'uncertain', 'submitted', 'running')")
 """The same, written out for the database."""
 
+LOST = text("attempts.state = 'lost'")
+"""Of an attempt; written out for the same reason as the next."""
+
 LIVE_OUTPUT = text("state IN ('intended', 'publishing', 'produced')")
 """That an output is there or coming; written out, since SQLite uses a partial index only for its own words."""
 
@@ -267,8 +270,9 @@ batches = Table(
     Column("origin", Text),
 )
 # One submission of a job: intent, uncertain (whether it was taken), submitted, running, verified, failed, lost,
-# cancelled, discarded, deferred (the site took no more, it never was). `absences` counts complete answers in a row that did not know it, `unknown` is since when
-# nothing can be told of it, `cancel` that its end was asked for.
+# cancelled, discarded, deferred (the site took no more, it never was). `absences` counts complete answers in a row that
+# did not know it, `unknown` is since when nothing can be told of it, `missed` since when it is gone without a result,
+# `cancel` that its end was asked for.
 attempts = Table(
     "attempts",
     metadata,
@@ -289,6 +293,7 @@ attempts = Table(
     Column("fence", BigInteger, nullable=False),
     Column("absences", Integer, nullable=False),
     Column("unknown", String(20)),
+    Column("missed", String(20)),
     Column("cancel", String(500)),
     Column("signature", String(64)),
     Column("cpu_seconds", Double),  # of the application, where the attempt is verified
@@ -302,6 +307,13 @@ Index(
     unique=True,
     sqlite_where=LIVE_ATTEMPT,
     postgresql_where=LIVE_ATTEMPT,
+)
+Index(
+    "ix_attempts_lost",
+    attempts.c.site,
+    attempts.c.ended,
+    sqlite_where=text("state = 'lost'"),
+    postgresql_where=text("state = 'lost'"),
 )
 # The files of an output; `path` is below the output's folder, `kind` events or event list, `rows` the entries of its tree.
 products = Table(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, not_, select
 
-from reconciler.ledger.tables import attempts, intents, jobs, runs
+from reconciler.ledger.tables import LOST, attempts, intents, jobs, outputs, runs
 from reconciler.ledger.writing import Writer
 from reconciler.orders import Attempt
 from schemas.runs import split_key
@@ -30,6 +30,33 @@ class Tallies:
         with self._writer.reading() as connection:
             failed, verified = connection.execute(query).one()
         return failed, verified
+
+    def list_refused(self, campaign: str, since: str) -> tuple[list[str], int]:
+        """The ids of a campaign's units whose jobs are all verified since a time, and that could not be published; and how many were."""
+        verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == "verified")
+        lacking = exists().where(jobs.c.intent == intents.c.id, not_(verified))
+        recent = exists().where(
+            jobs.c.intent == intents.c.id, attempts.c.job == jobs.c.id, attempts.c.ended >= since
+        )
+        query = select(intents.c.id, intents.c.state).where(intents.c.campaign == campaign, recent)
+        query = query.where(intents.c.state.in_(("quarantined", "produced")), not_(lacking))
+        with self._writer.reading() as connection:
+            rows = connection.execute(query).all()
+        refused = [str(number) for number, state in rows if state == "quarantined"]
+        return refused, len(rows) - len(refused)
+
+    def list_sites_of_lost(self, since: str) -> tuple[str, ...]:
+        """The sites of attempts that an engine took, and that were taken for lost since a time."""
+        at = (LOST, attempts.c.ended >= since, attempts.c.reference.is_not(None))
+        with self._writer.reading() as connection:
+            return tuple(connection.scalars(select(attempts.c.site).where(*at).distinct()))
+
+    def number_outputs(self, campaign: str) -> dict[str, int]:
+        """Fingerprint, in hex → id of the produced output of a campaign that has it."""
+        query = select(outputs.c.fingerprint, outputs.c.id)
+        query = query.where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+        with self._writer.reading() as connection:
+            return {value.hex(): number for value, number in connection.execute(query)}
 
     def count_read(self, attempt: Attempt) -> tuple[int, int | None]:
         """What an attempt's unit may read beside it: the events that its verified jobs read, and those that its run has.
