@@ -267,8 +267,7 @@ class Launcher:
         except SourceUnavailable as error:  # a disk that is full, or only to be read, is no failure of theirs
             self._capacity.close(site, str(error))
             self.outcome.held[str(error)] += len({attempt.address for attempt, _ in made} - self._begun)
-            for attempt, _ in made:
-                self._attempts.record_gone(attempt, "lost", str(error))
+            self._attempts.record_deferred([attempt.id for attempt, _ in made], str(error))
             return 0
         accepted, left = self._submitter.submit(site, batch, made)
         self._picks[site].extendleft(pick for _, pick in reversed(left))

@@ -101,8 +101,8 @@ class Tracker:
     def sweep(self) -> None:
         """Removes the folders that nobody needs any more."""
         self._workspace.sweep(
-            self._attempts.list_ended(self._workspace.names()),
-            self._attempts.list_ended_batches(self._workspace.batch_names()),
+            self._attempts.leftovers.list_ended(self._workspace.names()),
+            self._attempts.leftovers.list_ended_batches(self._workspace.batch_names()),
         )
 
     def ticket(self, attempt: Attempt) -> Ticket:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select, true
 
 from reconciler.ledger.attempt_rows import (
     ATTEMPTS,
@@ -19,6 +19,7 @@ from reconciler.ledger.attempt_rows import (
     read_jobs,
 )
 from reconciler.ledger.journal import Journal
+from reconciler.ledger.leftovers import Leftovers
 from reconciler.ledger.tables import LIVE, LOST, attempts, batches, intents, jobs, outputs, products
 from reconciler.ledger.tallies import Tallies, sum_read
 from reconciler.ledger.unit_rows import CHUNK
@@ -41,6 +42,7 @@ class AttemptLedger:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self.tallies = Tallies(writer)
+        self.leftovers = Leftovers(writer)
 
     def begin(self, picks: Sequence[Pick]) -> list[tuple[Attempt, Pick]]:
         """A new attempt for each job, all in one batch of one site.
@@ -328,37 +330,6 @@ class AttemptLedger:
         query = select(attempts.c.id).where(attempts.c.job == job, attempts.c.state == "verified")
         with self._writer.reading() as connection:
             return connection.execute(query).first() is not None
-
-    def list_ended(self, names: Iterable[str]) -> set[str]:
-        """Those of the attempts' names whose folders nobody needs any more: not live, not failed, not unpublished.
-
-        Nor of a job that an engine took and lost, which may come back as long as its unit is open. Names that the
-        ledger does not know are not ours to judge.
-        """
-        other, task = attempts.alias(), jobs.alias()
-        coming = exists().where(
-            task.c.intent == intents.c.id, other.c.job == task.c.id, other.c.state.in_(LIVE)
-        )
-        done = intents.c.state.not_in(("open", "quarantined"))
-        ended = (
-            select(attempts.c.name)
-            .join(jobs, jobs.c.id == attempts.c.job)
-            .join(intents, intents.c.id == jobs.c.intent)
-            .where(attempts.c.state.not_in((*LIVE, "failed")))
-            .where(or_(attempts.c.state != "verified", and_(done, not_(coming))))
-            .where(or_(attempts.c.state != "lost", attempts.c.reference.is_(None), intents.c.state != "open"))
-        )
-        return self._find(ended, attempts.c.name, sorted(names))
-
-    def list_ended_batches(self, names: Iterable[str]) -> set[str]:
-        """Those of the batches' names none of whose attempts may still come to a result."""
-        live = exists().where(attempts.c.batch == batches.c.id, attempts.c.state.in_(LIVE))
-        return self._find(select(batches.c.name).where(not_(live)), batches.c.name, sorted(names))
-
-    def _find(self, query: Select[Any], column: Any, names: Sequence[str]) -> set[str]:
-        with self._writer.reading() as connection:
-            chunks = (names[start : start + CHUNK] for start in range(0, len(names), CHUNK))
-            return {name for part in chunks for name in connection.scalars(query.where(column.in_(part)))}
 
     def _change(self, numbers: Iterable[int], where: ColumnElement[bool], values: Mapping[str, Any]) -> None:
         listed = sorted(numbers)
