@@ -188,7 +188,7 @@ def test_units_that_are_refused_one_after_the_other_pause_their_campaign(tmp_pat
     world = World(tmp_path, campaign=ONE_STEP, files=(1,) * 6, slots=1)
     world.change(('ranges: "1-2"', 'ranges: "1-6"'))
 
-    def refuse(moves, workspace):
+    def refuse(*_):
         raise PublishingRefused("it exists and is another file")
 
     publish = delivery.publish
