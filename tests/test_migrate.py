@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import inspect, select, text
 
 from ci.cli import run
 from ci.exits import Exit
@@ -17,7 +17,7 @@ from reconciler.ledger.database import SourceUnavailable, State, migrating, open
 from reconciler.ledger.lease import holding
 from reconciler.ledger.migration import migrate
 from reconciler.ledger.privacy import close_state
-from reconciler.ledger.schema_versions import HEAD, list_versions, upgrade_tables
+from reconciler.ledger.schema_versions import HEAD, list_versions, make_tables, upgrade_tables
 from reconciler.ledger.state import OtherVersion
 from tests.worlds import ONE_STEP, World
 
@@ -240,3 +240,39 @@ def test_two_that_make_a_state_at_the_same_time_make_one(tmp_path, database):
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(ask, range(4)))) == 1
+
+
+def describe(state):
+    """The tables of a database as it tells them, without the order of columns, and how it counts what has no number."""
+    with reading(state) as connection:
+        seen = inspect(connection)
+        return {
+            name: {
+                "columns": sorted((one["name"], str(one["type"]), one["nullable"], None if "nextval" in str(one["default"]) else one["default"]) for one in seen.get_columns(name)),
+                "key": seen.get_pk_constraint(name)["constrained_columns"],
+                "foreign": sorted(
+                    (one["constrained_columns"], one["referred_table"], one["referred_columns"], str(one["options"]))
+                    for one in seen.get_foreign_keys(name)
+                ),
+                "unique": sorted(one["column_names"] for one in seen.get_unique_constraints(name)),
+                "checks": sorted(str(one["sqltext"]) for one in seen.get_check_constraints(name)),
+                "indexes": sorted(
+                    (one["name"], one["column_names"], bool(one["unique"]), {key: str(value) for key, value in one.get("dialect_options", {}).items()})
+                    for one in seen.get_indexes(name)
+                ),
+            }
+            for name in seen.get_table_names()
+        }  # fmt: skip
+
+
+def test_a_new_state_is_as_all_migrations_make_it(tmp_path, postgresql):
+    for made, grown in ((None, None), (postgresql.create_database(), postgresql.create_database())):
+        states = (
+            State(tmp_path / f"made{made is None}", made),
+            State(tmp_path / f"grown{made is None}", grown),
+        )
+        for state, make in zip(states, (make_tables, upgrade_tables), strict=True):
+            close_state(state)
+            with migrating(state) as connection:
+                make(connection)
+        assert describe(states[0]) == describe(states[1])

@@ -21,10 +21,10 @@ from reconciler.ledger.filesystem import find_type, is_networked
 from reconciler.ledger.privacy import close_state
 from reconciler.ledger.schema_versions import (
     list_broken_references,
+    make_tables,
     read_version,
     record_upgrade,
     refuse_other_version,
-    upgrade_tables,
 )
 from reconciler.ledger.server import make_server_engine
 from reconciler.ledger.state import (
@@ -109,7 +109,7 @@ def opened(state: State) -> Iterator[Engine]:
         if version is None:
             with migrating(state) as connection:
                 if read_version(connection) is None:  # nobody else made it meanwhile
-                    upgrade_tables(connection)
+                    make_tables(connection)
                     record_upgrade(connection)
         yield engine
 

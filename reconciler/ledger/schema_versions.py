@@ -12,8 +12,14 @@ from uuid import uuid4
 from sqlalchemy import Connection, insert, inspect, select, text
 
 from reconciler.clock import CLOCK
+from reconciler.ledger import (  # noqa: F401 -- each adds its tables to `metadata`
+    file_tables,
+    lever_tables,
+    place_tables,
+    trust_tables,
+)
 from reconciler.ledger.state import OtherVersion, State
-from reconciler.ledger.tables import ledger
+from reconciler.ledger.tables import ledger, metadata
 from reconciler.ledger.version_tables import upgrades
 from reconciler.outside.installation import find_tool
 
@@ -76,6 +82,16 @@ def upgrade_tables(connection: Connection, version: str = HEAD) -> None:
     settings.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     settings.attributes["connection"] = connection
     command.upgrade(settings, version)
+
+
+def make_tables(connection: Connection) -> None:
+    """Makes the tables of a new database as they are at `HEAD`: a tenth of the cost of all migrations.
+
+    Tests hold the two against each other.
+    """
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
 def record_upgrade(connection: Connection) -> None:
