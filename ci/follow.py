@@ -6,8 +6,10 @@ no pipeline, and no pipeline needs its rights.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +21,7 @@ from ci.commits import Commit, open_repository, read_commit
 from ci.exits import WrongUse
 from reconciler.guard import GuardRefused
 from reconciler.ledger.database import SourceUnavailable
+from schemas.tree import PRODUCTIONS
 
 SECONDS = 120
 """How long a fetch may take."""
@@ -27,6 +30,9 @@ APPLIED = "refs/b2prod/applied"
 
 SKEW = 3600
 """Seconds that the clock of who made a commit may be ahead, where a head's age counts."""
+
+STALE = 600.0
+"""Seconds after which a lock on our own reference is one that nobody holds: writing it takes a blink."""
 
 _BRANCH = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w./-]*)", re.ASCII)
 _SAFE = (
@@ -67,7 +73,7 @@ def fetch_head(root: Path, followed: Followed, now: datetime) -> Commit:
 
     Raises:
         SourceUnavailable: the remote does not answer, or has no such branch.
-        GuardRefused: the head does not come after the commit that was last launched from, or is too old, or of the future.
+        GuardRefused: the head has no productions, or does not come after the commit that was last launched from, or is too old, or of the future.
     """
     ref = f"refs/remotes/{followed.remote}/{followed.branch}"
     where = f"{followed.branch} of {followed.remote}"
@@ -79,6 +85,10 @@ def fetch_head(root: Path, followed: Followed, now: datetime) -> Commit:
             raise GuardRefused(
                 f"{where} is at {head.hexsha[:12]}, which does not come after {applied.hexsha[:12]}, from which was"
                 f" launched: somebody rewrote it, or serves an old one. If that is meant: git update-ref -d {APPLIED}"
+            )
+        if PRODUCTIONS not in head.tree:
+            raise GuardRefused(
+                f"the head of {where}, {head.hexsha[:12]}, has no folder `{PRODUCTIONS}`: bring it back by another commit"
             )
         age = now.timestamp() - head.committed_date
         if followed.oldest is not None and age > followed.oldest.total_seconds():
@@ -94,10 +104,37 @@ def fetch_head(root: Path, followed: Followed, now: datetime) -> Commit:
     return read_commit(root, head.hexsha)
 
 
-def mark_applied(root: Path, commit: str) -> None:
-    """Remembers that a commit was launched from."""
+def read_applied(root: Path) -> Commit | None:
+    """The commit that was last launched from, with the files of its productions; None where there is none.
+
+    Raises:
+        SourceUnavailable: git cannot be read.
+    """
     with open_repository(root) as repository:
-        repository.git.execute(["git", *_list_options(), "update-ref", APPLIED, commit])
+        applied = _read_applied(repository)
+    return None if applied is None else read_commit(root, applied.hexsha)
+
+
+def mark_applied(root: Path, commit: str) -> None:
+    """Remembers that a commit was launched from. A lock that a git left which was killed long ago is removed.
+
+    Raises:
+        SourceUnavailable: it cannot be remembered now.
+    """
+    with open_repository(root) as repository:
+        command = ["git", *_list_options(), "update-ref", APPLIED, commit]
+        lock = Path(repository.common_dir, f"{APPLIED}.lock")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - lock.stat().st_mtime > STALE:
+                    lock.unlink()
+            repository.git.execute(command)
+        except (GitCommandError, OSError) as error:
+            said = " ".join(str(getattr(error, "stderr", error)).split())[:300]
+            raise SourceUnavailable(
+                f"that {commit[:12]} was launched from cannot be remembered: {said}; a lock that no git at work holds is"
+                f" removed after {STALE / 60:.0f} minutes, or by you: {lock}"
+            ) from error
 
 
 def _fetch(repository: git.Repo, followed: Followed, ref: str, where: str) -> None:

@@ -121,11 +121,15 @@ def _launch(
 
     approve()
     for view in picture.views:
-        if view.campaign.state == "active":
+        if view.campaign.state == "active" and manner.closed is None:
             launcher.ledger.admit(view.campaign.name, view.entrants)
     launcher.outcome.count_plan(picture.views)
     launcher.listen(prelude(picture))
     wishes = [wish for wish in list_wishes(picture.views) if planned is None or wish.address in planned]
+    if manner.closed is not None:
+        begun = launcher.ledger.list_open(names)
+        launcher.outcome.held[manner.closed] += sum(wish.address not in begun for wish in wishes)
+        wishes = [wish for wish in wishes if wish.address in begun]
     launcher.launch(launcher.brake(picture.views, wishes), approve, manner)
     launcher.ledger.end_plan()
     return launcher.outcome

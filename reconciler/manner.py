@@ -14,6 +14,7 @@ class Manner:
     """How a turn is made: by whose leave, for what it waits, how long its lease is, in seconds, and by which clock.
 
     A turn waits for the jobs of this machine; with `patient` for all; with `bound`, for none longer than so many seconds.
+    `closed` is why nothing begins now but what was begun before; None: all may.
     """
 
     permits: Permits = MERGED
@@ -21,6 +22,7 @@ class Manner:
     bound: float | None = None
     lease: float = SECONDS
     clock: Clock = CLOCK
+    closed: str | None = None
 
 
 PLAIN = Manner()

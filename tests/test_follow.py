@@ -11,6 +11,9 @@ import pytest
 from ci.cli import run
 from ci.exits import Exit
 from ci.follow import APPLIED
+from reconciler.ledger.database import opened
+from reconciler.ledger.levers import Levers
+from reconciler.ledger.writing import Writer
 from tests.keys import ORDER, Circle
 from tests.launchpad import Launchpad
 
@@ -120,3 +123,65 @@ def test_s37_nothing_that_is_fetched_runs(pad, tmp_path):
     assert not canary.exists()
     assert sorted(os.listdir(pad.service)) == before
     assert not Path(pad.service, ".git/modules").exists()
+
+
+def begin(pad):
+    """Two units of which one failed for the moment, a run that came since, and a commit that was launched from."""
+    pad.sign(*ORDER)
+    pad.commit("approved")
+    pad.behave("status 7", "reco-1")
+    assert pad.follow() == Exit.PARTLY
+    pad.behave("fine", "reco-1")
+    return len(pad.starts)
+
+
+@pytest.mark.parametrize("trouble", ["away", "rewritten", "no productions"])
+def test_what_was_begun_goes_on_by_the_last_commit_while_the_branch_cannot_be_gone_by(pad, capsys, trouble):
+    starts = begin(pad)
+    if trouble == "away":
+        pad.root.joinpath(".git").rename(pad.root / "away")
+    elif trouble == "rewritten":
+        pad.git("reset", "-q", "--hard", "HEAD~1")
+        pad.commit("another history")
+    else:
+        pad.git("rm", "-rq", "--cached", "productions")
+        pad.git("commit", "-qm", "gone")
+    capsys.readouterr()
+    assert pad.follow() == (Exit.UNAVAILABLE if trouble == "away" else Exit.REFUSED)
+    told = capsys.readouterr().err
+    assert "1 unit produced" in told
+    said = {"away": "cannot be fetched", "rewritten": "does not come after", "no productions": "no folder"}
+    assert said[trouble] in told
+    assert len(pad.starts) > starts
+    assert len(pad.produced()) == 2
+
+
+def test_nothing_new_begins_while_the_branch_cannot_be_gone_by(pad, capsys):
+    pad.sign(*ORDER)
+    pad.commit("approved")
+    with opened(pad.state) as engine:
+        Levers(Writer(engine, None), "shifter@example.org").pause("all", "for now")
+    pad.follow()
+    with opened(pad.state) as engine:
+        Levers(Writer(engine, None), "shifter@example.org").resume("all", "on")
+    pad.root.joinpath(".git").rename(pad.root / "away")
+    assert pad.follow() == Exit.UNAVAILABLE
+    assert pad.starts == []
+    assert "2 units not begun: only what was begun goes on" in capsys.readouterr().err
+    pad.root.joinpath("away").rename(pad.root / ".git")
+    assert pad.follow() == Exit.FINE
+    assert len(pad.produced()) == 2
+
+
+def test_a_lock_that_was_left_on_what_was_launched_from_is_told_and_removed_when_it_is_old(pad, capsys):
+    pad.sign(*ORDER)
+    pad.commit("approved")
+    lock = pad.service / ".git" / f"{APPLIED}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+    assert pad.follow() == Exit.UNAVAILABLE
+    assert f"removed after 10 minutes, or by you: {lock}" in capsys.readouterr().err
+    assert len(pad.produced()) == 2
+    os.utime(lock, (1, 1))
+    assert pad.follow() == Exit.FINE
+    assert not lock.exists()

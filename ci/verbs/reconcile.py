@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from ci.approvals.gate import Gate, check_anchor, tell_time
 from ci.approvals.memory import remember
 from ci.console import count_things, say
 from ci.exits import Exit, WrongUse
-from ci.follow import Followed, fetch_head, mark_applied, read_followed
+from ci.follow import Followed, fetch_head, mark_applied, read_applied, read_followed
 from ci.hindrances import load_launchable
 from ci.monitoring import Monitor
 from ci.project import Project, Settings
@@ -130,16 +131,16 @@ def reconcile_verb(
     if watch:
         with Monitor(project, _read_address(metrics), log, notify) as monitor:
             return _watch(project, names, interval, lease, anchor, monitor, followed)
-    project = _read_head(project, followed)
+    project, away = _read_head(project, followed)
     remember(project, anchor, tell_time())  # also where findings let nothing begin
     choice = load_launchable(project, names)
     chosen, repository = choice.require(), choice.repository
     gate = Gate(project, repository, anchor)
     permitted, refused = gate.sort(chosen)
-    if refused and not permitted:
+    if refused and not permitted and away is None:
         raise GuardRefused("\n".join(refused.values()))
     with Watching() as watching:
-        manner = Manner(gate, patient=patient, lease=lease)
+        manner = Manner(gate, patient=patient, lease=lease, closed=_tell_away(away))
         outcome = reconcile(project.state, repository, permitted, watching.begin, manner, refresh=refresh)
     for text in refused.values():
         say(f"left out: {text}")
@@ -148,19 +149,57 @@ def reconcile_verb(
         say(text)
     tell_outcome(outcome, len(refused) + len(choice.wrong))
     code = judge_turn(outcome, len(choice.wrong)) or (Exit.REFUSED if refused else Exit.FINE)
+    if away is not None:
+        say(str(away))
+        return Exit.REFUSED if isinstance(away, GuardRefused) else Exit.UNAVAILABLE
     _mark_head(project)
     return code or (Exit.PARTLY if troubles else Exit.FINE)
 
 
-def _read_head(project: Project, followed: Followed | None) -> Project:
-    """The project as the head of the branch has it that is followed."""
+def _read_head(project: Project, followed: Followed | None) -> tuple[Project, Away | None]:
+    """The project as the head of the branch has it that is followed.
+
+    Where that cannot be gone by, it is as it was last launched from, with the reason: what was begun goes on.
+
+    Raises:
+        GuardRefused: the head is refused, and nothing was launched from yet.
+        SourceUnavailable: it cannot be had, and nothing was launched from yet.
+    """
     if followed is None:
-        return project
+        return project, None
+    try:
+        return _read_newest(project, followed), None
+    except (GuardRefused, SourceUnavailable) as error:
+        with contextlib.suppress(SourceUnavailable):  # git itself cannot be read, as was said
+            if (applied := read_applied(project.root)) is not None:
+                return replace(project, commit=applied), error
+        raise
+
+
+def _tell_away(away: Away | None) -> str | None:
+    """Why nothing new begins in a turn that goes by what was last launched from."""
+    return None if away is None else f"only what was begun goes on: {away}"
+
+
+def _read_newest(project: Project, followed: Followed) -> Project:
     now = datetime.now(UTC)
     if followed.oldest is not None and has_database(project.state):
         with reading(project.state) as connection:  # a clock that went back makes no old head young
             now = bound_time(connection, now)
     return replace(project, commit=fetch_head(project.root, followed, now))
+
+
+Away = GuardRefused | SourceUnavailable
+"""What keeps a turn from going by the newest commit."""
+
+
+def _try_marking(project: Project) -> list[str]:
+    """Remembers what was launched from; what kept it from that."""
+    try:
+        _mark_head(project)
+    except SourceUnavailable as error:
+        return [str(error)]
+    return []
 
 
 def _mark_head(project: Project) -> None:
@@ -195,10 +234,10 @@ def _watch(
         monitor.begin()
         pictures: list[Picture] = []
         try:
-            manner = Manner(bound=min(interval, lease / 3), lease=lease)
-            here = _read_head(project, followed)
+            here, away = _read_head(project, followed)
+            manner = Manner(bound=min(interval, lease / 3), lease=lease, closed=_tell_away(away))
             outcome, trouble = _turn(here, names, manner, anchor, pictures.append)
-            _mark_head(here)
+            trouble += [text] if (text := manner.closed) is not None else _try_marking(here)
         except (GuardRefused, OSError, SourceUnavailable, TemplateBroken, WrongUse) as error:
             trouble = [f"this turn did nothing: {error}"]
         except Exception as error:  # noqa: BLE001 -- one turn ends with what nobody foresaw, and not the service

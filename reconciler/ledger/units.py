@@ -145,6 +145,14 @@ class Ledger:
         with self._writer.reading() as connection:
             return tuple(connection.scalars(query.order_by(outputs.c.intent)))
 
+    def list_open(self, campaigns: Sequence[str]) -> set[Address]:
+        """The units of campaigns that were begun, and neither ended nor were given up."""
+        columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
+        query = select(*columns).where(intents.c.campaign.in_(campaigns), intents.c.state == "open")
+        with self._writer.reading() as connection:
+            rows = connection.execute(query)
+            return {(campaign, step, run_key(*key)) for campaign, step, *key in rows}
+
     def find_address(self, intent: int) -> Address:
         """The unit that an intent is about."""
         columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
