@@ -9,10 +9,10 @@ from sqlalchemy import func, select
 
 from ci.watching import tell_outcome
 from reconciler.command import Reply
+from reconciler.dialects import lsf_text
 from reconciler.dialects.diracx_client import Busy
 from reconciler.dialects.slurm_text import read_submission
 from reconciler.engine import Accepted, Deferred, Refused, Uncertain
-from reconciler.engines import lsf
 from reconciler.gathering import take_picture
 from reconciler.health import WAITING, judge_campaign
 from reconciler.ledger.database import reading
@@ -250,14 +250,14 @@ def test_what_slurm_says_of_a_full_queue(error, count, kind, fewer, status):
     ],
 )
 def test_what_lsf_says_of_a_full_queue(error, status, count, kind, fewer):
-    answers = lsf._read_submission(Reply("bsub", status, "", error), count)
+    answers = lsf_text.read_submission(Reply("bsub", status, "", error), count)
     assert {type(one) for one in answers} == {kind}
     if kind is Deferred:
         assert {one.fewer for one in answers} == {fewer}
     said = "Job <101> is submitted to queue <l>.\n"
-    waited = lsf._read_submission(Reply("bsub", 0, said, error), 1)
+    waited = lsf_text.read_submission(Reply("bsub", 0, said, error), 1)
     assert waited == [Accepted("101")]
-    assert not isinstance(lsf._read_submission(Reply("bsub", status, said, error), 1)[0], Deferred)
+    assert not isinstance(lsf_text.read_submission(Reply("bsub", status, said, error), 1)[0], Deferred)
 
 
 @pytest.mark.parametrize(

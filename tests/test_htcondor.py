@@ -164,7 +164,12 @@ def test_what_the_schedd_says_of_jobs_without_a_log(batch, tmp_path, monkeypatch
         return {"ClusterId": 17, "ProcId": index, "JobStatus": status, "B2Batch": name, "HoldReason": None}
 
     double = tmp_path / "double.py"
-    double.write_text(f"print({json.dumps({'rows': [row(0, 2), row(1, 4, 'another')]})!r})")
+    rows = [row(0, 2), row(1, 4, "another")]
+    double.write_text(
+        f"import json, sys\nrows = json.loads({json.dumps(rows)!r})\n"
+        "rows = [row for row in rows if 'B2Batch' not in sys.argv[2] or row['B2Batch'] in sys.argv[2]]\n"
+        "print(json.dumps({'rows': rows, 'asked': sys.argv[2], 'count': len(rows)}))"
+    )
     monkeypatch.setattr(htcondor, "CALLER", double)
     engine = HtcondorEngine(make())
     seen = engine.query(batch.tickets)

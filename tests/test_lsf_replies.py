@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.command import Reply
+from reconciler.dialects.lsf_text import find_json, read_submission
 from reconciler.engine import Accepted, Batch, EngineUnavailable, Refused, Sighting, Ticket, Uncertain
-from reconciler.engines.lsf import SCRIPT, LsfEngine, _find_json, _read_submission
+from reconciler.engines.lsf import SCRIPT, LsfEngine
 from schemas.site import BatchSettings, Site
 
 NONE = "No matching job found"
@@ -176,7 +177,7 @@ def test_elements_that_have_ended_are_not_killed_and_the_rest_in_one_call(site):
     ],
 )
 def test_answers_to_a_submission(text, status, kind):
-    (answered,) = _read_submission(Reply("bsub", status, text, ""), 1)
+    (answered,) = read_submission(Reply("bsub", status, text, ""), 1)
     assert isinstance(answered, kind)
     if kind is Accepted:
         assert answered.reference == "101"
@@ -215,6 +216,6 @@ def test_elements_count_from_1_and_members_from_0(tmp_path, index, member):
 
 @given(st.text())
 def test_no_text_is_an_error(text):
-    _find_json(text)
-    _find_json('{"COMMAND":' + text)
-    _read_submission(Reply("bsub", 0, text, text), 2)
+    find_json(text)
+    find_json('{"COMMAND":' + text)
+    read_submission(Reply("bsub", 0, text, text), 2)

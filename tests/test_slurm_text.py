@@ -19,7 +19,7 @@ from schemas.site import BatchSettings, Option, Site
 
 
 def read(text):
-    return read_records(Reply("squeue", 0, text, ""), 3)
+    return read_records(Reply("squeue", 0, f"JOBID|STATE|REASON|NAME\n{text}", ""), 3)
 
 
 def ticket(reference, batch="batch", index=0):

@@ -27,7 +27,11 @@ def query(condor: Any, constraint: str) -> dict[str, Any]:
     """The queue, and the history behind it: both, or an error."""
     schedd = condor.Schedd()
     rows = [*schedd.history(constraint, PROJECTION), *schedd.query(constraint, PROJECTION)]
-    return {"rows": [{name: row.get(name) for name in PROJECTION} for row in rows]}
+    return {
+        "rows": [{name: row.get(name) for name in PROJECTION} for row in rows],
+        "asked": constraint,
+        "count": len(rows),
+    }
 
 
 def remove(condor: Any, constraint: str) -> dict[str, Any]:

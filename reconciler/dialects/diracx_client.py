@@ -19,6 +19,9 @@ PAGE = 10_000
 
 COLUMNS = ("JobID", "JobName", "Status", "MinorStatus", "ApplicationStatus")
 
+COLUMNS_DUE = frozenset(COLUMNS[:3])
+"""Those of which every job has a value: its name, and a state."""
+
 _PFN = re.compile(
     r"(?:SB:[A-Za-z]+\|)?/S3/[a-z0-9.-]{3,63}(?:/[^/|\s]+){3}/sha256:([0-9a-f]{64})\.[a-z0-9.]+"
 )
@@ -204,14 +207,18 @@ class Client:
 
 
 def _read_rows(answer: Answer, accept: Callable[[Mapping[str, Any]], bool]) -> list[Mapping[str, Any]]:
+    kind = answer.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if not kind.endswith("json"):
+        raise NoAnswer(f"a search answered {kind[:100]!r}, and no JSON")
     rows = answer.read_json()
     if not isinstance(rows, list):
         raise NoAnswer("a search answered no list")
     for row in rows:
         if (
             not isinstance(row, dict)
-            or not isinstance(row.get("JobID"), int)
+            or type(row.get("JobID")) is not int
             or not all(isinstance(row.get(word), str | None) for word in COLUMNS[1:])
+            or not row.keys() >= COLUMNS_DUE
             or not accept(row)
         ):
             raise NoAnswer(f"a search answered something else than was asked for: {str(row)[:200]}")

@@ -69,6 +69,10 @@ class Download:
         Raises:
             EngineUnavailable: it has begun, or cannot be.
         """
+        shown = {os.path.basename(path) for some in files.values() for path in some}
+        for file in sorted(self._folder.glob("*.root")):
+            if file.name not in shown:
+                raise EngineUnavailable(f"the grid does not list {file.name} any more, which it had before")
         missing = [path for some in files.values() for path in some if not self._is_whole(path)]
         if missing:
             self._start(missing)

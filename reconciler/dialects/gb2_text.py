@@ -8,6 +8,7 @@ seen, or the words for nothing: a notice, another format, or a text that was cut
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -25,7 +26,11 @@ _NUMBER = re.compile(r"\d{4}")
 _WRONG = re.compile(
     r"error|exception|traceback|fail|refused|denied|expired|unavailable|timed? ?out", re.IGNORECASE
 )
-_NOTHING = re.compile(r"no (?:matching )?(?:productions?|datasets?|entr|files?)", re.IGNORECASE)
+_NOTHING = re.compile(
+    r"\W*no (?:matching )?(?:productions?|datasets?|entr(?:y|ies)|files?)\b(?:[^.:;]{0,80}\bfound\b[^.:;]{0,80})?\W*",
+    re.IGNORECASE,
+)
+"""A line that says of nothing that it is there, and nothing else: a notice may have the words, too."""
 _LEFT = re.compile(r"timeleft\s{0,99}:\s{0,99}(\d{1,6}):(\d\d)(?::(\d\d))?", re.IGNORECASE)
 _GROUP = re.compile(r"DIRAC group\s*:\s*(\S+)", re.IGNORECASE)
 
@@ -51,13 +56,14 @@ class Production:
         return self.done is not None and self.total is not None and self.done < self.total
 
 
-def read_status(text: str) -> list[Production]:
+def read_status(out: str, error: str = "", due: Iterable[str] = ()) -> list[Production]:
     """The productions of a table; none where it is said, or shown by a heading, that there are none.
 
     Raises:
-        Unreadable: it holds words of an error, it is no such table, or lines of it may be rows and are none that is known.
+        Unreadable: it holds words of an error, it is no such table, lines of it may be rows and are none that is known, or
+            one of the names that are `due` is in it and in no row.
     """
-    _check_whole(text)
+    text = _join(out, error)
     rows, rest, headed = [], [], False
     for line in text.replace("|", " ").splitlines():
         if _HEADING.fullmatch(line):
@@ -74,26 +80,30 @@ def read_status(text: str) -> list[Production]:
         done, total = (int(counts[1]), int(counts[2])) if counts else (None, None)
         # `Running Done=400/402`: of two words the first one is the state
         state = states[0] if states else None
-        rows.append(Production(int(found[1]), found[2], state, " ".join(words.split()), done, total))
+        row = Production(int(found[1]), found[2], state, " ".join(words.split()), done, total)
+        if row not in rows:  # a table may be printed twice, and a production is one
+            rows.append(row)
     said = [line for line in rest if line]
     if any(_WRONG.search(line) for line in said):
         raise Unreadable(next(line for line in said if _WRONG.search(line))[:300])
-    if not headed and not any(_NOTHING.search(line) for line in said):
+    if not headed and not any(_NOTHING.fullmatch(line) for line in said):
         raise Unreadable(
             f"neither a table nor a word of nothing: {said[0][:300] if said else 'an empty text'}"
         )
     if strange := [line for line in said if _NUMBER.search(line)]:
         raise Unreadable(f"a line with a number is no row: {strange[0][:300]}")
+    if lost := {name for name in due if name.lower() in text.lower()} - {row.name for row in rows}:
+        raise Unreadable(f"{min(lost)} is in it, and in no row of its own")
     return rows
 
 
-def read_files(text: str, folder: str) -> list[str]:
+def read_files(out: str, folder: str, error: str = "") -> list[str]:
     """The files below `folder` that `gb2_ds_list` shows, each once, sorted; none where it says that there are none.
 
     Raises:
         Unreadable: it holds words of an error, or neither files nor a word of nothing.
     """
-    _check_whole(text)
+    text = _join(out, error)
     files, rest = set(), []
     for line in text.splitlines():
         words = line.split()
@@ -101,17 +111,19 @@ def read_files(text: str, folder: str) -> list[str]:
         files.update(paths)
         if words and not paths:
             rest.append(line.strip())
-    wrong = [line for line in rest if _WRONG.search(line) and not _NOTHING.search(line)]
+    wrong = [line for line in rest if _WRONG.search(line) and not _NOTHING.fullmatch(line)]
     if wrong:
         raise Unreadable(wrong[0][:300])
-    if not files and not any(_NOTHING.search(line) for line in rest):
+    if not files and not any(_NOTHING.fullmatch(line) for line in rest):
         raise Unreadable(f"neither files nor a word of nothing: {rest[0][:300] if rest else 'an empty text'}")
     return sorted(files)
 
 
-def _check_whole(text: str) -> None:
-    if text and not text.endswith("\n"):
-        raise Unreadable(f"the text was cut short: …{text[-100:]}")
+def _join(out: str, error: str) -> str:
+    """All that a command said, if what it answered has an end."""
+    if out and not out.endswith("\n"):
+        raise Unreadable(f"the text was cut short: …{out[-100:]}")
+    return out + error
 
 
 def read_proxy(text: str) -> tuple[timedelta, str | None]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from reconciler.command import Reply
 from reconciler.dialects.elements import expand
@@ -19,6 +20,9 @@ from reconciler.engine import (
     Ticket,
     Uncertain,
 )
+
+SKEW = timedelta(hours=1)
+"""By how much the clocks of the ledger's writer and of accounting may differ."""
 
 UNNAMED = "allocation"
 """What accounting calls a job for its first seconds."""
@@ -67,6 +71,13 @@ _ENDED = {
     "REVOKED": "infrastructure",
 }
 
+_HEADINGS = {
+    ("JOBID", "STATE", *note, name)
+    for note in (("REASON",), ("REASON", "WORKDIR"), ("EXITCODE",), ("EXITCODE", "WORKDIR"))
+    for name in ("NAME", "JOBNAME")
+}
+"""The headings of the tables that are asked for, of the queue and of accounting."""
+
 Key = tuple[str, int | None]
 """A job's id, and its index in an array."""
 
@@ -104,14 +115,20 @@ class Source:
 def read_records(reply: Reply, marks: int) -> Source:
     """Rows `id|state|note|name`, with four marks `id|state|note|folder|name`; a name may hold anything.
 
-    Lines that are none leave open what else is missing.
+    They stand below a heading. Without it, or beside lines that are no rows, it is open what else is missing: an empty
+    text, a notice or a page of HTML is no empty queue. A heading of other columns is one that tells nothing of the rows.
     """
     records: dict[Key, Record] = {}
-    strange = None
+    strange, headed = None, False
     for line in reply.out.splitlines():
         fields = line.split("|", marks)
+        if (heading := _read_heading(fields)) is not None:
+            if headed or len(fields) != marks + 1 or heading not in _HEADINGS:
+                return Source({}, f"`{reply.command}` answered a table that is not known: {line[:200]!r}")
+            headed = True
+            continue
         found = _ID.fullmatch(fields[0])
-        if found is None or len(fields) != marks + 1:
+        if found is None or len(fields) != marks + 1 or "\0" in line:
             strange = strange or line
             continue
         job, element = found[1], found[2]
@@ -130,7 +147,17 @@ def read_records(reply: Reply, marks: int) -> Source:
         strange = strange or "one without an end"
     if strange is not None:
         return Source(records, f"`{reply.command}` answered a line that is no record: {strange[:200]!r}")
+    if not headed:
+        return Source(records, f"`{reply.command}` answered without the heading of its table")
     return Source(records)
+
+
+def _read_heading(fields: Sequence[str]) -> tuple[str, ...] | None:
+    """The columns that a line names, in letters of one kind; None where it is no heading."""
+    if _ID.fullmatch(fields[0]):
+        return None
+    names = tuple(re.sub(r"[^A-Z]", "", field.upper()) for field in fields)
+    return names if len(names) > 1 and set(names) & {"JOBID", "ARRAYJOBID"} else None
 
 
 def read_reference(ticket: Ticket) -> Key | None:
@@ -158,6 +185,27 @@ def is_ours(record: Record, ticket: Ticket) -> bool | None:
     if ticket.home is None:
         return os.path.basename(record.folder) == ticket.batch
     return os.path.realpath(record.folder) == os.path.realpath(ticket.home)
+
+
+def are_ours(records: Iterable[Record], ticket: Ticket) -> bool | None:
+    """The same of all that is said of one job: one that says so is enough."""
+    told = {is_ours(record, ticket) for record in records}
+    return True if True in told else None if None in told else False
+
+
+def is_under_way(source: Source, ticket: Ticket) -> bool:
+    """Whether a job that bears the ticket's batch's name and index has not ended, whatever its id."""
+    return any(
+        (record.name, element or 0) == (ticket.batch, ticket.index)
+        and record.observe().sighting is not Sighting.ENDED
+        for (_, element), record in source.records.items()
+    )
+
+
+def find_earliest(tickets: Iterable[Ticket]) -> str:
+    """From when accounting is asked: without it, `sacct` looks at today only."""
+    first = min((ticket.begun for ticket in tickets), default="1970-01-02T00:00:00Z")
+    return (datetime.fromisoformat(first).astimezone(UTC) - SKEW).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def pick_whole(source: Source, ticket: Ticket) -> Record | None:
@@ -196,7 +244,7 @@ def _read_deferral(reply: Reply, count: int) -> Deferred | None:
 
 
 def read_submission(reply: Reply, count: int) -> list[Answer]:
-    """An id is a line that is nothing else, among whatever a site prints; two such lines are none.
+    """An id is a whole line that is nothing else, among whatever a site prints; two such lines are none.
 
     A controller that takes no more lets `sbatch` wait, for minutes: one that was ended while it waited has ordered nothing.
     """
@@ -204,8 +252,8 @@ def read_submission(reply: Reply, count: int) -> list[Answer]:
         return [deferred] * count
     if reply.missing or (reply.status not in {0, None} and _REFUSED.search(reply.error)):
         return [Refused(reply.describe())] * count
-    ids = [found for line in reply.out.splitlines() if (found := _SUBMITTED.fullmatch(line.strip()))]
-    if reply.status != 0 or len(ids) != 1:
+    ids = [found for line in reply.out.split("\n") if (found := _SUBMITTED.fullmatch(line))]
+    if reply.status != 0 or len(ids) != 1 or not reply.out.endswith("\n"):  # else digits of it may be missing
         return [Uncertain(reply.describe())] * count
     job = ids[0][1]
     return [Accepted(job if count == 1 else f"{job}_{index}") for index in range(count)]

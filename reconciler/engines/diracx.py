@@ -111,12 +111,23 @@ class DiracxEngine:
         if not tickets:
             return {}
         with _speaking():
-            rows = self._search(tickets, Deadline(self._seconds))
+            deadline = Deadline(self._seconds)
+            rows = self._search(tickets, deadline)
+            lacking = {
+                one.name for one in tickets if _is_reference(one.reference) and one.reference not in rows
+            }
+            # an answer that is empty for another reason is whole, too: two questions have to say the same
+            named = {
+                str(row["JobName"]) for row in self._reach().search("JobName", sorted(lacking), deadline)
+            }
         seen = {}
         for ticket in tickets:
             row = rows.get(ticket.reference or "")
             if not _is_reference(ticket.reference):
                 seen[ticket.name] = doubt_reference(ticket)
+            elif row is None and ticket.name in named:
+                words = f"DiracX has a job of this name, and none of the id {ticket.reference}"
+                seen[ticket.name] = Observation(Sighting.UNKNOWN, words)
             elif row is None:
                 seen[ticket.name] = Observation(Sighting.ABSENT, "DiracX does not list it")
             elif row["JobName"] != ticket.name:

@@ -88,13 +88,13 @@ class Gb2Engine:
         """By the production's name."""
         deadline = Deadline(self._seconds)
         orders = {ticket.name: find_order(ticket) for ticket in tickets}
-        found: dict[str, list[int]] = {}
+        found: dict[str, set[int]] = {}
         for group in sorted({order.group for order in orders.values() if order is not None}):
             names = sorted(
                 {order.name for order in orders.values() if order is not None and order.group == group}
             )
             for production in self._list(group, names, deadline):
-                found.setdefault(production.name, []).append(production.number)
+                found.setdefault(production.name, set()).add(production.number)
         return {
             ticket.name: [f"{number}_{ticket.index}" for number in sorted(found.get(order.name, ()))]
             if (order := orders[ticket.name]) is not None
@@ -108,17 +108,19 @@ class Gb2Engine:
         if not numbers:
             return {ticket.name: doubt_reference(ticket) for ticket in tickets}
         deadline = Deadline(self._seconds)
-        reply = self._ask(["gb2_prod_status", "-p", *map(str, numbers)], deadline.left(0.5))
+        due = [order.name for ticket in tickets if (order := find_order(ticket)) is not None]
+        reply = self._ask(["gb2_prod_status", "-p", *map(str, numbers)], deadline.left(0.5), due)
         productions = {one.number: one for one in reply}
         seen: dict[str, Observation] = {}
         advanced: set[int] = set()
+        unlisted = self._list_unlisted(tickets, productions, deadline)
         for ticket in tickets:
             order, number = find_order(ticket), _read_number(ticket)
             production = productions.get(number or 0)
             if number is None:
                 seen[ticket.name] = doubt_reference(ticket)
             elif production is None:
-                seen[ticket.name] = Observation(Sighting.ABSENT, "the production system does not list it")
+                seen[ticket.name] = unlisted[number]
             elif order is None or production.name != order.name:
                 words = f"production {production.number} is called {production.name}"
                 seen[ticket.name] = Observation(Sighting.UNKNOWN, words)
@@ -234,6 +236,43 @@ class Gb2Engine:
         there = f"{min(counts)} of {wanted} files of this run are there"
         return Observation(Sighting.RUNNING, f"{reason}; {there}")
 
+    def _list_unlisted(
+        self, tickets: Sequence[Ticket], listed: Mapping[int, Production], deadline: Deadline
+    ) -> dict[int, Observation]:
+        """What is said of productions that were asked for and are not in the table, by number.
+
+        A table may be cut short: absent is only what a second one, of all productions of the group, lacks too, and that
+        has others, or says that there are none.
+        """
+        missing = {
+            number: order
+            for ticket in tickets
+            if (number := _read_number(ticket)) is not None
+            and number not in listed
+            and (order := find_order(ticket)) is not None
+        }
+        told: dict[int, Observation] = {}
+        for group in sorted({order.group for order in missing.values()}):
+            try:
+                due = [order.name for order in missing.values()]
+                known = {one.number for one in self._ask_group(group, deadline, due)}
+                trouble = None if known else "a table without any production proves nothing"
+            except EngineUnavailable as error:
+                known, trouble = set(), str(error)
+            for number, order in missing.items():
+                if order.group != group:
+                    continue
+                if number in known:
+                    trouble = "one table of the production system has it, another has not"
+                words = trouble or "the production system does not list it"
+                told[number] = Observation(Sighting.UNKNOWN if trouble else Sighting.ABSENT, words)
+        unread = Observation(
+            Sighting.UNKNOWN, "its request is not there, and the production system does not list it"
+        )
+        return {
+            number: told.get(number, unread) for one in tickets if (number := _read_number(one)) is not None
+        }
+
     def _advance(self, production: Production, order: Order, deadline: Deadline) -> None:
         """Uploads what a registered production needs, and approves one that has it; whatever fails is tried again."""
         number = str(production.number)
@@ -246,15 +285,18 @@ class Gb2Engine:
 
     def _list(self, group: str, names: Sequence[str], deadline: Deadline) -> list[Production]:
         """The productions of those names."""
-        rows = self._ask(["gb2_prod_status", "-g", group, "-s", "all", "--date", "1y"], deadline.left(0.8))
-        return [row for row in rows if row.name in names]
+        return [row for row in self._ask_group(group, deadline, names) if row.name in names]
 
-    def _ask(self, command: Sequence[str], seconds: float) -> list[Production]:
+    def _ask_group(self, group: str, deadline: Deadline, due: Sequence[str]) -> list[Production]:
+        command = ["gb2_prod_status", "-g", group, "-s", "all", "--date", "1y"]
+        return self._ask(command, deadline.left(0.8), due)
+
+    def _ask(self, command: Sequence[str], seconds: float, due: Sequence[str] = ()) -> list[Production]:
         reply = self._call(command, seconds)
         if reply.status != 0:
             raise EngineUnavailable(reply.describe())
         try:
-            return read_status(f"{reply.out}\n{reply.error}")
+            return read_status(reply.out, reply.error, due)
         except Unreadable as error:
             raise EngineUnavailable(f"`{command[0]}` cannot be understood: {error}") from error
 
@@ -263,7 +305,7 @@ class Gb2Engine:
         if reply.status != 0:
             raise EngineUnavailable(reply.describe())
         try:
-            return read_files(f"{reply.out}\n{reply.error}", folder)
+            return read_files(reply.out, folder, reply.error)
         except Unreadable as error:
             raise EngineUnavailable(f"`gb2_ds_list` cannot be understood: {error}") from error
 

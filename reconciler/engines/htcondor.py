@@ -10,13 +10,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from reconciler.command import Deadline, Reply, call
 from reconciler.dialects.condor_job import LOG, describe, list_items
+from reconciler.dialects.whole_json import read_object
 from reconciler.engine import (
     Accepted,
     Answer,
@@ -35,6 +36,7 @@ from reconciler.ledger.lease import PROMPT
 from schemas.site import Site
 
 CALLER = Path(__file__).resolve().parents[1] / "dialects" / "condor_call.py"
+_JOB = re.compile(r"[0-9]{1,10}\.[0-9]{1,10}")
 _REFERENCE = re.compile(r"[1-9][0-9]{0,9}\.([0-9]{1,6})")
 _LIMIT = re.compile(r"MAX_JOBS_(?:SUBMITTED|PER_OWNER|PER_SUBMISSION)")
 """The limits that a schedd names when it takes no more; what was sent of the batch goes with the transaction."""
@@ -108,6 +110,8 @@ class HtcondorEngine:
         constraint = " || ".join(f'B2Batch == "{name}"' for name in names)
         places = {(ticket.batch, ticket.index): ticket.name for ticket in tickets}
         for row in self._ask(constraint, deadline):
+            if row["B2Batch"] not in names:
+                raise EngineUnavailable("the schedd answered with jobs that were not asked for")
             name = places.get((str(row["B2Batch"]), int(row["ProcId"])))
             if name is not None:
                 found[name].add(f"{row['ClusterId']}.{row['ProcId']}")
@@ -189,7 +193,9 @@ class HtcondorEngine:
         answer = _read(reply)
         if answer is None or "error" in answer:
             raise EngineUnavailable(answer["error"] if answer else reply.describe())
-        logs: dict[str, dict[str, list[Any]]] = answer["logs"]
+        logs = answer.get("logs")
+        if not isinstance(logs, dict) or logs.keys() != files.keys() or not _are_logs(logs.values()):
+            raise EngineUnavailable("what came of the event logs is no answer to what was asked")
         return logs
 
     def _ask(self, constraint: str, deadline: Deadline) -> list[dict[str, Any]]:
@@ -199,7 +205,13 @@ class HtcondorEngine:
         answer = _read(reply)
         if answer is None or "error" in answer:
             raise EngineUnavailable(answer["error"] if answer else reply.describe())
-        rows: list[dict[str, Any]] = answer["rows"]
+        rows = answer.get("rows")
+        if (
+            not isinstance(rows, list)
+            or (answer.get("asked"), answer.get("count")) != (constraint, len(rows))
+            or not all(map(_is_row, rows))
+        ):
+            raise EngineUnavailable("what came of the schedd is no answer to what was asked")
         return rows
 
     def _call(self, what: str, text: str, seconds: float) -> Reply:
@@ -210,10 +222,36 @@ def _read(reply: Reply) -> dict[str, Any] | None:
     """The last line as JSON; the bindings may print before it."""
     lines = reply.out.strip().splitlines()
     try:
-        answer = json.loads(lines[-1]) if reply.status == 0 and lines else None
+        answer = json.loads(lines[-1], object_pairs_hook=read_object) if reply.status == 0 and lines else None
     except ValueError:
         return None
     return answer if isinstance(answer, dict) else None
+
+
+def _are_logs(logs: Iterable[Any]) -> bool:
+    """Whether for each job in each log there is a sighting, with a reason and a class of failure, or None."""
+    known = {one.value for one in Sighting}
+    return all(
+        isinstance(log, dict)
+        and all(
+            _JOB.fullmatch(job)
+            and isinstance(told, list)
+            and len(told) == 3
+            and told[0] in known
+            and all(isinstance(word, str | None) for word in told[1:])
+            for job, told in log.items()
+        )
+        for log in logs
+    )
+
+
+def _is_row(row: Any) -> bool:
+    """Whether it has what is asked of a job."""
+    return (
+        isinstance(row, dict)
+        and all(type(row.get(name)) is int for name in ("ClusterId", "ProcId", "JobStatus"))
+        and all(name in row and isinstance(row[name], str | None) for name in ("B2Batch", "HoldReason"))
+    )
 
 
 def _has_reference(ticket: Ticket) -> bool:

@@ -7,31 +7,38 @@ the tests against. Exit codes of `bjobs` are evidence of nothing.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from reconciler.command import Deadline, Reply, call
 from reconciler.dialects.elements import join
+from reconciler.dialects.lsf_text import (
+    Key,
+    Record,
+    Unreadable,
+    format_id,
+    list_jobs,
+    pick,
+    place_of,
+    read_history,
+    read_jobs,
+    read_reference,
+    read_submission,
+)
 from reconciler.engine import (
-    Accepted,
     Answer,
     Batch,
     Complaint,
-    Deferred,
     EngineUnavailable,
     Observation,
     Refused,
     Sighting,
     Ticket,
-    Uncertain,
     doubt_reference,
 )
 from reconciler.ledger.lease import PROMPT
@@ -50,62 +57,7 @@ CHUNK = 2000
 """Ids of one call."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/+-]+")
-_SUBMITTED = re.compile(r"Job <([1-9]\d{0,9})> is submitted to (?:default )?queue <[\w.+-]+>")
-_REFERENCE = re.compile(r"([1-9][0-9]{0,9})(?:\[([1-9][0-9]{0,6})\])?")
-_FULL = re.compile(
-    r"Pending job threshold reached|has reached (?:the|its|his) [\w /-]{0,40}(?:limit|threshold)",
-    re.IGNORECASE,
-)
-_TOO_WIDE = re.compile(r"job array.{0,40}(?:too large|exceed|too many)|Bad job name", re.IGNORECASE)
 _HARMLESS = re.compile(r"already finished|No matching job found|is being terminated|is not found")
-
-_STATES = {
-    "PEND": Sighting.PENDING,
-    "PROV": Sighting.PENDING,
-    "WAIT": Sighting.PENDING,
-    "PSUSP": Sighting.PENDING,
-    "RUN": Sighting.RUNNING,
-    "USUSP": Sighting.RUNNING,
-    "SSUSP": Sighting.RUNNING,
-    "DONE": Sighting.ENDED,
-    "EXIT": Sighting.ENDED,
-}
-"""UNKWN and ZOMBI say that LSF lost touch with the job's host: neither ended nor failed."""
-
-_FAILURES = {
-    "TERM_MEMLIMIT": "permanent",
-    "TERM_RUNLIMIT": "transient",
-    "TERM_CPULIMIT": "transient",
-    "TERM_DEADLINE": "transient",
-    "TERM_PREEMPT": "transient",
-    "TERM_OWNER": "transient",
-    "TERM_ADMIN": "transient",
-    "TERM_FORCE_OWNER": "transient",
-    "TERM_FORCE_ADMIN": "transient",
-    "TERM_EXTERNAL_SIGNAL": "transient",
-    "TERM_ORPHAN_SYSTEM": "infrastructure",
-    "TERM_CWD_NOTEXIST": "infrastructure",
-    "TERM_PRE_EXEC_FAIL": "infrastructure",
-    "TERM_RC_RECLAIM": "infrastructure",
-}
-
-Key = tuple[str, int]
-"""A job's id, and its index in an array from 1; 0 outside of arrays."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    name: str
-    state: str
-    code: str
-    reason: str
-
-    def observe(self) -> Observation:
-        sighting = _STATES.get(self.state, Sighting.UNKNOWN)
-        words = [self.state, f"exit code {self.code}" if self.code else "", self.reason]
-        said = ", ".join(word for word in words if word and word != "-")
-        failure = _FAILURES.get(self.reason.split(":")[0].strip()) if self.state == "EXIT" else None
-        return Observation(sighting, said, failure)
 
 
 class LsfEngine:
@@ -140,7 +92,7 @@ class LsfEngine:
         most = f"%{self._settings.running}" if self._settings.running else ""
         name = f"{batch.name}[1-{count}]{most}" if count > 1 else batch.name
         reply = self._call(["bsub", "-J", name, *self._options(script.parent), *words], self._seconds)
-        return _read_submission(reply, count)
+        return read_submission(reply, count)
 
     def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
         """By the batch's name: first those that `bjobs` has, for the others `bhist`."""
@@ -155,24 +107,24 @@ class LsfEngine:
             keys[record.name].add(key)
         for name in names:
             wanted = {ticket.index for ticket in tickets if ticket.batch == name}
-            if wanted - {_place(index) for _, index in keys[name]}:
-                keys[name] |= self._remember(["-J", name], deadline.left(0.5))
+            if wanted - {place_of(index) for _, index in keys[name]}:
+                keys[name] |= {key for key, _ in self._remember(["-a", "-J", name], deadline.left(0.5))}
         found: dict[tuple[str, int], list[Key]] = defaultdict(list)
         for name, some in keys.items():
             for key in sorted(some, key=lambda one: int(one[0])):
-                found[name, _place(key[1])].append(key)
-        return {one.name: [_format(*key) for key in found[one.batch, one.index]] for one in tickets}
+                found[name, place_of(key[1])].append(key)
+        return {one.name: [format_id(*key) for key in found[one.batch, one.index]] for one in tickets}
 
     def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
         """One call of `bjobs`; for what it has forgotten, one of `bhist`."""
-        seen = {one.name: doubt_reference(one) for one in tickets if _read_reference(one) is None}
+        seen = {one.name: doubt_reference(one) for one in tickets if read_reference(one) is None}
         deadline = Deadline(self._seconds)
-        records: dict[Key, _Record] = {}
-        for some in _split(_list_jobs(tickets)):
+        records: dict[Key, Record] = {}
+        for some in _split(list_jobs(tickets)):
             records |= self._ask(some, deadline.left(0.6))
         missing: list[Ticket] = []
         for ticket in [one for one in tickets if one.name not in seen]:
-            record = _pick(records, ticket)
+            record = pick(records, ticket)
             if record is None:
                 missing.append(ticket)
             else:
@@ -186,10 +138,10 @@ class LsfEngine:
         if not tickets:
             return
         deadline = Deadline(self._seconds)
-        records: dict[Key, _Record] = {}
-        for some in _split(_list_jobs(tickets)):
+        records: dict[Key, Record] = {}
+        for some in _split(list_jobs(tickets)):
             records |= self._ask(some, deadline.left(0.5))
-        wanted = {(key, one.batch) for one in tickets if (key := _read_reference(one))}
+        wanted = {(key, one.batch) for one in tickets if (key := read_reference(one))}
         chosen: dict[str, list[int]] = defaultdict(list)
         spared: set[str] = set()
         for key, record in records.items():
@@ -280,118 +232,43 @@ class LsfEngine:
             ours["LSB_NTRIES"] = "1"  # else it waits for room in the queue for as long as that takes
         return call(command, seconds, ours)
 
-    def _ask(self, whom: Sequence[str], seconds: float) -> dict[Key, _Record]:
+    def _ask(self, whom: Sequence[str], seconds: float) -> dict[Key, Record]:
         """What `bjobs` has; what it does not have is certainly not there."""
         reply = self._call(["bjobs", "-a", "-json", "-o", FIELDS, *whom], seconds)
-        text = reply.out + reply.error
-        data = _find_json(reply.out)
-        if (
-            reply.status is None
-            or reply.missing
-            or (
-                data is None
-                and not re.search(r"^(?:No job found|Job <[^>]*> is not found)", text, re.MULTILINE)
-            )
-        ):
-            raise EngineUnavailable(reply.describe())
         try:
-            return dict(_read_records(data or {"RECORDS": []}))
-        except (LookupError, TypeError, ValueError) as error:
-            raise EngineUnavailable(f"`bjobs` answered what cannot be read: {error}") from error
+            return read_jobs(reply, [] if "-J" in whom else whom)
+        except Unreadable as error:
+            raise EngineUnavailable(str(error)) from error
 
     def _recall(
-        self, missing: Sequence[Ticket], records: Mapping[Key, _Record], deadline: Deadline
+        self, missing: Sequence[Ticket], records: Mapping[Key, Record], deadline: Deadline
     ) -> Iterator[tuple[str, Observation]]:
-        """What `bhist` knows of jobs that `bjobs` does not have: they have ended."""
-        known: set[Key] = set()
-        for some in _split(_list_jobs(missing)):
-            known |= self._remember(some, deadline.left(0.6))
-        for ticket in missing:
-            key = _read_reference(ticket)
-            if key in records:  # under another name
-                yield ticket.name, Observation(Sighting.ABSENT, "its id was given to another job")
-            elif key in known:
-                yield ticket.name, Observation(Sighting.ENDED, "ended, says the history")
+        """What `bhist` knows of jobs that `bjobs` does not have: those of which it says so have ended."""
+        finished: set[tuple[Key, str]] = set()
+        known: set[tuple[Key, str]] = set()
+        for some in _split(list_jobs(missing)):
+            finished |= self._remember(["-d", *some], deadline.left(0.5))
+        wanted = {one.name: (key, one.batch) for one in missing if (key := read_reference(one))}
+        if not finished.issuperset(wanted.values()):
+            for some in _split(list_jobs(missing)):
+                known |= self._remember(["-a", *some], deadline.left(0.5))
+        for name, place in wanted.items():
+            if place in finished:
+                yield name, Observation(Sighting.ENDED, "ended, says the history")
+            elif place in known:
+                words = "bjobs does not have it, and the history does not say that it has ended"
+                yield name, Observation(Sighting.UNKNOWN, words)
+            elif place[0] in records:  # under another name
+                yield name, Observation(Sighting.ABSENT, "its id was given to another job")
             else:
-                yield ticket.name, Observation(Sighting.ABSENT, "neither bjobs nor bhist knows it")
+                yield name, Observation(Sighting.ABSENT, "neither bjobs nor bhist knows it")
 
-    def _remember(self, whom: Sequence[str], seconds: float) -> set[Key]:
+    def _remember(self, whom: Sequence[str], seconds: float) -> set[tuple[Key, str]]:
         reply = self._call(["bhist", "-n", "0", "-w", *whom], seconds)
-        rows = re.findall(r"^\s*([1-9]\d{0,9})(?:\[([1-9]\d{0,6})\])?\s", reply.out, re.MULTILINE)
-        if (
-            reply.status is None
-            or reply.missing
-            or not (rows or "No matching job found" in reply.out + reply.error)
-        ):
-            raise EngineUnavailable(reply.describe())
-        return {(job, int(index or 0)) for job, index in rows}
-
-
-def _read_submission(reply: Reply, count: int) -> list[Answer]:
-    said = reply.error + "\n" + reply.out
-    if reply.status != 0 and not _SUBMITTED.search(said):
-        if _FULL.search(said):
-            return [Deferred(reply.describe(), fewer=reply.status is not None)] * count
-        if count > 1 and _TOO_WIDE.search(said):
-            return [Deferred(reply.describe(), fewer=True)] * count
-    if reply.missing or (reply.status not in {0, None} and "Job not submitted" in reply.error + reply.out):
-        return [Refused(reply.describe())] * count
-    found = _SUBMITTED.findall(reply.out)
-    if reply.status != 0 or len(found) != 1:
-        return [Uncertain(reply.describe())] * count
-    return [Accepted(_format(found[0], index + 1 if count > 1 else 0)) for index in range(count)]
-
-
-def _find_json(text: str) -> Any:
-    """The object in an answer that may begin with anything; None where there is none."""
-    decoder = json.JSONDecoder()
-    for start in re.finditer(r"^\s*\{", text, re.MULTILINE):
         try:
-            return decoder.raw_decode(text, text.index("{", start.start()))[0]
-        except ValueError:
-            continue
-    return None
-
-
-def _read_records(data: Mapping[str, Any]) -> Iterator[tuple[Key, _Record]]:
-    """Records by id; all values are strings, "" where nothing is set. ERROR: the id is not known."""
-    if len(data["RECORDS"]) != int(data.get("JOBS", len(data["RECORDS"]))):
-        raise ValueError("it is not as many records as it says")
-    for record in data["RECORDS"]:
-        if "ERROR" in record:
-            if "is not found" not in record["ERROR"]:
-                raise ValueError(record["ERROR"])
-            continue
-        name = re.sub(r"\[\d+\]$", "", record["JOB_NAME"])
-        key = (record["JOBID"], int(record["JOBINDEX"] or 0))
-        yield key, _Record(name, record["STAT"], record.get("EXIT_CODE", ""), record.get("EXIT_REASON", ""))
-
-
-def _read_reference(ticket: Ticket) -> Key | None:
-    """The job that the ticket's reference names; None where it is no id, or that of another place in its batch."""
-    found = _REFERENCE.fullmatch(ticket.reference or "")
-    if found is None or _place(int(found[2] or 0)) != ticket.index:
-        return None
-    return found[1], int(found[2] or 0)
-
-
-def _pick(records: Mapping[Key, _Record], ticket: Ticket) -> _Record | None:
-    key = _read_reference(ticket)
-    record = records.get(key) if key else None
-    return record if record is not None and record.name == ticket.batch else None
-
-
-def _list_jobs(tickets: Sequence[Ticket]) -> list[str]:
-    return sorted({key[0] for ticket in tickets if (key := _read_reference(ticket))})
-
-
-def _place(index: int) -> int:
-    """An element's place in its batch, from 0."""
-    return max(0, index - 1)
-
-
-def _format(job: str, index: int) -> str:
-    return f"{job}[{index}]" if index else job
+            return read_history(reply, whom[-1] if "-J" in whom else None)
+        except Unreadable as error:
+            raise EngineUnavailable(str(error)) from error
 
 
 def _split(words: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -11,8 +11,8 @@ import os
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,8 +23,11 @@ from reconciler.dialects.slurm_text import (
     Key,
     Record,
     Source,
+    are_ours,
+    find_earliest,
     format_id,
     is_ours,
+    is_under_way,
     list_jobs,
     pick,
     pick_whole,
@@ -53,9 +56,6 @@ SCRIPT = """\
 exec "$1" "$2" "${SLURM_ARRAY_TASK_ID:-0}"
 """
 COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "sdiag", "scontrol", "sinfo")
-SKEW = timedelta(hours=1)
-"""By how much the clocks of the ledger's writer and of accounting may differ."""
-
 CHUNK = 5000
 """Ids or names of one argument; the kernel takes 128 KiB."""
 
@@ -103,25 +103,24 @@ class SlurmEngine:
 
         Only jobs of our own user that work in the batch's folder: anybody can read a name, and give it to a job.
         """
-        found: dict[tuple[str, int], dict[int, Record]] = defaultdict(dict)
+        found: dict[tuple[str, int], dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
         references: dict[tuple[str, int, int], str] = {}
         deadline = Deadline(self._seconds)
         names = sorted({ticket.batch for ticket in tickets})
         for some in _split(names):
             queue = self._ask_queue(["--me", f"--name={','.join(some)}"], deadline.left(0.5), folders=True)
-            mine = ("--name", some, _earliest(tickets), deadline)
+            mine = ("--name", some, find_earliest(tickets), deadline)
             for source in (queue, self._ask_accounting(*mine, folders=True)):
                 if source.trouble:
                     raise EngineUnavailable(source.trouble)
                 for (job, element), record in source.records.items():
                     place = (record.name, element or 0)
-                    if not (known := found[place].get(int(job))) or not known.folder:
-                        found[place][int(job)] = record
+                    found[place][int(job)].append(record)
                     references[(*place, int(job))] = format_id(job, element)
         answer: dict[str, list[str]] = {}
         for ticket in tickets:
             place = (ticket.batch, ticket.index)
-            ours = {job: is_ours(record, ticket) for job, record in sorted(found[place].items())}
+            ours = {job: are_ours(records, ticket) for job, records in sorted(found[place].items())}
             if silent := [references[(*place, job)] for job, told in ours.items() if told is None]:
                 raise EngineUnavailable(f"Slurm does not tell in which folder {', '.join(silent)} works")
             answer[ticket.name] = [references[(*place, job)] for job, told in ours.items() if told]
@@ -144,7 +143,7 @@ class SlurmEngine:
                 seen[ticket.name] = record.observe()
         if not rest:
             return seen
-        accounting = self._ask_accounting("--jobs", list_jobs(rest), _earliest(rest), deadline)
+        accounting = self._ask_accounting("--jobs", list_jobs(rest), find_earliest(rest), deadline)
         if not queue.usable and not accounting.usable:
             raise EngineUnavailable(f"{queue.trouble}; {accounting.trouble}")
         missing: list[Ticket] = []
@@ -324,7 +323,7 @@ class SlurmEngine:
 
     def _ask_queue(self, whom: Sequence[str], seconds: float, *, folders: bool = False) -> Source:
         form = "%i|%T|%r|%Z|%j" if folders else "%i|%T|%r|%j"
-        reply = self._call(["squeue", "-h", "-r", "-t", "all", *whom, "-o", form], seconds)
+        reply = self._call(["squeue", "-r", "-t", "all", *whom, "-o", form], seconds)
         if reply.status == 1 and whom[0].startswith("--jobs=") and "Invalid job id specified" in reply.error:
             return Source({})  # a single id that is not known
         if reply.status != 0:
@@ -339,7 +338,7 @@ class SlurmEngine:
         records: dict[Key, Record] = {}
         trouble = None
         for some in _split(whom):
-            command = ["sacct", "-X", "-P", "-n", "-S", since, *mine, f"{option}={','.join(some)}"]
+            command = ["sacct", "-X", "-P", "-S", since, *mine, f"{option}={','.join(some)}"]
             reply = self._call([*command, "-o", form], deadline.left(0.6))
             if reply.status != 0:
                 return Source(records, reply.describe(), usable=bool(records))
@@ -365,13 +364,16 @@ class SlurmEngine:
                 yield ticket.name, record.observe()
             elif trouble:
                 yield ticket.name, Observation(Sighting.UNKNOWN, trouble)
+            elif any(is_under_way(source, ticket) for source in (*sources, last)):
+                words = f"the queue knows it, and not as {ticket.reference}"
+                yield ticket.name, Observation(Sighting.UNKNOWN, words)
             else:
                 yield ticket.name, Observation(Sighting.ABSENT, "neither the queue nor accounting knows it")
 
     def _find_backlog(self, deadline: Deadline) -> str | None:
         """Why accounting may lack records that the controller has; None where it cannot."""
         reply = self._call(["sdiag"], deadline.left(0.6))
-        found = re.search(r"DBD Agent queue size:\s*(\d+)", reply.out)
+        found = re.search(r"^\s*DBD Agent queue size:\s*(\d+)[ \t]*\n", reply.out, re.MULTILINE)
         if reply.status != 0 or found is None:
             return reply.describe()
         waiting = int(found[1])
@@ -387,12 +389,6 @@ def _weigh(record: Record, queue: Source) -> Observation:
         return seen
     why = queue.trouble or "the queue has forgotten it"
     return Observation(Sighting.UNKNOWN, f"{why}; accounting says {seen.reason}")
-
-
-def _earliest(tickets: Iterable[Ticket]) -> str:
-    """From when accounting is asked: without it, `sacct` looks at today only."""
-    first = min((ticket.begun for ticket in tickets), default="1970-01-02T00:00:00Z")
-    return (datetime.fromisoformat(first).astimezone(UTC) - SKEW).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _split(words: Sequence[str]) -> Iterator[Sequence[str]]:

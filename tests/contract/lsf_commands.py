@@ -21,6 +21,7 @@ STATES = {
     "SUSPENDED": "SSUSP",
     "COMPLETED": "DONE",
 }
+UNFINISHED = ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED", "RESIZING")
 VALUES = {"-J", "-q", "-P", "-W", "-M", "-env", "-cwd", "-o", "-R", "-n"}
 WRAPPER = """\
 #!/bin/sh
@@ -134,13 +135,16 @@ def bkill(arguments):
 
 
 def bhist(arguments):
-    options, ids = read_options(arguments, {"-n", "-J"}, {"-w"})
+    options, ids = read_options(arguments, {"-n", "-J"}, {"-w", "-a", "-d"})
     whom = [f"--name={options['-J']}"] if "-J" in options else [f"--jobs={','.join(ids)}"]
-    done = slurm("sacct", "-X", "-P", "-n", "-S", "now-1day", *whom, "-o", "JobID,User,JobName")
+    done = slurm("sacct", "-X", "-P", "-n", "-S", "now-1day", *whom, "-o", "JobID,User,State,JobName")
     if done.returncode:
         print("Failed in an LSF library call: event file is busy", file=sys.stderr)
         return 255
-    rows = {tuple(line.split("|", 2)) for line in done.stdout.splitlines()}
+    rows = set()
+    for place, user, state, name in (line.split("|", 3) for line in done.stdout.splitlines()):
+        if "-a" in options or ("-d" in options and state.split()[0] not in UNFINISHED):
+            rows.add((place, user, name))
     if "-J" in options:
         rows |= {
             (job if index == "0" else f"{job}_{index}", "root", name)
