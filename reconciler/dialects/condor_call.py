@@ -51,9 +51,10 @@ def read_logs(condor: Any, files: str) -> dict[str, Any]:
         jobs: dict[str, list[Any]] = {}
         with condor.JobEventLog(file) as log:
             for event in log.events(0):
-                told = judge(event.type.name, event)
-                if told is not None:
-                    jobs[f"{event.cluster}.{event.proc}"] = told
+                told, job = judge(event.type.name, event), f"{event.cluster}.{event.proc}"
+                # a job starts once, so that what is logged behind its end is late, and not a second life
+                if told is not None and jobs.get(job, told)[0] != "ended":
+                    jobs[job] = told
         found[name] = jobs
     return {"logs": found}
 

@@ -25,7 +25,7 @@ from reconciler.engines.lsf import LsfEngine
 from reconciler.engines.slurm import SlurmEngine
 from reconciler.outside.http import Answer
 from schemas.site import BatchSettings, DiracxSettings, Gb2Settings, Site
-from tests.contract.mutations import mutate_reply
+from tests.contract.mutations import NOTICES, PAGES, mutate_reply
 
 MANY = 2000
 MOVING = {Sighting.ENDED, Sighting.ABSENT}
@@ -367,3 +367,23 @@ def test_a_number_that_is_no_id_of_ours_makes_no_job_absent(text, tmp_path):
     kind = Slurm(tmp_path)
     wrong = [dataclasses.replace(one, reference=text.strip()) for one in kind.tickets[2:]]
     assert {one.sighting for one in kind.engine.query(wrong).values()} == {Sighting.UNKNOWN}
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("text", ["", *NOTICES, *PAGES])
+def test_where_no_command_says_anything_nothing_is_said_of_a_job(name, text, tmp_path):
+    """All that list jobs answer a notice, or nothing, with status 0: that is no empty queue."""
+    kind = KINDS[name](tmp_path)
+    kind.tell = lambda asked, reply: (
+        reply if asked == "sdiag" else dataclasses.replace(reply, out=text, status=0, error="")
+    )
+    try:
+        seen = kind.engine.query(kind.tickets)
+    except EngineUnavailable:
+        seen = {}
+    if name == "diracx" and text == "[]\n":
+        return  # a list without a job is what it answers where there is none
+    told = {key: one for key, one in seen.items() if one.sighting is not Sighting.UNKNOWN}
+    assert not told
+    with pytest.raises(EngineUnavailable):
+        kind.engine.find(kind.tickets)
