@@ -36,10 +36,14 @@ def read_traffic(connection: Connection, now: int) -> Traffic:
 
 
 def choose_wishes(
-    pauses: PauseWriter, traffic: Traffic, views: Sequence[View], wishes: Sequence[Wish], held: Counter[str]
+    paused: Sequence[Pause],
+    pauses: PauseWriter,
+    traffic: Traffic,
+    views: Sequence[View],
+    wishes: Sequence[Wish],
+    held: Counter[str],
 ) -> list[Wish]:
     """The wishes that nobody stopped. A canary that is complete may pause its campaign. `held` counts the others, by reason."""
-    paused = pauses.list_pauses()
     allowed = {view.campaign.name: _find_canary(view, pauses) for view in views}
     chosen = []
     for wish in wishes:

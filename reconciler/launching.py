@@ -19,6 +19,7 @@ from reconciler.fleet import Fleet
 from reconciler.gathering import View
 from reconciler.ledger.attempts import AttemptLedger, Pick
 from reconciler.ledger.database import SourceUnavailable, State
+from reconciler.ledger.pause_orders import PauseOrders
 from reconciler.ledger.pauses import Pause, PauseWriter, find_pause
 from reconciler.ledger.units import Ledger
 from reconciler.ledger.writing import Writer
@@ -63,6 +64,7 @@ class Launcher:
         self.ledger = Ledger(writer)
         self._attempts = AttemptLedger(writer)
         self._pauses = PauseWriter(writer)
+        self._stops = PauseOrders(state)
         self._fleet = Fleet(sites, writer)
         self._workspace = Workspace(state.attempts, state.batches)
         self.alarms, self.tallies = Alarms(self._pauses, writer.clock), self._attempts.tallies
@@ -115,6 +117,10 @@ class Launcher:
 
     def settle(self, manner: Manner = PLAIN) -> None:
         """Brings to an end what an earlier process left: records what ended, and waits for what runs on this machine."""
+        for file, order in self._stops.read():
+            if order.since:  # it could be read
+                self._pauses.pause(order.scope, order.kind, order.reason, order.who)
+                file.unlink(missing_ok=True)
         self._tracker.resume()
         while True:
             look = self._look()
@@ -131,7 +137,9 @@ class Launcher:
         with self._writer.reading() as connection:
             traffic = read_traffic(connection, int(self._clock.time()))
         held = self.outcome.held
-        chosen = self._look_ahead(choose_wishes(self._pauses, traffic, views, wishes, held))
+        chosen = self._look_ahead(
+            choose_wishes(self._list_pauses(), self._pauses, traffic, views, wishes, held)
+        )
         staged = self._stager.stage(chosen)
         self.outcome.staging = staged.waiting
         for address, path in staged.lost:
@@ -188,6 +196,10 @@ class Launcher:
             queue and self._count_room(site, queued=False) > 0 for site, queue in self._picks.items()
         ) or any(queue and self._count_room(site) > 0 for site, queue in self._ready.items())
 
+    def _list_pauses(self) -> tuple[Pause, ...]:
+        """What is stopped now, by the ledger or by an order beside it."""
+        return (*(pause for _, pause in self._stops.read()), *self._pauses.list_pauses())
+
     def _make_ready(self, wishes: Iterable[Wish]) -> None:
         self._queue(wish for wish in wishes if self._scouts.admit(wish))
 
@@ -201,7 +213,7 @@ class Launcher:
         for site in [*self._ready, *self._picks]:
             ready = self._ready.get(site, deque())
             while ready and (room := min(ROUND, self._count_room(site))) > 0:
-                stopped = self._pauses.list_pauses()
+                stopped = self._list_pauses()
                 taken = [ready.popleft() for _ in range(min(room, len(ready)))]
                 self._intend([wish for wish in taken if self._is_open(wish, stopped)], approve())
             begun += self._submit(site, approve)
@@ -341,7 +353,7 @@ class Launcher:
 
     def _tell_rest(self) -> None:
         """Says why what was ready has not begun."""
-        stopped = self._pauses.list_pauses()
+        stopped = self._list_pauses()
         held = self.outcome.held
         for wish in self._scouts.list_waiting():
             if self._is_open(wish, stopped):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Mapping
 
 import rich_click as click
@@ -19,6 +20,7 @@ from reconciler.ledger.database import has_database, opened, reading
 from reconciler.ledger.lease import unlock
 from reconciler.ledger.levers import Levers, Scope
 from reconciler.ledger.observation import list_begun, list_sites, list_steps, read_identity
+from reconciler.ledger.pause_orders import PauseOrders
 from reconciler.ledger.pauses import EVERYTHING, read_pauses
 from reconciler.ledger.writing import Writer, name_user
 from reconciler.workspace import Workspace
@@ -26,6 +28,9 @@ from schemas.repository import SITES, Declared
 from schemas.runs import parse_runs
 from schemas.site import Site
 from schemas.variant import is_expandable
+
+PATIENCE = 3.0
+"""Seconds that the ledger has to take a pause, before the order beside it has to do."""
 
 UNIT = "CAMPAIGN[/STEP[/RUNS]]"
 
@@ -40,9 +45,27 @@ def pause(settings: Settings, scope: str, reason: str) -> int:
     """Stop at once what would begin; what runs goes on."""
     project = settings.project()
     _check_scope(project, scope)
-    with _levers(project) as levers:
-        begun = levers.pause(scope, reason)
-    say(f"{scope} is paused" if begun else f"{scope} was paused already; nothing was changed")
+    order = PauseOrders(project.state).write(scope, reason, name_user())
+    answers: list[bool | Exception] = []
+
+    def record() -> None:
+        try:
+            with _levers(project) as levers:
+                answers.append(levers.pause(scope, reason))
+            order.unlink(missing_ok=True)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is told, and the order stays
+            answers.append(error)
+
+    thread = threading.Thread(target=record, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    match answers:
+        case [bool(begun)]:
+            say(f"{scope} is paused" if begun else f"{scope} was paused already; nothing was changed")
+        case [Exception() as error]:
+            say(f"{scope} is paused by the order {order}; the ledger could not be written: {error}")
+        case _:
+            say(f"{scope} is paused by the order {order}, which a reconciler reads first: the ledger is busy")
     return Exit.FINE
 
 
@@ -55,7 +78,7 @@ def resume(settings: Settings, scope: str, reason: str) -> int:
     project = settings.project()
     _check_scope(project, scope)
     with _levers(project) as levers:
-        ended = levers.resume(scope, reason)
+        ended = PauseOrders(project.state).withdraw(scope) + levers.resume(scope, reason)
     say(f"{scope} goes on" if ended else f"{scope} was not paused; nothing was changed")
     return Exit.FINE
 
