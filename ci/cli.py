@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
+from signal import Signals
 
 import rich_click as click
 
-from ci.console import print_data, say
+from ci.console import let_go, print_data, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
 from ci.project import Settings
@@ -16,6 +18,7 @@ from ci.verbs import PANELS, VERBS, Verbs
 from reconciler.defects import tell_defect
 from reconciler.guard import GuardRefused
 from reconciler.ledger.state import OtherVersion, SourceUnavailable
+from reconciler.outside.signals import TEXT, conclude, find_number, find_told, listen
 from renderer.steering import TemplateBroken
 
 click.rich_click.COMMAND_GROUPS = {
@@ -65,15 +68,34 @@ for name, verb in VERBS.items():
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process with one of the exit codes of `ci.exits`."""
+    listen()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows a stand-in
             stream.reconfigure(errors="replace")
     try:
         code = run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt as error:
+        code = _tell_end(find_number(error))
     except Exception as error:  # noqa: BLE001 -- the last handler there is
-        say(f"b2prod: {tell_defect(error)}")
         code = Exit.DEFECT
+        if find_told() is None:
+            say(f"b2prod: {tell_defect(error)}")
+    if (number := find_told()) is not None and code != 128 + number:
+        code = _tell_end(number)  # what went wrong on the way out is no reason of its own
+    conclude(code)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            let_go(stream)
+    if find_told() is not None:
+        os._exit(code)  # Python's own end waits for threads, and takes no handler to the last
     sys.exit(code)
+
+
+def _tell_end(number: int) -> int:
+    say(f"b2prod: ended by {Signals(number).name}; {TEXT}")
+    return 128 + number
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -100,14 +122,17 @@ def run(arguments: Sequence[str]) -> int:
     except GuardRefused as error:
         say(f"b2prod: refused: {error}")
         return Exit.REFUSED
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # whoever reads has enough: `b2prod status | head -1`
+        let_go(sys.stdout)
         return Exit.FINE
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # the same, seen by what writes tables and helps
+            return Exit.FINE
+        raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         say(f"b2prod: {where}{error.strerror or error}")
         return Exit.UNAVAILABLE
-    except (KeyboardInterrupt, click.Abort):
-        say("b2prod: interrupted; the ledger is consistent, `b2prod reconcile --once` goes on")
-        return Exit.INTERRUPTED
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _tell_end(find_number(error))
     return code or Exit.FINE

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -42,8 +43,20 @@ def print_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Writes a message to stderr."""
-    sys.stderr.write(strip_controls(text) + "\n")
+    """Writes a message to stderr; where nobody listens any more, the work goes on without."""
+    try:
+        sys.stderr.write(strip_controls(text) + "\n")
+        sys.stderr.flush()
+    except OSError:
+        let_go(sys.stderr)
+
+
+def let_go(stream: TextIO) -> None:
+    """Lets what is still written to a stream go nowhere: its reader is gone, and Python would complain of that at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def strip_controls(text: str) -> str:
@@ -91,6 +104,25 @@ def make_table(*columns: str, title: str | None = None, numbers: tuple[str, ...]
     return table
 
 
+class _Deaf:
+    """A stream for what may get lost: a terminal that was closed is no reason to fail."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def print_table(table: Table) -> None:
     """Writes a table to stdout, at most 100 columns wide."""
     console = Console(file=sys.stdout, highlight=False, soft_wrap=False)
@@ -104,7 +136,7 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
 
     What is yielded is called for each of the `total` things; it may be called a million times.
     """
-    console = Console(stderr=True)
+    console = Console(file=cast("TextIO", _Deaf(sys.stderr)))
     if not console.is_terminal:
         yield lambda: None
         return

@@ -12,7 +12,6 @@ from typing import Self
 from prometheus_client import CollectorRegistry
 
 from ci.console import say
-from ci.exits import WrongUse
 from ci.notifying import Notifier, read_recipients
 from ci.project import Project
 from reconciler.gathering import Picture
@@ -79,22 +78,36 @@ class Monitor:
         recipients = read_recipients(notify, project.root) if notify else ()
         memory = project.state.folder / "notices.json"
         self._notifier = Notifier(recipients, memory) if recipients else None
-        self._after: int | None = self._log.find_last() if self._log else None
+        self._logged: int | None = self._log.find_last() if self._log else None
+        self._after = self._logged
+        """The journal's entry up to which people were told."""
+        self._refused = ""
+        self._registry = CollectorRegistry()
         self._begun = time.monotonic()
 
     def __enter__(self) -> Self:
         if self._address is not None:
-            registry = CollectorRegistry()
-            registry.register(LedgerCollector(self._state))
-            self._turns = TurnMetrics(registry)
-            host, port = self._address
-            try:
-                self._server = MetricsServer(host, port, registry)
-                self._server.start()
-            except OSError as error:
-                raise WrongUse(f"no metrics can be served at {host}:{port}: {error.strerror}") from error
-            say(f"metrics are at http://{host}:{self._server.server_port}/metrics")
+            self._registry.register(LedgerCollector(self._state))
+            self._turns = TurnMetrics(self._registry)
+        self._serve()
         return self
+
+    def _serve(self) -> None:
+        """Serves metrics, if nobody else has their port; that somebody has it is said once."""
+        if self._address is None or self._server is not None:
+            return
+        host, port = self._address
+        try:
+            server = MetricsServer(host, port, self._registry)
+            server.start()
+        except OSError as error:
+            text = f"no metrics can be served at {host}:{port}: {error.strerror or error}; it is tried again in each turn"
+            if text != self._refused:
+                say(text)
+            self._refused = text
+            return
+        self._server = server
+        say(f"metrics are at http://{host}:{server.server_port}/metrics")
 
     def __exit__(self, *exception: object) -> None:
         if self._server is not None:
@@ -102,6 +115,7 @@ class Monitor:
 
     def begin(self) -> None:
         """A turn begins: a log that is new begins with what happens in it."""
+        self._serve()
         self._begun = time.monotonic()
         if self._after is None and (self._log or self._notifier):
             try:
@@ -109,16 +123,24 @@ class Monitor:
                     self._after = find_last(connection)
             except SourceUnavailable:
                 self._after = 0
+            self._logged = self._after if self._logged is None else self._logged
 
-    def end(self, picture: Picture | None, trouble: Sequence[str]) -> None:
-        """A turn ended: what it saw, where it came to that, and what was wrong. Says what cannot be told to others."""
+    def end(self, picture: Picture | None, trouble: Sequence[str], *, whole: bool) -> None:
+        """A turn ended: what it saw, where it came to that, what was wrong, and whether it came to its end.
+
+        Says what cannot be told to others; what could not be logged is tried again.
+        """
         seconds, now = time.monotonic() - self._begun, datetime.now(UTC)
         events: list[Event] = []
+        unlogged: list[Event] = []
+        upto = self._logged
         conditions: list[Condition] = []
         try:
             with reading(self._state) as connection:
-                if self._after is not None:
+                if self._notifier is not None and self._after is not None:
                     events, self._after = read_events(connection, self._after)
+                if self._log is not None and self._logged is not None:
+                    unlogged, upto = read_events(connection, self._logged)
                 if picture is not None and (self._turns or self._notifier):
                     paused = read_pauses(connection)
                     for view in picture.views:
@@ -127,12 +149,15 @@ class Monitor:
             trouble = [*trouble, str(error)]
         if self._turns is not None:
             plan = picture.plan if picture else None
-            self._turns.note(seconds, now, plan, conditions, fine=not trouble)
+            self._turns.note(seconds, now, plan, conditions, fine=not trouble, whole=whole)
         if self._log is not None:
             try:
-                self._log.write(events)
+                self._log.write(unlogged)
+                self._logged = upto
             except OSError as error:
-                say(f"the log of events cannot be written: {error.strerror}")
+                say(
+                    f"the log of events cannot be written: {error.strerror}; it is tried again in the next turn"
+                )
         if self._notifier is not None:
             judged = {view.campaign.name for view in picture.views} if picture else set()
             for circle in self._notifier.tell(events, conditions, judged, trouble, now):

@@ -8,6 +8,8 @@ from typing import Any, Self
 from ci.console import count_things, progress, say
 from ci.exits import Exit
 from reconciler.gathering import Picture
+from reconciler.ledger.database import SourceUnavailable, State, reading
+from reconciler.ledger.tallies import count_live
 from reconciler.orders import Address
 from reconciler.outcome import Outcome
 from reconciler.plan import BLOCKED, QUARANTINED, UNKNOWN, WAITING
@@ -93,6 +95,19 @@ def judge_turn(outcome: Outcome, left_out: int = 0) -> int:
     if blocked or planned[QUARANTINED] or planned[UNKNOWN] or left_out or outcome.absent:
         return Exit.PARTLY
     return Exit.REFUSED if outcome.paused else Exit.FINE
+
+
+def describe_live(state: State) -> str:
+    """What runs on where a reconciler ends, by site."""
+    try:
+        with reading(state) as connection:
+            live = count_live(connection)
+    except SourceUnavailable:
+        return "the ledger cannot be read; jobs that were submitted run on"
+    if not live:
+        return "no job is under way"
+    where = ", ".join(f"{count:,} at {site}" for site, count in sorted(live.items()))
+    return f"{count_things(sum(live.values()), 'job')} under way ({where}), which the next reconcile takes up"
 
 
 def describe_troubles(outcome: Outcome) -> list[str]:

@@ -63,7 +63,7 @@ def apply_plan(
             raise GuardRefused(f"{picture.plan.unknown} units could not be judged; plan again when they can")
         with opened(state) as engine:
             sites = manner.permits.find_sites(repository)
-            launcher = Launcher(state, repository, sites, Writer(engine, lease, manner.clock))
+            launcher = Launcher(state, repository, sites, Writer(engine, lease, manner.clock, manner.step))
             manner.permits.verify(names, picture.plan)
             launcher.ledger.begin_plan(stored["digest"], stored)
             launcher.settle(manner)
@@ -94,7 +94,7 @@ def reconcile(
         read_identity(connection)  # without a run catalogue there is nothing to reconcile with
     with holding(state, manner.lease) as lease, opened(state) as engine:
         sites = manner.permits.find_sites(repository)
-        launcher = Launcher(state, repository, sites, Writer(engine, lease, manner.clock))
+        launcher = Launcher(state, repository, sites, Writer(engine, lease, manner.clock, manner.step))
         launcher.settle(manner)
         with reading(state) as connection:
             picture = take_picture(connection, repository, names, state, refresh=refresh, spare=True)

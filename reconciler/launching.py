@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from signal import SIGINT
 
 from reconciler.alarms import Alarms
 from reconciler.brakes import choose_wishes, limit_wishes, read_traffic, tell_pause
@@ -27,6 +28,7 @@ from reconciler.manner import PLAIN, Manner
 from reconciler.ordering import OrderWriter, Wish, list_baselines
 from reconciler.orders import Address, Attempt, format_address
 from reconciler.outcome import Outcome
+from reconciler.outside.signals import find_number
 from reconciler.queues import Queues
 from reconciler.readiness import Readiness
 from reconciler.scouts import Scouts, read_outlook
@@ -162,7 +164,7 @@ class Launcher:
     def launch(self, wishes: Sequence[Wish], approve: Approve, manner: Manner = PLAIN) -> None:
         """Makes every unit wished for, as many at a time as the sites have slots.
 
-        On KeyboardInterrupt the jobs of this machine are ended and recorded as cancelled; then it is raised again.
+        At Ctrl-C (SIGINT) the jobs of this machine are ended and recorded as cancelled; at other signals they run on.
         """
         end = None if manner.bound is None else self._clock.steady() + manner.bound
         self.ledger.keep_snapshots(list_baselines(self._repository, wishes))
@@ -183,8 +185,9 @@ class Launcher:
                 if end is not None and self._clock.steady() > end:
                     break
                 self._rest(moved=bool(begun or look.ended))
-        except KeyboardInterrupt:
-            self._cancel()
+        except KeyboardInterrupt as told:
+            if find_number(told) == SIGINT:
+                self._cancel()
             raise
         self._tell_rest()
         self.outcome.live, self.outcome.unknown = len(look.live), len(look.unknown)

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 from reconciler.clock import CLOCK, Clock
 from reconciler.ledger.lease import SECONDS
+from reconciler.ledger.writing import Step
 from reconciler.permits import MERGED, Permits
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a turn is made: by whose leave, for what it waits, how long its lease is, in seconds, and by which clock.
+    """How a turn is made: by whose leave, for what it waits, how long its lease is, in seconds, by which clock, seen by whom.
 
     A turn waits for the jobs of this machine; with `patient` for all; with `bound`, for none longer than so many seconds.
     `closed` is why nothing begins now but what was begun before; None: all may.
+    `step` is told of each write that succeeded.
     """
 
     permits: Permits = MERGED
@@ -23,6 +25,7 @@ class Manner:
     lease: float = SECONDS
     clock: Clock = CLOCK
     closed: str | None = None
+    step: Step | None = None
 
 
 PLAIN = Manner()

@@ -5,6 +5,7 @@ The ledger is read as any reader does, so a scrape disturbs nobody; where it can
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -139,6 +140,13 @@ class TurnMetrics:
         self._last = Gauge(
             "b2prod_last_turn_timestamp_seconds", "When the last turn ended", registry=registry
         )
+        self._good = time.monotonic()  # a process that comes to no turn at all is seen by its age
+        age = Gauge(
+            "b2prod_good_turn_age_seconds",
+            "Since a turn last came to its end, or since the start",
+            registry=registry,
+        )
+        age.set_function(lambda: time.monotonic() - self._good)
         self._plan = Gauge(
             "b2prod_plan_units", "Units of the last plan", ["campaign", "action"], registry=registry
         )
@@ -150,9 +158,21 @@ class TurnMetrics:
         )
 
     def note(
-        self, seconds: float, at: datetime, plan: Plan | None, conditions: Sequence[Condition], *, fine: bool
+        self,
+        seconds: float,
+        at: datetime,
+        plan: Plan | None,
+        conditions: Sequence[Condition],
+        *,
+        fine: bool,
+        whole: bool,
     ) -> None:
-        """Takes note of a turn that took so long and ended at a time; `plan` None: it came to none."""
+        """Takes note of a turn that took so long and ended at a time; `plan` None: it came to none.
+
+        `fine`: nothing was wrong; `whole`: it came to its end, whatever was wrong with some of it.
+        """
+        if whole:
+            self._good = time.monotonic()
         self._turns.labels("fine" if fine else "trouble").inc()
         self._seconds.observe(seconds)
         self._last.set(at.timestamp())

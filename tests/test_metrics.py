@@ -7,8 +7,10 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -67,21 +69,24 @@ def test_a_ledger_that_cannot_be_read_says_so_and_nothing_else(tmp_path):
     assert read(registry) == {("b2prod_ledger_up",): 0}
 
 
-def test_turns_plans_and_conditions_are_noted(world):
+def test_turns_plans_and_conditions_are_noted(world, monkeypatch):
     plan = world.picture().plan
     registry = CollectorRegistry()
     turns = TurnMetrics(registry)
     stalled = [Condition("proc7", "Stalled", "a"), Condition("proc7", "Stalled", "b")]
     at = datetime(2019, 2, 7, tzinfo=UTC)
-    turns.note(2.0, at, plan, stalled, fine=True)
+    turns.note(2.0, at, plan, stalled, fine=True, whole=True)
     found = read(registry)
     assert found["b2prod_turns_total", "fine"] == 1
     assert found["b2prod_turn_seconds_sum",] == 2.0
     assert found["b2prod_plan_units", "proc7", "submit"] == 2
     assert found["b2prod_condition", "Stalled", "proc7"] == 2
     assert found["b2prod_last_turn_timestamp_seconds",] == at.timestamp()
-    turns.note(1.0, at, None, [], fine=False)
+    assert found["b2prod_good_turn_age_seconds",] < 5
+    monkeypatch.setattr("time.monotonic", lambda real=time.monotonic: real() + 1000)
+    turns.note(1.0, at, None, [], fine=False, whole=False)
     found = read(registry)
+    assert 1000 <= found["b2prod_good_turn_age_seconds",] < 1010, "one that was cut short is no good one"
     assert found["b2prod_turns_total", "trouble"] == 1
     assert found["b2prod_plan_units", "proc7", "submit"] == 2, "a turn without a plan says nothing of it"
 
@@ -95,6 +100,35 @@ def test_they_are_served_on_loopback_and_the_port_is_free_again(tmp_path, capsys
         assert parse(answer.data.decode())["b2prod_ledger_up",] == 0
     with pytest.raises(urllib3.exceptions.HTTPError):
         urllib3.request("GET", address, retries=False, timeout=5.0)
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_port_that_somebody_has_is_told_once_and_taken_when_it_is_free(tmp_path, capsys):
+    project = Project(tmp_path, State(tmp_path / ".b2prod"))
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = other.getsockname()[1]
+        with Monitor(project, ("127.0.0.1", port)) as monitor:
+            monitor.begin()
+            monitor.end(None, [], whole=True)
+            assert capsys.readouterr().err.count(f"no metrics can be served at 127.0.0.1:{port}") == 1
+            other.close()
+            monitor.begin()
+            assert scrape(f"http://127.0.0.1:{port}/metrics") is not None
+
+
+def test_what_could_not_be_logged_is_logged_in_the_next_turn(world, capsys):
+    log = world.root / "away" / "events.log"
+    with Monitor(Project(world.root, world.state), log=log) as monitor:
+        monitor.begin()
+        world.reconcile()
+        monitor.end(None, [], whole=True)
+        assert "cannot be written: No such file or directory; it is tried again" in capsys.readouterr().err
+        log.parent.mkdir()
+        monitor.begin()
+        monitor.end(None, [], whole=True)
+        monitor.end(None, [], whole=True)
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert sum(event["event"] == "unit.produced" for event in events) == 2
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])

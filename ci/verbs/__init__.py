@@ -12,6 +12,8 @@ from types import MappingProxyType
 
 import rich_click as click
 
+from reconciler.outside.signals import begin
+
 
 @dataclass(frozen=True, slots=True)
 class Verb:
@@ -151,6 +153,7 @@ class Verbs(click.RichGroup):
         """The verb that the arguments begin with, imported."""
         if args and args[0] in VERBS:
             self.add_command(load_verb(args[0]))
+        begin()
         return super().resolve_command(ctx, args)
 
 

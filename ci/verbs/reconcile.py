@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,24 +20,29 @@ from ci.follow import Followed, fetch_head, mark_applied, read_applied, read_fol
 from ci.hindrances import load_launchable
 from ci.monitoring import Monitor
 from ci.project import Project, Settings
-from ci.watching import Watching, describe_troubles, judge_turn, tell_outcome
+from ci.watching import Watching, describe_live, describe_troubles, judge_turn, tell_outcome
 from reconciler.apply import reconcile
 from reconciler.cataloguing.registering import register_outputs
 from reconciler.defects import tell_defect
 from reconciler.gathering import Picture
 from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable, has_database, opened, reading
+from reconciler.ledger.database import SourceUnavailable, State, has_database, opened, reading
 from reconciler.ledger.latest_time import bound_time
 from reconciler.ledger.lease import SECONDS
 from reconciler.ledger.writing import Writer
 from reconciler.manner import Manner
 from reconciler.outcome import Outcome
+from reconciler.outside.service_manager import ServiceManager
+from reconciler.outside.signals import ending_softly
 from renderer.steering import TemplateBroken
 from schemas.repository import Repository
 from schemas.site import Site
 
 BUSY = 2.0
 """Seconds between two turns while jobs of this machine run."""
+
+A_WHILE = 30.0
+"""Seconds after which whoever watches over the service hears again that it waits."""
 
 A_TURN = 50
 """Outputs that a turn makes known at each site; `b2prod register` does all."""
@@ -129,8 +134,13 @@ def reconcile_verb(
     project = settings.project()
     anchor = check_anchor(settings.trust)
     if watch:
-        with Monitor(project, _read_address(metrics), log, notify) as monitor:
-            return _watch(project, names, interval, lease, anchor, monitor, followed)
+        with (
+            _telling(project.state),
+            Monitor(project, _read_address(metrics), log, notify) as monitor,
+            ending_softly() as stopped,
+        ):
+            _watch(project, names, interval, lease, anchor, monitor, followed, stopped)
+        return Exit.FINE
     project, away = _read_head(project, followed)
     remember(project, anchor, tell_time())  # also where findings let nothing begin
     choice = load_launchable(project, names)
@@ -139,7 +149,7 @@ def reconcile_verb(
     permitted, refused = gate.sort(chosen)
     if refused and not permitted and away is None:
         raise GuardRefused("\n".join(refused.values()))
-    with Watching() as watching:
+    with _telling(project.state), Watching() as watching:
         manner = Manner(gate, patient=patient, lease=lease, closed=_tell_away(away))
         outcome = reconcile(project.state, repository, permitted, watching.begin, manner, refresh=refresh)
     for text in refused.values():
@@ -154,6 +164,16 @@ def reconcile_verb(
         return Exit.REFUSED if isinstance(away, GuardRefused) else Exit.UNAVAILABLE
     _mark_head(project)
     return code or (Exit.PARTLY if troubles else Exit.FINE)
+
+
+@contextlib.contextmanager
+def _telling(state: State) -> Iterator[None]:
+    """Says what goes on where a signal ends what is done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"told to end; {describe_live(state)}")
+        raise
 
 
 def _read_head(project: Project, followed: Followed | None) -> tuple[Project, Away | None]:
@@ -224,28 +244,33 @@ def _watch(
     anchor: str | None,
     monitor: Monitor,
     followed: Followed | None,
-) -> int:
+    stopped: threading.Event,
+) -> None:
     """Turns until it is told to end; what goes wrong in one is said, and the next one comes all the same."""
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    manager = ServiceManager()
+    manager.ready()
     said: list[str] = []
     while not stopped.is_set():
         pause = interval
         monitor.begin()
+        whole, sound = False, True
         pictures: list[Picture] = []
         try:
             here, away = _read_head(project, followed)
-            manner = Manner(bound=min(interval, lease / 3), lease=lease, closed=_tell_away(away))
+            bound, closed = min(interval, lease / 3), _tell_away(away)
+            manner = Manner(bound=bound, lease=lease, closed=closed, step=manager.step)
             outcome, trouble = _turn(here, names, manner, anchor, pictures.append)
             trouble += [text] if (text := manner.closed) is not None else _try_marking(here)
         except (GuardRefused, OSError, SourceUnavailable, TemplateBroken, WrongUse) as error:
             trouble = [f"this turn did nothing: {error}"]
         except Exception as error:  # noqa: BLE001 -- one turn ends with what nobody foresaw, and not the service
+            sound = False
             what = f"{type(error).__name__}: {error}"
             trouble = [f"this turn ended early by a defect: {what}"]
             if trouble[0] not in said:
                 say(tell_defect(error))
         else:
+            whole = manner.closed is None
             if outcome.attached:
                 pause = min(interval, BUSY)
             if outcome.produced or outcome.failed or outcome.submitted:
@@ -256,10 +281,18 @@ def _watch(
             if text not in said:
                 say(text)
         said = trouble
-        monitor.end(pictures[-1] if pictures else None, trouble)
-        stopped.wait(pause)
-    say("told to end; jobs go on, and the next reconcile takes them up")
-    return Exit.FINE
+        monitor.end(pictures[-1] if pictures else None, trouble, whole=whole)
+        _rest(pause, stopped, manager.step if sound else None)
+    manager.stopping()
+
+
+def _rest(seconds: float, stopped: threading.Event, step: Callable[[], None] | None) -> None:
+    """Waits for the next turn, or for the end. To wait is a step, unless what went before was a defect."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not stopped.is_set():
+        if step is not None:
+            step()
+        stopped.wait(min(left, A_WHILE))
 
 
 def _turn(

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, exists, func, not_, select
 
-from reconciler.ledger.tables import LOST, attempts, intents, jobs, outputs, runs
+from reconciler.ledger.tables import LIVE, LOST, attempts, intents, jobs, outputs, runs
 from reconciler.ledger.writing import Writer
 from reconciler.orders import Attempt
 from schemas.runs import split_key
+
+
+def count_live(connection: Connection) -> dict[str, int]:
+    """How many attempts may still come to a result, by site."""
+    live = select(attempts.c.site, func.count()).where(attempts.c.state.in_(LIVE)).group_by(attempts.c.site)
+    return {row[0]: row[1] for row in connection.execute(live)}
 
 
 class Tallies:

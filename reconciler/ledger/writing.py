@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from sqlalchemy import Connection, Engine, select, update
 
@@ -29,11 +29,18 @@ def name_user() -> str:
     return f"{user}@{socket.gethostname()}"[:120]
 
 
+Step = Callable[[], None]
+"""Called at each write that succeeded."""
+
+
 class Writer:
     """Opens transactions on one ledger; without a lease, those of people's decisions, which no fence holds up."""
 
-    def __init__(self, engine: Engine, lease: Lease | None, clock: Clock = CLOCK) -> None:
+    def __init__(
+        self, engine: Engine, lease: Lease | None, clock: Clock = CLOCK, step: Step | None = None
+    ) -> None:
         self.clock = clock
+        self._step = step
         self.plan: str | None = None
         self._engine = engine
         self._lease = lease
@@ -60,6 +67,7 @@ class Writer:
                     serial = select(ledger.c.serial).scalar_subquery()
                     mine = plans.c.digest == self.plan
                     connection.execute(update(plans).where(mine).values(serial=serial))
+        self._tell()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -87,6 +95,11 @@ class Writer:
             return
         with self._engine.begin() as connection:
             self._touch(connection)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._step is not None:
+            self._step()
 
     def _touch(self, connection: Connection) -> None:
         if self._lease is not None:

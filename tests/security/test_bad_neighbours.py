@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 
 import ci.verbs.reconcile
 from ci.cli import run
-from ci.exits import Exit
 from ci.hindrances import load_launchable
 from ci.project import Project
+from reconciler.outside import signals
 from tests.worlds import ONE_STEP, World
 
 BAD = "productions/campaigns/bad/campaign.yaml"
@@ -122,12 +123,16 @@ def test_a_turn_that_nobody_foresaw_ends_and_the_service_goes_on(tmp_path, monke
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr(ci.verbs.reconcile, "_turn", fail)
-    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(signals, "_COURSE", signals._Course())
+    monkeypatch.setattr("sys.unraisablehook", sys.unraisablehook)
+    before = {number: signal.getsignal(number) for number in signals.ENDING}
+    signals.listen()
     try:
         words = ("--root", str(world.root), "reconcile", "--watch", "--interval", "0.1")
-        assert run(words) == Exit.FINE
+        assert run(words) == 128 + signal.SIGTERM
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert len(turns) == 3
     said = capsys.readouterr().err
     assert said.count("please report it, with") == 1
