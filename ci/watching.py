@@ -59,6 +59,8 @@ def tell_outcome(outcome: Outcome, left_out: int = 0) -> int:
         unknown = f", {outcome.unknown} of which nothing is known" if outcome.unknown else ""
         say(f"{count_things(outcome.live, 'job')} under way{unknown}; the next reconcile takes them up")
     say(sum_up(outcome, left_out))
+    if outcome.barred:
+        return Exit.REFUSED
     if outcome.failed or outcome.skipped:
         return Exit.PARTLY
     return Exit.UNAVAILABLE if outcome.delayed or outcome.absent else Exit.FINE
@@ -79,7 +81,7 @@ def sum_up(outcome: Outcome, left_out: int = 0) -> str:
     )
     told = [f"{count_things(outcome.produced, 'unit')} produced, {len(outcome.failed)} failed"]
     told += [f"{count:,} {what}" for count, what in counts if count > 0]
-    if left := left_out + len(outcome.absent):
+    if left := left_out + len(outcome.absent) + len(outcome.barred):
         told.append(f"{count_things(left, 'campaign')} left out")
     return ", ".join(told)
 
@@ -88,6 +90,8 @@ def judge_turn(outcome: Outcome, left_out: int = 0) -> int:
     """The exit code of a turn that was to bring everything to what is declared."""
     planned = outcome.planned
     blocked = planned[BLOCKED] - outcome.declared_held
+    if outcome.barred:
+        return Exit.REFUSED
     if outcome.failed or outcome.skipped:
         return Exit.PARTLY
     if outcome.delayed:
@@ -112,7 +116,9 @@ def describe_live(state: State) -> str:
 
 def describe_troubles(outcome: Outcome) -> list[str]:
     """What kept a turn from doing all that it was to do, and is no unit's failure."""
-    told = [f"{name} is left out: {text}" for name, text in outcome.absent.items()]
+    told = [
+        f"{name} is left out: {text}" for name, text in (*outcome.absent.items(), *outcome.barred.items())
+    ]
     told += outcome.troubles
     if outcome.delayed:
         first = next(iter(outcome.delayed.values()))

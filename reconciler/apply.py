@@ -11,7 +11,7 @@ from reconciler.alarms import Event
 from reconciler.gathering import Picture, read_lost, take_picture
 from reconciler.guard import GuardRefused
 from reconciler.launching import Launcher, Report
-from reconciler.ledger.database import State, opened, reading
+from reconciler.ledger.database import SourceUnavailable, State, opened, reading
 from reconciler.ledger.lease import holding
 from reconciler.ledger.observation import read_identity, read_plan
 from reconciler.ledger.writing import Writer
@@ -19,6 +19,7 @@ from reconciler.manner import PLAIN, Manner
 from reconciler.ordering import list_wishes
 from reconciler.orders import Address
 from reconciler.outcome import Outcome
+from reconciler.places import ForeignPlace
 from reconciler.plan import ACTIONS, RESTATE, SUBMIT
 from reconciler.verification.rounds import find_lost, list_published
 from schemas.repository import Repository
@@ -65,6 +66,12 @@ def apply_plan(
             sites = manner.permits.find_sites(repository)
             launcher = Launcher(state, repository, sites, Writer(engine, lease, manner.clock, manner.step))
             manner.permits.verify(names, picture.plan)
+            launcher.places.check_state()
+            away, barred = _check_storages(state, launcher, repository, sites, names)
+            if barred:
+                raise ForeignPlace("\n".join(barred.values()))
+            if away:
+                raise SourceUnavailable("\n".join(away.values()))
             launcher.ledger.begin_plan(stored["digest"], stored)
             launcher.settle(manner)
             if not fresh:
@@ -95,10 +102,17 @@ def reconcile(
     with holding(state, manner.lease) as lease, opened(state) as engine:
         sites = manner.permits.find_sites(repository)
         launcher = Launcher(state, repository, sites, Writer(engine, lease, manner.clock, manner.step))
+        launcher.places.check_state()
         launcher.settle(manner)
+        away, barred = _check_storages(state, launcher, repository, sites, names)
+        left = [name for name in names if name not in away and name not in barred]
+        if names and not left:
+            if barred:
+                raise ForeignPlace("\n".join(dict.fromkeys(barred.values())))
+            raise SourceUnavailable("\n".join(dict.fromkeys(away.values())))
         with reading(state) as connection:
-            picture = take_picture(connection, repository, names, state, refresh=refresh, spare=True)
-        launcher.outcome.absent = picture.absent
+            picture = take_picture(connection, repository, left, state, refresh=refresh, spare=True)
+        launcher.outcome.absent, launcher.outcome.barred = {**picture.absent, **away}, barred
         _doubt_lost(launcher, picture, sites)
         digest = picture.plan.digest()
         if not picture.plan.is_empty:
@@ -132,6 +146,7 @@ def _launch(
         wishes = [wish for wish in wishes if wish.address in begun]
     launcher.launch(launcher.brake(picture.views, wishes), approve, manner)
     launcher.ledger.end_plan()
+    launcher.places.mark_storages()
     return launcher.outcome
 
 
@@ -150,6 +165,29 @@ def _doubt_lost(launcher: Launcher, picture: Picture, sites: Mapping[str, Site])
             f"campaign:{name}", "output", "published outputs are gone or changed", lost, lost, total
         )
         launcher.alarms.doubt(event, site.brakes if site else Brakes())
+
+
+def _check_storages(
+    state: State,
+    launcher: Launcher,
+    repository: Repository,
+    sites: Mapping[str, Site],
+    names: Sequence[str],
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Campaigns whose storage is away, and those whose storage is not as the ledger knows it, each with what is so."""
+    away: dict[str, str] = {}
+    barred: dict[str, str] = {}
+    for name in names:
+        site = sites.get(repository.campaigns[name].campaign.site)
+        if site is None:
+            continue
+        try:
+            launcher.places.check_storage(str(state.storage(site.storage)))
+        except SourceUnavailable as error:
+            away[name] = str(error)
+        except ForeignPlace as error:
+            barred[name] = str(error)
+    return away, barred
 
 
 def _confirm_lost(connection: Connection, lost: Mapping[str, Mapping[bytes, str]]) -> None:

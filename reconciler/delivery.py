@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from reconciler.ledger.database import SourceUnavailable
@@ -34,6 +35,11 @@ class Delivery:
         self._ledger = ledger
         self._workspace = workspace
         self._filled: dict[str, bool] = {}
+        self._check: Callable[[str], None] = check_storage
+
+    def guard(self, check: Callable[[str], None]) -> None:
+        """Names what is asked before anything is put into a storage; it raises `StorageClosed` where nothing is to be."""
+        self._check = check
 
     def deliver(self, intent: int, address: Address) -> Ended | None:
         """What came of a unit; None where it waits for its storage, which is no reason to leave the others alone."""
@@ -46,6 +52,7 @@ class Delivery:
             for storage in {move.storage for move in moves}:
                 if self._is_filled(storage):
                     check_storage(storage)
+                    self._check(storage)
             publish(moves, self._workspace, self._ledger.write_records(intent))
         except PublishingRefused as refused:
             self._ledger.record_refused(intent, str(refused))

@@ -20,6 +20,8 @@ from reconciler.ledger.filesystem import find_type, is_networked
 from reconciler.ledger.lease import PROMPT, tell_clock
 from reconciler.ledger.privacy import is_open
 from reconciler.ledger.tables import LIVE, attempts, batches, ledger
+from reconciler.markers import Standing
+from reconciler.places import STATE, STORAGE, look_at_place
 from reconciler.preconditions import check_batch
 from reconciler.publishing import try_storage
 from reconciler.readiness import gather
@@ -51,6 +53,22 @@ def examine_state(state: State) -> Iterator[Symptom]:
     yield Symptom(HERE, "file system of the state", complaint)
     yield Symptom(HERE, "ledger", _try_ledger(state))
     yield Symptom(HERE, "who may read the state", _look_for_readers(state))
+    yield Symptom(HERE, "marker of the state", _look_at_marker(state, STATE, str(state.folder)))
+
+
+def _look_at_marker(state: State, kind: str, path: str) -> Complaint | None:
+    """Whether a folder is the one that the ledger works with."""
+    try:
+        with reading(state) as connection:
+            place = look_at_place(connection, kind, path)
+    except SourceUnavailable:
+        return None  # the ledger's own complaint says it
+    if place.standing in (Standing.OWN, Standing.NEW):
+        return None
+    what = f"{path} is not as the ledger knows it: {place.reason}"
+    if place.standing is Standing.AWAY:
+        return Complaint(what, "mount it; if this is the right one, `b2prod state adopt` says so")
+    return Complaint(what, "find out which is right; `b2prod state restore`, `rebuild` or `adopt` go on")
 
 
 def _look_for_readers(state: State) -> Complaint | None:
@@ -80,6 +98,8 @@ def _try_ledger(state: State) -> Complaint | None:
 def examine_site(site: Site, state: State) -> Iterator[Symptom]:
     """All that can be told of a site without submitting anything."""
     yield from _examine_folders(site, state)
+    marker = _look_at_marker(state, STORAGE, str(state.storage(site.storage)))
+    yield Symptom(site.name, "marker of the storage", marker)
     yield from _examine_commands(site)
     yield from _examine_catalogue(site)
     try:

@@ -14,7 +14,7 @@ from reconciler.ledger.database import SourceUnavailable
 from reconciler.ledger.tables import sites
 from reconciler.ledger.writing import Writer
 from reconciler.orders import Attempt
-from schemas.site import Brakes, Site
+from schemas.site import KEPT, Brakes, Site
 
 SHORTEST, LONGEST = 5.0, 600.0
 """Seconds that an engine is left alone after its first failure, and after many."""
@@ -64,6 +64,15 @@ class Fleet:
                 )
             self._engines[site] = ENGINES[described.engine](described, self._writer.prompt)
         return self._engines[site]
+
+    def list_sites(self) -> tuple[str, ...]:
+        """The sites that may be acted upon."""
+        return tuple(sorted(self._sites))
+
+    def find_kept_days(self, site: str) -> int:
+        """For how many days the folders of failed attempts are kept."""
+        described = self._sites.get(site)
+        return described.keep_failed_days if described else KEPT
 
     def tell_elsewhere(self, attempt: Attempt) -> str | None:
         """Why an attempt cannot be asked for: its site has another engine now than the one that took it; None if not so."""

@@ -15,6 +15,7 @@ from reconciler.defects import note_defect
 from reconciler.final_places import find_taken
 from reconciler.ledger.database import SourceUnavailable, State
 from reconciler.ledger.observation import observe, read_identity
+from reconciler.places import check_storage_here, list_storages
 from reconciler.plan import RESTATE, SUBMIT, CampaignPlan, Observed, Plan
 from reconciler.planning import plan_campaign
 from reconciler.removed_input import explain_changes, read_removed, tell_waiting
@@ -166,6 +167,8 @@ def take_picture(
     for name in sorted(names):
         try:
             if refresh and lost is None:
+                for storage in list_storages(connection, name):
+                    check_storage_here(connection, storage)
                 found = list(find_lost(connection, name))
                 gone[name] = {fingerprint: flaw.trouble.value for fingerprint, flaw in found}
                 drift += [flaw.text for _, flaw in found]

@@ -29,10 +29,13 @@ from reconciler.ordering import OrderWriter, Wish, list_baselines
 from reconciler.orders import Address, Attempt, format_address
 from reconciler.outcome import Outcome
 from reconciler.outside.signals import find_number
+from reconciler.places import ForeignPlace, Places
+from reconciler.publishing import StorageClosed
 from reconciler.queues import Queues
 from reconciler.readiness import Readiness
 from reconciler.scouts import Scouts, read_outlook
 from reconciler.staging import Stager
+from reconciler.strangers import end_strangers
 from reconciler.submitting import Submitter
 from reconciler.tracking import Look, Tracker
 from reconciler.workspace import Workspace
@@ -91,8 +94,11 @@ class Launcher:
         self._writer = writer
         # also what other sites are like is in orders, as what their cores can do
         self._orders = OrderWriter(state, replace(repository, sites=sites))
+        self.places = Places(state, writer)
+        endings.delivery.guard(self._guard)
         self._submitter = Submitter(
             writer,
+            self.places,
             self._attempts,
             self._fleet,
             self._workspace,
@@ -117,6 +123,12 @@ class Launcher:
         """Names who hears of every unit that ends."""
         self._report = report
 
+    def _guard(self, storage: str) -> None:
+        try:
+            self.places.check_storage(storage)
+        except (ForeignPlace, SourceUnavailable) as error:
+            raise StorageClosed(str(error)) from error
+
     def settle(self, manner: Manner = PLAIN) -> None:
         """Brings to an end what an earlier process left: records what ended, and waits for what runs on this machine."""
         for file, order in self._stops.read():
@@ -130,6 +142,7 @@ class Launcher:
             if not waited or {one.id for one in waited} <= look.unknown or manner.bound is not None:
                 break
             self._rest(moved=bool(look.ended))
+        end_strangers(self._writer, self._fleet, self._workspace, self._attempts.leftovers)
         self._tracker.sweep()
 
     def brake(self, views: Sequence[View], wishes: Sequence[Wish]) -> list[Wish]:

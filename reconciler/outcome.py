@@ -17,7 +17,8 @@ class Outcome:
     """What came of an apply: units produced, failed with the reason, in vain waited for; attempts still under way, here or elsewhere.
 
     `staging` units wait for their input, which is on tape; those `delayed` are made, and wait for their storage; `held`
-    counts, by reason, those that did not begin. `absent` campaigns were left out since something of theirs cannot be read.
+    counts, by reason, those that did not begin. `absent` campaigns were left out since something of theirs cannot be read,
+    `barred` ones since a person has to say first whether their storage is the right one.
     `planned` counts what the plan had, by action; `declared_held` is how many of those blocked are of campaigns that are held.
     """
 
@@ -32,6 +33,7 @@ class Outcome:
     delayed: Mapping[Address, str] = field(default_factory=dict)
     held: Counter[str] = field(default_factory=Counter)
     absent: Mapping[str, str] = field(default_factory=dict)
+    barred: Mapping[str, str] = field(default_factory=dict)
     planned: Counter[str] = field(default_factory=Counter)
     declared_held: int = 0
     troubles: Iterable[str] = ()

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, and_, select
 
 from reconciler.gathering import View, view_campaign
 from reconciler.ledger.database import SourceUnavailable, State, opened, reading
 from reconciler.ledger.lease import SECONDS, holding
+from reconciler.ledger.lever_tables import decisions
 from reconciler.ledger.recovery import Recovery
 from reconciler.ledger.succession import succeed
+from reconciler.ledger.tables import outputs
 from reconciler.ledger.units import Ledger
 from reconciler.ledger.writing import Writer
+from reconciler.markers import Standing
 from reconciler.output_records import Record
+from reconciler.places import STATE, STORAGE, is_filled, list_places, look_at_place, mark_place
 from reconciler.rebuilding import Declared, Fate, Found, Survey, list_declared, survey
 from reconciler.runs.selection import admit_runs
 from renderer.payloads import PayloadSet, collect_payloads
@@ -70,11 +74,17 @@ def recover(
         with reading(state) as connection:
             views, absent = _view_all(connection, repository, state)
             found = survey(connection, storages, _gather(views), undeclared=undeclared)
-        taken = found.choose(Fate.ADOPT, Fate.HISTORY)
-        left = [one for one in found.choose(Fate.LEFT) if one.record is not None]
-        if not taken and not left:
+            strange = [
+                place
+                for place in list_places(connection, state, storages)
+                if place.standing not in (Standing.OWN, Standing.NEW)
+            ]
+            taken = found.choose(Fate.ADOPT, Fate.HISTORY)
+            left = [one for one in found.choose(Fate.LEFT) if _is_new(connection, one)]
+        if not taken and not left and not strange:
             return Recovered(found, absent=absent)
         formers = {one.record.data["ledger"] for one in (*taken, *left) if one.record}
+        formers |= {place.marker.ledger for place in strange if place.kind == STATE and place.marker}
         with engine.begin() as connection:
             succeed(connection, "it was made again by the records in the storages", formers)
         writer = Writer(engine, held)
@@ -93,7 +103,27 @@ def recover(
         )
         _admit(engine, views, taken)
         Ledger(writer).end_plan()
+        _mark_all(writer, state, storages)
     return Recovered(found, adopted, reserved, absent)
+
+
+def _is_new(connection: Connection, found: Found) -> bool:
+    """Whether a record is of an output and a version that the ledger does not know."""
+    if found.record is None:
+        return False
+    unit = ("campaign", "step", "experiment", "run", "output", "version")
+    at = and_(*(outputs.c[name] == found.record.data[name] for name in unit))
+    return connection.execute(select(outputs.c.id).where(at)).first() is None
+
+
+def _mark_all(writer: Writer, state: State, storages: Collection[str]) -> None:
+    """Makes the places the ledger's: whoever has it made again says that these are the right ones."""
+    mark_place(writer, STATE, str(state.folder))
+    for storage in sorted(set(storages)):
+        with writer.reading() as connection:
+            filled = is_filled(connection, storage)
+        if filled:
+            mark_place(writer, STORAGE, storage)
 
 
 def _view_all(
@@ -145,3 +175,35 @@ def _admit(engine: Engine, views: Sequence[View], taken: Sequence[Found]) -> Non
                 if selector.experiment == split_key(run)[0] and split_key(run)[1] >= (selector.first or 0)
             }
             admit_runs(connection, view.campaign.name, sorted(inside))
+
+
+def adopt_place(state: State, kind: str, path: str, who: str, reason: str) -> str:
+    """Makes a folder the ledger's, on a person's word; what was wrong with it before, empty where nothing was.
+
+    Raises:
+        GuardRefused: a reconciler is at work.
+        SourceUnavailable: the folder or the ledger cannot be written.
+    """
+    with holding(state) as held, opened(state) as engine:
+        with reading(state) as connection:
+            before = look_at_place(connection, kind, path)
+        fine = before.standing in (Standing.OWN, Standing.NEW)
+        if not fine and before.standing is not Standing.AWAY:
+            formers = {before.marker.ledger} if kind == STATE and before.marker else set()
+            with engine.begin() as connection:
+                succeed(connection, f"{path} was adopted: {reason}", formers)
+        writer = Writer(engine, held)
+        try:
+            mark_place(writer, kind, path, anew=not fine)
+        except OSError as error:
+            raise SourceUnavailable(f"{path} cannot be written: {error.strerror}") from error
+        with writer.writing(polling=True) as journal:
+            row = {"time": writer.clock.show(), "verb": "adopt place", "what": path[:200], "who": who}
+            journal.insert(decisions, [{**row, "reason": reason[:500]}])
+    return before.reason
+
+
+def take_over(state: State) -> None:
+    """Makes the state folder that of a ledger that was just put into it."""
+    with opened(state) as engine:
+        mark_place(Writer(engine, None), STATE, str(state.folder), anew=True)

@@ -11,6 +11,7 @@ from reconciler.ledger.database import SourceUnavailable
 from reconciler.ledger.writing import Writer
 from reconciler.ordering import OrderWriter
 from reconciler.orders import Attempt
+from reconciler.places import Places
 from reconciler.queues import Queues
 from reconciler.tracking import Tracker
 from reconciler.workspace import Failed, Workspace
@@ -25,6 +26,7 @@ class Submitter:
     def __init__(
         self,
         writer: Writer,
+        places: Places,
         attempts: AttemptLedger,
         fleet: Fleet,
         workspace: Workspace,
@@ -33,6 +35,7 @@ class Submitter:
         orders: OrderWriter,
     ) -> None:
         self._writer = writer
+        self._places = places
         self._attempts = attempts
         self._fleet = fleet
         self._workspace = workspace
@@ -59,6 +62,7 @@ class Submitter:
         """How many attempts of a batch were accepted, and those that their site did not take for want of room."""
         engine = self._fleet.engine(site)
         self._writer.prolong()
+        self._places.mark_state()
         answers = [
             self._bury(attempt, answer) if engine.shared and isinstance(answer, Deferred) else answer
             for (attempt, _), answer in zip(made, engine.submit(batch), strict=True)

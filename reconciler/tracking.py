@@ -99,11 +99,19 @@ class Tracker:
         self._endings.fail(attempt, failed)
 
     def sweep(self) -> None:
-        """Removes the folders that nobody needs any more."""
+        """Removes the folders that nobody needs any more; those of attempts that failed, after some days."""
+        names = self._workspace.names()
         self._workspace.sweep(
-            self._attempts.leftovers.list_ended(self._workspace.names()),
+            self._attempts.leftovers.list_ended(names) | self._list_expired(names),
             self._attempts.leftovers.list_ended_batches(self._workspace.batch_names()),
         )
+
+    def _list_expired(self, names: Sequence[str]) -> set[str]:
+        return {
+            name
+            for name, (site, ended) in self._attempts.leftovers.list_failed(names).items()
+            if ended < format_time(self._clock() - 86400 * self._fleet.find_kept_days(site))
+        }
 
     def ticket(self, attempt: Attempt) -> Ticket:
         """An attempt as engines know it."""

@@ -15,6 +15,10 @@ CHECKSUM, SIZE = VERIFY = ("checksum", "size")
 """What of an input is held against what was registered: its size with its checksum, or alone."""
 
 
+KEPT = 14
+"""Days for which the folders of failed attempts are kept, where a site does not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """An option of a batch system's submission, without its dashes; a switch has no value."""
@@ -171,6 +175,7 @@ class Site:
     contact: str | None = None
     credential_minutes: int | None = None
     min_free: int = 0
+    keep_failed_days: int = KEPT
     windows: tuple[Window, ...] = ()
     prestage: Prestage | None = None
     verify: str = CHECKSUM
@@ -220,6 +225,7 @@ def read_site(name: str, document: Document) -> Site:
         contact=data.get("contact"),
         credential_minutes=data.get("credential_minutes"),
         min_free=data.get("min_free", 0),
+        keep_failed_days=data.get("keep_failed_days", KEPT),
         windows=tuple(_read_window(window) for window in data.get("windows", ())),
         prestage=_read_prestage(data["prestage"]) if "prestage" in data else None,
         verify=data.get("inputs", {}).get("verify", CHECKSUM),

@@ -46,6 +46,8 @@ NOT_DECIDED = {
     "export": "a signed copy of the state, for reading",
     "job": "what is launched; written anew from what is decided",
     "plan": "has a digest of its own, and is compared with the plan of the moment",
+    "place": "the marker of a folder, held against the ledger",
+    "record": "what a published output is, held against its files and what is declared",
     "result": "evidence of a job, held against the ledger",
 }
 """The schemas of files that decide nothing of what is launched, and what they are."""

@@ -79,6 +79,7 @@ site gb2.resource_tag renderer/requests.py
 site gb2.by_run renderer/requests.py
 site contact reconciler/preconditions.py
 site credential_minutes reconciler/preconditions.py
+site keep_failed_days reconciler/fleet.py
 site min_free reconciler/preconditions.py
 site visibility reconciler/fleet.py
 site brakes.percent reconciler/alarms.py

@@ -8,17 +8,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import rich_click as click
+from sqlalchemy import Connection
 
+from ci.approvals.gate import check_anchor
+from ci.approvals.root import read_pinned_sites
 from ci.console import count_things, print_data, print_json, progress, say
 from ci.exits import Exit, WrongUse
 from ci.project import Settings
-from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.ledger.database import SourceUnavailable, State, opened, reading
 from reconciler.ledger.observation import list_campaigns
 from reconciler.ledger.writing import now
+from reconciler.places import check_storage_here, list_storages
 from reconciler.verification.counting import find_miscounts
 from reconciler.verification.examination import Depth, Flaw, Published
 from reconciler.verification.looking import Look, look
 from reconciler.verification.rounds import Rounds, list_published
+from reconciler.verification.unknown_files import find_strangers
 
 _EVERY = 2.0
 """Seconds between writing down what was seen: so much is seen again after an interruption."""
@@ -60,10 +65,20 @@ class _Result:
 @click.option(
     "--processes", type=click.IntRange(1, 256), help="How many read at once; else one for each processor."
 )
+@click.option(
+    "--strangers",
+    is_flag=True,
+    help="List instead what lies in the storages and in the state, and the ledger does not know.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
 def verify(
-    settings: Settings, names: tuple[str, ...], again: bool, processes: int | None, as_json: bool
+    settings: Settings,
+    names: tuple[str, ...],
+    again: bool,
+    processes: int | None,
+    strangers: bool,
+    as_json: bool,
 ) -> int:
     """Read every published file: size, checksum, events, and what it says of itself.
 
@@ -73,6 +88,10 @@ def verify(
     what was published wrong is for a person to decide.
     """
     state = settings.project().state
+    if strangers:
+        if names or again or processes:
+            raise WrongUse("--strangers looks at all storages, and takes neither names nor other options")
+        return _list_strangers(state, settings.trust, as_json=as_json)
     with reading(state) as connection:
         known = list_campaigns(connection)
     if unknown := [name for name in names if name not in known]:
@@ -82,8 +101,12 @@ def verify(
     results = []
     for name in names or known:
         with reading(state) as connection:
+            away = _find_away(connection, name)
             files = [file for _, file in list_published(connection, name)]
             miscounts = list(find_miscounts(connection, name))
+        if away is not None:
+            results.append(_Result(name, now(), 0, unavailable=away))
+            continue
         with opened(state) as engine:
             results.append(_verify(Rounds(engine), name, files, again=again, processes=processes))
         results[-1].troubles += miscounts
@@ -95,6 +118,31 @@ def verify(
     if unavailable := "; ".join(result.unavailable for result in results if result.unavailable):
         raise SourceUnavailable(f"{unavailable}; the same command goes on from here")
     return Exit.FINDINGS if any(result.troubles for result in results) else Exit.FINE
+
+
+def _list_strangers(state: State, anchor: str | None, *, as_json: bool) -> int:
+    sites = read_pinned_sites(state, check_anchor(anchor))
+    storages = {str(state.storage(site.storage)) for site in sites.values()}
+    with reading(state) as connection:
+        found = list(find_strangers(connection, state, storages))
+    if as_json:
+        print_json([one.data() for one in found])
+    else:
+        for one in found:
+            print_data(f"{one.path}: {one.what}: {one.advice}\n")
+        removable = sum(one.removable for one in found)
+        say(f"{count_things(len(found), 'stranger')}, {removable:,} of which may be removed")
+    return Exit.FINDINGS if found else Exit.FINE
+
+
+def _find_away(connection: Connection, name: str) -> str | None:
+    """Why a storage of a campaign cannot be asked; None where each can, as far as its marker tells."""
+    try:
+        for storage in list_storages(connection, name):
+            check_storage_here(connection, storage)
+    except SourceUnavailable as error:
+        return str(error)
+    return None
 
 
 def _verify(

@@ -95,7 +95,7 @@ class Journal:
         before = self.connection.execute(last).scalar() or ""
         content = canonical_json(self._changes)
         row = {"time": time, "fence": fence, "content": zlib.compress(content, 1)}
-        digest = _chain(before, time, fence, content)
+        digest = chain(before, time, fence, content)
         self.connection.execute(insert(tables.events).values(**row, digest=digest))
         record_latest(self.connection, read_time(time))
         self._changes = []
@@ -123,7 +123,7 @@ def read_journal(connection: Connection) -> Iterator[list[list[Any]]]:
             content = zlib.decompress(row.content)
         except zlib.error as error:
             raise BrokenJournal(f"entry {row.id} of the journal cannot be read: {error}") from None
-        if _chain(before, row.time, row.fence, content) != row.digest:
+        if chain(before, row.time, row.fence, content) != row.digest:
             raise BrokenJournal(f"entry {row.id} of the journal, of {row.time}, is not what was written")
         before = row.digest
         yield json.loads(content)
@@ -179,10 +179,11 @@ def adopt_rows(connection: Connection, time: str) -> None:
     if changes:
         content = canonical_json(changes)
         row = {"time": time, "fence": 0, "content": zlib.compress(content)}
-        connection.execute(insert(tables.events).values(**row, digest=_chain("", time, 0, content)))
+        connection.execute(insert(tables.events).values(**row, digest=chain("", time, 0, content)))
 
 
-def _chain(before: str, time: str, fence: int, content: bytes) -> str:
+def chain(before: str, time: str, fence: int, content: bytes) -> str:
+    """The digest of an entry, behind the one whose digest is `before`."""
     return sha256(f"{before} {time} {fence} ".encode() + content).hexdigest()
 
 

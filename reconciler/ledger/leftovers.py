@@ -44,6 +44,23 @@ class Leftovers:
         live = exists().where(attempts.c.batch == batches.c.id, attempts.c.state.in_(LIVE))
         return self._find(select(batches.c.name).where(not_(live)), batches.c.name, sorted(names))
 
+    def list_failed(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Those of the attempts' names that failed, each with its site and when that was."""
+        failed = select(attempts.c.name, attempts.c.site, attempts.c.ended).where(
+            attempts.c.state == "failed"
+        )
+        listed, found = sorted(names), dict[str, tuple[str, str]]()
+        with self._writer.reading() as connection:
+            for start in range(0, len(listed), CHUNK):
+                here = failed.where(attempts.c.name.in_(listed[start : start + CHUNK]))
+                found |= {name: (site, ended or "") for name, site, ended in connection.execute(here)}
+        return found
+
+    def list_known(self, names: Iterable[str], *, of_batches: bool = False) -> set[str]:
+        """Those of the names that an attempt has, or a batch."""
+        column = batches.c.name if of_batches else attempts.c.name
+        return self._find(select(column), column, sorted(names))
+
     def _find(self, query: Select[Any], column: Any, names: Sequence[str]) -> set[str]:
         with self._writer.reading() as connection:
             chunks = (names[start : start + CHUNK] for start in range(0, len(names), CHUNK))
