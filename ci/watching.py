@@ -98,7 +98,7 @@ def judge_turn(outcome: Outcome, left_out: int = 0) -> int:
         return Exit.UNAVAILABLE
     if blocked or planned[QUARANTINED] or planned[UNKNOWN] or left_out or outcome.absent:
         return Exit.PARTLY
-    return Exit.REFUSED if outcome.paused else Exit.FINE
+    return Exit.REFUSED if outcome.paused or outcome.barred else Exit.FINE
 
 
 def describe_live(state: State) -> str:

@@ -12,7 +12,7 @@ from reconciler.gathering import Picture, read_lost, take_picture
 from reconciler.guard import GuardRefused
 from reconciler.launching import Launcher, Report
 from reconciler.ledger.database import SourceUnavailable, State, opened, reading
-from reconciler.ledger.lease import holding
+from reconciler.ledger.lease import Fenced, holding
 from reconciler.ledger.observation import read_identity, read_plan
 from reconciler.ledger.writing import Writer
 from reconciler.manner import PLAIN, Manner
@@ -112,7 +112,8 @@ def reconcile(
             raise SourceUnavailable("\n".join(dict.fromkeys(away.values())))
         with reading(state) as connection:
             picture = take_picture(connection, repository, left, state, refresh=refresh, spare=True)
-        launcher.outcome.absent, launcher.outcome.barred = {**picture.absent, **away}, barred
+        launcher.outcome.absent.update({**picture.absent, **away})
+        launcher.outcome.barred.update(barred)
         _doubt_lost(launcher, picture, sites)
         digest = picture.plan.digest()
         if not picture.plan.is_empty:
@@ -131,11 +132,28 @@ def _launch(
     names = [view.campaign.name for view in picture.views]
 
     def approve() -> Mapping[str, str]:
-        return manner.permits.verify(names, picture.plan)
+        try:
+            return manner.permits.verify(names, picture.plan)
+        except Fenced:
+            raise
+        except GuardRefused:
+            if planned is not None:  # a stored plan is applied as it is, or not
+                raise
+            for name in tuple(names):
+                try:
+                    manner.permits.verify([name], picture.plan)
+                except Fenced:
+                    raise
+                except GuardRefused as refusal:
+                    if len(names) == 1 and not launcher.outcome.submitted:
+                        raise
+                    launcher.outcome.leave_out(name, str(refusal), barred=True)
+                    names.remove(name)
+            return manner.permits.verify(names, picture.plan)
 
     approve()
     for view in picture.views:
-        if view.campaign.state == "active" and manner.closed is None:
+        if view.campaign.state == "active" and manner.closed is None and view.campaign.name in names:
             launcher.ledger.admit(view.campaign.name, view.entrants)
     launcher.outcome.count_plan(picture.views)
     launcher.listen(prelude(picture))

@@ -6,6 +6,7 @@ from collections import Counter
 
 from reconciler.delivery import Delivery
 from reconciler.fleet import Fleet
+from reconciler.ledger.database import SourceUnavailable
 from reconciler.queues import Queues
 from schemas.repository import Repository
 
@@ -29,7 +30,12 @@ class Capacity:
         """How many attempts more a site takes now, beside those that wait for it already."""
         if self._fleet.is_resting(site) or self._find_closed(site) is not None:
             return 0
-        return self._fleet.engine(site).slots - self.live[site] - waiting
+        try:
+            engine = self._fleet.engine(site)
+        except SourceUnavailable as error:  # that of others goes on
+            self.close(site, str(error))
+            return 0
+        return engine.slots - self.live[site] - waiting
 
     def tell(self, site: str) -> str:
         """Why nothing more begins at a site."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from reconciler.bulkhead import Bulkhead, contain
 from reconciler.engine import Engine
 from reconciler.engines import ENGINES
 from reconciler.ledger.database import SourceUnavailable
@@ -49,7 +50,7 @@ class Fleet:
         """The engine of a site.
 
         Raises:
-            SourceUnavailable: there is no such site any more, or nothing here drives its engine.
+            SourceUnavailable: there is no such site any more, or nothing here drives its engine, or that cannot be made.
         """
         if site not in self._engines:
             described = self._sites.get(site)
@@ -62,7 +63,11 @@ class Fleet:
                 raise SourceUnavailable(
                     f"nothing can be submitted to {site} yet: its engine is {described.engine}, and there is {known}"
                 )
-            self._engines[site] = ENGINES[described.engine](described, self._writer.prompt)
+            try:
+                made = ENGINES[described.engine](described, self._writer.prompt)
+            except Exception as error:
+                raise SourceUnavailable(f"nothing can be asked of {site}: {contain(error)}") from error
+            self._engines[site] = Bulkhead(made)
         return self._engines[site]
 
     def list_sites(self) -> tuple[str, ...]:

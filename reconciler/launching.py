@@ -36,9 +36,9 @@ from reconciler.readiness import Readiness
 from reconciler.scouts import Scouts, read_outlook
 from reconciler.staging import Stager
 from reconciler.strangers import end_strangers
-from reconciler.submitting import Submitter
+from reconciler.submitting import Submitter, Unwritable
 from reconciler.tracking import Look, Tracker
-from reconciler.workspace import Workspace
+from reconciler.workspace import Failed, Workspace
 from schemas.repository import Repository
 from schemas.site import Site
 
@@ -229,16 +229,17 @@ class Launcher:
         for site in [*self._ready, *self._picks]:
             ready = self._ready.get(site, deque())
             while ready and (room := min(ROUND, self._count_room(site))) > 0:
+                approvals = approve()  # which may leave a campaign out
                 stopped = self._list_pauses()
                 taken = [ready.popleft() for _ in range(min(room, len(ready)))]
-                self._intend([wish for wish in taken if self._is_open(wish, stopped)], approve())
+                self._intend([wish for wish in taken if self._is_open(wish, stopped)], approvals)
             begun += self._submit(site, approve)
         return begun
 
     def _is_open(self, wish: Wish, stopped: Sequence[Pause]) -> bool:
         """Whether a unit is still to be made: it is not paused, and no earlier attempt made it in the meantime."""
         campaign = wish.view.campaign
-        if wish.address in self._done:
+        if wish.address in self._done or self.outcome.is_left_out(campaign.name):
             return False
         if pause := find_pause(stopped, campaign.name, campaign.site):
             self.outcome.held[tell_pause(pause)] += 1
@@ -249,7 +250,9 @@ class Launcher:
         """Writes the intents of units, and queues their jobs."""
         orders = []
         for wish, order in self._orders.make_orders(wishes, approvals):
-            if order.jobs:
+            if isinstance(order, str):
+                self.outcome.leave_out(wish.view.campaign.name, order)
+            elif order.jobs:
                 orders.append(order)
             else:  # its input is known to the ledger, but not at this storage: nothing is written of it
                 reason = f"its input is not in the storage of {wish.view.campaign.site}"
@@ -279,9 +282,11 @@ class Launcher:
                     break
                 picks.append((order, intent, job))
             approve()
-            made = self._attempts.begin(picks)
             for _ in picks:
                 queue.popleft()
+            if self.outcome.is_left_out(first.campaign.name):
+                continue
+            made = self._attempts.begin(picks)
             dropped = {order.address for order, _, _ in picks} - {attempt.address for attempt, _ in made}
             self._take([self._failing.pop(address) for address in dropped & self._failing.keys()])
             if made:
@@ -292,6 +297,11 @@ class Launcher:
         """Submits attempts as a batch: how many. What the site has no room for waits on."""
         try:
             batch = self._submitter.prepare(site, made)
+        except Unwritable as error:
+            self.outcome.leave_out(made[0][1][0].campaign.name, str(error))
+            for attempt, _ in made:
+                self._tracker.refuse(attempt, Failed("infrastructure", str(error)))
+            return 0
         except SourceUnavailable as error:  # a disk that is full, or only to be read, is no failure of theirs
             self._capacity.close(site, str(error))
             self.outcome.held[str(error)] += len({attempt.address for attempt, _ in made} - self._begun)

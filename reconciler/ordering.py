@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from reconciler.bulkhead import contain
 from reconciler.conditions.following import FORWARD
 from reconciler.conditions.metadata_file import write_metadata
 from reconciler.dialects.gb2_request import REQUEST
@@ -88,11 +89,18 @@ class OrderWriter:
 
     def make_orders(
         self, wishes: Iterable[Wish], approvals: Mapping[str, str]
-    ) -> Iterator[tuple[Wish, Order]]:
-        """What is to be made; without jobs where the input is not in the storage of the campaign's site."""
+    ) -> Iterator[tuple[Wish, Order | str]]:
+        """What is to be made, or why that cannot be told; without jobs where the input is not in the storage of the site."""
         with reading(self._state) as connection:
             for wish in wishes:
-                yield wish, self._make_order(connection, wish, approvals.get(wish.view.campaign.name))
+                made: Order | str
+                try:
+                    made = self._make_order(connection, wish, approvals.get(wish.view.campaign.name))
+                except SourceUnavailable as error:
+                    made = str(error)
+                except Exception as error:  # noqa: BLE001 -- a campaign's defect is its own
+                    made = contain(error)
+                yield wish, made
 
     def _make_order(self, connection: Connection, wish: Wish, approval: str | None) -> Order:
         campaign, step = wish.view.campaign, wish.units.step

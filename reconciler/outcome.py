@@ -18,7 +18,8 @@ class Outcome:
 
     `staging` units wait for their input, which is on tape; those `delayed` are made, and wait for their storage; `held`
     counts, by reason, those that did not begin. `absent` campaigns were left out since something of theirs cannot be read,
-    `barred` ones since a person has to say first whether their storage is the right one.
+    or went wrong, `barred` ones since a guard stopped them: an approval is missing, or a person has to say first whether
+    their storage is the right one.
     `planned` counts what the plan had, by action; `declared_held` is how many of those blocked are of campaigns that are held.
     """
 
@@ -32,8 +33,8 @@ class Outcome:
     staging: int = 0
     delayed: Mapping[Address, str] = field(default_factory=dict)
     held: Counter[str] = field(default_factory=Counter)
-    absent: Mapping[str, str] = field(default_factory=dict)
-    barred: Mapping[str, str] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    barred: dict[str, str] = field(default_factory=dict)
     planned: Counter[str] = field(default_factory=Counter)
     declared_held: int = 0
     troubles: Iterable[str] = ()
@@ -42,6 +43,14 @@ class Outcome:
     def paused(self) -> int:
         """How many units did not begin because somebody, or a breaker, stopped them."""
         return sum(count for reason, count in self.held.items() if PAUSED in reason)
+
+    def leave_out(self, campaign: str, reason: str, *, barred: bool = False) -> None:
+        """From now on nothing of a campaign begins in this turn; `barred` where a guard says so."""
+        (self.barred if barred else self.absent).setdefault(campaign, reason)
+
+    def is_left_out(self, campaign: str) -> bool:
+        """Whether nothing of a campaign begins."""
+        return campaign in self.barred or campaign in self.absent
 
     def count_plan(self, views: Iterable[View]) -> None:
         """Takes note of what is planned."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reconciler.bulkhead import contain
 from reconciler.engine import Accepted, Answer, Batch, Deferred, Refused, Uncertain
 from reconciler.fleet import Fleet
 from reconciler.ledger.attempts import AttemptLedger, Pick
@@ -18,6 +19,10 @@ from reconciler.workspace import Failed, Workspace
 
 Submission = tuple[Attempt, Pick]
 """An attempt that was begun, and of what."""
+
+
+class Unwritable(Exception):
+    """What jobs of a campaign need cannot be written, for a reason of the campaign's; the text says which."""
 
 
 class Submitter:
@@ -48,12 +53,19 @@ class Submitter:
 
         Raises:
             SourceUnavailable: the folders cannot be written; nothing was submitted.
+            Unwritable: nobody can tell what a job needs; nothing was submitted.
         """
         name = made[0][0].batch
         tickets = tuple(self._tracker.ticket(attempt) for attempt, _ in made)
         batch = Batch(name, self._workspace.batches / name, tickets)
         for attempt, (order, _, job) in made:
-            self._workspace.prepare(attempt, self._orders.render(order, job))
+            try:
+                files = self._orders.render(order, job)
+            except SourceUnavailable as error:
+                raise Unwritable(str(error)) from error
+            except Exception as error:
+                raise Unwritable(contain(error)) from error
+            self._workspace.prepare(attempt, files)
         if not self._fleet.engine(site).attached:
             self._workspace.prepare_batch(batch)
         return batch

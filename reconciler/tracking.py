@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from reconciler.alarms import Alarms, Event
+from reconciler.bulkhead import contain
 from reconciler.clock import Clock, format_time
 from reconciler.delivery import Ended
 from reconciler.endings import Endings
@@ -20,7 +21,7 @@ from reconciler.fleet import Fleet
 from reconciler.ledger.attempts import AttemptLedger
 from reconciler.ledger.database import SourceUnavailable
 from reconciler.ledger.units import Ledger
-from reconciler.orders import Attempt
+from reconciler.orders import Attempt, format_address
 from reconciler.workspace import Failed, Workspace
 
 MEMORY = timedelta(days=7)
@@ -72,7 +73,11 @@ class Tracker:
         """Takes up what an earlier process left half-way: intents to submit, and publishing."""
         self._attempts.doubt_intents()
         for intent in self._ledger.list_publishing():
-            self._endings.publish(intent, self._ledger.find_address(intent))
+            address = self._ledger.find_address(intent)
+            try:
+                self._endings.publish(intent, address)
+            except Exception as error:  # noqa: BLE001 -- as below
+                self.troubles[f"{format_address(address)} could not be published: {contain(error)}"] = None
 
     def look(self, sites: Callable[[str], bool] = lambda _: True) -> Look:
         """One look at every live attempt at the sites wanted, by one bulk query of each engine."""
@@ -90,9 +95,20 @@ class Tracker:
                 self._look.live += left
                 self._look.unknown.update(attempt.id for attempt in left)
             else:
-                self._follow(site, group)
+                try:
+                    self._follow(site, group)
+                except Exception as error:  # noqa: BLE001 -- what nobody foresaw at one site is no word about the others
+                    self._break_off(site, group, contain(error))
         self._look.ended, self._endings.ended = self._endings.ended, []
         return self._look
+
+    def _break_off(self, site: str, group: Sequence[Attempt], reason: str) -> None:
+        """Nothing is known of those attempts of a site that were not looked at before something went wrong."""
+        self._fleet.record_silence(site, reason)
+        self.troubles[f"{site}: {reason}"] = None
+        seen = {attempt.id for attempt in self._look.live}
+        still = {attempt.id for attempt in self._attempts.list_live()}
+        self._note_unknown([one for one in group if one.id in still - seen], reason)
 
     def refuse(self, attempt: Attempt, failed: Failed) -> None:
         """Records an attempt that its engine certainly did not take."""
@@ -250,6 +266,9 @@ class Tracker:
             except SourceUnavailable as error:  # its folder does not say, which is no word about the others
                 self._note_unknown([attempt], str(error))
                 continue
+            except Exception as error:  # noqa: BLE001 -- neither is what nobody foresaw
+                self._note_unknown([attempt], self._doubt_result(attempt, error))
+                continue
             if attempt.absences or attempt.unknown:
                 again.append(attempt.id)
             self._look.live.append(attempt)
@@ -265,9 +284,16 @@ class Tracker:
                 ended = self._workspace.has_result(attempt.name) and self._endings.collect(attempt)
             except SourceUnavailable:  # its folder does not say
                 ended = False
+            except Exception as error:  # noqa: BLE001 -- as above
+                self._doubt_result(attempt, error)
+                ended = False
             if not ended:
                 left.append(attempt)
         return left
+
+    def _doubt_result(self, attempt: Attempt, error: Exception) -> str:
+        self.troubles[f"{attempt.name} could not be judged: {contain(error)}"] = None
+        return contain(error)
 
     def _settle(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
         """Records what came of an attempt that its engine says has ended; one taken for lost is welcome if it is done."""

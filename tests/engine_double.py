@@ -45,6 +45,10 @@ OUTCOMES = ("fine", "transient", "permanent", "crash", "corrupt", "foreign")
 """How a job ends: well, by reporting a failure, without a word, with other bytes than it says, with another's result."""
 
 
+class Misused(BaseException):
+    """The engine was asked what the port forbids: nothing that catches an engine's defects may hide it."""
+
+
 @dataclass(slots=True)
 class Job:
     """A job at the site. `room` is where it runs: the attempt's own folder where that is shared."""
@@ -249,7 +253,8 @@ class EngineDouble:
             seen = {job.reference: job for job in self._list_visible()}
             asked = tickets[::2] if fault == "short" else tickets
             for one in asked:
-                assert one.reference is not None, "a ticket without a reference was asked for"
+                if one.reference is None:
+                    raise Misused("a ticket without a reference was asked for")
             return {one.name: self._observe(one, seen.get(one.reference or "")) for one in asked}
 
     def cancel(self, tickets: Sequence[Ticket]) -> None:
@@ -263,7 +268,8 @@ class EngineDouble:
                     self._cluster.kill(job)
 
     def fetch(self, ticket: Ticket) -> None:
-        assert not self.shared, "nothing is to be fetched where folders are shared"
+        if self.shared:
+            raise Misused("nothing is to be fetched where folders are shared")
         with self._calling():
             if "fetch" in self._cluster.faults:
                 raise EngineUnavailable("the storage element does not answer")

@@ -10,9 +10,17 @@ import pytest
 from ci.cli import run
 from ci.exits import Exit
 from reconciler import gathering
+from reconciler.apply import reconcile
+from reconciler.engine import Accepted, Uncertain
+from reconciler.engines.slurm import SlurmEngine
+from reconciler.fleet import Fleet
+from reconciler.guard import GuardRefused
 from reconciler.ledger.database import reading
 from reconciler.ledger.pauses import read_pauses
-from tests.worlds import ONE_STEP, World
+from reconciler.manner import Manner
+from reconciler.ordering import OrderWriter
+from reconciler.workspace import Workspace
+from tests.worlds import ONE_STEP, QUIET, World
 
 PLACES = (
     "campaigns/proc7/campaign.yaml",
@@ -265,3 +273,97 @@ def test_a_refreshed_plan_offers_what_does_it_and_status_shows_what_verify_found
     capsys.readouterr()
     call(world, "status")
     assert "gone or changed" not in " ".join(capsys.readouterr().out.split())
+
+
+def fail_at(monkeypatch, what, name, *, when=lambda *_: True):
+    """From now on a function has a defect."""
+    real = getattr(what, name)
+
+    def fail(*arguments, **more):
+        if when(*arguments):
+            raise KeyError("nobody foresaw this")
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(what, name, fail)
+
+
+@pytest.fixture
+def reports(tmp_path, monkeypatch):
+    """Where defects are kept."""
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("what", "name"), [(OrderWriter, "_make_order"), (OrderWriter, "render")], ids=["order", "job"]
+)
+def test_what_nobody_foresaw_of_a_campaign_while_it_is_launched_leaves_it_out(
+    two, capsys, monkeypatch, reports, what, name
+):
+    def is_bad(_self, *arguments):
+        one = arguments[-2] if name == "_make_order" else arguments[0]
+        return (one.view if name == "_make_order" else one).campaign.name == "bad"
+
+    fail_at(monkeypatch, what, name, when=is_bad)
+    assert call(two, "reconcile", "--once") == Exit.PARTLY
+    told = capsys.readouterr().err
+    assert "bad is left out: a defect: KeyError: 'nobody foresaw this'" in told
+    assert "2 units produced" in told.splitlines()[-1]
+    assert {row[0] for row in two.produced()} == {"proc7"}
+    assert len(list(reports.iterdir())) >= 1
+
+
+@pytest.mark.parametrize("name", ["__init__", "submit", "find", "query", "lifetime"])
+def test_what_nobody_foresaw_of_an_engine_stops_its_site_and_ends_no_turn(two, monkeypatch, reports, name):
+    site = "schema: site/1\ntitle: Another\nengine: slurm\nstorage: data\nslots: 4\n"
+    two.write("productions/sites/other.yaml", f"{site}launchers: {{basf2: [basf2]}}\n")
+    two.change(("site: local", "site: other"), campaign="bad")
+    answer = Uncertain("who knows") if name == "find" else Accepted("1")
+    monkeypatch.setattr(SlurmEngine, "submit", lambda _self, batch: [answer] * len(batch.tickets))
+    monkeypatch.setattr(Fleet, "is_resting", lambda *_: False)
+    monkeypatch.setattr(SlurmEngine, "find", lambda _self, tickets: {one.name: ["1"] for one in tickets})
+    monkeypatch.setattr(SlurmEngine, "query", lambda *_: {})
+    fail_at(monkeypatch, SlurmEngine, name)
+    for _ in range(2):
+        outcome = reconcile(two.state, two.repository(), ("bad", "proc7"), QUIET)
+        assert outcome.attached == 0
+    assert {row[0] for row in two.produced()} == {"proc7"}
+    (report,) = {path.read_text().splitlines()[-1] for path in reports.iterdir()}
+    assert "nobody foresaw this" in report
+
+
+def test_what_nobody_foresaw_of_one_job_is_no_word_about_the_others(two, capsys, monkeypatch, reports):
+    fail_at(monkeypatch, Workspace, "collect", when=lambda _self, attempt, *_: attempt.campaign == "bad")
+    monkeypatch.setattr("reconciler.launching.PATIENCE", 0.1)
+    assert call(two, "reconcile", "--once") in (Exit.FINE, Exit.PARTLY)
+    told = capsys.readouterr().err
+    assert "could not be judged: a defect: KeyError" in told
+    assert {row[0] for row in two.produced()} == {"proc7"}
+
+
+class Refusing:
+    """Permits whose approvals of one campaign end after so many questions."""
+
+    def __init__(self, after):
+        self.left = after
+
+    def find_sites(self, repository):
+        return repository.sites
+
+    def verify(self, names, plan):
+        self.left -= 1
+        if "bad" in names and self.left < 0:
+            raise GuardRefused("bad may not be launched")
+        return {}
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_an_approval_that_ends_in_a_turn_stops_its_campaign_alone(two, after):
+    outcome = reconcile(two.state, two.repository(), ("bad", "proc7"), QUIET, Manner(Refusing(after)))
+    assert outcome.barred == {"bad": "bad may not be launched"}
+    assert {row[0] for row in two.produced()} >= {"proc7"}
+    made = [row for row in two.produced() if row[0] == "bad"]
+    assert len(made) < 2
