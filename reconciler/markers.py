@@ -16,11 +16,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from reconciler.mounts import MARKER
 from reconciler.remains import NotPlain, read_plain
 from schemas.strict_json import parse_json
 from schemas.validation import load_schema, validate_json
 
-MARKER = ".b2prod-place.json"
 SCHEMA = "place/1"
 LARGEST = 1 << 12
 NOTE = "b2prod knows this place by this file; leave it where it is"

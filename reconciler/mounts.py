@@ -7,6 +7,9 @@ import os
 MADE_BY_SYSTEMS = frozenset(("lost+found", ".snapshot", ".snapshots", ".Trash-0"))
 """What a file system has of itself, also one that nobody wrote to, or that was mounted in place of another."""
 
+MARKER = ".b2prod-place.json"
+"""What a storage has of b2prod itself: it says which place this is, and is no data."""
+
 
 def holds_anything(folder: str | os.PathLike[str]) -> bool:
     """Whether something lies there that somebody put there.
@@ -15,4 +18,4 @@ def holds_anything(folder: str | os.PathLike[str]) -> bool:
         OSError: there is no such folder, or it cannot be read.
     """
     with os.scandir(folder) as entries:
-        return any(entry.name not in MADE_BY_SYSTEMS for entry in entries)
+        return any(entry.name not in MADE_BY_SYSTEMS and entry.name != MARKER for entry in entries)

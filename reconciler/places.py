@@ -224,3 +224,17 @@ def list_places(connection: Connection, state: State, storages: Collection[str])
     for storage in sorted(set(storages)):
         if os.path.lexists(storage):
             yield look_at_place(connection, STORAGE, storage)
+
+
+def tell_strange(connection: Connection, state: State) -> list[str]:
+    """What is not right with the places that a ledger knows; nothing where all is, and of an export."""
+    if state.copy is not None:
+        return []
+    known = connection.scalars(select(places.c.path).where(places.c.kind == STORAGE)).all()
+    found = [look_at_place(connection, STATE, str(state.folder))]
+    found += [look_at_place(connection, STORAGE, path) for path in sorted(known)]
+    return [
+        tell_away(place) if place.standing is Standing.AWAY else tell_refusal(place)
+        for place in found
+        if place.standing not in (Standing.OWN, Standing.NEW)
+    ]

@@ -14,7 +14,8 @@ from reconciler.examination import examine_state
 from reconciler.ledger.database import SourceUnavailable, State, opened, reading
 from reconciler.ledger.observation import read_identity
 from reconciler.ledger.succession import list_formers
-from reconciler.markers import MARKER, BrokenMarker, Marker, Standing, judge_place, read_marker, write_marker
+from reconciler.markers import BrokenMarker, Marker, Standing, judge_place, read_marker, write_marker
+from reconciler.mounts import MARKER
 from reconciler.places import STATE, STORAGE, ForeignPlace
 from reconciler.recovering import adopt_place, recover
 from tests.skimmed import Skimmed
@@ -183,6 +184,9 @@ def test_the_verb_says_what_was_wrong_and_what_may_be_adopted(tmp_path, capsys):
     (tmp_path / ".b2prod/data" / MARKER).unlink()
     assert skimmed.b2prod("reconcile", "--once") == Exit.UNAVAILABLE
     assert skimmed.b2prod("doctor", "local") == Exit.FINDINGS
+    capsys.readouterr()
+    assert skimmed.b2prod("status") == Exit.FINE
+    assert "is away: it has no marker" in capsys.readouterr().err
     assert skimmed.b2prod("verify") == Exit.UNAVAILABLE
     assert skimmed.b2prod("state", "adopt", "nowhere", "--reason", "x") == Exit.USAGE
     capsys.readouterr()

@@ -13,6 +13,7 @@ import pytest
 from reconciler import gathering, publishing
 from reconciler.checksums import digest_content
 from reconciler.ledger.database import SourceUnavailable
+from reconciler.mounts import MARKER
 from reconciler.orders import Move
 from reconciler.publishing import PublishingRefused, StorageClosed, check_storage, publish
 from reconciler.workspace import Workspace
@@ -169,6 +170,7 @@ def test_a_storage_that_can_do_neither_is_told_as_one_that_nothing_can_be_publis
 
 def test_what_a_file_system_has_of_itself_makes_no_storage(tmp_path):
     (tmp_path / "lost+found").mkdir()
+    (tmp_path / MARKER).touch()
     with pytest.raises(StorageClosed, match="as if it were not mounted"):
         check_storage(str(tmp_path))
     (tmp_path / "r00529").mkdir()

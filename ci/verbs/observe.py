@@ -10,7 +10,7 @@ from typing import Any
 import rich_click as click
 from sqlalchemy import Connection, select
 
-from ci.console import make_table, print_data, print_json, print_table
+from ci.console import make_table, print_data, print_json, print_table, say
 from ci.exits import Exit
 from ci.hindrances import choose_launchable, refuse_unknown
 from ci.project import STALE, Project, Settings, list_folders, load_any
@@ -23,6 +23,7 @@ from reconciler.ledger.observation import list_begun
 from reconciler.ledger.pauses import read_pauses
 from reconciler.ledger.tables import runs
 from reconciler.ledger.tally import tally_steps
+from reconciler.places import tell_strange
 from reconciler.plan import ACTIONS, IN_FLIGHT, QUARANTINED
 from reconciler.runs.selection import explain_absences
 from schemas.repository import CAMPAIGNS, Repository
@@ -49,6 +50,8 @@ def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: 
     conditions: list[Condition] = []
     now = datetime.now(UTC)
     with reading(project.state) as connection:
+        for text in tell_strange(connection, project.state):
+            say(text)
         paused = read_pauses(connection)
         recorded = list_begun(connection)
         for name in names:

@@ -13,8 +13,7 @@ from sqlalchemy import Connection, select
 from reconciler.ledger.database import SourceUnavailable, State
 from reconciler.ledger.succession import NAMED, list_formers
 from reconciler.ledger.tables import LIVE, attempts, batches, outputs, products
-from reconciler.markers import MARKER
-from reconciler.mounts import MADE_BY_SYSTEMS
+from reconciler.mounts import MADE_BY_SYSTEMS, MARKER
 from reconciler.naming import name_record
 
 CHUNK = 500
