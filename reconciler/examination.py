@@ -7,19 +7,20 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import Connection, func, select
 
 from reconciler.cataloguing.registering import open_catalogue
 from reconciler.engine import Complaint, Engine, EngineUnavailable, Listing
 from reconciler.engines import ENGINES
 from reconciler.ledger.database import SourceUnavailable, State, has_database, reading
 from reconciler.ledger.filesystem import find_type, is_networked
+from reconciler.ledger.latest_time import read_latest
 from reconciler.ledger.lease import PROMPT, tell_clock
 from reconciler.ledger.privacy import is_open
-from reconciler.ledger.tables import LIVE, attempts, batches, ledger
+from reconciler.ledger.tables import LIVE, attempts, batches, events, ledger
 from reconciler.markers import Standing
 from reconciler.places import STATE, STORAGE, look_at_place
 from reconciler.preconditions import check_batch
@@ -27,6 +28,7 @@ from reconciler.publishing import try_storage
 from reconciler.readiness import gather
 from renderer.applications import APPLICATIONS
 from schemas.site import Site
+from schemas.statement import format_time, read_time
 
 SKEW = 5.0
 """Seconds by which the clocks of this machine and of the database may differ."""
@@ -87,12 +89,27 @@ def _try_ledger(state: State) -> Complaint | None:
             return Complaint("nothing was ever recorded here", "begin with `b2prod runs import`", fatal=False)
         with reading(state) as connection:
             there = float(connection.execute(select(tell_clock(connection))).scalar_one())
+            latest = _read_last(connection)
     except SourceUnavailable as error:
         return Complaint(str(error), "mend what the message names, or install the b2prod that fits")
     if abs(there - time.time()) > SKEW:
         what = f"the clocks of this machine and of the database differ by {abs(there - time.time()):.0f} s"
         return Complaint(what, "let both follow a time server", fatal=False)
+    if latest is not None and (ahead := latest - datetime.fromtimestamp(there, UTC)) > timedelta(
+        seconds=SKEW
+    ):
+        what = f"the ledger has been written at {format_time(latest)}, {ahead.total_seconds():.0f} s ahead of the database's clock"
+        mend = "set the clocks right; where the ledger's was wrong, its order holds all the same, and `b2prod trust clock` tells more"
+        return Complaint(what, mend, fatal=False)
     return None
+
+
+def _read_last(connection: Connection) -> datetime | None:
+    """The latest time that the ledger has of its own writing, be it of an entry of the journal or of what was judged."""
+    written = connection.execute(select(func.max(events.c.time))).scalar()
+    judged = read_latest(connection)
+    found = [one for one in (judged, written and read_time(written)) if one]
+    return max(found, default=None)
 
 
 def examine_site(site: Site, state: State) -> Iterator[Symptom]:

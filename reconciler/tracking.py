@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
+from reconciler.ages import Ages
 from reconciler.alarms import Alarms, Event
 from reconciler.bulkhead import contain
 from reconciler.clock import Clock, format_time
@@ -28,9 +29,6 @@ MEMORY = timedelta(days=7)
 """How long an attempt that was taken for lost may come back."""
 
 _NOTHING = Observation(Sighting.UNKNOWN)
-
-FUTURE = 3600.0
-"""Seconds that a clock may be ahead and be believed."""
 
 DOUBTS = 2
 """Complete answers in a row that must lack an attempt before it is taken for gone."""
@@ -63,6 +61,7 @@ class Tracker:
         self._fleet = fleet
         self._workspace = workspace
         self._clock = clock.time
+        self._ages = Ages(clock)
         self._look = Look()
         self._endings = endings
         self._alarms = alarms
@@ -325,7 +324,7 @@ class Tracker:
         """Weighs a complete answer without the attempt."""
         if self._endings.collect(attempt):
             return
-        if self._tell_age(attempt.begun) < self._fleet.find_visibility(attempt.site):
+        if self._ages.tell(attempt.begun) < self._fleet.find_visibility(attempt.site):
             self._look.live.append(attempt)
             return
         if not self._is_missed(engine, attempt):
@@ -353,7 +352,7 @@ class Tracker:
         return (
             engine.attached
             or attempt.missed is None
-            or self._tell_age(attempt.missed) >= self._fleet.find_visibility(attempt.site)
+            or self._ages.tell(attempt.missed) >= self._fleet.find_visibility(attempt.site)
         )
 
     def _doubt_losses(
@@ -383,12 +382,6 @@ class Tracker:
         """Keeps an attempt that is missed as it is, while a person is asked; a result of it counts."""
         if left := self._take_results([attempt]):
             self._note_unknown(left, "its engine knows none of many jobs, and somebody is asked")
-
-    def _tell_age(self, time: str) -> float:
-        """Seconds since a time; one that is far in the future was written by a clock that went wrong, and is long ago."""
-        moment = datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        age = self._clock() - moment.timestamp()
-        return age if age > -FUTURE else -age
 
     def _note_absent(self, attempt: Attempt) -> None:
         self._attempts.record_absent([attempt.id])

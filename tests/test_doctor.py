@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import json
 import os
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
 from ci.cli import run
 from ci.exits import Exit
 from reconciler import examination, publishing, readiness
 from reconciler.engine import EngineUnavailable
 from reconciler.engines.local import LocalEngine
+from reconciler.ledger.database import opened
+from reconciler.ledger.latest_time import record_latest
 from reconciler.preconditions import Volume
 from tests.worlds import ONE_STEP, World
 
@@ -153,11 +157,15 @@ def test_clocks_that_differ_are_told(ask, monkeypatch):
     assert "differ by 3600 s" in found["this machine", "ledger"]["what"]
 
 
+def test_a_ledger_that_was_written_in_the_future_is_told(world, ask):
+    with opened(world.state) as engine, engine.begin() as connection:
+        record_latest(connection, datetime.now(UTC) + timedelta(hours=1))
+    _, found = ask()
+    assert found["this machine", "ledger"]["state"] == "note"
+    assert "s ahead of the database's clock" in found["this machine", "ledger"]["what"]
+
+
 def test_a_ledger_of_another_version_is_wrong(world, ask):
-    from sqlalchemy import text
-
-    from reconciler.ledger.database import opened
-
     with opened(world.state) as engine, engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     code, found = ask()

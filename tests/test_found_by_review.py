@@ -197,6 +197,18 @@ def test_a_time_that_a_clock_gone_wrong_has_written_holds_up_no_job(production):
     production.finish()
 
 
+@pytest.mark.parametrize("ahead", [5.0, 1800.0, 86_400.0, 1e9])
+def test_what_was_begun_in_the_future_does_not_keep_a_turn_from_its_end(production, ahead):
+    production.offset = ahead
+    production.turn()
+    for job in production.cluster.jobs:
+        job.hidden = True
+    production.offset = 0.0
+    begun = production.steady
+    production.turn(patient=True)
+    assert production.steady - begun < 300
+
+
 def test_a_job_that_comes_back_and_cannot_be_read_holds_up_nobody(template, monkeypatch):
     production = Production(template, monkeypatch, shared=False, attached=False)
     production.turn()

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from sqlalchemy import update
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.ledger.database import reading
+from reconciler.ledger.database import opened, reading
 from reconciler.ledger.observation import read_payloads, read_used
+from reconciler.ledger.tables import snapshots
 from renderer.steering import load_templates
 from tests.builders import snapshot
 from tests.worlds import ONE_STEP, World
@@ -193,6 +195,20 @@ def test_appending_is_no_breach_and_an_unchanged_tag_changes_nothing(start, caps
     assert tag.follow() == Exit.FINE
     assert "tag_a: unchanged" in capsys.readouterr().err
     assert world.store()["digest"] == before["digest"]
+
+
+def test_what_was_found_last_counts_also_where_a_clock_went_back(start):
+    world, tag = start("mode: running, on_change: restate")
+    world.reconcile()
+    tag.write(GEOMETRY, FIRST, BETTER)
+    assert tag.follow() == Exit.FINE
+    with opened(world.state) as engine, engine.begin() as connection:
+        ahead = update(snapshots).where(snapshots.c.followed.is_not(None))
+        connection.execute(ahead.values(followed="2999-12-31T23:59:59.999999Z"))
+    tag.write(GEOMETRY, FIRST, BEST)
+    assert tag.follow() == Exit.FINE
+    world.reconcile()
+    assert time_zeros(world)[3] == "3"
 
 
 @pytest.mark.parametrize("state", ["OPEN", "INVALID"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -48,6 +50,19 @@ A_TURN = 50
 """Outputs that a turn makes known at each site; `b2prod register` does all."""
 
 
+class Seconds(click.FloatRange):
+    """A number of seconds between two, both of which may be meant."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; what is none, as `nan`, is in no range."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
+
+
 @click.command("reconcile")
 @click.argument("names", nargs=-1)
 @click.option("--once", is_flag=True, help="One turn: settle, plan, apply.")
@@ -58,7 +73,7 @@ A_TURN = 50
 @click.option("--refresh", is_flag=True, help="Look at the storage too, not only at the ledger.")
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(0.1, 86_400.0),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
@@ -66,7 +81,7 @@ A_TURN = 50
 )
 @click.option(
     "--lease",
-    type=click.FloatRange(min=1.0),
+    type=Seconds(1.0, 3600.0),
     default=SECONDS,
     show_default=True,
     metavar="SECONDS",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import chain
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 
 from reconciler.conditions.comparison import Change, compare
 from reconciler.ledger.database import SourceUnavailable, insert_new
@@ -48,12 +49,24 @@ def judge_update(connection: Connection, before: Snapshot, after: Snapshot) -> U
 
 
 def record_snapshot(engine: Engine, snapshot: Snapshot, when: str) -> None:
-    """Records that a running tag was found to be so at the time `when` (ISO 8601, UTC, to the microsecond)."""
+    """Records that a running tag was found to be so at the time `when` (ISO 8601, UTC, to the microsecond).
+
+    What is recorded last is the latest, also where a clock went back: it is then put behind what was recorded before.
+    """
     with engine.begin() as connection:
         store_snapshots(connection, [snapshot])
+        known = select(func.max(snapshots.c.followed)).where(snapshots.c.tag == snapshot.name)
+        before = connection.execute(known).scalar()
+        if before is not None and before >= when:
+            when = _follow(before)
         here = (snapshots.c.digest == snapshot.digest, snapshots.c.tag == snapshot.name)
         connection.execute(update(snapshots).where(*here).values(followed=when))
         connection.execute(update(ledger).values(serial=ledger.c.serial + 1))
+
+
+def _follow(time: str) -> str:
+    """The next time after one, a microsecond later."""
+    return f"{datetime.fromisoformat(time) + timedelta(microseconds=1):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def store_snapshots(connection: Connection, found: Iterable[Snapshot]) -> None:
