@@ -163,5 +163,12 @@ def soak(session: nox.Session) -> None:
     session.run("pytest", "-s", "-n0", "tests/soak.py", *session.posargs)
 
 
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """300 units on this machine under kills, stops, edits, levers, clock jumps and disk faults: 30 minutes, or `-- --minutes 5`."""
+    install(session, "tests")
+    session.run("python", "-m", "tests.chaos", *session.posargs)
+
+
 if __name__ == "__main__":
     nox.main()
