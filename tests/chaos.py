@@ -151,6 +151,8 @@ class Chaos:
         for process in self.judge.list_processes():
             os.kill(int(process), signal.SIGKILL)
         if self.mounted:
+            if self.judge.wrong:
+                shutil.copytree(self.state, self.world.root / "state", symlinks=True)
             subprocess.run(["umount", "-l", str(self.state)], check=False)
 
     def edit(self) -> None:

@@ -14,10 +14,11 @@ from reconciler.ledger.database import opened, reading
 from reconciler.ledger.lever_tables import decisions, pauses
 from reconciler.ledger.levers import Levers, Scope
 from reconciler.ledger.pauses import read_pauses
+from reconciler.ledger.units import Ledger
 from reconciler.ledger.writing import Writer
 from schemas.runs import parse_runs
 from tests.test_apply import kill_when
-from tests.worlds import ONE_STEP, World, start_forked, wait_forked, wait_until
+from tests.worlds import ONE_STEP, World, run_forked, start_forked, wait_forked, wait_until
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -242,6 +243,26 @@ def test_what_is_accepted_is_not_stopped_any_more(tmp_path):
         ("restate", "3:1"),
         ("quarantined", "3:2"),
     }
+
+
+@pytest.mark.parametrize("lever", ["quarantine", "cancel"])
+def test_what_is_being_published_is_made_and_not_stopped(tmp_path, monkeypatch, lever):
+    """Whoever was killed between the final place and the record left a file there, which nothing would name any more."""
+    world = World(tmp_path, campaign=ONE_STEP, files=(1, 1))
+
+    def die(self, intent):
+        os._exit(0)
+
+    monkeypatch.setattr(Ledger, "record_produced", die)
+    assert run_forked(world.reconcile) == 0
+    monkeypatch.undo()
+    (published,) = world.published()
+    number = next(run for run in (1, 2) if f".{run}." in published or f"r0000{run}" in published)
+    pull(world, lambda levers: getattr(levers, lever)(unit(f"proc7/reco/3:{number}"), "looks odd"))
+    world.retry()
+    world.reconcile()
+    assert len(world.published()) == 2
+    assert world.summary() == {"done": 2}
 
 
 def test_b28_an_incomplete_unit_is_accepted_as_it_is(tmp_path):

@@ -70,10 +70,11 @@ class Levers:
                 f" `b2prod pause campaign:{scope.campaign}` stops them all"
             )
         with self._writer.writing() as journal:
-            found = _find_intents(journal, scope, ("open",))
+            begun = _find_intents(journal, scope, ("open",))
+            found = _leave_made(journal, begun)
             for intent in found:
                 quarantine(journal, intent, reason)
-            found += self._stop_before(journal, scope, _find_units(journal, found), reason)
+            found += self._stop_before(journal, scope, _find_units(journal, begun), reason)
             self._note(journal, "quarantine", scope, reason, found)
         return len(found)
 
@@ -103,7 +104,7 @@ class Levers:
         So it does with attempts of intents that were given up: their unit waits for no other attempt than them.
         """
         with self._writer.writing() as journal:
-            stopped = _find_intents(journal, scope, ("open",))
+            stopped = _leave_made(journal, _find_intents(journal, scope, ("open",)))
             running = _find_intents(journal, scope, (), live=True)
             given_up = set(_find_intents(journal, scope, ("abandoned", "released")))
             for intent in running:
@@ -214,6 +215,13 @@ def _find_intents(journal: Journal, scope: Scope, states: Sequence[str], *, live
     rows = journal.connection.execute(select(intents.c.id, intents.c.experiment, intents.c.run).where(at))
     wanted = None if scope.keys is None else {split_key(key) for key in scope.keys}
     return [row.id for row in rows.all() if wanted is None or (row.experiment, row.run) in wanted]
+
+
+def _leave_made(journal: Journal, found: Sequence[int]) -> list[int]:
+    """The intents without those that are being published: their files may be at their final places already."""
+    made = select(outputs.c.intent).where(outputs.c.state == "publishing")
+    publishing = set(journal.connection.scalars(made))
+    return [intent for intent in found if intent not in publishing]
 
 
 def _list_by_hand(journal: Journal, scope: Scope) -> list[int]:
