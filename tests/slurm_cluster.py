@@ -148,6 +148,27 @@ class Cluster:
         if self.is_running("slurmctld"):
             self.run("scontrol", "reconfigure")
 
+    @contextlib.contextmanager
+    def limited(self, jobs: int) -> Iterator[None]:
+        """Our association takes so many jobs at once, as long as the context lasts; the controller starts anew for it."""
+        user = str(self.values["user"])
+        self.run("sacctmgr", "-i", "add", "account", "belle", check=False)
+        self.run("sacctmgr", "-i", "add", "user", user, "account=belle", check=False)
+        self.run("sacctmgr", "-i", "modify", "user", user, "set", f"MaxSubmitJobs={jobs}")
+        try:
+            self._enforce("limits")
+            yield
+        finally:
+            self._enforce("none")
+            self.run("sacctmgr", "-i", "modify", "user", user, "set", "MaxSubmitJobs=-1")
+
+    def _enforce(self, what: str) -> None:
+        self.configure()
+        with self.conf.open("a") as conf:
+            conf.write(f"AccountingStorageEnforce={what}\n" if what != "none" else "")
+        self.stop("slurmctld")
+        self.start("slurmctld")
+
     def start(self, name: str) -> None:
         """Starts a daemon, unless it runs, and waits until it answers."""
         if not self.is_running(name):

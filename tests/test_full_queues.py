@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -14,6 +15,7 @@ from reconciler.dialects.diracx_client import Busy
 from reconciler.dialects.slurm_text import read_submission
 from reconciler.engine import Accepted, Deferred, Refused, Uncertain
 from reconciler.gathering import take_picture
+from reconciler.guard import GuardRefused
 from reconciler.health import WAITING, judge_campaign
 from reconciler.ledger.database import reading
 from reconciler.ledger.pauses import read_pauses
@@ -21,6 +23,9 @@ from reconciler.ledger.tables import jobs
 from reconciler.outside.http import Answer
 from reconciler.queues import LONGEST, SHORTEST
 from tests.production_model import NAME
+from tests.slurm_campaign import SlurmWorld
+from tests.slurm_cluster import Room
+from tests.worlds import wait_until
 
 JOBS = 3
 """Of the two units of the first step; one has two files."""
@@ -275,3 +280,31 @@ def test_what_lsf_says_of_a_full_queue(error, status, count, kind, fewer):
 def test_for_how_long_a_service_asks_to_be_left_alone(headers, pause):
     assert Answer(429, headers, b"").pause == pause
     assert Busy(429, "slow", pause).pause == pause
+
+
+@pytest.mark.slow
+def test_the_limits_of_a_real_slurm_hold_a_campaign_up_and_nothing_else(
+    tmp_path, slurm, shared_tmp, monkeypatch
+):
+    """An association that takes three jobs, a batch of four, eight units: each ends well at its first attempt that ran."""
+    monkeypatch.setenv("SLURM_CONF", str(slurm.conf))
+    room = Room(shared_tmp)
+    with room.entered(), room.alone(), slurm.limited(3):
+        world = SlurmWorld(tmp_path, units=8, width=4)
+        outcome = world.reconcile()
+        assert (outcome.submitted, outcome.failed) == (3, [])
+        ((reason, count),) = outcome.held.items()
+        assert count == 5
+        assert "the site's queue is full: AssocMaxSubmitJobLimit" in reason
+
+        def is_done():
+            with suppress(GuardRefused):
+                world.reconcile()
+            return world.summary() == {"done": 8}
+
+        wait_until(is_done, 240)
+        states = world.attempts()
+        assert states["verified"] == 8
+        assert states.keys() == {"verified", "deferred"}
+        started = [line.split()[2] for line in world.starts]
+        assert len(started) == len(set(started)) == 8

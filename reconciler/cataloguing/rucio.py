@@ -7,11 +7,12 @@ a question for what it does not know is answered by an empty list. So everything
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import NoneType
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from reconciler.cataloguing.port import Conflict, Dataset, Entry
-from reconciler.cataloguing.rucio_server import RucioFailed, RucioRefused, RucioServer, address_did
+from reconciler.cataloguing.rucio_server import RucioFailed, RucioRefused, RucioServer, address_did, read_rows
 from reconciler.engine import Complaint
 from reconciler.ledger.database import SourceUnavailable
 from schemas.site import CatalogueSettings
@@ -58,7 +59,7 @@ class Rucio:
                 found.append(
                     Complaint(f"Rucio has no scope {self._scope}", "make it, or name another in the site")
                 )
-            (element,) = self._server.get(f"/rses/{quote(self._rse)}")
+            (element,) = read_rows(self._server.get(f"/rses/{quote(self._rse)}"), count=1)
             if not element.get("availability_write", True):
                 found.append(
                     Complaint(f"{self._rse} is closed for writing in Rucio", "ask its managers", fatal=False)
@@ -217,7 +218,7 @@ class Rucio:
             dids = [{"scope": self._scope, "name": one.name} for one in some]
             strange = False
             # asked for with their parents, a thousand files would take the server many times as long
-            for row in self._server.post("/replicas/list", {"dids": dids, "all_states": True}):
+            for row in self._list_replicas(dids):
                 mine = content.get(row["name"].rpartition("/")[0])
                 strange |= mine is None
                 (mine if mine is not None else {})[row["name"]] = row
@@ -225,9 +226,8 @@ class Rucio:
                 for one in some:
                     for row in self._list_content(one.name):
                         content[one.name].setdefault(row["name"], row)
-            locks = self._server.post(
-                "/locks/bulk_locks_for_dids", {"dids": [{**one, "type": "dataset"} for one in dids]}
-            )
+            asked = {"dids": [{**one, "type": "dataset"} for one in dids]}
+            locks = read_rows(self._server.post("/locks/bulk_locks_for_dids", asked), name=str, account=str)
             ruled |= {row["name"] for row in locks if row["account"] == self._account}
         found: dict[str, Conflict | str | None] = {}
         for one in datasets:
@@ -241,7 +241,7 @@ class Rucio:
     def _list_content(self, name: str) -> list[Mapping[str, Any]]:
         """What a dataset or container holds; nothing where there is none."""
         try:
-            return self._server.get(self._path(name, "/dids"))
+            return read_rows(self._server.get(self._path(name, "/dids")), name=str)
         except RucioRefused as error:
             if error.kind != _ABSENT:
                 raise
@@ -258,19 +258,19 @@ class Rucio:
             if row is None:
                 missing = missing or f"{where} does not show {name}"
                 continue
-            if said := self._compare(entry, row):
+            if "bytes" in row and (said := self._compare(entry, row)):
                 return Conflict(said)
-            places = row["rses"].get(self._rse, ())
+            places = row.get("rses", {}).get(self._rse, ())
             if self._pfn and places and _point(self._place(entry)) not in map(_point, places):
                 said = f"{self._scope}:{name} is known at {places[0]}, ours is at {self._place(entry)}"
                 return Conflict(said)
-            if row["states"].get(self._rse) != "AVAILABLE":
+            if row.get("states", {}).get(self._rse) != "AVAILABLE":
                 missing = missing or f"{name} is not shown at {self._rse}"
         return missing or None
 
     def _is_closed(self, name: str) -> bool:
         try:
-            (row,) = self._server.get(self._path(name))
+            (row,) = read_rows(self._server.get(self._path(name)), count=1)
         except RucioRefused as error:
             if error.kind != _ABSENT:
                 raise
@@ -281,7 +281,10 @@ class Rucio:
         """Closes those datasets that are open: a version never changes."""
         for some in _divide(datasets):
             dids = [{"scope": self._scope, "name": one.name} for one in some]
-            for row in self._server.post("/dids/bulkmeta", {"dids": dids}):
+            rows = read_rows(self._server.post("/dids/bulkmeta", {"dids": dids}), name=str, is_open=bool)
+            if {row["name"] for row in rows} != {one.name for one in some}:
+                raise SourceUnavailable(f"Rucio at {self._server.url} does not tell which datasets are open")
+            for row in rows:
                 if row["is_open"] is False:
                     continue
                 try:
@@ -307,13 +310,17 @@ class Rucio:
         for some in _divide(names):
             dids = [{"scope": self._scope, "name": name} for name in some]
             # all states: one that is not there yet is known all the same
-            for row in self._server.post("/replicas/list", {"dids": dids, "all_states": True}):
+            for row in self._list_replicas(dids):
                 found[row["name"]] = row
         return found
 
+    def _list_replicas(self, dids: Sequence[Mapping[str, str]]) -> list[Mapping[str, Any]]:
+        rows = self._server.post("/replicas/list", {"dids": dids, "all_states": True})
+        return read_rows(rows, name=str, bytes=int, adler32=(str, NoneType), rses=dict, states=dict)
+
     def _find_type(self, name: str) -> str | None:
         try:
-            (row,) = self._server.get(self._path(name))
+            (row,) = read_rows(self._server.get(self._path(name)), count=1, type=str)
         except RucioRefused as error:
             if error.kind != _ABSENT:
                 raise

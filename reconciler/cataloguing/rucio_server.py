@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -186,6 +186,25 @@ def _read_lines(body: bytes) -> list[Any]:
             except (ValueError, RecursionError):
                 found.append(line)  # `Created`, as it stands
     return found
+
+
+def read_rows(
+    rows: Sequence[Any], count: int | None = None, **due: type | tuple[type, ...]
+) -> list[Mapping[str, Any]]:
+    """The rows of an answer, as many as are due, each with a value of its kind for every key that is due.
+
+    Raises:
+        SourceUnavailable: they are none; what came was cut short, or is another server's.
+    """
+    for row in rows:
+        if not isinstance(row, dict) or not all(
+            key in row and isinstance(row[key], kind) and (kind is bool or type(row[key]) is not bool)
+            for key, kind in due.items()
+        ):
+            raise SourceUnavailable(f"Rucio answered something else than was asked for: {str(row)[:200]}")
+    if count not in (None, len(rows)):
+        raise SourceUnavailable(f"Rucio answered {len(rows)} things where {count} are due")
+    return list(rows)
 
 
 def address_did(scope: str, name: str, rest: str = "") -> str:

@@ -11,13 +11,24 @@ import dataclasses
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from reconciler.command import Reply
 from reconciler.dialects.diracx_client import Client
-from reconciler.engine import Accepted, Batch, Deferred, EngineUnavailable, Refused, Sighting, Ticket
+from reconciler.dialects.gb2_outputs import Download
+from reconciler.engine import (
+    Accepted,
+    Batch,
+    Deferred,
+    EngineUnavailable,
+    Refused,
+    Sighting,
+    Ticket,
+    Uncertain,
+)
 from reconciler.engines.diracx import DiracxEngine
 from reconciler.engines.gb2 import Gb2Engine
 from reconciler.engines.htcondor import HtcondorEngine
@@ -26,6 +37,7 @@ from reconciler.engines.slurm import SlurmEngine
 from reconciler.outside.http import Answer
 from schemas.site import BatchSettings, DiracxSettings, Gb2Settings, Site
 from tests.contract.mutations import NOTICES, PAGES, mutate_reply
+from tests.gb2_commands import root_file
 
 MANY = 2000
 MOVING = {Sighting.ENDED, Sighting.ABSENT}
@@ -387,3 +399,65 @@ def test_where_no_command_says_anything_nothing_is_said_of_a_job(name, text, tmp
     assert not told
     with pytest.raises(EngineUnavailable):
         kind.engine.find(kind.tickets)
+
+
+# ── what is fetched ──
+
+
+def test_no_list_of_files_makes_an_output_of_them(tmp_path, monkeypatch):
+    """The grid has two files of an output where one is due, which waits for a person; half of a list is no single file."""
+    kind = Gb2(tmp_path)
+    ticket, draw = kind.tickets[0], random.Random("gb2_ds_list")
+    names = ("udst_0.root", "udst_1.root")
+
+    def start(download, paths):
+        download._folder.mkdir(exist_ok=True)
+        for path in paths:
+            (download._folder / Path(path).name).write_bytes(root_file("whole"))
+
+    def list_files(command, *_):
+        folder = command[1].partition("/sub")[0]
+        return table(*(f"{folder}/sub00/{name}" for name in names))
+
+    monkeypatch.setattr(Download, "_start", start)
+    whole = lambda command, *_: Reply("gb2_ds_list", 0, list_files(command), "")  # noqa: E731
+    others = (" ID  Name  Status\n", "No datasets found\n")
+    kind.engine._call = whole
+    with pytest.raises(EngineUnavailable, match="2 files are being downloaded"):
+        kind.engine.fetch(ticket)
+    kind.engine._call = lambda command, *_: mutate_reply(draw, whole(command), others)
+    made = []
+    for _ in range(MANY):
+        with suppress(EngineUnavailable):
+            kind.engine.fetch(ticket)
+        result = ticket.folder / "result.json"
+        if result.exists():
+            made.append(json.loads(result.read_text())["failure"])
+            result.unlink()
+    assert made
+    assert all(failure and failure["message"].startswith("one file is due of each") for failure in made)
+
+
+# ── a service that is busy, a limit that is reached ──
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_diracx_is_left_alone_for_as_long_as_it_asks(tmp_path, status, monkeypatch):
+    kind = Diracx(tmp_path)
+    monkeypatch.setattr(kind.engine, "_prepare", lambda ticket, _: f"[JobName={ticket.name};]")
+    kind.send = lambda *_, **__: Answer(status, {"retry-after": "30"}, b"slow down")
+    batch = Batch(BATCH, tmp_path, tuple(kind.tickets))
+    assert {(type(one), one.pause) for one in kind.engine.submit(batch)} == {(Deferred, 30.0)}
+    with pytest.raises(EngineUnavailable) as busy:
+        kind.engine.query(kind.tickets)
+    assert busy.value.pause == 30.0
+    kind.send = lambda *_, **__: Answer(503, {}, b"slow down")
+    assert {type(one) for one in kind.engine.submit(batch)} == {Uncertain}
+
+
+def test_the_limits_of_a_schedd_are_no_failure(tmp_path):
+    kind = Condor(tmp_path)
+    error = "HTCondorException: Number of submitted jobs would exceed MAX_JOBS_PER_OWNER"
+    kind.engine._call = lambda *_: Reply("python", 0, json.dumps({"error": error}) + "\n", "")
+    answers = kind.engine.submit(Batch(BATCH, tmp_path, tuple(kind.tickets)))
+    assert {(type(one), one.fewer) for one in answers} == {(Deferred, True)}
