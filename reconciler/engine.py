@@ -104,9 +104,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Uncertain:
-    """Whether the engine took the attempt cannot be told: a time-out, noise instead of an id, a broken connection."""
+    """Whether the engine took the attempt cannot be told: a time-out, noise instead of an id, a broken connection.
+
+    `busy` is whether it says that it takes nothing now, and `pause` for how many seconds it asked to be left alone: a
+    gateway may say so of what it had passed on.
+    """
 
     reason: str
+    busy: bool = False
+    pause: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,14 +54,17 @@ class Queues:
         if len(answers) > 1 and all(one.fewer and one.pause is None for one in answers):
             self._offers[site] = len(answers) // 2
             return
+        asked = max((one.pause or 0.0 for one in answers), default=0.0)
+        self.record_full(site, answers[0].reason, asked)
+
+    def record_full(self, site: str, reason: str, asked: float = 0.0) -> None:
+        """Notes that a site takes nothing now: it is left alone, for at least as many seconds as it asked for."""
+        self._limited.add(site)
         self._offers[site] = 1
         found = self._find(site)
         if found is None:
-            self._pauses.pause(
-                f"site:{site}", FULL, f"the site's queue is full: {answers[0].reason}", "b2prod"
-            )
+            self._pauses.pause(f"site:{site}", FULL, f"the site's queue is full: {reason}", "b2prod")
         since = _read_age(found, self._clock()) if found else 0.0
-        asked = max((one.pause or 0.0 for one in answers), default=0.0)
         self._fleet.postpone(site, max(asked, min(LONGEST, max(SHORTEST, since))))
 
     def _find(self, site: str) -> Pause | None:

@@ -85,14 +85,14 @@ class Submitter:
 
     def _record(self, site: str, made: Sequence[Submission], answers: Sequence[Answer]) -> None:
         accepted: dict[int, str] = {}
-        doubtful: dict[str, list[int]] = {}
+        doubtful: dict[Uncertain, list[int]] = {}
         deferred: dict[str, list[int]] = {}
         for (attempt, _), answer in zip(made, answers, strict=True):
             match answer:
                 case Accepted(reference):
                     accepted[attempt.id] = reference
-                case Uncertain(reason):
-                    doubtful.setdefault(reason, []).append(attempt.id)
+                case Uncertain() as doubt:
+                    doubtful.setdefault(doubt, []).append(attempt.id)
                 case Deferred(reason):
                     deferred.setdefault(reason, []).append(attempt.id)
                 case Refused(reason, failure):
@@ -104,9 +104,12 @@ class Submitter:
             self._queues.record_deferred(site, full)
         elif accepted:
             self._queues.record_taken(site)
-        for reason, numbers in doubtful.items():
-            self._attempts.record_uncertain(numbers, reason)
-            self._fleet.record_silence(site, reason)
+        for doubt, numbers in doubtful.items():
+            self._attempts.record_uncertain(numbers, doubt.reason)
+            if doubt.busy:
+                self._queues.record_full(site, doubt.reason, doubt.pause or 0.0)
+            else:
+                self._fleet.record_silence(site, doubt.reason)
 
     def _bury(self, attempt: Attempt, answer: Deferred) -> Answer:
         """The answer, once the attempt cannot begin any more: a command that was ended while it waited may have got through."""
@@ -115,4 +118,4 @@ class Submitter:
                 return answer
         except SourceUnavailable:
             pass
-        return Uncertain(answer.reason)
+        return Uncertain(answer.reason, busy=True, pause=answer.pause)

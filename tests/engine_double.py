@@ -38,7 +38,7 @@ from tests.simulated_process import elsewhere, pass_effect
 VISIBILITY = 60.0
 SUBMIT_FAULTS = (
     *("refuse", "silent", "accept_then_fail", "partial", "twice", "late", "late_uncertain"),
-    *("full", "busy"),
+    *("full", "busy", "busy_and_taken"),
 )
 QUERY_FAULTS = ("down", "unknown", "short")
 OUTCOMES = ("fine", "transient", "permanent", "crash", "corrupt", "foreign")
@@ -212,6 +212,9 @@ class EngineDouble:
                 return [Deferred("MaxSubmitJobs", fewer=True) for _ in tickets]
             case "busy":
                 return [Deferred("429", pause=500.0) for _ in tickets]
+            case "busy_and_taken":  # a gateway refuses what it has passed on
+                cluster.take(tickets)
+                return [Uncertain("429", busy=True, pause=100.0) for _ in tickets]
             case "full_and_taken":  # the command was ended in the moment in which it got through
                 cluster.take(tickets)
                 return [Deferred("the command waited for room") for _ in tickets]

@@ -141,6 +141,19 @@ def test_what_got_through_in_the_moment_in_which_its_command_was_ended_never_beg
     assert len(production.cluster.done) == 5, "each job once"
 
 
+def test_what_a_gateway_refused_after_it_had_passed_it_on_is_found(production):
+    production.cluster.faults["submit"] = "busy_and_taken"
+    production.turn()
+    assert "the site's queue is full: 429" in production.list_pauses()[0].reason
+    production.cluster.faults.clear()
+    production.pass_time(50)
+    production.turn()
+    assert attempted(production, "submitted") == JOBS == len(production.cluster.jobs)
+    production.finish()
+    assert len(production.cluster.done) == 5, "each job once"
+    assert failures(production) == 0
+
+
 def test_failures_are_counted_and_deferrals_are_not(production):
     """The pause after a failure is that of a first one, however often there was no room before."""
     production.cluster.faults["submit"] = "full"

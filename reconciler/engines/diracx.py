@@ -246,7 +246,7 @@ class DiracxEngine:
         except (NoToken, NotSent) as error:
             return dict.fromkeys(descriptions, Uncertain(f"not ordered: {error}"))
         except Busy as error:
-            return dict.fromkeys(descriptions, Deferred(str(error), pause=error.pause))
+            return dict.fromkeys(descriptions, Uncertain(str(error), busy=True, pause=error.pause))
         except NoAnswer as error:
             return dict.fromkeys(descriptions, Uncertain(str(error)))
         return {name: Accepted(str(number)) for name, number in zip(descriptions, numbers, strict=True)}
