@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from signal import Signals
 
@@ -15,7 +16,7 @@ from ci.exits import Exit, FoundProblems, WrongUse
 from ci.findings import FORMATS
 from ci.project import Settings
 from ci.verbs import PANELS, VERBS, Verbs
-from reconciler.defects import tell_defect
+from reconciler.defects import note_defect, tell_defect
 from reconciler.guard import GuardRefused
 from reconciler.ledger.state import OtherVersion, SourceUnavailable
 from reconciler.outside.signals import TEXT, conclude, find_number, find_told, listen
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows a stand-in
             stream.reconfigure(errors="replace")
+    threading.excepthook = _tell_thread
     try:
         code = run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt as error:
@@ -96,6 +98,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _tell_end(number: int) -> int:
     say(f"b2prod: ended by {Signals(number).name}; {TEXT}")
     return 128 + number
+
+
+def _tell_thread(ended: threading.ExceptHookArgs) -> None:
+    """What nobody foresaw in a thread is told in a line; the command goes on without the thread."""
+    if isinstance(ended.exc_value, Exception):
+        say(f"b2prod: {note_defect(ended.exc_value)}")
 
 
 def run(arguments: Sequence[str]) -> int:

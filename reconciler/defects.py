@@ -26,7 +26,7 @@ def note_defect(error: Exception) -> str:
 
 def _keep(error: Exception) -> str:
     lines = traceback.format_exception(error)
-    text = f"b2prod {version('b2prod')}, Python {sys.version}\n{''.join(lines)}"
+    text = f"b2prod {_read_version()}, Python {sys.version}\n{''.join(lines)}"
     try:
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", errors="replace", prefix="b2prod-", suffix=".txt", delete=False
@@ -35,3 +35,10 @@ def _keep(error: Exception) -> str:
     except OSError:  # a full disk may be what it is about
         return f"this:\n{text}"
     return file.name
+
+
+def _read_version() -> str:
+    try:
+        return version("b2prod")
+    except Exception as error:  # noqa: BLE001 -- what is broken may be the installation
+        return f"of an unknown version ({type(error).__name__})"

@@ -140,6 +140,10 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
         lock = make_lock(data)
     except ValueError as error:
         return None, (Finding(Place(file), "BP605", str(error), hint),)
+    if lock.text().encode() == content.replace(b"\r\n", b"\n") != content:
+        message = "the lines of the lock end as on Windows: git, or an editor, converted them"
+        mend = "let .gitattributes say `* -text`, then `git rm --cached -rq . && git reset --hard`"
+        return None, (Finding(Place(file), "BP605", message, mend),)
     if lock.text().encode() != content:
         return None, (Finding(Place(file), "BP605", "the lock is not as the tool writes it", hint),)
     return lock, ()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,7 +20,7 @@ READER = 65534
 SECONDS = 60
 """After which a command line is ended."""
 
-LATE = ("_strptime", "scipy.special", "uproot", "git")
+LATE = ("_strptime", "email.policy", "multiprocessing.popen_spawn_posix", "scipy.special", "uproot", "git")
 """What is imported late, and perhaps from where a reader may not look."""
 
 
@@ -104,6 +105,8 @@ def _main(line: Sequence[str]) -> None:
         main(line)
     except SystemExit as ended:
         code = int(ended.code or 0)
+    except BaseException:  # noqa: BLE001 -- nothing may leave the child but by _exit
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

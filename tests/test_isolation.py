@@ -203,8 +203,11 @@ def test_what_nobody_foresaw_of_one_campaign_leaves_that_one_out(two, capsys, mo
     monkeypatch.setattr(gathering, "choose_runs", fail)
     assert call(two, "plan") == Exit.PARTLY
     assert "bad is left out: a defect: KeyError: 'tag_zz'" in capsys.readouterr().err
-    assert call(two, "status") == Exit.UNAVAILABLE
-    assert "proc7" in capsys.readouterr().out
+    assert call(two, "status", "--json") == Exit.UNAVAILABLE
+    told = json.loads(capsys.readouterr().out)
+    assert {one["campaign"] for one in told} == {"bad", "proc7"}
+    (condition,) = [one for one in told if one.get("condition") == "Blocked"]
+    assert condition["reason"].startswith("left out: a defect: KeyError")
     assert call(two, "reconcile", "--once") == Exit.PARTLY
     told = capsys.readouterr().err
     assert told.splitlines()[-1] == "2 units produced, 0 failed, 1 campaign left out"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.lock import Lock, PinnedTag, read_lock
 from schemas.runs import gather_runs, run_key
+from tests.launchpad import NOBODY
 
 LOCK = Lock(
     "proc7",
@@ -77,3 +80,26 @@ def test_what_is_no_lock_is_a_finding(content):
     lock, findings = read_lock("campaign.lock", content)
     assert lock is None
     assert findings
+
+
+def test_a_lock_that_git_converted_is_told_as_such():
+    lock, (finding,) = read_lock("campaign.lock", LOCK.text().replace("\n", "\r\n").encode())
+    assert lock is None
+    assert finding.code == "BP605"
+    assert "end as on Windows" in finding.message
+    assert "* -text" in finding.hint
+
+
+def test_git_converts_nothing_of_a_checkout(tmp_path):
+    def git(*words):
+        subprocess.run(["git", *words], check=True, capture_output=True, env=NOBODY)
+
+    root, clone = tmp_path / "root", tmp_path / "clone"
+    root.mkdir()
+    (root / ".gitattributes").write_bytes((Path(__file__).parents[1] / ".gitattributes").read_bytes())
+    (root / "campaign.lock").write_text(LOCK.text())
+    git("init", "-q", root)
+    git("-C", root, "add", "-A")
+    git("-C", root, "commit", "-q", "-m", "x")
+    git("clone", "-q", "-c", "core.autocrlf=true", root, clone)
+    assert read_lock("campaign.lock", (clone / "campaign.lock").read_bytes()) == (LOCK, ())

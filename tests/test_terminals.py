@@ -64,3 +64,42 @@ def test_a_defect_has_an_exit_code_of_its_own_and_says_where_its_report_lies(tmp
     assert str(report) in done.stderr
     assert "unforeseen" in report.read_text("utf-8")
     assert report.stat().st_mode & 0o077 == 0
+
+
+THREAD = """
+import threading
+import ci.cli
+def run(arguments):
+    def fail():
+        raise KeyError("unforeseen")
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    return 0
+ci.cli.run = run
+ci.cli.main()
+"""
+
+NO_VERSION = """
+import ci.cli, reconciler.defects
+def run(arguments):
+    raise KeyError("unforeseen")
+def version(name):
+    raise ModuleNotFoundError("no metadata")
+ci.cli.run = run
+reconciler.defects.version = version
+ci.cli.main()
+"""
+
+
+@pytest.mark.parametrize(("script", "code"), [(THREAD, Exit.FINE), (NO_VERSION, Exit.DEFECT)])
+def test_no_traceback_is_shown_of_a_thread_or_a_broken_installation(tmp_path, script, code):
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False, text=True, env=environment
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    (report,) = tmp_path.glob("b2prod-*.txt")
+    assert str(report) in done.stderr
+    assert "Traceback" in report.read_text()
