@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
 from sqlalchemy import text
 
+from ci.exits import Exit
 from reconciler.guard import GuardRefused
 from reconciler.ledger import server
 from reconciler.ledger.database import SourceUnavailable, State, opened, reading
 from reconciler.ledger.lease import holding
+from reconciler.outside.signals import GRACE, LAST
+from tests import worlds
 from tests.silent_server import gate_before
+from tests.test_kill import check_whole
+from tests.test_signals import SignalledWorld, read_log
+from tests.worlds import wait_until
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -103,3 +110,34 @@ def test_a_statement_that_takes_too_long_is_ended_by_the_server(tmp_path, postgr
         engine.begin() as connection,
     ):
         connection.execute(text("SELECT pg_sleep(5)"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", [("--once",), ("--watch", "--interval", "0.2")], ids=lambda words: words[0]
+)
+def test_a_reconciler_whose_ledger_is_silent_hears_that_it_is_to_end(
+    tmp_path, postgresql, monkeypatch, command
+):
+    with gate_before(postgresql.create_database()) as (gate, address):
+        monkeypatch.setattr(worlds, "SERVER", address)
+        monkeypatch.setenv("B2PROD_DATABASE", address)
+        world = SignalledWorld(tmp_path, slots=2)
+        world.behave("hang")
+        process = world.start("reconcile", *command)
+        try:
+            wait_until(lambda: len(world.starts) == 2, 60)
+            gate.shut()
+            time.sleep(2)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=GRACE + LAST + 10) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
+            process.wait()
+            gate.open()
+            (tmp_path / "go").touch()
+        said = read_log(world)
+        assert "Traceback" not in said
+        assert "ended by SIGTERM" in said
+        assert world.call("reconcile", "--once") == Exit.FINE
+        check_whole(world)
