@@ -28,11 +28,17 @@ NOTE = "b2prod knows this place by this file; leave it where it is"
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What a marker says: the place's id, its ledger's id, and how far that had come when it last wrote here."""
+    """What a marker says: the place's id, its ledger's id, and how far that had come when it last wrote here.
+
+    `entry` is the number of the journal's last entry then, 0 where it had none, and `digest` its own: a serial may be reached
+    in two ways.
+    """
 
     id: str
     ledger: str
     serial: int
+    entry: int = 0
+    digest: str = ""
 
 
 class BrokenMarker(Exception):
@@ -66,7 +72,7 @@ def read_marker(folder: str | os.PathLike[str]) -> Marker | None:
         raise BrokenMarker(f"{file} is no marker: {error}") from error
     if problems := validate_json(data, load_schema("place")):
         raise BrokenMarker(f"{file} is no marker: {problems[0]}")
-    return Marker(data["id"], data["ledger"], data["serial"])
+    return Marker(data["id"], data["ledger"], data["serial"], data.get("entry", 0), data.get("digest", ""))
 
 
 def write_marker(folder: str | os.PathLike[str], marker: Marker) -> None:
@@ -80,6 +86,8 @@ def write_marker(folder: str | os.PathLike[str], marker: Marker) -> None:
         "id": marker.id,
         "ledger": marker.ledger,
         "serial": marker.serial,
+        "entry": marker.entry,
+        "digest": marker.digest,
         "note": NOTE,
     }
     part = Path(folder, f"{MARKER}.{secrets.token_hex(4)}")
@@ -101,6 +109,7 @@ def judge_place(
     formers: Collection[str],
     *,
     filled: bool,
+    remembered: bool = True,
 ) -> Standing:
     """How a place stands to a ledger with an id, a serial and earlier ids.
 
@@ -114,4 +123,4 @@ def judge_place(
         return Standing.OWN
     if found.ledger != ledger:
         return Standing.FOREIGN
-    return Standing.AHEAD if found.serial > serial else Standing.OWN
+    return Standing.OWN if remembered and found.serial <= serial else Standing.AHEAD

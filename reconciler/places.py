@@ -16,7 +16,7 @@ from reconciler.ledger.database import SourceUnavailable, State
 from reconciler.ledger.observation import read_identity
 from reconciler.ledger.place_tables import places
 from reconciler.ledger.succession import list_formers
-from reconciler.ledger.tables import outputs
+from reconciler.ledger.tables import events, outputs
 from reconciler.ledger.writing import Writer
 from reconciler.markers import BrokenMarker, Marker, Standing, judge_place, read_marker, write_marker
 
@@ -53,16 +53,34 @@ def look_at_place(connection: Connection, kind: str, path: str) -> Place:
         if other is not None and (found is None or found.id != other.id):  # else it was moved
             reason = f"the ledger works with the state folder {other.path}"
             return Place(kind, path, Standing.FOREIGN, found, reason)
-    standing = judge_place(found, known, identity.ledger, identity.serial, formers, filled=filled)
+    remembered = found is None or _remembers(connection, found)
+    standing = judge_place(
+        found, known, identity.ledger, identity.serial, formers, filled=filled, remembered=remembered
+    )
     if kind == STATE and standing is Standing.AWAY:
         standing = Standing.FOREIGN
     return Place(kind, path, standing, found, _explain(standing, found, identity.ledger, identity.serial))
+
+
+def _remembers(connection: Connection, marker: Marker) -> bool:
+    """Whether the journal has the entry that was its last when a marker was written."""
+    mine = select(events.c.digest).where(events.c.id == marker.entry)
+    return marker.entry == 0 or connection.execute(mine).scalar() == marker.digest
+
+
+def _read_last(connection: Connection) -> tuple[int, str]:
+    """The number of the journal's last entry and its digest; 0 and nothing where it has none."""
+    last = select(events.c.id, events.c.digest).order_by(events.c.id.desc()).limit(1)
+    row = connection.execute(last).first()
+    return (row.id, row.digest) if row is not None else (0, "")
 
 
 def _explain(standing: Standing, found: Marker | None, ledger: str, serial: int) -> str:
     match standing:
         case Standing.AWAY:
             return "it has no marker, and the ledger has published there: another disk is there, or none"
+        case Standing.AHEAD if found and found.serial <= serial:
+            return f"entry {found.entry} of its ledger's journal is not in this one's: an older copy was put back"
         case Standing.AHEAD if found:
             return f"it was last written to at serial {found.serial}, and the ledger is at {serial}: an older copy was put back"
         case Standing.FOREIGN if found is None:
@@ -162,10 +180,10 @@ class Places:
             SourceUnavailable: it cannot be written.
         """
         with self._writer.reading() as connection:
-            identity = read_identity(connection)
+            identity, last = read_identity(connection), _read_last(connection)
         if self._marker is None or self._marker.serial == identity.serial:
             return
-        marker = Marker(self._marker.id, identity.ledger, identity.serial)
+        marker = Marker(self._marker.id, identity.ledger, identity.serial, *last)
         try:
             write_marker(self._state.folder, marker)
         except OSError as error:
@@ -212,7 +230,7 @@ def mark_place(writer: Writer, kind: str, path: str, *, anew: bool = False) -> M
                 connection.execute(delete(places).where(places.c.id == number))
             row = {"id": number, "kind": kind, "path": path, "since": CLOCK.show()}
             connection.execute(insert(places).values(**row))
-        marker = Marker(number, identity.ledger, identity.serial)
+        marker = Marker(number, identity.ledger, identity.serial, *_read_last(connection))
     if found != marker:
         write_marker(path, marker)
     return marker

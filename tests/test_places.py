@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from ci.exits import Exit
 from reconciler.examination import examine_state
 from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.ledger.levers import Levers, Scope
 from reconciler.ledger.observation import read_identity
 from reconciler.ledger.succession import list_formers
+from reconciler.ledger.writing import Writer
 from reconciler.markers import BrokenMarker, Marker, Standing, judge_place, read_marker, write_marker
 from reconciler.mounts import MARKER
 from reconciler.places import STATE, STORAGE, ForeignPlace
@@ -120,6 +122,20 @@ def test_an_older_ledger_does_nothing_before_a_person_has_said_so(world):
     assert complaints(world) == []
     assert world.reconcile().produced == 0
     assert len(world.starts) == 2
+
+
+def test_an_older_ledger_that_came_as_far_by_other_ways_is_one_all_the_same(world):
+    copy_ledger(world, "older")
+    world.reconcile()
+    with reading(world.state) as connection:
+        serial = read_identity(connection).serial
+    put_back(world, "older")
+    with opened(world.state) as engine:
+        levers = Levers(Writer(engine, None), "shifter@example.org")
+        for _ in range(serial):
+            levers.release(Scope("proc7", "proc7"), "again")
+    with pytest.raises(ForeignPlace, match=r"journal is not in this one's"):
+        world.reconcile()
 
 
 def test_a_new_ledger_in_a_state_that_had_one_does_nothing_either(world):
