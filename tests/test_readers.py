@@ -142,4 +142,8 @@ def test_a_role_that_may_only_select_reads_all_of_it(tmp_path, postgresql, monke
     limited = make_url(address).set(username=reader).render_as_string()
     environment = {"B2PROD_DATABASE": limited}
     expect_reads(run_lines(READS, tmp_path, environment))
-    expect(run_lines(WRITES, tmp_path, environment), {Exit.UNAVAILABLE})
+    expect(run_lines(WRITES[1:], tmp_path, environment), {Exit.UNAVAILABLE})
+    (paused,) = run_lines(WRITES[:1], tmp_path, environment)
+    assert (paused.code, "paused by the order" in paused.err) == (Exit.FINE, True), (
+        "the folder may be written"
+    )
