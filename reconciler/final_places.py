@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from reconciler.ledger.observation import narrow_runs
 from reconciler.ledger.tables import outputs
 from reconciler.naming import RECORD_PREFIX, fill_folder, name_record
 from reconciler.runs.catalogue import find_energies
@@ -59,7 +60,6 @@ def find_taken(
     tag = name_number(campaign.tag_names, repository.snapshots) if layout.needs("tag_id") else None
     here = _Site(campaign, layout, storage, tag or "none")
     taken: dict[str, dict[int, str]] = {}
-    versions: dict[tuple[str, str, int], int] | None = None
     for item in units:
         name = item.step.name
         for output in item.step.outputs:
@@ -69,11 +69,10 @@ def find_taken(
                 runs = [run for run in runs if run in present]
             if not runs:
                 continue
-            if versions is None:
-                versions = _read_versions(connection, campaign.name)
+            versions = _read_versions(connection, campaign.name, name, output, runs)
             energies = _find_energies(connection, layout, runs)
             for run in runs:
-                version = versions.get((name, output, run), 1)
+                version = versions.get(run, 1)
                 place = {"tag_id": here.tag, "energy": energies.get(run, "")}
                 folder = fill_folder(layout, campaign, item.step, run, output, version, place)
                 if _is_taken(here, folder, output, version):
@@ -87,15 +86,17 @@ def _find_energies(connection: Connection, layout: Layout, runs: Iterable[int]) 
     return find_energies(connection, sorted({split_key(run)[0] for run in runs}))
 
 
-def _read_versions(connection: Connection, campaign: str) -> dict[tuple[str, str, int], int]:
-    """Step, output and run → the version under which it would be published next, where that is not the first."""
-    columns = (outputs.c.step, outputs.c.output, outputs.c.experiment, outputs.c.run, outputs.c.version)
-    query = select(*columns, outputs.c.state).where(outputs.c.campaign == campaign)
+def _read_versions(
+    connection: Connection, campaign: str, step: str, output: str, runs: Sequence[int]
+) -> dict[int, int]:
+    """Run key → the version under which it would be published next, of those that have one already."""
+    columns = (outputs.c.experiment, outputs.c.run, outputs.c.version, outputs.c.state)
+    here = (outputs.c.campaign == campaign, outputs.c.step == step, outputs.c.output == output)
+    query = select(*columns).where(*here).order_by(outputs.c.version)
     return {  # the highest of each is the last
-        (step, output, run_key(experiment, run)): version + (state != "intended")
-        for step, output, experiment, run, version, state in connection.execute(
-            query.order_by(outputs.c.version)
-        )
+        run_key(experiment, run): version + (state != "intended")
+        for part in narrow_runs(query, runs)
+        for experiment, run, version, state in connection.execute(part)
     }
 
 

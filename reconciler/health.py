@@ -13,8 +13,8 @@ from sqlalchemy import Connection, select
 from reconciler.brakes import describe_stuck_canary
 from reconciler.gathering import View
 from reconciler.ledger.pauses import Pause, find_full, find_pause
+from reconciler.ledger.progress import list_flaws
 from reconciler.ledger.tables import LIVE, attempts, intents, jobs, outputs, sites
-from reconciler.ledger.tally import list_flaws
 from reconciler.plan import BLOCKED as BLOCKED_ACTION
 from reconciler.plan import QUARANTINED, RESTATE, SUBMIT
 from reconciler.plan import WAITING as WAITING_ACTION

@@ -94,7 +94,7 @@ def test_a_storage_that_is_not_there_is_unknown_and_not_empty(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP)
     world.reconcile()
     world.state.storage("data").rename(tmp_path / "unmounted")
-    with pytest.raises(SourceUnavailable, match="is not there"):
+    with pytest.raises(SourceUnavailable, match="is away"):
         world.reconcile(refresh=True)
     assert len(world.starts) == 3
 

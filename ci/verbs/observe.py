@@ -21,8 +21,8 @@ from reconciler.health import BLOCKED, Condition, judge_campaign
 from reconciler.ledger.database import SourceUnavailable, reading
 from reconciler.ledger.observation import list_begun
 from reconciler.ledger.pauses import read_pauses
+from reconciler.ledger.progress import read_progress
 from reconciler.ledger.tables import runs
-from reconciler.ledger.tally import tally_steps
 from reconciler.places import tell_strange
 from reconciler.plan import ACTIONS, IN_FLIGHT, QUARANTINED
 from reconciler.runs.selection import explain_absences
@@ -127,7 +127,7 @@ def _list_shown(project: Project, repository: Repository, begun: Sequence[str]) 
 def _count_recorded(connection: Connection, name: str, state: str) -> list[dict[str, Any]]:
     """What the ledger has of a campaign that is not planned."""
     row = {"campaign": name, "state": state}
-    counted = tally_steps(connection, name)
+    counted = read_progress(connection, name)
     return [
         {**row, "step": one.step, "done": one.done, **_name_counts(one.in_flight, one.quarantined)}
         for one in counted

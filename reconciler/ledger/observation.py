@@ -191,7 +191,7 @@ def _read_made(
     columns = ("step", "output", "experiment", "run", "fingerprint", "recipe", "input", "conditions")
     mine = (outputs.c.campaign == campaign, outputs.c.state == "produced")
     query = select(*(outputs.c[name] for name in columns)).where(*mine).order_by(outputs.c.version)
-    for here in [query] if count < len(keys) else _narrow(query, sorted(keys)):
+    for here in [query] if count < len(keys) else narrow_runs(query, sorted(keys)):
         for step, output, experiment, run, fingerprint, recipe, source, conditions in connection.execute(
             here
         ):
@@ -204,8 +204,8 @@ def _read_made(
     return made
 
 
-def _narrow(query: Select[Any], keys: Sequence[int]) -> Iterator[Select[Any]]:
-    """A query for the outputs of some runs only, in parts."""
+def narrow_runs(query: Select[Any], keys: Sequence[int]) -> Iterator[Select[Any]]:
+    """A query for the outputs of some sorted run keys only, in parts."""
     for experiment, group in groupby(keys, key=lambda key: split_key(key)[0]):
         numbers = [split_key(key)[1] for key in group]
         for start in range(0, len(numbers), CHUNK):

@@ -18,7 +18,7 @@ from reconciler.ledger.tables import (
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class StepProgress:
     """How many units of a step something was produced of, are under way, and are in quarantine."""
 
     step: str
@@ -27,7 +27,7 @@ class Tally:
     quarantined: int
 
 
-def tally_steps(connection: Connection, campaign: str) -> tuple[Tally, ...]:
+def read_progress(connection: Connection, campaign: str) -> tuple[StepProgress, ...]:
     """The steps of a campaign of which there is anything, by name."""
     live = select(jobs.c.intent).join(attempts, attempts.c.job == jobs.c.id).where(attempts.c.state.in_(LIVE))
     under_way = or_(intents.c.state == "open", intents.c.id.in_(live))
@@ -36,7 +36,9 @@ def tally_steps(connection: Connection, campaign: str) -> tuple[Tally, ...]:
     stopped = _list_units(connection, intents, campaign, intents.c.state == "quarantined") - running
     steps = sorted({step for step, _, _ in made | running | stopped})
     return tuple(
-        Tally(step, *(sum(unit[0] == step for unit in units) for units in (made - running, running, stopped)))
+        StepProgress(
+            step, *(sum(unit[0] == step for unit in units) for units in (made - running, running, stopped))
+        )
         for step in steps
     )
 
