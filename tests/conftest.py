@@ -18,9 +18,11 @@ from tests.postgresql import Server, find_programs, serving
 from tests.production_model import Production, Template
 from tests.slurm_cluster import PACKAGES, Cluster, list_missing, using
 
-# A suite that was started in the background hears no Ctrl-C; what it starts must, since tests send it.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A suite that was started in the background, or by nohup, hears no Ctrl-C and no end of a terminal; what it starts must,
+# since tests send them.
+for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, default)
 
 # A loaded machine must not fail a property test; times are measured where they matter. In CI a commit has one verdict:
 # what properties have not met yet is looked for where people work.

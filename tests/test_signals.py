@@ -27,7 +27,22 @@ class SignalledWorld(RealWorld):
 
     def start(self, *arguments):
         with (self.root / "log").open("ab") as log:
-            return subprocess.Popen([*ENTRY, "--root", str(self.root), *arguments], stdout=log, stderr=log)
+            process = subprocess.Popen([*ENTRY, "--root", str(self.root), *arguments], stdout=log, stderr=log)
+        STARTED.append(process)
+        return process
+
+
+STARTED: list[subprocess.Popen[bytes]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """What did not end, as it should have, does not run beside the other tests."""
+    yield
+    for process in STARTED:
+        process.kill()
+        process.wait()
+    STARTED.clear()
 
 
 @pytest.fixture
