@@ -7,7 +7,6 @@ and then hands over to the nox in there.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import venv
@@ -67,22 +66,13 @@ def demo(session: nox.Session) -> None:
     session.run("python", "-m", "ci.demo", *session.posargs)
 
 
-def find_memory() -> dict[str, str]:
-    """Where tests put their files: in memory where there is room, since ledgers and results are synced thousands of times."""
-    memory, needed = "/dev/shm", 8 << 30  # noqa: S108 -- pytest makes a private folder in it
-    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < needed:
-        return {}
-    return {"PYTEST_DEBUG_TEMPROOT": memory}
-
-
 @nox.session
 def tests(session: nox.Session) -> None:
     """The test suite, with the services that it starts itself. Arguments go to pytest."""
     install(session, "tests")
     for service in ("tests.rucio_server", "tests.diracx_service"):
         session.run("python", "-m", service)  # its environment, once: the tests themselves have no network
-    scratch = find_memory()
-    session.run("pytest", "--numprocesses=2", "--durations=30", *session.posargs, env=scratch)
+    session.run("pytest", "--numprocesses=2", "--durations=30", *session.posargs)
 
 
 @nox.session
