@@ -82,10 +82,12 @@ def test_s35_the_description_of_a_job_of_the_grid_does_not_have_the_nonce(ticket
 
 SQUEUE = """#!/bin/sh
 echo "squeue $*" >> {here}/said
+echo "JOBID|STATE|REASON|WORK_DIR|NAME"
 case "$*" in *--me*) cat {here}/mine ;; *) cat {here}/mine {here}/others ;; esac
 """
 SACCT = """#!/bin/sh
 echo "sacct $*" >> {here}/said
+echo "JobID|State|ExitCode|WorkDir|JobName"
 case "$*" in *--user={uid}*) cat {here}/past ;; *) cat {here}/past {here}/others ;; esac
 """
 
