@@ -118,9 +118,9 @@ def list_states(world: World) -> list[tuple[str, str]]:
 def test_an_open_file_of_the_job_does_not_lead_to_what_was_published(world, monkeypatch):
     kept = []
 
-    def hold(moves, workspace):
+    def hold(moves, workspace, records):
         kept.extend(os.open(workspace.path(move.attempt) / move.path, os.O_WRONLY) for move in moves)
-        publish(moves, workspace)
+        publish(moves, workspace, records)
 
     monkeypatch.setattr("reconciler.delivery.publish", hold)
     assert world.reconcile().produced == 1
