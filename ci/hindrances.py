@@ -11,8 +11,8 @@ from ci.exits import FoundProblems, WrongUse
 from ci.project import Project, choose_campaigns, choose_locked, is_about, list_folders, load, load_any
 from reconciler.ledger.state import SourceUnavailable
 from schemas.finding import Finding
-from schemas.repository import CAMPAIGNS, GLOBAL_TAGS, SITES, SKIMS, Repository
-from schemas.tree import PRODUCTIONS
+from schemas.repository import CAMPAIGNS, GLOBAL_TAGS, NAME, SITES, SKIMS, Repository
+from schemas.tree import PRODUCTIONS, show_path
 from schemas.variant import is_expandable
 
 
@@ -46,10 +46,10 @@ class Choice:
         """A line on each campaign that is left out for what is wrong with it."""
         told = []
         for name, (first, *others) in self.wrong.items():
-            more = (
-                f" (and {count_things(len(others), 'finding')} more: `b2prod check {name}`)" if others else ""
-            )
-            told.append(f"{name} is left out: {first}{more}")
+            # a folder may have any name; a command is pasted into a shell, so none is offered for a strange one
+            check = f"b2prod check {name}" if NAME.fullmatch(name) else "b2prod check"
+            more = f" (and {count_things(len(others), 'finding')} more: `{check}`)" if others else ""
+            told.append(f"{show_path(name)} is left out: {first}{more}")
         return told
 
     def describe_idle(self) -> list[str]:
