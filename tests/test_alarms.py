@@ -109,14 +109,17 @@ def test_jobs_that_come_back_when_others_were_submitted_for_them_are_ended(produ
     production.finish()
 
 
-@pytest.mark.parametrize("word", ["absent", "ended"])
+@pytest.mark.parametrize(
+    ("production", "word"),
+    [(True, "absent"), (True, "ended"), (False, "ended")],  # what is not known is not fetched
+    indirect=["production"],
+    ids=["shared-absent", "shared-ended", "fetched-ended"],
+)
 def test_a_result_that_shows_up_late_is_taken(production, word):
     production.turn()
     production.cluster.work_all()
     production.turn()
     job = production.cluster.jobs[0]
-    if not production.cluster.shared and word == "absent":
-        pytest.skip("what is not known is not fetched")
     job.hidden = word == "absent"
     job.state = "ended"
     turn(production, 4, 10)
