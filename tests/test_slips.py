@@ -64,12 +64,32 @@ def test_a_failed_unit_is_partly_done(world, call):
     assert "1 unit produced, 1 failed" in told
 
 
-@pytest.mark.parametrize("verb", ["check", "plan", "status", "reconcile --once", "retention proc7"])
+@pytest.mark.parametrize("verb", ["check", "plan", "reconcile --once"])
 def test_broken_yaml_is_a_finding_at_its_place(world, call, verb):
     (world.root / MANIFEST).write_text("schema: campaign/1\ntitle: [\n")
     code, out, err = call(*verb.split())
     assert code == Exit.FINDINGS
     assert f"{MANIFEST}:2:8: BP102" in out + err
+
+
+@pytest.mark.parametrize(
+    ("verb", "begun", "exit_code"),
+    [
+        ("status", False, Exit.FINE),
+        ("status", True, Exit.FINE),
+        ("retention proc7", False, Exit.USAGE),
+        ("retention proc7", True, Exit.FINE),
+    ],
+)
+def test_who_tells_of_the_ledger_says_once_that_yaml_is_broken(world, call, verb, begun, exit_code):
+    if begun:
+        world.reconcile()
+    (world.root / MANIFEST).write_text("schema: campaign/1\ntitle: [\n")
+    code, out, err = call(*verb.split())
+    assert code == exit_code
+    assert err.count(f"{MANIFEST}:2:8: BP102") == 1
+    assert "BP102" not in out
+    assert "there is no campaign" not in err
 
 
 @pytest.mark.parametrize(

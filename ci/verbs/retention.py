@@ -9,7 +9,7 @@ import rich_click as click
 
 from ci.console import count_things, make_table, print_data, print_json, print_table, say
 from ci.exits import Exit, WrongUse
-from ci.hindrances import load_produced
+from ci.hindrances import load_produced, refuse_unknown
 from ci.project import Settings
 from ci.quantities import format_rate
 from reconciler.ledger.database import reading
@@ -44,8 +44,8 @@ def retention(settings: Settings, name: str, by_run: bool, confidence: float, as
     with reading(project.state) as connection:
         production = read_production(connection, repository, name, project.state)
     if production is None:
-        known = ", ".join(repository.campaigns) or "none"
-        raise WrongUse(f"there is no campaign {name}; there are: {known}")
+        refuse_unknown(project, name, ())
+        raise WrongUse(f"{name} cannot be read, and the ledger has nothing of it; `b2prod check` tells why")
     rows = measure_retention(production.heads, [*production.made], by_run=by_run, confidence=confidence)
     if as_json:
         print_json([_describe(row, confidence) for row in rows])
