@@ -205,34 +205,31 @@ class Places:
 def mark_place(writer: Writer, kind: str, path: str, *, anew: bool = False) -> Marker:
     """Makes a folder's marker the ledger's, and the ledger know it; with `anew`, as a place that was not known before.
 
+    The marker comes first: one of this ledger's that it does not know yet is taken up, and a place that it knows and that
+    has none would be another one.
+
     Raises:
         OSError: the marker cannot be written.
     """
-    with writer.writing(polling=True) as journal:
-        connection = journal.connection
-        identity = read_identity(connection)
-        at = and_(places.c.kind == kind, places.c.path == path)
+    at = and_(places.c.kind == kind, places.c.path == path)
+    with writer.reading() as connection:
+        identity, last = read_identity(connection), _read_last(connection)
         known: str | None = connection.execute(select(places.c.id).where(at)).scalar()
-        found = None
-        if not anew:
-            try:
-                found = read_marker(path)
-            except BrokenMarker:
-                found = None
-        number = known or (found.id if found else uuid4().hex)
-        if anew:
-            number = uuid4().hex
-            connection.execute(delete(places).where(at if kind == STORAGE else places.c.kind == STATE))
-            known = None
-        if known is None:
-            taken = connection.execute(select(places.c.path).where(places.c.id == number)).scalar()
-            if taken is not None:  # it was moved
-                connection.execute(delete(places).where(places.c.id == number))
-            row = {"id": number, "kind": kind, "path": path, "since": CLOCK.show()}
-            connection.execute(insert(places).values(**row))
-        marker = Marker(number, identity.ledger, identity.serial, *_read_last(connection))
+    found = None
+    if not anew:
+        with contextlib.suppress(BrokenMarker):
+            found = read_marker(path)
+    number = uuid4().hex if anew else known or (found.id if found else uuid4().hex)
+    marker = Marker(number, identity.ledger, identity.serial, *last)
     if found != marker:
         write_marker(path, marker)
+    if number != known:
+        with writer.writing(polling=True) as journal:
+            mine = at if kind == STORAGE else places.c.kind == STATE
+            journal.connection.execute(delete(places).where(mine if anew else at))
+            journal.connection.execute(delete(places).where(places.c.id == number))  # it was moved
+            row = {"id": number, "kind": kind, "path": path, "since": CLOCK.show()}
+            journal.connection.execute(insert(places).values(**row))
     return marker
 
 
