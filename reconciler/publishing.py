@@ -19,6 +19,7 @@ from reconciler.ledger.database import SourceUnavailable
 from reconciler.mounts import holds_anything
 from reconciler.orders import Move
 from reconciler.output_records import LARGEST, RecordFile, is_same_output
+from reconciler.outside.durable import sync
 from reconciler.remains import NotPlain, open_plain, read_plain
 from reconciler.workspace import Workspace
 
@@ -92,7 +93,7 @@ def publish(moves: Iterable[Move], workspace: Workspace, records: Iterable[Recor
                 one.beside.unlink()
     for folder, storage in {one.final.parent: one.move.storage for one in transfers}.items():
         try:
-            _sync(folder)
+            sync(folder)
         except OSError as error:
             raise _judge(error, folder, storage) from error
 
@@ -229,7 +230,7 @@ def try_storage(storage: Path) -> str | None:
         first, second, final = folder / ".first", folder / ".second", folder / "final"
         for one in (first, second):
             one.touch()
-        _sync(first)
+        sync(first)
         try:
             _link_or_rename(first, final)
         except OSError as error:
@@ -238,7 +239,7 @@ def try_storage(storage: Path) -> str | None:
             _link_or_rename(second, final)
             return "a file that is there is replaced by a link or a rename that must not"
         try:
-            _sync(folder)
+            sync(folder)
         except OSError as error:
             return f"a folder cannot be brought to disk (fsync): {error.strerror}"
     return None
@@ -282,12 +283,4 @@ def _make_folders(folder: Path) -> None:
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     for parent in reversed(missing):
         parent.mkdir(exist_ok=True)
-        _sync(parent.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(parent.parent)

@@ -176,7 +176,7 @@ def test_a_job_that_goes_back_before_its_result_is_there_is_waited_for(productio
 
 
 @pytest.mark.parametrize("late", [[BEGAN], [SUBMITTED, BEGAN], [BEGAN, REMOVED], [ENDED, ENDED]])
-def test_what_an_event_log_tells_behind_a_jobs_end_changes_nothing(batch, late):  # noqa: F811
+def test_what_an_event_log_tells_behind_a_jobs_end_changes_nothing(batch, late):  # noqa: F811 -- as pytest hands a fixture over
     ticket = batch.tickets[1]
     write_log(ticket, SUBMITTED, BEGAN, ENDED, *late, value=3)
     seen = HtcondorEngine(make()).query([ticket])[ticket.name]

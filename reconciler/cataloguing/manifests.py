@@ -12,6 +12,7 @@ from uuid import uuid4
 from reconciler.cataloguing.port import Conflict, Dataset
 from reconciler.engine import Complaint
 from reconciler.ledger.database import SourceUnavailable
+from reconciler.outside.durable import sync
 
 SCHEMA = "manifest/1"
 
@@ -90,8 +91,4 @@ def _place(file: Path, content: bytes) -> None:
             return  # somebody was faster: what they wrote is read back
     finally:
         part.unlink(missing_ok=True)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(file.parent)

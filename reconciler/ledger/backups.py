@@ -29,6 +29,7 @@ from reconciler.ledger.observation import Identity, read_identity
 from reconciler.ledger.privacy import FILE_MODE
 from reconciler.ledger.schema_versions import HEAD
 from reconciler.ledger.succession import list_formers, succeed
+from reconciler.outside.durable import sync
 
 CHUNK = 5000
 """Rows that are copied at a time."""
@@ -73,9 +74,9 @@ def write_backup(state: State, target: Path, stamp: str, keep: int | None = None
         if target.is_dir():
             compact = re.sub(r"[-:]", "", stamp)
             file = target / f"b2prod-{identity.ledger[:8]}-{compact}-{identity.serial}.sqlite"
-        _sync(part)
+        sync(part)
         os.replace(part, file)
-        _sync(folder)
+        sync(folder)
         if target.is_dir() and keep is not None:
             for old in sorted(name for name in os.listdir(target) if NAME.fullmatch(name))[:-keep]:
                 (target / old).unlink()
@@ -208,11 +209,3 @@ def _opened_copy(file: Path) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

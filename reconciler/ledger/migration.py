@@ -20,6 +20,7 @@ from reconciler.ledger.schema_versions import (
     refuse_other_version,
     upgrade_tables,
 )
+from reconciler.outside.durable import sync
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,4 @@ def _choose(file: Path) -> Path:
 def _keep(file: Path) -> None:
     """Sees to it that a file and its name are on the disk."""
     for path in (file, file.parent):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(path)

@@ -22,6 +22,7 @@ from reconciler.ledger.tables import (
     products,
     recipes,
 )
+from reconciler.ledger.unit_rows import describe_payloads
 from reconciler.ledger.writing import Writer
 from reconciler.output_records import Record, digest_nonce
 from renderer.payloads import PayloadSet
@@ -71,18 +72,9 @@ class Recovery:
         """Stores payload sets by which outputs were made."""
         with self._writer.writing(polling=True) as journal:
             for one in found:
-                rows = [
-                    {
-                        "digest": bucket.digest,
-                        "payloads": canonical_json(
-                            [[p.name, p.revision, p.checksum] for p in bucket.payloads]
-                        ),
-                    }
-                    for bucket in one.buckets
-                ]
-                journal.insert_new(payload_buckets, rows)
-                members = b"".join(bucket.digest for bucket in one.buckets)
-                journal.insert_new(payload_sets, [{"digest": one.digest, "buckets": members}])
+                buckets, whole = describe_payloads(one)
+                journal.insert_new(payload_buckets, buckets)
+                journal.insert_new(payload_sets, [whole])
 
     def _adopt(self, journal: Journal, group: Sequence[Published]) -> None:
         """Takes over outputs that were made together: each in the intent that the ledger has for it, else in a new one."""

@@ -1,14 +1,17 @@
-"""Reading the ledger, as to units: within a transaction that is about to write."""
+"""Rows of units: those that are read within a transaction that is about to write, and what the tables have of a payload set."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import and_, func, select
 
 from reconciler.ledger.journal import Journal
 from reconciler.ledger.tables import LIVE_OUTPUT, intents, jobs, outputs
 from reconciler.orders import Address, Order
+from renderer.payloads import PayloadSet
+from schemas.canonical import canonical_json
 from schemas.runs import run_key, split_key
 
 CHUNK = 500
@@ -99,3 +102,15 @@ def is_same(journal: Journal, intent: int, order: Order) -> bool:
     return wanted == set(order.fingerprints.values()) and set(journal.connection.scalars(keys)) == {
         job.key for job in order.jobs
     }
+
+
+def describe_payloads(found: PayloadSet) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The rows of a payload set: of its buckets, and of the set itself."""
+    buckets = [
+        {
+            "digest": bucket.digest,
+            "payloads": canonical_json([[one.name, one.revision, one.checksum] for one in bucket.payloads]),
+        }
+        for bucket in found.buckets
+    ]
+    return buckets, {"digest": found.digest, "buckets": b"".join(bucket.digest for bucket in found.buckets)}

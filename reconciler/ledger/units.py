@@ -25,7 +25,15 @@ from reconciler.ledger.tables import (
     products,
     recipes,
 )
-from reconciler.ledger.unit_rows import CHUNK, is_same, read_failures, read_live, read_open, read_versions
+from reconciler.ledger.unit_rows import (
+    CHUNK,
+    describe_payloads,
+    is_same,
+    read_failures,
+    read_live,
+    read_open,
+    read_versions,
+)
 from reconciler.ledger.writing import Writer
 from reconciler.naming import name_folder
 from reconciler.orders import Address, Move, Order
@@ -282,18 +290,9 @@ class Ledger:
             return
         known = select(payload_sets.c.digest).where(payload_sets.c.digest == found.digest)
         if journal.connection.execute(known).first() is None:
-            rows = [
-                {
-                    "digest": bucket.digest,
-                    "payloads": canonical_json(
-                        [[one.name, one.revision, one.checksum] for one in bucket.payloads]
-                    ),
-                }
-                for bucket in found.buckets
-            ]
-            journal.insert_new(payload_buckets, rows)
-            row = {"digest": found.digest, "buckets": b"".join(bucket.digest for bucket in found.buckets)}
-            journal.insert(payload_sets, [row])
+            buckets, whole = describe_payloads(found)
+            journal.insert_new(payload_buckets, buckets)
+            journal.insert(payload_sets, [whole])
         self._payloads.add(found.digest)
 
 

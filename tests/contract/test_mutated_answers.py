@@ -420,7 +420,10 @@ def test_no_list_of_files_makes_an_output_of_them(tmp_path, monkeypatch):
         return table(*(f"{folder}/sub00/{name}" for name in names))
 
     monkeypatch.setattr(Download, "_start", start)
-    whole = lambda command, *_: Reply("gb2_ds_list", 0, list_files(command), "")  # noqa: E731
+
+    def whole(command, *_):
+        return Reply("gb2_ds_list", 0, list_files(command), "")
+
     others = (" ID  Name  Status\n", "No datasets found\n")
     kind.engine._call = whole
     with pytest.raises(EngineUnavailable, match="2 files are being downloaded"):
