@@ -17,8 +17,7 @@ from ci.findings import FORMATS
 from ci.project import Settings
 from ci.verbs import PANELS, VERBS, Verbs
 from reconciler.defects import note_defect, tell_defect
-from reconciler.guard import GuardRefused
-from reconciler.ledger.state import OtherVersion, SourceUnavailable
+from reconciler.guard import GuardRefused, OtherVersion, SourceUnavailable
 from reconciler.outside.signals import TEXT, conclude, find_number, find_told, listen
 from renderer.steering import TemplateBroken
 

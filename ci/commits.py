@@ -17,7 +17,7 @@ from git.exc import GitCommandError, ODBError
 from git.objects.fun import tree_entries_from_data
 
 from ci.exits import WrongUse
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from schemas.finding import Finding, Place
 from schemas.tree import PRODUCTIONS, describe_size, find_limit, show_path
 

@@ -26,8 +26,8 @@ from ci.approvals.signature import BadSignature, read_signature, verify_signatur
 from ci.exits import WrongUse
 from ci.gates import RECONCILER
 from reconciler.export import write_copy
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable, State, reading
+from reconciler.guard import GuardRefused, SourceUnavailable
+from reconciler.ledger.database import State, reading
 from schemas.canonical import canonical_json
 from schemas.signers import fingerprint
 from schemas.statement import format_time, read_time

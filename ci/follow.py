@@ -19,8 +19,7 @@ from git.exc import GitCommandError
 
 from ci.commits import Commit, open_repository, read_commit
 from ci.exits import WrongUse
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import GuardRefused, SourceUnavailable
 from schemas.tree import PRODUCTIONS
 
 SECONDS = 120

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from ci.exits import WrongUse
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.outside.http import Answer, HttpClient, NoAnswer, NotSent, is_safe
 
 SECONDS = 30.0

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from ci.console import count_things, say
 from ci.exits import FoundProblems, WrongUse
 from ci.project import Project, choose_campaigns, choose_locked, is_about, list_folders, load, load_any
-from reconciler.ledger.state import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from schemas.finding import Finding
 from schemas.repository import CAMPAIGNS, GLOBAL_TAGS, NAME, SITES, SKIMS, Repository
 from schemas.tree import PRODUCTIONS, show_path

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ci.approvals.decision import MERGED
 from ci.commits import is_ancestor, is_repository, name_commit, read_commit
 from ci.project import Project
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.pinning import goes_back
 from schemas.lock import Lock, read_lock
 from schemas.repository import Declared

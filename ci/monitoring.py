@@ -15,9 +15,10 @@ from ci.console import say
 from ci.notifying import Notifier, read_recipients
 from ci.project import Project
 from reconciler.gathering import Picture
+from reconciler.guard import SourceUnavailable
 from reconciler.health import Condition, judge_campaign
 from reconciler.ledger.chronicle import Event, find_last, read_events
-from reconciler.ledger.database import SourceUnavailable, reading
+from reconciler.ledger.database import reading
 from reconciler.ledger.pauses import read_pauses
 from reconciler.metrics import LedgerCollector, TurnMetrics
 from reconciler.outside.metrics_server import MetricsServer

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ci.exits import WrongUse
 from ci.forges import Answered, Forge
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.outside.http import NoAnswer, NotSent
 from schemas.scalars import show
 

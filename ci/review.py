@@ -21,7 +21,8 @@ from reconciler.differences import compare_campaigns
 from reconciler.estimate import Estimate, estimate_cost
 from reconciler.export import list_launched
 from reconciler.gathering import View, take_picture
-from reconciler.ledger.database import SourceUnavailable, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import reading
 from reconciler.pinning import compare_locks, pin_campaign
 from reconciler.plan import RESTATE, SUBMIT, Plan
 from reconciler.sides import Basis, read_sides

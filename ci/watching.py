@@ -8,7 +8,8 @@ from typing import Any, Self
 from ci.console import count_things, progress, say
 from ci.exits import Exit
 from reconciler.gathering import Picture
-from reconciler.ledger.database import SourceUnavailable, State, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State, reading
 from reconciler.ledger.tallies import count_live
 from reconciler.orders import Address
 from reconciler.outcome import Outcome

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from reconciler.engine import EngineUnavailable, Sighting
 from reconciler.fleet import Fleet
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import GuardRefused, SourceUnavailable
 from reconciler.orders import Attempt
 from reconciler.workspace import Workspace
 

@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from reconciler.alarms import Event
 from reconciler.gathering import Picture, read_lost, take_picture
-from reconciler.guard import GuardRefused
+from reconciler.guard import GuardRefused, SourceUnavailable
 from reconciler.launching import Launcher, Report
-from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.lease import Fenced, holding
 from reconciler.ledger.observation import read_identity, read_plan
 from reconciler.ledger.writing import Writer

@@ -19,8 +19,7 @@ from reconciler.engine import (
     Ticket,
     Uncertain,
 )
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import GuardRefused, SourceUnavailable
 
 _Told = TypeVar("_Told")
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 from reconciler.delivery import Delivery
 from reconciler.fleet import Fleet
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.queues import Queues
 from schemas.repository import Repository
 

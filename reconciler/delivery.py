@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger.units import Ledger
 from reconciler.orders import Address
 from reconciler.publishing import PublishingRefused, StorageClosed, check_storage, publish

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, func, select
 from reconciler.cataloguing.registering import open_catalogue
 from reconciler.engine import Complaint, Engine, EngineUnavailable, Listing
 from reconciler.engines import ENGINES
-from reconciler.ledger.database import SourceUnavailable, State, has_database, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State, has_database, reading
 from reconciler.ledger.filesystem import find_type, is_networked
 from reconciler.ledger.latest_time import read_latest
 from reconciler.ledger.lease import PROMPT, tell_clock

@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, create_engine, insert, select, text
 
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger import file_tables, lever_tables, place_tables, tables, trust_tables, version_tables
-from reconciler.ledger.database import SourceUnavailable
 from reconciler.ledger.observation import Identity, read_identity
 from reconciler.ledger.schema_versions import HEAD
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from reconciler.bulkhead import Bulkhead, contain
 from reconciler.engine import Engine
 from reconciler.engines import ENGINES
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger.tables import sites
 from reconciler.ledger.writing import Writer
 from reconciler.orders import Attempt

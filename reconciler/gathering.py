@@ -13,7 +13,8 @@ from reconciler.conditions.coverage import find_needed, find_uncovered
 from reconciler.conditions.following import choose_chains, refuse_uncovered
 from reconciler.defects import note_defect
 from reconciler.final_places import find_taken
-from reconciler.ledger.database import SourceUnavailable, State
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State
 from reconciler.ledger.observation import observe, read_identity
 from reconciler.places import check_storage_here, list_storages
 from reconciler.plan import RESTATE, SUBMIT, CampaignPlan, Observed, Plan

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from reconciler.conditions.excerpt import cut_snapshots
 from reconciler.conditions.metadata_file import write_metadata
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger.measurement import expect_events
 from reconciler.orders import Order
 from reconciler.runs.catalogue import find_energies

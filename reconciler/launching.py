@@ -18,8 +18,9 @@ from reconciler.delivery import Ended
 from reconciler.endings import Endings
 from reconciler.fleet import Fleet
 from reconciler.gathering import View
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger.attempts import AttemptLedger, Pick
-from reconciler.ledger.database import SourceUnavailable, State
+from reconciler.ledger.database import State
 from reconciler.ledger.pause_orders import PauseOrders
 from reconciler.ledger.pauses import Pause, PauseWriter, find_pause
 from reconciler.ledger.units import Ledger

@@ -14,8 +14,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import Connection, Select, func, select
 
+from reconciler.guard import SourceUnavailable
 from reconciler.health import Condition
-from reconciler.ledger.database import SourceUnavailable, State, reading
+from reconciler.ledger.database import State, reading
 from reconciler.ledger.lever_tables import pauses
 from reconciler.ledger.tables import (
     attempts,

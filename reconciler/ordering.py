@@ -14,7 +14,8 @@ from reconciler.conditions.metadata_file import write_metadata
 from reconciler.dialects.gb2_request import REQUEST
 from reconciler.gathering import View
 from reconciler.grid_orders import write_unit_request
-from reconciler.ledger.database import SourceUnavailable, State, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State, reading
 from reconciler.ledger.observation import find_files
 from reconciler.orders import Address, Order, OrderedOutput
 from reconciler.plan import RESTATE, SUBMIT

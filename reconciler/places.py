@@ -11,8 +11,8 @@ from uuid import uuid4
 from sqlalchemy import Connection, and_, delete, exists, insert, select
 
 from reconciler.clock import CLOCK
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable, State
+from reconciler.guard import GuardRefused, SourceUnavailable
+from reconciler.ledger.database import State
 from reconciler.ledger.observation import read_identity
 from reconciler.ledger.place_tables import places
 from reconciler.ledger.succession import list_formers

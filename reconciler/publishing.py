@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from reconciler.checksums import digest_content
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.mounts import holds_anything
 from reconciler.orders import Move
 from reconciler.output_records import LARGEST, RecordFile, is_same_output

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from reconciler.engine import Engine, EngineUnavailable
 from reconciler.fleet import Fleet
-from reconciler.ledger.database import SourceUnavailable, State
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State
 from reconciler.ledger.pauses import PRECONDITION, PauseWriter
 from reconciler.preconditions import Circumstances, Volume, check_batch
 from schemas.site import Site

@@ -8,19 +8,20 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, Engine, and_, select
 
 from reconciler.gathering import View, view_campaign
-from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.lease import SECONDS, holding
 from reconciler.ledger.lever_tables import decisions
 from reconciler.ledger.recovery import Recovery
 from reconciler.ledger.succession import succeed
 from reconciler.ledger.tables import outputs
+from reconciler.ledger.unit_rows import admit_runs
 from reconciler.ledger.units import Ledger
 from reconciler.ledger.writing import Writer
 from reconciler.markers import Standing
 from reconciler.output_records import Record
 from reconciler.places import STATE, STORAGE, is_filled, list_places, look_at_place, mark_place
 from reconciler.rebuilding import Declared, Fate, Found, Survey, list_declared, survey
-from reconciler.runs.selection import admit_runs
 from renderer.payloads import PayloadSet, collect_payloads
 from schemas.canonical import digest
 from schemas.repository import Repository

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.remains import NotPlain, read_plain
 from reconciler.workspace import Workspace
 from renderer.event_numbers import LINE, RECORD, EventNumbers, RecordError, RepeatedEventsError, read_record

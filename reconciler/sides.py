@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 
 from reconciler.campaign_diff import Side
 from reconciler.conditions.following import choose_chains
-from reconciler.ledger.database import SourceUnavailable, State, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State, reading
 from reconciler.pinning import compare_locks, pin_campaign
 from reconciler.runs.selection import choose_runs, select_runs
 from renderer.applications import APPLICATIONS

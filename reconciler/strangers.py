@@ -14,7 +14,7 @@ from pathlib import Path
 
 from reconciler.engine import EngineUnavailable, Sighting, Ticket
 from reconciler.fleet import Fleet
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger.leftovers import Leftovers
 from reconciler.ledger.succession import NAMED, list_formers
 from reconciler.ledger.writing import Writer

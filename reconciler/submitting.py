@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from reconciler.bulkhead import contain
 from reconciler.engine import Accepted, Answer, Batch, Deferred, Refused, Uncertain
 from reconciler.fleet import Fleet
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger.attempts import AttemptLedger, Pick
-from reconciler.ledger.database import SourceUnavailable
 from reconciler.ledger.writing import Writer
 from reconciler.ordering import OrderWriter
 from reconciler.orders import Attempt

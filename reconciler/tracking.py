@@ -11,16 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from reconciler.ages import Ages
 from reconciler.alarms import Alarms, Event
 from reconciler.bulkhead import contain
-from reconciler.clock import Clock, format_time
+from reconciler.clock import Ages, Clock, format_time
 from reconciler.delivery import Ended
 from reconciler.endings import Endings
 from reconciler.engine import Engine, EngineUnavailable, Observation, Sighting, Ticket
 from reconciler.fleet import Fleet
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger.attempts import AttemptLedger
-from reconciler.ledger.database import SourceUnavailable
 from reconciler.ledger.units import Ledger
 from reconciler.orders import Attempt, format_address
 from reconciler.workspace import Failed, Workspace

@@ -14,7 +14,7 @@ from typing import Any
 
 from reconciler.checksums import digest_stream
 from reconciler.engine import Batch
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.orders import Attempt, Product
 from reconciler.release_check import judge_release
 from reconciler.remains import NotPlain, open_plain, read_plain

@@ -22,7 +22,7 @@ from ci.review_text import format_review
 from reconciler.ledger import tables
 from reconciler.ledger.database import State, opened
 from reconciler.pinning import pin_campaign
-from reconciler.runs.catalogue import File, Run
+from reconciler.run_values import File, Run
 from reconciler.runs.file_register import import_files
 from reconciler.runs.importing import import_runs
 from renderer.fingerprint import write_recipes

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from reconciler.ledger.database import opened, reading
 from reconciler.ledger.tables import attempts
-from reconciler.runs.catalogue import File
+from reconciler.run_values import File
 from reconciler.runs.file_register import import_files
 from renderer.steering import load_templates
 from tests.postgresql import Server

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import delete, insert, select
 
 from reconciler.gathering import take_picture
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.guard import GuardRefused, SourceUnavailable
+from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.lease import holding
 from reconciler.ledger.tables import files, inputs, runs
 from tests.worlds import CAMPAIGN, ONE_STEP, World, start_forked, wait_forked, wait_until

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from ci.exits import Exit
-from reconciler.guard import GuardRefused
+from reconciler.guard import GuardRefused, SourceUnavailable
 from reconciler.ledger import backups
 from reconciler.ledger.backups import restore_backup, write_backup
-from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.journal import read_rows
 from reconciler.ledger.journal_file import compare_journal, ship_journal
 from reconciler.ledger.observation import read_identity

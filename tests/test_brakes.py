@@ -11,8 +11,9 @@ from sqlalchemy import update
 from ci.exits import Exit
 from ci.watching import tell_outcome
 from reconciler.apply import reconcile
+from reconciler.guard import SourceUnavailable
 from reconciler.health import judge_campaign
-from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.ledger.database import opened, reading
 from reconciler.ledger.levers import Levers
 from reconciler.ledger.tables import files, inputs
 from reconciler.ledger.writing import Writer

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import uproot
 
-from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.observation import read_identity
-from reconciler.runs.catalogue import File, Run, list_runs, read_inputs
+from reconciler.run_values import File, Run
+from reconciler.runs.catalogue import list_runs, read_inputs
 from reconciler.runs.file_lists import find_files
 from reconciler.runs.file_register import import_files
 from reconciler.runs.filing import RefusedFile

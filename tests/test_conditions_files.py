@@ -20,7 +20,7 @@ from reconciler.conditions.opening import open_source
 from reconciler.conditions.rest import RestSource
 from reconciler.conditions.snapshot_file import SnapshotFile
 from reconciler.conditions.source import UnknownTag
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from renderer.payloads import find_payloads
 from schemas.iov import Interval, name_ends, parse_iov, touches_any
 from schemas.runs import format_runs, parse_runs, run_key

@@ -14,7 +14,7 @@ import pytest
 
 from reconciler.conditions.rest import RestSource
 from reconciler.conditions.source import UnknownTag
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.outside.json_reader import JsonReader
 from schemas.runs import run_key
 from tests.loopback import serve

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.ledger.database import State, opened
-from reconciler.runs.catalogue import File, Run
+from reconciler.run_values import File, Run
 from reconciler.runs.file_register import import_files
 from reconciler.runs.importing import import_runs
 from tests.builders import tree

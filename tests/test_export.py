@@ -17,9 +17,9 @@ from ci.exits import Exit
 from ci.export import ABOUT, COPY, SIGNATURE, STALE, reading_export, write_export
 from ci.gates import RECONCILER
 from reconciler.gathering import take_picture
-from reconciler.guard import GuardRefused
+from reconciler.guard import GuardRefused, SourceUnavailable
 from reconciler.ledger import file_tables, trust_tables
-from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.ledger.database import opened, reading
 from reconciler.ledger.tables import attempts
 from tests.keys import make_key, run_keygen
 from tests.worlds import World

@@ -6,8 +6,9 @@ import pytest
 
 from ci.cli import run
 from ci.exits import Exit
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger import filesystem
-from reconciler.ledger.database import SourceUnavailable, State, opened
+from reconciler.ledger.database import State, opened
 from reconciler.ledger.filesystem import find_type
 
 ROOT = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.runs.catalogue import File
+from reconciler.run_values import File
 from reconciler.runs.filing import Known, Place, Replica, content_of, decide, key_of
 
 A = File(12, 1, "mdst", "a.root", "/in/a.root", 10, "sha256:aa", 5)

@@ -8,7 +8,7 @@ from ci.cli import run
 from ci.exits import Exit, WrongUse
 from ci.forges import GITHUB_ROBOT, GitHub, GitLab, Place
 from ci.review_text import MARKER
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from tests.forges import ME, TOKEN, FakeForge
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])

@@ -7,8 +7,9 @@ from sqlalchemy import delete
 
 from ci.exits import Exit
 from ci.watching import tell_outcome
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger.attempts import AttemptLedger
-from reconciler.ledger.database import SourceUnavailable, opened
+from reconciler.ledger.database import opened
 from reconciler.ledger.levers import Levers, Scope
 from reconciler.ledger.tables import runs
 from reconciler.ledger.units import Ledger

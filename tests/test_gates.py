@@ -17,7 +17,7 @@ from ci.gates import judge_change
 from ci.project import judge_files
 from reconciler.ledger.database import State, opened
 from reconciler.resolving import follow_lock
-from reconciler.runs.catalogue import Run
+from reconciler.run_values import Run
 from reconciler.runs.importing import import_runs
 from schemas.repository import read_repository
 from schemas.runs import parse_runs, run_key, split_key

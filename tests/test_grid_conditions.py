@@ -22,7 +22,7 @@ from reconciler.engines.gb2 import Gb2Engine
 from reconciler.ledger.database import opened
 from reconciler.ledger.tables import attempts, outputs
 from reconciler.ordering import OrderWriter, list_wishes
-from reconciler.runs.catalogue import Run
+from reconciler.run_values import Run
 from reconciler.runs.importing import import_runs
 from renderer.payloads import find_payloads
 from renderer.steering import load_templates

@@ -11,7 +11,7 @@ from ci.exits import Exit
 from ci.verbs.conditions import TOKEN
 from reconciler.conditions.metadata_file import write_metadata
 from reconciler.ledger.database import State, opened
-from reconciler.runs.catalogue import Run
+from reconciler.run_values import Run
 from reconciler.runs.importing import import_runs
 from schemas.snapshot import freeze_tag, read_snapshot, write_snapshot
 from tests.builders import snapshot as text_of

@@ -11,7 +11,7 @@ import tracemalloc
 import pytest
 
 from reconciler.cataloguing.rucio_server import Credentials, RucioServer
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.outside.http import HttpClient, NoAnswer, NotSent, TooLarge
 from reconciler.outside.json_reader import JsonReader
 

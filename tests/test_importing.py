@@ -9,9 +9,11 @@ from sqlalchemy import select
 
 from ci.cli import run
 from ci.exits import Exit
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger import rows, tables
-from reconciler.ledger.database import SourceUnavailable, State, opened, reading
-from reconciler.runs.catalogue import Run, list_quarantine
+from reconciler.ledger.database import State, opened, reading
+from reconciler.run_values import Run
+from reconciler.runs.catalogue import list_quarantine
 from reconciler.runs.importing import Imported, import_run_list, import_runs, remove_runs, restore_runs
 from reconciler.runs.run_lists import RefusedRow
 from schemas.runs import run_key

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.runs.catalogue import ENERGIES, NO_BEAM
+from reconciler.run_values import ENERGIES, NO_BEAM
 from schemas.layout import COSMICS, Layout, check_folder
 
 FOLDER = "{release}/{tag_id}/{tag}/{campaign}/{experiment}/{energy}/{run}/{stream}/{level}/{step}/{version}"

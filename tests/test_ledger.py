@@ -9,9 +9,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger import file_tables, place_tables, tables, trust_tables, version_tables
 from reconciler.ledger.attempts import AttemptLedger
-from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.ledger.database import opened, reading
 from reconciler.ledger.observation import read_identity
 from reconciler.ledger.units import Ledger
 from reconciler.ledger.writing import Writer

@@ -20,7 +20,7 @@ from reconciler.ledger.soundness import find_unsound
 from reconciler.places import STATE
 from reconciler.rebuilding import Fate
 from reconciler.recovering import adopt_place, look_around, recover
-from reconciler.runs.catalogue import File
+from reconciler.run_values import File
 from reconciler.runs.file_register import import_files
 from tests.production_model import make_copy
 from tests.worlds import ONE_STEP, World, run_forked, start_forked, wait_forked, wait_until

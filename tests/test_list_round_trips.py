@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.ledger.database import SourceUnavailable
-from reconciler.runs.catalogue import ENERGIES, QUALITIES, RUN_TYPES, Run
+from reconciler.guard import SourceUnavailable
+from reconciler.run_values import ENERGIES, QUALITIES, RUN_TYPES, Run
 from reconciler.runs.file_lists import Statement, find_files
 from reconciler.runs.run_lists import RunList, collect_runs
 from schemas.runs import run_key

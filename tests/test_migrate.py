@@ -11,14 +11,13 @@ from sqlalchemy import inspect, select, text
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.guard import GuardRefused
+from reconciler.guard import GuardRefused, OtherVersion, SourceUnavailable
 from reconciler.ledger import migration, tables
-from reconciler.ledger.database import SourceUnavailable, State, migrating, opened, reading
+from reconciler.ledger.database import State, migrating, opened, reading
 from reconciler.ledger.lease import holding
 from reconciler.ledger.migration import migrate
 from reconciler.ledger.privacy import close_state
 from reconciler.ledger.schema_versions import HEAD, list_versions, make_tables, upgrade_tables
-from reconciler.ledger.state import OtherVersion
 from tests.worlds import ONE_STEP, World
 
 ONE_PRODUCT = """

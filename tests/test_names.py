@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from reconciler.ledger.database import opened, reading
 from reconciler.ledger.tables import outputs
-from reconciler.runs.catalogue import Run
+from reconciler.run_values import Run
 from reconciler.runs.importing import import_runs
 from renderer.jobs import InputFile, divide_input, name_file, render_job
 from schemas.layout import read_file_name

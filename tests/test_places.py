@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ci.exits import Exit
 from reconciler.examination import examine_state
-from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.levers import Levers, Scope
 from reconciler.ledger.observation import read_identity
 from reconciler.ledger.succession import list_formers

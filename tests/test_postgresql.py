@@ -10,11 +10,11 @@ from sqlalchemy import select
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.guard import GuardRefused
+from reconciler.guard import GuardRefused, SourceUnavailable
 from reconciler.ledger import server
-from reconciler.ledger.database import SourceUnavailable, State, has_database, opened, reading
+from reconciler.ledger.database import State, has_database, opened, reading
 from reconciler.ledger.lease import holding
-from reconciler.runs.catalogue import Run
+from reconciler.run_values import Run
 from reconciler.runs.importing import Imported, import_runs
 
 

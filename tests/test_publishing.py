@@ -12,7 +12,7 @@ import pytest
 
 from reconciler import gathering, publishing
 from reconciler.checksums import digest_content
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.mounts import MARKER
 from reconciler.orders import Move
 from reconciler.publishing import PublishingRefused, StorageClosed, check_storage, publish

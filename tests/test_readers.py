@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import make_url
 
 from ci.exits import Exit
-from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.observation import list_campaigns
 from renderer.steering import load_templates
 from tests.command_lines import run_lines

@@ -14,7 +14,8 @@ from reconciler.ledger.database import opened, reading
 from reconciler.ledger.levers import Levers, Scope
 from reconciler.ledger.tables import attempts, jobs, outputs, runs
 from reconciler.ledger.writing import Writer
-from reconciler.runs.catalogue import File, Run, read_files
+from reconciler.run_values import File, Run
+from reconciler.runs.catalogue import read_files
 from reconciler.runs.file_register import import_files
 from reconciler.runs.importing import import_runs
 from reconciler.verification.counting import find_miscounts

@@ -14,7 +14,8 @@ from ci.exits import Exit
 from reconciler.cataloguing.port import Conflict, Dataset, Entry
 from reconciler.cataloguing.rucio import Rucio
 from reconciler.cataloguing.rucio_server import Credentials, RucioServer, read_credentials
-from reconciler.ledger.database import SourceUnavailable, State, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State, reading
 from reconciler.ledger.tables import registrations
 from schemas.site import CatalogueSettings
 from tests.builders import SITE

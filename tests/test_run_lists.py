@@ -8,8 +8,8 @@ import pytest
 
 from ci.cli import run
 from ci.exits import Exit
-from reconciler.ledger.database import SourceUnavailable
-from reconciler.runs.catalogue import Run
+from reconciler.guard import SourceUnavailable
+from reconciler.run_values import Run
 from reconciler.runs.run_lists import RunList, collect_runs
 
 

@@ -13,7 +13,7 @@ from ci.cli import run
 from ci.exits import Exit
 from reconciler.ledger import tables
 from reconciler.ledger.database import opened, reading
-from reconciler.runs.catalogue import ENERGIES, QUALITIES, RUN_TYPES, Run
+from reconciler.run_values import ENERGIES, QUALITIES, RUN_TYPES, Run
 from reconciler.runs.importing import Imported, import_runs, remove_runs
 from reconciler.runs.run_lists import RunList, collect_runs
 from reconciler.runs.selection import judge_run, select_runs

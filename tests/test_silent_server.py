@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from ci.exits import Exit
-from reconciler.guard import GuardRefused
+from reconciler.guard import GuardRefused, SourceUnavailable
 from reconciler.ledger import server
-from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.lease import holding
 from reconciler.outside.signals import GRACE, LAST
 from tests import worlds

@@ -11,8 +11,8 @@ from ci.cli import run
 from ci.exits import Exit
 from reconciler.ledger.database import opened
 from reconciler.ledger.tables import files, runs
+from reconciler.run_values import File
 from reconciler.runs import registration
-from reconciler.runs.catalogue import File
 from reconciler.runs.file_register import import_files
 from reconciler.verification.examination import Depth, examine
 from renderer.file_metadata import FileMetadata, read_metadata

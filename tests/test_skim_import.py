@@ -13,7 +13,7 @@ from ci.cli import run
 from ci.exits import Exit
 from ci.skim_import import Choices, Sources, import_skims, read_registry
 from reconciler.ledger.database import State, opened
-from reconciler.runs.catalogue import File, Run
+from reconciler.run_values import File, Run
 from reconciler.runs.file_register import import_files
 from reconciler.runs.importing import import_runs
 from renderer.steering import load_templates

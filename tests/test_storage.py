@@ -12,8 +12,9 @@ from sqlalchemy import delete, select, update
 
 from ci.exits import Exit
 from ci.watching import tell_outcome
+from reconciler.guard import SourceUnavailable
 from reconciler.health import judge_campaign
-from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.ledger.database import opened, reading
 from reconciler.ledger.journal import BrokenJournal, read_journal, read_rows, rebuild
 from reconciler.ledger.tables import attempts, events
 from reconciler.workspace import Workspace

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.runs.json_lists import read_items
 from reconciler.runs.run_lists import RunList, collect_runs
 from schemas.strict_json import parse_json

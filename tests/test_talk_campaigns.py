@@ -11,7 +11,7 @@ import pytest
 from ci.cli import run
 from ci.exits import Exit
 from reconciler.ledger.database import State, opened
-from reconciler.runs.catalogue import File
+from reconciler.run_values import File
 from reconciler.runs.file_register import import_files
 from reconciler.runs.file_removal import remove_files
 from renderer.steering import load_templates

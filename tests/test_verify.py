@@ -17,7 +17,8 @@ import uproot
 
 from ci.exits import Exit
 from reconciler.checksums import digest_file
-from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State, opened, reading
 from reconciler.verification import rounds as rounds_module
 from reconciler.verification.examination import Depth, Published, Trouble, Unreadable, examine
 from reconciler.verification.looking import look

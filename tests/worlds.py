@@ -26,7 +26,7 @@ from reconciler.ledger.trust_tables import trust_roots
 from reconciler.ledger.writing import Writer
 from reconciler.outcome import Outcome
 from reconciler.resolving import resolve
-from reconciler.runs.catalogue import File, Run
+from reconciler.run_values import File, Run
 from reconciler.runs.file_register import import_files
 from reconciler.runs.importing import import_runs
 from renderer.steering import read_templates

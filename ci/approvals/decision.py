@@ -12,7 +12,8 @@ from ci.project import Project
 from reconciler.differences import compare_campaigns
 from reconciler.estimate import Estimate, estimate_cost, measure_produced
 from reconciler.gathering import View, view_campaign
-from reconciler.ledger.database import SourceUnavailable, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import reading
 from reconciler.ledger.trust import read_launch
 from reconciler.outside.installation import find_tool
 from reconciler.plan import ACTIONS

@@ -27,8 +27,8 @@ from ci.exits import WrongUse
 from ci.project import Project
 from reconciler.defects import note_defect
 from reconciler.gathering import take_picture
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable, has_database, opened, reading
+from reconciler.guard import GuardRefused, SourceUnavailable
+from reconciler.ledger.database import has_database, opened, reading
 from reconciler.ledger.latest_time import bound_time, read_latest, record_latest
 from reconciler.ledger.observation import read_identity
 from reconciler.ledger.trust import (

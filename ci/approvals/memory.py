@@ -16,8 +16,8 @@ from ci.approvals.verdict import Demand, judge
 from ci.approvals.withdrawal import REVOKED, Floors
 from ci.commits import is_repository, read_commit
 from ci.project import Project
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable, State, has_database, opened, reading
+from reconciler.guard import GuardRefused, SourceUnavailable
+from reconciler.ledger.database import State, has_database, opened, reading
 from reconciler.ledger.latest_time import bound_time, record_latest
 from reconciler.ledger.trust import list_floors, list_revoked, raise_floors, record_revoked
 from schemas.repository import FOLDERS

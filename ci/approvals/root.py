@@ -12,8 +12,8 @@ from ci.approvals.dossier import NO_PAST, Past, gather_evidence
 from ci.approvals.evidence import Evidence
 from ci.approvals.verdict import Demand, Verdict, judge
 from ci.approvals.withdrawal import collect_withdrawals
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable, State, has_database, opened, reading
+from reconciler.guard import GuardRefused, SourceUnavailable
+from reconciler.ledger.database import State, has_database, opened, reading
 from reconciler.ledger.latest_time import bound_time, record_latest
 from reconciler.ledger.trust import (
     Root,

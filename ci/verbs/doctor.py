@@ -19,8 +19,8 @@ from ci.pipeline_settings import Setting
 from ci.project import Project, Settings, load
 from reconciler.engine import Complaint
 from reconciler.examination import HERE, Symptom, examine_site, examine_state
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable, has_database, reading, refuse_version
+from reconciler.guard import GuardRefused, SourceUnavailable
+from reconciler.ledger.database import has_database, reading, refuse_version
 from schemas.policy import SITES
 from schemas.site import Site
 

@@ -17,7 +17,8 @@ from ci.project import Settings
 from ci.verbs.record import NAME_LIMIT, separator_option, tell_imported, tell_refused
 from reconciler.ledger.database import opened, reading
 from reconciler.ledger.writing import name_user, now
-from reconciler.runs.catalogue import LEVELS, File, list_files, list_removals, list_replicas, list_runs
+from reconciler.run_values import LEVELS, File
+from reconciler.runs.catalogue import list_files, list_removals, list_replicas, list_runs
 from reconciler.runs.file_lists import find_files
 from reconciler.runs.file_register import Filed, import_files
 from reconciler.runs.file_removal import AmbiguousFileError, find_gone, remove_files

@@ -9,7 +9,8 @@ import rich_click as click
 from ci.console import print_data, print_json, say
 from ci.exits import Exit, WrongUse
 from ci.project import Settings
-from reconciler.ledger.database import SourceUnavailable, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import reading
 from reconciler.ledger.observation import list_attempts
 from reconciler.workspace import Workspace
 from renderer.logs import find_signature

@@ -17,8 +17,9 @@ from ci.project import STALE, Project, Settings, list_folders, load_any
 from reconciler.conditions.following import read_bindings
 from reconciler.defects import note_defect
 from reconciler.gathering import View, view_campaign
+from reconciler.guard import SourceUnavailable
 from reconciler.health import BLOCKED, Condition, judge_campaign
-from reconciler.ledger.database import SourceUnavailable, reading
+from reconciler.ledger.database import reading
 from reconciler.ledger.observation import list_begun
 from reconciler.ledger.pauses import read_pauses
 from reconciler.ledger.progress import read_progress

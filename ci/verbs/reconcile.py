@@ -27,8 +27,8 @@ from reconciler.apply import reconcile
 from reconciler.cataloguing.registering import register_outputs
 from reconciler.defects import tell_defect
 from reconciler.gathering import Picture
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable, State, has_database, opened, reading
+from reconciler.guard import GuardRefused, SourceUnavailable
+from reconciler.ledger.database import State, has_database, opened, reading
 from reconciler.ledger.latest_time import bound_time
 from reconciler.ledger.lease import SECONDS
 from reconciler.ledger.writing import Writer

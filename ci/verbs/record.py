@@ -10,7 +10,8 @@ import rich_click as click
 from ci.console import count_things, make_table, print_json, print_table, progress, say
 from ci.exits import Exit, WrongUse
 from ci.project import Settings
-from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import opened, reading
 from reconciler.ledger.writing import now
 from reconciler.runs.catalogue import list_quarantine, list_runs
 from reconciler.runs.importing import (

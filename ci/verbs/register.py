@@ -12,8 +12,8 @@ from ci.console import count_things, print_json, say
 from ci.exits import Exit
 from ci.project import Settings, choose_campaigns, load_sound
 from reconciler.cataloguing.registering import MOST_OUTPUTS, Registered, register_outputs
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.guard import GuardRefused, SourceUnavailable
+from reconciler.ledger.database import opened, reading
 from reconciler.ledger.observation import read_identity
 from reconciler.ledger.writing import Writer
 

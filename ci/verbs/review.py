@@ -18,7 +18,7 @@ from ci.project import Settings, reads_commits, reads_exports
 from ci.review import Review, gather_review
 from ci.review_text import MARKER, count_for_forge, format_review
 from ci.verbs.produce import store_plan
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 
 COMMENT = "comment.md"
 WRITTEN = (COMMENT, "terraform.json", "codequality.json", "findings.sarif", "plan.json")

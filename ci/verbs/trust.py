@@ -26,8 +26,8 @@ from ci.console import print_data, say
 from ci.exits import Exit, FoundProblems, WrongUse
 from ci.project import Project, Settings
 from ci.work_tree import write_files
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.guard import GuardRefused, SourceUnavailable
+from reconciler.ledger.database import opened, reading
 from reconciler.ledger.latest_time import read_latest, set_latest
 from schemas.finding import Finding, Place
 from schemas.policy import REVOKED, ROLES, SIGNERS, SITES, Policy, read_policy, select_root

@@ -15,7 +15,8 @@ from ci.approvals.root import read_pinned_sites
 from ci.console import count_things, print_data, print_json, progress, say
 from ci.exits import Exit, WrongUse
 from ci.project import Settings
-from reconciler.ledger.database import SourceUnavailable, State, opened, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State, opened, reading
 from reconciler.ledger.observation import list_campaigns
 from reconciler.ledger.writing import now
 from reconciler.places import check_storage_here, list_storages

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from reconciler.cataloguing.port import Conflict, Dataset
 from reconciler.engine import Complaint
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.outside.durable import sync
 
 SCHEMA = "manifest/1"

@@ -21,7 +21,8 @@ from reconciler.cataloguing.naming import name_collection, name_dataset
 from reconciler.cataloguing.port import Catalogue, Dataset, Entry
 from reconciler.cataloguing.rucio import Rucio
 from reconciler.cataloguing.rucio_server import RucioServer, read_credentials
-from reconciler.ledger.database import SourceUnavailable, State, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State, reading
 from reconciler.ledger.pauses import PauseWriter, read_pauses
 from reconciler.ledger.tables import outputs, products, recipes, registrations, runs
 from reconciler.ledger.writing import Writer, name_user

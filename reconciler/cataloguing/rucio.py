@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from reconciler.cataloguing.port import Conflict, Dataset, Entry
 from reconciler.cataloguing.rucio_server import RucioFailed, RucioRefused, RucioServer, address_did, read_rows
 from reconciler.engine import Complaint
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from schemas.site import CatalogueSettings
 
 Thing = TypeVar("Thing")

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.outside.http import Answer, HttpClient, NoAnswer, NotSent
 
 TIMEOUT = 60.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.conditions.source import Tag, refuse_contradictions
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from schemas.iov import Interval, parse_iov
 from schemas.local_database import number_lines
 from schemas.runs import run_key

@@ -11,13 +11,14 @@ from itertools import chain
 from sqlalchemy import Connection, Engine, func, select, update
 
 from reconciler.conditions.comparison import Change, compare
-from reconciler.ledger.database import SourceUnavailable, insert_new
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger.tables import bindings, ledger, runs, snapshots
+from reconciler.ledger.unit_rows import store_snapshots
 from renderer.units import Chains
 from schemas.campaign import Campaign
 from schemas.repository import Repository
 from schemas.runs import run_key
-from schemas.snapshot import Snapshot, parse_snapshot, write_snapshot
+from schemas.snapshot import Snapshot, parse_snapshot
 
 FORWARD, IGNORE = "forward", "ignore"
 
@@ -67,15 +68,6 @@ def record_snapshot(engine: Engine, snapshot: Snapshot, when: str) -> None:
 def _follow(time: str) -> str:
     """The next time after one, a microsecond later."""
     return f"{datetime.fromisoformat(time) + timedelta(microseconds=1):%Y-%m-%dT%H:%M:%S.%fZ}"
-
-
-def store_snapshots(connection: Connection, found: Iterable[Snapshot]) -> None:
-    """Stores snapshots that are not stored yet."""
-    for one in found:
-        known = select(snapshots.c.tag).where(snapshots.c.digest == one.digest, snapshots.c.tag == one.name)
-        if connection.execute(known).first() is None:
-            row = {"digest": one.digest, "tag": one.name, "content": zlib.compress(write_snapshot(one))}
-            connection.execute(insert_new(connection, snapshots).values(row))
 
 
 def read_latest(connection: Connection, baseline: Snapshot) -> Snapshot:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from schemas.iov import Interval, merge_intervals, name_ends, touches_any
 from schemas.snapshot import Iov, Snapshot, make_iov
 

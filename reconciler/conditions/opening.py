@@ -9,7 +9,7 @@ from reconciler.conditions.metadata_file import MetadataFile
 from reconciler.conditions.rest import RestSource
 from reconciler.conditions.snapshot_file import SnapshotFile
 from reconciler.conditions.source import RunSource
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from schemas.snapshot import FIRST_LINE
 from schemas.text import decode_text
 

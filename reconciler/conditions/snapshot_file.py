@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from schemas.runs import run_key
 from schemas.snapshot import FIRST_LINE, Iov, Snapshot, parse_snapshot
 

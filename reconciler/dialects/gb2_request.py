@@ -15,7 +15,7 @@ from reconciler.conditions.excerpt import cut_snapshots
 from reconciler.conditions.metadata_file import MetadataFile, write_metadata
 from reconciler.conditions.source import UnknownTag
 from reconciler.engine import Batch, Ticket
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from renderer.job_files import CONDITIONS, JOB
 from renderer.requests import NAME_LENGTH, UNSUBMITTABLE
 from schemas.runs import run_key

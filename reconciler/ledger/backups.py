@@ -20,9 +20,9 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, select, text, update
 
-from reconciler.guard import GuardRefused
+from reconciler.guard import GuardRefused, SourceUnavailable
 from reconciler.ledger import file_tables, lever_tables, place_tables, tables, trust_tables, version_tables
-from reconciler.ledger.database import SourceUnavailable, State, has_database, opened, reading
+from reconciler.ledger.database import State, has_database, opened, reading
 from reconciler.ledger.lease import holding
 from reconciler.ledger.migration import migrate
 from reconciler.ledger.observation import Identity, read_identity

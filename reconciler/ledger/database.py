@@ -17,6 +17,7 @@ from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
+from reconciler.guard import OtherVersion, SourceUnavailable
 from reconciler.ledger.filesystem import find_type, is_networked
 from reconciler.ledger.privacy import close_state
 from reconciler.ledger.schema_versions import (
@@ -27,12 +28,7 @@ from reconciler.ledger.schema_versions import (
     refuse_other_version,
 )
 from reconciler.ledger.server import make_server_engine
-from reconciler.ledger.state import (
-    DATABASE,
-    OtherVersion,
-    SourceUnavailable,
-    State,
-)
+from reconciler.ledger.state import DATABASE, State
 
 __all__ = [
     "DATABASE",

@@ -16,8 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import GuardRefused, SourceUnavailable
 from reconciler.ledger.journal import chain
 from reconciler.ledger.privacy import FILE_MODE
 from reconciler.ledger.tables import events

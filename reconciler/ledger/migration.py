@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from reconciler.ledger.database import SourceUnavailable, State, has_database, migrating
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State, has_database, migrating
 from reconciler.ledger.lease import refuse_holder
 from reconciler.ledger.privacy import FILE_MODE
 from reconciler.ledger.schema_versions import (

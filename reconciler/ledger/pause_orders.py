@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reconciler.clock import CLOCK
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger.pauses import EVERYTHING, OPERATOR, Pause
-from reconciler.ledger.state import SourceUnavailable, State
+from reconciler.ledger.state import State
 
 FOLDER = "orders"
 _LONGEST = 4096

@@ -12,13 +12,14 @@ from uuid import uuid4
 from sqlalchemy import Connection, insert, inspect, select, text
 
 from reconciler.clock import CLOCK
+from reconciler.guard import OtherVersion
 from reconciler.ledger import (  # noqa: F401 -- each adds its tables to `metadata`
     file_tables,
     lever_tables,
     place_tables,
     trust_tables,
 )
-from reconciler.ledger.state import OtherVersion, State
+from reconciler.ledger.state import State
 from reconciler.ledger.tables import ledger, metadata
 from reconciler.ledger.version_tables import upgrades
 from reconciler.outside.installation import find_tool

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from reconciler.ledger.state import SourceUnavailable, parse_address, show_address
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.state import parse_address, show_address
 
 WRITING = 0x62327001
 """Name of PostgreSQL's advisory lock for one writing transaction."""

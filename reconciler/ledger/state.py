@@ -19,14 +19,6 @@ _HARMLESS = ("host", "port", "user", "dbname", "sslmode", "connect_timeout", "ap
 """Options of an address that are no secrets."""
 
 
-class SourceUnavailable(Exception):
-    """Something that must be read cannot be, or does not answer in full: exit code 4, and nothing is done."""
-
-
-class OtherVersion(SourceUnavailable):
-    """The tables of a state are older or newer than this tool's: exit code 3, and the message says what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class State:
     """The folder of the attempts and, with a relative storage, the outputs; and where the database is.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import Connection, and_, func, select
 
+from reconciler.ledger.database import insert_new
 from reconciler.ledger.journal import Journal
-from reconciler.ledger.tables import LIVE_OUTPUT, intents, jobs, outputs
+from reconciler.ledger.tables import LIVE_OUTPUT, admissions, intents, jobs, outputs, snapshots
 from reconciler.orders import Address, Order
 from renderer.payloads import PayloadSet
 from schemas.canonical import canonical_json
 from schemas.runs import run_key, split_key
+from schemas.snapshot import Snapshot, write_snapshot
 
 CHUNK = 500
 """How many values one query asks for."""
@@ -114,3 +117,22 @@ def describe_payloads(found: PayloadSet) -> tuple[list[dict[str, Any]], dict[str
         for bucket in found.buckets
     ]
     return buckets, {"digest": found.digest, "buckets": b"".join(bucket.digest for bucket in found.buckets)}
+
+
+def store_snapshots(connection: Connection, found: Iterable[Snapshot]) -> None:
+    """Stores snapshots that are not stored yet."""
+    for one in found:
+        known = select(snapshots.c.tag).where(snapshots.c.digest == one.digest, snapshots.c.tag == one.name)
+        if connection.execute(known).first() is None:
+            row = {"digest": one.digest, "tag": one.name, "content": zlib.compress(write_snapshot(one))}
+            connection.execute(insert_new(connection, snapshots).values(row))
+
+
+def admit_runs(connection: Connection, campaign: str, entrants: Sequence[int]) -> None:
+    """Records that open selections of a campaign have taken in runs; what they took in before stays."""
+    rows = [
+        {"campaign": campaign, "experiment": experiment, "run": run}
+        for experiment, run in map(split_key, entrants)
+    ]
+    if rows:
+        connection.execute(insert_new(connection, admissions), rows)

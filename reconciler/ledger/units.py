@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import and_, case, func, select
 
-from reconciler.conditions.following import store_snapshots
 from reconciler.ledger.journal import Journal
 from reconciler.ledger.observation import list_stopped
 from reconciler.ledger.tables import (
@@ -27,18 +26,19 @@ from reconciler.ledger.tables import (
 )
 from reconciler.ledger.unit_rows import (
     CHUNK,
+    admit_runs,
     describe_payloads,
     is_same,
     read_failures,
     read_live,
     read_open,
     read_versions,
+    store_snapshots,
 )
 from reconciler.ledger.writing import Writer
 from reconciler.naming import name_folder
 from reconciler.orders import Address, Move, Order
 from reconciler.output_records import RecordFile, write_records
-from reconciler.runs.selection import admit_runs
 from renderer.fingerprint import Recipe
 from renderer.payloads import PayloadSet
 from schemas.canonical import canonical_json

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from reconciler.ledger.database import SourceUnavailable
-from reconciler.runs.catalogue import LEVELS, STORAGES
+from reconciler.guard import SourceUnavailable
+from reconciler.run_values import LEVELS, STORAGES
 from reconciler.runs.columns import Columns
 from reconciler.runs.folders import is_event_file, list_event_files
 from reconciler.runs.json_lists import is_json, read_objects

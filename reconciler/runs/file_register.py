@@ -29,7 +29,8 @@ from reconciler.ledger.file_tables import removals, replicas
 from reconciler.ledger.rows import insert_rows, without_collection
 from reconciler.ledger.tables import files, inputs, ledger
 from reconciler.mounts import holds_anything
-from reconciler.runs.catalogue import File, find_excessive
+from reconciler.run_values import File
+from reconciler.runs.catalogue import find_excessive
 from reconciler.runs.filing import (
     Decision,
     Key,

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Engine, delete, insert, or_, select, update
 
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger.file_tables import removals, replicas
 from reconciler.ledger.tables import files
-from reconciler.runs.catalogue import File
+from reconciler.run_values import File
 from reconciler.runs.file_register import COLUMNS, FILE, describe_columns, match_file, match_runs, sum_inputs
 from reconciler.runs.filing import Key, describe_key, key_of
 from reconciler.runs.importing import move_serial

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
-from reconciler.runs.catalogue import File
+from reconciler.run_values import File
 from reconciler.runs.values import spell_checksum
 from renderer.sroot_parts import Part, read_part
 from schemas.runs import format_run, run_key

@@ -9,10 +9,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, insert, select, update
 
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger.rows import insert_rows, without_collection
 from reconciler.ledger.tables import ledger, quarantine, run_lists, runs
-from reconciler.runs.catalogue import Run, find_known
+from reconciler.run_values import Run
+from reconciler.runs.catalogue import find_known
 from reconciler.runs.run_lists import RefusedRow
 from schemas.runs import format_runs, parse_runs, run_key, split_key
 

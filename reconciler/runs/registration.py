@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconciler.checksums import digest_content
-from reconciler.runs.catalogue import File
+from reconciler.run_values import File
 from reconciler.runs.file_lists import Statement
 from reconciler.runs.filing import RefusedFile
 from reconciler.runs.run_lists import RefusedRow

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.outside.json_reader import JsonAnswer, JsonReader
 from reconciler.runs.luminosity import MOST
 from reconciler.runs.records import Row

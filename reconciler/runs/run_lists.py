@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger.rows import without_collection
-from reconciler.runs.catalogue import ENERGIES, QUALITIES, RUN_TYPES, Run
+from reconciler.run_values import ENERGIES, QUALITIES, RUN_TYPES, Run
 from reconciler.runs.columns import Columns
 from reconciler.runs.json_lists import is_json, read_certification, read_objects
 from reconciler.runs.records import Row, open_table, read_lines

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, select
 
-from reconciler.ledger.database import SourceUnavailable, insert_new
+from reconciler.guard import SourceUnavailable
 from reconciler.ledger.tables import admissions, runs
 from reconciler.runs.catalogue import find_known
 from schemas.campaign import Campaign, Selector
@@ -123,16 +123,6 @@ def read_admissions(connection: Connection, campaign: str) -> set[int]:
     """The run keys that open selections of a campaign have taken in."""
     query = select(admissions.c.experiment, admissions.c.run).where(admissions.c.campaign == campaign)
     return {run_key(*row) for row in connection.execute(query)}
-
-
-def admit_runs(connection: Connection, campaign: str, entrants: Sequence[int]) -> None:
-    """Records that open selections of a campaign have taken in runs; what they took in before stays."""
-    rows = [
-        {"campaign": campaign, "experiment": experiment, "run": run}
-        for experiment, run in map(split_key, entrants)
-    ]
-    if rows:
-        connection.execute(insert_new(connection, admissions), rows)
 
 
 def explain_absence(connection: Connection, campaign: Campaign, lock: Lock, key: int) -> str:

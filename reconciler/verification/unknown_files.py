@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from reconciler.ledger.database import SourceUnavailable, State
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import State
 from reconciler.ledger.succession import NAMED, list_formers
 from reconciler.ledger.tables import LIVE, attempts, batches, outputs, products
 from reconciler.mounts import MADE_BY_SYSTEMS, MARKER

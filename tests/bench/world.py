@@ -14,7 +14,7 @@ from reconciler.gathering import view_campaign
 from reconciler.ledger import tables
 from reconciler.ledger.database import State, opened, reading
 from reconciler.resolving import resolve
-from reconciler.runs.catalogue import File, Run
+from reconciler.run_values import File, Run
 from reconciler.runs.file_register import import_files
 from reconciler.runs.importing import import_runs
 from renderer.steering import load_templates

@@ -11,7 +11,7 @@ from reconciler.cataloguing.port import Conflict, Dataset, Entry
 from reconciler.cataloguing.rucio import Rucio
 from reconciler.cataloguing.rucio_server import Credentials, RucioServer
 from reconciler.command import Reply
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from reconciler.outside.http import Answer
 from schemas.site import CatalogueSettings
 from tests.contract.mutations import mutate_reply

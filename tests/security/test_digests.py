@@ -9,7 +9,7 @@ from ci.exits import Exit
 from reconciler.launching import Launcher
 from reconciler.ledger.database import opened
 from reconciler.ledger.writing import Writer
-from reconciler.runs.catalogue import File, Run
+from reconciler.run_values import File, Run
 from reconciler.runs.file_register import import_files
 from reconciler.runs.importing import import_runs
 from tests import gb2_commands

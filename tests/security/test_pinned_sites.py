@@ -7,7 +7,7 @@ import pytest
 from ci.cli import run
 from ci.exits import Exit
 from reconciler.ledger.database import opened
-from reconciler.runs.catalogue import File, Run
+from reconciler.run_values import File, Run
 from reconciler.runs.file_register import import_files
 from reconciler.runs.importing import import_runs
 from tests import gb2_commands

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ci.cli import run
 from ci.exits import Exit
 from reconciler.examination import examine_state
-from reconciler.ledger.database import SourceUnavailable, opened, reading
+from reconciler.guard import SourceUnavailable
+from reconciler.ledger.database import opened, reading
 from reconciler.ledger.state import State, check_address, show_address
 from tests.worlds import World
 

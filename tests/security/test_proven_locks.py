@@ -14,7 +14,7 @@ from ci.exits import Exit
 from ci.export import write_export
 from reconciler.ledger.database import opened
 from reconciler.pinning import pin_campaign
-from reconciler.runs.catalogue import Run
+from reconciler.run_values import Run
 from reconciler.runs.importing import import_runs
 from schemas.runs import run_key
 from schemas.scopes import pin_scopes

@@ -9,7 +9,7 @@ import pytest
 from ci.change import read_change
 from ci.commits import is_ancestor, name_commit, read_commit
 from ci.follow import Followed, fetch_head
-from reconciler.ledger.database import SourceUnavailable
+from reconciler.guard import SourceUnavailable
 from tests.history import make_history
 from tests.keys import ORDER
 from tests.launchpad import Launchpad
