@@ -70,17 +70,18 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The test suite, with the services that it starts itself. Arguments go to pytest."""
     install(session, "tests")
-    for service in ("tests.rucio_server", "tests.diracx_service"):
+    for service in ("tests.support.services.rucio_server", "tests.support.services.diracx_service"):
         session.run("python", "-m", service)  # its environment, once: the tests themselves have no network
     session.run("pytest", "--numprocesses=2", "--durations=30", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff's rules and format."""
-    session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "lint"))
+    """Ruff's rules and format, and who may import whom."""
+    install(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-logo")
 
 
 @nox.session

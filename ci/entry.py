@@ -8,7 +8,9 @@ from reconciler.outside.signals import listen
 def main() -> None:
     """Runs the command line, and ends the process."""
     listen()
-    from ci.cli import main as run_main  # noqa: PLC0415 -- half a second, in which somebody may press Ctrl-C
+    from ci.command_line import (  # noqa: PLC0415 -- half a second, in which somebody may press Ctrl-C
+        main as run_main,
+    )
 
     run_main()
 

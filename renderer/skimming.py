@@ -20,10 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from renderer.event_file import InputError, LackingError
-from renderer.event_numbers import RECORD, RepeatedEventsError, write_record
-from renderer.skim_outputs import Skimmer
-from renderer.skim_task import SkimError, Task, read_task
+from renderer.event_data.event_file import InputError, LackingError
+from renderer.event_data.event_numbers import RECORD, RepeatedEventsError, write_record
+from renderer.skims.outputs import Skimmer
+from renderer.skims.task import SkimError, Task, read_task
 
 REPORT = "application.json"
 

@@ -15,11 +15,11 @@ from typing import Any
 import jinja2
 import jinja2.sandbox
 
-from schemas.canonical import digest
-from schemas.deviation import Parameter
-from schemas.document import Document, read_yaml
-from schemas.template import Era, Template, read_eras, read_template
-from schemas.validation import load_schema, validate
+from schemas.files.canonical import digest
+from schemas.json_schema.validation import load_schema, validate
+from schemas.manifest.deviation import Parameter
+from schemas.manifest.template import Era, Template, read_eras, read_template
+from schemas.yaml.document import Document, read_yaml
 
 TEMPLATES = Path(__file__).parent / "templates"
 ERAS = "eras.yaml"

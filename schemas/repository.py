@@ -7,21 +7,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from schemas.campaign import Campaign, read_campaign
-from schemas.document import Document, read_yaml
-from schemas.finding import Finding, Place, limit_findings
-from schemas.layout import Layout, check_folder
-from schemas.lock import Lock, read_lock
-from schemas.policy import Policy, read_policy
-from schemas.retirement import RETIREMENTS, Retirement, read_retirement
-from schemas.scalars import show
-from schemas.scripts import Script, read_scripts
-from schemas.site import Site, read_site
-from schemas.skims import Skim, check_members, combine_skims, read_skims
-from schemas.snapshot import Snapshot, read_snapshot
-from schemas.template import Template
-from schemas.tree import Tree
-from schemas.validation import load_schema, validate
+from schemas.conditions.snapshot import Snapshot, read_snapshot
+from schemas.files.tree import Tree
+from schemas.findings.finding import Finding, Place, limit_findings
+from schemas.json_schema.validation import load_schema, validate
+from schemas.manifest.campaign import Campaign, read_campaign
+from schemas.manifest.layout import Layout, check_folder
+from schemas.manifest.lock import Lock, read_lock
+from schemas.manifest.scripts import Script, read_scripts
+from schemas.manifest.template import Template
+from schemas.policy.policy import Policy, read_policy
+from schemas.policy.retirement import RETIREMENTS, Retirement, read_retirement
+from schemas.policy.site import Site, read_site
+from schemas.skims.menu import Skim, check_members, combine_skims, read_skims
+from schemas.yaml.document import Document, read_yaml
+from schemas.yaml.scalars import show
 
 CAMPAIGNS = "productions/campaigns"
 ARCHIVE = "productions/archive"

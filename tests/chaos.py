@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from renderer.steering import load_templates
-from tests.worlds import ONE_STEP, World
+from tests.support.worlds.worlds import ONE_STEP, World
 
 TOOL = str(Path(sys.executable).with_name("b2prod"))
 SIZE = 220

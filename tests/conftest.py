@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import diracx_service, worlds
 from tests.contract.diracx import working
-from tests.keys import Circle
-from tests.launchpad import Launchpad
-from tests.postgresql import Server, find_programs, serving
-from tests.production_model import Production, Template
-from tests.slurm_cluster import PACKAGES, Cluster, list_missing, using
+from tests.support.inputs.keys import Circle
+from tests.support.services import diracx_service
+from tests.support.services.postgresql import Server, find_programs, serving
+from tests.support.services.slurm_cluster import PACKAGES, Cluster, list_missing, using
+from tests.support.worlds import worlds
+from tests.support.worlds.launchpad import Launchpad
+from tests.support.worlds.production_model import Production, Template
 
 # A suite that was started in the background, or by nohup, hears no Ctrl-C and no end of a terminal; what it starts must,
 # since tests send them.

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from tests.slurm_campaign import SlurmWorld, check_night, endure
-from tests.slurm_cluster import Room
+from tests.support.services.slurm_cluster import Room
+from tests.support.worlds.slurm_campaign import SlurmWorld, check_night, endure
 
 UNITS = int(os.environ.get("B2PROD_SOAK_UNITS", "2000"))
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ci.commits import is_repository, read_commit
-from ci.console import count_things
-from ci.difference_text import format_difference
-from ci.project import Project
-from reconciler.differences import compare_campaigns
-from reconciler.estimate import Estimate, estimate_cost, measure_produced
-from reconciler.gathering import View, view_campaign
-from reconciler.guard import SourceUnavailable
-from reconciler.ledger.database import reading
-from reconciler.ledger.trust import read_launch
+from ci.changes.commits import is_repository, read_commit
+from ci.changes.project import Project
+from ci.cli.console import count_things
+from ci.reports.campaign_diff import format_difference
+from reconciler.ledger.store.database import reading
+from reconciler.ledger.writing.trust import read_launch
+from reconciler.model.plan import ACTIONS
+from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.installation import find_tool
-from reconciler.plan import ACTIONS
-from reconciler.resolving import refute
-from reconciler.sides import read_sides
+from reconciler.planning.campaign_diff.comparison import compare_campaigns
+from reconciler.planning.campaign_diff.inputs import read_sides
+from reconciler.planning.estimate import Estimate, estimate_cost, measure_produced
+from reconciler.planning.resolution import refute
+from reconciler.planning.views import View, view_campaign
 from renderer.steering import load_templates
-from schemas.lock import Lock
+from schemas.manifest.lock import Lock
+from schemas.manifest.step import Step
+from schemas.policy.retirement import Dataset, Retirement
+from schemas.policy.scopes import PARTS
 from schemas.repository import Declared, Repository, read_repository
-from schemas.retirement import Dataset, Retirement
-from schemas.scopes import PARTS
-from schemas.step import Step
 
 MERGED = ("refs/remotes/origin/main", "refs/heads/main")
 """What was merged: an earlier version of a campaign there is what a new one is compared with."""

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from schemas.tree import Tree
+from schemas.files.tree import Tree
 
 STATEMENT, SIGNATURE, REVOCATION = ".json", ".sig", ".revoked.json"
 

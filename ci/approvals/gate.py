@@ -16,22 +16,19 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from ci.approvals.dossier import Past, assess_campaign, assess_retirement, require_roles
+from ci.approvals.assessment import Past, assess_campaign, assess_retirement, require_roles
 from ci.approvals.memory import remember
 from ci.approvals.root import read_pinned, read_pinned_sites
 from ci.approvals.text import format_refusal
 from ci.approvals.verdict import Verdict
 from ci.approvals.withdrawal import REVOKED, Floors
-from ci.commits import is_contained, is_repository, name_commit, read_commit
-from ci.exits import WrongUse
-from ci.project import Project
-from reconciler.defects import note_defect
-from reconciler.gathering import take_picture
-from reconciler.guard import GuardRefused, SourceUnavailable
-from reconciler.ledger.database import has_database, opened, reading
-from reconciler.ledger.latest_time import bound_time, read_latest, record_latest
-from reconciler.ledger.observation import read_identity
-from reconciler.ledger.trust import (
+from ci.changes.commits import is_contained, is_repository, name_commit, read_commit
+from ci.changes.project import Project
+from ci.cli.exits import WrongUse
+from reconciler.ledger.reading.latest_time import bound_time, read_latest, record_latest
+from reconciler.ledger.reading.observation import read_identity
+from reconciler.ledger.store.database import has_database, opened, reading
+from reconciler.ledger.writing.trust import (
     Launch,
     list_floors,
     list_revoked,
@@ -40,18 +37,21 @@ from reconciler.ledger.trust import (
     record_launch,
     record_revoked,
 )
-from reconciler.plan import RESTATE, SUBMIT, CampaignPlan, Plan
-from reconciler.resolving import refute
-from schemas.campaign import read_campaign
-from schemas.canonical import digest
-from schemas.document import read_yaml
-from schemas.lock import read_lock
-from schemas.policy import SITES, Policy
+from reconciler.model.plan import RESTATE, SUBMIT, CampaignPlan, Plan
+from reconciler.outside.defects import note_defect
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
+from reconciler.planning.resolution import refute
+from reconciler.planning.views import take_picture
+from schemas.files.canonical import digest
+from schemas.files.tree import Tree, read_tree
+from schemas.json_schema.validation import load_schema, validate
+from schemas.manifest.campaign import read_campaign
+from schemas.manifest.lock import read_lock
+from schemas.policy.policy import SITES, Policy
+from schemas.policy.retirement import Retirement
+from schemas.policy.site import Site
 from schemas.repository import Declared, Repository
-from schemas.retirement import Retirement
-from schemas.site import Site
-from schemas.tree import Tree, read_tree
-from schemas.validation import load_schema, validate
+from schemas.yaml.document import read_yaml
 
 
 def tell_time() -> datetime:

@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 
-from ci.approvals.dossier import APPROVALS, gather_evidence
+from ci.approvals.assessment import APPROVALS, gather_evidence
 from ci.approvals.root import read_pinned, remember_withdrawals
 from ci.approvals.verdict import Demand, judge
 from ci.approvals.withdrawal import REVOKED, Floors
-from ci.commits import is_repository, read_commit
-from ci.project import Project
-from reconciler.guard import GuardRefused, SourceUnavailable
-from reconciler.ledger.database import State, has_database, opened, reading
-from reconciler.ledger.latest_time import bound_time, record_latest
-from reconciler.ledger.trust import list_floors, list_revoked, raise_floors, record_revoked
+from ci.changes.commits import is_repository, read_commit
+from ci.changes.project import Project
+from reconciler.ledger.reading.latest_time import bound_time, record_latest
+from reconciler.ledger.store.database import State, has_database, opened, reading
+from reconciler.ledger.writing.trust import list_floors, list_revoked, raise_floors, record_revoked
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
+from schemas.files.tree import Tree, read_tree
+from schemas.policy.retirement import RETIREMENTS
+from schemas.policy.statement import PRODUCE, RETIRE
 from schemas.repository import FOLDERS
-from schemas.retirement import RETIREMENTS
-from schemas.statement import PRODUCE, RETIRE
-from schemas.tree import Tree, read_tree
 
 
 def remember(project: Project, anchor: str | None, now: datetime) -> None:

@@ -8,14 +8,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from ci.approvals.dossier import NO_PAST, Past, gather_evidence
+from ci.approvals.assessment import NO_PAST, Past, gather_evidence
 from ci.approvals.evidence import Evidence
 from ci.approvals.verdict import Demand, Verdict, judge
 from ci.approvals.withdrawal import collect_withdrawals
-from reconciler.guard import GuardRefused, SourceUnavailable
-from reconciler.ledger.database import State, has_database, opened, reading
-from reconciler.ledger.latest_time import bound_time, record_latest
-from reconciler.ledger.trust import (
+from reconciler.ledger.reading.latest_time import bound_time, record_latest
+from reconciler.ledger.store.database import State, has_database, opened, reading
+from reconciler.ledger.writing.trust import (
     Root,
     list_floors,
     list_revoked,
@@ -24,14 +23,15 @@ from reconciler.ledger.trust import (
     raise_floors,
     record_revoked,
 )
-from schemas.document import read_yaml
-from schemas.policy import SITES, Policy, read_policy
-from schemas.roles import ADMINISTRATOR
-from schemas.site import Site, read_site
-from schemas.statement import TRUST, Statement, read_statement
-from schemas.tree import Tree
-from schemas.validation import load_schema, validate
-from schemas.wire import Malformed
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
+from schemas.files.tree import Tree
+from schemas.json_schema.validation import load_schema, validate
+from schemas.policy.policy import SITES, Policy, read_policy
+from schemas.policy.roles import ADMINISTRATOR
+from schemas.policy.site import Site, read_site
+from schemas.policy.statement import TRUST, Statement, read_statement
+from schemas.policy.wire import Malformed
+from schemas.yaml.document import read_yaml
 
 FOLDER = "productions/trust"
 """Where administrators' statements lie: FOLDER/ROOT16/administrator.PERSON.json."""

@@ -8,12 +8,12 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from schemas.document import read_yaml
-from schemas.policy import REVOKED, ROLES, SIGNERS, SITES
-from schemas.roles import MERGE, Exemption, Roles
-from schemas.signers import Signer, fingerprint, read_revoked, read_signers
-from schemas.tree import Tree
-from schemas.wire import Malformed, read_key
+from schemas.files.tree import Tree
+from schemas.policy.policy import REVOKED, ROLES, SIGNERS, SITES
+from schemas.policy.roles import MERGE, Exemption, Roles
+from schemas.policy.signers import Signer, fingerprint, read_revoked, read_signers
+from schemas.policy.wire import Malformed, read_key
+from schemas.yaml.document import read_yaml
 
 _PEOPLE = ("people", "default", "retirements", "roles")
 """Lists of `roles.yaml` whose order says nothing: who is new in them is what one asks for."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ci.approvals.verdict import Need, Verdict
-from schemas.roles import ADMINISTRATOR
-from schemas.statement import format_time
+from schemas.policy.roles import ADMINISTRATOR
+from schemas.policy.statement import format_time
 
 
 def format_refusal(verdicts: Sequence[Verdict]) -> str:

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ci.approvals.evidence import Evidence
-from ci.approvals.seating import fill_seats, find_end
-from ci.approvals.signature import BadSignature, read_signature, verify_signature
+from ci.approvals.role_matching import fill_seats, find_end
 from ci.approvals.withdrawal import (
     ENDED,
     NO_FLOORS,
@@ -22,12 +21,21 @@ from ci.approvals.withdrawal import (
     find_doubt,
     raise_floor,
 )
-from schemas.canonical import digest
-from schemas.policy import Policy
-from schemas.roles import PROPOSER
-from schemas.signers import NAMESPACE
-from schemas.statement import NO_CEILINGS, RETIRE, TRUST, Ceilings, Statement, format_time, read_statement
-from schemas.wire import Malformed
+from ci.ssh.signature import BadSignature, read_signature, verify_signature
+from schemas.files.canonical import digest
+from schemas.policy.policy import Policy
+from schemas.policy.roles import PROPOSER
+from schemas.policy.signers import NAMESPACE
+from schemas.policy.statement import (
+    NO_CEILINGS,
+    RETIRE,
+    TRUST,
+    Ceilings,
+    Statement,
+    format_time,
+    read_statement,
+)
+from schemas.policy.wire import Malformed
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ci.approvals.evidence import Evidence, name_revocation
-from ci.approvals.signature import BadSignature, read_signature, verify_signature
-from schemas.policy import Policy
-from schemas.signers import NAMESPACE
-from schemas.statement import REVOKE, Statement, read_statement
-from schemas.wire import Malformed
+from ci.ssh.signature import BadSignature, read_signature, verify_signature
+from schemas.policy.policy import Policy
+from schemas.policy.signers import NAMESPACE
+from schemas.policy.statement import REVOKE, Statement, read_statement
+from schemas.policy.wire import Malformed
 
 Floors = Mapping[tuple[str, str], datetime]
 """(Role, person) → what they signed before that moment counts no longer."""

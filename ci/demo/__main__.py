@@ -9,8 +9,8 @@ from pathlib import Path
 
 import rich_click as click
 
+from ci.cli.exits import Exit
 from ci.demo.tour import CommandFailed, Tour, take_tour
-from ci.exits import Exit
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from ci.console import WIDTH
-from schemas.tree import PRODUCTIONS
+from ci.cli.console import WIDTH
+from schemas.files.tree import PRODUCTIONS
 
 MENU = Path(PRODUCTIONS, "skims", "hlt-2019.yaml")
 OLD_CUT, NEW_CUT = "[[nTracksLE >= 3] and [Bhabha2Trk == 0]]", "[[nTracksLE >= 4] and [Bhabha2Trk == 0]]"

@@ -25,115 +25,134 @@ class Verb:
 
 PANELS: Mapping[str, Mapping[str, Verb]] = {
     "What we want": {
-        "new": Verb("declare", "Write a new campaign: the smallest valid manifest, or a copy to change."),
+        "new": Verb(
+            "campaigns.declare", "Write a new campaign: the smallest valid manifest, or a copy to change."
+        ),
         "import-b2skim": Verb(
-            "adopt",
+            "campaigns.adopt",
             "Take over skim campaigns of b2skim: a skim menu, and a campaign for each of theirs and each stream that is read.",
         ),
-        "check": Verb("declare", "Hold every manifest against schemas and rules; needs no network."),
+        "check": Verb(
+            "campaigns.declare", "Hold every manifest against schemas and rules; needs no network."
+        ),
         "review": Verb(
-            "review",
+            "campaigns.review",
             "Tell reviewers what a change sets off: what, how much, what is different, why, who must approve, what is risky.",
         ),
         "post": Verb(
-            "review", "Put a review beside the change: as one comment, which later reviews edit in place."
+            "campaigns.review",
+            "Put a review beside the change: as one comment, which later reviews edit in place.",
         ),
         "diff": Verb(
-            "compare",
+            "campaigns.compare",
             "What differs between the campaigns A and B, and how much of A the other would take over.",
         ),
         "resolve": Verb(
-            "pin",
+            "campaigns.pin",
             "Pin everything that could move (runs, releases, tags, templates, skims) in the campaign's lock.",
         ),
         "render": Verb(
-            "render",
+            "campaigns.render",
             "Write the steering scripts and the job JSONs, or the grid's production requests: the same bytes every time.",
         ),
     },
     "Who agrees": {
         "approve": Verb(
-            "approvals",
+            "approvals.approve",
             "Show what is decided, and sign it: one file more in the campaign's folder, to be committed.",
         ),
         "approvals": Verb(
-            "approvals",
+            "approvals.approve",
             "Tell who approved what, what is missing, and the command that mends it; ends with 5 where something is missing.",
         ),
         "trust": Verb(
-            "trust", "The trust root: roles, keys, revocations and sites, by which approvals are judged."
+            "approvals.trust",
+            "The trust root: roles, keys, revocations and sites, by which approvals are judged.",
         ),
     },
     "What is done": {
         "plan": Verb(
-            "produce", "Show what is declared and not produced, unit by unit, with reasons. Changes nothing."
+            "campaigns.produce",
+            "Show what is declared and not produced, unit by unit, with reasons. Changes nothing.",
         ),
         "apply": Verb(
-            "produce",
+            "campaigns.produce",
             "Do exactly what a stored plan says, or refuse: when anything it was made from has moved, it is stale.",
         ),
         "reconcile": Verb(
-            "reconcile",
+            "operation.reconcile",
             "Bring what is produced to what is declared: finish what was left, plan, and apply exactly that plan.",
         ),
         "register": Verb(
-            "register", "Make produced outputs known to the catalogue of their site, and read them back."
+            "catalogue.register",
+            "Make produced outputs known to the catalogue of their site, and read them back.",
         ),
     },
     "An operator's levers": {
-        "pause": Verb("operate", "Stop at once what would begin; what runs goes on."),
-        "resume": Verb("operate", "Go on after a pause, be it yours, a breaker's, or that of a canary."),
-        "cancel": Verb("operate", "End the jobs of units; they stay in quarantine until `retry`."),
+        "pause": Verb("operation.operate", "Stop at once what would begin; what runs goes on."),
+        "resume": Verb(
+            "operation.operate", "Go on after a pause, be it yours, a breaker's, or that of a canary."
+        ),
+        "cancel": Verb("operation.operate", "End the jobs of units; they stay in quarantine until `retry`."),
         "retry": Verb(
-            "operate",
+            "operation.operate",
             "Let quarantined units be tried again: of a campaign, of a step, or runs of a step as in 3:529-613.",
         ),
-        "quarantine": Verb("operate", "Stop units until `retry`; jobs of theirs that run are not ended."),
+        "quarantine": Verb(
+            "operation.operate", "Stop units until `retry`; jobs of theirs that run are not ended."
+        ),
         "settle": Verb(
-            "operate", "Decide about a unit of which the engine tells nothing, or that will not be completed."
+            "operation.operate",
+            "Decide about a unit of which the engine tells nothing, or that will not be completed.",
         ),
         "unlock": Verb(
-            "operate",
+            "operation.operate",
             "Take the lease from a reconciler that is dead; FENCE is in the message that refused you.",
         ),
     },
     "What is where, and why": {
-        "status": Verb("observe", "How far each campaign is, step by step."),
+        "status": Verb("operation.observe", "How far each campaign is, step by step."),
         "verify": Verb(
-            "verify", "Read every published file: size, checksum, events, and what it says of itself."
+            "catalogue.verify",
+            "Read every published file: size, checksum, events, and what it says of itself.",
         ),
         "retention": Verb(
-            "retention",
+            "catalogue.retention",
             "Retention rates: events kept over events read, by skim, with intervals by Clopper and Pearson.",
         ),
         "explain": Verb(
-            "explain",
+            "campaigns.explain",
             "What a finding's code means, where a campaign's values come from, or why a unit is as it is.",
         ),
         "logs": Verb(
-            "logs",
+            "operation.logs",
             "Show the end of the log of a unit's latest attempt, and the line that tells why it failed.",
         ),
-        "runs": Verb("record", "The run catalogue: the runs that exist, and the files registered for them."),
-        "files": Verb("files", "The files of the run catalogue: what is registered, and what was taken out."),
+        "runs": Verb(
+            "catalogue.record", "The run catalogue: the runs that exist, and the files registered for them."
+        ),
+        "files": Verb(
+            "catalogue.files", "The files of the run catalogue: what is registered, and what was taken out."
+        ),
         "lumi": Verb(
-            "luminosity",
+            "catalogue.luminosity",
             "Luminosity by run and method: `b2prod lumi proc7` shows the totals of what a campaign produced.",
         ),
         "gt": Verb(
-            "payloads",
+            "catalogue.payloads",
             "Global tags: their snapshots in productions/global-tags, and what differs between them.",
         ),
         "state": Verb(
-            "ledger",
+            "operation.ledger",
             "The ledger as a whole: check it, make it again, and publish a copy of what plans are made from.",
         ),
         "migrate": Verb(
-            "migrate",
+            "operation.migrate",
             "Bring the state to this b2prod's version, after a copy of it: all of the way or not at all.",
         ),
         "doctor": Verb(
-            "doctor", "Look at everything that a site needs, without submitting anything: all sites, or one."
+            "operation.doctor",
+            "Look at everything that a site needs, without submitting anything: all sites, or one.",
         ),
     },
 }

@@ -13,8 +13,8 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Literal
 
-from schemas.iov import Interval, merge_intervals, touches_any
-from schemas.snapshot import Iov, Snapshot, rank_revision
+from schemas.conditions.iov import Interval, merge_intervals, touches_any
+from schemas.conditions.snapshot import Iov, Snapshot, rank_revision
 
 Kind = Literal["added", "removed", "changed"]
 
@@ -132,7 +132,7 @@ def _identify(iov: Iov) -> tuple[str, str, int, int]:
 
 
 def _group(chain: Sequence[Snapshot]) -> dict[str, list[_Ranked]]:
-    """Payload → its IoVs, each with its rank: the lowest wins, as in `renderer.payloads`."""
+    """Payload → its IoVs, each with its rank: the lowest wins, as in `renderer.identity.payloads`."""
     grouped: dict[str, list[_Ranked]] = {}
     for place, snapshot in enumerate(chain):
         for iov in snapshot.iovs:

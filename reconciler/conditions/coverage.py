@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from schemas.iov import ALWAYS, Interval, merge_intervals, subtract_all
+from schemas.conditions.iov import ALWAYS, Interval, merge_intervals, subtract_all
+from schemas.conditions.snapshot import LOCAL, USABLE_STATES, Iov, Snapshot, rank_revision
+from schemas.manifest.step import Step
 from schemas.repository import Repository
-from schemas.snapshot import LOCAL, USABLE_STATES, Iov, Snapshot, rank_revision
-from schemas.step import Step
 
 NAMED = 3
 """Revisions that an overlap names at most; thousands may overlap where nothing is ever closed."""

@@ -2,7 +2,7 @@
 
 Lines are `dbstore/<payload> <revision> <firstExp>,<firstRun>,<finalExp>,<finalRun>`, and comments after `#`. A revision
 is a number given by the server or, since release-06, the beginning of the payload file's md5. Which line counts where
-several hold for one run depends on the release (`schemas.local_database`); here all of them are kept.
+several hold for one run depends on the release (`schemas.conditions.local_database`); here all of them are kept.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.conditions.source import Tag, refuse_contradictions
-from reconciler.guard import SourceUnavailable
-from schemas.iov import Interval, parse_iov
-from schemas.local_database import number_lines
-from schemas.runs import run_key
-from schemas.snapshot import LOCAL, PAYLOAD_NAME, REVISION, Iov
-from schemas.text import decode_text
+from reconciler.outside.errors import SourceUnavailable
+from schemas.conditions.iov import Interval, parse_iov
+from schemas.conditions.local_database import number_lines
+from schemas.conditions.snapshot import LOCAL, PAYLOAD_NAME, REVISION, Iov
+from schemas.files.text import decode_text
+from schemas.manifest.runs import run_key
 
 
 @dataclass(frozen=True, slots=True)

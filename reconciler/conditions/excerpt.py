@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from schemas.snapshot import Iov, Snapshot
+from schemas.conditions.snapshot import Iov, Snapshot
 
 
 def cut_snapshots(used: Iterable[tuple[Sequence[Snapshot], Sequence[int]]]) -> tuple[Snapshot, ...]:

@@ -11,14 +11,14 @@ from itertools import chain
 from sqlalchemy import Connection, Engine, func, select, update
 
 from reconciler.conditions.comparison import Change, compare
-from reconciler.guard import SourceUnavailable
-from reconciler.ledger.tables import bindings, ledger, runs, snapshots
-from reconciler.ledger.unit_rows import store_snapshots
-from renderer.units import Chains
-from schemas.campaign import Campaign
+from reconciler.ledger.schema.tables import bindings, ledger, runs, snapshots
+from reconciler.ledger.writing.unit_rows import store_snapshots
+from reconciler.outside.errors import SourceUnavailable
+from renderer.identity.units import Chains
+from schemas.conditions.snapshot import Snapshot, parse_snapshot
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.runs import run_key
 from schemas.repository import Repository
-from schemas.runs import run_key
-from schemas.snapshot import Snapshot, parse_snapshot
 
 FORWARD, IGNORE = "forward", "ignore"
 

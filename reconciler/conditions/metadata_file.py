@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import quote
 
 from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
-from reconciler.guard import SourceUnavailable
-from schemas.iov import Interval, merge_intervals, name_ends, touches_any
-from schemas.snapshot import Iov, Snapshot, make_iov
+from reconciler.outside.errors import SourceUnavailable
+from schemas.conditions.iov import Interval, merge_intervals, name_ends, touches_any
+from schemas.conditions.snapshot import Iov, Snapshot, make_iov
 
 APPLICATION_ID = 0xB2CDB
 VERSION = 1

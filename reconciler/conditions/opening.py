@@ -9,9 +9,9 @@ from reconciler.conditions.metadata_file import MetadataFile
 from reconciler.conditions.rest import RestSource
 from reconciler.conditions.snapshot_file import SnapshotFile
 from reconciler.conditions.source import RunSource
-from reconciler.guard import SourceUnavailable
-from schemas.snapshot import FIRST_LINE
-from schemas.text import decode_text
+from reconciler.outside.errors import SourceUnavailable
+from schemas.conditions.snapshot import FIRST_LINE
+from schemas.files.text import decode_text
 
 SQLITE = b"SQLite format 3\0"
 

@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import quote
 
 from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
-from reconciler.guard import SourceUnavailable
+from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.json_reader import JsonAnswer, JsonReader
-from schemas.runs import run_key
-from schemas.snapshot import Iov, make_iov
+from schemas.conditions.snapshot import Iov, make_iov
+from schemas.manifest.runs import run_key
 
 DEFAULT_ADDRESS = "https://belle2db.sdcc.bnl.gov/b2s/rest/"
 """The collaboration's service. Given with http, https is tried first, and plain http is taken where that is not there."""

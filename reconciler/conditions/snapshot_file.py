@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
-from reconciler.guard import SourceUnavailable
-from schemas.runs import run_key
-from schemas.snapshot import FIRST_LINE, Iov, Snapshot, parse_snapshot
+from reconciler.outside.errors import SourceUnavailable
+from schemas.conditions.snapshot import FIRST_LINE, Iov, Snapshot, parse_snapshot
+from schemas.manifest.runs import run_key
 
 
 @dataclass(frozen=True, slots=True)

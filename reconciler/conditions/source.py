@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from reconciler.guard import SourceUnavailable
-from schemas.snapshot import Iov, Snapshot, freeze_tag
+from reconciler.outside.errors import SourceUnavailable
+from schemas.conditions.snapshot import Iov, Snapshot, freeze_tag
 
 
 class UnknownTag(Exception):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from reconciler.engine import Engine
-from reconciler.engines.diracx import DiracxEngine
-from reconciler.engines.gb2 import Gb2Engine
-from reconciler.engines.htcondor import HtcondorEngine
-from reconciler.engines.local import LocalEngine
-from reconciler.engines.lsf import LsfEngine
-from reconciler.engines.slurm import SlurmEngine
-from schemas.site import Site
+from reconciler.engines.diracx.engine import DiracxEngine
+from reconciler.engines.gb2.engine import Gb2Engine
+from reconciler.engines.htcondor.engine import HtcondorEngine
+from reconciler.engines.local.engine import LocalEngine
+from reconciler.engines.lsf.engine import LsfEngine
+from reconciler.engines.slurm.engine import SlurmEngine
+from reconciler.model.engine import Engine
+from schemas.policy.site import Site
 
 ENGINES: Mapping[str, Callable[[Site, float], Engine]] = {
     "local": lambda site, _: LocalEngine(site),  # it calls nothing that it would wait for

@@ -10,7 +10,7 @@ from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 
-from schemas.tool import Tool
+from schemas.manifest.tool import Tool
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("ci", "reconciler", "renderer", "schemas")

@@ -15,10 +15,10 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from reconciler.guard import SourceUnavailable
 from reconciler.outside import http
+from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.http import HttpClient, NoAnswer, NotSent, TooLarge, is_here, is_safe
-from schemas.strict_json import parse_json
+from schemas.files.strict_json import parse_json
 
 REDIRECTS = 5
 SIZE_LIMIT = 512 * 2**20

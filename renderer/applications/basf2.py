@@ -7,15 +7,15 @@ from collections.abc import Container
 from dataclasses import asdict
 from typing import Any
 
+from renderer.applications.job_files import CONDITIONS, JOB, LOCAL_CONDITIONS, STEERING
+from renderer.applications.log_patterns import BASF2, BASF2_WEAK, PYTHON, SYSTEM
 from renderer.applications.port import Application
-from renderer.job_files import CONDITIONS, JOB, LOCAL_CONDITIONS, STEERING
-from renderer.log_patterns import BASF2, BASF2_WEAK, PYTHON, SYSTEM
 from renderer.steering import digest_steering, render_steering
-from schemas.campaign import Campaign
-from schemas.release import reads_metadata
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.release import reads_metadata
+from schemas.manifest.step import Step
+from schemas.policy.site import Site
 from schemas.repository import Repository
-from schemas.site import Site
-from schemas.step import Step
 
 
 class Basf2(Application):

@@ -6,15 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, ClassVar
 
-from renderer.log_patterns import Find
-from schemas.campaign import Campaign
+from renderer.applications.log_patterns import Find
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.step import Step
+from schemas.policy.site import Site
 from schemas.repository import Repository
-from schemas.site import Site
-from schemas.step import Step
 
 
 class Application(ABC):
-    """One application. What manifests may say of its steps is in `schemas.application`."""
+    """One application. What manifests may say of its steps is in `schemas.manifest.application`."""
 
     name: ClassVar[str]
     patterns: ClassVar[Sequence[Find]]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
+from renderer.applications.job_files import SCRIPT
+from renderer.applications.log_patterns import ANY
 from renderer.applications.port import Application
-from renderer.job_files import SCRIPT
-from renderer.log_patterns import ANY
-from schemas.campaign import Campaign
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.step import Step
+from schemas.policy.site import Site
 from schemas.repository import Repository
-from schemas.site import Site
-from schemas.step import Step
 
 VERSION = "script/1"
 """The number grows when what a script finds around it changes."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any
 
+from renderer.applications.job_files import JOB, PYTHON
+from renderer.applications.log_patterns import PYTHON as PYTHON_LINES
+from renderer.applications.log_patterns import SYSTEM
 from renderer.applications.port import Application
-from renderer.job_files import JOB, PYTHON
-from renderer.log_patterns import PYTHON as PYTHON_LINES
-from renderer.log_patterns import SYSTEM
-from schemas.campaign import Campaign
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.step import Step
+from schemas.policy.site import Site
 from schemas.repository import Repository
-from schemas.site import Site
-from schemas.step import Step
 
 VERSION = "uproot/2"
 """The number grows when what it writes changes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from schemas.finding import Finding
+from schemas.findings.finding import Finding
 from schemas.repository import Repository
 from schemas.rules.across import check_common_paths, check_common_runs
 from schemas.rules.decisions import check_decisions, check_tickets

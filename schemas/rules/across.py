@@ -6,14 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
-from schemas.campaign import Campaign
-from schemas.composer import Path
-from schemas.finding import Finding, Place
+from schemas.findings.finding import Finding, Place
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.variant import find_declared
 from schemas.repository import Declared, Repository
-from schemas.rules.folders import OPEN, fill_folders
-from schemas.rules.intervals import intersect, show_ranges, take
-from schemas.scalars import show
-from schemas.variant import find_declared
+from schemas.rules.support.folders import OPEN, fill_folders
+from schemas.rules.support.intervals import intersect, show_ranges, take
+from schemas.yaml.composer import Path
+from schemas.yaml.scalars import show
 
 Claim = tuple[str, str, str]
 """An output that somebody writes: campaign, step, output."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from schemas.finding import Finding
+from schemas.findings.finding import Finding
 from schemas.repository import Repository
 from schemas.rules.deviations import STRICT
 

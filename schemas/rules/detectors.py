@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.finding import Finding
+from schemas.findings.finding import Finding
 from schemas.repository import Repository
-from schemas.scalars import show
-from schemas.wording import list_words
+from schemas.yaml.scalars import show
+from schemas.yaml.wording import list_words
 
 COMPONENTS = "components"
 """The parameter of templates that chooses detectors; all of them where the list is empty."""

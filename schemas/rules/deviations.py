@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.composer import Path
-from schemas.deviation import TestingPayloads
-from schemas.finding import Finding
-from schemas.local_database import find_misreadings
+from schemas.conditions.local_database import find_misreadings
+from schemas.conditions.snapshot import LOCAL
+from schemas.findings.finding import Finding
+from schemas.manifest.deviation import TestingPayloads
+from schemas.manifest.step import Step
 from schemas.repository import GLOBAL_TAGS, SITES, Declared, Repository
-from schemas.rules.clashes import find_clash, spell
-from schemas.scalars import show
-from schemas.snapshot import LOCAL
-from schemas.step import Step
-from schemas.wording import find_nearest
+from schemas.rules.support.clashes import find_clash, spell
+from schemas.yaml.composer import Path
+from schemas.yaml.scalars import show
+from schemas.yaml.wording import find_nearest
 
 KEYS = ("overrides", "testing_payloads", "scan", "additional_branches")
 STRICT = "reprocessing"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.finding import Finding, Place
-from schemas.policy import SIGNERS
+from schemas.findings.finding import Finding, Place
+from schemas.policy.policy import SIGNERS
+from schemas.policy.wire import HARDWARE, read_key
 from schemas.repository import Repository
-from schemas.wire import HARDWARE, read_key
 
 
 def check_touch(repository: Repository) -> Iterator[Finding]:

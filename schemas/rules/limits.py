@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.finding import Finding
+from schemas.findings.finding import Finding
+from schemas.manifest.variant import count_variants, is_expandable
 from schemas.repository import Repository
-from schemas.rules.clashes import find_clash
-from schemas.rules.intervals import count, take
-from schemas.variant import count_variants, is_expandable
+from schemas.rules.support.clashes import find_clash
+from schemas.rules.support.intervals import count, take
 
 UNIT_LIMIT = 10**8
 """Units that a campaign may declare at most, counted as declared runs × steps, whether the runs exist or not."""

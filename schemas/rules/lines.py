@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from schemas.campaign import Campaign
-from schemas.finding import Finding
-from schemas.iov import Interval, merge_intervals
+from schemas.conditions.iov import Interval, merge_intervals
+from schemas.findings.finding import Finding
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.runs import RUN_LIMIT, RunRange, run_key, split_key
+from schemas.manifest.step import Step
 from schemas.repository import Declared, Repository
-from schemas.rules.intervals import show_ranges, take
-from schemas.runs import RUN_LIMIT, RunRange, run_key, split_key
-from schemas.scalars import show
-from schemas.skims import Skim, Validity
-from schemas.step import Step
+from schemas.rules.support.intervals import show_ranges, take
+from schemas.skims.menu import Skim, Validity
+from schemas.yaml.scalars import show
 
 
 def check_lines(repository: Repository) -> Iterator[Finding]:

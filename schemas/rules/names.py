@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from schemas.campaign import Campaign, Selector
-from schemas.finding import Finding, Place
+from schemas.findings.finding import Finding, Place
+from schemas.manifest.campaign import Campaign, Selector
+from schemas.manifest.step import Step
+from schemas.manifest.variant import find_declared, is_expandable
 from schemas.repository import CAMPAIGNS, FOLDERS, NAME, NAME_HINT, Repository
-from schemas.rules.folders import LAST_RUN, LONGEST, fill_folders
-from schemas.scalars import code_points, show
-from schemas.step import Step
-from schemas.variant import find_declared, is_expandable
+from schemas.rules.support.folders import LAST_RUN, LONGEST, fill_folders
+from schemas.yaml.scalars import code_points, show
 
 RESERVED = frozenset({"attempt", "fingerprint", "all", "skim"})
 """Names that mean something in paths, records and reports of the tool."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.finding import Finding
+from schemas.findings.finding import Finding
 from schemas.repository import Repository
-from schemas.scalars import show
+from schemas.yaml.scalars import show
 
 
 def check_queues(repository: Repository) -> Iterator[Finding]:

@@ -7,25 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from schemas.campaign import Campaign
-from schemas.canonical import digest
-from schemas.composer import Path
-from schemas.finding import Finding, Place
-from schemas.layout import digest_historic
-from schemas.lock import Lock
+from schemas.files.canonical import digest
+from schemas.findings.finding import Finding, Place
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.layout import digest_historic
+from schemas.manifest.lock import Lock
+from schemas.manifest.runs import RunSet, format_runs, run_key
+from schemas.manifest.step import Step
+from schemas.manifest.variant import is_expandable
+from schemas.policy.scopes import EVERYTHING, digest_scopes
 from schemas.repository import GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, SKIMS, Declared, Repository
-from schemas.rules.circles import find_circles
-from schemas.rules.clashes import find_clash
-from schemas.rules.intervals import take
 from schemas.rules.names import find_folders
-from schemas.rules.texts import ANY, find_texts
-from schemas.runs import RunSet, format_runs, run_key
-from schemas.scalars import show
-from schemas.scopes import EVERYTHING, digest_scopes
-from schemas.skims import Skim
-from schemas.step import Step
-from schemas.variant import is_expandable
-from schemas.wording import find_nearest, list_words
+from schemas.rules.support.clashes import find_clash
+from schemas.rules.support.cycles import find_circles
+from schemas.rules.support.intervals import take
+from schemas.rules.support.texts import ANY, find_texts
+from schemas.skims.menu import Skim
+from schemas.yaml.composer import Path
+from schemas.yaml.scalars import show
+from schemas.yaml.wording import find_nearest, list_words
 
 MOVING = frozenset({"master", "main", "latest", "online"})
 """Names of tags that mean something else tomorrow, in any capitals."""

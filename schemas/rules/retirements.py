@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.finding import Finding
+from schemas.findings.finding import Finding
+from schemas.policy.retirement import Dataset, Retirement
 from schemas.repository import Repository
-from schemas.retirement import Dataset, Retirement
-from schemas.wording import find_nearest
+from schemas.yaml.wording import find_nearest
 
 NONE = "none"
 

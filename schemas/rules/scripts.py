@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.finding import Finding
+from schemas.files.tree import SCRIPTS
+from schemas.findings.finding import Finding
+from schemas.manifest.step import Step
 from schemas.repository import Repository
-from schemas.rules.texts import ANY, find_texts
-from schemas.scalars import show
-from schemas.step import Step
-from schemas.tree import SCRIPTS
-from schemas.wording import find_nearest, list_words
+from schemas.rules.support.texts import ANY, find_texts
+from schemas.yaml.scalars import show
+from schemas.yaml.wording import find_nearest, list_words
 
 PLACES = ("@inputs", "@job", "@experiment", "@run")
 """Words of a script's arguments that stand for something of the job, beside `OUTPUT`."""

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from schemas.composer import Path
-from schemas.document import Document
-from schemas.finding import Finding, Place
-from schemas.pointing import point_into
+from schemas.findings.finding import Finding, Place
+from schemas.manifest.runs import RunRange, parse_ranges
 from schemas.repository import Declared, Repository
-from schemas.rules.clashes import find_clash, spell
-from schemas.rules.intervals import Ranges, intersect, show_ranges, subtract, take
-from schemas.rules.texts import ANY, find_texts
-from schemas.runs import RunRange, parse_ranges
-from schemas.scalars import show
+from schemas.rules.support.clashes import find_clash, spell
+from schemas.rules.support.intervals import Ranges, intersect, show_ranges, subtract, take
+from schemas.rules.support.texts import ANY, find_texts
+from schemas.yaml.composer import Path
+from schemas.yaml.document import Document
+from schemas.yaml.scalars import show
+from schemas.yaml.text_places import point_into
 
 OPEN_KINDS = ("prompt", "calibration", "skim")
 """The kinds of campaigns that may take in runs after their review; a reprocessing is closed."""

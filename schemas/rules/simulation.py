@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.finding import Finding
+from schemas.findings.finding import Finding
+from schemas.manifest.runs import MC_EXPERIMENTS
 from schemas.repository import Declared, Repository
-from schemas.rules.clashes import find_clash
-from schemas.runs import MC_EXPERIMENTS
+from schemas.rules.support.clashes import find_clash
 
 MC = "mc"
 """The type of runs of simulated events."""

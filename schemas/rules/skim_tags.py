@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.finding import Finding
+from schemas.findings.finding import Finding
+from schemas.manifest.step import Step
 from schemas.repository import Declared, Repository
-from schemas.scalars import show
-from schemas.skim_tags import ANALYSIS, ROLES, Need, find_needs, takes_role
-from schemas.step import Step
+from schemas.skims.global_tags import ANALYSIS, ROLES, Need, find_needs, takes_role
+from schemas.yaml.scalars import show
 
 
 def check_skim_tags(repository: Repository) -> Iterator[Finding]:

@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from schemas.application import ApplicationKeys, load_applications
-from schemas.composer import Path
-from schemas.deviation import Parameter, Scalar
-from schemas.document import Document
-from schemas.finding import Finding
+from schemas.findings.finding import Finding
+from schemas.manifest.application import ApplicationKeys, load_applications
+from schemas.manifest.deviation import Parameter, Scalar
+from schemas.manifest.step import Step
+from schemas.manifest.template import Template, TemplateParameter
 from schemas.repository import Declared, Repository
-from schemas.rules.circles import find_circles
-from schemas.rules.clashes import find_clash, spell
-from schemas.scalars import show
-from schemas.step import Step
-from schemas.template import Template, TemplateParameter
-from schemas.wording import find_nearest, list_words
+from schemas.rules.support.clashes import find_clash, spell
+from schemas.rules.support.cycles import find_circles
+from schemas.yaml.composer import Path
+from schemas.yaml.document import Document
+from schemas.yaml.scalars import show
+from schemas.yaml.wording import find_nearest, list_words
 
 
 def check_step_keys(repository: Repository) -> Iterator[Finding]:

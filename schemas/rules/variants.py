@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.composer import Path
-from schemas.finding import Finding
+from schemas.findings.finding import Finding
+from schemas.manifest.variant import MOST_VARIANTS, count_variants
 from schemas.repository import Repository
-from schemas.variant import MOST_VARIANTS, count_variants
+from schemas.yaml.composer import Path
 
 
 def check_variants(repository: Repository) -> Iterator[Finding]:

@@ -20,22 +20,22 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ci.console import make_table, print_table
-from ci.difference_text import format_difference
-from ci.plan_text import format_plan
-from reconciler.differences import compare_campaigns
-from reconciler.gathering import take_picture
-from reconciler.ledger.database import State, opened, reading
-from reconciler.runs.importing import import_run_list
-from reconciler.runs.run_lists import RunList, collect_runs
-from reconciler.runs.selection import select_runs
-from reconciler.sides import read_sides
-from renderer.jobs import InputFile, divide_input, render_job, write_job
-from renderer.payloads import digest_runs
+from ci.cli.console import make_table, print_table
+from ci.reports.campaign_diff import format_difference
+from ci.reports.plan import format_plan
+from reconciler.ledger.store.database import State, opened, reading
+from reconciler.planning.campaign_diff.comparison import compare_campaigns
+from reconciler.planning.campaign_diff.inputs import read_sides
+from reconciler.planning.views import take_picture
+from reconciler.run_catalogue.lists.run_lists import RunList, collect_runs
+from reconciler.run_catalogue.run_import import import_run_list
+from reconciler.run_catalogue.run_selection import select_runs
+from renderer.identity.payloads import digest_runs
+from renderer.jobs.job_json import InputFile, divide_input, render_job, write_job
 from renderer.steering import load_templates
-from schemas.campaign import Selector
+from schemas.manifest.campaign import Selector
+from schemas.manifest.runs import RunRange, run_key
 from schemas.repository import read_repository
-from schemas.runs import RunRange, run_key
 from tests.bench.gate import measure_gate
 from tests.bench.publishing import measure_publishing
 from tests.bench.skims import measure_skims

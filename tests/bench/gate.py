@@ -12,12 +12,12 @@ from pathlib import Path
 from rich.table import Table
 from sqlalchemy import insert
 
-from ci.console import make_table
-from reconciler.ledger.database import State, opened, reading
-from reconciler.ledger.tables import runs
-from reconciler.pinning import pin_campaign
-from reconciler.resolving import refute
-from reconciler.runs.selection import find_foreign, select_runs
+from ci.cli.console import make_table
+from reconciler.ledger.schema.tables import runs
+from reconciler.ledger.store.database import State, opened, reading
+from reconciler.planning.pinning import pin_campaign
+from reconciler.planning.resolution import refute
+from reconciler.run_catalogue.run_selection import find_foreign, select_runs
 from tests.bench.world import EXPERIMENT, NAME, load
 
 

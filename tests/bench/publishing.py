@@ -11,11 +11,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ci.console import make_table
-from reconciler.checksums import digest_content
-from reconciler.orders import Move
-from reconciler.publishing import publish
-from reconciler.workspace import Workspace
+from ci.cli.console import make_table
+from reconciler.execution.tracking.publication import publish
+from reconciler.execution.tracking.workspace import Workspace
+from reconciler.model.work_items import Move
+from reconciler.outside.checksums import digest_content
 
 FILES, SIZE = 20, 100_000_000
 

@@ -14,11 +14,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from ci.console import make_table, print_table
+from ci.cli.console import make_table, print_table
 from tests.contract import doubles
 from tests.contract.slurm import COMMANDS
-from tests.slurm_campaign import SlurmWorld
-from tests.slurm_cluster import using
+from tests.support.services.slurm_cluster import using
+from tests.support.worlds.slurm_campaign import SlurmWorld
 
 
 def main(units: int) -> None:

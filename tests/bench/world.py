@@ -10,17 +10,17 @@ from pathlib import Path
 
 from sqlalchemy import insert, select
 
-from reconciler.gathering import view_campaign
-from reconciler.ledger import tables
-from reconciler.ledger.database import State, opened, reading
-from reconciler.resolving import resolve
-from reconciler.run_values import File, Run
-from reconciler.runs.file_register import import_files
-from reconciler.runs.importing import import_runs
+from reconciler.ledger.schema import tables
+from reconciler.ledger.store.database import State, opened, reading
+from reconciler.model.run import File, Run
+from reconciler.planning.resolution import resolve
+from reconciler.planning.views import view_campaign
+from reconciler.run_catalogue.file_register import import_files
+from reconciler.run_catalogue.run_import import import_runs
 from renderer.steering import load_templates
+from schemas.conditions.snapshot import FOREVER, Iov, Snapshot
+from schemas.files.tree import read_tree
 from schemas.repository import Repository, read_repository
-from schemas.snapshot import FOREVER, Iov, Snapshot
-from schemas.tree import read_tree
 
 EXPERIMENT = 12
 NAME = "many"

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest_socket
 
-from reconciler.engine import Sighting
-from reconciler.engines.diracx import DiracxEngine
-from reconciler.ledger.lease import CALL
-from schemas.site import DiracxSettings, Site
-from tests import diracx_service
+from reconciler.engines.diracx.engine import DiracxEngine
+from reconciler.ledger.writing.lease import CALL
+from reconciler.model.engine import Sighting
+from schemas.policy.site import DiracxSettings, Site
 from tests.contract import gateway
 from tests.contract.rig import Rig
-from tests.worlds import World
+from tests.support.services import diracx_service
+from tests.support.worlds.worlds import World
 
 SUBMIT, SEARCH, KILL = "POST /api/jobs/jdl", "POST /api/jobs/search", "PATCH /api/jobs/status"
 WORKER = Path(__file__).with_name("diracx_worker.py")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reconciler.engines.local import LocalEngine
-from schemas.site import Site
+from reconciler.engines.local.engine import LocalEngine
+from schemas.policy.site import Site
 from tests.contract.rig import Rig
 
 

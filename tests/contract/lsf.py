@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from reconciler.engines.lsf import COMMANDS, LsfEngine
-from reconciler.ledger.lease import CALL
-from schemas.site import BatchSettings, Site
+from reconciler.engines.lsf.engine import COMMANDS, LsfEngine
+from reconciler.ledger.writing.lease import CALL
+from schemas.policy.site import BatchSettings, Site
 from tests.contract import lsf_commands
 from tests.contract.slurm import POWERS, CommandRig
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reconciler.command import Reply
+from reconciler.outside.command import Reply
 
 NOTICES = (
     "Service downtime 2024-01-10 06:00-12:00 UTC, see the e-log.\n",

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
-from reconciler.engine import Batch, Engine, EngineUnavailable, Observation, Sighting, Ticket
-from reconciler.engines.local import RUNTIME
-from tests.test_job_runtime import job
+from reconciler.engines.local.engine import RUNTIME
+from reconciler.model.engine import Batch, Engine, EngineUnavailable, Observation, Sighting, Ticket
+from tests.renderer.test_job_runtime import job
 
 OUTPUT = "open('out.root', 'w').write('x')"
 PATIENT = f"import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\n{OUTPUT}"

@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from reconciler.engines.slurm import SlurmEngine
-from reconciler.ledger.lease import CALL
-from schemas.site import BatchSettings, Site
+from reconciler.engines.slurm.engine import SlurmEngine
+from reconciler.ledger.writing.lease import CALL
+from schemas.policy.site import BatchSettings, Site
 from tests.contract import doubles
 from tests.contract.rig import Rig
-from tests.slurm_cluster import Room
+from tests.support.services.slurm_cluster import Room
 
 COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "sdiag", "scontrol", "sinfo")
 NO_CONTACT = "fail slurm_load_jobs error: Unable to contact slurm controller (connect failure)"

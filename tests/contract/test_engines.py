@@ -15,14 +15,14 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.engine import Accepted, EngineUnavailable, Refused, Sighting, Uncertain
-from reconciler.ledger.lease import CALL
+from reconciler.ledger.writing.lease import CALL
+from reconciler.model.engine import Accepted, EngineUnavailable, Refused, Sighting, Uncertain
 from tests.contract.diracx import DiracxRig
 from tests.contract.local import LocalRig
 from tests.contract.lsf import LsfRig
 from tests.contract.rig import OUTPUT, PATIENT
 from tests.contract.slurm import SlurmRig
-from tests.worlds import find_processes
+from tests.support.worlds.worlds import find_processes
 
 RIGS = {"local": LocalRig, "slurm": SlurmRig, "lsf": LsfRig, "diracx": DiracxRig}
 UNMOVED = {Sighting.PENDING, Sighting.RUNNING, Sighting.UNKNOWN}

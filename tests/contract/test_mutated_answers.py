@@ -16,10 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.command import Reply
-from reconciler.dialects.diracx_client import Client
-from reconciler.dialects.gb2_outputs import Download
-from reconciler.engine import (
+from reconciler.engines.diracx.client import Client
+from reconciler.engines.diracx.engine import DiracxEngine
+from reconciler.engines.gb2.engine import Gb2Engine
+from reconciler.engines.gb2.outputs import Download
+from reconciler.engines.htcondor.engine import HtcondorEngine
+from reconciler.engines.lsf.engine import LsfEngine
+from reconciler.engines.slurm.engine import SlurmEngine
+from reconciler.model.engine import (
     Accepted,
     Batch,
     Deferred,
@@ -29,15 +33,11 @@ from reconciler.engine import (
     Ticket,
     Uncertain,
 )
-from reconciler.engines.diracx import DiracxEngine
-from reconciler.engines.gb2 import Gb2Engine
-from reconciler.engines.htcondor import HtcondorEngine
-from reconciler.engines.lsf import LsfEngine
-from reconciler.engines.slurm import SlurmEngine
+from reconciler.outside.command import Reply
 from reconciler.outside.http import Answer
-from schemas.site import BatchSettings, DiracxSettings, Gb2Settings, Site
+from schemas.policy.site import BatchSettings, DiracxSettings, Gb2Settings, Site
 from tests.contract.mutations import NOTICES, PAGES, mutate_reply
-from tests.gb2_commands import root_file
+from tests.support.doubles.gb2_commands import root_file
 
 MANY = 2000
 MOVING = {Sighting.ENDED, Sighting.ABSENT}

@@ -7,13 +7,13 @@ import random
 
 import pytest
 
-from reconciler.cataloguing.port import Conflict, Dataset, Entry
-from reconciler.cataloguing.rucio import Rucio
-from reconciler.cataloguing.rucio_server import Credentials, RucioServer
-from reconciler.command import Reply
-from reconciler.guard import SourceUnavailable
+from reconciler.datasets.catalogues.port import Conflict, Dataset, Entry
+from reconciler.datasets.catalogues.rucio import Rucio
+from reconciler.datasets.catalogues.rucio_server import Credentials, RucioServer
+from reconciler.outside.command import Reply
+from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.http import Answer
-from schemas.site import CatalogueSettings
+from schemas.policy.site import CatalogueSettings
 from tests.contract.mutations import mutate_reply
 
 MANY = 2000

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-import ci.verbs.reconcile
-from ci.cli import run
-from ci.hindrances import load_launchable
-from ci.project import Project
+import ci.verbs.operation.reconcile
+from ci.changes.campaign_faults import load_launchable
+from ci.changes.project import Project
+from ci.command_line import run
 from reconciler.outside import signals
-from tests.worlds import ONE_STEP, World
+from tests.support.worlds.worlds import ONE_STEP, World
 
 BAD = "productions/campaigns/bad/campaign.yaml"
 LOCK = "productions/campaigns/bad/campaign.lock"
@@ -53,14 +53,14 @@ def load(world):
 
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit[1])
 def test_a_campaign_that_refers_to_nothing_is_left_out_by_itself(world, monkeypatch, edit):
-    monkeypatch.setattr("ci.project.load_templates", lambda: world.templates)
+    monkeypatch.setattr("ci.changes.project.load_templates", lambda: world.templates)
     world.change(edit, campaign="bad", lock=False)
     assert load(world) == (["proc7"], {"bad"})
 
 
 @pytest.mark.parametrize("lock", ["{", '{"generation": -1}', "[]", "", None], ids=str)
 def test_a_lock_that_is_none_leaves_out_its_campaign(world, monkeypatch, lock):
-    monkeypatch.setattr("ci.project.load_templates", lambda: world.templates)
+    monkeypatch.setattr("ci.changes.project.load_templates", lambda: world.templates)
     (world.root / LOCK).unlink() if lock is None else world.write(LOCK, lock)
     chosen, wrong = load(world)
     assert chosen == ["proc7"]
@@ -84,7 +84,7 @@ def test_a_lock_that_is_none_leaves_out_its_campaign(world, monkeypatch, lock):
 )
 def test_a_broken_file_hinders_the_campaigns_that_use_it(tmp_path, monkeypatch, file, hindered):
     world = World(tmp_path, campaign=ONE_STEP)
-    monkeypatch.setattr("ci.project.load_templates", lambda: world.templates)
+    monkeypatch.setattr("ci.changes.project.load_templates", lambda: world.templates)
     world.write(f"productions/{file}", "a: [")
     assert load(world) == (([], {"proc7"}) if hindered else (["proc7"], set()))
 
@@ -104,7 +104,7 @@ limits: {max_units: 5, max_restate: 0}
 
 def test_a_broken_menu_hinders_the_campaigns_that_have_skims(tmp_path, monkeypatch):
     world = World(tmp_path, campaign=SKIMMING)
-    monkeypatch.setattr("ci.project.load_templates", lambda: world.templates)
+    monkeypatch.setattr("ci.changes.project.load_templates", lambda: world.templates)
     assert load(world) == (["proc7"], set())
     world.write("productions/skims/other.yaml", "a: [")
     assert load(world) == ([], {"proc7"})
@@ -122,7 +122,7 @@ def test_a_turn_that_nobody_foresaw_ends_and_the_service_goes_on(tmp_path, monke
 
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr(ci.verbs.reconcile, "_turn", fail)
+    monkeypatch.setattr(ci.verbs.operation.reconcile, "_turn", fail)
     monkeypatch.setattr(signals, "_COURSE", signals._Course())
     monkeypatch.setattr("sys.unraisablehook", sys.unraisablehook)
     before = {number: signal.getsignal(number) for number in signals.ENDING}

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.dialects.diracx_jobs import describe, read_files
-from reconciler.engine import Batch, EngineUnavailable, Sighting, Ticket
-from reconciler.engines.local import LocalEngine
-from reconciler.engines.slurm import SlurmEngine
-from reconciler.workspace import Workspace
-from schemas.site import DiracxSettings, Site
-from tests.test_job_runtime import job
-from tests.worlds import wait_until
+from reconciler.engines.diracx.jobs import describe, read_files
+from reconciler.engines.local.engine import LocalEngine
+from reconciler.engines.slurm.engine import SlurmEngine
+from reconciler.execution.tracking.workspace import Workspace
+from reconciler.model.engine import Batch, EngineUnavailable, Sighting, Ticket
+from schemas.policy.site import DiracxSettings, Site
+from tests.renderer.test_job_runtime import job
+from tests.support.worlds.worlds import wait_until
 
 NONCE = "5ec2e75ec2e75ec2e75ec2e75ec2e75e"
 NAME = "b2p-4f1c-proc7-reco-b0123456789abcdef"

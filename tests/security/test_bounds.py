@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from ci.exits import Exit
-from schemas.lock import read_lock
-from schemas.statement import read_statement
-from schemas.wire import Malformed
-from tests import builders
-from tests.builders import CAMPAIGN, FILES, SKIMS, swap
-from tests.history import make_history
+from ci.cli.exits import Exit
+from schemas.manifest.lock import read_lock
+from schemas.policy.statement import read_statement
+from schemas.policy.wire import Malformed
+from tests.support.worlds import builders
+from tests.support.worlds.builders import CAMPAIGN, FILES, SKIMS, swap
+from tests.support.worlds.history import make_history
 
 PROMISED_SECONDS, PROMISED_BYTES = 3.0, 300 * 2**20
 MARGIN = 3

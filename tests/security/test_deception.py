@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from ci.exits import Exit
-from ci.findings import FORMATS
-from ci.review_text import MARKER
-from schemas.signers import read_revoked, read_signers
-from tests.keys import PERSON
+from ci.cli.exits import Exit
+from ci.cli.findings import FORMATS
+from ci.review.text import MARKER
+from schemas.policy.signers import read_revoked, read_signers
 from tests.security.test_bounds import MARGIN, PROMISED_SECONDS
+from tests.support.inputs.keys import PERSON
 
 BYTES = "productions/campaigns/proc7/caf\udce9.txt"
 """A name that is no text."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from ci.cli import run
-from ci.exits import Exit
-from reconciler.launching import Launcher
-from reconciler.ledger.database import opened
-from reconciler.ledger.writing import Writer
-from reconciler.run_values import File, Run
-from reconciler.runs.file_register import import_files
-from reconciler.runs.importing import import_runs
-from tests import gb2_commands
-from tests.builders import LAYOUTS, snapshot
-from tests.keys import ORDER
-from tests.launchpad import Launchpad
+from ci.cli.exits import Exit
+from ci.command_line import run
+from reconciler.execution.turn import Launcher
+from reconciler.ledger.store.database import opened
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.model.run import File, Run
+from reconciler.run_catalogue.file_register import import_files
+from reconciler.run_catalogue.run_import import import_runs
 from tests.security.test_pinned_sites import CAMPAIGN, FOLDER, PAST
+from tests.support.doubles import gb2_commands
+from tests.support.inputs.keys import ORDER
+from tests.support.worlds.builders import LAYOUTS, snapshot
+from tests.support.worlds.launchpad import Launchpad
 
 GEOMETRY = f"CDCGeometry 1 {'c' * 32} 0,0,-1,-1"
 FIRST = f"CDCTimeZeros 1 {'1' * 32} 0,0,-1,-1"

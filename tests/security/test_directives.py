@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests import builders
-from tests.test_wrong_manifests import FIELDS, plant
+from tests.schemas.test_wrong_manifests import FIELDS, plant
+from tests.support.worlds import builders
 
 BREAKS = (
     "\n#SBATCH --uid=0",

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from reconciler.workspace import Workspace
-from tests.worlds import ONE_STEP, World
+from reconciler.execution.tracking.workspace import Workspace
+from tests.support.worlds.worlds import ONE_STEP, World
 
 
 def claim(result, **changes):

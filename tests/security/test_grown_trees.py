@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from ci.exits import Exit
-from tests.history import make_history
+from ci.cli.exits import Exit
 from tests.security.test_bounds import MARGIN, PROMISED_BYTES, PROMISED_SECONDS
+from tests.support.worlds.history import make_history
 
 HOUSE = Path(__file__).parents[2]
 PACKED = 1_000_000
@@ -121,7 +121,7 @@ def grown(draw: st.DrawFn) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def server():
-    command = [sys.executable, "-m", "tests.answering"]
+    command = [sys.executable, "-m", "tests.support.services.answering"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, cwd=HOUSE, text=True, **pipes) as process:
 

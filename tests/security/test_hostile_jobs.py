@@ -12,15 +12,15 @@ import zlib
 import numpy as np
 import pytest
 
-from reconciler import workspace
-from reconciler.ledger.tables import attempts
-from reconciler.orders import Move
-from reconciler.publishing import PublishingRefused, publish
-from reconciler.shared_events import find_shared_events
-from reconciler.workspace import Workspace
-from renderer.event_numbers import FileNumbers, write_record
-from renderer.logs import find_signature
-from tests.worlds import ONE_STEP, World
+from reconciler.execution.tracking import workspace
+from reconciler.execution.tracking.publication import PublishingRefused, publish
+from reconciler.execution.tracking.shared_events import find_shared_events
+from reconciler.execution.tracking.workspace import Workspace
+from reconciler.ledger.schema.tables import attempts
+from reconciler.model.work_items import Move
+from renderer.event_data.event_numbers import FileNumbers, write_record
+from renderer.jobs.logs import find_signature
+from tests.support.worlds.worlds import ONE_STEP, World
 
 
 def plant_link(folder, victim):
@@ -152,7 +152,9 @@ def test_a_record_of_events_that_its_job_cannot_have_read_is_not_unpacked(tmp_pa
     checksum = f"sha256:{hashlib.sha256(large).hexdigest()}"
     inflated = []
     plain = zlib.decompressobj
-    monkeypatch.setattr("renderer.event_numbers.zlib.decompressobj", lambda: inflated.append(1) or plain())
+    monkeypatch.setattr(
+        "renderer.event_data.event_numbers.zlib.decompressobj", lambda: inflated.append(1) or plain()
+    )
     said = find_shared_events([("a1", checksum, 10), ("a2", checksum, 10)], folders, "3:1")
     assert said is not None
     assert "more events than its job read" in said

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.dialects.credentials import Credentials, NoToken
-from reconciler.dialects.gb2_text import read_proxy, read_status
+from reconciler.engines.diracx.credentials import Credentials, NoToken
+from reconciler.engines.gb2.replies import read_proxy, read_status
 from reconciler.outside.http import Answer, HttpClient, NoAnswer, NotSent
-from schemas.site import DiracxSettings
+from schemas.policy.site import DiracxSettings
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import reading
-from reconciler.ledger.tables import attempts, jobs, outputs, products
-from reconciler.publishing import publish
-from reconciler.runs.catalogue import read_files
-from renderer.jobs import divide_input
-from schemas.runs import run_key
-from tests.worlds import ONE_STEP, World, wait_until
+from reconciler.execution.tracking.publication import publish
+from reconciler.ledger.schema.tables import attempts, jobs, outputs, products
+from reconciler.ledger.store.database import reading
+from reconciler.outside.errors import GuardRefused
+from reconciler.run_catalogue.catalogue import read_files
+from renderer.jobs.job_json import divide_input
+from schemas.manifest.runs import run_key
+from tests.support.worlds.worlds import ONE_STEP, World, wait_until
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_an_open_file_of_the_job_does_not_lead_to_what_was_published(world, monk
         kept.extend(os.open(workspace.path(move.attempt) / move.path, os.O_WRONLY) for move in moves)
         publish(moves, workspace, records)
 
-    monkeypatch.setattr("reconciler.delivery.publish", hold)
+    monkeypatch.setattr("reconciler.execution.tracking.delivery.publish", hold)
     assert world.reconcile().produced == 1
     assert len(kept) == 2
     for late in kept:

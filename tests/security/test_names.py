@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.cli import run
-from ci.console import make_table, print_data, print_json, print_table, strip_controls
-from ci.exits import Exit
-from ci.findings import FORMATS
-from schemas.tree import read_tree, show_path
-from tests.worlds import World
+from ci.cli.console import make_table, print_data, print_json, print_table, strip_controls
+from ci.cli.exits import Exit
+from ci.cli.findings import FORMATS
+from ci.command_line import run
+from schemas.files.tree import read_tree, show_path
+from tests.support.worlds.worlds import World
 
 STRANGE = {
     "a line": "a\nBP000 all is well.yaml",

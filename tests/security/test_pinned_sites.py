@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from ci.cli import run
-from ci.exits import Exit
-from reconciler.ledger.database import opened
-from reconciler.run_values import File, Run
-from reconciler.runs.file_register import import_files
-from reconciler.runs.importing import import_runs
-from tests import gb2_commands
-from tests.builders import LAYOUTS, snapshot
-from tests.keys import ORDER
-from tests.launchpad import Launchpad
+from ci.cli.exits import Exit
+from ci.command_line import run
+from reconciler.ledger.store.database import opened
+from reconciler.model.run import File, Run
+from reconciler.run_catalogue.file_register import import_files
+from reconciler.run_catalogue.run_import import import_runs
+from tests.support.doubles import gb2_commands
+from tests.support.inputs.keys import ORDER
+from tests.support.worlds.builders import LAYOUTS, snapshot
+from tests.support.worlds.launchpad import Launchpad
 
 CAMPAIGN = """\
 schema: campaign/1

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from ci.follow import APPLIED
-from tests.keys import ORDER, Circle
-from tests.launchpad import Launchpad
-from tests.turns import install_turn
+from ci.changes.follow import APPLIED
+from tests.support.inputs.keys import ORDER, Circle
+from tests.support.worlds.launchpad import Launchpad
+from tests.support.worlds.turns import install_turn
 
 ROOT = Path(__file__).parents[2]
 GITLAB = ROOT / ".gitlab-ci.yml"
@@ -74,7 +74,7 @@ def set_traps(folder: Path, canary: Path) -> dict[str, str]:
     files = {f"{name}.py": alarm for name in modules}
     packages = ("ci", "schemas", "renderer", "reconciler")
     files |= {f"{name}/__init__.py": alarm for name in packages}
-    files |= {"ci/cli.py": alarm, f"lib/{version}/site-packages/usercustomize.py": alarm}
+    files |= {"ci/command_line.py": alarm, f"lib/{version}/site-packages/usercustomize.py": alarm}
     shell = f"#!/bin/sh\necho \"$0\" >> '{canary}'\n"
     programs = ("b2prod", "python", "python3", "git", "sh", "env", "ssh", "ssh-keygen", "monitor")
     files |= {f"bin/{name}": shell for name in programs} | {f"hooks/{name}": shell for name in HOOKS}
@@ -152,7 +152,7 @@ def test_the_traps_catch_careless_jobs(tmp_path):
     for number, line in enumerate(
         (
             f"{sys.executable} noxfile.py -s reconcile",
-            f"{sys.executable} -m ci.cli",
+            f"{sys.executable} -m ci.command_line",
             f"PYTHONPATH=. {sys.executable} -c pass",
             "b2prod reconcile --once",
             "git init -q made && git -C made checkout -q -b other",

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.cli import run
-from ci.exits import Exit
-from reconciler.examination import examine_state
-from reconciler.guard import SourceUnavailable
-from reconciler.ledger.database import opened, reading
-from reconciler.ledger.state import State, check_address, show_address
-from tests.worlds import World
+from ci.cli.exits import Exit
+from ci.command_line import run
+from reconciler.ledger.store.database import opened, reading
+from reconciler.ledger.store.state import State, check_address, show_address
+from reconciler.monitoring.site_checks import examine_state
+from reconciler.outside.errors import SourceUnavailable
+from tests.support.worlds.worlds import World
 
 SECRET = "s3cr3t7canary"
 

@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ci.exits import Exit
-from ci.export import write_export
-from reconciler.ledger.database import opened
-from reconciler.pinning import pin_campaign
-from reconciler.run_values import Run
-from reconciler.runs.importing import import_runs
-from schemas.runs import run_key
-from schemas.scopes import pin_scopes
-from tests.keys import ORDER, PERSON
-from tests.launchpad import Launchpad
+from ci.changes.export import write_export
+from ci.cli.exits import Exit
+from reconciler.ledger.store.database import opened
+from reconciler.model.run import Run
+from reconciler.planning.pinning import pin_campaign
+from reconciler.run_catalogue.run_import import import_runs
+from schemas.manifest.runs import run_key
+from schemas.policy.scopes import pin_scopes
+from tests.support.inputs.keys import ORDER, PERSON
+from tests.support.worlds.launchpad import Launchpad
 
 LOCK = "productions/campaigns/proc7/campaign.lock"
 

@@ -8,9 +8,9 @@ from hashlib import sha256
 import pytest
 
 from ci.approvals.evidence import SIGNATURE, name_revocation
-from ci.exits import Exit
-from schemas.statement import REVOKE
-from tests.keys import ORDER
+from ci.cli.exits import Exit
+from schemas.policy.statement import REVOKE
+from tests.support.inputs.keys import ORDER
 
 MANIFEST, LOCK = "productions/campaigns/proc7/campaign.yaml", "productions/campaigns/proc7/campaign.lock"
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ci.change import read_change
-from ci.commits import is_ancestor, name_commit, read_commit
-from ci.follow import Followed, fetch_head
-from reconciler.guard import SourceUnavailable
-from tests.history import make_history
-from tests.keys import ORDER
-from tests.launchpad import Launchpad
+from ci.changes.change import read_change
+from ci.changes.commits import is_ancestor, name_commit, read_commit
+from ci.changes.follow import Followed, fetch_head
+from reconciler.outside.errors import SourceUnavailable
+from tests.support.inputs.keys import ORDER
+from tests.support.worlds.history import make_history
+from tests.support.worlds.launchpad import Launchpad
 
 
 @pytest.fixture

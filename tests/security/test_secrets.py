@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from ci.cli import run
-from ci.exits import Exit
-from tests.keys import make_key
-from tests.worlds import World
+from ci.cli.exits import Exit
+from ci.command_line import run
+from tests.support.inputs.keys import make_key
+from tests.support.worlds.worlds import World
 
 CANARY = "canary-7f3a9c"
 NAMES = (
@@ -24,7 +24,7 @@ def test_s32_secrets_are_in_no_artefact(tmp_path, monkeypatch, capfd):
     for name in NAMES:
         monkeypatch.setenv(name, f"{CANARY}-{name}")
     world = World(tmp_path / "checkout")
-    monkeypatch.setattr("ci.project.load_templates", lambda: world.templates)
+    monkeypatch.setattr("ci.changes.project.load_templates", lambda: world.templates)
     world.behave("crash", "reco-2")
     world.reconcile()
     key = make_key(tmp_path, "reconciler")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ci.cli import run
-from ci.exits import Exit
+from ci.cli.exits import Exit
+from ci.command_line import run
 from renderer.steering import TemplateBroken, load_templates, render_steering
-from schemas.template import Template
-from tests import example
+from schemas.manifest.template import Template
+from tests.support.worlds import example
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +65,7 @@ def test_s1_a_template_of_a_pull_request_is_not_rendered(tmp_path, capsys):
     payload = f"{{{{ lipsum.__globals__['os'].popen('touch {canary}').read() }}}}\n"
     names = sorted(name.partition("/")[0] for name in load_templates())
     evil = {f"renderer/templates/{name}/2.py.j2": payload for name in names}
-    head = history.commit("evil templates", **evil, **{"ci/cli.py": f"open({str(canary)!r}, 'w')\n"})
+    head = history.commit("evil templates", **evil, **{"ci/command_line.py": f"open({str(canary)!r}, 'w')\n"})
     arguments = [
         "--root",
         str(history.root),

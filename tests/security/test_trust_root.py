@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 
 from ci.approvals.root import FOLDER, find_pinned
 from ci.approvals.root_text import describe_changes, describe_merges
-from ci.commits import read_commit
-from ci.exits import Exit
-from reconciler.clock import Clock
-from reconciler.guard import GuardRefused
-from reconciler.ledger.database import State, opened, reading
-from reconciler.ledger.latest_time import read_latest, record_latest
-from reconciler.ledger.levers import OPERATOR, PauseWriter
-from reconciler.ledger.writing import Writer
-from schemas.policy import REVOKED, ROLES, SIGNERS, read_policy
-from schemas.signers import fingerprint
-from tests.keys import ORDER, PERSON, make_key, write_roles
+from ci.changes.commits import read_commit
+from ci.cli.exits import Exit
+from reconciler.ledger.reading.latest_time import read_latest, record_latest
+from reconciler.ledger.store.database import State, opened, reading
+from reconciler.ledger.writing.operator_actions import OPERATOR, PauseWriter
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.outside.clock import Clock
+from reconciler.outside.errors import GuardRefused
+from schemas.policy.policy import REVOKED, ROLES, SIGNERS, read_policy
+from schemas.policy.signers import fingerprint
+from tests.support.inputs.keys import ORDER, PERSON, make_key, write_roles
 
 SITE_FILE = "productions/sites/local.yaml"
 TWO = (PERSON["coordinator"], PERSON["data-owner"])

@@ -9,13 +9,13 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ci.approvals.signature import BadSignature, Signature, verify_signature
-from ci.exits import Exit
-from schemas.policy import SIGNERS
-from schemas.signers import NAMESPACE, read_revoked, read_signers
-from schemas.weak_keys import find_weakness
-from schemas.wire import ECDSA, ED25519, POINTS, RSA, SK_ECDSA, SK_ED25519, PublicKey, read_key
-from tests.keys import PERSON, make_key
+from ci.cli.exits import Exit
+from ci.ssh.signature import BadSignature, Signature, verify_signature
+from schemas.policy.policy import SIGNERS
+from schemas.policy.signers import NAMESPACE, read_revoked, read_signers
+from schemas.policy.weak_keys import find_weakness
+from schemas.policy.wire import ECDSA, ED25519, POINTS, RSA, SK_ECDSA, SK_ED25519, PublicKey, read_key
+from tests.support.inputs.keys import PERSON, make_key
 
 P = 2**255 - 19
 D = -121665 * pow(121666, -1, P) % P

@@ -1,8 +1,8 @@
-"""Alembic's entry: migrations run on the connection that `reconciler.ledger.database` hands over."""
+"""Alembic's entry: migrations run on the connection that `reconciler.ledger.store.database` hands over."""
 
 from alembic import context
 
-from reconciler.ledger.tables import metadata
+from reconciler.ledger.schema.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True

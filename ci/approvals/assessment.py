@@ -1,0 +1,177 @@
+"""Dossiers: what must be approved of a campaign or a retirement, and the evidence that the repository has of it.
+
+Pure: the repository's files come as a tree, from a commit or from disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from ci.approvals.evidence import Evidence, collect_evidence
+from ci.approvals.verdict import Demand, Verdict, judge
+from ci.approvals.withdrawal import Floors
+from schemas.files.tree import Tree
+from schemas.manifest.lock import Lock
+from schemas.policy.policy import Policy
+from schemas.policy.retirement import RETIREMENTS as RETIRED
+from schemas.policy.retirement import Retirement
+from schemas.policy.roles import MERGE
+from schemas.policy.scopes import EVERYTHING, RETIREMENTS, digest_scopes
+from schemas.policy.site import Site
+from schemas.policy.statement import PRODUCE, RETIRE, bound
+from schemas.repository import Declared
+
+APPROVALS = "approvals"
+"""The folder of statements in a campaign's folder."""
+MOST_FILES, MOST_BYTES = 2000, 2**20
+"""Statements, signatures and revocations of one campaign that are looked at: about a thousand that people signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a ledger remembers: statements that were revoked, and how far a campaign has come.
+
+    `floors` are the moments before which nothing counts any more of what somebody signed. `generation` is the highest
+    that was launched, `lock` the digest of that lock, and `scopes` its scopes, name → digest and the generation since which
+    it was so; None: they were not recorded.
+    """
+
+    revoked: frozenset[str] = frozenset()
+    generation: int = 0
+    lock: str | None = None
+    floors: Floors = field(default_factory=dict)
+    scopes: Mapping[str, tuple[str, int]] | None = None
+
+
+NO_PAST = Past()
+
+
+def assess_campaign(
+    policy: Policy,
+    declared: Declared,
+    site: Site,
+    tree: Tree,
+    now: datetime,
+    past: Past = NO_PAST,
+    *,
+    actions: int | None = None,
+) -> Verdict:
+    """Who must approve a campaign, who did, and what is missing. `actions`: units that a plan submits and restates.
+
+    `site` is the one that the campaign names, `tree` the files of the repository that has the statements.
+    """
+    demand = demand_campaign(policy, declared, site, actions)
+    evidence, flood = gather_evidence(tree, f"{declared.folder}/{APPROVALS}")
+    obstacle = flood or _find_obstacle(declared, site, past) if demand.roles else None
+    verdict = judge(demand, evidence, policy, now, past.revoked, obstacle, past.floors)
+    if policy.roles.mode == MERGE and demand.roles:
+        return replace(verdict, needs=(), merge=policy.roles.branch or "")
+    return verdict
+
+
+def require_roles(policy: Policy, declared: Declared, site: Site) -> tuple[str, ...]:
+    """The roles that must sign for a campaign at the site that it names."""
+    scripts = bool(declared.campaign.scripts)
+    return policy.roles.require(site.name, site.engine, site.storage, scripts=scripts)
+
+
+def demand_campaign(policy: Policy, declared: Declared, site: Site, actions: int | None = None) -> Demand:
+    """What must be approved of a campaign; the scopes are computed from lock and manifest, never taken from the lock."""
+    campaign, lock = declared.campaign, declared.lock
+    scopes = () if lock is None else digest_scopes(lock, campaign, declared.document.data)
+    return Demand(
+        subject=f"campaign/{campaign.name}",
+        action=PRODUCE,
+        scopes=dict(scopes),
+        roles=require_roles(policy, declared, site),
+        since={} if lock is None else dict(lock.since),
+        generation=None if lock is None else lock.generation,
+        ceilings=bound(campaign.limits, actions),
+    )
+
+
+def assess_retirement(
+    policy: Policy, retirement: Retirement, tree: Tree, now: datetime, past: Past = NO_PAST
+) -> Verdict:
+    """Who must approve a retirement, who did, and what is missing."""
+    evidence, flood = gather_evidence(tree, f"{RETIRED}/{retirement.name}/{APPROVALS}")
+    demand = demand_retirement(policy, retirement)
+    return judge(demand, evidence, policy, now, past.revoked, flood, past.floors)
+
+
+def demand_retirement(policy: Policy, retirement: Retirement) -> Demand:
+    """What must be approved of a retirement: exactly its actions, by their digest."""
+    value = retirement.digest()
+    roles = policy.roles.retirements
+    return Demand(f"retirement/{retirement.name}", RETIRE, {RETIREMENTS: value}, roles, plan=value)
+
+
+def gather_evidence(tree: Tree, folder: str) -> tuple[tuple[Evidence, ...], str | None]:
+    """The statements below a folder; none of too many, which nobody would wait for, and the obstacle that these are."""
+    sizes = [len(content) for file, content in tree.items() if file.startswith(f"{folder}/")]
+    if len(sizes) > MOST_FILES or sum(sizes) > MOST_BYTES:
+        told = f"{folder} has {len(sizes):,} files with {sum(sizes):,} bytes, at most {MOST_FILES:,} with {MOST_BYTES:,}"
+        return (), f"{told} are read; `git rm` the statements that no longer count"
+    return tuple(collect_evidence(tree, folder)), None
+
+
+def _find_obstacle(declared: Declared, site: Site, past: Past) -> str | None:
+    """What stands against a launch whoever signs."""
+    name, lock = declared.campaign.name, declared.lock
+    if lock is None:
+        return f"{name} has no lock; run `b2prod resolve {name}`"
+    denied = sorted({step.script_name for step in declared.campaign.steps} - {"", *site.scripts})
+    if denied:
+        return f"the site {site.name} does not let these scripts run: {', '.join(denied)}"
+    if not _is_of(lock, declared, site):
+        return f"the lock of {name} is not that of its manifest; run `b2prod resolve {name}`"
+    if lock.generation < past.generation:
+        return (
+            f"this is generation {lock.generation} of {name}, and {past.generation} was launched already;"
+            f" run `b2prod resolve {name}`"
+        )
+    if lock.generation == past.generation and lock.digest() != past.lock:
+        return f"generation {lock.generation} of {name} was launched with another lock; run `b2prod resolve {name}`"
+    return None if lock.generation == past.generation else _find_returned(declared, lock, past)
+
+
+def _find_returned(declared: Declared, lock: Lock, past: Past) -> str | None:
+    """What the lock says to be as it was before the last launch, and is not: the author of a lock writes its `since`.
+
+    What differs from what was launched is of a later generation, and what does not is of no earlier one than it was.
+    """
+    name, since = declared.campaign.name, dict(lock.since)
+    for scope, value in digest_scopes(lock, declared.campaign, declared.document.data):
+        known = None if past.scopes is None else past.scopes.get(scope)
+        same = known is not None and known[0] == value
+        least = known[1] if known is not None and same else past.generation + 1
+        if since.get(scope, 0) >= least or not past.generation:
+            continue
+        said = f"the lock says that its {scope} is as it was since generation {since.get(scope)}"
+        if past.scopes is None:
+            return (
+                f"{said}, and of generation {past.generation}, which was launched, only the whole was recorded: merge that"
+                f" lock again, let one turn of `b2prod reconcile` record it, and then the lock of `b2prod resolve {name}`"
+            )
+        other = f"since {known[1]}" if known is not None and same else "another one"
+        return (
+            f"{said}, and generation {past.generation} was launched with {other}: take the lock back as it was then"
+            f" (`git log -- {declared.lock_file}`), and run `b2prod resolve {name}`"
+        )
+    return None
+
+
+def _is_of(lock: Lock, declared: Declared, site: Site) -> bool:
+    campaign = declared.campaign
+    scopes = digest_scopes(lock, campaign, declared.document.data)
+    # whatever changes is a change of the whole: what is signed for everything is of the lock's own generation
+    since = dict(lock.since).get(EVERYTHING)
+    return (lock.campaign, lock.scopes, since, lock.engine, lock.storage) == (
+        campaign.name,
+        scopes,
+        lock.generation,
+        site.engine,
+        site.storage,
+    )

@@ -1,0 +1,80 @@
+"""Seats: who fills which role, each person once, and how long what they signed counts for it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from itertools import pairwise
+
+from schemas.policy.policy import Policy
+from schemas.policy.roles import Role
+
+
+def fill_seats(
+    seats: Sequence[str],
+    willing: Mapping[str, Sequence[str]],
+    chairs: Mapping[str, Mapping[str, Sequence[str]]],
+) -> dict[int, str]:
+    """Seat → person, as many seats as can be filled. `seats` are roles, `willing` who signed in each.
+
+    `chairs` are role → person → those for whom the person signs in it, which may be themselves. Each person sits once, and
+    for each person somebody sits once in a role: a deputy takes the seat of whom they stand for.
+    """
+    end: Hashable = ("end",)
+    free: dict[Hashable, dict[Hashable, None]] = {}
+    for number, role in enumerate(seats):
+        free.setdefault("begin", {})[number] = None
+        free[number] = {}
+        for person in willing[role]:
+            for other in chairs[role].get(person, ()):
+                free[number][("chair", role, other)] = None
+                free[("chair", role, other)] = {("taken", role, other): None}
+                free.setdefault(("taken", role, other), {})[("person", person)] = None
+                free[("person", person)] = {end: None}
+    while (path := _find_path(free, "begin", end)) is not None:
+        for one, two in pairwise(path):
+            del free[one][two]
+            free.setdefault(two, {})[one] = None
+    return {
+        number: person
+        for number, role in enumerate(seats)
+        for other in {name for names in chairs[role].values() for name in names}
+        if number in free.get(("chair", role, other), {})
+        for person in willing[role]
+        if ("taken", role, other) in free.get(("person", person), {})
+    }
+
+
+def find_end(policy: Policy, role: Role, principal: str, not_after: datetime, now: datetime) -> datetime:
+    """The last moment at which what somebody signs in a role counts: its own, or the end of delegation, key or policy."""
+    ends = [not_after, _end_day(policy.roles.expires)]
+    signer = policy.signers.get(principal)
+    if signer is not None and signer.before is not None:
+        ends.append(signer.before)
+    last = policy.roles.find_last_day(role, principal, now)
+    if last is not None:
+        ends.append(_end_day(last))
+    return min(ends)
+
+
+def _end_day(day: date) -> datetime:
+    return datetime.combine(day, time(23, 59, 59), UTC)
+
+
+def _find_path(
+    free: Mapping[Hashable, Mapping[Hashable, None]], begin: Hashable, end: Hashable
+) -> list[Hashable] | None:
+    """A path on which one more seat is filled, some people changing theirs (Ford and Fulkerson)."""
+    before: dict[Hashable, Hashable] = {begin: begin}
+    waiting = [begin]
+    for place in waiting:
+        for one in free.get(place, ()):
+            if one not in before:
+                before[one] = place
+                waiting.append(one)
+    if end not in before:
+        return None
+    path = [end]
+    while path[-1] != begin:
+        path.append(before[path[-1]])
+    return path[::-1]

@@ -1,0 +1,169 @@
+"""What hinders campaigns, each by itself: findings on it, and on what it uses; and what goes on without those."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from ci.changes.project import (
+    Project,
+    choose_campaigns,
+    choose_locked,
+    is_about,
+    list_folders,
+    load,
+    load_any,
+)
+from ci.cli.console import count_things, say
+from ci.cli.exits import FoundProblems, WrongUse
+from reconciler.outside.errors import SourceUnavailable
+from schemas.files.tree import PRODUCTIONS, show_path
+from schemas.findings.finding import Finding
+from schemas.manifest.variant import is_expandable
+from schemas.repository import CAMPAIGNS, GLOBAL_TAGS, NAME, SITES, SKIMS, Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which campaigns a command goes by. `chosen` are in order; `wrong` are not, and here is why.
+
+    `drafts` were never locked, and nobody asked for them; `stopped` were asked for beside others: they are left out, and
+    nothing is wrong with that.
+    """
+
+    repository: Repository
+    chosen: tuple[str, ...]
+    wrong: Mapping[str, tuple[Finding, ...]]
+    drafts: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+
+    def require(self) -> Sequence[str]:
+        """The campaigns in order; on each of the others it says a word.
+
+        Raises:
+            FoundProblems: there are others, and none is in order.
+        """
+        if self.wrong and not self.chosen:
+            raise FoundProblems([finding for found in self.wrong.values() for finding in found])
+        for text in (*self.describe(), *self.describe_idle()):
+            say(text)
+        return self.chosen
+
+    def describe(self) -> list[str]:
+        """A line on each campaign that is left out for what is wrong with it."""
+        told = []
+        for name, (first, *others) in self.wrong.items():
+            # a folder may have any name; a command is pasted into a shell, so none is offered for a strange one
+            check = f"b2prod check {name}" if NAME.fullmatch(name) else "b2prod check"
+            more = f" (and {count_things(len(others), 'finding')} more: `{check}`)" if others else ""
+            told.append(f"{show_path(name)} is left out: {first}{more}")
+        return told
+
+    def describe_idle(self) -> list[str]:
+        """Lines on those that are left out with nothing wrong."""
+        told = [f"{name} is stopped, and stopped campaigns are not planned" for name in self.stopped]
+        if self.drafts:
+            listed = ", ".join(self.drafts)
+            resolve = f"`b2prod resolve {' '.join(self.drafts)}`"
+            told.append(f"left out, because never locked: {listed}; {resolve} takes them in")
+        return told
+
+
+def load_launchable(project: Project, names: Sequence[str] = ()) -> Choice:
+    """The campaigns named, or all live ones, each by itself: those in order, and what is wrong with the others.
+
+    Raises:
+        WrongUse: there is no campaign of a name, or it is stopped.
+        SourceUnavailable: the folder of the campaigns cannot be read, so that nobody can tell which there are.
+    """
+    return choose_launchable(*load(project), names)
+
+
+def choose_launchable(repository: Repository, findings: Sequence[Finding], names: Sequence[str]) -> Choice:
+    """The same of what was read already."""
+    wrong: dict[str, tuple[Finding, ...]] = {}
+    unread: dict[str, list[Finding]] = {}
+    for finding in findings:
+        parts = PurePosixPath(finding.place.file).parts
+        if finding.place.file in (PRODUCTIONS, CAMPAIGNS):
+            raise SourceUnavailable(finding.message)
+        if "/".join(parts[:2]) == CAMPAIGNS and parts[2] not in repository.campaigns:
+            unread.setdefault(parts[2], []).append(finding)
+    for name, found in unread.items():
+        if not names or name in names:
+            wrong[name] = tuple(found)
+    named = [name for name in names if name not in wrong]
+    choose_campaigns(repository, named)  # refuses a name that nobody knows
+    live = [name for name, declared in repository.campaigns.items() if declared.campaign.is_live]
+    stopped = tuple(name for name in named if name not in live)
+    if names and len(stopped) == len(names):
+        choose_locked(repository, names)  # refuses them
+    chosen, drafts = [], []
+    for name in [one for one in named if one in live] if names else live:
+        about = tuple(finding for finding in findings if _hinders(finding, repository, name))
+        if not about and not names and repository.campaigns[name].lock is None:
+            drafts.append(name)
+            continue
+        if not about:  # what it refers to is there, so that its lock can be made again
+            try:
+                choose_locked(repository, [name])
+            except FoundProblems as problems:
+                about = problems.findings
+        if about:
+            wrong[name] = about
+        else:
+            chosen.append(name)
+    return Choice(repository, tuple(chosen), wrong, tuple(drafts), stopped)
+
+
+def load_produced(project: Project, names: Sequence[str]) -> Repository:
+    """Everything declared, where it is told what campaigns produced, in whatever state they are.
+
+    Live campaigns that are not in order are taken out, and it is said: of these the ledger tells.
+    """
+    repository, findings = load_any(project)
+    for name in names:
+        declared = repository.campaigns.get(name)
+        if declared is None or not declared.campaign.is_live:
+            continue
+        try:
+            choice = choose_launchable(repository, findings, [name])
+        except SourceUnavailable as error:
+            wrong: Sequence[str] = [f"{name}: {error}"]
+        else:
+            wrong = choice.describe()
+        if wrong:
+            say(f"{wrong[0]}; this is what the ledger has of it")
+            others = {key: value for key, value in repository.campaigns.items() if key != name}
+            repository = replace(repository, campaigns=others)
+    return repository
+
+
+def refuse_unknown(project: Project, name: str, begun: Sequence[str]) -> None:
+    """Nothing, where a name is that of a folder of campaigns, or of one that the ledger knows.
+
+    Raises:
+        WrongUse: it is neither.
+    """
+    folders = list_folders(project)
+    if name not in folders and name not in begun:
+        known = ", ".join(sorted({*folders, *begun})) or "none"
+        raise WrongUse(f"there is no campaign {name}; there are: {known}")
+
+
+def _hinders(finding: Finding, repository: Repository, name: str) -> bool:
+    """Whether a campaign waits for a finding: it is about the campaign, what that refers to, or what all share."""
+    if not is_about(finding, [name]):
+        return False
+    if name not in repository.campaigns:
+        return True
+    campaign = repository.campaigns[name].campaign
+    steps = campaign.expand() if is_expandable(campaign.steps) else campaign.steps
+    payloads = {one.name for step in steps for one in step.deviations.testing_payloads}
+    used = {SITES: {campaign.site}, GLOBAL_TAGS: payloads.union(campaign.tag_names)}
+    file = PurePosixPath(finding.place.file)
+    folder = str(file.parent)
+    if folder == SKIMS:
+        return any(step.skims for step in steps)
+    return folder not in used or file.stem in used[folder]

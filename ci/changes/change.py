@@ -1,0 +1,73 @@
+"""A change that was proposed: what it touches, and what the repository is once it is merged, from git's objects alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci.changes.change_limits import describe_excess
+from ci.changes.commits import Entry, find_ancestor, list_changes, list_former, name_commit, read_commit
+from ci.cli.exits import WrongUse
+from schemas.files.tree import PRODUCTIONS, Tree, show_path
+from schemas.findings.finding import Finding
+from schemas.repository import ARCHIVE, CAMPAIGNS
+
+CHANGE_LIMIT = 2000
+"""Files of productions that one change may touch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What `head` changes since it left `base`, on top of `base` as it is now.
+
+    `paths` are all files that it touches, before and after, written so that they can be printed. `before` are the files
+    of `base` below `productions`, `after` the same once merged; `unread` what is wrong with files that were not read.
+    `former` are names of campaigns that there ever were.
+    """
+
+    base: str
+    head: str
+    paths: Mapping[str, tuple[Entry | None, Entry | None]]
+    before: Tree
+    after: Tree
+    unread: tuple[Finding, ...]
+    former: frozenset[str]
+
+    def touches(self, file: str) -> bool:
+        """Whether the file is one of its own: it is touched, or another of the same campaign is."""
+        if file in self.paths:
+            return True
+        parts = file.split("/")
+        folder = "/".join(parts[:3])
+        inside = "/".join(parts[:2]) in (CAMPAIGNS, ARCHIVE) and len(parts) > 3
+        return inside and any(path.startswith(f"{folder}/") for path in self.paths)
+
+
+def read_change(root: Path, base: str, head: str) -> Change:
+    """The change that leads from `base` to `head`, both anything that names a commit.
+
+    Raises:
+        SourceUnavailable: a commit or the history is not there, or holds more than can be meant.
+        WrongUse: both sides changed the same file, or it is more than can be reviewed.
+    """
+    base, head = name_commit(root, base), name_commit(root, head)
+    ancestor = find_ancestor(root, base, head)
+    paths = list_changes(root, ancestor, head)
+    touched = sum(path.startswith(f"{PRODUCTIONS}/") for path in paths)
+    if touched > CHANGE_LIMIT:
+        raise WrongUse(
+            f"the change touches {touched} files of {PRODUCTIONS}; at most {CHANGE_LIMIT}: split it"
+        )
+    theirs = list_changes(root, ancestor, base) if ancestor != base else {}
+    for path in sorted(paths.keys() & theirs.keys()):
+        if paths[path][1] != theirs[path][1] and path.startswith(f"{PRODUCTIONS}/"):
+            raise WrongUse(f"{show_path(path)} was changed on the base too; merge the base, or rebase")
+    before = read_commit(root, base)
+    mine = read_commit(root, head, only=paths)
+    if excess := describe_excess(mine.files):
+        raise WrongUse(excess)
+    after = {file: content for file, content in before.files.items() if file not in paths} | dict(mine.files)
+    shown = {show_path(path): entries for path, entries in paths.items()}
+    unread = (*mine.findings(), *(one for one in before.findings() if one.place.file not in shown))
+    return Change(base, head, shown, before.files, after, unread, list_former(root, base, CAMPAIGNS, ARCHIVE))

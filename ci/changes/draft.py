@@ -1,0 +1,204 @@
+"""A new campaign drafted from an old one: its text with what must be bumped, and the decisions that a person has to make.
+
+The text is edited at the places that its reader gives, line by line, so that comments, order and blanks stay as they are.
+Pure: values in, a value out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.repository import Declared, Release, Repository
+from schemas.rules.decisions import TODO
+from schemas.yaml.composer import Path
+from schemas.yaml.document import Document, read_yaml
+from schemas.yaml.scalars import is_ambiguous, resolve_plain
+
+_COPIED = {
+    "description": "the description is that of {other}",
+    "ticket": "the ticket is that of {other}",
+    "reuse": "whether {name} repeats on purpose what others made, as {other} does",
+    "compare_with": "what {name} is compared with; {other} is compared with this",
+}
+"""What a copy says only by chance."""
+
+_SEPARATORS = re.compile(r"([_:+])")
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.+ ()-]*(?<! )", re.ASCII)
+
+
+class Undraftable(Exception):
+    """A manifest is written so that it cannot be edited line by line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A manifest's text, and what is left to decide, as its TODO comments say it."""
+
+    text: str
+    decisions: tuple[str, ...]
+
+
+def draft_campaign(repository: Repository, other: Declared, text: str, name: str, today: str) -> Draft:
+    """The campaign `name` as a copy of `other`, whose file has `text`; `today` is a day, `2019-04-30`.
+
+    It is held. A reprocessing supersedes the other; what the other superseded stays superseded by it.
+
+    Raises:
+        Undraftable: keys at the top do not each begin a line.
+    """
+    wanted = dict(_bump(other, name))
+    editing = _Editing(text, other.document)
+    for key, value in wanted.items():
+        editing.put(key, value)
+    decisions = sorted(
+        _list_decisions(repository, other, name, today), key=lambda item: editing.line(item[0])
+    )
+    if "title" not in wanted:
+        decisions.insert(0, (("title",), f"the title is that of {other.campaign.name}"))
+    for path, what in decisions:
+        editing.remark(path, what)
+    if editing.has_header:
+        decisions.insert(0, ((), f"this header is that of {other.campaign.name}"))
+        editing.head(decisions[0][1])
+    drafted = editing.text()
+    expected = {key: value for key, value in {**other.document.data, **wanted}.items() if value is not None}
+    document, findings = read_yaml(other.document.file, drafted.encode())
+    if document is None or findings or document.data != expected:
+        raise Undraftable(
+            f"{other.document.file} is written so that it cannot be copied; write each key at the top on a line of its own"
+        )
+    return Draft(drafted, tuple(what for _, what in decisions))
+
+
+def _bump(other: Declared, name: str) -> Iterator[tuple[str, Any]]:
+    """The keys at the top whose values are not copied; None: the key is left out."""
+    campaign = other.campaign
+    title = re.sub(rf"(?<![A-Za-z0-9]){re.escape(campaign.name)}(?![A-Za-z0-9])", name, campaign.title)
+    if title != campaign.title:
+        yield "title", title[:120]
+    if campaign.state != "held":
+        yield "state", "held"
+    if campaign.kind == "reprocessing":
+        yield "supersedes", [campaign.name]
+    elif campaign.supersedes:
+        yield "supersedes", None
+    if campaign.restate is not None:
+        yield "restate", None
+
+
+def _list_decisions(
+    repository: Repository, other: Declared, name: str, today: str
+) -> Iterator[tuple[Path, str]]:
+    campaign, data = other.campaign, other.document.data
+    for key, what in _COPIED.items():
+        if key in data:
+            yield (key,), what.format(other=campaign.name, name=name)
+    newest = _find_newest(repository.releases)
+    if newest is not None and _is_older(campaign.release, newest, repository):
+        yield (
+            ("release",),
+            f"the release is that of {campaign.name}; the newest known is {newest.name} ({newest.date})",
+        )
+    tags = {tag.name for tag in campaign.global_tags}
+    if tags and newest is not None and newest.recommended_tag and newest.recommended_tag not in tags:
+        yield ("global_tags",), f"{newest.name} recommends {newest.recommended_tag}"
+    owners = {*repository.campaigns, campaign.name} - {name}
+    for index, item in enumerate(campaign.global_tags):
+        named = sorted(owners.intersection(_SEPARATORS.split(item.name)))
+        if named:
+            ours = "".join(name if word == named[0] else word for word in _SEPARATORS.split(item.name))
+            there = "" if ours in repository.snapshots else ", which has no snapshot here yet"
+            yield ("global_tags", index), f"the tag is that of {named[0]}, not {ours}{there}"
+    for index, selector in enumerate(campaign.selectors):
+        if selector.until is not None and selector.until < today:
+            yield ("runs", index, "until"), f"{selector.until} has passed: no run that begins now is taken in"
+
+
+def _find_newest(releases: Mapping[str, Release]) -> Release | None:
+    """The release of the latest day; of several, the last by name. Pre- and light releases are not for a campaign to move to."""
+    full = [one for one in releases.values() if one.name.startswith("release-")]
+    return max(full, key=lambda one: (one.date, one.name), default=None)
+
+
+def _is_older(name: str | None, newest: Release, repository: Repository) -> bool:
+    known = repository.releases.get(name or "")
+    return known is not None and known.name != newest.name and known.date <= newest.date
+
+
+class _Editing:
+    """The lines of a text, each with what is to be said above it; places are those of its document."""
+
+    def __init__(self, text: str, document: Document) -> None:
+        self.document = document
+        self.lines: list[str | None] = list(text.removesuffix("\n").split("\n"))
+        self.above: dict[int, list[str]] = {}
+
+    def line(self, path: Path) -> int:
+        """The number, from 0, of the line on which a key or value stands."""
+        return self.document.key_place(path).line - 1
+
+    def put(self, key: str, value: Any) -> None:
+        """Gives a key at the top a value, below `kind` where it is new; None takes it away, with all of its lines."""
+        written = None if value is None else f"{key}: {_write(value)}"
+        if key not in self.document.data:
+            if written is not None:
+                self.above.setdefault(self._end("kind"), []).append(written)
+            return
+        first, end = self.line((key,)), self._end(key)
+        behind = _find_remark(self.lines[first : first + 1]) if end == first + 1 else ""
+        self.lines[first] = None if written is None else written + behind
+        self.lines[first + 1 : end] = [None] * (end - first - 1)
+
+    def remark(self, path: Path, what: str) -> None:
+        """Writes a TODO above the line on which something stands, indented alike."""
+        number = self.line(path)
+        line = self.lines[number] or ""
+        indent = line[: len(line) - len(line.lstrip())]
+        self.above.setdefault(number, []).append(f"{indent}{TODO}{what}")
+
+    @property
+    def has_header(self) -> bool:
+        """Whether comments stand above the first key."""
+        first = min(self.line((key,)) for key in self.document.data)
+        return any((line or "").startswith("#") for line in self.lines[:first])
+
+    def head(self, what: str) -> None:
+        """Writes a TODO above all else."""
+        self.above.setdefault(0, []).insert(0, f"{TODO}{what}")
+
+    def text(self) -> str:
+        """The edited text."""
+        edited: list[str] = []
+        for number, line in enumerate([*self.lines, None]):
+            edited += self.above.get(number, ())
+            if line is not None:
+                edited.append(line)
+        return "\n".join(edited) + "\n"
+
+    def _end(self, key: str) -> int:
+        """The line after the last one of a key's value; comments and blanks above the next key are not its own."""
+        first = self.line((key,))
+        others = [self.line((other,)) for other in self.document.data]
+        end = min((line for line in others if line > first), default=len(self.lines))
+        while end > first + 1 and re.match(r" *(#|$)", self.lines[end - 1] or ""):
+            end -= 1
+        return end
+
+
+def _find_remark(lines: Sequence[str | None]) -> str:
+    """The comment at the end of a line without quotes, with the blanks before it."""
+    line = lines[0] or ""
+    found = re.search(r" +#.*$", line)
+    return found[0] if found and not {'"', "'"} & set(line) else ""
+
+
+def _write(value: str | list[str]) -> str:
+    """A value as YAML on one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_write, value))}]"
+    plain = _PLAIN.fullmatch(value) and not is_ambiguous(value) and isinstance(resolve_plain(value), str)
+    return value if plain else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,220 @@
+"""Exports of the state: one file that the reconciler publishes and signs, from which others plan and can do nothing else.
+
+It is a ZIP archive of three members: a copy of the database, a description of it with its digest, and the signature of the
+description. Nothing of the copy is opened before its digest is found to be the one that was signed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ci.changes.gates import RECONCILER
+from ci.cli.exits import WrongUse
+from ci.ssh.signature import BadSignature, read_signature, verify_signature
+from reconciler.ledger.store.database import State, reading
+from reconciler.ledger.upkeep.export import write_copy
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
+from schemas.files.canonical import canonical_json
+from schemas.files.tree import Tree
+from schemas.json_schema.validation import load_schema, validate_json
+from schemas.policy.signers import fingerprint
+from schemas.policy.statement import format_time, read_time
+
+NAMESPACE = "b2prod-state"
+"""What these signatures are for; an approval is for something else, and neither passes for the other."""
+
+STALE = timedelta(hours=24)
+"""The age from which on a plan says that the state it was made from is old."""
+
+COPY, ABOUT, SIGNATURE = "state.sqlite", "export.json", "export.json.sig"
+SMALL = 64 * 1024
+"""Bytes of a description, and of a signature."""
+PATIENCE = 300
+"""Seconds that `ssh-keygen` may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a plan comes from that was made from an export: `signer` is the fingerprint of the key; None: not known."""
+
+    ledger: str
+    serial: int
+    created: datetime
+    age: timedelta
+    signer: str | None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is old enough to be warned of, or from the future."""
+        return not timedelta(minutes=-5) < self.age < STALE
+
+    def data(self) -> dict[str, Any]:
+        """The origin as JSON data."""
+        return {
+            "created": format_time(self.created),
+            "stale": self.is_stale,
+            "signed_by": self.signer,
+        }
+
+    def describe(self) -> str:
+        """One sentence on which state this is."""
+        hours, minutes = divmod(int(self.age.total_seconds()) // 60, 60)
+        age = f"{hours} h {minutes} min" if hours else f"{minutes} min"
+        signed = (
+            f"signed by {self.signer}" if self.signer else f"signed by nobody known ({RECONCILER} is missing)"
+        )
+        old = ": OLD, what was produced since is not in it" if self.is_stale else ""
+        return f"state of {format_time(self.created)}, {age} old{old}; ledger {self.ledger[:8]} serial {self.serial}, {signed}"
+
+
+def write_export(state: State, file: Path, key: Path | None, now: datetime) -> Origin:
+    """Publishes a copy of the state in `file`, signed with `key`, and put there by a rename.
+
+    Raises:
+        SourceUnavailable: the state cannot be read, or the file not be written.
+        WrongUse: the key does not sign.
+    """
+    with tempfile.TemporaryDirectory(prefix="b2prod-export-") as folder:
+        copy = Path(folder, COPY)
+        with reading(state) as connection:
+            made = write_copy(connection, copy)
+        with copy.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        identity = made.identity
+        about = canonical_json(
+            {
+                "schema": "export/1",
+                "ledger": {
+                    "id": identity.ledger,
+                    "serial": identity.serial,
+                    "catalogue_serial": identity.catalogue_serial,
+                },
+                "created": format_time(now),
+                "version": made.version,
+                "folder": str(state.folder.absolute()),
+                "size": copy.stat().st_size,
+                "sha256": digest,
+            }
+        )
+        part = file.with_name(f".{file.name}.part")
+        try:
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(ABOUT, about)
+                if key is not None:
+                    archive.writestr(SIGNATURE, _sign(about, key))
+                archive.write(copy, COPY)
+            os.replace(part, file)
+        except OSError as error:
+            raise SourceUnavailable(f"{file} cannot be written: {error.strerror}") from error
+        finally:
+            part.unlink(missing_ok=True)
+    signer = None if key is None else "the key given"
+    return Origin(identity.ledger, identity.serial, now, timedelta(0), signer)
+
+
+@contextlib.contextmanager
+def reading_export(file: Path, policy: Tree, now: datetime) -> Iterator[tuple[State, Origin]]:
+    """The state in an export, as one that can be read and not written; `policy` are the files that have the key to trust.
+
+    Raises:
+        SourceUnavailable: there is no such file, or it is none or is damaged.
+        GuardRefused: it was not signed with the key that the policy names.
+    """
+    with tempfile.TemporaryDirectory(prefix="b2prod-export-") as folder:
+        copy = Path(folder, COPY)
+        try:
+            with zipfile.ZipFile(file) as archive:
+                about, signature = (_take(archive, name) for name in (ABOUT, SIGNATURE))
+                if about is None:
+                    raise SourceUnavailable(f"{file} is no export of the state: it lacks {ABOUT}")
+                signer = _verify(file, about, signature, policy)
+                told = _read_about(file, about)
+                _extract(archive, copy, told["size"], told["sha256"])
+        except (zipfile.BadZipFile, zlib.error, KeyError, NotImplementedError, EOFError, ValueError) as error:
+            raise SourceUnavailable(f"{file} is no export of the state: {error}") from error
+        except OSError as error:
+            raise SourceUnavailable(
+                f"the export of the state {file} cannot be read: {error.strerror}"
+            ) from error
+        created = read_time(told["created"])
+        origin = Origin(told["ledger"]["id"], told["ledger"]["serial"], created, now - created, signer)
+        yield State(Path(told["folder"]), copy=copy), origin
+
+
+def _take(archive: zipfile.ZipFile, name: str) -> bytes | None:
+    if name not in archive.namelist():
+        return None
+    with archive.open(name) as stream:
+        content = stream.read(SMALL + 1)
+    if len(content) > SMALL:
+        raise ValueError(f"{name} has more than {SMALL} bytes")
+    return content
+
+
+def _read_about(file: Path, content: bytes) -> dict[str, Any]:
+    try:
+        told = json.loads(content)
+    except RecursionError as error:
+        raise ValueError(f"{ABOUT} is nested too deeply") from error
+    if problems := validate_json(told, load_schema("export")):
+        raise SourceUnavailable(f"{file} is no export of the state: {problems[0]}")
+    return dict(told)
+
+
+def _verify(file: Path, about: bytes, signature: bytes | None, policy: Tree) -> str | None:
+    """The fingerprint of the key that signed; None where the policy names no key."""
+    if RECONCILER not in policy:
+        return None
+    words = policy[RECONCILER].split()
+    try:
+        key = base64.b64decode(words[1], validate=True) if len(words) > 1 else b""
+    except binascii.Error:
+        key = b""
+    try:
+        verify_signature(read_signature(signature or b""), about, key, NAMESPACE)
+    except BadSignature as error:
+        why = "it is not signed" if signature is None else str(error)
+        raise GuardRefused(f"{file} was not signed by the reconciler ({RECONCILER}): {why}") from error
+    return fingerprint(key)
+
+
+def _extract(archive: zipfile.ZipFile, copy: Path, size: int, digest: str) -> None:
+    """Writes the copy out, no more of it than was signed."""
+    found, left = hashlib.sha256(), size
+    with archive.open(COPY) as source, copy.open("wb") as target:
+        while part := source.read(min(left + 1, 2**20)):
+            left -= len(part)
+            if left < 0:
+                raise ValueError(f"{COPY} is larger than it says")
+            found.update(part)
+            target.write(part)
+    if left or found.hexdigest() != digest:
+        raise ValueError(f"{COPY} is not what {ABOUT} says: it is damaged, or was exchanged")
+
+
+def _sign(data: bytes, key: Path) -> bytes:
+    command = ["ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(key)]
+    try:
+        made = subprocess.run(command, input=data, capture_output=True, check=False, timeout=PATIENCE)
+    except FileNotFoundError as error:
+        raise WrongUse("there is no ssh-keygen here; install OpenSSH's client") from error
+    except subprocess.TimeoutExpired as error:
+        raise WrongUse(f"ssh-keygen did not answer within {PATIENCE} s") from error
+    if made.returncode != 0:
+        said = made.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise WrongUse(f"{key} does not sign: {said[-1] if said else 'ssh-keygen failed'}")
+    return made.stdout

@@ -1,0 +1,169 @@
+"""Following a branch of a remote repository: its head is fetched and read from objects, and never goes back.
+
+Nothing that is fetched is checked out or run: no hooks, no monitors of files, no submodules. A service that follows needs
+no pipeline, and no pipeline needs its rights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import git
+from git.exc import GitCommandError
+
+from ci.changes.commits import Commit, open_repository, read_commit
+from ci.cli.exits import WrongUse
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
+from schemas.files.tree import PRODUCTIONS
+
+SECONDS = 120
+"""How long a fetch may take."""
+APPLIED = "refs/b2prod/applied"
+"""The commit that was last launched from; a head that does not come after it is refused."""
+
+SKEW = 3600
+"""Seconds that the clock of who made a commit may be ahead, where a head's age counts."""
+
+STALE = 600.0
+"""Seconds after which a lock on our own reference is one that nobody holds: writing it takes a blink."""
+
+_BRANCH = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w./-]*)", re.ASCII)
+_SAFE = (
+    ("core.hooksPath", os.devnull),
+    ("core.fsmonitor", "false"),
+    ("protocol.ext.allow", "never"),
+    ("protocol.file.allow", "user"),
+    ("transfer.fsckObjects", "true"),
+    ("fetch.recurseSubmodules", "no"),
+    ("gc.auto", "0"),
+    ("advice.graftFileDeprecated", "false"),  # that there is none is said by such a file
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A branch of a remote, `origin/main`. `oldest`: a head that is older is refused; None: any age will do."""
+
+    remote: str
+    branch: str
+    oldest: timedelta | None = None
+
+
+def read_followed(text: str, oldest: timedelta | None = None) -> Followed:
+    """The branch that a text like `origin/main` names.
+
+    Raises:
+        WrongUse: it names none.
+    """
+    found = _BRANCH.fullmatch(text)
+    if found is None or ".." in text:
+        raise WrongUse(f"{text!r} names no branch of a remote; write origin/main")
+    return Followed(found[1], found[2], oldest)
+
+
+def fetch_head(root: Path, followed: Followed, now: datetime) -> Commit:
+    """The head of the branch, with the files of its productions.
+
+    Raises:
+        SourceUnavailable: the remote does not answer, or has no such branch.
+        GuardRefused: the head has no productions, or does not come after the commit that was last launched from, or is too old, or of the future.
+    """
+    ref = f"refs/remotes/{followed.remote}/{followed.branch}"
+    where = f"{followed.branch} of {followed.remote}"
+    with open_repository(root) as repository:
+        _fetch(repository, followed, ref, where)
+        head = repository.commit(ref)
+        applied = _read_applied(repository)
+        if applied is not None and not repository.is_ancestor(applied, head):
+            raise GuardRefused(
+                f"{where} is at {head.hexsha[:12]}, which does not come after {applied.hexsha[:12]}, from which was"
+                f" launched: somebody rewrote it, or serves an old one. If that is meant: git update-ref -d {APPLIED}"
+            )
+        if PRODUCTIONS not in head.tree:
+            raise GuardRefused(
+                f"the head of {where}, {head.hexsha[:12]}, has no folder `{PRODUCTIONS}`: bring it back by another commit"
+            )
+        age = now.timestamp() - head.committed_date
+        if followed.oldest is not None and age > followed.oldest.total_seconds():
+            raise GuardRefused(
+                f"the head of {where} is {age // 86400:.0f} days old; is what is served still the newest?"
+            )
+        # whoever makes a commit dates it, and one from the future would never be too old
+        if followed.oldest is not None and age < -SKEW:
+            raise GuardRefused(
+                f"the head of {where}, {head.hexsha[:12]}, is dated {-age / 3600:,.0f} hours in the future: its age cannot be"
+                " told; look at the clock of this host (`timedatectl`), or merge another commit on top of it"
+            )
+    return read_commit(root, head.hexsha)
+
+
+def read_applied(root: Path) -> Commit | None:
+    """The commit that was last launched from, with the files of its productions; None where there is none.
+
+    Raises:
+        SourceUnavailable: git cannot be read.
+    """
+    with open_repository(root) as repository:
+        applied = _read_applied(repository)
+    return None if applied is None else read_commit(root, applied.hexsha)
+
+
+def mark_applied(root: Path, commit: str) -> None:
+    """Remembers that a commit was launched from. A lock that a git left which was killed long ago is removed.
+
+    Raises:
+        SourceUnavailable: it cannot be remembered now.
+    """
+    with open_repository(root) as repository:
+        command = ["git", *_list_options(), "update-ref", APPLIED, commit]
+        lock = Path(repository.common_dir, f"{APPLIED}.lock")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - lock.stat().st_mtime > STALE:
+                    lock.unlink()
+            repository.git.execute(command)
+        except (GitCommandError, OSError) as error:
+            said = " ".join(str(getattr(error, "stderr", error)).split())[:300]
+            raise SourceUnavailable(
+                f"that {commit[:12]} was launched from cannot be remembered: {said}; a lock that no git at work holds is"
+                f" removed after {STALE / 60:.0f} minutes, or by you: {lock}"
+            ) from error
+
+
+def _fetch(repository: git.Repo, followed: Followed, ref: str, where: str) -> None:
+    spec = f"+refs/heads/{followed.branch}:{ref}"
+    command = [
+        "git",
+        *_list_options(),
+        "fetch",
+        "--quiet",
+        "--no-tags",
+        "--no-recurse-submodules",
+        "--no-write-fetch-head",
+    ]
+    quiet = {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
+    }
+    try:
+        repository.git.execute([*command, followed.remote, spec], kill_after_timeout=SECONDS, env=quiet)
+    except GitCommandError as error:
+        said = " ".join(str(error.stderr).split())[:300]
+        raise SourceUnavailable(f"{where} cannot be fetched: {said}") from error
+
+
+def _list_options() -> list[str]:
+    return [part for name, value in _SAFE for part in ("-c", f"{name}={value}")]
+
+
+def _read_applied(repository: git.Repo) -> git.Commit | None:
+    try:
+        return repository.commit(APPLIED)
+    except (git.BadName, ValueError):
+        return None

@@ -1,0 +1,195 @@
+"""Gates: what a change may do to a repository that was launched from. They see two states of it and the paths between.
+
+Pure: the states come from commits (`ci.changes.change`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from ci.changes.change import Change
+from ci.changes.generations import check_since
+from reconciler.planning.pinning import goes_back
+from reconciler.planning.restating import Side, find_restated
+from schemas.files.tree import PRODUCTIONS, SCRIPTS
+from schemas.findings.finding import Finding, Place
+from schemas.policy.policy import REVOKED, ROLES, SIGNERS
+from schemas.policy.retirement import RETIREMENTS
+from schemas.repository import ARCHIVE, CAMPAIGNS, FOLDERS, LAYOUTS, SITES, Declared, Repository
+from schemas.yaml.scalars import show
+
+RECONCILER = f"{PRODUCTIONS}/reconciler.pub"
+"""The public key of who signs exports of the state."""
+
+_KINDS = (
+    ("campaigns", (f"{CAMPAIGNS}/", f"{ARCHIVE}/", f"{RETIREMENTS}/")),
+    ("policy", (ROLES, SIGNERS, REVOKED, RECONCILER, f"{SITES}/", LAYOUTS, "CODEOWNERS")),
+    ("data", (f"{PRODUCTIONS}/",)),
+    ("pipeline", (".gitlab-ci.yml", ".gitlab/", ".github/", ".ci/", "noxfile.py")),
+    ("templates", ("renderer/templates/",)),
+    ("code", ("",)),
+)
+"""What a file is, by how its path begins; the first that fits counts. Data of other kinds may go with either side."""
+
+
+def judge_change(
+    change: Change, before: Repository, after: Repository, launched: Collection[str] | None = None
+) -> tuple[Finding, ...]:
+    """What the gates object to.
+
+    `launched` are the campaigns that an export of the state has; without one, or with an old one too (`list_locked`), all
+    that have a lock on the base are taken for launched.
+    """
+    return tuple(
+        sorted(
+            {
+                *check_mixing(change),
+                *check_removals(change, before, launched),
+                *check_names_again(change, before),
+                *check_locks(change, before, after),
+                *check_frozen(before, after, launched),
+                *check_since(before, after),
+                *check_scripts(change, before, after),
+            }
+        )
+    )
+
+
+def list_locked(repository: Repository) -> frozenset[str]:
+    """The campaigns that have a lock: those that may have been launched."""
+    return frozenset(name for name, declared in repository.campaigns.items() if declared.lock is not None)
+
+
+def select_new(
+    change: Change, findings: Collection[Finding], known: Collection[Finding]
+) -> tuple[Finding, ...]:
+    """Those findings that the change answers for.
+
+    `known` are the findings of the base: a rule that came later binds what is touched from then on, and no history.
+    """
+    old = set(known)
+    return tuple(sorted(one for one in findings if one not in old or change.touches(one.place.file)))
+
+
+def check_mixing(change: Change) -> Iterator[Finding]:
+    """Ensure that a change of campaigns does not change what judges or launches them too."""
+    kinds: dict[str, list[str]] = {}
+    for path in sorted(change.paths):
+        kinds.setdefault(classify(path), []).append(path)
+    campaigns = kinds.pop("campaigns", [])
+    kinds.pop("data", None)
+    if campaigns and kinds:
+        others = "; ".join(f"{kind}: {_list_some(paths)}" for kind, paths in sorted(kinds.items()))
+        message = f"the change touches campaigns ({_list_some(campaigns)}), and also {others}"
+        hint = "make two pull requests, and have what judges or launches campaigns merged first"
+        yield Finding(Place(campaigns[0]), "BP705", message, hint)
+
+
+def check_removals(
+    change: Change, before: Repository, launched: Collection[str] | None = None
+) -> Iterator[Finding]:
+    """Ensure that the folder of a campaign that was launched stays, among the campaigns or in the archive."""
+    there = {
+        file.split("/")[2] for file in change.after if file.startswith(tuple(f"{top}/" for top in FOLDERS))
+    }
+    for name, declared in before.campaigns.items():
+        if name not in there and _is_launched(declared, launched):
+            message = f"the folder of {name} goes, and it was launched from: what it produced exists"
+            hint = f"move it to {ARCHIVE}/{name} with `state: stopped`; its data end with a retirement"
+            yield Finding(Place(declared.document.file), "BP607", message, hint)
+
+
+def check_names_again(change: Change, before: Repository) -> Iterator[Finding]:
+    """Ensure that no campaign has the name of one that there was, and that what is finished is not taken up again."""
+    former = {name.lower(): name for name in sorted(change.former)}
+    for file in sorted(change.after):
+        top, _, rest = file.removeprefix(f"{PRODUCTIONS}/").partition("/")
+        name, _, inner = rest.partition("/")
+        if f"{PRODUCTIONS}/{top}" not in FOLDERS or inner != "campaign.yaml":
+            continue
+        known = before.campaigns.get(name)
+        there = any(f"{folder}/{name}/campaign.yaml" in change.before for folder in FOLDERS)
+        if not there and name.lower() in former:
+            message = f"there was a campaign {show(former[name.lower()])} before; names are never used again"
+            yield Finding(Place(file), "BP610", message, "give this one another name")
+        elif known is not None and known.is_archived and file.startswith(f"{CAMPAIGNS}/"):
+            message = f"{name} is in the archive: it is finished, and is not taken up again"
+            yield Finding(
+                Place(file), "BP610", message, f"declare a new campaign: `b2prod new … --from {name}`"
+            )
+
+
+def check_frozen(
+    before: Repository, after: Repository, launched: Collection[str] | None = None
+) -> Iterator[Finding]:
+    """Ensure that what determines the data of a launched campaign stays, unless this change says `restate:`."""
+    for name, declared in before.campaigns.items():
+        other = after.campaigns.get(name)
+        if other is None or not _is_launched(declared, launched):
+            continue
+        if other.campaign.restate is not None and other.campaign.restate != declared.campaign.restate:
+            continue
+        for cause in find_restated(Side(before, declared), Side(after, other)):
+            count = f": up to {cause.units} units would be made again" if cause.units else ""
+            message = f"{name} was launched, and {cause.reason}{count}"
+            hint = f"declare a new campaign, `b2prod new … --from {name}`; or write `restate: {{reason: …, limit: …}}`"
+            yield Finding(other.document.key_place(_reach(other, cause.path)), "BP609", message, hint)
+
+
+def check_locks(change: Change, before: Repository, after: Repository) -> Iterator[Finding]:
+    """Ensure that a lock stays, and that generations only grow: by them it is known what was launched."""
+    for name, declared in before.campaigns.items():
+        old, other = declared.lock, after.campaigns.get(name)
+        if old is None or other is None or not goes_back(other.lock, old.generation, old.digest()):
+            continue
+        if other.lock is None and other.lock_file in change.after:
+            continue  # it cannot be read, and that is a finding of its own
+        if other.lock is None:
+            message = f"{name} had a lock of generation {old.generation}, and has none any more"
+        elif other.lock.generation < old.generation:
+            message = f"the lock of {name} is of generation {other.lock.generation}, and it had one of {old.generation}"
+        else:
+            message = (
+                f"the lock of {name} is another one, and of generation {old.generation} as the one before"
+            )
+        place = Place(other.lock_file if other.lock is not None else other.document.file)
+        yield Finding(
+            place, "BP611", message, f"run `b2prod resolve {name}` on top of the base, and commit the lock"
+        )
+
+
+def check_scripts(change: Change, before: Repository, after: Repository) -> Iterator[Finding]:
+    """Ensure that a version of a script stays as it is: what ran can be read for ever."""
+    for name in sorted(before.scripts):
+        file, other = f"{SCRIPTS}/{name}", after.scripts.get(name)
+        if file not in change.after:
+            message = f"the script {name} goes, and campaigns may have run it"
+            yield Finding(Place(file), "BP612", message, "leave it; who runs none of it names none of it")
+        elif other is not None and other.digest != before.scripts[name].digest:
+            title, _, version = name.partition("/")
+            hint = f"put it back, and write {SCRIPTS}/{title}/{int(version) + 1}"
+            yield Finding(Place(file), "BP612", f"the script {name} is another one than before", hint)
+
+
+def _is_launched(declared: Declared, launched: Collection[str] | None) -> bool:
+    return declared.lock is not None if launched is None else declared.campaign.name in launched
+
+
+def _reach(declared: Declared, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """The part of a path that the manifest has."""
+    data = declared.document.data
+    for length, key in enumerate(path):
+        if key not in data:
+            return path[:length]
+        data = data[key]
+    return path
+
+
+def classify(path: str) -> str:
+    """What kind of file a path is: campaigns, policy, data, pipeline, templates or code."""
+    return next(kind for kind, starts in _KINDS if path.startswith(starts))
+
+
+def _list_some(paths: list[str]) -> str:
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(map(show, paths[:3])) + more

@@ -1,0 +1,342 @@
+"""The repository that a command works on, and the folder of its state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, TypeVar
+
+import rich_click as click
+
+from ci.cli.console import say
+from ci.cli.exits import FoundProblems, WrongUse
+from reconciler.ledger.store.state import State, check_address
+from reconciler.outside.defects import note_defect
+from reconciler.planning.pinning import compare_locks, pin_campaign
+from renderer.steering import load_templates
+from schemas.files.tree import PRODUCTIONS, Tree, read_tree
+from schemas.findings.finding import Finding, Place, limit_findings
+from schemas.manifest.lock import Lock
+from schemas.policy.retirement import RETIREMENTS
+from schemas.repository import (
+    FOLDERS,
+    Declared,
+    Repository,
+    read_repository,
+)
+from schemas.rules import check_repository
+
+if TYPE_CHECKING:
+    from ci.changes.change import Change
+    from ci.changes.commits import Commit
+    from ci.changes.export import Origin
+
+# What reads commits and exports is imported where one is asked for: git and the ledger take longer than a check.
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+NOTHING = Repository({}, {}, {}, {}, {}, {}, {}, {})
+"""A repository in which nothing is declared, as far as anybody can tell."""
+
+UNREAD = "BP305"
+"""The code of a file that is not there, or that this user may not read."""
+
+STALE = "BP605"
+"""The code of a lock that is missing, or not of its manifest."""
+
+HARMLESS = ("BP502", "BP519", "BP6", "BP7")
+"""Codes of findings, or how they begin, that leave it clear what a campaign means: a tag without a snapshot, a line that
+the data lack, what is wrong between campaigns or with a lock, limits and open decisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A checkout with a `productions` folder, and where its state lies.
+
+    `commit` and `change` take the place of the work tree, where a verb was told to read one of them; with `origin`, the
+    state is an export.
+    """
+
+    root: Path
+    state: State
+    commit: Commit | None = None
+    change: Change | None = None
+    origin: Origin | None = None
+
+    def read_files(self) -> tuple[Tree, tuple[Finding, ...]]:
+        """The files that are looked at, and what is wrong with those that were not read."""
+        if self.change is not None:
+            return self.change.after, self.change.unread
+        if self.commit is not None:
+            return self.commit.files, self.commit.findings()
+        return read_tree(self.root)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options before the verb."""
+
+    root: str | None
+    state: str | None
+    database: str | None = None
+    trust: str | None = None
+
+    def project(
+        self,
+        base: str | None = None,
+        head: str | None = None,
+        export: Path | None = None,
+        *,
+        any_version: bool = False,
+    ) -> Project:
+        """The project that the verb works on; `head` is a commit, and with `base` what it changes there, once merged.
+
+        `export` takes the place of the state until the command ends; whose key signed it is the policy's to say, and of a
+        change that is the base's. A state is of this tool's version, unless the verb works without one (`any_version`).
+
+        Raises:
+            OtherVersion: it is not, which is told before manifests of that time are read.
+        """
+        project = find_project(self.root, self.state, self.database)
+        if not any_version and export is None:
+            _refuse_version(project.state)
+        if base is not None:
+            from ci.changes.change import (  # noqa: PLC0415 -- see above
+                read_change,
+            )
+
+            change = read_change(project.root, base, "HEAD" if head is None else head)
+            project = replace(project, change=change)
+        elif head is not None:
+            from ci.changes.commits import (  # noqa: PLC0415 -- see above
+                read_commit,
+            )
+
+            project = replace(project, commit=read_commit(project.root, head))
+        if export is not None:
+            from ci.changes.export import (  # noqa: PLC0415 -- see above
+                reading_export,
+            )
+
+            policy = project.change.before if project.change is not None else project.read_files()[0]
+            opened = reading_export(export, policy, datetime.now(UTC))
+            state, origin = _current().with_resource(opened)
+            project = replace(project, state=state, origin=origin)
+            if not any_version:
+                _refuse_version(project.state)
+        return project
+
+
+def _refuse_version(state: State) -> None:
+    if state.server is None and not state.database.exists():
+        return  # no reason to load what reads a ledger
+    from reconciler.ledger.store.database import (  # noqa: PLC0415 -- see above
+        refuse_version,
+    )
+
+    refuse_version(state)
+
+
+def _current() -> click.Context:
+    """The command that runs; what it holds is let go when it ends."""
+    context = click.get_current_context()
+    assert context is not None
+    return context
+
+
+def reads_commits(command: _Command) -> _Command:
+    """Options of a verb that can read commits: `base` and `head`."""
+    base = click.option(
+        "--base",
+        metavar="REV",
+        help="Read what --head (else HEAD) changes on this commit, as it will be once merged.",
+    )
+    head = click.option(
+        "--head", metavar="REV", help="Read productions/ from this commit's objects, not from the work tree."
+    )
+    return base(head(command))
+
+
+def reads_exports(command: _Command) -> _Command:
+    """The option of a verb that can read an export of the state: `export`."""
+    return click.option(
+        "--state-export",
+        "export",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="B2PROD_STATE_EXPORT",
+        help="Read this export of the state (`b2prod state export`), not the ledger itself.",
+    )(command)
+
+
+def find_project(root: str | None, state: str | None, database: str | None = None) -> Project:
+    """The project in `root`, else the one that the working folder is in; state is in `.b2prod` unless said otherwise.
+
+    Raises:
+        WrongUse: there is no `productions` folder here or above, or `database` is no address.
+    """
+    try:
+        check_address(database) if database else None
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+    here = Path(root or ".").absolute()
+    candidates = [here] if root else [here, *here.parents]
+    found = next((folder for folder in candidates if (folder / PRODUCTIONS).is_dir()), None)
+    if found is None:
+        raise WrongUse(
+            f"no folder `{PRODUCTIONS}` in {here}{'' if root else ' or above it'}; go to a checkout, or give --root"
+        )
+    folder = Path(os.path.abspath(state)) if state else found / ".b2prod"
+    return Project(found, State(folder, database or None))
+
+
+def load(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
+    """Everything declared, and all findings on it; of a change, those that it answers for."""
+    repository, found = judge_files(*project.read_files())
+    if project.change is None or not found:
+        return repository, found
+    from ci.changes.gates import (  # noqa: PLC0415 -- see above
+        select_new,
+    )
+
+    _, known = judge_files(project.change.before, ())
+    return repository, select_new(project.change, found, known)
+
+
+def judge_files(tree: Tree, unread: Sequence[Finding]) -> tuple[Repository, tuple[Finding, ...]]:
+    """The repository in `tree`, and what readers, schemas and rules object to, with what was found before."""
+    repository, findings = read_repository(tree, load_templates())
+    return repository, limit_findings((*unread, *findings, *check_repository(repository)))
+
+
+def load_any(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
+    """Everything declared that can be read, and all findings; once it is said what cannot be.
+
+    For levers and those who only look: nothing in a checkout keeps anybody from stopping what runs.
+    """
+    try:
+        repository, findings = load(project)
+    except Exception as error:  # noqa: BLE001 -- no defect of a reader disables the emergency brake
+        say(f"what is declared cannot be read, and this goes by the ledger alone: {note_defect(error)}")
+        return NOTHING, ()
+    broken = [one for one in findings if one.place.file in repository.broken or one.code == UNREAD]
+    if broken:
+        more = f" (and {len(broken) - 1} more: `b2prod check`)" if len(broken) > 1 else ""
+        say(f"not all that is declared can be read; of the rest the ledger tells: {broken[0]}{more}")
+    return repository, findings
+
+
+def list_folders(project: Project, *tops: str) -> set[str]:
+    """The names that campaigns, or whatever is below the folders `tops`, have by their places, readable or not."""
+    tree, unread = project.read_files()
+    files = [PurePosixPath(file) for file in (*tree, *(finding.place.file for finding in unread))]
+    below = [file.relative_to(top) for top in tops or FOLDERS for file in files if file.is_relative_to(top)]
+    return {part.parts[0].removesuffix(".yaml") for part in below if part.parts}
+
+
+def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool = True) -> Repository:
+    """Everything declared; without `judge_locks`, for the verbs that write a lock or work beside a stale one.
+
+    Raises:
+        FoundProblems: there are findings; with `names`, other campaigns' findings do not count.
+    """
+    repository, findings = load(project)
+    _refuse_unsound(findings, names, judge_locks=judge_locks)
+    return repository
+
+
+def _refuse_unsound(findings: Sequence[Finding], names: Sequence[str], *, judge_locks: bool = True) -> None:
+    blocking = [
+        finding
+        for finding in findings
+        if (judge_locks or finding.code != STALE) and (not names or is_about(finding, names))
+    ]
+    if blocking:
+        raise FoundProblems(blocking)
+
+
+def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Declared]:
+    """The campaigns named, or all live ones.
+
+    Raises:
+        WrongUse: there is no campaign of that name.
+    """
+    for name in names:
+        if name not in repository.campaigns:
+            known = ", ".join(repository.campaigns) or "none"
+            raise WrongUse(f"there is no campaign {name}; there are: {known}")
+    chosen = [repository.campaigns[name] for name in names or repository.campaigns]
+    return [declared for declared in chosen if names or declared.campaign.is_live]
+
+
+def choose_locked(
+    repository: Repository, names: Sequence[str], *, also_stopped: bool = False
+) -> list[Declared]:
+    """The campaigns named, or all live ones that have a lock; each lock agrees with its manifest.
+
+    A campaign that was never locked is a draft, which nobody approved: unless it is named it is left out, and told.
+
+    Raises:
+        WrongUse: there is no campaign of that name, or it is stopped and these are not asked for.
+        FoundProblems: a lock is stale, or that of a campaign that is named is missing.
+    """
+    chosen = choose_campaigns(repository, names)
+    if drafts := [one.campaign.name for one in chosen if one.lock is None and not names]:
+        listed = ", ".join(drafts)
+        say(f"left out, because never locked: {listed}; `b2prod resolve {' '.join(drafts)}` takes them in")
+        chosen = [one for one in chosen if one.lock is not None]
+    findings: list[Finding] = []
+    for declared in chosen:
+        name = declared.campaign.name
+        if not declared.campaign.is_live and not also_stopped:
+            raise WrongUse(f"{name} is stopped, and stopped campaigns are not planned")
+        if declared.lock is None:
+            place = Place(declared.document.file)
+            findings.append(Finding(place, STALE, f"{name} has no lock", f"run `b2prod resolve {name}`"))
+        elif stale := _find_stale(declared, declared.lock, repository):
+            place = Place(declared.lock_file)
+            message = f"the lock of {name} is stale in: {', '.join(stale)}"
+            findings.append(Finding(place, STALE, message, f"run `b2prod resolve {name}`"))
+    if findings:
+        raise FoundProblems(findings)
+    return chosen
+
+
+def _find_stale(declared: Declared, lock: Lock, repository: Repository) -> list[str]:
+    """The entries of a lock that its manifest contradicts; that its runs are today's is for `resolve --check`."""
+    return compare_locks(lock, pin_campaign(declared, repository, lock.runs, lock.generation))
+
+
+def load_readable(project: Project, names: Sequence[str]) -> Repository:
+    """Everything declared, where it can be told what the campaigns named mean, though not that they may be launched.
+
+    Raises:
+        FoundProblems: there are findings on these campaigns, other than `HARMLESS` ones.
+    """
+    repository, findings = load(project)
+    refuse_broken(repository, findings, names)
+    harmful = [one for one in findings if is_about(one, names) and not one.code.startswith(HARMLESS)]
+    if harmful:
+        raise FoundProblems(harmful)
+    return repository
+
+
+def refuse_broken(repository: Repository, findings: Sequence[Finding], names: Sequence[str]) -> None:
+    """Nothing, where each of the campaigns could be read, or is not there at all.
+
+    Raises:
+        FoundProblems: findings kept a campaign from being read.
+    """
+    broken = tuple(f"{top}/{name}/" for top in FOLDERS for name in names if name not in repository.campaigns)
+    if blocking := [finding for finding in findings if finding.place.file.startswith(broken)]:
+        raise FoundProblems(blocking)
+
+
+def is_about(finding: Finding, names: Sequence[str]) -> bool:
+    """Whether a finding is about one of these campaigns, or about what all share; retirements make nothing."""
+    file = finding.place.file
+    if file.startswith(f"{RETIREMENTS}/"):
+        return False
+    return not file.startswith(tuple(f"{top}/" for top in FOLDERS)) or file.split("/")[2] in names

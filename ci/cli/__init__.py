@@ -1,0 +1,1 @@
+"""The command line: where output goes, and the exit codes."""

@@ -1,0 +1,34 @@
+"""Exit codes, and the exceptions that stand for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+from schemas.findings.finding import Finding
+
+
+class Exit(IntEnum):
+    """What an exit code says; stable, so that pipelines can rely on it."""
+
+    FINE = 0
+    FINDINGS = 1
+    CHANGES = 2
+    USAGE = 3
+    UNAVAILABLE = 4
+    REFUSED = 5
+    PARTLY = 6
+    DEFECT = 70
+    INTERRUPTED = 130
+
+
+class FoundProblems(Exception):
+    """There are findings for the author."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(f"{len(findings)} findings")
+        self.findings = tuple(findings)
+
+
+class WrongUse(Exception):
+    """The command or its surroundings are not as they must be; the text says what to do."""

@@ -1,0 +1,130 @@
+"""Findings for people and for forges: text, JSON, GitLab's code quality, GitHub's annotations, SARIF."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import quote
+
+from schemas.files.canonical import digest
+from schemas.findings.codes import CODES
+from schemas.findings.finding import Finding
+
+
+def format_text(findings: Sequence[Finding]) -> str:
+    """One finding a paragraph: place, code and message, then the hint."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.place}: {finding.code} {finding.message}")
+        if finding.hint:
+            lines.append(f"    {finding.hint}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def format_json(findings: Sequence[Finding]) -> str:
+    """A JSON list of objects with code, file, line, column, message and hint."""
+    return json.dumps([_describe(finding) for finding in findings], indent=2) + "\n"
+
+
+def format_gitlab(findings: Sequence[Finding]) -> str:
+    """GitLab's code quality report (the subset of Code Climate's format that GitLab reads)."""
+    return json.dumps([_describe_for_gitlab(finding) for finding in findings], indent=2) + "\n"
+
+
+def format_github(findings: Sequence[Finding]) -> str:
+    """GitHub's workflow commands, one annotation a line."""
+    return "".join(
+        f"::error file={_escape(finding.place.file, properties=True)},line={finding.place.line},"
+        f"col={finding.place.column},title={finding.code}::{_escape(_join(finding))}\n"
+        for finding in findings
+    )
+
+
+def format_sarif(findings: Sequence[Finding]) -> str:
+    """A SARIF 2.1.0 log."""
+    codes = sorted({finding.code for finding in findings})
+    rules = [
+        {
+            "id": code,
+            "shortDescription": {"text": CODES[code].title},
+            "fullDescription": {"text": CODES[code].rule},
+            "help": {"text": f"Why: {CODES[code].why}"},
+        }
+        for code in codes
+    ]
+    results = [
+        {
+            "ruleId": finding.code,
+            "ruleIndex": codes.index(finding.code),
+            "level": "error",
+            "message": {"text": _join(finding)},
+            "locations": [
+                {
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": quote(finding.place.file)},
+                        "region": {"startLine": finding.place.line, "startColumn": finding.place.column},
+                    }
+                }
+            ],
+            "partialFingerprints": {"finding/1": digest(_describe(finding))},
+        }
+        for finding in findings
+    ]
+    run = {
+        "tool": {"driver": {"name": "b2prod", "rules": rules}},
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+    }
+    log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
+    return json.dumps(log, indent=2) + "\n"
+
+
+MOST = 1000
+"""Findings that are written; of the rest, only how many there are."""
+
+
+def _shorten(write: Callable[[Sequence[Finding]], str]) -> Callable[[Sequence[Finding]], str]:
+    def write_first(findings: Sequence[Finding]) -> str:
+        if len(findings) > MOST:
+            message = f"and {len(findings) - MOST:,} more findings"
+            rest = Finding(findings[MOST].place, "BP107", message, "correct these first")
+            findings = [*findings[:MOST], rest]
+        return write(findings)
+
+    return write_first
+
+
+FORMATS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
+    "text": _shorten(format_text),
+    "json": _shorten(format_json),
+    "gitlab": _shorten(format_gitlab),
+    "codequality": _shorten(format_gitlab),
+    "github": _shorten(format_github),
+    "sarif": _shorten(format_sarif),
+}
+
+
+def _describe(finding: Finding) -> dict[str, str | int]:
+    place = finding.place
+    where: dict[str, str | int] = {"file": place.file, "line": place.line, "column": place.column}
+    return {"code": finding.code, **where, "message": finding.message, "hint": finding.hint}
+
+
+def _describe_for_gitlab(finding: Finding) -> dict[str, object]:
+    return {
+        "description": _join(finding),
+        "check_name": finding.code,
+        "fingerprint": digest(_describe(finding)),
+        "severity": "major",
+        "location": {"path": finding.place.file, "lines": {"begin": finding.place.line}},
+    }
+
+
+def _join(finding: Finding) -> str:
+    return f"{finding.message}; {finding.hint}" if finding.hint else finding.message
+
+
+def _escape(text: str, *, properties: bool = False) -> str:
+    for character in "%\r\n" + (":," if properties else ""):
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text

@@ -1,0 +1,310 @@
+"""What differs between two campaigns, for people: as text of at most 100 columns, and as JSON."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from ci.cli.console import count_things
+from reconciler.planning.campaign_diff.inputs import DECLARED, LOCK, Basis
+from reconciler.planning.campaign_diff.values import (
+    Difference,
+    Field,
+    OutputChange,
+    PayloadChange,
+    StepChange,
+)
+from schemas.manifest.runs import RUN_LIMIT, RunRange, split_key
+from schemas.rules.support.intervals import Ranges, count
+
+WIDTH = 100
+SHOWN_RANGES = 6
+"""Ranges of runs that a line shows at most."""
+
+OPEN = "open"
+"""What stands for the number of runs of a selection that goes on."""
+
+
+def format_difference(difference: Difference, basis: Basis) -> str:
+    """The difference as text: what differs by group, what is the same, and last the one sentence that sums it up."""
+    groups = {
+        "release": [_name_change(field.before, field.after) for field in difference.release],
+        "global tags": list(_format_tags(difference)),
+        "steering": [line for change in difference.steering for line in _format_step(change)],
+        "runs": list(_format_runs(difference, basis)),
+        "outputs": [_format_outputs(change) for change in difference.outputs],
+        "site and layout (they change no data)": _align(difference.site),
+        "limits, kind, state": _align(difference.limits),
+        "names (they change nothing)": _align(difference.names),
+    }
+    lines = [f"{difference.before} → {difference.after}"]
+    for title, listed in groups.items():
+        if listed:
+            lines += [title, *(part for line in listed for part in _fold(line, 2))]
+    same = [title.partition(" (")[0] for title, listed in groups.items() if not listed]
+    if same:
+        lines += _fold(f"the same: {', '.join(same)}", 0)
+    return "\n".join([*lines, "", *textwrap.wrap(summarise(difference, basis), WIDTH)]) + "\n"
+
+
+def summarise(difference: Difference, basis: Basis) -> str:
+    """One sentence: what differs at all, and how many units in both the later campaign need not make again."""
+    units = _summarise_units(difference, basis)
+    if difference.changes_data:
+        return f"{units[0].upper()}{units[1:]}."
+    others = [_THE.get(field.name, f"`{field.name}`") for field in (*difference.site, *difference.limits)]
+    others = [
+        *(["the global tags, not their payloads"] if difference.tags else []),
+        *(["the names of steps"] if difference.steering else []),
+        *others,
+    ]
+    listed = [name for name in dict.fromkeys(others) if name]
+    what = "Nothing differs"
+    if listed:
+        what += f" but {' and '.join([', '.join(listed[:-1]), listed[-1]] if listed[1:] else listed)}"
+    elif difference.names:
+        what += " but what it is called"
+    return f"{what}{':' if difference.shared else ';'} {units}."
+
+
+_THE = {
+    **dict.fromkeys(("site", "engine", "storage"), "the site"),
+    **dict.fromkeys(("layout", "folders"), "the layout"),
+    **dict.fromkeys(("max_units", "max_restate", "max_attempts"), "the limits"),
+    **{name: f"the {name}" for name in ("kind", "state")},
+    # how a campaign stands to others is said where it matters: by what is taken over
+    **dict.fromkeys(("supersedes", "reuse", "compare_with"), ""),
+}
+"""What a field of the later groups is called in the sentence; empty: it is not called at all."""
+
+
+def _summarise_units(difference: Difference, basis: Basis) -> str:
+    shared = difference.shared
+    if shared is None:
+        why = (
+            "the runs are as declared"
+            if DECLARED in (basis.before, basis.after)
+            else "payloads are not known"
+        )
+        return f"how many units {difference.after} would take over cannot be told, because {why}"
+    if not shared.units:
+        return "no unit is in both"
+    here = f"of {count_things(shared.units, 'unit')} in both, "
+    rest = shared.units - shared.equal
+    differ = "none differs" if not rest else "1 differs" if rest == 1 else f"{rest:,} differ"
+    if shared.equal and shared.hindrance:
+        alike = "1 is" if shared.equal == 1 else f"{shared.equal:,} are"
+        return f"{here}{alike} equal and {differ}; none is taken over, because {shared.hindrance}"
+    return f"{here}{f'{shared.equal:,}' if shared.equal else 'none'} would be taken over and {differ}"
+
+
+def _format_tags(difference: Difference) -> Iterator[str]:
+    for field in difference.tags:
+        if field.name == "order":
+            yield f"order: {_name_change(field.before, field.after)}"
+        elif field.before is None or field.after is None:
+            yield f"{'+' if field.before is None else '-'} {field.name}  {field.before or field.after}"
+        else:
+            yield f"~ {field.name}  {_name_change(field.before, field.after)}"
+    if difference.payloads is None:
+        yield "which payloads change cannot be told"
+    elif difference.payloads or difference.tags:
+        rows = [_list_payload(change, difference.both) for change in difference.payloads]
+        widths = [max((len(row[place]) for row in rows), default=0) for place in range(3)]
+        for row in rows:
+            yield "  ".join((*(cell.ljust(widths[place]) for place, cell in enumerate(row[:3])), row[3]))
+        payloads = len({change.payload for change in difference.payloads})
+        what = "1 payload changes" if payloads == 1 else f"{payloads:,} payloads change"
+        both, touched = _count(difference.both), _count(difference.touched())
+        if not payloads:
+            yield "no payload changes for the runs in both" if difference.both else "no run is in both"
+        elif both == OPEN:
+            yield f"{what}, for runs in both"
+        else:
+            yield f"{what}, for {touched.partition(' ')[0]} of the {both} in both"
+
+
+def _list_payload(change: PayloadChange, both: Ranges) -> tuple[str, str, str, str]:
+    sign = "+" if change.before is None else "-" if change.after is None else "~"
+    sides = (change.before, change.after)
+    # the number alone does not tell two payloads apart that were made for different databases
+    alike = change.before is not None and change.after is not None and change.before[0] == change.after[0]
+    revisions = (side and f"r{side[0]}{f' {side[1][:6]}…' if alike else ''}" for side in sides)
+    runs = _name_runs(change.runs)
+    if change.runs == both and count(both) > 1:
+        runs = "all runs" if _count(both) == OPEN else f"all {_count(both)}"
+    return f"  {sign}", change.payload, _name_change(*revisions), runs
+
+
+def _format_step(change: StepChange) -> Iterator[str]:
+    if change.before is None or change.after is None:
+        yield f"{'+' if change.before is None else '-'} step {change.before or change.after}"
+        return
+    yield change.before if change.before == change.after else f"{change.before} → {change.after}"
+    for line in (*_align(change.fields), *_align(change.parameters)):
+        yield f"  {line}"
+    for line in change.script:
+        yield f"  {line}"
+
+
+def _format_runs(difference: Difference, basis: Basis) -> Iterator[str]:
+    yield from _align(difference.selection)
+    if not (difference.only_before or difference.only_after):
+        return
+    yield _name_basis(difference, basis)
+    rows = [
+        (f"only in {difference.before}", difference.only_before),
+        (f"only in {difference.after}", difference.only_after),
+        ("in both", difference.both),
+    ]
+    width = max(len(label) for label, _ in rows)
+    for label, runs in rows:
+        yield f"{label.ljust(width)}  {_name_runs(runs)}"
+
+
+def _name_basis(difference: Difference, basis: Basis) -> str:
+    if DECLARED in (basis.before, basis.after):
+        return "as declared; which of them exist is not known"
+    if basis.before == basis.after:
+        return "as in the locks" if basis.before == LOCK else "as the run catalogue has them"
+    locked = difference.before if basis.before == LOCK else difference.after
+    return f"of {locked} as in its lock, of the other as the run catalogue has them"
+
+
+def _format_outputs(change: OutputChange) -> str:
+    name = change.before or change.after or ""
+    signs = [f"- {output}" for output in change.only_before] + [f"+ {output}" for output in change.only_after]
+    return f"{name}: {', '.join(signs)}"
+
+
+def _align(fields: Sequence[Field]) -> list[str]:
+    width = max((len(field.name) for field in fields), default=0)
+    return [f"{field.name.ljust(width)}  {_name_change(field.before, field.after)}" for field in fields]
+
+
+def _name_change(before: Any, after: Any) -> str:
+    return f"{spell(before)} → {spell(after)}"
+
+
+def spell(value: Any) -> str:
+    """A value as in a manifest."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict) and "value" in value:
+        return spell(value["value"]) + (" (default)" if value.get("default") else "")
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {spell(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(spell, value))}]"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _fold(line: str, indent: int) -> list[str]:
+    """The line in pieces that fit; a line of a script keeps its blanks."""
+    wrapper = textwrap.TextWrapper(
+        WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 6),
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        drop_whitespace=True,
+    )
+    blanks = len(line) - len(line.lstrip())
+    wrapper.initial_indent += " " * blanks
+    return wrapper.wrap(line.lstrip()) or [""]
+
+
+def _count(runs: Ranges) -> str:
+    if any(split_key(item.last)[1] >= RUN_LIMIT for item in runs):
+        return OPEN
+    return count_things(count(runs), "run")
+
+
+def _name_runs(runs: Ranges) -> str:
+    return f"{_count(runs)}: {_format_ranges(runs, SHOWN_RANGES)}" if runs else "no run"
+
+
+def _format_ranges(runs: Iterable[RunRange], most: int | None = None) -> str:
+    """Ranges of run keys as `3:529-613,620 5:1-8`; an open end as `5:1-`."""
+    listed = list(runs)
+    words: list[str] = []
+    experiment = -1
+    for item in listed[:most]:
+        (here, first), (_, last) = split_key(item.first), split_key(item.last)
+        text = f"{first}-" if last >= RUN_LIMIT else str(RunRange(first, last))
+        words.append(f",{text}" if here == experiment else f" {here}:{text}")
+        experiment = here
+    left = count(listed[len(listed[:most]) :])
+    return "".join(words).strip() + (f" and {left:,} more" if left else "")
+
+
+def describe_difference(difference: Difference, basis: Basis) -> dict[str, Any]:
+    """The difference as JSON."""
+    payloads = difference.payloads
+    return {
+        "before": difference.before,
+        "after": difference.after,
+        "release": [_describe(field) for field in difference.release],
+        "global_tags": [_describe(field) for field in difference.tags],
+        "payloads": None if payloads is None else [_describe_payload(change) for change in payloads],
+        "steering": [
+            {
+                "before": change.before,
+                "after": change.after,
+                "fields": [_describe(field) for field in change.fields],
+                "parameters": [_describe(field) for field in change.parameters],
+                "script": list(change.script),
+            }
+            for change in difference.steering
+        ],
+        "runs": {
+            "basis": {"before": basis.before, "after": basis.after},
+            "notes": list(basis.notes),
+            "selection": [_describe(field) for field in difference.selection],
+            **{
+                name: {"count": count(runs), "runs": _format_ranges(runs)}
+                for name, runs in (
+                    ("only_before", difference.only_before),
+                    ("only_after", difference.only_after),
+                    ("both", difference.both),
+                )
+            },
+        },
+        "outputs": [
+            {
+                "before": change.before,
+                "after": change.after,
+                "only_before": list(change.only_before),
+                "only_after": list(change.only_after),
+            }
+            for change in difference.outputs
+        ],
+        "site": [_describe(field) for field in difference.site],
+        "limits": [_describe(field) for field in difference.limits],
+        "names": [_describe(field) for field in difference.names],
+        "changes_data": difference.changes_data,
+        "units": None
+        if difference.shared is None
+        else {
+            "both": difference.shared.units,
+            "equal": difference.shared.equal,
+            "hindrance": difference.shared.hindrance,
+        },
+        "summary": summarise(difference, basis),
+    }
+
+
+def _describe(field: Field) -> dict[str, Any]:
+    return {"name": field.name, "before": field.before, "after": field.after}
+
+
+def _describe_payload(change: PayloadChange) -> dict[str, Any]:
+    sides = (
+        None if side is None else {"revision": side[0], "checksum": side[1]}
+        for side in (change.before, change.after)
+    )
+    before, after = sides
+    runs = {"count": count(change.runs), "runs": _format_ranges(change.runs)}
+    return {"payload": change.payload, "before": before, "after": after, **runs}

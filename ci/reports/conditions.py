@@ -1,0 +1,117 @@
+"""Global tags and what differs between them, as lines of text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reconciler.conditions.comparison import Change, Segment
+from reconciler.conditions.coverage import Flaw, is_usable
+from schemas.conditions.iov import name_ends
+from schemas.conditions.snapshot import Iov, Snapshot
+from schemas.manifest.runs import format_runs
+
+SHOWN_RANGES = 6
+"""Ranges of runs that a line shows at most."""
+
+SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+def name_change(change: Change, keys: Sequence[int]) -> tuple[str, ...]:
+    """The columns of a line about a change; `keys` are the runs of the comparison."""
+    revisions = " → ".join(
+        "nothing" if side is None else f"r{side.revision}" for side in (change.before, change.after)
+    )
+    return (
+        SIGNS[change.kind],
+        change.payload,
+        revisions,
+        name_iov(change.first, change.end),
+        name_runs(keys, change.lower, change.upper) if keys else "",
+    )
+
+
+def describe_change(change: Change, keys: Sequence[int]) -> dict[str, Any]:
+    """A change as JSON; `keys` are the runs of the comparison."""
+
+    def describe(side: Segment | None) -> dict[str, str] | None:
+        return None if side is None else {"revision": side.revision, "checksum": side.checksum}
+
+    return {
+        "payload": change.payload,
+        "kind": change.kind,
+        "iov": name_iov(change.first, change.end),
+        "before": describe(change.before),
+        "after": describe(change.after),
+        "runs": format_runs(keys[change.lower : change.upper]),
+        "count": change.upper - change.lower,
+    }
+
+
+def describe_snapshot(snapshot: Snapshot) -> dict[str, Any]:
+    """A snapshot as JSON, without its IoVs."""
+    return {
+        "name": snapshot.name,
+        "id": snapshot.id,
+        "state": snapshot.state,
+        "usable": is_usable(snapshot.state),
+        "source": snapshot.source or None,
+        "retrieved": snapshot.retrieved or None,
+        "digest": snapshot.digest,
+        "payloads": len({one.payload for one in snapshot.iovs}),
+        "iovs": len(snapshot.iovs),
+    }
+
+
+def describe_iov(one: Iov) -> dict[str, Any]:
+    """An IoV as JSON."""
+    return {
+        "payload": one.payload,
+        "revision": one.revision,
+        "checksum": one.checksum,
+        "iov": name_iov(one.first, one.end),
+    }
+
+
+def name_iov(first: int, end: int) -> str:
+    """The run keys from `first` to before `end` as people write an IoV, both ends included: `3,5,3,-1`."""
+    return ",".join(map(str, name_ends(first, end)))
+
+
+def name_runs(keys: Sequence[int], lower: int, upper: int) -> str:
+    """How many runs `keys[lower:upper]` are, and which."""
+    if lower == upper:
+        return "no run"
+    count = upper - lower
+    return f"{count} run{'s' * (count > 1)}: {format_runs(keys[lower:upper], SHOWN_RANGES)}"
+
+
+def align_rows(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows as lines with aligned columns; a tag has more lines than a table is made for."""
+    columns = max(map(len, rows), default=0)
+    widths = [max((len(row[i]) for row in rows if i < len(row)), default=0) for i in range(columns)]
+    lines = ("  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def name_flaw(flaw: Flaw, keys: Sequence[int]) -> tuple[str, ...]:
+    """The columns of a line about a flaw; `keys` are the runs that were checked."""
+    return (
+        flaw.kind,
+        flaw.payload,
+        name_iov(flaw.first, flaw.end),
+        name_runs(keys, flaw.lower, flaw.upper),
+        " over ".join(f"r{revision}" for revision in flaw.revisions),
+    )
+
+
+def describe_flaw(flaw: Flaw, keys: Sequence[int]) -> dict[str, Any]:
+    """A flaw as JSON; `keys` are the runs that were checked."""
+    return {
+        "kind": flaw.kind,
+        "payload": flaw.payload,
+        "iov": name_iov(flaw.first, flaw.end),
+        "revisions": list(flaw.revisions),
+        "runs": format_runs(keys[flaw.lower : flaw.upper]),
+        "count": flaw.upper - flaw.lower,
+    }

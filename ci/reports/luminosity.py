@@ -1,0 +1,124 @@
+"""Luminosities as tables and as JSON data: totals, run by run, and of two sides beside one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from ci.cli.console import make_table
+from ci.cli.quantities import count_digits
+from reconciler.run_catalogue.luminosity import UNITS, Measurement, Total
+from reconciler.run_catalogue.luminosity_totals import Pair, RunValue, Share
+from schemas.manifest.runs import format_run, format_runs
+
+
+def describe_total(total: Total) -> dict[str, Any]:
+    """A total as JSON data, in inverse nanobarn."""
+    return {**asdict(total), "without": format_runs(total.without)}
+
+
+def describe_share(share: Share) -> dict[str, Any]:
+    """The total of what is produced, with those of what is selected and missing in it; null where nothing tells."""
+    others = {"selected": share.selected, "missing": share.missing}
+    told = {name: None if total is None else describe_total(total) for name, total in others.items()}
+    return {**describe_total(share.produced), **told}
+
+
+def describe_value(value: RunValue) -> dict[str, Any]:
+    """The value of a run as JSON data; null where it is not known."""
+    state = {"state": value.state} if value.state else {}
+    where = dict(zip(("method", "version", "correction"), value.where, strict=True))
+    return {"run": format_run(value.run), **state, **where, **_describe_measured(value.measured)}
+
+
+def describe_pair(pair: Pair, names: tuple[str, str]) -> dict[str, Any]:
+    """The values of a run on both sides as JSON data; `names` are those of the sides."""
+    sides = {
+        name: None if one is None else _describe_measured(one)
+        for name, one in zip(names, (pair.here, pair.there), strict=True)
+    }
+    run = {} if pair.run is None else {"run": format_run(pair.run)}
+    where = dict(zip(("method", "version", "correction"), pair.where, strict=True))
+    return {**run, **where, "values": sides, "ratio": pair.ratio}
+
+
+def _describe_measured(measured: Total | Measurement | None) -> dict[str, Any]:
+    return {
+        name: None if measured is None else getattr(measured, name)
+        for name in ("value", "statistical", "systematic")
+    }
+
+
+def tabulate_shares(shares: Sequence[Share], unit: str) -> Table:
+    """What is produced by every method, and beside it what is selected and missing."""
+    numbers = ("runs", "without", "selected", "missing")
+    table = make_table("method", "version", "correction", f"produced / {unit}⁻¹", *numbers, numbers=numbers)
+    for share in shares:
+        one = share.produced
+        digits = _count_digits(share.selected or one, unit)
+        others = (_format_plain(total, unit, digits) for total in (share.selected, share.missing))
+        counts = (f"{one.runs:,}", f"{len(one.without):,}", *others)
+        table.add_row(one.method, one.version, one.correction or "–", format_value(one, unit), *counts)
+    return table
+
+
+def tabulate_totals(totals: Sequence[Total], unit: str) -> Table:
+    """Totals by every method."""
+    columns = ("method", "version", "correction", f"{unit}⁻¹", "runs", "without")
+    table = make_table(*columns, numbers=("runs", "without"))
+    for one in totals:
+        counts = (f"{one.runs:,}", f"{len(one.without):,}")
+        table.add_row(one.method, one.version, one.correction or "–", format_value(one, unit), *counts)
+    return table
+
+
+def tabulate_values(values: Sequence[RunValue], unit: str) -> Table:
+    """Values run by run."""
+    states = ("state",) if any(value.state for value in values) else ()
+    table = make_table("run", *states, "method", "version", "correction", f"{unit}⁻¹")
+    for value in values:
+        state = (value.state,) if states else ()
+        where = (word or "–" for word in value.where)
+        table.add_row(format_run(value.run), *state, *where, format_value(value.measured, unit))
+    return table
+
+
+def tabulate_pairs(pairs: Sequence[Pair], names: tuple[str, str], unit: str) -> Table:
+    """Two sides beside one another, with their ratio; the first one's versions are told where there are several."""
+    runs = ("run",) if any(pair.run is not None for pair in pairs) else ()
+    versions = ("version",) if len({pair.where[1] for pair in pairs}) > 1 else ()
+    table = make_table(
+        *runs, "method", *versions, "correction", *(f"{name} / {unit}⁻¹" for name in names), "ratio"
+    )
+    for pair in pairs:
+        method, version, correction = (word or "–" for word in pair.where)
+        run = () if pair.run is None else (format_run(pair.run),)
+        cells = (format_value(one, unit) for one in (pair.here, pair.there))
+        ratio = "–" if pair.ratio is None else f"{pair.ratio:.4f}"
+        table.add_row(*run, method, *((version,) if versions else ()), correction, *cells, ratio)
+    return table
+
+
+def format_value(measured: Total | Measurement | None, unit: str) -> str:
+    """A luminosity with its uncertainties, to the digits that the smallest of them warrants; a dash if not known."""
+    if measured is None or measured.value is None:
+        return "–"
+    digits = _count_digits(measured, unit)
+    shown = (
+        f"{one / UNITS[unit]:,.{digits}f} ({name})"
+        for name, one in (("stat", measured.statistical), ("syst", measured.systematic))
+        if one is not None
+    )
+    return " ± ".join([f"{measured.value / UNITS[unit]:,.{digits}f}", *shown])
+
+
+def _format_plain(total: Total | None, unit: str, digits: int) -> str:
+    return "–" if total is None or total.value is None else f"{total.value / UNITS[unit]:,.{digits}f}"
+
+
+def _count_digits(measured: Total | Measurement, unit: str) -> int:
+    known = (one for one in (measured.statistical, measured.systematic) if one is not None)
+    return count_digits(one / UNITS[unit] for one in known)

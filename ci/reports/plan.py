@@ -1,0 +1,119 @@
+"""Plans for people: as text for a terminal, as Markdown for a review."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ci.cli.markdown import escape
+from reconciler.model.deviations import Told
+from reconciler.model.plan import ACTIONS, RESTATE, CampaignPlan, Group, Plan
+from renderer.jobs.logs import gather_alike, tell_alike
+from schemas.manifest.runs import format_runs
+
+WIDTH = 100
+GLYPHS = {action: action if len(action) == 1 else "." for action in ACTIONS}
+
+
+def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str:
+    """The plan as text, at most 100 columns wide: counts first, reasons, runs, and last the command to type."""
+    lines = []
+    for campaign in plan.campaigns:
+        lines.append(
+            f"campaign {campaign.campaign}  generation {campaign.generation}  done {campaign.done} units"
+        )
+        lines += [line for one in campaign.deviations for line in _format_deviation(one)]
+        for action, word in ACTIONS.items():
+            groups = [group for group in campaign.groups if group.action == action]
+            if groups:
+                lines.append(f"  {GLYPHS[action]} {word:<11} {campaign.count(action):>7} units")
+                lines += [line for group in _merge_alike(groups) for line in _format_group(group)]
+        if not campaign.groups:
+            lines.append("  nothing to do")
+    lines += [f"drift: {text}" for text in drift]
+    lines.append(f"ledger {plan.ledger[:8]} serial {plan.serial}  catalogue serial {plan.catalogue_serial}")
+    lines.append(f"digest {plan.digest()}")
+    if plan.is_empty:
+        lines.append("The plan is empty.")
+    elif command:
+        lines.append(f"to do this: {command}")
+    return "\n".join(lines) + "\n"
+
+
+def _format_deviation(told: Told) -> list[str]:
+    indented = (2, f"deviates: {told.what}"), (6, ", ".join(told.steps)), (6, f"{told.ticket}: {told.reason}")
+    return [line for indent, text in indented for line in _wrap(text, " " * indent)]
+
+
+def _merge_alike(groups: Sequence[Group]) -> list[Group]:
+    """The groups with those as one whose reasons are alike: 65 units whose files lack the same are told once.
+
+    What is restated is signed for by its reason, and told as it is.
+    """
+    gathered = gather_alike(
+        groups,
+        lambda one: one.reason,
+        lambda one: (one.action, one.step, one.outputs, one.reason if one.action == RESTATE else None),
+    )
+    return [
+        replace(
+            alike[0],
+            reason=tell_alike(one.reason for one in alike),
+            runs=tuple(sorted(run for one in alike for run in one.runs)),
+        )
+        for alike in gathered
+    ]
+
+
+def _format_group(group: Group) -> list[str]:
+    first = f"{group.step}: {_fold_outputs(group.outputs)}"
+    indented = ((6, first), (8, group.reason), (8, format_runs(group.runs, most=8)))
+    return [line for indent, text in indented for line in _wrap(text, " " * indent)]
+
+
+def _wrap(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False
+    )
+
+
+def _fold_outputs(outputs: Sequence[str]) -> str:
+    shown = ", ".join(outputs)
+    return shown if len(shown) < 80 else f"{', '.join(outputs[:3])} and {len(outputs) - 3} more"
+
+
+def format_markdown(plan: Plan) -> str:
+    """The plan as Markdown: a table of counts for each campaign, then what changes and why."""
+    lines: list[str] = []
+    for campaign in plan.campaigns:
+        lines += [f"### Plan of `{campaign.campaign}`, generation {campaign.generation}", ""]
+        lines += [
+            f"- deviates: {escape(one.what)}, in {escape(', '.join(one.steps))} ({one.ticket}: {escape(one.reason)})"
+            for one in campaign.deviations
+        ]
+        lines += [""] if campaign.deviations else []
+        lines += ["| | action | units | step | outputs | why | runs |", "|---|---|--:|---|---|---|---|"]
+        lines += [_format_row(group) for group in _merge_alike(campaign.groups)]
+        lines += [f"| | done | {campaign.done} | | | | |", ""]
+    verdict = "Nothing is to be done." if plan.is_empty else _count_changes(plan.campaigns)
+    lines += [verdict, "", f"Digest `{plan.digest()}`, ledger `{plan.ledger[:8]}` at serial {plan.serial}."]
+    return "\n".join(lines) + "\n"
+
+
+def _format_row(group: Group) -> str:
+    cells = (
+        f"`{GLYPHS[group.action]}`",
+        ACTIONS[group.action],
+        str(len(group.runs)),
+        group.step,
+        _fold_outputs(group.outputs),
+        escape(group.reason),
+        format_runs(group.runs, most=8),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _count_changes(campaigns: Sequence[CampaignPlan]) -> str:
+    counts = [(word, sum(item.count(action) for item in campaigns)) for action, word in ACTIONS.items()]
+    return "Units: " + ", ".join(f"{word} {count}" for word, count in counts if count) + "."

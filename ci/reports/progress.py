@@ -1,0 +1,127 @@
+"""What a person sees of an apply: the plan, a bar, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+from ci.cli.console import count_things, progress, say
+from ci.cli.exits import Exit
+from reconciler.execution.outcome import Outcome
+from reconciler.ledger.store.database import State, reading
+from reconciler.ledger.writing.tallies import count_live
+from reconciler.model.plan import BLOCKED, QUARANTINED, UNKNOWN, WAITING
+from reconciler.model.work_items import Address
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.views import Picture
+from renderer.jobs.logs import gather_alike
+
+
+class Watching:
+    """The plan and a progress bar on stderr, from the moment that the plan is known."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+
+    def begin(self, picture: Picture) -> Callable[[str, Address], None]:
+        wanted = sum(campaign.count("+") + campaign.count("~") for campaign in picture.plan.campaigns)
+        names = ", ".join(campaign.campaign for campaign in picture.plan.campaigns)
+        say(f"plan {picture.plan.digest()[:12]} for {names}: {count_things(wanted, 'unit')} to make")
+        self._bar = progress("units", wanted)
+        advance = self._bar.__enter__()
+        return lambda _what, _unit: advance()
+
+
+def tell_outcome(outcome: Outcome, left_out: int = 0) -> int:
+    """Says what came of an apply, which left out so many campaigns; the exit code of one that did a certain plan."""
+    failures = gather_alike(outcome.failed, lambda one: one[1])
+    for alike in failures[:20]:
+        (unit, reason), *others = alike
+        more = f" (and {count_things(len(others), 'unit')} alike)" if others else ""
+        say(f"failed: {unit}: {reason}{more}")
+    if len(failures) > 20:
+        say(f"… and {count_things(sum(map(len, failures[20:])), 'unit')} more")
+    for text in describe_troubles(outcome):
+        say(text)
+    for reason, count in outcome.held.most_common(5):
+        say(f"{count_things(count, 'unit')} not begun: {reason}")
+    if outcome.staging:
+        say(
+            f"{count_things(outcome.staging, 'unit')} waiting for input that is on tape; the next reconcile asks again"
+        )
+    if outcome.live:
+        unknown = f", {outcome.unknown} of which nothing is known" if outcome.unknown else ""
+        say(f"{count_things(outcome.live, 'job')} under way{unknown}; the next reconcile takes them up")
+    say(sum_up(outcome, left_out))
+    if outcome.barred:
+        return Exit.REFUSED
+    if outcome.failed or outcome.skipped:
+        return Exit.PARTLY
+    return Exit.UNAVAILABLE if outcome.delayed or outcome.absent else Exit.FINE
+
+
+def sum_up(outcome: Outcome, left_out: int = 0) -> str:
+    """One line on a turn: what was made, and where the rest is."""
+    planned = outcome.planned
+    counts = (
+        (outcome.skipped, "behind those not tried"),
+        (outcome.live, "in flight"),
+        (planned[WAITING] + outcome.staging, "waiting"),
+        (planned[BLOCKED], "blocked"),
+        (planned[UNKNOWN], "unknown"),
+        (outcome.paused, "paused"),
+        (sum(outcome.held.values()) - outcome.paused, "not begun"),
+        (planned[QUARANTINED], "in quarantine"),
+    )
+    told = [f"{count_things(outcome.produced, 'unit')} produced, {len(outcome.failed)} failed"]
+    told += [f"{count:,} {what}" for count, what in counts if count > 0]
+    if left := left_out + len(outcome.absent) + len(outcome.barred):
+        told.append(f"{count_things(left, 'campaign')} left out")
+    return ", ".join(told)
+
+
+def judge_turn(outcome: Outcome, left_out: int = 0) -> int:
+    """The exit code of a turn that was to bring everything to what is declared."""
+    planned = outcome.planned
+    blocked = planned[BLOCKED] - outcome.declared_held
+    if outcome.barred:
+        return Exit.REFUSED
+    if outcome.failed or outcome.skipped:
+        return Exit.PARTLY
+    if outcome.delayed:
+        return Exit.UNAVAILABLE
+    if blocked or planned[QUARANTINED] or planned[UNKNOWN] or left_out or outcome.absent:
+        return Exit.PARTLY
+    return Exit.REFUSED if outcome.paused or outcome.barred else Exit.FINE
+
+
+def describe_live(state: State) -> str:
+    """What runs on where a reconciler ends, by site."""
+    try:
+        with reading(state) as connection:
+            live = count_live(connection)
+    except SourceUnavailable:
+        return "the ledger cannot be read; jobs that were submitted run on"
+    if not live:
+        return "no job is under way"
+    where = ", ".join(f"{count:,} at {site}" for site, count in sorted(live.items()))
+    return f"{count_things(sum(live.values()), 'job')} under way ({where}), which the next reconcile takes up"
+
+
+def describe_troubles(outcome: Outcome) -> list[str]:
+    """What kept a turn from doing all that it was to do, and is no unit's failure."""
+    told = [
+        f"{name} is left out: {text}" for name, text in (*outcome.absent.items(), *outcome.barred.items())
+    ]
+    told += outcome.troubles
+    if outcome.delayed:
+        first = next(iter(outcome.delayed.values()))
+        told.append(f"{count_things(len(outcome.delayed), 'unit')} made, waiting for their storage: {first}")
+    return told

@@ -1,0 +1,250 @@
+"""GitLab and GitHub by their APIs: their answers, and comments on requests, one of ours that is edited in place."""
+
+from __future__ import annotations
+
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from ci.cli.exits import WrongUse
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.http import Answer, HttpClient, NoAnswer, NotSent, is_safe
+
+SECONDS = 30.0
+"""How long one answer of a forge is waited for."""
+ATTEMPTS = 4
+PAGES = 200
+"""Pages of a list that are read, of a hundred each."""
+GITHUB_ROBOT = "github-actions[bot]"
+"""Who a pipeline's own token is; it may not ask for its name."""
+
+_NEXT = re.compile(r'<([^<>]+)>;[^,]*rel="next"')
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A project of a forge, by the forge's address and an id or a path, or the request of this number in it (0: none)."""
+
+    address: str
+    project: str
+    number: int = 0
+
+
+class Answered(Exception):
+    """A forge answered with an error."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(said)
+        self.status, self.said = status, said
+
+
+class _MayPass(Exception):
+    """What another attempt may not meet."""
+
+
+class Forge(ABC):
+    """One project of one forge, or a request in it, and what its subclasses say of the forge's API.
+
+    Without a token it asks as anybody may.
+
+    Raises:
+        WrongUse: the token would leave this machine unencrypted.
+    """
+
+    request: str
+    """What the forge calls a request."""
+    prefix: str
+    """The path of the API below the forge's address."""
+    edit: str
+    """The method that changes a comment."""
+
+    def __init__(self, place: Place, token: str, pause: Callable[[float], None] = time.sleep) -> None:
+        try:
+            safe = is_safe(place.address)
+        except ValueError as error:
+            raise WrongUse(str(error)) from error
+        if not safe:
+            raise WrongUse(f"a token is not sent to {place.address}: it is not https")
+        self.place = place
+        self._token, self._pause = token, pause
+        self._client = HttpClient()
+
+    def post(self, text: str, marker: str) -> str:
+        """Puts the text there, in place of our comment that begins with `marker` if there is one; `edited` or `posted`.
+
+        It is tried again where that may help: a comment that was written though its answer was lost is found and edited.
+
+        Raises:
+            WrongUse: the forge refuses the token, or has no such request.
+            SourceUnavailable: it does not answer, or not sensibly.
+        """
+        attempts = Retrying(
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_exponential(multiplier=2),
+            sleep=self._pause,
+            retry=retry_if_exception_type(_MayPass),
+            reraise=True,
+        )
+        try:
+            return attempts(self._try, text, marker)
+        except _MayPass as error:
+            raise SourceUnavailable(str(error)) from error
+
+    def _try(self, text: str, marker: str) -> str:
+        where = f"{self.request} {self.place.number} of {self.place.project} at {self.place.address}"
+        try:
+            return self._write(text, marker)
+        except Answered as answer:
+            said = " ".join(answer.said.split())[:200]
+            if answer.status in (401, 403):
+                raise WrongUse(f"the token may not comment on {where} ({answer.status}): {said}") from answer
+            if answer.status == 404:
+                raise WrongUse(f"there is no {where}, or the token may not see it") from answer
+            if 400 <= answer.status < 500 and answer.status != 429:
+                raise WrongUse(f"{where} was refused ({answer.status}): {said}") from answer
+            raise _MayPass(f"{where}: the forge answered {answer.status}: {said}") from answer
+        except (NotSent, NoAnswer) as error:
+            raise _MayPass(f"{where}: the forge does not answer: {error}") from error
+        except (LookupError, TypeError, AttributeError) as error:
+            raise _MayPass(f"{where}: the forge answers with something else than its API") from error
+
+    def _write(self, text: str, marker: str) -> str:
+        me = self.find_name()
+        for comment in self._list():
+            if str(comment["body"] or "").startswith(marker) and self.find_author(comment) == me:
+                if comment["body"] != text:
+                    self.ask(self.edit, self.address_comment(int(comment["id"])), {"body": text})
+                return "edited"
+        self.ask("POST", self.address_comments(), {"body": text})
+        return "posted"
+
+    def _list(self) -> Iterator[Mapping[str, Any]]:
+        yield from self.list_all(self.address_comments())
+
+    def list_all(self, path: str, key: str | None = None) -> Iterator[Mapping[str, Any]]:
+        """What a list has on all its pages; `key` is where a page has its part, None where it is that part.
+
+        Raises:
+            Answered: the forge refuses it.
+            NoAnswer, NotSent: it does not answer, or has no end.
+        """
+        url = f"{path}{'&' if '?' in path else '?'}per_page=100"
+        for _ in range(PAGES):
+            answer = self.ask("GET", url)
+            page = answer.read_json()
+            yield from page if key is None else page[key]
+            following = _NEXT.search(answer.headers.get("link", ""))
+            if following is None:
+                return
+            url = following[1]
+            if urlsplit(url)[:2] != urlsplit(self.place.address)[:2]:
+                raise NoAnswer("the next page is at another address, where no token is sent")
+        raise NoAnswer(f"there are more than {PAGES * 100} of them")
+
+    def ask(self, method: str, url: str, data: Any = None) -> Answer:
+        """The answer to one request; `url` is complete, or a path below the API.
+
+        Raises:
+            Answered: the forge refuses it.
+            NoAnswer, NotSent: it does not answer.
+        """
+        if url.startswith("/"):
+            url = f"{self.place.address.rstrip('/')}{self.prefix}{url}"
+        answer = self._client.send(
+            method, url, SECONDS, headers=self.authorize(self._token) if self._token else None, data=data
+        )
+        if not 200 <= answer.status < 300:
+            raise Answered(answer.status, _find_message(answer))
+        return answer
+
+    @abstractmethod
+    def authorize(self, token: str) -> Mapping[str, str]:
+        """The headers that carry the token."""
+
+    @abstractmethod
+    def find_name(self) -> str:
+        """Who we are to the forge."""
+
+    @abstractmethod
+    def find_author(self, comment: Mapping[str, Any]) -> str:
+        """Who wrote a comment."""
+
+    @abstractmethod
+    def address_comments(self) -> str:
+        """The path of the request's comments."""
+
+    @abstractmethod
+    def address_comment(self, number: int) -> str:
+        """The path of one of them."""
+
+
+class GitLab(Forge):
+    """A project of GitLab, or a merge request in it."""
+
+    request, prefix, edit = "merge request", "/api/v4", "PUT"
+
+    def authorize(self, token: str) -> Mapping[str, str]:
+        """As of `Forge`."""
+        return {"PRIVATE-TOKEN": token}
+
+    def find_name(self) -> str:
+        """As of `Forge`."""
+        return str(self.ask("GET", "/user").read_json()["username"])
+
+    def find_author(self, comment: Mapping[str, Any]) -> str:
+        """As of `Forge`."""
+        return str(comment["author"]["username"])
+
+    def address_comments(self) -> str:
+        """As of `Forge`."""
+        project = quote(self.place.project, safe="")
+        return f"/projects/{project}/merge_requests/{self.place.number}/notes"
+
+    def address_comment(self, number: int) -> str:
+        """As of `Forge`."""
+        return f"{self.address_comments()}/{number}"
+
+
+class GitHub(Forge):
+    """A repository of GitHub, or a pull request in it, which is an issue to its comments."""
+
+    request, prefix, edit = "pull request", "", "PATCH"
+
+    def authorize(self, token: str) -> Mapping[str, str]:
+        """As of `Forge`."""
+        return {"Authorization": f"Bearer {token}", "Accept": "application/vnd.github+json"}
+
+    def find_name(self) -> str:
+        """As of `Forge`."""
+        try:
+            return str(self.ask("GET", "/user").read_json()["login"])
+        except Answered as answer:
+            if answer.status != 403:
+                raise
+            return GITHUB_ROBOT
+
+    def find_author(self, comment: Mapping[str, Any]) -> str:
+        """As of `Forge`."""
+        return str(comment["user"]["login"])
+
+    def address_comments(self) -> str:
+        """As of `Forge`."""
+        return f"/repos/{quote(self.place.project)}/issues/{self.place.number}/comments"
+
+    def address_comment(self, number: int) -> str:
+        """As of `Forge`."""
+        return f"/repos/{quote(self.place.project)}/issues/comments/{number}"
+
+
+def _find_message(answer: Answer) -> str:
+    """The forge's own word in an answer that is an error."""
+    try:
+        return str(answer.read_json()["message"])
+    except (NoAnswer, LookupError, TypeError):
+        return answer.body[:200].decode(errors="replace")

@@ -1,0 +1,334 @@
+"""A review as Markdown that is read in a minute: what, how much, what changed, why, who must approve, what is risky.
+
+Everything that comes from the change is escaped, or stands in a block of code whose fence is longer than any in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ci.approvals.verdict import Verdict
+from ci.changes.gates import RECONCILER
+from ci.cli.console import count_things
+from ci.cli.markdown import code, escape, fence, fold, shorten, table, truncate
+from ci.reports.campaign_diff import format_difference, spell, summarise
+from ci.reports.plan import GLYPHS
+from ci.review.risks import list_risks
+from ci.review.summary import CampaignReview, Compared, Review
+from reconciler.model.plan import ACTIONS, BLOCKED, RESTATE, SUBMIT, Group
+from reconciler.planning.campaign_diff.values import Difference, PayloadChange
+from reconciler.planning.estimate import Estimate
+from schemas.manifest.runs import format_runs
+from schemas.policy.policy import REVOKED, ROLES, SIGNERS
+from schemas.policy.retirement import RETIREMENTS
+from schemas.repository import LAYOUTS, NAME, SITES
+from schemas.rules.support.intervals import count
+
+MARKER = "<!-- b2prod:review -->"
+"""The first line of a comment, by which it is found again and edited in place."""
+
+LONGEST = 60_000
+"""Characters of a comment; GitHub takes 65,536."""
+ROWS = 24
+"""Rows of a table that may have many."""
+
+_OWN = ("state", "supersedes", "compare_with", "restate")
+"""What a campaign says of itself: that another says something else of itself is no difference."""
+
+
+def format_review(review: Review) -> str:
+    """The review as a comment, which begins with `MARKER`."""
+    lines = [MARKER, f"## {_headline(review)}", ""]
+    if review.findings:
+        lines += _format_findings(review)
+    if review.unplanned:
+        lines += [f"**There is no plan.** {escape(review.unplanned)}", ""]
+    elif review.origin is not None and review.origin.is_stale:
+        lines += [
+            f"**The state that this was planned from is old**, and locks were not proven by it. {escape(review.origin.describe())}",
+            "",
+        ]
+    details: list[str] = []
+    for one in review.campaigns:
+        lines += _format_campaign(one)
+        details += _format_details(one)
+    for name in _list_retirements(review):
+        if NAME.fullmatch(name) is None:
+            lines += [f"### Retirement {code(name)}", "", "It has no legal name, and counts for nothing.", ""]
+            continue
+        who = code(f"b2prod approvals {name} --retirement")
+        text = f"It lets data be deleted, once its owners have signed for exactly these: {who} tells who."
+        lines += [f"### Retirement {code(name)}", "", text, ""]
+    others = [(kind, number) for kind, number in review.kinds if kind != "campaigns"]
+    for text in _list_policies(review):
+        lines += [f"**{text}**", ""]
+    if others:
+        listed = ", ".join(f"{kind} ({count_things(number, 'file')})" for kind, number in others)
+        lines += [f"The change also touches: {listed}.", ""]
+    lines += [*details, *_format_footer(review)]
+    return truncate("\n".join(lines) + "\n", LONGEST)
+
+
+_POLICIES = {
+    (ROLES, SIGNERS, REVOKED, f"{SITES}/"): (
+        "It changes who may approve what, or where jobs and data go. A reconciler takes that up only when its"
+        " administrators have signed the new root (b2prod trust sign)."
+    ),
+    (LAYOUTS,): (
+        "It changes how outputs are called. No administrator signs that: it counts once it is merged, and locks that"
+        " have another folder are stale until they are written again (b2prod resolve) and approved."
+    ),
+    (RECONCILER,): (
+        "It changes whose copies of the state are trusted for plans like this one. No administrator signs that: it"
+        " counts once it is merged."
+    ),
+    ("CODEOWNERS",): (
+        "It changes whom the forge asks for a review. No administrator signs that: it counts once it is merged."
+    ),
+}
+"""What a change of policy means, by the beginning of its paths."""
+
+
+def _list_policies(review: Review) -> list[str]:
+    return [
+        text
+        for starts, text in _POLICIES.items()
+        if any(path.startswith(starts) for path in review.change.paths)
+    ]
+
+
+def _list_retirements(review: Review) -> list[str]:
+    paths = (
+        path.removeprefix(f"{RETIREMENTS}/")
+        for path in review.change.paths
+        if path.startswith(f"{RETIREMENTS}/")
+    )
+    return sorted({path.partition("/")[0].removesuffix(".yaml") for path in paths})
+
+
+def count_for_forge(review: Review) -> dict[str, Any]:
+    """The counts that GitLab draws beside a merge request (`artifacts:reports:terraform`)."""
+    return {"create": review.count(SUBMIT), "update": review.count(RESTATE), "delete": 0}
+
+
+def _headline(review: Review) -> str:
+    if review.findings:
+        return f"{count_things(len(review.findings), 'finding')} to mend first"
+    names = ", ".join(code(one.name) for one in review.campaigns[:4])
+    if not review.campaigns:
+        gone = ", ".join(map(code, _list_retirements(review)))
+        return f"Retirement of data: {gone}" if gone else "No campaign is touched"
+    if review.plan is None:
+        return f"{names}: not planned"
+    counts = [(review.count(SUBMIT), "to submit"), (review.count(RESTATE), "to make again")]
+    told = [f"{count_things(number, 'unit')} {what}" for number, what in counts if number]
+    hours = [cost.cpu_hours for one in review.campaigns for cost in one.costs if cost.cpu_hours is not None]
+    space = [
+        cost.bytes_written for one in review.campaigns for cost in one.costs if cost.bytes_written is not None
+    ]
+    if told and (hours or space):
+        least = "at least " if len(hours) < sum(len(one.costs) for one in review.campaigns) else ""
+        told[-1] += f" ({least}{sum(hours):,.0f} CPU hours and {sum(space) / 1e12:,.1f} TB)"
+    if not told and (blocked := review.count(BLOCKED)):
+        told = [f"nothing is launched, {count_things(blocked, 'unit')} blocked"]
+    return f"{names}: {' and '.join(told) or 'nothing to do'}"
+
+
+def _format_findings(review: Review) -> list[str]:
+    rows = [
+        (
+            code(one.code),
+            code(str(one.place)),
+            escape(f"{one.message}; {one.hint}" if one.hint else one.message),
+        )
+        for one in review.findings[:ROWS]
+    ]
+    more = len(review.findings) - len(rows)
+    told = [f"… and {more} more", ""] if more > 0 else []
+    return [*table(("code", "where", "what is wrong, and what to write instead"), rows), "", *told]
+
+
+def _format_campaign(one: CampaignReview) -> list[str]:
+    if one.declared is None:
+        return [f"### {code(one.name)}", "", f"{escape(one.why)}.", ""]
+    campaign = one.declared.campaign
+    about = [campaign.kind, campaign.state, "new" if one.before is None else "changed"]
+    if campaign.supersedes:
+        about.append(f"supersedes {', '.join(campaign.supersedes)}")
+    if ticket := one.declared.document.data.get("ticket"):
+        about.append(ticket)
+    lines = [f"### {code(one.name)}: {escape(campaign.title)}", "", escape(", ".join(about)), ""]
+    if one.why:
+        lines += [f"**Not planned:** {escape(one.why)}.", ""]
+    if campaign.restate is not None:
+        lines += [
+            f"**Made again, because:** {escape(campaign.restate.reason)} (at most {campaign.restate.limit} units)",
+            "",
+        ]
+    if one.costs:
+        lines += ["**How much**", "", *_format_costs(one.costs), ""]
+    if one.compared is not None:
+        lines += [
+            f"**What is different** from {escape(one.compared.title)}",
+            "",
+            *_format_compared(one.compared),
+            "",
+        ]
+    if one.view is not None:
+        lines += ["**Why**", "", *_format_groups(one.view.plan.groups), ""]
+    if one.verdict is not None:
+        lines += ["**Who must approve**", "", *_format_verdict(one.verdict), ""]
+    risks = list_risks(one)
+    if risks:
+        lines += ["**Look twice**", "", *(f"- {escape(risk)}" for risk in risks), ""]
+    return lines
+
+
+def _format_costs(costs: Sequence[Estimate]) -> list[str]:
+    columns = ("step", "units", "jobs", "events to read", "CPU hours", "GB in", "GB out")
+    rows = [
+        (
+            code(one.step),
+            f"{one.units:,}",
+            _number(one.jobs),
+            _number(one.events),
+            _number(one.cpu_hours),
+            _number(one.bytes_read, 1e9),
+            _number(one.bytes_written, 1e9),
+        )
+        for one in costs
+    ]
+    lines = table(columns, rows, columns[1:])
+    return [*lines, "", "`?`: nobody can tell yet."] if any("?" in row for row in rows) else lines
+
+
+def _number(value: float | None, unit: float = 1) -> str:
+    if value is None:
+        return "?"
+    scaled = value / unit
+    return f"{scaled:,.0f}" if scaled >= 10 or scaled == int(scaled) else f"{scaled:.2g}"
+
+
+def _format_compared(compared: Compared) -> list[str]:
+    difference = compared.difference
+    lines = [*_list_changes(difference), "", escape(summarise(difference, compared.basis))]
+    return lines[1:] if lines[0] == "" else lines
+
+
+def _list_changes(difference: Difference) -> Iterator[str]:
+    for field in (*difference.release, *difference.selection, *difference.site, *difference.limits):
+        if difference.before == difference.after or field.name not in _OWN:
+            yield f"- {code(field.name)}: {code(spell(field.before))} → {code(spell(field.after))}"
+    for field in difference.tags:
+        if field.before is None or field.after is None:
+            verb = "added" if field.before is None else "left out"
+            yield f"- global tag {verb}: {code(field.name)} ({escape(spell(field.before or field.after))})"
+        else:
+            yield f"- global tag {code(field.name)}: {escape(spell(field.before))} → {escape(spell(field.after))}"
+    if difference.payloads is None:
+        yield "- **which payloads change cannot be told**"
+    elif difference.payloads:
+        runs, both = count(difference.touched()), count(difference.both)
+        names = len({change.payload for change in difference.payloads})
+        yield f"- {count_things(names, 'payload')} changed, for {runs:,} of the {count_things(both, 'run')} in both:"
+        yield from shorten(
+            [f"  - {_name_payload(one, both)}" for one in difference.payloads], ROWS, "payloads"
+        )
+    elif difference.tags:
+        yield "- no payload changed for the runs in both"
+    for change in difference.steering:
+        if change.before is None or change.after is None:
+            yield f"- step {'added' if change.before is None else 'left out'}: {code(change.before or change.after or '')}"
+            continue
+        told = [
+            f"{escape(one.name)} {code(spell(one.before))} → {code(spell(one.after))}"
+            for one in (*change.fields, *change.parameters)
+        ]
+        moved = sum(line[:1] in "+-" and line[:3] not in ("+++", "---") for line in change.script)
+        told += [f"{count_things(moved, 'line')} of the steering"] if moved else []
+        yield f"- step {code(change.after)}: {'; '.join(told) or 'another name'}"
+    for outputs in difference.outputs:
+        signs = [f"− {code(name)}" for name in outputs.only_before] + [
+            f"+ {code(name)}" for name in outputs.only_after
+        ]
+        yield f"- outputs of {code(outputs.after or outputs.before or '')}: {', '.join(signs)}"
+    for sign, ranges in (("−", difference.only_before), ("+", difference.only_after)):
+        if ranges:
+            yield f"- runs: {sign} {count(ranges):,}"
+
+
+def _name_payload(change: PayloadChange, both: int) -> str:
+    pair = (change.before, change.after)
+    # the number alone does not tell two payloads apart that were made for different databases
+    alike = change.before is not None and change.after is not None and change.before[0] == change.after[0]
+    sides = [side and f"r{side[0]}{f' ({side[1][:6]})' if alike else ''}" for side in pair]
+    runs = count(change.runs)
+    which = "all runs" if runs == both else count_things(runs, "run")
+    return f"{code(change.payload)} {escape(sides[0] or 'none')} → {escape(sides[1] or 'none')}, {which}"
+
+
+def _format_groups(groups: Sequence[Group]) -> list[str]:
+    rows = [
+        (
+            code(GLYPHS[group.action]),
+            ACTIONS[group.action],
+            f"{len(group.runs):,}",
+            code(group.step),
+            _fold(group.outputs),
+            escape(group.reason),
+            code(format_runs(group.runs, most=6)),
+        )
+        for group in groups[:ROWS]
+    ]
+    if not rows:
+        return ["Nothing is to be done."]
+    lines = table(("", "action", "units", "step", "outputs", "because", "runs"), rows, ("units",))
+    more = len(groups) - len(rows)
+    return [*lines, "", f"… and {more} more rows in the plan's file"] if more > 0 else lines
+
+
+def _fold(outputs: Sequence[str]) -> str:
+    shown = ", ".join(map(code, outputs if len(outputs) < 5 else outputs[:3]))
+    return shown if len(outputs) < 5 else f"{shown} and {len(outputs) - 3} more"
+
+
+def _format_verdict(verdict: Verdict) -> list[str]:
+    if verdict.merge is not None:
+        told = [
+            f"Nobody signs: **the merge to {code(verdict.merge)} is the approval, and merging launches.**"
+        ]
+        return [*told, *(["", f"**{escape(verdict.obstacle)}**"] if verdict.obstacle else [])]
+    if not verdict.needs:
+        return ["Nobody: so says the policy for its site and area."]
+    rows = [
+        (
+            escape(need.role),
+            escape(need.scope),
+            " or ".join(map(code, need.people)),
+            "**missing**" if need.missing else ", ".join(map(code, need.by)),
+            code(f"b2prod approve {verdict.demand.name} --role {need.role}") if need.missing else "",
+        )
+        for need in verdict.needs
+    ]
+    lines = table(("role", "answers for", "who may", "signed", "how"), rows)
+    return [*lines, "", f"**{escape(verdict.obstacle)}**"] if verdict.obstacle else lines
+
+
+def _format_details(one: CampaignReview) -> list[str]:
+    if one.compared is None:
+        return []
+    text = format_difference(one.compared.difference, one.compared.basis)
+    lines = shorten([f" {line}" for line in text.rstrip("\n").split("\n")], 160, "lines")
+    return [*fold(f"{one.name} against {one.compared.title}, in full", fence("\n".join(lines))), ""]
+
+
+def _format_footer(review: Review) -> list[str]:
+    told = [f"base {review.change.base[:12]}", f"head {review.change.head[:12]}"]
+    if review.plan is not None:
+        told.append(f"plan {review.plan.digest()[:12]}")
+    if review.origin is not None:
+        told.append(review.origin.describe())
+    return [
+        f"<sub>{escape(', '.join(told))}. It is made anew after the merge, and launched only as it was approved.</sub>"
+    ]

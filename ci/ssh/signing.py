@@ -1,0 +1,99 @@
+"""Signing, by `ssh-keygen`: so that keys in files, in an agent and in hardware all work, and none passes through here."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import subprocess
+import tempfile
+from pathlib import Path
+
+from ci.cli.exits import WrongUse
+from ci.ssh.signature import BadSignature, read_signature, verify_signature
+from schemas.policy.policy import Policy
+from schemas.policy.signers import NAMESPACE
+
+PATIENCE = 300
+"""Seconds that a person has for a passphrase, or to touch a key."""
+
+
+def find_signer(policy: Policy, key: Path | None) -> tuple[str, Path | str]:
+    """Who signs, and with what: the file `key`, or without one the only key of the agent that the policy knows.
+
+    Raises:
+        WrongUse: there is no such key, or more than one.
+    """
+    if key is not None:
+        principal = policy.find_principal(_decode(_read_public(key)))
+        if principal is None:
+            raise WrongUse(f"nobody in productions/allowed_signers has the key {key}")
+        return principal, key
+    found = {
+        principal: line
+        for line in _ask("ssh-add", "-L").splitlines()
+        if len(line.split()) > 1 and (principal := policy.find_principal(_decode(line))) is not None
+    }
+    if len(found) != 1:
+        known = (
+            f"knows {len(found)}: {', '.join(found)}"
+            if found
+            else "has none that productions/allowed_signers knows"
+        )
+        raise WrongUse(f"give the key that signs with --key FILE; the agent {known}")
+    return next(iter(found.items()))
+
+
+def sign(data: bytes, policy: Policy, principal: str, key: Path | str) -> bytes:
+    """The signature of `principal` on `data`, verified; `key` is a file, or the line of a key that the agent has.
+
+    Raises:
+        WrongUse: it was not signed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = key
+        if isinstance(key, str):
+            file = Path(folder, "key.pub")
+            file.write_text(f"{key}\n", "ascii")
+        made = _run("ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(file), data=data)
+    if made.returncode != 0:
+        raise WrongUse("ssh-keygen did not sign; approvers need OpenSSH 8.9 or later")
+    try:
+        verify_signature(read_signature(made.stdout), data, policy.signers[principal].key, NAMESPACE)
+    except BadSignature as error:
+        raise WrongUse(f"the signature that was made does not hold: {error}") from error
+    return made.stdout
+
+
+def _read_public(key: Path) -> str:
+    """The line of a public key: of the file itself, of the one beside it, or derived from the private key."""
+    beside = key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
+    if beside.is_file():
+        return beside.read_text("ascii", "replace")
+    if not key.is_file():
+        raise WrongUse(f"there is no key {key}")
+    return _ask("ssh-keygen", "-y", "-f", str(key))
+
+
+def _ask(*command: str) -> str:
+    made = _run(*command)
+    return made.stdout.decode("ascii", "replace") if made.returncode == 0 else ""
+
+
+def _run(*command: str, data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=False, timeout=PATIENCE)
+    except FileNotFoundError as error:
+        raise WrongUse(f"there is no {command[0]} here; install OpenSSH's client") from error
+    except subprocess.TimeoutExpired as error:
+        raise WrongUse(
+            f"{command[0]} did not end within {PATIENCE} s, and nothing was signed; run this again, and enter the"
+            " passphrase or touch the key when it asks"
+        ) from error
+
+
+def _decode(line: str) -> bytes:
+    words = line.split()
+    try:
+        return base64.b64decode(words[1], validate=True) if len(words) > 1 else b""
+    except binascii.Error:
+        return b""

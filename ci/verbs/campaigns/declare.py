@@ -1,0 +1,160 @@
+"""What we want: new, check."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import rich_click as click
+
+from ci.changes.draft import Draft, Undraftable, draft_campaign
+from ci.changes.project import (
+    Settings,
+    choose_campaigns,
+    judge_files,
+    load,
+    reads_commits,
+    reads_exports,
+    refuse_broken,
+)
+from ci.cli.console import count_things, print_data, say
+from ci.cli.exits import Exit, WrongUse
+from ci.cli.findings import FORMATS
+from ci.cli.work_tree import write_files
+from schemas.findings.finding import Finding
+from schemas.repository import CAMPAIGNS, FOLDERS, NAME, NAME_HINT
+
+STARTER = """\
+schema: campaign/1
+title: {name}, to be described
+kind: skim
+runs:
+  - {{experiment: 12, ranges: "1-24"}}
+site: local
+layout: plain
+steps:
+  skims:
+    application: uproot
+    input: {{level: ntuple}}
+    skims: [hlt_hadron]
+limits: {{max_units: 24}}
+"""
+
+
+@click.command()
+@click.argument("name")
+@click.option("--from", "other", metavar="OTHER", help="Copy this campaign instead of the smallest one.")
+@click.pass_obj
+def new(settings: Settings, name: str, other: str | None) -> int:
+    """Write a new campaign: the smallest valid manifest, or a copy to change.
+
+    A copy is held, and supersedes the other where both are reprocessings; what a person has to decide is a comment
+    `# TODO: …` in it, which `check` reports until it is gone.
+    """
+    if not NAME.fullmatch(name):
+        raise WrongUse(f"{name!r} is no legal name; {NAME_HINT}")
+    project = settings.project(any_version=True)
+    repository, findings = load(project)
+    folder = project.root / CAMPAIGNS / name
+    if name.lower() in {known.lower() for known in repository.campaigns} or folder.exists():
+        raise WrongUse(f"there is a campaign {name} already; names are never used twice")
+    draft = Draft(STARTER.format(name=name), ())
+    if other is not None:
+        refuse_broken(repository, findings, [other])
+        (known,) = choose_campaigns(repository, [other])
+        text = (project.root / known.document.file).read_text("utf-8")
+        try:
+            draft = draft_campaign(repository, known, text, name, datetime.now(UTC).date().isoformat())
+        except Undraftable as error:
+            raise WrongUse(str(error)) from error
+    file = folder / "campaign.yaml"
+    write_files(project.root, {file.relative_to(project.root).as_posix(): draft.text.encode()})
+    left = count_things(len(draft.decisions), "decision")
+    tells = f"; {left} to make, `b2prod check {name}` lists them" if draft.decisions else ""
+    say(f"wrote {file.relative_to(project.root)}{tells or f'; change it, then `b2prod check {name}`'}")
+    return Exit.FINE
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(FORMATS)),
+    default="text",
+    show_default=True,
+    help="How findings are written; gitlab and github are what those forges read.",
+)
+@reads_commits
+@reads_exports
+@click.pass_obj
+def check(
+    settings: Settings,
+    names: tuple[str, ...],
+    form: str,
+    base: str | None,
+    head: str | None,
+    export: Path | None,
+) -> int:
+    """Hold every manifest against schemas and rules; needs no network.
+
+    With NAMES, only findings in those campaigns, and in what all campaigns share, are shown. With --base, a change is
+    judged too: what was launched stays as it is, names are not used again, and campaigns come alone. Commits are read
+    from git's objects; what is not committed is not seen. What was launched is what has a lock on the base; an export of
+    the state that is of today knows better, and by its catalogue the locks of the change are proven.
+    """
+    project = settings.project(base, head, export, any_version=True)
+    repository, findings = load(project)
+    if project.change is not None:
+        from ci.changes.gates import (  # noqa: PLC0415 -- see `ci.project`
+            judge_change,
+            list_locked,
+        )
+
+        before, _ = judge_files(project.change.before, ())
+        launched, proven = None, tuple[Finding, ...]()
+        if project.origin is not None:
+            from ci.changes.lock_check import (  # noqa: PLC0415 -- see `ci.project`
+                prove_locks,
+            )
+            from reconciler.ledger.store.database import (  # noqa: PLC0415 -- see `ci.project`
+                reading,
+            )
+            from reconciler.ledger.upkeep.export import (  # noqa: PLC0415 -- see `ci.project`
+                list_launched,
+            )
+
+            with reading(project.state) as connection:
+                launched = list_launched(connection)
+                if not project.origin.is_stale:
+                    one_more = (project.change, before, repository, launched, findings)
+                    proven = tuple(prove_locks(connection, *one_more))
+            launched |= list_locked(before) if project.origin.is_stale else frozenset()
+        judged = judge_change(project.change, before, repository, launched)
+        findings = tuple(sorted({*findings, *judged, *proven}))
+    files = project.read_files()[0]
+    known = {file.split("/")[2] for file in files if "/".join(file.split("/")[:2]) in FOLDERS}
+    if unknown := [name for name in names if name not in known]:
+        raise WrongUse(f"there is no campaign {unknown[0]}; there are: {', '.join(sorted(known)) or 'none'}")
+    if names:
+        folders = tuple(f"{top}/{name}/" for top in FOLDERS for name in names)
+        findings = tuple(
+            f
+            for f in findings
+            if not f.place.file.startswith(tuple(f"{top}/" for top in FOLDERS))
+            or f.place.file.startswith(folders)
+        )
+    print_data(FORMATS[form](findings))
+    if findings:
+        say(f"{count_things(len(findings), 'finding')}; `b2prod explain {findings[0].code}` tells more")
+        return Exit.FINDINGS
+    counts = (
+        (len(repository.campaigns), "campaign"),
+        (len(repository.skims), "skim"),
+        (len(repository.sites), "site"),
+    )
+    say(f"{', '.join(count_things(*count) for count in counts)}: no findings")
+    return Exit.FINE
+
+
+COMMANDS = (new, check)

@@ -1,0 +1,247 @@
+"""Why something is as it is: explain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import rich_click as click
+from sqlalchemy import Connection
+
+from ci.changes.campaign_faults import choose_launchable, refuse_unknown
+from ci.changes.project import Project, Settings, load_any, load_readable
+from ci.cli.console import count_things, print_data, print_json, print_table, say
+from ci.cli.exits import Exit, WrongUse
+from ci.reports.value_origins import describe_values, tabulate_values
+from reconciler.ledger.reading.observation import (
+    explain_unit,
+    list_attempts,
+    list_begun,
+    list_steps,
+    read_payloads,
+)
+from reconciler.ledger.store.database import reading
+from reconciler.model.plan import ACTIONS
+from reconciler.planning.value_origins import list_files, trace_values
+from reconciler.planning.views import View, view_campaign
+from reconciler.run_catalogue.run_selection import explain_absence
+from renderer.applications.basf2 import find_trust
+from renderer.identity.payloads import Payload, find_payloads
+from renderer.identity.units import StepUnits
+from schemas.findings.codes import CODES
+from schemas.findings.codes import explain as explain_code
+from schemas.manifest.runs import format_run, parse_runs
+from schemas.manifest.tool import read_tool
+from schemas.policy.site import CHECKSUM, SIZE
+from schemas.yaml.document import read_yaml
+
+
+@click.command()
+@click.argument("what", metavar="CODE | CAMPAIGN | CAMPAIGN[/STEP]/RUN")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def explain(settings: Settings, what: str, as_json: bool) -> int:
+    """What a finding's code means, where a campaign's values come from, or why a unit is as it is.
+
+    Of a unit: what it was made of, when, by which attempts.
+    """
+    if what.upper() in CODES:
+        print_data(explain_code(what.upper()))
+        return Exit.FINE
+    parts = what.split("/")
+    if len(parts) == 1:
+        return _explain_campaign(settings, what, as_json)
+    if len(parts) > 3:
+        raise WrongUse(f"{what!r} is no unit; write it as in proc7/reco/3:529")
+    name, step = parts[0], parts[1] if len(parts) == 3 else None
+    try:
+        (key,) = parse_runs(parts[-1])
+    except ValueError as error:
+        raise WrongUse(f"{parts[-1]!r} is no run; write it as in 3:529") from error
+    project = settings.project()
+    repository, findings = load_any(project)
+    declared = repository.campaigns.get(name)
+    choice = None
+    if declared is not None and declared.campaign.is_live:
+        choice = choose_launchable(repository, findings, [name])
+    if choice is None or choice.wrong:
+        for text in choice.describe() if choice is not None else ():
+            say(f"{text}; this is what the ledger has of it")
+        return _explain_recorded(project, name, step, key, as_json=as_json)
+    site = repository.sites[repository.campaigns[name].campaign.site]
+    found = []
+    with reading(project.state) as connection:
+        view = view_campaign(connection, repository, name, project.state)
+        for units in view.units:
+            if step in (None, units.step.name):
+                history = explain_unit(connection, name, units.step.name, key)
+                made = read_payloads(connection, {item["conditions"] for item in history} - {None})
+                found.append(_explain(connection, view, units, key, history, made))
+                found[-1]["verifies"] = site.verifies
+                template = repository.templates.get(units.step.template or "")
+                found[-1]["inferred"] = [
+                    f"{source}, {source.tell()}"
+                    for era in (template.eras if template is not None else ())
+                    for source in era.evidence
+                    if source.inferred is not None
+                ]
+                why = find_trust(view.campaign, units.step, repository, site)
+                if units.conditions is not None and why is not None:
+                    found[-1]["trusted"] = list(view.campaign.tag_names)
+                    found[-1]["trusted_because"] = why
+    if not found:
+        raise WrongUse(
+            f"{name} has no step {step}; it has {', '.join(units.step.name for units in view.units)}"
+        )
+    if as_json:
+        print_json(found)
+    else:
+        print_data("\n".join(_format_unit(unit, site.name) for unit in found))
+    return Exit.FINE
+
+
+def _explain_recorded(project: Project, name: str, step: str | None, key: int, *, as_json: bool) -> int:
+    """What the ledger alone has of a unit: its outputs and attempts, whatever is declared."""
+    found = []
+    with reading(project.state) as connection:
+        refuse_unknown(project, name, list_begun(connection))
+        for one in [step] if step is not None else list_steps(connection, name):
+            tried = list_attempts(connection, name, one, key)
+            history = explain_unit(connection, name, one, key)
+            last = f"; the last attempt, {tried[-1].name}, is {tried[-1].state}" if tried else ""
+            state = "nothing is recorded" if not history else f"recorded as {history[-1]['state']}{last}"
+            unit = f"{name}/{one}/{format_run(key)}"
+            found.append({"unit": unit, "state": state, "history": history})
+    if as_json:
+        print_json(found)
+    elif found:
+        print_data("\n".join(_format_unit(unit, "") for unit in found))
+    else:
+        say(f"nothing of {name} was begun")
+    return Exit.FINE
+
+
+def _explain_campaign(settings: Settings, name: str, as_json: bool) -> int:
+    project = settings.project(any_version=True)
+    repository = load_readable(project, [name])
+    if name not in repository.campaigns:
+        known = ", ".join(repository.campaigns) or "none"
+        raise WrongUse(
+            f"{name!r} is neither a code as in BP401, nor a unit as in proc7/reco/3:529, nor a campaign; there are: {known}"
+        )
+    declared = repository.campaigns[name]
+    read = {file: read_yaml(file, (project.root / file).read_bytes())[0] for file in list_files(declared)}
+    documents = {file: document for file, document in read.items() if document is not None}
+    values = trace_values(repository, declared, documents)
+    if as_json:
+        print_json(describe_values(values))
+    else:
+        print_table(tabulate_values(values, declared.document.file))
+    return Exit.FINE
+
+
+def _explain(
+    connection: Connection,
+    view: View,
+    units: StepUnits,
+    key: int,
+    history: list[dict[str, Any]],
+    made: Mapping[str, tuple[Payload, ...]],
+) -> dict[str, Any]:
+    """A unit as JSON; `made` are the payload sets that the ledger knows of its history, by digest."""
+    step = units.step.name
+    if key in units.waiting:
+        state = f"waiting: {units.waiting[key]}"
+    elif key not in units.runs:
+        state = f"not selected: {explain_absence(connection, view.campaign, view.lock, key)}"
+    else:
+        state = "done"
+    for group in view.plan.groups:
+        if group.step == step and key in group.runs:
+            state = f"{ACTIONS[group.action]} ({', '.join(group.outputs)}): {group.reason}"
+    unit: dict[str, Any] = {
+        "unit": f"{view.campaign.name}/{step}/{format_run(key)}",
+        "state": state,
+        "history": history,
+    }
+    if units.conditions is not None:
+        known = [made[item["conditions"]] for item in history if item["conditions"] in made]
+        due = tuple(
+            Payload(name, iov.revision, iov.checksum)
+            for name, iov in find_payloads(units.chains.of(key), key).items()
+        )
+        unit["made_with" if known else "to_make_with"] = {
+            one.name: {"revision": one.revision, "checksum": one.checksum} for one in (known or [due])[-1]
+        }
+    return unit
+
+
+_VERIFIES = {
+    CHECKSUM: (),
+    SIZE: ("inputs are held against their registered sizes alone, as {} says: `inputs: {{verify: size}}`",),
+    None: ("inputs are what the grid hands over: at {} nothing holds them against what is registered here",),
+}
+"""What is to be known of how jobs verify their inputs, by what they hold against what is registered."""
+
+
+_RECORDED = {
+    "unwritten": "not written: {} ({})",
+    "rewritten": "written as another type: {} ({})",
+    "unstored": "no result stored of {} in {} events",
+}
+"""What jobs tell of how outputs were made."""
+
+
+def _format_unit(unit: dict[str, Any], site: str) -> str:
+    lines = [f"{unit['unit']}: {unit['state']}"]
+    if "verifies" in unit:
+        lines += [f"  {text.format(site)}" for text in _VERIFIES[unit["verifies"]]]
+    if "trusted" in unit:
+        tags = ", ".join(unit["trusted"])
+        lines.append(f"  the payloads are what {tags} has when a job runs: {unit['trusted_because']}")
+    if unit.get("inferred"):
+        count = count_things(len(unit["inferred"]), "source")
+        name = unit["unit"].partition("/")[0]
+        lines.append(
+            f"  the script was held against {count} that are not the release's own: `b2prod explain {name}`"
+        )
+    for item in unit["history"]:
+        lines.append(
+            f"  {item['output']} v{item['version']}: {item['state']} {item['produced'] or ''}".rstrip()
+        )
+        lines.append(
+            f"    fingerprint {item['fingerprint'][:16]}…  events {item['events']} of {item['events_read']}"
+        )
+        recipe = {**item["recipe"], **item["recipe"]["output"]}
+        lines += [f"    {key}: {value}" for key, value in sorted(recipe.items()) if key != "output"]
+        lines.append(
+            f"    input {item['input'][:16]}…"
+            + (f"  payloads {item['conditions'][:16]}…" if item["conditions"] else "")
+        )
+        lines += [f"    file {file['path']} ({_describe_file(file)})" for file in item["files"]]
+        for key, told in item["record"].items():
+            lines += [f"    {_RECORDED[key].format(name, said)}" for name, said in told.items()]
+        lines += [f"    known to {one['catalogue']} as {one['name']}" for one in item["registered"]]
+        lines += [
+            f"    attempt {tried['name']}: {tried['state']}{': ' + tried['reason'] if tried['reason'] else ''}"
+            for tried in item["attempts"]
+        ]
+        origins = {str(read_tool(one["origin"]["tool"])): None for one in item["attempts"] if one["origin"]}
+        lines += [f"    by {origin}" for origin in origins]
+    for which, words in (("made_with", "made with"), ("to_make_with", "to be made with")):
+        for name, payload in unit.get(which, {}).items():
+            lines.append(f"  {words} {name} revision {payload['revision']} ({payload['checksum']})")
+    return "\n".join(lines) + "\n"
+
+
+def _describe_file(file: Mapping[str, Any]) -> str:
+    """How large a file is; what it holds, where that is not the events themselves, and rows where they are no events."""
+    said = [f"{file['size']} bytes"]
+    if file["kind"] not in (None, "events"):
+        said.append(file["kind"])
+    if file["rows"] not in (None, file["events"]):
+        said.append(f"{file['events']} events in {file['rows']} rows")
+    return ", ".join(said)
+
+
+COMMANDS = (explain,)

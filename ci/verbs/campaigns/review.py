@@ -1,0 +1,111 @@
+"""What a pull request shows to its reviewers: review, post."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import rich_click as click
+
+from ci.changes.project import Settings, reads_commits, reads_exports
+from ci.cli.console import print_data, say
+from ci.cli.exits import Exit, WrongUse
+from ci.cli.findings import FORMATS
+from ci.review.forges import GitHub, GitLab, Place
+from ci.review.summary import Review, gather_review
+from ci.review.text import MARKER, count_for_forge, format_review
+from ci.verbs.campaigns.produce import store_plan
+from reconciler.outside.errors import SourceUnavailable
+
+COMMENT = "comment.md"
+WRITTEN = (COMMENT, "terraform.json", "codequality.json", "findings.sarif", "plan.json")
+"""What a review can leave in its folder."""
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write comment.md, and what forges draw from: plan.json, terraform.json, codequality.json, findings.sarif.",
+)
+@reads_commits
+@reads_exports
+@click.pass_obj
+def review(
+    settings: Settings, output: Path | None, base: str | None, head: str | None, export: Path | None
+) -> int:
+    """Tell reviewers what a change sets off: what, how much, what is different, why, who must approve, what is risky.
+
+    The change is read from git's objects; templates, schemas and rules are those of this checkout, which should be the
+    base. Where the state cannot be had, the review says so, and ends with 4.
+    """
+    if base is None:
+        raise WrongUse("say what the change is held against, as in --base origin/main")
+    if output is not None:
+        for name in WRITTEN:  # whatever ends this review, what lies there is not taken for it
+            (output / name).unlink(missing_ok=True)
+    missing = ""
+    try:
+        project = settings.project(base, head, export)
+    except SourceUnavailable as error:
+        project, missing = settings.project(base, head), str(error)
+    if project.change is None:
+        raise WrongUse("there is no change to review")
+    made = gather_review(project, project.change, datetime.now(UTC), missing)
+    files = _write(made)
+    if output is None:
+        print_data(files[COMMENT])
+    else:
+        output.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (output / name).write_text(content, "utf-8")
+        say(f"wrote {', '.join(files)} to {output}")
+    if made.findings:
+        return Exit.FINDINGS
+    return Exit.UNAVAILABLE if made.unplanned and made.campaigns else Exit.FINE
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--gitlab", metavar="ADDRESS", help="The GitLab that has the merge request.")
+@click.option("--github", metavar="ADDRESS", help="The API of the GitHub that has the pull request.")
+@click.option("--project", required=True, help="Its project: OWNER/NAME, or an id of GitLab.")
+@click.option(
+    "--number", required=True, type=click.IntRange(min=1), help="The request's number in the project."
+)
+def post(file: Path, gitlab: str | None, github: str | None, project: str, number: int) -> int:
+    """Put a review beside the change: as one comment, which later reviews edit in place.
+
+    The token is in B2PROD_FORGE_TOKEN; it needs the right to comment, and no other.
+    """
+    address = gitlab or github
+    if address is None or (gitlab and github):
+        raise WrongUse("say where: --gitlab ADDRESS or --github ADDRESS")
+    token = os.environ.get("B2PROD_FORGE_TOKEN")
+    if not token:
+        raise WrongUse("there is no token in B2PROD_FORGE_TOKEN")
+    text = file.read_text("utf-8")
+    if not text.startswith(f"{MARKER}\n"):
+        raise WrongUse(f"{file} is no review; `b2prod review -o DIR` writes one")
+    forge = (GitLab if gitlab else GitHub)(Place(address, project, number), token)
+    say(f"{forge.post(text, MARKER)} the comment on {project} {number}")
+    return Exit.FINE
+
+
+def _write(made: Review) -> Mapping[str, str]:
+    files = {
+        COMMENT: format_review(made),
+        "terraform.json": json.dumps(count_for_forge(made)) + "\n",
+        "codequality.json": FORMATS["gitlab"](made.findings),
+        "findings.sarif": FORMATS["sarif"](made.findings),
+    }
+    if made.plan is not None:
+        files["plan.json"] = store_plan(made.plan, made.origin)
+    return files
+
+
+COMMANDS = (review, post)

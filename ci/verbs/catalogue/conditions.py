@@ -1,0 +1,378 @@
+"""Global tags: pull, show, iov, diff, check."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import rich_click as click
+from sqlalchemy import select
+
+from ci.changes.project import Project, Settings, load
+from ci.cli.console import print_data, print_json, say
+from ci.cli.exits import Exit, FoundProblems, WrongUse
+from ci.cli.work_tree import write_files
+from ci.reports.conditions import (
+    align_rows,
+    describe_change,
+    describe_flaw,
+    describe_iov,
+    describe_snapshot,
+    name_change,
+    name_flaw,
+    name_iov,
+)
+from reconciler.conditions.comparison import compare, list_differences
+from reconciler.conditions.coverage import find_flaws, is_usable
+from reconciler.conditions.opening import open_source
+from reconciler.conditions.rest import DEFAULT_ADDRESS
+from reconciler.conditions.source import Tag, UnknownTag
+from reconciler.ledger.schema.tables import runs as runs_table
+from reconciler.ledger.store.database import has_database, reading
+from reconciler.outside.errors import GuardRefused
+from renderer.identity.payloads import find_payloads
+from schemas.conditions.iov import Interval, merge_intervals, touches_any
+from schemas.conditions.local_database import settle_overlaps
+from schemas.conditions.snapshot import (
+    LOCAL,
+    TAG_NAME,
+    Iov,
+    Snapshot,
+    parse_snapshot,
+    rank_revision,
+    write_snapshot,
+)
+from schemas.findings.finding import Finding, Place
+from schemas.manifest.lock import Lock
+from schemas.manifest.runs import fold_runs, parse_runs
+from schemas.repository import GLOBAL_TAGS
+
+TOKEN = "B2PROD_CONDITIONS_TOKEN"  # noqa: S105 -- the variable's name
+"""The environment variable of the token for the conditions database, where it wants one; it is never printed."""
+
+RUNS_HELP = "Only these runs, as in '3:1-600 5:1-8'."
+JSON_HELP = "Write JSON."
+FROM_HELP = "A REST service, what `b2conditionsdb download` wrote, a database.txt, or a snapshot."
+
+
+@click.group()
+def gt() -> None:
+    """Global tags: their snapshots in productions/global-tags, and what differs between them."""
+
+
+@gt.command()
+@click.argument("name")
+@click.option(
+    "--from",
+    "where",
+    metavar="URL|FILE",
+    default=DEFAULT_ADDRESS,
+    envvar="B2PROD_CONDITIONS",
+    show_default=True,
+    help=FROM_HELP,
+)
+@click.option("--replace", is_flag=True, help="Write it although campaigns are locked to another snapshot.")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@click.pass_obj
+def pull(settings: Settings, name: str, where: str, replace: bool, as_json: bool) -> int:
+    """Write the snapshot productions/global-tags/NAME.iov.
+
+    A token for the REST service is taken from the environment variable B2PROD_CONDITIONS_TOKEN, if that is set.
+    """
+    project = settings.project(any_version=True)
+    if not TAG_NAME.fullmatch(name):
+        raise WrongUse(f"{name!r} is no name of a global tag; use letters, digits, `+`, `_`, `:`, `-`")
+    file = f"{GLOBAL_TAGS}/{name}.iov"
+    try:
+        tag = open_source(where, os.environ.get(TOKEN) or None).fetch(name)
+    except UnknownTag as error:
+        raise WrongUse(str(error)) from error
+    refuse_unusable(file, tag)
+    snapshot = tag.freeze(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    before = _read_present(project.root / file, file, name)
+    pinned = _find_pinned(project, snapshot)
+    if pinned and not replace:
+        raise GuardRefused(
+            f"{name} differs from the snapshot that {', '.join(pinned)} is locked to; with --replace it is written, and "
+            f"then `b2prod resolve {' '.join(pinned)}`"
+        )
+    removed, added = ((), snapshot.iovs) if before is None else list_differences(before, snapshot)
+    current = before is not None and (before.digest, before.state, before.id) == (
+        snapshot.digest,
+        snapshot.state,
+        snapshot.id,
+    )
+    if not current:
+        write_files(project.root, {file: write_snapshot(snapshot)})
+    if as_json:
+        print_json(
+            {
+                "file": file,
+                **describe_snapshot(snapshot),
+                "written": not current,
+                "added": len(added),
+                "removed": len(removed),
+                "resolve": pinned,
+            }
+        )
+    elif current:
+        say(f"{file} is current: {len(snapshot.iovs)} IoVs, {snapshot.state}")
+    else:
+        say(
+            f"wrote {file}: {len(snapshot.iovs)} IoVs, {len(added)} new, {len(removed)} gone, {snapshot.state}"
+        )
+    if pinned and not as_json:
+        say(f"now run `b2prod resolve {' '.join(pinned)}`")
+    return Exit.FINE
+
+
+def refuse_unusable(file: str, tag: Tag) -> None:
+    """Ensures that jobs may use a tag.
+
+    Raises:
+        FoundProblems: its state forbids it, or it is empty; `file` is where its snapshot would be.
+    """
+    if not is_usable(tag.state):
+        message = f"{tag.name} is in state {tag.state}, which no job may use; nothing is written"
+        raise FoundProblems([Finding(Place(file), "BP502", message, "freeze the tag, or choose another")])
+    if not tag.iovs:
+        message = f"{tag.name} holds no payload; nothing is written"
+        raise FoundProblems([Finding(Place(file), "BP502", message, "choose another tag")])
+
+
+def _read_present(path: Path, file: str, name: str) -> Snapshot | None:
+    """The snapshot that is there already; one that cannot be read is replaced."""
+    return parse_snapshot(file, name, path.read_bytes())[0] if path.exists() else None
+
+
+def _find_pinned(project: Project, snapshot: Snapshot) -> list[str]:
+    """The campaigns whose lock pins another snapshot of the tag, or has another id or state of it."""
+    repository, _ = load(project)
+    return [
+        campaign
+        for campaign, declared in repository.campaigns.items()
+        if declared.lock is not None and _pins_another(declared.lock, snapshot)
+    ]
+
+
+def _pins_another(lock: Lock, snapshot: Snapshot) -> bool:
+    local = dict(lock.testing_payloads).get(snapshot.name, snapshot.digest) != snapshot.digest
+    seen = (snapshot.digest, snapshot.id, snapshot.state)
+    return local or any(
+        (tag.digest, tag.id, tag.state) != seen for tag in lock.tags if tag.name == snapshot.name
+    )
+
+
+@gt.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@click.pass_obj
+def show(settings: Settings, name: str, as_json: bool) -> int:
+    """What a snapshot is of, when and where it was read, and how much is in it."""
+    snapshot = read_named(settings, name)
+    described = describe_snapshot(snapshot)
+    if as_json:
+        print_json(described)
+    else:
+        print_data(align_rows([(key, str(value)) for key, value in described.items() if value is not None]))
+    return Exit.FINE
+
+
+@gt.command()
+@click.argument("name")
+@click.option("--run", "run", metavar="EXP:RUN", help="Only what holds for this run, as in 3:529.")
+@click.option("--runs", "listed", metavar="RUNS", help=RUNS_HELP)
+@click.option("--release", metavar="RELEASE", help="Of a local database: what jobs of this release use.")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@click.pass_obj
+def iov(
+    settings: Settings, name: str, run: str | None, listed: str | None, release: str | None, as_json: bool
+) -> int:
+    """The IoVs of a snapshot; for a single run, also which of them a job uses.
+
+    Of a local database whose IoVs overlap that depends on the release, as in --release release-03-00-01.
+    """
+    if run is not None and listed is not None:
+        raise WrongUse("give --run or --runs, not both")
+    keys = _read_runs(run if run is not None else listed)
+    if run is not None and len(keys) != 1:
+        raise WrongUse(f"{run!r} is no single run; write it as in 3:529")
+    snapshot = read_named(settings, name)
+    if run is not None and release is None and any(one.line for one in snapshot.iovs):
+        raise WrongUse(f"which line of {name} a job uses depends on its release; say --release RELEASE")
+    within = _fold(keys)
+    found = sorted(
+        (one for one in snapshot.iovs if not keys or touches_any(one.first, one.end, within)),
+        key=lambda one: (one.payload, one.first, one.end, rank_revision(one.revision)),
+    )
+    used: set[Iov] = set()
+    if run is not None:
+        best = find_payloads([settle_overlaps(snapshot, release or "")], keys[0])
+        winners = {(one.payload, one.revision) for one in best.values()}
+        used = {one for one in found if (one.payload, one.revision) in winners}
+    if as_json:
+        print_json([{**describe_iov(one), **({"used": one in used} if run else {})} for one in found])
+        return Exit.FINE
+    unused = "another line counts" if snapshot.state == LOCAL else "a higher revision holds"
+    rows = [
+        (
+            one.payload,
+            f"r{one.revision}",
+            one.checksum,
+            name_iov(one.first, one.end),
+            *([f"not used: {unused}"] if run is not None and one not in used else []),
+        )
+        for one in found
+    ]
+    print_data(align_rows([("payload", "revision", "md5", "IoV"), *rows]))
+    return Exit.FINE
+
+
+@gt.command()
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@click.option("--runs", "listed", metavar="RUNS", help=RUNS_HELP)
+@click.option(
+    "--iovs", "by_iov", is_flag=True, help="Every IoV that came or went, also where another hides it."
+)
+@click.option("--exit-code", is_flag=True, help="End with 2 where there are changes.")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@click.pass_obj
+def diff(
+    settings: Settings,
+    before: str,
+    after: str,
+    listed: str | None,
+    by_iov: bool,
+    exit_code: bool,
+    as_json: bool,
+) -> int:
+    """What a job gets otherwise from B than from A, payload by payload, and the runs that it touches.
+
+    A and B are names of snapshots or files NAME.iov. The runs are those of the run catalogue where there is one, and
+    with --runs only those of them that are listed.
+    """
+    old, new = read_named(settings, before), read_named(settings, after)
+    wanted = _read_runs(listed)
+    within = _fold(wanted) if wanted else None
+    catalogue = _read_catalogue(settings)
+    known = set(wanted) if wanted and catalogue is not None else None
+    keys = [key for key in catalogue if known is None or key in known] if catalogue is not None else wanted
+    compared = compare(old, new, keys)
+    changes = [c for c in compared.changes if within is None or touches_any(c.first, c.end, within)]
+    removed, added = list_differences(old, new, within)
+    touched = sum(1 for _ in compared.touched())
+    if as_json:
+        print_json(
+            {
+                "before": describe_snapshot(old),
+                "after": describe_snapshot(new),
+                "changes": [describe_change(change, keys) for change in changes],
+                "removed": [describe_iov(one) for one in removed],
+                "added": [describe_iov(one) for one in added],
+                "runs": {"touched": touched, "of": len(keys)},
+            }
+        )
+    elif by_iov:
+        rows = [
+            (sign, one.payload, f"r{one.revision}", one.checksum, name_iov(one.first, one.end))
+            for sign, found in (("-", removed), ("+", added))
+            for one in found
+        ]
+        print_data(align_rows(rows))
+    else:
+        print_data(align_rows([name_change(change, keys) for change in changes]))
+    if not as_json:
+        what = "the run catalogue" if catalogue is not None else "those listed"
+        say(
+            f"{old.name} → {new.name}: {len({c.payload for c in changes})} payloads change, "
+            f"{len(removed)} IoVs gone, {len(added)} new"
+            + (f"; {touched} of {len(keys)} runs of {what} are touched" if keys else "")
+        )
+    return Exit.CHANGES if changes and exit_code else Exit.FINE
+
+
+@gt.command("check")
+@click.argument("name")
+@click.option("--runs", "listed", metavar="RUNS", required=True, help="The runs, as in '3:1-600 5:1-8'.")
+@click.option("--against", metavar="OTHER", help="A snapshot whose payloads this one must have too.")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@click.pass_obj
+def check_tag(settings: Settings, name: str, listed: str, against: str | None, as_json: bool) -> int:
+    """Whether jobs can use a tag for runs: its state, gaps and overlaps, payloads that OTHER has and it has not."""
+    keys = _read_runs(listed)
+    if not keys:
+        raise WrongUse("--runs lists no run; write it as in '3:1-600 5:1-8'")
+    snapshot = read_named(settings, name)
+    other = None if against is None else read_named(settings, against)
+    flaws = find_flaws(snapshot, keys, other)
+    usable = is_usable(snapshot.state)
+    if as_json:
+        print_json(
+            {
+                **describe_snapshot(snapshot),
+                "flaws": [describe_flaw(flaw, keys) for flaw in flaws],
+            }
+        )
+    else:
+        print_data(align_rows([name_flaw(flaw, keys) for flaw in flaws]))
+        if not usable:
+            say(f"{name} is in state {snapshot.state!r}, which no job may use; freeze it, or choose another")
+        counts = [
+            f"{sum(flaw.kind == kind for flaw in flaws)} {kind}" for kind in ("gap", "missing", "overlap")
+        ]
+        say(
+            f"{name}, {len(keys)} runs: {', '.join(counts)}"
+            if flaws
+            else f"{name}, {len(keys)} runs: complete"
+        )
+    return Exit.FINE if usable and not flaws else Exit.FINDINGS
+
+
+def read_named(settings: Settings, name: str, called: str | None = None) -> Snapshot:
+    """The snapshot of that name in the repository, or in the file NAME.iov; its tag may be one that is `called` so.
+
+    Raises:
+        WrongUse: there is none.
+        FoundProblems: its file is broken.
+    """
+    is_file = name.endswith(".iov")
+    path = Path(name) if is_file else settings.project(any_version=True).root / GLOBAL_TAGS / f"{name}.iov"
+    if not is_file and not TAG_NAME.fullmatch(name):
+        raise WrongUse(f"{name!r} is neither a global tag nor a file NAME.iov")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        hint = "" if is_file else f"; `b2prod gt pull {name}` writes it"
+        raise WrongUse(f"there is no snapshot {name}: {error.strerror}{hint}") from error
+    file = name if is_file else f"{GLOBAL_TAGS}/{name}.iov"
+    snapshot, findings = parse_snapshot(file, called if is_file and called else path.stem, content)
+    if snapshot is None:
+        raise FoundProblems(findings)
+    return snapshot
+
+
+def _read_runs(text: str | None) -> tuple[int, ...]:
+    try:
+        return () if text is None else tuple(parse_runs(text))
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+
+
+def _read_catalogue(settings: Settings) -> list[int] | None:
+    """All runs of the run catalogue, sorted; None where no state is kept."""
+    try:
+        state = settings.project().state
+    except WrongUse:
+        return None
+    if not has_database(state):
+        return None
+    with reading(state) as connection:
+        query = select(runs_table.c.experiment, runs_table.c.run)
+        return sorted(experiment << 32 | run for experiment, run in connection.execute(query))
+
+
+def _fold(keys: Sequence[int]) -> tuple[Interval, ...]:
+    return merge_intervals(Interval(found.first, found.last + 1) for found in fold_runs(keys))

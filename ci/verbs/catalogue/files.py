@@ -1,0 +1,379 @@
+"""What exists: files into the run catalogue, and out of it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from ci.changes.project import Settings
+from ci.cli.console import count_things, make_table, print_data, print_json, print_table, progress, say
+from ci.cli.exits import Exit, WrongUse
+from ci.verbs.catalogue.record import NAME_LIMIT, separator_option, tell_imported, tell_refused
+from reconciler.datasets.verification.file_check import Depth
+from reconciler.datasets.verification.file_pool import look
+from reconciler.datasets.verification.registered import list_registered
+from reconciler.ledger.store.database import opened, reading
+from reconciler.ledger.writing.transaction import name_user, now
+from reconciler.model.run import LEVELS, File
+from reconciler.run_catalogue.catalogue import list_files, list_removals, list_replicas, list_runs
+from reconciler.run_catalogue.file_register import Filed, import_files
+from reconciler.run_catalogue.file_removal import AmbiguousFileError, find_gone, remove_files
+from reconciler.run_catalogue.filing import RefusedFile, Replica
+from reconciler.run_catalogue.lists.file_lists import find_files
+from reconciler.run_catalogue.lists.folders import is_event_file
+from reconciler.run_catalogue.lists.records import SEPARATORS
+from reconciler.run_catalogue.lists.run_lists import RefusedRow
+from reconciler.run_catalogue.run_import import Imported, quarantine_rows
+from schemas.manifest.runs import format_runs, parse_runs, run_key
+
+if TYPE_CHECKING:
+    from renderer.event_data.trigger_results import StoredResults
+
+_SHOWN = 50
+"""How many lines of one kind an import writes."""
+
+_level_option = click.option("--level", type=click.Choice(LEVELS), help="Of one data level only.")
+_runs_argument = click.argument("which", metavar="[RUNS]", required=False)
+
+
+@click.group()
+def files() -> None:
+    """The files of the run catalogue: what is registered, and what was taken out."""
+
+
+@dataclass(slots=True)
+class _Sources:
+    """What the sources of an import hold. `lists` are the names of those that are lists.
+
+    `undeclared` are paths of raw data that were written before these were declared real, and say that they are simulated.
+    `listed` says of the path of a file that a list named: the list's name, the line there, and its text.
+    """
+
+    lists: tuple[str, ...] = ()
+    found: list[File] = field(default_factory=list)
+    replicas: list[Replica] = field(default_factory=list)
+    refused: list[tuple[str | None, RefusedFile]] = field(default_factory=list)
+    results: Counter[StoredResults] = field(default_factory=Counter)
+    undeclared: list[str] = field(default_factory=list)
+    listed: dict[str, tuple[str, int, str]] = field(default_factory=dict)
+
+    def list_refused(self, name: str) -> list[RefusedRow]:
+        """The rows of a list that were refused."""
+        return [
+            RefusedRow(one.line, one.text, f"{one.path}: {one.reason}" if one.path else one.reason)
+            for where, one in self.refused
+            if where == name
+        ]
+
+    def refuse(self, refused: RefusedFile) -> None:
+        """Adds what was refused for what else is registered."""
+        name, line, text = self.listed.get(refused.path, (None, 0, ""))
+        self.refused.append((name, RefusedFile(refused.path, refused.reason, line, text)))
+
+
+@files.command("import")
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--level",
+    type=click.Choice(LEVELS),
+    required=True,
+    help="The data level of the files; a list may say otherwise.",
+)
+@click.option(
+    "--replicas",
+    is_flag=True,
+    help="The files are other places of files that are registered, and read by no job.",
+)
+@separator_option
+@click.pass_obj
+def import_event_files(
+    settings: Settings, sources: tuple[Path, ...], level: str, replicas: bool, separator: str | None
+) -> int:
+    """Register files of events: of a folder, single ones, or those of a list (a table or JSON) with a column `path`.
+
+    Experiment, run and events are read from the files: ROOT files, and raw data in the DAQ's format (.sroot, .sroot-1
+    …, also .gz), of level sroot. A list may give them, with size, checksum (as in adler32:0a1b2c3d) and storage (disk,
+    tape, staging); ROOT files are not opened then. The name of a RAW file says its run.
+
+    A file that holds other events than its FileMetaData states is refused. Those that say that their events are simulated,
+    or of which a list says so (`simulated`, yes or no), are told, and where their run is one of real data no template that declares real data reads them.
+
+    A run has one file of a name at a level, and a content is registered once: files that contradict this are refused,
+    each with the other's path. Another place of a file is a replica: --replicas, or a column `replica_of` with the path
+    or name of the file. Files below a folder that are registered and gone are told, and stay registered; a file that
+    was removed stays so until its path is given.
+    """
+    sources = tuple(dict.fromkeys(sources))
+    read = _read_sources(sources, level, separator, replicas=replicas)
+    state = settings.project().state
+    single = [
+        os.path.abspath(source) for source in sources if source.is_file() and is_event_file(source.name)
+    ]
+    with progress("recording", None), opened(state) as engine:
+        filed = import_files(engine, read.found, read.replicas, single, now())
+        for one in filed.decision.refused:
+            read.refuse(one)
+        for name in read.lists:
+            quarantine_rows(engine, name, read.list_refused(name), now())
+    _tell_lines(
+        [
+            "refused: " + ": ".join(filter(None, (one.path, one.reason)))
+            for name, one in read.refused
+            if name is None
+        ]
+    )
+    for name in read.lists:
+        tell_refused(name, read.list_refused(name))
+    _tell_filed(filed, len(read.refused))
+    _tell_results(read.results)
+    with reading(state) as connection:
+        types = {run_key(row.experiment, row.run): row.type for row in connection.execute(list_runs())}
+        gone = [
+            one
+            for source in sources
+            if source.is_dir()
+            for one in find_gone(connection, os.path.abspath(source))
+        ]
+    contradicting = _tell_simulated(read, types)
+    strangers = sorted({run_key(file.experiment, file.run) for file in read.found} - types.keys())
+    if strangers:
+        say(f"not in the run catalogue, so no campaign selects them: {count_things(len(strangers), 'run')}")
+        say(f"    {format_runs(strangers, most=5)}; add them with `b2prod runs import`")
+    if gone:
+        say(
+            f"registered and gone: {count_things(len(gone), 'file')}; say `b2prod files remove FILE … --reason …`"
+        )
+        _tell_lines(
+            [f"    {file.path}{f', a replica is at {places[0]}' if places else ''}" for file, places in gone]
+        )
+    wrong = read.refused or gone or filed.excess or filed.decision.alone or contradicting
+    return Exit.FINDINGS if wrong else Exit.FINE
+
+
+def _read_sources(sources: Sequence[Path], level: str, separator: str | None, *, replicas: bool) -> _Sources:
+    from reconciler.run_catalogue.file_import import (  # noqa: PLC0415 -- reading ROOT files costs a second
+        read_files,
+    )
+
+    cells = SEPARATORS[separator] if separator else None
+    rows = [(source, row) for source in sources for row in find_files(source, cells)]
+    names = {source: _name_list(source) for source in sources if _is_list(source)}
+    read = _Sources(tuple(names.values()))
+    with progress("files", len(rows)) as advance:
+        for source, row in rows:
+            name = names.get(source)
+            beside = Path.cwd() if name is None else source.parent
+            for item in read_files([row], level, Path(os.path.abspath(beside))):
+                if isinstance(item, RefusedFile):
+                    read.refused.append((name, item))
+                    continue
+                if name is not None:
+                    read.listed[item.file.path] = name, row.line, row.text
+                if replicas or item.replica_of is not None:
+                    read.replicas.append(Replica(item.file, item.replica_of))
+                else:
+                    read.found.append(item.file)
+                    if item.results is not None:
+                        read.results[item.results] += 1
+                    if item.undeclared:
+                        read.undeclared.append(item.file.path)
+            advance()
+    return read
+
+
+def _is_list(source: Path) -> bool:
+    return not source.is_dir() and not is_event_file(source.name)
+
+
+def _name_list(source: Path) -> str:
+    """What the quarantine calls a list of files."""
+    called = "".join(one if one.isprintable() else "\ufffd" for one in source.name)
+    return f"files {called}"[:NAME_LIMIT]
+
+
+def _tell_filed(filed: Filed, refused: int) -> None:
+    made = filed.decision
+    tell_imported("files", filed.counts, refused)
+    if refused and filed.counts == Imported() and not made.replicas:
+        say("nothing was changed")
+    _tell_lines([f"moved: {before.path} is now {after.path}" for before, after in made.moved])
+    if made.replicas:
+        say(f"replicas: {len(made.replicas)} new")
+    if made.kept_out:
+        count = count_things(len(made.kept_out), "file")
+        say(f"{count} removed earlier and left out; `b2prod files import` with its own path brings one back")
+        _tell_lines([f"    {file.path}" for file in made.kept_out])
+    _tell_lines(
+        [
+            f"{path}: basf2 reads {after} after it, which is not registered; import it too, or put it elsewhere"
+            for path, after in made.alone
+        ]
+    )
+    _tell_lines([f"more events than the run has: {one}" for one in filed.excess])
+
+
+def _tell_results(results: Counter[StoredResults]) -> None:
+    """Says how HLT results are stored in the files that were read, by layout and number of lines."""
+    kinds: Counter[tuple[str, int]] = Counter()
+    for stored, count in results.items():
+        if stored.lines:
+            kinds[stored.layout.value, len(stored.lines)] += count
+    for (layout, lines), count in sorted(kinds.items()):
+        say(f"HLT results of {count_things(lines, 'line')}, {layout}: in {count_things(count, 'file')}")
+
+
+def _tell_simulated(read: _Sources, types: Mapping[int, str]) -> bool:
+    """Says which files are of simulated events by their own word; whether any speaks against the type of its run."""
+    simulated = [file for file in read.found if file.simulated]
+    if simulated:
+        say(
+            f"of simulated events, by what they say of themselves (isMC): {count_things(len(simulated), 'file')}"
+        )
+    if read.undeclared:
+        count = count_things(len(read.undeclared), "file")
+        say(
+            f"raw data from before 30 June 2019, which say wrongly that they are simulated: {count}, taken as real"
+        )
+    against = []
+    for file in read.found:
+        kind = types.get(run_key(file.experiment, file.run), "unknown")
+        if file.simulated and kind not in ("mc", "unknown"):
+            against.append(
+                f"{file.path}: it says that its events are simulated, and its run is one of {kind} data"
+            )
+        if file.simulated is False and kind == "mc":
+            against.append(
+                f"{file.path}: it says that its events are real, and its run is one of simulated events"
+            )
+    if against:
+        say(
+            "what is declared real data is not made of simulated events; mend the run's type, or remove the file:"
+        )
+        _tell_lines([f"    {one}" for one in against])
+    return bool(against)
+
+
+def _tell_lines(lines: Sequence[str]) -> None:
+    for line in lines[:_SHOWN]:
+        say(line)
+    if len(lines) > _SHOWN:
+        say(f"… and {len(lines) - _SHOWN} more")
+
+
+@files.command("list")
+@_runs_argument
+@_level_option
+@click.option("--removed", is_flag=True, help="Those that were removed, with the reason.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def show_files(settings: Settings, which: str | None, level: str | None, removed: bool, as_json: bool) -> int:
+    """The files that are registered, or those that were removed: of all runs, or of RUNS as in "3:529-613,620"."""
+    keys = _read_runs(which)
+    with reading(settings.project().state) as connection:
+        query = list_removals(level) if removed else list_files(level)
+        rows = [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 -- SQLAlchemy's name
+        places: dict[tuple[Any, ...], list[str]] = {}
+        for copy in connection.execute(list_replicas()):
+            places.setdefault((copy.level, copy.experiment, copy.run, copy.name), []).append(copy.path)
+    shown = []
+    for row in rows:
+        if keys is None or run_key(row["experiment"], row["run"]) in keys:
+            del row["id"]
+            if removed:
+                del row["restored"]
+            else:
+                row["replicas"] = places.get(
+                    tuple(row[name] for name in ("level", "experiment", "run", "name")), []
+                )
+            shown.append(row)
+    if as_json:
+        print_json(shown)
+        return Exit.FINE
+    last = ("removed", "by", "reason") if removed else ("storage", "path")
+    table = make_table("level", "run", "name", "events", "bytes", *last, numbers=("events", "bytes"))
+    for row in shown:
+        ends = (row["time"], row["who"], row["reason"]) if removed else (row["storage"], row["path"])
+        counts = ("" if row["events"] is None else str(row["events"]), str(row["size"]))
+        table.add_row(row["level"], f"{row['experiment']}:{row['run']}", row["name"], *counts, *ends)
+        for path in row.get("replicas", ()):
+            table.add_row("", "", "", "", "", "replica", path)
+    print_table(table)
+    return Exit.FINE
+
+
+@files.command("remove")
+@click.argument("which", metavar="FILE…", nargs=-1, required=True)
+@click.option(
+    "--reason", required=True, help="Why; kept with your name, and shown where units are made again."
+)
+@click.pass_obj
+def remove(settings: Settings, which: tuple[str, ...], reason: str) -> int:
+    """Take files out of the run catalogue: by path, by name, or as LEVEL/RUN/NAME as in mdst/12:1/a.root.
+
+    Nothing is deleted from disk. The units that read the file are made again, with this reason, or wait for another
+    file; where a file has replicas, a path takes that place out alone. `files import` with its path brings it back.
+    """
+    reason = " ".join(reason.split())
+    if not reason:
+        raise WrongUse("--reason is empty; write why the files are taken out")
+    with opened(settings.project().state) as engine:
+        try:
+            removed = remove_files(engine, which, reason, name_user(), now())
+        except AmbiguousFileError as error:
+            raise WrongUse(str(error)) from error
+    for one in removed:
+        stays = f"; the file stays registered, at {one.stays}" if one.stays else ""
+        say(f"removed: {one.path}{stays}")
+    return Exit.FINE
+
+
+@files.command("verify")
+@_runs_argument
+@_level_option
+@click.option(
+    "--processes", type=click.IntRange(1, 256), help="How many read at once; else one for each processor."
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def verify_files(
+    settings: Settings, which: str | None, level: str | None, processes: int | None, as_json: bool
+) -> int:
+    """Read the registered files that are on disk: size, checksum, run and events against what the catalogue says.
+
+    Of all runs, or of RUNS as in "3:529-613,620". Nothing is changed: what is gone or wrong is for a person to decide.
+    """
+    with reading(settings.project().state) as connection:
+        registered = list(list_registered(connection, level, _read_runs(which)))
+    flaws = []
+    with progress("verifying", len(registered)) as advance:
+        for _, flaw in look(registered, Depth.FULL, processes=processes):
+            if flaw is not None:
+                flaws.append(flaw)
+            advance()
+    flaws.sort(key=lambda flaw: flaw.text)
+    if as_json:
+        troubles = [{"trouble": flaw.trouble.value, "text": flaw.text} for flaw in flaws]
+        print_json({"files": len(registered), "troubles": troubles})
+    else:
+        for flaw in flaws:
+            print_data(f"{flaw.trouble.value}: {flaw.text}\n")
+        say(f"{count_things(len(registered), 'file')} examined, {count_things(len(flaws), 'trouble')}")
+    return Exit.FINDINGS if flaws else Exit.FINE
+
+
+def _read_runs(which: str | None) -> frozenset[int] | None:
+    if which is None:
+        return None
+    try:
+        return frozenset(parse_runs(which))
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+
+
+COMMANDS = (files,)

@@ -1,0 +1,241 @@
+"""How much was recorded: luminosity by run, and the totals of what campaigns produced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+from sqlalchemy import Connection
+
+from ci.changes.campaign_faults import load_produced
+from ci.changes.project import Settings
+from ci.cli.console import count_things, print_data, print_json, print_table, progress, say
+from ci.cli.exits import Exit, WrongUse
+from ci.reports.luminosity import (
+    describe_pair,
+    describe_share,
+    describe_total,
+    describe_value,
+    tabulate_pairs,
+    tabulate_shares,
+    tabulate_totals,
+    tabulate_values,
+)
+from ci.verbs.catalogue.record import EXPERIMENT, separator_option, tell_imported, tell_refused
+from reconciler.ledger.store.database import State, opened, reading
+from reconciler.ledger.writing.transaction import now
+from reconciler.planning.production import read_production
+from reconciler.run_catalogue.lists.records import SEPARATORS
+from reconciler.run_catalogue.lists.run_lists import RunList
+from reconciler.run_catalogue.luminosity import (
+    UNITS,
+    Total,
+    collect_measurements,
+    import_luminosity_list,
+    list_versions,
+    read_luminosity,
+)
+from reconciler.run_catalogue.luminosity_totals import (
+    Measured,
+    Pair,
+    Side,
+    list_values,
+    pair_luminosity,
+    pair_values,
+    share_luminosity,
+)
+from schemas.manifest.runs import format_runs, parse_runs
+from schemas.repository import Repository
+
+
+class _ShowsByDefault(click.RichGroup):
+    """`lumi proc7` is short for `lumi show proc7`."""
+
+    def resolve_command(self, context: Any, arguments: list[str]) -> Any:
+        known = arguments[0] in self.commands or arguments[0].startswith("-")
+        return super().resolve_command(context, arguments if known else ["show", *arguments])
+
+
+@click.group(cls=_ShowsByDefault)
+def lumi() -> None:
+    """Luminosity by run and method: `b2prod lumi proc7` shows the totals of what a campaign produced."""
+
+
+@lumi.command("show")
+@click.argument("what", metavar="CAMPAIGN[/STEP] | RUNS")
+@click.option(
+    "--versus", metavar="OTHER", help="Another campaign, or version of the values, to show beside it."
+)
+@click.option("--by-run", is_flag=True, help="One line for each run and method.")
+@click.option(
+    "--unit", type=click.Choice([*UNITS]), default="pb", show_default=True, help="Inverse, of what is shown."
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, in inverse nanobarn.")
+@click.pass_obj
+def show(settings: Settings, what: str, versus: str | None, by_run: bool, unit: str, as_json: bool) -> int:
+    """The luminosity of what a campaign has produced, or of runs as in "3:529-613,620", by every method.
+
+    Of a campaign, in whatever state it is, those runs count of which every output is produced; with CAMPAIGN/STEP,
+    every output of that step. What is selected and missing is told beside it. Its own values are those of the version
+    that has its name. Statistical uncertainties are added in quadrature, systematic ones linearly.
+
+    With --versus, methods are shown side by side over the runs that both have produced and measured; the others are
+    told. A name that is no campaign's is taken for a version of the values, for the same runs.
+    """
+    project = settings.project()
+    names = [word.partition("/")[0] for word in (what, versus) if word and ":" not in word]
+    repository = load_produced(project, names)
+    there = None
+    with reading(project.state) as connection:
+        here = _choose(connection, repository, what, project.state)
+        if here is None:
+            known = ", ".join(repository.campaigns) or "none"
+            raise WrongUse(f"there is no campaign {what.partition('/')[0]}; there are: {known}")
+        if versus is not None:
+            found = None if ":" in versus else _choose(connection, repository, versus, project.state)
+            there = found or Side(versus, versus, here.produced)
+        runs = {*here.produced, *(here.selected or ()), *(there.produced if there is not None else ())}
+        measured = read_luminosity(connection, runs)
+        versions = list_versions(connection)
+    if there is None:
+        _show(here, measured, unit, by_run=by_run, as_json=as_json)
+    else:
+        _show_beside(here, there, measured, unit, by_run=by_run, as_json=as_json)
+    if not measured:
+        say(f"no luminosity is recorded for {what}; see `b2prod lumi import`")
+    for side in (here, there) if there is not None else ():
+        if side.version is not None and not any(side.owns(where[1]) for where in measured):
+            listed = ", ".join(versions) or "none"
+            say(f"these runs have no luminosity of the version {side.version}; there are: {listed}")
+    return Exit.FINE
+
+
+@lumi.command("import")
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--method", required=True, help="How it was measured, as in bhabha or gamma_gamma.")
+@click.option(
+    "--version", required=True, help="Of which processing the values are, as in proc7; or `online`."
+)
+@click.option(
+    "--correction", default="", help="What the values were corrected for, in a few words; none if left out."
+)
+@click.option("--unit", type=click.Choice([*UNITS]), required=True, help="Inverse, of the list's numbers.")
+@click.option("--experiment", type=EXPERIMENT, help="Of all runs of a list that does not say so.")
+@separator_option
+@click.pass_obj
+def import_list(
+    settings: Settings,
+    source: Path,
+    method: str,
+    version: str,
+    correction: str,
+    unit: str,
+    experiment: int | None,
+    separator: str | None,
+) -> int:
+    """Record a list of luminosities: experiment, run, value, and where known statistical, systematic.
+
+    The list has any of the forms that `b2prod runs import` reads. Rows that cannot be trusted go to
+    `b2prod runs quarantine`.
+    """
+    for what, text, most in (
+        ("--method", method, 40),
+        ("--version", version, 40),
+        ("--correction", correction, 120),
+    ):
+        if len(text) > most or not text.isprintable():
+            raise WrongUse(f"{what} is to be at most {most} printable characters")
+    listing = RunList(source, experiment, separator=SEPARATORS[separator] if separator else None)
+    with progress("lines", listing.total) as advance:
+        found, refused = collect_measurements(listing, unit, advance)
+    tell_refused(source.name, refused)
+    with opened(settings.project().state) as engine:
+        imported = import_luminosity_list(engine, (method, version, correction), found, refused, now())
+    tell_imported("luminosities", imported, len(refused))
+    return Exit.FINDINGS if refused else Exit.FINE
+
+
+def _choose(connection: Connection, repository: Repository, what: str, state: State) -> Side | None:
+    """The runs that a campaign or a step of it made, or that a text lists; None if there is no such campaign."""
+    if ":" in what:
+        try:
+            return Side(what, None, tuple(parse_runs(what)))
+        except ValueError as error:
+            raise WrongUse(str(error)) from error
+    name, _, step = what.partition("/")
+    production = read_production(connection, repository, name, state)
+    if production is None:
+        return None
+    if step and step not in production.steps:
+        raise WrongUse(f"{name} has no step {step}; it has: {', '.join(production.steps) or 'none'}")
+    return Side(what, name, production.list_produced(step or None), production.selected)
+
+
+def _show(side: Side, measured: Measured, unit: str, *, by_run: bool, as_json: bool) -> None:
+    shares = share_luminosity(side, measured)
+    totals = [share.produced for share in shares]
+    listed = side.version is None
+    if as_json and by_run:
+        print_json({side.name: [describe_value(value) for value in list_values(side, measured)]})
+    elif as_json:
+        told = [*map(describe_total, totals)] if listed else [*map(describe_share, shares)]
+        print_json({side.name: told})
+    else:
+        print_data(f"{_describe(side)}\n")
+        if by_run:
+            print_table(tabulate_values([*list_values(side, measured)], unit))
+        else:
+            print_table(tabulate_totals(totals, unit) if listed else tabulate_shares(shares, unit))
+    for one in totals:
+        if one.without:
+            say(f"{_join(one.method, one.version, one.correction)}: no value for {_list(one.without)}")
+
+
+def _describe(side: Side) -> str:
+    produced = count_things(len(side.produced), "run")
+    if side.version is None:
+        return f"{side.name}: luminosity of {produced}"
+    if side.selected is None or side.missing is None:
+        return f"{side.name}: luminosity of {produced} produced; which were selected is not known"
+    missing = f", {len(side.missing):,} missing: {format_runs(side.missing, most=10)}" if side.missing else ""
+    return f"{side.name}: luminosity of {produced} produced, of {len(side.selected):,} selected{missing}"
+
+
+def _show_beside(
+    here: Side, there: Side, measured: Measured, unit: str, *, by_run: bool, as_json: bool
+) -> None:
+    names = (here.name, there.name)
+    pairs = [*pair_luminosity(here, there, measured)]
+    shown = [*pair_values(here, there, measured)] if by_run else pairs
+    if not as_json:
+        print_table(tabulate_pairs(shown, names, unit))
+    elif by_run:
+        print_json([describe_pair(pair, names) for pair in shown])
+    else:
+        sides = ([pair.here for pair in pairs], [pair.there for pair in pairs])
+        told = ([describe_total(one) for one in side if isinstance(one, Total)] for side in sides)
+        print_json(dict(zip(names, told, strict=True)))
+    for one, other in ((here, there), (there, here)):
+        if left := sorted({*one.produced} - {*other.produced}):
+            say(f"{one.name} has {_list(left)}, and {other.name} has not; not counted")
+    for pair in pairs:
+        _tell_left(pair)
+
+
+def _tell_left(pair: Pair) -> None:
+    if pair.left and pair.here is not None and pair.there is not None:
+        words = _join(pair.where[0], pair.where[2])
+        say(f"{words}: no value on both sides for {_list(pair.left)}; not counted")
+
+
+def _join(*words: str) -> str:
+    return " ".join(word for word in words if word)
+
+
+def _list(runs: Sequence[int]) -> str:
+    return f"{count_things(len(runs), 'run')}: {format_runs(runs, most=10)}"
+
+
+COMMANDS = (lumi,)

@@ -1,0 +1,81 @@
+"""Making outputs known to the catalogues of their sites: register."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import rich_click as click
+
+from ci.approvals.gate import check_anchor
+from ci.approvals.root import read_pinned_sites
+from ci.changes.project import Settings, choose_campaigns, load_sound
+from ci.cli.console import count_things, print_json, say
+from ci.cli.exits import Exit
+from reconciler.datasets.catalogues.registration import MOST_OUTPUTS, Registered, register_outputs
+from reconciler.ledger.reading.observation import read_identity
+from reconciler.ledger.store.database import opened, reading
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 10_000),
+    default=MOST_OUTPUTS,
+    show_default=True,
+    help="Outputs that are registered at a time.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def register(settings: Settings, names: tuple[str, ...], batch: int, as_json: bool) -> int:
+    """Make produced outputs known to the catalogue of their site, and read them back.
+
+    What is known already is left alone. Where the catalogue knows something else under a name of ours, the campaign is
+    paused.
+    """
+    project = settings.project()
+    repository = load_sound(project, names, judge_locks=False)
+    chosen = [one.campaign.name for one in choose_campaigns(repository, names)]
+    total = Registered()
+    sites = read_pinned_sites(project.state, check_anchor(settings.trust))
+    if unpinned := sorted({repository.campaigns[name].campaign.site for name in chosen} - sites.keys()):
+        raise GuardRefused(
+            f"no pinned trust root has the site {unpinned[0]}: nothing is sent to its catalogue; see `b2prod trust show`"
+        )
+    for name in sorted({repository.campaigns[name].campaign.site for name in chosen}):
+        if sites[name] != repository.sites[name]:
+            say(f"the site {name} is declared otherwise than it is pinned; it is used as pinned")
+    with reading(project.state) as connection:
+        read_identity(connection)  # without a ledger there is nothing to register
+    with opened(project.state) as engine:
+        writer = Writer(engine, None)
+        while True:
+            done = register_outputs(project.state, repository, sites, writer, chosen, limit=batch)
+            total.outputs += done.outputs
+            total.files += done.files
+            total.bytes += done.bytes
+            total.conflicts |= done.conflicts
+            total.unavailable |= done.unavailable
+            total.changed = sorted({*total.changed, *done.changed})
+            if not done.more or not done.outputs:
+                break
+    if as_json:
+        print_json({key: value for key, value in asdict(total).items() if key != "more"})
+    else:
+        for text in total.changed:
+            say(text)
+        said = f"{count_things(total.outputs, 'output')} registered ({count_things(total.files, 'file')}"
+        say(f"{said}, {total.bytes / 1e6:,.1f} MB)")
+    if total.conflicts:
+        told = "; ".join(f"{name}: {text}" for name, text in total.conflicts.items())
+        raise GuardRefused(
+            f"{told}. Nothing more of it is begun or registered before `b2prod resume campaign:NAME`"
+        )
+    if total.unavailable:
+        raise SourceUnavailable("; ".join(f"{site}: {text}" for site, text in total.unavailable.items()))
+    return Exit.FINDINGS if total.changed else Exit.FINE
+
+
+COMMANDS = (register,)

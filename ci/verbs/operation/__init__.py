@@ -1,0 +1,1 @@
+"""Verbs for operators: reconcile, status, logs, pause, cancel, state, doctor."""

@@ -1,0 +1,99 @@
+"""The end of a job's log, with the line that matters: logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from ci.changes.project import Settings
+from ci.cli.console import print_data, print_json, say
+from ci.cli.exits import Exit, WrongUse
+from reconciler.execution.tracking.workspace import Workspace
+from reconciler.ledger.reading.observation import list_attempts
+from reconciler.ledger.store.database import reading
+from reconciler.outside.errors import SourceUnavailable
+from renderer.jobs.logs import find_signature
+from schemas.manifest.runs import parse_runs
+
+_AROUND = 3
+"""Lines shown on either side of the one that matters."""
+
+
+@click.command()
+@click.argument("unit", metavar="CAMPAIGN/STEP/RUN")
+@click.option(
+    "--lines", type=click.IntRange(0, 100_000), default=20, show_default=True, help="How much of the end."
+)
+@click.option(
+    "--attempt",
+    metavar="NAME",
+    help="This attempt; else the latest one that failed, else the latest. `b2prod explain UNIT` lists them.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def logs(settings: Settings, unit: str, lines: int, attempt: str | None, as_json: bool) -> int:
+    """Show the end of the log of a unit's latest attempt, and the line that tells why it failed."""
+    campaign, step, key = _read_unit(unit)
+    state = settings.project().state
+    with reading(state) as connection:
+        tried = list_attempts(connection, campaign, step, key)
+    if not tried:
+        raise WrongUse(f"of {unit} nothing was tried; `b2prod explain {unit}` says why")
+    if attempt is not None:
+        chosen = next((one for one in tried if one.name == attempt), None)
+        if chosen is None:
+            raise WrongUse(
+                f"{unit} has no attempt {attempt}; it has {', '.join(one.name for one in tried[-10:])}"
+            )
+    else:
+        chosen = next((one for one in reversed(tried) if one.state == "failed"), tried[-1])
+    workspace = Workspace(state.attempts, state.batches)
+    text, first = workspace.read_log(chosen.name)
+    if not text:
+        why = "was published, and its folder cleared" if chosen.state == "verified" else "left no log yet"
+        raise SourceUnavailable(f"{chosen.name} ({chosen.state}) {why}: {workspace.path(chosen.name)}")
+    found = find_signature(text, chosen.application, first=first)
+    written = text.splitlines()
+    if as_json:
+        culprit = (
+            {"signature": found.signature, "number": found.number, "line": found.line} if found else None
+        )
+        facts = {"attempt": chosen.name, "state": chosen.state, "reason": chosen.reason}
+        print_json({**facts, "culprit": culprit, "first": first, "lines": written[-lines:] if lines else []})
+        return Exit.FINE
+    said = f": {chosen.reason}" if chosen.reason else ""
+    say(f"{chosen.name} is {chosen.state}{said}")
+    shown = _number(written, first, lines)
+    if found is not None:
+        place = found.number - first
+        around = range(max(0, place - _AROUND), min(len(written), place + _AROUND + 1))
+        for one in around:
+            mark = ">" if one == place else " "
+            print_data(f"{mark}{first + one:>7}  {written[one]}\n")
+        say(f"{found.place} matters: {found.signature}")
+        shown = [(number, line) for number, line in shown if number > first + around[-1]]
+    elif chosen.state == "failed":
+        say("no line of it says why, as far as the application's patterns go")
+    for number, line in shown:
+        print_data(f" {number:>7}  {line}\n")
+    return Exit.FINE
+
+
+def _number(written: list[str], first: int, lines: int) -> list[tuple[int, Any]]:
+    start = max(0, len(written) - lines)
+    return [(first + start + place, line) for place, line in enumerate(written[start:])]
+
+
+def _read_unit(unit: str) -> tuple[str, str, int]:
+    parts = unit.split("/")
+    if len(parts) != 3:
+        raise WrongUse(f"{unit!r} is no unit; write it as in proc7/reco/3:529")
+    try:
+        (key,) = parse_runs(parts[2])
+    except ValueError as error:
+        raise WrongUse(f"{parts[2]!r} is no run; write it as in 3:529") from error
+    return parts[0], parts[1], key
+
+
+COMMANDS = (logs,)

@@ -1,0 +1,178 @@
+"""What is where: status."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import rich_click as click
+from sqlalchemy import Connection, select
+
+from ci.changes.campaign_faults import choose_launchable, refuse_unknown
+from ci.changes.project import STALE, Project, Settings, list_folders, load_any
+from ci.cli.console import make_table, print_data, print_json, print_table, say
+from ci.cli.exits import Exit
+from reconciler.conditions.following import read_bindings
+from reconciler.datasets.places import tell_strange
+from reconciler.ledger.reading.observation import list_begun
+from reconciler.ledger.reading.progress import read_progress
+from reconciler.ledger.schema.tables import runs
+from reconciler.ledger.store.database import reading
+from reconciler.ledger.writing.pauses import read_pauses
+from reconciler.model.plan import ACTIONS, IN_FLIGHT, QUARANTINED
+from reconciler.monitoring.health import BLOCKED, Condition, judge_campaign
+from reconciler.outside.defects import note_defect
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.views import View, view_campaign
+from reconciler.run_catalogue.run_selection import explain_absences
+from schemas.manifest.runs import format_runs, run_key
+from schemas.repository import CAMPAIGNS, Repository
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "--left-out", is_flag=True, help="Also which runs of the experiments are not selected, and why."
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: bool) -> int:
+    """How far each campaign is, step by step.
+
+    Of a campaign that cannot be read or planned, what the ledger has of it.
+    """
+    project = settings.project()
+    repository, findings = load_any(project)
+    rows: list[dict[str, Any]] = []
+    absences: list[dict[str, Any]] = []
+    unknown: dict[str, str] = {}
+    conditions: list[Condition] = []
+    now = datetime.now(UTC)
+    with reading(project.state) as connection:
+        for text in tell_strange(connection, project.state):
+            say(text)
+        paused = read_pauses(connection)
+        recorded = list_begun(connection)
+        for name in names:
+            refuse_unknown(project, name, recorded)
+        for name in names or _list_shown(project, repository, recorded):
+            declared = repository.campaigns.get(name)
+            if declared is None or not declared.campaign.is_live:
+                state = "cannot be read" if declared is None else declared.campaign.state
+                rows += _count_recorded(connection, name, state)
+                continue
+            if wrong := choose_launchable(repository, findings, [name]).wrong.get(name, ()):
+                stale = all(one.code == STALE for one in wrong)
+                state = "lock missing or stale" if stale else "cannot be planned"
+                rows += _count_recorded(connection, name, state)
+                if declared.lock is not None:
+                    conditions.append(Condition(name, BLOCKED, f"left out: {wrong[0]}"))
+                continue
+            begun = Counter(map(" ".join, read_bindings(connection, name).values()))
+            mixed = {"begun_with": dict(sorted(begun.items()))} if begun else {}
+            try:
+                view = view_campaign(connection, repository, name, project.state)
+            except SourceUnavailable as error:
+                unknown[name] = str(error)
+            except Exception as error:  # noqa: BLE001 -- one campaign keeps nothing from the others
+                unknown[name] = note_defect(error)
+            if name in unknown:
+                rows += _count_recorded(connection, name, "not known")
+                conditions.append(Condition(name, BLOCKED, f"left out: {unknown[name]}"))
+                continue
+            rows += [{**row, **mixed} for row in _count_units(view)]
+            conditions += judge_campaign(connection, view, paused, now)
+            if left_out:
+                absences += _list_absences(connection, view)
+    if as_json:
+        print_json([*rows, *absences, *(condition.data() for condition in conditions)])
+        return _end_status(unknown.values())
+    shown = [word for word in ACTIONS.values() if any(row.get(word) for row in rows)]
+    counts = ("units", "done", *shown)
+    table = make_table("campaign", "step", "state", *counts, numbers=counts)
+    for row in rows:
+        table.add_row(
+            str(row["campaign"]),
+            str(row.get("step", "")),
+            str(row["state"]),
+            *(str(row.get(c, "")) for c in counts),
+        )
+    print_table(table)
+    if conditions:
+        table = make_table("campaign", "condition", "why")
+        for condition in conditions:
+            table.add_row(condition.campaign, condition.kind, condition.reason)
+        print_table(table)
+    for name, begun in {row["campaign"]: row.get("begun_with", {}) for row in rows}.items():
+        if len(begun) > 1:
+            parts = ", ".join(f"{runs} with {digest[:12]}" for digest, runs in begun.items())
+            print_data(f"{name} is a mixture: of the runs of its running tag began {parts}\n")
+    if left_out:
+        table = make_table("campaign", "left out", "runs", "why", title="Not selected", numbers=("left out",))
+        for row in absences:
+            table.add_row(row["campaign"], f"{row['left_out']:,}", row["runs"], row["why"])
+        print_table(table)
+    return _end_status(unknown.values())
+
+
+def _list_shown(project: Project, repository: Repository, begun: Sequence[str]) -> list[str]:
+    """The live campaigns, and those of which files are there that cannot be read."""
+    live = [name for name, declared in repository.campaigns.items() if declared.campaign.is_live]
+    there = list_folders(project, CAMPAIGNS)
+    unread = [name for name in begun if name not in repository.campaigns and (name in there or not there)]
+    return sorted({*live, *unread})
+
+
+def _count_recorded(connection: Connection, name: str, state: str) -> list[dict[str, Any]]:
+    """What the ledger has of a campaign that is not planned."""
+    row = {"campaign": name, "state": state}
+    counted = read_progress(connection, name)
+    return [
+        {**row, "step": one.step, "done": one.done, **_name_counts(one.in_flight, one.quarantined)}
+        for one in counted
+    ] or [row]
+
+
+def _name_counts(in_flight: int, quarantined: int) -> dict[str, int]:
+    return {ACTIONS[IN_FLIGHT]: in_flight, ACTIONS[QUARANTINED]: quarantined}
+
+
+def _end_status(unknown: Iterable[str]) -> int:
+    """Says of which campaigns the status could not be told, and why."""
+    if messages := "; ".join(unknown):
+        raise SourceUnavailable(messages)
+    return Exit.FINE
+
+
+def _list_absences(connection: Connection, view: View) -> Iterable[dict[str, Any]]:
+    taken = {key for units in view.units for key in (*units.runs, *units.waiting)}
+    experiments = {selector.experiment for selector in view.campaign.selectors}
+    rows = connection.execute(select(runs).where(runs.c.experiment.in_(experiments)).order_by(runs.c.run))
+    others = [row for row in rows if run_key(row.experiment, row.run) not in taken]
+    for why, keys in explain_absences(view.campaign, view.lock, others).items():
+        shown = format_runs(sorted(keys), most=5)
+        yield {"campaign": view.campaign.name, "left_out": len(keys), "runs": shown, "why": why}
+
+
+def _count_units(view: View) -> Iterable[dict[str, Any]]:
+    for units in view.units:
+        total = len(units.runs) + len(units.waiting)
+        counts = dict.fromkeys(ACTIONS.values(), 0)
+        for group in view.plan.groups:
+            if group.step == units.step.name:
+                counts[ACTIONS[group.action]] += len(group.runs)
+        done = total - sum(count for word, count in counts.items() if word != "obsolete")
+        state = {"active": "active", "held": "held"}[view.campaign.state]
+        yield {
+            "campaign": view.campaign.name,
+            "step": units.step.name,
+            "state": state,
+            "units": total,
+            "done": done,
+            **counts,
+        }
+
+
+COMMANDS = (status,)

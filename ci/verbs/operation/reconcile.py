@@ -1,0 +1,341 @@
+"""The loop after a merge: settle what was left, plan, apply exactly that plan; once, or for ever."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from ci.approvals.gate import Gate, check_anchor, tell_time
+from ci.approvals.memory import remember
+from ci.changes.campaign_faults import load_launchable
+from ci.changes.follow import Followed, fetch_head, mark_applied, read_applied, read_followed
+from ci.changes.project import Project, Settings
+from ci.cli.console import count_things, say
+from ci.cli.exits import Exit, WrongUse
+from ci.reports.monitoring import Monitor
+from ci.reports.progress import Watching, describe_live, describe_troubles, judge_turn, tell_outcome
+from reconciler.datasets.catalogues.registration import register_outputs
+from reconciler.execution.apply import reconcile
+from reconciler.execution.outcome import Outcome
+from reconciler.execution.turn_options import Manner
+from reconciler.ledger.reading.latest_time import bound_time
+from reconciler.ledger.store.database import State, has_database, opened, reading
+from reconciler.ledger.writing.lease import SECONDS
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.outside.defects import tell_defect
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
+from reconciler.outside.service_manager import ServiceManager
+from reconciler.outside.signals import ending_softly
+from reconciler.planning.views import Picture
+from renderer.steering import TemplateBroken
+from schemas.policy.site import Site
+from schemas.repository import Repository
+
+BUSY = 2.0
+"""Seconds between two turns while jobs of this machine run."""
+
+A_WHILE = 30.0
+"""Seconds after which whoever watches over the service hears again that it waits."""
+
+A_TURN = 50
+"""Outputs that a turn makes known at each site; `b2prod register` does all."""
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds between two, both of which may be meant."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; what is none, as `nan`, is in no range."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
+
+
+@click.command("reconcile")
+@click.argument("names", nargs=-1)
+@click.option("--once", is_flag=True, help="One turn: settle, plan, apply.")
+@click.option("--watch", is_flag=True, help="Turn after turn, until SIGTERM or Ctrl-C.")
+@click.option(
+    "--wait", "patient", is_flag=True, help="With --once: wait for all jobs, also those of batch systems."
+)
+@click.option("--refresh", is_flag=True, help="Look at the storage too, not only at the ledger.")
+@click.option(
+    "--interval",
+    type=Seconds(0.1, 86_400.0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: from turn to turn.",
+)
+@click.option(
+    "--lease",
+    type=Seconds(1.0, 3600.0),
+    default=SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long this process may be silent before another may take over.",
+)
+@click.option(
+    "--metrics",
+    metavar="[HOST:]PORT",
+    help="With --watch: serve metrics for Prometheus there; the host is 127.0.0.1 unless you say so.",
+)
+@click.option(
+    "--log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --watch: append every event to this file, a line of JSON each.",
+)
+@click.option(
+    "--notify",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="B2PROD_NOTIFY",
+    help="With --watch: a file outside the repository that says who is told of what needs a person.",
+)
+@click.option(
+    "--follow",
+    metavar="REMOTE/BRANCH",
+    help="Fetch this branch before each turn, and go by its head instead of the work tree: origin/main.",
+)
+@click.option(
+    "--oldest",
+    type=click.IntRange(min=1),
+    metavar="DAYS",
+    help="With --follow: refuse a head that is older; a forge may serve an old one.",
+)
+@click.pass_obj
+def reconcile_verb(
+    settings: Settings,
+    names: tuple[str, ...],
+    once: bool,
+    watch: bool,
+    patient: bool,
+    refresh: bool,
+    interval: float,
+    lease: float,
+    metrics: str | None,
+    log: Path | None,
+    notify: Path | None,
+    follow: str | None,
+    oldest: int | None,
+) -> int:
+    """Bring what is produced to what is declared: finish what was left, plan, and apply exactly that plan.
+
+    Jobs of this machine are waited for; those of batch systems and of the grid are left to run, and the next turn
+    collects them. What is wrong with one campaign leaves that one out. The last line sums up; where something stands in
+    the way, the turn ends with 6, or with 5 where that is a pause or an approval that is missing. With --follow nothing is checked out, and a head that does not come after the one that was last
+    launched from is refused.
+    """
+    if oldest and not follow:
+        raise WrongUse("--oldest goes with --follow")
+    followed = read_followed(follow, timedelta(days=oldest) if oldest else None) if follow else None
+    if once == watch:
+        raise WrongUse("say --once for one turn, or --watch to go on for ever")
+    if watch and patient:
+        raise WrongUse("--wait goes with --once; --watch comes back to every job anyway")
+    if once and (metrics or log):
+        raise WrongUse("--metrics and --log go with --watch")
+    project = settings.project()
+    anchor = check_anchor(settings.trust)
+    if watch:
+        with (
+            _telling(project.state),
+            Monitor(project, _read_address(metrics), log, notify) as monitor,
+            ending_softly() as stopped,
+        ):
+            _watch(project, names, interval, lease, anchor, monitor, followed, stopped)
+        return Exit.FINE
+    project, away = _read_head(project, followed)
+    remember(project, anchor, tell_time())  # also where findings let nothing begin
+    choice = load_launchable(project, names)
+    chosen, repository = choice.require(), choice.repository
+    gate = Gate(project, repository, anchor)
+    permitted, refused = gate.sort(chosen)
+    if refused and not permitted and away is None:
+        raise GuardRefused("\n".join(refused.values()))
+    with _telling(project.state), Watching() as watching:
+        manner = Manner(gate, patient=patient, lease=lease, closed=_tell_away(away))
+        outcome = reconcile(project.state, repository, permitted, watching.begin, manner, refresh=refresh)
+    for text in refused.values():
+        say(f"left out: {text}")
+    troubles = _register(project, repository, gate.find_sites(repository), permitted)
+    for text in troubles:
+        say(text)
+    tell_outcome(outcome, len(refused) + len(choice.wrong))
+    code = judge_turn(outcome, len(choice.wrong)) or (Exit.REFUSED if refused else Exit.FINE)
+    if away is not None:
+        say(str(away))
+        return Exit.REFUSED if isinstance(away, GuardRefused) else Exit.UNAVAILABLE
+    _mark_head(project)
+    return code or (Exit.PARTLY if troubles else Exit.FINE)
+
+
+@contextlib.contextmanager
+def _telling(state: State) -> Iterator[None]:
+    """Says what goes on where a signal ends what is done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"told to end; {describe_live(state)}")
+        raise
+
+
+def _read_head(project: Project, followed: Followed | None) -> tuple[Project, Away | None]:
+    """The project as the head of the branch has it that is followed.
+
+    Where that cannot be gone by, it is as it was last launched from, with the reason: what was begun goes on.
+
+    Raises:
+        GuardRefused: the head is refused, and nothing was launched from yet.
+        SourceUnavailable: it cannot be had, and nothing was launched from yet.
+    """
+    if followed is None:
+        return project, None
+    try:
+        return _read_newest(project, followed), None
+    except (GuardRefused, SourceUnavailable) as error:
+        with contextlib.suppress(SourceUnavailable):  # git itself cannot be read, as was said
+            if (applied := read_applied(project.root)) is not None:
+                return replace(project, commit=applied), error
+        raise
+
+
+def _tell_away(away: Away | None) -> str | None:
+    """Why nothing new begins in a turn that goes by what was last launched from."""
+    return None if away is None else f"only what was begun goes on: {away}"
+
+
+def _read_newest(project: Project, followed: Followed) -> Project:
+    now = datetime.now(UTC)
+    if followed.oldest is not None and has_database(project.state):
+        with reading(project.state) as connection:  # a clock that went back makes no old head young
+            now = bound_time(connection, now)
+    return replace(project, commit=fetch_head(project.root, followed, now))
+
+
+Away = GuardRefused | SourceUnavailable
+"""What keeps a turn from going by the newest commit."""
+
+
+def _try_marking(project: Project) -> list[str]:
+    """Remembers what was launched from; what kept it from that."""
+    try:
+        _mark_head(project)
+    except SourceUnavailable as error:
+        return [str(error)]
+    return []
+
+
+def _mark_head(project: Project) -> None:
+    if project.commit is not None:
+        mark_applied(project.root, project.commit.id)
+
+
+def _read_address(text: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    if not port.isascii() or not port.isdecimal() or not 0 <= int(port) < 65536:
+        raise WrongUse(f"{text!r} is no port; write 9464, or HOST:9464")
+    return host or "127.0.0.1", int(port)
+
+
+def _watch(
+    project: Project,
+    names: Sequence[str],
+    interval: float,
+    lease: float,
+    anchor: str | None,
+    monitor: Monitor,
+    followed: Followed | None,
+    stopped: threading.Event,
+) -> None:
+    """Turns until it is told to end; what goes wrong in one is said, and the next one comes all the same."""
+    manager = ServiceManager()
+    manager.ready()
+    said: list[str] = []
+    while not stopped.is_set():
+        pause = interval
+        monitor.begin()
+        whole, sound = False, True
+        pictures: list[Picture] = []
+        try:
+            here, away = _read_head(project, followed)
+            bound, closed = min(interval, lease / 3), _tell_away(away)
+            manner = Manner(bound=bound, lease=lease, closed=closed, step=manager.step)
+            outcome, trouble = _turn(here, names, manner, anchor, pictures.append)
+            trouble += [text] if (text := manner.closed) is not None else _try_marking(here)
+        except (GuardRefused, OSError, SourceUnavailable, TemplateBroken, WrongUse) as error:
+            trouble = [f"this turn did nothing: {error}"]
+        except Exception as error:  # noqa: BLE001 -- one turn ends with what nobody foresaw, and not the service
+            sound = False
+            what = f"{type(error).__name__}: {error}"
+            trouble = [f"this turn ended early by a defect: {what}"]
+            if trouble[0] not in said:
+                say(tell_defect(error))
+        else:
+            whole = manner.closed is None
+            if outcome.attached:
+                pause = min(interval, BUSY)
+            if outcome.produced or outcome.failed or outcome.submitted:
+                tell_outcome(outcome)
+            else:
+                trouble = [*trouble, *describe_troubles(outcome)]
+        for text in trouble:
+            if text not in said:
+                say(text)
+        said = trouble
+        monitor.end(pictures[-1] if pictures else None, trouble, whole=whole)
+        _rest(pause, stopped, manager.step if sound else None)
+    manager.stopping()
+
+
+def _rest(seconds: float, stopped: threading.Event, step: Callable[[], None] | None) -> None:
+    """Waits for the next turn, or for the end. To wait is a step, unless what went before was a defect."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not stopped.is_set():
+        if step is not None:
+            step()
+        stopped.wait(min(left, A_WHILE))
+
+
+def _turn(
+    project: Project, names: Sequence[str], manner: Manner, anchor: str | None, see: Callable[[Picture], None]
+) -> tuple[Outcome, list[str]]:
+    """One turn over the campaigns that are in order, and what is wrong with the others: of these, nothing begins."""
+    choice = load_launchable(project, names)
+    repository = choice.repository
+    gate = Gate(project, repository, anchor)
+    permitted, refused = gate.sort(choice.chosen)
+    outcome = reconcile(project.state, repository, permitted, see, replace(manner, permits=gate))
+    told = [*choice.describe(), *choice.describe_idle()]
+    told += [f"{name} is left out: {text}" for name, text in refused.items()]
+    return outcome, [*told, *_register(project, repository, gate.find_sites(repository), permitted)]
+
+
+def _register(
+    project: Project, repository: Repository, sites: Mapping[str, Site], chosen: Sequence[str]
+) -> list[str]:
+    """Makes some of what was produced known to the catalogues of its sites; what stood in the way."""
+    if not any(site.catalogue for site in sites.values()):
+        return []
+    with opened(project.state) as engine:
+        done = register_outputs(project.state, repository, sites, Writer(engine, None), chosen, limit=A_TURN)
+    if done.outputs:
+        say(f"{count_things(done.outputs, 'output')} registered")
+    stopped = [f"{name} is paused: {text}" for name, text in done.conflicts.items()]
+    return [*stopped, *(f"{site}: {text}" for site, text in done.unavailable.items()), *done.changed]
+
+
+COMMANDS = (reconcile_verb,)

@@ -1,0 +1,1 @@
+"""Catalogues of datasets: manifests beside the data, and Rucio."""

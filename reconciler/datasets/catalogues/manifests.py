@@ -1,0 +1,94 @@
+"""The catalogue `files`: a JSON manifest beside the data of each output, for those who have nothing but the storage."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from reconciler.datasets.catalogues.port import Conflict, Dataset
+from reconciler.model.engine import Complaint
+from reconciler.outside.durable import sync
+from reconciler.outside.errors import SourceUnavailable
+
+SCHEMA = "manifest/1"
+
+
+class Manifests:
+    """Manifests beside the data."""
+
+    address = "files"
+    algorithms: Sequence[str] = ("sha256",)
+
+    def examine(self) -> Sequence[Complaint]:
+        """Nothing: whoever can publish can put a manifest beside it."""
+        return ()
+
+    def register(self, datasets: Sequence[Dataset]) -> Mapping[str, Conflict | None]:
+        """As the port says. A manifest that is there already is never written over."""
+        found: dict[str, Conflict | None] = {}
+        for dataset in datasets:
+            try:
+                found[dataset.name] = _register(dataset)
+            except OSError as error:
+                place = error.filename or dataset.folder
+                raise SourceUnavailable(
+                    f"{place}: no manifest can be written or read: {error.strerror}"
+                ) from error
+        return found
+
+
+def _register(dataset: Dataset) -> Conflict | None:
+    file = Path(dataset.folder, f"b2prod.{dataset.facts['output']}.v{dataset.facts['version']}.json")
+    content = _write(dataset)
+    if not file.exists():
+        _place(file, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
+    try:
+        back = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        back = None
+    if not isinstance(back, dict):
+        return Conflict(f"{file} is no manifest; it was left as it is")
+    if back != content:
+        differs = sorted(key for key in {*back, *content} if back.get(key) != content.get(key))
+        return Conflict(f"{file} is the manifest of something else: it differs in {', '.join(differs)}")
+    return None
+
+
+def _write(dataset: Dataset) -> dict[str, Any]:
+    files = [
+        {
+            "name": entry.name.removeprefix(f"{dataset.name}/"),
+            "size": entry.size,
+            "checksums": dict(entry.checksums),
+            "events": entry.events,
+        }
+        for entry in dataset.entries
+    ]
+    return {
+        "schema": SCHEMA,
+        "name": dataset.name,
+        "collection": dataset.collection,
+        **dataset.facts,
+        "files": files,
+    }
+
+
+def _place(file: Path, content: bytes) -> None:
+    """Writes a file whole or not at all, and never over another: a link fails where something is."""
+    part = file.with_name(f".{file.name}.{uuid4().hex}")
+    try:
+        with part.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        try:
+            os.link(part, file)
+        except FileExistsError:
+            return  # somebody was faster: what they wrote is read back
+    finally:
+        part.unlink(missing_ok=True)
+    sync(file.parent)

@@ -1,0 +1,310 @@
+"""Registering: published outputs become known to the catalogue of their site, and the ledger says which are.
+
+An output is registered once it was read back from the catalogue as it is. A process that ends in between leaves
+something in the catalogue that the ledger does not know of yet; the next one finds it, and goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, and_, exists, not_, select
+
+from reconciler.datasets.catalogues.manifests import Manifests
+from reconciler.datasets.catalogues.names import name_collection, name_dataset
+from reconciler.datasets.catalogues.port import Catalogue, Dataset, Entry
+from reconciler.datasets.catalogues.rucio import Rucio
+from reconciler.datasets.catalogues.rucio_server import RucioServer, read_credentials
+from reconciler.ledger.schema.tables import outputs, products, recipes, registrations, runs
+from reconciler.ledger.store.database import State, reading
+from reconciler.ledger.writing.pauses import PauseWriter, read_pauses
+from reconciler.ledger.writing.transaction import Writer, name_user
+from reconciler.outside.errors import SourceUnavailable
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.runs import run_key
+from schemas.manifest.step import Step
+from schemas.policy.site import CatalogueSettings, Site
+from schemas.repository import Repository
+
+MOST_OUTPUTS = 200
+MOST_BYTES = 20 * 10**9
+"""The most that is registered at a time: it is all read, for its checksums."""
+
+CONFLICT = "catalogue"
+"""The kind of a pause that a conflict begins."""
+
+_BLOCK = 1 << 20
+_UNIT = ("campaign", "step", "experiment", "run", "output")
+
+
+@dataclass(slots=True)
+class Registered:
+    """What came of it. `conflicts` maps campaigns to what speaks against them: these are paused.
+
+    `changed` are files that are not as they were published, `unavailable` what did not answer, by site. `more` says
+    that there are others left.
+    """
+
+    outputs: int = 0
+    files: int = 0
+    bytes: int = 0
+    conflicts: dict[str, str] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """An output that its catalogue does not know yet, as the ledger says."""
+
+    row: Any
+    step: Step
+    campaign: Campaign
+
+
+class _Changed(Exception):
+    """A file is not what was published."""
+
+
+def open_catalogue(settings: CatalogueSettings, environment: Mapping[str, str] = os.environ) -> Catalogue:
+    """The catalogue that a site names.
+
+    Raises:
+        SourceUnavailable: there is nothing to be let in with.
+    """
+    if settings.kind == "files":
+        return Manifests()
+    server = RucioServer(settings.url, settings.account, read_credentials(settings.auth, environment))
+    return Rucio(server, settings)
+
+
+def register_outputs(
+    state: State,
+    repository: Repository,
+    sites: Mapping[str, Site],
+    writer: Writer,
+    names: Iterable[str] | None = None,
+    *,
+    limit: int = MOST_OUTPUTS,
+    most_bytes: int = MOST_BYTES,
+) -> Registered:
+    """Makes published outputs known, the oldest first, at most `limit` of them for each site.
+
+    Where the catalogue knows something else under the name of an output, its campaign is paused, and nothing more of
+    it is registered until a person resumes it.
+
+    Args:
+        state: where the ledger is; it is read here, and written through `writer`.
+        repository: what is declared.
+        sites: those that may be acted upon, with the addresses of their catalogues.
+        writer: of the ledger.
+        names: the campaigns; all that are declared when it is None.
+        limit: outputs of a site at a time.
+        most_bytes: of a site at a time; one output is always taken.
+    """
+    result = Registered()
+    with reading(state) as connection:
+        stopped = {pause.scope for pause in read_pauses(connection) if pause.kind == CONFLICT}
+    wanted = set(repository.campaigns if names is None else names)
+    for site in sites.values():
+        if site.catalogue is None:
+            continue
+        here = [
+            one.campaign
+            for name, one in repository.campaigns.items()
+            if one.campaign.site == site.name and name in wanted and f"campaign:{name}" not in stopped
+        ]
+        try:
+            _register_site(state, site, site.catalogue, here, writer, result, limit, most_bytes)
+        except SourceUnavailable as error:
+            result.unavailable[site.name] = str(error)
+    for name, text in result.conflicts.items():
+        PauseWriter(writer).pause(f"campaign:{name}", CONFLICT, text, name_user())
+    return result
+
+
+def _register_site(
+    state: State,
+    site: Site,
+    settings: CatalogueSettings,
+    campaigns: Sequence[Campaign],
+    writer: Writer,
+    result: Registered,
+    limit: int,
+    most_bytes: int,
+) -> None:
+    if not campaigns:
+        return
+    catalogue = open_catalogue(settings)
+    datasets: dict[str, tuple[int, Dataset]] = {}
+    total = 0
+    with reading(state) as connection:
+        pending = _list_pending(
+            connection, catalogue.address, str(state.storage(site.storage)), campaigns, limit + 1
+        )
+        result.more |= len(pending) > limit
+        described = [(one, *_read_more(connection, one, catalogue.address)) for one in pending[:limit]]
+    for one, files, energy, replaces in described:
+        size = sum(row.size for row in files)
+        if datasets and total + size > most_bytes:
+            result.more = True
+            break
+        try:
+            dataset = _describe(one, files, energy, replaces, catalogue.algorithms)
+        except _Changed as error:
+            result.changed.append(str(error))
+            continue
+        total += size
+        datasets[dataset.name] = (one.row.id, dataset)
+    if not datasets:
+        return
+    answers = catalogue.register([dataset for _, dataset in datasets.values()])
+    fine = []
+    for name, (number, dataset) in datasets.items():
+        conflict = answers[name]
+        if conflict is not None:
+            result.conflicts.setdefault(str(dataset.facts["campaign"]), str(conflict))
+        else:
+            fine.append((number, dataset))
+    _record(writer, catalogue.address, fine)
+    result.outputs += len(fine)
+    result.files += sum(len(dataset.entries) for _, dataset in fine)
+    result.bytes += sum(entry.size for _, dataset in fine for entry in dataset.entries)
+
+
+def _list_pending(
+    connection: Connection, address: str, storage: str, campaigns: Sequence[Campaign], limit: int
+) -> list[_Pending]:
+    """The latest produced outputs of campaigns in a storage that the catalogue does not know, of declared steps."""
+    declared = {one.name: {step.name: step for step in one.expand()} for one in campaigns}
+    known = exists().where(registrations.c.output == outputs.c.id, registrations.c.catalogue == address)
+    later = outputs.alias()
+    same = and_(*(later.c[name] == outputs.c[name] for name in _UNIT))
+    later_one = exists().where(same, later.c.version > outputs.c.version, later.c.state == "produced")
+    query = (
+        select(outputs, recipes.c.content)
+        .join(recipes, recipes.c.id == outputs.c.recipe)
+        .where(outputs.c.campaign.in_(declared), outputs.c.state == "produced", outputs.c.storage == storage)
+        .where(not_(known), not_(later_one))
+        .order_by(outputs.c.id)
+    )
+    by_name = {one.name: one for one in campaigns}
+    found: list[_Pending] = []
+    for row in connection.execute(query):
+        step = declared[row.campaign].get(row.step)
+        if step is not None and row.output in step.outputs:
+            found.append(_Pending(row, step, by_name[row.campaign]))
+            if len(found) == limit:
+                break
+    return found
+
+
+def _read_more(
+    connection: Connection, pending: _Pending, address: str
+) -> tuple[list[Any], str | None, tuple[str, ...]]:
+    """The files of an output, the energy of its run, and the names under which its earlier versions are known."""
+    row = pending.row
+    files = select(products).where(products.c.output == row.id).order_by(products.c.path)
+    energy = select(runs.c.energy).where(runs.c.experiment == row.experiment, runs.c.run == row.run)
+    unit = and_(
+        *(
+            outputs.c[name] == getattr(row, name)
+            for name in ("campaign", "step", "experiment", "run", "output")
+        )
+    )
+    earlier = (
+        select(registrations.c.name)
+        .join(outputs, outputs.c.id == registrations.c.output)
+        .where(unit, outputs.c.version < row.version, registrations.c.catalogue == address)
+        .order_by(outputs.c.version)
+    )
+    return (
+        list(connection.execute(files)),
+        connection.execute(energy).scalar(),
+        tuple(connection.scalars(earlier)),
+    )
+
+
+def _describe(
+    pending: _Pending,
+    files: Sequence[Any],
+    energy: str | None,
+    replaces: tuple[str, ...],
+    algorithms: Sequence[str],
+) -> Dataset:
+    row, step, campaign = pending.row, pending.step, pending.campaign
+    folder = os.path.join(row.storage, row.folder)
+    run = run_key(row.experiment, row.run)
+    release = json.loads(row.content).get("release")
+    name = name_dataset(campaign, step, row.output, run, row.version, release, energy)
+    facts = {
+        "campaign": row.campaign,
+        "step": row.step,
+        "output": row.output,
+        "level": step.level_of(row.output),
+        "experiment": row.experiment,
+        "run": row.run,
+        "version": row.version,
+        "fingerprint": row.fingerprint.hex(),
+        "events": row.events,
+        "release": release,
+        "global_tags": [tag.name for tag in campaign.global_tags],
+        "produced": row.produced,
+    }
+    entries = tuple(
+        Entry(
+            name=f"{name}/{file.path}",
+            path=os.path.join(row.folder, file.path),
+            size=file.size,
+            checksums=_sum(os.path.join(folder, file.path), file.size, file.checksum, algorithms),
+            events=file.events,
+        )
+        for file in files
+    )
+    return Dataset(name, name_collection(campaign, step, row.output), replaces, folder, facts, entries)
+
+
+def _sum(path: str, size: int, checksum: str, algorithms: Sequence[str]) -> dict[str, str]:
+    """The checksums that are wanted, of bytes that are those of the ledger's checksum.
+
+    Raises:
+        _Changed: they are not.
+        SourceUnavailable: the storage does not let them be read.
+    """
+    algorithm, _, digits = checksum.partition(":")
+    if set(algorithms) <= {algorithm}:
+        return {algorithm: digits}
+    known, adler, length = hashlib.new(algorithm), 1, 0
+    try:
+        with open(path, "rb") as stream:
+            while block := stream.read(_BLOCK):
+                known.update(block)
+                adler = zlib.adler32(block, adler)
+                length += len(block)
+    except FileNotFoundError as error:
+        raise _Changed(f"{path} is gone, and was not registered") from error
+    except OSError as error:
+        raise SourceUnavailable(f"{path} cannot be read: {error.strerror}") from error
+    if (length, known.hexdigest()) != (size, digits):
+        raise _Changed(f"{path} is not what was published, and was not registered")
+    return {"adler32": f"{adler:08x}"}
+
+
+def _record(writer: Writer, address: str, done: Sequence[tuple[int, Dataset]]) -> None:
+    """Writes that outputs are registered; doing so twice changes nothing."""
+    if not done:
+        return
+    with writer.writing(polling=True) as journal:
+        time = writer.clock.show()
+        rows = [
+            {"output": number, "catalogue": address, "name": dataset.name[:255], "registered": time}
+            for number, dataset in done
+        ]
+        journal.insert_new(registrations, rows)

@@ -1,0 +1,402 @@
+"""The catalogue `rucio`: of each output a dataset with its files, replicas and a rule, in a container of all runs.
+
+What Rucio answers proves little: a replica that is added again with another size is accepted, and the first stays;
+a question for what it does not know is answered by an empty list. So everything is read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import NoneType
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+from reconciler.datasets.catalogues.port import Conflict, Dataset, Entry
+from reconciler.datasets.catalogues.rucio_server import (
+    RucioFailed,
+    RucioRefused,
+    RucioServer,
+    address_did,
+    read_rows,
+)
+from reconciler.model.engine import Complaint
+from reconciler.outside.errors import SourceUnavailable
+from schemas.policy.site import CatalogueSettings
+
+Thing = TypeVar("Thing")
+
+MOST = 500
+"""Files, or datasets, of one request; the server takes a thousand."""
+
+NAME_LENGTH = 250
+
+_EXISTS = (
+    "DataIdentifierAlreadyExists",
+    "Duplicate",
+    "DuplicateRule",
+    "DuplicateContent",
+    "FileAlreadyExists",
+)
+_CLOSED = "UnsupportedOperation"
+_ABSENT = "DataIdentifierNotFound"
+
+
+class Rucio:
+    """One scope of one server, with one storage element: those of the settings."""
+
+    algorithms: Sequence[str] = ("adler32",)
+
+    def __init__(self, server: RucioServer, settings: CatalogueSettings) -> None:
+        self.address = f"rucio {server.url} {settings.scope} {settings.rse}"[:200]
+        self._server = server
+        self._account = settings.account
+        self._scope = settings.scope
+        self._rse = settings.rse
+        self._rule = settings.rule
+        self._pfn = settings.pfn
+
+    def examine(self) -> Sequence[Complaint]:
+        """As the port says: whether we are let in, and scope and storage element are there."""
+        try:
+            scopes = self._server.get("/scopes/")
+            known = scopes[0] if scopes and isinstance(scopes[0], list) else scopes
+            found = []
+            if self._scope not in known:
+                found.append(
+                    Complaint(f"Rucio has no scope {self._scope}", "make it, or name another in the site")
+                )
+            (element,) = read_rows(self._server.get(f"/rses/{quote(self._rse)}"), count=1)
+            if not element.get("availability_write", True):
+                found.append(
+                    Complaint(f"{self._rse} is closed for writing in Rucio", "ask its managers", fatal=False)
+                )
+            if not element.get("deterministic", True) and not self._pfn:
+                mend = "write `pfn`, the address of the storage there, into the site's catalogue"
+                found.append(Complaint(f"{self._rse} does not derive places from names", mend))
+        except RucioRefused as error:
+            return [
+                Complaint(
+                    f"Rucio refuses: {error}", "mend the site's catalogue settings, or ask for the right"
+                )
+            ]
+        except SourceUnavailable as error:
+            return [
+                Complaint(str(error), "start it, or wait: what is published stays, and is registered later")
+            ]
+        return found
+
+    def register(self, datasets: Sequence[Dataset]) -> Mapping[str, Conflict | None]:
+        """As the port says. Each step may have been done before; what is read back decides."""
+        found: dict[str, Conflict | None] = {}
+        left = list(datasets)
+
+        def drop(conflicts: Mapping[str, Conflict]) -> None:
+            found.update(conflicts)
+            left[:] = [one for one in left if one.name not in conflicts]
+
+        try:
+            drop(_check_names(left))
+            known = self._look(left)
+            begun = [one for one in left if known[one.name] is not None]
+            left, whole = begun, [one for one in left if known[one.name] is None]
+            drop(self._make_datasets(left))
+            drop(self._add_replicas(left))
+            self._attach(left)
+            self._add_rules(left)
+            self._collect(left)
+            for name, said in self._look(left).items():
+                if isinstance(said, str) and self._is_closed(name):
+                    drop({name: Conflict(f"{self._scope}:{name} is closed, and not whole: {said}")})
+                elif isinstance(said, str):
+                    raise SourceUnavailable(f"Rucio at {self._server.url} took it, but {said}")
+                elif said is not None:
+                    drop({name: said})
+            left = [*whole, *left]
+            self._close(left)
+            self._replace(left)
+        except RucioRefused as error:
+            raise SourceUnavailable(f"Rucio at {self._server.url} refuses: {error}") from error
+        return {**found, **dict.fromkeys((one.name for one in left), None)}
+
+    def _make_datasets(self, datasets: Sequence[Dataset]) -> dict[str, Conflict]:
+        """Makes the datasets; a conflict is one whose name is a file's or a container's."""
+
+        def make(some: Sequence[Dataset]) -> None:
+            rows = [
+                {"scope": self._scope, "name": one.name, "type": "DATASET", "meta": _describe(one)}
+                for one in some
+            ]
+            self._server.post("/dids", rows)
+
+        conflicts = {}
+        for dataset in _do(datasets, make):
+            kind = self._find_type(dataset.name)
+            if kind not in ("DATASET", None):
+                conflicts[dataset.name] = Conflict(
+                    f"{self._scope}:{dataset.name} is a {kind}, and no dataset"
+                )
+        return conflicts
+
+    def _add_replicas(self, datasets: Sequence[Dataset]) -> dict[str, Conflict]:
+        """Adds the replicas that are not there; a conflict is a file that is known with other content."""
+        entries = [(dataset, entry) for dataset in datasets for entry in dataset.entries]
+        known = self._read_replicas([entry.name for _, entry in entries])
+        conflicts: dict[str, Conflict] = {}
+        missing: list[tuple[Dataset, Entry]] = []
+        for dataset, entry in entries:
+            row = known.get(entry.name)
+            if row is not None and (said := self._compare(entry, row)):
+                conflicts[dataset.name] = Conflict(said)
+            elif row is None or self._rse not in row["states"]:
+                missing.append((dataset, entry))
+        missing = [(dataset, entry) for dataset, entry in missing if dataset.name not in conflicts]
+        for some in _divide(missing):
+            rows = [
+                {
+                    "scope": self._scope,
+                    "name": entry.name,
+                    "bytes": entry.size,
+                    "adler32": entry.checksums["adler32"],
+                    **({"meta": {"events": entry.events}} if entry.events is not None else {}),
+                    **({"pfn": self._place(entry)} if self._pfn else {}),
+                }
+                for _, entry in some
+            ]
+            try:
+                data = {"rse": self._rse, "files": rows, "ignore_availability": True}
+                self._server.post("/replicas/", data)
+            except RucioFailed:
+                taken = {
+                    dataset.name: Conflict(f"{self._scope}:{entry.name} is a {kind}, and no file")
+                    for dataset, entry in some
+                    if (kind := self._find_type(entry.name)) not in ("FILE", None)
+                }
+                if not taken:
+                    raise
+                conflicts |= taken
+        return conflicts
+
+    def _attach(self, datasets: Sequence[Dataset]) -> None:
+        """Attaches the files; a dataset that is closed is left as it is, and read back."""
+        pairs = [(dataset.name, entry.name) for dataset in datasets for entry in dataset.entries]
+        for some in _divide(pairs):
+            held: dict[str, list[dict[str, str]]] = {}
+            for dataset, entry in some:
+                held.setdefault(dataset, []).append({"scope": self._scope, "name": entry})
+            rows = [{"scope": self._scope, "name": name, "dids": dids} for name, dids in held.items()]
+            list(_do(rows, self._attach_rows, (*_EXISTS, _CLOSED)))
+
+    def _attach_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        # else a batch with one file that is attached already attaches none
+        self._server.post("/dids/attachments", {"attachments": rows, "ignore_duplicate": True})
+
+    def _add_rules(self, datasets: Sequence[Dataset]) -> None:
+        def add(some: Sequence[Dataset]) -> None:
+            data = {
+                "copies": 1,
+                "rse_expression": self._rule,
+                "account": self._account,
+                "grouping": "DATASET",
+            }
+            dids = [{"scope": self._scope, "name": one.name} for one in some]
+            self._server.post("/rules/", {**data, "dids": dids, "comment": "b2prod"})
+
+        list(_do(datasets, add))
+
+    def _collect(self, datasets: Sequence[Dataset]) -> None:
+        """Puts the datasets into the containers of all runs."""
+        for name, members in _gather(datasets).items():
+            try:
+                self._server.post("/dids", [{"scope": self._scope, "name": name, "type": "CONTAINER"}])
+            except RucioRefused as error:
+                if error.kind not in _EXISTS:
+                    raise
+            for some in _divide(members):
+                dids = [{"scope": self._scope, "name": one.name} for one in some]
+                self._attach_rows([{"scope": self._scope, "name": name, "dids": dids}])
+
+    def _look(self, datasets: Sequence[Dataset]) -> dict[str, Conflict | str | None]:
+        """What is known of datasets: None, all of it and as it is; a text, what is missing; or a conflict."""
+        content: dict[str, dict[str, Mapping[str, Any]]] = {one.name: {} for one in datasets}
+        ruled: set[str] = set()
+        members = {name: {row["name"] for row in self._list_content(name)} for name in _gather(datasets)}
+        for some in _divide(datasets):
+            dids = [{"scope": self._scope, "name": one.name} for one in some]
+            strange = False
+            # asked for with their parents, a thousand files would take the server many times as long
+            for row in self._list_replicas(dids):
+                mine = content.get(row["name"].rpartition("/")[0])
+                strange |= mine is None
+                (mine if mine is not None else {})[row["name"]] = row
+            if strange:
+                for one in some:
+                    for row in self._list_content(one.name):
+                        content[one.name].setdefault(row["name"], row)
+            asked = {"dids": [{**one, "type": "dataset"} for one in dids]}
+            locks = read_rows(self._server.post("/locks/bulk_locks_for_dids", asked), name=str, account=str)
+            ruled |= {row["name"] for row in locks if row["account"] == self._account}
+        found: dict[str, Conflict | str | None] = {}
+        for one in datasets:
+            found[one.name] = self._judge(one, content[one.name])
+            if found[one.name] is None and one.name not in ruled:
+                found[one.name] = f"{one.name} does not show its rule"
+            elif found[one.name] is None and one.name not in members[one.collection]:
+                found[one.name] = f"{one.collection} does not show {one.name}"
+        return found
+
+    def _list_content(self, name: str) -> list[Mapping[str, Any]]:
+        """What a dataset or container holds; nothing where there is none."""
+        try:
+            return read_rows(self._server.get(self._path(name, "/dids")), name=str)
+        except RucioRefused as error:
+            if error.kind != _ABSENT:
+                raise
+            return []
+
+    def _judge(self, dataset: Dataset, content: Mapping[str, Mapping[str, Any]]) -> Conflict | str | None:
+        where = f"{self._scope}:{dataset.name}"
+        entries = {entry.name: entry for entry in dataset.entries}
+        if strangers := sorted(content.keys() - entries.keys()):
+            return Conflict(f"{where} holds {strangers[0]}, which is none of its files")
+        missing = ""
+        for name, entry in entries.items():
+            row = content.get(name)
+            if row is None:
+                missing = missing or f"{where} does not show {name}"
+                continue
+            if "bytes" in row and (said := self._compare(entry, row)):
+                return Conflict(said)
+            places = row.get("rses", {}).get(self._rse, ())
+            if self._pfn and places and _point(self._place(entry)) not in map(_point, places):
+                said = f"{self._scope}:{name} is known at {places[0]}, ours is at {self._place(entry)}"
+                return Conflict(said)
+            if row.get("states", {}).get(self._rse) != "AVAILABLE":
+                missing = missing or f"{name} is not shown at {self._rse}"
+        return missing or None
+
+    def _is_closed(self, name: str) -> bool:
+        try:
+            (row,) = read_rows(self._server.get(self._path(name)), count=1)
+        except RucioRefused as error:
+            if error.kind != _ABSENT:
+                raise
+            return False
+        return row.get("open") is False
+
+    def _close(self, datasets: Sequence[Dataset]) -> None:
+        """Closes those datasets that are open: a version never changes."""
+        for some in _divide(datasets):
+            dids = [{"scope": self._scope, "name": one.name} for one in some]
+            rows = read_rows(self._server.post("/dids/bulkmeta", {"dids": dids}), name=str, is_open=bool)
+            if {row["name"] for row in rows} != {one.name for one in some}:
+                raise SourceUnavailable(f"Rucio at {self._server.url} does not tell which datasets are open")
+            for row in rows:
+                if row["is_open"] is False:
+                    continue
+                try:
+                    self._server.put(self._path(row["name"], "/status"), {"open": False})
+                except RucioRefused as error:
+                    if error.kind != _CLOSED:
+                        raise
+
+    def _replace(self, datasets: Sequence[Dataset]) -> None:
+        """Takes earlier versions out of the containers, last of all."""
+        for dataset in datasets:
+            for name in dataset.replaces:
+                try:
+                    dids = [{"scope": self._scope, "name": name}]
+                    self._server.delete(self._path(dataset.collection, "/dids"), {"dids": dids})
+                except RucioRefused as error:
+                    if error.kind != _ABSENT:
+                        raise
+
+    def _read_replicas(self, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """What is known of files, by name; of a file that is not known nothing is."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for some in _divide(names):
+            dids = [{"scope": self._scope, "name": name} for name in some]
+            # all states: one that is not there yet is known all the same
+            for row in self._list_replicas(dids):
+                found[row["name"]] = row
+        return found
+
+    def _list_replicas(self, dids: Sequence[Mapping[str, str]]) -> list[Mapping[str, Any]]:
+        rows = self._server.post("/replicas/list", {"dids": dids, "all_states": True})
+        return read_rows(rows, name=str, bytes=int, adler32=(str, NoneType), rses=dict, states=dict)
+
+    def _find_type(self, name: str) -> str | None:
+        try:
+            (row,) = read_rows(self._server.get(self._path(name)), count=1, type=str)
+        except RucioRefused as error:
+            if error.kind != _ABSENT:
+                raise
+            return None
+        return str(row["type"])
+
+    def _compare(self, entry: Entry, row: Mapping[str, Any]) -> str:
+        """What differs between a file and what is known under its name; nothing where nothing does."""
+        ours = entry.size, entry.checksums["adler32"]
+        theirs = row["bytes"], row["adler32"]
+        if ours == theirs:
+            return ""
+        return (
+            f"{self._scope}:{entry.name} is known with {theirs[0]} bytes and adler32 {theirs[1]}, "
+            f"ours has {ours[0]} bytes and adler32 {ours[1]}"
+        )
+
+    def _place(self, entry: Entry) -> str:
+        return f"{self._pfn}/{entry.path}"
+
+    def _path(self, name: str, rest: str = "") -> str:
+        return address_did(self._scope, name, rest)
+
+
+def _point(place: str) -> tuple[str, str | None, str]:
+    """Where an address points: servers write ports as they like."""
+    parts = urlsplit(place)
+    return parts.scheme, parts.hostname, parts.path
+
+
+def _check_names(datasets: Iterable[Dataset]) -> dict[str, Conflict]:
+    found = {}
+    for dataset in datasets:
+        for name in (dataset.collection, dataset.name, *(entry.name for entry in dataset.entries)):
+            if len(name) > NAME_LENGTH:
+                found[dataset.name] = Conflict(f"the name {name} has {len(name)} of {NAME_LENGTH} characters")
+    return found
+
+
+def _describe(dataset: Dataset) -> dict[str, Any]:
+    """What Rucio's own columns say of a dataset; its events are those of its files."""
+    facts = dataset.facts
+    return {"run_number": facts["run"], "datatype": facts["level"], "campaign": facts["campaign"]}
+
+
+def _do(
+    things: Sequence[Thing], act: Callable[[Sequence[Thing]], None], done: Sequence[str] = _EXISTS
+) -> Iterator[Thing]:
+    """Does something with many things at once, or one by one where for some it is done; these are yielded."""
+    for some in _divide(things):
+        try:
+            act(some)
+        except RucioRefused as error:
+            if error.kind not in done:
+                raise
+            for one in some:
+                try:
+                    act([one])
+                except RucioRefused as again:
+                    if again.kind not in done:
+                        raise
+                    yield one
+
+
+def _gather(datasets: Iterable[Dataset]) -> dict[str, list[Dataset]]:
+    found: dict[str, list[Dataset]] = {}
+    for dataset in datasets:
+        found.setdefault(dataset.collection, []).append(dataset)
+    return found
+
+
+def _divide(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:
+    return (things[start : start + MOST] for start in range(0, len(things), MOST))

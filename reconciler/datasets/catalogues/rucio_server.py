@@ -1,0 +1,212 @@
+"""Talking to a Rucio server: REST over HTTP, with an end to every wait, and its exceptions told apart by their names."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.http import Answer, HttpClient, NoAnswer, NotSent
+
+TIMEOUT = 60.0
+"""Seconds for one request; 2,500 replicas take a server 3.5 s."""
+
+_ATTEMPTS = 3
+_PAUSE = 1.0
+
+
+class RucioRefused(Exception):
+    """The server refuses a request; `kind` is the name of its exception."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+
+
+class RucioFailed(SourceUnavailable):
+    """The server fails at a request (status 5xx), and did so at each attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who we are to the server: a user with a password, or a proxy certificate's file."""
+
+    user: str | None = None
+    password: str | None = None
+    proxy: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials(user={self.user!r}, proxy={self.proxy!r})"
+
+
+def read_credentials(kind: str, environment: Mapping[str, str]) -> Credentials:
+    """The credentials that the environment gives: of `userpass`, or of `x509_proxy`.
+
+    Raises:
+        SourceUnavailable: it gives none.
+    """
+    if kind == "userpass":
+        user, password = environment.get("B2PROD_RUCIO_USER"), environment.get("B2PROD_RUCIO_PASSWORD")
+        if not user or not password:
+            raise SourceUnavailable(
+                "Rucio wants B2PROD_RUCIO_USER and B2PROD_RUCIO_PASSWORD in the environment"
+            )
+        return Credentials(user=user, password=password)
+    proxy = environment.get("X509_USER_PROXY", f"/tmp/x509up_u{os.getuid()}")  # noqa: S108 -- the usual place of proxies
+    if not os.path.isfile(proxy):
+        raise SourceUnavailable(
+            f"there is no proxy certificate {proxy} for Rucio; make one with voms-proxy-init"
+        )
+    return Credentials(proxy=proxy)
+
+
+class _MayPass(Exception):
+    """An attempt failed in a way that another may not; `failed`: by the server's own word."""
+
+    def __init__(self, said: str, *, failed: bool = False) -> None:
+        super().__init__(said)
+        self.failed = failed
+
+
+class RucioServer:
+    """One server and account. A request that fails is made again: all requests here may be."""
+
+    def __init__(
+        self,
+        url: str,
+        account: str,
+        credentials: Credentials,
+        *,
+        timeout: float = TIMEOUT,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._account = account
+        self._credentials = credentials
+        self._timeout = timeout
+        self._pause = pause
+        self._token: str | None = None
+        try:
+            self._client = HttpClient(proxy=credentials.proxy)
+        except OSError as error:
+            raise SourceUnavailable(
+                f"the proxy certificate {credentials.proxy} cannot be used: {error}"
+            ) from error
+
+    def get(self, path: str) -> list[Any]:
+        """The JSON values that an answer holds, one a line."""
+        return self._call("GET", path, None)
+
+    def post(self, path: str, data: Any) -> list[Any]:
+        """The same, of something that is asked for, or added."""
+        return self._call("POST", path, data)
+
+    def put(self, path: str, data: Any) -> list[Any]:
+        """The same, of something that is changed."""
+        return self._call("PUT", path, data)
+
+    def delete(self, path: str, data: Any) -> list[Any]:
+        """The same, of something that is taken away."""
+        return self._call("DELETE", path, data)
+
+    def _call(self, method: str, path: str, data: Any) -> list[Any]:
+        """What is answered.
+
+        Raises:
+            RucioRefused: the request is refused.
+            RucioFailed: the server fails, again and again.
+            SourceUnavailable: the server does not answer, or does not let us in.
+        """
+        attempts = Retrying(
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_exponential(multiplier=_PAUSE),
+            sleep=self._pause,
+            retry=retry_if_exception_type(_MayPass),
+            reraise=True,
+        )
+        try:
+            return attempts(self._ask, method, path, data)
+        except _MayPass as error:
+            raise (RucioFailed if error.failed else SourceUnavailable)(
+                f"Rucio at {self.url} does not answer ({method} {path}): {error}"
+            ) from error
+
+    def _ask(self, method: str, path: str, data: Any) -> list[Any]:
+        answer = self._send(method, path, data)
+        if answer.status == 401 and answer.headers.get("exceptionclass", "") in ("CannotAuthenticate", ""):
+            self._token = None  # tokens last for an hour
+            answer = self._send(method, path, data)
+        if answer.status < 300:
+            return _read_lines(answer.body)
+        kind, message = (answer.headers.get(f"exception{end}", "") for end in ("class", "message"))
+        if answer.status < 500:
+            raise RucioRefused(kind or f"status {answer.status}", " ".join(message.split())[:500])
+        raise _MayPass(f"{kind or answer.status}: {' '.join(message.split())[:300]}", failed=True)
+
+    def _send(self, method: str, path: str, data: Any) -> Answer:
+        return self._once(method, path, {"X-Rucio-Auth-Token": self._authenticate()}, data)
+
+    def _once(self, method: str, path: str, headers: Mapping[str, str], data: Any) -> Answer:
+        try:
+            return self._client.send(method, self.url + path, self._timeout, headers=headers, data=data)
+        except (NotSent, NoAnswer) as error:
+            raise _MayPass(str(error)) from error
+
+    def _authenticate(self) -> str:
+        if self._token is not None:
+            return self._token
+        mine = self._credentials
+        headers = {"X-Rucio-Account": self._account}
+        way = "x509_proxy"
+        if mine.user is not None:
+            way = "userpass"
+            headers |= {"X-Rucio-Username": mine.user, "X-Rucio-Password": mine.password or ""}
+        answer = self._once("GET", f"/auth/{way}", headers, None)
+        token = answer.headers.get("x-rucio-auth-token")
+        if answer.status != 200 or not token:
+            said = answer.headers.get("exceptionmessage", f"status {answer.status}")
+            raise SourceUnavailable(f"Rucio at {self.url} does not let {self._account} in: {said}")
+        self._token = token
+        return token
+
+
+def _read_lines(body: bytes) -> list[Any]:
+    found = []
+    for line in body.decode("utf-8", "replace").splitlines():
+        if line.strip():
+            try:
+                found.append(json.loads(line))
+            except (ValueError, RecursionError):
+                found.append(line)  # `Created`, as it stands
+    return found
+
+
+def read_rows(
+    rows: Sequence[Any], count: int | None = None, **due: type | tuple[type, ...]
+) -> list[Mapping[str, Any]]:
+    """The rows of an answer, as many as are due, each with a value of its kind for every key that is due.
+
+    Raises:
+        SourceUnavailable: they are none; what came was cut short, or is another server's.
+    """
+    for row in rows:
+        if not isinstance(row, dict) or not all(
+            key in row and isinstance(row[key], kind) and (kind is bool or type(row[key]) is not bool)
+            for key, kind in due.items()
+        ):
+            raise SourceUnavailable(f"Rucio answered something else than was asked for: {str(row)[:200]}")
+    if count not in (None, len(rows)):
+        raise SourceUnavailable(f"Rucio answered {len(rows)} things where {count} are due")
+    return list(rows)
+
+
+def address_did(scope: str, name: str, rest: str = "") -> str:
+    """The path of a data identifier, or of what is below it."""
+    return f"/dids/{quote(scope, safe='')}/{quote(name, safe='')}{rest}"

@@ -1,0 +1,149 @@
+"""Final places that are taken: what a storage has where a unit's outputs are to go, and the ledger does not know.
+
+A ledger that was lost, or put back from an older copy, knows nothing of what was published since. This is looked for before
+anything is submitted, since the same would be made again, and then have no place to go.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from reconciler.ledger.reading.observation import narrow_runs
+from reconciler.ledger.schema.tables import outputs
+from reconciler.model.names import RECORD_PREFIX, fill_folder, name_record
+from reconciler.run_catalogue.catalogue import find_energies
+from renderer.identity.units import StepUnits
+from schemas.conditions.snapshot import name_number
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.layout import FIELDS, Layout
+from schemas.manifest.runs import run_key, split_key
+from schemas.repository import Repository
+
+FEW = 1000
+"""Units whose places are looked at one by one; of more, it is listed first which runs have any."""
+
+TAKEN = "its final place in {} is taken, by what the ledger does not know: `b2prod state rebuild` takes over what is published"
+"""The reason by which such a unit is blocked: the same for all units of a campaign, which are told together."""
+
+Wanted = Mapping[str, Sequence[int]]
+"""Step → the sorted run keys of which something is to be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """What places of one campaign have in common."""
+
+    campaign: Campaign
+    layout: Layout
+    storage: str
+    tag: str
+
+
+def find_taken(
+    connection: Connection,
+    repository: Repository,
+    campaign: Campaign,
+    units: Sequence[StepUnits],
+    wanted: Wanted,
+    storage: str,
+) -> dict[str, dict[int, str]]:
+    """Step → run key → why the unit is not to be made: an output of it has the place where the next one is to go.
+
+    A storage, or a part of it, that cannot be listed says nothing.
+    """
+    layout = repository.layouts[campaign.layout]
+    tag = name_number(campaign.tag_names, repository.snapshots) if layout.needs("tag_id") else None
+    here = _Site(campaign, layout, storage, tag or "none")
+    taken: dict[str, dict[int, str]] = {}
+    for item in units:
+        name = item.step.name
+        for output in item.step.outputs:
+            runs: Sequence[int] = wanted.get(name, ())
+            if len(runs) > FEW:
+                present = _list_present(here, item, output)
+                runs = [run for run in runs if run in present]
+            if not runs:
+                continue
+            versions = _read_versions(connection, campaign.name, name, output, runs)
+            energies = _find_energies(connection, layout, runs)
+            for run in runs:
+                version = versions.get(run, 1)
+                place = {"tag_id": here.tag, "energy": energies.get(run, "")}
+                folder = fill_folder(layout, campaign, item.step, run, output, version, place)
+                if _is_taken(here, folder, output, version):
+                    taken.setdefault(name, {})[run] = TAKEN.format(storage)
+    return taken
+
+
+def _find_energies(connection: Connection, layout: Layout, runs: Iterable[int]) -> Mapping[int, str]:
+    if not layout.needs("energy"):
+        return {}
+    return find_energies(connection, sorted({split_key(run)[0] for run in runs}))
+
+
+def _read_versions(
+    connection: Connection, campaign: str, step: str, output: str, runs: Sequence[int]
+) -> dict[int, int]:
+    """Run key → the version under which it would be published next, of those that have one already."""
+    columns = (outputs.c.experiment, outputs.c.run, outputs.c.version, outputs.c.state)
+    here = (outputs.c.campaign == campaign, outputs.c.step == step, outputs.c.output == output)
+    query = select(*columns).where(*here).order_by(outputs.c.version)
+    return {  # the highest of each is the last
+        run_key(experiment, run): version + (state != "intended")
+        for part in narrow_runs(query, runs)
+        for experiment, run, version, state in connection.execute(part)
+    }
+
+
+def _is_taken(here: _Site, folder: str, output: str, version: int) -> bool:
+    """Whether something is at the place of an output; what is hidden there is no data, but for a record."""
+    try:
+        names = os.listdir(os.path.join(here.storage, folder))
+    except OSError:
+        return False
+    if name_record(output, version) in names:
+        return True
+    data = [name for name in names if not name.startswith((".", "b2prod."))]
+    if here.layout.versioned:  # the folder has this one version of this one output
+        return bool(data)
+    known = any(name.startswith(RECORD_PREFIX) for name in names)  # of a version before
+    return bool(data) and version == 1 and not known
+
+
+def _list_present(here: _Site, units: StepUnits, output: str) -> set[int]:
+    """The run keys of which an output has a folder of whatever version."""
+    fields = here.campaign.describe_output(units.step, output)
+    text = here.layout.folder.replace("{tag_id}", here.tag)
+    for field, value in fields.items():
+        text = text.replace(f"{{{field}}}", value)
+    parts = text.split("/")
+    last = max(place for place, part in enumerate(parts) if "{experiment}" in part or "{run}" in part)
+    return {
+        run_key(int(found["experiment"][1:]), int(found["run"][1:]))
+        for found in _walk(here.storage, parts[: last + 1], {})
+    }
+
+
+def _walk(folder: str, parts: Sequence[str], found: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    if not parts:
+        yield found
+        return
+    part, rest = parts[0], parts[1:]
+    if "{" not in part:
+        yield from _walk(os.path.join(folder, part), rest, found)
+        return
+    pattern = re.escape(part)
+    for field, form in FIELDS.items():
+        pattern = pattern.replace(re.escape(f"{{{field}}}"), f"(?P<{field}>{form})", 1)
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        if match := re.fullmatch(pattern, name, re.ASCII):
+            yield from _walk(os.path.join(folder, name), rest, {**found, **match.groupdict()})

@@ -1,0 +1,126 @@
+"""Markers: a file in the state folder and in each storage that says which place this is, and whose.
+
+A ledger knows the markers of its places. So another disk at a storage's path, a second state folder on one database, a
+ledger that is another one, or older than what it worked with, are told from what they look like.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from reconciler.outside.mounts import MARKER
+from reconciler.outside.plain_files import NotPlain, read_plain
+from schemas.files.strict_json import parse_json
+from schemas.json_schema.validation import load_schema, validate_json
+
+SCHEMA = "place/1"
+LARGEST = 1 << 12
+NOTE = "b2prod knows this place by this file; leave it where it is"
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a marker says: the place's id, its ledger's id, and how far that had come when it last wrote here.
+
+    `entry` is the number of the journal's last entry then, 0 where it had none, and `digest` its own: a serial may be reached
+    in two ways.
+    """
+
+    id: str
+    ledger: str
+    serial: int
+    entry: int = 0
+    digest: str = ""
+
+
+class BrokenMarker(Exception):
+    """There is a marker, and it cannot be read, or is none."""
+
+
+class Standing(Enum):
+    """How a place stands to a ledger: its own, not known yet, away, another's, or further than the ledger is."""
+
+    OWN = "own"
+    NEW = "new"
+    AWAY = "away"
+    FOREIGN = "foreign"
+    AHEAD = "ahead"
+
+
+def read_marker(folder: str | os.PathLike[str]) -> Marker | None:
+    """The marker in a folder; None where there is none, or no folder.
+
+    Raises:
+        BrokenMarker: it says nothing.
+    """
+    file = Path(folder, MARKER)
+    try:
+        data: Any = parse_json(read_plain(file, LARGEST))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise BrokenMarker(f"{file} cannot be read: {error.strerror}") from error
+    except (NotPlain, ValueError, RecursionError) as error:
+        raise BrokenMarker(f"{file} is no marker: {error}") from error
+    if problems := validate_json(data, load_schema("place")):
+        raise BrokenMarker(f"{file} is no marker: {problems[0]}")
+    return Marker(data["id"], data["ledger"], data["serial"], data.get("entry", 0), data.get("digest", ""))
+
+
+def write_marker(folder: str | os.PathLike[str], marker: Marker) -> None:
+    """Puts a marker in the place of whatever was one, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    content = {
+        "schema": SCHEMA,
+        "id": marker.id,
+        "ledger": marker.ledger,
+        "serial": marker.serial,
+        "entry": marker.entry,
+        "digest": marker.digest,
+        "note": NOTE,
+    }
+    part = Path(folder, f"{MARKER}.{secrets.token_hex(4)}")
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(os.open(part, flags, 0o644), "wb") as stream:
+            stream.write(json.dumps(content, indent=1).encode() + b"\n")
+        os.replace(part, Path(folder, MARKER))
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def judge_place(
+    found: Marker | None,
+    known: str | None,
+    ledger: str,
+    serial: int,
+    formers: Collection[str],
+    *,
+    filled: bool,
+    remembered: bool = True,
+) -> Standing:
+    """How a place stands to a ledger with an id, a serial and earlier ids.
+
+    `known` is the id by which the ledger knows the place, None where it does not; `filled`, that it has something there.
+    """
+    if found is None:
+        return Standing.AWAY if known is not None and filled else Standing.NEW
+    if known is not None and found.id != known:
+        return Standing.FOREIGN
+    if found.ledger in formers:
+        return Standing.OWN
+    if found.ledger != ledger:
+        return Standing.FOREIGN
+    return Standing.OWN if remembered and found.serial <= serial else Standing.AHEAD

@@ -1,0 +1,255 @@
+"""Places: whether the state folder and the storages are those that the ledger works with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+from sqlalchemy import Connection, and_, delete, exists, insert, select
+
+from reconciler.datasets.markers import BrokenMarker, Marker, Standing, judge_place, read_marker, write_marker
+from reconciler.ledger.reading.observation import read_identity
+from reconciler.ledger.schema.place_tables import places
+from reconciler.ledger.schema.tables import events, outputs
+from reconciler.ledger.store.database import State
+from reconciler.ledger.upkeep.succession import list_formers
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.outside.clock import CLOCK
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
+
+STATE, STORAGE = "state", "storage"
+
+
+class ForeignPlace(GuardRefused):
+    """A folder is not the one that the ledger works with, or the ledger not the one of the folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder, how it stands to the ledger, and its marker."""
+
+    kind: str
+    path: str
+    standing: Standing
+    marker: Marker | None
+    reason: str = ""
+
+
+def look_at_place(connection: Connection, kind: str, path: str) -> Place:
+    """How a folder stands to the ledger; `kind` is `STATE` or `STORAGE`."""
+    identity, formers = read_identity(connection), list_formers(connection)
+    at = and_(places.c.kind == kind, places.c.path == path)
+    known: str | None = connection.execute(select(places.c.id).where(at)).scalar()
+    try:
+        found = read_marker(path)
+    except BrokenMarker as error:
+        return Place(kind, path, Standing.FOREIGN if known else Standing.NEW, None, str(error))
+    filled = is_filled(connection, path) if kind == STORAGE else known is not None
+    if kind == STATE and known is None:
+        other = connection.execute(select(places).where(places.c.kind == STATE)).first()
+        if other is not None and (found is None or found.id != other.id):  # else it was moved
+            reason = f"the ledger works with the state folder {other.path}"
+            return Place(kind, path, Standing.FOREIGN, found, reason)
+    remembered = found is None or _remembers(connection, found)
+    standing = judge_place(
+        found, known, identity.ledger, identity.serial, formers, filled=filled, remembered=remembered
+    )
+    if kind == STATE and standing is Standing.AWAY:
+        standing = Standing.FOREIGN
+    return Place(kind, path, standing, found, _explain(standing, found, identity.ledger, identity.serial))
+
+
+def _remembers(connection: Connection, marker: Marker) -> bool:
+    """Whether the journal has the entry that was its last when a marker was written."""
+    mine = select(events.c.digest).where(events.c.id == marker.entry)
+    return marker.entry == 0 or connection.execute(mine).scalar() == marker.digest
+
+
+def _read_last(connection: Connection) -> tuple[int, str]:
+    """The number of the journal's last entry and its digest; 0 and nothing where it has none."""
+    last = select(events.c.id, events.c.digest).order_by(events.c.id.desc()).limit(1)
+    row = connection.execute(last).first()
+    return (row.id, row.digest) if row is not None else (0, "")
+
+
+def _explain(standing: Standing, found: Marker | None, ledger: str, serial: int) -> str:
+    match standing:
+        case Standing.AWAY:
+            return "it has no marker, and the ledger has published there: another disk is there, or none"
+        case Standing.AHEAD if found and found.serial <= serial:
+            return f"entry {found.entry} of its ledger's journal is not in this one's: an older copy was put back"
+        case Standing.AHEAD if found:
+            return f"it was last written to at serial {found.serial}, and the ledger is at {serial}: an older copy was put back"
+        case Standing.FOREIGN if found is None:
+            return "it has no marker, and the ledger knows it by one"
+        case Standing.FOREIGN if found and found.ledger != ledger:
+            return f"it belongs to the ledger {found.ledger[:8]}, and this one is {ledger[:8]}: it was lost, or is another"
+        case Standing.FOREIGN:
+            return "its marker is another than the one that the ledger knows"
+    return ""
+
+
+def is_filled(connection: Connection, storage: str) -> bool:
+    """Whether the ledger has something in a storage."""
+    there = exists().where(outputs.c.storage == storage, outputs.c.state == "produced")
+    return bool(connection.execute(select(there)).scalar())
+
+
+def list_storages(connection: Connection, campaign: str) -> list[str]:
+    """The storages in which a campaign has something."""
+    query = select(outputs.c.storage).where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+    return sorted(connection.scalars(query.distinct()))
+
+
+def tell_away(place: Place) -> str:
+    """That a storage is away."""
+    return f"the storage {place.path} is away: {place.reason}; what it holds cannot be told"
+
+
+def check_storage_here(connection: Connection, storage: str) -> None:
+    """Ensures that a storage can be asked what it has of the ledger's outputs.
+
+    Raises:
+        SourceUnavailable: it is away, or another's.
+    """
+    place = look_at_place(connection, STORAGE, storage)
+    if place.standing is Standing.AWAY:
+        raise SourceUnavailable(tell_away(place))
+    if place.standing is Standing.FOREIGN:
+        raise SourceUnavailable(tell_refusal(place))
+
+
+def tell_refusal(place: Place) -> str:
+    """Why nothing is done with a place, and what a person can do."""
+    what = "the state folder" if place.kind == STATE else "the storage"
+    ways = (
+        "`b2prod state restore FILE` puts a backup back, `b2prod state rebuild` takes over what is published, and"
+        f" `b2prod state adopt {place.path}` says that this is right"
+    )
+    return f"{what} {place.path} is not as the ledger knows it: {place.reason}; {ways}"
+
+
+class Places:
+    """The places of one ledger, in one turn: each storage is looked at once."""
+
+    def __init__(self, state: State, writer: Writer) -> None:
+        self._state = state
+        self._writer = writer
+        self._seen: dict[str, Place] = {}
+        self._marker: Marker | None = None
+
+    def check_state(self) -> None:
+        """Ensures that the state folder is the ledger's, and marks it.
+
+        Raises:
+            ForeignPlace: it is not; nothing is done before a person has said which is right.
+            SourceUnavailable: it cannot be written.
+        """
+        with self._writer.reading() as connection:
+            place = look_at_place(connection, STATE, str(self._state.folder))
+        if place.standing not in (Standing.OWN, Standing.NEW):
+            raise ForeignPlace(tell_refusal(place))
+        try:
+            self._marker = mark_place(self._writer, STATE, place.path)
+        except OSError as error:
+            raise SourceUnavailable(f"{place.path} cannot be written: {error.strerror}") from error
+
+    def check_storage(self, storage: str) -> None:
+        """Ensures that a storage is the ledger's, or nobody's yet.
+
+        Raises:
+            ForeignPlace: it is another's, or the ledger an older one.
+            SourceUnavailable: it is away.
+        """
+        if storage not in self._seen:
+            with self._writer.reading() as connection:
+                self._seen[storage] = look_at_place(connection, STORAGE, storage)
+        place = self._seen[storage]
+        if place.standing is Standing.AWAY:
+            raise SourceUnavailable(tell_away(place))
+        if place.standing not in (Standing.OWN, Standing.NEW):
+            raise ForeignPlace(tell_refusal(place))
+
+    def mark_state(self) -> None:
+        """Notes in the state folder how far the ledger has come: before anything is submitted for it.
+
+        Raises:
+            SourceUnavailable: it cannot be written.
+        """
+        with self._writer.reading() as connection:
+            identity, last = read_identity(connection), _read_last(connection)
+        if self._marker is None or self._marker.serial == identity.serial:
+            return
+        marker = Marker(self._marker.id, identity.ledger, identity.serial, *last)
+        try:
+            write_marker(self._state.folder, marker)
+        except OSError as error:
+            raise SourceUnavailable(f"{self._state.folder} cannot be written: {error.strerror}") from error
+        self._marker = marker
+
+    def mark_storages(self) -> None:
+        """Notes in the storages that were looked at, and in which something is published, how far the ledger has come."""
+        for storage, place in self._seen.items():
+            if place.standing not in (Standing.OWN, Standing.NEW):
+                continue
+            with self._writer.reading() as connection:
+                filled = is_filled(connection, storage)
+            if filled:
+                with contextlib.suppress(OSError):  # what takes nothing says so when something is published
+                    mark_place(self._writer, STORAGE, storage)
+
+
+def mark_place(writer: Writer, kind: str, path: str, *, anew: bool = False) -> Marker:
+    """Makes a folder's marker the ledger's, and the ledger know it; with `anew`, as a place that was not known before.
+
+    The marker comes first: one of this ledger's that it does not know yet is taken up, and a place that it knows and that
+    has none would be another one.
+
+    Raises:
+        OSError: the marker cannot be written.
+    """
+    at = and_(places.c.kind == kind, places.c.path == path)
+    with writer.reading() as connection:
+        identity, last = read_identity(connection), _read_last(connection)
+        known: str | None = connection.execute(select(places.c.id).where(at)).scalar()
+    found = None
+    if not anew:
+        with contextlib.suppress(BrokenMarker):
+            found = read_marker(path)
+    number = uuid4().hex if anew else known or (found.id if found else uuid4().hex)
+    marker = Marker(number, identity.ledger, identity.serial, *last)
+    if found != marker:
+        write_marker(path, marker)
+    if number != known:
+        with writer.writing(polling=True) as journal:
+            mine = at if kind == STORAGE else places.c.kind == STATE
+            journal.connection.execute(delete(places).where(mine if anew else at))
+            journal.connection.execute(delete(places).where(places.c.id == number))  # it was moved
+            row = {"id": number, "kind": kind, "path": path, "since": CLOCK.show()}
+            journal.connection.execute(insert(places).values(**row))
+    return marker
+
+
+def list_places(connection: Connection, state: State, storages: Collection[str]) -> Iterator[Place]:
+    """The state folder and storages, each with how it stands to the ledger."""
+    yield look_at_place(connection, STATE, str(state.folder))
+    for storage in sorted(set(storages)):
+        if os.path.lexists(storage):
+            yield look_at_place(connection, STORAGE, storage)
+
+
+def tell_strange(connection: Connection, state: State) -> list[str]:
+    """What is not right with the places that a ledger knows; nothing where all is, and of an export."""
+    if state.copy is not None:
+        return []
+    known = connection.scalars(select(places.c.path).where(places.c.kind == STORAGE)).all()
+    found = [look_at_place(connection, STATE, str(state.folder))]
+    found += [look_at_place(connection, STORAGE, path) for path in sorted(known)]
+    return [
+        tell_away(place) if place.standing is Standing.AWAY else tell_refusal(place)
+        for place in found
+        if place.standing not in (Standing.OWN, Standing.NEW)
+    ]

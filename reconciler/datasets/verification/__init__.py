@@ -1,0 +1,1 @@
+"""Reading published files again: size, checksum, events, metadata."""

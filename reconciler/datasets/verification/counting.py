@@ -1,0 +1,49 @@
+"""Counting: the numbers of events that the ledger has of what was produced, held against one another and the run catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, and_, func, select
+
+from reconciler.datasets.verification.file_check import Flaw, Trouble
+from reconciler.ledger.schema.tables import attempts, jobs, outputs, runs
+from reconciler.model.counts import judge_counts, judge_record
+from reconciler.model.work_items import format_address
+from schemas.manifest.runs import run_key
+
+
+def find_miscounts(connection: Connection, campaign: str) -> Iterator[Flaw]:
+    """What is wrong with the counts of a campaign's produced outputs: read, registered, recorded and kept.
+
+    Only jobs that were verified count: a unit may have been accepted without the others.
+    """
+    done = (
+        select(
+            jobs.c.intent,
+            func.sum(jobs.c.events).label("registered"),
+            (func.count() == func.count(jobs.c.events)).label("known"),
+        )
+        .join(attempts, attempts.c.job == jobs.c.id)
+        .where(attempts.c.state == "verified")
+        .group_by(jobs.c.intent)
+        .subquery()
+    )
+    same = and_(runs.c.experiment == outputs.c.experiment, runs.c.run == outputs.c.run)
+    names = ("step", "experiment", "run", "output", "version", "events", "events_read")
+    query = (
+        select(*(outputs.c[name] for name in names), done.c.registered, done.c.known, runs.c.events)
+        .join(done, done.c.intent == outputs.c.intent)
+        .outerjoin(runs, same)
+        .where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+        .order_by(outputs.c.id)
+    )
+    for step, experiment, run, output, version, kept, read, registered, known, record in connection.execute(
+        query
+    ):
+        unit = format_address((campaign, step, run_key(experiment, run)))
+        wrong = judge_counts(
+            "its unit", int(registered) if known else None, read, [("it", kept)]
+        ) or judge_record("its unit", record, read)
+        if wrong is not None:
+            yield Flaw(Trouble.WRONG, f"{unit} {output} v{version}: {wrong[1]}")

@@ -1,0 +1,155 @@
+"""Examining one published file: is it there, the same, and what was declared?"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from reconciler.outside.checksums import digest_file
+from reconciler.run_catalogue.lists.folders import is_event_file
+from reconciler.run_catalogue.lists.values import spell_checksum
+from renderer.applications import APPLICATIONS
+from schemas.manifest.runs import format_run, run_key
+
+"""The tree of events in what an application writes."""
+
+
+class Depth(Enum):
+    """How much of a file is looked at: its size alone, or checksum, events and metadata too."""
+
+    SIZE = "size"
+    FULL = "full"
+
+
+class Trouble(Enum):
+    """What may be wrong. Of a file that is gone or changed the output is lost; one that is wrong was made so."""
+
+    GONE = "gone"
+    CHANGED = "changed"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What is wrong with a file."""
+
+    trouble: Trouble
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A file as the ledger has it: what it must be, and what it must say of itself.
+
+    `output` is the output's id in the ledger. `events` None: not known. `application` is as the recipe names it, empty
+    for a file that somebody else made. `simulated`: the run is one of simulated events.
+    """
+
+    output: int
+    storage: str
+    folder: str
+    name: str
+    size: int
+    checksum: str
+    events: int | None
+    experiment: int
+    run: int
+    application: str
+    release: str | None
+    level: str
+    simulated: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(self.storage, self.folder, self.name)
+
+
+class Unreadable(Exception):
+    """The storage does not tell: nothing can be said of the file."""
+
+
+def examine(file: Published, depth: Depth) -> Flaw | None:
+    """What is wrong with a file, or None.
+
+    Raises:
+        Unreadable: it cannot be examined now, which says nothing of it.
+    """
+    path = file.path
+    try:
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode):
+            return Flaw(Trouble.CHANGED, f"{path} is no plain file any more")
+        if found.st_size != file.size:
+            return Flaw(Trouble.CHANGED, f"{path} has {found.st_size} bytes instead of {file.size}")
+        if depth is Depth.SIZE:
+            return None
+        sum_ = digest_file(path, file.checksum.partition(":")[0])
+        if sum_ is not None and sum_ != spell_checksum(file.checksum):
+            return Flaw(Trouble.CHANGED, f"{path} has checksum {sum_} instead of {file.checksum}")
+        said = _examine_content(file) if is_event_file(file.name) else None
+    except FileNotFoundError:
+        return Flaw(Trouble.GONE, f"{path} is gone")
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be examined: {error.strerror or error}") from error
+    return Flaw(Trouble.WRONG, f"{path}: {said}") if said else None
+
+
+def _examine_content(file: Published) -> str | None:
+    """What the events of a file, or what it says of itself, have against its declaration."""
+    # reading ROOT files costs a second, which only a look into files has
+    from renderer.event_data.event_count import (  # noqa: PLC0415 -- see above
+        count_events,
+        tell_repeated,
+    )
+    from renderer.event_data.event_file import (  # noqa: PLC0415 -- see above
+        InputError,
+    )
+    from renderer.event_data.file_metadata import (  # noqa: PLC0415 -- see above
+        read_metadata,
+    )
+
+    application = APPLICATIONS.get(file.application)
+    unit = (file.experiment, file.run)
+    try:
+        counted = count_events(file.path, file.name, None if application is None else application.tree)
+        metadata = (
+            read_metadata(file.path, file.name)
+            if application is not None and application.states_metadata
+            else None
+        )
+    except InputError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise error.__cause__ from None
+        return str(error)
+    events = counted.events
+    if strange := [run for run in counted.runs if run != run_key(*unit)]:
+        return f"it holds events of {format_run(strange[0])}, not of {_name(unit)}"
+    if (repeated := tell_repeated(counted)) is not None:
+        return repeated
+    if file.events is not None and events != file.events:
+        return f"it holds {events} events instead of {file.events}"
+    if metadata is None:
+        return None
+    if metadata.events != events:
+        return f"its metadata state {metadata.events} events, it holds {events}"
+    if events and not metadata.low == metadata.high == unit:
+        found = f"{_name(metadata.low)} to {_name(metadata.high)}"
+        return f"its metadata state the runs {found}, not {_name(unit)}"
+    # Of RAW a skim says what the RAW says, which up to June 2019 is wrong: what is made of it declares it.
+    if metadata.mc and not file.simulated and file.level != "raw":
+        return "its metadata declare it simulated, and its run is one of real data"
+    if metadata.mc is False and file.simulated:
+        return "its metadata declare it real data, and its run is one of simulated events"
+    if file.release is not None and metadata.release != file.release:
+        return f"its metadata state the release {metadata.release}, declared is {file.release}"
+    if (level := metadata.description.get("dataLevel", file.level)) != file.level:
+        return f"its metadata state the level {level}, declared is {file.level}"
+    return None
+
+
+def _name(run: tuple[int, int]) -> str:
+    return f"{run[0]}:{run[1]}"

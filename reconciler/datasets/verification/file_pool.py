@@ -1,0 +1,162 @@
+"""Examining many files at once, in processes, so that a storage that hangs is left and not waited for."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from reconciler.datasets.verification.file_check import Depth, Flaw, Published, Unreadable, examine
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.mounts import holds_anything
+
+PATIENCE = 120.0
+"""Seconds that a storage may take to answer, beside the time that reading takes."""
+
+_SLOWEST = 1e6
+"""Bytes a second: who reads slower than that hangs."""
+
+_FILES, _BYTES = 200, 256 << 20
+"""The most that one process is given at a time."""
+
+Look = tuple[Published, Flaw | None]
+
+
+def look(
+    files: Iterable[Published],
+    depth: Depth,
+    *,
+    processes: int | None = None,
+    patience: float = PATIENCE,
+) -> Iterator[Look]:
+    """Each file with what is wrong with it, in any order.
+
+    Sizes are asked for by this process, the rest is read by `processes` others: as many as there are processors when
+    it is None; with 0, this process reads too.
+
+    Raises:
+        SourceUnavailable: a storage is not there, is empty, does not answer in time, or does not let a file be read:
+            what it holds cannot be told. What was yielded before stands.
+    """
+    checked = _check_storages(files, patience)
+    if depth is Depth.SIZE or processes == 0:
+        for file in checked:
+            try:
+                yield file, examine(file, depth)
+            except Unreadable as error:
+                raise SourceUnavailable(str(error)) from error
+        return
+    with _crew(processes or os.cpu_count() or 1) as crew:
+        yield from _share_out(crew, _divide(checked), patience)
+
+
+def _check_storages(files: Iterable[Published], patience: float) -> Iterator[Published]:
+    seen: set[str] = set()
+    for file in files:
+        if file.storage not in seen:
+            _check_storage(file.storage, patience)
+            seen.add(file.storage)
+        yield file
+
+
+def _check_storage(storage: str, patience: float) -> None:
+    """Ensures that a storage answers; it is asked in a thread, which may hang instead of us."""
+    answer: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            answer.append(None if holds_anything(storage) else "is empty, as if it were not mounted")
+        except OSError as error:
+            answer.append(f"is not there ({error.strerror})")
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(patience)
+    said = answer[0] if answer else f"did not answer within {patience:g} s"
+    if said is not None:
+        raise SourceUnavailable(f"the storage {storage} {said}; what it holds cannot be told")
+
+
+def _divide(files: Iterable[Published]) -> Iterator[list[Published]]:
+    part: list[Published] = []
+    size = 0
+    for file in files:
+        part.append(file)
+        size += file.size
+        if len(part) >= _FILES or size >= _BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+Crew = Sequence[tuple[BaseProcess, "Connection[object, object]"]]
+
+
+@contextlib.contextmanager
+def _crew(count: int) -> Iterator[Crew]:
+    """Processes that examine what they are sent; they end with the context, hanging or not."""
+    context = multiprocessing.get_context("spawn")
+    crew: list[tuple[BaseProcess, Connection[object, object]]] = []
+    try:
+        for _ in range(count):
+            ours, theirs = context.Pipe()
+            process: BaseProcess = context.Process(target=_work, args=(theirs,), daemon=True)
+            process.start()
+            theirs.close()
+            crew.append((process, ours))
+        yield crew
+    finally:
+        for process, ours in crew:
+            ours.close()
+            process.kill()
+
+
+def _work(inbox: Connection[object, object]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever gives the work says when it ends
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            part = inbox.recv()
+            assert isinstance(part, list)
+            try:
+                inbox.send([examine(file, Depth.FULL) for file in part])
+            except Unreadable as error:
+                inbox.send(str(error))
+
+
+def _share_out(crew: Crew, parts: Iterator[list[Published]], patience: float) -> Iterator[Look]:
+    busy: dict[Connection[object, object], tuple[list[Published], float]] = {}
+
+    def give(connection: Connection[object, object]) -> None:
+        part = next(parts, None)
+        if part is not None:
+            connection.send(part)
+            needed = sum(file.size for file in part) / _SLOWEST
+            busy[connection] = part, time.monotonic() + patience + needed
+
+    for _, connection in crew:
+        give(connection)
+    while busy:
+        left = min(deadline for _, deadline in busy.values()) - time.monotonic()
+        ready = wait(list(busy), max(left, 0))
+        if not ready:
+            part, _ = min(busy.values(), key=lambda item: item[1])
+            raise SourceUnavailable(f"the storage {part[0].storage} did not answer in time")
+        for connection in [one for one in busy if one in ready]:
+            part, _ = busy.pop(connection)
+            try:
+                answer = connection.recv()
+            except (EOFError, OSError) as error:
+                message = f"a process that examined files in {part[0].storage} was ended from outside"
+                raise SourceUnavailable(message) from error
+            if isinstance(answer, str):
+                raise SourceUnavailable(answer)
+            assert isinstance(answer, list)
+            give(connection)
+            yield from zip(part, answer, strict=True)

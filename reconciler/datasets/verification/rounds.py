@@ -1,0 +1,176 @@
+"""Rounds of verification: what of a campaign was examined, so that a round that was cut short is continued.
+
+A round is no part of the history of units: it says what was seen at the storage, and moves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
+
+from reconciler.datasets.verification.file_check import Depth, Flaw, Published, Trouble
+from reconciler.datasets.verification.file_pool import Look, look
+from reconciler.ledger.schema.tables import examinations, outputs, products, recipes, runs, verifications
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round over a campaign's published files, and when it was begun."""
+
+    id: int
+    begun: str
+
+
+def list_published(connection: Connection, campaign: str) -> Iterator[tuple[bytes, Published]]:
+    """The published files of a campaign, each with its output's fingerprint."""
+    query = (
+        select(
+            outputs,
+            products.c.path,
+            products.c.size,
+            products.c.checksum,
+            products.c.events.label("counted"),
+            recipes.c.content,
+            runs.c.type.label("run_type"),
+        )
+        .join(products, products.c.output == outputs.c.id)
+        .join(recipes, recipes.c.id == outputs.c.recipe)
+        .outerjoin(runs, and_(runs.c.experiment == outputs.c.experiment, runs.c.run == outputs.c.run))
+        .where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+        .order_by(outputs.c.id, products.c.path)
+    )
+    known: dict[int, Mapping[str, Any]] = {}
+    for row in connection.execute(query):
+        if row.recipe not in known:
+            known[row.recipe] = json.loads(row.content)
+        recipe = known[row.recipe]
+        yield (
+            row.fingerprint,
+            Published(
+                output=row.id,
+                storage=row.storage,
+                folder=row.folder,
+                name=row.path,
+                size=row.size,
+                checksum=row.checksum,
+                events=row.counted,
+                experiment=row.experiment,
+                run=row.run,
+                application=recipe["application"].partition("/")[0],
+                release=recipe.get("release"),
+                level=recipe["output"]["level"],
+                simulated=row.run_type == "mc",
+            ),
+        )
+
+
+def find_lost(
+    connection: Connection, campaign: str, among: Container[bytes] | None = None
+) -> Iterator[tuple[bytes, Flaw]]:
+    """Produced outputs of a campaign whose files are gone or changed: fingerprint, and what is wrong.
+
+    Sizes are looked at, and of those files that the last verification found changed, everything. With `among`, only
+    outputs of these fingerprints are.
+
+    Raises:
+        SourceUnavailable: a storage does not answer, so that nothing can be said of what it holds.
+    """
+    fingerprints: dict[int, bytes] = {}
+
+    def list_files() -> Iterator[Published]:
+        for fingerprint, file in list_published(connection, campaign):
+            if among is None or fingerprint in among:
+                fingerprints[file.output] = fingerprint
+                yield file
+
+    suspected = _list_suspected(connection, campaign)
+    suspects: list[Published] = []
+    for file, flaw in look(list_files(), Depth.SIZE):
+        if flaw is not None:
+            yield fingerprints[file.output], flaw
+        elif (file.output, file.name) in suspected:
+            suspects.append(file)
+    for file, flaw in look(suspects, Depth.FULL, processes=0):
+        if flaw is not None and flaw.trouble is not Trouble.WRONG:
+            yield fingerprints[file.output], flaw
+
+
+def _list_suspected(connection: Connection, campaign: str) -> set[tuple[int, str]]:
+    query = (
+        select(examinations.c.output, examinations.c.path)
+        .join(verifications, verifications.c.id == examinations.c.verification)
+        .where(verifications.c.campaign == campaign, examinations.c.trouble == Trouble.CHANGED.value)
+    )
+    return {(output, path) for output, path in connection.execute(query)}
+
+
+class Rounds:
+    """Writes rounds."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def begin(self, campaign: str, time: str, *, again: bool = False) -> Round:
+        """The campaign's round that was cut short, or a new one; with `again`, always a new one."""
+        with self._engine.begin() as connection:
+            left = and_(verifications.c.campaign == campaign, verifications.c.ended.is_(None))
+            found = connection.execute(select(verifications).where(left)).first()
+            if found is not None and not again:
+                return Round(found.id, found.begun)
+            if found is not None:
+                _forget(connection, found.id)
+            made = insert(verifications).values(campaign=campaign, begun=time)
+            (number,) = connection.execute(made).inserted_primary_key or (0,)
+            return Round(number, time)
+
+    def choose(self, begun: Round, files: Sequence[Published]) -> list[Published]:
+        """Those of the files that the round has not examined yet."""
+        done = select(examinations.c.output, examinations.c.path)
+        done = done.where(examinations.c.verification == begun.id)
+        with self._engine.begin() as connection:
+            seen = {(output, path) for output, path in connection.execute(done)}
+        return [file for file in files if (file.output, file.name) not in seen]
+
+    def record(self, begun: Round, looks: Sequence[Look]) -> None:
+        """Keeps what was seen of some files."""
+        rows = [
+            {
+                "verification": begun.id,
+                "output": file.output,
+                "path": file.name,
+                "trouble": flaw.trouble.value if flaw else None,
+                "text": flaw.text[:1000] if flaw else None,
+            }
+            for file, flaw in looks
+        ]
+        if rows:
+            with self._engine.begin() as connection:
+                connection.execute(insert(examinations), rows)
+
+    def read_troubles(self, begun: Round) -> list[Flaw]:
+        """All that the round has found, also before it was continued."""
+        query = select(examinations.c.trouble, examinations.c.text)
+        mine = and_(examinations.c.verification == begun.id, examinations.c.trouble.is_not(None))
+        query = query.where(mine).order_by(examinations.c.output, examinations.c.path)
+        with self._engine.begin() as connection:
+            return [Flaw(Trouble(trouble), text) for trouble, text in connection.execute(query)]
+
+    def end(self, begun: Round, campaign: str, time: str) -> None:
+        """Ends a round: it takes the place of the one before, and of it only what was wrong is kept."""
+        with self._engine.begin() as connection:
+            earlier = and_(verifications.c.campaign == campaign, verifications.c.id != begun.id)
+            for number in connection.scalars(select(verifications.c.id).where(earlier)).all():
+                _forget(connection, number)
+            fine = and_(examinations.c.verification == begun.id, examinations.c.trouble.is_(None))
+            connection.execute(delete(examinations).where(fine))
+            mine = verifications.c.id == begun.id
+            connection.execute(update(verifications).where(mine).values(ended=time))
+
+
+def _forget(connection: Connection, number: int) -> None:
+    connection.execute(delete(examinations).where(examinations.c.verification == number))
+    connection.execute(delete(verifications).where(verifications.c.id == number))

@@ -1,0 +1,153 @@
+"""Strangers: what lies in the storages and in the state folder, and the ledger does not know; and what of it may go."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from reconciler.ledger.schema.tables import LIVE, attempts, batches, outputs, products
+from reconciler.ledger.store.database import State
+from reconciler.ledger.upkeep.succession import NAMED, list_formers
+from reconciler.model.names import name_record
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.mounts import MADE_BY_SYSTEMS, MARKER
+
+CHUNK = 500
+
+_RECORD = re.compile(r"\.b2prod\.[A-Za-z0-9_]+\.v[0-9]+\.json")
+_MANIFEST = re.compile(r"b2prod\.[A-Za-z0-9_]+\.v[0-9]+\.json")
+_PARTS = (
+    (re.compile(r"\.\.b2prod\..*\.json\.part"), "a record that was not finished"),
+    (re.compile(rf"{re.escape(MARKER)}\.[0-9a-f]{{8}}"), "a marker that was not finished"),
+    (re.compile(r"\.b2prod\..*\.json\.[0-9a-f]{32}"), "a manifest that was not finished"),
+)
+
+REBUILD = "`b2prod state rebuild` takes it over where its record holds; else it is yours to decide"
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """Something that the ledger does not know: where, what it is, and whether it may be removed by whoever looks after it."""
+
+    path: str
+    what: str
+    removable: bool
+    advice: str
+
+    def data(self) -> dict[str, Any]:
+        """The stranger as JSON data."""
+        return {
+            "path": self.path,
+            "what": self.what,
+            "may_be_removed": self.removable,
+            "advice": self.advice,
+        }
+
+
+def find_strangers(connection: Connection, state: State, storages: Collection[str]) -> Iterator[Stranger]:
+    """All strangers in storages, and in the folders of attempts and batches; nothing is changed.
+
+    Raises:
+        SourceUnavailable: a folder cannot be read.
+    """
+    known, records = _read_known(connection)
+    folders = {os.path.dirname(path) for path in known}
+    live = set(connection.scalars(select(attempts.c.name).where(attempts.c.state.in_(LIVE))))
+    for storage in sorted(set(storages)):
+        for path in _list_files(storage):
+            folder, name = os.path.split(path)
+            if path in known or path in records or name == MARKER:
+                continue
+            yield from _judge_file(path, name, live, filled=folder in folders)
+    formers = tuple(f"b2p-{one[:NAMED]}-" for one in sorted(list_formers(connection)))
+    for parent, column in ((state.attempts, attempts.c.name), (state.batches, batches.c.name)):
+        names = sorted(os.listdir(parent)) if parent.is_dir() else []
+        there = _find(connection, column, names)
+        for name in names:
+            if name not in there:
+                yield _judge_folder(str(parent / name), name, formers)
+
+
+def _judge_file(path: str, name: str, live: Iterable[str], *, filled: bool) -> Iterator[Stranger]:
+    if name in MADE_BY_SYSTEMS:
+        return
+    for pattern, what in _PARTS:
+        if pattern.fullmatch(name):
+            yield Stranger(path, what, removable=True, advice="remove it while no reconciler works")
+            return
+    if _RECORD.fullmatch(name):
+        yield Stranger(
+            path, "a record of an output that the ledger does not have", removable=False, advice=REBUILD
+        )
+    elif name[0] == ".":
+        if any(name.endswith(f".{one}") for one in live):
+            return  # a copy that is being made
+        if ".b2p-" in name:
+            yield Stranger(
+                path,
+                "a copy that was not finished",
+                removable=True,
+                advice="remove it while no reconciler works",
+            )
+        else:
+            yield Stranger(path, "a hidden file", removable=False, advice="it is none of b2prod's")
+    elif _MANIFEST.fullmatch(name):
+        if not filled:
+            yield Stranger(
+                path, "a manifest of an output that the ledger does not have", removable=False, advice=REBUILD
+            )
+    else:
+        yield Stranger(path, "a file of data", removable=False, advice=REBUILD)
+
+
+def _judge_folder(path: str, name: str, formers: tuple[str, ...]) -> Stranger:
+    aside = name.rpartition(".")[0]
+    if aside and re.fullmatch(r"[0-9a-f]{8}", name.rpartition(".")[2]) and aside.startswith("b2p-"):
+        return Stranger(path, "what was put aside for another attempt", removable=True, advice="remove it")
+    if formers and name.startswith(formers):
+        advice = "the next reconcile ends its job, where it has one, and removes it"
+        return Stranger(
+            path,
+            "an attempt from before the ledger was put back or made again",
+            removable=False,
+            advice=advice,
+        )
+    if name.startswith("b2p-"):
+        advice = "of another ledger, or of one that was lost: see whether its job runs before it is removed"
+        return Stranger(path, "an attempt that the ledger does not have", removable=False, advice=advice)
+    return Stranger(path, "no attempt's", removable=False, advice="it is none of b2prod's")
+
+
+def _read_known(connection: Connection) -> tuple[set[str], set[str]]:
+    """The paths of all files, and of their records, that the ledger has or had."""
+    columns = (outputs.c.storage, outputs.c.folder, outputs.c.output, outputs.c.version)
+    known, records = set(), set()
+    query = select(*columns, products.c.path).outerjoin(products, products.c.output == outputs.c.id)
+    for storage, folder, output, version, path in connection.execute(query):
+        if path is not None:
+            known.add(os.path.join(storage, folder, path))
+        records.add(os.path.join(storage, folder, name_record(output, version)))
+    return known, records
+
+
+def _find(connection: Connection, column: Any, names: list[str]) -> set[str]:
+    found: set[str] = set()
+    for start in range(0, len(names), CHUNK):
+        found.update(connection.scalars(select(column).where(column.in_(names[start : start + CHUNK]))))
+    return found
+
+
+def _list_files(storage: str) -> Iterator[str]:
+    def refuse(error: OSError) -> None:
+        raise SourceUnavailable(f"{error.filename} cannot be read: {error.strerror}")
+
+    if not os.path.lexists(storage):
+        return
+    for folder, folders, names in os.walk(storage, onerror=refuse):
+        folders[:] = sorted(name for name in folders if name not in MADE_BY_SYSTEMS)
+        yield from (os.path.join(folder, name) for name in sorted(names))

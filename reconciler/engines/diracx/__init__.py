@@ -1,0 +1,1 @@
+"""Jobs of the grid by DiracX."""

@@ -1,0 +1,229 @@
+"""A client of DiracX's HTTP API: requests with a token, searches that are complete or none, and sandboxes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from reconciler.engines.diracx.credentials import Credentials
+from reconciler.engines.diracx.sandbox import LIMIT, Archive
+from reconciler.outside.command import Deadline
+from reconciler.outside.http import Answer, HttpClient, NoAnswer
+from schemas.policy.site import DiracxSettings
+
+PAGE = 10_000
+"""Rows that a search answers at most."""
+
+COLUMNS = ("JobID", "JobName", "Status", "MinorStatus", "ApplicationStatus")
+
+COLUMNS_DUE = frozenset(COLUMNS[:3])
+"""Those of which every job has a value: its name, and a state."""
+
+_PFN = re.compile(
+    r"(?:SB:[A-Za-z]+\|)?/S3/[a-z0-9.-]{3,63}(?:/[^/|\s]+){3}/sha256:([0-9a-f]{64})\.[a-z0-9.]+"
+)
+_RANGE = re.compile(r"jobs (\d{1,12})-(\d{1,12})/(\d{1,12})")
+
+
+class Declined(Exception):
+    """The service itself refused a request, and did nothing; `status` is why, the text its own word."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(f"DiracX answers {status}: {detail}")
+        self.status = status
+
+
+class Busy(NoAnswer):
+    """The service did not take the request, and says that it takes none now; `pause` as in `Answer.pause`."""
+
+    def __init__(self, status: int, detail: str | None, pause: float | None) -> None:
+        super().__init__(
+            f"DiracX takes no requests now (status {status})" + (f": {detail}" if detail else "")
+        )
+        self.pause = pause
+
+
+class Client:
+    """One service, as one user.
+
+    Every method may raise `NoToken`, `NotSent` and `NoAnswer`, and none makes a request twice that may have done
+    something.
+    """
+
+    def __init__(self, settings: DiracxSettings) -> None:
+        self._url = settings.url
+        self._service = HttpClient(LIMIT)
+        self.credentials = Credentials(settings, self._service)
+
+    def ask(self, method: str, path: str, deadline: Deadline, data: Any = None) -> Answer:
+        """The answer to a request; one that is refused for its token (401) is made once more with a new token.
+
+        Raises:
+            Declined: the service refused it, by its own word; a gateway's page is no such word.
+            Busy: it was not taken, and may be later.
+        """
+        for last in (False, True):
+            token = self.credentials.find_access(deadline.left(0.4))
+            answer = self._service.send(
+                method,
+                f"{self._url}/api/{path}",
+                deadline.left(),
+                headers={"Authorization": f"Bearer {token}"},
+                data=data,
+            )
+            if answer.status != 401 or last or answer.find_detail() is None:
+                break
+            self.credentials.forget()
+        if 200 <= answer.status < 300:
+            return answer
+        detail = answer.find_detail()
+        if answer.status == 429 or (answer.status == 503 and answer.pause is not None):
+            raise Busy(answer.status, detail, answer.pause)
+        if detail is not None and 400 <= answer.status < 500 and answer.status not in {408, 429}:
+            raise Declined(answer.status, detail)
+        raise NoAnswer(f"status {answer.status} came back" + (f": {detail}" if detail else ""))
+
+    def search(self, parameter: str, values: Sequence[object], deadline: Deadline) -> list[Mapping[str, Any]]:
+        """All jobs of ours that have one of the values, in the order in which they were taken; complete.
+
+        Raises:
+            Declined: the search is not allowed.
+        """
+        rows: list[Mapping[str, Any]] = []
+        for start in range(0, len(values), PAGE):
+            some = [str(value) for value in values[start : start + PAGE]]
+            condition = {"parameter": parameter, "operator": "in", "values": values[start : start + PAGE]}
+            rows += self._search([condition], _among(parameter, frozenset(some)), deadline)
+        if len({row["JobID"] for row in rows}) != len(rows):
+            raise NoAnswer("a search answered one job twice: it changed meanwhile")
+        return sorted(rows, key=lambda row: row["JobID"])
+
+    def list_begun(self, prefix: str, states: Sequence[str], deadline: Deadline) -> list[Mapping[str, Any]]:
+        """All jobs of ours in those states whose names begin so; complete, too."""
+        conditions: list[Mapping[str, Any]] = [
+            {"parameter": "JobName", "operator": "like", "value": f"{prefix}%"},
+            {"parameter": "Status", "operator": "in", "values": list(states)},
+        ]
+        rows = self._search(conditions, lambda row: row.get("Status") in states, deadline)
+        return [row for row in rows if str(row["JobName"]).startswith(prefix)]
+
+    def _search(
+        self,
+        conditions: Sequence[Mapping[str, Any]],
+        accept: Callable[[Mapping[str, Any]], bool],
+        deadline: Deadline,
+    ) -> list[Mapping[str, Any]]:
+        query = {
+            "parameters": list(COLUMNS),
+            "search": list(conditions),
+            "sort": [{"parameter": "JobID", "direction": "asc"}],
+        }
+        rows: list[Mapping[str, Any]] = []
+        total = None
+        for page in range(1, 1000):
+            answer = self.ask("POST", f"jobs/search?page={page}&per_page={PAGE}", deadline, query)
+            here = _read_rows(answer, accept)
+            rows += here
+            if answer.status == 200 and page == 1:
+                return rows
+            stated = _RANGE.fullmatch(answer.headers.get("content-range", ""))
+            if answer.status != 206 or stated is None or not here:
+                raise NoAnswer(f"page {page} of a search came back with status {answer.status} and no range")
+            first, after, count = (int(number) for number in stated.groups())
+            if (first, after + 1) != (len(rows) - len(here), len(rows)) or total not in {None, count}:
+                raise NoAnswer(f"the pages of a search do not fit together: {stated[0]}")
+            total = count
+            if len(rows) == total:
+                return rows
+        raise NoAnswer("a search has no end")
+
+    def store(self, archive: Archive, deadline: Deadline) -> str:
+        """The name of a sandbox, which the store has then; what it has already is not sent again.
+
+        Raises:
+            Declined: the store does not take it.
+        """
+        what = {
+            "checksum_algorithm": "sha256",
+            "checksum": archive.checksum,
+            "size": len(archive.content),
+            "format": "tar.zst",
+        }
+        reply = self.ask("POST", "jobs/sandbox", deadline, what).read_json()
+        try:
+            name, url, fields = reply["pfn"], reply.get("url"), dict(reply.get("fields") or {})
+            found = _PFN.fullmatch(name)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise NoAnswer("the store of sandboxes answers something strange") from error
+        if found is None or found[1] != archive.checksum:
+            raise NoAnswer(f"the store of sandboxes gave a strange name: {str(name)[:200]!r}")
+        if url is not None:
+            # the address is signed: no token goes there
+            sent = self._service.send(
+                "POST",
+                str(url),
+                deadline.left(),
+                form={str(key): str(value) for key, value in fields.items()},
+                files={"file": ("file", archive.content)},
+            )
+            if not 200 <= sent.status < 300:
+                raise NoAnswer(f"the store of sandboxes answers {sent.status}")
+        return str(name)
+
+    def list_outputs(self, job: int, deadline: Deadline) -> list[str]:
+        """The sandboxes that a job left, in their order.
+
+        Raises:
+            Declined: the job is not there, or not ours; which of both is not told.
+        """
+        names = self.ask("GET", f"jobs/{job}/sandbox/output", deadline).read_json()
+        if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+            raise NoAnswer("the list of sandboxes is something strange")
+        return [one for one in names if one]
+
+    def load(self, name: str, deadline: Deadline) -> bytes:
+        """The bytes of a sandbox, whose sum is that in its name.
+
+        Raises:
+            Declined: it may not be read.
+        """
+        found = _PFN.fullmatch(name)
+        if found is None:
+            raise NoAnswer(f"a sandbox has a strange name: {name[:200]!r}")
+        place = self.ask("GET", f"jobs/sandbox?pfn={quote(name, safe='')}", deadline).read_json()
+        try:
+            url = str(place["url"])
+        except (LookupError, TypeError) as error:
+            raise NoAnswer("the place of a sandbox is something strange") from error
+        answer = self._service.send("GET", url, deadline.left())
+        if answer.status != 200:
+            raise NoAnswer(f"the store of sandboxes answers {answer.status}")
+        if hashlib.sha256(answer.body).hexdigest() != found[1]:
+            raise NoAnswer("a sandbox is not what its name says: it was cut short or changed")
+        return answer.body
+
+
+def _read_rows(answer: Answer, accept: Callable[[Mapping[str, Any]], bool]) -> list[Mapping[str, Any]]:
+    kind = answer.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if not kind.endswith("json"):
+        raise NoAnswer(f"a search answered {kind[:100]!r}, and no JSON")
+    rows = answer.read_json()
+    if not isinstance(rows, list):
+        raise NoAnswer("a search answered no list")
+    for row in rows:
+        if (
+            not isinstance(row, dict)
+            or type(row.get("JobID")) is not int
+            or not all(isinstance(row.get(word), str | None) for word in COLUMNS[1:])
+            or not row.keys() >= COLUMNS_DUE
+            or not accept(row)
+        ):
+            raise NoAnswer(f"a search answered something else than was asked for: {str(row)[:200]}")
+    return rows
+
+
+def _among(parameter: str, values: frozenset[str]) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda row: str(row.get(parameter)) in values

@@ -1,0 +1,171 @@
+"""A job of DiracX: what is sent of an attempt, and what the service's words for its state mean."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reconciler.engines.diracx.jdl import Value
+from reconciler.engines.results import RESULT, write_result
+from reconciler.model.engine import Observation, Sighting, Ticket
+from renderer.applications.job_files import JOB
+from schemas.policy.site import Site
+
+RUNTIME = Path(__file__).resolve().parents[3] / "renderer" / "runtime" / "job.py"
+NAME_LENGTH = 128
+GROUP_LENGTH = 32
+"""Characters that the service's tables have for the names of a job and of its group; some databases cut in silence."""
+
+LOG, ERRORS = "log", "log.err"
+LEFT = (RESULT, "application.json", "event-numbers", "started", LOG, ERRORS)
+"""What a job leaves beside its outputs."""
+
+_STATES: Mapping[str, Sighting] = {
+    **dict.fromkeys(
+        ("Submitting", "Received", "Checking", "Scouting", "Staging", "Waiting", "Rescheduled", "Matched"),
+        Sighting.PENDING,
+    ),
+    # Stalled: its heartbeat is missing, and may come back. Completing, Completed: it ends, and may yet fail
+    **dict.fromkeys(("Running", "Stalled", "Completing", "Completed"), Sighting.RUNNING),
+    **dict.fromkeys(("Done", "Failed", "Killed", "Deleted"), Sighting.ENDED),
+}
+LIVE = tuple(state for state, sighting in _STATES.items() if sighting is not Sighting.ENDED)
+"""The states of jobs that have not ended."""
+
+_SOUND = ("", "Unknown", "Done", "Executed", "Execution Complete", "All events processed")
+"""What the application of a job that is Done may say of itself when it went well."""
+
+_CLASSES: tuple[tuple[str, str], ...] = (
+    ("input data", "input"),
+    ("input resolution", "input"),
+    ("sandbox", "infrastructure"),
+    ("stalled", "infrastructure"),
+    ("watchdog", "infrastructure"),
+    ("cpu limit", "infrastructure"),
+    ("wall clock", "infrastructure"),
+    ("exception during execution", "infrastructure"),
+    ("job wrapper", "infrastructure"),
+    ("reschedul", "transient"),
+    ("pilot", "transient"),
+)
+
+
+class NotSendable(Exception):
+    """An attempt that no job can be made of; the text says why."""
+
+
+def read_files(ticket: Ticket, *, mounted: bool) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The files that travel with a job, and its job JSON as it is sent.
+
+    Where inputs are not `mounted` on the nodes, DIRAC lays them beside the job: there their paths are their names.
+
+    Raises:
+        NotSendable: the folder is not readable, or two inputs have one name.
+    """
+    try:
+        files = {
+            entry.name: Path(entry.path).read_bytes()
+            for entry in os.scandir(ticket.folder)
+            if entry.is_file(follow_symlinks=False)
+            and not entry.name.startswith(".")
+            and entry.name not in LEFT
+        }
+        files["job.py"] = RUNTIME.read_bytes()
+        files["nonce"] = (
+            ticket.nonce.encode()
+        )  # arguments are in the job's description, which others may read
+        job = json.loads(files[JOB])
+        if not mounted:
+            names = [os.path.basename(item["path"]) for item in _list_read(job)]
+            if len(set(names)) != len(names):
+                raise NotSendable("two of its inputs have one name, and DIRAC lays them into one folder")
+            sent = {
+                key: [{**item, "path": os.path.basename(item["path"])} for item in job[key]]
+                for key in ("inputs", "parts")
+                if key in job
+            }
+            files[JOB] = json.dumps({**job, **sent}, sort_keys=True).encode()
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise NotSendable(f"{ticket.folder} cannot be sent: {type(error).__name__}: {error}") from error
+    return files, job
+
+
+def describe(ticket: Ticket, job: Mapping[str, Any], sandbox: str, site: Site) -> dict[str, Value]:
+    """The description of an attempt's job, whose files are in `sandbox`."""
+    assert site.diracx is not None
+    python = site.batch.python
+    words = f"job.py {ticket.name}"
+    named = python != sys.executable  # else the site's file names none, and ours is not on the nodes
+    described: dict[str, Value] = {
+        "JobName": ticket.name,
+        "JobGroup": name_group(str(job["campaign"])),
+        "JobType": site.diracx.job_type,
+        "Executable": python if named else "/usr/bin/env",
+        "Arguments": words if named else f"python3 {words}",
+        "InputSandbox": (sandbox,),
+        "OutputSandbox": (*LEFT, *(str(item["file"]) for item in job["outputs"])),
+        "StdOutput": LOG,
+        "StdError": ERRORS,
+        "Site": "ANY",
+    }
+    if site.batch.minutes is not None:
+        described["CPUTime"] = site.batch.minutes * 60
+    if not site.diracx.mounted:
+        described["InputData"] = tuple(f"LFN:{item['path']}" for item in _list_read(job))
+    return described
+
+
+def _list_read(job: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The files that a job reads: those that are named to it, and the parts that it finds beside them."""
+    return [*job["inputs"], *job.get("parts", [])]
+
+
+def name_group(campaign: str) -> str:
+    """The group of a campaign's jobs: its name, cut and ended by a digest where that is too long."""
+    if len(campaign) <= GROUP_LENGTH:
+        return campaign
+    return f"{campaign[: GROUP_LENGTH - 9]}-{hashlib.sha256(campaign.encode()).hexdigest()[:8]}"
+
+
+def observe(row: Mapping[str, Any]) -> Observation:
+    """What a job's row says."""
+    status, minor, application = (
+        str(row.get(word) or "") for word in ("Status", "MinorStatus", "ApplicationStatus")
+    )
+    reason = ": ".join(
+        [status, "; ".join(word for word in (minor, application) if word not in {"", "Unknown"})]
+    )
+    reason = reason.removesuffix(": ")
+    sighting = _STATES.get(status, Sighting.UNKNOWN)
+    if sighting is not Sighting.ENDED:
+        return Observation(sighting, reason)
+    return Observation(sighting, reason, _classify(status, minor, application))
+
+
+def withholds(row: Mapping[str, Any]) -> bool:
+    """Whether a job is Done although its application says that it failed: then nothing of it is to be believed."""
+    return row.get("Status") == "Done" and (row.get("ApplicationStatus") or "") not in _SOUND
+
+
+def write_failure(ticket: Ticket, message: str) -> None:
+    """Writes the result of a job of whose own nothing can be read; one that is there already stays.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    if not (ticket.folder / RESULT).exists():
+        write_result(ticket, failure={"class": "infrastructure", "message": message})
+
+
+def _classify(status: str, minor: str, application: str) -> str | None:
+    if status == "Done":
+        return None if application in _SOUND else "unclassified"
+    if status != "Failed":
+        return "transient"  # killed or deleted, by us or by an operator of the grid
+    said = f"{minor} {application}".lower()
+    return next((kind for words, kind in _CLASSES if words in said), "unclassified")

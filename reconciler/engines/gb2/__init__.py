@@ -1,0 +1,1 @@
+"""Productions of the grid by gBasf2's production system."""

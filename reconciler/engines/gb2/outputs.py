@@ -1,0 +1,148 @@
+"""The outputs of a run on the grid: where they lie, and how they come into an attempt's folder."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from reconciler.engines.gb2.requests import Order, read_job
+from reconciler.engines.results import RESULT, write_result
+from reconciler.model.engine import EngineUnavailable, Ticket
+
+FOLDER, LOCK, LOG = "download", "download.lock", "log"
+
+_CHILDREN: list[subprocess.Popen[bytes]] = []
+"""Downloads that this process started, until it has seen their end."""
+
+
+def list_folders(order: Order, number: int, ticket: Ticket) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each output of a run with the folders on the grid where it may be; these have data blocks `sub00` and so on.
+
+    Where the production system merges outputs, which it does for one run here, that of run 0 is one of them, as in
+    `/belle/Data/release-06-00-08/DB00002392/proc13/prod00029531/e0018/4S/r00000/mdst`.
+    """
+    job, content = read_job(ticket), order.content
+    merged = order.members == 1 and content.get("DataStructureByRun") == "False"
+    runs = dict.fromkeys((int(job["run"]), 0) if merged else (int(job["run"]),))
+    top = "/".join(
+        (
+            str(content["LPNPrefix"]).rstrip("/"),
+            str(content["Release"]),
+            str(content["DBGlobalTag"]),
+            str(content["Campaign"]),
+            f"prod{number:08d}",
+            f"e{int(job['experiment']):04d}",
+            str(content["BeamEnergy"]),
+        )
+    )
+    for item, description in zip(job["outputs"], content["DataDescription"], strict=True):
+        skims = [str(description[key]) for key in ("GeneralSkimName", "SkimDecayMode") if key in description]
+        yield (
+            item["output"],
+            tuple("/".join((top, f"r{run:05d}", *skims, str(description["DataLevel"]))) for run in runs),
+        )
+
+
+def has_left(ticket: Ticket) -> bool:
+    """Whether an attempt's result is there."""
+    return (ticket.folder / RESULT).exists()
+
+
+class Download:
+    """The download of one attempt's outputs: a process that outlives this one and holds a lock as long as it runs."""
+
+    def __init__(self, ticket: Ticket, wrapper: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._ticket, self._wrapper, self._environment = ticket, wrapper, environment
+        self._folder = ticket.folder / FOLDER
+
+    def check(self) -> None:
+        """Raises EngineUnavailable as long as it runs."""
+        os.close(self._lock())
+
+    def take(self, files: Mapping[str, Sequence[str]]) -> None:
+        """Makes the result of files that are all here; else starts a download.
+
+        Raises:
+            EngineUnavailable: it has begun, or cannot be.
+        """
+        shown = {os.path.basename(path) for some in files.values() for path in some}
+        for file in sorted(self._folder.glob("*.root")):
+            if file.name not in shown:
+                raise EngineUnavailable(f"the grid does not list {file.name} any more, which it had before")
+        missing = [path for some in files.values() for path in some if not self._is_whole(path)]
+        if missing:
+            self._start(missing)
+            raise EngineUnavailable(f"{len(missing)} files are being downloaded")
+        if not all(files.values()):
+            return  # nothing of an output: what has ended without a result is tried again
+        job = read_job(self._ticket)
+        wrong = [
+            f"{len(files[item['output']])} of {item['output']}"
+            for item in job["outputs"]
+            if len(files[item["output"]]) != 1
+        ]
+        if wrong:
+            message = f"one file is due of each output, and the grid has {', '.join(wrong)}"
+            write_result(self._ticket, key=job["key"], failure={"class": "permanent", "message": message})
+        else:
+            outputs = [self._move(item, files[item["output"]][0]) for item in job["outputs"]]
+            write_result(self._ticket, key=job["key"], outputs=outputs)
+
+    def _move(self, item: Mapping[str, Any], path: str) -> dict[str, Any]:
+        source, target = self._folder / os.path.basename(path), self._ticket.folder / str(item["file"])
+        if source.exists():
+            os.replace(source, target)
+        with target.open("rb") as stream:
+            checksum = hashlib.file_digest(stream, "sha256").hexdigest()
+        described = {"output": item["output"], "file": item["file"], "size": target.stat().st_size}
+        return {**described, "checksum": f"sha256:{checksum}", "events": None}
+
+    def _is_whole(self, path: str) -> bool:
+        """Whether a file is here up to the end that its own header states: downloads may be cut short."""
+        try:
+            with (self._folder / os.path.basename(path)).open("rb") as stream:
+                head = stream.read(20)
+                size = os.fstat(stream.fileno()).st_size
+        except OSError:
+            return False
+        if len(head) < 20 or not head.startswith(b"root"):
+            return False
+        large = int.from_bytes(head[4:8], "big") >= 1_000_000
+        return int.from_bytes(head[12 : 20 if large else 16], "big") <= size
+
+    def _start(self, paths: Sequence[str]) -> None:
+        lock = self._lock()
+        try:
+            self._folder.mkdir(exist_ok=True)
+            with (self._ticket.folder / LOG).open("ab") as log:
+                process = subprocess.Popen(
+                    [*self._wrapper, "gb2_ds_get", "--force", *paths],
+                    cwd=self._folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=dict(self._environment),
+                    pass_fds=(lock,),
+                    start_new_session=True,
+                )
+            _CHILDREN[:] = [process, *(one for one in _CHILDREN if one.poll() is None)]
+        except OSError as error:
+            raise EngineUnavailable(f"gb2_ds_get cannot be started: {error.strerror}") from error
+        finally:
+            os.close(lock)
+
+    def _lock(self) -> int:
+        try:
+            lock = os.open(self._ticket.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise EngineUnavailable(f"{self._ticket.folder} cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise EngineUnavailable("its outputs are being downloaded") from None
+        return lock

@@ -1,0 +1,156 @@
+"""The production request of a batch: made of those of its attempts, and written down before it is registered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reconciler.conditions.excerpt import cut_snapshots
+from reconciler.conditions.metadata_file import MetadataFile, write_metadata
+from reconciler.conditions.source import UnknownTag
+from reconciler.model.engine import Batch, Ticket
+from reconciler.outside.errors import SourceUnavailable
+from renderer.applications.job_files import CONDITIONS, JOB
+from renderer.jobs.requests import NAME_LENGTH, UNSUBMITTABLE
+from schemas.manifest.runs import run_key
+
+REQUEST = "request.json"
+"""In an attempt's folder: `request`, that of its unit alone, and the texts of the `files` that are uploaded with it."""
+
+PRODUCTION = "production.json"
+"""Which production an attempt belongs to, in the attempt's folder; written before the production is registered."""
+
+_APART = ("InputData", "ProductionName", "SteeringFilePrefix", "InputSandboxFilePrefix", UNSUBMITTABLE)
+"""In what the requests of one batch differ."""
+
+
+class NotReady(Exception):
+    """A batch of which no request can be submitted; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A production as it was ordered: `members` units, its request's `content`, in `file`, and what is uploaded there."""
+
+    name: str
+    members: int
+    folder: Path
+    content: Mapping[str, Any]
+
+    @property
+    def file(self) -> Path:
+        """The request."""
+        return self.folder / f"{self.name}.json"
+
+    @property
+    def group(self) -> str:
+        """The production group."""
+        return str(self.content["ProductionGroup"])
+
+    @staticmethod
+    def inputs(ticket: Ticket) -> list[str]:
+        """The input files of an attempt."""
+        return [str(item["path"]) for item in read_job(ticket)["inputs"]]
+
+
+def name_production(batch: str, content: Mapping[str, Any]) -> str:
+    """The name under which a batch is found for ever: of the campaign's, and a digest of the batch's."""
+    stem = re.sub("[^A-Za-z0-9_-]", "-", re.sub("-[0-9a-f]{10}$", "", str(content["ProductionName"])))
+    ending = f"-{hashlib.sha256(batch.encode()).hexdigest()[:12]}"
+    return stem[: NAME_LENGTH - len(ending)] + ending
+
+
+def write_order(batch: Batch) -> Order:
+    """The batch's production, with all that is registered and uploaded in the batch's folder.
+
+    Raises:
+        NotReady: a request is missing, cannot be submitted, or is not like the others.
+    """
+    requests: list[dict[str, Any]] = []
+    files: dict[str, str] = {}
+    for ticket in batch.tickets:
+        try:
+            written = json.loads((ticket.folder / REQUEST).read_bytes())
+            requests.append(dict(written["request"]))
+            files = files or {str(name): str(text) for name, text in written["files"].items()}
+        except FileNotFoundError as error:
+            raise NotReady("there is no production request of it: the grid runs basf2 only") from error
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise NotReady(f"{ticket.folder / REQUEST} cannot be read: {error}") from error
+    obstacles = sorted({str(one) for request in requests for one in request.get(UNSUBMITTABLE, ())})
+    if obstacles:
+        raise NotReady(f"the request cannot be submitted: {'; '.join(obstacles)}")
+    common = [{key: value for key, value in one.items() if key not in _APART} for one in requests]
+    if any(one != common[0] for one in common):
+        raise NotReady("the requests of the batch's units differ in more than their input")
+    content = dict(requests[0])
+    if len(requests) > 1 and content.get("DataStructureByRun") == "False":
+        raise NotReady("the outputs of its runs would be merged, and nobody could tell them apart")
+    content["InputData"] = sorted({folder for one in requests for folder in one["InputData"]})
+    content["ProductionName"] = name = name_production(batch.name, content)
+    folder = Path(os.path.abspath(batch.folder))
+    for key in ("SteeringFilePrefix", "InputSandboxFilePrefix"):
+        if key in content:
+            content[key] = str(folder)
+    order = Order(name, len(batch.tickets), folder, content)
+    written = {"name": name, "members": order.members, "folder": str(folder), "content": content}
+    try:
+        for file, text in files.items():
+            (folder / os.path.basename(file)).write_text(text, encoding="utf-8")
+        if CONDITIONS in content.get("InputSandboxFile", ()):
+            (folder / CONDITIONS).write_bytes(_join_conditions(batch))
+        _write(order.file, content)
+        for ticket in batch.tickets:
+            _write(ticket.folder / PRODUCTION, written)
+    except OSError as error:
+        raise NotReady(f"{error.filename} cannot be written: {error.strerror}") from error
+    return order
+
+
+def _join_conditions(batch: Batch) -> bytes:
+    """The conditions metadata file of all runs of a batch, of what each attempt's has for its own.
+
+    Raises:
+        NotReady: a file cannot be read.
+    """
+    used = []
+    try:
+        for ticket in batch.tickets:
+            job, file = read_job(ticket), MetadataFile(ticket.folder / CONDITIONS)
+            chain = tuple(file.fetch(str(name)).freeze() for name in job["global_tags"])
+            used.append((chain, (run_key(int(job["experiment"]), int(job["run"])),)))
+        return write_metadata(cut_snapshots(used))
+    except (SourceUnavailable, UnknownTag, ValueError, LookupError, TypeError) as error:
+        raise NotReady(f"the payloads of its runs cannot be put together: {error}") from error
+
+
+def find_order(ticket: Ticket) -> Order | None:
+    """The production that an attempt was ordered with; None where it never came to that."""
+    try:
+        return read_order(ticket)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def read_order(ticket: Ticket) -> Order:
+    """As `find_order`; raises whatever is wrong with the file."""
+    written = json.loads((ticket.folder / PRODUCTION).read_bytes())
+    return Order(written["name"], int(written["members"]), Path(written["folder"]), written["content"])
+
+
+def read_job(ticket: Ticket) -> dict[str, Any]:
+    """The attempt's job JSON."""
+    job: dict[str, Any] = json.loads((ticket.folder / JOB).read_bytes())
+    return job
+
+
+def _write(file: Path, data: Any) -> None:
+    part = file.with_name(f".{file.name}.part")
+    part.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n")
+    os.replace(part, file)

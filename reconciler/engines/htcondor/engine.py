@@ -1,0 +1,271 @@
+"""HTCondor, experimental: descriptions and event logs are held against its own bindings, no daemon was ever at hand.
+
+Each attempt has an event log of its own in its folder, which is where its state is read from; the schedd is asked for
+what no log tells. The bindings (`htcondor2`) know no time-out, so that they are called in a process of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from reconciler.engines.htcondor.job import LOG, describe, list_items
+from reconciler.engines.whole_json import read_object
+from reconciler.ledger.writing.lease import PROMPT
+from reconciler.model.engine import (
+    Accepted,
+    Answer,
+    Batch,
+    Complaint,
+    Deferred,
+    EngineUnavailable,
+    Observation,
+    Refused,
+    Sighting,
+    Ticket,
+    Uncertain,
+    doubt_reference,
+)
+from reconciler.outside.command import Deadline, Reply, call
+from schemas.policy.site import Site
+
+CALLER = Path(__file__).resolve().with_name("call.py")
+_JOB = re.compile(r"[0-9]{1,10}\.[0-9]{1,10}")
+_REFERENCE = re.compile(r"[1-9][0-9]{0,9}\.([0-9]{1,6})")
+_LIMIT = re.compile(r"MAX_JOBS_(?:SUBMITTED|PER_OWNER|PER_SUBMISSION)")
+"""The limits that a schedd names when it takes no more; what was sent of the batch goes with the transaction."""
+
+_STATUS = {
+    1: Sighting.PENDING,
+    2: Sighting.RUNNING,
+    3: Sighting.ENDED,
+    4: Sighting.ENDED,
+    5: Sighting.PENDING,
+}
+_STATUS |= {6: Sighting.RUNNING, 7: Sighting.RUNNING}
+_NAMES = {
+    1: "idle",
+    2: "running",
+    3: "removed",
+    4: "completed",
+    5: "held",
+    6: "transferring output",
+    7: "suspended",
+}
+
+
+class HtcondorEngine:
+    """Submits to the local schedd; `seconds` is what any call may take."""
+
+    shared = True
+    attached = False
+    visibility = timedelta(seconds=60)
+
+    def __init__(self, site: Site, seconds: float = PROMPT) -> None:
+        self._site, self._seconds = site, seconds
+        self.slots = site.slots or 1000
+        self.width = site.batch.width
+
+    def submit(self, batch: Batch) -> Sequence[Answer]:
+        """One cluster, with a process for each attempt."""
+        count = len(batch.tickets)
+        file = Path(os.path.abspath(batch.folder)) / "submission.json"
+        try:
+            text = describe(batch, self._site)
+            file.write_text(json.dumps({"text": text, "items": list_items(batch)}))
+        except ValueError as error:
+            return [Refused(str(error), "permanent")] * count
+        except OSError as error:
+            return [Refused(f"{file} cannot be written: {error.strerror}")] * count
+        reply = self._call("submit", str(file), self._seconds)
+        answer = _read(reply)
+        if answer is None:
+            return [Uncertain(reply.describe())] * count
+        if "error" in answer and _LIMIT.search(str(answer["error"])):
+            return [Deferred(str(answer["error"]), fewer=True)] * count
+        if "error" in answer:
+            return [Uncertain(f"not ordered, or not in full: {answer['error']}")] * count
+        cluster, procs = answer.get("cluster"), answer.get("procs")
+        if type(cluster) is not int or cluster < 1 or procs != count:
+            return [
+                Uncertain(f"{procs} processes of cluster {cluster} came back for {count} attempts")
+            ] * count
+        return [Accepted(f"{cluster}.{ticket.index}") for ticket in batch.tickets]
+
+    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+        """By the event logs, and by the batch's name at the schedd, which may know more."""
+        if not tickets:
+            return {}
+        deadline = Deadline(self._seconds)
+        found: dict[str, set[str]] = {ticket.name: set() for ticket in tickets}
+        for ticket, events in self._read_logs(tickets, deadline).items():
+            found[ticket] |= set(events)
+        names = sorted({ticket.batch for ticket in tickets})
+        constraint = " || ".join(f'B2Batch == "{name}"' for name in names)
+        places = {(ticket.batch, ticket.index): ticket.name for ticket in tickets}
+        for row in self._ask(constraint, deadline):
+            if row["B2Batch"] not in names:
+                raise EngineUnavailable("the schedd answered with jobs that were not asked for")
+            name = places.get((str(row["B2Batch"]), int(row["ProcId"])))
+            if name is not None:
+                found[name].add(f"{row['ClusterId']}.{row['ProcId']}")
+        return {
+            name: sorted(some, key=lambda one: int(one.partition(".")[0])) for name, some in found.items()
+        }
+
+    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+        """The event logs, in one process; one question to the schedd for what they do not tell."""
+        seen = {one.name: doubt_reference(one) for one in tickets if not _has_reference(one)}
+        known = [one for one in tickets if one.name not in seen]
+        deadline = Deadline(self._seconds)
+        logs = self._read_logs(known, deadline)
+        rest = []
+        for ticket in known:
+            told = logs.get(ticket.name, {}).get(ticket.reference or "")
+            if told is None:
+                rest.append(ticket)
+            else:
+                seen[ticket.name] = Observation(Sighting(told[0]), told[1], told[2])
+        if not rest:
+            return seen
+        clusters = sorted({int((one.reference or "").partition(".")[0]) for one in rest})
+        try:
+            constraint = " || ".join(f"ClusterId == {cluster}" for cluster in clusters)
+            rows = {f"{row['ClusterId']}.{row['ProcId']}": row for row in self._ask(constraint, deadline)}
+        except EngineUnavailable as error:
+            if not seen:
+                raise
+            return seen | {one.name: Observation(Sighting.UNKNOWN, str(error)) for one in rest}
+        for ticket in rest:
+            row = rows.get(ticket.reference or "")
+            seen[ticket.name] = _judge(row, ticket)
+        return seen
+
+    def cancel(self, tickets: Sequence[Ticket]) -> None:
+        """By reference and batch's name, since the schedd may have begun to count anew."""
+        whom = [one for one in tickets if _has_reference(one)]
+        if not whom:
+            return
+        parts = []
+        for ticket in whom:
+            cluster, _, process = (ticket.reference or "").partition(".")
+            parts.append(f'(ClusterId == {cluster} && ProcId == {process} && B2Batch == "{ticket.batch}")')
+        reply = self._call("remove", " || ".join(parts), self._seconds)
+        answer = _read(reply)
+        if answer is None or "error" in answer:
+            raise EngineUnavailable(answer["error"] if answer else reply.describe())
+
+    def fetch(self, ticket: Ticket) -> None:
+        """Nothing: jobs write into the attempts' folders."""
+
+    def lifetime(self) -> timedelta | None:
+        """None: no credential is needed."""
+
+    def examine(self) -> Sequence[Complaint]:
+        """That it is experimental, and whether bindings and schedd answer."""
+        found = [
+            Complaint(
+                "the engine htcondor is experimental: it was never tried with a schedd",
+                "try a small campaign first, and tell what you saw",
+                fatal=False,
+            )
+        ]
+        reply = self._call("ping", "", self._seconds)
+        answer = _read(reply)
+        if answer is None or "error" in answer:
+            what = answer["error"] if answer else reply.describe()
+            mend = "say `pip install 'b2prod[htcondor]'`, and set CONDOR_CONFIG to the pool's configuration"
+            found.append(Complaint(what, mend))
+        return found
+
+    def _read_logs(self, tickets: Sequence[Ticket], deadline: Deadline) -> dict[str, dict[str, list[Any]]]:
+        """For each attempt that has an event log, each of its jobs: sighting, reason and failure."""
+        files = {one.name: str(one.folder / LOG) for one in tickets if (one.folder / LOG).exists()}
+        if not files:
+            return {}
+        reply = self._call("logs", json.dumps(files), deadline.left(0.6))
+        answer = _read(reply)
+        if answer is None or "error" in answer:
+            raise EngineUnavailable(answer["error"] if answer else reply.describe())
+        logs = answer.get("logs")
+        if not isinstance(logs, dict) or logs.keys() != files.keys() or not _are_logs(logs.values()):
+            raise EngineUnavailable("what came of the event logs is no answer to what was asked")
+        return logs
+
+    def _ask(self, constraint: str, deadline: Deadline) -> list[dict[str, Any]]:
+        if not constraint:
+            return []
+        reply = self._call("query", constraint, deadline.left())
+        answer = _read(reply)
+        if answer is None or "error" in answer:
+            raise EngineUnavailable(answer["error"] if answer else reply.describe())
+        rows = answer.get("rows")
+        if (
+            not isinstance(rows, list)
+            or (answer.get("asked"), answer.get("count")) != (constraint, len(rows))
+            or not all(map(_is_row, rows))
+        ):
+            raise EngineUnavailable("what came of the schedd is no answer to what was asked")
+        return rows
+
+    def _call(self, what: str, text: str, seconds: float) -> Reply:
+        return call([sys.executable, str(CALLER), what, text], seconds)
+
+
+def _read(reply: Reply) -> dict[str, Any] | None:
+    """The last line as JSON; the bindings may print before it."""
+    lines = reply.out.strip().splitlines()
+    try:
+        answer = json.loads(lines[-1], object_pairs_hook=read_object) if reply.status == 0 and lines else None
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _are_logs(logs: Iterable[Any]) -> bool:
+    """Whether for each job in each log there is a sighting, with a reason and a class of failure, or None."""
+    known = {one.value for one in Sighting}
+    return all(
+        isinstance(log, dict)
+        and all(
+            _JOB.fullmatch(job)
+            and isinstance(told, list)
+            and len(told) == 3
+            and told[0] in known
+            and all(isinstance(word, str | None) for word in told[1:])
+            for job, told in log.items()
+        )
+        for log in logs
+    )
+
+
+def _is_row(row: Any) -> bool:
+    """Whether it has what is asked of a job."""
+    return (
+        isinstance(row, dict)
+        and all(type(row.get(name)) is int for name in ("ClusterId", "ProcId", "JobStatus"))
+        and all(name in row and isinstance(row[name], str | None) for name in ("B2Batch", "HoldReason"))
+    )
+
+
+def _has_reference(ticket: Ticket) -> bool:
+    """Whether the ticket's reference is an id, and of its place in its batch."""
+    found = _REFERENCE.fullmatch(ticket.reference or "")
+    return found is not None and int(found[1]) == ticket.index
+
+
+def _judge(row: Mapping[str, Any] | None, ticket: Ticket) -> Observation:
+    if row is None:
+        return Observation(Sighting.ABSENT, "no event log, queue or history knows it")
+    if row.get("B2Batch") != ticket.batch:
+        return Observation(Sighting.UNKNOWN, f"job {ticket.reference} is of another batch")
+    status = row.get("JobStatus")
+    sighting = _STATUS.get(status, Sighting.UNKNOWN) if isinstance(status, int) else Sighting.UNKNOWN
+    reason = f"{_NAMES.get(status or 0, status)}{': ' + row['HoldReason'] if row.get('HoldReason') else ''}"
+    return Observation(sighting, reason, "transient" if status == 3 else None)

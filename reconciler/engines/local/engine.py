@@ -1,0 +1,174 @@
+"""Processes on this machine.
+
+An attempt's folder has a file `lock` that is locked before the process starts and whose open descriptor the process
+inherits. The kernel gives the lock back when the last holder ends, and never before: so whoever can take it knows
+that the attempt has ended, also after the death of the reconciler that started it. The file may be removed, though:
+so it is also asked whether a process that was started for the attempt works in its folder. What a job wrote itself (its
+mark, its lock) never decides whom a signal goes to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from reconciler.model.engine import Accepted, Answer, Batch, Complaint, Observation, Refused, Sighting, Ticket
+from reconciler.outside.plain_files import NotPlain, read_plain
+from schemas.policy.site import Site
+
+RUNTIME = Path(__file__).resolve().parents[3] / "renderer" / "runtime" / "job.py"
+LOCK = "lock"
+LOG = "log"
+STARTED = "started"
+_PROCESS = re.compile(rb"[1-9][0-9]{0,9}")
+
+
+class LocalEngine:
+    """Starts the job runtime as a process of its own session, at most `slots` at a time."""
+
+    shared = True
+    attached = True
+    visibility = timedelta(0)
+
+    def __init__(self, site: Site) -> None:
+        self.slots = site.slots or os.cpu_count() or 1
+        self.width = self.slots
+        self._launchers = site.launchers
+        self._environment = {"PATH", "HOME", "LANG", "TMPDIR", *site.environment}
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def submit(self, batch: Batch) -> Sequence[Answer]:
+        """Starts one process for each attempt."""
+        return [self._start(ticket) for ticket in batch.tickets]
+
+    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+        """The process of each attempt that was started, running or not."""
+        seen = self.query(tickets)
+        return {
+            ticket.name: [_read_process(ticket.folder) or "starting"]
+            if seen[ticket.name].sighting is not Sighting.ABSENT
+            else []
+            for ticket in tickets
+        }
+
+    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+        """Running as long as the attempt's lock is held; absent where the job never came to its first instruction."""
+        return {ticket.name: self._look(ticket) for ticket in tickets}
+
+    def cancel(self, tickets: Sequence[Ticket]) -> None:
+        """Sends SIGTERM to the process groups of the attempts that are running."""
+        for ticket in tickets:
+            if self._look(ticket).sighting is Sighting.RUNNING:
+                for group in _find_groups(ticket):
+                    with contextlib.suppress(OSError):  # ended just now
+                        os.killpg(group, signal.SIGTERM)
+
+    def fetch(self, ticket: Ticket) -> None:
+        """Nothing: jobs write into the attempts' folders."""
+
+    def lifetime(self) -> timedelta | None:
+        """None: no credential is needed."""
+
+    def examine(self) -> Sequence[Complaint]:
+        """A launcher that is not there."""
+        return tuple(self._examine())
+
+    def _examine(self) -> Iterator[Complaint]:
+        for application, launcher in self._launchers.items():
+            if shutil.which(launcher[0]) is None:
+                yield Complaint(
+                    f"{application}'s launcher {launcher[0]} is not here",
+                    "install it, or correct `launchers` in the site's file",
+                )
+
+    def _start(self, ticket: Ticket) -> Answer:
+        try:
+            lock = os.open(ticket.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            return Refused(f"the job cannot be started: {error.strerror}")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            inherited = {name: os.environ[name] for name in self._environment if name in os.environ}
+            with (ticket.folder / LOG).open("ab") as log:
+                process = subprocess.Popen(
+                    [sys.executable, RUNTIME, ticket.name],
+                    cwd=ticket.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env={**inherited, "B2PROD_LOCK": str(lock), "B2PROD_NONCE": ticket.nonce},
+                    pass_fds=(lock,),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            return Refused(f"the job cannot be started: {error.strerror}")
+        finally:
+            os.close(lock)
+        self._children[ticket.name] = process
+        return Accepted(str(process.pid))
+
+    def _look(self, ticket: Ticket) -> Observation:
+        try:
+            locked = _is_locked(ticket.folder / LOCK)
+        except OSError as error:
+            return Observation(Sighting.UNKNOWN, error.strerror)
+        if locked or _find_groups(ticket):
+            return Observation(Sighting.RUNNING)
+        child = self._children.pop(ticket.name, None)
+        if child is not None:
+            child.wait()  # nothing holds its lock or its folder: it is past its last instruction, or had no first
+        return Observation(Sighting.ENDED if _read_process(ticket.folder) else Sighting.ABSENT)
+
+
+def _is_locked(file: Path) -> bool:
+    """Whether somebody holds the lock; nobody does where there is none."""
+    try:
+        lock = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _read_process(folder: Path) -> str | None:
+    """The process that began an attempt's job, as the job says; None where none did."""
+    try:
+        words = read_plain(folder / STARTED, 4096).split()
+    except (OSError, NotPlain):
+        return None
+    return words[-1].decode() if words and _PROCESS.fullmatch(words[-1]) else None
+
+
+def _find_groups(ticket: Ticket) -> list[int]:
+    """The process groups that the attempt's job was started as, as far as one of their processes works in its folder.
+
+    Also where that was removed or renamed: its name is the attempt's alone. Numbers are given again, and a mark may hold
+    any, so neither the engine's reference nor the mark is believed by itself.
+    """
+    told = {ticket.reference, _read_process(ticket.folder)}
+    wanted = {int(one) for one in told if one and _PROCESS.fullmatch(one.encode())} - {1, os.getpgrp()}
+    return sorted(group for group in wanted if _works_in(ticket.folder.name, group))
+
+
+def _works_in(name: str, group: int) -> bool:
+    for entry in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # ended just now, or another's
+            if os.getpgid(int(entry)) == group:
+                here = os.readlink(f"/proc/{entry}/cwd").removesuffix(" (deleted)")
+                if os.path.basename(here) == name:
+                    return True
+    return False

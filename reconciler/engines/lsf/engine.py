@@ -1,0 +1,276 @@
+"""LSF, by its commands' text: arrays whose elements count from 1, the batch's name as the key, bulk queries in JSON.
+
+`bjobs` knows jobs until an hour or so after their end (CLEAN_PERIOD), `bhist` also the older ones. Absent is what both
+do not know. Written after the documentation of 10.1 and replies recorded at several sites: no LSF could be had to run
+the tests against. Exit codes of `bjobs` are evidence of nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from reconciler.engines.elements import join
+from reconciler.engines.lsf.replies import (
+    Key,
+    Record,
+    Unreadable,
+    format_id,
+    list_jobs,
+    pick,
+    place_of,
+    read_history,
+    read_jobs,
+    read_reference,
+    read_submission,
+)
+from reconciler.ledger.writing.lease import PROMPT
+from reconciler.model.engine import (
+    Answer,
+    Batch,
+    Complaint,
+    EngineUnavailable,
+    Observation,
+    Refused,
+    Sighting,
+    Ticket,
+    doubt_reference,
+)
+from reconciler.outside.command import Deadline, Reply, call
+from schemas.policy.site import Site
+
+SCRIPT = """\
+#!/bin/sh
+# one element of an array of jobs: PYTHON MEMBER. Elements count from 1; outside an array the index is 0.
+index=${LSB_JOBINDEX:-0}
+[ "$index" -eq 0 ] || index=$((index - 1))
+exec "$1" "$2" "$index"
+"""
+COMMANDS = ("bsub", "bjobs", "bkill", "bhist", "bqueues", "bparams")
+FIELDS = "jobid jobindex job_name stat exit_code exit_reason"
+CHUNK = 2000
+"""Ids of one call."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.:/+-]+")
+_HARMLESS = re.compile(r"already finished|No matching job found|is being terminated|is not found")
+
+
+class LsfEngine:
+    """Submits to one queue; `seconds` is what any of its calls may take."""
+
+    shared = True
+    attached = False
+    visibility = timedelta(minutes=2)
+
+    def __init__(self, site: Site, seconds: float = PROMPT) -> None:
+        self._settings = site.batch
+        self._queue = site.queue
+        self._seconds = seconds
+        self._variables = ("PATH", "HOME", "LANG", "TMPDIR", *site.environment)
+        self.slots = site.slots or 1000
+        self.width = site.batch.width
+
+    def submit(self, batch: Batch) -> Sequence[Answer]:
+        """One array, or a plain job for a single attempt."""
+        count = len(batch.tickets)
+        script = Path(os.path.abspath(batch.folder)) / "element.sh"
+        words = ["/bin/sh", str(script), self._settings.python, str(script.with_name("member.py"))]
+        for word in (batch.name, *words):
+            if not _PLAIN.fullmatch(
+                word
+            ):  # LSF hands the command to a shell, and writes it where quotes break
+                return [Refused(f"{word!r} holds characters that LSF cannot be trusted with")] * count
+        try:
+            script.write_text(SCRIPT, encoding="ascii")
+        except OSError as error:
+            return [Refused(f"{script} cannot be written: {error.strerror}")] * count
+        most = f"%{self._settings.running}" if self._settings.running else ""
+        name = f"{batch.name}[1-{count}]{most}" if count > 1 else batch.name
+        reply = self._call(["bsub", "-J", name, *self._options(script.parent), *words], self._seconds)
+        return read_submission(reply, count)
+
+    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+        """By the batch's name: first those that `bjobs` has, for the others `bhist`."""
+        names = sorted({ticket.batch for ticket in tickets})
+        if not names:
+            return {}
+        deadline = Deadline(self._seconds)
+        alike = os.path.commonprefix(names)  # noqa: RUF071 -- of letters: these are no paths
+        pattern = names[0] if len(names) == 1 else f"{alike}*"
+        keys: dict[str, set[Key]] = defaultdict(set)
+        for key, record in self._ask(["-J", pattern], deadline.left(0.5)).items():
+            keys[record.name].add(key)
+        for name in names:
+            wanted = {ticket.index for ticket in tickets if ticket.batch == name}
+            if wanted - {place_of(index) for _, index in keys[name]}:
+                keys[name] |= {key for key, _ in self._remember(["-a", "-J", name], deadline.left(0.5))}
+        found: dict[tuple[str, int], list[Key]] = defaultdict(list)
+        for name, some in keys.items():
+            for key in sorted(some, key=lambda one: int(one[0])):
+                found[name, place_of(key[1])].append(key)
+        return {one.name: [format_id(*key) for key in found[one.batch, one.index]] for one in tickets}
+
+    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+        """One call of `bjobs`; for what it has forgotten, one of `bhist`."""
+        seen = {one.name: doubt_reference(one) for one in tickets if read_reference(one) is None}
+        deadline = Deadline(self._seconds)
+        records: dict[Key, Record] = {}
+        for some in _split(list_jobs(tickets)):
+            records |= self._ask(some, deadline.left(0.6))
+        missing: list[Ticket] = []
+        for ticket in [one for one in tickets if one.name not in seen]:
+            record = pick(records, ticket)
+            if record is None:
+                missing.append(ticket)
+            else:
+                seen[ticket.name] = record.observe()
+        if missing:
+            seen |= self._recall(missing, records, deadline)
+        return seen
+
+    def cancel(self, tickets: Sequence[Ticket]) -> None:
+        """Those that `bjobs` has as live under their name; ids may have been given anew."""
+        if not tickets:
+            return
+        deadline = Deadline(self._seconds)
+        records: dict[Key, Record] = {}
+        for some in _split(list_jobs(tickets)):
+            records |= self._ask(some, deadline.left(0.5))
+        wanted = {(key, one.batch) for one in tickets if (key := read_reference(one))}
+        chosen: dict[str, list[int]] = defaultdict(list)
+        spared: set[str] = set()
+        for key, record in records.items():
+            if record.observe().sighting is Sighting.ENDED:
+                continue
+            if (key, record.name) in wanted:
+                chosen[key[0]] += [key[1]] if key[1] else []
+            else:
+                spared.add(key[0])
+        whom = [f"{job}[{join(some)}]" if job in spared else job for job, some in sorted(chosen.items())]
+        for words in _split(whom):
+            reply = self._call(["bkill", *words], deadline.left())
+            lines = [line for line in (reply.error + "\n" + reply.out).splitlines() if line.strip()]
+            if reply.status != 0 and not (lines and all(_HARMLESS.search(line) for line in lines)):
+                raise EngineUnavailable(reply.describe())
+
+    def fetch(self, ticket: Ticket) -> None:
+        """Nothing: jobs write into the attempts' folders."""
+
+    def lifetime(self) -> timedelta | None:
+        """None: no credential is needed."""
+
+    def list_names(self, prefix: str) -> Mapping[str, str]:
+        """Name → id of the live jobs of this user; an array is one of them."""
+        return {
+            record.name: job
+            for (job, _), record in self._ask(["-J", f"{prefix}*"], self._seconds).items()
+            if record.observe().sighting is not Sighting.ENDED
+        }
+
+    def examine(self) -> Sequence[Complaint]:
+        """What the queue and the parameters of the system say."""
+        return tuple(self._examine())
+
+    def _examine(self) -> Iterator[Complaint]:
+        missing = [name for name in COMMANDS if shutil.which(name) is None]
+        if missing:
+            what = f"the commands {', '.join(missing)} are not here"
+            yield Complaint(what, "run b2prod on a host of LSF, and source its profile.lsf")
+            return
+        deadline = Deadline(self._seconds)
+        reply = self._call(["bqueues", *([self._queue] if self._queue else [])], deadline.left(0.5))
+        rows = [line.split() for line in reply.out.splitlines()]
+        states = {row[0]: row[2] for row in rows if len(row) > 2 and ":" in row[2]}
+        if "No such queue" in reply.error + reply.out:
+            yield Complaint(
+                f"there is no queue {self._queue}",
+                "write another `queue` into the site's file: see `bqueues`",
+            )
+        elif not states:
+            yield Complaint(reply.describe(), "ask for LSF's state with `lsid`")
+            return
+        elif self._queue and states.get(self._queue) != "Open:Active":
+            what = f"the queue {self._queue} is {states.get(self._queue)}: jobs would wait, or be refused"
+            yield Complaint(what, "choose another `queue`, or wait for its operators")
+        reply = self._call(["bparams", "-a"], deadline.left(0.5))
+        found = re.search(r"^\s*MAX_JOB_ARRAY_SIZE\s*=\s*(\d+)", reply.out, re.MULTILINE)
+        most = int(found[1]) if found else 1000
+        if self.width > most:
+            what = (
+                f"arrays of {self.width} jobs are wider than the site allows (MAX_JOB_ARRAY_SIZE is {most})"
+            )
+            yield Complaint(what, f"write `batch: {{width: {most}}}` or less into the site's file")
+        if not _PLAIN.fullmatch(self._settings.python):
+            what = f"{self._settings.python} holds characters that LSF cannot be trusted with"
+            yield Complaint(what, "write a plain `python` into `batch`")
+
+    def _options(self, folder: Path) -> Iterator[str]:
+        settings = self._settings
+        yield "-rn"  # a folder is used once, and queues may start jobs again
+        yield from ("-env", ", ".join(name for name in self._variables if name in os.environ))
+        yield from ("-cwd", str(folder), "-o", str(folder / "output"))
+        for option, value in (
+            ("-q", self._queue),
+            ("-P", settings.account),
+            ("-W", settings.minutes),
+            ("-M", settings.memory and f"{settings.memory}MB"),
+        ):
+            if value is not None:
+                yield from (option, str(value))
+        for one in settings.options:
+            yield from (f"-{one.name}",) if one.value is None else (f"-{one.name}", one.value)
+
+    def _call(self, command: Sequence[str], seconds: float) -> Reply:
+        # what people set for their own use of these commands (formats, queues, silence) must not reach ours
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(("LSB_", "BSUB_"))}
+        if command[0] == "bsub":
+            ours["LSB_NTRIES"] = "1"  # else it waits for room in the queue for as long as that takes
+        return call(command, seconds, ours)
+
+    def _ask(self, whom: Sequence[str], seconds: float) -> dict[Key, Record]:
+        """What `bjobs` has; what it does not have is certainly not there."""
+        reply = self._call(["bjobs", "-a", "-json", "-o", FIELDS, *whom], seconds)
+        try:
+            return read_jobs(reply, [] if "-J" in whom else whom)
+        except Unreadable as error:
+            raise EngineUnavailable(str(error)) from error
+
+    def _recall(
+        self, missing: Sequence[Ticket], records: Mapping[Key, Record], deadline: Deadline
+    ) -> Iterator[tuple[str, Observation]]:
+        """What `bhist` knows of jobs that `bjobs` does not have: those of which it says so have ended."""
+        finished: set[tuple[Key, str]] = set()
+        known: set[tuple[Key, str]] = set()
+        for some in _split(list_jobs(missing)):
+            finished |= self._remember(["-d", *some], deadline.left(0.5))
+        wanted = {one.name: (key, one.batch) for one in missing if (key := read_reference(one))}
+        if not finished.issuperset(wanted.values()):
+            for some in _split(list_jobs(missing)):
+                known |= self._remember(["-a", *some], deadline.left(0.5))
+        for name, place in wanted.items():
+            if place in finished:
+                yield name, Observation(Sighting.ENDED, "ended, says the history")
+            elif place in known:
+                words = "bjobs does not have it, and the history does not say that it has ended"
+                yield name, Observation(Sighting.UNKNOWN, words)
+            elif place[0] in records:  # under another name
+                yield name, Observation(Sighting.ABSENT, "its id was given to another job")
+            else:
+                yield name, Observation(Sighting.ABSENT, "neither bjobs nor bhist knows it")
+
+    def _remember(self, whom: Sequence[str], seconds: float) -> set[tuple[Key, str]]:
+        reply = self._call(["bhist", "-n", "0", "-w", *whom], seconds)
+        try:
+            return read_history(reply, whom[-1] if "-J" in whom else None)
+        except Unreadable as error:
+            raise EngineUnavailable(str(error)) from error
+
+
+def _split(words: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(words), CHUNK):
+        yield words[start : start + CHUNK]

@@ -1,0 +1,214 @@
+"""What LSF's commands print: ids, records of jobs in JSON, the table of the history."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.engines.whole_json import read_object
+from reconciler.model.engine import (
+    Accepted,
+    Answer,
+    Deferred,
+    Observation,
+    Refused,
+    Sighting,
+    Ticket,
+    Uncertain,
+)
+from reconciler.outside.command import Reply
+
+_SUBMITTED = re.compile(r"Job <([1-9]\d{0,9})> is submitted to (?:default )?queue <[\w.+-]+>")
+_REFERENCE = re.compile(r"([1-9][0-9]{0,9})(?:\[([1-9][0-9]{0,6})\])?")
+_FULL = re.compile(
+    r"Pending job threshold reached|has reached (?:the|its|his) [\w /-]{0,40}(?:limit|threshold)",
+    re.IGNORECASE,
+)
+_TOO_WIDE = re.compile(r"job array.{0,40}(?:too large|exceed|too many)|Bad job name", re.IGNORECASE)
+_NO_JOB = re.compile(r"^\s*No (?:unfinished |matching )?jobs? found\.?\s*$", re.MULTILINE)
+_NOT_FOUND = re.compile(r"^\s*Job <([^>\n]*)> is not found\.?\s*$", re.MULTILINE)
+_NO_HISTORY = re.compile(r"^\s*(?:Job <[^>\n]*>: )?No matching job found\.?\s*$", re.MULTILINE)
+_HEADING = re.compile(r"\s*JOBID\s+USER\s+JOB_NAME\s+PEND\s+PSUSP\s+RUN\s+USUSP\s+SSUSP\s+UNKWN\s+TOTAL\s*\n")
+_ROW = re.compile(r"\s*([1-9]\d{0,9})(?:\[([1-9]\d{0,6})\])?\s+\S+\s+(\S.*?)(?:\s+\d{1,12}){7}[ \t]*\n")
+
+_STATES = {
+    "PEND": Sighting.PENDING,
+    "PROV": Sighting.PENDING,
+    "WAIT": Sighting.PENDING,
+    "PSUSP": Sighting.PENDING,
+    "RUN": Sighting.RUNNING,
+    "USUSP": Sighting.RUNNING,
+    "SSUSP": Sighting.RUNNING,
+    "DONE": Sighting.ENDED,
+    "EXIT": Sighting.ENDED,
+}
+"""UNKWN and ZOMBI say that LSF lost touch with the job's host: neither ended nor failed."""
+
+_FAILURES = {
+    "TERM_MEMLIMIT": "permanent",
+    "TERM_RUNLIMIT": "transient",
+    "TERM_CPULIMIT": "transient",
+    "TERM_DEADLINE": "transient",
+    "TERM_PREEMPT": "transient",
+    "TERM_OWNER": "transient",
+    "TERM_ADMIN": "transient",
+    "TERM_FORCE_OWNER": "transient",
+    "TERM_FORCE_ADMIN": "transient",
+    "TERM_EXTERNAL_SIGNAL": "transient",
+    "TERM_ORPHAN_SYSTEM": "infrastructure",
+    "TERM_CWD_NOTEXIST": "infrastructure",
+    "TERM_PRE_EXEC_FAIL": "infrastructure",
+    "TERM_RC_RECLAIM": "infrastructure",
+}
+
+Key = tuple[str, int]
+"""A job's id, and its index in an array from 1; 0 outside of arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    name: str
+    state: str
+    code: str
+    reason: str
+
+    def observe(self) -> Observation:
+        sighting = _STATES.get(self.state, Sighting.UNKNOWN)
+        words = [self.state, f"exit code {self.code}" if self.code else "", self.reason]
+        said = ", ".join(word for word in words if word and word != "-")
+        failure = _FAILURES.get(self.reason.split(":")[0].strip()) if self.state == "EXIT" else None
+        return Observation(sighting, said, failure)
+
+
+class Unreadable(Exception):
+    """A text of which nothing can be told."""
+
+
+def read_submission(reply: Reply, count: int) -> list[Answer]:
+    said = reply.error + "\n" + reply.out
+    if reply.status != 0 and not _SUBMITTED.search(said):
+        if _FULL.search(said):
+            return [Deferred(reply.describe(), fewer=reply.status is not None)] * count
+        if count > 1 and _TOO_WIDE.search(said):
+            return [Deferred(reply.describe(), fewer=True)] * count
+    if reply.missing or (reply.status not in {0, None} and "Job not submitted" in reply.error + reply.out):
+        return [Refused(reply.describe())] * count
+    found = _SUBMITTED.findall(reply.out)
+    if reply.status != 0 or len(found) != 1:
+        return [Uncertain(reply.describe())] * count
+    return [Accepted(format_id(found[0], index + 1 if count > 1 else 0)) for index in range(count)]
+
+
+def find_json(text: str) -> Any:
+    """The object in an answer that may begin with anything; None where there is none."""
+    decoder = json.JSONDecoder(object_pairs_hook=read_object)
+    for start in re.finditer(r"^\s*\{", text, re.MULTILINE):
+        try:
+            return decoder.raw_decode(text, text.index("{", start.start()))[0]
+        except ValueError:
+            continue
+    return None
+
+
+def read_jobs(reply: Reply, jobs: Sequence[str]) -> dict[Key, Record]:
+    """The records of `bjobs -json`; of each of the `jobs` that were asked for by id it says that it has it, or has not.
+
+    All values are strings, "" where nothing is set. ERROR, `Job <101> is not found` and `No job found` say what is not there;
+    anything may stand before.
+
+    Raises:
+        Unreadable: it is no such answer, or not of all.
+    """
+    if reply.status is None or reply.missing:
+        raise Unreadable(reply.describe())
+    data = find_json(reply.out)
+    text = f"{reply.out}\n{reply.error}"
+    absent = set(_NOT_FOUND.findall(text)) if data is None else set()
+    if data is None and not (absent or _NO_JOB.search(text)):
+        raise Unreadable(reply.describe())
+    records: dict[Key, Record] = {}
+    try:
+        if data is not None:
+            records = dict(_read_records(data, absent))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise Unreadable(f"`bjobs` answered what cannot be read: {error}") from error
+    told = absent | {job for job, _ in records}
+    if told and (silent := set(jobs) - told):
+        raise Unreadable(f"`bjobs` was asked for {len(jobs)} jobs, and says nothing of {min(silent)}")
+    return records
+
+
+def _read_records(data: Mapping[str, Any], absent: set[str]) -> Iterator[tuple[Key, Record]]:
+    """The records by id; ids that are not known are put into `absent`."""
+    if data.get("COMMAND", "bjobs") != "bjobs" or not isinstance(data["RECORDS"], list):
+        raise ValueError("it is another command's answer")
+    if len(data["RECORDS"]) != int(data.get("JOBS", len(data["RECORDS"]))):
+        raise ValueError("it is not as many records as it says")
+    for record in data["RECORDS"]:
+        if "ERROR" in record:
+            if "is not found" not in record["ERROR"]:
+                raise ValueError(record["ERROR"])
+            absent.add(record["JOBID"])
+            continue
+        name = re.sub(r"\[\d+\]$", "", record["JOB_NAME"])
+        key = (record["JOBID"], int(record["JOBINDEX"] or 0))
+        found = Record(name, record["STAT"], record.get("EXIT_CODE", ""), record.get("EXIT_REASON", ""))
+        if not all(isinstance(word, str) for word in (key[0], found.state, found.code, found.reason)):
+            raise ValueError("a value is no text")
+        yield key, found
+
+
+def read_history(reply: Reply, name: str | None = None) -> set[tuple[Key, str]]:
+    """The jobs of the table that `bhist -w` prints below its heading, with their names; none where it says that there are none.
+
+    Raises:
+        Unreadable: it is no such table, has lines that are no rows, or jobs of other names than the one that was asked for.
+    """
+    if reply.status is None or reply.missing:
+        raise Unreadable(reply.describe())
+    found: set[tuple[Key, str]] = set()
+    headed = False
+    for line in reply.out.splitlines(keepends=True):
+        if _HEADING.fullmatch(line):
+            headed = True
+        elif headed and line.strip():
+            row = _ROW.fullmatch(line)
+            if row is None:
+                raise Unreadable(f"`bhist` answered a line that is no row: {line[:200]!r}")
+            called = re.sub(r"\[\d+\]$", "", row[3])
+            if name not in (None, called):
+                raise Unreadable(f"`bhist` was asked for {name}, and answered: {line[:200]!r}")
+            found.add(((row[1], int(row[2] or 0)), called))
+    if not headed and not _NO_HISTORY.search(f"{reply.out}\n{reply.error}"):
+        raise Unreadable(f"neither a table nor a word of nothing came: {reply.describe()}")
+    return found
+
+
+def read_reference(ticket: Ticket) -> Key | None:
+    """The job that the ticket's reference names; None where it is no id, or that of another place in its batch."""
+    found = _REFERENCE.fullmatch(ticket.reference or "")
+    if found is None or place_of(int(found[2] or 0)) != ticket.index:
+        return None
+    return found[1], int(found[2] or 0)
+
+
+def pick(records: Mapping[Key, Record], ticket: Ticket) -> Record | None:
+    key = read_reference(ticket)
+    record = records.get(key) if key else None
+    return record if record is not None and record.name == ticket.batch else None
+
+
+def list_jobs(tickets: Sequence[Ticket]) -> list[str]:
+    return sorted({key[0] for ticket in tickets if (key := read_reference(ticket))})
+
+
+def place_of(index: int) -> int:
+    """An element's place in its batch, from 0."""
+    return max(0, index - 1)
+
+
+def format_id(job: str, index: int) -> str:
+    return f"{job}[{index}]" if index else job

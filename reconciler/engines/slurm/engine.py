@@ -1,0 +1,396 @@
+"""Slurm, by its commands' text: arrays, the batch's name as the key that a submission is found by, bulk queries.
+
+The queue (`squeue`) knows live jobs at once and forgets ended ones; accounting (`sacct`) learns of jobs seconds later
+and keeps them. Absent is what both do not know, while no record is on its way from the one to the other (`sdiag`).
+Measured on 22.05; `sacct --json` and `squeue --json` of that version state wrong exit codes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from reconciler.engines.elements import join
+from reconciler.engines.slurm.replies import (
+    UNNAMED,
+    Key,
+    Record,
+    Source,
+    are_ours,
+    find_earliest,
+    format_id,
+    is_ours,
+    is_under_way,
+    list_jobs,
+    pick,
+    pick_whole,
+    read_minutes,
+    read_records,
+    read_reference,
+    read_submission,
+)
+from reconciler.ledger.writing.lease import PROMPT
+from reconciler.model.engine import (
+    Answer,
+    Batch,
+    Complaint,
+    EngineUnavailable,
+    Observation,
+    Refused,
+    Sighting,
+    Ticket,
+    doubt_reference,
+)
+from reconciler.outside.command import Deadline, Reply, call
+from schemas.policy.site import Site
+
+SCRIPT = """\
+#!/bin/sh
+# one element of an array of jobs: PYTHON MEMBER
+exec "$1" "$2" "${SLURM_ARRAY_TASK_ID:-0}"
+"""
+COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "sdiag", "scontrol", "sinfo")
+CHUNK = 5000
+"""Ids or names of one argument; the kernel takes 128 KiB."""
+
+_WRITABLE = re.compile(r"[^|\n\r%]+")
+_HARMLESS = re.compile(r"already completing or completed|Invalid job id|Job/step already", re.IGNORECASE)
+
+
+class SlurmEngine:
+    """Submits to one partition; `seconds` is what any of its calls may take."""
+
+    shared = True
+    attached = False
+    visibility = timedelta(seconds=60)
+
+    def __init__(self, site: Site, seconds: float = PROMPT) -> None:
+        self._settings = site.batch
+        self._partition = site.queue
+        self._seconds = seconds
+        self._variables = ("PATH", "HOME", "LANG", "TMPDIR", *site.environment)
+        self.slots = site.slots or 1000
+        self.width = site.batch.width
+
+    def submit(self, batch: Batch) -> Sequence[Answer]:
+        """One array, or a plain job for a single attempt."""
+        count = len(batch.tickets)
+        script = Path(os.path.abspath(batch.folder)) / "element.sh"
+        if not _WRITABLE.fullmatch(
+            str(script)
+        ):  # rows of the queue could not be read, and jobs not be found again
+            return [Refused(f"{script} holds a character that Slurm's tables have no place for")] * count
+        try:
+            script.write_text(SCRIPT, encoding="ascii")
+        except OSError as error:
+            return [Refused(f"{script} cannot be written: {error.strerror}")] * count
+        array = []
+        if count > 1:
+            most = f"%{self._settings.running}" if self._settings.running else ""
+            array = [f"--array=0-{count - 1}{most}"]
+        command = ["sbatch", "--parsable", f"--job-name={batch.name}", *array, *self._options(script.parent)]
+        command += [str(script), self._settings.python, str(script.with_name("member.py"))]
+        return read_submission(self._call(command, self._seconds), count)
+
+    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+        """By the batch's name: the queue first, for accounting has it seconds later, or never where a job was held.
+
+        Only jobs of our own user that work in the batch's folder: anybody can read a name, and give it to a job.
+        """
+        found: dict[tuple[str, int], dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
+        references: dict[tuple[str, int, int], str] = {}
+        deadline = Deadline(self._seconds)
+        names = sorted({ticket.batch for ticket in tickets})
+        for some in _split(names):
+            queue = self._ask_queue(["--me", f"--name={','.join(some)}"], deadline.left(0.5), folders=True)
+            mine = ("--name", some, find_earliest(tickets), deadline)
+            for source in (queue, self._ask_accounting(*mine, folders=True)):
+                if source.trouble:
+                    raise EngineUnavailable(source.trouble)
+                for (job, element), record in source.records.items():
+                    place = (record.name, element or 0)
+                    found[place][int(job)].append(record)
+                    references[(*place, int(job))] = format_id(job, element)
+        answer: dict[str, list[str]] = {}
+        for ticket in tickets:
+            place = (ticket.batch, ticket.index)
+            ours = {job: are_ours(records, ticket) for job, records in sorted(found[place].items())}
+            if silent := [references[(*place, job)] for job, told in ours.items() if told is None]:
+                raise EngineUnavailable(f"Slurm does not tell in which folder {', '.join(silent)} works")
+            answer[ticket.name] = [references[(*place, job)] for job, told in ours.items() if told]
+        if not all(answer.values()) and (late := self._find_backlog(deadline)):
+            raise EngineUnavailable(late)
+        return answer
+
+    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+        """One call of `squeue`; for what it does not know, one of `sacct`."""
+        seen = {one.name: doubt_reference(one) for one in tickets if read_reference(one) is None}
+        if len(seen) == len(tickets):
+            return seen
+        deadline = Deadline(self._seconds)
+        queue = self._ask_queue(["--me"], deadline.left(0.6))
+        rest: list[Ticket] = []
+        for ticket in (one for one in tickets if one.name not in seen):
+            if (record := pick(queue, ticket)) is None:
+                rest.append(ticket)
+            else:
+                seen[ticket.name] = record.observe()
+        if not rest:
+            return seen
+        accounting = self._ask_accounting("--jobs", list_jobs(rest), find_earliest(rest), deadline)
+        if not queue.usable and not accounting.usable:
+            raise EngineUnavailable(f"{queue.trouble}; {accounting.trouble}")
+        missing: list[Ticket] = []
+        for ticket in rest:
+            record = pick(accounting, ticket)
+            if record is None:
+                missing.append(ticket)
+            else:
+                seen[ticket.name] = _weigh(record, queue)
+        if missing:
+            seen |= dict(self._look_again(missing, (queue, accounting), deadline))
+        return seen
+
+    def cancel(self, tickets: Sequence[Ticket]) -> None:
+        """Those that the queue knows as live under their name; ids may have been given anew."""
+        if not tickets:
+            return
+        deadline = Deadline(self._seconds)
+        queue = self._ask_queue(["--me"], deadline.left(0.6), folders=True)
+        if not queue.usable:
+            raise EngineUnavailable(str(queue.trouble))
+        wanted = {(ticket.batch, ticket.index, ticket.reference): ticket for ticket in tickets}
+        chosen: dict[str, list[int]] = defaultdict(list)
+        spared: set[str] = set()
+        for (job, element), record in queue.records.items():
+            place = (record.name, element or 0)
+            if record.observe().sighting is Sighting.ENDED:
+                continue
+            named = wanted.get((*place, None))
+            meant = (*place, format_id(job, element)) in wanted or (named and is_ours(record, named))
+            if not meant:
+                spared.add(job)
+            else:
+                chosen[job] += [] if element is None else [element]
+        # an array that is cancelled as a whole keeps a record of each element, which single ones do not before they start
+        whom = [f"{job}_[{join(some)}]" if job in spared else job for job, some in sorted(chosen.items())]
+        for some in _split(whom):
+            reply = self._call(["scancel", *some], deadline.left())
+            lines = reply.error.strip().splitlines()
+            if reply.status != 0 and not (lines and all(_HARMLESS.search(line) for line in lines)):
+                raise EngineUnavailable(reply.describe())
+
+    def fetch(self, ticket: Ticket) -> None:
+        """Nothing: jobs write into the attempts' folders."""
+
+    def lifetime(self) -> timedelta | None:
+        """None: no credential is needed."""
+
+    def list_names(self, prefix: str) -> Mapping[str, str]:
+        """Name → id of the live jobs of this user; an array is one of them."""
+        queue = self._ask_queue(["--me"], self._seconds)
+        if queue.trouble:
+            raise EngineUnavailable(queue.trouble)
+        return {
+            record.name: job
+            for (job, _), record in queue.records.items()
+            if record.name.startswith(prefix) and record.observe().sighting is not Sighting.ENDED
+        }
+
+    def examine(self) -> Sequence[Complaint]:
+        """What the controller's configuration, the partition and a trial submission (`--test-only`) say."""
+        missing = [name for name in COMMANDS if shutil.which(name) is None]
+        if missing:
+            what = f"the commands {', '.join(missing)} are not here"
+            return [
+                Complaint(what, "run b2prod on a host with Slurm's client commands, and put them into PATH")
+            ]
+        deadline = Deadline(self._seconds)
+        reply = self._call(["scontrol", "show", "config"], deadline.left(0.4))
+        if reply.status != 0:
+            return [Complaint(reply.describe(), "ask for the controller's state with `scontrol ping`")]
+        settings = dict(re.findall(r"^(\w+)\s*= (.*?)\s*$", reply.out, re.MULTILINE))
+        return [
+            *self._examine_configuration(settings),
+            *self._examine_accounting(settings, deadline),
+            *self._examine_partition(deadline),
+            *self._examine_submission(deadline),
+        ]
+
+    def _examine_configuration(self, settings: Mapping[str, str]) -> Iterator[Complaint]:
+        width, most = self.width, int(settings.get("MaxArraySize", "1001"))
+        if width > most:
+            what = f"arrays of {width} jobs are wider than the site allows (MaxArraySize is {most})"
+            yield Complaint(what, f"write `batch: {{width: {most}}}` or less into the site's file")
+        if self.slots > int(settings.get("MaxJobCount", "10000")):
+            what = f"{self.slots} slots are more jobs than the controller keeps (MaxJobCount is {settings['MaxJobCount']})"
+            yield Complaint(what, "write fewer `slots` into the site's file", fatal=False)
+        if settings.get("JobRequeue") == "1":
+            what = "the site lets Slurm start jobs again by itself (JobRequeue is 1)"
+            yield Complaint(
+                what, "nothing: b2prod forbids it for its jobs; only an operator can", fatal=False
+            )
+
+    def _examine_accounting(self, settings: Mapping[str, str], deadline: Deadline) -> Iterator[Complaint]:
+        if settings.get("AccountingStorageType", "").endswith("none"):
+            age = settings.get("MinJobAge", "300 sec")
+            what = (
+                f"the site keeps no accounting: {age} after its end nothing is known of a job but its result"
+            )
+            yield Complaint(what, "reconcile more often than that, or ask for slurmdbd", fatal=False)
+            return
+        reply = self._call(["sacct", "-X", "-P", "-n", "-S", "now", "-o", "JobID"], deadline.left(0.4))
+        if reply.status != 0:
+            yield Complaint(
+                reply.describe(),
+                "ask for slurmdbd: without it ended jobs cannot be told from lost ones",
+                fatal=False,
+            )
+
+    def _examine_partition(self, deadline: Deadline) -> Iterator[Complaint]:
+        if self._partition is None:
+            return
+        reply = self._call(["scontrol", "-o", "show", "partition", self._partition], deadline.left(0.4))
+        if reply.status != 0:
+            command = ["sinfo", "-h", "-o", "%R"]
+            known = ", ".join(sorted(set(self._call(command, deadline.left(0.4)).out.split()))) or "none"
+            what = f"there is no partition {self._partition}, or it cannot be asked for: {reply.describe()}"
+            yield Complaint(what, f"write one of these as `queue` into the site's file: {known}")
+            return
+        facts = dict(word.split("=", 1) for word in reply.out.split() if "=" in word)
+        if facts.get("State") != "UP":
+            what = f"the partition {self._partition} is {facts.get('State')}: jobs would wait in it"
+            yield Complaint(what, "choose another `queue`, or wait for its operators")
+        most = read_minutes(facts.get("MaxTime", ""))
+        if most is not None and self._settings.minutes and self._settings.minutes > most:
+            what = f"{self._settings.minutes} minutes are more than the partition {self._partition} gives, {most}"
+            yield Complaint(what, f"write `batch: {{minutes: {most}}}` or less into the site's file")
+
+    def _examine_submission(self, deadline: Deadline) -> Iterator[Complaint]:
+        with TemporaryDirectory(prefix="b2prod-") as folder:
+            script = Path(folder) / "element.sh"
+            script.write_text(SCRIPT, encoding="ascii")
+            command = ["sbatch", "--test-only", *self._options(script.parent), str(script)]
+            reply = self._call(command, deadline.left(0.8))
+        if reply.status != 0:
+            yield Complaint(
+                f"a trial submission is refused: {reply.describe()}",
+                "correct `queue` and `batch` in the site's file",
+            )
+        if not os.access(self._settings.python, os.X_OK):
+            what = f"{self._settings.python}, which is to start the jobs, is not on this host"
+            yield Complaint(
+                what, "see that it is on the nodes, or write another `python` into `batch`", fatal=False
+            )
+
+    def _options(self, folder: Path) -> Iterator[str]:
+        """What every submission says beside name and array."""
+        settings = self._settings
+        yield "--no-requeue"  # a folder is used once
+        yield f"--export={','.join(name for name in self._variables if name in os.environ)}"
+        yield f"--chdir={folder}"
+        yield f"--output={folder}/output"
+        yield "--open-mode=append"
+        yield "--input=/dev/null"
+        for option, value in (
+            ("partition", self._partition),
+            ("account", settings.account),
+            ("time", settings.minutes),
+            ("mem", settings.memory),
+        ):
+            if value is not None:
+                yield f"--{option}={value}"
+        for one in settings.options:
+            yield f"--{one.name}" if one.value is None else f"--{one.name}={one.value}"
+
+    def _call(self, command: Sequence[str], seconds: float) -> Reply:
+        # what people set for their own use of these commands (formats, arrays, clusters) must not reach ours
+        ours = {
+            name: value
+            for name, value in os.environ.items()
+            if name == "SLURM_CONF"
+            or not name.startswith(("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_"))
+        }
+        if command[0] != "sbatch":
+            ours |= {"TZ": "UTC", "LC_ALL": "C", "SLURM_BITSTR_LEN": "0"}
+        return call(command, seconds, ours)
+
+    def _ask_queue(self, whom: Sequence[str], seconds: float, *, folders: bool = False) -> Source:
+        form = "%i|%T|%r|%Z|%j" if folders else "%i|%T|%r|%j"
+        reply = self._call(["squeue", "-r", "-t", "all", *whom, "-o", form], seconds)
+        if reply.status == 1 and whom[0].startswith("--jobs=") and "Invalid job id specified" in reply.error:
+            return Source({})  # a single id that is not known
+        if reply.status != 0:
+            return Source({}, reply.describe(), usable=False)
+        return read_records(reply, 4 if folders else 3)
+
+    def _ask_accounting(
+        self, option: str, whom: Sequence[str], since: str, deadline: Deadline, *, folders: bool = False
+    ) -> Source:
+        form = f"JobID,State,ExitCode,{'WorkDir,' if folders else ''}JobName"
+        mine = [f"--user={os.getuid()}"] if folders else []  # it shows everybody's to an operator
+        records: dict[Key, Record] = {}
+        trouble = None
+        for some in _split(whom):
+            command = ["sacct", "-X", "-P", "-S", since, *mine, f"{option}={','.join(some)}"]
+            reply = self._call([*command, "-o", form], deadline.left(0.6))
+            if reply.status != 0:
+                return Source(records, reply.describe(), usable=bool(records))
+            source = read_records(reply, 4 if folders else 3)
+            records.update(source.records)
+            trouble = trouble or source.trouble
+        return Source(records, trouble)
+
+    def _look_again(
+        self, missing: Sequence[Ticket], sources: Sequence[Source], deadline: Deadline
+    ) -> Iterator[tuple[str, Observation]]:
+        """What is said of jobs that neither listed: a last look also finds those that another user submitted."""
+        trouble = next((source.trouble for source in sources if source.trouble), None)
+        trouble = trouble or self._find_backlog(deadline)
+        jobs = list_jobs(missing)
+        last = self._ask_queue([f"--jobs={','.join(jobs[:CHUNK])}"], deadline.left())
+        trouble = trouble or last.trouble or ("there are too many to ask for" if len(jobs) > CHUNK else None)
+        for ticket in missing:
+            record = pick(last, ticket) or next(
+                filter(None, (pick_whole(one, ticket) for one in sources)), None
+            )
+            if record is not None:
+                yield ticket.name, record.observe()
+            elif trouble:
+                yield ticket.name, Observation(Sighting.UNKNOWN, trouble)
+            elif any(is_under_way(source, ticket) for source in (*sources, last)):
+                words = f"the queue knows it, and not as {ticket.reference}"
+                yield ticket.name, Observation(Sighting.UNKNOWN, words)
+            else:
+                yield ticket.name, Observation(Sighting.ABSENT, "neither the queue nor accounting knows it")
+
+    def _find_backlog(self, deadline: Deadline) -> str | None:
+        """Why accounting may lack records that the controller has; None where it cannot."""
+        reply = self._call(["sdiag"], deadline.left(0.6))
+        found = re.search(r"^\s*DBD Agent queue size:\s*(\d+)[ \t]*\n", reply.out, re.MULTILINE)
+        if reply.status != 0 or found is None:
+            return reply.describe()
+        waiting = int(found[1])
+        return f"accounting is behind: {waiting} records are on their way" if waiting else None
+
+
+def _weigh(record: Record, queue: Source) -> Observation:
+    """What accounting says of a job that the queue does not list: who lives, the queue alone knows."""
+    seen = record.observe()
+    if record.name == UNNAMED:
+        return Observation(Sighting.UNKNOWN, "accounting does not know its name yet")
+    if seen.sighting is Sighting.ENDED:
+        return seen
+    why = queue.trouble or "the queue has forgotten it"
+    return Observation(Sighting.UNKNOWN, f"{why}; accounting says {seen.reason}")
+
+
+def _split(words: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(words), CHUNK):
+        yield words[start : start + CHUNK]

@@ -1,0 +1,249 @@
+"""Applying plans: exactly the plan that was made, or a refusal; and the reconciler's single turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from reconciler.datasets.places import ForeignPlace
+from reconciler.datasets.verification.rounds import find_lost, list_published
+from reconciler.execution.launch.preparation import list_wishes
+from reconciler.execution.outcome import Outcome
+from reconciler.execution.tracking.alarms import Event
+from reconciler.execution.turn import Launcher, Report
+from reconciler.execution.turn_options import PLAIN, Manner
+from reconciler.ledger.reading.observation import read_identity, read_plan
+from reconciler.ledger.store.database import State, opened, reading
+from reconciler.ledger.writing.lease import Fenced, holding
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.model.plan import ACTIONS, RESTATE, SUBMIT
+from reconciler.model.work_items import Address
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
+from reconciler.planning.views import Picture, read_lost, take_picture
+from schemas.manifest.runs import parse_runs
+from schemas.policy.site import Brakes, Site
+from schemas.repository import Repository
+
+Prelude = Callable[[Picture], Report | None]
+"""Called with what is about to be applied; gives back who wants to hear of the units."""
+
+
+def apply_plan(
+    state: State,
+    repository: Repository,
+    stored: Mapping[str, Any],
+    prelude: Prelude,
+    manner: Manner = PLAIN,
+) -> Outcome:
+    """Does what a stored plan (its JSON data) says, if today's plan is still the same.
+
+    A plan whose apply was interrupted may be applied again, if nothing else has moved since.
+
+    Raises:
+        GuardRefused: the plan is stale, incomplete, or another apply is at work.
+        SourceUnavailable: something that must be read cannot be.
+    """
+    names = [item["campaign"] for item in stored["campaigns"]]
+    lost = read_lost(stored)
+    with reading(state) as connection:
+        read_identity(connection)  # without a run catalogue there is nothing to apply
+    with holding(state, manner.lease) as lease:
+        with reading(state) as connection:
+            _confirm_lost(connection, lost)
+            picture = take_picture(
+                connection, repository, names, state, refresh=stored["refreshed"], lost=lost
+            )
+            begun = read_plan(connection, stored["digest"])
+        fresh = picture.plan.digest() == stored["digest"]
+        resumed = begun is not None and begun.ended is None and begun.serial == picture.plan.serial
+        if not fresh:
+            _refuse_moved(stored, picture, resumed=resumed)
+        if picture.plan.unknown:
+            raise GuardRefused(f"{picture.plan.unknown} units could not be judged; plan again when they can")
+        with opened(state) as engine:
+            sites = manner.permits.find_sites(repository)
+            launcher = Launcher(state, repository, sites, Writer(engine, lease, manner.clock, manner.step))
+            manner.permits.verify(names, picture.plan)
+            launcher.places.check_state()
+            away, barred = _check_storages(state, launcher, repository, sites, names)
+            if barred:
+                raise ForeignPlace("\n".join(barred.values()))
+            if away:
+                raise SourceUnavailable("\n".join(away.values()))
+            launcher.ledger.begin_plan(stored["digest"], stored)
+            launcher.settle(manner)
+            if not fresh:
+                with reading(state) as connection:
+                    picture = take_picture(connection, repository, names, state, lost=lost)
+            return _launch(launcher, picture, prelude, manner, _list_units(stored))
+
+
+def reconcile(
+    state: State,
+    repository: Repository,
+    names: Sequence[str],
+    prelude: Prelude,
+    manner: Manner = PLAIN,
+    *,
+    refresh: bool = False,
+) -> Outcome:
+    """One turn: settles what was left, plans, stores the plan, and applies exactly that one.
+
+    A campaign of which something cannot be read is left out; the outcome names it.
+
+    Raises:
+        GuardRefused: another apply is at work.
+        SourceUnavailable: something that must be read cannot be.
+    """
+    with reading(state) as connection:
+        read_identity(connection)  # without a run catalogue there is nothing to reconcile with
+    with holding(state, manner.lease) as lease, opened(state) as engine:
+        sites = manner.permits.find_sites(repository)
+        launcher = Launcher(state, repository, sites, Writer(engine, lease, manner.clock, manner.step))
+        launcher.places.check_state()
+        launcher.settle(manner)
+        away, barred = _check_storages(state, launcher, repository, sites, names)
+        left = [name for name in names if name not in away and name not in barred]
+        if names and not left:
+            if barred:
+                raise ForeignPlace("\n".join(dict.fromkeys(barred.values())))
+            raise SourceUnavailable("\n".join(dict.fromkeys(away.values())))
+        with reading(state) as connection:
+            picture = take_picture(connection, repository, left, state, refresh=refresh, spare=True)
+        launcher.outcome.absent.update({**picture.absent, **away})
+        launcher.outcome.barred.update(barred)
+        _doubt_lost(launcher, picture, sites)
+        digest = picture.plan.digest()
+        if not picture.plan.is_empty:
+            launcher.ledger.begin_plan(digest, {**picture.plan.content(), "digest": digest})
+        return _launch(launcher, picture, prelude, manner)
+
+
+def _launch(
+    launcher: Launcher,
+    picture: Picture,
+    prelude: Prelude,
+    manner: Manner,
+    planned: frozenset[Address] | None = None,
+) -> Outcome:
+    """Launches what the picture's plan says; with `planned`, of that only these units."""
+    names = [view.campaign.name for view in picture.views]
+
+    def approve() -> Mapping[str, str]:
+        try:
+            return manner.permits.verify(names, picture.plan)
+        except Fenced:
+            raise
+        except GuardRefused:
+            if planned is not None:  # a stored plan is applied as it is, or not
+                raise
+            for name in tuple(names):
+                try:
+                    manner.permits.verify([name], picture.plan)
+                except Fenced:
+                    raise
+                except GuardRefused as refusal:
+                    if len(names) == 1 and not launcher.outcome.submitted:
+                        raise
+                    launcher.outcome.leave_out(name, str(refusal), barred=True)
+                    names.remove(name)
+            return manner.permits.verify(names, picture.plan)
+
+    approve()
+    for view in picture.views:
+        if view.campaign.state == "active" and manner.closed is None and view.campaign.name in names:
+            launcher.ledger.admit(view.campaign.name, view.entrants)
+    launcher.outcome.count_plan(picture.views)
+    launcher.listen(prelude(picture))
+    wishes = [wish for wish in list_wishes(picture.views) if planned is None or wish.address in planned]
+    if manner.closed is not None:
+        begun = launcher.ledger.list_open(names)
+        launcher.outcome.held[manner.closed] += sum(wish.address not in begun for wish in wishes)
+        wishes = [wish for wish in wishes if wish.address in begun]
+    launcher.launch(launcher.brake(picture.views, wishes), approve, manner)
+    launcher.ledger.end_plan()
+    launcher.places.mark_storages()
+    return launcher.outcome
+
+
+def _doubt_lost(launcher: Launcher, picture: Picture, sites: Mapping[str, Site]) -> None:
+    """Pauses campaigns of whose published outputs so many are lost at once that the storage is doubted.
+
+    A stored plan that says so was looked at by a person, and is applied.
+    """
+    for view in picture.views if picture.plan.refreshed else ():
+        name, site = view.campaign.name, sites.get(view.campaign.site)
+        known = launcher.tallies.number_outputs(name)
+        entries = [entry.split(" ") for entry in picture.plan.lost]
+        lost = [str(known.get(value, value)) for campaign, value, _ in entries if campaign == name]
+        total = len(view.observed.produced) + len(lost)
+        event = Event(
+            f"campaign:{name}", "output", "published outputs are gone or changed", lost, lost, total
+        )
+        launcher.alarms.doubt(event, site.brakes if site else Brakes())
+
+
+def _check_storages(
+    state: State,
+    launcher: Launcher,
+    repository: Repository,
+    sites: Mapping[str, Site],
+    names: Sequence[str],
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Campaigns whose storage is away, and those whose storage is not as the ledger knows it, each with what is so."""
+    away: dict[str, str] = {}
+    barred: dict[str, str] = {}
+    for name in names:
+        site = sites.get(repository.campaigns[name].campaign.site)
+        if site is None:
+            continue
+        try:
+            launcher.places.check_storage(str(state.storage(site.storage)))
+        except SourceUnavailable as error:
+            away[name] = str(error)
+        except ForeignPlace as error:
+            barred[name] = str(error)
+    return away, barred
+
+
+def _confirm_lost(connection: Connection, lost: Mapping[str, Mapping[bytes, str]]) -> None:
+    """Looks again for the outputs that a stored plan calls lost: a plan is an order, and tells nothing of a storage."""
+    for name, stated in lost.items():
+        found = {value: flaw.trouble.value for value, flaw in find_lost(connection, name, stated)}
+        kept = {value for value, _ in list_published(connection, name) if value in stated}
+        if moved := [value for value in kept if found.get(value) != stated[value]]:
+            what = f"{len(moved)} outputs of {name} that it calls lost are not, or not in that way"
+            raise GuardRefused(f"the plan is stale: {what}; plan again")
+
+
+def _list_units(stored: Mapping[str, Any]) -> frozenset[Address]:
+    """The units that a stored plan submits or restates: one that it only saw in flight is not its own to make."""
+    made = (ACTIONS[SUBMIT], ACTIONS[RESTATE])
+    return frozenset(
+        (item["campaign"], group["step"], run)
+        for item in stored["campaigns"]
+        for group in item["groups"]
+        if group["action"] in made
+        for run in parse_runs(group["runs"])
+    )
+
+
+def _refuse_moved(stored: Mapping[str, Any], picture: Picture, *, resumed: bool) -> None:
+    """Names what moved since the plan was made; an interrupted plan's own writes do not count."""
+    now = picture.plan.content()
+    moved = []
+    if stored["ledger"]["id"] != now["ledger"]["id"]:
+        moved.append("it was made with another ledger")
+    if stored["ledger"]["serial"] != now["ledger"]["serial"] and not resumed:
+        moved.append(f"the ledger moved ({stored['ledger']['serial']} -> {now['ledger']['serial']})")
+    if stored["ledger"]["catalogue_serial"] != now["ledger"]["catalogue_serial"]:
+        moved.append("runs or files were imported")
+    for before, after in zip(stored["campaigns"], now["campaigns"], strict=True):
+        changed = [pin for pin in before["pins"] if before["pins"][pin] != after["pins"].get(pin)]
+        moved += [f"the {pin} of {before['campaign']} changed" for pin in changed]
+    if not moved and not resumed:
+        moved.append("its content was edited, or the tool changed")
+    if moved:
+        raise GuardRefused(f"the plan is stale: {'; '.join(moved)}; plan again")

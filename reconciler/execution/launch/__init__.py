@@ -1,0 +1,1 @@
+"""From a plan to submitted jobs: admission, preparation, submission."""

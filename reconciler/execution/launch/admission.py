@@ -1,0 +1,160 @@
+"""Brakes: which of the units that a plan would make may begin in this turn, and what holds the others back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from reconciler.execution.launch.preparation import Wish
+from reconciler.execution.tracking.endings import LONGEST
+from reconciler.ledger.schema.tables import LIVE, attempts, intents, jobs
+from reconciler.ledger.writing.pauses import CANARY, Pause, PauseWriter, find_pause
+from reconciler.model.plan import ACTIONS, BLOCKED, OBSOLETE, QUARANTINED, REUSE, WAITING, Group
+from reconciler.model.work_items import Address
+from reconciler.planning.views import View
+from schemas.manifest.campaign import Canary
+from schemas.manifest.runs import format_run, run_key
+
+PAUSED = " is paused by "
+"""In the reason of every unit that a pause stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What is under way: units with a job that is not to be tried again yet, and how many units live, by campaign."""
+
+    early: frozenset[Address]
+    live: Mapping[str, int]
+
+
+def read_traffic(connection: Connection, now: int) -> Traffic:
+    """The traffic at a moment; `now` is in seconds since 1970."""
+    return Traffic(frozenset(_read_early(connection, now)), _count_live(connection))
+
+
+def choose_wishes(
+    paused: Sequence[Pause],
+    pauses: PauseWriter,
+    traffic: Traffic,
+    views: Sequence[View],
+    wishes: Sequence[Wish],
+    held: Counter[str],
+) -> list[Wish]:
+    """The wishes that nobody stopped. A canary that is complete may pause its campaign. `held` counts the others, by reason."""
+    allowed = {view.campaign.name: _find_canary(view, pauses) for view in views}
+    chosen = []
+    for wish in wishes:
+        campaign = wish.view.campaign
+        runs = allowed[campaign.name]
+        if pause := find_pause(paused, campaign.name, campaign.site):
+            held[tell_pause(pause)] += 1
+        elif wish.address in traffic.early:
+            held["a job failed a while ago, and is tried again later"] += 1
+        elif runs is not None and wish.run not in runs:
+            held[f"the canary of {campaign.name} goes first"] += 1
+        else:
+            chosen.append(wish)
+    return chosen
+
+
+def tell_pause(pause: Pause) -> str:
+    """Why a unit does not begin that a pause stops."""
+    return f"{pause.scope}{PAUSED}{pause.who}: {pause.reason}"
+
+
+def limit_wishes(
+    traffic: Traffic, wished: Iterable[Wish], wishes: Sequence[Wish], held: Counter[str]
+) -> list[Wish]:
+    """Of what may begin, as much as its campaign may have in flight; nothing whose input was `wished` and does not begin.
+
+    The wishes have upstream steps first.
+    """
+    coming = {wish.address for wish in wished}
+    begun: Counter[str] = Counter()
+    chosen: dict[Address, Wish] = {}
+    for wish in wishes:
+        name, limit = wish.view.campaign.name, wish.view.campaign.limits.max_in_flight
+        if wish.upstream in coming and wish.upstream not in chosen:
+            held["what they read is not made yet"] += 1
+        elif limit is not None and traffic.live.get(name, 0) + begun[name] >= limit:
+            held[f"{name} has `max_in_flight: {limit}`"] += 1
+        else:
+            begun[name] += 1
+            chosen[wish.address] = wish
+    return list(chosen.values())
+
+
+def _find_canary(view: View, pauses: PauseWriter) -> frozenset[int] | None:
+    """The runs that may be made because the canary is not done; None when all may."""
+    canary = view.campaign.canary
+    if canary is None:
+        return None
+    runs = choose_canary(view, canary)
+    if _list_open(view, runs):
+        return runs
+    scope = f"campaign:{view.campaign.name}"
+    if canary.hold and pauses.find_resumed(scope, CANARY) is None:
+        reason = f"its canary of {len(runs)} runs is complete; look at it, then `b2prod resume {scope}`"
+        pauses.pause(scope, CANARY, reason, "b2prod")
+        return frozenset()
+    return None
+
+
+def choose_canary(view: View, canary: Canary) -> frozenset[int]:
+    """The first runs of a campaign, of those that have or had an input."""
+    return frozenset(sorted({run for units in view.units for run in units.runs})[: canary.runs])
+
+
+def describe_stuck_canary(view: View) -> str | None:
+    """Why a canary never becomes complete by itself, so that all others wait for it; None where it may."""
+    if view.campaign.canary is None or view.campaign.state != "active":
+        return None
+    runs = choose_canary(view, view.campaign.canary)
+    groups = _list_open(view, runs)
+    stuck = [group for group in groups if group.action in (BLOCKED, QUARANTINED)]
+    if not stuck or any(group.action not in (BLOCKED, QUARANTINED, WAITING) for group in groups):
+        return None
+    run = next(run for run in stuck[0].runs if run in runs)
+    return (
+        f"all others wait for its canary of {len(runs)} runs, which is not complete:"
+        f" {stuck[0].step}/{format_run(run)} is {ACTIONS[stuck[0].action]} ({stuck[0].reason});"
+        " mend that, or let the campaign go without a canary"
+    )
+
+
+def _list_open(view: View, runs: frozenset[int]) -> list[Group]:
+    """What is to be done of a canary. A run that was made before, and may not be made again, is no part of it any more."""
+    made = {(step, run) for step, _, run in view.observed.made}
+    return [
+        group
+        for group in view.plan.groups
+        if group.action not in (OBSOLETE, REUSE)
+        and any(
+            run in runs and not (group.action == BLOCKED and (group.step, run) in made) for run in group.runs
+        )
+    ]
+
+
+def _read_early(connection: Connection, now: int) -> set[Address]:
+    """The units with a job that failed, and is not yet to be tried again."""
+    columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
+    query = select(*columns).join(jobs, jobs.c.intent == intents.c.id)
+    # a time beyond the longest pause was written by a clock that went wrong
+    early = (jobs.c.after > now, jobs.c.after <= now + LONGEST)
+    rows = connection.execute(query.where(intents.c.state == "open", *early))
+    return {(row.campaign, row.step, run_key(row.experiment, row.run)) for row in rows}
+
+
+def _count_live(connection: Connection) -> dict[str, int]:
+    """Units under way, by campaign."""
+    query = (
+        select(intents.c.campaign, func.count(func.distinct(intents.c.id)).label("units"))
+        .join(jobs, jobs.c.intent == intents.c.id)
+        .join(attempts, attempts.c.job == jobs.c.id)
+        .where(attempts.c.state.in_(LIVE))
+        .group_by(intents.c.campaign)
+    )
+    return {row.campaign: row.units for row in connection.execute(query)}

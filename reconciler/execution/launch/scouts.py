@@ -1,0 +1,110 @@
+"""Scouts: of a step that reads its input by names, one unit goes first where nobody could look; the others follow it.
+
+So a branch that no file has is one failed job, also where a batch system would have started all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, exists, select
+
+from reconciler.execution.launch.preparation import Wish
+from reconciler.ledger.schema.tables import LIVE, attempts, intents, jobs, outputs, recipes
+from reconciler.model.work_items import Address
+from reconciler.planning.input_check import list_ends, list_needs, look_into
+from renderer.applications import APPLICATIONS
+from schemas.manifest.runs import run_key
+from schemas.repository import Repository
+
+StepKey = tuple[str, str]
+"""Campaign and step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of steps before their first jobs.
+
+    `lacking` are those whose input lacks what they read, and how that is told; `unproven` those of which nobody knows, each
+    with a unit of it that is under way, if there is one.
+    """
+
+    lacking: Mapping[StepKey, str]
+    unproven: Mapping[StepKey, Address | None]
+
+
+def read_outlook(connection: Connection, repository: Repository, wishes: Sequence[Wish]) -> Outlook:
+    """The outlook of the steps of some wishes. Of a step by whose recipes something was produced, nothing is doubted."""
+    doubtful: dict[StepKey, list[Wish]] = {}
+    for wish in wishes:
+        if APPLICATIONS[wish.units.step.application].reads_by_name:
+            doubtful.setdefault(wish.address[:2], []).append(wish)
+    wanted = {}
+    for key, some in list(doubtful.items()):
+        step = some[0].units.step
+        made = {output for wish in some for output in wish.outputs}
+        digests = {one.digest for one in some[0].units.recipes if one.output in made}
+        if digests <= _find_proven(connection, digests):
+            del doubtful[key]
+        elif step.input.step is None and (needs := list_needs(step, repository)) is not None:
+            wanted[key] = needs, list_ends(connection, step.input.level, [wish.run for wish in some])
+    looked = look_into(wanted) if wanted else {}
+    lacking = {key: one.text for key, one in looked.items() if one.lacking}
+    unproven = {key: _find_live(connection, key) for key in doubtful if key not in looked}
+    return Outlook(lacking, unproven)
+
+
+def _find_proven(connection: Connection, digests: set[str]) -> set[str]:
+    """Those of the recipes, by digest, of which an output was produced."""
+    made = exists().where(outputs.c.recipe == recipes.c.id, outputs.c.state == "produced")
+    return set(connection.scalars(select(recipes.c.digest).where(recipes.c.digest.in_(digests), made)))
+
+
+def _find_live(connection: Connection, key: StepKey) -> Address | None:
+    """A unit of a step that is under way."""
+    query = select(intents.c.experiment, intents.c.run).join(jobs, jobs.c.intent == intents.c.id)
+    query = query.join(attempts, attempts.c.job == jobs.c.id).where(attempts.c.state.in_(LIVE))
+    here = (intents.c.campaign == key[0], intents.c.step == key[1])
+    row = connection.execute(query.where(*here).limit(1)).first()
+    return None if row is None else (*key, run_key(row.experiment, row.run))
+
+
+class Scouts:
+    """Who goes first, in one turn. `unproven` are the steps of which one must, each with a unit of it that is under way."""
+
+    def __init__(self, unproven: Mapping[StepKey, Address | None]) -> None:
+        self._ahead = dict(unproven)
+        self._waiting: dict[StepKey, deque[Wish]] = {}
+
+    def admit(self, wish: Wish) -> bool:
+        """Whether a unit may begin now; one that may not is kept until another ended."""
+        key = wish.address[:2]
+        if key not in self._ahead:
+            return True
+        if self._ahead[key] is None:
+            self._ahead[key] = wish.address
+        if self._ahead[key] == wish.address:
+            return True
+        self._waiting.setdefault(key, deque()).append(wish)
+        return False
+
+    def end(self, address: Address, *, produced: bool) -> list[Wish]:
+        """The units that may begin since another ended: all that waited for it, or the next one where it came to nothing."""
+        key = address[:2]
+        waiting = self._waiting.get(key, deque())
+        if key in self._ahead and produced:
+            del self._ahead[key]
+            self._waiting.pop(key, None)
+            return list(waiting)
+        if self._ahead.get(key) != address:
+            return []
+        follower = waiting.popleft() if waiting else None
+        self._ahead[key] = follower.address if follower else None
+        return [follower] if follower else []
+
+    def list_waiting(self) -> Iterator[Wish]:
+        """The units that still wait."""
+        for waiting in self._waiting.values():
+            yield from waiting

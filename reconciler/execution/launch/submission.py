@@ -1,0 +1,121 @@
+"""Submitting: attempts that were begun go to their engine as a batch, and what it answers is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reconciler.datasets.places import Places
+from reconciler.execution.launch.preparation import OrderWriter
+from reconciler.execution.sites.guarded_engine import contain
+from reconciler.execution.sites.queues import Queues
+from reconciler.execution.sites.site_engines import Fleet
+from reconciler.execution.tracking.tracker import Tracker
+from reconciler.execution.tracking.workspace import Failed, Workspace
+from reconciler.ledger.writing.attempts import AttemptLedger, Pick
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.model.engine import Accepted, Answer, Batch, Deferred, Refused, Uncertain
+from reconciler.model.work_items import Attempt
+from reconciler.outside.errors import SourceUnavailable
+
+Submission = tuple[Attempt, Pick]
+"""An attempt that was begun, and of what."""
+
+
+class Unwritable(Exception):
+    """What jobs of a campaign need cannot be written, for a reason of the campaign's; the text says which."""
+
+
+class Submitter:
+    """Gives batches to the engines of one ledger."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        places: Places,
+        attempts: AttemptLedger,
+        fleet: Fleet,
+        workspace: Workspace,
+        tracker: Tracker,
+        queues: Queues,
+        orders: OrderWriter,
+    ) -> None:
+        self._writer = writer
+        self._places = places
+        self._attempts = attempts
+        self._fleet = fleet
+        self._workspace = workspace
+        self._tracker = tracker
+        self._queues = queues
+        self._orders = orders
+
+    def prepare(self, site: str, made: Sequence[Submission]) -> Batch:
+        """The attempts as a batch, with all that their jobs need in its folder and in theirs.
+
+        Raises:
+            SourceUnavailable: the folders cannot be written; nothing was submitted.
+            Unwritable: nobody can tell what a job needs; nothing was submitted.
+        """
+        name = made[0][0].batch
+        tickets = tuple(self._tracker.ticket(attempt) for attempt, _ in made)
+        batch = Batch(name, self._workspace.batches / name, tickets)
+        for attempt, (order, _, job) in made:
+            try:
+                files = self._orders.render(order, job)
+            except SourceUnavailable as error:
+                raise Unwritable(str(error)) from error
+            except Exception as error:
+                raise Unwritable(contain(error)) from error
+            self._workspace.prepare(attempt, files)
+        if not self._fleet.engine(site).attached:
+            self._workspace.prepare_batch(batch)
+        return batch
+
+    def submit(self, site: str, batch: Batch, made: Sequence[Submission]) -> tuple[int, list[Submission]]:
+        """How many attempts of a batch were accepted, and those that their site did not take for want of room."""
+        engine = self._fleet.engine(site)
+        self._writer.prolong()
+        self._places.mark_state()
+        answers = [
+            self._bury(attempt, answer) if engine.shared and isinstance(answer, Deferred) else answer
+            for (attempt, _), answer in zip(made, engine.submit(batch), strict=True)
+        ]
+        self._record(site, made, answers)
+        left = [one for one, answer in zip(made, answers, strict=True) if isinstance(answer, Deferred)]
+        return sum(isinstance(answer, Accepted) for answer in answers), left
+
+    def _record(self, site: str, made: Sequence[Submission], answers: Sequence[Answer]) -> None:
+        accepted: dict[int, str] = {}
+        doubtful: dict[Uncertain, list[int]] = {}
+        deferred: dict[str, list[int]] = {}
+        for (attempt, _), answer in zip(made, answers, strict=True):
+            match answer:
+                case Accepted(reference):
+                    accepted[attempt.id] = reference
+                case Uncertain() as doubt:
+                    doubtful.setdefault(doubt, []).append(attempt.id)
+                case Deferred(reason):
+                    deferred.setdefault(reason, []).append(attempt.id)
+                case Refused(reason, failure):
+                    self._tracker.refuse(attempt, Failed(failure, reason))
+        self._attempts.record_submitted(accepted)
+        for reason, numbers in deferred.items():
+            self._attempts.record_deferred(numbers, reason)
+        if full := [answer for answer in answers if isinstance(answer, Deferred)]:
+            self._queues.record_deferred(site, full)
+        elif accepted:
+            self._queues.record_taken(site)
+        for doubt, numbers in doubtful.items():
+            self._attempts.record_uncertain(numbers, doubt.reason)
+            if doubt.busy:
+                self._queues.record_full(site, doubt.reason, doubt.pause or 0.0)
+            else:
+                self._fleet.record_silence(site, doubt.reason)
+
+    def _bury(self, attempt: Attempt, answer: Deferred) -> Answer:
+        """The answer, once the attempt cannot begin any more: a command that was ended while it waited may have got through."""
+        try:
+            if self._workspace.bury(attempt.name):
+                return answer
+        except SourceUnavailable:
+            pass
+        return Uncertain(answer.reason, busy=True, pause=answer.pause)

@@ -1,0 +1,1 @@
+"""Making a lost ledger again from what was published."""

@@ -1,0 +1,210 @@
+"""Recovering: the shell around a rebuilding, which looks at storages and writes what the ledger lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine, and_, select
+
+from reconciler.datasets.markers import Standing
+from reconciler.datasets.places import STATE, STORAGE, is_filled, list_places, look_at_place, mark_place
+from reconciler.execution.recovery.rebuilding import Declared, Fate, Found, Survey, list_declared, survey
+from reconciler.ledger.reading.output_records import Record
+from reconciler.ledger.schema.action_tables import decisions
+from reconciler.ledger.schema.tables import outputs
+from reconciler.ledger.store.database import State, opened, reading
+from reconciler.ledger.upkeep.succession import succeed
+from reconciler.ledger.writing.lease import SECONDS, holding
+from reconciler.ledger.writing.recovery import Recovery
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.ledger.writing.unit_rows import admit_runs
+from reconciler.ledger.writing.units import Ledger
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.views import View, view_campaign
+from renderer.identity.payloads import PayloadSet, collect_payloads
+from schemas.files.canonical import digest
+from schemas.manifest.runs import split_key
+from schemas.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a rebuilding found and wrote.
+
+    `adopted` outputs were taken over, and `reserved` versions only written down; `absent` campaigns could not be judged, so
+    that nothing of theirs counts as declared.
+    """
+
+    survey: Survey
+    adopted: int = 0
+    reserved: int = 0
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+def look_around(
+    state: State, repository: Repository, storages: Collection[str], *, undeclared: bool = False
+) -> Recovered:
+    """What the storages have that the ledger lacks; nothing is written.
+
+    Raises:
+        SourceUnavailable: a storage or the ledger cannot be read.
+    """
+    with reading(state) as connection:
+        views, absent = _view_all(connection, repository, state)
+        return Recovered(survey(connection, storages, _gather(views), undeclared=undeclared), absent=absent)
+
+
+def recover(
+    state: State,
+    repository: Repository,
+    storages: Collection[str],
+    *,
+    undeclared: bool = False,
+    lease: float = SECONDS,
+) -> Recovered:
+    """Takes over into the ledger what the storages have and it lacks. It goes on as another ledger, by another id.
+
+    So no attempt of it ever bears the name of one that it does not know.
+
+    Raises:
+        GuardRefused: a reconciler is at work.
+        SourceUnavailable: a storage or the ledger cannot be read or written.
+    """
+    with holding(state, lease) as held, opened(state) as engine:
+        with reading(state) as connection:
+            views, absent = _view_all(connection, repository, state)
+            found = survey(connection, storages, _gather(views), undeclared=undeclared)
+            strange = [
+                place
+                for place in list_places(connection, state, storages)
+                if place.standing not in (Standing.OWN, Standing.NEW)
+            ]
+            taken = found.choose(Fate.ADOPT, Fate.HISTORY)
+            left = [one for one in found.choose(Fate.LEFT) if _is_new(connection, one)]
+        if not taken and not left and not strange:
+            return Recovered(found, absent=absent)
+        formers = {one.record.data["ledger"] for one in (*taken, *left) if one.record}
+        formers |= {place.marker.ledger for place in strange if place.kind == STATE and place.marker}
+        with engine.begin() as connection:
+            succeed(connection, "it was made again by the records in the storages", formers)
+        writer = Writer(engine, held)
+        records = [(one.storage, one.record) for one in taken if one.record]
+        Ledger(writer).begin_plan(
+            digest(sorted(one.path for one in (*taken, *left))),
+            {"rebuilt": [one.tell() for _, one in records]},
+        )
+        recovery = Recovery(writer)
+        recovery.keep_payloads(_collect_payloads(views, [record for _, record in records]))
+        adopted = recovery.adopt(records)
+        reserved = sum(
+            recovery.reserve([(one.storage, one.record)], f"found, and not taken over: {one.reason}")
+            for one in left
+            if one.record
+        )
+        _admit(engine, views, taken)
+        Ledger(writer).end_plan()
+        _mark_all(writer, state, storages)
+    return Recovered(found, adopted, reserved, absent)
+
+
+def _is_new(connection: Connection, found: Found) -> bool:
+    """Whether a record is of an output and a version that the ledger does not know."""
+    if found.record is None:
+        return False
+    unit = ("campaign", "step", "experiment", "run", "output", "version")
+    at = and_(*(outputs.c[name] == found.record.data[name] for name in unit))
+    return connection.execute(select(outputs.c.id).where(at)).first() is None
+
+
+def _mark_all(writer: Writer, state: State, storages: Collection[str]) -> None:
+    """Makes the places the ledger's: whoever has it made again says that these are the right ones."""
+    mark_place(writer, STATE, str(state.folder))
+    for storage in sorted(set(storages)):
+        with writer.reading() as connection:
+            filled = is_filled(connection, storage)
+        if filled:
+            mark_place(writer, STORAGE, storage)
+
+
+def _view_all(
+    connection: Connection, repository: Repository, state: State
+) -> tuple[list[View], dict[str, str]]:
+    """All campaigns that are locked, and why of some it cannot be told what they declare."""
+    views, absent = [], {}
+    for name, declared in repository.campaigns.items():
+        if declared.lock is None:
+            absent[name] = "it has no lock"
+            continue
+        try:
+            views.append(view_campaign(connection, repository, name, state))
+        except SourceUnavailable as error:
+            absent[name] = str(error)
+    return views, absent
+
+
+def _gather(views: Sequence[View]) -> Declared:
+    return {key: value for view in views for key, value in list_declared(view.campaign.name, view.units)}
+
+
+def _collect_payloads(views: Sequence[View], records: Sequence[Record]) -> Iterator[PayloadSet]:
+    """The payload sets of outputs, as far as the snapshots of today still tell them."""
+    wanted = {record.data["conditions"]: record.address for record in records if record.data["conditions"]}
+    steps = {(view.campaign.name, item.step.name): item for view in views for item in view.units}
+    for name, (campaign, step, run) in wanted.items():
+        item = steps.get((campaign, step))
+        if item is None or item.conditions is None:
+            continue
+        found = collect_payloads(item.chains.of(run), run)
+        if found.digest == name:
+            yield found
+
+
+def _admit(engine: Engine, views: Sequence[View], taken: Sequence[Found]) -> None:
+    """Notes that open selections have taken in the runs of which something was made."""
+    runs: dict[str, set[int]] = {}
+    for one in taken:
+        if one.record is not None:
+            runs.setdefault(one.record.address[0], set()).add(one.record.address[2])
+    with engine.begin() as connection:
+        for view in views:
+            opening = [selector for selector in view.campaign.selectors if selector.is_open]
+            inside = {
+                run
+                for run in runs.get(view.campaign.name, ())
+                for selector in opening
+                if selector.experiment == split_key(run)[0] and split_key(run)[1] >= (selector.first or 0)
+            }
+            admit_runs(connection, view.campaign.name, sorted(inside))
+
+
+def adopt_place(state: State, kind: str, path: str, who: str, reason: str) -> str:
+    """Makes a folder the ledger's, on a person's word; what was wrong with it before, empty where nothing was.
+
+    Raises:
+        GuardRefused: a reconciler is at work.
+        SourceUnavailable: the folder or the ledger cannot be written.
+    """
+    with holding(state) as held, opened(state) as engine:
+        with reading(state) as connection:
+            before = look_at_place(connection, kind, path)
+        fine = before.standing in (Standing.OWN, Standing.NEW)
+        if not fine and before.standing is not Standing.AWAY:
+            formers = {before.marker.ledger} if kind == STATE and before.marker else set()
+            with engine.begin() as connection:
+                succeed(connection, f"{path} was adopted: {reason}", formers)
+        writer = Writer(engine, held)
+        try:
+            mark_place(writer, kind, path, anew=not fine)
+        except OSError as error:
+            raise SourceUnavailable(f"{path} cannot be written: {error.strerror}") from error
+        with writer.writing(polling=True) as journal:
+            row = {"time": writer.clock.show(), "verb": "adopt place", "what": path[:200], "who": who}
+            journal.insert(decisions, [{**row, "reason": reason[:500]}])
+    return before.reason
+
+
+def take_over(state: State) -> None:
+    """Makes the state folder that of a ledger that was just put into it."""
+    with opened(state) as engine:
+        mark_place(Writer(engine, None), STATE, str(state.folder), anew=True)

@@ -1,0 +1,1 @@
+"""Sites and their engines: whether they answer, and how much they take."""

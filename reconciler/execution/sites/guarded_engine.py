@@ -1,0 +1,136 @@
+"""A bulkhead around a site's engine: what nobody foresaw of it is that the site does not answer, and ends no turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from reconciler.model.engine import (
+    Answer,
+    Batch,
+    Complaint,
+    Engine,
+    EngineUnavailable,
+    Observation,
+    Ticket,
+    Uncertain,
+)
+from reconciler.outside.defects import note_defect
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
+
+_Told = TypeVar("_Told")
+
+
+def contain(error: Exception) -> str:
+    """What is told of an exception that nobody foresaw, where it is to stop one thing and not the turn.
+
+    Raises:
+        Exception: the same one, where it is foreseen and stops more: a guard, a source, the database.
+    """
+    foreseen = isinstance(error, GuardRefused | SourceUnavailable | SQLAlchemyError)
+    if foreseen and not isinstance(error, IntegrityError):
+        raise error
+    return note_defect(error)
+
+
+class Bulkhead:
+    """An engine behind which defects are unavailability. What cannot be told of a submission is uncertain."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def slots(self) -> int:
+        """As the engine has it."""
+        return self._engine.slots
+
+    @property
+    def width(self) -> int:
+        """As the engine has it."""
+        return self._engine.width
+
+    @property
+    def shared(self) -> bool:
+        """As the engine has it."""
+        return self._engine.shared
+
+    @property
+    def attached(self) -> bool:
+        """As the engine has it."""
+        return self._engine.attached
+
+    @property
+    def visibility(self) -> timedelta:
+        """As the engine has it."""
+        return self._engine.visibility
+
+    def submit(self, batch: Batch) -> Sequence[Answer]:
+        """The engine's answers; whether it took anything before a defect showed is not known."""
+        try:
+            answers = self._engine.submit(batch)
+        except SourceUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 -- an engine's defect is its site's
+            return [Uncertain(note_defect(error))] * len(batch.tickets)
+        if len(answers) != len(batch.tickets):
+            told = f"the engine gave {len(answers)} answers on {len(batch.tickets)} attempts"
+            return [Uncertain(told)] * len(batch.tickets)
+        return answers
+
+    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+        """As the engine does.
+
+        Raises:
+            EngineUnavailable: the engine cannot tell, or has a defect.
+        """
+        return self._ask(lambda: self._engine.find(tickets))
+
+    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+        """As the engine does.
+
+        Raises:
+            EngineUnavailable: the engine cannot tell, or has a defect.
+        """
+        return self._ask(lambda: self._engine.query(tickets))
+
+    def cancel(self, tickets: Sequence[Ticket]) -> None:
+        """As the engine does.
+
+        Raises:
+            EngineUnavailable: the engine cannot be asked, or has a defect.
+        """
+        self._ask(lambda: self._engine.cancel(tickets))
+
+    def fetch(self, ticket: Ticket) -> None:
+        """As the engine does.
+
+        Raises:
+            EngineUnavailable: it cannot be had now, or the engine has a defect.
+        """
+        self._ask(lambda: self._engine.fetch(ticket))
+
+    def lifetime(self) -> timedelta | None:
+        """As the engine does.
+
+        Raises:
+            EngineUnavailable: the engine cannot tell, or has a defect.
+        """
+        return self._ask(self._engine.lifetime)
+
+    def examine(self) -> Sequence[Complaint]:
+        """As the engine does."""
+        try:
+            return self._engine.examine()
+        except Exception as error:  # noqa: BLE001 -- as above
+            return [Complaint(note_defect(error), "send the report")]
+
+    def _ask(self, ask: Callable[[], _Told]) -> _Told:
+        try:
+            return ask()
+        except (EngineUnavailable, SourceUnavailable):
+            raise
+        except Exception as error:
+            raise EngineUnavailable(note_defect(error)) from error

@@ -1,0 +1,138 @@
+"""What must hold before a batch is submitted to a site, as pure values: credential, space, queue, hours of the day.
+
+A hindrance says what is in the way and who ends it how; the batch waits meanwhile, and nothing has failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from schemas.policy.site import Site, Window
+
+UNKNOWN_RUN_TIME = timedelta(hours=12)
+"""How long a credential must be good where no limit of the site tells how long a job may take."""
+
+LEAST_SPACE = 100 * 10**6
+"""Bytes that must be free wherever anything is written; KEK refuses submissions with less in the home folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hindrance:
+    """Why nothing is submitted now, and who mends it how. Neither names a time span that runs: texts are compared."""
+
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.mend}"
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A folder that is written to, and the bytes that are free there; None where that cannot be told."""
+
+    folder: str
+    free: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """How things are at a site at a moment (UTC). `lifetime` is the credential's: None where none is needed.
+
+    `trouble` is why its lifetime cannot be told. `in_flight` counts attempts that are pending or running there.
+    """
+
+    now: datetime
+    lifetime: timedelta | None = None
+    trouble: str | None = None
+    storage: Volume | None = None
+    state: Volume | None = None
+    in_flight: int = 0
+
+
+def check_batch(site: Site, found: Circumstances) -> tuple[Hindrance, ...]:
+    """What is in the way of a batch; nothing where it may be submitted."""
+    return tuple(
+        hindrance
+        for check in (_check_credential, _check_windows, _check_space, _check_queue)
+        for hindrance in check(site, found)
+    )
+
+
+def find_need(site: Site) -> timedelta:
+    """How long the credential must be good: as the site says, or as long as a job may run and an hour."""
+    if site.credential_minutes is not None:
+        return timedelta(minutes=site.credential_minutes)
+    queue = site.queues.get(site.queue or "")
+    minutes = site.batch.minutes or (queue.minutes if queue else None)
+    return UNKNOWN_RUN_TIME if minutes is None else timedelta(minutes=minutes, hours=1)
+
+
+def name_renewal(site: Site) -> str:
+    """Who renews the credential of a site, and how."""
+    whom = f"{site.contact}: " if site.contact else ""
+    if site.diracx is not None and site.diracx.token:
+        how = f"as {site.diracx.user}, say `dirac login {site.diracx.vo} --group {site.diracx.group}`"
+    elif site.gb2 is not None:
+        how = f"say `gb2_proxy_init -g {site.gb2.group or 'belle_dataprod'} -v 168:00`"
+    else:
+        how = "renew the credential"
+    return f"{whom}{how}"
+
+
+def is_open(window: Window, now: datetime) -> bool:
+    """Whether a moment lies in a window: from its beginning, up to its end and without it, over midnight too."""
+    here = now + timedelta(minutes=window.offset)
+    minute = 60 * here.hour + here.minute
+    if window.begin < window.end:
+        return window.begin <= minute < window.end and here.weekday() in window.days
+    if minute >= window.begin:
+        return here.weekday() in window.days
+    # past midnight: the day on which the window began counts
+    return minute < window.end and (here.weekday() - 1) % 7 in window.days
+
+
+def _check_credential(site: Site, found: Circumstances) -> Iterator[Hindrance]:
+    if found.trouble is not None:
+        yield Hindrance(
+            f"how long the credential is good cannot be told: {found.trouble}", name_renewal(site)
+        )
+    elif found.lifetime is not None and found.lifetime < (need := find_need(site)):
+        ends = (found.now + found.lifetime).strftime("%Y-%m-%d %H:%M UTC")
+        what = (
+            "has run out"
+            if found.lifetime <= timedelta(0)
+            else f"ends at {ends}, and a batch needs it for {need}"
+        )
+        yield Hindrance(f"the credential {what}", name_renewal(site))
+
+
+def _check_windows(site: Site, found: Circumstances) -> Iterator[Hindrance]:
+    if site.windows and not any(is_open(window, found.now) for window in site.windows):
+        hours = ", ".join(window.text for window in site.windows)
+        yield Hindrance(f"{site.name} takes jobs at {hours} only", "it goes on by itself then")
+
+
+def _check_space(site: Site, found: Circumstances) -> Iterator[Hindrance]:
+    for volume, least in (
+        (found.storage, max(LEAST_SPACE, site.min_free * 10**9)),
+        (found.state, LEAST_SPACE),
+    ):
+        if volume is None:
+            continue
+        if volume.free is None:
+            yield Hindrance(
+                f"how much is free at {volume.folder} cannot be told", "mount it, or mend the path"
+            )
+        elif volume.free < least:
+            what = f"less than {least / 10**9:g} GB are free at {volume.folder}"
+            yield Hindrance(what, "retire what is obsolete, or ask for more space")
+
+
+def _check_queue(site: Site, found: Circumstances) -> Iterator[Hindrance]:
+    queue = site.queues.get(site.queue or "")
+    if queue is not None and queue.slots is not None and found.in_flight >= queue.slots:
+        what = f"{queue.slots} jobs of ours are in the queue {site.queue}, and more are not allowed"
+        yield Hindrance(what, "it goes on by itself as jobs end")

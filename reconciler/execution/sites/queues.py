@@ -1,0 +1,77 @@
+"""Queues of sites: what is offered to one that takes no more for now, and when.
+
+That a queue is full is no failure of any job. The site is left alone for a while, longer the longer nothing is taken, and
+then offered one job; what it takes, it is offered twice as many of. What holds is in the ledger, so that a service and a
+turn by hand do the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from reconciler.execution.sites.site_engines import Fleet
+from reconciler.ledger.writing.pauses import FULL, Pause, PauseWriter, find_full
+from reconciler.model.engine import Deferred
+
+SHORTEST, LONGEST = 10.0, 300.0
+"""Seconds that a full queue is left alone at first, and at most; one that asks for more time gets it."""
+
+
+class Queues:
+    """The queues of all sites, for one turn."""
+
+    def __init__(self, fleet: Fleet, pauses: PauseWriter, clock: Callable[[], float]) -> None:
+        self._fleet, self._pauses, self._clock = fleet, pauses, clock
+        self._offers: dict[str, int] = {}
+        self._limited: set[str] = set()
+
+    def is_full(self, site: str) -> bool:
+        """Whether a site is given nothing for now; not where a person ended its pause, or its time is over."""
+        return self._fleet.is_postponed(site) and self._find(site) is not None
+
+    def describe(self, site: str) -> str | None:
+        """Why a site takes no more jobs; None where it does."""
+        found = self._find(site)
+        return found.reason if found else None
+
+    def find_width(self, site: str, most: int) -> int:
+        """How many attempts the next batch for a site may have, which has `most` for a queue that takes them."""
+        if site not in self._offers:
+            self._offers[site] = 1 if self._find(site) else most
+        return min(most, self._offers[site])
+
+    def record_taken(self, site: str) -> None:
+        """Notes that a site took a batch."""
+        if self._find(site):
+            self._pauses.resume(f"site:{site}", "it takes jobs again", "b2prod", FULL)
+        if site not in self._limited:
+            self._offers[site] = 2 * self._offers[site]
+
+    def record_deferred(self, site: str, answers: Sequence[Deferred]) -> None:
+        """Notes that a site took none of a batch, for these reasons: it is offered fewer, or left alone."""
+        self._limited.add(site)
+        if len(answers) > 1 and all(one.fewer and one.pause is None for one in answers):
+            self._offers[site] = len(answers) // 2
+            return
+        asked = max((one.pause or 0.0 for one in answers), default=0.0)
+        self.record_full(site, answers[0].reason, asked)
+
+    def record_full(self, site: str, reason: str, asked: float = 0.0) -> None:
+        """Notes that a site takes nothing now: it is left alone, for at least as many seconds as it asked for."""
+        self._limited.add(site)
+        self._offers[site] = 1
+        found = self._find(site)
+        if found is None:
+            self._pauses.pause(f"site:{site}", FULL, f"the site's queue is full: {reason}", "b2prod")
+        since = _read_age(found, self._clock()) if found else 0.0
+        self._fleet.postpone(site, max(asked, min(LONGEST, max(SHORTEST, since))))
+
+    def _find(self, site: str) -> Pause | None:
+        return find_full(self._pauses.list_pauses(), site)
+
+
+def _read_age(pause: Pause, now: float) -> float:
+    """For how many seconds a pause goes on."""
+    began = datetime.strptime(pause.since, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return now - began.timestamp()

@@ -1,0 +1,112 @@
+"""Whether a site may be given a batch now: gathers how things are there, and keeps the site paused while they are not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from reconciler.execution.sites.preconditions import Circumstances, Volume, check_batch
+from reconciler.execution.sites.site_engines import Fleet
+from reconciler.ledger.store.database import State
+from reconciler.ledger.writing.pauses import PRECONDITION, PauseWriter
+from reconciler.model.engine import Engine, EngineUnavailable
+from reconciler.outside.errors import SourceUnavailable
+from schemas.policy.site import Site
+
+FRESH = 60.0
+"""Seconds for which what an engine says of its credential is taken as said."""
+
+
+class Readiness:
+    """Holds sites against their preconditions, and writes down what is in the way as a pause that ends by itself."""
+
+    def __init__(
+        self,
+        state: State,
+        sites: Mapping[str, Site],
+        fleet: Fleet,
+        pauses: PauseWriter,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._state, self._sites, self._fleet, self._pauses = state, sites, fleet, pauses
+        self._clock = clock
+        self._lifetimes: dict[str, tuple[float, timedelta | None, str | None]] = {}
+        self._told: dict[str, str | None] = {}
+
+    def allow(self, name: str, in_flight: int = 0) -> bool:
+        """Whether a batch may go to a site; why not is then written in its pause."""
+        site = self._sites.get(name)
+        if site is None or self._fleet.is_resting(name):
+            return True  # other guards hold it back
+        try:
+            engine = self._fleet.engine(name)
+        except SourceUnavailable:
+            return True
+        found = gather(site, self._state, datetime.fromtimestamp(self._clock(), UTC), in_flight)
+        lifetime, trouble = self._find_lifetime(name, engine)
+        hindrances = check_batch(
+            site,
+            Circumstances(found.now, lifetime, trouble, found.storage, found.state, found.in_flight),
+        )
+        self._tell(name, "; and ".join(map(str, hindrances)) or None)
+        return not hindrances
+
+    def tell(self, name: str) -> str:
+        """What was in the way of the last batch that might not go to a site."""
+        return f"site:{name} is paused by b2prod: {self._told.get(name) or 'it is not ready'}"
+
+    def _find_lifetime(self, name: str, engine: Engine) -> tuple[timedelta | None, str | None]:
+        now = self._clock()
+        asked, lifetime, trouble = self._lifetimes.get(name, (-FRESH, None, None))
+        if now - asked >= FRESH:
+            try:
+                lifetime, trouble = engine.lifetime(), None
+            except EngineUnavailable as error:
+                lifetime, trouble = None, str(error)
+            asked = now
+            self._lifetimes[name] = (asked, lifetime, trouble)
+        # one that is said to end does so while what was said of it is still fresh
+        return None if lifetime is None else lifetime - timedelta(seconds=now - asked), trouble
+
+    def _tell(self, name: str, reason: str | None) -> None:
+        """Begins, changes or ends the pause of a site that is for its preconditions."""
+        scope = f"site:{name}"
+        if name not in self._told:
+            going = [
+                one for one in self._pauses.list_pauses() if (one.scope, one.kind) == (scope, PRECONDITION)
+            ]
+            self._told[name] = going[0].reason if going else None
+        before = self._told[name]
+        reason = reason and reason[:500]
+        if reason == before:
+            return
+        if before is not None:
+            self._pauses.resume(scope, "it is no longer so", "b2prod", PRECONDITION)
+        if reason is not None:
+            self._pauses.pause(scope, PRECONDITION, reason, "b2prod")
+        self._told[name] = reason
+
+
+def gather(site: Site, state: State, now: datetime, in_flight: int) -> Circumstances:
+    """How things are, but for the credential: space and the hour."""
+    return Circumstances(
+        now=now,
+        storage=measure(Path(state.storage(site.storage))),
+        state=measure(state.folder),
+        in_flight=in_flight,
+    )
+
+
+def measure(folder: Path) -> Volume:
+    """What is free where a folder is, or would be made."""
+    here = Path(os.path.abspath(folder))
+    while not here.exists() and here != here.parent:
+        here = here.parent
+    try:
+        return Volume(str(folder), shutil.disk_usage(here).free)
+    except OSError:
+        return Volume(str(folder), None)

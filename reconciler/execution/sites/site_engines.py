@@ -1,0 +1,167 @@
+"""The engines of sites: made when first needed, left alone for a while when they do not answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from reconciler.engines import ENGINES
+from reconciler.execution.sites.guarded_engine import Bulkhead, contain
+from reconciler.ledger.schema.tables import sites
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.model.engine import Engine
+from reconciler.model.work_items import Attempt
+from reconciler.outside.errors import SourceUnavailable
+from schemas.policy.site import KEPT, Brakes, Site
+
+SHORTEST, LONGEST = 5.0, 600.0
+"""Seconds that an engine is left alone after its first failure, and after many."""
+
+SEEN = 30.0
+"""Seconds after which it is recorded again that a site answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a site answers: failures in a row, and when it is asked again, in seconds since 1970.
+
+    Without failures, `after` is when something is submitted again: it answers, and took no more.
+    """
+
+    failures: int = 0
+    after: int | None = None
+
+
+class Fleet:
+    """The engines, by site."""
+
+    def __init__(self, sites: Mapping[str, Site], writer: Writer) -> None:
+        self._sites = sites
+        self._writer = writer
+        self._clock = writer.clock.time
+        self._engines: dict[str, Engine] = {}
+        self._health: dict[str, Health] = {}
+        self._recorded: dict[str, float] = {}
+
+    def engine(self, site: str) -> Engine:
+        """The engine of a site.
+
+        Raises:
+            SourceUnavailable: there is no such site any more, or nothing here drives its engine, or that cannot be made.
+        """
+        if site not in self._engines:
+            described = self._sites.get(site)
+            if described is None:
+                raise SourceUnavailable(
+                    f"the site {site} is not declared in the pinned trust root; bring its file back, or pin it"
+                )
+            if described.engine not in ENGINES:
+                known = ", ".join(ENGINES)
+                raise SourceUnavailable(
+                    f"nothing can be submitted to {site} yet: its engine is {described.engine}, and there is {known}"
+                )
+            try:
+                made = ENGINES[described.engine](described, self._writer.prompt)
+            except Exception as error:
+                raise SourceUnavailable(f"nothing can be asked of {site}: {contain(error)}") from error
+            self._engines[site] = Bulkhead(made)
+        return self._engines[site]
+
+    def list_sites(self) -> tuple[str, ...]:
+        """The sites that may be acted upon."""
+        return tuple(sorted(self._sites))
+
+    def find_kept_days(self, site: str) -> int:
+        """For how many days the folders of failed attempts are kept."""
+        described = self._sites.get(site)
+        return described.keep_failed_days if described else KEPT
+
+    def tell_elsewhere(self, attempt: Attempt) -> str | None:
+        """Why an attempt cannot be asked for: its site has another engine now than the one that took it; None if not so."""
+        site = self._sites.get(attempt.site)
+        if site is None or attempt.engine in (None, site.service):
+            return None
+        return (
+            f"{site.name} is {site.service} now; this job was given to {attempt.engine}: "
+            "bring the engine back, or settle it"
+        )
+
+    def find_visibility(self, site: str) -> float:
+        """Seconds for which a job of a site, or what it wrote, may not be seen from here.
+
+        Raises:
+            SourceUnavailable: as for its engine.
+        """
+        described = self._sites.get(site)
+        if described is not None and described.visibility is not None:
+            return described.visibility
+        return self.engine(site).visibility.total_seconds()
+
+    def find_brakes(self, site: str) -> Brakes:
+        """From when on too much goes wrong at once at a site."""
+        described = self._sites.get(site)
+        return Brakes() if described is None else described.brakes
+
+    def is_attached(self, site: str) -> bool:
+        """Whether a site's jobs run on this machine."""
+        try:
+            return self.engine(site).attached
+        except SourceUnavailable:
+            return False
+
+    def is_resting(self, site: str) -> bool:
+        """Whether a site that did not answer is left alone for now."""
+        health = self._read(site)
+        return health.failures > 0 and self._is_coming(health.after)
+
+    def is_postponed(self, site: str) -> bool:
+        """Whether a site that answers is given nothing for now."""
+        health = self._read(site)
+        return not health.failures and self._is_coming(health.after)
+
+    def postpone(self, site: str, seconds: float) -> None:
+        """Notes that a site, which answers, is to be given nothing for so long."""
+        self._store(site, Health(0, int(self._clock() + min(seconds, LONGEST))), None)
+
+    def _is_coming(self, after: int | None) -> bool:
+        # a clock that was set back holds up nobody
+        return after is not None and 0 < after - self._clock() <= LONGEST
+
+    def record_answer(self, site: str) -> None:
+        """Notes that a site answers."""
+        now = self._clock()
+        health = self._read(site)
+        if health.failures or now - self._recorded.get(site, 0.0) > SEEN:
+            self._store(site, Health() if health.failures else health, None)
+            self._recorded[site] = now
+
+    def record_silence(self, site: str, reason: str, asked: float | None = None) -> None:
+        """Notes that a site did not answer: it is left alone, longer each time, and never by all at the same moment.
+
+        `asked` is for how many seconds it asked for that by itself.
+        """
+        failures = self._read(site).failures + 1
+        pause = min(LONGEST, SHORTEST * 2 ** min(failures, 12)) * random.uniform(0.5, 1.0)  # noqa: S311 -- no secret
+        pause = max(pause, min(LONGEST, asked or 0.0))
+        self._store(site, Health(failures, int(self._clock() + pause)), reason)
+
+    def _read(self, site: str) -> Health:
+        if site not in self._health:
+            query = select(sites.c.failures, sites.c.after).where(sites.c.name == site)
+            with self._writer.reading() as connection:
+                row = connection.execute(query).first()
+            self._health[site] = Health(*row) if row else Health()
+        return self._health[site]
+
+    def _store(self, site: str, health: Health, reason: str | None) -> None:
+        values = {"failures": health.failures, "after": health.after, "reason": reason and reason[:500]}
+        if reason is None:
+            values["seen"] = self._writer.clock.show()
+        with self._writer.writing(polling=True) as journal:
+            changed = journal.connection.execute(sites.update().where(sites.c.name == site).values(values))
+            if changed.rowcount == 0:
+                journal.connection.execute(sites.insert().values(name=site, **values))
+        self._health[site] = health

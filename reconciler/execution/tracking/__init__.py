@@ -1,0 +1,1 @@
+"""From submitted jobs to published outputs."""

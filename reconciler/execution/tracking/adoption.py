@@ -1,0 +1,43 @@
+"""Adopting a job by an operator's word: only one that its engine has, under the attempt's name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.execution.sites.site_engines import Fleet
+from reconciler.execution.tracking.workspace import Workspace
+from reconciler.model.engine import EngineUnavailable, Sighting
+from reconciler.model.work_items import Attempt
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
+
+SEEN = (Sighting.PENDING, Sighting.RUNNING, Sighting.ENDED)
+
+
+def check_reference(fleet: Fleet, attempt: Attempt, workspace: Workspace, reference: str) -> None:
+    """Ensures that the engine has an attempt's job under a reference; `workspace` has the attempts' folders.
+
+    Raises:
+        GuardRefused: it does not have it, or has it under another name.
+        SourceUnavailable: the engine cannot be asked.
+    """
+    engine = fleet.engine(attempt.site)
+    if (elsewhere := fleet.tell_elsewhere(attempt)) is not None:
+        raise SourceUnavailable(elsewhere)
+    ticket = replace(
+        attempt.write_ticket(workspace.path(attempt.name)),
+        reference=reference,
+        home=workspace.batches / attempt.batch,
+    )
+    try:
+        seen = engine.query([ticket]).get(ticket.name)
+        # by its id alone also a stranger's job would do that bears the name, which everybody can read
+        known = engine.find([ticket]).get(ticket.name, ())
+    except EngineUnavailable as error:
+        raise SourceUnavailable(f"{attempt.site} cannot be asked for job {reference}: {error}") from error
+    if seen is None or seen.sighting not in SEEN:
+        said = seen.reason or seen.sighting.value if seen else "nothing"
+        raise GuardRefused(f"{attempt.site} has no job {reference} of {attempt.name}; it says: {said}")
+    if reference not in known:
+        raise GuardRefused(
+            f"{attempt.site} has job {reference}, but not as one that was submitted for {attempt.name}"
+        )

@@ -1,0 +1,75 @@
+"""Delivery: the outputs of units whose jobs are all verified are published, and the ledger says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reconciler.execution.tracking.publication import PublishingRefused, StorageClosed, check_storage, publish
+from reconciler.execution.tracking.shared_events import find_shared_events
+from reconciler.execution.tracking.workspace import Workspace
+from reconciler.ledger.writing.units import Ledger
+from reconciler.model.work_items import Address
+from reconciler.outside.errors import SourceUnavailable
+from schemas.manifest.runs import format_run
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A unit whose last live attempt ended; `failure` is None where it was produced."""
+
+    address: Address
+    failure: str | None
+
+
+class Delivery:
+    """Publishes the units of one ledger, in one turn.
+
+    `delayed` are units that are made, and cannot be put at their final places now; `closed` the campaigns among theirs
+    of which nothing can be published. Both say why.
+    """
+
+    def __init__(self, ledger: Ledger, workspace: Workspace) -> None:
+        self.delayed: dict[Address, str] = {}
+        self.closed: dict[str, str] = {}
+        self._ledger = ledger
+        self._workspace = workspace
+        self._filled: dict[str, bool] = {}
+        self._check: Callable[[str], None] = check_storage
+
+    def guard(self, check: Callable[[str], None]) -> None:
+        """Names what is asked before anything is put into a storage; it raises `StorageClosed` where nothing is to be."""
+        self._check = check
+
+    def deliver(self, intent: int, address: Address) -> Ended | None:
+        """What came of a unit; None where it waits for its storage, which is no reason to leave the others alone."""
+        moves = self._ledger.list_moves(intent)
+        try:
+            records = self._ledger.list_event_numbers(intent)
+            if shared := find_shared_events(records, self._workspace, format_run(address[2])):
+                self._ledger.record_refused(intent, shared)
+                return Ended(address, shared)
+            for storage in {move.storage for move in moves}:
+                if self._is_filled(storage):
+                    check_storage(storage)
+                    self._check(storage)
+            publish(moves, self._workspace, self._ledger.write_records(intent))
+        except PublishingRefused as refused:
+            self._ledger.record_refused(intent, str(refused))
+            return Ended(address, str(refused))
+        except SourceUnavailable as error:
+            self._ledger.record_delayed(intent, str(error))
+            self.delayed[address] = str(error)
+            if isinstance(error, StorageClosed):
+                self.closed[address[0]] = str(error)
+            return None
+        self._ledger.record_produced(intent)
+        self._filled.update((move.storage, True) for move in moves)
+        self._workspace.sweep({move.attempt for move in moves})
+        return Ended(address, None)
+
+    def _is_filled(self, storage: str) -> bool:
+        """Whether something was published there, so that it is neither absent nor empty."""
+        if storage not in self._filled:
+            self._filled[storage] = self._ledger.has_produced(storage)
+        return self._filled[storage]

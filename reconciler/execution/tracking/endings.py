@@ -1,0 +1,184 @@
+"""How attempts end: what came of each becomes what the ledger says, and a unit whose last one ended well is published."""
+
+from __future__ import annotations
+
+import random
+from hashlib import sha256
+
+from reconciler.execution.sites.site_engines import Fleet
+from reconciler.execution.tracking.alarms import Alarms, Event
+from reconciler.execution.tracking.delivery import Delivery, Ended
+from reconciler.execution.tracking.workspace import Failed, Verified, Workspace
+from reconciler.ledger.writing.attempts import AttemptLedger
+from reconciler.ledger.writing.pauses import ALARM, BREAKER, PauseWriter
+from reconciler.ledger.writing.units import Ledger
+from reconciler.model.counts import judge_counts, judge_record
+from reconciler.model.work_items import Address, Attempt
+from reconciler.outside.clock import Clock
+from renderer.jobs.logs import Culprit, find_signature, normalise
+from schemas.repository import Repository
+
+IDENTICAL = 5
+"""Jobs of a campaign that must have failed in the same way to pause it."""
+
+FRUITLESS = 5
+"""How many attempts a job may have for each that may fail: what is never begun is no failure, and comes to an end all the same."""
+
+PAUSE, SPREAD = 3600.0, (0.7, 1.3)
+"""Seconds that a failed job waits at most before it is tried again, and what that is multiplied by, so that not all come at once."""
+LONGEST = int(PAUSE * max(SPREAD))
+
+
+class Endings:
+    """Records how the attempts of one ledger end. `ended` are the units that did with them, until somebody takes these."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        ledger: Ledger,
+        attempts: AttemptLedger,
+        pauses: PauseWriter,
+        fleet: Fleet,
+        workspace: Workspace,
+        alarms: Alarms,
+        clock: Clock,
+    ) -> None:
+        self._alarms = alarms
+        self.ended: list[Ended] = []
+        self.delivery = Delivery(ledger, workspace)
+        self._repository = repository
+        self._attempts = attempts
+        self._pauses = pauses
+        self._fleet = fleet
+        self._workspace = workspace
+        self._clock = clock.time
+
+    def collect(self, attempt: Attempt) -> bool:
+        """Records the result of an attempt; false where it left none."""
+        match self._workspace.collect(attempt, self._attempts.list_due(attempt)):
+            case Verified() if self._attempts.is_done(attempt.job):
+                self.lose(attempt, "discarded", "another attempt of its job was faster")
+            case Failed() if attempt.state == "lost":
+                pass
+            case Verified(made) if clash := self._attempts.find_clash(attempt, made):
+                reason = f"another job of the unit writes {clash} too; give the input files other names"
+                self._refuse(attempt, Failed("permanent", reason))
+            case Verified() as verified if miscount := self._judge_counts(attempt, verified):
+                self._refuse(attempt, miscount)
+            case Verified(made, events_read, cpu_seconds, record):
+                if self._attempts.record_verified(attempt, made, events_read, cpu_seconds, record):
+                    self.publish(attempt.intent, attempt.address)
+                elif failure := self._attempts.find_failure(attempt.intent):
+                    self._land(attempt, failure)
+            case Failed() if attempt.cancel:
+                self.lose(attempt, "cancelled", attempt.cancel)
+            case Failed() as failed:
+                self.fail(attempt, failed)
+            case None:
+                return False
+        return True
+
+    def _judge_counts(self, attempt: Attempt, found: Verified) -> Failed | None:
+        """Whether a job read what is registered, no more of a run than it has, and kept no more than it read."""
+        kept = [(product.path, product.events) for product in found.products]
+        wrong = judge_counts("the job", attempt.events, found.events_read, kept)
+        if wrong is None:
+            before, record = self._attempts.tallies.count_read(attempt)
+            read = found.events_read if found.events_read is not None else attempt.events
+            wrong = judge_record("the unit", record, before + (read or 0))
+        return Failed(*wrong) if wrong else None
+
+    def publish(self, intent: int, address: Address) -> None:
+        """Publishes a unit of which all jobs are verified."""
+        if ended := self.delivery.deliver(intent, address):
+            self.ended.append(ended)
+            if ended.failure is not None:
+                self._doubt_refusals(address)
+
+    def _doubt_refusals(self, address: Address) -> None:
+        """Pauses a campaign whose made units are refused at their final places one after the other."""
+        campaign = address[0]
+        scope = f"campaign:{campaign}"
+        since = self._pauses.find_resumed(scope, ALARM) or ""
+        refused, produced = self._attempts.tallies.list_refused(campaign, since)
+        total = len(refused) + produced
+        event = Event(
+            scope, "unit", "units that were made are refused when published", refused, refused, total
+        )
+        declared = self._repository.campaigns.get(campaign)
+        self._alarms.doubt(event, self._fleet.find_brakes(declared.campaign.site if declared else ""))
+
+    def _refuse(self, attempt: Attempt, failed: Failed) -> None:
+        """Records an attempt that ended well, and whose result cannot be taken: its log has nothing of that."""
+        self.fail(attempt, failed, Culprit(normalise(failed.reason), 0, failed.reason))
+
+    def fail(self, attempt: Attempt, failed: Failed, culprit: Culprit | None = None) -> None:
+        """Records an attempt that failed; of the job's failures it is one, and of its campaign's."""
+        culprit = culprit or self._find_culprit(attempt, failed)
+        self._attempts.record_failed(
+            attempt,
+            failed.failure,
+            failed.reason,
+            max_attempts=self._read_limit(attempt),
+            after=self._choose_time(attempt),
+            signature=sha256(culprit.signature.encode()).hexdigest(),
+        )
+        self._trip(attempt, culprit, failed.scope)
+        self._land(attempt, failed.reason)
+
+    def _find_culprit(self, attempt: Attempt, failed: Failed) -> Culprit:
+        """The line of the attempt's log that tells why it failed; what the failure says, where none does."""
+        text, first = self._workspace.read_log(attempt.name)
+        declared = self._repository.campaigns.get(attempt.campaign)
+        step = declared and next(
+            (one for one in declared.campaign.expand() if one.name == attempt.address[1]), None
+        )
+        found = find_signature(text, step.application if step else None, first=first)
+        return found or Culprit(normalise(failed.reason), 0, failed.reason)
+
+    def _trip(self, attempt: Attempt, culprit: Culprit, extent: str | None) -> None:
+        """Pauses a campaign in which the same error struck several jobs, and more than came to a good end.
+
+        Where the error is one of all jobs of the step, the first is enough. Counted is from the beginning, or from when
+        a person last let the campaign go on.
+        """
+        scope = f"campaign:{attempt.campaign}"
+        step = attempt.address[1] if extent == "step" else None
+        signature = sha256(culprit.signature.encode()).hexdigest()
+        since = self._pauses.find_resumed(scope, BREAKER) or ""
+        failed, verified = self._attempts.tallies.count_ended(attempt.campaign, signature, since, step)
+        if failed < (IDENTICAL if step is None else 1) or failed <= verified:
+            return
+        place = f"{culprit.place} of the log of {attempt.name}" if culprit.number else attempt.name
+        how = f"{failed} jobs failed in the same way" if step is None else f"all jobs of {step} would fail so"
+        self._pauses.pause(scope, BREAKER, f"{how}: {culprit.line.strip()} ({place})", "b2prod")
+
+    def lose(self, attempt: Attempt, state: str, reason: str) -> None:
+        """Records an attempt that tells nothing of its job, which may be tried again as often as before: within a bound."""
+        most = FRUITLESS * self._read_limit(attempt) if state == "lost" else None
+        self._attempts.record_gone(attempt, state, reason, most=most)
+        self._land(attempt, reason)
+
+    def lose_job(self, attempt: Attempt, reason: str) -> None:
+        """Records an attempt whose job its engine took and knows no more; it may come back."""
+        self._attempts.record_lost(
+            attempt, reason, max_attempts=self._read_limit(attempt), after=self._choose_time(attempt)
+        )
+        self._land(attempt, reason)
+
+    def _land(self, attempt: Attempt, reason: str) -> None:
+        if self._attempts.is_resting(attempt.intent):
+            self.ended.append(Ended(attempt.address, reason))
+
+    def _read_limit(self, attempt: Attempt) -> int:
+        """How often the attempt's job may fail; a campaign that is not declared any more is not tried again."""
+        declared = self._repository.campaigns.get(attempt.campaign)
+        return declared.campaign.limits.max_attempts if declared else 1
+
+    def _choose_time(self, attempt: Attempt) -> int | None:
+        """When a failed job may be tried again: later each time, and at once where jobs run on this machine."""
+        if self._fleet.engine(attempt.site).attached:
+            return None
+        failures = min(attempt.failures, 12)
+        pause = min(PAUSE, 60.0 * 2**failures) * random.uniform(*SPREAD)  # noqa: S311 -- no secret
+        return int(self._clock() + pause)

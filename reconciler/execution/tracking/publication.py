@@ -1,0 +1,286 @@
+"""Publishing: verified files go to their final places, never over another file, and survive a crash half-way."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import TypeVar
+
+from reconciler.execution.tracking.workspace import Workspace
+from reconciler.ledger.reading.output_records import LARGEST, RecordFile, is_same_output
+from reconciler.model.work_items import Move
+from reconciler.outside.checksums import digest_content
+from reconciler.outside.durable import sync
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.mounts import holds_anything
+from reconciler.outside.plain_files import NotPlain, open_plain, read_plain
+
+T = TypeVar("T")
+
+CLOSED = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)
+)
+"""What a file system says that takes nothing at all now."""
+UNABLE = frozenset(
+    (errno.EPERM, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
+)
+"""What it says where it has no such thing as was asked for."""
+RENAME_NOREPLACE = 1
+BLOCK = 1 << 24
+
+
+class PublishingRefused(Exception):
+    """A final place holds another file, or the verified file is gone: nothing was overwritten."""
+
+
+class StorageClosed(SourceUnavailable):
+    """A storage takes nothing now, of whichever unit."""
+
+
+def check_storage(storage: str) -> None:
+    """Ensures that a storage, in which something is, is there: what is to be mounted is an empty folder before it is.
+
+    Raises:
+        StorageClosed: it is not.
+    """
+    try:
+        if not holds_anything(storage):
+            raise StorageClosed(f"the storage {storage} is empty, as if it were not mounted")
+    except OSError as error:
+        raise StorageClosed(f"the storage {storage} is not there: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Transfer:
+    """A file on its way: from the job's folder to `beside`, next to its final place, and from there to that place."""
+
+    move: Move
+    source: Path
+    final: Path
+    beside: Path
+
+
+def publish(moves: Iterable[Move], workspace: Workspace, records: Iterable[RecordFile] = ()) -> None:
+    """Puts every file at its final place; what an interrupted run has put there already is accepted if it is the same.
+
+    A job may still write into its folder, so the files that are published are copies, read only, and are compared with
+    what was verified once they are where nobody else writes. None comes to its place before all are, and before the
+    records are, so that no file is ever there of which nothing tells what it is.
+
+    Raises:
+        PublishingRefused: nothing was overwritten; the message names the file.
+        StorageClosed: the storage takes nothing now; the next turn goes on from here.
+        SourceUnavailable: this place cannot be written now; the next turn tries it again.
+    """
+    transfers = [_plan_transfer(move, workspace) for move in moves]
+    try:
+        missing = [one for one in transfers if _do(_bring, one)]
+        for record in records:
+            _put_record(record)
+        for one in missing:
+            _do(_place, one)
+    finally:
+        for one in transfers:
+            with contextlib.suppress(OSError):
+                one.beside.unlink()
+    for folder, storage in {one.final.parent: one.move.storage for one in transfers}.items():
+        try:
+            sync(folder)
+        except OSError as error:
+            raise _judge(error, folder, storage) from error
+
+
+def _put_record(record: RecordFile) -> None:
+    """Writes a record whole, for nobody to write, and never over another file."""
+    final = Path(record.storage, record.folder, record.name)
+    beside = final.with_name(f".{record.name}.part")
+    try:
+        if not os.path.lexists(final):
+            beside.unlink(missing_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with FileIO(os.open(beside, flags, 0o444), "w") as stream:
+                stream.write(record.content)
+                os.fsync(stream.fileno())
+            _give_name(beside, final, record.storage)
+        found = read_plain(final, LARGEST)
+    except NotPlain as error:
+        raise PublishingRefused(f"{final}: {error}; it was left as it is") from None
+    except OSError as error:
+        raise _judge(error, final, record.storage) from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+    if found != record.content and not is_same_output(found, record.content):
+        raise PublishingRefused(f"{final} exists and is the record of something else; it was left as it is")
+
+
+def _plan_transfer(move: Move, workspace: Workspace) -> _Transfer:
+    folder = Path(move.storage, move.folder)
+    beside = folder / f".{move.path}.{move.attempt}"
+    return _Transfer(move, workspace.path(move.attempt) / move.path, folder / move.path, beside)
+
+
+def _do(step: Callable[[_Transfer], T], transfer: _Transfer) -> T:
+    """What a step of a transfer gives back; what the file system has against it is a reason of its own kind."""
+    try:
+        return step(transfer)
+    except OSError as error:  # also where the file came just now: the next turn looks at it
+        raise _judge(error, transfer.final, transfer.move.storage) from error
+
+
+def _bring(transfer: _Transfer) -> bool:
+    """Copies a file next to its final place, and compares the copy; false where the final place has it already."""
+    move, final = transfer.move, transfer.final
+    _make_folders(final.parent)
+    if final.is_symlink() or final.exists():
+        if not _is_same(final, move):
+            raise PublishingRefused(f"{final} exists and is another file; it was left as it is")
+        if _is_sealed(transfer):
+            return False
+    transfer.beside.unlink(missing_ok=True)
+    try:
+        with open_plain(transfer.source) as source:
+            _copy(source, transfer.beside, move.size)
+    except FileNotFoundError:
+        raise PublishingRefused(
+            f"{transfer.source} was verified, and is gone before it was published"
+        ) from None
+    except NotPlain as error:
+        raise PublishingRefused(f"{transfer.source} was verified, and now {error}") from None
+    if not _is_same(transfer.beside, move):
+        raise PublishingRefused(f"{transfer.source} was changed after it was verified; nothing was published")
+    return True
+
+
+def _copy(source: FileIO, target: Path, size: int) -> None:
+    """Copies that many bytes of a file to one that nobody may write; shares the blocks where the file system can do that.
+
+    A file that is larger was changed, and one that grows has no end: neither may fill the storage.
+    """
+    opened = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o444)
+    with FileIO(opened, "w") as stream:
+        left = size + 1
+        try:
+            while left and (count := os.copy_file_range(source.fileno(), opened, min(left, BLOCK))):
+                left -= count
+        except OSError as error:
+            if error.errno not in UNABLE:
+                raise
+            while left and (part := source.read(min(left, BLOCK))):
+                stream.write(part)
+                left -= len(part)
+        os.fsync(opened)
+
+
+def _place(transfer: _Transfer) -> None:
+    """Gives a copy its final name, unless something has that: a link is the one form of rename that every system has."""
+    if os.path.lexists(transfer.final) and _is_same(transfer.final, transfer.move):
+        os.replace(
+            transfer.beside, transfer.final
+        )  # the same bytes, in a file that somebody may still change
+        return
+    _give_name(transfer.beside, transfer.final, transfer.move.storage)
+
+
+def _give_name(beside: Path, final: Path, storage: str) -> None:
+    """Gives a file that is whole its final name, unless something has that.
+
+    Raises:
+        StorageClosed: the file system has nothing by which that could be done.
+    """
+    try:
+        _link_or_rename(beside, final)
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+        raise StorageClosed(
+            f"nothing can be published to {storage}, which has neither hard links nor renames that replace"
+            f" nothing ({error.strerror}): `b2prod doctor` tells more"
+        ) from error
+
+
+def _link_or_rename(source: Path, target: Path) -> None:
+    """Gives a file a name that nothing has, by a link or else by a rename; what it was called before may stay."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+        _rename(source, target)
+
+
+def try_storage(storage: Path) -> str | None:
+    """Why nothing could be published to a folder, found out by doing it there with an empty file; None where it works.
+
+    What was made for that is removed again.
+
+    Raises:
+        OSError: the folder cannot be written, which says nothing of what it is able to.
+    """
+    with tempfile.TemporaryDirectory(prefix=".b2prod-trial-", dir=storage) as name:
+        folder = Path(name)
+        first, second, final = folder / ".first", folder / ".second", folder / "final"
+        for one in (first, second):
+            one.touch()
+        sync(first)
+        try:
+            _link_or_rename(first, final)
+        except OSError as error:
+            return f"neither a hard link nor a rename that replaces nothing is to be had: {error.strerror}"
+        with contextlib.suppress(FileExistsError):
+            _link_or_rename(second, final)
+            return "a file that is there is replaced by a link or a rename that must not"
+        try:
+            sync(folder)
+        except OSError as error:
+            return f"a folder cannot be brought to disk (fsync): {error.strerror}"
+    return None
+
+
+def _is_sealed(transfer: _Transfer) -> bool:
+    """Whether what is at the final place is ours, is not the job's own file by another name, and nobody may write it."""
+    found = transfer.final.lstat()
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(found, transfer.source.lstat()):
+            return False
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o222
+
+
+def _rename(source: Path, target: Path) -> None:
+    """Renames a file where hard links are not to be had, as on BeeGFS and some FUSE and NFS mounts; never over another."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    here = -100  # AT_FDCWD
+    if libc.renameat2(here, os.fsencode(source), here, os.fsencode(target), RENAME_NOREPLACE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(source), None, str(target))
+
+
+def _judge(error: OSError, place: Path, storage: str) -> SourceUnavailable:
+    """Whether it is the storage that takes nothing, or only this place in it."""
+    closed = error.errno in CLOSED or not os.path.isdir(storage) or not os.access(storage, os.W_OK | os.X_OK)
+    kind = StorageClosed if closed else SourceUnavailable
+    return kind(f"{place} cannot be written now: {error.strerror}")
+
+
+def _is_same(final: Path, move: Move) -> bool:
+    """Whether the file itself, and not what a link points to, is the one that is to be there."""
+    found = final.lstat()
+    return (
+        stat.S_ISREG(found.st_mode) and found.st_size == move.size and digest_content(final) == move.checksum
+    )
+
+
+def _make_folders(folder: Path) -> None:
+    """Makes a folder and its parents, each on disk before something is put into it."""
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    for parent in reversed(missing):
+        parent.mkdir(exist_ok=True)
+        sync(parent.parent)

@@ -1,0 +1,392 @@
+"""Tracking: what engines say of the live attempts becomes what the ledger says, by evidence alone.
+
+Unknown moves nothing. Absence counts when it was told in full, twice, after the time in which a job may be invisible;
+and where the attempt's folder can be reached, only once the mark that its job would begin with is taken from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from reconciler.execution.sites.guarded_engine import contain
+from reconciler.execution.sites.site_engines import Fleet
+from reconciler.execution.tracking.alarms import Alarms, Event
+from reconciler.execution.tracking.delivery import Ended
+from reconciler.execution.tracking.endings import Endings
+from reconciler.execution.tracking.workspace import Failed, Workspace
+from reconciler.ledger.writing.attempts import AttemptLedger
+from reconciler.ledger.writing.units import Ledger
+from reconciler.model.engine import Engine, EngineUnavailable, Observation, Sighting, Ticket
+from reconciler.model.work_items import Attempt, format_address
+from reconciler.outside.clock import Ages, Clock, format_time
+from reconciler.outside.errors import SourceUnavailable
+
+MEMORY = timedelta(days=7)
+"""How long an attempt that was taken for lost may come back."""
+
+_NOTHING = Observation(Sighting.UNKNOWN)
+
+DOUBTS = 2
+"""Complete answers in a row that must lack an attempt before it is taken for gone."""
+
+
+@dataclass(slots=True)
+class Look:
+    """What one look found: the attempts that are still live, those of which nothing is known, units that ended."""
+
+    live: list[Attempt] = field(default_factory=list)
+    unknown: set[int] = field(default_factory=set)
+    ended: list[Ended] = field(default_factory=list)
+
+
+class Tracker:
+    """Follows the live attempts of one ledger."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        attempts: AttemptLedger,
+        fleet: Fleet,
+        workspace: Workspace,
+        endings: Endings,
+        alarms: Alarms,
+        clock: Clock,
+    ) -> None:
+        self._ledger = ledger
+        self._attempts = attempts
+        self._fleet = fleet
+        self._workspace = workspace
+        self._clock = clock.time
+        self._ages = Ages(clock)
+        self._look = Look()
+        self._endings = endings
+        self._alarms = alarms
+        self.troubles: dict[str, None] = {}
+        """What else a person should hear of, in words."""
+
+    def resume(self) -> None:
+        """Takes up what an earlier process left half-way: intents to submit, and publishing."""
+        self._attempts.doubt_intents()
+        for intent in self._ledger.list_publishing():
+            address = self._ledger.find_address(intent)
+            try:
+                self._endings.publish(intent, address)
+            except Exception as error:  # noqa: BLE001 -- as below
+                self.troubles[f"{format_address(address)} could not be published: {contain(error)}"] = None
+
+    def look(self, sites: Callable[[str], bool] = lambda _: True) -> Look:
+        """One look at every live attempt at the sites wanted, by one bulk query of each engine."""
+        self._look = Look()
+        groups: dict[str, list[Attempt]] = {}
+        for attempt in self._attempts.list_live():
+            groups.setdefault(attempt.site, []).append(attempt)
+        for site in self._attempts.tallies.list_sites_of_lost(self._since()):
+            groups.setdefault(site, [])
+        for site, group in groups.items():
+            if not sites(site):
+                self._look.live += group
+            elif self._fleet.is_resting(site):
+                left = self._take_results(group)
+                self._look.live += left
+                self._look.unknown.update(attempt.id for attempt in left)
+            else:
+                try:
+                    self._follow(site, group)
+                except Exception as error:  # noqa: BLE001 -- what nobody foresaw at one site is no word about the others
+                    self._break_off(site, group, contain(error))
+        self._look.ended, self._endings.ended = self._endings.ended, []
+        return self._look
+
+    def _break_off(self, site: str, group: Sequence[Attempt], reason: str) -> None:
+        """Nothing is known of those attempts of a site that were not looked at before something went wrong."""
+        self._fleet.record_silence(site, reason)
+        self.troubles[f"{site}: {reason}"] = None
+        seen = {attempt.id for attempt in self._look.live}
+        still = {attempt.id for attempt in self._attempts.list_live()}
+        self._note_unknown([one for one in group if one.id in still - seen], reason)
+
+    def refuse(self, attempt: Attempt, failed: Failed) -> None:
+        """Records an attempt that its engine certainly did not take."""
+        self._endings.fail(attempt, failed)
+
+    def sweep(self) -> None:
+        """Removes the folders that nobody needs any more; those of attempts that failed, after some days."""
+        names = self._workspace.names()
+        self._workspace.sweep(
+            self._attempts.leftovers.list_ended(names) | self._list_expired(names),
+            self._attempts.leftovers.list_ended_batches(self._workspace.batch_names()),
+        )
+
+    def _list_expired(self, names: Sequence[str]) -> set[str]:
+        return {
+            name
+            for name, (site, ended) in self._attempts.leftovers.list_failed(names).items()
+            if ended < format_time(self._clock() - 86400 * self._fleet.find_kept_days(site))
+        }
+
+    def ticket(self, attempt: Attempt) -> Ticket:
+        """An attempt as engines know it."""
+        ticket = attempt.write_ticket(self._workspace.path(attempt.name))
+        return replace(ticket, home=self._workspace.batches / attempt.batch)
+
+    def _follow(self, site: str, group: Sequence[Attempt]) -> None:
+        """Looks at the attempts of one site; where it does not answer, nothing is said of any."""
+        try:
+            engine = self._fleet.engine(site)
+            group = self._set_apart(group)
+            returning = () if engine.attached else self._list_returning(site)
+            if not group and not returning:
+                return
+            group = self._adopt(engine, group)
+            known = [attempt for attempt in group if attempt.state != "uncertain"]
+            ending = [self.ticket(attempt) for attempt in known if attempt.cancel]
+            if ending:
+                self._cancel(site, engine, ending)
+            asked = [self.ticket(attempt) for attempt in (*known, *returning)]
+            seen = engine.query(asked) if asked else {}
+        except (EngineUnavailable, SourceUnavailable) as error:
+            self._fleet.record_silence(site, str(error), getattr(error, "pause", None))
+            self._note_unknown(self._take_results(group), str(error))
+            return
+        self._fleet.record_answer(site)
+        self._judge(engine, group, seen)
+        for attempt in returning:
+            with contextlib.suppress(SourceUnavailable):  # it may still come back in a later turn
+                self._welcome(engine, attempt, seen.get(attempt.name, _NOTHING))
+
+    def _welcome(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
+        """Takes up an attempt that was taken for lost and is there again; ends it where it was replaced in the meantime."""
+        if observation.sighting is Sighting.ENDED and self._attempts.is_awaited(attempt, alone=False):
+            self._settle(engine, attempt, observation)
+        elif observation.sighting in (Sighting.PENDING, Sighting.RUNNING):
+            begins = not engine.shared or self._workspace.was_started(attempt.name)
+            if begins and self._attempts.is_awaited(attempt, alone=True):
+                self._attempts.record_returned(attempt)
+                self._look.live.append(replace(attempt, state="running"))
+            else:  # also where the mark was taken from it that it would begin with
+                self._cancel(attempt.site, engine, [self.ticket(attempt)])
+
+    def _cancel(self, site: str, engine: Engine, tickets: Sequence[Ticket]) -> bool:
+        """Asks for the end of jobs; a system that refuses is asked how its jobs are all the same."""
+        try:
+            engine.cancel(tickets)
+        except EngineUnavailable as error:
+            self.troubles[f"{site} did not end {len(tickets)} jobs as asked: {error}"] = None
+            return False
+        return True
+
+    def _set_apart(self, group: Sequence[Attempt]) -> list[Attempt]:
+        """The group without attempts that another engine took: what this one says of their ids is about other jobs."""
+        elsewhere: dict[str, list[Attempt]] = {}
+        for attempt in group:
+            if (reason := self._fleet.tell_elsewhere(attempt)) is not None:
+                elsewhere.setdefault(reason, []).append(attempt)
+        for reason, some in elsewhere.items():
+            left = self._take_results(some)
+            self._look.live += left
+            self._look.unknown.update(attempt.id for attempt in left)
+            self._attempts.record_elsewhere([attempt.id for attempt in left], reason)
+        apart = {attempt.id for some in elsewhere.values() for attempt in some}
+        return [attempt for attempt in group if attempt.id not in apart]
+
+    def _list_returning(self, site: str) -> tuple[Attempt, ...]:
+        """Attempts that were taken for lost: what is no process of this machine may come back all the same."""
+        lost = self._attempts.list_lost(site, self._since())
+        return tuple(attempt for attempt in lost if self._fleet.tell_elsewhere(attempt) is None)
+
+    def _since(self) -> str:
+        """When an attempt was taken for lost at the earliest that may still come back."""
+        return format_time(self._clock() - MEMORY.total_seconds())
+
+    def _adopt(self, engine: Engine, group: Sequence[Attempt]) -> list[Attempt]:
+        """The group, in which uncertain attempts that the engine has are known by its ids now.
+
+        Where it cannot tell (accounting may be away while the queue answers), the others are followed all the same.
+        """
+        doubtful = [attempt for attempt in group if attempt.state == "uncertain"]
+        if not doubtful:
+            return list(group)
+        try:
+            found = engine.find([self.ticket(attempt) for attempt in doubtful])
+        except EngineUnavailable as error:
+            if len(doubtful) == len(group):
+                raise
+            self._note_unknown(doubtful, str(error))
+            return [attempt for attempt in group if attempt.state != "uncertain"]
+        adopted = {attempt.id: found[attempt.name] for attempt in doubtful if found.get(attempt.name)}
+        twins = [
+            replace(self.ticket(attempt), reference=other)
+            for attempt in doubtful
+            for other in adopted.get(attempt.id, ())[1:]
+        ]
+        # before the record: whoever is killed in between finds them once more
+        if twins and not self._cancel(doubtful[0].site, engine, twins):
+            both = [attempt for attempt in doubtful if len(adopted.get(attempt.id, ())) > 1]
+            self._note_unknown(both, "the engine has it twice, and does not end one of the two")
+            adopted = {number: ids for number, ids in adopted.items() if len(ids) == 1}
+            group = [attempt for attempt in group if attempt not in both]
+        self._attempts.record_submitted({number: ids[0] for number, ids in adopted.items()})
+        return [
+            replace(attempt, state="submitted", reference=adopted[attempt.id][0])
+            if attempt.id in adopted
+            else attempt
+            for attempt in group
+        ]
+
+    def _judge(self, engine: Engine, group: Sequence[Attempt], seen: Mapping[str, Observation]) -> None:
+        doubted = not engine.attached and self._doubt_losses(engine, group, seen)
+        running, again, unknown = [], [], []
+        for attempt in group:
+            absent = attempt.state == "uncertain"  # complete answers did not have its name
+            default = Observation(Sighting.ABSENT if absent else Sighting.UNKNOWN)
+            observation = seen.get(attempt.name, default)
+            try:
+                match observation.sighting:
+                    case Sighting.UNKNOWN:
+                        unknown.append(attempt)
+                        continue
+                    case Sighting.ENDED:
+                        self._settle(engine, attempt, observation)
+                        continue
+                    case Sighting.ABSENT:
+                        if doubted and self._is_missed(engine, attempt):
+                            self._doubt_in_vain(attempt)
+                        else:
+                            self._doubt(engine, attempt, observation)
+                        continue
+                    case Sighting.RUNNING if attempt.state == "submitted":
+                        running.append(attempt.id)
+                    case _:
+                        pass
+            except SourceUnavailable as error:  # its folder does not say, which is no word about the others
+                self._note_unknown([attempt], str(error))
+                continue
+            except Exception as error:  # noqa: BLE001 -- neither is what nobody foresaw
+                self._note_unknown([attempt], self._doubt_result(attempt, error))
+                continue
+            if attempt.absences or attempt.unknown:
+                again.append(attempt.id)
+            self._look.live.append(attempt)
+        self._attempts.record_running(running)
+        self._attempts.record_seen(again)
+        self._note_unknown(self._take_results(unknown), "the engine cannot tell")
+
+    def _take_results(self, group: Sequence[Attempt]) -> list[Attempt]:
+        """Those of the attempts that left no result: of one that did, nobody has to be asked whether it has ended."""
+        left = []
+        for attempt in group:
+            try:
+                ended = self._workspace.has_result(attempt.name) and self._endings.collect(attempt)
+            except SourceUnavailable:  # its folder does not say
+                ended = False
+            except Exception as error:  # noqa: BLE001 -- as above
+                self._doubt_result(attempt, error)
+                ended = False
+            if not ended:
+                left.append(attempt)
+        return left
+
+    def _doubt_result(self, attempt: Attempt, error: Exception) -> str:
+        self.troubles[f"{attempt.name} could not be judged: {contain(error)}"] = None
+        return contain(error)
+
+    def _settle(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
+        """Records what came of an attempt that its engine says has ended; one taken for lost is welcome if it is done."""
+        if not engine.shared:
+            try:
+                engine.fetch(self.ticket(attempt))
+            except EngineUnavailable as error:
+                self._note_unknown([attempt], str(error))
+                return
+        if self._endings.collect(attempt) or attempt.state == "lost":
+            return
+        late = observation.failure is None and not self._is_missed(engine, attempt)
+        if attempt.absences + 1 < DOUBTS or late:
+            self._note_absent(attempt)  # a result may still be on its way through the file system
+        elif attempt.cancel:
+            self._endings.lose(attempt, "cancelled", attempt.cancel)
+        elif observation.failure is not None:
+            self._endings.fail(
+                attempt, Failed(observation.failure, observation.reason or "the engine says it failed")
+            )
+        elif engine.shared and self._workspace.bury(attempt.name):
+            self._endings.fail(
+                attempt, Failed("infrastructure", "the engine says it ended well, but it never began")
+            )
+        else:
+            self._endings.fail(attempt, Failed("transient", "the job was started and ended without a result"))
+
+    def _doubt(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
+        """Weighs a complete answer without the attempt."""
+        if self._endings.collect(attempt):
+            return
+        if self._ages.tell(attempt.begun) < self._fleet.find_visibility(attempt.site):
+            self._look.live.append(attempt)
+            return
+        if not self._is_missed(engine, attempt):
+            self._note_absent(attempt)
+            return
+        has_begun = engine.shared and not self._workspace.bury(attempt.name)
+        if attempt.cancel:
+            self._endings.lose(attempt, "cancelled", attempt.cancel)
+        elif has_begun and (attempt.reference is None or engine.attached):
+            self._endings.fail(attempt, Failed("transient", "the job was started and ended without a result"))
+        elif has_begun:
+            self._endings.lose_job(
+                attempt, "the job was started, left no result, and its engine knows it no more"
+            )
+        elif attempt.reference is None:
+            self._endings.lose(attempt, "lost", observation.reason or "the job was never started")
+        else:
+            reason = observation.reason or "the engine took the job, and knows it no more"
+            self._endings.lose_job(attempt, reason)
+
+    def _is_missed(self, engine: Engine, attempt: Attempt) -> bool:
+        """Whether with this look an attempt is gone for so long that neither it nor a result of it is to be expected."""
+        if attempt.absences + 1 < DOUBTS:
+            return False
+        return (
+            engine.attached
+            or attempt.missed is None
+            or self._ages.tell(attempt.missed) >= self._fleet.find_visibility(attempt.site)
+        )
+
+    def _doubt_losses(
+        self, engine: Engine, group: Sequence[Attempt], seen: Mapping[str, Observation]
+    ) -> bool:
+        """Whether so many attempts of a site are missed at once that its answer is doubted, complete as it was."""
+        known = [attempt for attempt in group if attempt.reference is not None and not attempt.cancel]
+        if not known:
+            return False
+        sightings = {one.name: seen.get(one.name, _NOTHING).sighting for one in known}
+        silent = [
+            one
+            for one in known
+            if sightings[one.name] in (Sighting.ABSENT, Sighting.UNKNOWN)
+            and not self._workspace.has_result(one.name)
+        ]
+        missed = [
+            one.name
+            for one in silent
+            if sightings[one.name] is Sighting.ABSENT and self._is_missed(engine, one)
+        ]
+        site, what = known[0].site, "live jobs are unknown to their engine"
+        event = Event(f"site:{site}", "job", what, missed, [one.name for one in silent], len(known))
+        return self._alarms.doubt(event, self._fleet.find_brakes(site))
+
+    def _doubt_in_vain(self, attempt: Attempt) -> None:
+        """Keeps an attempt that is missed as it is, while a person is asked; a result of it counts."""
+        if left := self._take_results([attempt]):
+            self._note_unknown(left, "its engine knows none of many jobs, and somebody is asked")
+
+    def _note_absent(self, attempt: Attempt) -> None:
+        self._attempts.record_absent([attempt.id])
+        self._look.live.append(attempt)
+
+    def _note_unknown(self, group: Sequence[Attempt], reason: str) -> None:
+        self._look.live += group
+        self._look.unknown.update(attempt.id for attempt in group)
+        self._attempts.record_unknown([one.id for one in group if one.unknown is None], reason)

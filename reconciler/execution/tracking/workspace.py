@@ -1,0 +1,329 @@
+"""The attempts' own folders: what a job finds there, what it leaves there, and clearing up behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from reconciler.execution.tracking.release_check import judge_release
+from reconciler.model.engine import Batch
+from reconciler.model.work_items import Attempt, Product
+from reconciler.outside.checksums import digest_stream
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.plain_files import NotPlain, open_plain, read_plain
+from renderer.event_data.event_numbers import RECORD
+from schemas.files.canonical import clean_text
+from schemas.files.strict_json import parse_json
+from schemas.json_schema.validation import check_rendered, load_schema, validate_json
+
+STARTED, RESULT = "started", "result.json"
+SUPERSEDED = "superseded"
+LOG = "log"
+LOG_END = 1 << 18
+"""Bytes at the end of a log in which it is looked for what went wrong."""
+LOG_COUNTED = 1 << 28
+"""Bytes before that in which lines are counted; in a longer log they have no number from its beginning."""
+RESULT_SIZE = 1 << 20
+"""Bytes that a result may have; one output takes some 200."""
+TOLD = 2000
+"""Characters of a failure's message that are kept."""
+
+RUNTIME = Path(__file__).resolve().parents[3] / "renderer" / "runtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A result whose outputs are there as it says.
+
+    `record` is what else is worth knowing, as JSON data; its `event_numbers` is the checksum of the record of the events
+    that were read, where the job left one.
+    """
+
+    products: tuple[Product, ...]
+    events_read: int | None
+    cpu_seconds: float | None
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A result that reports a failure, or that does not hold. `failure` is its class.
+
+    `scope` is `step` where all jobs of the step would fail so.
+    """
+
+    failure: str
+    reason: str
+    scope: str | None = None
+
+
+class Workspace:
+    """The folders of all attempts of one ledger, below `folder`, and of the batches, below `batches`."""
+
+    def __init__(self, folder: Path, batches: Path) -> None:
+        self.folder = folder
+        self.batches = batches
+
+    def path(self, name: str) -> Path:
+        """The folder of the attempt called `name`."""
+        return self.folder / name
+
+    def prepare(self, attempt: Attempt, files: Mapping[str, bytes]) -> None:
+        """Makes the attempt's folder with all that its job reads; `files` maps names to contents.
+
+        Raises:
+            SourceUnavailable: the folder cannot be written; nothing was submitted.
+        """
+        _make_folder(self.path(attempt.name), {name: (content, 0o644) for name, content in files.items()})
+
+    def prepare_batch(self, batch: Batch) -> None:
+        """Makes a batch's folder with what its members need to find theirs; the list of members is last.
+
+        Raises:
+            SourceUnavailable: the folder cannot be written; nothing was submitted.
+        """
+        members = [[str(ticket.folder), ticket.name, ticket.nonce] for ticket in batch.tickets]
+        files = {name: ((RUNTIME / name).read_bytes(), 0o644) for name in ("job.py", "member.py")}
+        files["members.json"] = json.dumps(members).encode(), 0o600  # it has their nonces
+        _make_folder(batch.folder, files)
+
+    def bury(self, name: str) -> bool:
+        """Takes the mark that a job begins with, so that it can never begin; false where it has begun already.
+
+        Raises:
+            SourceUnavailable: the folder does not say.
+        """
+        marker = self.path(name) / STARTED
+        try:
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            with marker.open("x") as stream:
+                stream.write(SUPERSEDED)
+        except FileExistsError:
+            return not self.was_started(name)
+        except OSError as error:
+            raise SourceUnavailable(f"{marker} cannot be written: {error.strerror}") from error
+        return True
+
+    def collect(self, attempt: Attempt, due: Mapping[str, str | None]) -> Verified | Failed | None:
+        """What came of an attempt that has ended, or None when it left no result.
+
+        Outputs are believed only when size and checksum are those that the result states, and so is the number of their
+        events, which are counted. What is due is not asked of the folder, which is the job's: `due` says it, output → name
+        of its file, where None is any name.
+
+        Raises:
+            SourceUnavailable: the folder cannot be read now, which says nothing of the result.
+        """
+        folder = self.path(attempt.name)
+        try:
+            return self._collect(folder, attempt, due)
+        except OSError as error:
+            raise SourceUnavailable(f"{folder} cannot be read now: {error.strerror}") from error
+
+    def _collect(
+        self, folder: Path, attempt: Attempt, due: Mapping[str, str | None]
+    ) -> Verified | Failed | None:
+        try:
+            result = _read_json(folder / RESULT, RESULT_SIZE)
+            # the quick check first: a file may be made to keep the strict one busy for minutes
+            check_rendered(result, "result")
+            problems = validate_json(result, load_schema("result"))
+        except FileNotFoundError:
+            return None
+        except (NotPlain, ValueError) as error:
+            return _malformed("result.json is malformed", error)
+        if problems:
+            return _malformed("result.json is malformed", problems[0])
+        if result["nonce"] != attempt.nonce:
+            return Failed("infrastructure", "result.json belongs to another attempt")
+        if result["failure"]:
+            said = result["failure"]
+            return Failed(said["class"], clean_text(said["message"])[:TOLD], said.get("scope"))
+        return _verify(folder, attempt, due, result)
+
+    def has_result(self, name: str) -> bool:
+        """Whether the attempt left something in the place of a result, as far as the folder tells."""
+        return os.path.lexists(self.path(name) / RESULT)
+
+    def was_started(self, name: str) -> bool:
+        """Whether the attempt's job came to its first instruction.
+
+        Raises:
+            SourceUnavailable: the folder does not say.
+        """
+        marker = self.path(name) / STARTED
+        try:
+            return read_plain(marker, 4096) != SUPERSEDED.encode()
+        except FileNotFoundError:
+            return False
+        except NotPlain:
+            return True  # not our mark, which is all that keeps a job from its first instruction
+        except OSError as error:
+            raise SourceUnavailable(f"{marker} cannot be read now: {error.strerror}") from error
+
+    def read_log(self, name: str) -> tuple[str, int]:
+        """The end of an attempt's log, and the number of its first line; nothing where there is none.
+
+        Lines are counted from 1; in a log that is too long for that, from its end, where the last one is -1.
+        """
+        try:
+            with open_plain(self.path(name) / LOG) as log, BufferedReader(log) as stream:
+                start = max(0, stream.seek(0, os.SEEK_END) - LOG_END)
+                first = 1
+                if start <= LOG_COUNTED:
+                    stream.seek(0)
+                    for place in range(0, start, 1 << 20):
+                        first += stream.read(min(1 << 20, start - place)).count(b"\n")
+                stream.seek(start)
+                text = stream.read(LOG_END).decode("utf-8", "replace")
+        except (OSError, NotPlain):
+            return "", 1
+        return text, first if start <= LOG_COUNTED else -1 - text.removesuffix("\n").count("\n")
+
+    def sweep(self, attempts: Iterable[str], batches: Iterable[str] = ()) -> None:
+        """Removes the folders of attempts and of batches that nobody needs any more."""
+        for name in sorted(attempts):
+            shutil.rmtree(self.path(name), ignore_errors=True)
+        for name in sorted(batches):
+            shutil.rmtree(self.batches / name, ignore_errors=True)
+
+    def names(self) -> tuple[str, ...]:
+        """The attempts that have a folder."""
+        return _list_folders(self.folder)
+
+    def batch_names(self) -> tuple[str, ...]:
+        """The batches that have a folder."""
+        return _list_folders(self.batches)
+
+
+def _make_folder(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
+    """Makes a folder with files, each of a content and a mode, in their order.
+
+    Names of attempts and batches can be told beforehand, and jobs write beside them: what has the name already is put
+    aside, and no link is followed, so that nothing is written where another wants it.
+
+    Raises:
+        SourceUnavailable: it cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(folder):
+            aside = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}")
+            folder.rename(aside)  # what is in it may refuse to be removed
+            shutil.rmtree(aside, ignore_errors=True)
+            if not aside.is_dir() or aside.is_symlink():
+                aside.unlink(missing_ok=True)
+        folder.mkdir()
+        here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            for name, (content, mode) in files.items():
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+                with open(os.open(name, flags, mode, dir_fd=here), "wb") as stream:
+                    stream.write(content)
+        finally:
+            os.close(here)
+    except OSError as error:
+        raise SourceUnavailable(f"{folder} cannot be written: {error.strerror}") from error
+
+
+def _list_folders(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(os.listdir(folder))) if folder.is_dir() else ()
+
+
+def _malformed(what: str, why: object) -> Failed:
+    return Failed("infrastructure", f"{what}: {clean_text(str(why))[:TOLD]}")
+
+
+def _read_json(file: Path, most: int) -> Any:
+    return parse_json(read_plain(file, most))
+
+
+def _verify(
+    folder: Path, attempt: Attempt, due: Mapping[str, str | None], result: Mapping[str, Any]
+) -> Verified | Failed:
+    stated = {item["output"]: item for item in result["outputs"]}
+    if stated.keys() != due.keys() or len(stated) != len(result["outputs"]):
+        told = sorted(item["output"] for item in result["outputs"])
+        return Failed("infrastructure", f"due are {sorted(due)}, stated are {told}")
+    products = []
+    for output, known in due.items():
+        item = stated[output]
+        name = known or item["file"]
+        file = folder / name
+        if item["file"] != name or os.path.basename(name) != name:
+            return Failed("infrastructure", f"{output}: {name} is due, the result states {item['file']}")
+        events = _examine(file, item, attempt)
+        if isinstance(events, Failed):
+            return replace(events, reason=f"{output}: {events.reason}")
+        if item["events"] is not None and events is not None and events != item["events"]:
+            said = f"{name} holds {events:,} events, the result states {item['events']:,}"
+            return Failed("infrastructure", f"{output}: {said}")
+        described = (events, item.get("rows"), item.get("kind"))
+        products.append(Product(output, name, item["size"], item["checksum"], *described))
+    record: dict[str, Any] = _clean(result.get("record", {}))
+    if numbers := result.get("event_numbers"):
+        if isinstance(wrong := _examine(folder / RECORD, numbers, attempt), Failed):
+            return wrong
+        record["event_numbers"] = numbers["checksum"]
+    return Verified(tuple(products), result.get("events_read"), result["cpu_seconds"], record)
+
+
+def _examine(file: Path, stated: Mapping[str, Any], attempt: Attempt) -> int | Failed | None:
+    """The events of a file that a result states the size and checksum of, None where it is no ROOT file; or what is wrong.
+
+    All is looked at in the one file that was opened: another could be put in its place in between.
+    """
+    try:
+        with open_plain(file) as stream:
+            before = os.fstat(stream.fileno())
+            size = before.st_size
+            if size != stated["size"] or digest_stream(stream, size) != stated["checksum"]:
+                return Failed("infrastructure", f"{file.name} is not what the result states")
+            opened = Path(f"/proc/self/fd/{stream.fileno()}")
+            events = _count_events(opened, file.name)
+            wrong = judge_release(opened, file.name, attempt.release, attempt.commit)
+            after = os.fstat(stream.fileno())
+    except (FileNotFoundError, NotPlain):
+        return Failed("infrastructure", f"{file.name} is not there")
+    if (after.st_size, after.st_mtime_ns, after.st_ctime_ns) != (
+        size,
+        before.st_mtime_ns,
+        before.st_ctime_ns,
+    ):
+        return Failed("infrastructure", f"{file.name} was changed while it was looked at")
+    if isinstance(events, str):
+        return Failed("infrastructure", events)
+    return events if wrong is None else Failed("permanent", wrong, "step")
+
+
+def _clean(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A record in characters that everybody can write."""
+    return {
+        key: {
+            clean_text(name): clean_text(said) if isinstance(said, str) else said
+            for name, said in told.items()
+        }
+        for key, told in record.items()
+    }
+
+
+def _count_events(file: Path, name: str) -> int | str | None:
+    """The events that an output holds, or what keeps them from being counted; None where it is no ROOT file."""
+    if not name.endswith(".root"):
+        return None
+    from renderer.event_data.event_file import (  # noqa: PLC0415 -- reading ROOT files costs a second
+        InputError,
+        read_events,
+    )
+
+    try:
+        return sum(chunk.events for chunk in read_events(file, name, None, (), ()))
+    except InputError as error:
+        return str(error)

@@ -1,0 +1,397 @@
+"""What the ledger knows: reads only, each on a connection whose reads are all of one moment."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, exists, func, not_, or_, select
+
+from reconciler.ledger.schema.tables import (
+    LIVE,
+    attempts,
+    batches,
+    intents,
+    jobs,
+    ledger,
+    outputs,
+    payload_buckets,
+    payload_sets,
+    plans,
+    products,
+    recipes,
+    registrations,
+    sites,
+)
+from reconciler.model.plan import Intent, Made, Observed, Unit
+from renderer.identity.payloads import Payload
+from renderer.identity.units import StepUnits
+from renderer.jobs.job_json import InputFile
+from schemas.manifest.runs import run_key, split_key
+
+CHUNK = 500
+"""How many runs one query asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which ledger this is, and how far it has come."""
+
+    ledger: str
+    serial: int
+    catalogue_serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPlan:
+    """A plan that was begun. `serial` is the ledger's after the last write made for it."""
+
+    ended: str | None
+    serial: int
+
+
+def read_identity(connection: Connection) -> Identity:
+    """The ledger's id and serials."""
+    return Identity(
+        *connection.execute(select(ledger.c.id, ledger.c.serial, ledger.c.catalogue_serial)).one()
+    )
+
+
+def read_plan(connection: Connection, digest: str) -> StoredPlan | None:
+    """The plan of that digest as far as it was applied, or None."""
+    row = connection.execute(select(plans.c.ended, plans.c.serial).where(plans.c.digest == digest)).first()
+    return StoredPlan(*row) if row else None
+
+
+def list_campaigns(connection: Connection) -> list[str]:
+    """The campaigns of which something was produced, by name."""
+    query = select(outputs.c.campaign).where(outputs.c.state == "produced").distinct()
+    return list(connection.scalars(query.order_by(outputs.c.campaign)))
+
+
+def list_begun(connection: Connection) -> list[str]:
+    """The campaigns of which anything was ever intended, by name."""
+    return list(connection.scalars(select(intents.c.campaign).distinct().order_by(intents.c.campaign)))
+
+
+def list_sites(connection: Connection) -> list[str]:
+    """The sites that ever got a job, or did not answer, by name."""
+    known = {
+        *connection.scalars(select(attempts.c.site).distinct()),
+        *connection.scalars(select(sites.c.name)),
+    }
+    return sorted(known)
+
+
+def list_steps(connection: Connection, campaign: str) -> list[str]:
+    """The steps of a campaign of which anything was ever intended, by name."""
+    query = select(intents.c.step).where(intents.c.campaign == campaign).distinct()
+    return list(connection.scalars(query.order_by(intents.c.step)))
+
+
+def observe(
+    connection: Connection,
+    campaign: str,
+    units: Sequence[StepUnits],
+    storage: str,
+    *,
+    reuse: bool,
+    lost: Mapping[bytes, str] | None = None,
+) -> Observed:
+    """What was produced of the units of a campaign. `lost` maps fingerprints whose files are gone or changed to which."""
+    mine = select(outputs.c.fingerprint).where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+    lost = lost or {}
+    produced = set(connection.scalars(mine)) - lost.keys()
+    missing: set[int] = set()
+    current = 0
+    for item in units:
+        for column in item.fingerprints.values():
+            absent = [run for run, value in zip(item.runs, column, strict=True) if value not in produced]
+            missing.update(absent)
+            current += len(column) - len(absent)
+    if not missing and current == len(produced):
+        return Observed(produced=produced)
+    if current < len(produced):
+        missing.update(_find_undeclared(connection, campaign, units))
+    made = _read_made(connection, campaign, missing, len(produced) + len(lost))
+    former = {one.conditions for one in made.values() if one.conditions is not None}
+    return Observed(
+        produced=produced,
+        elsewhere=_read_elsewhere(connection, campaign, units, storage) if reuse else frozenset(),
+        made=made,
+        intents=_read_intents(connection, campaign),
+        lost=lost,
+        payloads={
+            digest: {one.name: one.checksum for one in found}
+            for digest, found in read_payloads(connection, former).items()
+        },
+    )
+
+
+def read_payloads(connection: Connection, digests: Iterable[str]) -> dict[str, tuple[Payload, ...]]:
+    """The payload sets of those digests, by name; a set of which the ledger has no record is left out."""
+    buckets: dict[bytes, list[Payload]] = {}
+    found: dict[str, tuple[Payload, ...]] = {}
+    listed = sorted(digests)
+    for start in range(0, len(listed), CHUNK):
+        here = payload_sets.c.digest.in_(listed[start : start + CHUNK])
+        for digest, members in connection.execute(select(payload_sets).where(here)).all():
+            split = [members[place : place + 32] for place in range(0, len(members), 32)]
+            wanted = payload_buckets.c.digest.in_({one for one in split if one not in buckets})
+            for name, content in connection.execute(select(payload_buckets).where(wanted)):
+                buckets[name] = [Payload(*one) for one in json.loads(content)]
+            found[digest] = tuple(sorted(one for name in split for one in buckets[name]))
+    return found
+
+
+def read_used(connection: Connection, campaign: str) -> dict[str, list[int]]:
+    """Digest of a payload set → the runs of a campaign of which something, produced last, was made with it; sorted."""
+    columns = (outputs.c.step, outputs.c.output, outputs.c.experiment, outputs.c.run, outputs.c.conditions)
+    mine = and_(outputs.c.campaign == campaign, outputs.c.state == "produced")
+    rows = connection.execute(select(*columns).where(mine).order_by(outputs.c.version))
+    latest = {(step, output, run_key(*run)): digest for step, output, *run, digest in rows}
+    used: dict[str, set[int]] = {}
+    for (_, _, run), digest in latest.items():
+        if digest is not None:
+            used.setdefault(digest, set()).add(run)
+    return {digest: sorted(runs) for digest, runs in used.items()}
+
+
+def _find_undeclared(connection: Connection, campaign: str, units: Sequence[StepUnits]) -> set[int]:
+    """The runs with a produced output that is not, or no longer, declared."""
+    declared = {value for item in units for column in item.fingerprints.values() for value in column}
+    query = select(outputs.c.experiment, outputs.c.run, outputs.c.fingerprint)
+    rows = connection.execute(query.where(outputs.c.campaign == campaign, outputs.c.state == "produced"))
+    return {run_key(experiment, run) for experiment, run, fingerprint in rows if fingerprint not in declared}
+
+
+def _read_elsewhere(
+    connection: Connection, campaign: str, units: Sequence[StepUnits], storage: str
+) -> set[bytes]:
+    wanted = [recipe.digest for item in units for recipe in item.recipes]
+    query = (
+        select(outputs.c.fingerprint)
+        .join(recipes, recipes.c.id == outputs.c.recipe)
+        .where(recipes.c.digest.in_(wanted), outputs.c.campaign != campaign)
+        .where(outputs.c.storage == storage, outputs.c.state == "produced")
+    )
+    return set(connection.scalars(query))
+
+
+def _read_made(
+    connection: Connection, campaign: str, keys: set[int], count: int
+) -> dict[tuple[str, str, int], Made]:
+    """What the units of those runs were last made from, of about `count` outputs that the campaign has."""
+    contents: dict[int, Mapping[str, Any]] = {}
+    made: dict[tuple[str, str, int], Made] = {}
+    columns = ("step", "output", "experiment", "run", "fingerprint", "recipe", "input", "conditions")
+    mine = (outputs.c.campaign == campaign, outputs.c.state == "produced")
+    query = select(*(outputs.c[name] for name in columns)).where(*mine).order_by(outputs.c.version)
+    for here in [query] if count < len(keys) else narrow_runs(query, sorted(keys)):
+        for step, output, experiment, run, fingerprint, recipe, source, conditions in connection.execute(
+            here
+        ):
+            if (key := run_key(experiment, run)) not in keys:
+                continue
+            if recipe not in contents:
+                stored = select(recipes.c.content).where(recipes.c.id == recipe)
+                contents[recipe] = json.loads(connection.execute(stored).scalar_one())
+            made[step, output, key] = Made(fingerprint, contents[recipe], source, conditions)
+    return made
+
+
+def narrow_runs(query: Select[Any], keys: Sequence[int]) -> Iterator[Select[Any]]:
+    """A query for the outputs of some sorted run keys only, in parts."""
+    for experiment, group in groupby(keys, key=lambda key: split_key(key)[0]):
+        numbers = [split_key(key)[1] for key in group]
+        for start in range(0, len(numbers), CHUNK):
+            chunk = numbers[start : start + CHUNK]
+            yield query.where(outputs.c.experiment == experiment, outputs.c.run.in_(chunk))
+
+
+BY_HAND = and_(intents.c.state == "quarantined", not_(exists().where(outputs.c.intent == intents.c.id)))
+"""That an intent is a person's word that its unit is not to begin, whatever it would make."""
+
+
+def list_stopped(connection: Connection, campaigns: Iterable[str]) -> set[tuple[str, str, int]]:
+    """The units of campaigns that a person stopped before they began: campaign, step and run key."""
+    columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
+    rows = connection.execute(select(*columns).where(intents.c.campaign.in_(sorted(campaigns)), BY_HAND))
+    return {(campaign, step, run_key(experiment, run)) for campaign, step, experiment, run in rows}
+
+
+def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
+    running = (
+        select(jobs.c.intent).join(attempts, attempts.c.job == jobs.c.id).where(attempts.c.state.in_(LIVE))
+    )
+    pending = and_(
+        intents.c.campaign == campaign,
+        or_(intents.c.state.in_(("open", "quarantined")), intents.c.id.in_(running)),
+    )
+    wanted: dict[int, list[bytes]] = {}
+    query = select(outputs.c.intent, outputs.c.fingerprint).join(intents, intents.c.id == outputs.c.intent)
+    for intent, fingerprint in connection.execute(query.where(pending)):
+        wanted.setdefault(intent, []).append(fingerprint)
+    ours = select(jobs.c.intent, attempts.c.state, attempts.c.reason).join(jobs, jobs.c.id == attempts.c.job)
+    ours = ours.join(intents, intents.c.id == jobs.c.intent).where(pending).order_by(attempts.c.id)
+    live: set[int] = set()
+    failures: dict[int, str] = {}
+    for intent, state, reason in connection.execute(ours):
+        if state in LIVE:
+            live.add(intent)
+        elif state in ("failed", "lost"):
+            failures[intent] = reason or state
+    publishing = select(outputs.c.intent).where(
+        outputs.c.campaign == campaign, outputs.c.state == "publishing"
+    )
+    live.update(connection.scalars(publishing))
+    columns = ("id", "step", "experiment", "run", "state", "reason")
+    found: dict[Unit, Intent] = {}
+    stops: dict[Unit, list[tuple[frozenset[bytes], str]]] = {}
+    for number, step, experiment, run, state, reason in connection.execute(
+        select(*(intents.c[name] for name in columns)).where(pending).order_by(intents.c.id)
+    ):
+        unit = (step, run_key(experiment, run))
+        fingerprints, stopped = frozenset(wanted.get(number, ())), state == "quarantined"
+        failure = (stopped and reason) or failures.get(number)
+        if stopped:
+            stops.setdefault(unit, []).append((fingerprints, failure or "attempts used up"))
+        if unit not in found or not found[unit].live:  # what still runs comes first, given up or not
+            found[unit] = Intent(fingerprints, number in live, stopped, failure)
+    for unit, several in stops.items():
+        # what was declared in between, and is declared no more, does not make the unit a new one
+        others = tuple(one for one in several if one[0] != found[unit].fingerprints)
+        if others:
+            found[unit] = replace(found[unit], stopped=others)
+    return found
+
+
+def find_files(
+    connection: Connection, fingerprint: bytes, storage: str, campaign: str
+) -> tuple[InputFile, ...]:
+    """The published files of an output, the campaign's own if it has one, as the input of the next step."""
+    found = connection.execute(
+        select(outputs.c.id, outputs.c.storage, outputs.c.folder)
+        .where(
+            outputs.c.fingerprint == fingerprint, outputs.c.state == "produced", outputs.c.storage == storage
+        )
+        .order_by(outputs.c.campaign != campaign, outputs.c.id)
+    ).first()
+    if found is None:
+        return ()
+    query = select(products.c.path, products.c.size, products.c.checksum, products.c.events)
+    rows = connection.execute(query.where(products.c.output == found.id).order_by(products.c.path))
+    return tuple(
+        InputFile(path, os.path.join(found.storage, found.folder, path), size, checksum, events)
+        for path, size, checksum, events in rows
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An attempt of a unit. `application` is what ran, as log patterns are named after it."""
+
+    name: str
+    state: str
+    reason: str | None
+    application: str
+
+
+def list_attempts(connection: Connection, campaign: str, step: str, key: int) -> list[Tried]:
+    """All attempts of a unit, the oldest first."""
+    experiment, run = split_key(key)
+    query = (
+        select(attempts.c.name, attempts.c.state, attempts.c.reason, func.min(outputs.c.recipe))
+        .join(jobs, jobs.c.id == attempts.c.job)
+        .join(intents, intents.c.id == jobs.c.intent)
+        .join(outputs, outputs.c.intent == intents.c.id)
+        .where(intents.c.campaign == campaign, intents.c.step == step)
+        .where(intents.c.experiment == experiment, intents.c.run == run)
+        .group_by(attempts.c.id, attempts.c.name, attempts.c.state, attempts.c.reason)
+        .order_by(attempts.c.id)
+    )
+    rows = connection.execute(query).all()
+    stored = select(recipes.c.id, recipes.c.content).where(recipes.c.id.in_({row[3] for row in rows}))
+    applications = {
+        number: json.loads(content)["application"].partition("/")[0]
+        for number, content in connection.execute(stored)
+    }
+    return [Tried(name, state, reason, applications[recipe]) for name, state, reason, recipe in rows]
+
+
+def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> list[dict[str, Any]]:
+    """The history of a unit: its outputs, oldest first, each with its recipe, files and attempts."""
+    experiment, run = split_key(key)
+    at = and_(outputs.c.campaign == campaign, outputs.c.step == step)
+    query = select(outputs, recipes.c.content).join(recipes, recipes.c.id == outputs.c.recipe)
+    rows = connection.execute(
+        query.where(at, outputs.c.experiment == experiment, outputs.c.run == run).order_by(outputs.c.id)
+    )
+    known = select(registrations.c.catalogue, registrations.c.name, registrations.c.registered)
+    history = []
+    for row in rows:
+        columns = ("path", "size", "checksum", "events", "rows", "kind")
+        made = select(*(products.c[name] for name in columns)).where(products.c.output == row.id)
+        tried = select(
+            attempts.c.name,
+            attempts.c.state,
+            attempts.c.begun,
+            attempts.c.ended,
+            attempts.c.reason,
+            batches.c.origin,
+        )
+        tried = (
+            tried.join(jobs, jobs.c.id == attempts.c.job)
+            .outerjoin(batches, batches.c.id == attempts.c.batch)
+            .where(jobs.c.intent == row.intent)
+            .order_by(attempts.c.id)
+        )
+        history.append(
+            {
+                "output": row.output,
+                "version": row.version,
+                "state": row.state,
+                "fingerprint": row.fingerprint.hex(),
+                "recipe": json.loads(row.content),
+                "input": row.input,
+                "conditions": row.conditions,
+                "produced": row.produced,
+                "events_read": row.events_read,
+                "events": row.events,
+                "files": [
+                    {**file, "path": os.path.join(row.storage, row.folder, file["path"])}
+                    for file in connection.execute(made).mappings()
+                ],
+                "record": _read_record(connection, row.intent),
+                "registered": [
+                    {"catalogue": catalogue, "name": name, "time": time}
+                    for catalogue, name, time in connection.execute(
+                        known.where(registrations.c.output == row.id)
+                    )
+                ],
+                "attempts": [
+                    {**item, "origin": json.loads(item["origin"] or "{}")}
+                    for item in connection.execute(tried).mappings()
+                ],
+            }
+        )
+    return history
+
+
+def _read_record(connection: Connection, intent: int) -> dict[str, Any]:
+    """What the jobs of an intent told of how the outputs were made: branches once, events of all jobs together."""
+    query = select(attempts.c.record).join(jobs, jobs.c.id == attempts.c.job)
+    verified = (jobs.c.intent == intent, attempts.c.state == "verified", attempts.c.record.is_not(None))
+    merged: dict[str, Any] = {}
+    for text in connection.scalars(query.where(*verified).order_by(attempts.c.id)):
+        told = json.loads(text)
+        told.pop("event_numbers", None)
+        for key, values in told.items():
+            known = merged.setdefault(key, {})
+            for name, value in values.items():
+                known[name] = known.get(name, 0) + value if key == "unstored" else value
+    return merged

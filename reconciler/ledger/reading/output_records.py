@@ -1,0 +1,217 @@
+"""Records: what an output is and how it was made, in a file beside it, so that a lost ledger can be made again.
+
+The record is written before the files come to their places: whatever is published has one. It holds nothing with which a
+job could be taken for another: of a nonce only the digest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection, and_, select
+
+from reconciler.ledger.schema.tables import (
+    attempts,
+    batches,
+    files,
+    intents,
+    jobs,
+    ledger,
+    outputs,
+    products,
+    recipes,
+)
+from reconciler.model.names import name_record
+from reconciler.model.work_items import Address
+from renderer.identity.fingerprint import digest_files, fingerprint
+from schemas.files.canonical import digest
+from schemas.files.strict_json import parse_json
+from schemas.json_schema.validation import check_rendered, load_schema, validate_json
+from schemas.manifest.runs import run_key
+
+SCHEMA = "record/1"
+
+LARGEST = 1 << 22
+"""Bytes that a record may have; a unit of a thousand jobs takes half a megabyte."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFile:
+    """A record as it is to lie beside its output, in a folder below the storage."""
+
+    storage: str
+    folder: str
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record that was read, and is valid by its schema; `data` is all of it."""
+
+    data: Mapping[str, Any]
+
+    @property
+    def address(self) -> Address:
+        """The unit that the output is of."""
+        return self.data["campaign"], self.data["step"], run_key(self.data["experiment"], self.data["run"])
+
+    @property
+    def place(self) -> tuple[Address, str, int]:
+        """The unit, the output and the version: no two outputs have the same."""
+        return self.address, self.data["output"], self.data["version"]
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The fingerprint that it states."""
+        return bytes.fromhex(self.data["fingerprint"])
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether its fingerprint is that of the recipe, the input and the conditions that it states."""
+        recipe, conditions = digest(self.data["recipe"]), self.data["conditions"]
+        return any(
+            fingerprint(recipe, source, self.data["input"], conditions) == self.fingerprint
+            for source in ("files", "unit")
+        )
+
+    def tell(self) -> str:
+        """Which output it is of, for people."""
+        unit = f"{self.data['campaign']}/{self.data['step']}/{self.data['experiment']}:{self.data['run']}"
+        return f"{unit} {self.data['output']} v{self.data['version']}"
+
+
+def read_record(content: bytes) -> Record:
+    """The record in a file's content.
+
+    Raises:
+        ValueError: it is none; the message says what is wrong.
+    """
+    data = parse_json(content)
+    check_rendered(data, "record")  # the quick check first: a file may be made to keep the strict one busy
+    if problems := validate_json(data, load_schema("record")):
+        raise ValueError(problems[0])
+    return Record(data)
+
+
+def is_same_output(content: bytes, other: bytes) -> bool:
+    """Whether two records are of the same files, made by the same attempts: tools may write what else they know differently."""
+    try:
+        mine, its = read_record(content).data, read_record(other).data
+    except ValueError:
+        return False
+    keys = ("ledger", "fingerprint", "files", "version")
+    names = [[job["attempt"] for job in one["jobs"]] for one in (mine, its)]
+    return all(mine[key] == its[key] for key in keys) and names[0] == names[1]
+
+
+def write_records(connection: Connection, intent: int) -> tuple[RecordFile, ...]:
+    """The records of all outputs of an intent whose jobs are verified; the same bytes each time."""
+    verified = list(
+        connection.execute(
+            select(
+                attempts,
+                jobs.c.key,
+                jobs.c.events,
+                batches.c.name.label("batch_name"),
+                batches.c.engine,
+                batches.c.origin,
+            )
+            .join(jobs, jobs.c.id == attempts.c.job)
+            .outerjoin(batches, batches.c.id == attempts.c.batch)
+            .where(jobs.c.intent == intent, attempts.c.state == "verified")
+            .order_by(attempts.c.id)
+        )
+    )
+    told = [_describe_job(row) for row in verified]
+    query = select(outputs, recipes.c.content, intents.c.approval).join(
+        recipes, recipes.c.id == outputs.c.recipe
+    )
+    query = query.join(intents, intents.c.id == outputs.c.intent).where(outputs.c.intent == intent)
+    return tuple(
+        _write(connection, row, told, {one.id: one.name for one in verified})
+        for row in connection.execute(query.order_by(outputs.c.id)).all()
+    )
+
+
+def _write(
+    connection: Connection, row: Any, told: Sequence[Mapping[str, Any]], names: Mapping[int, str]
+) -> RecordFile:
+    made = select(products).where(products.c.output == row.id).order_by(products.c.path)
+    inputs = _find_inputs(connection, row)
+    content = {
+        "schema": SCHEMA,
+        "ledger": connection.execute(select(ledger.c.id)).scalar_one(),
+        "campaign": row.campaign,
+        "step": row.step,
+        "experiment": row.experiment,
+        "run": row.run,
+        "output": row.output,
+        "version": row.version,
+        "fingerprint": row.fingerprint.hex(),
+        "recipe": json.loads(row.content),
+        "input": row.input,
+        **({"inputs": inputs} if inputs else {}),
+        "conditions": row.conditions,
+        "folder": row.folder,
+        "events_read": row.events_read,
+        "intent": row.intent,
+        "approval": row.approval,
+        "jobs": told,
+        "files": [
+            {
+                "name": one.path,
+                "size": one.size,
+                "checksum": one.checksum,
+                "events": one.events,
+                "rows": one.rows,
+                "kind": one.kind,
+                "attempt": names[one.attempt],
+            }
+            for one in connection.execute(made)
+        ],
+    }
+    text = json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
+    return RecordFile(row.storage, row.folder, name_record(row.output, row.version), text)
+
+
+def _describe_job(row: Any) -> dict[str, Any]:
+    return {
+        "key": row.key,
+        "events": row.events,
+        "attempt": row.name,
+        "number": row.number,
+        "nonce": digest_nonce(row.nonce),
+        "site": row.site,
+        "engine": row.engine,
+        "reference": row.reference,
+        "batch": row.batch_name,
+        "origin": json.loads(row.origin or "{}"),
+        "begun": row.begun,
+        "ended": row.ended,
+        "cpu_seconds": row.cpu_seconds,
+        "events_read": row.events_read,
+        "record": json.loads(row.record or "{}"),
+    }
+
+
+def digest_nonce(nonce: str) -> str:
+    """What a record has of an attempt's nonce."""
+    return sha256(nonce.encode()).hexdigest()
+
+
+def _find_inputs(connection: Connection, row: Any) -> list[dict[str, Any]]:
+    """The registered files that an output was made of; none where its input is another output, or they changed since."""
+    query = select(files.c.level, files.c.name, files.c.size, files.c.checksum)
+    here = and_(files.c.experiment == row.experiment, files.c.run == row.run)
+    levels: dict[str, list[tuple[str, int, str]]] = {}
+    for level, name, size, checksum in connection.execute(query.where(here).order_by(files.c.name)):
+        levels.setdefault(level, []).append((name, size, checksum))
+    for found in levels.values():
+        if digest_files(found) == row.input:
+            return [{"name": name, "size": size, "checksum": checksum} for name, size, checksum in found]
+    return []

@@ -1,0 +1,1 @@
+"""Where the ledger's database is, and how it is opened."""

@@ -1,0 +1,255 @@
+"""Opening the database of run catalogue and ledger: for reading, or for writing, never for both.
+
+It is an SQLite file in the state folder, or a PostgreSQL database. Either way all reads of a connection are of one
+moment, and there is one writer at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DatabaseError, IntegrityError
+
+from reconciler.ledger.store.privacy import close_state
+from reconciler.ledger.store.schema_versions import (
+    list_broken_references,
+    make_tables,
+    read_version,
+    record_upgrade,
+    refuse_other_version,
+)
+from reconciler.ledger.store.server import make_server_engine
+from reconciler.ledger.store.state import DATABASE, State
+from reconciler.outside.errors import OtherVersion, SourceUnavailable
+from reconciler.outside.filesystem import find_type, is_networked
+
+__all__ = [
+    "DATABASE",
+    "SourceUnavailable",
+    "State",
+    "has_database",
+    "insert_new",
+    "migrating",
+    "opened",
+    "reading",
+    "refuse_version",
+]
+
+
+def has_database(state: State) -> bool:
+    """Whether anything was ever recorded."""
+    if state.server is None:
+        return state.database.exists()
+    with _translated(state), _connected(state, query_only=True) as connection, connection.begin():
+        return read_version(connection) is not None
+
+
+@contextlib.contextmanager
+def reading(state: State) -> Iterator[Connection]:
+    """A connection that cannot write, all of whose reads are of one moment.
+
+    Raises:
+        SourceUnavailable: there is no database yet, or it cannot be read, or its tables are not this tool's.
+    """
+    if state.server is None and not state.database.exists():
+        raise _nothing_recorded(state)
+    with (
+        _translated(state),
+        _standing(state),
+        _connected(state, query_only=True) as connection,
+        connection.begin(),
+    ):
+        version = read_version(connection)
+        if version is None:
+            raise _nothing_recorded(state)
+        refuse_other_version(state, connection, version)
+        yield connection
+
+
+def refuse_version(state: State) -> None:
+    """Nothing, where there is no state, or one of this tool's version, or one that cannot be read, of which others tell.
+
+    Raises:
+        OtherVersion: its tables are older or newer than this tool's.
+    """
+    try:
+        with reading(state):
+            pass
+    except OtherVersion:
+        raise
+    except SourceUnavailable:
+        return
+
+
+@contextlib.contextmanager
+def opened(state: State) -> Iterator[Engine]:
+    """The database for writing, made where there is none; each transaction is one writer's.
+
+    Raises:
+        SourceUnavailable: the database cannot be written.
+        OtherVersion: its tables are older, which only `b2prod migrate` changes, or newer.
+    """
+    with _opened(state) as engine:
+        _close(state)
+        with engine.begin() as connection:
+            version = read_version(connection)
+            if version is not None:
+                refuse_other_version(state, connection, version)
+        if version is None:
+            with migrating(state) as connection:
+                if read_version(connection) is None:  # nobody else made it meanwhile
+                    make_tables(connection)
+                    record_upgrade(connection)
+        yield engine
+
+
+@contextlib.contextmanager
+def migrating(state: State) -> Iterator[Connection]:
+    """One transaction in which tables are made or altered; on SQLite no reference is enforced before its end.
+
+    An SQLite file's folder is to be there.
+
+    Raises:
+        SourceUnavailable: the database cannot be written, or a row would refer to one that is not there; nothing changed.
+    """
+    with _opened(state, enforcing=False) as engine, engine.begin() as connection:
+        yield connection
+        if (broken := next(list_broken_references(connection), None)) is not None:
+            raise SourceUnavailable(f"{state.address} was not migrated, and is as it was: {broken}")
+
+
+@contextlib.contextmanager
+def _opened(state: State, *, enforcing: bool = True) -> Iterator[Engine]:
+    if state.copy is not None:
+        raise SourceUnavailable("an export of the state is there to be read, not to be written")
+    with _translated(state):
+        # refuses a place where no ledger may be, before one is there
+        engine = _make_engine(state, query_only=False, enforcing=enforcing)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+
+
+def _close(state: State) -> None:
+    try:
+        close_state(state)
+    except OSError as error:
+        raise SourceUnavailable(f"the state folder cannot be made: {error}") from error
+
+
+def insert_new(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An insert into `table` that leaves rows alone that are there already, by any unique key."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def _nothing_recorded(state: State) -> SourceUnavailable:
+    return SourceUnavailable(
+        f"there is no run catalogue at {state.address}; begin with `b2prod runs import` and `b2prod files import`"
+    )
+
+
+@contextlib.contextmanager
+def _connected(state: State, *, query_only: bool) -> Iterator[Connection]:
+    engine = _make_engine(state, query_only=query_only)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _make_engine(state: State, *, query_only: bool, enforcing: bool = True) -> Engine:
+    if state.server is None:
+        return _make_file_engine(state, query_only=query_only, enforcing=enforcing)
+    return make_server_engine(state.server, query_only=query_only, migrating=not enforcing)
+
+
+def _make_file_engine(state: State, *, query_only: bool, enforcing: bool) -> Engine:
+    kind = None if state.copy else find_type(state.folder)
+    if is_networked(kind):
+        raise SourceUnavailable(
+            f"{state.folder} is on {kind}, where SQLite loses data: keep the state on a local disk"
+            " (--state, B2PROD_STATE), or the ledger in PostgreSQL (--database, B2PROD_DATABASE)"
+        )
+    url = URL.create("sqlite", database=str(state.database))
+    if query_only and not _may_write(state.database):
+        url = _find_file(state.database)
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # SQLAlchemy's own BEGIN below is the only one
+        connection.execute("PRAGMA busy_timeout = 30000")
+        if query_only:
+            connection.execute("PRAGMA query_only = ON")
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA foreign_keys = {'ON' if enforcing else 'OFF'}")
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if query_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _find_file(file: Path) -> URL:
+    """The file as SQLite opens it for those who may only read it.
+
+    Beside a ledger SQLite keeps two files with what was written last. Where they are not there nobody writes, and they need
+    not be made: the ledger is read as it stands, and `_standing` tells when somebody begins to write.
+    """
+    alone = {"immutable": "1"} if _stands_alone(file) else {}
+    name = f"file:{quote(os.path.abspath(file))}"
+    return URL.create("sqlite", database=name, query={"uri": "true", "mode": "ro", **alone})
+
+
+def _stands_alone(file: Path) -> bool:
+    return not _may_write(file) and not _has_newer(file)
+
+
+def _may_write(file: Path) -> bool:
+    return os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+
+
+def _has_newer(file: Path) -> bool:
+    return file.with_name(f"{file.name}-wal").exists()
+
+
+@contextlib.contextmanager
+def _standing(state: State) -> Iterator[None]:
+    """Refuses what was read of a file that nothing keeps as it is, where that was written meanwhile."""
+    if state.server is not None or not _stands_alone(state.database):
+        yield
+        return
+    before = _describe(state.database)
+    yield
+    if _has_newer(state.database) or _describe(state.database) != before:
+        raise SourceUnavailable(f"{state.database} was written while it was read; do it again")
+
+
+def _describe(file: Path) -> tuple[int, int, int]:
+    found = file.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _translated(state: State) -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:  # a breach of an invariant is a defect, not a database out of reach
+        raise
+    except DatabaseError as error:
+        said = state.redact(" ".join(str(error.orig).split()))
+        raise SourceUnavailable(f"the database {state.address} cannot be used: {said}") from error

@@ -1,0 +1,114 @@
+"""Versions of the ledger's tables: which one a database has, which ones this tool knows, and how it gets to the newest.
+
+Numbers of versions are names; the order is in the migrations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import Connection, insert, inspect, select, text
+
+from reconciler.ledger.schema import (  # noqa: F401 -- each adds its tables to `metadata`
+    action_tables,
+    file_tables,
+    place_tables,
+    trust_tables,
+)
+from reconciler.ledger.schema.tables import ledger, metadata
+from reconciler.ledger.schema.version_tables import upgrades
+from reconciler.ledger.store.state import State
+from reconciler.outside.clock import CLOCK
+from reconciler.outside.errors import OtherVersion
+from reconciler.outside.installation import find_tool
+
+HEAD = "0021"
+"""The newest migration, the one that this tool reads and writes."""
+
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+
+_NAME = "SELECT version_num FROM alembic_version"
+_WRITERS = "SELECT tool FROM upgrades ORDER BY id DESC LIMIT 1"
+
+
+def read_version(connection: Connection) -> str | None:
+    """The version of a database; None where nothing of the ledger's is in it."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    version: str | None = connection.execute(text(_NAME)).scalar()
+    return version
+
+
+def refuse_other_version(state: State, connection: Connection, version: str) -> None:
+    """Nothing, where a version is this tool's.
+
+    Raises:
+        OtherVersion: it is older, or newer; the message says what to do.
+    """
+    if version == HEAD:
+        return
+    where = f"this state ({state.address})" if state.copy is None else "this export of the state"
+    if version not in list_versions():
+        writer = None
+        if inspect(connection).has_table("upgrades"):
+            writer = connection.execute(text(_WRITERS)).scalar()
+        which = f"use {writer} or a newer one" if writer else "use the b2prod that wrote it, or a newer one"
+        raise OtherVersion(f"{where} is of version {version}, this b2prod knows up to {HEAD}: {which}")
+    what = (
+        "`b2prod migrate` brings it there, once nothing older works with it any more"
+        if state.copy is None
+        else "let the reconciler publish one with this b2prod (`b2prod state export`)"
+    )
+    raise OtherVersion(f"{where} is of version {version}, this b2prod works with {HEAD}: {what}")
+
+
+def list_versions() -> tuple[str, ...]:
+    """The versions that this tool knows, the oldest first."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 -- costs 0.2 s, and is needed once
+
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    return tuple(reversed([one.revision for one in scripts.walk_revisions()]))
+
+
+def upgrade_tables(connection: Connection, version: str = HEAD) -> None:
+    """Brings the tables of a database to a version, within the transaction of `connection`.
+
+    On SQLite it must not enforce foreign keys: a table is altered there by a copy that takes its place.
+    """
+    from alembic import command, config  # noqa: PLC0415 -- as above
+
+    settings = config.Config()
+    settings.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    settings.attributes["connection"] = connection
+    command.upgrade(settings, version)
+
+
+def make_tables(connection: Connection) -> None:
+    """Makes the tables of a new database as they are at `HEAD`: a tenth of the cost of all migrations.
+
+    Tests hold the two against each other.
+    """
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+
+
+def record_upgrade(connection: Connection) -> None:
+    """Keeps which tool brought a database to its version, for the message to older ones; gives a new ledger its name."""
+    if connection.execute(select(ledger.c.id)).first() is None:
+        connection.execute(insert(ledger).values(id=uuid4().hex, serial=0, catalogue_serial=0))
+    connection.execute(insert(upgrades).values(version=HEAD, tool=_name_tool(), time=CLOCK.show()))
+
+
+def list_broken_references(connection: Connection) -> Iterator[str]:
+    """Rows of an SQLite database that refer to rows that are not there, as text; there are never any elsewhere."""
+    if connection.dialect.name == "sqlite":
+        for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+            yield f"row {row} of {table} refers to a row of {parent} that is not there"
+
+
+def _name_tool() -> str:
+    tool = find_tool()
+    return f"b2prod {tool.version}" + (f" (commit {tool.commit[:12]})" if tool.commit else "")

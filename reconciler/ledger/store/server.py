@@ -1,0 +1,111 @@
+"""Connections to a PostgreSQL, none of which waits without an end for a server that fell silent."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+
+from reconciler.ledger.store.state import parse_address, show_address
+from reconciler.outside.errors import SourceUnavailable
+
+WRITING = 0x62327001
+"""Name of PostgreSQL's advisory lock for one writing transaction."""
+
+SILENT = "60s"
+"""How long a transaction that writes may do nothing: a process that was stopped in it stops nobody else for ever."""
+
+STATEMENT = 120.0
+"""Seconds for which the server works on one statement; a million runs take a tenth of it."""
+
+ANSWER = 150.0
+"""Seconds for which an answer is waited for. The server gives up before, and says so; one that is silent says nothing."""
+
+MIGRATION = 3600.0
+"""Seconds for a statement of a migration: it may copy the largest table there is."""
+
+DEAD = 30
+"""Seconds after which a connection ends whose other end acknowledges nothing."""
+
+
+def make_server_engine(server: str, *, query_only: bool, migrating: bool = False) -> Engine:
+    """An engine for the database at an address.
+
+    Raises:
+        SourceUnavailable: the address is none, or the driver is not installed.
+    """
+    if (url := parse_address(server)) is None:
+        raise SourceUnavailable(f"the ledger would be in {show_address(server)}")
+    statement = MIGRATION if migrating else STATEMENT
+    try:
+        engine = create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            connect_args=_describe(statement, silent="0" if query_only else SILENT),
+            isolation_level="REPEATABLE READ" if query_only else "READ COMMITTED",
+            execution_options={"postgresql_readonly": query_only},
+        )
+        _bound(engine, statement + ANSWER - STATEMENT)
+    except ModuleNotFoundError as error:
+        raise SourceUnavailable("PostgreSQL needs its driver: install `b2prod[postgresql]`") from error
+    if not query_only:
+
+        @event.listens_for(engine, "begin")
+        def start(connection: Connection) -> None:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITING})")
+
+    return engine
+
+
+def _describe(statement: float, silent: str) -> Mapping[str, Any]:
+    """What a connection is told: by us of the server, and by the server of us."""
+    settings = {
+        "lock_timeout": "30s",
+        "timezone": "UTC",
+        "statement_timeout": f"{statement * 1000:.0f}ms",
+        # a look at the storage may take longer, and one that only reads is in nobody's way
+        "idle_in_transaction_session_timeout": silent,
+        # the server, too, sees that a machine of ours is gone, and gives back its locks
+        "tcp_keepalives_idle": str(DEAD // 3),
+        "tcp_keepalives_interval": str(DEAD // 6),
+        "tcp_keepalives_count": "4",
+        "tcp_user_timeout": f"{DEAD}s",
+    }
+    return {
+        "connect_timeout": 10,
+        "application_name": f"b2prod, process {os.getpid()} on {socket.gethostname()}"[:63],
+        "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+        "keepalives": 1,
+        "keepalives_idle": DEAD // 3,
+        "keepalives_interval": DEAD // 6,
+        "keepalives_count": 4,
+        "tcp_user_timeout": DEAD * 1000,
+    }
+
+
+def _bound(engine: Engine, seconds: float) -> None:
+    """Ends connections of an engine that have waited so long for an answer.
+
+    What lies between, a proxy or a firewall, may acknowledge for a server that is gone: the kernel's bounds are not enough.
+    """
+    from psycopg import Connection as Session  # noqa: PLC0415 -- it may not be installed
+    from psycopg import OperationalError, pq  # noqa: PLC0415 -- as above
+
+    class Bounded(Session[Any]):
+        """A connection whose every wait has an end."""
+
+        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            try:
+                return super().wait(gen, interval, seconds if timeout is None else timeout)
+            except OperationalError:
+                if (
+                    self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE
+                ):  # nobody knows what it will say next, if anything
+                    self.pgconn.finish()
+                raise
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, words: Any, options: Any) -> Any:
+        return Bounded.connect(*words, **options)

@@ -1,0 +1,1 @@
+"""The ledger as a whole: migrations, backups, checks, exports."""

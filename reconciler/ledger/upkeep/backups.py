@@ -1,0 +1,218 @@
+"""Backups: a ledger as one file, taken while a reconciler works, and put back into a state, be it SQLite or PostgreSQL.
+
+A backup is an SQLite database with all tables, of one moment. What is put back goes on as another ledger (`succession`):
+attempts that were begun since are not known to it, and nothing that it begins has their names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, select, text, update
+
+from reconciler.ledger.reading.observation import Identity, read_identity
+from reconciler.ledger.schema import (
+    action_tables,
+    file_tables,
+    place_tables,
+    tables,
+    trust_tables,
+    version_tables,
+)
+from reconciler.ledger.store.database import State, has_database, opened, reading
+from reconciler.ledger.store.privacy import FILE_MODE
+from reconciler.ledger.store.schema_versions import HEAD
+from reconciler.ledger.upkeep.migration import migrate
+from reconciler.ledger.upkeep.succession import list_formers, succeed
+from reconciler.ledger.writing.lease import holding
+from reconciler.outside.durable import sync
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
+
+CHUNK = 5000
+"""Rows that are copied at a time."""
+
+MODULES = (tables, file_tables, action_tables, place_tables, trust_tables, version_tables)
+"""Whatever has tables of the ledger; a module that is not imported has none in the metadata."""
+
+NAME = re.compile(r"b2prod-[0-9a-f]{8}-[0-9]{8}T[0-9]{6}Z-[0-9]+\.sqlite")
+"""The names of backups that are written into a folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A backup: its file, which ledger it is of, and how far that had come."""
+
+    file: Path
+    identity: Identity
+
+
+def write_backup(state: State, target: Path, stamp: str, keep: int | None = None) -> Backup:
+    """Writes a backup to a file, or under a name of its own into a folder, where the newest `keep` stay. `stamp` is the time.
+
+    Raises:
+        SourceUnavailable: the ledger cannot be read, or the file not be written.
+    """
+    with reading(state) as connection:
+        identity = read_identity(connection)  # refuses what is of another version
+    folder = target if target.is_dir() else target.parent
+    part: Path | None = None
+    try:
+        number, name = tempfile.mkstemp(prefix=".b2prod-backup-", dir=folder)  # 0600
+        os.close(number)
+        part = Path(name)
+        if state.server is None:
+            _copy_file(state.database, part)
+        else:
+            with reading(state) as connection:
+                _copy_tables(connection, part)
+        with _opened_copy(part) as engine, engine.connect() as connection:
+            identity = read_identity(connection)
+        file = target
+        if target.is_dir():
+            compact = re.sub(r"[-:]", "", stamp)
+            file = target / f"b2prod-{identity.ledger[:8]}-{compact}-{identity.serial}.sqlite"
+        sync(part)
+        os.replace(part, file)
+        sync(folder)
+        if target.is_dir() and keep is not None:
+            for old in sorted(name for name in os.listdir(target) if NAME.fullmatch(name))[:-keep]:
+                (target / old).unlink()
+    except (OSError, sqlite3.Error) as error:
+        raise SourceUnavailable(f"no backup can be written to {target}: {error}") from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+    return Backup(file, identity)
+
+
+def restore_backup(state: State, file: Path) -> Backup:
+    """Puts a backup into a state that has nothing, or an older moment of the same ledger; what it was is given back.
+
+    Raises:
+        GuardRefused: the state has another ledger, or is not older; or a reconciler is at work.
+        SourceUnavailable: the file is no backup, or the state cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix="b2prod-restore-") as folder:
+        copy = State(Path(folder))
+        try:
+            shutil.copyfile(file, copy.database)
+            os.chmod(copy.database, FILE_MODE)
+            _check_copy(file, copy.database)
+        except (OSError, sqlite3.Error) as error:
+            raise SourceUnavailable(f"{file} is no backup of a ledger: {error}") from error
+        migrate(copy)
+        with opened(copy) as engine, engine.begin() as connection:
+            before, formers = read_identity(connection), list_formers(connection)
+            reason = f"it was put back from a backup at serial {before.serial}"
+            succeed(connection, reason)
+        with contextlib.ExitStack() as stack:
+            if has_database(state):
+                _refuse_newer(state, before, formers)
+                stack.enter_context(holding(state))
+            with opened(copy) as source, source.connect() as connection:
+                if state.server is None:
+                    _put_into_file(copy, state)
+                else:
+                    _put_into_server(connection, state)
+    return Backup(file, before)
+
+
+def _check_copy(file: Path, copy: Path) -> None:
+    with closing(sqlite3.connect(copy)) as connection:
+        said = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if said != "ok":
+            raise SourceUnavailable(f"{file} is damaged: {said}")
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if not {"ledger", "alembic_version", "events"} <= names:
+            raise SourceUnavailable(f"{file} is no backup of a ledger: it lacks its tables")
+        if connection.execute("SELECT count(*) FROM ledger").fetchone()[0] != 1:
+            raise SourceUnavailable(f"{file} is no backup of a ledger: it does not say of which")
+        if "leases" in names:  # whoever had it works with another ledger
+            connection.execute("UPDATE leases SET expires = 0")
+            connection.commit()
+
+
+def _refuse_newer(state: State, backup: Identity, formers: frozenset[str]) -> None:
+    with reading(state) as connection:
+        there, theirs = read_identity(connection), list_formers(connection)
+        begun = connection.execute(select(func.count()).select_from(tables.intents)).scalar_one()
+    if not begun:
+        return
+    what = f"{state.address} has the ledger {there.ledger[:8]} at serial {there.serial}"
+    if there.ledger != backup.ledger and there.ledger not in formers:
+        gone_on = " which went on from it" if backup.ledger in theirs else ""
+        raise GuardRefused(
+            f"{what},{gone_on} and the backup is of {backup.ledger[:8]}; put it into an empty state"
+        )
+    if there.ledger == backup.ledger and there.serial > backup.serial:
+        raise GuardRefused(f"{what}, and the backup is older, of serial {backup.serial}; nothing was changed")
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """All that was committed to an SQLite database, as of one moment; who writes it meanwhile is not held up."""
+    with (
+        closing(sqlite3.connect(f"file:{quote(str(source.absolute()))}?mode=ro", uri=True)) as before,
+        closing(sqlite3.connect(target)) as after,
+    ):
+        before.backup(after)
+        after.execute("PRAGMA journal_mode = DELETE")
+
+
+def _copy_tables(connection: Connection, target: Path) -> None:
+    """All rows of a database that is no SQLite, as of the connection's transaction."""
+    with _opened_copy(target) as engine, engine.begin() as copy:
+        tables.metadata.create_all(copy)
+        copy.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+        copy.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": HEAD})
+        _copy_rows(connection, copy)
+
+
+def _copy_rows(source: Connection, target: Connection) -> None:
+    for table in tables.metadata.sorted_tables:
+        found = source.execution_options(yield_per=CHUNK).execute(select(table))
+        for part in found.mappings().partitions(CHUNK):
+            target.execute(insert(table), [dict(row) for row in part])
+
+
+def _put_into_file(copy: State, state: State) -> None:
+    with opened(state):
+        pass  # the folder and the file are there, closed to others
+    with (
+        closing(sqlite3.connect(copy.database)) as before,
+        closing(sqlite3.connect(state.database, timeout=30)) as after,
+    ):
+        before.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        before.backup(after)  # in one transaction of the file's
+
+
+def _put_into_server(source: Connection, state: State) -> None:
+    with opened(state) as engine, engine.begin() as connection:
+        for table in reversed(tables.metadata.sorted_tables):
+            connection.execute(delete(table))
+        _copy_rows(source, connection)
+        connection.execute(update(tables.leases).values(expires=0.0))
+        for table in tables.metadata.sorted_tables:
+            if "id" in table.columns and table.c.id.autoincrement and table.c.id.type.python_type is int:
+                highest = select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery()
+                counter = func.pg_get_serial_sequence(table.name, "id")
+                if connection.execute(select(counter)).scalar() is not None:
+                    connection.execute(select(func.setval(counter, highest + 1, False)))
+
+
+@contextlib.contextmanager
+def _opened_copy(file: Path) -> Iterator[Engine]:
+    engine = create_engine(f"sqlite:///{file}")
+    try:
+        yield engine
+    finally:
+        engine.dispose()

@@ -1,0 +1,120 @@
+"""The journal shipped elsewhere: a file to which its entries are appended, and against which a ledger is held.
+
+Whoever changes the ledger and its journal alike does not change the file. An entry is a line of JSON: number, time, fence,
+content and digest, as they are in the ledger.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from reconciler.ledger.schema.tables import events
+from reconciler.ledger.store.privacy import FILE_MODE
+from reconciler.ledger.writing.journal import chain
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
+
+CHUNK = 500
+
+
+def ship_journal(connection: Connection, file: Path) -> int:
+    """Appends the entries that a file does not have yet: how many.
+
+    Raises:
+        GuardRefused: the file is of another history than the ledger's; nothing was written.
+        SourceUnavailable: it cannot be read or written.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, FILE_MODE)
+        with open(descriptor, "r+b") as stream:
+            last = None
+            end = 0
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    break  # it was cut short
+                last, end = line, end + len(line)
+            stream.truncate(end)
+            after = 0
+            if last is not None:
+                entry = _read(file, last)
+                after = entry["id"]
+                mine = select(events.c.digest).where(events.c.id == after)
+                if connection.execute(mine).scalar() != entry["digest"]:
+                    raise GuardRefused(
+                        f"entry {after} of {file} is not the ledger's: the ledger was put back, or changed;"
+                        " `b2prod state check --against` tells from where on. Ship to another file"
+                    )
+            count = 0
+            for count, row in enumerate(_list_after(connection, after), 1):  # noqa: B007 -- it is counted
+                stream.write(_write(row))
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise SourceUnavailable(f"{file} cannot be written: {error.strerror}") from error
+    return count
+
+
+def compare_journal(connection: Connection, file: Path) -> Iterator[str]:
+    """What the ledger's journal lacks of a file, or has changed of it; the first of each.
+
+    Raises:
+        SourceUnavailable: the file cannot be read.
+    """
+    before, count = "", 0
+    lacking: list[tuple[int, str]] = []
+    try:
+        with file.open("rb") as stream:
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    yield f"{file} was cut short after {count} entries"
+                    return
+                entry = _read(file, line)
+                content = zlib.decompress(base64.b64decode(entry["content"]))
+                if chain(before, entry["time"], entry["fence"], content) != entry["digest"]:
+                    yield f"entry {entry['id']} of {file} is not what was shipped"
+                    return
+                before, count = entry["digest"], count + 1
+                mine = select(events.c.digest).where(events.c.id == entry["id"])
+                known = connection.execute(mine).scalar()
+                if known is None:
+                    lacking.append((entry["id"], entry["time"]))
+                elif known != entry["digest"]:
+                    yield f"from entry {entry['id']} on, of {entry['time']}, the ledger has another history than {file}"
+                    return
+    except OSError as error:
+        raise SourceUnavailable(f"{file} cannot be read: {error.strerror}") from error
+    except zlib.error as error:
+        yield f"entry {count + 1} of {file} cannot be read: {error}"
+        return
+    if lacking:
+        number, time = lacking[0]
+        yield f"the ledger lacks {len(lacking)} entries that {file} has, from entry {number} of {time} on: it is older"
+
+
+def _list_after(connection: Connection, after: int) -> Iterator[Any]:
+    query = select(events).where(events.c.id > after).order_by(events.c.id)
+    for part in connection.execution_options(yield_per=CHUNK).execute(query).partitions(CHUNK):
+        yield from part
+
+
+def _write(row: Any) -> bytes:
+    content = base64.b64encode(row.content).decode()
+    entry = {"id": row.id, "time": row.time, "fence": row.fence, "digest": row.digest, "content": content}
+    return json.dumps(entry).encode() + b"\n"
+
+
+def _read(file: Path, line: bytes) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise SourceUnavailable(f"{file} is no journal: {error}") from error
+    if not isinstance(entry, dict) or not {"id", "time", "fence", "digest", "content"} <= entry.keys():
+        raise SourceUnavailable(f"{file} is no journal: a line of it is no entry")
+    return entry

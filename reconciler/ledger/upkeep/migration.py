@@ -1,0 +1,97 @@
+"""Migrating a state: its tables to this tool's version, in one transaction, with a copy of an SQLite file beside it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from reconciler.ledger.store.database import State, has_database, migrating
+from reconciler.ledger.store.privacy import FILE_MODE
+from reconciler.ledger.store.schema_versions import (
+    HEAD,
+    list_versions,
+    read_version,
+    record_upgrade,
+    refuse_other_version,
+    upgrade_tables,
+)
+from reconciler.ledger.writing.lease import refuse_holder
+from reconciler.outside.durable import sync
+from reconciler.outside.errors import SourceUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What a migration did: the versions before and after, the same where there was nothing to do; `copy`: as it was before."""
+
+    before: str
+    after: str
+    copy: Path | None
+
+
+def migrate(state: State) -> Migrated:
+    """Brings the tables of a state to this tool's version, all of the way or not at all.
+
+    Raises:
+        SourceUnavailable: there is no state, or it cannot be written or copied.
+        OtherVersion: it is newer than this tool.
+        GuardRefused: a reconciler is at work in it.
+    """
+    if not has_database(state):
+        raise SourceUnavailable(f"there is no state at {state.address}; there is nothing to migrate")
+    with migrating(state) as connection:
+        version = read_version(connection)
+        if version is None:
+            raise SourceUnavailable(f"{state.address} has no tables of b2prod; there is nothing to migrate")
+        if version == HEAD:
+            return Migrated(HEAD, HEAD, None)
+        if version not in list_versions():
+            refuse_other_version(state, connection, version)
+        # what is copied is what is migrated: this transaction is the only one that writes, and wrote nothing so far
+        copy = _copy(state, version) if state.server is None else None
+        upgrade_tables(connection)
+        refuse_holder(
+            connection
+        )  # leases have been where they are only since some version; nothing is kept of this
+        record_upgrade(connection)
+    return Migrated(version, HEAD, copy)
+
+
+def _copy(state: State, version: str) -> Path:
+    """A new file beside an SQLite database, with all that was committed to it."""
+    file = _choose(state.database.with_name(f"{state.database.stem}-{version}{state.database.suffix}"))
+    try:
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE))
+        source = f"file:{quote(str(state.database.absolute()))}?mode=ro"
+        with (
+            closing(sqlite3.connect(source, uri=True)) as before,
+            closing(sqlite3.connect(file)) as after,
+        ):
+            before.backup(after)
+            after.execute("PRAGMA journal_mode = DELETE")
+        _keep(file)
+    except (sqlite3.Error, OSError) as error:
+        file.unlink(missing_ok=True)
+        raise SourceUnavailable(
+            f"{file} cannot be written, and nothing was migrated without a copy: {error}"
+        ) from error
+    return file
+
+
+def _choose(file: Path) -> Path:
+    """A name that no file has: the one given, or with a number."""
+    number, found = 1, file
+    while os.path.lexists(found):
+        number += 1
+        found = file.with_name(f"{file.stem}-{number}{file.suffix}")
+    return found
+
+
+def _keep(file: Path) -> None:
+    """Sees to it that a file and its name are on the disk."""
+    for path in (file, file.parent):
+        sync(path)

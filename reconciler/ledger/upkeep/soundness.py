@@ -1,0 +1,63 @@
+"""Soundness: whether a ledger is whole, and its rows agree with one another and with its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, create_engine, exists, func, not_, select
+
+from reconciler.ledger.schema.tables import LIVE, attempts, intents, jobs, metadata, outputs, products
+from reconciler.ledger.store.schema_versions import list_broken_references
+from reconciler.ledger.writing.journal import BrokenJournal, read_journal, read_rows, rebuild
+
+
+def find_unsound(connection: Connection, *, replay: bool = False) -> Iterator[str]:
+    """What is wrong with a ledger, as text; with `replay`, its rows are also made again from the journal and compared."""
+    if connection.dialect.name == "sqlite":
+        for (said,) in connection.exec_driver_sql("PRAGMA integrity_check(20)"):
+            if said != "ok":
+                yield f"the file is damaged: {said}"
+    yield from list_broken_references(connection)
+    try:
+        entries = list(read_journal(connection)) if replay else sum(1 for _ in read_journal(connection))
+    except BrokenJournal as error:
+        yield str(error)
+    else:
+        if isinstance(entries, list):
+            yield from _compare(connection, entries)
+    yield from _find_contradictions(connection)
+
+
+def _compare(connection: Connection, entries: list[list[list[object]]]) -> Iterator[str]:
+    engine = create_engine("sqlite://")
+    with engine.begin() as copy:
+        metadata.create_all(copy)
+        rebuild(copy, entries)
+        told, there = read_rows(copy), read_rows(connection)
+    engine.dispose()
+    for name, rows in there.items():
+        differing = sum(one != other for one, other in zip(rows, told[name], strict=False))
+        if differing or len(rows) != len(told[name]):
+            yield (
+                f"{name} has {len(rows)} rows, the journal tells of {len(told[name])}, and {differing} differ:"
+                " they were changed past it"
+            )
+
+
+def _find_contradictions(connection: Connection) -> Iterator[str]:
+    """Rows that contradict one another, counted by how."""
+    made = exists().where(products.c.output == outputs.c.id)
+    verified = exists().where(
+        jobs.c.intent == outputs.c.intent, attempts.c.job == jobs.c.id, attempts.c.state == "verified"
+    )
+    tasks = exists().where(jobs.c.intent == intents.c.id)
+    ended = (attempts.c.state.in_(LIVE), attempts.c.ended.is_not(None))
+    produced = outputs.c.state == "produced"
+    for what, query in (
+        ("produced outputs have no file", select(func.count()).where(produced, not_(made))),
+        ("produced outputs have no verified attempt", select(func.count()).where(produced, not_(verified))),
+        ("open units have no job", select(func.count()).where(intents.c.state == "open", not_(tasks))),
+        ("attempts are under way and have ended", select(func.count()).where(*ended)),
+    ):
+        if count := connection.execute(query).scalar_one():
+            yield f"{count} {what}"

@@ -1,0 +1,1 @@
+"""Writing the ledger: under a lease, in transactions that the journal records."""

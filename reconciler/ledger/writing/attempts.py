@@ -1,0 +1,376 @@
+"""Writing the ledger, as to attempts: how they are begun, what is seen of them, how they end."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select, true
+
+from reconciler.ledger.schema.tables import LIVE, LOST, attempts, batches, intents, jobs, outputs, products
+from reconciler.ledger.writing.attempt_rows import (
+    ATTEMPTS,
+    count_attempts,
+    describe_origin,
+    is_replaced,
+    make_attempt,
+    read_jobs,
+)
+from reconciler.ledger.writing.journal import Journal
+from reconciler.ledger.writing.leftovers import Leftovers
+from reconciler.ledger.writing.tallies import Tallies, sum_read
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.ledger.writing.unit_rows import CHUNK
+from reconciler.ledger.writing.units import quarantine
+from reconciler.model.names import name_attempt, name_batch
+from reconciler.model.work_items import Attempt, Order, Product
+from renderer.jobs.job_json import Job
+from schemas.files.canonical import canonical_json
+
+Pick = tuple[Order, int, Job]
+"""A job of an order that is to be tried now, and the order's intent."""
+
+_SEEN: Mapping[str, Any] = {"absences": 0, "unknown": None, "missed": None}
+
+
+class AttemptLedger:
+    """The writer of attempts."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self.tallies = Tallies(writer)
+        self.leftovers = Leftovers(writer)
+
+    def begin(self, picks: Sequence[Pick]) -> list[tuple[Attempt, Pick]]:
+        """A new attempt for each job, all in one batch of one site.
+
+        None for jobs that are verified or under way, or whose unit was stopped or settled since its intent was written.
+        """
+        with self._writer.writing() as journal:
+            rows = read_jobs(journal, {intent for _, intent, _ in picks})
+            counts = count_attempts(journal, {row.id for row in rows.values()})
+            chosen: list[tuple[Any, Pick, int]] = []
+            for pick in picks:
+                row = rows.get((pick[1], pick[2].key))
+                tried, settled = counts.get(row.id, (0, False)) if row else (0, True)
+                if not settled:
+                    chosen.append((row, pick, tried + 1))
+            if not chosen:
+                return []
+            names = [
+                name_attempt(self._writer.ledger, *_describe(pick), intent=pick[1], number=number)
+                for _, pick, number in chosen
+            ]
+            order, site = chosen[0][1][0], chosen[0][1][0].campaign.site
+            digest = sha256("\n".join(names).encode()).hexdigest()
+            batch = name_batch(self._writer.ledger, order.campaign.name, order.step, digest)
+            (number_of_batch,) = journal.insert(
+                batches,
+                [{"name": batch, "site": site, "engine": order.engine, "origin": describe_origin(order)}],
+            )
+            begun = self._writer.clock.show()
+            values = [
+                {
+                    "job": row.id,
+                    "number": number,
+                    "name": name,
+                    "nonce": secrets.token_hex(16),
+                    "site": site,
+                    "state": "intent",
+                    "begun": begun,
+                    "batch": number_of_batch,
+                    "place": place,
+                    "fence": self._writer.fence,
+                    "absences": 0,
+                }
+                for place, ((row, _, number), name) in enumerate(zip(chosen, names, strict=True))
+            ]
+            ids = journal.insert(attempts, values)
+        return [
+            (
+                Attempt(
+                    id=number,
+                    intent=pick[1],
+                    job=value["job"],
+                    key=pick[2].key,
+                    number=value["number"],
+                    name=value["name"],
+                    nonce=value["nonce"],
+                    site=site,
+                    address=pick[0].address,
+                    state="intent",
+                    begun=begun,
+                    batch=batch,
+                    place=value["place"],
+                    engine=order.engine,
+                    events=row.events,
+                    release=order.release,
+                    commit=order.commit,
+                    failures=row.failures,
+                ),
+                pick,
+            )
+            for number, value, (row, pick, _) in zip(ids, values, chosen, strict=True)
+        ]
+
+    def record_submitted(self, references: Mapping[int, str]) -> None:
+        """Attempt id → the engine's reference: these were taken, or were found at the engine by their names."""
+        with self._writer.writing(polling=True) as journal:
+            for attempt, reference in references.items():
+                at = and_(attempts.c.id == attempt, attempts.c.state.in_(("intent", "uncertain")))
+                values = {"state": "submitted", "reference": reference, **_SEEN}
+                journal.update(attempts, at, values)
+
+    def record_deferred(self, numbers: Iterable[int], reason: str) -> None:
+        """Their engine took none of these, since it takes nothing now: they never were, and nothing is counted."""
+        values = {"state": "deferred", "reason": reason[:2000], "ended": self._writer.clock.show()}
+        self._change(numbers, attempts.c.state == "intent", values)
+
+    def record_uncertain(self, numbers: Iterable[int], reason: str) -> None:
+        """Of these it cannot be told whether the engine took them; they are looked for by their names."""
+        self._change(numbers, attempts.c.state == "intent", {"state": "uncertain", "reason": reason[:2000]})
+
+    def doubt_intents(self) -> None:
+        """Makes every intent to submit uncertain: whoever wrote it is not here to say what came of it."""
+        with self._writer.writing(polling=True) as journal:
+            values = {"state": "uncertain", "reason": "the reconciler ended while it was being submitted"}
+            journal.update(attempts, attempts.c.state == "intent", values)
+
+    def ask_end(self, numbers: Iterable[int], reason: str) -> None:
+        """Asks for the end of these; they are cancelled once their engine confirms it."""
+        self._change(numbers, attempts.c.cancel.is_(None), {"cancel": reason[:500]})
+
+    def record_running(self, numbers: Iterable[int]) -> None:
+        """These were seen running."""
+        self._change(numbers, attempts.c.state == "submitted", {"state": "running"})
+
+    def record_seen(self, numbers: Iterable[int]) -> None:
+        """These were seen again, after a complete answer without them, or none at all."""
+        self._change(numbers, true(), _SEEN)
+
+    def record_absent(self, numbers: Iterable[int]) -> None:
+        """A complete answer did not know these, or an ended one had left nothing: one sign, and no proof."""
+        since = func.coalesce(attempts.c.missed, self._writer.clock.show())
+        self._change(numbers, true(), {"absences": attempts.c.absences + 1, "missed": since})
+
+    def record_returned(self, attempt: Attempt) -> None:
+        """An attempt that was taken for lost is known to its engine: it is live again, and no failure of its job."""
+        with self._writer.writing() as journal:
+            at = and_(attempts.c.id == attempt.id, attempts.c.state == "lost")
+            values = {"state": "running", "ended": None, "reason": None, **_SEEN}
+            if journal.update(attempts, at, values):
+                counted = and_(jobs.c.id == attempt.job, jobs.c.failures > 0)
+                journal.update(jobs, counted, {"failures": jobs.c.failures - 1, "after": None})
+
+    def is_awaited(self, attempt: Attempt, *, alone: bool) -> bool:
+        """Whether a result of an attempt would be taken: its unit is to be made, and no other attempt of its job did.
+
+        With `alone`, nor is another under way.
+        """
+        others = ("verified", *LIVE) if alone else ("verified",)
+        rival = select(attempts.c.id).where(attempts.c.job == attempt.job, attempts.c.state.in_(others))
+        unit = select(intents.c.state).where(intents.c.id == attempt.intent)
+        with self._writer.reading() as connection:
+            if connection.execute(unit).scalar() != "open":
+                return False
+            return connection.execute(rival.where(attempts.c.id != attempt.id).limit(1)).first() is None
+
+    def record_unknown(self, numbers: Iterable[int], reason: str) -> None:
+        """Nothing can be told of these; since when is kept, and their state stays."""
+        values = {"unknown": self._writer.clock.show(), "reason": reason[:2000]}
+        self._change(numbers, attempts.c.unknown.is_(None), values)
+
+    def record_elsewhere(self, numbers: Iterable[int], reason: str) -> None:
+        """Nothing can be told of these by the engine that their site has now, whatever was the reason before."""
+        values = {
+            "unknown": func.coalesce(attempts.c.unknown, self._writer.clock.show()),
+            "reason": reason[:2000],
+        }
+        new = or_(attempts.c.unknown.is_(None), attempts.c.reason.is_distinct_from(values["reason"]))
+        self._change(numbers, new, values)
+
+    def record_verified(
+        self,
+        attempt: Attempt,
+        made: Sequence[Product],
+        events_read: int | None,
+        cpu_seconds: float | None = None,
+        record: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Records an attempt whose outputs are as it said; true when with it the whole unit can be published.
+
+        `record` is what else is known of how they were made, as JSON data. The attempt is discarded where its unit was given up meanwhile, and another makes the same.
+        """
+        with self._writer.writing() as journal:
+            if is_replaced(journal, attempt.intent):
+                self._end(journal, attempt, "discarded", None, "another unit makes the same")
+                return False
+            self._end(journal, attempt, "verified")
+            kept = canonical_json(record).decode() if record else None
+            told = {"cpu_seconds": cpu_seconds, "events_read": events_read, "record": kept}
+            journal.update(attempts, attempts.c.id == attempt.id, told)
+            others = and_(
+                attempts.c.job == attempt.job, attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None)
+            )
+            journal.update(attempts, others, {"cancel": "another attempt of its job was faster"})
+            rows = select(outputs.c.output, outputs.c.id).where(outputs.c.intent == attempt.intent)
+            numbers = {row.output: row.id for row in journal.connection.execute(rows)}
+            journal.insert(
+                products,
+                [
+                    {
+                        "output": numbers[product.output],
+                        "path": product.path,
+                        "attempt": attempt.id,
+                        "size": product.size,
+                        "checksum": product.checksum,
+                        "events": product.events,
+                        "rows": product.rows,
+                        "kind": product.kind,
+                    }
+                    for product in made
+                ],
+            )
+            mine = outputs.c.intent == attempt.intent
+            journal.update(outputs, mine, {"events_read": sum_read(journal.connection, attempt.intent)})
+            verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == "verified")
+            open_jobs = select(jobs.c.id).where(jobs.c.intent == attempt.intent, not_(verified))
+            complete = journal.connection.execute(open_jobs).first() is None
+            if complete:
+                journal.update(outputs, mine, {"state": "publishing"})
+        return complete
+
+    def find_clash(self, attempt: Attempt, made: Sequence[Product]) -> str | None:
+        """A file name among `made` that an earlier job of the same unit took for the same output."""
+        query = select(outputs.c.output, products.c.path).join(outputs, outputs.c.id == products.c.output)
+        with self._writer.reading() as connection:
+            rows = connection.execute(query.where(outputs.c.intent == attempt.intent))
+            taken = {(row.output, row.path) for row in rows}
+        return next((product.path for product in made if (product.output, product.path) in taken), None)
+
+    def record_failed(
+        self,
+        attempt: Attempt,
+        failure: str,
+        reason: str,
+        *,
+        max_attempts: int,
+        after: int | None = None,
+        signature: str | None = None,
+    ) -> bool:
+        """Records a failure; true when the unit is thereby quarantined: by its class, or its attempts are used up.
+
+        `after` is when it may be tried again, in seconds since 1970; equal failures have an equal `signature`.
+        """
+        with self._writer.writing() as journal:
+            self._end(journal, attempt, "failed", failure, reason, signature)
+            most = 0 if failure in ("input", "permanent") else max_attempts
+            return _count_failure(journal, attempt, reason, most, after)
+
+    def record_gone(self, attempt: Attempt, state: str, reason: str, *, most: int | None = None) -> None:
+        """Records an attempt that is `lost` (proven absent, no result), `cancelled` or `discarded`.
+
+        It counts as no failure; but where it was the job's `most`th attempt, the unit is quarantined.
+        """
+        with self._writer.writing() as journal:
+            self._end(journal, attempt, state, None, reason)
+            if most is not None and attempt.number >= most:
+                quarantine(
+                    journal, attempt.intent, f"{attempt.number} attempts came to nothing, the last: {reason}"
+                )
+
+    def record_lost(self, attempt: Attempt, reason: str, *, max_attempts: int, after: int | None) -> bool:
+        """Records that an engine took an attempt and lost it, which counts as a failure does; true as there."""
+        with self._writer.writing() as journal:
+            self._end(journal, attempt, "lost", None, reason)
+            return _count_failure(journal, attempt, reason, max_attempts, after)
+
+    def find_failure(self, intent: int) -> str | None:
+        """Why a job of an intent is not done: what its last attempt that failed or went says; None where none did."""
+        done = select(attempts.c.job).where(attempts.c.state == "verified")
+        query = select(attempts.c.reason).join(jobs, jobs.c.id == attempts.c.job)
+        at = (jobs.c.intent == intent, attempts.c.ended.is_not(None), attempts.c.job.not_in(done))
+        with self._writer.reading() as connection:
+            found: str | None = connection.execute(query.where(*at).order_by(attempts.c.id.desc())).scalar()
+        return found
+
+    def is_resting(self, intent: int) -> bool:
+        """Whether no attempt of an intent may still come to a result."""
+        query = select(attempts.c.id).join(jobs, jobs.c.id == attempts.c.job)
+        at = (jobs.c.intent == intent, attempts.c.state.in_(LIVE))
+        with self._writer.reading() as connection:
+            return connection.execute(query.where(*at).limit(1)).first() is None
+
+    def list_live(self) -> tuple[Attempt, ...]:
+        """All attempts that may still come to a result, the oldest first."""
+        with self._writer.reading() as connection:
+            rows = connection.execute(ATTEMPTS.where(attempts.c.state.in_(LIVE)))
+            return tuple(make_attempt(row) for row in rows)
+
+    def list_lost(self, site: str, since: str) -> tuple[Attempt, ...]:
+        """The attempts at a site that its engine took, and that were taken for lost since a time."""
+        at = and_(LOST, attempts.c.site == site, attempts.c.ended >= since)
+        at = and_(at, attempts.c.reference.is_not(None))
+        with self._writer.reading() as connection:
+            return tuple(make_attempt(row) for row in connection.execute(ATTEMPTS.where(at)))
+
+    def list_due(self, attempt: Attempt) -> dict[str, str | None]:
+        """Output → name of the file that is due of an attempt's job; None where the ledger does not have the name."""
+        query = select(jobs.c.due).where(jobs.c.id == attempt.job)
+        made = select(outputs.c.output).where(outputs.c.intent == attempt.intent).order_by(outputs.c.id)
+        with self._writer.reading() as connection:
+            kept = connection.scalar(query)
+            return json.loads(kept) if kept else dict.fromkeys(connection.scalars(made))
+
+    def is_done(self, job: int) -> bool:
+        """Whether an attempt of a job is verified."""
+        query = select(attempts.c.id).where(attempts.c.job == job, attempts.c.state == "verified")
+        with self._writer.reading() as connection:
+            return connection.execute(query).first() is not None
+
+    def _change(self, numbers: Iterable[int], where: ColumnElement[bool], values: Mapping[str, Any]) -> None:
+        listed = sorted(numbers)
+        if not listed:
+            return
+        with self._writer.writing(polling=True) as journal:
+            for start in range(0, len(listed), CHUNK):
+                at = and_(attempts.c.id.in_(listed[start : start + CHUNK]), where)
+                journal.update(attempts, at, values)
+
+    def _end(
+        self,
+        journal: Journal,
+        attempt: Attempt,
+        state: str,
+        failure: str | None = None,
+        reason: str | None = None,
+        signature: str | None = None,
+    ) -> None:
+        values = {
+            "state": state,
+            "failure": failure,
+            "reason": reason and reason[:2000],
+            "signature": signature,
+            "ended": self._writer.clock.show(),
+        }
+        journal.update(attempts, attempts.c.id == attempt.id, values)
+
+
+def _count_failure(
+    journal: Journal, attempt: Attempt, reason: str, max_attempts: int, after: int | None
+) -> bool:
+    """Counts a failed attempt of a job; true when with it the unit is quarantined."""
+    values = {"failures": jobs.c.failures + 1, "after": after}
+    (row,) = journal.update(jobs, jobs.c.id == attempt.job, values)
+    if row.failures < max_attempts:
+        return False
+    quarantine(journal, attempt.intent, reason)
+    return True
+
+
+def _describe(pick: Pick) -> tuple[str, Any, int, str]:
+    order, _, job = pick
+    return order.campaign.name, order.step, order.run, job.key

@@ -1,0 +1,199 @@
+"""The journal: every change of the ledger's rows, from which the rows can be made again.
+
+A transaction is one entry: its changes in order, and a digest over them and the digest before. So a row that was
+changed past the journal, and an entry that was changed or taken out, are found.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, insert, select, update
+
+from reconciler.ledger.reading.latest_time import record_latest
+from reconciler.ledger.schema import action_tables, tables
+from reconciler.ledger.store.database import insert_new
+from schemas.files.canonical import canonical_json, clean_text
+from schemas.policy.statement import read_time
+
+JOURNALLED: Sequence[Table] = (
+    tables.plans,
+    tables.recipes,
+    tables.payload_buckets,
+    tables.payload_sets,
+    tables.bindings,
+    tables.intents,
+    tables.outputs,
+    tables.jobs,
+    tables.batches,
+    tables.attempts,
+    tables.products,
+    tables.registrations,
+    action_tables.pauses,
+    action_tables.decisions,
+)
+"""The tables whose rows the journal holds, each behind those that it refers to."""
+
+UNTOLD = {("plans", "serial")}
+"""Columns that only say how far the ledger itself has come."""
+
+
+class Journal:
+    """Writes rows within one transaction, and remembers what it wrote.
+
+    Texts may come from jobs, logs and engines: what the database could not hold of them is replaced here, for all.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._changes: list[list[Any]] = []
+
+    def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Adds rows; the ids of the new ones, in order, where the table has ids."""
+        if not rows:
+            return []
+        rows = [_clean(row) for row in rows]
+        key = next(iter(table.primary_key.columns))
+        if key.name != "id":
+            self.connection.execute(insert(table), rows)
+            self._note("insert", table, rows)
+            return []
+        adding = insert(table).returning(key, sort_by_parameter_order=True)
+        ids: list[int] = list(self.connection.scalars(adding, rows))
+        self._note("insert", table, [{"id": number, **row} for number, row in zip(ids, rows, strict=True)])
+        return ids
+
+    def insert_new(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds those rows that are not there yet, by any unique key."""
+        if not rows:
+            return
+        columns = list(table.columns)
+        for row in rows:
+            added = self.connection.execute(
+                insert_new(self.connection, table).values(_clean(row)).returning(*columns)
+            )
+            self._note("insert", table, [dict(found._mapping) for found in added])  # noqa: SLF001 -- SQLAlchemy's name
+
+    def update(self, table: Table, where: ColumnElement[bool], values: Mapping[str, Any]) -> list[Row[Any]]:
+        """Changes rows; the primary key and the new values of each."""
+        values = _clean(values)
+        keys = list(table.primary_key.columns)
+        told = [*keys, *(table.c[name] for name in values)]
+        changed = list(self.connection.execute(update(table).where(where).values(values).returning(*told)))
+        self._note("update", table, [dict(row._mapping) for row in changed])  # noqa: SLF001 -- SQLAlchemy's name
+        return changed
+
+    def commit(self, time: str, fence: int) -> None:
+        """Writes the entry; nothing where nothing changed."""
+        if not self._changes:
+            return
+        last = select(tables.events.c.digest).order_by(tables.events.c.id.desc()).limit(1)
+        before = self.connection.execute(last).scalar() or ""
+        content = canonical_json(self._changes)
+        row = {"time": time, "fence": fence, "content": zlib.compress(content, 1)}
+        digest = chain(before, time, fence, content)
+        self.connection.execute(insert(tables.events).values(**row, digest=digest))
+        record_latest(self.connection, read_time(time))
+        self._changes = []
+
+    def _note(self, verb: str, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+        untold = {name for of, name in UNTOLD if of == table.name}
+        for row in rows:
+            told = {name: _encode(value) for name, value in row.items() if name not in untold}
+            self._changes.append([verb, table.name, told])
+
+
+class BrokenJournal(Exception):
+    """An entry of the journal is not what was written, or one is missing. The message names the first."""
+
+
+def read_journal(connection: Connection) -> Iterator[list[list[Any]]]:
+    """The changes of each entry, in order.
+
+    Raises:
+        BrokenJournal: the chain of digests does not hold.
+    """
+    before = ""
+    for row in connection.execute(select(tables.events).order_by(tables.events.c.id)):
+        try:
+            content = zlib.decompress(row.content)
+        except zlib.error as error:
+            raise BrokenJournal(f"entry {row.id} of the journal cannot be read: {error}") from None
+        if chain(before, row.time, row.fence, content) != row.digest:
+            raise BrokenJournal(f"entry {row.id} of the journal, of {row.time}, is not what was written")
+        before = row.digest
+        yield json.loads(content)
+
+
+def rebuild(connection: Connection, entries: Iterable[list[list[Any]]]) -> None:
+    """Makes all rows of `JOURNALLED` again from the entries of a journal."""
+    for table in reversed(JOURNALLED):
+        connection.execute(delete(table))
+    replay(connection, entries)
+
+
+def replay(connection: Connection, entries: Iterable[list[list[Any]]]) -> None:
+    """Makes the changes of entries of a journal, in rows as they were before them."""
+    named = {table.name: table for table in JOURNALLED}
+    for changes in entries:
+        for verb, name, told in changes:
+            table = named[name]
+            row = {column: _decode(value) for column, value in told.items()}
+            if verb == "insert":
+                filler = {column: 0 for of, column in UNTOLD if of == name}
+                connection.execute(insert(table).values({**filler, **row}))
+            else:
+                keys = [column.name for column in table.primary_key.columns]
+                at = [table.c[key] == row[key] for key in keys]
+                connection.execute(update(table).where(*at).values(row))
+    if connection.dialect.name == "postgresql":
+        for table in JOURNALLED:
+            if "id" in table.columns:  # the next row's number follows those that were given
+                highest = select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery()
+                counter = func.pg_get_serial_sequence(table.name, "id")
+                connection.execute(select(func.setval(counter, highest + 1, False)))
+
+
+def read_rows(connection: Connection) -> dict[str, list[dict[str, Any]]]:
+    """All rows that the journal is about, by table, as its entries tell them."""
+    found = {}
+    for table in JOURNALLED:
+        told = [column for column in table.columns if (table.name, column.name) not in UNTOLD]
+        query = select(*told).order_by(*table.primary_key.columns)
+        found[table.name] = [
+            {name: _encode(value) for name, value in row.items()}
+            for row in connection.execute(query).mappings()
+        ]
+    return found
+
+
+def adopt_rows(connection: Connection, time: str) -> None:
+    """Begins the journal of a ledger from before it had one: all its rows are the first entry."""
+    if connection.execute(select(tables.events.c.id).limit(1)).first() is not None:
+        return
+    changes = [["insert", name, row] for name, rows in read_rows(connection).items() for row in rows]
+    if changes:
+        content = canonical_json(changes)
+        row = {"time": time, "fence": 0, "content": zlib.compress(content)}
+        connection.execute(insert(tables.events).values(**row, digest=chain("", time, 0, content)))
+
+
+def chain(before: str, time: str, fence: int, content: bytes) -> str:
+    """The digest of an entry, behind the one whose digest is `before`."""
+    return sha256(f"{before} {time} {fence} ".encode() + content).hexdigest()
+
+
+def _clean(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: clean_text(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _encode(value: Any) -> Any:
+    return {"hex": value.hex()} if isinstance(value, bytes | memoryview) else value
+
+
+def _decode(value: Any) -> Any:
+    return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value

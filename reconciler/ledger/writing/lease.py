@@ -1,0 +1,208 @@
+"""The right to reconcile: a row of the ledger with a holder, a fence and an end, which only the database's clock judges.
+
+Every write under a lease is conditional on its fence, in the write's own transaction, and prolongs it. Whoever was
+stopped beyond its end finds that the fence has grown, and writes nothing any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Engine,
+    Row,
+    and_,
+    cast,
+    extract,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.exc import DatabaseError
+
+from reconciler.ledger.schema.tables import leases
+from reconciler.ledger.store.database import State, opened
+from reconciler.outside.errors import GuardRefused
+
+SECONDS = 90.0
+"""How long a lease lasts beyond its holder's last write."""
+
+CALL = 20.0
+"""Seconds that no call of an engine may exceed: well below a third of a lease."""
+
+PROMPT = 0.8 * CALL
+"""Seconds for which an engine waits for what it calls, so that its own call ends in time."""
+
+APPLY = "apply"
+"""The scope of submitting, collecting and publishing: one for a ledger."""
+
+
+_HELD: set[tuple[str, int]] = set()
+"""What this process holds at the moment: ledgers and fences."""
+
+
+class Fenced(GuardRefused):
+    """Another process took the lease over in the meantime; nothing of this write was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write under a fence."""
+
+    scope: str
+    holder: str
+    fence: int
+    seconds: float
+
+    def prolong(self, connection: Connection) -> None:
+        """Makes the transaction of `connection` one under this lease, and its end as far away as at the beginning.
+
+        Raises:
+            Fenced: somebody else has the lease.
+        """
+        mine = and_(
+            leases.c.scope == self.scope, leases.c.fence == self.fence, leases.c.holder == self.holder
+        )
+        expires = tell_clock(connection) + self.seconds
+        if connection.execute(update(leases).where(mine).values(expires=expires)).rowcount != 1:
+            raise Fenced(
+                "another reconciler took over, because this one was silent for too long; it goes on from here"
+            )
+
+
+@contextlib.contextmanager
+def holding(state: State, seconds: float = SECONDS) -> Iterator[Lease]:
+    """The right to apply, given back at the end.
+
+    Raises:
+        GuardRefused: another process has it; the message says which, and since when it was not heard of.
+        SourceUnavailable: the ledger cannot be written.
+    """
+    with opened(state) as engine:
+        lease = _acquire(
+            engine, APPLY, seconds, {fence for address, fence in _HELD if address == state.address}
+        )
+        mine = (state.address, lease.fence)
+        _HELD.add(mine)
+        try:
+            yield lease
+        finally:
+            _HELD.discard(mine)
+            _release(engine, lease)
+
+
+def _release(engine: Engine, lease: Lease) -> None:
+    """Gives a lease back. Where the ledger is away, this process knows its own again, and others see its end."""
+    with contextlib.suppress(DatabaseError), engine.begin() as connection:
+        mine = and_(leases.c.scope == lease.scope, leases.c.fence == lease.fence)
+        connection.execute(update(leases).where(mine).values(expires=0.0))
+
+
+def unlock(state: State, fence: int) -> str:
+    """Takes the lease with that fence from its holder, whose name is returned: its writes will be refused.
+
+    Raises:
+        GuardRefused: there is no lease with that fence.
+    """
+    with opened(state) as engine, engine.begin() as connection:
+        row = connection.execute(select(leases).where(leases.c.scope == APPLY)).first()
+        if row is None or row.fence != fence or row.expires == 0.0:
+            raise GuardRefused("there is no such lease now; nothing was changed")
+        connection.execute(update(leases).values(fence=fence + 1, expires=0.0))
+        return _show(row.holder)
+
+
+def refuse_holder(connection: Connection) -> None:
+    """Nothing, where nobody has the right to apply, or only somebody who certainly lives no more.
+
+    Raises:
+        GuardRefused: another process has it.
+    """
+    now = tell_clock(connection)
+    row = connection.execute(select(leases, now.label("now")).where(leases.c.scope == APPLY)).first()
+    if row is not None and row.expires >= row.now and not _is_dead(row.holder):
+        raise GuardRefused(
+            f"an apply is at work ({_show(row.holder)}); stop it first, also where it is a service.{_tell_end(row)}"
+        )
+
+
+def _acquire(engine: Engine, scope: str, seconds: float, held: Container[int]) -> Lease:
+    holder = describe_process()
+    with engine.begin() as connection:
+        now = tell_clock(connection)
+        row = connection.execute(select(leases, now.label("now")).where(leases.c.scope == scope)).first()
+        if row is None:
+            values = {"scope": scope, "holder": holder, "fence": 1, "seconds": seconds}
+            connection.execute(insert(leases).values(**values, expires=now + seconds))
+            return Lease(scope, holder, 1, seconds)
+        free = leases.c.expires < now
+        left = row.holder == holder and row.fence not in held  # our own, which could not be given back
+        if left or _is_dead(row.holder):
+            free = or_(free, leases.c.holder == row.holder)
+        at = and_(leases.c.scope == scope, leases.c.fence == row.fence, free)
+        values = {"holder": holder, "fence": row.fence + 1, "seconds": seconds}
+        taken = connection.execute(update(leases).where(at).values(**values, expires=now + seconds))
+        if taken.rowcount == 1:
+            return Lease(scope, holder, row.fence + 1, seconds)
+    silent = max(0.0, row.now - (row.expires - row.seconds))
+    raise GuardRefused(
+        f"another apply is at work ({_show(row.holder)}, heard of {silent:.0f} s ago); wait for its end, or stop it."
+        f"{_tell_end(row)}, or at once by `b2prod unlock {row.fence}`"
+    )
+
+
+def _tell_end(row: Row[Any]) -> str:
+    return f" Where it is dead, its lease ends {max(0.0, row.expires - row.now):.0f} s from now"
+
+
+def describe_process() -> str:
+    """This process for people and for `_is_dead`: `process 4711 on host`, and what tells it from all others."""
+    return f"process {os.getpid()} on {socket.gethostname()} [{_place()}:{_started(os.getpid())}]"
+
+
+def _show(holder: str) -> str:
+    return holder.partition(" [")[0]
+
+
+def _is_dead(holder: str) -> bool:
+    """Whether a holder certainly lives no more: a process that would be visible from here, and is not there.
+
+    Machines may share their names, and containers their numbers of processes: of what ran elsewhere, or before this
+    machine was started, nothing is certain but the end of its lease.
+    """
+    name, _, mark = holder.partition(" [")
+    place, _, started = mark.rstrip("]").rpartition(":")
+    return place == _place() and _started(int(name.split()[1])) != started
+
+
+def _place() -> str:
+    """Where numbers of processes mean the same: this start of this machine, and this container."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+
+
+def _started(pid: int) -> str | None:
+    """When a process began, in ticks since the machine did; None where there is none, or only its remains."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def tell_clock(connection: Connection) -> ColumnElement[float]:
+    """The database's clock, in seconds since 1970."""
+    if connection.dialect.name == "sqlite":
+        return (func.julianday("now", type_=Double) - 2440587.5) * 86400.0
+    return cast(extract("epoch", func.clock_timestamp()), Double)

@@ -1,0 +1,67 @@
+"""Reading the ledger, as to folders that nobody needs any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Select, and_, exists, not_, or_, select
+
+from reconciler.ledger.schema.tables import LIVE, attempts, batches, intents, jobs
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.ledger.writing.unit_rows import CHUNK
+
+
+class Leftovers:
+    """What may be cleared of one ledger's attempts and batches."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def list_ended(self, names: Iterable[str]) -> set[str]:
+        """Those of the attempts' names whose folders nobody needs any more: not live, not failed, not unpublished.
+
+        Nor of a job that an engine took and lost, which may come back as long as its unit is open. Names that the
+        ledger does not know are not ours to judge.
+        """
+        other, task = attempts.alias(), jobs.alias()
+        coming = exists().where(
+            task.c.intent == intents.c.id, other.c.job == task.c.id, other.c.state.in_(LIVE)
+        )
+        done = intents.c.state.not_in(("open", "quarantined"))
+        ended = (
+            select(attempts.c.name)
+            .join(jobs, jobs.c.id == attempts.c.job)
+            .join(intents, intents.c.id == jobs.c.intent)
+            .where(attempts.c.state.not_in((*LIVE, "failed")))
+            .where(or_(attempts.c.state != "verified", and_(done, not_(coming))))
+            .where(or_(attempts.c.state != "lost", attempts.c.reference.is_(None), intents.c.state != "open"))
+        )
+        return self._find(ended, attempts.c.name, sorted(names))
+
+    def list_ended_batches(self, names: Iterable[str]) -> set[str]:
+        """Those of the batches' names none of whose attempts may still come to a result."""
+        live = exists().where(attempts.c.batch == batches.c.id, attempts.c.state.in_(LIVE))
+        return self._find(select(batches.c.name).where(not_(live)), batches.c.name, sorted(names))
+
+    def list_failed(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Those of the attempts' names that failed, each with its site and when that was."""
+        failed = select(attempts.c.name, attempts.c.site, attempts.c.ended).where(
+            attempts.c.state == "failed"
+        )
+        listed, found = sorted(names), dict[str, tuple[str, str]]()
+        with self._writer.reading() as connection:
+            for start in range(0, len(listed), CHUNK):
+                here = failed.where(attempts.c.name.in_(listed[start : start + CHUNK]))
+                found |= {name: (site, ended or "") for name, site, ended in connection.execute(here)}
+        return found
+
+    def list_known(self, names: Iterable[str], *, of_batches: bool = False) -> set[str]:
+        """Those of the names that an attempt has, or a batch."""
+        column = batches.c.name if of_batches else attempts.c.name
+        return self._find(select(column), column, sorted(names))
+
+    def _find(self, query: Select[Any], column: Any, names: Sequence[str]) -> set[str]:
+        with self._writer.reading() as connection:
+            chunks = (names[start : start + CHUNK] for start in range(0, len(names), CHUNK))
+            return {name for part in chunks for name in connection.scalars(query.where(column.in_(part)))}

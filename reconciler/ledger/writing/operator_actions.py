@@ -1,0 +1,268 @@
+"""An operator's levers: what a person decides about units, each recorded with who and why.
+
+They need no lease: a reconciler that is at work finds what was decided at its next look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from reconciler.ledger.reading.observation import BY_HAND
+from reconciler.ledger.schema.action_tables import decisions
+from reconciler.ledger.schema.tables import LIVE, attempts, intents, jobs, outputs, plans, products
+from reconciler.ledger.writing.attempt_rows import ATTEMPTS, make_attempt
+from reconciler.ledger.writing.journal import Journal
+from reconciler.ledger.writing.pauses import OPERATOR, PauseWriter
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.ledger.writing.unit_rows import CHUNK
+from reconciler.ledger.writing.units import quarantine
+from reconciler.model.work_items import Attempt
+from reconciler.outside.errors import GuardRefused
+from schemas.files.canonical import canonical_json, digest
+from schemas.manifest.runs import split_key
+
+MOST = 10_000
+"""Units that are stopped before they begin, by one decision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Units: of a campaign, of one step of it, or of certain runs of that step. `text` is how it was written."""
+
+    text: str
+    campaign: str
+    step: str | None = None
+    keys: frozenset[int] | None = None
+
+
+class Levers:
+    """Writes the decisions of one person."""
+
+    def __init__(self, writer: Writer, who: str) -> None:
+        self._writer = writer
+        self._who = who
+
+    def release(self, scope: Scope, reason: str) -> int:
+        """Lets quarantined units be tried again, as if anew: how many there were."""
+        with self._writer.writing() as journal:
+            found = _find_intents(journal, scope, ("quarantined",))
+            for intent in found:
+                values = {"state": "released", "reason": reason[:500]}
+                journal.update(intents, intents.c.id == intent, values)
+            self._note(journal, "retry", scope, reason, found)
+        return len(found)
+
+    def quarantine(self, scope: Scope, reason: str) -> int:
+        """Stops units until a person lets them be tried again; their running jobs are not ended. How many.
+
+        Of a scope with runs all units are stopped, also those that did not begin yet; of a wider one, those that did.
+
+        Raises:
+            GuardRefused: the scope has more than `MOST` runs.
+        """
+        if scope.keys is not None and len(scope.keys) > MOST:
+            raise GuardRefused(
+                f"{scope.text} has {len(scope.keys):,} runs, and at most {MOST:,} are stopped one by one;"
+                f" `b2prod pause campaign:{scope.campaign}` stops them all"
+            )
+        with self._writer.writing() as journal:
+            begun = _find_intents(journal, scope, ("open",))
+            found = _leave_made(journal, begun)
+            for intent in found:
+                quarantine(journal, intent, reason)
+            found += self._stop_before(journal, scope, _find_units(journal, begun), reason)
+            self._note(journal, "quarantine", scope, reason, found)
+        return len(found)
+
+    def _stop_before(
+        self, journal: Journal, scope: Scope, stopped: set[tuple[int, int]], reason: str
+    ) -> list[int]:
+        """Quarantines what did not begin: an intent without outputs, which stops its unit whatever that would make."""
+        if scope.step is None or scope.keys is None:
+            return []
+        stopped = stopped | _find_units(journal, _list_by_hand(journal, scope))
+        runs = [split_key(key) for key in sorted(scope.keys) if split_key(key) not in stopped]
+        if not runs:
+            return []
+        content = {"plan": "a person's decisions"}
+        moment = {"begun": self._writer.clock.show(), "ended": None}
+        row = {"digest": digest(content), "content": canonical_json(content), "serial": 0, **moment}
+        journal.insert_new(plans, [row])
+        unit = {"plan": row["digest"], "campaign": scope.campaign, "step": scope.step, "approval": None}
+        state = {"state": "quarantined", "reason": reason[:500]}
+        return journal.insert(
+            intents, [{**unit, **state, "experiment": one, "run": run} for one, run in runs]
+        )
+
+    def cancel(self, scope: Scope, reason: str) -> int:
+        """Asks for the end of all running attempts of units, and quarantines these: how many units.
+
+        So it does with attempts of intents that were given up: their unit waits for no other attempt than them.
+        """
+        with self._writer.writing() as journal:
+            stopped = _leave_made(journal, _find_intents(journal, scope, ("open",)))
+            running = _find_intents(journal, scope, (), live=True)
+            given_up = set(_find_intents(journal, scope, ("abandoned", "released")))
+            for intent in running:
+                at = and_(_is_of(intent), attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None))
+                if journal.update(attempts, at, {"cancel": reason[:500]}) and intent in given_up:
+                    stopped.append(intent)
+            for intent in stopped:
+                quarantine(journal, intent, reason)
+            found = {*stopped, *running}
+            self._note(journal, "cancel", scope, reason, found)
+        return len(found)
+
+    def adopt(self, scope: Scope, reference: str, reason: str) -> str:
+        """Says which job of the engine a unit's doubtful attempt is; the attempt's name.
+
+        Raises:
+            GuardRefused: there is not exactly one attempt of which nothing is known.
+        """
+        with self._writer.writing() as journal:
+            attempt = _find_doubtful(journal, scope)
+            values = {"state": "submitted", "reference": reference, "unknown": None, "absences": 0}
+            journal.update(attempts, attempts.c.id == attempt.id, values)
+            self._note(journal, "adopt", scope, f"{reference}: {reason}", [attempt.id])
+            return attempt.name
+
+    def find_doubtful(self, scope: Scope) -> Attempt:
+        """The attempt of a unit of which nothing is known.
+
+        Raises:
+            GuardRefused: there is not exactly one.
+        """
+        with self._writer.writing(polling=True) as journal:
+            return _find_doubtful(journal, scope)
+
+    def list_doubtful(self, scope: Scope) -> list[str]:
+        """The names of the live attempts of units of which nothing is known."""
+        with self._writer.writing(polling=True) as journal:
+            return [attempt.name for attempt in _list_doubtful(journal, scope)]
+
+    def declare_absent(self, scope: Scope, names: Sequence[str], reason: str) -> int:
+        """Says that attempts, by name, do not exist at their engine, so that their jobs may be tried again."""
+        with self._writer.writing() as journal:
+            at = and_(attempts.c.name.in_(names), attempts.c.state.in_(LIVE))
+            values = {
+                "state": "lost",
+                "reason": f"{self._who}: {reason}"[:2000],
+                "ended": self._writer.clock.show(),
+            }
+            gone = journal.update(attempts, at, values)
+            self._note(journal, "absent", scope, reason, [row.id for row in gone])
+        return len(gone)
+
+    def accept_incomplete(self, scope: Scope, reason: str) -> int:
+        """Says that units are complete with what was verified of them; the next turn publishes that. How many.
+
+        Raises:
+            GuardRefused: something of a unit still runs, nothing of it was verified, or it was produced elsewise.
+        """
+        try:
+            with self._writer.writing() as journal:
+                if _list_live(journal, scope):
+                    raise GuardRefused(f"attempts of {scope.text} are still under way; cancel or await them")
+                found = _find_intents(journal, scope, ("open", "quarantined"))
+                made = [intent for intent in found if _has_products(journal, intent)]
+                if not made:
+                    raise GuardRefused(f"nothing of {scope.text} was verified, so there is nothing to accept")
+                for intent in made:
+                    journal.update(intents, intents.c.id == intent, {"state": "open", "reason": reason[:500]})
+                    journal.update(outputs, outputs.c.intent == intent, {"state": "publishing"})
+                accepted = _find_units(journal, made)
+                for intent in _list_by_hand(journal, scope):
+                    if _find_units(journal, [intent]) <= accepted:  # it is not stopped any more
+                        journal.update(intents, intents.c.id == intent, {"state": "abandoned"})
+                self._note(journal, "accept", scope, reason, made)
+        except IntegrityError as error:
+            raise GuardRefused(f"{scope.text} is being made, or was made, in another way") from error
+        return len(made)
+
+    def pause(self, scope: str, reason: str) -> bool:
+        """Stops what begins in `all`, `site:NAME` or `campaign:NAME`; false where it is stopped already."""
+        return PauseWriter(self._writer).pause(scope, OPERATOR, reason, self._who)
+
+    def resume(self, scope: str, reason: str) -> int:
+        """Ends the pauses of a scope, a breaker's and a canary's too: how many."""
+        return PauseWriter(self._writer).resume(scope, reason, self._who)
+
+    def _note(
+        self, journal: Journal, verb: str, scope: Scope, reason: str, touched: Iterable[object]
+    ) -> None:
+        if any(True for _ in touched):
+            row = {"time": self._writer.clock.show(), "verb": verb, "what": scope.text[:200]}
+            journal.insert(decisions, [{**row, "who": self._who, "reason": reason[:500]}])
+
+
+def _is_of(intent: int) -> ColumnElement[bool]:
+    return attempts.c.job.in_(select(jobs.c.id).where(jobs.c.intent == intent))
+
+
+def _find_intents(journal: Journal, scope: Scope, states: Sequence[str], *, live: bool = False) -> list[int]:
+    """The intents of units that are in one of the states or, if wanted, have an attempt that may come to a result."""
+    running = select(jobs.c.intent).join(attempts, attempts.c.job == jobs.c.id)
+    chosen: ColumnElement[bool] = intents.c.state.in_(states)
+    if live:
+        chosen = or_(chosen, intents.c.id.in_(running.where(attempts.c.state.in_(LIVE))))
+    at = and_(intents.c.campaign == scope.campaign, chosen)
+    if scope.step is not None:
+        at = and_(at, intents.c.step == scope.step)
+    rows = journal.connection.execute(select(intents.c.id, intents.c.experiment, intents.c.run).where(at))
+    wanted = None if scope.keys is None else {split_key(key) for key in scope.keys}
+    return [row.id for row in rows.all() if wanted is None or (row.experiment, row.run) in wanted]
+
+
+def _leave_made(journal: Journal, found: Sequence[int]) -> list[int]:
+    """The intents without those that are being published: their files may be at their final places already."""
+    made = select(outputs.c.intent).where(outputs.c.state == "publishing")
+    publishing = set(journal.connection.scalars(made))
+    return [intent for intent in found if intent not in publishing]
+
+
+def _list_by_hand(journal: Journal, scope: Scope) -> list[int]:
+    """The intents by which a person stopped units of a scope before they began."""
+    mine = set(journal.connection.scalars(select(intents.c.id).where(BY_HAND)))
+    return [intent for intent in _find_intents(journal, scope, ("quarantined",)) if intent in mine]
+
+
+def _find_units(journal: Journal, numbers: Sequence[int]) -> set[tuple[int, int]]:
+    """Experiment and run of the units of intents."""
+    found: set[tuple[int, int]] = set()
+    for start in range(0, len(numbers), CHUNK):
+        at = intents.c.id.in_(numbers[start : start + CHUNK])
+        found.update(
+            (row.experiment, row.run)
+            for row in journal.connection.execute(select(intents.c.experiment, intents.c.run).where(at))
+        )
+    return found
+
+
+def _list_live(journal: Journal, scope: Scope) -> list[Attempt]:
+    found: list[Attempt] = []
+    for intent in _find_intents(journal, scope, (), live=True):
+        rows = journal.connection.execute(ATTEMPTS.where(_is_of(intent), attempts.c.state.in_(LIVE)))
+        found += [make_attempt(row) for row in rows]
+    return found
+
+
+def _list_doubtful(journal: Journal, scope: Scope) -> list[Attempt]:
+    return [one for one in _list_live(journal, scope) if one.state == "uncertain" or one.unknown]
+
+
+def _find_doubtful(journal: Journal, scope: Scope) -> Attempt:
+    doubtful = _list_doubtful(journal, scope)
+    if len(doubtful) != 1:
+        raise GuardRefused(
+            f"{scope.text} has {len(doubtful)} attempts of which nothing is known; one can be adopted"
+        )
+    return doubtful[0]
+
+
+def _has_products(journal: Journal, intent: int) -> bool:
+    query = select(products.c.path).join(outputs, outputs.c.id == products.c.output)
+    return journal.connection.execute(query.where(outputs.c.intent == intent)).first() is not None

@@ -1,0 +1,75 @@
+"""Orders to pause, each a file beside the ledger: a reconciler reads them first, also while the ledger is busy with other things.
+
+They are few and short, and go into the ledger as soon as somebody can write it; until then they count as what is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from reconciler.ledger.store.state import State
+from reconciler.ledger.writing.pauses import EVERYTHING, OPERATOR, Pause
+from reconciler.outside.clock import CLOCK
+from reconciler.outside.errors import SourceUnavailable
+
+FOLDER = "orders"
+_LONGEST = 4096
+
+
+class PauseOrders:
+    """The orders of one state folder."""
+
+    def __init__(self, state: State) -> None:
+        self._folder = state.folder / FOLDER
+
+    def write(self, scope: str, reason: str, who: str) -> Path:
+        """Writes an order to pause `all`, `site:NAME` or `campaign:NAME`; its file.
+
+        Raises:
+            SourceUnavailable: the state folder cannot be written.
+        """
+        content = json.dumps(
+            {"scope": scope, "reason": reason[:500], "who": who[:120], "since": CLOCK.show()}
+        )
+        file = self._folder / f"{secrets.token_hex(8)}.json"
+        part = file.with_suffix(".part")
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part.write_text(content)
+            part.rename(file)
+        except OSError as error:
+            raise SourceUnavailable(f"{file} cannot be written: {error.strerror}") from error
+        return file
+
+    def read(self) -> Iterator[tuple[Path, Pause]]:
+        """The orders that are there. One that cannot be read stops everything: somebody wanted something to stop."""
+        try:
+            names = sorted(os.listdir(self._folder))
+        except OSError:
+            return
+        for name in names:
+            file = self._folder / name
+            if file.suffix != ".json":
+                continue
+            try:
+                with file.open("rb") as stream:
+                    said = json.loads(stream.read(_LONGEST))
+                words = [str(said[key]) for key in ("scope", "reason", "who", "since")]
+                pause = Pause(words[0], OPERATOR, words[1], words[2], words[3])
+            except FileNotFoundError:
+                continue  # taken just now
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                reason = f"the order {file} cannot be read ({error}): remove it, and say `b2prod pause` again"
+                pause = Pause(EVERYTHING, OPERATOR, reason, "somebody", "")
+            yield file, pause
+
+    def withdraw(self, scope: str) -> int:
+        """Removes the orders of a scope: how many there were."""
+        mine = [file for file, pause in self.read() if pause.scope == scope]
+        for file in mine:
+            file.unlink(missing_ok=True)
+        return len(mine)

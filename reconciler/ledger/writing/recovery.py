@@ -1,0 +1,259 @@
+"""Writing the ledger, as to what it lacks: published outputs that were found by their records, with how they were made."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import and_, select
+
+from reconciler.ledger.reading.output_records import Record, digest_nonce
+from reconciler.ledger.schema.tables import (
+    LIVE,
+    attempts,
+    batches,
+    intents,
+    jobs,
+    outputs,
+    payload_buckets,
+    payload_sets,
+    products,
+    recipes,
+)
+from reconciler.ledger.writing.journal import Journal
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.ledger.writing.unit_rows import describe_payloads
+from renderer.identity.payloads import PayloadSet
+from schemas.files.canonical import canonical_json, digest
+
+AT_ONCE = 200
+"""Units of which is written in one transaction."""
+
+THERE = "its outputs were found where they are published"
+"""Why attempts end whose outputs another attempt has published."""
+
+Published = tuple[str, Record]
+"""A storage, and the record of an output in it."""
+
+
+class Recovery:
+    """Writes what was found. Each transaction leaves a ledger that is true, so that what was interrupted can be done again."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def adopt(self, found: Iterable[Published]) -> int:
+        """Takes outputs over as produced, under their versions: how many."""
+        groups: dict[tuple[str, int], list[Published]] = {}
+        for storage, record in found:
+            groups.setdefault((record.data["ledger"], record.data["intent"]), []).append((storage, record))
+        listed = list(groups.values())
+        for start in range(0, len(listed), AT_ONCE):
+            with self._writer.writing() as journal:
+                for group in listed[start : start + AT_ONCE]:
+                    self._adopt(journal, group)
+        return sum(map(len, listed))
+
+    def reserve(self, found: Iterable[Published], reason: str) -> int:
+        """Writes down that these versions were given, so that the next ones have places of their own: how many."""
+        count = 0
+        with self._writer.writing() as journal:
+            for storage, record in found:
+                if _find_output(journal, record) is not None:
+                    continue
+                intent = self._insert_intent(journal, record, "abandoned", reason)
+                journal.insert(outputs, [_describe_output(journal, intent, storage, record, "abandoned")])
+                count += 1
+        return count
+
+    def keep_payloads(self, found: Iterable[PayloadSet]) -> None:
+        """Stores payload sets by which outputs were made."""
+        with self._writer.writing(polling=True) as journal:
+            for one in found:
+                buckets, whole = describe_payloads(one)
+                journal.insert_new(payload_buckets, buckets)
+                journal.insert_new(payload_sets, [whole])
+
+    def _adopt(self, journal: Journal, group: Sequence[Published]) -> None:
+        """Takes over outputs that were made together: each in the intent that the ledger has for it, else in a new one."""
+        places: dict[int | None, list[tuple[Published, int | None]]] = {}
+        for published in group:
+            row = _find_output(journal, published[1])
+            places.setdefault(row and row.intent, []).append((published, row and row.id))
+        for intent, members in places.items():
+            fingerprints = {record.fingerprint for (_, record), _ in members}
+            self._give_up_rivals(journal, members[0][0][1].address[0], fingerprints, intent)
+            if intent is None:
+                number = self._insert_intent(journal, members[0][0][1], "produced", None)
+            else:
+                number = intent
+                ours = and_(outputs.c.intent == number, outputs.c.state.in_(("intended", "publishing")))
+                journal.update(outputs, ours, {"state": "abandoned"})
+                journal.update(intents, intents.c.id == number, {"state": "produced", "reason": None})
+            names = self._insert_attempts(journal, number, [record for (_, record), _ in members])
+            self._end_others(journal, number)
+            for (storage, record), known in members:
+                values = _describe_output(journal, number, storage, record, "produced")
+                output = known
+                if output is None:
+                    (output,) = journal.insert(outputs, [values])
+                else:
+                    journal.update(outputs, outputs.c.id == output, values)
+                self._insert_products(journal, output, record, names)
+
+    def _insert_intent(self, journal: Journal, record: Record, state: str, reason: str | None) -> int:
+        unit = {key: record.data[key] for key in ("campaign", "step", "experiment", "run")}
+        approval = record.data.get("approval")
+        row = {**unit, "plan": self._writer.plan, "state": state, "reason": reason and reason[:500]}
+        (number,) = journal.insert(intents, [{**row, "approval": approval}])
+        return number
+
+    def _give_up_rivals(
+        self, journal: Journal, campaign: str, fingerprints: Iterable[bytes], intent: int | None
+    ) -> None:
+        """Gives up what else would make the same: it was made."""
+        query = select(outputs.c.intent).where(
+            outputs.c.campaign == campaign,
+            outputs.c.fingerprint.in_(fingerprints),
+            outputs.c.state.in_(("intended", "publishing")),
+        )
+        for rival in set(journal.connection.scalars(query)) - {intent}:
+            journal.update(intents, intents.c.id == rival, {"state": "abandoned", "reason": THERE})
+            ours = and_(outputs.c.intent == rival, outputs.c.state.in_(("intended", "publishing")))
+            journal.update(outputs, ours, {"state": "abandoned"})
+            self._end_others(journal, rival)
+
+    def _end_others(self, journal: Journal, intent: int) -> None:
+        mine = attempts.c.job.in_(select(jobs.c.id).where(jobs.c.intent == intent))
+        live = and_(mine, attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None))
+        journal.update(attempts, live, {"cancel": THERE})
+
+    def _insert_attempts(self, journal: Journal, intent: int, records: Sequence[Record]) -> dict[str, int]:
+        """The attempts that made these outputs, verified: their names in the records, and their ids."""
+        found: dict[str, int] = {}
+        due: dict[str, dict[str, str]] = {}
+        for record in records:
+            for file in record.data["files"]:
+                due.setdefault(file["attempt"], {})[record.data["output"]] = file["name"]
+        told = {one["attempt"]: one for record in records for one in record.data["jobs"]}
+        for name, one in sorted(told.items()):
+            job = _find_job(journal, intent, one, due.get(name, {}))
+            values = {
+                "state": "verified",
+                "failure": None,
+                "reason": None,
+                "cancel": None,
+                "unknown": None,
+                "ended": one["ended"],
+                "cpu_seconds": one.get("cpu_seconds"),
+                "events_read": one.get("events_read"),
+                "record": json.dumps(one["record"], sort_keys=True) if one.get("record") else None,
+            }
+            row = journal.connection.execute(select(attempts).where(attempts.c.name == name)).first()
+            mark = one.get("nonce", "")
+            if row is not None and row.job == job and mark in ("", digest_nonce(row.nonce)):
+                journal.update(attempts, attempts.c.id == row.id, values)
+                found[name] = row.id
+                continue
+            # a ledger that went on from an older copy may have given the name once more
+            called = name if row is None else f"{name[:111]}-{mark[:16] or secrets.token_hex(8)}"
+            numbers = select(attempts.c.number).where(attempts.c.job == job)
+            taken = set(journal.connection.scalars(numbers))
+            (found[name],) = journal.insert(
+                attempts,
+                [
+                    {
+                        **values,
+                        "job": job,
+                        "number": one["number"] if one["number"] not in taken else max(taken) + 1,
+                        "name": called,
+                        "nonce": secrets.token_hex(16),
+                        "site": one["site"],
+                        "reference": one.get("reference"),
+                        "begun": one["begun"],
+                        "batch": _find_batch(journal, one),
+                        "place": 0,
+                        "fence": self._writer.fence,
+                        "absences": 0,
+                    }
+                ],
+            )
+        return found
+
+    def _insert_products(
+        self, journal: Journal, output: int, record: Record, names: Mapping[str, int]
+    ) -> None:
+        known = set(journal.connection.scalars(select(products.c.path).where(products.c.output == output)))
+        for file in record.data["files"]:
+            values = {
+                "attempt": names[file["attempt"]],
+                "size": file["size"],
+                "checksum": file["checksum"],
+                "events": file["events"],
+                "rows": file.get("rows"),
+                "kind": file.get("kind"),
+            }
+            if file["name"] in known:
+                at = and_(products.c.output == output, products.c.path == file["name"])
+                journal.update(products, at, values)
+            else:
+                journal.insert(products, [{"output": output, "path": file["name"], **values}])
+
+
+def _find_output(journal: Journal, record: Record) -> Any:
+    unit = ("campaign", "step", "experiment", "run", "output", "version")
+    at = and_(*(outputs.c[name] == record.data[name] for name in unit))
+    return journal.connection.execute(select(outputs).where(at)).first()
+
+
+def _find_job(journal: Journal, intent: int, told: Mapping[str, Any], due: Mapping[str, str]) -> int:
+    at = and_(jobs.c.intent == intent, jobs.c.key == told["key"])
+    known: int | None = journal.connection.execute(select(jobs.c.id).where(at)).scalar()
+    if known is not None:
+        return known
+    row = {"intent": intent, "key": told["key"], "failures": 0, "events": told["events"]}
+    (number,) = journal.insert(jobs, [{**row, "due": json.dumps(dict(sorted(due.items())))}])
+    return number
+
+
+def _find_batch(journal: Journal, told: Mapping[str, Any]) -> int | None:
+    if not (name := told.get("batch")):
+        return None
+    at = select(batches.c.id).where(batches.c.name == name)
+    known: int | None = journal.connection.execute(at).scalar()
+    if known is not None:
+        return known
+    origin = canonical_json(told.get("origin", {})).decode()
+    row = {"name": name, "site": told["site"], "engine": told.get("engine"), "origin": origin}
+    (number,) = journal.insert(batches, [row])
+    return number
+
+
+def _describe_output(
+    journal: Journal, intent: int, storage: str, record: Record, state: str
+) -> dict[str, Any]:
+    data = record.data
+    counts = [file["events"] for file in data["files"]]
+    unit = ("campaign", "step", "experiment", "run", "output", "version", "input", "conditions")
+    return {
+        **{name: data[name] for name in unit},
+        "intent": intent,
+        "fingerprint": record.fingerprint,
+        "recipe": _store_recipe(journal, data["recipe"]),
+        "state": state,
+        "storage": storage,
+        "folder": data["folder"],
+        "events": None if None in counts else sum(counts),
+        "events_read": data["events_read"],
+        "produced": max(job["ended"] for job in data["jobs"]),
+    }
+
+
+def _store_recipe(journal: Journal, content: Mapping[str, Any]) -> int:
+    name = digest(content)
+    journal.insert_new(recipes, [{"digest": name, "content": canonical_json(content)}])
+    at = select(recipes.c.id).where(recipes.c.digest == name)
+    number: int = journal.connection.execute(at).scalar_one()
+    return number

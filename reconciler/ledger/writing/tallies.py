@@ -1,0 +1,83 @@
+"""Counting in the ledger: how many attempts ended in a way, and how many events were read."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, exists, func, not_, select
+
+from reconciler.ledger.schema.tables import LIVE, LOST, attempts, intents, jobs, outputs, runs
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.model.work_items import Attempt
+from schemas.manifest.runs import split_key
+
+
+def count_live(connection: Connection) -> dict[str, int]:
+    """How many attempts may still come to a result, by site."""
+    live = select(attempts.c.site, func.count()).where(attempts.c.state.in_(LIVE)).group_by(attempts.c.site)
+    return {row[0]: row[1] for row in connection.execute(live)}
+
+
+class Tallies:
+    """Counts of one ledger."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def count_ended(
+        self, campaign: str, signature: str, since: str, step: str | None = None
+    ) -> tuple[int, int]:
+        """How many jobs of a campaign, or of its step, failed in that way since a time, and how many were verified."""
+        alike = func.count(func.distinct(attempts.c.job)).filter(attempts.c.signature == signature)
+        good = func.count().filter(attempts.c.state == "verified")
+        query = select(alike, good).select_from(attempts).join(jobs, jobs.c.id == attempts.c.job)
+        query = query.join(intents, intents.c.id == jobs.c.intent)
+        query = query.where(intents.c.campaign == campaign, attempts.c.ended >= since)
+        if step is not None:
+            query = query.where(intents.c.step == step)
+        with self._writer.reading() as connection:
+            failed, verified = connection.execute(query).one()
+        return failed, verified
+
+    def list_refused(self, campaign: str, since: str) -> tuple[list[str], int]:
+        """The ids of a campaign's units whose jobs are all verified since a time, and that could not be published; and how many were."""
+        verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == "verified")
+        lacking = exists().where(jobs.c.intent == intents.c.id, not_(verified))
+        recent = exists().where(
+            jobs.c.intent == intents.c.id, attempts.c.job == jobs.c.id, attempts.c.ended >= since
+        )
+        query = select(intents.c.id, intents.c.state).where(intents.c.campaign == campaign, recent)
+        query = query.where(intents.c.state.in_(("quarantined", "produced")), not_(lacking))
+        with self._writer.reading() as connection:
+            rows = connection.execute(query).all()
+        refused = [str(number) for number, state in rows if state == "quarantined"]
+        return refused, len(rows) - len(refused)
+
+    def list_sites_of_lost(self, since: str) -> tuple[str, ...]:
+        """The sites of attempts that an engine took, and that were taken for lost since a time."""
+        at = (LOST, attempts.c.ended >= since, attempts.c.reference.is_not(None))
+        with self._writer.reading() as connection:
+            return tuple(connection.scalars(select(attempts.c.site).where(*at).distinct()))
+
+    def number_outputs(self, campaign: str) -> dict[str, int]:
+        """Fingerprint, in hex → id of the produced output of a campaign that has it."""
+        query = select(outputs.c.fingerprint, outputs.c.id)
+        query = query.where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+        with self._writer.reading() as connection:
+            return {value.hex(): number for value, number in connection.execute(query)}
+
+    def count_read(self, attempt: Attempt) -> tuple[int, int | None]:
+        """What an attempt's unit may read beside it: the events that its verified jobs read, and those that its run has.
+
+        The number of the run's events is that of the run catalogue today; None where it is not known.
+        """
+        experiment, run = split_key(attempt.address[2])
+        record = select(runs.c.events).where(runs.c.experiment == experiment, runs.c.run == run)
+        with self._writer.reading() as connection:
+            return sum_read(connection, attempt.intent) or 0, connection.execute(record).scalar()
+
+
+def sum_read(connection: Connection, intent: int) -> int | None:
+    """The events that the verified jobs of an intent read; None where one of them does not say."""
+    query = select(attempts.c.events_read).join(jobs, jobs.c.id == attempts.c.job)
+    verified = (jobs.c.intent == intent, attempts.c.state == "verified")
+    counts = list(connection.scalars(query.where(*verified)))
+    return None if None in counts else sum(counts)

@@ -1,0 +1,107 @@
+"""Transactions on the ledger: under a lease and its fence, recorded in the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import socket
+from collections.abc import Callable, Iterator
+
+from sqlalchemy import Connection, Engine, select, update
+
+from reconciler.ledger.schema.tables import ledger, plans
+from reconciler.ledger.writing.journal import Journal, adopt_rows
+from reconciler.ledger.writing.lease import PROMPT, Lease
+from reconciler.outside.clock import CLOCK, Clock
+
+
+def now() -> str:
+    """The time, UTC, to the second."""
+    return CLOCK.show()
+
+
+def name_user() -> str:
+    """Who this is, for the records: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"[:120]
+
+
+Step = Callable[[], None]
+"""Called at each write that succeeded."""
+
+
+class Writer:
+    """Opens transactions on one ledger; without a lease, those of people's decisions, which no fence holds up."""
+
+    def __init__(
+        self, engine: Engine, lease: Lease | None, clock: Clock = CLOCK, step: Step | None = None
+    ) -> None:
+        self.clock = clock
+        self._step = step
+        self.plan: str | None = None
+        self._engine = engine
+        self._lease = lease
+        self._due = 0.0
+        with engine.begin() as connection:
+            self.ledger: str = connection.execute(select(ledger.c.id)).scalar_one()
+            adopt_rows(connection, clock.show())
+
+    @contextlib.contextmanager
+    def writing(self, *, polling: bool = False) -> Iterator[Journal]:
+        """One transaction. What merely was seen at an engine (`polling`) does not move the ledger's serial.
+
+        Raises:
+            Fenced: another process has the lease now; nothing was written.
+        """
+        with self._engine.begin() as connection:
+            self._touch(connection)
+            journal = Journal(connection)
+            yield journal
+            journal.commit(self.clock.show(), self._lease.fence if self._lease else 0)
+            if not polling:
+                connection.execute(update(ledger).values(serial=ledger.c.serial + 1))
+                if self.plan is not None:
+                    serial = select(ledger.c.serial).scalar_subquery()
+                    mine = plans.c.digest == self.plan
+                    connection.execute(update(plans).where(mine).values(serial=serial))
+        self._tell()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A look at the ledger, whoever has the lease."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    @property
+    def fence(self) -> int:
+        """The fence that is written under; 0 without a lease."""
+        return self._lease.fence if self._lease else 0
+
+    @property
+    def prompt(self) -> float:
+        """Seconds for which an engine may wait for what it calls: nobody prolongs the lease meanwhile."""
+        return PROMPT if self._lease is None else min(PROMPT, 0.8 * self._lease.seconds / 3)
+
+    def prolong(self, *, idle: bool = False) -> None:
+        """Ensures that the lease is still ours, before something outside the ledger is done; `idle`: now and then.
+
+        Raises:
+            Fenced: it is not.
+        """
+        if self._lease is None or (idle and self.clock.steady() < self._due):
+            return
+        with self._engine.begin() as connection:
+            self._touch(connection)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._step is not None:
+            self._step()
+
+    def _touch(self, connection: Connection) -> None:
+        if self._lease is not None:
+            self._lease.prolong(connection)
+            self._due = self.clock.steady() + self._lease.seconds / 3

@@ -1,0 +1,47 @@
+"""The port behind which it is decided whether a campaign may be launched. What answers it belongs to `ci`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from reconciler.model.plan import Plan
+from schemas.policy.site import Site
+from schemas.repository import Repository
+
+
+class Permits(Protocol):
+    """Who may launch what."""
+
+    def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:
+        """Campaign → digest of the approvals under which what the plan says of it may be done.
+
+        Called before a plan is applied and before every batch.
+
+        Raises:
+            GuardRefused: an approval is missing or does not hold; the message says which, and what would mend it.
+        """
+
+    def find_sites(self, repository: Repository) -> Mapping[str, Site]:
+        """The sites by which anything may be done: commands run, addresses opened, files written.
+
+        What a commit says of a site is for planning; nothing acts by it alone.
+
+        Raises:
+            SourceUnavailable: they cannot be read.
+        """
+
+
+class Merged:
+    """Permits everything: what was merged is approved."""
+
+    def find_sites(self, repository: Repository) -> Mapping[str, Site]:
+        """Those that are declared."""
+        return repository.sites
+
+    def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:  # noqa: ARG002 -- the port's
+        """No digests."""
+        return {}
+
+
+MERGED: Permits = Merged()

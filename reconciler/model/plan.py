@@ -1,0 +1,171 @@
+"""The plan as a value: groups of units, each with one action and its reason; and what of the ledger it is made from.
+
+A plan is empty when nothing is to be submitted or restated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.model.deviations import Told
+from schemas.files.canonical import digest
+from schemas.manifest.runs import format_runs
+
+SUBMIT, REUSE, RESTATE, BLOCKED, UNKNOWN, OBSOLETE = "+", "=", "~", "!", "?", "-"
+IN_FLIGHT, WAITING, QUARANTINED = "in flight", "waiting", "quarantined"
+
+ACTIONS: Mapping[str, str] = {
+    SUBMIT: "submit",
+    RESTATE: "restate",
+    REUSE: "reuse",
+    BLOCKED: "blocked",
+    UNKNOWN: "unknown",
+    OBSOLETE: "obsolete",
+    IN_FLIGHT: "in flight",
+    WAITING: "waiting",
+    QUARANTINED: "quarantined",
+}
+"""The actions, and the states that are listed but are none, in the order in which they are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An output of a unit as the ledger has it: what it was made from."""
+
+    fingerprint: bytes
+    recipe: Mapping[str, Any]
+    input: str
+    conditions: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An intent that came to no end yet. `live`: an attempt may still deliver. `failure`: the last one's text.
+
+    `stopped` are other intents of the unit that are quarantined, each with what it was to make. One that was to make nothing
+    stops its unit whatever that would make.
+    """
+
+    fingerprints: frozenset[bytes]
+    live: bool
+    quarantined: bool
+    failure: str | None
+    stopped: tuple[tuple[frozenset[bytes], str], ...] = ()
+
+    def find_quarantine(self, wanted: frozenset[bytes]) -> str | None:
+        """Why nobody tries to make these outputs until a person lets them be tried again; None where that is not so."""
+        mine = ((self.fingerprints, self.failure or "attempts used up"),) if self.quarantined else ()
+        return next((reason for made, reason in (*mine, *self.stopped) if not made or wanted <= made), None)
+
+
+Unit = tuple[str, int]
+"""Step and run key, within one campaign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the ledger knows of one campaign, and what of other campaigns' it could take over.
+
+    `produced` are fingerprints with an output that exists; `elsewhere` those of other campaigns at the same storage.
+    `made` holds the latest output of units that were produced before; `lost` are fingerprints whose
+    files are `gone` or `changed`, each with that word.
+    `payloads` are the payload sets (name → checksum) by digest that `made` was made with.
+    """
+
+    produced: frozenset[bytes] | set[bytes] = frozenset()
+    elsewhere: frozenset[bytes] | set[bytes] = frozenset()
+    made: Mapping[tuple[str, str, int], Made] = field(default_factory=dict)
+    intents: Mapping[Unit, Intent] = field(default_factory=dict)
+    lost: Mapping[bytes, str] = field(default_factory=dict)
+    unknown: frozenset[bytes] = frozenset()
+    payloads: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Units of one step with the same action, for the same reason, of the same outputs. `runs` are sorted run keys."""
+
+    action: str
+    step: str
+    outputs: tuple[str, ...]
+    reason: str
+    runs: tuple[int, ...]
+    content: str
+
+    def data(self) -> dict[str, Any]:
+        """The group as JSON data; `content` is the digest of all fingerprints that it is about."""
+        return {
+            "action": ACTIONS[self.action],
+            "step": self.step,
+            "outputs": list(self.outputs),
+            "reason": self.reason,
+            "units": len(self.runs),
+            "runs": format_runs(self.runs),
+            "content": self.content,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignPlan:
+    """The plan of one campaign. `pins` are digests of what it was computed from, by name."""
+
+    campaign: str
+    generation: int
+    pins: tuple[tuple[str, str], ...]
+    done: int
+    groups: tuple[Group, ...]
+    deviations: tuple[Told, ...] = ()
+
+    def count(self, action: str) -> int:
+        """How many units have an action."""
+        return sum(len(group.runs) for group in self.groups if group.action == action)
+
+    def data(self) -> dict[str, Any]:
+        """The campaign's plan as JSON data."""
+        return {
+            "campaign": self.campaign,
+            "generation": self.generation,
+            "pins": dict(self.pins),
+            "summary": {"done": self.done, **{word: self.count(action) for action, word in ACTIONS.items()}},
+            "groups": [group.data() for group in self.groups],
+            **({"deviations": [one.data() for one in self.deviations]} if self.deviations else {}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done, as one value. `lost` are fingerprints of outputs that a look at the storage missed."""
+
+    ledger: str
+    serial: int
+    catalogue_serial: int
+    campaigns: tuple[CampaignPlan, ...]
+    refreshed: bool = False
+    lost: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to submit and nothing to restate."""
+        return not any(campaign.count(action) for campaign in self.campaigns for action in (SUBMIT, RESTATE))
+
+    @property
+    def unknown(self) -> int:
+        """How many units could not be judged."""
+        return sum(campaign.count(UNKNOWN) for campaign in self.campaigns)
+
+    def content(self) -> dict[str, Any]:
+        """The plan as JSON data, without its digest."""
+        return {
+            "format_version": "1.0",
+            "ledger": {"id": self.ledger, "serial": self.serial, "catalogue_serial": self.catalogue_serial},
+            "refreshed": self.refreshed,
+            "lost": list(self.lost),
+            "has_changes": not self.is_empty,
+            "campaigns": [campaign.data() for campaign in self.campaigns],
+        }
+
+    def digest(self) -> str:
+        """The digest of the plan's content: equal plans have equal digests."""
+        return digest(self.content())

@@ -1,0 +1,182 @@
+"""What is made: orders of units, attempts of their jobs, the files that come of them and where they go."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconciler.model.engine import Ticket
+from renderer.identity.fingerprint import Recipe
+from renderer.identity.payloads import PayloadSet
+from renderer.identity.units import StepUnits
+from renderer.jobs.job_json import Job, name_outputs
+from schemas.conditions.snapshot import Snapshot
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.layout import Layout
+from schemas.manifest.runs import format_run
+from schemas.manifest.step import Step
+
+Address = tuple[str, str, int]
+"""Campaign, step and run key."""
+
+
+def format_address(address: Address) -> str:
+    """A unit as people write it, `proc7/reco/3:529`."""
+    campaign, step, run = address
+    return f"{campaign}/{step}/{format_run(run)}"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedOutput:
+    """An output that an order is to make, and what determines it."""
+
+    recipe: Recipe
+    fingerprint: bytes
+    input: str
+    conditions: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A unit that is to be made now: its outputs and its jobs.
+
+    `payloads` are those it is made with, and `chain` the snapshots they come from, where its step uses conditions;
+    `begun` are the digests of the snapshots of `forward` tags among them. `approval` is the digest of the approvals
+    under which it is made, `engine` is what takes its jobs, `commit` that of the release as it was
+    approved, and `declared` are the units that its campaign declares.
+    `place` has the fields of the layout that the run and the global tag give. Orders go into one batch only where `alike`
+    is the same.
+    """
+
+    campaign: Campaign
+    step: Step
+    run: int
+    outputs: tuple[OrderedOutput, ...]
+    jobs: tuple[Job, ...]
+    layout: Layout
+    storage: str
+    place: Mapping[str, str] = field(default_factory=dict)
+    alike: tuple[str, ...] = ()
+    payloads: PayloadSet | None = None
+    chain: tuple[Snapshot, ...] = ()
+    begun: tuple[str, ...] = ()
+    approval: str | None = None
+    engine: str | None = None
+    commit: str | None = None
+    declared: Sequence[StepUnits] = field(default=(), repr=False, compare=False)
+
+    def declares(self, unit: Address) -> bool:
+        """Whether another unit of its campaign is declared, as far as the order knows."""
+        _, step, run = unit
+        for units in self.declared:
+            if units.step.name == step:
+                place = bisect_left(units.runs, run)
+                return (place < len(units.runs) and units.runs[place] == run) or run in units.waiting
+        return not self.declared
+
+    def joins(self, other: Order) -> bool:
+        """Whether its jobs can go into a batch with those of another."""
+        mine, others = (self.campaign.name, self.step.name), (other.campaign.name, other.step.name)
+        return mine == others and self.alike == other.alike
+
+    @property
+    def address(self) -> Address:
+        """Which unit this is."""
+        return self.campaign.name, self.step.name, self.run
+
+    def name_outputs(self, job: Job) -> dict[str, str]:
+        """Output → name of the file that a job of the order is to write."""
+        return name_outputs(self.step, self.run, job, self.fingerprints)
+
+    @property
+    def release(self) -> str | None:
+        """The release that its application is of, if it is of one."""
+        return self.campaign.release if self.step.keys.software else None
+
+    @property
+    def fingerprints(self) -> dict[str, bytes]:
+        """Output → fingerprint."""
+        return {item.recipe.output: item.fingerprint for item in self.outputs}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One submission of a job as the ledger has it, its `number`th.
+
+    `release` and `commit` are what its application is of, as it was approved; None: none is, or it is not known.
+    `batch` and `place` say with which others it was submitted, and `engine` to what, where that is known. `events` is how
+    many its input files were registered with when its intent was written. `failures` counts those of its job that failed
+    before it, since somebody last let it be tried anew.
+    """
+
+    id: int
+    intent: int
+    job: int
+    key: str
+    number: int
+    name: str
+    nonce: str
+    site: str
+    address: Address
+    state: str
+    begun: str
+    batch: str
+    place: int
+    reference: str | None = None
+    absences: int = 0
+    unknown: str | None = None
+    missed: str | None = None
+    cancel: str | None = None
+    engine: str | None = None
+    events: int | None = None
+    release: str | None = None
+    commit: str | None = None
+    failures: int = 0
+
+    def write_ticket(self, folder: Path) -> Ticket:
+        """The attempt as engines know it; `folder` is its own."""
+        return Ticket(
+            name=self.name,
+            nonce=self.nonce,
+            folder=folder,
+            batch=self.batch,
+            index=self.place,
+            begun=self.begun,
+            reference=self.reference,
+        )
+
+    @property
+    def campaign(self) -> str:
+        """The campaign that it is an attempt of."""
+        return self.address[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A file that an attempt made of one output; `path` is below the output's folder.
+
+    `kind` is what it holds, events or event list, and `rows` the entries of its tree, which are more than its events where
+    an entry is a candidate; None where the application does not say.
+    """
+
+    output: str
+    path: str
+    size: int
+    checksum: str
+    events: int | None
+    rows: int | None = None
+    kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A verified file that is to be published: from an attempt's folder to its final place."""
+
+    attempt: str
+    path: str
+    storage: str
+    folder: str
+    size: int
+    checksum: str

@@ -1,0 +1,1 @@
+"""How campaigns and sites are doing: health, metrics, notices, checks of sites."""

@@ -1,0 +1,193 @@
+"""Health: how a campaign is doing, in conditions with reasons. Whether it is in sync is the plan's to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from statistics import quantiles
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from reconciler.execution.launch.admission import describe_stuck_canary
+from reconciler.execution.launch.staging import count_away
+from reconciler.ledger.reading.progress import list_flaws
+from reconciler.ledger.schema.tables import LIVE, attempts, intents, jobs, outputs, sites
+from reconciler.ledger.writing.pauses import Pause, find_full, find_pause
+from reconciler.model.plan import BLOCKED as BLOCKED_ACTION
+from reconciler.model.plan import QUARANTINED, RESTATE, SUBMIT
+from reconciler.model.plan import WAITING as WAITING_ACTION
+from reconciler.planning.views import View
+from renderer.jobs.logs import gather_alike, tell_alike
+from schemas.manifest.runs import format_run, run_key
+
+PROGRESSING, WAITING, BLOCKED, STALLED, DEGRADED = "Progressing", "Waiting", "Blocked", "Stalled", "Degraded"
+
+SILENCE = timedelta(hours=1)
+"""How long nothing may be known of a job before its campaign counts as stalled."""
+
+STRAGGLING = 3.0
+"""How many times the step's ninth decile a job may take."""
+
+HISTORY = 20
+"""Verified jobs of a step from which on it has a history."""
+
+
+_DELAYED = (
+    select(intents.c.id, intents.c.reason)
+    .join(outputs, outputs.c.intent == intents.c.id)
+    .where(outputs.c.state == "publishing", intents.c.reason.is_not(None))
+    .distinct()
+    .order_by(intents.c.id)
+)
+"""Units that are made, and whose storage could not be written when it was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that holds of a campaign, and why."""
+
+    campaign: str
+    kind: str
+    reason: str
+
+    def data(self) -> dict[str, str]:
+        """The condition as JSON data."""
+        return {"campaign": self.campaign, "condition": self.kind, "reason": self.reason}
+
+
+def judge_campaign(
+    connection: Connection, view: View, paused: Sequence[Pause], now: datetime
+) -> tuple[Condition, ...]:
+    """The conditions of a campaign at a moment, the good one first; none where all is done and quiet."""
+    name = view.campaign.name
+    return tuple(Condition(name, kind, reason) for kind, reason in _judge(connection, view, paused, now))
+
+
+def _judge(
+    connection: Connection, view: View, paused: Sequence[Pause], now: datetime
+) -> Iterator[tuple[str, str]]:
+    live = _read_live(connection, view.campaign.name)
+    known = [row for row in live if row.state != "uncertain" and row.unknown is None]
+    if known:
+        yield PROGRESSING, f"{_count(len(known), 'job')} under way"
+    if reason := _name_groups(view, WAITING_ACTION):
+        yield WAITING, reason
+    yield from ((WAITING, reason) for reason in _find_tapes(connection, view))
+    wanted = any(group.action in (SUBMIT, RESTATE) for group in view.plan.groups)
+    if wanted and (full := find_full(paused, view.campaign.site)):
+        yield (
+            WAITING,
+            f"{full.reason} ({view.campaign.site}, since {full.since}); it is tried again by itself",
+        )
+    if pause := find_pause(paused, view.campaign.name, view.campaign.site):
+        yield BLOCKED, f"{pause.scope} is paused since {pause.since} by {pause.who}: {pause.reason}"
+    if reason := describe_stuck_canary(view):
+        yield BLOCKED, reason
+    if reason := _name_groups(view, BLOCKED_ACTION):
+        yield BLOCKED, reason
+    yield from ((STALLED, reason) for reason in _find_stalls(connection, view, live, now))
+    if reason := _name_groups(view, QUARANTINED):
+        yield DEGRADED, f"in quarantine: {reason}"
+    lost, wrong = list_flaws(connection, view.campaign.name)
+    if lost:
+        found = f"the last `b2prod verify` found {_count(len(lost), 'file')} gone or changed: {lost[0]}"
+        yield DEGRADED, f"{found}; `b2prod plan --refresh {view.campaign.name}` says what is made again"
+    if wrong:
+        found = f"{_count(len(wrong), 'file')} to be what they should not: {wrong[0]}"
+        yield DEGRADED, f"the last `b2prod verify` found {found}"
+
+
+def _find_tapes(connection: Connection, view: View) -> Iterator[str]:
+    """Which steps would read what is not on disk."""
+    for units in view.units:
+        source = units.step.input
+        wished = {
+            run
+            for group in view.plan.groups
+            if group.step == units.step.name and group.action in (SUBMIT, RESTATE)
+            for run in group.runs
+        }
+        if source.step is not None or not wished:
+            continue
+        away, there, count = count_away(connection, source.level, wished)
+        if away:
+            yield f"{units.step.name}: the input of {_count(away, 'unit')} is on tape, {there} of {count} files are on disk"
+
+
+def _find_stalls(connection: Connection, view: View, live: list[Any], now: datetime) -> Iterator[str]:
+    silent = [row for row in live if row.unknown is not None and now - _parse(row.unknown) > SILENCE]
+    if silent:
+        oldest = min(silent, key=lambda row: row.unknown)
+        yield (
+            f"of {_count(len(silent), 'job')} nothing is known, of {_name(oldest)} since {oldest.unknown}:"
+            f" {oldest.reason}; `b2prod settle` decides where the engine never will"
+        )
+    delayed = list(connection.execute(_DELAYED.where(outputs.c.campaign == view.campaign.name)))
+    if delayed:
+        yield f"{_count(len(delayed), 'unit')} made, waiting for their storage: {delayed[0].reason}"
+    site = connection.execute(select(sites).where(sites.c.name == view.campaign.site)).first()
+    if site is not None and site.failures:
+        seen = f"it last answered at {site.seen}" if site.seen else "it never answered"
+        yield f"{site.name} does not answer ({_count(site.failures, 'time')} in a row, {seen}): {site.reason}"
+    for step, limit in _read_limits(connection, view.campaign.name).items():
+        slow = [row for row in live if row.step == step and now - _parse(row.begun) > limit]
+        if slow:
+            yield f"{step}: {_count(len(slow), 'job')} under way for more than {limit}, {_name(slow[0])} first"
+
+
+def _read_limits(connection: Connection, campaign: str) -> dict[str, timedelta]:
+    """How long a job of each step may take, by what its verified jobs took, waiting included."""
+    query = (
+        select(intents.c.step, attempts.c.begun, attempts.c.ended)
+        .join(jobs, jobs.c.id == attempts.c.job)
+        .join(intents, intents.c.id == jobs.c.intent)
+        .where(intents.c.campaign == campaign, attempts.c.state == "verified")
+        .order_by(attempts.c.id.desc())
+        .limit(1000)
+    )
+    took: dict[str, list[float]] = {}
+    for step, begun, ended in connection.execute(query):
+        took.setdefault(step, []).append((_parse(ended) - _parse(begun)).total_seconds())
+    return {
+        step: timedelta(seconds=round(max(60.0, STRAGGLING * quantiles(seconds, n=10)[-1])))
+        for step, seconds in took.items()
+        if len(seconds) >= HISTORY
+    }
+
+
+def _read_live(connection: Connection, campaign: str) -> list[Any]:
+    columns = (attempts.c.state, attempts.c.begun, attempts.c.unknown, attempts.c.reason)
+    unit = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
+    query = select(*columns, *unit).join(jobs, jobs.c.id == attempts.c.job)
+    query = query.join(intents, intents.c.id == jobs.c.intent)
+    mine = (intents.c.campaign == campaign, attempts.c.state.in_(LIVE))
+    return list(connection.execute(query.where(*mine).order_by(attempts.c.id)))
+
+
+def _name_groups(view: View, action: str) -> str | None:
+    """How many units have an action, and the most frequent reason; those count as one that are alike."""
+    groups = [group for group in view.plan.groups if group.action == action]
+    counted = [
+        (sum(len(group.runs) for group in alike), alike)
+        for alike in gather_alike(groups, lambda group: group.reason, lambda group: group.step)
+    ]
+    if not counted:
+        return None
+    count, alike = max(counted, key=lambda one: one[0])
+    reason = f"{alike[0].step}: {tell_alike(group.reason for group in alike)}"
+    others = f", and {_count(len(counted) - 1, 'other reason')}" if len(counted) > 1 else ""
+    return f"{_count(count, 'unit')} of {reason}{others}"
+
+
+def _name(row: Any) -> str:
+    return f"{row.campaign}/{row.step}/{format_run(run_key(row.experiment, row.run))}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _parse(time: str) -> datetime:
+    return datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)

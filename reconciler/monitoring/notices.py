@@ -1,0 +1,130 @@
+"""Notices: what people are told of campaigns, in few messages instead of a flood.
+
+Pure: events and conditions, and what was told before, become at most one message for each circle of recipients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from reconciler.ledger.reading.event_log import Event
+from reconciler.monitoring.health import BLOCKED, DEGRADED, STALLED, Condition
+
+TOLD = (BLOCKED, STALLED, DEGRADED)
+"""Conditions that somebody has to hear of; the others are as things should be."""
+
+TURN = "reconciler"
+"""Stands for the campaign where something is wrong with all of them."""
+
+MOST_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """Who is told. `campaigns` None: of all. `quiet` is how long a thing that goes on is not told again."""
+
+    name: str
+    campaigns: frozenset[str] | None
+    quiet: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one circle is told at once."""
+
+    circle: str
+    title: str
+    body: str
+
+
+Memory = Mapping[str, Mapping[str, str]]
+"""What a circle was told: by campaign and condition, when (ISO 8601) and in which words."""
+
+
+def compose(
+    circle: Circle,
+    events: Iterable[Event],
+    conditions: Iterable[Condition],
+    judged: Collection[str],
+    trouble: Sequence[str],
+    memory: Memory,
+    now: datetime,
+) -> tuple[Message | None, dict[str, dict[str, str]]]:
+    """The message for a circle, if there is one, and what it will have been told then.
+
+    A condition is told when it begins, again when it goes on after the quiet period, and when it is over. What only
+    changes its words is not told again. Only of campaigns that were `judged` can it be said that something is over;
+    `trouble` is what was wrong with the turn itself.
+    """
+    going = _gather(circle, conditions, trouble)
+    lines: list[str] = []
+    told: dict[str, dict[str, str]] = {}
+    for key, text in going.items():
+        before = memory.get(key)
+        if before is None:
+            lines.append(f"{key}: {text}")
+        elif now - datetime.fromisoformat(before["told"]) >= circle.quiet:
+            lines.append(f"{key}, still: {text}")
+        else:
+            told[key] = {**before, "text": text}
+            continue
+        told[key] = {"told": now.isoformat(), "text": text}
+    for key, before in memory.items():
+        if key not in going and key.partition(" ")[0] in (*judged, TURN):
+            lines.append(f"{key} is over: {before['text']}")
+        elif key not in going:
+            told[key] = dict(before)
+    lines += _tell_events(circle, events)
+    if not lines:
+        return None, told
+    campaigns = sorted({line.partition(" ")[0].rstrip(":,") for line in lines})
+    title = f"b2prod: {', '.join(campaigns[:3])}{' …' if len(campaigns) > 3 else ''}"
+    left = len(lines) - MOST_LINES
+    body = "\n".join(
+        [*lines[:MOST_LINES], *([f"… and {left} more; see `b2prod status`"] if left > 0 else [])]
+    )
+    return Message(circle.name, title, body), told
+
+
+def _gather(circle: Circle, conditions: Iterable[Condition], trouble: Sequence[str]) -> dict[str, str]:
+    """What goes on, by campaign and condition, all reasons of one together."""
+    found: dict[str, list[str]] = {}
+    for one in conditions:
+        if one.kind in TOLD and _concerns(circle, one.campaign):
+            found.setdefault(f"{one.campaign} {one.kind}", []).append(one.reason)
+    if trouble:
+        found[f"{TURN} {DEGRADED}"] = list(trouble)
+    return {key: "; ".join(dict.fromkeys(reasons)) for key, reasons in found.items()}
+
+
+def _tell_events(circle: Circle, events: Iterable[Event]) -> list[str]:
+    """Things that happen once: what people decided, and pauses that nobody but a person ends."""
+    lines = []
+    for event in events:
+        facts: Mapping[str, Any] = event.facts
+        campaign = _find_campaign(facts)
+        if campaign is not None and not _concerns(circle, campaign):
+            continue
+        about = campaign or TURN
+        if event.name == "pause.begun" and facts.get("kind") != "operator":
+            lines.append(f"{about} was paused ({facts.get('kind')}): {facts.get('reason')}")
+        elif event.name == "decision.taken":
+            who, verb, what = (facts.get(key) for key in ("who", "verb", "what"))
+            lines.append(f"{about}: {who} decided {verb} for {what}: {facts.get('reason')}")
+    return list(dict.fromkeys(lines))
+
+
+def _find_campaign(facts: Mapping[str, Any]) -> str | None:
+    scope = str(facts.get("scope", ""))
+    if scope.startswith("campaign:"):
+        return scope.removeprefix("campaign:")
+    if "campaign" in facts:
+        return str(facts["campaign"])
+    return str(facts["what"]).partition("/")[0] if "what" in facts else None
+
+
+def _concerns(circle: Circle, campaign: str) -> bool:
+    return circle.campaigns is None or campaign in circle.campaigns

@@ -1,0 +1,253 @@
+"""What would go wrong at a site before it does: state, ledger, storage, commands, credential, strangers in the queue."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection, func, select
+
+from reconciler.datasets.catalogues.registration import open_catalogue
+from reconciler.datasets.markers import Standing
+from reconciler.datasets.places import STATE, STORAGE, look_at_place
+from reconciler.engines import ENGINES
+from reconciler.execution.sites.preconditions import check_batch
+from reconciler.execution.sites.readiness import gather
+from reconciler.execution.tracking.publication import try_storage
+from reconciler.ledger.reading.latest_time import read_latest
+from reconciler.ledger.schema.tables import LIVE, attempts, batches, events, ledger
+from reconciler.ledger.store.database import State, has_database, reading
+from reconciler.ledger.store.privacy import is_open
+from reconciler.ledger.writing.lease import PROMPT, tell_clock
+from reconciler.model.engine import Complaint, Engine, EngineUnavailable, Listing
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.filesystem import find_type, is_networked
+from renderer.applications import APPLICATIONS
+from schemas.policy.site import Site
+from schemas.policy.statement import format_time, read_time
+
+SKEW = 5.0
+"""Seconds by which the clocks of this machine and of the database may differ."""
+
+HERE = "this machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """One thing that was looked at: where, what, and what is wrong (None: nothing)."""
+
+    site: str
+    looked_at: str
+    complaint: Complaint | None = None
+
+
+def examine_state(state: State) -> Iterator[Symptom]:
+    """What holds for all sites: where the state lies, and the ledger."""
+    kind = find_type(state.folder)
+    complaint = None
+    if is_networked(kind) and state.server is None:
+        what = f"the ledger would be at {state.folder}, which is on {kind}: several hosts may write there at once"
+        complaint = Complaint(what, "give --state a folder on a local disk, or --database a PostgreSQL")
+    yield Symptom(HERE, "file system of the state", complaint)
+    yield Symptom(HERE, "ledger", _try_ledger(state))
+    yield Symptom(HERE, "who may read the state", _look_for_readers(state))
+    yield Symptom(HERE, "marker of the state", _look_at_marker(state, STATE, str(state.folder)))
+
+
+def _look_at_marker(state: State, kind: str, path: str) -> Complaint | None:
+    """Whether a folder is the one that the ledger works with."""
+    try:
+        with reading(state) as connection:
+            place = look_at_place(connection, kind, path)
+    except SourceUnavailable:
+        return None  # the ledger's own complaint says it
+    if place.standing in (Standing.OWN, Standing.NEW):
+        return None
+    what = f"{path} is not as the ledger knows it: {place.reason}"
+    if place.standing is Standing.AWAY:
+        return Complaint(what, "mount it; if this is the right one, `b2prod state adopt` says so")
+    return Complaint(what, "find out which is right; `b2prod state restore`, `rebuild` or `adopt` go on")
+
+
+def _look_for_readers(state: State) -> Complaint | None:
+    ours = [state.folder, *([] if state.server else [state.database])]
+    if not (others := [str(path) for path in ours if is_open(path)]):
+        return None
+    what = f"others than its owner may use {' and '.join(others)}, which tells nonces, paths and addresses"
+    return Complaint(
+        what, "chmod go= on them; what others are to read lies in a `storage` elsewhere", fatal=False
+    )
+
+
+def _try_ledger(state: State) -> Complaint | None:
+    try:
+        if not has_database(state):
+            return Complaint("nothing was ever recorded here", "begin with `b2prod runs import`", fatal=False)
+        with reading(state) as connection:
+            there = float(connection.execute(select(tell_clock(connection))).scalar_one())
+            latest = _read_last(connection)
+    except SourceUnavailable as error:
+        return Complaint(str(error), "mend what the message names, or install the b2prod that fits")
+    if abs(there - time.time()) > SKEW:
+        what = f"the clocks of this machine and of the database differ by {abs(there - time.time()):.0f} s"
+        return Complaint(what, "let both follow a time server", fatal=False)
+    if latest is not None and (ahead := latest - datetime.fromtimestamp(there, UTC)) > timedelta(
+        seconds=SKEW
+    ):
+        what = f"the ledger has been written at {format_time(latest)}, {ahead.total_seconds():.0f} s ahead of the database's clock"
+        mend = "set the clocks right; where the ledger's was wrong, its order holds all the same, and `b2prod trust clock` tells more"
+        return Complaint(what, mend, fatal=False)
+    return None
+
+
+def _read_last(connection: Connection) -> datetime | None:
+    """The latest time that the ledger has of its own writing, be it of an entry of the journal or of what was judged."""
+    written = connection.execute(select(func.max(events.c.time))).scalar()
+    judged = read_latest(connection)
+    found = [one for one in (judged, written and read_time(written)) if one]
+    return max(found, default=None)
+
+
+def examine_site(site: Site, state: State) -> Iterator[Symptom]:
+    """All that can be told of a site without submitting anything."""
+    yield from _examine_folders(site, state)
+    marker = _look_at_marker(state, STORAGE, str(state.storage(site.storage)))
+    yield Symptom(site.name, "marker of the storage", marker)
+    yield from _examine_commands(site)
+    yield from _examine_catalogue(site)
+    try:
+        engine = ENGINES[site.engine](site, PROMPT)
+    except KeyError:
+        known = ", ".join(ENGINES)
+        yield Symptom(
+            site.name, "engine", Complaint(f"nothing drives {site.engine}", f"write one of {known}")
+        )
+        return
+    complaints = engine.examine()
+    yield from (Symptom(site.name, f"engine {site.engine}", one) for one in complaints)
+    if not complaints:
+        yield Symptom(site.name, f"engine {site.engine}")
+    yield from _examine_readiness(site, state, engine)
+    if not any(one.fatal for one in complaints):
+        yield from _examine_strangers(site, state, engine)
+
+
+def _examine_folders(site: Site, state: State) -> Iterator[Symptom]:
+    storage = Path(state.storage(site.storage))
+    complaint = None
+    if not os.access(_find_existing(storage), os.W_OK | os.X_OK):
+        complaint = Complaint(
+            f"{storage} cannot be written", "mend `storage`, mount it, or get the right to write there"
+        )
+    yield Symptom(site.name, "storage", complaint)
+    if complaint is None and storage.is_dir():
+        yield Symptom(site.name, "publishing", _try_publishing(storage))
+    if site.testing_payloads is not None:
+        missing = Complaint(
+            f"there is no folder {site.testing_payloads}", "mend `testing_payloads`, or mount it", fatal=False
+        )
+        yield Symptom(
+            site.name, "testing payloads", None if os.path.isdir(site.testing_payloads) else missing
+        )
+
+    if site.payloads is not None:
+        missing = Complaint(
+            f"there is no folder {site.payloads}",
+            "mend `payloads`, or see that it is where the jobs run",
+            fatal=False,
+        )
+        yield Symptom(site.name, "payload files", None if os.path.isdir(site.payloads) else missing)
+
+
+def _try_publishing(storage: Path) -> Complaint | None:
+    """Does what publishing does, as BeeGFS, CIFS and some NFS and FUSE mounts lack what others have."""
+    try:
+        unable = try_storage(storage)
+    except OSError as error:
+        mend = "mend `storage`, mount it, or get the right to write there"
+        return Complaint(f"{storage} cannot be written: {error.strerror}", mend)
+    if unable is None:
+        return None
+    return Complaint(f"nothing can be published to {storage}: {unable}", "let `storage` lie elsewhere")
+
+
+def _examine_commands(site: Site) -> Iterator[Symptom]:
+    """Whether programs that the site's file names can be started from here."""
+    named = {
+        **{f"launchers.{name}": launcher for name, launcher in site.launchers.items()},
+        "prestage.command": site.prestage and site.prestage.command,
+    }
+    for key, command in named.items():
+        if command:
+            missing = Complaint(
+                f"{command[0]} cannot be started here", f"mend `{key}`, or install what it names"
+            )
+            yield Symptom(site.name, key, None if shutil.which(command[0]) else missing)
+    for name, application in APPLICATIONS.items():
+        program = application.program
+        if program is not None and name not in site.launchers and shutil.which(program) is None:
+            what = f"no launcher of {name} is named, and there is no {program} here: its steps need one of both on the nodes"
+            mend = f"write `launchers: {{{name}: […]}}`"
+            yield Symptom(site.name, f"launchers.{name}", Complaint(what, mend, fatal=False))
+
+
+def _examine_catalogue(site: Site) -> Iterator[Symptom]:
+    """Whether outputs could be made known there."""
+    if site.catalogue is None:
+        return
+    try:
+        complaints = open_catalogue(site.catalogue).examine()
+    except SourceUnavailable as error:
+        complaints = [Complaint(str(error), "bring it; until then outputs are published and not registered")]
+    for one in complaints or (None,):
+        yield Symptom(site.name, f"catalogue {site.catalogue.kind}", one)
+
+
+def _examine_readiness(site: Site, state: State, engine: Engine) -> Iterator[Symptom]:
+    found = gather(site, state, datetime.now(UTC), 0)
+    try:
+        found = replace(found, lifetime=engine.lifetime())
+    except EngineUnavailable as error:
+        found = replace(found, trouble=str(error))
+    hindrances = check_batch(site, found)
+    for one in hindrances:
+        yield Symptom(site.name, "before a batch", Complaint(one.what, one.mend))
+    if not hindrances:
+        yield Symptom(site.name, "before a batch")
+
+
+def _examine_strangers(site: Site, state: State, engine: Engine) -> Iterator[Symptom]:
+    """Jobs that bear our prefix and that the ledger does not know as alive."""
+    if not isinstance(engine, Listing):
+        return
+    try:
+        with reading(state) as connection:
+            prefix = f"b2p-{connection.execute(select(ledger.c.id)).scalar_one()[:4]}-"
+            alive = (attempts.c.site == site.name, attempts.c.state.in_(LIVE))
+            known = set(connection.execute(select(attempts.c.name).where(*alive)).scalars())
+            known |= set(connection.execute(select(batches.c.name)).scalars())
+        strangers = sorted(engine.list_names(prefix).keys() - known)
+    except SourceUnavailable:
+        return  # without a ledger nothing is ours
+    except EngineUnavailable as error:
+        what = f"which jobs bear our names cannot be told: {error}"
+        yield Symptom(site.name, "strangers", Complaint(what, "ask again later", fatal=False))
+        return
+    complaint = None
+    if strangers:
+        shown = ", ".join(strangers[:5]) + (" …" if len(strangers) > 5 else "")
+        what = f"{len(strangers)} jobs bear our names, and the ledger does not know them: {shown}"
+        complaint = Complaint(what, "cancel them there, or find the ledger that they belong to", fatal=False)
+    yield Symptom(site.name, "strangers", complaint)
+
+
+def _find_existing(folder: Path) -> Path:
+    here = Path(os.path.abspath(folder))
+    while not here.exists() and here != here.parent:
+        here = here.parent
+    return here

@@ -1,0 +1,1 @@
+"""From what is declared and what is known to a plan."""

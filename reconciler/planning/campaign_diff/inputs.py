@@ -1,0 +1,179 @@
+"""Gathering what two campaigns mean here and now, so that they can be compared. Reads only.
+
+Neither locks nor a run catalogue need be there: what is not known is left out, and said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from reconciler.conditions.following import choose_chains
+from reconciler.ledger.store.database import State, reading
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.campaign_diff.values import Side
+from reconciler.planning.pinning import compare_locks, pin_campaign
+from reconciler.run_catalogue.run_selection import choose_runs, select_runs
+from renderer.applications import APPLICATIONS
+from renderer.identity.units import Chains, declare_units
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.deviation import Parameter
+from schemas.manifest.lock import Lock
+from schemas.manifest.runs import RunRange, fold_runs, run_key
+from schemas.manifest.step import Step
+from schemas.repository import Declared, Repository
+from schemas.rules.support.intervals import Ranges, take, unite
+
+LOCK, CATALOGUE, DECLARED = "lock", "catalogue", "declared"
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Where the runs of two sides come from: `LOCK`, `CATALOGUE` or `DECLARED`. `notes` say what could not be had."""
+
+    before: str
+    after: str
+    notes: tuple[str, ...] = ()
+
+
+_Found = tuple[str, tuple[int, ...]]
+"""Where the runs of a campaign come from, and their run keys."""
+
+
+def read_sides(
+    state: State,
+    repository: Repository,
+    before: Declared,
+    after: Declared,
+    *,
+    later: Repository | None = None,
+) -> tuple[Side, Side, Basis]:
+    """Both campaigns, and where their runs come from: from the locks and the run catalogue, else from the declared ranges.
+
+    `later` is the repository of the second campaign, where that is another than the first one's.
+    The runs of one lock are never held against the declared ranges of the other, which have runs that nobody recorded.
+    """
+    notes: list[str] = []
+    pair = (before, after)
+    places = ((repository, before), (later or repository, after))
+    with contextlib.ExitStack() as stack:
+        connection: Connection | None = None
+        found: list[_Found] | None = None
+        try:
+            connection = stack.enter_context(reading(state))
+            found = [_read_runs(connection, here, declared) for here, declared in places]
+        except SourceUnavailable as error:
+            notes.append(str(error))
+        if found is None or not all(keys for _, keys in found):
+            if found is not None:
+                empty = " and ".join(
+                    one.campaign.name for one, (_, keys) in zip(pair, found, strict=True) if not keys
+                )
+                notes.append(f"the run catalogue has no run of {empty}")
+            found = _take_locks(places)
+        chains = [_read_chains(connection, here, one.campaign, notes) for here, one in places]
+    words = [DECLARED, DECLARED] if found is None else [word for word, _ in found]
+    sides = [
+        _gather(here, declared, found[place][1] if found else None, chains[place])
+        for place, (here, declared) in enumerate(places)
+    ]
+    return sides[0], sides[1], Basis(words[0], words[1], tuple(dict.fromkeys(notes)))
+
+
+def _read_runs(connection: Connection, repository: Repository, declared: Declared) -> _Found:
+    lock = _current_lock(repository, declared)
+    if lock is not None:
+        return LOCK, choose_runs(connection, declared.campaign, lock).runs
+    selectors = declared.campaign.selectors
+    return CATALOGUE, tuple(sorted({key for one in selectors for key in select_runs(connection, one)}))
+
+
+def _take_locks(places: Sequence[tuple[Repository, Declared]]) -> list[_Found] | None:
+    """The runs of the locks, where both are current and pin every run; one that has none is as the other, if it selects alike."""
+    locks = [_current_lock(here, declared) for here, declared in places]
+    selections = [[one.describe() for one in declared.campaign.selectors] for _, declared in places]
+    if selections[0] == selections[1]:
+        locks = [lock or next(filter(None, locks), None) for lock in locks]
+    found = [
+        (LOCK, tuple(lock.runs)) for lock in locks if lock is not None and lock.runs and not lock.open_runs
+    ]
+    return found if len(found) == len(places) else None
+
+
+def _current_lock(repository: Repository, declared: Declared) -> Lock | None:
+    campaign, lock = declared.campaign, declared.lock
+    if lock is None or _find_snapshotless(repository, campaign):
+        return None
+    today = pin_campaign(declared, repository, lock.runs, lock.generation)
+    return None if compare_locks(lock, today) else lock
+
+
+def _find_snapshotless(repository: Repository, campaign: Campaign) -> tuple[str, ...]:
+    """The global tags of a campaign that have no snapshot in the repository."""
+    return tuple(tag.name for tag in campaign.global_tags if tag.name not in repository.snapshots)
+
+
+def _read_chains(
+    connection: Connection | None, repository: Repository, campaign: Campaign, notes: list[str]
+) -> Chains | None:
+    missing = _find_snapshotless(repository, campaign)
+    if missing:
+        notes.append(f"{' and '.join(missing)} of {campaign.name} has no snapshot here: run `b2prod gt pull`")
+        return None
+    if connection is not None:
+        try:
+            return choose_chains(connection, repository, campaign)[0]
+        except SourceUnavailable as error:
+            notes.append(str(error))
+    return Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
+
+
+def _gather(
+    repository: Repository, declared: Declared, keys: tuple[int, ...] | None, chains: Chains | None
+) -> Side:
+    campaign = declared.campaign
+    files = {
+        step.name: APPLICATIONS[step.application].write_files(step, repository) for step in campaign.steps
+    }
+    units = None
+    if keys is not None and chains is not None:
+        # both sides read the files of one catalogue: any digest that is the run's own will do
+        levels = {step.input.level for step in campaign.steps if step.input.step is None}
+        inputs = {level: {key: f"{level} {key}" for key in keys} for level in sorted(levels)}
+        units = declare_units(campaign, repository, keys, inputs, chains)
+    return Side(
+        campaign=campaign,
+        manifest=declared.document.data,
+        release=repository.releases.get(campaign.release or ""),
+        site=repository.sites[campaign.site],
+        folder=repository.layouts[campaign.layout].folder,
+        scripts={name: b"".join(some.values()).decode(errors="replace") for name, some in files.items()},
+        settings={step.name: _read_settings(repository, step) for step in campaign.steps},
+        runs=_declare_ranges(campaign) if keys is None else tuple(fold_runs(keys)),
+        chains=chains,
+        units=units,
+        reads=_find_read(repository, campaign),
+    )
+
+
+def _read_settings(repository: Repository, step: Step) -> Mapping[str, tuple[Parameter, bool]]:
+    given = dict(step.parameters)
+    every = repository.templates[step.template].settings(given) if step.template else given
+    return {name: (value, name in given) for name, value in every.items()}
+
+
+def _declare_ranges(campaign: Campaign) -> Ranges:
+    return unite(
+        RunRange(run_key(selector.experiment, item.first), run_key(selector.experiment, item.last))
+        for selector in campaign.selectors
+        for item in take(selector)
+    )
+
+
+def _find_read(repository: Repository, campaign: Campaign) -> frozenset[str] | None:
+    """The payloads that the campaign's templates read, or None where one may read any."""
+    known = [repository.templates[step.template].payloads for step in campaign.steps if step.template]
+    return None if None in known else frozenset().union(*(names for names in known if names is not None))

@@ -1,0 +1,103 @@
+"""What a plan will cost, as far as the ledger can tell: jobs, events, CPU time and space of what it makes, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from reconciler.ledger.reading.measurement import measure_cpu, measure_events
+from reconciler.ledger.schema.tables import inputs, outputs, products, recipes
+from reconciler.model.plan import RESTATE, SUBMIT
+from reconciler.planning.views import View
+from renderer.identity.units import StepUnits
+from schemas.manifest.runs import split_key
+from schemas.manifest.variant import find_declared
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The cost of one step's units that a plan submits or restates; None: nobody can tell.
+
+    `bytes_read` are those of the registered files; `cpu_hours` and `bytes_written` follow what an event took before.
+    """
+
+    step: str
+    units: int
+    jobs: int | None = None
+    events: int | None = None
+    bytes_read: int | None = None
+    cpu_hours: float | None = None
+    bytes_written: float | None = None
+
+
+def estimate_cost(connection: Connection, view: View, like: Sequence[str] = ()) -> tuple[Estimate, ...]:
+    """The cost of what a campaign's plan makes; where its recipes are new, by what those of the campaigns `like` took."""
+    found = []
+    for units in view.units:
+        runs = {
+            run
+            for group in view.plan.groups
+            if group.step == units.step.name and group.action in (SUBMIT, RESTATE)
+            for run in group.runs
+        }
+        if runs:
+            found.append(_estimate_step(connection, view, units, runs, like))
+    return tuple(found)
+
+
+def measure_produced(connection: Connection, campaign: str, step: str | None = None) -> tuple[int, int]:
+    """How many outputs of a campaign, or of one step and its variants, exist; and their bytes."""
+    query = (
+        select(
+            outputs.c.step, func.count(outputs.c.id.distinct()), func.coalesce(func.sum(products.c.size), 0)
+        )
+        .outerjoin(products, products.c.output == outputs.c.id)
+        .where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+        .group_by(outputs.c.step)
+    )
+    rows = [row for row in connection.execute(query) if step is None or find_declared(row[0]) == step]
+    return sum(count for _, count, _ in rows), sum(int(size) for _, _, size in rows)
+
+
+def _estimate_step(
+    connection: Connection, view: View, units: StepUnits, runs: set[int], like: Sequence[str]
+) -> Estimate:
+    step = units.step
+    by_run = step.split == "run"
+    if step.input.step is not None:
+        return Estimate(step.name, len(runs), len(runs) if by_run else None)
+    columns = (inputs.c.experiment, inputs.c.run, inputs.c.files, inputs.c.events, inputs.c.bytes)
+    files = size = 0
+    events: int | None = 0
+    for experiment in sorted({split_key(run)[0] for run in runs}):
+        here = (inputs.c.level == step.input.level) & (inputs.c.experiment == experiment)
+        for row in connection.execute(select(*columns).where(here)):
+            if (row.experiment << 32) + row.run in runs:
+                files += row.files
+                size += row.bytes
+                events = None if events is None or row.events is None else events + row.events
+    mine = [recipe.digest for recipe in units.recipes]
+    digests = [mine, _list_recipes(connection, [view.campaign.name, *like], step.name)]
+    seconds = next((rate for one in digests if (rate := measure_cpu(connection, one)) is not None), None)
+    kilobytes = next((rate for one in digests if (rate := measure_events(connection, one)) is not None), None)
+    return Estimate(
+        step=step.name,
+        units=len(runs),
+        jobs=len(runs) if by_run else files,
+        events=events,
+        bytes_read=size,
+        cpu_hours=None if events is None or seconds is None else events * seconds / 3600,
+        bytes_written=None if events is None or kilobytes is None else events * kilobytes * 1000,
+    )
+
+
+def _list_recipes(connection: Connection, campaigns: Sequence[str], step: str) -> list[str]:
+    query = (
+        select(recipes.c.digest)
+        .distinct()
+        .join(outputs, outputs.c.recipe == recipes.c.id)
+        .where(outputs.c.campaign.in_(campaigns), outputs.c.step == step)
+    )
+    return list(connection.scalars(query))

@@ -1,0 +1,103 @@
+"""What another snapshot of a global tag would set off: units that would be restated, counted before anyone decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, select
+
+from reconciler.ledger.reading.observation import CHUNK
+from reconciler.ledger.schema.tables import attempts, jobs, outputs
+from reconciler.ledger.store.database import State
+from reconciler.model.plan import RESTATE, Group
+from reconciler.planning.views import View, view_campaign
+from schemas.conditions.snapshot import Snapshot
+from schemas.manifest.campaign import Limits
+from schemas.repository import Repository
+
+_WITHOUT_LIMIT = Limits(max_units=1 << 60, max_restate=1 << 60)
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """Units of one step that would be restated for one reason. `runs` are sorted run keys.
+
+    `events` is how many they read when they were made, `hours` how long their jobs took (wall time, from intent to
+    verification); None where the ledger does not know it of all of them.
+    """
+
+    campaign: str
+    step: str
+    outputs: tuple[str, ...]
+    reason: str
+    runs: tuple[int, ...]
+    events: int | None
+    hours: float | None
+
+
+def measure_impact(
+    connection: Connection, repository: Repository, state: State, names: Iterable[str], snapshot: Snapshot
+) -> tuple[Impact, ...]:
+    """What would be restated in the campaigns `names` if `snapshot` were that tag's, and is not restated today.
+
+    Limits and holds are left out of it: they decide later. The campaigns have locks.
+    """
+    found: list[Impact] = []
+    for name in names:
+        today = _view(connection, repository, name, state)
+        newest = replace(
+            snapshot, retrieved="9999-12-31T23:59:59Z"
+        )  # of a running tag, later than all that is known
+        other = replace(repository, snapshots={**repository.snapshots, snapshot.name: newest})
+        then = _view(connection, other, name, state)
+        due = {(group.step, run) for group in _list_restated(today) for run in group.runs}
+        for group in _list_restated(then):
+            runs = tuple(run for run in group.runs if (group.step, run) not in due)
+            if runs:
+                made = [then.observed.made[group.step, group.outputs[0], run].fingerprint for run in runs]
+                cost = _read_cost(connection, name, made)
+                found.append(Impact(name, group.step, group.outputs, group.reason, runs, *cost))
+    return tuple(found)
+
+
+def _view(connection: Connection, repository: Repository, name: str, state: State) -> View:
+    declared = repository.campaigns[name]
+    campaign = replace(declared.campaign, limits=_WITHOUT_LIMIT, state="active", reuse=False, restate=None)
+    free = replace(declared, campaign=campaign)
+    campaigns = {**repository.campaigns, name: free}
+    return view_campaign(connection, replace(repository, campaigns=campaigns), name, state)
+
+
+def _list_restated(view: View) -> list[Group]:
+    return [group for group in view.plan.groups if group.action == RESTATE]
+
+
+def _read_cost(
+    connection: Connection, campaign: str, fingerprints: list[bytes]
+) -> tuple[int | None, float | None]:
+    """Events read and hours of the jobs that made those outputs."""
+    events: list[int | None] = []
+    seconds = 0.0
+    known = True
+    for start in range(0, len(fingerprints), CHUNK):
+        here = and_(
+            outputs.c.campaign == campaign,
+            outputs.c.state == "produced",
+            outputs.c.fingerprint.in_(fingerprints[start : start + CHUNK]),
+        )
+        events += connection.scalars(select(outputs.c.events_read).where(here))
+        times = (
+            select(attempts.c.begun, attempts.c.ended)
+            .join(jobs, jobs.c.id == attempts.c.job)
+            .join(outputs, outputs.c.intent == jobs.c.intent)
+            .where(here, attempts.c.state == "verified")
+        )
+        for begun, ended in connection.execute(times):
+            if ended is None:
+                known = False
+            else:
+                seconds += (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
+    counted = [count for count in events if count is not None]
+    return sum(counted) if len(counted) == len(fingerprints) else None, seconds / 3600 if known else None

@@ -1,0 +1,156 @@
+"""Needs: the branches and HLT lines that a step reads, looked up in a file before there are jobs that all miss them.
+
+A file that is not on disk, cannot be read here or holds no events says nothing. What is found out changes no plan and no
+lock: elsewhere the same file may be out of reach.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, select
+
+from reconciler.ledger.schema.tables import files
+from reconciler.run_catalogue.run_selection import select_runs
+from renderer.applications import APPLICATIONS
+from schemas.findings.finding import Finding
+from schemas.manifest.lock import Lock
+from schemas.manifest.runs import split_key
+from schemas.manifest.step import Step
+from schemas.repository import Declared, Repository
+
+PATIENCE = 20.0
+"""Seconds that looking into the files of a campaign may take altogether."""
+
+_RUNS = 5
+"""Runs at either end whose files are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a step reads of each event: variables of a tree (None: the usual one), and lines with their decisions.
+
+    `keep` are patterns of branches that it keeps.
+    """
+
+    tree: str | None
+    variables: tuple[str, ...]
+    lines: tuple[tuple[str, str], ...]
+    keep: tuple[str, ...] = ()
+
+    def names(self) -> tuple[str | None, tuple[str, ...], tuple[tuple[str, str], ...], tuple[str, ...]]:
+        """What is looked for in a file: tree, variables, lines and patterns."""
+        return self.tree, self.variables, self.lines, self.keep
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look came to: the file that was read first, by its path, and what is lacking, each in a text that names it."""
+
+    path: str
+    lacking: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What is lacking, in a line."""
+        shown = "; ".join(self.lacking[:3])
+        return f"{shown}; and {len(self.lacking) - 3} more" if len(self.lacking) > 3 else shown
+
+
+Named = tuple[str, str]
+"""Name and path of a file."""
+
+Ends = tuple[Sequence[Named], Sequence[Named]]
+"""The files of the first runs and, backwards, those of the last."""
+
+
+def list_needs(step: Step, repository: Repository) -> Needs | None:
+    """What a step reads by name; None where it chooses no events by what is stored of them."""
+    template = repository.templates.get(step.template or "")
+    application = APPLICATIONS[step.application]
+    if not application.reads_by_name and (template is None or template.skims != "line"):
+        return None
+    skims = [repository.skims[name] for name in step.outputs]
+    parameters: Mapping[str, Any] = dict(step.parameters)
+    return Needs(
+        tree=application.find_tree(parameters),
+        variables=tuple(sorted({name for skim in skims if skim.cut for name in skim.cut.variables})),
+        lines=tuple(sorted({(skim.line, skim.decision) for skim in skims if skim.line})),
+        keep=step.keep,
+    )
+
+
+def look_up(
+    connection: Connection, repository: Repository, declared: Declared, lock: Lock
+) -> tuple[dict[str, Looked], tuple[Finding, ...]]:
+    """Looks up what the steps of a campaign read of registered files: a look for each, and what is wrong.
+
+    Steps that cannot be looked up are left out: their input is made by another step, or no file of it can be read here.
+    """
+    campaign = declared.campaign
+    runs = list(lock.runs or [run for one in campaign.selectors for run in select_runs(connection, one)])
+    wanted = {}
+    for step in campaign.steps:
+        needs = list_needs(step, repository)
+        if needs is not None and step.input.step is None:
+            wanted[step.name] = needs, list_ends(connection, step.input.level, runs)
+    found = look_into(wanted)
+    findings = tuple(
+        Finding(
+            declared.document.key_place(("steps", name, "skims")),
+            "BP408",
+            looked.text,
+            "mend the cut, the line or the tree, or take other input",
+        )
+        for name, looked in found.items()
+        if looked.lacking
+    )
+    return found, findings
+
+
+def list_ends(connection: Connection, level: str, runs: Sequence[int]) -> Ends:
+    """The files on disk that are registered at a level for the first and the last of the run keys."""
+    first, last = (
+        list(_list_files(connection, level, some)) for some in (runs[:_RUNS], runs[: -_RUNS - 1 : -1])
+    )
+    return first, last
+
+
+def _list_files(connection: Connection, level: str, runs: Sequence[int]) -> Iterator[Named]:
+    for key in runs:
+        experiment, run = split_key(key)
+        query = select(files.c.name, files.c.path).where(
+            files.c.level == level, files.c.experiment == experiment, files.c.run == run
+        )
+        rows = connection.execute(query.where(files.c.storage == "disk").order_by(files.c.name))
+        yield from ((name, path) for name, path in rows)
+
+
+StepT = TypeVar("StepT", bound=Hashable)
+
+
+def look_into(wanted: Mapping[StepT, tuple[Needs, Ends]]) -> dict[StepT, Looked]:
+    """What is lacking for each of some steps: a file of the first runs lacks it, and one of the last lacks it too.
+
+    Steps of which no file can be read are left out. A storage that hangs is left alone after a while.
+    """
+    from renderer.event_data.missing_branches import (  # noqa: PLC0415 -- reading ROOT files costs a second
+        look_at,
+    )
+
+    found: dict[StepT, Looked] = {}
+
+    def work() -> None:
+        for name, (needs, (first, last)) in wanted.items():
+            if (one := look_at(first, *needs.names())) is not None:
+                other = look_at(last, *needs.names()) if one[1] else None
+                lacking = [text for what, text in one[1].items() if other is None or what in other[1]]
+                found[name] = Looked(one[0], tuple(dict.fromkeys(lacking)))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return dict(found)

@@ -1,0 +1,87 @@
+"""Pinning: the lock of a campaign as its manifest, the repository and its runs make it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from renderer.applications.basf2 import render_script
+from renderer.identity.fingerprint import write_recipes
+from renderer.steering import digest_steering
+from schemas.conditions.snapshot import Snapshot
+from schemas.files.canonical import canonical_json, digest
+from schemas.manifest.campaign import Campaign, GlobalTag
+from schemas.manifest.layout import digest_historic
+from schemas.manifest.lock import Lock, PinnedTag
+from schemas.manifest.runs import gather_runs
+from schemas.policy.scopes import pin_scopes
+from schemas.repository import Declared, Repository
+
+
+def goes_back(lock: Lock | None, generation: int, digest: str) -> bool:
+    """Whether a lock is none that may come after the one of this generation and digest, or be it."""
+    if lock is None or lock.generation < generation:
+        return True
+    return lock.generation == generation and lock.digest() != digest
+
+
+def pin_campaign(
+    declared: Declared, repository: Repository, runs: Iterable[int], generation: int = 1
+) -> Lock:
+    """The lock of a campaign whose closed selections have these runs, sorted run keys; it follows the one that there is."""
+    campaign = declared.campaign
+    lock = Lock(campaign.name, generation, gather_runs(runs), **_pin_references(campaign, repository))
+    return pin_scopes(lock, campaign, declared.document.data, declared.lock)
+
+
+def _pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any]:
+    """Everything that a lock pins without the run catalogue, as fields of `Lock`."""
+    scripts = {step.template: render_script(step, repository) for step in campaign.steps if step.template}
+    skims = sorted({name for step in campaign.steps if step.skims for name in step.outputs})
+    testing = sorted({one.name for step in campaign.expand() for one in step.deviations.testing_payloads})
+    site = repository.sites[campaign.site]
+    release = repository.releases.get(campaign.release or "")
+    return {
+        "selection": digest([selector.describe() for selector in campaign.selectors]),
+        "open_runs": tuple(
+            canonical_json(selector.describe()).decode()
+            for selector in campaign.selectors
+            if selector.is_open
+        ),
+        "release": campaign.release,
+        "commit": release.commit if release else None,
+        "tags": tuple(_pin_tag(tag, repository.snapshots[tag.name]) for tag in campaign.global_tags),
+        "steps": tuple(
+            sorted(
+                (step.name, digest([recipe.digest for recipe in write_recipes(campaign, step, repository)]))
+                for step in campaign.expand()
+            )
+        ),
+        "testing_payloads": tuple((name, repository.snapshots[name].digest) for name in testing),
+        "templates": tuple(sorted((name, digest_steering(script)) for name, script in scripts.items())),
+        "scripts": tuple((name, repository.scripts[name].digest) for name in campaign.scripts),
+        "skims": tuple((name, digest(repository.skims[name].describe())) for name in skims),
+        "engine": site.engine,
+        "storage": site.storage,
+        "layout": repository.layouts[campaign.layout].folder,
+        "historic": digest_historic(repository.layouts.values()) if site.engine == "gb2" else None,
+    }
+
+
+def _pin_tag(tag: GlobalTag, snapshot: Snapshot) -> PinnedTag:
+    return PinnedTag(
+        tag.name,
+        snapshot.digest,
+        snapshot.id,
+        snapshot.state,
+        "" if tag.on_change is None else snapshot.retrieved,
+        tag.on_change,
+        tag.role,
+    )
+
+
+def compare_locks(before: Lock, after: Lock) -> list[str]:
+    """The entries in which two locks differ; `scopes` only where no other shows why."""
+    old, new = before.pinned(), after.pinned()
+    moved = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return moved or (["scopes"] if (before.scopes, before.since) != (after.scopes, after.since) else [])

@@ -1,0 +1,287 @@
+"""Planning: what is declared minus what was produced, unit by unit. Pure: two values in, one value out.
+
+Of a million units most have nothing said of them but that they are missing: these are judged as sets, the others one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from reconciler.model.deviations import tell_deviations
+from reconciler.model.plan import (
+    ACTIONS,
+    BLOCKED,
+    IN_FLIGHT,
+    OBSOLETE,
+    QUARANTINED,
+    RESTATE,
+    REUSE,
+    SUBMIT,
+    UNKNOWN,
+    WAITING,
+    CampaignPlan,
+    Group,
+    Observed,
+)
+from renderer.identity.payloads import Walk, name_payload_changes
+from renderer.identity.units import StepUnits
+from schemas.manifest.campaign import Campaign
+
+NEW = "not produced"
+"""The reason of most units that are submitted."""
+
+LOST: Mapping[str, str] = {
+    "gone": "output is gone from the storage",
+    "changed": "output is not what was published",
+}
+"""What may have become of a produced output, and how that is told."""
+
+
+def plan_campaign(
+    campaign: Campaign,
+    units: Sequence[StepUnits],
+    observed: Observed,
+    generation: int = 1,
+    pins: tuple[tuple[str, str], ...] = (),
+    refused: Mapping[int, str] | None = None,
+    removed: Mapping[tuple[str, int], str] | None = None,
+) -> CampaignPlan:
+    """The plan of a campaign whose declared units and observed outputs are given.
+
+    `refused` are runs not to be made, with reasons; `removed` says of step and run why input files were removed since.
+    """
+    planning = _Planning(campaign, observed, refused or {}, removed or {})
+    for step_units in units:
+        planning.add(step_units)
+    groups, deviations = planning.groups(units), tell_deviations(campaign)
+    return CampaignPlan(campaign.name, generation, pins, planning.done, groups, deviations)
+
+
+class _Planning:
+    """One pass over a campaign's steps, upstream first."""
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        observed: Observed,
+        refused: Mapping[int, str],
+        removed: Mapping[tuple[str, int], str],
+    ) -> None:
+        self.campaign = campaign
+        self.refused, self.removed = refused, removed
+        self.observed = observed
+        self.done = 0
+        self.rows: dict[tuple[str, str, tuple[str, ...], str], list[int]] = {}
+        self.coming: dict[str, dict[int, str]] = {}  # step → run → its action, where it is not done
+        self.walks: dict[int, Walk] = {}  # along the chains of the step that is judged, by place
+        self.named: dict[tuple[str, str], str] = {}  # digests of two payload sets → what differs
+
+    def put(self, action: str, step: str, outputs: tuple[str, ...], reason: str, run: int) -> None:
+        self.rows.setdefault((action, step, outputs, reason), []).append(run)
+        self.coming.setdefault(step, {})[run] = action
+
+    def add(self, units: StepUnits) -> None:
+        name, elsewhere = units.step.name, self.observed.elsewhere
+        missing: dict[str, set[int]] = {}  # output → the runs that lack it
+        taken: dict[str, set[int]] = {}  # the same of what another campaign made
+        for output, column in units.fingerprints.items():
+            absent = set(column) - self.observed.produced
+            for found, values in ((missing, absent - elsewhere), (taken, absent & elsewhere)):
+                if values:
+                    here = {run for run, value in zip(units.runs, column, strict=True) if value in values}
+                    found[output] = here
+        for run, reason in units.waiting.items():
+            if run in self.refused:
+                self.put(BLOCKED, name, tuple(units.fingerprints), self.refused[run], run)
+            else:
+                self.put(WAITING, name, tuple(units.fingerprints), reason, run)
+        lacking: set[int] = set().union(*missing.values())
+        reused = set().union(*taken.values()) - lacking
+        self.done += len(units.runs) - len(lacking) - len(reused)
+        for run in sorted(reused):
+            self.put(REUSE, name, _list_outputs(taken, run), "another campaign made the same", run)
+        if plain := self.find_plain(units, missing):
+            self.rows[SUBMIT, name, tuple(missing), NEW] = list(plain)
+            self.coming.setdefault(name, {}).update(dict.fromkeys(plain, SUBMIT))
+        if lacking - plain:
+            place = {run: index for index, run in enumerate(units.runs)}
+            self.walks.clear()
+            for run in sorted(lacking - plain):
+                self.judge(units, run, _list_outputs(missing, run), place[run])
+
+    def find_plain(self, units: StepUnits, missing: Mapping[str, set[int]]) -> set[int]:
+        """The runs that lack all that is missing at all, and of which nothing else is known: a million of them at once."""
+        step, observed = units.step, self.observed
+        if not missing or self.campaign.state == "held" or observed.unknown or observed.lost:
+            return set()
+        known = {run for name, _, run in observed.made if name == step.name}
+        known |= self.refused.keys() | units.refused.keys()
+        known |= {run for name, run in observed.intents if name == step.name}
+        upstream = self.coming.get(step.input.step or "", {})
+        known |= {run for run, action in upstream.items() if action not in (SUBMIT, RESTATE, REUSE)}
+        return set.intersection(*missing.values()) - known
+
+    def judge(self, units: StepUnits, run: int, outputs: tuple[str, ...], index: int) -> None:
+        """Gives one unit that is not done its action and reason."""
+        step = units.step
+        wanted = frozenset(units.fingerprints[output][index] for output in outputs)
+        action, reason = self.compare(units, run, outputs, index)
+        intent = self.observed.intents.get((step.name, run))  # of more, where some was made elsewhere since
+        upstream = self.coming.get(step.input.step or "", {}).get(run, SUBMIT)
+        if self.campaign.state == "held":
+            action, reason = BLOCKED, "the campaign is held"
+        elif refusal := self.refused.get(run) or units.refused.get(run):
+            action, reason = BLOCKED, refusal
+        elif wanted & self.observed.unknown:
+            action, reason = UNKNOWN, "its storage cannot be read"
+        elif intent is not None and intent.live:
+            same = wanted <= intent.fingerprints
+            action, reason = (
+                IN_FLIGHT,
+                "submitted" if same else "an attempt of an earlier plan is still running",
+            )
+        elif intent is not None and (why := intent.find_quarantine(wanted)) is not None:
+            action, reason = QUARANTINED, why
+        elif upstream not in (SUBMIT, RESTATE, REUSE):
+            action, reason = WAITING, f"waits for {step.input.step}"
+        elif intent is not None and wanted <= intent.fingerprints and intent.failure:
+            reason = f"again, after: {intent.failure}"
+        self.put(action, step.name, outputs, reason, run)
+
+    def compare(self, units: StepUnits, run: int, outputs: Iterable[str], index: int) -> tuple[str, str]:
+        """Submit or restate, and why: what the unit was last made from against what it would be made from now."""
+        recipes = {recipe.output: recipe.content for recipe in units.recipes}
+        reasons: dict[str, None] = {}
+        lost: dict[str, None] = {}
+        for output in outputs:
+            made = self.observed.made.get((units.step.name, output, run))
+            if trouble := self.observed.lost.get(units.fingerprints[output][index]):
+                lost[LOST[trouble]] = None
+            elif made is not None:
+                changes = list(name_changes(made.recipe, recipes[output]))
+                conditions = units.conditions[index] if units.conditions else None
+                if made.conditions != conditions:
+                    changes.append(self.name_payloads(units, made.conditions or "", conditions or "", run))
+                if made.input != units.inputs[index]:
+                    why = self.removed.get((units.step.name, run))
+                    files = "input files changed" + (f"; removed: {why}" if why else "")
+                    changes.append(files if units.step.input.step is None else "input restated")
+                reasons.update(dict.fromkeys(changes or ["produced before, with another fingerprint"]))
+        if reasons:
+            return RESTATE, "; ".join(reasons)
+        return SUBMIT, "; ".join(lost) or NEW
+
+    def name_payloads(self, units: StepUnits, before: str, after: str, run: int) -> str:
+        """Which payloads changed, where the ledger knows what the run was made with. Runs only go up."""
+        if (before, after) not in self.named:
+            known = self.observed.payloads.get(before)
+            place = units.chains.bound.get(run, 0)
+            if place not in self.walks:
+                self.walks[place] = Walk(units.chains.of(run))
+            self.named[before, after] = (
+                "payloads changed"
+                if known is None
+                else name_payload_changes(known, self.walks[place].advance(run).checksums())
+            )
+        return self.named[before, after]
+
+    def groups(self, units: Sequence[StepUnits]) -> tuple[Group, ...]:
+        self.brake()
+        columns = {item.step.name: _Column(item) for item in units} if self.rows or self.observed.made else {}
+        for step, output, run in self.observed.made:
+            column = columns.get(step)
+            if column is None or output not in column.units.fingerprints or not column.declares(run):
+                self.rows.setdefault((OBSOLETE, step, (output,), "no longer declared"), []).append(run)
+        order = list(ACTIONS)
+        steps = {item.step.name: number for number, item in enumerate(units)}
+        found = []
+        for (action, step, outputs, reason), runs in self.rows.items():
+            listed = tuple(sorted(runs))
+            found.append(
+                Group(
+                    action, step, outputs, reason, listed, _digest_group(columns.get(step), outputs, listed)
+                )
+            )
+        found.sort(
+            key=lambda g: (
+                order.index(g.action),
+                steps.get(g.step, len(steps)),
+                g.outputs,
+                g.reason,
+                g.runs[:1],
+            )
+        )
+        return tuple(found)
+
+    def brake(self) -> None:
+        """Blocks what would go beyond the campaign's limits, and what waits for it."""
+        limits = self.campaign.limits
+        restated = sum(len(runs) for (action, *_), runs in self.rows.items() if action == RESTATE)
+        if restated > (allowed := self.campaign.max_restate):
+            limit = "max_restate" if allowed == limits.max_restate else "restate.limit"
+            self.block(RESTATE, f"{limit} is {allowed}, to restate are {restated}")
+        submitted = self.done + sum(
+            len(runs) for (action, *_), runs in self.rows.items() if action not in (OBSOLETE, BLOCKED)
+        )
+        if submitted > limits.max_units:
+            for action in (SUBMIT, RESTATE):
+                self.block(action, f"max_units is {limits.max_units}, declared are {submitted}")
+
+    def block(self, blocked: str, why: str) -> None:
+        behind = {step.name: step.input.step for step in self.campaign.expand()}
+        for (action, step, outputs, reason), runs in list(self.rows.items()):
+            if action == blocked:
+                del self.rows[action, step, outputs, reason]
+                self.rows.setdefault((BLOCKED, step, outputs, f"{reason}; {why}"), []).extend(runs)
+                self.coming[step].update(dict.fromkeys(runs, BLOCKED))
+        for (action, step, outputs, reason), runs in list(self.rows.items()):
+            upstream = self.coming.get(behind.get(step) or "", {})
+            held = (
+                [run for run in runs if upstream.get(run) == BLOCKED] if action in (SUBMIT, RESTATE) else []
+            )
+            if held:
+                self.rows[action, step, outputs, reason] = sorted(set(runs).difference(held))
+                self.rows.setdefault((WAITING, step, outputs, f"waits for {behind[step]}"), []).extend(held)
+                self.coming[step].update(dict.fromkeys(held, BLOCKED))
+        self.rows = {key: runs for key, runs in self.rows.items() if runs}
+
+
+def _list_outputs(runs: Mapping[str, set[int]], run: int) -> tuple[str, ...]:
+    return tuple(output for output, here in runs.items() if run in here)
+
+
+def name_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[str]:
+    """What differs between two recipes, in words."""
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from name_changes(old, new)
+        elif old != new:
+            shown = key in ("release", "application", "cut", "line", "decision", "split")
+            yield f"{key} changed: {old} -> {new}" if shown else f"{key} changed"
+
+
+def _digest_group(column: _Column | None, outputs: tuple[str, ...], runs: tuple[int, ...]) -> str:
+    """The digest of the fingerprints of a group's units, output by output, run by run."""
+    if column is None or any(output not in column.units.fingerprints for output in outputs):
+        return ""
+    found = sha256()
+    for output in outputs:
+        values = column.units.fingerprints[output]
+        for run in runs:
+            found.update(values[column.place[run]] if run in column.place else b"-")
+    return found.hexdigest()
+
+
+class _Column:
+    """A step's units, and where each run stands in their columns."""
+
+    def __init__(self, units: StepUnits) -> None:
+        self.units = units
+        self.place = {run: index for index, run in enumerate(units.runs)}
+
+    def declares(self, run: int) -> bool:
+        """Whether the run is declared, be its input there or not."""
+        return run in self.place or run in self.units.waiting

@@ -1,0 +1,116 @@
+"""How much of a campaign is produced, in whatever state it is: live, stopped, archived, or no longer declared."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from reconciler.ledger.reading.heads import Head, read_heads
+from reconciler.ledger.reading.observation import list_campaigns
+from reconciler.ledger.store.database import State
+from reconciler.planning.views import View, view_campaign
+from reconciler.run_catalogue.run_selection import choose_runs, read_admissions
+from schemas.manifest.lock import Lock
+from schemas.repository import Declared, Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Production:
+    """What a campaign was to make, and what of that there is.
+
+    `selected` are its sorted run keys, None where nothing tells them. `made` maps each output that is declared, by step
+    and name, to the runs of which it is there. `heads` are the outputs that count, also those of steps that have
+    another name by now.
+    """
+
+    selected: tuple[int, ...] | None
+    made: Mapping[tuple[str, str], frozenset[int]]
+    heads: tuple[Head, ...]
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps, in their order."""
+        return tuple(dict.fromkeys(step for step, _ in self.made))
+
+    def list_produced(self, step: str | None = None) -> tuple[int, ...]:
+        """The sorted run keys of which all outputs are there: those of one step, or of every step."""
+        columns = [runs for (name, _), runs in self.made.items() if step in (None, name)]
+        return tuple(sorted(frozenset.intersection(*columns))) if columns else ()
+
+
+def read_production(
+    connection: Connection, repository: Repository, name: str, state: State
+) -> Production | None:
+    """What there is of a campaign; None if nobody ever declared or made it.
+
+    Of a live campaign, which has a current lock, counts what is made as it is declared now. Of another one the newest
+    version counts that there is of each run: what it was made from may be gone, and it is never made again.
+
+    Raises:
+        SourceUnavailable: something cannot be read that a live campaign depends on.
+    """
+    declared = repository.campaigns.get(name)
+    if declared is None:
+        return _tell_past(connection, name, None) if name in list_campaigns(connection) else None
+    if not declared.campaign.is_live:
+        return _tell_past(connection, name, declared)
+    view = view_campaign(connection, repository, name, state)
+    chosen = choose_runs(connection, view.campaign, view.lock)
+    selected = tuple(run for run in chosen.runs if run not in chosen.refused)
+    return _tell_present(connection, view, selected)
+
+
+def _tell_present(connection: Connection, view: View, selected: Sequence[int]) -> Production:
+    current = {value for units in view.units for column in units.fingerprints.values() for value in column}
+    heads = read_heads(connection, view.campaign.name, current)
+    there = {head.fingerprint for head in heads}
+    wanted = set(selected)
+    made = {
+        (units.step.name, output): frozenset(
+            run
+            for run, value in zip(units.runs, units.fingerprints[output], strict=True)
+            if value in there and run in wanted
+        )
+        for units in view.units
+        for output in units.step.outputs
+    }
+    return Production(tuple(selected), made, tuple(heads))
+
+
+def _tell_past(connection: Connection, name: str, declared: Declared | None) -> Production:
+    heads = read_heads(connection, name)
+    lock = declared.lock if declared is not None else None
+    selected = _list_selected(connection, name, lock) if lock is not None else None
+    if selected is not None:
+        wanted = set(selected)
+        heads = [head for head in heads if head.run in wanted]
+    runs: dict[tuple[str, str], set[int]] = {}
+    for head in heads:
+        runs.setdefault((head.step, head.output), set()).add(head.run)
+    if declared is None:
+        made = {key: frozenset(found) for key, found in sorted(runs.items())}
+    else:
+        made = _match(runs, [(s.name, output) for s in declared.campaign.expand() for output in s.outputs])
+    return Production(selected, made, tuple(heads))
+
+
+def _list_selected(connection: Connection, name: str, lock: Lock) -> tuple[int, ...]:
+    """The runs that a campaign had when it ended: nothing is taken in any more."""
+    return tuple(sorted({*lock.runs, *(read_admissions(connection, name) if lock.open_runs else ())}))
+
+
+def _match(
+    runs: Mapping[tuple[str, str], Collection[int]], declared: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], frozenset[int]]:
+    """The runs of each declared output, also those that were made while its step had another name."""
+    steps = {step for step, _ in declared}
+    former: dict[str, set[int]] = {}
+    for (step, output), found in runs.items():
+        if step not in steps:
+            former.setdefault(output, set()).update(found)
+    return {
+        (step, output): frozenset({*runs.get((step, output), ()), *former.get(output, ())})
+        for step, output in declared
+    }

@@ -1,0 +1,91 @@
+"""Why input files went: the reasons with which files were removed, for the units that were made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection, func, select
+
+from reconciler.ledger.schema.file_tables import removals
+from reconciler.ledger.schema.tables import attempts, jobs, outputs
+from renderer.identity.units import StepUnits
+from schemas.manifest.runs import run_key, split_key
+
+_SHOWN = 3
+_LENGTH = 200
+
+Removed = Mapping[int, Sequence[tuple[str, str]]]
+"""Run key → time and reason of each removal that holds, in their order."""
+
+
+def read_removed(connection: Connection, level: str, experiments: Sequence[int]) -> Removed:
+    """The removals of a level's files that hold."""
+    query = (
+        select(removals.c.experiment, removals.c.run, removals.c.time, removals.c.reason)
+        .where(
+            removals.c.level == level,
+            removals.c.experiment.in_(experiments),
+            removals.c.restored.is_(None),
+        )
+        .order_by(removals.c.id)
+    )
+    found: dict[int, list[tuple[str, str]]] = {}
+    for experiment, run, time, reason in connection.execute(query):
+        found.setdefault(run_key(experiment, run), []).append((time, reason))
+    return found
+
+
+def tell_waiting(units: StepUnits, removed: Removed) -> StepUnits:
+    """The units of a step; those that wait for files say also why files were removed."""
+    if units.step.input.step is not None or not removed.keys() & units.waiting.keys():
+        return units
+    waiting = {
+        run: f"{why}; removed: {_join(reason for _, reason in removed[run])}" if run in removed else why
+        for run, why in units.waiting.items()
+    }
+    return replace(units, waiting=waiting)
+
+
+def explain_changes(
+    connection: Connection, campaign: str, units: StepUnits, removed: Removed
+) -> dict[tuple[str, int], str]:
+    """Step and run → why files of its input were removed since its outputs began to be made."""
+    if units.step.input.step is not None or not removed:
+        return {}
+    begun = _read_begun(connection, campaign, units.step.name, removed)
+    told = {}
+    for run, time in begun.items():
+        reasons = [reason for when, reason in removed[run] if when >= time]
+        if reasons:
+            told[units.step.name, run] = _join(iter(reasons))
+    return told
+
+
+def _read_begun(connection: Connection, campaign: str, step: str, removed: Removed) -> dict[int, str]:
+    """When the first attempt began of what was produced last of the runs of which files were removed."""
+    experiments = {split_key(key)[0] for key in removed}
+    query = (
+        select(outputs.c.experiment, outputs.c.run, outputs.c.version, func.min(attempts.c.begun))
+        .join(jobs, jobs.c.intent == outputs.c.intent)
+        .join(attempts, attempts.c.job == jobs.c.id)
+        .where(
+            outputs.c.campaign == campaign,
+            outputs.c.step == step,
+            outputs.c.state == "produced",
+            outputs.c.experiment.in_(experiments),
+        )
+        .group_by(outputs.c.experiment, outputs.c.run, outputs.c.version)
+        .order_by(outputs.c.version)
+    )
+    begun = {}
+    for experiment, run, _, time in connection.execute(query):
+        if (key := run_key(experiment, run)) in removed:
+            begun[key] = time
+    return begun
+
+
+def _join(reasons: Iterator[str]) -> str:
+    different = list(dict.fromkeys(reasons))
+    shown = " / ".join(reason[:_LENGTH] for reason in different[:_SHOWN])
+    return shown + (f" / {len(different) - _SHOWN} more" if len(different) > _SHOWN else "")

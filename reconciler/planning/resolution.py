@@ -1,0 +1,167 @@
+"""Resolving: from a manifest and the run catalogue to the lock, with every moving reference pinned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from reconciler.conditions.coverage import find_needed, find_uncovered
+from reconciler.ledger.writing.trust import Launch, read_launch
+from reconciler.planning.pinning import compare_locks, goes_back, pin_campaign
+from reconciler.run_catalogue.catalogue import find_known
+from reconciler.run_catalogue.run_selection import find_foreign, find_lacking, select_runs
+from renderer.identity.units import Chains, find_chains
+from schemas.findings.finding import Finding
+from schemas.manifest.campaign import Campaign, Selector
+from schemas.manifest.lock import Lock
+from schemas.manifest.runs import format_run, format_runs, split_key
+from schemas.manifest.tool import Tool
+from schemas.repository import Declared, Repository
+
+
+def resolve(
+    connection: Connection, repository: Repository, declared: Declared, tool: Tool | None = None
+) -> tuple[Lock, tuple[Finding, ...]]:
+    """The lock that the campaign has today, and what the run catalogue shows to be wrong with its selection.
+
+    The generation is that of the present lock, one more where anything changed; and beyond every one that was launched.
+    `tool` is what a new lock says that it was written by.
+    """
+    campaign = declared.campaign
+    selected = [select_runs(connection, selector) for selector in campaign.selectors]
+    findings = [
+        finding
+        for number, (selector, runs) in enumerate(zip(campaign.selectors, selected, strict=True))
+        for finding in _check_selection(declared, number, selector, runs)
+    ]
+    closed = sorted(
+        run
+        for selector, runs in zip(campaign.selectors, selected, strict=True)
+        if not selector.is_open
+        for run in runs
+    )
+    findings += _check_limits(declared, closed)
+    findings += _check_coverage(declared, repository, closed)
+    lock = follow_lock(declared, repository, closed, read_launch(connection, campaign.name))
+    if lock is not declared.lock:
+        lock = replace(lock, tool=tool)
+    if declared.lock is not None:
+        findings += _check_shrinking(connection, declared, declared.lock, lock)
+    return lock, tuple(findings)
+
+
+def follow_lock(
+    declared: Declared, repository: Repository, runs: Sequence[int], launch: Launch | None = None
+) -> Lock:
+    """The lock that comes after the one that there is: that one itself, or of the next generation where anything changed.
+
+    `launch` is how far the campaign has come. Where the lock went back behind that, what was launched meanwhile is not
+    known, and so all of the next one is of its own generation.
+    """
+    before = declared.lock
+    launched = 0 if launch is None else launch.generation
+    if before is None:
+        return pin_campaign(declared, repository, runs, launched + 1)
+    if launch is not None and goes_back(before, launch.generation, launch.lock):
+        return pin_campaign(replace(declared, lock=None), repository, runs, launched + 1)
+    lock = pin_campaign(declared, repository, runs, before.generation + 1)
+    return before if lock.content() == before.content() else lock
+
+
+def refute(connection: Connection, declared: Declared, repository: Repository, *, whole: bool = True) -> str:
+    """What of a campaign's lock is not as manifest, repository and catalogue make it today, in words; empty: nothing.
+
+    Without `whole` a run may be missing in it: one that came to the catalogue after the lock.
+    """
+    campaign, lock = declared.campaign, declared.lock
+    if lock is None:
+        return f"{campaign.name} has no lock"
+    if moved := compare_locks(lock, pin_campaign(declared, repository, lock.runs, lock.generation)):
+        return f"the lock of {campaign.name} is stale in: {', '.join(moved)}"
+    if foreign := find_foreign(connection, campaign, lock):
+        keys = sorted(foreign)
+        told = f"{format_runs(keys, most=5)}, which no selector takes"
+        return f"the lock of {campaign.name} has {told}: of {format_run(keys[0])}, {foreign[keys[0]]}"
+    if whole and (lacking := find_lacking(connection, campaign, lock)):
+        return f"the lock of {campaign.name} lacks {format_runs(lacking, most=5)}, which its selectors take"
+    return ""
+
+
+def _check_selection(
+    declared: Declared, number: int, selector: Selector, runs: Sequence[int]
+) -> list[Finding]:
+    if selector.is_open:
+        return []
+    place = declared.document.place(("runs", number, "ranges"))
+    if not runs:
+        message = f"the selection of experiment {selector.experiment} matches no run of the catalogue"
+        return [Finding(place, "BP405", message, "mend ranges and types, or import the runs")]
+    found = {split_key(run)[1] for run in runs}
+    alone = [item for item in selector.ranges if item.first == item.last and item.first not in found]
+    missing = [
+        str(item)
+        for item in alone
+        if not any(out.first <= item.first <= out.last for out in selector.exclude)
+    ]
+    if missing and not selector.types:
+        listed = ", ".join(missing[:10]) + (" …" if len(missing) > 10 else "")
+        message = f"the run catalogue has no run {listed} of experiment {selector.experiment}"
+        return [Finding(place, "BP406", message, "import the runs, or take them out")]
+    return []
+
+
+def _check_limits(declared: Declared, runs: Sequence[int]) -> list[Finding]:
+    campaign = declared.campaign
+    steps = len(campaign.expand())
+    units = len(runs) * steps
+    if units <= campaign.limits.max_units:
+        return []
+    message = f"{len(runs)} runs × {steps} steps are {units} units, max_units is {campaign.limits.max_units}"
+    place = declared.document.place(("limits", "max_units"))
+    return [Finding(place, "BP701", message, "raise max_units, or select fewer runs")]
+
+
+def _check_coverage(declared: Declared, repository: Repository, runs: Sequence[int]) -> list[Finding]:
+    """The tags together have every payload that is known to be needed, for every run."""
+    campaign = declared.campaign
+    tags = Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
+    lacking: dict[str, list[int]] = {}
+    for step in campaign.expand():
+        if step.keys.software:
+            for chain, here in find_chains(campaign, step, repository, tags).divide(runs):
+                for run, what in find_uncovered(chain, here, find_needed(repository, step)).items():
+                    lacking.setdefault(what, []).append(run)
+    place = declared.document.place(("global_tags",))
+    hint = "name a tag that has it, leave the runs out, or pull the tag again when it has come"
+    return [
+        Finding(place, "BP503", f"{what} is valid for {format_runs(sorted(set(found)), most=10)}", hint)
+        for what, found in lacking.items()
+    ]
+
+
+def _check_shrinking(connection: Connection, declared: Declared, before: Lock, after: Lock) -> list[Finding]:
+    """A closed selection loses a run only when its author says so: by other ranges, types or exclusions."""
+    lost = sorted(set(before.runs) - set(after.runs))
+    removed = find_known(connection, lost) if lost else {}
+    lost = [key for key in lost if removed.get(key) is None]
+    if lost and before.selection != after.selection:
+        named = [run for run in lost if _names(declared.campaign, run)]
+        lost = sorted(set(named) - find_known(connection, named).keys())
+    if not lost:
+        return []
+    message = f"the run catalogue no longer has {format_runs(lost, most=10)} as the lock has it"
+    hint = "import them again; to leave them out, write them into `exclude`"
+    return [Finding(declared.document.key_place(("runs",)), "BP606", message, hint)]
+
+
+def _names(campaign: Campaign, key: int) -> bool:
+    """Whether a closed selector still names a run, and does not exclude it."""
+    experiment, run = split_key(key)
+    return any(
+        selector.experiment == experiment
+        and any(item.first <= run <= item.last for item in selector.ranges)
+        and not any(item.first <= run <= item.last for item in selector.exclude)
+        for selector in campaign.selectors
+    )

@@ -1,0 +1,193 @@
+"""Where every value of a campaign comes from: written, a default, looked up, or derived, and of what.
+
+Pure: values in, values out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from renderer.applications.basf2 import render_script
+from renderer.identity.units import NO_CHAIN, StepUnits, declare_units
+from renderer.steering import digest_steering
+from schemas.files.canonical import digest
+from schemas.json_schema.validation import load_schema
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.deviation import Parameter
+from schemas.manifest.runs import format_runs
+from schemas.manifest.step import Step
+from schemas.repository import GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, Declared, Repository
+from schemas.yaml.composer import Path
+from schemas.yaml.document import Document
+
+MANIFEST, SCHEMA, TEMPLATE = "manifest", "schema default", "template default"
+RELEASE, SNAPSHOT, SITE, LAYOUT, SKIM, LOCK = (
+    "release table",
+    "snapshot",
+    "site",
+    "layout",
+    "skim menu",
+    "lock",
+)
+DERIVED, EVIDENCE = "derived", "sources of basf2"
+"""Where a value can come from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of a campaign, as JSON data. `where`: the file with line and column, or what it is the default or digest of."""
+
+    name: str
+    value: Any
+    source: str
+    where: str
+
+
+def list_files(declared: Declared) -> tuple[str, ...]:
+    """The files besides the manifest in which values of a campaign are looked up, with their places."""
+    return RELEASES, LAYOUTS, f"{SITES}/{declared.campaign.site}.yaml"
+
+
+def trace_values(
+    repository: Repository, declared: Declared, documents: Mapping[str, Document]
+) -> tuple[Value, ...]:
+    """Every value of a campaign, in the order of its manifest, then what is looked up, and what is derived.
+
+    `documents` are those of `list_files`. The campaign has no finding but such as leave its meaning clear.
+    """
+    campaign = declared.campaign
+    releases, layouts, site = (documents[file] for file in list_files(declared))
+    folder = declared.folder
+    found = [Value("name", campaign.name, DERIVED, f"the folder {folder}")]
+    found += _trace(_Origin(declared.document, MANIFEST, "campaign"), (), "")
+    for step in campaign.steps:
+        found += _trace_step(repository, step)
+    if campaign.release is not None:
+        found += _trace(_Origin(releases, RELEASE), ("releases", campaign.release), "release")
+    for tag in campaign.global_tags:
+        found.append(_trace_tag(repository, tag.name))
+    found += _trace(_Origin(site, SITE, "site"), (), f"site {campaign.site}")
+    found += _trace(_Origin(layouts, LAYOUT), ("layouts", campaign.layout), f"layout {campaign.layout}")
+    for step in campaign.steps:
+        found += _derive_step(repository, declared, step)
+    for units in declare_units(campaign, repository, (), {}, NO_CHAIN):
+        found += _derive_units(units)
+    found += _trace_eras(repository, campaign)
+    found += _trace_lock(declared, declared.lock_file)
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """A document that values stand in, and the schema that has defaults for what does not."""
+
+    document: Document
+    source: str
+    schema: str | None = None
+
+    @property
+    def root(self) -> Mapping[str, Any]:
+        return load_schema(self.schema) if self.schema is not None else {}
+
+
+def _trace(origin: _Origin, path: Path, name: str) -> Iterator[Value]:
+    """The values at and below a path of a document, called by `name` and what comes below, and the defaults."""
+    data = origin.document.data
+    for part in path:
+        data = data[part]
+    yield from _walk(origin, path, data, origin.root, name)
+
+
+def _walk(origin: _Origin, path: Path, data: Any, schema: Mapping[str, Any], name: str) -> Iterator[Value]:
+    if "$ref" in schema:
+        schema = {**origin.root["$defs"][schema["$ref"].rpartition("/")[2]], **schema}
+    if isinstance(data, dict):
+        known, others = schema.get("properties", {}), schema.get("additionalProperties", {})
+        for key, inner in data.items():
+            below = known.get(key, others if isinstance(others, dict) else {})
+            yield from _walk(origin, (*path, key), inner, below, f"{name}.{key}" if name else key)
+        for key, below in known.items():
+            if key not in data and "default" in below:
+                what = f"{name}.{key}" if name else key
+                yield Value(what, below["default"], SCHEMA, f"{origin.schema}/1")
+    elif isinstance(data, list) and any(isinstance(item, dict | list) for item in data):
+        for index, inner in enumerate(data):
+            yield from _walk(origin, (*path, index), inner, schema.get("items", {}), f"{name}[{index}]")
+    else:
+        yield Value(name, data, origin.source, str(origin.document.place(path)))
+
+
+def _trace_step(repository: Repository, step: Step) -> Iterator[Value]:
+    """What a step has without its manifest saying so: by its application, by its template, from the menu."""
+    name = f"steps.{step.name}"
+    given = dict(step.parameters)
+    template = repository.templates[step.template] if step.template else None
+    if template is not None and template.eras:
+        yield Value(f"{name}.era", ", ".join(era.name for era in template.eras), TEMPLATE, template.name)
+    for parameter in template.parameters if template is not None else ():
+        if parameter.name not in given:
+            what, value = f"{name}.parameters.{parameter.name}", _plain(parameter.default)
+            yield Value(what, value, TEMPLATE, step.template or "")
+    for output in step.outputs if step.skims else ():
+        for key, value in repository.skims[output].describe().items():
+            yield Value(f"{name}.{output}.{key}", value, SKIM, str(repository.skim_places[output]))
+
+
+def _trace_eras(repository: Repository, campaign: Campaign) -> Iterator[Value]:
+    """What the templates of a campaign were held against: the files of basf2, and where these are not its release's own."""
+    used = (repository.templates[step.template] for step in campaign.steps if step.template)
+    for era in dict.fromkeys(era for template in used for era in template.eras):
+        for index, source in enumerate(era.evidence):
+            yield Value(f"era {era.name}[{index}]", source.tell(), EVIDENCE, str(source))
+
+
+def _trace_tag(repository: Repository, tag: str) -> Value:
+    file, snapshot = f"{GLOBAL_TAGS}/{tag}.iov", repository.snapshots.get(tag)
+    if snapshot is None:
+        return Value(f"global tag {tag}", None, SNAPSHOT, f"{file} is missing; run `b2prod gt pull {tag}`")
+    return Value(
+        f"global tag {tag}",
+        snapshot.digest,
+        DERIVED,
+        f"digest of the IoVs ({len(snapshot.iovs):,}) in {file}",
+    )
+
+
+def _derive_step(repository: Repository, declared: Declared, step: Step) -> Iterator[Value]:
+    name = f"steps.{step.name}"
+    if "split" not in declared.document.data["steps"][step.name]:
+        yield Value(f"{name}.split", step.split, DERIVED, f"what application {step.application} does")
+    if step.template is not None:
+        script = render_script(step, repository)
+        where = f"digest of the syntax tree of {step.template}, rendered with these parameters"
+        yield Value(f"{name}.steering", digest_steering(script), DERIVED, where)
+
+
+def _derive_units(units: StepUnits) -> Iterator[Value]:
+    """What the units of a step, or of a variant of one, have in common."""
+    step, name = units.step, f"steps.{units.step.name}"
+    for recipe in units.recipes:
+        where = f"digest of {', '.join(sorted(recipe.content))}"
+        yield Value(f"{name}.{recipe.output}.recipe", recipe.digest, DERIVED, where)
+    source = "the registered files" if step.input.step is None else f"the fingerprint of {step.input.step}"
+    payloads = " and the payloads valid for the run" if step.keys.software else ""
+    where = f"digest of the recipe, {source}{payloads}"
+    yield Value(f"{name}.fingerprint", "one for each run and output", DERIVED, where)
+
+
+def _trace_lock(declared: Declared, file: str) -> Iterator[Value]:
+    lock = declared.lock
+    if lock is None:
+        where = f"there is none; run `b2prod resolve {declared.campaign.name}`"
+        yield Value("lock", None, LOCK, where)
+    else:
+        yield Value("lock.generation", lock.generation, LOCK, file)
+        yield Value("lock.runs", format_runs(lock.runs, most=6), LOCK, file)
+        yield Value("lock", lock.digest(), DERIVED, "digest of the lock, without its generation")
+    yield Value("manifest", digest(declared.document.data), DERIVED, "digest of the manifest's values")
+
+
+def _plain(value: Parameter) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,210 @@
+"""The shell around the plan: reads repository facts, runs and ledger at one moment, and hands values to the core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from reconciler.conditions.coverage import find_needed, find_uncovered
+from reconciler.conditions.following import choose_chains, refuse_uncovered
+from reconciler.datasets.final_places import find_taken
+from reconciler.datasets.places import check_storage_here, list_storages
+from reconciler.datasets.verification.rounds import find_lost
+from reconciler.ledger.reading.observation import observe, read_identity
+from reconciler.ledger.store.database import State
+from reconciler.model.plan import RESTATE, SUBMIT, CampaignPlan, Observed, Plan
+from reconciler.outside.defects import note_defect
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.planner import plan_campaign
+from reconciler.planning.removed_input import explain_changes, read_removed, tell_waiting
+from reconciler.run_catalogue.catalogue import (
+    find_energies,
+    find_excessive,
+    find_incomplete,
+    find_simulated,
+    read_inputs,
+)
+from reconciler.run_catalogue.run_selection import choose_runs
+from renderer.identity.units import StepUnits, declare_units
+from schemas.conditions.snapshot import name_number
+from schemas.files.canonical import digest
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.lock import Lock
+from schemas.manifest.runs import split_key
+from schemas.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One campaign at one moment: what it declares, unit by unit, and what was produced of that.
+
+    `entrants` are the runs that its open selections take in for the first time.
+    """
+
+    campaign: Campaign
+    lock: Lock
+    units: tuple[StepUnits, ...]
+    observed: Observed
+    plan: CampaignPlan
+    entrants: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All planned campaigns at one moment, and their plan. `drift` says what is wrong with lost outputs.
+
+    `absent` are campaigns of which something cannot be read, with what it is: they are no part of the plan.
+    """
+
+    views: tuple[View, ...]
+    plan: Plan
+    drift: tuple[str, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+def view_campaign(
+    connection: Connection,
+    repository: Repository,
+    name: str,
+    state: State,
+    lost: Mapping[bytes, str] | None = None,
+) -> View:
+    """One campaign at the moment of the connection's transaction; it has a current lock."""
+    declared = repository.campaigns[name]
+    campaign, lock = declared.campaign, declared.lock
+    if lock is None:
+        raise ValueError(f"{name} has no lock")
+    chosen = choose_runs(connection, campaign, lock)
+    runs = chosen.runs
+    experiments = sorted({split_key(key)[0] for key in runs})
+    levels = {step.input.level for step in campaign.steps if step.input.step is None}
+    inputs = {level: read_inputs(connection, level, experiments) for level in sorted(levels)}
+    chains, ignored = choose_chains(connection, repository, campaign)
+    refused = {**refuse_uncovered(repository, ignored, runs), **chosen.refused}
+    refused |= _find_pathless(connection, repository, campaign, runs)
+    incomplete = find_incomplete(connection, experiments) if "raw" in levels else {}
+    excessive = find_excessive(connection, levels, experiments)
+    used = (repository.templates.get(step.template or "") for step in campaign.steps)
+    declaring = any(template is not None and template.declares_real for template in used)
+    simulated = find_simulated(connection, levels, experiments) if declaring else {}
+    removed = {level: read_removed(connection, level, experiments) for level in sorted(levels)}
+    units = tuple(
+        tell_waiting(item, removed.get(item.step.input.level, {}))
+        for item in declare_units(
+            campaign, repository, runs, inputs, chains, incomplete, excessive, simulated
+        )
+    )
+    why: dict[tuple[str, int], str] = {}
+    for item in units:
+        why |= explain_changes(connection, name, item, removed.get(item.step.input.level, {}))
+        for chain, here in item.chains.divide(item.runs) if item.conditions is not None else ():
+            for run, what in find_uncovered(chain, here, find_needed(repository, item.step)).items():
+                refused.setdefault(run, f"{what} is valid for it")
+    storage = str(state.storage(repository.sites[campaign.site].storage))
+    observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=lost)
+    pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))
+    plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why)
+    if state.copy is None and (wanted := _list_wanted(plan)):
+        taken = find_taken(connection, repository, campaign, units, wanted, storage)
+        if taken:
+            units = tuple(
+                replace(item, refused={**item.refused, **taken.get(item.step.name, {})}) for item in units
+            )
+            plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why)
+    return View(campaign, lock, units, observed, plan, chosen.entrants)
+
+
+def _list_wanted(plan: CampaignPlan) -> dict[str, list[int]]:
+    """Step → the run keys that a plan would make something of."""
+    wanted: dict[str, set[int]] = {}
+    for group in plan.groups:
+        if group.action in (SUBMIT, RESTATE):
+            wanted.setdefault(group.step, set()).update(group.runs)
+    return {step: sorted(runs) for step, runs in wanted.items()}
+
+
+def _find_pathless(
+    connection: Connection, repository: Repository, campaign: Campaign, runs: Sequence[int]
+) -> dict[int, str]:
+    """The runs whose outputs have no path yet, each with what is not known of it."""
+    layout = repository.layouts[campaign.layout]
+    if layout.needs("tag_id") and name_number(campaign.tag_names, repository.snapshots) is None:
+        tag = campaign.tag_names[0]
+        return dict.fromkeys(runs, f"the number of {tag} is not known: `b2prod gt pull {tag}` tells it")
+    if not layout.needs("energy"):
+        return {}
+    known = find_energies(connection, sorted({split_key(key)[0] for key in runs}))
+    reason = "its beam energy is not known: import it with `b2prod runs import`"
+    return {key: reason for key in runs if key not in known}
+
+
+def take_picture(
+    connection: Connection,
+    repository: Repository,
+    names: Sequence[str],
+    state: State,
+    *,
+    refresh: bool = False,
+    lost: Mapping[str, Mapping[bytes, str]] | None = None,
+    spare: bool = False,
+) -> Picture:
+    """The plan of the named campaigns; with `refresh`, the storage is looked at and not only the ledger.
+
+    `lost` takes the place of that look where it was had already: campaign → fingerprints, each `gone` or `changed`.
+
+    Raises:
+        SourceUnavailable: something cannot be read that a campaign depends on; with `spare` only where none can be
+            planned, and else the others are.
+    """
+    identity = read_identity(connection)
+    gone: dict[str, Mapping[bytes, str]] = dict(lost or {})
+    drift: list[str] = []
+    views: list[View] = []
+    absent: dict[str, str] = {}
+    for name in sorted(names):
+        try:
+            if refresh and lost is None:
+                for storage in list_storages(connection, name):
+                    check_storage_here(connection, storage)
+                found = list(find_lost(connection, name))
+                gone[name] = {fingerprint: flaw.trouble.value for fingerprint, flaw in found}
+                drift += [flaw.text for _, flaw in found]
+            views.append(view_campaign(connection, repository, name, state, gone.get(name)))
+        except SourceUnavailable as error:
+            if not spare:
+                raise
+            absent[name] = str(error)
+        except Exception as error:  # what nobody foresaw of one campaign is no reason to stop the others
+            if not spare or isinstance(error, SQLAlchemyError):
+                raise
+            absent[name] = note_defect(error)
+    if absent and not views:
+        raise SourceUnavailable("\n".join(dict.fromkeys(absent.values())))
+    plan = Plan(
+        ledger=identity.ledger,
+        serial=identity.serial,
+        catalogue_serial=identity.catalogue_serial,
+        campaigns=tuple(view.plan for view in views),
+        refreshed=refresh,
+        lost=tuple(
+            sorted(
+                f"{name} {value.hex()} {trouble}"
+                for name, values in gone.items()
+                for value, trouble in values.items()
+            )
+        ),
+    )
+    return Picture(tuple(views), plan, tuple(drift), absent)
+
+
+def read_lost(stored: Mapping[str, Any]) -> dict[str, dict[bytes, str]]:
+    """The lost fingerprints by campaign, each `gone` or `changed`, that a stored plan was computed with."""
+    found: dict[str, dict[bytes, str]] = {}
+    for entry in stored["lost"]:
+        name, value, trouble = entry.split(" ")
+        found.setdefault(name, {})[bytes.fromhex(value)] = trouble
+    return found

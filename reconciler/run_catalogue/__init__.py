@@ -1,0 +1,1 @@
+"""The run catalogue: runs, files, luminosity, and which runs a campaign takes."""

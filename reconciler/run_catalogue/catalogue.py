@@ -1,0 +1,161 @@
+"""The run catalogue: the runs that exist, and the files that are registered for them. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, func, select
+
+from reconciler.ledger.schema.file_tables import SIMULATED, removals, replicas
+from reconciler.ledger.schema.tables import files, inputs, quarantine, runs
+from reconciler.model.run import NO_BEAM
+from renderer.jobs.job_json import InputFile
+from schemas.manifest.layout import COSMICS
+from schemas.manifest.runs import RunSet, gather_runs, run_key, split_key
+
+
+def find_known(connection: Connection, keys: Iterable[int]) -> dict[int, str | None]:
+    """Those of the run keys that the catalogue has, each with the reason for which it was removed, or None."""
+    asked = keys if isinstance(keys, RunSet) else gather_runs(sorted(set(keys)))
+    there = runs.c.experiment.in_(sorted({first >> 32 for first, _ in asked.intervals}))
+    query = select(runs.c.experiment, runs.c.run, runs.c.removed).where(there)
+    # a set is asked twice as fast as intervals; but nobody lists more runs than the catalogue has
+    most = connection.execute(select(func.count()).select_from(runs).where(there)).scalar_one()
+    wanted: Container[int] = set(asked) if len(asked) <= most else asked
+    return {
+        key: removed
+        for experiment, run, removed in connection.execute(query)
+        if (key := experiment << 32 | run) in wanted
+    }
+
+
+def read_inputs(connection: Connection, level: str, experiments: Sequence[int]) -> dict[int, str]:
+    """Run key → digest of the files registered at a data level."""
+    query = select(inputs.c.experiment, inputs.c.run, inputs.c.digest).where(
+        inputs.c.level == level, inputs.c.experiment.in_(experiments)
+    )
+    return {experiment << 32 | run: digest for experiment, run, digest in connection.execute(query)}
+
+
+def find_incomplete(connection: Connection, experiments: Sequence[int]) -> dict[int, str]:
+    """Run key → what is wrong with the number of its RAW files, where another number is declared."""
+    same = and_(inputs.c.experiment == runs.c.experiment, inputs.c.run == runs.c.run)
+    query = (
+        select(runs.c.experiment, runs.c.run, inputs.c.files, runs.c.files)
+        .join(inputs, same)
+        .where(inputs.c.level == "raw", inputs.c.files != runs.c.files, runs.c.experiment.in_(experiments))
+    )
+    return {
+        run_key(experiment, run): f"{there} of {declared} files are registered"
+        for experiment, run, there, declared in connection.execute(query)
+    }
+
+
+def find_energies(connection: Connection, experiments: Sequence[int]) -> dict[int, str]:
+    """Run key → what stands for its beam energy in paths: its label, or `cosmics`; without runs whose energy is not known."""
+    query = select(runs.c.experiment, runs.c.run, runs.c.type, runs.c.energy).where(
+        runs.c.experiment.in_(experiments)
+    )
+    return {
+        experiment << 32 | run: COSMICS if kind == "cosmic" or energy == NO_BEAM else energy
+        for experiment, run, kind, energy in connection.execute(query)
+        if kind == "cosmic" or energy is not None
+    }
+
+
+def find_excessive(
+    connection: Connection, levels: Iterable[str], experiments: Sequence[int]
+) -> dict[str, dict[int, str]]:
+    """Data level → run key → how many events its files hold, where that is more than the run has: some are there twice.
+
+    Where the events of some files of a run are not known, those of the others are held against the run.
+    """
+    same = and_(inputs.c.experiment == runs.c.experiment, inputs.c.run == runs.c.run)
+    query = (
+        select(inputs.c.level, runs.c.experiment, runs.c.run, inputs.c.events, runs.c.events)
+        .join(inputs, same)
+        .where(inputs.c.level.in_(sorted(levels)), runs.c.experiment.in_(experiments))
+    )
+    alike = and_(*(files.c[name] == inputs.c[name] for name in ("level", "experiment", "run")))
+    counted = func.sum(files.c.events)
+    partly = (
+        select(inputs.c.level, runs.c.experiment, runs.c.run, counted, runs.c.events)
+        .join(inputs, same)
+        .join(files, alike)
+        .where(inputs.c.level.in_(sorted(levels)), runs.c.experiment.in_(experiments))
+        .where(inputs.c.events.is_(None), inputs.c.files > 1, files.c.events.is_not(None))
+        .group_by(inputs.c.level, runs.c.experiment, runs.c.run, runs.c.events)
+        .having(counted > runs.c.events)
+    )
+    found: dict[str, dict[int, str]] = {}
+    for which, least in ((query.where(inputs.c.events > runs.c.events), ""), (partly, "at least ")):
+        for level, experiment, run, there, recorded in connection.execute(which):
+            said = f"{least}{int(there):,} events, the run itself with {recorded:,}"
+            found.setdefault(level, {})[run_key(experiment, run)] = (
+                f"its {level} files are registered with {said}"
+            )
+    return found
+
+
+def find_simulated(
+    connection: Connection, levels: Iterable[str], experiments: Sequence[int]
+) -> dict[str, dict[int, str]]:
+    """Data level → run key → what says that its events are simulated: the run's type, or files of that level."""
+    query = select(runs.c.experiment, runs.c.run).where(
+        runs.c.type == SIMULATED, runs.c.experiment.in_(experiments)
+    )
+    of_type = {run_key(*row): "it is a run of simulated events" for row in connection.execute(query)}
+    found = {level: dict(of_type) for level in levels}
+    query = select(files.c.level, files.c.experiment, files.c.run, files.c.name).where(
+        files.c.simulated.is_(True), files.c.level.in_(sorted(found)), files.c.experiment.in_(experiments)
+    )
+    for row in connection.execute(query.order_by(files.c.name)):
+        said = f"{row.name} says that its events are simulated"
+        found[row.level].setdefault(run_key(row.experiment, row.run), said)
+    return found
+
+
+def read_files(connection: Connection, level: str, key: int) -> tuple[InputFile, ...]:
+    """The files registered for one run at one data level, by name."""
+    experiment, run = split_key(key)
+    query = select(files.c.name, files.c.path, files.c.size, files.c.checksum, files.c.events).where(
+        files.c.level == level, files.c.experiment == experiment, files.c.run == run
+    )
+    return tuple(sorted((InputFile(*row) for row in connection.execute(query)), key=lambda file: file.name))
+
+
+def list_runs() -> Select[Any]:
+    """The query for all runs with their registered data, one row a run and level."""
+    on = and_(runs.c.experiment == inputs.c.experiment, runs.c.run == inputs.c.run)
+    names = ("experiment", "run", "type", "energy", "quality", "events", "start", "stop", "removed")
+    registered = (inputs.c.level, inputs.c.files, inputs.c.on_disk, inputs.c.bytes)
+    return (
+        select(*(runs.c[name] for name in names), *registered)
+        .outerjoin(inputs, on)
+        .order_by(runs.c.experiment, runs.c.run, inputs.c.level)
+    )
+
+
+def list_files(level: str | None = None) -> Select[Any]:
+    """The query for the registered files, of one level where it is given, by level, run and name."""
+    order = (files.c.level, files.c.experiment, files.c.run, files.c.name)
+    query = select(files).order_by(*order)
+    return query if level is None else query.where(files.c.level == level)
+
+
+def list_removals(level: str | None = None) -> Select[Any]:
+    """The query for the files that were removed and did not come back, in the order in which they were."""
+    query = select(removals).where(removals.c.restored.is_(None)).order_by(removals.c.id)
+    return query if level is None else query.where(removals.c.level == level)
+
+
+def list_replicas() -> Select[Any]:
+    """The query for the other places of files."""
+    return select(replicas).order_by(replicas.c.id)
+
+
+def list_quarantine() -> Select[Any]:
+    """The query for the lines of lists that could not be trusted."""
+    names = ("list", "line", "reason", "text", "since")
+    return select(*(quarantine.c[name] for name in names)).order_by(quarantine.c.list, quarantine.c.line)

@@ -1,0 +1,215 @@
+"""Registering files: what a file says of itself, beside what a list states of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reconciler.model.run import File
+from reconciler.outside.checksums import digest_content
+from reconciler.run_catalogue.filing import RefusedFile
+from reconciler.run_catalogue.lists.file_lists import Statement
+from reconciler.run_catalogue.lists.run_lists import RefusedRow
+from renderer.event_data.event_count import EventCount, count_events, tell_repeated
+from renderer.event_data.event_file import InputError
+from renderer.event_data.file_metadata import FileMetadata, find_metadata
+from renderer.event_data.sroot_parts import read_part
+from renderer.event_data.trigger_results import StoredResults
+from schemas.manifest.runs import EXPERIMENT_LIMIT, RUN_LIMIT, format_run, run_key, split_key
+
+SROOT, RAW, NTUPLE = "sroot", "raw", "ntuple"
+"""The level of raw data in the DAQ's sequential format, that of raw data in ROOT files, and that of tables."""
+_WITHOUT_METADATA = (SROOT, NTUPLE)
+"""Levels whose files say nothing of themselves, or say it of the events that they were made from."""
+
+_NAME = re.compile(
+    r"(?:physics|beam|cosmic|debug)\.([0-9]{4})\.r?([0-9]{5})(?:\.HLT[0-9]+\.f[0-9]{5})?"
+    r"\.(?:root|sroot(?:-[0-9]+)?(?:\.gz)?)",
+    re.ASCII,
+)
+"""The names of RAW files: run type, experiment, run; HLT unit and index where a run has several."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file that can be registered. `replica_of` names the one of which it is another place, where a list says so.
+
+    `results` are the HLT's, None where the file was not read for them; `undeclared`: it says that it is simulated, as raw
+    data did before they were declared real.
+    """
+
+    file: File
+    replica_of: str | None = None
+    results: StoredResults | None = None
+    undeclared: bool = False
+
+
+def read_files(
+    rows: Iterable[Statement | RefusedRow], level: str, beside: Path
+) -> Iterator[FoundFile | RefusedFile]:
+    """Each row as a file of the catalogue, or why it is none; relative paths are below `beside`.
+
+    A file is read for what is not stated. One in the DAQ's sequential format that is on disk is read in any case.
+    """
+    for row in rows:
+        if isinstance(row, RefusedRow):
+            yield RefusedFile("", row.reason, row.line, row.text)
+            continue
+        path = Path(os.path.normpath(beside / row.path))
+        try:
+            found = _read_file(row, path, level)
+        except (InputError, ValueError, OSError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            yield RefusedFile(str(path), reason, row.line, row.text)
+            continue
+        of = row.replica_of
+        if of is not None and os.path.dirname(of):
+            found = replace(found, replica_of=os.path.normpath(beside / of))
+        yield found
+
+
+def _read_file(stated: Statement, path: Path, level: str) -> FoundFile:
+    if stated.size == 0:
+        raise ValueError("it has 0 bytes, and no file of events has")
+    level = _choose_level(stated, level)
+    named = _NAME.fullmatch(stated.name)
+    numbers = {} if named is None else {"experiment": int(named[1]), "run": int(named[2])}
+    listed = {"experiment": stated.experiment, "run": stated.run, "events": stated.events}
+    numbers |= {key: value for key, value in listed.items() if value is not None}
+    known = {"experiment", "run"} <= numbers.keys()
+    enough = known and ("events" in numbers or (stated.checksum is not None and stated.size is not None))
+    counted, metadata = None, None
+    if stated.storage != "disk":
+        if not enough or stated.size is None or stated.checksum is None:
+            raise ValueError(
+                f"it is on {stated.storage}, so run, size and checksum must be stated: it is not read for them"
+            )
+    elif not enough or level == SROOT:
+        _check_plain(path)
+        counted = count_events(path, path.name)
+        numbers = {**_judge_count(path, counted, numbers), **numbers}
+        if level not in _WITHOUT_METADATA:
+            metadata = find_metadata(path, path.name)
+    if counted is not None and metadata is not None:
+        _judge_metadata(metadata, counted)
+    if numbers["experiment"] > EXPERIMENT_LIMIT or numbers["run"] > RUN_LIMIT:
+        raise ValueError(f"there cannot be a run {numbers['experiment']}:{numbers['run']}")
+    if stated.checksum is None:
+        _check_plain(path)
+    size = stated.size
+    if size is None or counted is not None:
+        size = path.stat().st_size
+        if stated.size not in (None, size):
+            raise ValueError(f"it has {size:,} bytes, and is said to have {stated.size:,}")
+    return FoundFile(
+        File(
+            experiment=numbers["experiment"],
+            run=numbers["run"],
+            level=level,
+            name=stated.name,
+            path=str(path),
+            size=size,
+            checksum=stated.checksum or digest_content(path),
+            events=numbers.get("events"),
+            storage=stated.storage,
+            simulated=_choose_simulated(stated, metadata, level),
+        ),
+        stated.replica_of,
+        counted.results if counted is not None else None,
+        metadata is not None and bool(metadata.mc) and metadata.is_undeclared(level),
+    )
+
+
+def _choose_simulated(stated: Statement, metadata: FileMetadata | None, level: str) -> bool | None:
+    """What the file says of its events, or else a list.
+
+    Raises:
+        ValueError: they contradict one another.
+    """
+    said = None if metadata is None else metadata.tell_simulated(level)
+    if stated.simulated is not None and said is not None and stated.simulated is not said:
+        words = ("real", "simulated")
+        raise ValueError(
+            f"it says that its events are {words[said]}, and the list that they are {words[stated.simulated]}"
+        )
+    return stated.simulated if said is None else said
+
+
+def _judge_metadata(metadata: FileMetadata, counted: EventCount) -> None:
+    """Ensures that a file holds what it says of itself: basf2 takes its word for it.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if metadata.events not in (counted.rows, counted.events):  # an ntuple has rows, and its events
+        said = f"its metadata state {metadata.events:,} events, and it holds {counted.rows:,}"
+        raise ValueError(f"{said}: put such files together with `b2file-merge`, or make it again")
+    if (
+        counted.runs
+        and not metadata.low <= split_key(counted.runs[0]) <= split_key(counted.runs[-1]) <= metadata.high
+    ):
+        ends = " to ".join(
+            dict.fromkeys(f"{experiment}:{run}" for experiment, run in (metadata.low, metadata.high))
+        )
+        raise ValueError(f"its metadata state {ends}, and its events are of {format_run(counted.runs[0])}")
+
+
+def _check_plain(path: Path) -> None:
+    """Ensures that a file can be read to its end: a pipe, for one, would be waited for.
+
+    Raises:
+        ValueError: it is something else than a plain file.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no plain file")
+
+
+def _choose_level(stated: Statement, level: str) -> str:
+    """The level that is stated; raw data in the DAQ's format are at theirs, whatever raw data were said to be."""
+    level = stated.level or level
+    sequential = read_part(os.path.basename(stated.path)) is not None
+    if sequential and level in (SROOT, RAW):
+        return SROOT
+    if sequential:
+        raise ValueError(
+            f"its name says that it is raw data in the DAQ's format, of level `{SROOT}`, not `{level}`"
+        )
+    if level == SROOT:
+        raise ValueError(
+            f"files of level `{SROOT}` have names that end with .sroot, .sroot-1 … or the same with .gz"
+        )
+    return level
+
+
+def _judge_count(path: Path, counted: EventCount, said: Mapping[str, int]) -> dict[str, int]:
+    """Run and events as they were counted, where they are of one run and nobody says otherwise.
+
+    Raises:
+        ValueError: something speaks against it.
+    """
+    if len(counted.runs) > 1:
+        shown = ", ".join(map(format_run, counted.runs[:5]))
+        raise ValueError(
+            f"{path.name} holds events of {len(counted.runs)} runs ({shown} …); a unit reads files of one run"
+        )
+    if not counted.runs:
+        if not {"experiment", "run"} <= said.keys():
+            raise ValueError(
+                f"{path.name} has no events, so it does not say which run it is of; register it by a list"
+            )
+        found = run_key(said["experiment"], said["run"])
+    else:
+        (found,) = counted.runs
+    experiment, run = found >> 32, found & 0xFFFFFFFF
+    told = {"experiment": experiment, "run": run, **said}
+    if (told["experiment"], told["run"]) != (experiment, run):
+        said_of = format_run(run_key(told["experiment"], told["run"]))
+        raise ValueError(f"its events are of run {format_run(found)}, it is said to be of {said_of}")
+    if (repeated := tell_repeated(counted)) is not None:
+        raise ValueError(repeated)
+    if said.get("events", counted.events) != counted.events:
+        raise ValueError(f"it holds {counted.events:,} events, and is said to hold {said['events']:,}")
+    return {"experiment": experiment, "run": run, "events": counted.events}

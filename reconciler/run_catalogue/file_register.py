@@ -1,0 +1,300 @@
+"""The register of files: what imports and removals write into it, each in one transaction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    select,
+    true,
+    update,
+)
+
+from reconciler.ledger.schema.file_tables import removals, replicas
+from reconciler.ledger.schema.rows import insert_rows, without_collection
+from reconciler.ledger.schema.tables import files, inputs, ledger
+from reconciler.model.run import File
+from reconciler.outside.checksums import digest_file
+from reconciler.outside.mounts import holds_anything
+from reconciler.run_catalogue.catalogue import find_excessive
+from reconciler.run_catalogue.filing import (
+    Decision,
+    Key,
+    Known,
+    Place,
+    Replica,
+    decide,
+    key_of,
+    list_comparisons,
+    list_paths,
+)
+from reconciler.run_catalogue.lists.values import list_spellings, spell_checksum
+from reconciler.run_catalogue.run_import import Imported, move_serial
+from renderer.identity.fingerprint import digest_files
+from schemas.manifest.runs import format_run, run_key
+
+CHUNK = 900
+"""How many values one query asks for: SQLite before 3.32 takes 999."""
+
+_RUN = ("level", "experiment", "run")
+FILE = (*_RUN, "name")
+COLUMNS = tuple(File.__slots__)
+_values = attrgetter(*COLUMNS)
+
+
+RunAt = tuple[str, int, int]
+"""Level, experiment, run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """What an import of files came to; `excess` tells of its runs with more events than their records state."""
+
+    decision: Decision
+    excess: tuple[str, ...]
+
+    @property
+    def counts(self) -> Imported:
+        """How many files are new, changed (or moved) and unchanged."""
+        made = self.decision
+        return Imported(len(made.new), len(made.moved) + len(made.changed), made.unchanged)
+
+
+class Disk:
+    """What this machine sees of files. What takes long, checksums, is asked for once."""
+
+    def __init__(self) -> None:
+        self._digests: dict[tuple[str, str], str | None] = {}
+
+    def judge(self, file: File) -> Place:
+        """Whether a file is at its path. Where nothing of its folders is here, or they are empty, that is not known."""
+        if file.storage != "disk":
+            return Place.UNKNOWN
+        try:
+            os.lstat(file.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return Place.GONE if _has_neighbours(Path(file.path)) else Place.UNKNOWN
+        except OSError:
+            return Place.UNKNOWN
+        return Place.THERE
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two paths lead to one file."""
+        try:
+            return os.path.realpath(one) == os.path.realpath(other)
+        except OSError:
+            return False
+
+    def digest(self, path: str, algorithm: str) -> str | None:
+        """The checksum of the file at a path; None where it cannot be told."""
+        if (path, algorithm) not in self._digests:
+            try:
+                self._digests[path, algorithm] = digest_file(Path(path), algorithm)
+            except OSError:
+                self._digests[path, algorithm] = None
+        return self._digests[path, algorithm]
+
+
+def _has_neighbours(path: Path) -> bool:
+    """Whether the nearest folder of a path that exists holds anything: what is not mounted is an empty folder."""
+    folder = path.parent
+    while not folder.is_dir():
+        folder = folder.parent
+    if folder == folder.parent:
+        return False
+    try:
+        return holds_anything(folder)
+    except OSError:
+        return False
+
+
+@without_collection()
+def import_files(
+    engine: Engine,
+    found: Sequence[File],
+    others: Sequence[Replica] = (),
+    named: Iterable[str] = (),
+    when: str = "",
+) -> Filed:
+    """Registers files, and `others` as further places of files; what is refused changes nothing, and none is removed.
+
+    `named` are paths that were given one by one: such a file comes back, at the time `when`, if it was removed.
+    """
+    disk = Disk()
+    with engine.begin() as connection:
+        known, serial = _read_known(connection, found, others), _read_serial(connection)
+    asked = list_comparisons(found, known)
+    for path, algorithm in asked:  # now, since nobody else writes while the catalogue is written
+        disk.digest(path, algorithm)
+    with engine.begin() as connection:
+        if asked or _read_serial(connection) != serial:
+            known = _read_known(connection, found, others)
+        decision = decide(found, others, known, disk, frozenset(named))
+        changed = [file for _, file in (*decision.moved, *decision.changed)]
+        insert_rows(connection, files, COLUMNS, map(_values, decision.new))
+        _restore(
+            connection, [one for one in decision.new if (key_of(one), one.checksum) in known.removed], when
+        )
+        if changed:
+            rows = [{**describe_columns(file), **_at(key_of(file))} for file in changed]
+            connection.execute(update(files).where(_here(files)), rows)
+        if decision.replicas:
+            rows = [
+                {**_name(key), "path": path, "storage": storage} for key, path, storage in decision.replicas
+            ]
+            connection.execute(insert(replicas), rows)
+        written = {key_of(file): file for file in (*decision.new, *changed)}
+        after = {**known.files, **written}
+        if written:
+            sum_inputs(connection, after.values(), {key[:3] for key in written})
+            move_serial(connection)
+        excess = tuple(_find_excess(connection, {key_of(file)[:3] for file in found}))
+    return Filed(decision, excess)
+
+
+def _read_serial(connection: Connection) -> int:
+    return int(connection.execute(select(ledger.c.catalogue_serial)).scalar_one())
+
+
+def _read_known(connection: Connection, found: Sequence[File], others: Sequence[Replica]) -> Known:
+    """What the catalogue has that an import has to do with."""
+    known: dict[Key, File] = {}
+    columns = [files.c[name] for name in COLUMNS]
+
+    def take(condition: ColumnElement[bool]) -> None:
+        for row in connection.execute(select(*columns).where(condition)):
+            file = File(*row)
+            known[key_of(file)] = file
+
+    everything = [*found, *(one.file for one in others)]
+    runs_at = {key_of(file)[:3] for file in everything}
+    for condition in match_runs(files, runs_at):
+        take(condition)
+    # What is there as it was says nothing that could contradict.
+    everything = [file for file in everything if known.get(key_of(file)) != file]
+    checksums = {one for file in everything for one in list_spellings(file.checksum)}
+    for chunk in _divide(sorted(checksums)):
+        take(files.c.checksum.in_(chunk))
+    for chunk in _divide(sorted({one.of for one in others if one.of and not os.path.isabs(one.of)})):
+        take(files.c.name.in_(chunk))
+    paths = list_paths(everything) | {one.of for one in others if one.of and os.path.isabs(one.of)}
+    for ids in _divide(_find_paths(connection, files, paths)):
+        take(files.c.id.in_(ids))
+    copies: dict[str, Key] = {}
+    for ids in _divide(_find_paths(connection, replicas, paths)):
+        query = select(replicas.c.path, *(replicas.c[name] for name in FILE)).where(replicas.c.id.in_(ids))
+        for path, level, experiment, run, name in connection.execute(query):
+            copies[path] = level, experiment, run, name
+    gone: set[tuple[Key, str]] = set()
+    for condition in match_runs(removals, runs_at):
+        query = select(*(removals.c[name] for name in FILE), removals.c.checksum)
+        for level, experiment, run, name, checksum in connection.execute(
+            query.where(condition, removals.c.restored.is_(None))
+        ):
+            gone.add(((level, experiment, run, name), spell_checksum(checksum)))
+    return Known(known, copies, frozenset(gone))
+
+
+def _find_paths(connection: Connection, table: Table, paths: set[str]) -> list[int]:
+    """The ids of the rows with one of these paths: no index holds paths, so that one pass over the table is made."""
+    common = os.path.commonprefix(sorted(paths))  # noqa: RUF071 -- of the texts, not of their folders
+    query = select(table.c.id, table.c.path).where(table.c.path.startswith(common, autoescape=True))
+    return [number for number, path in connection.execute(query) if path in paths] if paths else []
+
+
+def _restore(connection: Connection, back: Iterable[File], when: str) -> None:
+    """Notes of files that were removed that they came back."""
+    for file in back:
+        spelt = removals.c.checksum.in_(list_spellings(file.checksum))
+        same = and_(match_file(removals, key_of(file)), spelt)
+        connection.execute(update(removals).where(same, removals.c.restored.is_(None)).values(restored=when))
+
+
+def sum_inputs(connection: Connection, members: Iterable[File], moved: set[RunAt]) -> None:
+    """Writes again what units read of the runs that moved; `members` has all files of these."""
+    by_run: dict[RunAt, list[File]] = {}
+    for file in members:
+        if (place := key_of(file)[:3]) in moved:
+            by_run.setdefault(place, []).append(file)
+    rows = []
+    for place, here in by_run.items():
+        counted = [file.events for file in here if file.events is not None]
+        rows.append(
+            (
+                *place,
+                digest_files((file.name, file.size, file.checksum) for file in here),
+                len(here),
+                sum(file.size for file in here),
+                sum(counted) if len(counted) == len(here) else None,
+                sum(file.storage == "disk" for file in here),
+            )
+        )
+    at = and_(*(inputs.c[name] == bindparam(f"at_{name}") for name in _RUN))
+    connection.execute(
+        delete(inputs).where(at),
+        [{f"at_{name}": value for name, value in zip(_RUN, place, strict=True)} for place in moved],
+    )
+    columns = (*_RUN, "digest", "files", "bytes", "events", "on_disk")
+    insert_rows(connection, inputs, columns, rows)
+
+
+def _find_excess(connection: Connection, touched: set[RunAt]) -> Iterator[str]:
+    """Of the runs that were touched, those of which more events are registered than their records state."""
+    excessive = find_excessive(
+        connection, {level for level, _, _ in touched}, sorted({experiment for _, experiment, _ in touched})
+    )
+    for level, experiment, run in sorted(touched):
+        key = run_key(experiment, run)
+        if (said := excessive.get(level, {}).get(key)) is not None:
+            yield f"{format_run(key)}: {said}"
+
+
+def describe_columns(file: File) -> dict[str, object]:
+    return dict(zip(COLUMNS, _values(file), strict=True))
+
+
+def _name(key: Key) -> dict[str, object]:
+    return dict(zip(FILE, key, strict=True))
+
+
+def _at(key: Key) -> dict[str, object]:
+    return {f"at_{name}": value for name, value in _name(key).items()}
+
+
+def _here(table: Table) -> ColumnElement[bool]:
+    """The rows of the file that the values `at_…` name."""
+    return and_(*(table.c[name] == bindparam(f"at_{name}") for name in FILE))
+
+
+def match_file(table: Table, key: Sequence[object]) -> ColumnElement[bool]:
+    return and_(*(table.c[name] == value for name, value in zip(FILE, key, strict=True)))
+
+
+def match_runs(table: Table, places: set[RunAt]) -> Iterator[ColumnElement[bool]]:
+    """Conditions that the rows of these runs meet, one of them each."""
+    for (level, experiment), group in groupby(sorted(places), key=itemgetter(0, 1)):
+        level_too = table.c.level == level if "level" in table.c else true()
+        for chunk in _divide([run for _, _, run in group]):
+            yield and_(level_too, table.c.experiment == experiment, table.c.run.in_(chunk))
+
+
+T = TypeVar("T")
+
+
+def _divide(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), CHUNK):
+        yield values[start : start + CHUNK]

@@ -1,0 +1,155 @@
+"""Files that leave the run catalogue: what is gone from its place, and what a person takes out, with the reason."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, Engine, delete, insert, or_, select, update
+
+from reconciler.ledger.schema.file_tables import removals, replicas
+from reconciler.ledger.schema.tables import files
+from reconciler.model.run import File
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.run_catalogue.file_register import (
+    COLUMNS,
+    FILE,
+    describe_columns,
+    match_file,
+    match_runs,
+    sum_inputs,
+)
+from reconciler.run_catalogue.filing import Key, describe_key, key_of
+from reconciler.run_catalogue.run_import import move_serial
+
+_DESCRIBED = re.compile(r"([a-z]+)/([0-9]{1,9}):([0-9]{1,9})/(.+)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A file that leaves the catalogue, or one of its places; `stays` is where it is read from now on."""
+
+    file: File
+    path: str
+    stays: str | None = None
+
+
+class AmbiguousFileError(Exception):
+    """What was given names several files; the text lists them."""
+
+
+def remove_files(engine: Engine, wanted: Sequence[str], reason: str, who: str, when: str) -> list[Removal]:
+    """Takes files out of the catalogue, for a reason that is kept; of a file with replicas, a path is that place alone.
+
+    Each of `wanted` is a file's path, its name, or `LEVEL/RUN/NAME` as in `mdst/12:1/a.root`.
+
+    Raises:
+        SourceUnavailable: the catalogue lacks one of them; nothing was changed.
+        AmbiguousFileError: one names several files; nothing was changed.
+    """
+    removed: list[Removal] = []
+    with engine.begin() as connection:
+        chosen: dict[tuple[Key, str | None], File] = {}
+        for text in wanted:
+            file, path = _find_named(connection, text)
+            chosen[key_of(file), path] = file
+        for (key, path), file in chosen.items():
+            copies = _list_replicas(connection, key)
+            places = {file.path: file.storage, **copies}
+            leaving = [path] if path is not None and len(places) > 1 else list(places)
+            staying = [one for one in places if one not in leaving]
+            for one in leaving:
+                moved = replace(file, path=one, storage=places[one])
+                row = {**describe_columns(moved), "reason": reason[:500], "who": who[:120], "time": when}
+                connection.execute(insert(removals), [row])
+                connection.execute(delete(replicas).where(match_file(replicas, key), replicas.c.path == one))
+                removed.append(Removal(file, one, staying[0] if staying else None))
+            if not staying:
+                connection.execute(delete(files).where(match_file(files, key)))
+            elif file.path in leaving:
+                place = {"path": staying[0], "storage": places[staying[0]]}
+                connection.execute(update(files).where(match_file(files, key)).values(place))
+                connection.execute(
+                    delete(replicas).where(match_file(replicas, key), replicas.c.path == staying[0])
+                )
+        moved_runs = {key[:3] for key, _ in chosen}
+        members: list[File] = []
+        for condition in match_runs(files, moved_runs):
+            query = select(*(files.c[name] for name in COLUMNS)).where(condition)
+            members += [File(*row) for row in connection.execute(query)]
+        sum_inputs(connection, members, moved_runs)
+        move_serial(connection)
+    return removed
+
+
+def _find_named(connection: Connection, text: str) -> tuple[File, str | None]:
+    """The file that is meant, and its place where a path was given."""
+    columns = [files.c[name] for name in COLUMNS]
+    path = os.path.abspath(text)
+    found = [File(*row) for row in connection.execute(select(*columns).where(files.c.path == path))]
+    if found:
+        return _choose(text, found), path
+    copies = select(*(replicas.c[name] for name in FILE)).where(replicas.c.path == path)
+    for key in connection.execute(copies).all():
+        row = connection.execute(select(*columns).where(match_file(files, key))).one()
+        return File(*row), path
+    named = files.c.name == text
+    if (match := _DESCRIBED.fullmatch(text)) is not None:
+        level, experiment, run, name = match.groups()
+        named = or_(named, match_file(files, (level, int(experiment), int(run), name)))
+    found = [File(*row) for row in connection.execute(select(*columns).where(named))]
+    if not found:
+        last = connection.execute(
+            select(removals.c.time, removals.c.reason)
+            .where(or_(removals.c.path == path, removals.c.name == text), removals.c.restored.is_(None))
+            .order_by(removals.c.id.desc())
+        ).first()
+        known = (
+            f": it was removed on {last.time}, {last.reason}"
+            if last
+            else "; `b2prod files list` shows what is"
+        )
+        raise SourceUnavailable(f"no file {text} is registered{known}; nothing was changed")
+    return _choose(text, found), None
+
+
+def _choose(text: str, found: Sequence[File]) -> File:
+    if len(found) > 1:
+        shown = "".join(f"\n    {describe_key(key_of(file))}  {file.path}" for file in found[:10])
+        more = f"\n    … and {len(found) - 10} more" if len(found) > 10 else ""
+        raise AmbiguousFileError(
+            f"{text} names {len(found)} files; say which, by path or as below:{shown}{more}"
+        )
+    return found[0]
+
+
+def _list_replicas(connection: Connection, key: Key) -> dict[str, str]:
+    query = (
+        select(replicas.c.path, replicas.c.storage).where(match_file(replicas, key)).order_by(replicas.c.id)
+    )
+    return {row.path: row.storage for row in connection.execute(query)}
+
+
+def find_gone(connection: Connection, folder: str) -> list[tuple[File, list[str]]]:
+    """The files below a folder that are registered as on disk and are not there; each with its other places."""
+    below = f"{folder.rstrip('/')}/"
+    query = select(*(files.c[name] for name in COLUMNS))
+    query = query.where(files.c.path.startswith(below, autoescape=True), files.c.storage == "disk")
+    gone = []
+    for row in connection.execute(query.order_by(files.c.path)):
+        file = File(*row)
+        if file.path.startswith(below) and _is_gone(file.path):
+            gone.append((file, list(_list_replicas(connection, key_of(file)))))
+    return gone
+
+
+def _is_gone(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

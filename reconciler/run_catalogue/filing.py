@@ -1,0 +1,392 @@
+"""What an import makes of the files that are registered: which are new, moved or changed, and which are refused. Pure.
+
+A file is identified by level, run and name; a path belongs to one file, and a content to one file too.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Protocol
+
+from reconciler.model.run import File
+from reconciler.run_catalogue.lists.values import spell_checksum
+from renderer.event_data.sroot_parts import Part, read_part
+from schemas.manifest.runs import format_run, run_key
+
+Key = tuple[str, int, int, str]
+"""Level, experiment, run, name."""
+
+Content = tuple[str, int | None]
+"""Checksum, and size where the checksum alone does not tell."""
+
+SHORT = ("adler32", "crc32")
+"""Checksums of 32 bits: of a million files, some hundred have one in common, so that the size must be equal too.
+
+Lists may no longer state a crc32; what was registered by one once stays."""
+
+
+class Place(Enum):
+    """Whether a file is where it was registered; a folder that may not be mounted does not tell."""
+
+    THERE = "there"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+
+
+class Storage(Protocol):
+    """What can be seen of files."""
+
+    def judge(self, file: File) -> Place:
+        """Whether a registered file is at its path."""
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two paths lead to one file."""
+
+    def digest(self, path: str, algorithm: str) -> str | None:
+        """The checksum of the file at a path; None where it cannot be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedFile:
+    """A file that was not registered, and why; where a list names it, its line there and its text."""
+
+    path: str
+    reason: str
+    line: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """Another place of a file: `file` as it was found there, `of` the path or name of the one that is registered.
+
+    Where `of` is None, it is a replica of whichever registered file has its content.
+    """
+
+    file: File
+    of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Of the catalogue, what an import has to do with.
+
+    `files` are all files of the runs that it names, and those with a path or a content that it names; `replicas` maps
+    a path to the file of which a replica is there; `removed` are files that were taken out, with their checksums.
+    """
+
+    files: Mapping[Key, File] = field(default_factory=dict)
+    replicas: Mapping[str, Key] = field(default_factory=dict)
+    removed: frozenset[tuple[Key, str]] = frozenset()
+
+
+@dataclass(slots=True)
+class Decision:
+    """What an import comes to. `moved` and `changed` have the file as it was, then as it is.
+
+    `kept_out` are files that were removed once, and are not named alone; `replicas` are places to be added.
+    """
+
+    new: list[File] = field(default_factory=list)
+    moved: list[tuple[File, File]] = field(default_factory=list)
+    changed: list[tuple[File, File]] = field(default_factory=list)
+    unchanged: int = 0
+    kept_out: list[File] = field(default_factory=list)
+    replicas: list[tuple[Key, str, str]] = field(default_factory=list)
+    refused: list[RefusedFile] = field(default_factory=list)
+    alone: list[tuple[str, str]] = field(default_factory=list)
+    """Files of a set, each with the path of the part that basf2 reads after it and that is not registered."""
+
+
+def key_of(file: File) -> Key:
+    """What identifies a file."""
+    return file.level, file.experiment, file.run, file.name
+
+
+def describe_key(key: Key) -> str:
+    """A file as messages and `files remove` call it, as in `mdst/12:1/a.root`."""
+    level, experiment, run, name = key
+    return f"{level}/{format_run(run_key(experiment, run))}/{name}"
+
+
+def describe_file(file: File) -> str:
+    """The same."""
+    return describe_key(key_of(file))
+
+
+def content_of(file: File) -> Content:
+    """What two files with equal bytes have in common, whatever they are called."""
+    checksum = spell_checksum(file.checksum)
+    return checksum, file.size if checksum.startswith(SHORT) else None
+
+
+def list_paths(found: Iterable[File]) -> set[str]:
+    """The paths that decide about files: their own, and those of their neighbours in a set."""
+    paths = set()
+    for file in found:
+        paths.add(file.path)
+        if (part := part_of(file)) is not None:
+            paths |= {beside(file, name) for name in (part.before, part.after) if name}
+    return paths
+
+
+def list_comparisons(found: Sequence[File], known: Known) -> list[tuple[str, str]]:
+    """The paths that must be read to tell whether a file changed, each with the algorithm of what is registered."""
+    asked = []
+    for file in found:
+        before = known.files.get(key_of(file))
+        if before is not None and (algorithm := _find_algorithm(before, file)) is not None:
+            asked.append((file.path, algorithm))
+    return asked
+
+
+def _find_algorithm(before: File, file: File) -> str | None:
+    """The algorithm by which a file on disk must be read to be compared; None where it can be compared as it is."""
+    algorithm = before.checksum.partition(":")[0]
+    alike = file.checksum.startswith(f"{algorithm}:") or file.size != before.size or file.storage != "disk"
+    return None if alike else algorithm
+
+
+def decide(
+    found: Sequence[File],
+    replicas: Sequence[Replica],
+    known: Known,
+    storage: Storage,
+    named: frozenset[str] = frozenset(),
+) -> Decision:
+    """What an import of `found` and `replicas` comes to; `named` are paths that were given one by one.
+
+    Of files that contradict one another within the import, none is taken; what is registered stays unless the same
+    file was found changed or moved.
+    """
+    return _Filing(known, storage, named).decide(found, replicas)
+
+
+class _Filing:
+    def __init__(self, known: Known, storage: Storage, named: frozenset[str]) -> None:
+        self.known, self.storage, self.named = known, storage, named
+        self.paths = {file.path: file for file in known.files.values()}
+        self.made = Decision()
+
+    def refuse(self, file: File, reason: str) -> None:
+        self.made.refused.append(RefusedFile(file.path, reason))
+
+    def decide(self, found: Sequence[File], replicas: Sequence[Replica]) -> Decision:
+        made = self.made
+        coming: dict[Key, File] = {}
+        for key, file in self.choose_consistent(found).items():
+            if (judged := self.judge(key, file)) is not None:
+                coming[key] = judged
+        while self.refuse_equal(coming):
+            pass  # what is refused keeps the content that it had, which another may have now
+        self.refuse_parts(coming)
+        for key, file in coming.items():
+            before = self.known.files.get(key)
+            if before is None:
+                made.new.append(file)
+            elif before.path != file.path and content_of(before) == content_of(file):
+                made.moved.append((before, file))
+            else:
+                made.changed.append((before, file))
+        self.place_replicas(replicas, coming)
+        return made
+
+    def choose_consistent(self, found: Sequence[File]) -> dict[Key, File]:
+        """The files of which the import says one thing; the others are refused."""
+        chosen: dict[Key, File] = {}
+        owners: dict[str, Key] = {}
+        clashes: dict[Key, dict[File, None]] = {}
+        doubles: dict[str, dict[Key, None]] = {}
+        for file in found:
+            key = key_of(file)
+            if (first := chosen.setdefault(key, file)) is not file and first != file:
+                clashes.setdefault(key, {first: None})[file] = None
+            if (owner := owners.setdefault(file.path, key)) != key:
+                doubles.setdefault(file.path, {owner: None})[key] = None
+        for key, members in clashes.items():
+            del chosen[key]
+            if len({file.path for file in members}) == 1:
+                self.refuse(next(iter(members)), "it is listed twice, differently")
+                continue
+            alike = len(set(map(content_of, members))) == 1
+            for file in members:
+                others = _join([one.path for one in members if one.path != file.path])
+                way = f"they are equal: {_REPLICA}" if alike else "a list can give each a `name` of its own"
+                self.refuse(
+                    file,
+                    f"{describe_file(file)} is also {others} in this import; a run has one file of a name at a level,"
+                    f" so none of them is taken; {way}",
+                )
+        for keys in doubles.values():
+            shown = " and as ".join(map(describe_key, keys))
+            for file in filter(None, [chosen.pop(key, None) for key in keys]):
+                self.refuse(file, f"it is listed as {shown}")
+        return chosen
+
+    def judge(self, key: Key, file: File) -> File | None:
+        """The file as it is to be written; None where it is unchanged, kept out, or refused for what is registered."""
+        before, here = self.known.files.get(key), self.paths.get(file.path)
+        if here is not None and here is not before:
+            self.refuse(
+                file, f"it is registered as {describe_file(here)}, not as {describe_file(file)}; {_say(here)}"
+            )
+            return None
+        if before is None:
+            if file.path not in self.named and (key, spell_checksum(file.checksum)) in self.known.removed:
+                self.made.kept_out.append(file)
+                return None
+            return file
+        file = self.put_alike(before, file)
+        equal = content_of(before) == content_of(file) and before.size == file.size
+        if self.known.replicas.get(file.path) == key:
+            if equal:
+                self.made.unchanged += 1
+            else:
+                self.refuse(
+                    file, f"it is a replica of {before.path}, and has another content now; {_say(file)}"
+                )
+            return None
+        if before == file:
+            self.made.unchanged += 1
+            return None
+        if before.path == file.path or self.storage.same(before.path, file.path):
+            return file
+        place = self.storage.judge(before)
+        if equal and place is Place.THERE:
+            self.refuse(
+                file, f"{describe_file(file)} is registered at {before.path}, which is equal: {_REPLICA}"
+            )
+            return None
+        if not equal and place is not Place.GONE:
+            what = f"{describe_file(file)} is registered at {before.path}, with another content"
+            self.refuse(file, f"{what}; {_say(before)}")
+            return None
+        return file
+
+    def put_alike(self, before: File, file: File) -> File:
+        """The file in the terms in which it is registered: by the same checksum, and with the events that were known.
+
+        A checksum of another algorithm says nothing of the one that is registered, so the file is read for it.
+        """
+        algorithm = _find_algorithm(before, file)
+        if algorithm is not None:
+            found = self.storage.digest(file.path, algorithm)
+            if found is not None and found == spell_checksum(before.checksum):
+                file = replace(file, checksum=before.checksum)
+        if content_of(file) == content_of(before):
+            events = before.events if file.events is None else file.events
+            said = before.simulated if file.simulated is None else file.simulated
+            file = replace(file, checksum=before.checksum, events=events, simulated=said)
+        return file
+
+    def refuse_equal(self, coming: dict[Key, File]) -> bool:
+        """Takes out of `coming` the files whose content another file has; whether there were any."""
+        count = len(coming)
+        registered: dict[Content, list[File]] = {}
+        wanted = {content_of(file) for file in coming.values()}
+        for key, file in self.known.files.items():
+            content = content_of(file)
+            if content in wanted and (key not in coming or content_of(coming[key]) == content):
+                registered.setdefault(content, []).append(file)
+        first: dict[Content, Key] = {}
+        equal: dict[Content, list[File]] = {}
+        for key, file in coming.items():
+            content = content_of(file)
+            if (owner := first.setdefault(content, key)) != key:
+                equal.setdefault(content, [coming[owner]]).append(file)
+        for key, file in list(coming.items()):
+            content = content_of(file)
+            others = [*registered.get(content, ()), *equal.get(content, ())]
+            others = [other for other in others if key_of(other) != key]
+            before = self.known.files.get(key)
+            if not others or (before is not None and content_of(before) == content):
+                continue
+            del coming[key]
+            shown = _join([f"{other.path} ({describe_file(other)})" for other in others])
+            gone = [one for one in registered.get(content, ()) if self.storage.judge(one) is Place.GONE]
+            way = f"{gone[0].path} is gone, and {_say(gone[0])}" if gone else _REPLICA
+            self.refuse(file, f"it has the content of {shown}, by {file.checksum}: {way}")
+        return len(coming) < count
+
+    def refuse_parts(self, coming: dict[Key, File]) -> None:
+        """Takes out of `coming` the parts of a set without the part before; tells of parts that would be read unregistered."""
+        parts = [(part, key, file) for key, file in coming.items() if (part := part_of(file)) is not None]
+        paths = {file.path: file for _, _, file in parts}
+        for part, key, file in sorted(parts, key=lambda one: one[0].number):
+            if part.before is not None:
+                before = beside(file, part.before)
+                there = paths.get(before) or self.paths.get(before)
+                if there is None or key_of(there)[:3] != key[:3]:
+                    del coming[key], paths[file.path]
+                    self.refuse(
+                        file, f"the part before it, {before}, is not registered; import them together"
+                    )
+        for part, _, file in parts:
+            after = beside(file, part.after)
+            known = file.path not in paths or after in paths or after in self.paths
+            if not known and self.storage.judge(replace(file, path=after)) is Place.THERE:
+                self.made.alone.append((file.path, after))
+
+    def place_replicas(self, replicas: Sequence[Replica], coming: Mapping[Key, File]) -> None:
+        made = self.made
+        after = {**self.known.files, **coming} if replicas else {}
+        paths = {file.path: file for file in after.values()}
+        contents: dict[Content, list[File]] = {}
+        for file in after.values():
+            contents.setdefault(content_of(file), []).append(file)
+        for replica in replicas:
+            file = replica.file
+            if replica.of is None:
+                targets = contents.get(content_of(file), [])
+            elif (target := paths.get(replica.of)) is not None:
+                targets = [target]
+            else:
+                targets = [one for one in after.values() if one.name == replica.of]
+                targets = [one for one in targets if key_of(one)[:3] == key_of(file)[:3]] or targets
+            what = replica.of or "a file with its content"
+            if len(targets) != 1:
+                many = f"{what} is {len(targets)} files: {_join(list(map(describe_file, targets)))}"
+                self.refuse(file, many if targets else f"{what}, of which it is a replica, is not registered")
+                continue
+            target = targets[0]
+            same = self.put_alike(target, file)
+            if same.path == target.path:
+                self.refuse(file, f"it is {describe_file(target)} itself, and no replica")
+            elif content_of(same) != content_of(target) or same.size != target.size:
+                stated = f"{file.size} bytes, {file.checksum}"
+                self.refuse(
+                    file,
+                    f"it is no replica of {target.path}: it has {stated}, that one has {target.size} bytes, {target.checksum}",
+                )
+            elif (other := paths.get(file.path)) is not None:
+                self.refuse(file, f"it is registered as {describe_file(other)} already; {_say(other)}")
+            elif self.known.replicas.get(file.path) == key_of(target):
+                made.unchanged += 1
+            else:
+                made.replicas.append((key_of(target), file.path, file.storage))
+
+
+_REPLICA = "leave one out, or declare it a replica (`--replicas`, or a column `replica_of`)"
+
+
+def _say(file: File) -> str:
+    return f"if that is to go, say first: `b2prod files remove {shlex.quote(file.path)} --reason …`"
+
+
+def part_of(file: File) -> Part | None:
+    """Where a file stands in a set that basf2 reads as one; None for other files."""
+    return read_part(os.path.basename(file.path)) if ".sroot" in file.path else None
+
+
+def beside(file: File, name: str) -> str:
+    """The path of that name in the file's folder."""
+    return os.path.join(os.path.dirname(file.path), name)
+
+
+def _join(texts: Sequence[str]) -> str:
+    shown = ", ".join(texts[:3])
+    return f"{shown} and {len(texts) - 3} more" if len(texts) > 3 else shown

@@ -1,0 +1,1 @@
+"""Lists of runs and files in the formats that the field exchanges."""

@@ -1,0 +1,134 @@
+"""Lists of files, as a folder or somebody else has them: which files there are, and what is stated of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from reconciler.model.run import LEVELS, STORAGES
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.run_catalogue.lists.columns import Columns
+from reconciler.run_catalogue.lists.folders import is_event_file, list_event_files
+from reconciler.run_catalogue.lists.json_lists import is_json, read_objects
+from reconciler.run_catalogue.lists.records import Row, open_table
+from reconciler.run_catalogue.lists.run_lists import KEY, RefusedRow
+from reconciler.run_catalogue.lists.values import is_blank, read_checksum, read_count, read_label, read_path
+from schemas.files.text import decode_text
+from schemas.manifest.runs import EXPERIMENT_LIMIT, RUN_LIMIT
+
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "path": ("path",),
+    **KEY,
+    **{
+        name: (name,)
+        for name in ("level", "name", "size", "checksum", "events", "storage", "replica_of", "simulated")
+    },
+}
+"""The columns of a list of files, with all their names; only `path` is needed, what is missing is read from the file.
+
+`replica_of` is the path or name of the file of which this is another place; `simulated` whether its events are: yes or no.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a source states of one file; None: it does not say. `path` is as it is written there.
+
+    Where a list says so, `line` is its line there, or its number, and `text` the row; else the line is 0.
+    """
+
+    path: str
+    name: str
+    experiment: int | None = None
+    run: int | None = None
+    level: str | None = None
+    size: int | None = None
+    checksum: str | None = None
+    events: int | None = None
+    storage: str = "disk"
+    replica_of: str | None = None
+    line: int = 0
+    text: str = ""
+    simulated: bool | None = None
+
+
+def find_files(source: Path, separator: str | None = None) -> list[Statement | RefusedRow]:
+    """The files of a source: all files of events below a folder, one such file, or the rows of a list.
+
+    A list is a JSON list of objects, or a table whose `separator`, a value of `SEPARATORS`, else is found by its header.
+
+    Raises:
+        SourceUnavailable: the source cannot be read to its end, or names no file.
+    """
+    try:
+        if source.is_dir():
+            found = [_name_file(path) for path in list_event_files(source)]
+        elif is_event_file(source.name):
+            found = [_name_file(source)]
+        else:
+            found = list(_read_list(source, separator))
+    except (OSError, ValueError) as error:
+        raise SourceUnavailable(f"{source} is no list of files: {error}; nothing was changed") from error
+    if not found:
+        raise SourceUnavailable(
+            f"{source} names no file; a list has a column `path`, a folder holds files .root, .sroot, .sroot-1 …"
+        )
+    return found
+
+
+def _name_file(path: Path) -> Statement | RefusedRow:
+    try:
+        read_path("path", str(path), 4096)
+        read_path("name", path.name, 255)
+    except ValueError as error:
+        return RefusedRow(0, str(path), str(error))
+    return Statement(str(path), path.name)
+
+
+def _read_list(source: Path, separator: str | None) -> Iterator[Statement | RefusedRow]:
+    if not source.is_file():
+        raise ValueError("it is no plain file")
+    text = decode_text(source.read_bytes())
+    if is_json(text):
+        rows = read_objects(text)
+    else:
+        known = {name for names in COLUMNS.values() for name in names}
+        rows = open_table(text, {"path": COLUMNS["path"]}, known, separator, comments=False).read()
+    columns = Columns(COLUMNS)
+    return (_judge(columns, row) for row in rows)
+
+
+def _judge(columns: Columns, row: Row) -> Statement | RefusedRow:
+    try:
+        path, experiment, run, level, name, size, checksum, events, storage, of, simulated = columns.take(row)
+        where = read_path("path", path, 4096)
+        if where is None:
+            raise ValueError("path is missing")  # noqa: TRY301 -- refused as the rest
+        called = read_path("name", PurePath(where).name if is_blank(name) else name, 255)
+        if called in (None, ".", "..") or "/" in called:
+            raise ValueError(f"{called or where!r} is the name of no file")  # noqa: TRY301 -- as above
+        return Statement(
+            where,
+            called,
+            read_count("experiment", experiment, EXPERIMENT_LIMIT),
+            read_count("run", run, RUN_LIMIT),
+            read_label("level", level, LEVELS),
+            read_count("size", size),
+            read_checksum(checksum),
+            read_count("events", events),
+            read_label("storage", storage, STORAGES) or "disk",
+            read_path("replica_of", of, 4096),
+            row.line,
+            row.text,
+            _read_simulated(simulated),
+        )
+    except ValueError as error:
+        return RefusedRow(row.line, row.text, str(error))
+
+
+def _read_simulated(value: object) -> bool | None:
+    if isinstance(value, bool):  # as JSON has it
+        return value
+    said = read_label("simulated", value, ("yes", "no", "true", "false"))
+    return None if said is None else said in ("yes", "true")

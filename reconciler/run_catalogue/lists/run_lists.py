@@ -1,0 +1,253 @@
+"""Run lists as they come: tables, JSON, plain lines, certifications. A row that cannot be trusted is refused with its reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from reconciler.ledger.schema.rows import without_collection
+from reconciler.model.run import ENERGIES, QUALITIES, RUN_TYPES, Run
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.run_catalogue.lists.columns import Columns
+from reconciler.run_catalogue.lists.json_lists import is_json, read_certification, read_objects
+from reconciler.run_catalogue.lists.records import Row, open_table, read_lines
+from reconciler.run_catalogue.lists.values import read_count, read_label, read_time
+from schemas.files.text import decode_text
+from schemas.manifest.runs import EXPERIMENT_LIMIT, RUN_LIMIT, format_run, parse_ranges, run_key, split_key
+
+KEY: Mapping[str, tuple[str, ...]] = {"experiment": ("experiment", "exp"), "run": ("run",)}
+"""The columns by which every list says its runs, with all the names that they have in the field's lists."""
+
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    **KEY,
+    "type": ("type", "run_type"),
+    "events": ("events", "n_events"),
+    "start": ("start", "time_start"),
+    "stop": ("stop", "time_stop"),
+    "energy": ("energy", "beam_energy"),
+    "quality": ("quality",),
+    "files": ("files", "n_files"),
+}
+"""The columns of a list of runs, with their other names."""
+
+RANGE_LIMIT = 1_000_000
+"""Runs that one line may list."""
+
+FILES_LIMIT = 2**31 - 1
+"""RAW files that one run may have."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A row that was not taken: its line or number in the list, its text, why; and the key of its run, if that is sure."""
+
+    line: int
+    text: str
+    reason: str
+    run: int | None = None
+
+
+class Listing(Protocol):
+    """Something that lists runs. `experiment` is that of all its runs, where it does not say so itself."""
+
+    name: str
+    experiment: int | None
+    total: int | None
+    """How many rows there may be, as far as it is known beforehand."""
+
+    def read(self) -> Iterator[Row]:
+        """Its rows, in the columns of `COLUMNS`.
+
+        Raises:
+            SourceUnavailable: it cannot be read to its end.
+        """
+
+
+class RunList:
+    """A list of runs in a file; the form is known by the content.
+
+    - JSON: objects with the columns of `COLUMNS`, or a certification `{"529": [[1, 40]], …}`;
+    - a table with a header; the separator is found by the header, or is `separator`, one of `SEPARATORS`' values;
+    - plain lines `experiment,run`, or with `experiment` given run ranges, `529-613, 620`.
+
+    `mapping` gives the list's own names of columns, `{"run": "RunNumber"}`.
+
+    Raises:
+        SourceUnavailable: the file cannot be read.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        experiment: int | None = None,
+        mapping: Mapping[str, str] | None = None,
+        separator: str | None = None,
+    ) -> None:
+        self.name = file.name
+        self.experiment = experiment
+        self._file, self._separator = file, separator
+        self._mapping = {ours: theirs.strip().lower() for ours, theirs in (mapping or {}).items()}
+        try:
+            self._text = decode_text(file.read_bytes())
+        except (OSError, ValueError) as error:
+            raise SourceUnavailable(f"{file} is no run list: {error}; nothing was changed") from error
+        self.total: int | None = self._text.count("\n")
+
+    def read(self) -> Iterator[Row]:
+        """The rows of the list.
+
+        Raises:
+            SourceUnavailable: it has none of the forms.
+        """
+        try:
+            yield from self._read()
+        except ValueError as error:
+            raise SourceUnavailable(f"{self._file} is no run list: {error}; nothing was changed") from error
+
+    def _read(self) -> Iterator[Row]:
+        text = self._text
+        if is_json(text):
+            if text.lstrip()[0] == "[":
+                return self._rename(read_objects(text))
+            if self.experiment is None:
+                raise ValueError("a certification lists runs without their experiment; say which")
+            return read_certification(text)
+        lines = (line.partition("#")[0] for _, _, line in read_lines(text))
+        first = next((line for line in lines if line.strip()), "")
+        if not any(map(str.isalpha, first)):
+            return _read_plain(text, self.experiment)
+        needed: dict[str, tuple[str, ...]] = {theirs: (theirs,) for theirs in self._mapping.values()}
+        for ours in ("run",) if self.experiment is not None else KEY:
+            if ours not in self._mapping:
+                needed[ours] = KEY[ours]
+        known = {name for names in COLUMNS.values() for name in names}
+        return self._rename(open_table(text, needed, known, self._separator).read())
+
+    def _rename(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """The rows under our names, where the list has its own: what it calls so itself is then another column."""
+        if not self._mapping:
+            return rows
+        own = {theirs: ours for ours, theirs in self._mapping.items()}
+        hidden = {name for ours in self._mapping for name in COLUMNS.get(ours, (ours,))}
+        named: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+        def rename(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(own.get(name, "" if name in hidden else name) for name in names)
+
+        return (
+            row._replace(names=named.get(row.names) or named.setdefault(row.names, rename(row.names)))
+            for row in rows
+        )
+
+
+def collect_runs(
+    source: Listing, advance: Callable[[], None] = lambda: None
+) -> tuple[tuple[Run, ...], tuple[RefusedRow, ...]]:
+    """The runs of a source, and the rows that were refused; `advance` is called for each row.
+
+    Raises:
+        SourceUnavailable: the source cannot be read to its end, or holds no run at all.
+    """
+    return collect_rows(source, Columns(COLUMNS), _read_run, "run", advance)
+
+
+@without_collection()
+def collect_rows(
+    source: Listing,
+    columns: Columns,
+    read: Callable[[int, Sequence[Any]], T],
+    what: str,
+    advance: Callable[[], None],
+) -> tuple[tuple[T, ...], tuple[RefusedRow, ...]]:
+    """What `read` makes of each row's run key and values, and the rows for which it raised ValueError.
+
+    `columns` begin with those of `KEY`. `advance` is called for each row. A run that is listed twice with different
+    values is refused the second time. `what` names what is listed.
+
+    Raises:
+        SourceUnavailable: the source cannot be read to its end, or holds nothing that can be read.
+    """
+    found: dict[int, T] = {}
+    refused: list[RefusedRow] = []
+    for row in source.read():
+        advance()
+        key = None
+        try:
+            values = columns.take(row)
+            key = read_key(values[0], values[1], source.experiment)
+            one = read(key, values)
+            before = found.setdefault(key, one)
+            if before is not one and before != one:
+                raise ValueError(f"run {format_run(key)} was listed before, differently")  # noqa: TRY301 -- refused as the rest
+        except ValueError as error:
+            refused.append(RefusedRow(row.line, row.text, str(error), key))
+    if not found:
+        first = f" (line {refused[0].line}: {refused[0].reason})" if refused else ""
+        raise SourceUnavailable(
+            f"{source.name} holds no {what} that can be read{first}, so it is no {what} list; nothing was changed"
+        )
+    return tuple(found.values()), tuple(refused)
+
+
+def read_key(experiment: Any, run: Any, declared: int | None) -> int:
+    """The key of a row's run; `declared` is the experiment that the whole list was said to be of.
+
+    Raises:
+        ValueError: the values say no run that can exist, or one of another experiment.
+    """
+    experiment = read_count("experiment", experiment, EXPERIMENT_LIMIT)
+    run = read_count("run", run, RUN_LIMIT)
+    if declared is not None:
+        if experiment not in (None, declared):
+            raise ValueError(f"the run is of experiment {experiment}, the list was said to be of {declared}")
+        experiment = declared
+    if experiment is None or run is None:
+        raise ValueError("experiment or run is missing")
+    return run_key(experiment, run)
+
+
+def _read_plain(text: str, experiment: int | None) -> Iterator[Row]:
+    for number, _, line in read_lines(text):
+        words = line.partition("#")[0].strip().strip(",")
+        if not words:
+            continue
+        if experiment is None:
+            found = [word.strip().strip('"') for word in re.split(r"[,;|\t]", words)]
+            found = words.split() if len(found) == 1 else found
+            flaw = (
+                None if len(found) == 2 else f"{words!r} is no `experiment,run`; for runs of one, say which"
+            )
+            yield Row(number, ("experiment", "run"), found, flaw, line)
+            continue
+        ranges, problems = parse_ranges(words)
+        flaws = [f"{problem.message}; {problem.hint}" for problem in problems]
+        if sum(map(len, ranges)) > RANGE_LIMIT:
+            flaws.append(f"{words[:80]!r} is more than {RANGE_LIMIT:,} runs")
+        for flaw in flaws:
+            yield Row(number, ("run",), (), flaw, line)
+        if not flaws:
+            for item in ranges:
+                for run in range(item.first, item.last + 1):
+                    yield Row(number, ("run",), (run,), None, line)
+
+
+def _read_run(key: int, values: Sequence[Any]) -> Run:
+    _, _, kind, events, start, stop, energy, quality, files = values
+    start, stop = read_time("start", start), read_time("stop", stop)
+    if start and stop and stop < start:
+        raise ValueError(f"it stops ({stop}) before it starts ({start})")
+    return Run(
+        *split_key(key),
+        read_label("run type", kind, RUN_TYPES) or "unknown",
+        read_count("events", events),
+        start,
+        stop,
+        read_label("beam energy", energy, ENERGIES),
+        read_label("quality", quality, QUALITIES),
+        read_count("files", files, FILES_LIMIT),
+    )

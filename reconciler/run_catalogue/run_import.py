@@ -1,0 +1,219 @@
+"""Importing into the run catalogue: runs, files, and what is remembered of the lists that they came in."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, insert, select, update
+
+from reconciler.ledger.schema.rows import insert_rows, without_collection
+from reconciler.ledger.schema.tables import ledger, quarantine, run_lists, runs
+from reconciler.model.run import Run
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.run_catalogue.catalogue import find_known
+from reconciler.run_catalogue.lists.run_lists import RefusedRow
+from schemas.manifest.runs import format_runs, parse_runs, run_key, split_key
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """How many rows an import found to be new, changed and unchanged; and how many of these were removed once.
+
+    `refused` are runs that contradict what is known of them: these stay as they are known.
+    """
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    refused: tuple[RefusedRow, ...] = ()
+
+
+def import_run_list(
+    engine: Engine, name: str, found: Sequence[Run], refused: Sequence[RefusedRow], when: str
+) -> Imported:
+    """Records the runs of a list as it is at the time `when`, and its refused lines in the place of earlier ones.
+
+    Raises:
+        SourceUnavailable: runs that the list had before are neither in it nor removed; nothing was changed.
+    """
+    wanted = _by_key(found)
+    with engine.begin() as connection:
+        keys = {*wanted, *(row.run for row in refused if row.run is not None)}
+        remember_list(connection, name, keys, when)
+        imported = _import_runs(connection, wanted)
+        replace_quarantine(connection, name, (*refused, *imported.refused), when)
+        return imported
+
+
+def import_runs(engine: Engine, found: Iterable[Run]) -> Imported:
+    """Records runs: new ones are added, known ones brought up to date where more is known, none is removed."""
+    with engine.begin() as connection:
+        return _import_runs(connection, _by_key(found))
+
+
+def remove_runs(engine: Engine, keys: Iterable[int], reason: str) -> int:
+    """Takes runs out of use, for a reason; what is known of them stays. How many there were.
+
+    Raises:
+        SourceUnavailable: the catalogue lacks some of them; nothing was changed.
+    """
+    return _mark_runs(engine, keys, reason[:500])
+
+
+def restore_runs(engine: Engine, keys: Iterable[int]) -> int:
+    """Brings removed runs back into use: how many there were.
+
+    Raises:
+        SourceUnavailable: the catalogue lacks some of them; nothing was changed.
+    """
+    return _mark_runs(engine, keys, None)
+
+
+def remember_list(connection: Connection, name: str, keys: set[int], when: str) -> None:
+    """Remembers the runs of a list for its next version.
+
+    Raises:
+        SourceUnavailable: runs that it had before are neither in it nor removed.
+    """
+    at = run_lists.c.name == name
+    stored = connection.execute(select(run_lists.c.runs).where(at)).scalar()
+    before = set(parse_runs(zlib.decompress(stored).decode())) if stored else set()
+    missing = before - keys
+    if missing:
+        removed = find_known(connection, sorted(missing))
+        missing = {key for key in missing if removed.get(key) is None}
+    if missing:
+        shown = format_runs(sorted(missing), most=10)
+        raise SourceUnavailable(
+            f"{name} lacks {len(missing)} of the {len(before)} runs that it had before: {shown}; nothing was changed."
+            " If they are to go, say so first: `b2prod runs remove RUNS --reason …`"
+        )
+    if before != keys:
+        content = zlib.compress(format_runs(sorted(keys)).encode())
+        connection.execute(delete(run_lists).where(at))
+        connection.execute(insert(run_lists).values(name=name, runs=content, imported=when))
+
+
+def replace_quarantine(connection: Connection, name: str, refused: Sequence[RefusedRow], when: str) -> None:
+    """Puts the refused lines of a list in the place of those of its last version; one that stayed keeps its date."""
+    here = quarantine.c.list == name
+    columns = (quarantine.c.line, quarantine.c.text, quarantine.c.reason, quarantine.c.since)
+    before = [
+        tuple(row) for row in connection.execute(select(*columns).where(here).order_by(quarantine.c.id))
+    ]
+    since = {row[1:3]: row[3] for row in reversed(before)}
+    rows = [(row.line, row.text[:500], row.reason[:500]) for row in refused]
+    after = [(*row, since.get(row[1:], when)) for row in rows]
+    if before != after:
+        connection.execute(delete(quarantine).where(here))
+        names = ("line", "text", "reason", "since")
+        if after:
+            connection.execute(
+                insert(quarantine), [{"list": name, **dict(zip(names, row, strict=True))} for row in after]
+            )
+
+
+def quarantine_rows(engine: Engine, name: str, refused: Sequence[RefusedRow], when: str) -> None:
+    """Records the refused rows of a list in the place of those of its last version."""
+    with engine.begin() as connection:
+        replace_quarantine(connection, name, refused, when)
+
+
+def _by_key(found: Iterable[Run]) -> dict[int, Run]:
+    return {run_key(run.experiment, run.run): run for run in found}
+
+
+@without_collection()
+def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> Imported:
+    known: dict[int, Run] = {}
+    removed = 0
+    query = select(*(runs.c[name] for name in Run._fields), runs.c.removed)
+    here = runs.c.experiment.in_({key >> 32 for key in wanted})
+    for row in connection.execute(query.where(here)):
+        key = run_key(row[0], row[1])
+        if key in wanted:
+            known[key] = Run._make(row[:-1])
+            removed += row[-1] is not None
+    new = [run.settle_type() for key, run in wanted.items() if key not in known]
+    changed = []
+    refused = []
+    for key, before in known.items():
+        after = wanted[key]
+        after = (before if before == after else _merge(before, after)).settle_type()
+        if after != before:
+            if (reason := _find_contradiction(after)) is not None:
+                refused.append(RefusedRow(0, _describe(wanted[key]), reason, key))
+            else:
+                changed.append(after)
+    insert_rows(connection, runs, (*Run._fields, "seconds"), ((*run, _count_seconds(run)) for run in new))
+    if changed:
+        at = and_(runs.c.experiment == bindparam("at_experiment"), runs.c.run == bindparam("at_run"))
+        rows = [
+            {
+                **run._asdict(),
+                "seconds": _count_seconds(run),
+                "at_experiment": run.experiment,
+                "at_run": run.run,
+            }
+            for run in changed
+        ]
+        connection.execute(update(runs).where(at), rows)
+    if new or changed:
+        move_serial(connection)
+    unchanged = len(wanted) - len(new) - len(changed) - len(refused)
+    return Imported(len(new), len(changed), unchanged, removed, tuple(refused))
+
+
+def _merge(before: Run, after: Run) -> Run:
+    """A run as a list has it now; what the list does not know of it stays as it was known."""
+    return Run._make(
+        known if stated in (None, "unknown") and known is not None else stated
+        for known, stated in zip(before, after, strict=True)
+    )
+
+
+def _find_contradiction(run: Run) -> str | None:
+    """What is wrong with a run of which two lists know one half each; None where nothing is."""
+    if run.start is None or run.stop is None or run.start <= run.stop:
+        return None
+    return f"with what is known of the run, it stops ({run.stop}) before it starts ({run.start})"
+
+
+def _describe(run: Run) -> str:
+    """A run as a list states it, for people."""
+    stated = {key: value for key, value in run._asdict().items() if value is not None}
+    return ", ".join(f"{key} {value}" for key, value in stated.items())
+
+
+def _count_seconds(run: Run) -> int | None:
+    """How long a run took."""
+    if run.start is None or run.stop is None:
+        return None
+    took = datetime.fromisoformat(run.stop) - datetime.fromisoformat(run.start)
+    return took.days * 86400 + took.seconds
+
+
+def _mark_runs(engine: Engine, keys: Iterable[int], reason: str | None) -> int:
+    wanted = sorted(set(keys))
+    with engine.begin() as connection:
+        known = find_known(connection, wanted)
+        missing = [key for key in wanted if key not in known]
+        if missing:
+            shown = format_runs(missing, most=10)
+            raise SourceUnavailable(f"the run catalogue has no {shown}; nothing was changed")
+        moved = [split_key(key) for key in wanted if known[key] != reason]
+        if moved:
+            at = and_(runs.c.experiment == bindparam("at_experiment"), runs.c.run == bindparam("at_run"))
+            rows = [{"at_experiment": experiment, "at_run": run} for experiment, run in moved]
+            connection.execute(update(runs).where(at).values(removed=reason), rows)
+            move_serial(connection)
+    return len(moved)
+
+
+def move_serial(connection: Connection) -> None:
+    """Says that the run catalogue is another than before: plans that were made from it do not hold any more."""
+    connection.execute(update(ledger).values(catalogue_serial=ledger.c.catalogue_serial + 1))

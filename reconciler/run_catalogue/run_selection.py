@@ -1,0 +1,273 @@
+"""Which runs of the catalogue a campaign takes, and why not the others."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, select
+
+from reconciler.ledger.schema.tables import admissions, runs
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.run_catalogue.catalogue import find_known
+from schemas.manifest.campaign import Campaign, Selector
+from schemas.manifest.lock import Lock
+from schemas.manifest.runs import RunRange, RunSet, format_runs, gather_runs, run_key, split_key
+from schemas.rules.support.intervals import take
+
+RANGES_IN_SQL = 200
+"""Up to so many ranges are handed to the database; beyond, membership is found here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The sorted run keys that a campaign takes. `refused` are those of them that are not to be made, with reasons.
+
+    `entrants` are the runs that its open selections take in for the first time.
+    """
+
+    runs: tuple[int, ...]
+    refused: Mapping[int, str]
+    entrants: tuple[int, ...] = ()
+
+
+def choose_runs(connection: Connection, campaign: Campaign, lock: Lock) -> Chosen:
+    """The runs of a locked campaign: the lock's, and those that its open selections took in or take in now.
+
+    An open selection takes in runs in the order of their arrival in the catalogue, up to its cap; those behind it are
+    among the refused.
+
+    Raises:
+        SourceUnavailable: the run catalogue lacks runs of the lock: it shrank, or is another one.
+    """
+    known = find_known(connection, lock.runs) if lock.runs else {}
+    if len(known) < len(lock.runs):
+        lacking = lock.runs.subtract(gather_runs(sorted(known)).intervals)
+        listed = format_runs(lacking, most=10)
+        raise SourceUnavailable(
+            f"the run catalogue lacks runs that {campaign.name} was locked with: {listed}"
+        )
+    refused = _refuse_removed(known)
+    for key, why in find_foreign(connection, campaign, lock).items():
+        refused.setdefault(key, f"the lock has it, and {why}; run `b2prod resolve {campaign.name}`")
+    keys, entrants = set(lock.runs), list[int]()
+    admitted = read_admissions(connection, campaign.name) if lock.open_runs else set()
+    for selector in campaign.selectors:
+        if not selector.is_open:
+            continue
+        inside = [key for key in admitted if _names(selector, key)]
+        refused.update(_refuse_removed(find_known(connection, inside)))
+        coming = [key for key in select_runs(connection, selector) if key not in admitted]
+        room = max(0, (selector.max_runs or 0) - len(inside))
+        entrants += coming[:room]
+        late = f"max_runs is {selector.max_runs}, and that many came before it"
+        refused.update(dict.fromkeys(coming[room:], late))
+        keys.update(inside, coming)
+    return Chosen(tuple(sorted(keys)), refused, tuple(entrants))
+
+
+def select_runs(connection: Connection, selector: Selector) -> list[int]:
+    """The run keys that fulfil a selector: of a closed one sorted, of an open one in their order of arrival, all."""
+    query = select(runs.c.run).where(*_write_conditions(selector))
+    query = query.order_by(runs.c.id if selector.is_open else runs.c.run)
+    base = run_key(selector.experiment, 0)
+    found = [base | run for (run,) in connection.execute(query)]
+    if len(selector.ranges) > RANGES_IN_SQL:
+        found = list(compress(found, _are_within(found, base, selector.ranges)))
+    if len(selector.exclude) > RANGES_IN_SQL:
+        found = list(compress(found, ~_are_within(found, base, selector.exclude)))
+    return found
+
+
+def find_foreign(connection: Connection, campaign: Campaign, lock: Lock) -> dict[int, str]:
+    """Those of a lock's runs that no closed selector takes as the catalogue has them today, each with the reason.
+
+    A run that was removed from the catalogue is none of them for that.
+    """
+    taken: list[tuple[int, int]] = []
+    for selector in campaign.selectors:
+        if not selector.is_open:
+            base = run_key(selector.experiment, 0)
+            ranges = RunSet(tuple((base | one.first, base | one.last) for one in take(selector)))
+            taken += ranges.subtract((key, key) for key in _find_failing(connection, selector)).intervals
+    foreign = lock.runs.subtract(sorted(taken))
+    if not foreign:
+        return {}
+    there = runs.c.experiment.in_(sorted({first >> 32 for first, _ in foreign.intervals}))
+    rows = [
+        row
+        for row in connection.execute(select(runs).where(there))
+        if run_key(row.experiment, row.run) in foreign
+    ]
+    found = dict.fromkeys(foreign, "the run catalogue has no such run") if len(rows) < len(foreign) else {}
+    for why, keys in explain_absences(campaign, lock, rows).items():
+        found.update(dict.fromkeys(keys, why))
+    return found
+
+
+def find_lacking(connection: Connection, campaign: Campaign, lock: Lock) -> RunSet:
+    """The runs that closed selectors take as the catalogue has them today, and that a lock does not have."""
+    found: set[int] = set()
+    for selector in campaign.selectors:
+        if not selector.is_open:
+            found.update(gather_runs(select_runs(connection, selector)).subtract(lock.runs.intervals))
+    return gather_runs(sorted(found))
+
+
+def read_admissions(connection: Connection, campaign: str) -> set[int]:
+    """The run keys that open selections of a campaign have taken in."""
+    query = select(admissions.c.experiment, admissions.c.run).where(admissions.c.campaign == campaign)
+    return {run_key(*row) for row in connection.execute(query)}
+
+
+def explain_absence(connection: Connection, campaign: Campaign, lock: Lock, key: int) -> str:
+    """Why a campaign does not take a run."""
+    experiment, run = split_key(key)
+    row = connection.execute(select(runs).where(runs.c.experiment == experiment, runs.c.run == run)).first()
+    if row is None:
+        return "the run catalogue has no such run"
+    reasons = explain_absences(campaign, lock, [row])
+    return next(iter(reasons))
+
+
+def explain_absences(campaign: Campaign, lock: Lock, rows: Sequence[Any]) -> dict[str, list[int]]:
+    """Why a campaign does not take the runs of these rows of the catalogue: reason → run keys."""
+    found: dict[str, list[int]] = {}
+    for row in rows:
+        found.setdefault(_explain(campaign, lock.runs, row), []).append(run_key(row.experiment, row.run))
+    return found
+
+
+def _explain(campaign: Campaign, locked: RunSet, row: Any) -> str:
+    if row.removed is not None:
+        return f"it was removed from the run catalogue: {row.removed}"
+    reasons = []
+    for selector in campaign.selectors:
+        if selector.experiment == row.experiment:
+            objections = list(judge_run(selector, row))
+            if not objections and not selector.is_open and run_key(row.experiment, row.run) not in locked:
+                objections = ["it fits since the lock was written; resolve again to take it in"]
+            reasons.append(", ".join(objections))
+    if not reasons:
+        return f"no selection is of experiment {row.experiment}"
+    # of several selections, the one that comes nearest is the one that its author means
+    return min(reasons, key=lambda text: (text.startswith("it is not in"), text.count(",")))
+
+
+def judge_run(selector: Selector, row: Any) -> Iterator[str]:
+    """What keeps a run of the selector's experiment out: nothing, exactly if `select_runs` finds it."""
+    if selector.first is None and row.run not in _Within(selector.ranges):
+        yield "it is not in `ranges`"
+    if selector.first is not None and row.run < selector.first:
+        yield f"it is not in the selection, which begins with run {selector.first}"
+    if row.run in _Within(selector.exclude):
+        yield "it is excluded"
+    for what, value, wanted in (
+        ("type", row.type, selector.types),
+        ("energy", row.energy, selector.energies),
+        ("quality", row.quality, selector.quality),
+    ):
+        if wanted and value is None:
+            yield f"its {what} is not known"
+        elif wanted and value not in wanted:
+            yield f"its {what} is {value}, not {' or '.join(wanted)}"
+    if selector.min_events is not None:
+        if row.events is None:
+            yield "its number of events is not known"
+        elif row.events < selector.min_events:
+            yield f"it has fewer than {selector.min_events} events"
+    if selector.min_minutes is not None:
+        if row.seconds is None:
+            yield "its length is not known"
+        elif row.seconds < 60 * selector.min_minutes:
+            yield f"it is shorter than {selector.min_minutes} minutes"
+    if selector.until is not None:
+        if row.start is None:
+            yield "its start is not known"
+        elif row.start[:10] > selector.until:
+            yield f"it started after {selector.until}"
+
+
+def _write_conditions(selector: Selector) -> Iterator[ColumnElement[bool]]:
+    yield runs.c.experiment == selector.experiment
+    yield runs.c.removed.is_(None)
+    if selector.first is not None:
+        yield runs.c.run >= selector.first
+    elif len(selector.ranges) <= RANGES_IN_SQL:
+        yield or_(*map(_between, selector.ranges))
+    if 0 < len(selector.exclude) <= RANGES_IN_SQL:
+        yield not_(or_(*map(_between, selector.exclude)))
+    yield from _write_qualities(selector)
+
+
+def _write_qualities(selector: Selector) -> Iterator[ColumnElement[bool]]:
+    """What a selector asks of a run beside its number."""
+    for column, wanted in (
+        (runs.c.type, selector.types),
+        (runs.c.energy, selector.energies),
+        (runs.c.quality, selector.quality),
+    ):
+        if wanted:
+            yield column.in_(wanted)
+    if selector.min_events is not None:
+        yield runs.c.events >= selector.min_events
+    if selector.min_minutes is not None:
+        yield runs.c.seconds >= 60 * selector.min_minutes
+    if selector.until is not None:
+        yield func.substr(runs.c.start, 1, 10) <= selector.until
+
+
+def _find_failing(connection: Connection, selector: Selector) -> list[int]:
+    """The sorted run keys of a selector's experiment that are in use, and not what it asks for beside their numbers."""
+    asked = list(_write_qualities(selector))
+    if not asked:
+        return []
+    fits = case((and_(*asked), 1), else_=0)  # what is not known does not fit
+    there = (runs.c.experiment == selector.experiment, runs.c.removed.is_(None))
+    base = run_key(selector.experiment, 0)
+    query = select(runs.c.run).where(*there, fits == 0).order_by(runs.c.run)
+    return [base | run for (run,) in connection.execute(query)]
+
+
+def _between(item: RunRange) -> ColumnElement[bool]:
+    return and_(runs.c.run >= item.first, runs.c.run <= item.last)
+
+
+def _names(selector: Selector, key: int) -> bool:
+    """Whether an open selector is about a run that it took in: what it is like may have changed, and does not count."""
+    experiment, run = split_key(key)
+    first = selector.first or 0
+    return experiment == selector.experiment and run >= first and run not in _Within(selector.exclude)
+
+
+def _refuse_removed(known: Mapping[int, str | None]) -> dict[int, str]:
+    return {
+        key: f"removed from the run catalogue: {reason}"
+        for key, reason in known.items()
+        if reason is not None
+    }
+
+
+def _are_within(keys: Sequence[int], base: int, ranges: Sequence[RunRange]) -> NDArray[np.bool_]:
+    """For each run key of an experiment, of which `base` is the first, whether it is in sorted, disjoint ranges."""
+    numbers = np.array(keys, dtype=np.int64) - base
+    firsts, lasts = (np.array([getattr(item, end) for item in ranges]) for end in ("first", "last"))
+    place = np.searchsorted(firsts, numbers, "right") - 1
+    return np.asarray((place >= 0) & (numbers <= lasts[place]))
+
+
+class _Within:
+    """Membership in sorted, disjoint ranges."""
+
+    def __init__(self, ranges: Sequence[RunRange]) -> None:
+        self.ranges = ranges
+        self.firsts = [item.first for item in ranges]
+
+    def __contains__(self, run: int) -> bool:
+        place = bisect_right(self.firsts, run) - 1
+        return place >= 0 and run <= self.ranges[place].last

@@ -1,1 +1,0 @@
-"""Whether published files are still what was published, and what was declared."""

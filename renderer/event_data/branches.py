@@ -1,0 +1,256 @@
+"""Which branches of a tree can be written again, and as what: numbers, arrays and lists of numbers, and texts.
+
+Objects cannot: uproot reads them, and does not write them.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import uproot
+
+from renderer.event_data.event_file import EventFile, LackingError
+from renderer.event_data.root_file import name_nearest
+
+NUMBERS, LISTS, TEXTS = "numbers", "lists", "texts"
+"""What a column holds of each row: a number or an array of fixed lengths, a list of them, or a text."""
+
+
+_WRITTEN = tuple(np.dtype(kind) for kind in ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"))
+
+_COUNTER = np.dtype(np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A branch that is written again.
+
+    `member` is the leaf of the branch that it is, where the branch has several. `dtype` is the type of one number, and
+    `shape` the lengths of an array of fixed lengths. A list has a `counter`, a branch of `counter_dtype`. `title` None: as
+    the library writes it. `compression` is ROOT's code, algorithm × 100 + level; `basket` the bytes of a basket.
+    """
+
+    name: str
+    kind: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...] = ()
+    counter: str | None = None
+    counter_dtype: np.dtype[Any] = _COUNTER
+    member: str | None = None
+    title: str | None = field(default=None, compare=False)
+    compression: int = field(default=0, compare=False)
+    basket: int = field(default=32000, compare=False)
+    branch: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def type(self) -> str:
+        """Its type in words, as in `float32[n][3]`."""
+        lengths = ([self.counter or ""] if self.kind == LISTS else []) + [str(size) for size in self.shape]
+        return ("text" if self.kind == TEXTS else str(self.dtype)) + "".join(f"[{one}]" for one in lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What is written of a tree. `basket_rows` is the number of rows in a basket, about as many as in the input's.
+
+    `unwritten` are branches that cannot be written, each with its type; `rewritten` those that are written as another
+    type, with both. `name` is that of the tree; `source` what messages call its file.
+    """
+
+    source: str
+    name: str
+    title: str
+    compression: int
+    columns: tuple[Column, ...]
+    basket_rows: int = 1
+    unwritten: tuple[tuple[str, str], ...] = ()
+    rewritten: tuple[tuple[str, str], ...] = ()
+
+    def check_same(self, other: Form) -> None:
+        """Ensures that another file's tree can be written behind this one.
+
+        Raises:
+            LackingError: it has other branches, or branches of other types; the text names the first.
+        """
+        mine, others = ({column.name: column for column in form.columns} for form in (self, other))
+        for name, column in mine.items():
+            if name not in others:
+                raise LackingError(
+                    f"{other.source} has no branch {name} that can be written, and {self.source} has"
+                )
+            if others[name] != column:
+                raise LackingError(
+                    f"{other.source}: branch {name} is {others[name].type}, in {self.source} it is {column.type}"
+                )
+        if strange := others.keys() - mine.keys():
+            name = min(strange)
+            raise LackingError(
+                f"{other.source} has a branch {name}, and {self.source} has none; `keep` in the step says which to keep"
+            )
+
+
+def describe_form(events: EventFile, keep: Sequence[str] = ()) -> Form:
+    """What can be written of the branches of a file that `keep`, patterns as in `trk_*`, names; of all without it.
+
+    The branches that tell events and candidates apart are always kept, and so are the counters of lists.
+
+    Raises:
+        LackingError: a pattern names no branch, or none that can be written.
+        InputError: the tree is damaged.
+    """
+    tree = events.tree.tree
+    branches: dict[str, Any] = {}
+    twice = [branch for branch in tree.branches if branches.setdefault(branch.name, branch) is not branch]
+    found = {name: tuple(_describe(branch, branches.keys(), events)) for name, branch in branches.items()}
+    wanted = {*events.identity, *events.candidates} if keep else {*found}
+    for pattern in keep:
+        wanted |= _match(pattern, found, events)
+    columns = [column for name, some in found.items() if name in wanted for column in some]
+    counters = {column.counter for column in columns}
+    columns += [column for name in counters - wanted for column in found.get(name or "", ())]
+    order = {name: place for place, name in enumerate(branches)}
+    columns.sort(key=lambda column: order[column.branch.name])
+    return Form(
+        source=events.name,
+        name=tree.name,
+        title=tree.title,
+        compression=events.compression,
+        columns=tuple(columns),
+        basket_rows=_choose_rows(columns, events.entries),
+        unwritten=(
+            *((name, _name_type(branches[name])) for name in branches if name in wanted and not found[name]),
+            *((branch.name, f"{_name_type(branch)}, a second branch of this name") for branch in twice),
+        ),
+        rewritten=tuple(_list_rewritten(columns)),
+    )
+
+
+def check_keep(events: EventFile, keep: Sequence[str]) -> None:
+    """Ensures that branches can be kept of a file where the step says which.
+
+    Raises:
+        LackingError: it holds objects of basf2, of which an event list is written.
+    """
+    if keep and events.entries and events.holds_objects:
+        raise LackingError(
+            f"{events.tree.label} holds objects of basf2, of which an event list is written: "
+            "`keep` names branches, and there are none to keep; remove it"
+        )
+
+
+def _match(pattern: str, found: dict[str, tuple[Column, ...]], events: EventFile) -> set[str]:
+    names = {name for name in found if fnmatch.fnmatchcase(name, pattern)}
+    label = events.tree.label
+    if not names and events.entries:
+        raise LackingError(
+            f"{label} has no branch that `keep: {pattern}` names{name_nearest(pattern, found)}"
+        )
+    if names and not any(found[name] for name in names):
+        raise LackingError(f"{label}: of what `keep: {pattern}` names, {min(names)}, nothing can be written")
+    return names
+
+
+def _describe(branch: Any, taken: Collection[str], events: EventFile) -> Iterator[Column]:
+    """The columns that a branch becomes: one, several where it has several leaves, none where it cannot be written."""
+    if branch.branches:
+        return
+    kind = branch.interpretation
+    common = {
+        "branch": branch,
+        "compression": _find_compression(branch, events.compression),
+        "basket": branch.member("fBasketSize"),
+    }
+    if isinstance(kind, uproot.AsDtype) and kind.to_dtype.names is not None:
+        members = {name: _split(kind.to_dtype[name]) for name in kind.to_dtype.names}
+        if all(
+            f"{branch.name}.{name}" not in taken and base in _WRITTEN for name, (base, _) in members.items()
+        ):
+            for name, (base, shape) in members.items():
+                yield Column(f"{branch.name}.{name}", NUMBERS, base, shape, member=name, **common)
+        return
+    if isinstance(kind, uproot.AsStrings):
+        yield Column(branch.name, TEXTS, np.dtype(np.uint8), title=branch.title, **common)
+        return
+    content = kind.content if isinstance(kind, uproot.AsJagged) else kind
+    if not isinstance(content, (uproot.AsDtype, uproot.interpretation.numerical.TruncatedNumerical)):
+        return
+    base, shape = _split(content.to_dtype)
+    if base not in _WRITTEN:
+        return
+    if content is kind:
+        title = branch.title if type(content) is uproot.AsDtype else None
+        yield Column(branch.name, NUMBERS, base, shape, title=title, **common)
+        return
+    counter = branch.count_branch
+    if counter is not None and _is_counter(counter) and counter.name in taken:
+        counted = {"counter": counter.name, "counter_dtype": counter.interpretation.to_dtype}
+        yield Column(branch.name, LISTS, base, shape, title=branch.title, **counted, **common)
+    else:
+        yield Column(branch.name, LISTS, base, shape, counter=_name_counter(branch.name, taken), **common)
+
+
+def _is_counter(branch: Any) -> bool:
+    kind = branch.interpretation
+    return isinstance(kind, uproot.AsDtype) and not kind.to_dtype.shape and kind.to_dtype.kind in "iu"
+
+
+def _split(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """The type of one number, in this machine's order of bytes, and the lengths of an array."""
+    base, shape = dtype.subdtype or (dtype, ())
+    return np.dtype(base).newbyteorder("="), shape
+
+
+def _name_counter(name: str, taken: Collection[str]) -> str:
+    counter = f"n{name}"
+    while counter in taken:
+        counter = f"n{counter}"
+    return counter
+
+
+def _find_compression(branch: Any, of_file: int) -> int:
+    """The code of a branch; uproot writes 0 into all of them, whatever it does."""
+    code: int = branch.member("fCompress")
+    small: bool = branch.compressed_bytes < branch.uncompressed_bytes or not branch.num_entries
+    if code <= 0 and small:
+        return of_file
+    return code
+
+
+def _choose_rows(columns: Iterable[Column], entries: int) -> int:
+    """How many rows a basket takes: as many as on average in the input, and as go into baskets of the stated size."""
+    columns = [column for column in columns if column.member is None]
+    if not columns or not entries:
+        return 1
+    stored: int = sum(column.branch.num_baskets for column in columns)
+    size: int = sum(column.branch.uncompressed_bytes for column in columns)
+    fitting = entries * sum(column.basket for column in columns) // max(1, size)
+    return max(1, math.ceil(entries * len(columns) / max(1, stored)), fitting)
+
+
+def _list_rewritten(columns: Iterable[Column]) -> Iterator[tuple[str, str]]:
+    """The branches that are written as another type than they have."""
+    changed = (column for column in columns if _is_rewritten(column))
+    for name, some in groupby(changed, key=lambda column: str(column.branch.name)):
+        written = list(some)
+        kinds = ", ".join(f"{column.name}: {column.type}" for column in written)
+        yield name, f"{_name_type(written[0].branch)} as {kinds}"
+
+
+def _is_rewritten(column: Column) -> bool:
+    kind = column.branch.interpretation
+    if column.kind == TEXTS:
+        return bool(column.branch.streamer is not None or kind.header_bytes)
+    if column.kind == LISTS and (kind.header_bytes or column.branch.count_branch is None):
+        return True
+    content = kind.content if column.kind == LISTS else kind
+    return column.member is not None or not isinstance(content, uproot.AsDtype)
+
+
+def _name_type(branch: Any) -> str:
+    return str(branch.typename)

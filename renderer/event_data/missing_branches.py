@@ -1,0 +1,75 @@
+"""What a file lacks of the branches and HLT lines that a step reads by name."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Hashable, Iterator, Sequence
+from pathlib import Path
+
+from renderer.event_data.branches import check_keep, describe_form
+from renderer.event_data.event_file import IDENTITY, EventFile, InputError, LackingError, explain_damage
+from renderer.event_data.root_file import name_nearest
+from renderer.event_data.trigger_results import Layout, describe_results, need_results
+
+
+def look_at(
+    candidates: Sequence[tuple[str, str]],
+    tree: str | None,
+    variables: Sequence[str],
+    lines: Sequence[tuple[str, str]],
+    keep: Sequence[str],
+) -> tuple[str, dict[Hashable, str]] | None:
+    """The first of some files, by name and path, that can be read and has events: its path, and what it lacks, in words.
+
+    None where there is no such file.
+    """
+    for name, path in candidates:
+        with contextlib.suppress(InputError, OSError):
+            lacking = _find_lacking(Path(path), name, tree, variables, lines, keep)
+            if lacking is not None:
+                return path, lacking
+    return None
+
+
+def _find_lacking(
+    path: Path,
+    name: str,
+    tree: str | None,
+    variables: Sequence[str],
+    lines: Sequence[tuple[str, str]],
+    keep: Sequence[str],
+) -> dict[Hashable, str] | None:
+    """What a file lacks, and how that is told; None where it has no events, and so may lack anything.
+
+    Raises:
+        InputError: it cannot be read, or is damaged.
+    """
+    lacking: dict[Hashable, str] = {}
+
+    @contextlib.contextmanager
+    def noting(what: Hashable) -> Iterator[None]:
+        try:
+            yield
+        except LackingError as error:
+            lacking[what] = str(error)
+
+    with noting(tree), EventFile(path, name, tree) as file, explain_damage(name):
+        if not file.entries:
+            return None
+        for variable in variables:
+            with noting(variable):
+                if variable not in IDENTITY:
+                    file.tree.find_scalar(variable)
+        for pattern in keep:
+            with noting(("keep", pattern)):
+                check_keep(file, (pattern,))
+                describe_form(file, (pattern,))
+        for line in lines:
+            with noting(line):
+                need_results(file.tree, (line,))
+        stored = describe_results(path, name, tree) if lines else None
+        if stored is not None and stored.layout is not Layout.NONE:
+            for line in lines:
+                if line[0] not in stored.lines:
+                    lacking[line] = f"{name} has no HLT line `{line[0]}`{name_nearest(line[0], stored.lines)}"
+    return lacking

@@ -1,0 +1,177 @@
+"""Writing rows of a tree into a new ROOT file: the same branches, with the same titles, baskets and compression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import awkward
+import numpy as np
+import uproot
+from numpy.typing import NDArray
+
+from renderer.event_data.branches import LISTS, NUMBERS, TEXTS, Column, Form
+from renderer.event_data.root_file import Tree
+
+_ZLIB, _LZMA, _LZ4, _ZSTD = 1, 2, 4, 5
+_HIGHEST = {_ZLIB: 9, _LZMA: 9, _LZ4: 12, _ZSTD: 22}
+
+Rows = Mapping[str, Any]
+"""Values by column, an entry a row."""
+
+
+def read_rows(tree: Tree, columns: tuple[Column, ...], start: int, stop: int) -> dict[str, Any]:
+    """The values of the entries from `start` to before `stop`, those of lists and texts as awkward arrays."""
+    found: dict[str, Any] = {}
+    whole: dict[str, Any] = {}
+    for column in columns:
+        library = "np" if column.kind == NUMBERS else "ak"
+        if column.member is None:
+            found[column.name] = tree.read(column.branch, start, stop, library)
+        else:
+            name = column.branch.name
+            if name not in whole:
+                whole[name] = tree.read(column.branch, start, stop, library)
+            found[column.name] = whole[name][column.member]
+    return found
+
+
+class TreeWriter:
+    """A new ROOT file with a tree of a given form, which has all branches even without rows.
+
+    Rows are held back until they fill baskets, in `share` bytes at most.
+    """
+
+    def __init__(self, path: Path, form: Form, share: int) -> None:
+        self._form = form
+        self._share = share
+        self._held: list[Rows] = []
+        self._rows = 0
+        self._bytes = 0
+        self._file = uproot.recreate(path, compression=read_code(form.compression))
+        try:
+            self._tree = self._make_tree()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._write(0)
+        finally:
+            self._file.close()
+
+    def extend(self, rows: Rows) -> None:
+        """Adds rows: each column of the form, all of one length."""
+        first = self._form.columns[0].name
+        self._held.append(rows)
+        self._rows += len(rows[first])
+        self._bytes += sum(values.nbytes for values in rows.values())
+        if self._rows >= self._form.basket_rows or self._bytes >= self._share:
+            self._write(self._form.basket_rows if self._bytes < self._share else 0)
+
+    def _write(self, least: int) -> None:
+        """Writes what is held back in baskets of the form's rows; what is left below `least` rows stays."""
+        if not self._rows:
+            return
+        names = [column.name for column in self._form.columns]
+        held = {name: _join([rows[name] for rows in self._held]) for name in names}
+        size = self._form.basket_rows
+        at = 0
+        while at < self._rows and self._rows - at >= least:
+            part = {name: values[at : at + size] for name, values in held.items()}
+            self._tree.extend(
+                {name: _pack(values) for name, values in part.items() if name not in self._counters}
+            )
+            at += size
+        at = min(at, self._rows)
+        left = {name: _pack(values[at:]) for name, values in held.items()}
+        self._held = [left] if at < self._rows else []
+        self._rows -= at
+        self._bytes = sum(values.nbytes for values in left.values())
+
+    def _make_tree(self) -> Any:
+        form = self._form
+        counters = {column.name: column.counter for column in form.columns if column.kind == LISTS}
+        self._counters = frozenset(counters.values())
+        types = {column.name: _name_type(column) for column in form.columns}
+        tree = self._file.mktree(
+            form.name, types, title=form.title, counter_name=lambda name: counters.get(name) or f"n{name}"
+        )
+        tree.compression = {column.name: read_code(column.compression) for column in form.columns} | {
+            column.counter: read_code(column.compression)
+            for column in form.columns
+            if column.counter is not None and column.counter not in types
+        }
+        self._dress(tree)
+        return tree
+
+    def _dress(self, tree: Any) -> None:
+        """Gives the branches what uproot has no words for: titles, sizes of baskets, and the types of counters."""
+        cascading = tree._cascading  # noqa: SLF001 -- uproot has no public way to it
+        columns = {column.name: column for column in self._form.columns}
+        counted = {column.counter: column for column in self._form.columns if column.kind == LISTS}
+        for datum in cascading._branch_data:  # noqa: SLF001 -- uproot has no public way to it
+            name = datum["fName"]
+            if name in counted:
+                datum["dtype"] = counted[name].counter_dtype.newbyteorder(">")
+            column = columns.get(name)
+            if column is not None:
+                datum["fTitle"] = column.title or datum["fTitle"]
+                datum["fBasketSize"] = column.basket
+        cascading.write_jagged_basket = partial(_write_lists, cascading.write_jagged_basket, columns)
+        cascading._relocate(self._file.file, self._file.file.sink)  # noqa: SLF001 -- uproot has no public way to it
+
+
+def _write_lists(
+    write: Callable[..., Any],
+    columns: Mapping[str, Column],
+    sink: Any,
+    name: str,
+    compression: Any,
+    values: NDArray[np.generic],
+    offsets: NDArray[np.generic],
+) -> Any:
+    """Writes a basket of lists; uproot 5.7 has forgotten here that what is listed may be arrays of fixed lengths."""
+    return write(sink, name, compression, values.reshape(-1, *columns[name].shape), offsets)
+
+
+def read_code(code: int) -> Any:
+    """The compression of a code of ROOT (algorithm × 100 + level), as uproot has it; None for none.
+
+    Source: ROOT `core/zip/inc/Compression.h`; algorithms 0 (the standard), 1 and 3 (as of old) are zlib.
+    """
+    algorithm, level = divmod(max(code, 0), 100)
+    if level == 0:
+        return None
+    algorithm = algorithm if algorithm in _HIGHEST else _ZLIB
+    return uproot.compression.Compression.from_code_pair(algorithm, min(level, _HIGHEST[algorithm]))
+
+
+def _name_type(column: Column) -> Any:
+    if column.kind == TEXTS:
+        return "string"
+    if column.kind == NUMBERS:
+        return np.dtype((column.dtype, column.shape))
+    return "".join(["var * ", *(f"{size} * " for size in column.shape), str(column.dtype)])
+
+
+def _join(parts: list[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return awkward.concatenate(parts)
+
+
+def _pack(values: Any) -> Any:
+    return values if isinstance(values, np.ndarray) else awkward.to_packed(values)

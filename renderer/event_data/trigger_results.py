@@ -1,0 +1,268 @@
+"""Results of the high-level trigger (HLT) that a file stores, line by line, in either layout that basf2 has had.
+
+From release 04 on an event has two results of a line, after and before the prescale; until release 03 the one after it.
+Source: basf2 `mdst/dataobjects/include/SoftwareTriggerResult.h`, and the rule for versions up to 4 in `linkdef.h`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+import awkward
+import numpy as np
+import uproot
+from numpy.typing import NDArray
+
+from renderer.event_data.root_file import (
+    InputError,
+    LackingError,
+    Tree,
+    explain_damage,
+    find_tree,
+    name_nearest,
+    open_file,
+)
+from renderer.event_data.trigger_map import MapError, Shape, read_maps
+
+FINAL = "final"
+BEFORE_PRESCALE = "before_prescale"
+"""The two decisions of a line."""
+
+ACCEPT = 1
+
+_OBJECT = "SoftwareTriggerResult"
+_FIRST = ".first"
+_AFTER, _BEFORE, _ALONE = ".second.first", ".second.second", ".second"
+_DESCRIBED = 1000
+
+
+class Layout(Enum):
+    """Which results a file stores: none, or of each line two, or the one after the prescale."""
+
+    NONE = "none"
+    BOTH = "after and before the prescale"
+    FINAL = "after the prescale only"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResults:
+    """The results that a file stores: their layout, and the names of the lines in the order in which they are stored."""
+
+    layout: Layout
+    lines: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Decisions:
+    """The decisions of consecutive events.
+
+    `values` maps (line, decision) to one number an event: 1 accept, 0 no result, -1 reject. `unstored` are the events in
+    which a line is not stored, which have no result of it; `lines` are all that any of the events stores.
+    """
+
+    values: dict[tuple[str, str], NDArray[np.int8]] = field(default_factory=dict)
+    unstored: dict[str, int] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+
+
+def describe_results(path: Path, name: str, tree: str | None = None) -> StoredResults:
+    """What a file stores, by its first 1,000 events; `name` is what messages call it, `tree` as in `read_events`.
+
+    Raises:
+        InputError: the file cannot be read, or stores its results in a way that is not known.
+    """
+    with explain_damage(name), open_file(path, name) as file:
+        return describe_tree(Tree(find_tree(file, name, tree), name))
+
+
+def describe_tree(tree: Tree) -> StoredResults:
+    """The same, of a tree that is open."""
+    results = find_results(tree)
+    if results is None:
+        return StoredResults(Layout.NONE, ())
+    read = results.read(0, min(_DESCRIBED, tree.entries), ()) if tree.entries else Decisions()
+    return StoredResults(results.layout, read.lines)
+
+
+class Results(Protocol):
+    """The stored results of a tree."""
+
+    layout: Layout
+    branches: tuple[Any, ...]
+    """What is read for them."""
+
+    def read(self, start: int, stop: int, wanted: Iterable[tuple[str, str]]) -> Decisions:
+        """The decisions of the entries from `start` to before `stop`, at least one; `wanted` are line and decision.
+
+        Raises:
+            InputError: the bytes are not what the layout says.
+        """
+
+
+def find_results(tree: Tree) -> Results | None:
+    """The results that a tree stores, or None where it stores none.
+
+    Raises:
+        InputError: they are stored in a way that is not known.
+    """
+    below = {key: key.removeprefix(_OBJECT) for key in tree.keys if key.startswith(_OBJECT)}
+    members = {key: rest for key, rest in below.items() if rest[:1] in (".", "/") and "m_results" in rest}
+    names = [key for key, rest in members.items() if rest.endswith(_FIRST) and not rest.endswith(_AFTER)]
+    if names:
+        stem = names[0].removesuffix(_FIRST)
+        branches = {end: tree.tree[stem + end] for end in (_AFTER, _BEFORE, _ALONE) if stem + end in members}
+        if {_AFTER, _BEFORE} <= branches.keys():
+            kinds = {FINAL: branches[_AFTER], BEFORE_PRESCALE: branches[_BEFORE]}
+            return _SplitResults(tree, Layout.BOTH, tree.tree[names[0]], kinds)
+        if _ALONE in branches:
+            return _SplitResults(tree, Layout.FINAL, tree.tree[names[0]], {FINAL: branches[_ALONE]})
+    whole = [key for key in members if not tree.tree[key].branches] or [
+        key for key, rest in below.items() if rest in ("", ".") and not tree.tree[key].branches
+    ]
+    if whole:
+        return _MappedResults(tree, tree.tree[whole[0]])
+    if below:
+        raise InputError(f"{tree.label} stores HLT results in a way that is not known: {', '.join(below)}")
+    return None
+
+
+def need_results(tree: Tree, decisions: Iterable[tuple[str, str]]) -> Results:
+    """The results that a tree stores, which hold what is wanted.
+
+    Raises:
+        LackingError: the tree stores none, or not those before the prescale.
+    """
+    results = find_results(tree)
+    if results is None:
+        raise LackingError(f"{tree.label} has no branch {_OBJECT}: the file holds no HLT result")
+    if results.layout is Layout.FINAL and any(kind == BEFORE_PRESCALE for _, kind in decisions):
+        raise LackingError(
+            f"{tree.label} stores HLT results {Layout.FINAL.value}, as releases before 04 do: "
+            f"`decision: {BEFORE_PRESCALE}` cannot be read from it; write `decision: {FINAL}`"
+        )
+    return results
+
+
+class MissingLines:
+    """Of the lines that are wanted of a file, those that none of its events has shown so far."""
+
+    def __init__(self, tree: Tree, lines: Iterable[str]) -> None:
+        self._label = tree.label
+        self._missing = dict.fromkeys(lines)
+        self._seen: dict[str, None] = {}
+
+    def note(self, read: Decisions, events: int) -> None:
+        """Takes in what was read of so many events."""
+        self._seen |= dict.fromkeys(read.lines)
+        for line, count in read.unstored.items():
+            if count < events:
+                self._missing.pop(line, None)
+
+    def check(self) -> None:
+        """At the end of the file.
+
+        Raises:
+            LackingError: a line is stored in none of its events.
+        """
+        for line in self._missing:
+            raise LackingError(f"{self._label} has no HLT line `{line}`{name_nearest(line, self._seen)}")
+
+
+class _SplitResults:
+    """Results in branches of their own: names, and beside them one or two lists of numbers."""
+
+    def __init__(self, tree: Tree, layout: Layout, names: Any, kinds: Mapping[str, Any]) -> None:
+        self.layout = layout
+        self.branches = (names, *kinds.values())
+        self._tree = tree
+        self._names = names
+        self._kinds = kinds
+
+    def read(self, start: int, stop: int, wanted: Iterable[tuple[str, str]]) -> Decisions:
+        wanted = tuple(wanted)
+        names = self._read_names(start, stop)
+        kinds = dict.fromkeys(kind for _, kind in wanted)
+        values = {kind: self._tree.read(self._kinds[kind], start, stop, "ak") for kind in kinds}
+        for kind in kinds:
+            counts = awkward.num(names)
+            if not awkward.all(awkward.num(values[kind]) == (counts if len(counts) > 1 else counts[0])):
+                raise InputError(f"{self._tree.label} stores other numbers of HLT results than of lines")
+        flat = awkward.to_list(names[0]) if len(names) == 1 else awkward.to_list(awkward.flatten(names))
+        found = Decisions(lines=tuple(dict.fromkeys(flat)))
+        for line, kind in wanted:
+            found.values[line, kind], found.unstored[line] = pick_line(names, values[kind], line)
+        return found
+
+    def _read_names(self, start: int, stop: int) -> awkward.Array:
+        """The lists of names of the entries, or the one list that holds for all of them.
+
+        Names take longest to decode, and most files repeat the same ones in each event: they are compared as bytes first.
+        """
+        raw = self._tree.read(self._names, start, stop, "ak", uproot.AsJagged(uproot.AsDtype(np.uint8)))
+        lengths = awkward.to_numpy(awkward.num(raw))
+        uniform = bool((lengths == lengths[0]).all())
+        if uniform:
+            table = awkward.to_numpy(raw)
+            uniform = bool((table == table[0]).all())
+        return self._tree.read(self._names, start, start + 1 if uniform else stop, "ak")
+
+
+def pick_line(names: awkward.Array, values: awkward.Array, line: str) -> tuple[NDArray[np.int8], int]:
+    """The value of `line` in each event, 0 where it has none, and the number of events that have none.
+
+    `values` has one list per event; `names` says beside it which lines the values belong to, or has a single list
+    that holds for all events.
+    """
+    hits = names == line
+    counts = awkward.to_numpy(awkward.sum(hits, axis=1))
+    if len(hits) == 1:
+        if not counts[0]:
+            return np.zeros(len(values), np.int8), len(values)
+        column = values[:, int(awkward.argmax(hits[0]))]
+    else:
+        column = awkward.sum(awkward.where(hits, values, 0), axis=1)
+    return np.asarray(awkward.to_numpy(column).astype(np.int8)), int((counts == 0).sum())
+
+
+class _MappedResults:
+    """Results as a map in the bytes of each entry."""
+
+    layout = Layout.FINAL
+
+    def __init__(self, tree: Tree, branch: Any) -> None:
+        self.branches = (branch,)
+        self._tree = tree
+        self._branch = branch
+
+    def read(self, start: int, stop: int, wanted: Iterable[tuple[str, str]]) -> Decisions:
+        found = Decisions()
+        lines: dict[str, None] = {}
+        wanted = tuple(wanted)
+        for line, kind in wanted:
+            found.values[line, kind] = np.zeros(stop - start, np.int8)
+            found.unstored[line] = stop - start
+        for shape, entries, results in self._read_maps(start, stop):
+            lines |= dict.fromkeys(shape.lines)
+            for line, kind in wanted:
+                if line in shape.lines:
+                    found.values[line, kind][entries] = results[:, shape.lines.index(line)]
+            for line in dict.fromkeys(line for line, _ in wanted):
+                found.unstored[line] -= len(entries) if line in shape.lines else 0
+        found.lines = tuple(lines)
+        return found
+
+    def _read_maps(
+        self, start: int, stop: int
+    ) -> Iterator[tuple[Shape, NDArray[np.int64], NDArray[np.int8]]]:
+        raw = self._tree.read(self._branch, start, stop, "ak", uproot.AsJagged(uproot.AsDtype(np.uint8)))
+        try:
+            yield from read_maps(raw)
+        except MapError as error:
+            where = f"{self._tree.label}, branch {self._branch.name}, entry {start + error.entry}"
+            raise InputError(
+                f"{where} stores HLT results in a way that is not known ({self._branch.typename}): {error}"
+            ) from error

@@ -1,0 +1,165 @@
+"""The payloads that are valid for each run, after precedence, by walking the boundaries of the IoVs.
+
+Between tags the first of the chain wins; within a tag the higher revision. The digest of a run's payload set is
+a two-level tree (64 buckets by name), so that passing a boundary costs as much as the payloads that change there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from heapq import merge
+
+from schemas.conditions.snapshot import Iov, Snapshot, rank_revision
+
+BUCKETS = 64
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Payload:
+    """A payload as a run uses it. `checksum` is the md5 of its content."""
+
+    name: str
+    revision: str
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The payloads of a set whose names fall into one of the `BUCKETS`, and the digest of their names and checksums."""
+
+    digest: bytes
+    payloads: tuple[Payload, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadSet:
+    """The payloads of a run, in buckets that sets have in common; `digest` is the one that `digest_runs` gives."""
+
+    digest: str
+    buckets: tuple[Bucket, ...]
+
+
+def digest_runs(chain: Sequence[Snapshot], keys: Sequence[int]) -> list[str]:
+    """The digest of the payload set of each run in `keys` (sorted run keys); names and checksums count, tags do not."""
+    walk = Walk(chain)
+    return [walk.advance(key).digest() for key in keys]
+
+
+def find_payloads(chain: Sequence[Snapshot], key: int) -> dict[str, Iov]:
+    """The IoV that wins for each payload name at one run."""
+    winners: dict[str, tuple[tuple[int, int, int], Iov]] = {}
+    for place, snapshot in enumerate(chain):
+        for iov in snapshot.iovs:
+            if iov.first <= key < iov.end:
+                rank = _rank(place, iov)
+                if iov.payload not in winners or rank < winners[iov.payload][0]:
+                    winners[iov.payload] = (rank, iov)
+    return {name: iov for name, (_, iov) in sorted(winners.items())}
+
+
+def collect_payloads(chain: Sequence[Snapshot], key: int) -> PayloadSet:
+    """The payload set of one run, as the ledger keeps it."""
+    sorted_out: list[list[Payload]] = [[] for _ in range(BUCKETS)]
+    for name, iov in find_payloads(chain, key).items():
+        sorted_out[_bucket(name)].append(Payload(name, iov.revision, iov.checksum))
+    buckets = tuple(
+        Bucket(_digest_bucket([(one.name, one.checksum) for one in payloads]), tuple(payloads))
+        for payloads in sorted_out
+    )
+    return PayloadSet(_digest_set([bucket.digest for bucket in buckets]), buckets)
+
+
+def name_payload_changes(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """What differs between two payload sets (name → checksum), in words; after three payloads only how many more.
+
+    >>> name_payload_changes({"CDCTimeZeros": "1", "BeamSpot": "1"}, {"CDCTimeZeros": "2"})
+    'payload CDCTimeZeros changed, BeamSpot removed'
+    """
+    words = [
+        f"{name} changed" for name in sorted(before.keys() & after.keys()) if before[name] != after[name]
+    ]
+    words += [f"{name} added" for name in sorted(after.keys() - before.keys())]
+    words += [f"{name} removed" for name in sorted(before.keys() - after.keys())]
+    more = f" and {len(words) - 3} more" if len(words) > 3 else ""
+    return f"payload {', '.join(words[:3])}{more}" if words else "payloads changed"
+
+
+def _digest_bucket(pairs: Iterable[tuple[str, str]]) -> bytes:
+    """The digest of the pairs as canonical JSON; written out, since it runs at every boundary and names need no escapes."""
+    listed = ",".join([f'["{name}","{checksum}"]' for name, checksum in sorted(pairs)])
+    return hashlib.sha256(f"[{listed}]".encode()).digest()
+
+
+def _digest_set(buckets: Sequence[bytes]) -> str:
+    return hashlib.sha256(b"".join(buckets)).hexdigest()
+
+
+@cache
+def _bucket(name: str) -> int:
+    return hashlib.sha256(name.encode()).digest()[0] % BUCKETS
+
+
+def _rank(place: int, iov: Iov) -> tuple[int, int, int]:
+    """What sorts the IoVs of one payload: the lowest wins."""
+    length, value = rank_revision(iov.revision)
+    return place, -length, -value
+
+
+def _boundaries(chain: Sequence[Snapshot]) -> Iterator[tuple[int, bool, int, Iov]]:
+    starts = sorted(
+        (iov.first, True, place, iov) for place, snapshot in enumerate(chain) for iov in snapshot.iovs
+    )
+    ends = sorted(
+        (iov.end, False, place, iov) for place, snapshot in enumerate(chain) for iov in snapshot.iovs
+    )
+    return merge(ends, starts)
+
+
+class Walk:
+    """The payload set of a chain at one run after another; runs only go up."""
+
+    def __init__(self, chain: Sequence[Snapshot]) -> None:
+        self._boundaries = _boundaries(chain)
+        self._upcoming = next(self._boundaries, None)
+        self._valid: dict[str, list[tuple[tuple[int, int, int], str]]] = {}
+        self._buckets: list[dict[str, str]] = [{} for _ in range(BUCKETS)]
+        self._digests = [_digest_bucket(())] * BUCKETS
+        self._moved: set[int] = set(range(BUCKETS))
+        self._whole = ""
+
+    def advance(self, key: int) -> Walk:
+        """Goes on to the run `key`, which is not before the last one."""
+        while self._upcoming is not None and self._upcoming[0] <= key:
+            self._step(*self._upcoming[1:])
+            self._upcoming = next(self._boundaries, None)
+        return self
+
+    def digest(self) -> str:
+        """The digest of the payload set here."""
+        if self._moved:
+            for bucket in self._moved:
+                self._digests[bucket] = _digest_bucket(self._buckets[bucket].items())
+            self._moved.clear()
+            self._whole = _digest_set(self._digests)
+        return self._whole
+
+    def checksums(self) -> dict[str, str]:
+        """Name → checksum of the payloads here."""
+        return {name: checksum for bucket in self._buckets for name, checksum in bucket.items()}
+
+    def _step(self, begins: bool, place: int, iov: Iov) -> None:  # noqa: FBT001 -- the column of a boundary
+        candidate = (_rank(place, iov), iov.checksum)
+        valid = self._valid.setdefault(iov.payload, [])
+        if begins:
+            valid.append(candidate)
+        else:
+            valid.remove(candidate)
+        bucket = _bucket(iov.payload)
+        if valid:
+            self._buckets[bucket][iov.payload] = min(valid)[1]
+        else:
+            self._buckets[bucket].pop(iov.payload, None)
+        self._moved.add(bucket)

@@ -1,0 +1,163 @@
+"""The units that a campaign declares: for each step a column of runs, and beside it columns of fingerprints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from renderer.identity.fingerprint import Recipe, fingerprint_runs, write_recipes
+from renderer.identity.payloads import digest_runs
+from schemas.conditions.local_database import settle_overlaps
+from schemas.conditions.snapshot import Snapshot
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.step import Step
+from schemas.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """Chains of snapshots, in each of which the first tag wins; a run uses the first, unless `bound` says otherwise.
+
+    `bound` maps a run key to the place of its chain.
+    """
+
+    chains: tuple[tuple[Snapshot, ...], ...]
+    bound: Mapping[int, int] = field(default_factory=dict)
+
+    def of(self, run: int) -> tuple[Snapshot, ...]:
+        """The chain of one run key."""
+        return self.chains[self.bound.get(run, 0)]
+
+    def limited(self, names: frozenset[str]) -> Chains:
+        """The same, with the IoVs of the payloads `names` alone."""
+        chains = (
+            tuple(
+                replace(snapshot, iovs=tuple(iov for iov in snapshot.iovs if iov.payload in names))
+                for snapshot in chain
+            )
+            for chain in self.chains
+        )
+        return Chains(tuple(chains), self.bound)
+
+    def below(self, snapshots: tuple[Snapshot, ...]) -> Chains:
+        """The same, with testing payloads that are asked first."""
+        return Chains(tuple((*snapshots, *chain) for chain in self.chains), self.bound)
+
+    def digest(self, runs: Sequence[int]) -> list[str]:
+        """The digest of the payload set of each of the sorted run keys `runs`."""
+        digested = [(here, digest_runs(chain, here)) for chain, here in self.divide(runs)]
+        if len(digested) == 1:
+            return digested[0][1]
+        digests = dict(pair for here, found in digested for pair in zip(here, found, strict=True))
+        return [digests[run] for run in runs]
+
+    def divide(self, runs: Sequence[int]) -> Iterator[tuple[tuple[Snapshot, ...], Sequence[int]]]:
+        """Each chain, with those of the run keys `runs` that use it, in their order."""
+        if not self.bound:
+            yield self.chains[0], runs
+            return
+        for place, chain in enumerate(self.chains):
+            yield chain, [run for run in runs if self.bound.get(run, 0) == place]
+
+
+NO_CHAIN = Chains(((),))
+
+
+@dataclass(frozen=True, slots=True)
+class StepUnits:
+    """The units of one step.
+
+    `runs` are sorted run keys of the runs that have an input; `fingerprints` holds, for each output, a column over
+    `runs` (32 bytes each); `inputs` is the column that entered them (hexadecimal), `conditions` the payload sets'.
+    `waiting` are declared runs whose input is not there in full yet, each with what it waits for; `refused` are those of
+    `runs` whose input cannot be right, with the reason.
+    `chains` are the tags that the step uses, with the payloads that it reads; none where conditions do not count.
+    """
+
+    step: Step
+    recipes: tuple[Recipe, ...]
+    runs: Sequence[int]
+    fingerprints: Mapping[str, Sequence[bytes]]
+    inputs: Sequence[str]
+    conditions: Sequence[str] | None
+    waiting: Mapping[int, str]
+    chains: Chains
+    refused: Mapping[int, str] = field(default_factory=dict)
+
+
+def find_chains(campaign: Campaign, step: Step, repository: Repository, tags: Chains) -> Chains:
+    """The chains that a step uses, where `tags` are its campaign's: testing payloads first, and only what it reads.
+
+    Of testing payloads that overlap, those are used that the campaign's release takes.
+    """
+    if not step.keys.software:
+        return NO_CHAIN
+    testing = tuple(
+        settle_overlaps(repository.snapshots[one.name], campaign.release or "")
+        for one in step.deviations.testing_payloads
+    )
+    used = tags.below(testing) if testing else tags
+    names = repository.templates[step.template].payloads if step.template else None
+    return used if names is None else used.limited(names)
+
+
+def declare_units(
+    campaign: Campaign,
+    repository: Repository,
+    runs: Sequence[int],
+    inputs: Mapping[str, Mapping[int, str]],
+    chains: Chains | None = None,
+    incomplete: Mapping[int, str] | None = None,
+    excessive: Mapping[str, Mapping[int, str]] | None = None,
+    simulated: Mapping[str, Mapping[int, str]] | None = None,
+) -> tuple[StepUnits, ...]:
+    """The units of all steps, upstream steps first.
+
+    `runs` are the sorted run keys that the campaign selects; `inputs` maps data level → run → digest of its files;
+    `incomplete` are runs whose RAW files are not those that were declared, with the reason; `excessive` by data level those
+    whose files hold more than the run does; `simulated` by data level those whose events are simulated, with what says so.
+    Without `chains`, all runs use the snapshots of the repository.
+    """
+    declared = chains or Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
+    made: dict[str, StepUnits] = {}
+    roots: dict[str, str] = {}  # step → the level of the registered files that it is made of in the end
+    for step in campaign.expand():
+        if step.input.step is None:
+            registered = inputs.get(step.input.level, {})
+            judged = step.input.level == "raw" and step.input.complete == "declared"
+            partial = incomplete if judged and incomplete else {}
+            present = [run for run in runs if run in registered and run not in partial]
+            waiting: Mapping[int, str] = {}
+            if len(present) < len(runs):
+                nothing = f"no {step.input.level} is registered"
+                there = set(present)
+                waiting = {run: partial.get(run, nothing) for run in runs if run not in there}
+            source, column = "files", [registered[run] for run in present]
+            refused = dict((excessive or {}).get(step.input.level, {}))
+            roots[step.name] = step.input.level
+        else:
+            upstream = made[step.input.step]
+            present = list(upstream.runs)
+            waiting = dict.fromkeys(upstream.waiting, f"waits for {step.input.step}")
+            refused = {}
+            roots[step.name] = roots[step.input.step]
+            source, column = "unit", [value.hex() for value in upstream.fingerprints[step.input.output]]
+        template = repository.templates.get(step.template or "")
+        if simulated and template is not None and template.declares_real:
+            for run, why in simulated.get(roots[step.name], {}).items():
+                refused.setdefault(run, f"{why}, and {template.name} is for real data")
+        recipes = write_recipes(campaign, step, repository)
+        used = find_chains(campaign, step, repository, declared)
+        conditions = used.digest(present) if step.keys.software else None
+        made[step.name] = StepUnits(
+            step=step,
+            recipes=recipes,
+            runs=present,
+            fingerprints={r.output: fingerprint_runs(r.digest, source, column, conditions) for r in recipes},
+            inputs=column,
+            conditions=conditions,
+            waiting=waiting,
+            chains=used,
+            refused=refused,
+        )
+    return tuple(made.values())

@@ -1,0 +1,217 @@
+"""Job JSONs: what one job reads, runs and writes. They are constant for a unit; attempts add only their name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import PurePosixPath
+from typing import Any
+
+from renderer.applications import APPLICATIONS
+from renderer.event_data.sroot_parts import Part, read_part
+from renderer.identity.payloads import find_payloads
+from schemas.conditions.snapshot import Snapshot
+from schemas.files.canonical import digest
+from schemas.json_schema.validation import check_rendered
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.layout import read_file_name
+from schemas.manifest.runs import split_key
+from schemas.manifest.step import Step
+from schemas.policy.site import SIZE, Site
+from schemas.repository import Repository
+
+_LEVEL_PREFIXES = ("raw.", "cdst.", "mdst.", "dst.", "udst.")
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A registered file. `checksum` names its algorithm, as in `sha256:…`; size in bytes; events None: not known."""
+
+    name: str
+    path: str
+    size: int
+    checksum: str
+    events: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job of a unit. `key` is the identity of its input, so that a late file moves no other job.
+
+    Of `inputs`, those that continue the one before them (`X.sroot-1` after `X.sroot`) are the `parts`: basf2 reads them
+    by itself, and would read them twice if they were named to it.
+    """
+
+    key: str
+    inputs: tuple[InputFile, ...]
+
+    @property
+    def parts(self) -> tuple[InputFile, ...]:
+        """The inputs that continue the one before them."""
+        found = []
+        awaited: str | None = None
+        for file in self.inputs:
+            place = _find_part(file)
+            if file.path == awaited:
+                found.append(file)
+            elif place is not None and place.number:
+                place = None  # its first part is not there, and basf2 finds no others by its name
+            awaited = None if place is None else _beside(file, place.after)
+        return tuple(found)
+
+    @property
+    def events(self) -> int | None:
+        """How many events its inputs are registered with; None where that is not known of each."""
+        counts = [file.events for file in self.inputs]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+
+def divide_input(step: Step, files: Sequence[InputFile]) -> tuple[Job, ...]:
+    """The jobs of a unit that reads `files`: one for each file or one for all, as the step says; none without files.
+
+    A set of raw data in the DAQ's format, which basf2 reads as one, counts as a file.
+    """
+    groups = _gather_sets(files)
+    if step.split != "file" and groups:
+        groups = [tuple(file for group in groups for file in group)]
+    return tuple(Job(_job_key(group), group) for group in groups)
+
+
+def _gather_sets(files: Sequence[InputFile]) -> list[tuple[InputFile, ...]]:
+    """The files by name, each with those that basf2 reads after it by itself."""
+    ordered = sorted(files, key=lambda file: file.name)
+    later = {file.path: file for file in ordered if ".sroot-" in file.path}
+    if not later:
+        return [(file,) for file in ordered]
+    groups = []
+    for file in ordered:
+        place = _find_part(file)
+        if place is None or place.number:
+            continue
+        group = [file]
+        while place is not None and (after := later.pop(_beside(file, place.after), None)) is not None:
+            group.append(after)
+            place = _find_part(after)
+        groups.append(tuple(group))
+    taken = {file.path for group in groups for file in group}
+    groups += [(file,) for file in ordered if file.path not in taken]
+    return sorted(groups, key=lambda group: group[0].name)
+
+
+def _find_part(file: InputFile) -> Part | None:
+    """Where a file stands in a set of raw data in the DAQ's format; None for files of other formats."""
+    return read_part(PurePosixPath(file.path).name) if ".sroot" in file.path else None
+
+
+def _beside(file: InputFile, name: str) -> str:
+    return str(PurePosixPath(file.path).with_name(name))
+
+
+def _job_key(files: Sequence[InputFile]) -> str:
+    return digest([[file.name, file.size, file.checksum] for file in files])[:16]
+
+
+def render_job(
+    campaign: Campaign,
+    step: Step,
+    repository: Repository,
+    site: Site,
+    run: int,
+    job: Job,
+    fingerprints: Mapping[str, bytes],
+) -> dict[str, Any]:
+    """The job JSON; `fingerprints` maps the outputs that are wanted to theirs.
+
+    Valid for the schema `job/1`. The random seed is a digest of fingerprints and job key.
+    """
+    experiment, number = split_key(run)
+    parts = job.parts
+    names = name_outputs(step, run, job, fingerprints)
+    rendered: dict[str, Any] = {
+        "schema": "job/1",
+        "campaign": campaign.name,
+        "step": step.name,
+        "experiment": experiment,
+        "run": number,
+        "key": job.key,
+        "application": step.application,
+        "inputs": [_describe_input(file) for file in job.inputs if file not in parts],
+        "outputs": [
+            {
+                "output": output,
+                "level": step.level_of(output),
+                "file": file,
+                "fingerprint": fingerprints[output].hex(),
+                **({"skim": output} if step.skims else {}),
+            }
+            for output, file in names.items()
+        ],
+        "seed": digest([sorted(value.hex() for value in fingerprints.values()), job.key])[:32],
+        "environment": list(site.environment),
+        **APPLICATIONS[step.application].describe_job(campaign, step, repository, site, fingerprints),
+    }
+    if parts:
+        rendered["parts"] = [_describe_input(file) for file in parts]
+    if site.verify == SIZE:
+        rendered["verify"] = SIZE
+    return rendered
+
+
+def write_local_conditions(chain: Sequence[Snapshot], run: int) -> bytes:
+    """The `database.txt` of the payloads that hold for a run: what releases before 04 read in place of a metadata file."""
+    experiment, number = split_key(run)
+    lines = (
+        f"dbstore/{name} {iov.revision} {experiment},{number},{experiment},{number}\n"
+        for name, iov in find_payloads(chain, run).items()
+    )
+    return "".join(lines).encode()
+
+
+def name_outputs(step: Step, run: int, job: Job, outputs: Container[str]) -> dict[str, str]:
+    """Output → name of its file, of those of a step's outputs that are wanted of a job."""
+    stem = job.inputs[0].name if step.split == "file" else _name_run(*split_key(run), job)
+    return {output: name_file(step, output, stem) for output in step.outputs if output in outputs}
+
+
+def _describe_input(file: InputFile) -> dict[str, Any]:
+    known = {} if file.events is None else {"events": file.events}
+    return {"name": file.name, "path": file.path, "size": file.size, "checksum": file.checksum, **known}
+
+
+def write_job(rendered: Mapping[str, Any]) -> bytes:
+    """The bytes of a job JSON's file: a key a line, and of lists an item a line, so that two of them can be compared.
+
+    Raises:
+        ValueError: it is not valid for the schema `job/1`, which is a defect.
+    """
+    check_rendered(rendered, "job")
+    lines = (f"{_quote(key)}: {_write_value(value)}" for key, value in sorted(rendered.items()))
+    return ("{\n " + ",\n ".join(lines) + "\n}\n").encode()
+
+
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=True).encode
+_quote = cache(_encode)  # of keys, which are the same few in every job
+
+
+def _write_value(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        items = ",\n  ".join(map(_encode, value))
+        return f"[\n  {items}\n ]"
+    return _encode(value)
+
+
+def name_file(step: Step, output: str, stem: str) -> str:
+    """The name of an output's file; `stem` is that of its input, or of its run."""
+    stem = stem.removesuffix(".root")
+    for prefix in _LEVEL_PREFIXES:
+        stem = stem.removeprefix(prefix)
+    return APPLICATIONS[step.application].name_file(step, output, stem)
+
+
+def _name_run(experiment: int, run: int, job: Job) -> str:
+    """What the file of a whole run is called, with the type that all its inputs have in their names, if they have one."""
+    kinds = {(read_file_name(file.name) or {}).get("kind") for file in job.inputs}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    return f"{f'{kind}.' if kind else ''}{experiment:04d}.{run:05d}"

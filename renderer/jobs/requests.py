@@ -1,0 +1,256 @@
+"""Production requests of the grid (gb2): one for each bounded group of runs of a step.
+
+Keys and values are those of the requests for skims that basf2 `skim/tools/b2skim-prod` writes (at commit bc07632ae). What
+the grid expects for the processing of RAW is not public; such requests, and those of which something is not known, say
+that they cannot be submitted, and why.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from renderer.applications.basf2 import describe_deviations
+from renderer.applications.job_files import CONDITIONS
+from renderer.identity.units import StepUnits
+from renderer.jobs.grid_input import PREFIX, GridInput, read_inputs
+from renderer.jobs.job_json import InputFile, name_file
+from renderer.jobs.request_gaps import UNKNOWN, find_gaps
+from schemas.conditions.snapshot import name_number
+from schemas.files.canonical import digest
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.release import reads_metadata
+from schemas.manifest.runs import split_key
+from schemas.manifest.step import Expectation, Step
+from schemas.policy.site import HS06_KEKCC, Gb2Settings
+from schemas.repository import Repository
+from schemas.skims.menu import Skim
+
+NAME_LENGTH = 32
+"""gbasf2 takes no longer names of projects; of letters, digits, `_` and `-` only."""
+
+RUNS_PER_REQUEST = 1000
+"""The width of a group in run numbers, where the site does not say another."""
+
+LAUNCHER = Path(__file__).parents[1] / "runtime" / "grid.py"
+"""The script that a job of the grid starts with."""
+
+UNSUBMITTABLE = "Unsubmittable"
+"""The key of a request under which stands why it cannot be submitted."""
+
+
+SANDBOX = ("steering.py", "job.json")
+"""What a job of the grid finds beside the script that it starts with; also `CONDITIONS` where its release reads that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: its name, the step and the sorted run keys that it is for, and its JSON data.
+
+    `job` is what the steering reads, the same for all jobs: the grid hands over the inputs. `events` are those of the
+    input, None where they are not known.
+    """
+
+    name: str
+    step: str
+    runs: tuple[int, ...]
+    content: Mapping[str, Any]
+    job: Mapping[str, Any]
+    events: int | None = None
+
+    @property
+    def obstacles(self) -> Sequence[str]:
+        """Why it cannot be submitted; nothing if it can."""
+        found: Sequence[str] = self.content.get(UNSUBMITTABLE, ())
+        return found
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether the payloads of its runs go with it, in the file `CONDITIONS`."""
+        return CONDITIONS in self.content["InputSandboxFile"]
+
+
+def group_runs(
+    runs: Sequence[int], width: int, describe: Callable[[int], Hashable] = lambda _run: None
+) -> list[tuple[int, ...]]:
+    """The sorted run keys in groups of `width` run numbers of one experiment, of runs that `describe` says the same of.
+
+    The borders are fixed numbers, so that a new run joins its own group and moves no other run.
+    """
+    groups = []
+    for _, block in groupby(runs, key=lambda key: (split_key(key)[0], split_key(key)[1] // width)):
+        alike: dict[Hashable, list[int]] = {}
+        for run in block:
+            alike.setdefault(describe(run), []).append(run)
+        groups += [tuple(group) for group in alike.values()]
+    return groups
+
+
+def render_requests(
+    campaign: Campaign,
+    units: StepUnits,
+    repository: Repository,
+    inputs: Mapping[int, Sequence[InputFile]],
+    expected: Expectation,
+    energies: Mapping[int, str],
+) -> tuple[Request, ...]:
+    """The requests for the units of one step, in the order of their runs.
+
+    `inputs` maps run keys to their registered files, at logical paths, `energies` to their beam energies; `expected` is what
+    an event of the step takes. A request is for one beam energy, and for input that was made with one global tag. Its name
+    ends with a digest of the fingerprints of all its outputs: the same content has the same name, and another content
+    another.
+    """
+    site = repository.sites[campaign.site]
+    place = {run: index for index, run in enumerate(units.runs)}
+    read = {run: read_inputs(repository.layouts.values(), inputs.get(run, ())) for run in units.runs}
+    requests = []
+    for runs in group_runs(
+        units.runs,
+        site.runs_per_request or RUNS_PER_REQUEST,
+        lambda run: (energies.get(run), read[run].tags, read[run].streams),
+    ):
+        prints = [
+            [output, *(column[place[run]].hex() for run in runs)]
+            for output, column in units.fingerprints.items()
+        ]
+        name = _name_request(campaign, units, digest(prints))
+        files = [file for run in runs for file in inputs.get(run, ())]
+        content = _describe(campaign, units, repository, name, read[runs[0]])
+        content["BeamEnergy"] = energies.get(runs[0], UNKNOWN)
+        content["InputData"] = sorted({folder for run in runs for folder in read[run].folders})
+        content |= _describe_expectation(expected)
+        gaps = find_gaps(campaign, units.step, content, [read[run] for run in runs])
+        if gaps:
+            content[UNSUBMITTABLE] = gaps
+        known = [file.events for file in files if file.events is not None]
+        events = sum(known) if known and len(known) == len(files) else None
+        job = _describe_job(campaign, units, repository, name, digest([prints, name])[:32])
+        requests.append(Request(name, units.step.name, runs, content, job, events))
+    return tuple(requests)
+
+
+def write_request(request: Request) -> bytes:
+    """The bytes of a request's file."""
+    return (json.dumps(request.content, indent=2, sort_keys=True, ensure_ascii=True) + "\n").encode()
+
+
+def write_sandbox(request: Request, script: str, conditions: bytes | None = None) -> dict[str, bytes]:
+    """The files that go with a request, by their names: the script that a job starts with, and its sandbox.
+
+    `conditions` is the content of the conditions metadata file, where the request has one.
+    """
+    job = (json.dumps(request.job, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode()
+    files = {LAUNCHER.name: LAUNCHER.read_bytes(), **dict(zip(SANDBOX, (script.encode(), job), strict=True))}
+    return files if conditions is None else {**files, CONDITIONS: conditions}
+
+
+def _name_request(campaign: Campaign, units: StepUnits, found: str) -> str:
+    stem = re.sub("[^A-Za-z0-9_-]", "-", f"{campaign.name}-{units.step.name}")
+    ending = f"-{found[:10]}"
+    return stem[: NAME_LENGTH - len(ending)] + ending
+
+
+def _describe(
+    campaign: Campaign, units: StepUnits, repository: Repository, name: str, source: GridInput
+) -> dict[str, Any]:
+    step = units.step
+    settings = repository.sites[campaign.site].gb2 or Gb2Settings()
+    sandbox = [*SANDBOX, *([CONDITIONS] if reads_metadata(campaign.release or "") else [])]
+    return {
+        "FabricationType": "DataSkim" if step.skims else UNKNOWN,
+        "ProductionName": name,
+        "ProductionGroup": "skim" if step.skims else UNKNOWN,
+        "Description": f"{campaign.name}, step {step.name}",  # not the title, which nobody approves
+        "Release": campaign.release,
+        "Campaign": campaign.name,
+        "DBGlobalTag": _name_tag(campaign, step, repository, source),
+        "LPNPrefix": PREFIX,
+        "SteeringFile": LAUNCHER.name,
+        "SteeringFilePrefix": f"{campaign.name}/{step.name}/{name}",
+        "InputSandboxFile": sandbox,
+        "InputSandboxFilePrefix": f"{campaign.name}/{step.name}/{name}",
+        "Priority": 8 if step.skims else UNKNOWN,
+        "TargetFileSize": 1024,
+        "DataDescription": [
+            {"DataLevel": step.level_of(output), **_name_skim(step, repository, output, source)}
+            for output in units.fingerprints
+        ],
+        "DataStructureByRun": str(settings.by_run),
+        "VolumeDependentMerge": str(not settings.by_run),
+        "ResourceTag": settings.resource_tag,
+    }
+
+
+def _name_tag(campaign: Campaign, step: Step, repository: Repository, source: GridInput) -> str:
+    """The number of the global tag that the input was made with; of RAW, which none was, the campaign's own."""
+    if step.input.step is None and step.input.level != "raw":
+        return source.tags[0] if len(source.tags) == 1 else UNKNOWN
+    return name_number(campaign.tag_names, repository.snapshots) or UNKNOWN
+
+
+def _describe_expectation(expected: Expectation) -> dict[str, Any]:
+    """What an event takes, as far as it is known: HS06 seconds, and kilobytes per event of the input, by output."""
+    described: dict[str, Any] = {}
+    work = expected.hs06_seconds
+    if work is None and expected.cpu_seconds is not None:
+        work = expected.cpu_seconds * HS06_KEKCC
+    if work is not None:
+        described["ExpectedEventCPUTime"] = round(work, 4)
+    if len(expected.sizes) > 1:  # as of combined skims: one for each entry of DataDescription
+        described["ExpectedEventSize"] = [round(size, 3) for _, size in expected.sizes]
+    elif expected.kilobytes is not None:
+        described["ExpectedEventSize"] = round(expected.kilobytes, 3)
+    return described
+
+
+def _describe_job(
+    campaign: Campaign, units: StepUnits, repository: Repository, name: str, seed: str
+) -> dict[str, Any]:
+    """What the steering reads of a job's JSON, but for the inputs."""
+    step = units.step
+    job: dict[str, Any] = {
+        "campaign": campaign.name,
+        "step": step.name,
+        "release": campaign.release,
+        "global_tags": [tag.name for tag in campaign.global_tags],
+        "outputs": [
+            {
+                "output": output,
+                "level": step.level_of(output),
+                "file": name_file(step, output, name),
+                **({"skim": output} if step.skims else {}),
+            }
+            for output in units.fingerprints
+        ],
+        "seed": seed,
+        **describe_deviations(step, repository, repository.sites[campaign.site]),
+    }
+    if reads_metadata(campaign.release or ""):
+        job["conditions"] = CONDITIONS
+    if campaign.skim_tags:
+        job["skim_tags"] = campaign.skim_tags
+    if step.skims:
+        job["skims"] = {output: repository.skims[output].describe() for output in units.fingerprints}
+    return job
+
+
+def _name_skim(step: Step, repository: Repository, output: str, source: GridInput) -> dict[str, str]:
+    """How the grid calls a skim: registered ones by name and code, with the general skim that they are made of."""
+    if not step.skims:
+        return {}
+    skim = repository.skims[output]
+    if skim.registered is None:
+        return {"GeneralSkimName": name_line(skim)}
+    described = {"": skim.registered.name, "SkimDecayMode": skim.registered.code}
+    return {**described, "GeneralSkimName": source.streams[0]} if len(source.streams) == 1 else described
+
+
+def name_line(skim: Skim) -> str:
+    """What a skim by a line of the HLT is called in public: `hadron` of `software_trigger_cut&skim&accept_hadron`."""
+    return (skim.line or skim.name).rpartition("&")[2].removeprefix("accept_")

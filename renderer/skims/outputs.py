@@ -1,0 +1,240 @@
+"""Reading a job's inputs one after another, and writing what each output accepts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renderer.event_data.branches import Form, check_keep, describe_form
+from renderer.event_data.event_file import IDENTITY, Chunk, EventFile, InputError, explain_damage
+from renderer.event_data.event_numbers import EventNumbers
+from renderer.event_data.tree_writer import TreeWriter, read_rows
+from renderer.event_data.trigger_results import ACCEPT
+from renderer.skims.cut_evaluation import select
+from renderer.skims.event_list import EventListWriter
+from renderer.skims.task import Selection, Task
+
+EVENTS, EVENT_LIST = "events", "event list"
+"""What an output holds."""
+
+_HELD_BYTES = 32 << 20
+_SHOWN = 200
+
+
+@dataclass(slots=True)
+class _Output:
+    """An output while it is written: `last` is the last event accepted, counted through all inputs from 0."""
+
+    selection: Selection
+    writer: TreeWriter | EventListWriter | None = None
+    events: int = 0
+    rows: int = 0
+    last: int = -1
+
+    def count(self, accepted: NDArray[np.bool_], numbers: NDArray[np.int64]) -> None:
+        """Counts accepted rows; `numbers` says to which event a row belongs."""
+        self.rows += int(accepted.sum())
+        events = np.unique(numbers[accepted])
+        if len(events):
+            self.events += len(events) - (int(events[0]) == self.last)
+            self.last = int(events[-1])
+
+
+class Skimmer:
+    """Does a job: `read` takes one input after another; on a sound exit, `parts` (by the outputs' names) hold the outputs."""
+
+    def __init__(self, task: Task, folder: Path, parts: Mapping[str, Path]) -> None:
+        self.numbers = EventNumbers(f"{task.experiment}:{task.run}")
+        self._task = task
+        self._folder = folder
+        self._parts = parts
+        self._outputs = [_Output(selection) for selection in task.selections]
+        self._open = ExitStack()
+        self._kind: str | None = None
+        self._form: Form | None = None
+        self._first = ""
+        self._events = self._rows = 0
+        self._unstored: dict[str, int] = {}
+        self._empty: tuple[str, Form | None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self._kind is None:
+                self._begin(*(self._empty or (EVENT_LIST, None)))
+        finally:
+            self._open.__exit__(kind, error, where)
+
+    def read(self, place: int) -> None:
+        """Reads the input at that place, and writes what the outputs accept of it.
+
+        Raises:
+            InputError: the input cannot be used, or holds other than its registered number of events.
+            RepeatedEventsError: an event is there twice.
+            OSError: the outputs cannot be written.
+        """
+        given = self._task.inputs[place]
+        with EventFile(self._folder / given.path, given.name, self._task.tree) as file:
+            kind, form = self._describe(file)
+            if file.entries:
+                self._settle(file, kind, form)
+            elif self._empty is None:
+                self._empty = kind, form
+            parts: list[NDArray[np.generic]] = []
+            events = rows = 0
+            beside = [column.branch for column in form.columns] if form is not None else []
+            for chunk in file.read_chunks(self._task.variables, self._task.lines, beside):
+                self._check_run(file.name, chunk)
+                self._take(place, file, chunk, form, self._events + events)
+                parts.append(chunk.columns["event"][chunk.begins])
+                events += chunk.events
+                rows += len(chunk)
+                for line, count in chunk.decisions.unstored.items():
+                    self._unstored[line] = self._unstored.get(line, 0) + count
+        if given.events is not None and events != given.events:
+            held = f"{events:,} events" + (f" in {rows:,} rows" if rows != events else "")
+            raise InputError(
+                f"{given.name} holds {held}, and {given.events:,} are registered in the catalogue"
+            )
+        self.numbers.add(given.name, parts)
+        self._events += events
+        self._rows += rows
+        for output in self._outputs:
+            if isinstance(output.writer, EventListWriter):
+                output.writer.count_entries(place, rows)
+
+    def describe(self) -> dict[str, Any]:
+        """What the report says of it."""
+        task = self._task
+        record: dict[str, Any] = {}
+        if self._form is not None:
+            for key, found in (("unwritten", self._form.unwritten), ("rewritten", self._form.rewritten)):
+                if found:
+                    record[key] = {name[:_SHOWN]: said[:_SHOWN] for name, said in found[:_SHOWN]}
+                if len(found) > _SHOWN:
+                    record[key][f"{len(found) - _SHOWN} others"] = ""
+        if unstored := {line: count for line, count in self._unstored.items() if count}:
+            record["unstored"] = unstored
+        return {
+            "events_read": self._events,
+            "rows_read": self._rows,
+            "record": record,
+            "outputs": {
+                output.selection.file: {
+                    "kind": self._kind,
+                    "events": output.events,
+                    "rows": output.rows,
+                    "runs": [[task.experiment, task.run, self._events, output.events]],
+                }
+                for output in self._outputs
+            },
+        }
+
+    def _describe(self, file: EventFile) -> tuple[str, Form | None]:
+        """What becomes of a file's events: an event list, or the branches that are written again."""
+        if file.holds_objects or not (file.entries or file.tree.keys):
+            check_keep(file, self._task.keep)
+            return EVENT_LIST, None
+        with explain_damage(file.name):
+            return EVENTS, describe_form(file, self._task.keep)
+
+    def _settle(self, file: EventFile, kind: str, form: Form | None) -> None:
+        """Begins the outputs with the first file that has events; the others must be of its form."""
+        if self._kind is None:
+            self._first = file.name
+            self._begin(kind, form)
+        elif kind != self._kind:
+            objects, branches = (file.name, self._first)[:: 1 if kind == EVENT_LIST else -1]
+            raise InputError(
+                f"{objects} holds objects of basf2, and {branches} numbers: one output cannot hold both"
+            )
+        elif form is not None and self._form is not None:
+            self._form.check_same(form)
+
+    def _begin(self, kind: str, form: Form | None) -> None:
+        self._kind, self._form = kind, form
+        inputs = [(one.name, str((self._folder / one.path).absolute())) for one in self._task.inputs]
+        for output in self._outputs:
+            path = self._parts[output.selection.file]
+            writer: TreeWriter | EventListWriter
+            if form is not None:
+                writer = TreeWriter(path, form, _HELD_BYTES // len(self._outputs))
+            else:
+                writer = EventListWriter(path, inputs, _list_branches(output.selection))
+            self._open.enter_context(writer)
+            output.writer = writer
+
+    def _take(self, place: int, file: EventFile, chunk: Chunk, form: Form | None, before: int) -> None:
+        """Writes what the outputs accept of a chunk; `before` is the number of events before it."""
+        # rows of an event that began in the chunk before have its number
+        numbers = before - 1 + np.cumsum(chunk.begins)
+        accepted = [_accept(output.selection, chunk) for output in self._outputs]
+        for output, mask in zip(self._outputs, accepted, strict=True):
+            output.count(mask, numbers)
+        wanted = np.flatnonzero(np.logical_or.reduce(accepted))
+        if not len(wanted):
+            return
+        first, end = int(wanted[0]), int(wanted[-1]) + 1
+        if form is None:
+            for output, mask in zip(self._outputs, accepted, strict=True):
+                assert isinstance(output.writer, EventListWriter)
+                values = _list_values(output.selection, chunk)
+                entries = np.flatnonzero(mask)
+                columns = {name: column[entries] for name, column in values.items()}
+                output.writer.extend(place, chunk.start + entries, columns)
+            return
+        kept: list[dict[str, Any]] = [{} for _ in self._outputs]
+        for column in form.columns:
+            with explain_damage(file.name):
+                values = read_rows(file.tree, (column,), chunk.start + first, chunk.start + end)
+            for rows, mask in zip(kept, accepted, strict=True):
+                rows[column.name] = values[column.name][mask[first:end]]
+        for output, rows, mask in zip(self._outputs, kept, accepted, strict=True):
+            assert isinstance(output.writer, TreeWriter)
+            if mask.any():
+                output.writer.extend(rows)
+
+    def _check_run(self, name: str, chunk: Chunk) -> None:
+        task = self._task
+        experiment, run, event = (chunk.columns[column] for column in IDENTITY)
+        strange = (experiment != task.experiment) | (run != task.run)
+        if strange.any():
+            first = int(np.argmax(strange))
+            raise InputError(
+                f"{name}: event {event[first]} belongs to {experiment[first]}:{run[first]}, "
+                f"the job is for {task.experiment}:{task.run}"
+            )
+
+
+def _accept(selection: Selection, chunk: Chunk) -> NDArray[np.bool_]:
+    """The rows that a selection accepts."""
+    if selection.cut is not None:
+        return select(selection.cut, chunk.columns)
+    assert selection.line is not None
+    return np.asarray(chunk.decisions.values[selection.line] == ACCEPT)
+
+
+def _list_branches(selection: Selection) -> dict[str, np.dtype[Any]]:
+    """What an event list has beside the events: the variables of the cut, or the decision of the line."""
+    if selection.cut is None:
+        return {"decision": np.dtype(np.int8)}
+    return {name: np.dtype(np.float64) for name in selection.cut.variables if name not in IDENTITY}
+
+
+def _list_values(selection: Selection, chunk: Chunk) -> dict[str, NDArray[Any]]:
+    names = (*IDENTITY, *(selection.cut.variables if selection.cut is not None else ()))
+    values: dict[str, NDArray[Any]] = {name: chunk.columns[name] for name in names}
+    if selection.line is not None:
+        values["decision"] = chunk.decisions.values[selection.line]
+    return values

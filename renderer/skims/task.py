@@ -1,0 +1,137 @@
+"""What a job JSON asks of the embedded application: its run, its inputs, and what each of its outputs selects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from renderer.event_data.trigger_results import BEFORE_PRESCALE, FINAL
+from schemas.skims.cut import Cut, CutSyntaxError, parse_cut
+
+
+class SkimError(Exception):
+    """Why a job failed: its class and scope, as job results have them, and a text."""
+
+    def __init__(self, kind: str, message: str, scope: str | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.scope = scope
+
+    def describe(self) -> dict[str, str]:
+        """The failure as the report has it."""
+        scope = {} if self.scope is None else {"scope": self.scope}
+        return {"class": self.kind, "message": str(self), **scope}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What one output keeps: the events of a cut, or those that a line accepts (`line` is name and decision)."""
+
+    file: str
+    cut: Cut | None = None
+    line: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file that is read. `events` is how many are registered, None where that is not known."""
+
+    name: str
+    path: str
+    events: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job. `keep` are patterns of branches that the outputs keep; all without any."""
+
+    experiment: int
+    run: int
+    tree: str | None
+    inputs: tuple[Input, ...]
+    selections: tuple[Selection, ...]
+    keep: tuple[str, ...] = ()
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """What the cuts use."""
+        return tuple(sorted({name for item in self.selections if item.cut for name in item.cut.variables}))
+
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """The lines that are looked at, each with its decision."""
+        return tuple(dict.fromkeys(item.line for item in self.selections if item.line))
+
+
+def read_task(job: Mapping[str, Any]) -> Task:
+    """The task of a job.
+
+    Raises:
+        SkimError: the job is wrong; the class is `permanent`.
+    """
+    parameters = _take(job, "parameters", Mapping) if "parameters" in job else {}
+    inputs = tuple(_read_input(item) for item in _take(job, "inputs", list))
+    skims = _take(job, "skims", Mapping)
+    selections = tuple(_read_output(item, skims) for item in _take(job, "outputs", list))
+    if not inputs or not selections:
+        raise SkimError("permanent", f"the job has no {'outputs' if inputs else 'inputs'}")
+    files = [selection.file for selection in selections]
+    twice = sorted({file for file in files if files.count(file) > 1})
+    if twice:
+        raise SkimError("permanent", f"the job writes {twice[0]} twice")
+    tree = _take(parameters, "tree", str) if parameters.get("tree") is not None else None
+    keep = _take(job, "keep", list) if "keep" in job else []
+    if not all(isinstance(pattern, str) for pattern in keep):
+        raise SkimError("permanent", "the job needs `keep`, a list of texts")
+    experiment, run = _take(job, "experiment", int), _take(job, "run", int)
+    return Task(experiment, run, tree, inputs, selections, tuple(keep))
+
+
+def _take(data: Any, key: str, kind: type) -> Any:
+    value = data.get(key) if isinstance(data, Mapping) else None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise SkimError("permanent", f"the job needs `{key}`, {_KINDS[kind]}, not {value!r:.60}")
+    return value
+
+
+_KINDS = {str: "a text", int: "an integer", list: "a list", Mapping: "a map"}
+
+
+def _read_input(item: Any) -> Input:
+    path = _take(item, "path", str)
+    events = _take(item, "events", int) if item.get("events") is not None else None
+    return Input(_take(item, "name", str) if "name" in item else path, path, events)
+
+
+def _read_output(item: Any, skims: Mapping[str, Any]) -> Selection:
+    file, name = _take(item, "file", str), _take(item, "skim", str)
+    if os.path.basename(file) != file or not file.endswith(".root") or file.startswith("."):
+        raise SkimError("permanent", f"output file {file!r} is not a plain name that ends in .root")
+    if name not in skims:
+        raise SkimError(
+            "permanent", f"output {file} asks for skim {name}; the job defines {', '.join(skims)}"
+        )
+    definition = skims[name]
+    if not isinstance(definition, Mapping) or ("cut" in definition) == ("line" in definition):
+        raise SkimError("permanent", f"skim {name} needs either `cut` or `line`")
+    if "line" in definition:
+        return Selection(file, line=_read_line(name, definition))
+    try:
+        return Selection(file, cut=parse_cut(_take(definition, "cut", str)))
+    except CutSyntaxError as error:
+        raise SkimError("permanent", f"the cut of skim {name} does not parse: {error}") from error
+
+
+def _read_line(name: str, data: Mapping[str, Any]) -> tuple[str, str]:
+    line, decision = _take(data, "line", str), data.get("decision", FINAL)
+    if decision not in {FINAL, BEFORE_PRESCALE}:
+        raise SkimError(
+            "permanent", f"skim {name}: decision is `{FINAL}` or `{BEFORE_PRESCALE}`, not {decision!r:.60}"
+        )
+    if decision == BEFORE_PRESCALE and line.endswith("&total_result"):
+        raise SkimError(
+            "permanent", f"skim {name}: {line} exists only after the prescale; write `decision: {FINAL}`"
+        )
+    return line, decision

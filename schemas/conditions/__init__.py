@@ -1,0 +1,1 @@
+"""The conditions database as values: intervals of validity, snapshots of global tags, local databases."""

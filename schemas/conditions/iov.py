@@ -1,0 +1,245 @@
+"""Intervals of validity (IoV) of the conditions database: reading, printing, and their algebra.
+
+At the border an IoV is four numbers, `firstExp,firstRun,finalExp,finalRun`, both ends included, -1 meaning unlimited
+(basf2 `framework/scripts/conditions_db/iov.py`); so does every other negative end, as -2 and -3, which are in the database
+(basf2 `framework/database/src/IntervalOfValidity.cc`, `checkUpperBound`). Inside it is an interval of run keys whose end is not included: all
+of experiment 3 ends where experiment 4 begins, so that what is connected there is connected here.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from schemas.manifest.runs import run_key, split_key
+
+FOREVER = 1 << 62
+"""The end of what has no end; beyond every run key of `NUMBER_LIMIT`."""
+NUMBER_LIMIT = 999_999_999
+"""The largest experiment or run number that an IoV may name."""
+
+_NUMBERS = re.compile(r"\s*,\s*".join([r"(-?[0-9]{1,10})"] * 4), re.ASCII)
+_READABLE = re.compile(
+    r"exp (?P<exp>[0-9]{1,10})"
+    r"(?:-(?P<last>[0-9]{1,10}), all runs"
+    r"|(?P<open> - forever)"
+    r"|, run (?P<run>[0-9]{1,10})"
+    r"(?: - (?:(?P<forever>forever)|exp (?P<exp2>[0-9]{1,10}), (?:(?P<all>all runs)|run (?P<run2>[0-9]{1,10}))))?"
+    r"|, runs (?P<from>[0-9]{1,10})(?:\+| - (?P<to>[0-9]{1,10})))?",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Interval:
+    """The run keys from `first` to before `end`.
+
+    Raises:
+        ValueError: there is no run in it.
+    """
+
+    first: int
+    end: int
+
+    def __post_init__(self) -> None:
+        """Refuse what is empty."""
+        if not 0 <= self.first < self.end <= FOREVER:
+            raise ValueError(f"no run lies between the keys {self.first} and {self.end}")
+
+    def __contains__(self, key: int) -> bool:
+        return self.first <= key < self.end
+
+    def __str__(self) -> str:
+        return ",".join(map(str, name_ends(self.first, self.end)))
+
+    def contains(self, other: Interval) -> bool:
+        """Whether all of `other` lies in this."""
+        return self.first <= other.first and other.end <= self.end
+
+    def intersect(self, other: Interval) -> Interval | None:
+        """What both have in common, or None."""
+        first, end = max(self.first, other.first), min(self.end, other.end)
+        return Interval(first, end) if first < end else None
+
+    def subtract(self, other: Interval) -> tuple[Interval, ...]:
+        """What this has and `other` has not: none, one or two intervals."""
+        parts = (self.first, min(self.end, other.first)), (max(self.first, other.end), self.end)
+        return tuple(Interval(first, end) for first, end in parts if first < end)
+
+    def union(self, other: Interval, *, allow_startone: bool = False) -> Interval | None:
+        """Both as one, or None where they neither overlap nor touch.
+
+        With `allow_startone`, run 0 and run 1 both begin an experiment: (3,0,3,-1) touches (4,1,4,-1).
+        """
+        earlier, later = sorted((self, other))
+        if later.first <= earlier.end or (allow_startone and _starts_at_one(earlier.end, later.first)):
+            return Interval(earlier.first, max(earlier.end, later.end))
+        return None
+
+    def describe(self) -> str:
+        """The interval as people say it: `always`, `exp 3, runs 5 - 9`, `exp 3, run 5 - forever`, `exp 3 - forever`."""
+        first_exp, first_run, final_exp, final_run = name_ends(self.first, self.end)
+        if self == ALWAYS:
+            return "always"
+        if first_exp == final_exp:
+            if final_run < 0:
+                return f"exp {first_exp}, runs {first_run}+" if first_run else f"exp {first_exp}"
+            if first_run == final_run:
+                return f"exp {first_exp}, run {first_run}"
+            return f"exp {first_exp}, runs {first_run} - {final_run}"
+        if final_exp < 0:
+            begin = f"exp {first_exp}, run {first_run}" if first_run else f"exp {first_exp}"
+            return f"{begin} - forever"
+        if first_run == 0 and final_run < 0:
+            return f"exp {first_exp}-{final_exp}, all runs"
+        last = "all runs" if final_run < 0 else f"run {final_run}"
+        return f"exp {first_exp}, run {first_run} - exp {final_exp}, {last}"
+
+
+ALWAYS = Interval(0, FOREVER)
+"""Every run of every experiment."""
+
+
+def make_interval(first_exp: int, first_run: int, final_exp: int, final_run: int) -> Interval:
+    """The interval of an IoV's four numbers, both ends included; an end below 0 is unlimited, and becomes -1.
+
+    Raises:
+        ValueError: the numbers are no IoV; the text says why.
+    """
+    text = f"{first_exp},{first_run},{final_exp},{final_run}"
+    if min(first_exp, first_run) < 0:
+        raise ValueError(f"the IoV {text} begins at a negative number; write 0,0 for the beginning")
+    if max(first_exp, first_run, final_exp, final_run) > NUMBER_LIMIT:
+        raise ValueError(f"the IoV {text} names a number beyond {NUMBER_LIMIT}")
+    if final_exp < 0 <= final_run:
+        raise ValueError(f"the IoV {text} ends at run {final_run} of no experiment; write -1,-1 for ever")
+    first = run_key(first_exp, first_run)
+    if final_exp < 0:
+        end = FOREVER
+    else:
+        end = run_key(final_exp, final_run) + 1 if final_run >= 0 else run_key(final_exp + 1, 0)
+    if first >= end:
+        raise ValueError(f"the IoV {text} ends before it begins; write the earlier run first")
+    return Interval(first, end)
+
+
+def name_ends(first: int, end: int) -> tuple[int, int, int, int]:
+    """The four numbers of an IoV, both ends included, -1 unlimited, of an interval of run keys."""
+    last = (-1, -1)
+    if end < FOREVER:
+        experiment, run = split_key(end)
+        last = (experiment, run - 1) if run else (experiment - 1, -1)
+    return *split_key(first), *last
+
+
+def parse_iov(text: str) -> Interval:
+    """The interval that a text states, as in `3,5,3,-1` or in the words of `Interval.describe`.
+
+    Raises:
+        ValueError: the text is neither, or no run lies in it.
+    """
+    stripped = text.strip()
+    if match := _NUMBERS.fullmatch(stripped):
+        return make_interval(*map(int, match.groups()))
+    if stripped == "always":
+        return ALWAYS
+    match = _READABLE.fullmatch(stripped)
+    if match is None:
+        raise ValueError(f"{text[:60]!r} is no IoV; write it as in 3,5,3,-1 or `exp 3, runs 5 - 9`")
+    found = {key: int(value) for key, value in match.groupdict().items() if value and value.isdecimal()}
+    exp = found["exp"]
+    if "run" in found:
+        if match["forever"]:
+            return make_interval(exp, found["run"], -1, -1)
+        return make_interval(exp, found["run"], found.get("exp2", exp), _last_run(match, found))
+    if match["open"]:
+        return make_interval(exp, 0, -1, -1)
+    return make_interval(exp, found.get("from", 0), found.get("last", exp), found.get("to", -1))
+
+
+def _last_run(match: re.Match[str], found: dict[str, int]) -> int:
+    if match["all"]:
+        return -1
+    return found.get("run2", found["run"])
+
+
+def merge_intervals(intervals: Iterable[Interval], *, allow_startone: bool = False) -> tuple[Interval, ...]:
+    """The same runs as sorted intervals that neither overlap nor touch."""
+    merged: list[Interval] = []
+    for interval in sorted(intervals):
+        joined = merged[-1].union(interval, allow_startone=allow_startone) if merged else None
+        if joined is None:
+            merged.append(interval)
+        else:
+            merged[-1] = joined
+    return tuple(merged)
+
+
+def find_gaps(
+    intervals: Iterable[Interval], within: Interval | None = None, *, allow_startone: bool = False
+) -> tuple[Interval, ...]:
+    """The sorted parts of `within` that no interval covers; by default, what lies between the intervals.
+
+    With `allow_startone`, a run 0 that alone is left out at an experiment's beginning is no gap.
+    """
+    merged = merge_intervals(intervals)
+    if within is None:
+        if not merged:
+            return ()
+        within = Interval(merged[0].first, merged[-1].end)
+    gaps = subtract_all((within,), merged)
+    covered = {interval.first for interval in merged}
+    return tuple(
+        gap
+        for gap in gaps
+        if not (allow_startone and gap.end in covered and _starts_at_one(gap.first, gap.end))
+    )
+
+
+def find_overlaps(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
+    """The sorted parts that more than one interval covers."""
+    overlaps: list[Interval] = []
+    reached = -1
+    for interval in sorted(intervals):
+        if interval.first < reached:
+            overlaps.append(Interval(interval.first, min(reached, interval.end)))
+        reached = max(reached, interval.end)
+    return merge_intervals(overlaps)
+
+
+def subtract_all(intervals: Iterable[Interval], others: Iterable[Interval]) -> tuple[Interval, ...]:
+    """What the first intervals cover and the others do not, sorted, as intervals that do not touch."""
+    return tuple(_subtract(merge_intervals(intervals), merge_intervals(others)))
+
+
+def touches_any(first: int, end: int, intervals: Sequence[Interval]) -> bool:
+    """Whether a run from `first` to before `end` is in one of the intervals, which are sorted and apart."""
+    index = bisect_right(intervals, first, key=_take_end)
+    return index < len(intervals) and intervals[index].first < end
+
+
+_take_end = attrgetter("end")
+
+
+def _subtract(intervals: tuple[Interval, ...], others: tuple[Interval, ...]) -> Iterator[Interval]:
+    index = 0
+    for interval in intervals:
+        first = interval.first
+        while index < len(others) and others[index].end <= first:
+            index += 1
+        upcoming = index
+        while upcoming < len(others) and others[upcoming].first < interval.end:
+            if first < others[upcoming].first:
+                yield Interval(first, others[upcoming].first)
+            first = others[upcoming].end
+            upcoming += 1
+        if first < interval.end:
+            yield Interval(first, interval.end)
+
+
+def _starts_at_one(end: int, first: int) -> bool:
+    """Whether only run 0 of an experiment lies from `end` to before `first`."""
+    return split_key(end)[1] == 0 and first == end + 1

@@ -1,0 +1,175 @@
+"""How releases of basf2 read a local database, `database.txt`: which line counts where several hold for one run.
+
+| releases | of several lines for a run | revisions |
+|---|---|---|
+| up to 03 | the last line (`LocalDatabase::getData`, file version 219617535) | whole numbers (`stoi`) |
+| 04 and 05 | the highest revision (`TestingPayloadStorage::get`, file version 37013668081) | whole numbers from 1 on |
+| from 06 on | the last line (the same function at commit 8e4687925 and later) | any text; basf2 writes the beginning of the md5 |
+
+A release before 06 does not refuse a hash that begins with digits: of `0c1baa` it reads 0, and so another file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import groupby, pairwise
+from operator import attrgetter
+
+from schemas.conditions.snapshot import LOCAL, Iov, Snapshot, rank_revision
+from schemas.manifest.release import number_release
+
+_MOST = 2**31 - 1
+"""The highest revision that `stoi` reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How some releases read it: `releases` in words, whether the last line counts, hashes are read, the lowest revision."""
+
+    releases: str
+    by_line: bool
+    hashes: bool
+    lowest: int = 0
+
+
+READINGS = (
+    Reading("releases up to 03", by_line=True, hashes=False),
+    Reading("releases 04 and 05", by_line=False, hashes=False, lowest=1),
+    Reading("releases from 06 on", by_line=True, hashes=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Misreading:
+    """What a release does not read as it is meant: the IoV, why not, and what to do instead."""
+
+    iov: Iov
+    reason: str
+    hint: str
+
+
+def list_readings(release: str) -> tuple[Reading, ...]:
+    """How a release reads a local database; all ways where its name does not tell which."""
+    number = number_release(release)
+    if number is None:
+        return READINGS
+    return (READINGS[0 if number <= 3 else 1 if number <= 5 else 2],)
+
+
+def find_misreadings(snapshot: Snapshot, release: str) -> Iterator[Misreading]:
+    """What `release` cannot read of a local database's snapshot, or reads in an order that is not known; one a payload."""
+    if snapshot.state != LOCAL:
+        return
+    readings = list_readings(release)
+    for payload, iovs in _group(snapshot.iovs):
+        strange = next((one for one in iovs if any(not _reads(way, one.revision) for way in readings)), None)
+        if strange is not None:
+            yield Misreading(
+                strange,
+                f"{release} does not read the revision {strange.revision} of {payload}",
+                f"give it a number: write `dbstore/{payload} 1 …`, call the file dbstore_{payload}_rev_1.root, and say"
+                f" `b2prod gt pull {snapshot.name} --from database.txt`; or choose a release from 06 on",
+            )
+            continue
+        found = [tuple(_settle(iovs, way)) for way in readings]
+        if any(way.by_line for way in readings) and not all(one.line for one in iovs) and _is_open(iovs):
+            yield Misreading(
+                iovs[0],
+                f"{release} takes the last line of {payload}, and the snapshot does not have the lines' order",
+                f"say `b2prod gt pull {snapshot.name} --from database.txt` again, which keeps it",
+            )
+        elif len(set(found)) > 1:
+            ways = "the last line, or the highest revision"
+            yield Misreading(
+                iovs[0],
+                f"it is not known which line of {payload} {release} takes where several hold: {ways}",
+                "shorten the IoVs so that they do not overlap",
+            )
+
+
+def settle_overlaps(snapshot: Snapshot, release: str) -> Snapshot:
+    """A local database's snapshot with one payload for each run, as `release` reads it; other snapshots as they are."""
+    if snapshot.state != LOCAL:
+        return snapshot
+    reading = list_readings(release)[0]
+    iovs = tuple(one for _, group in _group(snapshot.iovs) for one in _settle(group, reading))
+    return replace(snapshot, iovs=iovs)
+
+
+def number_lines(entries: Sequence[Iov]) -> tuple[Iov, ...]:
+    """IoVs, of which each has its line: of payloads with one content for each run without it, since it decides nothing."""
+    kept: list[Iov] = []
+    for _, group in _group(entries):
+        kept += group if _is_open(group) else [replace(one, line=0) for one in group]
+    return tuple(sorted(set(kept)))
+
+
+def _group(iovs: Iterable[Iov]) -> Iterator[tuple[str, list[Iov]]]:
+    for payload, group in groupby(sorted(iovs), key=attrgetter("payload")):
+        yield payload, list(group)
+
+
+def _reads(reading: Reading, revision: str) -> bool:
+    """Whether it takes a revision for what it is: of a number with zeros in front it would look for another file."""
+    if reading.hashes:
+        return True
+    return (
+        revision.isdecimal() and revision == str(int(revision)) and reading.lowest <= int(revision) <= _MOST
+    )
+
+
+def _settle(iovs: Sequence[Iov], reading: Reading) -> Iterator[Iov]:
+    """The IoVs of one payload, cut where another one counts; in the order of runs, without their lines."""
+    rank = _rank_line if reading.by_line else _rank_revision
+    last: Iov | None = None
+    for first, end, winner in _sweep(iovs, rank):
+        if last is not None and last.end == first and _name(last) == _name(winner):
+            last = replace(last, end=end)
+            continue
+        if last is not None:
+            yield last
+        last = replace(winner, first=first, end=end, line=0)
+    if last is not None:
+        yield last
+
+
+def _sweep(iovs: Sequence[Iov], rank: Callable[[Iov], tuple[int, ...]]) -> Iterator[tuple[int, int, Iov]]:
+    """Each stretch of run keys with the IoV of the highest rank there; the end is not included."""
+    waiting = sorted(iovs, key=attrgetter("first"), reverse=True)
+    valid: list[tuple[tuple[int, ...], int, Iov]] = []
+    borders = sorted({border for one in iovs for border in (one.first, one.end)})
+    for first, end in pairwise(borders):
+        while waiting and waiting[-1].first <= first:
+            one = waiting.pop()
+            heappush(valid, (rank(one), len(waiting), one))
+        while valid and valid[0][2].end <= first:
+            heappop(valid)
+        if valid:
+            yield first, end, valid[0][2]
+
+
+def _rank_line(iov: Iov) -> tuple[int, ...]:
+    return -iov.line, *_rank_revision(iov)
+
+
+def _rank_revision(iov: Iov) -> tuple[int, ...]:
+    length, value = rank_revision(iov.revision)
+    return -length, -value
+
+
+def _name(iov: Iov) -> tuple[str, str]:
+    return iov.revision, iov.checksum
+
+
+def _is_open(iovs: Sequence[Iov]) -> bool:
+    """Whether several contents hold for one run."""
+    ordered = sorted(iovs, key=attrgetter("first"))
+    reached: list[Iov] = []
+    for one in ordered:
+        reached = [other for other in reached if other.end > one.first]
+        if any(other.checksum != one.checksum for other in reached):
+            return True
+        reached.append(one)
+    return False

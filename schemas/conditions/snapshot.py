@@ -1,0 +1,243 @@
+"""Snapshots of global tags: `productions/global-tags/<name>.iov`, one interval of validity (IoV) a line.
+
+A header of `# key: value` lines, then sorted lines `payload revision checksum firstExp,firstRun,finalExp,finalRun`;
+both ends of an IoV are included, -1 means unlimited (basf2 `framework/scripts/conditions_db/iov.py`). Of a local database
+` line N` follows where the order of its lines decides which payload is used (`schemas.conditions.local_database`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from schemas.conditions.iov import FOREVER, NUMBER_LIMIT, make_interval, name_ends
+from schemas.findings.finding import MOST, Finding, Place
+from schemas.manifest.runs import run_key
+
+FIRST_LINE = "# b2prod snapshot/1"
+USABLE_STATES = ("TESTING", "VALIDATED", "PUBLISHED", "RUNNING")
+"""The states in which basf2 processes with a tag (`conditions.expert_settings(usable_globaltag_states=…)`)."""
+LOCAL = "LOCAL"
+"""The state of what comes from a `database.txt`: no tag, but payloads on disk, whose state basf2 does not ask for."""
+
+TAG_NAME = re.compile(r"[A-Za-z0-9+_:-]{1,120}", re.ASCII)
+"""The grammar of the names of global tags; `$defs/global_tag` of the schema `campaign/1`."""
+PAYLOAD_NAME = re.compile(r"[A-Za-z0-9_+:.-]{1,200}", re.ASCII)
+REVISION = re.compile(r"[0-9a-f]{1,32}", re.ASCII)
+CHECKSUM = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+_LINE = re.compile(
+    rf"({PAYLOAD_NAME.pattern}) ({REVISION.pattern}) ({CHECKSUM.pattern}) "
+    r"([0-9]{1,9}),([0-9]{1,9}),(-1|[0-9]{1,9}),(-1|[0-9]{1,9})(?: line ([1-9][0-9]{0,8}))?",
+    re.ASCII,
+)
+
+
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z", re.ASCII)
+"""Such times sort as texts."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Iov:
+    """A payload and the run keys it holds for: `first` included, `end` not.
+
+    `line` is its line in a local database where the order of lines counts, 0 everywhere else.
+    """
+
+    payload: str
+    revision: str
+    checksum: str
+    first: int
+    end: int
+    line: int = 0
+
+    def __str__(self) -> str:
+        ends = ",".join(map(str, name_ends(self.first, self.end)))
+        text = f"{self.payload} {self.revision} {self.checksum} {ends}"
+        return f"{text} line {self.line}" if self.line else text
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The frozen list of a tag's IoVs. `digest` is the sha256 of its lines.
+
+    `id` is the tag's in the conditions database, `source` where it was read, `retrieved` when (UTC); none of them, nor the
+    state, is part of the digest: what of them is used, locks pin beside it. `above` is how many lines of its file stand above the IoVs, for findings.
+    """
+
+    name: str
+    state: str
+    digest: str
+    iovs: tuple[Iov, ...]
+    id: int | None = None
+    source: str = ""
+    retrieved: str = ""
+    above: int = field(default=0, compare=False)
+
+
+def make_iov(payload: str, revision: str, checksum: str, ends: tuple[int, int, int, int]) -> Iov:
+    """The IoV of a payload; `ends` are firstExp, firstRun, finalExp, finalRun, both included, -1 unlimited.
+
+    Raises:
+        ValueError: a name, revision or md5 of another form, or ends that are no IoV.
+    """
+    for what, value, grammar in (
+        ("payload name", payload, PAYLOAD_NAME),
+        ("revision", revision, REVISION),
+        ("md5", checksum, CHECKSUM),
+    ):
+        if not grammar.fullmatch(value):
+            raise ValueError(f"{value[:60]!r} is no {what}")
+    interval = make_interval(*ends)
+    return Iov(payload, revision, checksum, interval.first, interval.end)
+
+
+def name_number(tags: Sequence[str], snapshots: Mapping[str, Snapshot]) -> str | None:
+    """The number of the first of `tags` as paths and requests have it, `DB00000438`; None where it is not known.
+
+    Without tags it is `none`.
+    """
+    if not tags:
+        return "none"
+    found = snapshots.get(tags[0])
+    return None if found is None or found.id is None else f"DB{found.id:08d}"
+
+
+def rank_revision(revision: str) -> tuple[int, int]:
+    """What sorts revisions: within a tag, the payload whose revision ranks higher is used.
+
+    >>> rank_revision("2999") > rank_revision("914")
+    True
+    """
+    return len(revision), int(revision, 16)
+
+
+def freeze_tag(
+    name: str,
+    state: str,
+    iovs: Iterable[Iov],
+    *,
+    tag_id: int | None = None,
+    source: str = "",
+    retrieved: str = "",
+) -> Snapshot:
+    """The snapshot of a tag: IoVs in the order of their lines, each once."""
+    lines = sorted((str(iov), iov) for iov in set(iovs))
+    return Snapshot(
+        name,
+        state,
+        _digest(line for line, _ in lines),
+        tuple(iov for _, iov in lines),
+        tag_id,
+        source,
+        retrieved,
+    )
+
+
+def write_snapshot(snapshot: Snapshot) -> bytes:
+    """The content of the file NAME.iov; `read_snapshot` reads it. `snapshot` is one that `freeze_tag` made."""
+    header = {
+        "name": snapshot.name,
+        "id": "" if snapshot.id is None else str(snapshot.id),
+        "state": snapshot.state,
+        "source": snapshot.source,
+        "retrieved": snapshot.retrieved,
+        "digest": snapshot.digest,
+    }
+    # a value with a newline in it would be a line of its own
+    lines = [f"# {key}: {' '.join(value.split())}" for key, value in header.items() if value]
+    return "\n".join((FIRST_LINE, *lines, *map(str, snapshot.iovs), "")).encode()
+
+
+def read_snapshot(file: str, name: str, content: bytes) -> tuple[Snapshot | None, tuple[Finding, ...]]:
+    """The snapshot of the tag `name` in a file, or what is wrong with the file or the tag's state."""
+    snapshot, findings, state = _parse(file, name, content)
+    if state is not None and state not in (*USABLE_STATES, LOCAL):
+        hint = "freeze the tag, or choose another"
+        message = f"{name} is in state {state!r}, which no job may use"
+        return None, (*findings, Finding(Place(file), "BP502", message, hint))
+    return snapshot, findings
+
+
+def parse_snapshot(file: str, name: str, content: bytes) -> tuple[Snapshot | None, tuple[Finding, ...]]:
+    """The snapshot of the tag `name` in a file whatever its state, or what is wrong with the file."""
+    return _parse(file, name, content)[:2]
+
+
+def _parse(file: str, name: str, content: bytes) -> tuple[Snapshot | None, tuple[Finding, ...], str | None]:
+    """As `parse_snapshot`, and the state that the header states, if there is a header."""
+    lines = content.decode("utf-8", "replace").splitlines()
+    findings: list[Finding] = []
+    if not lines or lines[0] != FIRST_LINE:
+        findings.append(
+            Finding(
+                Place(file), "BP502", f"this is no snapshot of {name}", f"its first line is `{FIRST_LINE}`"
+            )
+        )
+        return None, tuple(findings), None
+    header = dict(line[2:].split(": ", 1) for line in lines[1:] if line.startswith("# ") and ": " in line)
+    if header.get("name") != name:
+        found = f"the file {name}.iov holds the tag {header.get('name')!r}"
+        findings.append(Finding(Place(file), "BP502", found, "name the file after the tag"))
+    listed: list[str] = []
+    iovs: list[Iov] = []
+    above = 0
+    for number, line in enumerate(lines, 1):
+        if line.startswith("#"):
+            continue
+        above = above or number - 1
+        listed.append(line)
+        match = _LINE.fullmatch(line)
+        iov = match and _read_iov(*match.groups())
+        if iov and iov.line and header.get("state") != LOCAL:
+            iov = None
+        if iov:
+            iovs.append(iov)
+        else:
+            hint = "a line is `payload revision md5 firstExp,firstRun,finalExp,finalRun`"
+            findings.append(Finding(Place(file, number), "BP502", f"not an IoV: {line[:80]!r}", hint))
+            if len(findings) > MOST:
+                break
+    if listed != sorted(listed):
+        findings.append(
+            Finding(Place(file), "BP502", "the IoVs are not sorted", "write the snapshot with the tool")
+        )
+    digest = _digest(listed)
+    if header.get("digest") != digest:
+        hint = f"fetch the tag again; do not edit snapshots (the lines have digest {digest})"
+        findings.append(Finding(Place(file), "BP502", "the lines do not match the header's digest", hint))
+    number_text = header.get("id", "")
+    if number_text and not re.fullmatch(r"[0-9]{1,18}", number_text, re.ASCII):
+        message = f"the tag's id is {number_text[:40]!r}"
+        findings.append(Finding(Place(file), "BP502", message, "write the snapshot with the tool"))
+    state, source, retrieved = (header.get(key, "") for key in ("state", "source", "retrieved"))
+    if retrieved and not _TIME.fullmatch(retrieved):
+        message = f"the tag was retrieved at {retrieved[:40]!r}, which is no time"
+        findings.append(Finding(Place(file), "BP502", message, "write the snapshot with the tool"))
+    if findings:
+        return None, tuple(findings), state
+    known = int(number_text) if number_text else None
+    return Snapshot(name, state, digest, tuple(iovs), known, source, retrieved, above), (), state
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _read_iov(payload: str, revision: str, checksum: str, *numbers: str) -> Iov | None:
+    # not through make_interval: its messages and checks cost half of the time that 50,000 lines take
+    *ends, place = numbers
+    first_exp, first_run, last_exp, last_run = map(int, ends)
+    if last_exp < 0:
+        end = FOREVER if last_run < 0 else -1
+    elif last_run < 0:
+        end = run_key(last_exp + 1, 0)
+    else:
+        end = run_key(last_exp, last_run) + 1
+    first = run_key(first_exp, first_run)
+    return Iov(payload, revision, checksum, first, end, int(place or 0)) if first < end else None
+
+
+assert NUMBER_LIMIT == 10**9 - 1, "_LINE takes numbers of nine digits"

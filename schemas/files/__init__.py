@@ -1,0 +1,1 @@
+"""Files of a repository: which there are, the text in them, and strict JSON."""

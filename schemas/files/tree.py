@@ -1,0 +1,108 @@
+"""Reading a repository's files from disk, without following a link out of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from schemas.findings.finding import Finding, Place
+
+PRODUCTIONS = "productions"
+SCRIPTS = f"{PRODUCTIONS}/scripts"
+
+KIB, MIB = 2**10, 2**20
+SIZE_LIMITS: Mapping[str, int] = {
+    ".yaml": 256 * KIB,
+    ".lock": 2 * MIB,
+    ".iov": 16 * MIB,
+    ".json": 64 * KIB,
+    ".sig": 64 * KIB,
+    ".pub": 64 * KIB,
+    "allowed_signers": 256 * KIB,
+    "revoked_keys": 256 * KIB,
+}
+"""Bytes that a file may have, by the ending of its name or by the whole of it; larger ones are not parsed.
+
+Files of other kinds are listed and not read, since nothing is made of them; but for those among the sites, which are part
+of the trust root whatever they are, and scripts, which jobs run.
+"""
+
+Tree = Mapping[str, bytes]
+"""The files of a repository: path below its root, with `/` → content; empty for the kinds that nothing reads."""
+
+
+def find_limit(file: str) -> int | None:
+    """The bytes that a file may have; None for a file of a kind that nothing reads."""
+    if file.startswith(f"{SCRIPTS}/"):
+        return MIB
+    name = file.rpartition("/")[2]
+    root = SIZE_LIMITS[".yaml"] if file.startswith(f"{PRODUCTIONS}/sites/") else None
+    return SIZE_LIMITS.get(name) or SIZE_LIMITS.get(f".{name.rpartition('.')[2]}") or root
+
+
+def describe_size(file: str, size: int) -> str:
+    """What is wrong with the size of a file; an empty text where nothing is."""
+    limit = find_limit(file)
+    if limit is None or size <= limit:
+        return ""
+    return f"{size:,} bytes large; at most {limit:,} are read of a file of its kind"
+
+
+def show_path(path: str) -> str:
+    r"""A path that can be printed: what is no text, or not to be seen, is written as its bytes or its code.
+
+    >>> show_path("a\nb\u202ec")
+    'a\\nb\\u202ec'
+    """
+    if path.isprintable():
+        return path
+    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def read_tree(root: Path, top: str = PRODUCTIONS) -> tuple[dict[str, bytes], tuple[Finding, ...]]:
+    """The regular files below `root/top`; links, devices, pipes and files over their limit are findings and are not read.
+
+    Neither are files whose names cannot be printed as they are. Files and folders that this user may not read are findings
+    too, each about itself.
+    """
+    tree: dict[str, bytes] = {}
+    findings: list[Finding] = []
+
+    def refuse(path: Path, error: OSError) -> None:
+        file = show_path(path.relative_to(root).as_posix())
+        message = f"{file} cannot be read: {error.strerror}"
+        findings.append(Finding(Place(file), "BP305", message, "let this user read it"))
+
+    for folder, folders, files in os.walk(
+        root / top, onerror=lambda error: refuse(Path(str(error.filename)), error)
+    ):
+        folders.sort()
+        for name in [*folders, *sorted(files)]:
+            path = Path(folder, name)
+            file = path.relative_to(root).as_posix()
+            try:
+                status = path.lstat()
+            except OSError as error:
+                refuse(path, error)
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                continue
+            if (shown := show_path(file)) != file:
+                message = f"{shown} has a character in its name that cannot be seen, or is none"
+                findings.append(Finding(Place(shown), "BP304", message, "give it another name"))
+            elif not stat.S_ISREG(status.st_mode):
+                kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
+                findings.append(
+                    Finding(Place(file), "BP304", f"{file} is {kind}", "put the content itself there")
+                )
+            elif wrong := describe_size(file, status.st_size):
+                findings.append(Finding(Place(file), "BP107", f"{file} is {wrong}", "split it"))
+            else:
+                try:
+                    tree[file] = path.read_bytes() if find_limit(file) is not None else b""
+                except OSError as error:
+                    refuse(path, error)
+    return tree, tuple(findings)

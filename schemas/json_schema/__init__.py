@@ -1,0 +1,1 @@
+"""Values held against JSON Schemas: what does not fit becomes findings."""

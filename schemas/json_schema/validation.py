@@ -1,0 +1,157 @@
+"""Checking values against the JSON Schemas beside this module: findings for authors, short lines for our own files."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import islice
+from pathlib import Path as FilePath
+from typing import Any
+
+import jsonschema_rs
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+from schemas.findings.finding import MOST, Finding
+from schemas.json_schema.problems import Problem, translate
+from schemas.yaml.composer import Path
+from schemas.yaml.document import Document
+from schemas.yaml.scalars import plain_form, quote, show
+
+_FOLDER = FilePath(__file__).parents[1]
+_SUFFIX = ".schema.json"
+_OF_A_TEXT = frozenset(("type", "pattern", "title", "description", "examples", "x-code", "x-hint"))
+"""Keywords of a schema that asks of a text no more than its pattern."""
+
+
+@cache
+def load_schema(name: str) -> Mapping[str, Any]:
+    """The schema in `NAME.schema.json` beside this module; nothing is ever fetched.
+
+    Raises:
+        FileNotFoundError: there is no such schema.
+    """
+    schema: Mapping[str, Any] = json.loads((_FOLDER / f"{name}{_SUFFIX}").read_bytes())
+    return schema
+
+
+def check_rendered(data: Any, name: str) -> None:
+    """Ensures that what a program wrote is valid, at a hundredth of the cost of findings: it is done 10⁵ times.
+
+    Raises:
+        ValueError: it is not valid for the schema `name`; the first thing that is wrong.
+    """
+    try:
+        _load_quick(name).validate(data)
+    except jsonschema_rs.ValidationError as problem:
+        place = "/".join(map(str, problem.instance_path))
+        raise ValueError(f"not valid for {name}/1 at {place}: {problem.message}") from None
+
+
+@cache
+def _load_quick(name: str) -> jsonschema_rs.Validator:
+    return jsonschema_rs.validator_for(json.dumps(load_schema(name)))
+
+
+def validate(document: Document, schema: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """What `schema` objects to in `document`, sorted by place, each thing once.
+
+    Annotations of the schema that steer the findings: `x-code` (the code of a failing keyword beside it), `x-hint` (what
+    to write), `x-retired` (`{"key": {"since": …, "instead": …}}`). Patterns match the whole text, in ASCII terms. What the
+    reader has already refused is not reported again.
+    """
+    problems = translate(_errors(document.data, schema), document.data, schema, _registry(), document.text)
+    problems = [one for one in problems if not _is_refused(document, one.path)]
+    reported = {one.path for one in problems}
+    unknown = {one.path for one in problems if one.unknown}
+    for path, text in document.ambiguous():
+        inside = any(path[:length] in unknown for length in range(1, len(path) + 1))
+        if path not in reported and not inside and not _is_refused(document, path):
+            problems.append(_ambiguity(path, text))
+    return tuple(sorted({_finding(document, one) for one in problems}))
+
+
+def validate_json(value: Any, schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """What `schema` objects to in a value read from JSON, one line for each thing: `/units/3: …`; sorted.
+
+    Of very much that is wrong, what is found first: each objection costs more than what it is about, and who wrote a
+    hundred thousand of them reads none.
+    """
+    errors = islice(_errors(value, schema), MOST)
+    problems = translate(errors, value, schema, _registry(), lambda _path: None)
+    return tuple(sorted({f"{_pointer(one.path)}: {one.message}" for one in problems}))
+
+
+def _finding(document: Document, problem: Problem) -> Finding:
+    place = document.key_place(problem.path) if problem.at_key else document.place(problem.path)
+    others = [document.key_place(path) if problem.at_key else document.place(path) for path in problem.others]
+    also = f" (see also {', '.join(f'{one.line}:{one.column}' for one in others)})" if others else ""
+    return Finding(place, problem.code, problem.message + also, problem.hint)
+
+
+def _is_refused(document: Document, path: Path) -> bool:
+    return any(path[:length] in document.refused for length in range(len(path) + 1))
+
+
+def _ambiguity(path: Path, text: str) -> Problem:
+    other = plain_form(text)
+    doubt = f", others as `{other}`" if other is not None else ""
+    message = f"unquoted {show(text)} is not text to every YAML reader{doubt}"
+    return Problem(path, "BP108", message, f"quote it: {quote(text)}")
+
+
+def _pointer(path: Path) -> str:
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path) or "/"
+
+
+# ── the validator ──
+
+
+def _errors(value: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
+    errors: Iterator[ValidationError] = _STRICT(dict(schema), registry=_registry()).iter_errors(value)
+    return errors
+
+
+@cache
+def _registry() -> Registry[Any]:
+    contents = (json.loads(path.read_bytes()) for path in sorted(_FOLDER.glob(f"*{_SUFFIX}")))
+    resources = map(DRAFT202012.create_resource, contents)
+    registry: Registry[Any] = Registry()
+    return registry.with_resources((identity, one) for one in resources if (identity := one.id()) is not None)
+
+
+def _match_whole(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+    """JSON Schema searches, and `$` lets a line break pass; we match the whole text."""
+    if isinstance(instance, str) and re.fullmatch(pattern, instance, re.ASCII) is None:
+        yield ValidationError(f"does not match {pattern}")
+
+
+def _check_items(validator: Any, items: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """As JSON Schema has it; a list of texts under one pattern, as of a hundred thousand runs, at a tenth of the cost.
+
+    What is in a list that is too long is not looked at: that it is too long is said of it.
+    """
+    if isinstance(instance, list) and len(instance) > schema.get("maxItems", len(instance)):
+        return
+    if not (isinstance(instance, list) and items.get("type") == "string" and items.keys() <= _OF_A_TEXT):
+        yield from Draft202012Validator.VALIDATORS["items"](validator, items, instance, schema)
+        return
+    fits = re.compile(items.get("pattern", "(?s:.*)"), re.ASCII).fullmatch
+    for index, item in enumerate(instance):
+        if not (isinstance(item, str) and fits(item)):
+            yield from validator.descend(item, items, path=index)
+
+
+def _is_integer(_checker: Any, instance: Any) -> bool:
+    return isinstance(instance, int) and not isinstance(instance, bool)
+
+
+_STRICT: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
+    Draft202012Validator,
+    validators={"pattern": _match_whole, "items": _check_items},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)

@@ -1,0 +1,1 @@
+"""What a campaign declares, as frozen values: runs, steps, templates, variants, and the lock that pins them."""

@@ -1,0 +1,189 @@
+"""Locks: every moving reference of a campaign, pinned. Written by `b2prod resolve`, reviewed with the manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.files.canonical import canonical_json, digest
+from schemas.findings.finding import Finding, Place
+from schemas.json_schema.validation import load_schema, validate_json
+from schemas.manifest.runs import RunSet, format_runs, parse_runs
+from schemas.manifest.tool import Tool, read_tool
+
+_NO_RUNS = RunSet()
+RUN_BOUND = 2_000_000
+"""Runs of one lock: twice as many as a campaign is built for."""
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedTag:
+    """A global tag of the chain: `digest` is that of its snapshot's lines, of a running one of its baseline's.
+
+    `id` and `state` are those of the snapshot's header: jobs and requests have them. `retrieved` is of a running tag alone,
+    since what was found later takes the place of the baseline. `on_change` is a running tag's, `role` that of one that
+    skims are handed. None and "" are not known.
+    """
+
+    name: str
+    digest: str
+    id: int | None = None
+    state: str = ""
+    retrieved: str = ""
+    on_change: str | None = None
+    role: str | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """The tag as JSON data; what is not known is left out."""
+        entries: dict[str, Any] = {
+            "name": self.name,
+            "digest": self.digest,
+            "on_change": self.on_change,
+            "id": self.id,
+            "role": self.role,
+            "state": self.state,
+            "retrieved": self.retrieved,
+        }
+        return {key: value for key, value in entries.items() if value not in (None, "")}
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What a campaign means today.
+
+    `runs` are those of the closed selections, `selection` is the digest of all selectors; open selectors
+    are kept as they were declared, in canonical JSON.
+    `scopes` maps the parts that people answer for to their digests (`schemas.policy.scopes`), `since` to the generations since
+    which they are so.
+    `tags` are the chain's. `templates`, `skims`, `scripts`, `testing_payloads` map names to digests; `commit` is the release's, where it
+    is known. `steps` maps each step, and each variant of it, to the digest of how its outputs are made. `historic` is the
+    digest of the layouts by which paths of the grid's input are read, where the campaign is made there. `tool` is the b2prod
+    that wrote it: to be told, and no part of what is decided.
+    """
+
+    campaign: str
+    generation: int
+    runs: RunSet = _NO_RUNS
+    selection: str = ""
+    open_runs: tuple[str, ...] = ()
+    release: str | None = None
+    commit: str | None = None
+    tags: tuple[PinnedTag, ...] = ()
+    steps: tuple[tuple[str, str], ...] = ()
+    testing_payloads: tuple[tuple[str, str], ...] = ()
+    templates: tuple[tuple[str, str], ...] = ()
+    skims: tuple[tuple[str, str], ...] = ()
+    scripts: tuple[tuple[str, str], ...] = ()
+    engine: str = "local"
+    storage: str = ""
+    layout: str = ""
+    historic: str | None = None
+    scopes: tuple[tuple[str, str], ...] = ()
+    since: tuple[tuple[str, int], ...] = ()
+    tool: Tool | None = None
+
+    def content(self) -> dict[str, Any]:
+        """The lock as JSON data, without its generation and the tool; absent things are left out."""
+        since = dict(self.since)
+        scopes = {
+            name: {"digest": value, "generation": since.get(name, self.generation)}
+            for name, value in self.scopes
+        }
+        return self.pinned() | ({"scopes": scopes} if scopes else {})
+
+    def pinned(self) -> dict[str, Any]:
+        """The content without the scopes, whose digests are computed from it."""
+        pinned: dict[str, Any] = {
+            "schema": "lock/1",
+            "campaign": self.campaign,
+            "runs": _wrap(format_runs(self.runs)),
+            "selection": self.selection,
+            "open_runs": [json.loads(item) for item in self.open_runs],
+            "release": self.release,
+            "commit": self.commit,
+            "global_tags": [tag.describe() for tag in self.tags],
+            "steps": dict(self.steps),
+            "testing_payloads": dict(self.testing_payloads),
+            "templates": dict(self.templates),
+            "skims": dict(self.skims),
+            "scripts": dict(self.scripts),
+            "site": {"engine": self.engine, "storage": self.storage, "layout": self.layout}
+            | ({} if self.historic is None else {"historic": self.historic}),
+        }
+        return {key: value for key, value in pinned.items() if value not in (None, [], {})}
+
+    def digest(self) -> str:
+        """The digest of everything but the generation and the tool."""
+        return digest(self.content())
+
+    def text(self) -> str:
+        """The file's text: JSON, one entry a line, so that its difference reads well in a review."""
+        tool = {} if self.tool is None else {"tool": self.tool.describe()}
+        whole = {**self.content(), **tool, "generation": self.generation}
+        return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ...]]:
+    """The lock in a file, or what is wrong with the file."""
+    hint = "do not edit locks; write it again with `b2prod resolve`"
+    try:
+        data = json.loads(content)
+        canonical_json(data)  # raises for NaN and for half a character, which json.loads lets pass
+    except (ValueError, RecursionError) as error:
+        return None, (Finding(Place(file), "BP112", f"not JSON: {error}", hint),)
+    problems = validate_json(data, load_schema("lock"))
+    if problems:
+        return None, tuple(Finding(Place(file), "BP605", problem, hint) for problem in problems)
+    try:
+        lock = make_lock(data)
+    except ValueError as error:
+        return None, (Finding(Place(file), "BP605", str(error), hint),)
+    if lock.text().encode() == content.replace(b"\r\n", b"\n") != content:
+        message = "the lines of the lock end as on Windows: git, or an editor, converted them"
+        mend = "let .gitattributes say `* -text`, then `git rm --cached -rq . && git reset --hard`"
+        return None, (Finding(Place(file), "BP605", message, mend),)
+    if lock.text().encode() != content:
+        return None, (Finding(Place(file), "BP605", "the lock is not as the tool writes it", hint),)
+    return lock, ()
+
+
+def make_lock(data: Mapping[str, Any]) -> Lock:
+    """The lock that JSON data are, which the schema `lock/1` has accepted.
+
+    Raises:
+        ValueError: its runs are none, or too many.
+    """
+    return Lock(
+        campaign=data["campaign"],
+        generation=data["generation"],
+        runs=parse_runs(" ".join(data.get("runs", ())), RUN_BOUND),
+        selection=data["selection"],
+        open_runs=tuple(canonical_json(item).decode() for item in data.get("open_runs", ())),
+        release=data.get("release"),
+        commit=data.get("commit"),
+        tags=tuple(PinnedTag(**item) for item in data.get("global_tags", ())),
+        steps=tuple(sorted(data.get("steps", {}).items())),
+        testing_payloads=tuple(sorted(data.get("testing_payloads", {}).items())),
+        templates=tuple(sorted(data.get("templates", {}).items())),
+        skims=tuple(sorted(data.get("skims", {}).items())),
+        scripts=tuple(sorted(data.get("scripts", {}).items())),
+        scopes=tuple(sorted((name, one["digest"]) for name, one in data.get("scopes", {}).items())),
+        since=tuple(sorted((name, one["generation"]) for name, one in data.get("scopes", {}).items())),
+        **data["site"],
+        tool=read_tool(data["tool"]) if "tool" in data else None,
+    )
+
+
+def _wrap(runs: str) -> list[str]:
+    """Lines of about 100 characters, each a list of runs by itself."""
+    lines: list[str] = []
+    for word in runs.split():
+        experiment, _, listed = word.partition(":")
+        for item in listed.split(","):
+            if lines and lines[-1].startswith(f"{experiment}:") and len(lines[-1]) + len(item) < 100:
+                lines[-1] += f",{item}"
+            else:
+                lines.append(f"{experiment}:{item}")
+    return lines

@@ -1,0 +1,55 @@
+"""Scripts: executable files of the repository that steps of the application `script` run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.files.tree import SCRIPTS, Tree
+from schemas.findings.finding import Finding, Place
+from schemas.yaml.scalars import show
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}/[1-9][0-9]{0,5}", re.ASCII)
+"""The grammar of a script's name and version; `script` of the schema `campaign/1`."""
+_BEGINNINGS = (b"#!", b"\x7fELF")
+"""How a file begins that the kernel of a worker node can start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One version of a script. `name` is `NAME/VERSION`, `digest` the hexadecimal sha256 of its content."""
+
+    name: str
+    content: bytes
+    digest: str
+
+
+def read_scripts(tree: Tree) -> tuple[dict[str, Script], tuple[Finding, ...]]:
+    """The scripts of a repository by `NAME/VERSION`, and what is wrong with files of their folder."""
+    scripts: dict[str, Script] = {}
+    findings = []
+    for file, content in sorted(tree.items()):
+        name = file.removeprefix(f"{SCRIPTS}/")
+        if name == file or name.rpartition("/")[2].startswith(".git"):
+            continue
+        if NAME.fullmatch(name) is None:
+            message = f"{show(name)} is no name and version of a script"
+            hint = f"write it as {SCRIPTS}/NAME/VERSION, as in {SCRIPTS}/convert_raw/1"
+            findings.append(Finding(Place(file), "BP305", message, hint))
+        elif not content.startswith(_BEGINNINGS):
+            message = f"{name} cannot be started: it begins with no `#!`, and is no program of Linux"
+            hint = "name its interpreter in the first line, as in `#!/usr/bin/env python3`"
+            findings.append(Finding(Place(file, 1, 1), "BP305", message, hint))
+        elif content.startswith(b"#!") and b"\r" in content.partition(b"\n")[0]:
+            message = f"the first line of {name} ends with a carriage return, which becomes a part of the interpreter's name"
+            findings.append(Finding(Place(file, 1, 1), "BP305", message, "let its lines end with \\n alone"))
+        else:
+            scripts[name] = Script(name, content, hashlib.sha256(content).hexdigest())
+    return scripts, tuple(findings)
+
+
+def find_changed(before: Mapping[str, Script], after: Mapping[str, Script]) -> list[str]:
+    """The versions that both have, with another content, sorted."""
+    return sorted(name for name in before.keys() & after.keys() if before[name] != after[name])

@@ -1,0 +1,167 @@
+"""Steps of campaigns as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from schemas.manifest.application import ApplicationKeys, load_applications
+from schemas.manifest.deviation import (
+    STANDARD,
+    Deviations,
+    Parameter,
+    Scan,
+    freeze,
+    read_deviations,
+    read_scans,
+)
+from schemas.manifest.template import Template
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a step reads: `level` of the run catalogue, or an output of `step`.
+
+    With `skims` it is each of these, by a variant of the step's for each; in a variant it is `skim`, one of them.
+    `complete`: when a run's files are all there; `declared` as many as the run catalogue says that it has, where it
+    says so, `registered` as many as are registered.
+    """
+
+    level: str
+    step: str | None = None
+    skim: str | None = None
+    complete: str = "declared"
+    skims: tuple[str, ...] = ()
+
+    def divide(self) -> tuple[Input, ...]:
+        """The inputs that variants read: one for each of `skims`, or this itself where there are none."""
+        return tuple(replace(self, skim=skim, skims=()) for skim in self.skims) or (self,)
+
+    @property
+    def output(self) -> str:
+        """The name of the upstream step's output that is read."""
+        return self.skim or self.level
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What an event that is read takes; None: not known.
+
+    `cpu_seconds` are seconds of CPU time, `hs06_seconds` the same times the power of the core in HS06. `kilobytes`, of 1024
+    bytes, are what is written for it in all outputs together, `sizes` in each, by output.
+    """
+
+    cpu_seconds: float | None = None
+    kilobytes: float | None = None
+    hs06_seconds: float | None = None
+    sizes: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One transformation. `outputs` are data levels, or with `skims` the names of skims.
+
+    `skim_level` is the data level of its skims where its template or application makes them of another level than it reads.
+    Once it is expanded (`Campaign.expand`), a step stands for one of its variants: `stream` is the skim that tells it from
+    the variants that read other ones, `variant` the point of the scans. Its name then ends with both: `cdst@hlt_bhabha.adc0`.
+    `keep` are patterns of the branches that its skims keep, sorted; all without any. `script` is the name and version of
+    what it runs, `arguments` what that is called with.
+    """
+
+    name: str
+    application: str
+    input: Input
+    outputs: tuple[str, ...]
+    split: str
+    template: str | None = None
+    parameters: tuple[tuple[str, Parameter], ...] = ()
+    skims: bool = False
+    deviations: Deviations = STANDARD
+    scans: tuple[Scan, ...] = ()
+    stream: str | None = None
+    variant: str | None = None
+    skim_level: str | None = None
+    expected: Expectation = Expectation()
+    keep: tuple[str, ...] = ()
+    script: str | None = None
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """Its name as a part of paths and of names at engines: `@` is not theirs, and `.` is in no name of a step, skim or point."""
+        return self.name.replace("@", ".")
+
+    @property
+    def script_name(self) -> str:
+        """The name of its script without the version; empty where it runs none."""
+        return (self.script or "").partition("/")[0]
+
+    @property
+    def keys(self) -> ApplicationKeys:
+        """What manifests may say of steps of its application."""
+        return load_applications()[self.application]
+
+    def level_of(self, output: str) -> str:
+        """The data level of one of the step's outputs: a skim that basf2 selects by lines is of the level that it reads."""
+        return (self.skim_level or self.input.level) if self.skims else output
+
+
+def order_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps with every one behind the step that it reads; those of a cycle, and behind one, come last as they are."""
+    placed: dict[str, Step] = {}
+    names = {step.name for step in steps}
+    waiting = list(steps)
+    while ready := [
+        s for s in waiting if s.input.step is None or s.input.step in placed or s.input.step not in names
+    ]:
+        placed.update((step.name, step) for step in ready)
+        waiting = [step for step in waiting if step.name not in placed]
+    return (*placed.values(), *waiting)
+
+
+def settle_levels(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps with the level that is read where a skim is: that of the step that writes it, which comes before."""
+    settled: dict[str, Step] = {}
+    for step in steps:
+        upstream = settled.get(step.input.step or "")
+        read = step.input.skim or next(iter(step.input.skims), None)
+        if read is not None and upstream is not None:
+            level = upstream.level_of(read)
+            settled[step.name] = replace(step, input=replace(step.input, level=level))
+        else:
+            settled[step.name] = step
+    return tuple(settled.values())
+
+
+def read_step(name: str, data: Mapping[str, Any], templates: Mapping[str, Template]) -> Step:
+    """The step that the data of a campaign's document declare; what its application refuses is left out."""
+    application = load_applications()[data["application"]]
+    data = {key: value for key, value in data.items() if key not in application.refuses}
+    template = templates.get(data.get("template", ""))
+    source = data["input"]
+    skims = application.writes == "skims" or "skims" in data
+    outputs = data.get("skims" if skims else "outputs", ())
+    return Step(
+        name=name,
+        application=application.name,
+        input=Input(
+            source.get("level", "skim"),
+            source.get("step"),
+            source.get("skim"),
+            source.get("complete", "declared"),
+            tuple(source.get("skims", ())),
+        ),
+        outputs=tuple(outputs),
+        split=data.get("split", application.split),
+        template=data.get("template"),
+        parameters=tuple((key, freeze(value)) for key, value in sorted(data.get("parameters", {}).items())),
+        skims=skims,
+        deviations=read_deviations(data),
+        scans=read_scans(data),
+        expected=Expectation(**data.get("expected", {})),
+        skim_level=template.skim_level if template is not None else application.level,
+        keep=tuple(sorted(data.get("keep", ()))),
+        script=data.get("script"),
+        arguments=tuple(data.get("arguments", ())),
+    )

@@ -1,0 +1,240 @@
+"""Steering templates as values: what a template makes, of what, for which releases, and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.manifest.deviation import Parameter
+from schemas.yaml.document import Document
+
+DEVIATIONS = ("overrides", "testing_payloads", "additional_branches")
+"""In what a step can deviate from the standard, as the keys of a job say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of basf2 that was read, at a commit or as a stored version; `inferred`: how it bears on the releases."""
+
+    path: str
+    commit: str | None = None
+    version: str | None = None
+    line: int | None = None
+    inferred: str | None = None
+
+    def __str__(self) -> str:
+        where = (
+            f" at {self.commit[:9]}" if self.commit else f" (version {self.version})" if self.version else ""
+        )
+        return f"{self.path}{f':{self.line}' if self.line else ''}{where}"
+
+    def tell(self) -> str:
+        """Whether it is of the releases themselves, or what was inferred from it, and how far that is."""
+        return "as it stands there" if self.inferred is None else f"inferred from it: {self.inferred}"
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentRule:
+    """In a template that calls `function`, detectors with all of `when` among them stand only with all of `needs`."""
+
+    function: str
+    needs: frozenset[str]
+    why: str
+    source: Source
+    when: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Era:
+    """A time in which basf2's functions stayed as they were. `releases` are the beginnings of its releases' names.
+
+    `components` are the detectors that they know, `light` the beginnings of the names of its light releases; `evidence`
+    is what templates were held against.
+    """
+
+    name: str
+    releases: tuple[str, ...]
+    components: tuple[str, ...]
+    light: tuple[str, ...]
+    component_rules: tuple[ComponentRule, ...]
+    evidence: tuple[Source, ...]
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """Why the version `by` is to be taken; `runs`: whether basf2 runs the script of this one at all."""
+
+    by: str
+    why: str
+    runs: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateParameter:
+    """One option that a campaign may set. `values` lists what is allowed, for a list: as its members."""
+
+    name: str
+    default: Parameter
+    values: tuple[str | int | float | bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerCalculation:
+    """When a template calculates the decisions of the HLT: always, or where `parameter` has one of `values`."""
+
+    parameter: str | None = None
+    values: tuple[str | bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One immutable version of a steering template, `raw_to_mdst/1`; a change is a new version.
+
+    `reads` are the data levels that it takes, `writes` those that it makes, with `keeps_level` only of what it reads. With
+    `skims` it makes skims of that kind of the menu: line, registry or combined.
+    `declares_real`: what it writes is declared real data, or lacks what only simulated events have, whatever was read.
+    `holds_payloads`: a job can hold it to the payloads in a `database.txt`, with a folder of payload files.
+    `knows_prescales`: it selects by the decision before the prescale where a skim asks for that.
+    `hands_tags`: it hands skims the global tags that have a role. `deviates`: which of `DEVIATIONS` that a job states it
+    sets. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
+    the names of the payloads that it reads; None: it may read any. `trigger`: when it calculates the decisions of the HLT;
+    None: never. `modules` are the names of the modules in its path; None: not known. `superseded` None: no later version is
+    to be taken in its place.
+    """
+
+    name: str
+    title: str
+    text: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    releases: tuple[str, ...]
+    parameters: tuple[TemplateParameter, ...] = ()
+    payloads: frozenset[str] | None = None
+    skims: str | None = None
+    deviates: frozenset[str] = frozenset()
+    keeps_level: bool = False
+    hands_tags: bool = False
+    eras: tuple[Era, ...] = ()
+    trigger: TriggerCalculation | None = None
+    modules: frozenset[str] | None = None
+    superseded: Superseded | None = None
+    declares_real: bool = False
+    holds_payloads: bool = False
+    knows_prescales: bool = False
+
+    @property
+    def skim_level(self) -> str | None:
+        """The data level of the skims that it makes; None where it makes none, or of the level that it reads."""
+        return self.writes[0] if self.skims is not None and self.writes else None
+
+    def serves(self, release: str) -> bool:
+        """Whether the template's calls exist in `release`."""
+        return release.removeprefix("pre").startswith(self.releases)
+
+    def may_have(self, module: str) -> bool:
+        """Whether its path may have a module of that name; True where its modules are not known.
+
+        A name that ends with `_` stands for all that begin so.
+        """
+        if self.modules is None or module in self.modules:
+            return True
+        return any(name.endswith("_") and module.startswith(name) for name in self.modules)
+
+    def calculates_trigger(self, given: Mapping[str, Parameter]) -> bool:
+        """Whether it calculates the decisions of the HLT where a step gives these parameters."""
+        if self.trigger is None or self.trigger.parameter is None:
+            return self.trigger is not None
+        return self.settings(given).get(self.trigger.parameter) in self.trigger.values
+
+    def find_component_rules(self) -> Iterator[ComponentRule]:
+        """The rules of its eras on sets of detectors, as far as it calls the functions that they are about."""
+        for rule in dict.fromkeys(rule for era in self.eras for rule in era.component_rules):
+            if f"{rule.function}(" in self.text:
+                yield rule
+
+    def parameter(self, name: str) -> TemplateParameter | None:
+        """The parameter called `name`, or None."""
+        return next((item for item in self.parameters if item.name == name), None)
+
+    def settings(self, given: Mapping[str, Parameter]) -> dict[str, Parameter]:
+        """The value of every parameter: as given, else the default."""
+        return {item.name: given.get(item.name, item.default) for item in self.parameters}
+
+
+def read_eras(document: Document) -> dict[str, Era]:
+    """The eras in a document that the schema `eras/1` accepts, by name."""
+    return {
+        name: Era(
+            name=name,
+            releases=tuple(data["releases"]),
+            components=tuple(data["components"]),
+            light=tuple(data.get("light", ())),
+            component_rules=tuple(_read_rule(rule) for rule in data.get("component_rules", ())),
+            evidence=tuple(Source(**one["source"], inferred=one.get("inferred")) for one in data["evidence"]),
+            title=data.get("title", ""),
+        )
+        for name, data in document.data["eras"].items()
+    }
+
+
+def read_template(name: str, document: Document, text: str, eras: Sequence[Era] = ()) -> Template:
+    """The template that `document`, accepted by the schema `template/1`, describes; `text` is its Jinja2 source.
+
+    `eras` are those that it names.
+    """
+    data = document.data
+    return Template(
+        name=name,
+        title=data["title"],
+        text=text,
+        reads=tuple(data["reads"]) if isinstance(data["reads"], list) else (data["reads"],),
+        writes=tuple(data["writes"]),
+        releases=tuple(
+            release
+            for era in eras
+            for release in (*era.releases, *(era.light if data.get("light", False) else ()))
+        )
+        or tuple(data["releases"]),
+        eras=tuple(eras),
+        skims={True: "line", False: None}.get(data.get("skims", False), data.get("skims")),
+        deviates=_read_deviates(data),
+        superseded=Superseded(**data["superseded"]) if "superseded" in data else None,
+        keeps_level=data.get("keeps_level", False),
+        hands_tags=data.get("hands_tags", False),
+        trigger=_read_trigger(data),
+        payloads=frozenset(data["payloads"]) if "payloads" in data else None,
+        parameters=tuple(
+            TemplateParameter(key, _freeze(value["default"]), tuple(value.get("values", ())))
+            for key, value in data.get("parameters", {}).items()
+        ),
+    )
+
+
+def _read_rule(data: Mapping[str, Any]) -> ComponentRule:
+    return ComponentRule(
+        function=data["function"],
+        needs=frozenset(data["needs"]),
+        why=data["why"],
+        source=Source(**data["source"]),
+        when=frozenset(data.get("when", ())),
+    )
+
+
+def _read_deviates(data: Mapping[str, Any]) -> frozenset[str]:
+    said = data.get("deviates", False)
+    if isinstance(said, bool):
+        return frozenset(DEVIATIONS if said else ())
+    return frozenset(said)
+
+
+def _read_trigger(data: Mapping[str, Any]) -> TriggerCalculation | None:
+    said = data.get("calculates_trigger", False)
+    if isinstance(said, bool):
+        return TriggerCalculation() if said else None
+    return TriggerCalculation(said["parameter"], tuple(said["values"]))
+
+
+def _freeze(value: Parameter | list[str | int | float | bool]) -> Parameter:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,90 @@
+"""Variants: a step that reads several skims, or scans, is a step of its own for each when units are made.
+
+`cdst@hlt_bhabha` reads one of the skims, `cdst@adc0` is made at one point of the scans, `cdst@hlt_bhabha.adc0` is both. So
+is every step that reads from one of them. What it reads determines its data by the fingerprint of what it reads, as for
+any other step: a variant by skim has the fingerprints of a step that was written out for that skim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from math import prod
+
+from schemas.manifest.deviation import Deviations
+from schemas.manifest.step import Input, Step
+
+MOST_VARIANTS = 50
+"""Of one step."""
+
+
+def list_points(step: Step) -> list[tuple[str, Deviations]]:
+    """The points of a step's own scans, each with its name and what it deviates in; one without a name for a step without."""
+    combined = []
+    for points in product(*(scan.points for scan in step.scans)):
+        deviations = step.deviations
+        for _, one in points:
+            deviations += one
+        combined.append(("+".join(name for name, _ in points), deviations))
+    return combined
+
+
+def count_variants(steps: Sequence[Step]) -> dict[str, int]:
+    """How many variants each step has, those of what it reads included; nothing is expanded for it."""
+    counts: dict[str, int] = {}
+    for step in steps:
+        own = prod(len(scan.points) for scan in step.scans) * len(step.input.divide())
+        counts[step.name] = own * counts.get(step.input.step or "", 1)
+    return counts
+
+
+def is_expandable(steps: Sequence[Step]) -> bool:
+    """Whether every step has a number of variants that is allowed: others are not to be expanded."""
+    return all(0 < count <= MOST_VARIANTS for count in count_variants(steps).values())
+
+
+def expand_steps(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps as units are made of them: each once for every variant. Upstream steps come first, as in `steps`.
+
+    A step that reads from one with variants has them too, and their names first.
+    """
+    expanded: dict[str, list[Step]] = {}
+    for step in steps:
+        expanded[step.name] = list(_expand(step, expanded.get(step.input.step or "", [])))
+    return tuple(step for made in expanded.values() for step in made)
+
+
+def find_declared(name: str) -> str:
+    """The name of the step as it is declared, of which `name` is a variant.
+
+    >>> find_declared("cdst@hlt_bhabha.adc0")
+    'cdst'
+    """
+    return name.partition("@")[0]
+
+
+def _expand(step: Step, upstream: Sequence[Step]) -> Iterator[Step]:
+    for above, source in _list_sources(step, upstream):
+        for name, deviations in list_points(step):
+            stream = _join(above.stream if above else None, source.skim if step.input.skims else None)
+            variant = _join(above.variant if above else None, name)
+            which = ".".join(word for word in (stream, variant) if word)
+            yield replace(
+                step,
+                name=f"{step.name}@{which}" if which else step.name,
+                input=source if above is None else replace(source, step=above.name),
+                deviations=deviations,
+                scans=(),
+                stream=stream,
+                variant=variant,
+            )
+
+
+def _list_sources(step: Step, upstream: Sequence[Step]) -> list[tuple[Step | None, Input]]:
+    """What a step reads: each variant of the step upstream, None where that was not expanded, with each of its skims."""
+    return list(product(upstream or (None,), step.input.divide()))
+
+
+def _join(*words: str | None) -> str | None:
+    return "+".join(word for word in words if word) or None

@@ -1,0 +1,1 @@
+"""The policy: roles, keys, statements and sites, by which a reconciler judges."""

@@ -1,0 +1,267 @@
+"""Roles: who answers for which part of a decision, where that is asked, and who stands in for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from schemas.findings.finding import Finding
+from schemas.policy.scopes import RETIREMENTS
+from schemas.yaml.document import Document
+from schemas.yaml.wording import find_nearest
+
+SIGNATURES, MERGE = "signatures", "merge"
+"""Modes: approvals are signed statements, or the merge is the approval."""
+
+PROPOSER = "proposer"
+"""The role whose people count in no other for the same campaign."""
+ADMINISTRATOR = "administrator"
+"""The role in which a trust root is signed; `roles` cannot have it."""
+
+LONGEST_DELEGATION = 62
+"""Days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """People of whom `threshold` must sign the digest of a scope."""
+
+    name: str
+    scope: str
+    people: tuple[str, ...]
+    threshold: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """A site with an area, in which other roles than the usual are needed."""
+
+    site: str
+    engine: str
+    area: str
+    roles: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """A deputy's signature counts in a role from `first` to `last`, both included, UTC."""
+
+    role: str
+    deputy: str
+    principal: str
+    first: date
+    last: date
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Who must approve what. `default` are roles of campaigns, `retirements` those of retirements."""
+
+    version: int
+    expires: date
+    repository: str
+    environment: str
+    mode: str
+    administrators: Role
+    roles: tuple[Role, ...]
+    default: tuple[str, ...]
+    retirements: tuple[str, ...] = ()
+    exemptions: tuple[Exemption, ...] = ()
+    delegations: tuple[Delegation, ...] = ()
+    branch: str | None = None
+    validity_days: int = 90
+    touch: bool = False
+
+    def role(self, name: str) -> Role | None:
+        """The role called `name`, or None."""
+        return next((role for role in self.roles if role.name == name), None)
+
+    def find(self, name: str) -> Role | None:
+        """The role called `name`, which may be that of the administrators; or None."""
+        return self.administrators if name == ADMINISTRATOR else self.role(name)
+
+    def require(self, site: str, engine: str, storage: str, *, scripts: bool = False) -> tuple[str, ...]:
+        """The roles that must sign for a campaign whose outputs go there.
+
+        An exemption holds for the site as it describes it: one that was given another engine or storage needs what
+        every campaign needs, whatever it is called. With `scripts`, which run what the repository brings along, no
+        exemption holds that lets nobody sign.
+        """
+        for one in self.exemptions:
+            same = (one.site, one.engine) == (site, engine)
+            if scripts and not one.roles:
+                continue
+            if same and PurePosixPath(storage).is_relative_to(one.area) and ".." not in storage.split("/"):
+                return one.roles
+        return self.default
+
+    def list_people(self, role: Role, now: datetime) -> tuple[str, ...]:
+        """Who may sign in a role at that moment: its people, and those who stand in for one of them."""
+        return tuple(self.list_chairs(role, now))
+
+    def list_chairs(self, role: Role, now: datetime) -> dict[str, tuple[str, ...]]:
+        """Who may sign in a role at that moment → for whom: for themselves, or for those for whom they stand in."""
+        chairs: dict[str, tuple[str, ...]] = {person: (person,) for person in role.people}
+        for one in self._list_delegations(role, now):
+            chairs[one.deputy] = tuple(dict.fromkeys((*chairs.get(one.deputy, ()), one.principal)))
+        return chairs
+
+    def find_last_day(self, role: Role, person: str, now: datetime) -> date | None:
+        """The last day on which somebody has a role as a deputy only; None: it is theirs without an end."""
+        mine = [one.last for one in self._list_delegations(role, now) if one.deputy == person]
+        return max(mine, default=None) if person not in role.people else None
+
+    def _list_delegations(self, role: Role, now: datetime) -> Iterator[Delegation]:
+        day = now.date()
+        for one in self.delegations:
+            if one.role == role.name and one.principal in role.people and one.first <= day <= one.last:
+                yield one
+
+
+def read_roles(document: Document) -> Roles:
+    """The roles that a document declares, which the schema `roles/1` has accepted.
+
+    Raises:
+        ValueError: a day that the calendar does not have; `check_days` finds it before.
+    """
+    data: dict[str, Any] = document.data
+    requires = data["requires"]
+    administrators = data["administrators"]
+    return Roles(
+        version=data["version"],
+        expires=date.fromisoformat(data["expires"]),
+        repository=data["repository"],
+        environment=data["environment"],
+        mode=data["mode"],
+        administrators=Role(ADMINISTRATOR, "", tuple(administrators["people"]), administrators["threshold"]),
+        roles=tuple(
+            Role(name, role["scope"], tuple(role["people"]), role.get("threshold", 1))
+            for name, role in data["roles"].items()
+        ),
+        default=tuple(requires["default"]),
+        retirements=tuple(requires.get("retirements", ())),
+        exemptions=tuple(
+            Exemption(one["site"], one["engine"], one["area"], tuple(one.get("roles", ())), one["reason"])
+            for one in requires.get("exemptions", ())
+        ),
+        delegations=tuple(
+            Delegation(
+                one["role"],
+                one["deputy"],
+                one["for"],
+                date.fromisoformat(one["from"]),
+                date.fromisoformat(one["until"]),
+            )
+            for one in data.get("delegations", ())
+        ),
+        branch=data.get("branch"),
+        validity_days=data.get("validity_days", 90),
+        touch=data.get("touch") == "required",
+    )
+
+
+def check_days(document: Document) -> tuple[Finding, ...]:
+    """Findings on days that the calendar does not have, and on delegations that end before they begin."""
+    data = document.data
+    paths: list[tuple[str | int, ...]] = [("expires",)]
+    for number in range(len(data.get("delegations", ()))):
+        paths += [("delegations", number, "from"), ("delegations", number, "until")]
+    found = [
+        Finding(document.place(path), "BP806", f"there is no day {_reach(data, path)}", "write a day")
+        for path in paths
+        if not _is_day(_reach(data, path))
+    ]
+    for number, one in enumerate(() if found else data.get("delegations", ())):
+        place = document.place(("delegations", number, "until"))
+        days = (date.fromisoformat(one["until"]) - date.fromisoformat(one["from"])).days + 1
+        if days < 1:
+            found.append(Finding(place, "BP806", "the delegation ends before it begins", "exchange the days"))
+        elif days > LONGEST_DELEGATION:
+            message = f"the delegation is for {days} days; at most {LONGEST_DELEGATION} are allowed"
+            found.append(Finding(place, "BP806", message, "give the role to the person, or shorten it"))
+    return tuple(found)
+
+
+def check_roles(document: Document, roles: Roles, signers: frozenset[str]) -> Iterator[Finding]:
+    """Findings on roles that nobody has, people without a key, and thresholds that cannot be reached."""
+    names = [role.name for role in roles.roles]
+    asked: list[tuple[tuple[str | int, ...], str]] = [
+        (("requires", "default", number), name) for number, name in enumerate(roles.default)
+    ]
+    asked += [(("requires", "retirements", number), name) for number, name in enumerate(roles.retirements)]
+    for index, one in enumerate(roles.exemptions):
+        path = ("requires", "exemptions", index, "roles")
+        if bool(one.roles) == ("nobody" in document.data["requires"]["exemptions"][index]):
+            message = "an exemption says either which roles must sign, or `nobody: true`"
+            yield Finding(document.place(path[:-1]), "BP805", message, "write one of the two")
+        asked += [((*path, number), name) for number, name in enumerate(one.roles)]
+    asked += [(("delegations", index, "role"), one.role) for index, one in enumerate(roles.delegations)]
+    for place, name in asked:
+        role = roles.role(name)
+        if role is None:
+            near = find_nearest(name, names)
+            hint = f"did you mean {near}? " if near else ""
+            yield Finding(
+                document.place(place),
+                "BP805",
+                f"there is no role {name}",
+                f"{hint}there are {', '.join(names)}",
+            )
+        elif place[0] == "requires" and (role.scope == RETIREMENTS) != (place[1] == "retirements"):
+            what = "retirements" if role.scope == RETIREMENTS else "campaigns"
+            message = f"the role {name} answers for {what}"
+            yield Finding(document.place(place), "BP805", message, "name a role with another scope")
+    yield from _check_people(document, roles, signers)
+
+
+def _check_people(document: Document, roles: Roles, signers: frozenset[str]) -> Iterator[Finding]:
+    groups: list[tuple[tuple[str | int, ...], Role]] = [(("administrators",), roles.administrators)]
+    groups += [(("roles", role.name), role) for role in roles.roles]
+    people: list[tuple[tuple[str | int, ...], str]] = []
+    for path, role in groups:
+        people += [((*path, "people", number), person) for number, person in enumerate(role.people)]
+        if role.threshold > len(role.people):
+            message = f"{role.threshold} must sign, and there are {len(role.people)}"
+            yield Finding(
+                document.place((*path, "threshold")), "BP805", message, "name more people, or ask fewer"
+            )
+        if role.name == ADMINISTRATOR and path[0] == "roles":
+            yield Finding(
+                document.key_place(path), "BP805", f"no role is called {ADMINISTRATOR}", "choose another name"
+            )
+    for index, one in enumerate(roles.delegations):
+        people += [
+            (("delegations", index, "deputy"), one.deputy),
+            (("delegations", index, "for"), one.principal),
+        ]
+        known = roles.role(one.role)
+        if known is not None and one.principal not in known.people:
+            message = f"{one.principal} does not have the role {one.role}"
+            yield Finding(
+                document.place(("delegations", index, "for")), "BP805", message, "name one who has it"
+            )
+    for path, person in people:
+        if person not in signers:
+            hint = "add a line to allowed_signers, or take the person out"
+            yield Finding(document.place(path), "BP805", f"{person} has no key that counts", hint)
+    if roles.mode == MERGE and roles.branch is None:
+        hint = "write the protected branch, as in `branch: main`"
+        yield Finding(document.key_place(("mode",)), "BP805", "mode merge needs a branch", hint)
+
+
+def _reach(data: Any, path: tuple[str | int, ...]) -> Any:
+    for part in path:
+        data = data[part]
+    return data
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

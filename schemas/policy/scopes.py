@@ -1,0 +1,102 @@
+"""Scopes: the parts of a resolved decision that people answer for, each a value with a digest.
+
+A part is what its people looked at, and nothing else: what changes outside of it leaves their approval standing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from schemas.files.canonical import digest
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.lock import Lock
+
+EVERYTHING, RELEASE, CALIBRATION, RETIREMENTS = "everything", "release", "calibration", "retirements"
+
+NOMINAL = ("schema", "title", "description", "ticket", "contact", "state")
+"""Keys of a manifest that are in no scope: they neither decide data nor how much is launched. A hold needs no signature,
+and neither does its end: what is launched then was approved."""
+CAPS = ("max_runs", "until")
+"""Ceilings of an open selection: limits, as `max_units` is."""
+DEVIATING = ("overrides", "testing_payloads", "scan", "additional_branches")
+
+
+PARTS = (CALIBRATION, RELEASE)
+"""The scopes that are not the whole."""
+
+
+def describe_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What is in each scope of a campaign, as JSON data. `manifest` is the data of the document.
+
+    *release*: release, templates, scripts, how every output is made, deviations. *calibration*: global tags with the digests of
+    their payloads, the selection of runs without its caps, testing payloads, deviations. *everything*: the whole lock
+    and the manifest, with its limits, but for `NOMINAL` keys; and since when the other scopes are as they are.
+    """
+    pinned = lock.pinned()
+    steps = {
+        name: {key: value for key, value in step.items() if key != "title"}
+        for name, step in manifest["steps"].items()
+    }
+    deviations = {
+        name: deviating
+        for name, step in steps.items()
+        if (deviating := {key: step[key] for key in DEVIATING if key in step})
+    }
+    selectors = [
+        {key: value for key, value in selector.describe().items() if key not in CAPS}
+        for selector in campaign.selectors
+    ]
+    decided = {
+        RELEASE: {
+            **_take(
+                pinned, "release", "commit", "templates", "skims", "scripts", "steps", "testing_payloads"
+            ),
+            "declared": steps,
+        },
+        CALIBRATION: {
+            **_take(pinned, "global_tags", "runs", "testing_payloads"),
+            "selectors": selectors,
+            "deviations": deviations,
+        },
+        EVERYTHING: {
+            "lock": pinned,
+            "manifest": {key: value for key, value in manifest.items() if key not in NOMINAL},
+            "since": {name: since for name, since in lock.since if name in PARTS},
+        },
+    }
+    return {name: {"scope": name, "campaign": campaign.name, **content} for name, content in decided.items()}
+
+
+def digest_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The digest of each scope, by name, sorted. Since when they are so is taken from the lock."""
+    scopes = describe_scopes(lock, campaign, manifest)
+    return tuple(sorted((name, digest(content)) for name, content in scopes.items()))
+
+
+def pin_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any], before: Lock | None) -> Lock:
+    """The lock with its scopes: one that is as it was in the lock before keeps the generation since which it is.
+
+    So what somebody approved stays approved while it stays; and if it comes back, it is of a new generation.
+    """
+    pinned = lock
+    for names in (PARTS, (EVERYTHING,)):  # the whole has the generations of its parts in it
+        now = dict(digest_scopes(pinned, campaign, manifest))
+        since = {name: _find_since(name, now[name], lock.generation, before) for name in names}
+        pinned = replace(
+            pinned,
+            scopes=tuple(sorted({**dict(pinned.scopes), **{name: now[name] for name in names}}.items())),
+            since=tuple(sorted({**dict(pinned.since), **since}.items())),
+        )
+    return pinned
+
+
+def _find_since(name: str, value: str, generation: int, before: Lock | None) -> int:
+    if before is None or dict(before.scopes).get(name) != value:
+        return generation
+    return min(generation, dict(before.since).get(name, generation))
+
+
+def _take(pinned: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: pinned[name] for name in names if name in pinned}

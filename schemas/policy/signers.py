@@ -1,0 +1,187 @@
+"""Whose key is whose: `allowed_signers` and `revoked_keys` in OpenSSH's formats, read more strictly than OpenSSH does.
+
+OpenSSH skips lines that it cannot read, and accepts wildcards and keys for any purpose; here each is a finding.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from schemas.findings.finding import MOST, Finding, Place
+from schemas.policy.weak_keys import find_weakness
+from schemas.policy.wire import KEY_TYPES, Malformed, read_key
+from schemas.yaml.scalars import code_points, show
+
+NAMESPACE = "b2prod-approval"
+"""What signatures are for: keys are bound to it, and a signature made for anything else does not count."""
+
+PRINCIPAL = re.compile(r"[a-z0-9][a-z0-9._+-]{0,60}@[a-z0-9][a-z0-9.-]{0,60}", re.ASCII)
+"""One person: small letters only, so that no two differ by their case alone."""
+
+_OPTION = re.compile(r'([a-z-]+)(?:="([^"]*)")?')
+_TIME = re.compile(r"(\d{8})(\d{4}(?:\d{2})?)?Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A person and the one key of theirs that counts; `after` and `before` bound when it does, UTC."""
+
+    principal: str
+    key: bytes
+    after: datetime | None = None
+    before: datetime | None = None
+
+    def describe(self) -> dict[str, str | None]:
+        """The signer as JSON data."""
+        return {
+            "principal": self.principal,
+            "key": base64.b64encode(self.key).decode(),
+            "after": None if self.after is None else self.after.isoformat(),
+            "before": None if self.before is None else self.before.isoformat(),
+        }
+
+
+def fingerprint(key: bytes) -> str:
+    """`SHA256:…` of a key's bytes, as `ssh-keygen -l` writes it."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
+
+
+def read_signers(file: str, content: bytes) -> tuple[dict[str, Signer], tuple[Finding, ...]]:
+    """The people and keys of an `allowed_signers`, and everything that is wrong with it."""
+    signers: dict[str, Signer] = {}
+    owners: dict[bytes, str] = {}
+    findings = _find_hidden(file, content)
+    for number, line in _list_lines(content):
+        place = Place(file, number)
+        try:
+            signer = _read_signer(line)
+        except _Wrong as wrong:
+            findings.append(Finding(place, wrong.code, str(wrong), wrong.hint))
+            if len(findings) > MOST:
+                break
+            continue
+        if signer.principal in signers:
+            message = f"{signer.principal} has a second key"
+            findings.append(Finding(place, "BP804", message, "one key a person: take the other out"))
+        elif signer.key in owners:
+            message = f"the key of {signer.principal} is also that of {owners[signer.key]}"
+            findings.append(Finding(place, "BP804", message, "one person a key: each needs their own"))
+        else:
+            signers[signer.principal] = signer
+            owners[signer.key] = signer.principal
+    return signers, tuple(findings)
+
+
+def read_revoked(file: str, content: bytes) -> tuple[frozenset[bytes], tuple[Finding, ...]]:
+    """The keys of a list of public keys, one a line, and everything that is wrong with it."""
+    keys: set[bytes] = set()
+    findings = _find_hidden(file, content)
+    for number, line in _list_lines(content):
+        try:
+            kind, _, rest = line.partition(" ")
+            keys.add(_read_blob(kind, rest.split(" ")[0], judged=False))
+        except _Wrong as wrong:
+            findings.append(Finding(Place(file, number), wrong.code, str(wrong), wrong.hint))
+            if len(findings) > MOST:
+                break
+    return frozenset(keys), tuple(findings)
+
+
+class _Wrong(Exception):
+    def __init__(self, code: str, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.code, self.hint = code, hint
+
+
+def _find_hidden(file: str, content: bytes) -> list[Finding]:
+    """Lines, comments too, that some show otherwise than they are read: a lone carriage return hides what follows it."""
+    hint = "write it with plain blanks and line ends"
+    found = []
+    for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), 1):
+        plain = line.removesuffix("\r").replace("\t", " ")
+        if not plain.isprintable():
+            strange = next(character for character in plain if not character.isprintable())
+            message = f"there is a character that cannot be seen, {code_points(strange)}"
+            found.append(Finding(Place(file, number), "BP111", message, hint))
+            if len(found) > MOST:
+                break
+    return found
+
+
+def _list_lines(content: bytes) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield number, line.rstrip("\r").strip()
+
+
+def _read_signer(line: str) -> Signer:
+    words = line.split()
+    principal = words[0]
+    if PRINCIPAL.fullmatch(principal) is None:
+        raise _Wrong(
+            "BP802", f"{show(principal)} is not exactly one person", "write one address, in small letters"
+        )
+    options = words[1] if len(words) > 1 and words[1] not in KEY_TYPES else ""
+    given = _read_options(options)
+    if given.pop("namespaces", None) != NAMESPACE:
+        message = f"the key of {principal} is not bound to our namespace alone"
+        raise _Wrong("BP803", message, f'write {principal} namespaces="{NAMESPACE}" and the key')
+    times = {name: _read_time(given.pop(name)) for name in ("valid-after", "valid-before") if name in given}
+    if given:
+        message = f"the option {show(next(iter(given)))} is not allowed"
+        raise _Wrong("BP803", message, "only namespaces, valid-after and valid-before are")
+    key = words[2:] if options else words[1:]
+    if len(key) < 2:
+        raise _Wrong(
+            "BP801", f"the line of {principal} has no key", "write type and key, as `ssh-keygen` wrote them"
+        )
+    return Signer(principal, _read_blob(key[0], key[1]), times.get("valid-after"), times.get("valid-before"))
+
+
+def _read_options(text: str) -> dict[str, str | None]:
+    given: dict[str, str | None] = {}
+    at = 0
+    while at < len(text):
+        match = _OPTION.match(text, at)
+        end = match.end() if match else at
+        if match is None or match[1] in given or text[end : end + 1] not in ("", ","):
+            raise _Wrong(
+                "BP801", f"the options {show(text)} cannot be read", f'write namespaces="{NAMESPACE}"'
+            )
+        given[match[1]] = match[2]
+        at = end + 1
+    return given
+
+
+def _read_time(text: str | None) -> datetime:
+    match = _TIME.fullmatch(text or "")
+    if match is not None:
+        try:
+            return datetime.strptime(match[1] + (match[2] or "").ljust(6, "0"), "%Y%m%d%H%M%S").replace(
+                tzinfo=UTC
+            )
+        except ValueError:
+            pass
+    hint = "write it in UTC, as in 20190201000000Z: without the Z it is local time"
+    raise _Wrong("BP801", f"{show(text or '')} is no time", hint)
+
+
+def _read_blob(kind: str, text: str, *, judged: bool = True) -> bytes:
+    hint = "write type and key, as `ssh-keygen` wrote them"
+    try:
+        blob = base64.b64decode(text, validate=True)
+        key = read_key(blob)
+    except (Malformed, binascii.Error, ValueError) as error:
+        raise _Wrong("BP801", f"this is no key: {error}", hint) from None
+    if key.type != kind or base64.b64encode(blob).decode() != text:
+        raise _Wrong("BP801", f"this is no key of type {show(kind)}", hint)
+    # a list of revoked keys may name such a one
+    if judged and (weakness := find_weakness(key)):
+        raise _Wrong("BP801", weakness, "make another key: `ssh-keygen -t ed25519`")
+    return blob

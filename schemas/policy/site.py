@@ -1,0 +1,261 @@
+"""Sites: where jobs go."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.yaml.document import Document
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+CHECKSUM, SIZE = VERIFY = ("checksum", "size")
+"""What of an input is held against what was registered: its size with its checksum, or alone."""
+
+
+KEPT = 14
+"""Days for which the folders of failed attempts are kept, where a site does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option of a batch system's submission, without its dashes; a switch has no value."""
+
+    name: str
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """How jobs are given to a batch system. `minutes` of run time, `memory` in MB: of one job, None: as the queue has it.
+
+    `width` is how many jobs an array has at most, `running` how many of them run at once (None: no limit). `python`
+    starts the jobs on the nodes.
+    """
+
+    account: str | None = None
+    minutes: int | None = None
+    memory: int | None = None
+    width: int = 1000
+    running: int | None = None
+    python: str = sys.executable
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What a queue allows one job (minutes, MB), and one account (jobs); None: it sets no limit."""
+
+    cpu_minutes: int | None = None
+    minutes: int | None = None
+    memory: int | None = None
+    slots: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueSettings:
+    """Where a site's outputs are made known.
+
+    `rule` is the expression of where Rucio is to keep them, `pfn` the address of the storage in Rucio's eyes; without
+    one the storage element itself tells where a name lies.
+    """
+
+    kind: str
+    url: str = ""
+    account: str = ""
+    scope: str = ""
+    rse: str = ""
+    rule: str = ""
+    pfn: str = ""
+    auth: str = "x509_proxy"
+
+
+@dataclass(frozen=True, slots=True)
+class DiracxSettings:
+    """Where DiracX is, and as whom jobs are submitted: one of `token` and `key` is the file of the credential.
+
+    `mounted`: input files have their paths on the worker nodes too; else DIRAC brings them, by logical names.
+    """
+
+    url: str
+    vo: str
+    group: str
+    user: str
+    token: str | None = None
+    key: str | None = None
+    job_type: str = "User"
+    mounted: bool = False
+
+
+HS06_KEKCC = 24.57
+"""The power of a core of KEKCC in HS06, by which basf2's `skim/tools/b2skim-stats-print` multiplies CPU seconds."""
+
+RESOURCE_TAG = "EL9"
+"""The operating system that basf2's `skim/tools/b2skim-prod` asks for, needed from light-2503-ceres on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gb2Settings:
+    """How gbasf2's commands are called: `wrapper` sets their environment. `group` is the one that the proxy must have.
+
+    `resource_tag` goes into requests. With `by_run` the outputs of a production are kept apart by run, and it may be for
+    many; else they are merged, and it is for a single one.
+    """
+
+    wrapper: tuple[str, ...] = ()
+    group: str | None = None
+    resource_tag: str = RESOURCE_TAG
+    by_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Hours in which jobs may be submitted: minutes of the day from `begin` up to `end`, over midnight where that is less.
+
+    `days` are those on which it begins, Monday is 0; `offset` is the clock's, in minutes east of UTC. `text` is for people.
+    """
+
+    begin: int
+    end: int
+    days: frozenset[int]
+    offset: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prestage:
+    """How files are brought from tape: `command`, which takes paths; of `batch` files a call, `in_flight` at once."""
+
+    command: tuple[str, ...]
+    batch: int = 500
+    in_flight: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Brakes:
+    """From when on so much went wrong at once that a person is asked: a share, and a number of things, beyond which both."""
+
+    percent: int = 10
+    at_least: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: the engine's default.
+
+    `scripts` are the names of those that may run here. `testing_payloads` is the folder that has, by name, local databases with their payload files, `payloads` that
+    of the payload files of the conditions database, as jobs of releases before 04 read them; `runs_per_request` the
+    width of a production request of the grid, in run numbers; `hs06` is the power of a core. `queues` are the limits of queues that are known.
+    Before a batch the credential must be good for `credential_minutes` (None: as long as a job may run), and `min_free`
+    gigabytes be free in the storage; without `windows` it is always the hour.
+    `catalogue` None: outputs are made known nowhere. `verify` is what of its inputs a job holds against what was
+    registered, one of `VERIFY`. `visibility` is how many seconds a job, or what it wrote, may be invisible; None: as long as
+    the engine is known to need.
+    """
+
+    name: str
+    engine: str
+    storage: str
+    slots: int | None = None
+    environment: tuple[str, ...] = ()
+    scripts: frozenset[str] = frozenset()
+    launchers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    testing_payloads: str | None = None
+    payloads: str | None = None
+    runs_per_request: int | None = None
+    hs06: float = HS06_KEKCC
+    queue: str | None = None
+    queues: Mapping[str, Queue] = field(default_factory=dict)
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    catalogue: CatalogueSettings | None = None
+    diracx: DiracxSettings | None = None
+    gb2: Gb2Settings | None = None
+    contact: str | None = None
+    credential_minutes: int | None = None
+    min_free: int = 0
+    keep_failed_days: int = KEPT
+    windows: tuple[Window, ...] = ()
+    prestage: Prestage | None = None
+    verify: str = CHECKSUM
+    visibility: int | None = None
+    brakes: Brakes = field(default_factory=Brakes)
+
+    @property
+    def service(self) -> str:
+        """What takes its jobs: the engine, and where that is, if there may be several; 500 characters at most."""
+        here = f" {self.diracx.url}" if self.engine == "diracx" and self.diracx else ""
+        return f"{self.engine}{here}"[:500]
+
+    @property
+    def verifies(self) -> str | None:
+        """What of its inputs a job here holds against what was registered, one of `VERIFY`; None: nothing.
+
+        The grid's production system chooses and hands over the files itself, and starts basf2 without our runtime.
+        """
+        return None if self.engine == "gb2" else self.verify
+
+
+def read_site(name: str, document: Document) -> Site:
+    """The site that `document`, accepted by the schema `site/1`, describes."""
+    data = document.data
+    batch = dict(data.get("batch", {}))
+    options = tuple(Option(one["name"], one.get("value")) for one in batch.pop("options", ()))
+    return Site(
+        name=name,
+        engine=data["engine"],
+        storage=data["storage"],
+        slots=data.get("slots"),
+        environment=tuple(data.get("environment", ())),
+        scripts=frozenset(data.get("scripts", ())),
+        launchers={name: tuple(command) for name, command in data.get("launchers", {}).items()},
+        testing_payloads=data.get("testing_payloads"),
+        payloads=data.get("payloads"),
+        runs_per_request=data.get("runs_per_request"),
+        hs06=data.get("hs06", HS06_KEKCC),
+        queue=data.get("queue"),
+        queues={queue: Queue(**limits) for queue, limits in data.get("queues", {}).items()},
+        batch=BatchSettings(**batch, options=options),
+        catalogue=_read_catalogue(data["catalogue"]) if "catalogue" in data else None,
+        diracx=DiracxSettings(**data["diracx"]) if "diracx" in data else None,
+        gb2=Gb2Settings(**{**data["gb2"], "wrapper": tuple(data["gb2"]["wrapper"])})
+        if "gb2" in data
+        else None,
+        contact=data.get("contact"),
+        credential_minutes=data.get("credential_minutes"),
+        min_free=data.get("min_free", 0),
+        keep_failed_days=data.get("keep_failed_days", KEPT),
+        windows=tuple(_read_window(window) for window in data.get("windows", ())),
+        prestage=_read_prestage(data["prestage"]) if "prestage" in data else None,
+        verify=data.get("inputs", {}).get("verify", CHECKSUM),
+        visibility=data.get("visibility"),
+        brakes=Brakes(**data.get("brakes", {})),
+    )
+
+
+def _read_catalogue(data: Mapping[str, Any]) -> CatalogueSettings:
+    return CatalogueSettings(**{"rule": data.get("rse", ""), **data})
+
+
+def _read_window(data: Mapping[str, Any]) -> Window:
+    offset = data.get("utc_offset", "+00:00")
+    days = data.get("days", DAYS)
+    words = f"{data['from']}-{data['to']}" + (f" {offset}" if offset != "+00:00" else " UTC")
+    return Window(
+        begin=_read_time(data["from"]),
+        end=_read_time(data["to"]),
+        days=frozenset(DAYS.index(day) for day in days),
+        offset=(-1 if offset[0] == "-" else 1) * _read_time(offset[1:]),
+        text=words if len(days) == len(DAYS) else f"{words} ({', '.join(days)})",
+    )
+
+
+def _read_time(text: str) -> int:
+    hours, _, minutes = text.partition(":")
+    return 60 * int(hours) + int(minutes)
+
+
+def _read_prestage(data: Mapping[str, Any]) -> Prestage:
+    limits = {name: data[name] for name in ("batch", "in_flight") if name in data}
+    return Prestage(tuple(data["command"]), **limits)

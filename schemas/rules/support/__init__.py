@@ -1,0 +1,1 @@
+"""What the rules compute with. Nothing here checks."""

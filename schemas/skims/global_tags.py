@@ -1,0 +1,85 @@
+"""Global tags that skims of basf2's registry bring themselves, beside those of the campaign.
+
+In `build_lists` or `additional_setup` some skims call `basf2.conditions.prepend_globaltag` or `append_globaltag`, which also
+changes a list that was overridden. From basf2 `skim/scripts/skim/WGs`, as they were in the main branch; which release has
+which state is inferred from the notes `whatsnew-since/release-0N-00.txt`, which begin when a release is branched off.
+
+| what | in | source |
+|---|---|---|
+| `fei.py`, all skims: prepends the analysis tag that is recommended on that day (`getAnalysisGlobaltag`) | 06 | commit 8e4687925, line 190 |
+| the same: prepends `analysisGlobaltag`, and ends with B2FATAL without it | 07 and later, light releases | aab2f7d73, 190–192 |
+| `ewp.py`, inclusiveBplusToKplusNuNu: appends `mva_inclusiveBplusToKplusNuNu` | until September 2023 | 8e4687925, 390; gone with 2ec88c370 |
+| `charm.py`, `semileptonic.py`, nine skims: prepend `analysisGlobaltag`, B2FATAL without | light releases, December 2023 to July 2024 | 9468b625b |
+| `quarkonium.py`, CharmoniumPsi: prepends `pidGlobaltag`, B2FATAL without | light releases, until June 2024 | 9468b625b, 195–197 |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from schemas.manifest.release import number_release
+from schemas.skims.menu import Registered, Skim
+
+ANALYSIS, PID = "analysis", "pid"
+ROLES = (PID, ANALYSIS)
+"""The roles of global tags that are handed to skims, in the order in which basf2 asks the tags: what comes last is first."""
+
+_CHARM = frozenset(
+    {
+        *("XToD0_D0ToHpJm", "DstToD0Pi_D0ToHpJmPi0", "LambdacTopHpJm", "LambdacToSHpJm", "XicpTopHpJm"),
+        *("XictoXimpippim", "Xic0ToLHpJm", "DstToD0Pi_D0ToGeneric", "BtoDl_and_ROE_e_or_mu_or_lowmult"),
+    }
+)
+_LIGHT = re.compile(r"light-([0-9]{4})-")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a skim needs of a campaign: a tag in a `role`, or the tag `appended` at the end of the chain.
+
+    With neither, it takes a tag by itself that nobody can name beforehand.
+    """
+
+    skim: str
+    role: str | None = None
+    appended: str | None = None
+
+
+def find_needs(skim: Skim, release: str) -> Iterator[Need]:
+    """What a skim of a menu, or the members that it combines, need in a release."""
+    members = skim.members if skim.combines else (skim.registered,) if skim.registered is not None else ()
+    for member in members:
+        yield from _find_needs(member, release)
+
+
+def takes_role(release: str, role: str) -> bool:
+    """Whether skims of a release can be handed a tag of that role.
+
+    `CombinedSkim` has `analysisGlobaltag` from 07 on and in light releases (2b7d49fff, August 2021), and `pidGlobaltag` from
+    09 on and in light releases since December 2023 (fe7018811).
+    """
+    number, light = number_release(release), _read_light(release)
+    if light is not None:
+        return light >= {ANALYSIS: 2109, PID: 2312}[role]
+    return number is not None and number >= {ANALYSIS: 7, PID: 9}[role]
+
+
+def _find_needs(skim: Registered, release: str) -> Iterator[Need]:
+    number, light = number_release(release), _read_light(release)
+    if skim.module == "fei":
+        yield Need(skim.name, role=ANALYSIS if takes_role(release, ANALYSIS) else None)
+    elif skim.name == "inclusiveBplusToKplusNuNu":
+        if light <= 2309 if light is not None else number is not None and number <= 8:
+            yield Need(skim.name, appended="mva_inclusiveBplusToKplusNuNu")
+    elif light is not None and skim.name in _CHARM and 2312 <= light <= 2407:
+        yield Need(skim.name, role=ANALYSIS)
+    elif light is not None and skim.name == "CharmoniumPsi" and 2402 <= light <= 2406:
+        yield Need(skim.name, role=PID)
+
+
+def _read_light(release: str) -> int | None:
+    """Year and month of a light release, as 2305 of `light-2305-korat`."""
+    match = _LIGHT.match(release)
+    return int(match[1]) if match else None

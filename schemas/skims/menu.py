@@ -1,0 +1,188 @@
+"""Skim menus: named selections, by a cut, by a stored decision, or by a skim of basf2's registry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from schemas.conditions.iov import Interval, merge_intervals, parse_iov, subtract_all
+from schemas.findings.finding import Finding
+from schemas.skims.cut import Cut, CutSyntaxError, canonical, parse_cut
+from schemas.yaml.composer import Path
+from schemas.yaml.document import Document
+from schemas.yaml.scalars import show
+from schemas.yaml.text_places import point_into
+from schemas.yaml.wording import find_nearest
+
+DEFINITIONS = ("cut", "line", "registry")
+"""The keys of which a skim has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A skim as basf2 registers it (`skim/scripts/skim/registry.py`): what its code means never changes."""
+
+    code: str
+    module: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """The data whose files have a line of the HLT, since trigger menus change.
+
+    `runs` are those that the HLT decided on with it, sorted intervals of run keys that neither overlap nor touch;
+    `releases` are the beginnings of the names of releases in which a reconstruction calculates it.
+    """
+
+    runs: tuple[Interval, ...] = ()
+    releases: tuple[str, ...] = ()
+
+    def find_outside(self, runs: Sequence[Interval]) -> tuple[Interval, ...]:
+        """The sorted intervals of `runs` in which the HLT had no such line."""
+        return subtract_all(runs, self.runs)
+
+    def serves(self, release: str) -> bool:
+        """Whether a reconstruction in `release` calculates the line; a prerelease counts as the release that it precedes.
+
+        >>> Validity(releases=("release-03-00",)).serves("prerelease-03-00-00b")
+        True
+        """
+        name = release.removeprefix("pre")
+        return any(re.match(rf"{re.escape(one)}(?![0-9])", name) for one in self.releases)
+
+
+@dataclass(frozen=True, slots=True)
+class Skim:
+    """One selection: `cut`, or the `decision` that `line` stored in the file, or a skim that basf2 has `registered`.
+
+    With `combines`, names of registered skims of the menu, it is what any of them selects; `members` are these.
+    `validity` is that of its line; None: its menu does not say it.
+    """
+
+    name: str
+    cut: Cut | None = None
+    line: str | None = None
+    decision: str = "final"
+    registered: Registered | None = None
+    combines: tuple[str, ...] = ()
+    members: tuple[Registered, ...] = ()
+    validity: Validity | None = None
+
+    @property
+    def kind(self) -> str:
+        """How it selects: cut, line, registry or combined."""
+        if self.combines:
+            return "combined"
+        return "cut" if self.cut is not None else "line" if self.line is not None else "registry"
+
+    def describe(self) -> dict[str, Any]:
+        """What determines the events that are selected: the cut's normal form, line and decision, or codes and names."""
+        if self.cut is not None:
+            return {"cut": canonical(self.cut)}
+        if self.registered is None:
+            return {"line": self.line or "", "decision": self.decision}
+        described: dict[str, Any] = _identify(self.registered)
+        if self.combines:
+            described["combines"] = [_identify(one) for one in sorted(self.members, key=lambda one: one.code)]
+        return described
+
+
+def _identify(skim: Registered) -> dict[str, Any]:
+    return {"code": skim.code, "name": skim.name}
+
+
+def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...]]:
+    """The skims of a menu that the schema `skims/1` has accepted, and what is wrong with them; members are still open."""
+    skims: list[Skim] = []
+    findings: list[Finding] = []
+    whole = _read_validity(document, (), findings)
+    for name, data in document.data["skims"].items():
+        path = ("skims", name)
+        given = [key for key in DEFINITIONS if key in data]
+        alone = next((key for key, needed in _NEEDS.items() if key in data and needed not in data), None)
+        if len(given) != 1:
+            message = (
+                f"skim {name} needs one of `cut`, `line` and `registry`, not {' and '.join(given) or 'none'}"
+            )
+            findings.append(Finding(document.key_place(path), "BP207", message, "keep one of them"))
+        elif alone is not None:
+            place = document.key_place((*path, alone))
+            message = f"`{alone}` goes with `{_NEEDS[alone]}` only"
+            findings.append(Finding(place, "BP207", message, "remove it"))
+        elif "cut" not in data:
+            registered = Registered(**data["registry"]) if "registry" in data else None
+            combines = tuple(data.get("combines", ()))
+            own = _read_validity(document, path, findings) or whole
+            skims.append(
+                Skim(
+                    name,
+                    line=data.get("line"),
+                    decision=data.get("decision", "final"),
+                    registered=registered,
+                    combines=combines,
+                    validity=own if "line" in data else None,
+                )
+            )
+        else:
+            try:
+                skims.append(Skim(name, cut=parse_cut(data["cut"])))
+            except CutSyntaxError as error:
+                at = point_into(document, (*path, "cut"), error.column - 1)
+                message = (
+                    f"the cut of {name} does not parse: {error.problem} (character {error.column} of the cut)"
+                )
+                findings.append(Finding(at, "BP516", message, error.hint))
+    return tuple(skims), tuple(findings)
+
+
+_NEEDS = {"decision": "line", "holds_for": "line", "combines": "registry"}
+
+
+def _read_validity(document: Document, path: Path, findings: list[Finding]) -> Validity | None:
+    """What a menu, or the skim at `path`, says of the data with its lines; intervals that are none are told."""
+    data = document.data
+    for key in path:
+        data = data[key]
+    if "holds_for" not in data:
+        return None
+    runs: list[Interval] = []
+    for index, text in enumerate(data["holds_for"].get("runs", ())):
+        try:
+            runs.append(parse_iov(text))
+        except ValueError as error:
+            message, _, hint = str(error).partition("; ")
+            place = document.place((*path, "holds_for", "runs", index))
+            findings.append(Finding(place, "BP402", message, hint or "write it as in `exp 3, runs 5 - 9`"))
+    return Validity(merge_intervals(runs), tuple(data["holds_for"].get("releases", ())))
+
+
+def combine_skims(skims: Mapping[str, Skim]) -> dict[str, Skim]:
+    """The skims, each with the members that it combines, as far as they are there."""
+    return {name: replace(skim, members=_find_members(skim, skims)) for name, skim in skims.items()}
+
+
+def _find_members(skim: Skim, skims: Mapping[str, Skim]) -> tuple[Registered, ...]:
+    found = (skims[name].registered for name in skim.combines if name in skims)
+    return tuple(one for one in found if one is not None)
+
+
+def check_members(document: Document, skims: Mapping[str, Skim], known: Sequence[str]) -> list[Finding]:
+    """What is wrong with the skims that those of a menu combine; `known` are the names on any menu."""
+    findings = []
+    for name, data in document.data["skims"].items():
+        for index, member in enumerate(data.get("combines", ())):
+            place = document.place(("skims", name, "combines", index))
+            if member not in known:
+                near = find_nearest(member, known)
+                hint = (
+                    f"did you mean {show(near)}? otherwise define it" if near else "define it, or take it out"
+                )
+                message = f"{name} combines {show(member)}, which is on no menu"
+                findings.append(Finding(place, "BP517", message, hint))
+            elif member in skims and skims[member].kind != "registry":
+                message = f"{name} combines {show(member)}, which is no single skim of basf2's registry"
+                findings.append(Finding(place, "BP509", message, "take it out"))
+    return findings

@@ -1,0 +1,1 @@
+"""YAML read strictly: syntax, values with their places, documents."""

@@ -1,0 +1,125 @@
+"""The strict reader of YAML: a small, safe subset, refused on the event stream before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.files.tree import SIZE_LIMITS
+from schemas.findings.finding import Finding, Place, limit_findings
+from schemas.yaml.composer import Node, Path, compose
+from schemas.yaml.scalars import Raw, code_points, is_forbidden
+
+SIZE_LIMIT = SIZE_LIMITS[".yaml"]
+"""Bytes of one file."""
+
+_REPLACEMENT = "\ufffd"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file's content as plain values, with the place of every value and key.
+
+    `data` holds dict, list, str, int, float, bool and None only. `refused`: paths that already have a finding of the
+    reader, so that nobody reports them twice. `comments` have their `#`. A document may be used only if it came without findings.
+    """
+
+    file: str
+    data: Any
+    refused: frozenset[Path] = frozenset()
+    root: Node = field(default_factory=Node, repr=False, compare=False)
+    comments: tuple[tuple[Place, str], ...] = field(default=(), repr=False, compare=False)
+
+    def place(self, path: Path) -> Place:
+        """The place of the value at `path`, or of its nearest ancestor that exists."""
+        node = self.root
+        for part in path:
+            child = node.children.get(part)
+            if child is None:
+                break
+            node = child
+        return Place(self.file, node.line, node.column)
+
+    def key_place(self, path: Path) -> Place:
+        """The place of the key that `path` ends in; of the value, where there is no key (list items, the root)."""
+        node = self.root
+        for depth, part in enumerate(path):
+            if depth == len(path) - 1 and isinstance(part, str) and part in node.keys:
+                return Place(self.file, *node.keys[part])
+            child = node.children.get(part)
+            if child is None:
+                break
+            node = child
+        return self.place(path)
+
+    def text(self, path: Path) -> Raw | None:
+        """The scalar at `path` as written, or None where there is no scalar."""
+        node = self.root
+        for part in path:
+            child = node.children.get(part)
+            if child is None:
+                return None
+            node = child
+        return node.raw
+
+    def ambiguous(self) -> Iterator[tuple[Path, str]]:
+        """Path and text of every unquoted value that other YAML readers do not take for text."""
+        pending: list[tuple[Path, Node]] = [((), self.root)]
+        while pending:
+            path, node = pending.pop()
+            if node.raw is not None and node.raw.ambiguous:
+                yield path, node.raw.text
+            pending.extend(((*path, part), child) for part, child in node.children.items())
+
+
+def read_yaml(file: str, content: bytes) -> tuple[Document | None, tuple[Finding, ...]]:
+    """The document in `content`, and everything the reader objects to, sorted by place.
+
+    The document is None where it could not be read to its end. Where it came *with* findings it serves only to look for
+    more of them. Raises nothing, whatever the bytes are.
+    """
+    if len(content) > SIZE_LIMIT:
+        message = f"the file has {len(content)} bytes; at most {SIZE_LIMIT} are read"
+        return None, (Finding(Place(file), "BP107", message, "split it"),)
+    decoded = _decode(file, content)
+    if isinstance(decoded, Finding):
+        return None, (decoded,)
+    text, findings = _replace_forbidden(file, decoded.replace("\r\n", "\n"))
+    composed = compose(file, text)
+    every = limit_findings((*findings, *composed.findings))
+    if not composed.complete:
+        return None, every
+    return Document(file, composed.data, composed.refused, composed.root, composed.comments), every
+
+
+def _decode(file: str, content: bytes) -> str | Finding:
+    hint = "save the file as UTF-8 without a byte order mark"
+    if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        return Finding(Place(file), "BP101", "a byte order mark at byte 0", hint)
+    offset, problem = content.find(b"\0"), "a NUL character"
+    text = ""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if offset < 0 or error.start < offset:
+            offset, problem = error.start, "not UTF-8"
+    if offset < 0:
+        return text
+    before = content[:offset].decode("utf-8", "replace")
+    place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+    return Finding(place, "BP101", f"{problem} at byte {offset}", hint)
+
+
+def _replace_forbidden(file: str, text: str) -> tuple[str, tuple[Finding, ...]]:
+    """The text with a harmless stand-in for each forbidden character, and one finding for each line with some."""
+    forbidden = {character for character in set(text) if is_forbidden(character)}
+    if not forbidden:
+        return text, ()
+    findings = []
+    for number, line in enumerate(text.split("\n"), 1):
+        here = [at for at, character in enumerate(line) if character in forbidden]
+        if here:
+            message = f"forbidden character: {code_points(''.join(line[at] for at in here))}"
+            findings.append(Finding(Place(file, number, here[0] + 1), "BP111", message, "remove it"))
+    return text.translate({ord(character): _REPLACEMENT for character in forbidden}), tuple(findings)

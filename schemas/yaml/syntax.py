@@ -1,0 +1,198 @@
+"""The syntax of YAML: its errors in plain words, and the rules of the standard that the parser lets pass."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scanner import Scanner
+
+from schemas.yaml.scalars import show
+
+DEPTH_LIMIT = 20
+"""Collections inside one another."""
+
+Span = tuple[int, int, str | None]
+"""First index, index after the last, and style (None, `'`, `"`, `|`, `>`) of a scalar in its text."""
+
+_BETWEEN = re.compile(
+    r"(?P<comment>(?<![^ \t\n])#[^\n]*)|(?P<tight>#)|(?P<tab>\t)|(?P<directive>^%)", re.MULTILINE
+)
+_HEADER = re.compile(r"[|>][0-9+-]* +(?P<comment>#[^\n]*)")
+_TAB_INDENT = re.compile(r"\n *\t")
+_TAB_HINT = "use blanks"
+
+
+class TooDeep(YAMLError):
+    """There are too many open brackets; `mark` is where the last one opens."""
+
+    def __init__(self, mark: Any) -> None:
+        super().__init__()
+        self.mark = mark
+
+
+class BoundedScanner(Scanner):
+    """Stops at too many open brackets: the scanner runs far ahead of its events there, at quadratic cost."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803 -- ruamel's name
+        if len(self.flow_context) >= DEPTH_LIMIT:
+            raise TooDeep(self.reader.get_mark())
+        super().fetch_flow_collection_start(TokenClass, to_push)
+
+
+def check_layout(text: str, spans: Sequence[Span], end: int) -> Iterator[tuple[int, str, str, str]]:
+    """Index, code, message and hint of what is wrong between and around the scalars of `text[:end]`.
+
+    Tabs outside of texts and comments, comments that touch what they follow, and directives.
+    """
+    start = 0
+    for first, last, style in (*spans, (end, end, None)):
+        yield from _check_gap(text, start, first)
+        if style in ("|", ">"):
+            # the header may hold a comment, which the scanner has looked at
+            start = last
+        else:
+            for tab in _TAB_INDENT.finditer(text, first, last):
+                yield tab.end() - 1, "BP102", "a line begins with a tab", _TAB_HINT
+            start = last
+
+
+def _check_gap(text: str, start: int, end: int) -> Iterator[tuple[int, str, str, str]]:
+    for found in _BETWEEN.finditer(text, start, max(start, end)):
+        if found.lastgroup == "tight":
+            if text[max(found.start() - 1, 0)] == "{":
+                hint = "write the value itself: values are literal, nothing is filled in"
+                yield found.start() - 1, "BP110", "template or shell text `{#`", hint
+            else:
+                yield found.start(), "BP102", "a comment touches what it follows", "write a blank before `#`"
+        elif found.lastgroup == "tab":
+            yield found.start(), "BP102", "a tab outside of a quoted text", _TAB_HINT
+        elif found.lastgroup == "directive":
+            yield found.start(), "BP102", "a directive, `%`", "remove the line: a manifest has no directives"
+
+
+def find_comments(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, str]]:
+    """Index and text of every comment, with its `#`, between and around the scalars of a text."""
+    start = 0
+    for first, last, style in (*spans, (len(text), len(text), None)):
+        header = _HEADER.match(text, first, last) if style in ("|", ">") else None
+        gaps = ((start, max(start, first)), header.span("comment") if header else (last, last))
+        for gap in gaps:
+            for found in _BETWEEN.finditer(text, *gap):
+                if found.lastgroup == "comment":
+                    yield found.start(), found[0]
+        start = last
+
+
+def check_continuation(lines: Sequence[str], first: int, last: int, block: int) -> Iterator[int]:
+    """Numbers of the lines after `first`, up to and including `last`, that stand left of or at the block they are in.
+
+    Lines count from 1; `block` is the column, from 1, of the enclosing block collection, 0 for none. Blank lines and
+    comments may stand anywhere; a closing bracket may stand right below the block, as many people write it.
+    """
+    for number in range(first + 1, last + 1):
+        line = lines[number - 1]
+        bare = line.lstrip(" ")
+        indent = len(line) - len(bare)
+        closes = bare[:1] in ("]", "}")
+        if bare and not bare.startswith("#") and indent < block and not (closes and indent >= block - 1):
+            yield number
+
+
+_EXACT = {
+    "mapping values are not allowed here": (
+        "a `:` that does not belong here",
+        "begin a new line with the key, indented as its neighbours, or quote the text",
+    ),
+    "sequence entries are not allowed here": ("a `-` that does not belong here", "begin a new line with it"),
+    "mapping keys are not allowed here": ("a `?` that does not belong here", "quote the text"),
+    "found unexpected document separator": (
+        "the quotation that begins here is not closed before the end of the document",
+        "close it",
+    ),
+    "found duplicate YAML directive": (
+        "a directive, `%YAML`",
+        "remove the line: a manifest has no directives",
+    ),
+}
+_TOKENS = {
+    "<block sequence start>": "a list `-` at another indentation",
+    "<block mapping start>": "a key at another indentation",
+    "<scalar>": "more text",
+    "<stream end>": "the end of the file",
+    "<document start>": "`---`",
+    "<document end>": "`...`",
+    "<anchor>": "an anchor `&`",
+    "<alias>": "an alias `*`",
+    "<tag>": "a tag `!`",
+}
+_KINDS = {
+    "while parsing a block mapping": "the next key at the indentation of the first",
+    "while parsing a block collection": "the next `-` at the indentation of the first",
+    "while parsing a flow mapping": "`,` or `}`",
+    "while parsing a flow sequence": "`,` or `]`",
+    "while parsing a flow node": "a value",
+}
+
+
+def explain_error(error: MarkedYAMLError, lines: Sequence[str]) -> tuple[Any, str, str]:
+    """The mark of the cause of a syntax error, what is wrong there, and what to do."""
+    problem, context = str(error.problem or error.context or ""), str(error.context or "")
+    mark = error.problem_mark or error.context_mark
+    cause = error.context_mark or mark
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    if line[mark.column : mark.column + 1] == "\t" or (
+        not line[: mark.column].strip() and "\t" in line[: mark.column]
+    ):
+        return mark, "a tab is used for indentation", "indent with blanks"
+    if problem in _EXACT:
+        message, hint = _EXACT[problem]
+        return (cause if "separator" in problem else mark), message, hint
+    if problem == "could not find expected ':'":
+        return (
+            cause,
+            "expected `:` after this key",
+            "write `key: value`, or indent the line to continue the text above",
+        )
+    if problem.startswith("more indented follow up line"):
+        return (
+            mark,
+            "the blank lines of this block of text are indented deeper than its first line",
+            "indent alike",
+        )
+    if problem.startswith("found unknown escape character"):
+        return (
+            mark,
+            f"an unknown escape, {show(line[mark.column - 1 : mark.column + 1])}",
+            "use single quotes",
+        )
+    if problem.startswith("found character"):
+        found = line[mark.column : mark.column + 1]
+        return mark, f"no value begins with {show(found)}", "quote the text"
+    if problem.startswith("found unexpected end of stream"):
+        return cause, "the quotation that begins here is not closed", "close it"
+    if "expected '<document start>'" in problem or problem.startswith("found non-comment content"):
+        return mark, f"expected the end of the file, found {_token(problem)}", "keep one document in a file"
+    expected = _KINDS.get(context)
+    if expected:
+        after = f" after what begins at {_spell(cause)}" if cause.index < mark.index else ""
+        return mark, f"expected {expected}{after}, found {_token(problem)}", ""
+    where = f" {context}" if context and context != problem else ""
+    return mark, f"{_printable(problem)}{_printable(where)}", ""
+
+
+def _spell(mark: Any) -> str:
+    return f"{mark.line + 1}:{mark.column + 1}"
+
+
+def _token(problem: str) -> str:
+    """What was found instead, from the tail of the parser's message."""
+    quoted = re.findall(r"'([^']*)'", re.split(r"found|got|marker", problem)[-1])
+    token = quoted[-1] if quoted else ""
+    return _TOKENS.get(token, show(token) if token else "something else")
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else " " for one in text)

@@ -1,0 +1,41 @@
+"""What starts with the command line: no verb pays for what another one needs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ci.command_line import b2prod
+from ci.verbs import VERBS, load_verb
+
+EVENTS = {"uproot", "awkward", "scipy"}
+"""What reads files of events, and knows statistics: more than a second."""
+LEDGER = {"sqlalchemy", "alembic", "psycopg"}
+OTHERS = {"git", "numpy", "httpx", "prometheus_client", "cryptography"}
+
+
+def load(*modules):
+    """The names of the packages that are there once these modules are imported, in a process of its own."""
+    code = f"import json, sys, {', '.join(modules)}; print(json.dumps([*sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize("module", ["ci.command_line", "ci.verbs.campaigns.declare"])
+def test_a_help_and_a_check_load_nothing_that_reads_events_or_the_ledger(module):
+    assert not load("ci.command_line", module) & (EVENTS | LEDGER | OTHERS)
+
+
+def test_no_verb_loads_what_reads_events_before_it_comes_to_that():
+    modules = {f"ci.verbs.{verb.module}" for verb in VERBS.values()}
+    assert not load(*sorted(modules)) & EVENTS
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_verb_says_the_line_of_the_help_itself(name):
+    verb = load_verb(name)
+    assert VERBS[name].line == " ".join(verb.help.partition("\n\n")[0].split())
+    assert name in b2prod.commands

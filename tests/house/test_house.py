@@ -1,0 +1,45 @@
+"""The house itself: what files and classes are called, how long they are. Who imports whom is held by `nox -s lint`."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("schemas", "renderer", "reconciler", "ci")
+SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base", "core"}
+MODULES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+FULL = 17
+"""Modules that a folder may hold before it asks to be two."""
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({path.parent for path in MODULES}), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_folder_fits_a_mind(folder):
+    modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    if folder.name != "versions":  # of migrations there is one for each version that ever was
+        assert len(modules) <= FULL
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_says_what_it_is_and_fits_a_mind(path):
+    text = path.read_text()
+    assert path.stem not in SAY_NOTHING
+    assert len(text.splitlines()) <= 400
+    assert ast.get_docstring(ast.parse(text)), "a module begins with what it is"
+
+
+def test_no_shell_and_no_eval():
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in {"eval", "exec", "os.system", "os.popen", "pickle.loads"}, (
+                    f"{path}: {called}"
+                )
+                assert not any(word.arg == "shell" for word in node.keywords), f"{path}: {called}(shell=…)"

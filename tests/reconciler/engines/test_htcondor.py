@@ -1,0 +1,194 @@
+"""HTCondor as far as it goes without daemons: descriptions and event logs are read by its own code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import htcondor2
+import pytest
+
+from reconciler.engines.htcondor import engine as adapter
+from reconciler.engines.htcondor.engine import HtcondorEngine
+from reconciler.engines.htcondor.job import LOG, describe, list_items
+from reconciler.model.engine import Batch, EngineUnavailable, Refused, Sighting, Ticket, Uncertain
+from schemas.policy.site import BatchSettings, Option, Site
+
+SUBMITTED = "000 ({job}) 2026-01-02 03:04:05 Job submitted from host: <127.0.0.1:9618>\n...\n"
+BEGAN = "001 ({job}) 2026-01-02 03:05:05 Job executing on host: <127.0.0.1:9618>\n...\n"
+USAGE = "\t\tUsr 0 00:00:00, Sys 0 00:00:00  -  Run Remote Usage\n" * 4
+ENDED = (
+    "005 ({job}) 2026-01-02 03:06:05 Job terminated.\n\t(1) Normal termination (return value {value})\n"
+    + USAGE
+    + "\t0  -  Run Bytes Sent By Job\n\t0  -  Run Bytes Received By Job\n...\n"
+)
+KILLED = (
+    "005 ({job}) 2026-01-02 03:06:05 Job terminated.\n\t(0) Abnormal termination (signal 9)\n\t(0) No core file\n"
+    + USAGE
+    + "...\n"
+)
+HELD = "012 ({job}) 2026-01-02 03:06:05 Job was held.\n\tno such folder\n\tCode 13 Subcode 2\n...\n"
+RELEASED = "013 ({job}) 2026-01-02 03:07:05 Job was released.\n\tvia condor_release\n...\n"
+REMOVED = "009 ({job}) 2026-01-02 03:06:05 Job was aborted.\n\tvia condor_rm\n...\n"
+
+
+@pytest.fixture(autouse=True)
+def _no_pool(monkeypatch):
+    monkeypatch.setenv("CONDOR_CONFIG", "/dev/null")
+
+
+@pytest.fixture
+def batch(tmp_path):
+    tickets = []
+    for index in range(3):
+        folder = tmp_path / "attempts" / f"a{index}"
+        folder.mkdir(parents=True)
+        reference = f"17.{index}"
+        tickets.append(Ticket(f"a{index}", "n", folder, "b2p-b", index, "2026-01-01T00:00:00Z", reference))
+    (tmp_path / "batch").mkdir()
+    return Batch("b2p-b", tmp_path / "batch", tuple(tickets))
+
+
+def make(**settings):
+    return Site("pool", "htcondor", "data", batch=BatchSettings(python="/usr/bin/python3", **settings))
+
+
+def write_log(ticket, *events, value=0, cluster=17):
+    job = f"{cluster:03}.{ticket.index:03}.000"
+    (ticket.folder / LOG).write_text("".join(event.format(job=job, value=value) for event in events))
+
+
+def test_the_description_is_what_htcondor_reads(batch, monkeypatch):
+    monkeypatch.setenv("BELLE2_CONDB_SERVERLIST", 'it\'s "two" words')
+    options = (Option("requirements", "(OpSysMajorVer == 9)"), Option("+WantIt"))
+    site = dataclasses.replace(
+        make(minutes=60, memory=4000, account="belle2", options=options),
+        environment=("BELLE2_CONDB_SERVERLIST",),
+    )
+    read = htcondor2.Submit(describe(batch, site))
+    assert read["executable"] == "/usr/bin/python3"
+    assert read["request_memory"] == "4000"
+    assert read["MY.B2Batch"] == '"b2p-b"'
+    assert read["max_retries"] == "0"
+    assert read["getenv"] == "False"
+    assert "BELLE2_CONDB_SERVERLIST='it''s \"\"two\"\" words'" in read["environment"]
+    read.setQArgs(
+        "3 place, folder from (\n" + "\n".join(" ".join(one.values()) for one in list_items(batch)) + "\n)"
+    )
+    assert [item["place"] for item in read.itemdata()] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("name", ["a b", 'a"b', "a\nqueue 100", "$(x)", "a;b"])
+def test_a_name_that_htcondor_would_read_as_more_is_refused(batch, name):
+    strange = dataclasses.replace(batch, name=name)
+    answers = HtcondorEngine(make()).submit(strange)
+    assert {type(answer) for answer in answers} == {Refused}
+    assert answers[0].failure == "permanent"
+
+
+@pytest.mark.parametrize(
+    ("events", "sighting", "failure", "words"),
+    [
+        ([SUBMITTED], Sighting.PENDING, None, "waits"),
+        ([SUBMITTED, BEGAN], Sighting.RUNNING, None, "runs"),
+        ([SUBMITTED, BEGAN, ENDED], Sighting.ENDED, None, "status 3"),
+        ([SUBMITTED, BEGAN, KILLED], Sighting.ENDED, "transient", "signal 9"),
+        ([SUBMITTED, HELD], Sighting.PENDING, None, "held: no such folder"),
+        ([SUBMITTED, HELD, RELEASED], Sighting.PENDING, None, "waits"),
+        ([SUBMITTED, BEGAN, REMOVED], Sighting.ENDED, "transient", "removed"),
+    ],
+)
+def test_an_event_log_tells_the_state(batch, events, sighting, failure, words):
+    ticket = batch.tickets[1]
+    write_log(ticket, *events, value=3)
+    seen = HtcondorEngine(make()).query([ticket])[ticket.name]
+    assert (seen.sighting, seen.failure) == (sighting, failure)
+    assert words in seen.reason
+
+
+def test_many_logs_are_read_in_one_process_and_a_missing_one_is_not_gone(batch, monkeypatch):
+    calls = []
+    real = adapter.call
+    monkeypatch.setattr(
+        adapter, "call", lambda command, *rest: calls.append(command[2]) or real(command, *rest)
+    )
+    for ticket in batch.tickets[:2]:
+        write_log(ticket, SUBMITTED, BEGAN)
+    seen = HtcondorEngine(make()).query(batch.tickets)
+    assert [seen[one.name].sighting for one in batch.tickets] == [Sighting.RUNNING] * 2 + [Sighting.UNKNOWN]
+    assert calls == ["logs", "query"]
+
+
+def test_the_log_of_another_cluster_is_not_this_jobs(batch):
+    write_log(batch.tickets[0], SUBMITTED, BEGAN, ENDED, cluster=16)
+    with pytest.raises(EngineUnavailable):
+        HtcondorEngine(make()).query(batch.tickets[:1])
+
+
+def test_without_a_schedd_nothing_is_accepted_or_absent(batch):
+    engine = HtcondorEngine(make())
+    assert {type(answer) for answer in engine.submit(batch)} == {Uncertain}
+    for call in (engine.query, engine.find, engine.cancel):
+        with pytest.raises(EngineUnavailable, match="Unable to locate local daemon"):
+            call(batch.tickets)
+    assert (engine.query([]), engine.find([])) == ({}, {})
+
+
+def test_it_says_that_it_is_experimental_and_what_is_missing():
+    experimental, missing = HtcondorEngine(make()).examine()
+    assert (experimental.fatal, missing.fatal) == (False, True)
+    assert "experimental" in experimental.what
+    assert "CONDOR_CONFIG" in missing.mend
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"cluster": 17, "procs": 2}',
+        '{"cluster": 0, "procs": 3}',
+        '{"cluster": "17", "procs": 3}',
+        "",
+        "[]",
+        "17",
+    ],
+)
+def test_b26_an_answer_that_is_not_whole_is_uncertain(batch, tmp_path, monkeypatch, answer):
+    double = tmp_path / "double.py"
+    double.write_text(f"print({answer!r})")
+    monkeypatch.setattr(adapter, "CALLER", double)
+    assert {type(one) for one in HtcondorEngine(make()).submit(batch)} == {Uncertain}
+
+
+def test_what_the_schedd_says_of_jobs_without_a_log(batch, tmp_path, monkeypatch):
+    def row(index, status, name="b2p-b"):
+        return {"ClusterId": 17, "ProcId": index, "JobStatus": status, "B2Batch": name, "HoldReason": None}
+
+    double = tmp_path / "double.py"
+    rows = [row(0, 2), row(1, 4, "another")]
+    double.write_text(
+        f"import json, sys\nrows = json.loads({json.dumps(rows)!r})\n"
+        "rows = [row for row in rows if 'B2Batch' not in sys.argv[2] or row['B2Batch'] in sys.argv[2]]\n"
+        "print(json.dumps({'rows': rows, 'asked': sys.argv[2], 'count': len(rows)}))"
+    )
+    monkeypatch.setattr(adapter, "CALLER", double)
+    engine = HtcondorEngine(make())
+    seen = engine.query(batch.tickets)
+    assert [seen[one.name].sighting for one in batch.tickets] == [
+        Sighting.RUNNING,
+        Sighting.UNKNOWN,
+        Sighting.ABSENT,
+    ]
+    assert engine.find(batch.tickets) == {"a0": ["17.0"], "a1": [], "a2": []}
+    for reference in ("no such id", "17", "17.1", "17.0 "):
+        strange = dataclasses.replace(batch.tickets[0], reference=reference)
+        assert engine.query([strange])["a0"].sighting is Sighting.UNKNOWN
+
+
+def test_a_schedd_that_hangs_is_given_up(batch, tmp_path, monkeypatch):
+    double = tmp_path / "double.py"
+    double.write_text("import time\ntime.sleep(60)")
+    monkeypatch.setattr(adapter, "CALLER", double)
+    engine = HtcondorEngine(make(), seconds=0.5)
+    assert {type(one) for one in engine.submit(batch)} == {Uncertain}
+    with pytest.raises(EngineUnavailable, match="did not answer in time"):
+        engine.find(batch.tickets)

@@ -1,0 +1,150 @@
+"""The ledger's promises are the database's: one live attempt, one live output, one open intent."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from reconciler.ledger.reading.observation import read_identity
+from reconciler.ledger.schema import file_tables, place_tables, tables, trust_tables, version_tables
+from reconciler.ledger.store.database import opened, reading
+from reconciler.ledger.writing.attempts import AttemptLedger
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.ledger.writing.units import Ledger
+from reconciler.model.work_items import Order, OrderedOutput, Product
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.run_catalogue.catalogue import read_files
+from renderer.jobs.job_json import divide_input
+from tests.support.worlds.worlds import ONE_STEP, World
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path, campaign=ONE_STEP)
+
+
+def copy_first(world, table, **changes):
+    """Inserts the first row of a table again, with changes."""
+    with opened(world.state) as engine, engine.begin() as connection:
+        row = dict(connection.execute(select(table)).mappings().first())
+        row.pop("id")
+        connection.execute(insert(table).values({**row, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [
+        (tables.attempts, {"state": "submitted", "number": 9, "name": "b2p-other"}),
+        (tables.outputs, {"version": 9}),
+        (tables.intents, {"state": "open"}),
+    ],
+    ids=["I1 attempts", "I2 outputs", "intents"],
+)
+def test_the_database_refuses_a_second_one(world, table, changes):
+    world.reconcile()
+    with opened(world.state) as engine, engine.begin() as connection:
+        connection.execute(update(tables.attempts).values(state="submitted"))
+        connection.execute(update(tables.intents).values(state="open"))
+    with pytest.raises(IntegrityError):
+        copy_first(world, table, **changes)
+
+
+def serial(world):
+    with reading(world.state) as connection:
+        return read_identity(connection).serial
+
+
+def test_the_serial_moves_with_what_plans_depend_on(world):
+    before = serial(world)
+    world.reconcile()
+    after = serial(world)
+    assert after > before
+    world.reconcile()
+    assert serial(world) == after, "a turn that does nothing moves nothing"
+
+
+def test_the_serial_moves_when_one_of_a_units_jobs_is_verified_but_not_when_it_is_submitted(world):
+    """The unit is in flight while any of its jobs is; the last end changes that, also where it is a good one."""
+    ledgers: dict[str, list[int]] = {"record_submitted": [], "record_verified": []}
+    with opened(world.state) as engine:
+        writer = Writer(engine, None)
+        ledger, recorder = Ledger(writer), AttemptLedger(writer)
+        ledger.begin_plan("0" * 64, {})
+        order = make_order(world)
+        (intent,) = ledger.intend([order])
+        both = [attempt for attempt, _ in recorder.begin([(order, intent, job) for job in order.jobs])]
+        for number, attempt in enumerate(both):
+            before = serial(world)
+            recorder.record_submitted({attempt.id: str(number)})
+            ledgers["record_submitted"].append(serial(world) - before)
+        first, second = both
+        recorder.record_failed(first, "transient", "lost its way", max_attempts=3)
+        before = serial(world)
+        assert not recorder.record_verified(second, [Product("mdst", "a.root", 1, "sha256:00", 1)], 1)
+        ledgers["record_verified"].append(serial(world) - before)
+    assert ledgers == {"record_submitted": [0, 0], "record_verified": [1]}
+
+
+@pytest.mark.parametrize(
+    ("counts", "events"), [((1, 2), 3), ((0, 0), 0), ((5, None), None), ((None, None), None)]
+)
+def test_the_events_of_an_output_are_known_where_those_of_each_file_are(world, counts, events):
+    with opened(world.state) as engine:
+        writer = Writer(engine, None)
+        ledger, recorder = Ledger(writer), AttemptLedger(writer)
+        ledger.begin_plan("0" * 64, {})
+        order = make_order(world)
+        (intent,) = ledger.intend([order])
+        for number, (attempt, _) in enumerate(recorder.begin([(order, intent, job) for job in order.jobs])):
+            recorder.record_submitted({attempt.id: str(number)})
+            made = Product("mdst", f"{number}.root", 1, "sha256:00", counts[number])
+            assert recorder.record_verified(attempt, [made], 7) == (number == 1)
+        ledger.record_produced(intent)
+    assert world.rows(tables.outputs, "state", "events") == [("produced", events)]
+
+
+def make_order(world):
+    """The order of the first unit, which has two jobs."""
+    (view,) = world.picture().views
+    units = view.units[0]
+    with reading(world.state) as connection:
+        files = read_files(connection, "raw", units.runs[0])
+    return Order(
+        campaign=view.campaign,
+        step=units.step,
+        run=units.runs[0],
+        outputs=(OrderedOutput(units.recipes[0], units.fingerprints["mdst"][0], units.inputs[0], None),),
+        jobs=divide_input(units.step, files),
+        layout=world.repository().layouts["plain"],
+        storage="/storage",
+    )
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(world):
+    with opened(world.state) as engine, engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        others = (file_tables, place_tables, trust_tables, version_tables)
+        assert all(other.metadata is tables.metadata for other in others)
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_a_damaged_database_is_a_source_that_is_unavailable(world, database):
+    if database is not None:
+        with psycopg.connect(database) as connection:
+            connection.execute("ALTER TABLE runs RENAME TO walks")
+    world.state.database.write_bytes(b"no database at all" * 100)
+    for suffix in ("-wal", "-shm"):
+        world.state.database.with_name(world.state.database.name + suffix).unlink(missing_ok=True)
+    with pytest.raises(SourceUnavailable, match="cannot be used"):
+        world.picture()
+
+
+def test_a_reader_cannot_write(world):
+    with pytest.raises(SourceUnavailable, match=r"read-?only"), reading(world.state) as connection:
+        connection.execute(update(tables.ledger).values(serial=99))

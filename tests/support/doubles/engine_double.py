@@ -1,0 +1,311 @@
+"""A batch system that is a value: jobs as rows, moved by hand, with every fault that a real one was seen to have.
+
+`Cluster` is the truth, `EngineDouble` what a reconciler sees of it. What contradicts the port's contract (a job that
+shows up after the time in which it may be invisible, one that comes back after complete answers without it) is a lie;
+the tests know when they told one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from reconciler.model.engine import (
+    Accepted,
+    Answer,
+    Batch,
+    Complaint,
+    Deferred,
+    EngineUnavailable,
+    Observation,
+    Refused,
+    Sighting,
+    Ticket,
+    Uncertain,
+    doubt_reference,
+)
+from tests.support.doubles.simulated_process import elsewhere, pass_effect
+from tests.support.inputs.root_files import write_events
+
+VISIBILITY = 60.0
+SUBMIT_FAULTS = (
+    *("refuse", "silent", "accept_then_fail", "partial", "twice", "late", "late_uncertain"),
+    *("full", "busy", "busy_and_taken"),
+)
+QUERY_FAULTS = ("down", "unknown", "short")
+OUTCOMES = ("fine", "transient", "permanent", "crash", "corrupt", "foreign")
+"""How a job ends: well, by reporting a failure, without a word, with other bytes than it says, with another's result."""
+
+
+class Misused(BaseException):
+    """The engine was asked what the port forbids: nothing that catches an engine's defects may hide it."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A job at the site. `room` is where it runs: the attempt's own folder where that is shared."""
+
+    reference: str
+    ticket: Ticket
+    room: Path
+    visible: float
+    state: str = "pending"
+    outcome: str = "fine"
+    failure: str | None = None
+    hidden: bool = False
+    started: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.ticket.name
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in ("pending", "running")
+
+
+class Cluster:
+    """A site. `faults` maps a call (submit, find, query, cancel, fetch) to what is wrong with it.
+
+    `limit` is how many jobs it keeps for us at once, None where it does not count.
+    """
+
+    def __init__(self, folder: Path, time: Callable[[], float], *, shared: bool, attached: bool) -> None:
+        self.folder = folder
+        self.shared, self.attached = shared, attached
+        self.jobs: list[Job] = []
+        self.faults: dict[str, str] = {}
+        self.outcomes: dict[str, str] = {}
+        self.limit: int | None = None
+        self.calls = 0
+        self.done: list[tuple[str, str]] = []
+        self.watch: Callable[[Batch], None] = lambda _: None
+        self._time = time
+        os.makedirs(folder, exist_ok=True)
+
+    def engine(self, *_: object) -> EngineDouble:
+        """An engine as a new process of ours makes it."""
+        return EngineDouble(self)
+
+    def active(self) -> list[Job]:
+        return [job for job in self.jobs if job.is_active]
+
+    def take(self, tickets: Sequence[Ticket], delay: float = 0.0) -> list[str]:
+        """Lets jobs in: their references."""
+        with elsewhere():
+            return self._take(tickets, delay)
+
+    def _take(self, tickets: Sequence[Ticket], delay: float) -> list[str]:
+        taken = []
+        for ticket in tickets:
+            reference = str(1000 + len(self.jobs))
+            room = ticket.folder
+            if not self.shared:
+                room = self.folder / reference
+                shutil.copytree(ticket.folder, room)
+            job = Job(reference, ticket, room, self._time() + delay)
+            job.outcome = next((how for part, how in self.outcomes.items() if part in ticket.name), "fine")
+            self.jobs.append(job)
+            taken.append(reference)
+        return taken
+
+    def work(self, job: Job) -> None:
+        """Moves a job by one step: it starts, or it ends."""
+        if job.state == "pending":
+            job.state = "running"
+            try:
+                with (job.room / "started").open("x") as stream:
+                    stream.write(f"{job.ticket.nonce} 4711\n")
+                job.started = True
+            except OSError:  # used, or gone: the runtime ends at once
+                job.state = "ended"
+        elif job.state == "running":
+            job.state = "ended"
+            with contextlib.suppress(OSError):  # the folder is gone: nothing of it arrives anywhere
+                self._finish(job)
+
+    def work_all(self) -> None:
+        for job in self.active():
+            self.work(job)
+
+    def kill(self, job: Job) -> None:
+        """Ends a job from outside."""
+        job.state, job.failure = "ended", "transient"
+
+    def _finish(self, job: Job) -> None:
+        described = json.loads((job.room / "job.json").read_text())
+        if job.outcome == "crash":
+            job.failure = "transient"
+            return
+        (job.room / "log").write_text(f"[INFO] event 1\n[FATAL] {job.outcome} in {job.name}\n")
+        result: dict[str, Any] = {"schema": "result/1", "attempt": job.name, "nonce": job.ticket.nonce}
+        read = sum(item.get("events", 1) for item in described["inputs"])
+        result |= {"key": described["key"], "outputs": [], "events_read": read, "failure": None}
+        result |= {"wall_seconds": 1.0, "cpu_seconds": 0.5}
+        if job.outcome in ("transient", "permanent"):
+            result["failure"] = {"class": job.outcome, "message": f"{job.outcome} failure"}
+        else:
+            result["outputs"] = [self._write_output(job, item) for item in described["outputs"]]
+        if job.outcome == "foreign":
+            result["nonce"] = "0" * 32
+        part = job.room / "result.part"
+        part.write_text(json.dumps(result))
+        part.rename(job.room / "result.json")
+        if job.outcome == "fine":
+            self.done += [
+                (job.name, f"{item['fingerprint']} {described['key']}") for item in described["outputs"]
+            ]
+
+    def _write_output(self, job: Job, item: Mapping[str, Any]) -> dict[str, Any]:
+        content = write_content(item["output"], item["fingerprint"])
+        file = job.room / item["file"]
+        file.write_bytes(content[:-5] if job.outcome == "corrupt" else content)
+        checksum = f"sha256:{sha256(content).hexdigest()}"
+        return {
+            **{key: item[key] for key in ("output", "file")},
+            "size": len(content),
+            "checksum": checksum,
+            "events": 1,
+        }
+
+
+def write_content(output: str, fingerprint: str) -> bytes:
+    """What every good job writes for an output: one event, and what it is."""
+    return write_events(1) + f"{output} of {fingerprint}\n".encode()
+
+
+class EngineDouble:
+    """The port of `reconciler.model.engine` on a `Cluster`."""
+
+    slots = 20
+    width = 3
+    visibility = timedelta(seconds=VISIBILITY)
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.shared, self.attached = cluster.shared, cluster.attached
+
+    def submit(self, batch: Batch) -> Sequence[Answer]:
+        with self._calling():
+            return self._submit(batch)
+
+    def _submit(self, batch: Batch) -> list[Answer]:
+        cluster, tickets = self._cluster, batch.tickets
+        cluster.watch(batch)
+        unclear: list[Answer] = [Uncertain("timed out") for _ in tickets]
+        if cluster.limit is not None and len(cluster.active()) + len(tickets) > cluster.limit:
+            return [Deferred("MaxSubmitJobs", fewer=True) for _ in tickets]
+        match cluster.faults.get("submit"):
+            case "refuse":
+                return [Refused("the queue is closed") for _ in tickets]
+            case "silent":
+                return unclear
+            case "full":
+                return [Deferred("MaxSubmitJobs", fewer=True) for _ in tickets]
+            case "busy":
+                return [Deferred("429", pause=500.0) for _ in tickets]
+            case "busy_and_taken":  # a gateway refuses what it has passed on
+                cluster.take(tickets)
+                return [Uncertain("429", busy=True, pause=100.0) for _ in tickets]
+            case "full_and_taken":  # the command was ended in the moment in which it got through
+                cluster.take(tickets)
+                return [Deferred("the command waited for room") for _ in tickets]
+            case "accept_then_fail":
+                cluster.take(tickets)
+                return unclear
+            case "partial":
+                cluster.take(tickets[: len(tickets) // 2])
+                return unclear
+            case "twice":
+                cluster.take(tickets)
+                cluster.take(tickets)
+                return unclear
+            case "late":
+                return [Accepted(one) for one in cluster.take(tickets, 0.9 * VISIBILITY)]
+            case "late_uncertain":
+                cluster.take(tickets, 0.9 * VISIBILITY)
+                return unclear
+            case "too_late":
+                cluster.take(tickets, 4 * VISIBILITY)
+                return unclear
+            case _:
+                return [Accepted(one) for one in cluster.take(tickets)]
+
+    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+        with self._calling():
+            if "find" in self._cluster.faults:
+                raise EngineUnavailable("the search was cut short")
+            seen = self._list_visible()
+            return {one.name: [job.reference for job in seen if job.name == one.name] for one in tickets}
+
+    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+        with self._calling():
+            fault = self._cluster.faults.get("query")
+            if fault == "down":
+                raise EngineUnavailable("no contact")
+            if fault == "unknown":
+                return {one.name: Observation(Sighting.UNKNOWN, "cannot tell") for one in tickets}
+            seen = {job.reference: job for job in self._list_visible()}
+            asked = tickets[::2] if fault == "short" else tickets
+            for one in asked:
+                if one.reference is None:
+                    raise Misused("a ticket without a reference was asked for")
+            return {one.name: self._observe(one, seen.get(one.reference or "")) for one in asked}
+
+    def cancel(self, tickets: Sequence[Ticket]) -> None:
+        with self._calling():
+            fault = self._cluster.faults.get("cancel")
+            if fault == "down":
+                raise EngineUnavailable("no contact")
+            wanted = {one.reference for one in tickets}
+            for job in self._cluster.active() if fault != "ignored" else ():
+                if job.reference in wanted:
+                    self._cluster.kill(job)
+
+    def fetch(self, ticket: Ticket) -> None:
+        if self.shared:
+            raise Misused("nothing is to be fetched where folders are shared")
+        with self._calling():
+            if "fetch" in self._cluster.faults:
+                raise EngineUnavailable("the storage element does not answer")
+            room = next(job.room for job in self._cluster.jobs if job.reference == ticket.reference)
+            files = [file for file in sorted(room.iterdir()) if file.name not in ("result.json", "job.json")]
+            if (room / "result.json").exists():
+                os.makedirs(ticket.folder, exist_ok=True)
+                for file in [*files, room / "result.json"]:
+                    shutil.copyfile(file, ticket.folder / file.name)
+
+    def lifetime(self) -> timedelta | None:
+        return None
+
+    def examine(self) -> Sequence[Complaint]:
+        return ()
+
+    @contextlib.contextmanager
+    def _calling(self) -> Iterator[None]:
+        pass_effect()
+        self._cluster.calls += 1
+        yield
+        pass_effect()
+
+    def _list_visible(self) -> list[Job]:
+        now = self._cluster._time()
+        return [job for job in self._cluster.jobs if not job.hidden and job.visible <= now]
+
+    def _observe(self, ticket: Ticket, job: Job | None) -> Observation:
+        if not (ticket.reference or "").isdecimal():
+            return doubt_reference(ticket)
+        if job is None:
+            return Observation(Sighting.ABSENT)
+        if job.name != ticket.name:
+            return Observation(Sighting.UNKNOWN, f"it is called {job.name}")
+        states = {"pending": Sighting.PENDING, "running": Sighting.RUNNING, "ended": Sighting.ENDED}
+        return Observation(states[job.state], job.state, job.failure)
