@@ -29,7 +29,6 @@ MOST = 500
 """Files, or datasets, of one request; the server takes a thousand."""
 
 NAME_LENGTH = 250
-
 _EXISTS = (
     "DataIdentifierAlreadyExists",
     "Duplicate",
