@@ -36,8 +36,7 @@ _EXISTS = (
     "DuplicateContent",
     "FileAlreadyExists",
 )
-_CLOSED = "UnsupportedOperation"
-_ABSENT = "DataIdentifierNotFound"
+_CLOSED, _ABSENT = "UnsupportedOperation", "DataIdentifierNotFound"
 
 
 class Rucio:
