@@ -75,7 +75,7 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedManifest:
     """A campaign's manifest that its schema objects to, and the places of what it objects to."""
 
     document: Document
@@ -98,7 +98,7 @@ class Repository:
     retirements: Mapping[str, Retirement] = field(default_factory=dict)
     scripts: Mapping[str, Script] = field(default_factory=dict)
     broken: frozenset[str] = field(default=frozenset())
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[RefusedManifest, ...] = ()
     site_documents: Mapping[str, Document] = field(default_factory=dict)
 
 
@@ -141,7 +141,7 @@ class _Reading:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.findings: list[Finding] = []
-        self.refused: list[Refused] = []
+        self.refused: list[RefusedManifest] = []
         self.misnamed: set[str] = set()
 
     def document(self, file: str, schema: str) -> Document | None:
@@ -154,7 +154,7 @@ class _Reading:
             findings += validate(document, load_schema(schema))
         self.findings.extend(findings)
         if document is not None and findings and schema == "campaign":
-            self.refused.append(Refused(document, frozenset(finding.place for finding in findings)))
+            self.refused.append(RefusedManifest(document, frozenset(finding.place for finding in findings)))
         return document if document is not None and not findings else None
 
     def folder(self, folder: str, schema: str) -> Iterator[tuple[str, str, Document]]:

@@ -22,7 +22,7 @@ from reconciler.planning.views import View, view_campaign
 from renderer.steering import load_templates
 from schemas.manifest.lock import Lock
 from schemas.manifest.step import Step
-from schemas.policy.retirement import Dataset, Retirement
+from schemas.policy.retirement import RetiredDataset, Retirement
 from schemas.policy.scopes import PARTS
 from schemas.repository import Declared, Repository, read_repository
 
@@ -93,7 +93,7 @@ def describe_retirement(project: Project, retirement: Retirement) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _measure(project: Project, dataset: Dataset) -> str:
+def _measure(project: Project, dataset: RetiredDataset) -> str:
     try:
         with reading(project.state) as connection:
             units, size = measure_produced(connection, dataset.campaign, dataset.step)

@@ -1,4 +1,4 @@
-"""The gate: nothing is launched that was not approved. It answers the reconciler's port `Permits`, and fails closed.
+"""The gate: nothing is launched that was not approved. It answers the reconciler's port `LaunchPermission`, and fails closed.
 
 What was approved is what is committed: in a git repository manifest, lock and statements are read from the commit that
 the work tree is on, and what is about to be launched must be exactly that.
@@ -41,7 +41,7 @@ from reconciler.model.plan import RESTATE, SUBMIT, CampaignPlan, Plan
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.planning.resolution import refute
-from reconciler.planning.views import take_picture
+from reconciler.planning.views import read_state_view
 from schemas.files.canonical import digest
 from schemas.files.tree import Tree, read_tree
 from schemas.json_schema.validation import load_schema, validate
@@ -144,10 +144,10 @@ class Gate:
             return list(names), {}
         try:
             with reading(self._project.state) as connection:
-                picture = take_picture(
+                state_view = read_state_view(
                     connection, self._repository, list(refused), self._project.state, spare=True
                 )
-            idle = {one.campaign for one in picture.plan.campaigns if not _count(one)}
+            idle = {one.campaign for one in state_view.plan.campaigns if not _count(one)}
         except SourceUnavailable:  # of none of them can be told whether there is something to launch
             idle = set()
         refused = {name: text for name, text in refused.items() if name not in idle}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ci.approvals.verdict import Need, Verdict
+from ci.approvals.verdict import MissingRole, Verdict
 from schemas.policy.roles import ADMINISTRATOR
 from schemas.policy.statement import format_time
 
@@ -90,14 +90,14 @@ def describe_verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def name_command(verdict: Verdict, need: Need) -> str:
+def name_command(verdict: Verdict, need: MissingRole) -> str:
     """The command by which one who may sign fills a role."""
     if need.role == ADMINISTRATOR:
         return "b2prod trust sign"
     return f"b2prod approve {verdict.demand.name} --role {need.role}"
 
 
-def _describe_need(verdict: Verdict, need: Need) -> tuple[str, str, str]:
+def _describe_need(verdict: Verdict, need: MissingRole) -> tuple[str, str, str]:
     sign = "ok" if not need.missing else "MISSING"
     count = f" ({len(need.by)} of {need.threshold})" if need.threshold > 1 else ""
     ends = {

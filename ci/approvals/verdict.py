@@ -79,7 +79,7 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class MissingRole:
     """One role that must sign: who may, who of them fill it, and how many are missing; `why` in words, "" when none is."""
 
     role: str
@@ -103,7 +103,7 @@ class Verdict:
     """
 
     demand: Demand
-    needs: tuple[Need, ...]
+    needs: tuple[MissingRole, ...]
     approvals: tuple[Approval, ...]
     digest: str
     obstacle: str | None = None
@@ -163,7 +163,7 @@ def judge(
     for name in demand.roles:
         role = policy.roles.find(name)
         if role is None:
-            needs.append(Need(name, "", 1, (), (), 1, "the policy has no such role"))
+            needs.append(MissingRole(name, "", 1, (), (), 1, "the policy has no such role"))
             continue
         places = [index for index, seat in enumerate(seats) if seat.name == name]
         by = tuple(sorted(taken[index] for index in places if index in taken))
@@ -171,7 +171,7 @@ def judge(
         people = policy.roles.list_people(role, now)
         stands = {person: chairs[name].get(person, ()) for person in sorted(willing[name])}
         why = _explain(name, judged, proposers, stands, by) if missing else ""
-        needs.append(Need(name, role.scope, role.threshold, people, by, missing, why))
+        needs.append(MissingRole(name, role.scope, role.threshold, people, by, missing, why))
     counted = sorted({one.digest for one in judged if one.refused is None})
     complete = obstacle is None and not any(need.missing for need in needs)
     ends = [one.not_after for one in judged if one.refused is None and one.not_after is not None]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.changes.change_limits import describe_excess
-from ci.changes.commits import Entry, find_ancestor, list_changes, list_former, name_commit, read_commit
+from ci.changes.commits import TreeEntry, find_ancestor, list_changes, list_former, name_commit, read_commit
 from ci.cli.exits import WrongUse
 from schemas.files.tree import PRODUCTIONS, Tree, show_path
 from schemas.findings.finding import Finding
@@ -28,7 +28,7 @@ class Change:
 
     base: str
     head: str
-    paths: Mapping[str, tuple[Entry | None, Entry | None]]
+    paths: Mapping[str, tuple[TreeEntry | None, TreeEntry | None]]
     before: Tree
     after: Tree
     unread: tuple[Finding, ...]

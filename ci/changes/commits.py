@@ -65,7 +65,7 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TreeEntry:
     """A file as a folder's object lists it."""
 
     mode: int
@@ -124,7 +124,7 @@ def read_commit(
         return Commit(commit.hexsha, files, strange)
 
 
-def list_changes(root: Path, before: str, after: str) -> dict[str, tuple[Entry | None, Entry | None]]:
+def list_changes(root: Path, before: str, after: str) -> dict[str, tuple[TreeEntry | None, TreeEntry | None]]:
     """The files that differ between two commits, in the whole repository: before and after, None where there is none.
 
     Raises:
@@ -267,8 +267,8 @@ class _Item:
     def is_folder(self) -> bool:
         return self.mode == _FOLDER
 
-    def entry(self) -> Entry:
-        return Entry(self.mode, self.id.hex())
+    def entry(self) -> TreeEntry:
+        return TreeEntry(self.mode, self.id.hex())
 
 
 class _Reading:
@@ -318,7 +318,7 @@ class _Reading:
 
     def compare(
         self, before: _Item | None, after: _Item | None, level: int = 1
-    ) -> Iterator[tuple[str, tuple[Entry | None, Entry | None]]]:
+    ) -> Iterator[tuple[str, tuple[TreeEntry | None, TreeEntry | None]]]:
         """The files that differ between two folders."""
         sides = [
             {} if folder is None else {item.name: item for item in self.open(folder, level)}

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from ci.changes.change import Change
 from ci.changes.generations import check_since
 from reconciler.planning.pinning import goes_back
-from reconciler.planning.restating import Side, find_restated
+from reconciler.planning.restating import CommittedCampaign, find_restated
 from schemas.files.tree import PRODUCTIONS, SCRIPTS
 from schemas.findings.finding import Finding, Place
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS
@@ -129,7 +129,7 @@ def check_frozen(
             continue
         if other.campaign.restate is not None and other.campaign.restate != declared.campaign.restate:
             continue
-        for cause in find_restated(Side(before, declared), Side(after, other)):
+        for cause in find_restated(CommittedCampaign(before, declared), CommittedCampaign(after, other)):
             count = f": up to {cause.units} units would be made again" if cause.units else ""
             message = f"{name} was launched, and {cause.reason}{count}"
             hint = f"declare a new campaign, `b2prod new … --from {name}`; or write `restate: {{reason: …, limit: …}}`"

@@ -17,7 +17,7 @@ from schemas.findings.finding import Finding, Place
 from schemas.manifest.runs import RunRange
 from schemas.repository import CAMPAIGNS, SKIMS, Repository
 from schemas.skims.global_tags import ANALYSIS, PID, ROLES, takes_role
-from schemas.skims.menu import Registered
+from schemas.skims.menu import RegistrySkim
 from schemas.yaml.document import Document
 from schemas.yaml.scalars import show
 from schemas.yaml.wording import find_nearest, list_words
@@ -42,7 +42,7 @@ class Sources:
     definitions: Document
     info: Document
     collections: Document | None = None
-    registry: Mapping[str, Registered] = field(default_factory=dict)
+    registry: Mapping[str, RegistrySkim] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Choices:
 
 
 @dataclass(slots=True)
-class Imported:
+class ImportedCampaigns:
     """Files by their paths; what is wrong in the sources, and left out; and what has no place here."""
 
     files: dict[str, str] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class _Input:
     collections: list[str] = field(default_factory=list)
 
 
-def read_registry(text: str) -> dict[str, Registered]:
+def read_registry(text: str) -> dict[str, RegistrySkim]:
     """The skims in the text of basf2's registry.py, by name: its list of code, module and name. Nothing is executed.
 
     Raises:
@@ -89,7 +89,7 @@ def read_registry(text: str) -> dict[str, Registered]:
             except ValueError:
                 continue
             if rows and all(_is_entry(row) for row in rows):
-                return {name: Registered(code, module, name) for code, module, name in rows}
+                return {name: RegistrySkim(code, module, name) for code, module, name in rows}
     raise ValueError("it has no list of (code, module, name)")
 
 
@@ -104,12 +104,12 @@ def _is_entry(row: object) -> bool:
     )
 
 
-def import_skims(sources: Sources, choices: Choices, repository: Repository) -> Imported:
+def import_skims(sources: Sources, choices: Choices, repository: Repository) -> ImportedCampaigns:
     """The menu and the manifests that the files declare, one campaign for each of theirs and each stream that is read.
 
     A skim that one of the files contradicts is left out, and so is what cannot be told of the collections.
     """
-    made = Imported()
+    made = ImportedCampaigns()
     release = choices.release or sources.info.data["release"]
     if not _RELEASE.fullmatch(release):
         place = sources.info.place(("release",))
@@ -136,7 +136,7 @@ def import_skims(sources: Sources, choices: Choices, repository: Repository) -> 
     return made
 
 
-def _list_skims(sources: Sources, repository: Repository, made: Imported) -> list[str]:
+def _list_skims(sources: Sources, repository: Repository, made: ImportedCampaigns) -> list[str]:
     """The combined skims that can be taken over; what is wrong with the others becomes findings."""
     definitions, info = sources.definitions, sources.info
     described = [name for name in info.data if name not in RESERVED]
@@ -162,7 +162,7 @@ def _list_skims(sources: Sources, repository: Repository, made: Imported) -> lis
     return [name for name in definitions.data if _is_usable(sources, repository, name, made)]
 
 
-def _is_usable(sources: Sources, repository: Repository, name: str, made: Imported) -> bool:
+def _is_usable(sources: Sources, repository: Repository, name: str, made: ImportedCampaigns) -> bool:
     definitions, info = sources.definitions, sources.info
     found: list[Finding] = []
     if name not in info.data or name in RESERVED:
@@ -206,7 +206,9 @@ def _check_code(sources: Sources, repository: Repository, name: str, place: Plac
         yield Finding(place, "BP903", message, f"give the one on the menu another name ({where})")
 
 
-def _read_inputs(sources: Sources, choices: Choices, made: Imported) -> dict[tuple[str, str], _Input]:
+def _read_inputs(
+    sources: Sources, choices: Choices, made: ImportedCampaigns
+) -> dict[tuple[str, str], _Input]:
     """What is read, by campaign and stream."""
     campaigns: Mapping[str, Sequence[str]] = sources.info.data["campaign"]
     data = {name: starts for name, starts in campaigns.items() if not name.startswith("MC")}
@@ -364,7 +366,11 @@ def _write_campaign(
 
 
 def _write_menu(
-    sources: Sources, choices: Choices, repository: Repository, combined: Sequence[str], made: Imported
+    sources: Sources,
+    choices: Choices,
+    repository: Repository,
+    combined: Sequence[str],
+    made: ImportedCampaigns,
 ) -> None:
     """The menu with the combined skims, and with the skims in them that are on no menu yet."""
     single = sorted(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reconciler.conditions.comparison import Change, Segment
-from reconciler.conditions.coverage import Flaw, is_usable
+from reconciler.conditions.comparison import PayloadUse, Segment
+from reconciler.conditions.coverage import CoverageFlaw, is_usable
 from schemas.conditions.iov import name_ends
 from schemas.conditions.snapshot import Iov, Snapshot
 from schemas.manifest.runs import format_runs
@@ -17,7 +17,7 @@ SHOWN_RANGES = 6
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 
-def name_change(change: Change, keys: Sequence[int]) -> tuple[str, ...]:
+def name_change(change: PayloadUse, keys: Sequence[int]) -> tuple[str, ...]:
     """The columns of a line about a change; `keys` are the runs of the comparison."""
     revisions = " → ".join(
         "nothing" if side is None else f"r{side.revision}" for side in (change.before, change.after)
@@ -31,7 +31,7 @@ def name_change(change: Change, keys: Sequence[int]) -> tuple[str, ...]:
     )
 
 
-def describe_change(change: Change, keys: Sequence[int]) -> dict[str, Any]:
+def describe_change(change: PayloadUse, keys: Sequence[int]) -> dict[str, Any]:
     """A change as JSON; `keys` are the runs of the comparison."""
 
     def describe(side: Segment | None) -> dict[str, str] | None:
@@ -94,7 +94,7 @@ def align_rows(rows: Sequence[tuple[str, ...]]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def name_flaw(flaw: Flaw, keys: Sequence[int]) -> tuple[str, ...]:
+def name_flaw(flaw: CoverageFlaw, keys: Sequence[int]) -> tuple[str, ...]:
     """The columns of a line about a flaw; `keys` are the runs that were checked."""
     return (
         flaw.kind,
@@ -105,7 +105,7 @@ def name_flaw(flaw: Flaw, keys: Sequence[int]) -> tuple[str, ...]:
     )
 
 
-def describe_flaw(flaw: Flaw, keys: Sequence[int]) -> dict[str, Any]:
+def describe_flaw(flaw: CoverageFlaw, keys: Sequence[int]) -> dict[str, Any]:
     """A flaw as JSON; `keys` are the runs that were checked."""
     return {
         "kind": flaw.kind,

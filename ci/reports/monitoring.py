@@ -14,14 +14,14 @@ from prometheus_client import CollectorRegistry
 from ci.changes.project import Project
 from ci.cli.console import say
 from ci.reports.notifications import Notifier, read_recipients
-from reconciler.ledger.reading.event_log import Event, find_last, read_events
+from reconciler.ledger.reading.event_log import LogEvent, find_last, read_events
 from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.monitoring.health import Condition, judge_campaign
 from reconciler.monitoring.metrics import LedgerCollector, TurnMetrics
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.metrics_server import MetricsServer
-from reconciler.planning.views import Picture
+from reconciler.planning.views import StateView
 
 _END = 1 << 16
 
@@ -50,7 +50,7 @@ class EventLog:
                 continue
         return None
 
-    def write(self, events: Sequence[Event]) -> None:
+    def write(self, events: Sequence[LogEvent]) -> None:
         """Appends events.
 
         Raises:
@@ -126,14 +126,14 @@ class Monitor:
                 self._after = 0
             self._logged = self._after if self._logged is None else self._logged
 
-    def end(self, picture: Picture | None, trouble: Sequence[str], *, whole: bool) -> None:
+    def end(self, state_view: StateView | None, trouble: Sequence[str], *, whole: bool) -> None:
         """A turn ended: what it saw, where it came to that, what was wrong, and whether it came to its end.
 
         Says what cannot be told to others; what could not be logged is tried again.
         """
         seconds, now = time.monotonic() - self._begun, datetime.now(UTC)
-        events: list[Event] = []
-        unlogged: list[Event] = []
+        events: list[LogEvent] = []
+        unlogged: list[LogEvent] = []
         upto = self._logged
         conditions: list[Condition] = []
         try:
@@ -142,14 +142,14 @@ class Monitor:
                     events, self._after = read_events(connection, self._after)
                 if self._log is not None and self._logged is not None:
                     unlogged, upto = read_events(connection, self._logged)
-                if picture is not None and (self._turns or self._notifier):
+                if state_view is not None and (self._turns or self._notifier):
                     paused = read_pauses(connection)
-                    for view in picture.views:
+                    for view in state_view.views:
                         conditions += judge_campaign(connection, view, paused, now)
         except SourceUnavailable as error:
             trouble = [*trouble, str(error)]
         if self._turns is not None:
-            plan = picture.plan if picture else None
+            plan = state_view.plan if state_view else None
             self._turns.note(seconds, now, plan, conditions, fine=not trouble, whole=whole)
         if self._log is not None:
             try:
@@ -160,6 +160,6 @@ class Monitor:
                     f"the log of events cannot be written: {error.strerror}; it is tried again in the next turn"
                 )
         if self._notifier is not None:
-            judged = {view.campaign.name for view in picture.views} if picture else set()
+            judged = {view.campaign.name for view in state_view.views} if state_view else set()
             for circle in self._notifier.tell(events, conditions, judged, trouble, now):
                 say(f"the circle {circle} could not be told; it will be in the next turn")

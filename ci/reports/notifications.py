@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ci.cli.exits import WrongUse
-from reconciler.ledger.reading.event_log import Event
+from reconciler.ledger.reading.event_log import LogEvent
 from reconciler.monitoring.health import Condition
 from reconciler.monitoring.notices import Circle, Message, compose
 from schemas.files.text import decode_text
@@ -122,11 +122,11 @@ class Notifier:
         self._recipients = recipients
         self._memory = memory
         self._send = send
-        self._owed: dict[str, list[Event]] = {}
+        self._owed: dict[str, list[LogEvent]] = {}
 
     def tell(
         self,
-        events: Sequence[Event],
+        events: Sequence[LogEvent],
         conditions: Sequence[Condition],
         judged: Collection[str],
         trouble: Sequence[str],

@@ -13,7 +13,7 @@ from reconciler.ledger.writing.tallies import count_live
 from reconciler.model.plan import BLOCKED, QUARANTINED, UNKNOWN, WAITING
 from reconciler.model.work_items import Address
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.planning.views import Picture
+from reconciler.planning.views import StateView
 from renderer.jobs.logs import gather_alike
 
 
@@ -30,10 +30,10 @@ class Watching:
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
 
-    def begin(self, picture: Picture) -> Callable[[str, Address], None]:
-        wanted = sum(campaign.count("+") + campaign.count("~") for campaign in picture.plan.campaigns)
-        names = ", ".join(campaign.campaign for campaign in picture.plan.campaigns)
-        say(f"plan {picture.plan.digest()[:12]} for {names}: {count_things(wanted, 'unit')} to make")
+    def begin(self, state_view: StateView) -> Callable[[str, Address], None]:
+        wanted = sum(campaign.count("+") + campaign.count("~") for campaign in state_view.plan.campaigns)
+        names = ", ".join(campaign.campaign for campaign in state_view.plan.campaigns)
+        say(f"plan {state_view.plan.digest()[:12]} for {names}: {count_things(wanted, 'unit')} to make")
         self._bar = progress("units", wanted)
         advance = self._bar.__enter__()
         return lambda _what, _unit: advance()

@@ -28,7 +28,7 @@ _NEXT = re.compile(r'<([^<>]+)>;[^,]*rel="next"')
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ForgePlace:
     """A project of a forge, by the forge's address and an id or a path, or the request of this number in it (0: none)."""
 
     address: str
@@ -64,7 +64,7 @@ class Forge(ABC):
     edit: str
     """The method that changes a comment."""
 
-    def __init__(self, place: Place, token: str, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, place: ForgePlace, token: str, pause: Callable[[float], None] = time.sleep) -> None:
         try:
             safe = is_safe(place.address)
         except ValueError as error:

@@ -25,7 +25,7 @@ from reconciler.planning.campaign_diff.inputs import Basis, read_sides
 from reconciler.planning.campaign_diff.values import Difference
 from reconciler.planning.estimate import Estimate, estimate_cost
 from reconciler.planning.pinning import compare_locks, pin_campaign
-from reconciler.planning.views import View, take_picture
+from reconciler.planning.views import View, read_state_view
 from schemas.findings.finding import Finding
 from schemas.policy.policy import Policy, read_policy
 from schemas.repository import Declared, Repository
@@ -109,8 +109,8 @@ def gather_review(project: Project, change: Change, now: datetime, missing: str 
         ]
         plan, views = None, {}
         if connection is not None and clear:
-            picture = take_picture(connection, repository, clear, project.state)
-            plan, views = picture.plan, {view.campaign.name: view for view in picture.views}
+            state_view = read_state_view(connection, repository, clear, project.state)
+            plan, views = state_view.plan, {view.campaign.name: view for view in state_view.views}
         campaigns = tuple(gathering.review(name, views.get(name)) for name in gathering.touched())
     return Review(change, findings, tuple(sorted(kinds.items())), campaigns, plan, project.origin, missing)
 

@@ -33,7 +33,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PayloadUse:
     """The use of one payload that differs from the run key `first` to before `end`.
 
     `runs[lower:upper]` of the comparison are the runs that it touches.
@@ -56,10 +56,10 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class TagComparison:
     """All changes, by payload and run, and the sorted run keys that were asked about."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[PayloadUse, ...]
     runs: Sequence[int]
 
     def touched(self) -> Iterator[int]:
@@ -70,7 +70,7 @@ class Comparison:
             begin = max(begin, upper)
 
 
-def compare(before: Snapshot, after: Snapshot, runs: Sequence[int] | None = None) -> Comparison:
+def compare(before: Snapshot, after: Snapshot, runs: Sequence[int] | None = None) -> TagComparison:
     """What a job gets otherwise from `after` than from `before`, and which of `runs` (sorted run keys) it touches.
 
     A payload is its checksum: a new revision of the same content is no change.
@@ -80,19 +80,19 @@ def compare(before: Snapshot, after: Snapshot, runs: Sequence[int] | None = None
 
 def compare_chains(
     before: Sequence[Snapshot], after: Sequence[Snapshot], runs: Sequence[int] | None = None
-) -> Comparison:
+) -> TagComparison:
     """As `compare`, for chains of tags, of which the first that has a payload wins."""
     keys = () if runs is None else runs
     old, new = _group(before), _group(after)
-    changes: list[Change] = []
+    changes: list[PayloadUse] = []
     for payload in sorted({*old, *new}):
         had, has = old.get(payload, []), new.get(payload, [])
         if had == has:
             continue
         for first, end, one, other in _pair(_overlay(had), _overlay(has)):
             lower, upper = bisect_left(keys, first), bisect_left(keys, end)
-            changes.append(Change(payload, first, end, one, other, lower, upper))
-    return Comparison(tuple(changes), keys)
+            changes.append(PayloadUse(payload, first, end, one, other, lower, upper))
+    return TagComparison(tuple(changes), keys)
 
 
 def find_segments(chain: Sequence[Snapshot]) -> Mapping[str, tuple[Segment, ...]]:

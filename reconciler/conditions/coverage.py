@@ -21,7 +21,7 @@ FlawKind = Literal["gap", "missing", "overlap"]
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
+class CoverageFlaw:
     """What is wrong with one payload from the run key `first` to before `end`; `runs[lower:upper]` are concerned.
 
     gap: the tag has the payload, but not for these runs. missing: nor for them, and the other tag has it. overlap:
@@ -42,14 +42,16 @@ def is_usable(state: str) -> bool:
     return state in (*USABLE_STATES, LOCAL)
 
 
-def find_flaws(snapshot: Snapshot, runs: Sequence[int], against: Snapshot | None = None) -> tuple[Flaw, ...]:
+def find_flaws(
+    snapshot: Snapshot, runs: Sequence[int], against: Snapshot | None = None
+) -> tuple[CoverageFlaw, ...]:
     """The gaps and overlaps that concern some of `runs` (sorted run keys), and what `against` has there and the tag not.
 
     Sorted by payload and run. Overlapping IoVs of the same content are no flaw.
     """
     own = _group(snapshot)
     other = {} if against is None else _group(against)
-    flaws: list[Flaw] = []
+    flaws: list[CoverageFlaw] = []
     for payload in sorted({*own, *other}):
         iovs = own.get(payload, [])
         covered = _cover(iovs)
@@ -62,7 +64,7 @@ def find_flaws(snapshot: Snapshot, runs: Sequence[int], against: Snapshot | None
         for kind, part, revisions in sorted(stretches, key=lambda stretch: stretch[1]):
             lower, upper = bisect_left(runs, part.first), bisect_left(runs, part.end)
             if lower < upper:
-                flaws.append(Flaw(kind, payload, part.first, part.end, lower, upper, revisions))
+                flaws.append(CoverageFlaw(kind, payload, part.first, part.end, lower, upper, revisions))
     return tuple(flaws)
 
 

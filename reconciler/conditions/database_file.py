@@ -21,7 +21,7 @@ from schemas.manifest.runs import run_key
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DatabaseLine:
     """One line of a `database.txt`; `line` is counted from 1."""
 
     line: int
@@ -64,7 +64,7 @@ class DatabaseFile:
         key = run_key(experiment, run)
         return tuple(iov for iov in self.fetch(name).iovs if iov.first <= key < iov.end)
 
-    def _sum_file(self, entry: Entry) -> str:
+    def _sum_file(self, entry: DatabaseLine) -> str:
         path = self.path.parent / entry.file
         try:
             with path.open("rb") as stream:
@@ -81,13 +81,13 @@ class DatabaseFile:
         return checksum
 
 
-def parse_entries(text: str) -> tuple[Entry, ...]:
+def parse_entries(text: str) -> tuple[DatabaseLine, ...]:
     """The lines of a `database.txt`, in their order.
 
     Raises:
         ValueError: a line is none of a local database; the text begins with its number.
     """
-    entries: list[Entry] = []
+    entries: list[DatabaseLine] = []
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.partition("#")[0].strip()
         if not line:
@@ -107,7 +107,7 @@ def parse_entries(text: str) -> tuple[Entry, ...]:
             interval = parse_iov(words[2])
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
-        entries.append(Entry(number, payload, words[1], interval))
+        entries.append(DatabaseLine(number, payload, words[1], interval))
     if not entries:
         raise ValueError("there is no payload in it")
     return tuple(entries)

@@ -10,7 +10,7 @@ from itertools import chain
 
 from sqlalchemy import Connection, Engine, func, select, update
 
-from reconciler.conditions.comparison import Change, compare
+from reconciler.conditions.comparison import PayloadUse, compare
 from reconciler.ledger.schema.tables import bindings, ledger, runs, snapshots
 from reconciler.ledger.writing.unit_rows import store_snapshots
 from reconciler.outside.errors import SourceUnavailable
@@ -33,7 +33,7 @@ class Update:
     before: Snapshot
     after: Snapshot
     known: Sequence[int]
-    breaches: tuple[Change, ...]
+    breaches: tuple[PayloadUse, ...]
 
     def touched(self) -> list[int]:
         """The runs of the catalogue that a breach touches, sorted."""

@@ -31,7 +31,7 @@ class Tag:
         )
 
 
-class Source(Protocol):
+class TagSource(Protocol):
     """Where global tags can be read."""
 
     def fetch(self, name: str) -> Tag:
@@ -45,7 +45,7 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class RunSource(Source, Protocol):
+class RunSource(TagSource, Protocol):
     """A source that can be asked for a single run."""
 
     def fetch_run(self, name: str, experiment: int, run: int) -> tuple[Iov, ...]:

@@ -28,7 +28,7 @@ class ForeignPlace(GuardRefused):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoragePlace:
     """A folder, how it stands to the ledger, and its marker."""
 
     kind: str
@@ -38,7 +38,7 @@ class Place:
     reason: str = ""
 
 
-def look_at_place(connection: Connection, kind: str, path: str) -> Place:
+def look_at_place(connection: Connection, kind: str, path: str) -> StoragePlace:
     """How a folder stands to the ledger; `kind` is `STATE` or `STORAGE`."""
     identity, formers = read_identity(connection), list_formers(connection)
     at = and_(places.c.kind == kind, places.c.path == path)
@@ -46,20 +46,22 @@ def look_at_place(connection: Connection, kind: str, path: str) -> Place:
     try:
         found = read_marker(path)
     except BrokenMarker as error:
-        return Place(kind, path, Standing.FOREIGN if known else Standing.NEW, None, str(error))
+        return StoragePlace(kind, path, Standing.FOREIGN if known else Standing.NEW, None, str(error))
     filled = is_filled(connection, path) if kind == STORAGE else known is not None
     if kind == STATE and known is None:
         other = connection.execute(select(places).where(places.c.kind == STATE)).first()
         if other is not None and (found is None or found.id != other.id):  # else it was moved
             reason = f"the ledger works with the state folder {other.path}"
-            return Place(kind, path, Standing.FOREIGN, found, reason)
+            return StoragePlace(kind, path, Standing.FOREIGN, found, reason)
     remembered = found is None or _remembers(connection, found)
     standing = judge_place(
         found, known, identity.ledger, identity.serial, formers, filled=filled, remembered=remembered
     )
     if kind == STATE and standing is Standing.AWAY:
         standing = Standing.FOREIGN
-    return Place(kind, path, standing, found, _explain(standing, found, identity.ledger, identity.serial))
+    return StoragePlace(
+        kind, path, standing, found, _explain(standing, found, identity.ledger, identity.serial)
+    )
 
 
 def _remembers(connection: Connection, marker: Marker) -> bool:
@@ -104,7 +106,7 @@ def list_storages(connection: Connection, campaign: str) -> list[str]:
     return sorted(connection.scalars(query.distinct()))
 
 
-def tell_away(place: Place) -> str:
+def tell_away(place: StoragePlace) -> str:
     """That a storage is away."""
     return f"the storage {place.path} is away: {place.reason}; what it holds cannot be told"
 
@@ -122,7 +124,7 @@ def check_storage_here(connection: Connection, storage: str) -> None:
         raise SourceUnavailable(tell_refusal(place))
 
 
-def tell_refusal(place: Place) -> str:
+def tell_refusal(place: StoragePlace) -> str:
     """Why nothing is done with a place, and what a person can do."""
     what = "the state folder" if place.kind == STATE else "the storage"
     ways = (
@@ -138,7 +140,7 @@ class Places:
     def __init__(self, state: State, writer: Writer) -> None:
         self._state = state
         self._writer = writer
-        self._seen: dict[str, Place] = {}
+        self._seen: dict[str, StoragePlace] = {}
         self._marker: Marker | None = None
 
     def check_state(self) -> None:
@@ -233,7 +235,7 @@ def mark_place(writer: Writer, kind: str, path: str, *, anew: bool = False) -> M
     return marker
 
 
-def list_places(connection: Connection, state: State, storages: Collection[str]) -> Iterator[Place]:
+def list_places(connection: Connection, state: State, storages: Collection[str]) -> Iterator[StoragePlace]:
     """The state folder and storages, each with how it stands to the ledger."""
     yield look_at_place(connection, STATE, str(state.folder))
     for storage in sorted(set(storages)):

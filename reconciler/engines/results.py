@@ -6,12 +6,12 @@ import json
 import os
 from typing import Any
 
-from reconciler.model.engine import Ticket
+from reconciler.model.engine import JobHandle
 
 RESULT = "result.json"
 
 
-def write_result(ticket: Ticket, **said: Any) -> None:
+def write_result(handle: JobHandle, **said: Any) -> None:
     """Writes what came of an attempt into its folder, whole or not at all; `said` is what is known beyond its name.
 
     Raises:
@@ -19,14 +19,14 @@ def write_result(ticket: Ticket, **said: Any) -> None:
     """
     result = {
         "schema": "result/1",
-        "attempt": ticket.name,
-        "nonce": ticket.nonce,
+        "attempt": handle.name,
+        "nonce": handle.nonce,
         "outputs": [],
         "failure": None,
         "wall_seconds": 0.0,
         "cpu_seconds": 0.0,
         **said,
     }
-    part = ticket.folder / f".{RESULT}.part"
+    part = handle.folder / f".{RESULT}.part"
     part.write_text(json.dumps(result, sort_keys=True))
-    os.replace(part, ticket.folder / RESULT)
+    os.replace(part, handle.folder / RESULT)

@@ -11,9 +11,9 @@ from reconciler.datasets.places import ForeignPlace
 from reconciler.datasets.verification.rounds import find_lost, list_published
 from reconciler.execution.launch.preparation import list_wishes
 from reconciler.execution.outcome import Outcome
-from reconciler.execution.tracking.alarms import Event
+from reconciler.execution.tracking.alarms import Alarm
 from reconciler.execution.turn import Launcher, Report
-from reconciler.execution.turn_options import PLAIN, Manner
+from reconciler.execution.turn_options import PLAIN, TurnOptions
 from reconciler.ledger.reading.observation import read_identity, read_plan
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.lease import Fenced, holding
@@ -21,12 +21,12 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.plan import ACTIONS, RESTATE, SUBMIT
 from reconciler.model.work_items import Address
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-from reconciler.planning.views import Picture, read_lost, take_picture
+from reconciler.planning.views import StateView, read_lost, read_state_view
 from schemas.manifest.runs import parse_runs
-from schemas.policy.site import Brakes, Site
+from schemas.policy.site import Admission, Site
 from schemas.repository import Repository
 
-Prelude = Callable[[Picture], Report | None]
+Prelude = Callable[[StateView], Report | None]
 """Called with what is about to be applied; gives back who wants to hear of the units."""
 
 
@@ -35,7 +35,7 @@ def apply_plan(
     repository: Repository,
     stored: Mapping[str, Any],
     prelude: Prelude,
-    manner: Manner = PLAIN,
+    turn_options: TurnOptions = PLAIN,
 ) -> Outcome:
     """Does what a stored plan (its JSON data) says, if today's plan is still the same.
 
@@ -49,23 +49,27 @@ def apply_plan(
     lost = read_lost(stored)
     with reading(state) as connection:
         read_identity(connection)  # without a run catalogue there is nothing to apply
-    with holding(state, manner.lease) as lease:
+    with holding(state, turn_options.lease) as lease:
         with reading(state) as connection:
             _confirm_lost(connection, lost)
-            picture = take_picture(
+            state_view = read_state_view(
                 connection, repository, names, state, refresh=stored["refreshed"], lost=lost
             )
             begun = read_plan(connection, stored["digest"])
-        fresh = picture.plan.digest() == stored["digest"]
-        resumed = begun is not None and begun.ended is None and begun.serial == picture.plan.serial
+        fresh = state_view.plan.digest() == stored["digest"]
+        resumed = begun is not None and begun.ended is None and begun.serial == state_view.plan.serial
         if not fresh:
-            _refuse_moved(stored, picture, resumed=resumed)
-        if picture.plan.unknown:
-            raise GuardRefused(f"{picture.plan.unknown} units could not be judged; plan again when they can")
+            _refuse_moved(stored, state_view, resumed=resumed)
+        if state_view.plan.unknown:
+            raise GuardRefused(
+                f"{state_view.plan.unknown} units could not be judged; plan again when they can"
+            )
         with opened(state) as engine:
-            sites = manner.permits.find_sites(repository)
-            launcher = Launcher(state, repository, sites, Writer(engine, lease, manner.clock, manner.step))
-            manner.permits.verify(names, picture.plan)
+            sites = turn_options.permits.find_sites(repository)
+            launcher = Launcher(
+                state, repository, sites, Writer(engine, lease, turn_options.clock, turn_options.step)
+            )
+            turn_options.permits.verify(names, state_view.plan)
             launcher.places.check_state()
             away, barred = _check_storages(state, launcher, repository, sites, names)
             if barred:
@@ -73,11 +77,11 @@ def apply_plan(
             if away:
                 raise SourceUnavailable("\n".join(away.values()))
             launcher.ledger.begin_plan(stored["digest"], stored)
-            launcher.settle(manner)
+            launcher.settle(turn_options)
             if not fresh:
                 with reading(state) as connection:
-                    picture = take_picture(connection, repository, names, state, lost=lost)
-            return _launch(launcher, picture, prelude, manner, _list_units(stored))
+                    state_view = read_state_view(connection, repository, names, state, lost=lost)
+            return _launch(launcher, state_view, prelude, turn_options, _list_units(stored))
 
 
 def reconcile(
@@ -85,7 +89,7 @@ def reconcile(
     repository: Repository,
     names: Sequence[str],
     prelude: Prelude,
-    manner: Manner = PLAIN,
+    turn_options: TurnOptions = PLAIN,
     *,
     refresh: bool = False,
 ) -> Outcome:
@@ -99,11 +103,13 @@ def reconcile(
     """
     with reading(state) as connection:
         read_identity(connection)  # without a run catalogue there is nothing to reconcile with
-    with holding(state, manner.lease) as lease, opened(state) as engine:
-        sites = manner.permits.find_sites(repository)
-        launcher = Launcher(state, repository, sites, Writer(engine, lease, manner.clock, manner.step))
+    with holding(state, turn_options.lease) as lease, opened(state) as engine:
+        sites = turn_options.permits.find_sites(repository)
+        launcher = Launcher(
+            state, repository, sites, Writer(engine, lease, turn_options.clock, turn_options.step)
+        )
         launcher.places.check_state()
-        launcher.settle(manner)
+        launcher.settle(turn_options)
         away, barred = _check_storages(state, launcher, repository, sites, names)
         left = [name for name in names if name not in away and name not in barred]
         if names and not left:
@@ -111,29 +117,29 @@ def reconcile(
                 raise ForeignPlace("\n".join(dict.fromkeys(barred.values())))
             raise SourceUnavailable("\n".join(dict.fromkeys(away.values())))
         with reading(state) as connection:
-            picture = take_picture(connection, repository, left, state, refresh=refresh, spare=True)
-        launcher.outcome.absent.update({**picture.absent, **away})
+            state_view = read_state_view(connection, repository, left, state, refresh=refresh, spare=True)
+        launcher.outcome.absent.update({**state_view.absent, **away})
         launcher.outcome.barred.update(barred)
-        _doubt_lost(launcher, picture, sites)
-        digest = picture.plan.digest()
-        if not picture.plan.is_empty:
-            launcher.ledger.begin_plan(digest, {**picture.plan.content(), "digest": digest})
-        return _launch(launcher, picture, prelude, manner)
+        _doubt_lost(launcher, state_view, sites)
+        digest = state_view.plan.digest()
+        if not state_view.plan.is_empty:
+            launcher.ledger.begin_plan(digest, {**state_view.plan.content(), "digest": digest})
+        return _launch(launcher, state_view, prelude, turn_options)
 
 
 def _launch(
     launcher: Launcher,
-    picture: Picture,
+    state_view: StateView,
     prelude: Prelude,
-    manner: Manner,
+    turn_options: TurnOptions,
     planned: frozenset[Address] | None = None,
 ) -> Outcome:
     """Launches what the picture's plan says; with `planned`, of that only these units."""
-    names = [view.campaign.name for view in picture.views]
+    names = [view.campaign.name for view in state_view.views]
 
     def approve() -> Mapping[str, str]:
         try:
-            return manner.permits.verify(names, picture.plan)
+            return turn_options.permits.verify(names, state_view.plan)
         except Fenced:
             raise
         except GuardRefused:
@@ -141,7 +147,7 @@ def _launch(
                 raise
             for name in tuple(names):
                 try:
-                    manner.permits.verify([name], picture.plan)
+                    turn_options.permits.verify([name], state_view.plan)
                 except Fenced:
                     raise
                 except GuardRefused as refusal:
@@ -149,40 +155,40 @@ def _launch(
                         raise
                     launcher.outcome.leave_out(name, str(refusal), barred=True)
                     names.remove(name)
-            return manner.permits.verify(names, picture.plan)
+            return turn_options.permits.verify(names, state_view.plan)
 
     approve()
-    for view in picture.views:
-        if view.campaign.state == "active" and manner.closed is None and view.campaign.name in names:
+    for view in state_view.views:
+        if view.campaign.state == "active" and turn_options.closed is None and view.campaign.name in names:
             launcher.ledger.admit(view.campaign.name, view.entrants)
-    launcher.outcome.count_plan(picture.views)
-    launcher.listen(prelude(picture))
-    wishes = [wish for wish in list_wishes(picture.views) if planned is None or wish.address in planned]
-    if manner.closed is not None:
+    launcher.outcome.count_plan(state_view.views)
+    launcher.listen(prelude(state_view))
+    wishes = [wish for wish in list_wishes(state_view.views) if planned is None or wish.address in planned]
+    if turn_options.closed is not None:
         begun = launcher.ledger.list_open(names)
-        launcher.outcome.held[manner.closed] += sum(wish.address not in begun for wish in wishes)
+        launcher.outcome.held[turn_options.closed] += sum(wish.address not in begun for wish in wishes)
         wishes = [wish for wish in wishes if wish.address in begun]
-    launcher.launch(launcher.brake(picture.views, wishes), approve, manner)
+    launcher.launch(launcher.brake(state_view.views, wishes), approve, turn_options)
     launcher.ledger.end_plan()
     launcher.places.mark_storages()
     return launcher.outcome
 
 
-def _doubt_lost(launcher: Launcher, picture: Picture, sites: Mapping[str, Site]) -> None:
+def _doubt_lost(launcher: Launcher, state_view: StateView, sites: Mapping[str, Site]) -> None:
     """Pauses campaigns of whose published outputs so many are lost at once that the storage is doubted.
 
     A stored plan that says so was looked at by a person, and is applied.
     """
-    for view in picture.views if picture.plan.refreshed else ():
+    for view in state_view.views if state_view.plan.refreshed else ():
         name, site = view.campaign.name, sites.get(view.campaign.site)
         known = launcher.tallies.number_outputs(name)
-        entries = [entry.split(" ") for entry in picture.plan.lost]
+        entries = [entry.split(" ") for entry in state_view.plan.lost]
         lost = [str(known.get(value, value)) for campaign, value, _ in entries if campaign == name]
         total = len(view.observed.produced) + len(lost)
-        event = Event(
+        event = Alarm(
             f"campaign:{name}", "output", "published outputs are gone or changed", lost, lost, total
         )
-        launcher.alarms.doubt(event, site.brakes if site else Brakes())
+        launcher.alarms.doubt(event, site.brakes if site else Admission())
 
 
 def _check_storages(
@@ -230,9 +236,9 @@ def _list_units(stored: Mapping[str, Any]) -> frozenset[Address]:
     )
 
 
-def _refuse_moved(stored: Mapping[str, Any], picture: Picture, *, resumed: bool) -> None:
+def _refuse_moved(stored: Mapping[str, Any], state_view: StateView, *, resumed: bool) -> None:
     """Names what moved since the plan was made; an interrupted plan's own writes do not count."""
-    now = picture.plan.content()
+    now = state_view.plan.content()
     moved = []
     if stored["ledger"]["id"] != now["ledger"]["id"]:
         moved.append("it was made with another ledger")

@@ -17,19 +17,19 @@ from reconciler.execution.launch.capacity import Capacity
 from reconciler.execution.launch.preparation import OrderWriter, Wish, list_baselines
 from reconciler.execution.launch.scouts import Scouts, read_outlook
 from reconciler.execution.launch.staging import Stager
-from reconciler.execution.launch.submission import Submitter, Unwritable
+from reconciler.execution.launch.submission import Submitter, UnwritableInput
 from reconciler.execution.outcome import Outcome
 from reconciler.execution.sites.queues import Queues
 from reconciler.execution.sites.readiness import Readiness
-from reconciler.execution.sites.site_engines import Fleet
+from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.alarms import Alarms
-from reconciler.execution.tracking.delivery import Ended
+from reconciler.execution.tracking.delivery import EndedUnit
 from reconciler.execution.tracking.endings import Endings
-from reconciler.execution.tracking.orphan_jobs import end_strangers
+from reconciler.execution.tracking.orphan_jobs import end_orphan_jobs
 from reconciler.execution.tracking.publication import StorageClosed
 from reconciler.execution.tracking.tracker import Look, Tracker
 from reconciler.execution.tracking.workspace import Failed, Workspace
-from reconciler.execution.turn_options import PLAIN, Manner
+from reconciler.execution.turn_options import PLAIN, TurnOptions
 from reconciler.ledger.store.database import State
 from reconciler.ledger.writing.attempts import AttemptLedger, Pick
 from reconciler.ledger.writing.pause_orders import PauseOrders
@@ -69,7 +69,7 @@ class Launcher:
         self._attempts = AttemptLedger(writer)
         self._pauses = PauseWriter(writer)
         self._stops = PauseOrders(state)
-        self._fleet = Fleet(sites, writer)
+        self._engines = SiteEngines(sites, writer)
         self._workspace = Workspace(state.attempts, state.batches)
         self.alarms, self.tallies = Alarms(self._pauses, writer.clock), self._attempts.tallies
         endings = Endings(
@@ -77,16 +77,16 @@ class Launcher:
             self.ledger,
             self._attempts,
             self._pauses,
-            self._fleet,
+            self._engines,
             self._workspace,
             self.alarms,
             writer.clock,
         )
         self._tracker = Tracker(
-            self.ledger, self._attempts, self._fleet, self._workspace, endings, self.alarms, writer.clock
+            self.ledger, self._attempts, self._engines, self._workspace, endings, self.alarms, writer.clock
         )
-        self._queues = Queues(self._fleet, self._pauses, writer.clock.time)
-        self._capacity = Capacity(self._fleet, self._queues, endings.delivery, repository)
+        self._queues = Queues(self._engines, self._pauses, writer.clock.time)
+        self._capacity = Capacity(self._engines, self._queues, endings.delivery, repository)
         self.outcome = Outcome(delayed=endings.delivery.delayed, troubles=self._tracker.troubles)
         self._clock = writer.clock
         self._repository = repository
@@ -99,19 +99,19 @@ class Launcher:
             writer,
             self.places,
             self._attempts,
-            self._fleet,
+            self._engines,
             self._workspace,
             self._tracker,
             self._queues,
             self._orders,
         )
-        self._readiness = Readiness(state, sites, self._fleet, self._pauses, writer.clock.time)
+        self._readiness = Readiness(state, sites, self._engines, self._pauses, writer.clock.time)
         self._stager = Stager(sites, writer)
         self._report: Report | None = None
         self._scouts = Scouts({})
         self._ready: dict[str, deque[Wish]] = {}
         self._behind: dict[Address, list[Wish]] = {}
-        self._failing: dict[Address, Ended] = {}
+        self._failing: dict[Address, EndedUnit] = {}
         self._done: set[Address] = set()
         self._picks: dict[str, deque[Pick]] = {}
         self._looked: dict[str, float] = {}
@@ -128,7 +128,7 @@ class Launcher:
         except (ForeignPlace, SourceUnavailable) as error:
             raise StorageClosed(str(error)) from error
 
-    def settle(self, manner: Manner = PLAIN) -> None:
+    def settle(self, options: TurnOptions = PLAIN) -> None:
         """Brings to an end what an earlier process left: records what ended, and waits for what runs on this machine."""
         for file, order in self._stops.read():
             if order.since:  # it could be read
@@ -137,11 +137,11 @@ class Launcher:
         self._tracker.resume()
         while True:
             look = self._look()
-            waited = self._list_waited(look, manner)
-            if not waited or {one.id for one in waited} <= look.unknown or manner.bound is not None:
+            waited = self._list_waited(look, options)
+            if not waited or {one.id for one in waited} <= look.unknown or options.bound is not None:
                 break
             self._rest(moved=bool(look.ended))
-        end_strangers(self._writer, self._fleet, self._workspace, self._attempts.leftovers)
+        end_orphan_jobs(self._writer, self._engines, self._workspace, self._attempts.leftovers)
         self._tracker.sweep()
 
     def brake(self, views: Sequence[View], wishes: Sequence[Wish]) -> list[Wish]:
@@ -173,12 +173,12 @@ class Launcher:
             self.outcome.held["the input lacks what their step reads"] += left
         return chosen
 
-    def launch(self, wishes: Sequence[Wish], approve: Approve, manner: Manner = PLAIN) -> None:
+    def launch(self, wishes: Sequence[Wish], approve: Approve, options: TurnOptions = PLAIN) -> None:
         """Makes every unit wished for, as many at a time as the sites have slots.
 
         At Ctrl-C (SIGINT) the jobs of this machine are ended and recorded as cancelled; at other signals they run on.
         """
-        end = None if manner.bound is None else self._clock.steady() + manner.bound
+        end = None if options.bound is None else self._clock.steady() + options.bound
         self.ledger.keep_snapshots(list_baselines(self._repository, wishes))
         wished = {wish.address for wish in wishes}
         for wish in wishes:
@@ -191,7 +191,7 @@ class Launcher:
                 begun = self._begin(approve)
                 look = self._look()
                 self._take(look.ended)
-                waited = {one.id for one in self._list_waited(look, manner)}
+                waited = {one.id for one in self._list_waited(look, options)}
                 if not look.ended and not begun and waited <= look.unknown and not self._can_begin():
                     break
                 if end is not None and self._clock.steady() > end:
@@ -203,7 +203,7 @@ class Launcher:
             raise
         self._tell_rest()
         self.outcome.live, self.outcome.unknown = len(look.live), len(look.unknown)
-        self.outcome.attached = sum(self._fleet.is_attached(one.site) for one in look.live)
+        self.outcome.attached = sum(self._engines.is_attached(one.site) for one in look.live)
 
     def _can_begin(self) -> bool:
         """Whether something is ready for a site that takes it."""
@@ -255,7 +255,7 @@ class Launcher:
                 orders.append(order)
             else:  # its input is known to the ledger, but not at this storage: nothing is written of it
                 reason = f"its input is not in the storage of {wish.view.campaign.site}"
-                self._take([Ended(wish.address, reason)])
+                self._take([EndedUnit(wish.address, reason)])
         for order, intent in zip(orders, self.ledger.intend(orders), strict=True):
             if intent is None:  # another unit makes the same: once it has, this one is done as well
                 self.outcome.skipped += 1
@@ -273,7 +273,7 @@ class Launcher:
             if not self._readiness.allow(site, self._capacity.live[site]):
                 self._capacity.close(site, self._readiness.tell(site))
                 break
-            width = min(room, self._queues.find_width(site, self._fleet.engine(site).width))
+            width = min(room, self._queues.find_width(site, self._engines.engine(site).width))
             first = queue[0][0]
             picks = []
             for order, intent, job in islice(queue, width):
@@ -296,7 +296,7 @@ class Launcher:
         """Submits attempts as a batch: how many. What the site has no room for waits on."""
         try:
             batch = self._submitter.prepare(site, made)
-        except Unwritable as error:
+        except UnwritableInput as error:
             self.outcome.leave_out(made[0][1][0].campaign.name, str(error))
             for attempt, _ in made:
                 self._tracker.refuse(attempt, Failed("infrastructure", str(error)))
@@ -320,7 +320,7 @@ class Launcher:
         self._writer.prolong(idle=True)
 
         def is_due(site: str) -> bool:
-            if self._fleet.is_attached(site) or now - self._looked.get(site, -POLL) >= POLL:
+            if self._engines.is_attached(site) or now - self._looked.get(site, -POLL) >= POLL:
                 self._looked[site] = now
                 return True
             return False
@@ -329,7 +329,7 @@ class Launcher:
         self._capacity.live = Counter(attempt.site for attempt in look.live)
         return look
 
-    def _take(self, ended: Iterable[Ended]) -> None:
+    def _take(self, ended: Iterable[EndedUnit]) -> None:
         """Counts units that ended; what waited behind them is ready, or waited in vain."""
         pending = {order.address for queue in self._picks.values() for order, _, _ in queue}
         for unit in ended:
@@ -366,7 +366,7 @@ class Launcher:
         deadline = self._clock.steady() + PATIENCE
         self._tracker.resume()
         while self._clock.steady() < deadline:
-            mine = [one for one in self._tracker.look().live if self._fleet.is_attached(one.site)]
+            mine = [one for one in self._tracker.look().live if self._engines.is_attached(one.site)]
             if not mine:
                 break
             self._attempts.ask_end([one.id for one in mine if not one.cancel], "interrupted")
@@ -389,8 +389,8 @@ class Launcher:
             left = {order.address for order, _, _ in picks} - self._begun
             held.update(self._capacity.tell(site) for _ in left)
 
-    def _list_waited(self, look: Look, manner: Manner) -> list[Attempt]:
-        return [one for one in look.live if manner.patient or self._fleet.is_attached(one.site)]
+    def _list_waited(self, look: Look, options: TurnOptions) -> list[Attempt]:
+        return [one for one in look.live if options.patient or self._engines.is_attached(one.site)]
 
     def _rest(self, *, moved: bool) -> None:
         """Waits before the next look: shortly while things move, longer while they do not."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from reconciler.ledger.writing.lease import SECONDS
 from reconciler.ledger.writing.transaction import Step
-from reconciler.model.launch_permission import MERGED, Permits
+from reconciler.model.launch_permission import MERGED, LaunchPermission
 from reconciler.outside.clock import CLOCK, Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class TurnOptions:
     """How a turn is made: by whose leave, for what it waits, how long its lease is, in seconds, by which clock, seen by whom.
 
     A turn waits for the jobs of this machine; with `patient` for all; with `bound`, for none longer than so many seconds.
@@ -19,7 +19,7 @@ class Manner:
     `step` is told of each write that succeeded.
     """
 
-    permits: Permits = MERGED
+    permits: LaunchPermission = MERGED
     patient: bool = False
     bound: float | None = None
     lease: float = SECONDS
@@ -28,4 +28,4 @@ class Manner:
     step: Step | None = None
 
 
-PLAIN = Manner()
+PLAIN = TurnOptions()

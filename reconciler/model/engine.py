@@ -53,7 +53,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class JobHandle:
     """One attempt as an engine needs it.
 
     `name` is unique for ever. `folder` is the attempt's own, and holds job.json and more. `batch` is the name of the
@@ -84,7 +84,7 @@ class Batch:
 
     name: str
     folder: Path
-    tickets: tuple[Ticket, ...]
+    handles: tuple[JobHandle, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +131,10 @@ class Deferred:
 Answer = Accepted | Refused | Deferred | Uncertain
 
 
-def doubt_reference(ticket: Ticket) -> Observation:
-    """Unknown: the ticket's reference is none that its engine can have given to it."""
+def doubt_reference(handle: JobHandle) -> Observation:
+    """Unknown: the handle's reference is none that its engine can have given to it."""
     return Observation(
-        Sighting.UNKNOWN, f"{(ticket.reference or '')[:128]!r} is no id of a job of this attempt"
+        Sighting.UNKNOWN, f"{(handle.reference or '')[:128]!r} is no id of a job of this attempt"
     )
 
 
@@ -173,7 +173,7 @@ class Engine(Protocol):
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """One answer for each of the batch's attempts, in order. Raises nothing for what the engine did."""
 
-    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+    def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         """The references of all jobs that bear an attempt's name (or its batch's name and index), for every attempt.
 
         None found is an empty sequence; several are in the order in which the engine took them.
@@ -182,21 +182,21 @@ class Engine(Protocol):
             EngineUnavailable: the answer was not complete, so that absence cannot be told.
         """
 
-    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
-        """What is known of each attempt, by name, with a bounded number of calls; each ticket has a reference.
+    def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
+        """What is known of each attempt, by name, with a bounded number of calls; each handle has a reference.
 
         Raises:
             EngineUnavailable: there was no usable answer at all.
         """
 
-    def cancel(self, tickets: Sequence[Ticket]) -> None:
+    def cancel(self, handles: Sequence[JobHandle]) -> None:
         """Asks for the end of attempts; `query` tells when they have ended.
 
         Raises:
             EngineUnavailable: it cannot be asked.
         """
 
-    def fetch(self, ticket: Ticket) -> None:
+    def fetch(self, handle: JobHandle) -> None:
         """Brings what an ended attempt left into its folder, result.json last; nothing where folders are shared.
 
         Raises:
@@ -215,7 +215,7 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class Listing(Protocol):
+class JobListing(Protocol):
     """What an engine also does that can list its jobs: so are those found that no ledger knows."""
 
     def list_names(self, prefix: str) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from schemas.policy.site import Site
 from schemas.repository import Repository
 
 
-class Permits(Protocol):
+class LaunchPermission(Protocol):
     """Who may launch what."""
 
     def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:
@@ -44,4 +44,4 @@ class Merged:
         return {}
 
 
-MERGED: Permits = Merged()
+MERGED: LaunchPermission = Merged()

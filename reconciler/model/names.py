@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.model.work_items import Order
+from reconciler.model.work_items import WorkItem
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.layout import Layout
 from schemas.manifest.runs import split_key
@@ -26,7 +26,7 @@ def name_batch(ledger: str, campaign: str, step: Step, digest: str) -> str:
     return f"b2p-{ledger[:4]}-{campaign}-{step.path}-b{digest[:16]}"
 
 
-def name_folder(order: Order, output: str, version: int) -> str:
+def name_folder(order: WorkItem, output: str, version: int) -> str:
     """The folder of one version of an output of an order, relative to the site's storage."""
     return fill_folder(order.layout, order.campaign, order.step, order.run, output, version, order.place)
 

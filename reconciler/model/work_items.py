@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reconciler.model.engine import Ticket
+from reconciler.model.engine import JobHandle
 from renderer.identity.fingerprint import Recipe
 from renderer.identity.payloads import PayloadSet
 from renderer.identity.units import StepUnits
@@ -39,7 +39,7 @@ class OrderedOutput:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class WorkItem:
     """A unit that is to be made now: its outputs and its jobs.
 
     `payloads` are those it is made with, and `chain` the snapshots they come from, where its step uses conditions;
@@ -76,7 +76,7 @@ class Order:
                 return (place < len(units.runs) and units.runs[place] == run) or run in units.waiting
         return not self.declared
 
-    def joins(self, other: Order) -> bool:
+    def joins(self, other: WorkItem) -> bool:
         """Whether its jobs can go into a batch with those of another."""
         mine, others = (self.campaign.name, self.step.name), (other.campaign.name, other.step.name)
         return mine == others and self.alike == other.alike
@@ -135,9 +135,9 @@ class Attempt:
     commit: str | None = None
     failures: int = 0
 
-    def write_ticket(self, folder: Path) -> Ticket:
+    def write_ticket(self, folder: Path) -> JobHandle:
         """The attempt as engines know it; `folder` is its own."""
-        return Ticket(
+        return JobHandle(
             name=self.name,
             nonce=self.nonce,
             folder=folder,

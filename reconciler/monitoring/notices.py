@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from reconciler.ledger.reading.event_log import Event
+from reconciler.ledger.reading.event_log import LogEvent
 from reconciler.monitoring.health import BLOCKED, DEGRADED, STALLED, Condition
 
 TOLD = (BLOCKED, STALLED, DEGRADED)
@@ -46,7 +46,7 @@ Memory = Mapping[str, Mapping[str, str]]
 
 def compose(
     circle: Circle,
-    events: Iterable[Event],
+    events: Iterable[LogEvent],
     conditions: Iterable[Condition],
     judged: Collection[str],
     trouble: Sequence[str],
@@ -100,7 +100,7 @@ def _gather(circle: Circle, conditions: Iterable[Condition], trouble: Sequence[s
     return {key: "; ".join(dict.fromkeys(reasons)) for key, reasons in found.items()}
 
 
-def _tell_events(circle: Circle, events: Iterable[Event]) -> list[str]:
+def _tell_events(circle: Circle, events: Iterable[LogEvent]) -> list[str]:
     """Things that happen once: what people decided, and pauses that nobody but a person ends."""
     lines = []
     for event in events:

@@ -24,7 +24,7 @@ from reconciler.ledger.schema.tables import LIVE, attempts, batches, events, led
 from reconciler.ledger.store.database import State, has_database, reading
 from reconciler.ledger.store.privacy import is_open
 from reconciler.ledger.writing.lease import PROMPT, tell_clock
-from reconciler.model.engine import Complaint, Engine, EngineUnavailable, Listing
+from reconciler.model.engine import Complaint, Engine, EngineUnavailable, JobListing
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.filesystem import find_type, is_networked
 from renderer.applications import APPLICATIONS
@@ -223,7 +223,7 @@ def _examine_readiness(site: Site, state: State, engine: Engine) -> Iterator[Sym
 
 def _examine_strangers(site: Site, state: State, engine: Engine) -> Iterator[Symptom]:
     """Jobs that bear our prefix and that the ledger does not know as alive."""
-    if not isinstance(engine, Listing):
+    if not isinstance(engine, JobListing):
         return
     try:
         with reading(state) as connection:

@@ -26,7 +26,7 @@ LAST = 30.0
 TEXT = "the ledger is consistent, and `b2prod reconcile` goes on from there"
 
 
-class Ended(KeyboardInterrupt):
+class EndedBySignal(KeyboardInterrupt):
     """A signal told this process to end."""
 
     def __init__(self, number: int) -> None:
@@ -58,11 +58,11 @@ class _Course:
             return
         self.unwinding = True
         _later(LAST, leave, number)
-        raise Ended(number)
+        raise EndedBySignal(number)
 
     def take_swallowed(self, unraisable: Any) -> None:
         """The hook for exceptions that Python cannot raise: where one of ours came in a bad place, it comes again."""
-        if not isinstance(unraisable.exc_value, Ended):
+        if not isinstance(unraisable.exc_value, EndedBySignal):
             sys.__unraisablehook__(unraisable)
             return
         self.unwinding = False
@@ -111,13 +111,13 @@ def ending_softly() -> Iterator[threading.Event]:
         if _COURSE.pressing is not None:
             _COURSE.pressing.cancel()
     if softly.is_set():
-        raise Ended(_COURSE.told or signal.SIGTERM)
+        raise EndedBySignal(_COURSE.told or signal.SIGTERM)
 
 
 def find_number(error: BaseException | None) -> int:
     """The signal that an exception stands for, or what it was made from; SIGINT where it is Python's own."""
     while error is not None:
-        if isinstance(error, Ended):
+        if isinstance(error, EndedBySignal):
             return error.number
         error = error.__cause__ or error.__context__
     return signal.SIGINT

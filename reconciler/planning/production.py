@@ -17,7 +17,7 @@ from schemas.repository import Declared, Repository
 
 
 @dataclass(frozen=True, slots=True)
-class Production:
+class Produced:
     """What a campaign was to make, and what of that there is.
 
     `selected` are its sorted run keys, None where nothing tells them. `made` maps each output that is declared, by step
@@ -42,7 +42,7 @@ class Production:
 
 def read_production(
     connection: Connection, repository: Repository, name: str, state: State
-) -> Production | None:
+) -> Produced | None:
     """What there is of a campaign; None if nobody ever declared or made it.
 
     Of a live campaign, which has a current lock, counts what is made as it is declared now. Of another one the newest
@@ -62,7 +62,7 @@ def read_production(
     return _tell_present(connection, view, selected)
 
 
-def _tell_present(connection: Connection, view: View, selected: Sequence[int]) -> Production:
+def _tell_present(connection: Connection, view: View, selected: Sequence[int]) -> Produced:
     current = {value for units in view.units for column in units.fingerprints.values() for value in column}
     heads = read_heads(connection, view.campaign.name, current)
     there = {head.fingerprint for head in heads}
@@ -76,10 +76,10 @@ def _tell_present(connection: Connection, view: View, selected: Sequence[int]) -
         for units in view.units
         for output in units.step.outputs
     }
-    return Production(tuple(selected), made, tuple(heads))
+    return Produced(tuple(selected), made, tuple(heads))
 
 
-def _tell_past(connection: Connection, name: str, declared: Declared | None) -> Production:
+def _tell_past(connection: Connection, name: str, declared: Declared | None) -> Produced:
     heads = read_heads(connection, name)
     lock = declared.lock if declared is not None else None
     selected = _list_selected(connection, name, lock) if lock is not None else None
@@ -93,7 +93,7 @@ def _tell_past(connection: Connection, name: str, declared: Declared | None) -> 
         made = {key: frozenset(found) for key, found in sorted(runs.items())}
     else:
         made = _match(runs, [(s.name, output) for s in declared.campaign.expand() for output in s.outputs])
-    return Production(selected, made, tuple(heads))
+    return Produced(selected, made, tuple(heads))
 
 
 def _list_selected(connection: Connection, name: str, lock: Lock) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from schemas.yaml.composer import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class CommittedCampaign:
     """A campaign as one commit has it, with all that it refers to."""
 
     repository: Repository
@@ -44,7 +44,7 @@ class Restated:
     units: int
 
 
-def find_restated(before: Side, after: Side) -> tuple[Restated, ...]:
+def find_restated(before: CommittedCampaign, after: CommittedCampaign) -> tuple[Restated, ...]:
     """Why data of a launched campaign would be made again; none where its changes leave all fingerprints alone.
 
     The runs are those of the lock before; where it pins none or is not there, the first that a selection can have.
@@ -66,7 +66,9 @@ def find_restated(before: Side, after: Side) -> tuple[Restated, ...]:
     return tuple(Restated(path, reason, len(touched)) for (path, reason), touched in causes.items())
 
 
-def _declare(side: Side, runs: Sequence[int], before: Side) -> tuple[StepUnits, ...]:
+def _declare(
+    side: CommittedCampaign, runs: Sequence[int], before: CommittedCampaign
+) -> tuple[StepUnits, ...]:
     campaign, here = side.declared.campaign, side.repository
     # the baseline of a running tag may move: what runs were bound to is in the ledger
     running = {tag.name for tag in before.declared.campaign.global_tags if tag.on_change is not None}
@@ -101,5 +103,5 @@ def _compare(before: StepUnits, after: StepUnits | None) -> Iterator[tuple[Path,
         yield ("global_tags",), f"{name}: payloads changed", [run for run, one, two in pairs if one != two]
 
 
-def _list_rules(side: Side) -> list[tuple[str, str | None]]:
+def _list_rules(side: CommittedCampaign) -> list[tuple[str, str | None]]:
     return [(tag.mode, tag.on_change) for tag in side.declared.campaign.global_tags]

@@ -54,7 +54,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class StateView:
     """All planned campaigns at one moment, and their plan. `drift` says what is wrong with lost outputs.
 
     `absent` are campaigns of which something cannot be read, with what it is: they are no part of the plan.
@@ -142,7 +142,7 @@ def _find_pathless(
     return {key: reason for key in runs if key not in known}
 
 
-def take_picture(
+def read_state_view(
     connection: Connection,
     repository: Repository,
     names: Sequence[str],
@@ -151,7 +151,7 @@ def take_picture(
     refresh: bool = False,
     lost: Mapping[str, Mapping[bytes, str]] | None = None,
     spare: bool = False,
-) -> Picture:
+) -> StateView:
     """The plan of the named campaigns; with `refresh`, the storage is looked at and not only the ledger.
 
     `lost` takes the place of that look where it was had already: campaign → fingerprints, each `gone` or `changed`.
@@ -198,7 +198,7 @@ def take_picture(
             )
         ),
     )
-    return Picture(tuple(views), plan, tuple(drift), absent)
+    return StateView(tuple(views), plan, tuple(drift), absent)
 
 
 def read_lost(stored: Mapping[str, Any]) -> dict[str, dict[bytes, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from reconciler.model.run import File
 from reconciler.outside.checksums import digest_content
 from reconciler.run_catalogue.filing import RefusedFile
-from reconciler.run_catalogue.lists.file_lists import Statement
+from reconciler.run_catalogue.lists.file_lists import StatedFile
 from reconciler.run_catalogue.lists.run_lists import RefusedRow
 from renderer.event_data.event_count import EventCount, count_events, tell_repeated
 from renderer.event_data.event_file import InputError
@@ -48,7 +48,7 @@ class FoundFile:
 
 
 def read_files(
-    rows: Iterable[Statement | RefusedRow], level: str, beside: Path
+    rows: Iterable[StatedFile | RefusedRow], level: str, beside: Path
 ) -> Iterator[FoundFile | RefusedFile]:
     """Each row as a file of the catalogue, or why it is none; relative paths are below `beside`.
 
@@ -71,7 +71,7 @@ def read_files(
         yield found
 
 
-def _read_file(stated: Statement, path: Path, level: str) -> FoundFile:
+def _read_file(stated: StatedFile, path: Path, level: str) -> FoundFile:
     if stated.size == 0:
         raise ValueError("it has 0 bytes, and no file of events has")
     level = _choose_level(stated, level)
@@ -123,7 +123,7 @@ def _read_file(stated: Statement, path: Path, level: str) -> FoundFile:
     )
 
 
-def _choose_simulated(stated: Statement, metadata: FileMetadata | None, level: str) -> bool | None:
+def _choose_simulated(stated: StatedFile, metadata: FileMetadata | None, level: str) -> bool | None:
     """What the file says of its events, or else a list.
 
     Raises:
@@ -167,7 +167,7 @@ def _check_plain(path: Path) -> None:
         raise ValueError("it is no plain file")
 
 
-def _choose_level(stated: Statement, level: str) -> str:
+def _choose_level(stated: StatedFile, level: str) -> str:
     """The level that is stated; raw data in the DAQ's format are at theirs, whatever raw data were said to be."""
     level = stated.level or level
     sequential = read_part(os.path.basename(stated.path)) is not None

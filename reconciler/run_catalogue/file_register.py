@@ -33,9 +33,9 @@ from reconciler.outside.mounts import holds_anything
 from reconciler.run_catalogue.catalogue import find_excessive
 from reconciler.run_catalogue.filing import (
     Decision,
+    FilePlace,
     Key,
     Known,
-    Place,
     Replica,
     decide,
     key_of,
@@ -43,7 +43,7 @@ from reconciler.run_catalogue.filing import (
     list_paths,
 )
 from reconciler.run_catalogue.lists.values import list_spellings, spell_checksum
-from reconciler.run_catalogue.run_import import Imported, move_serial
+from reconciler.run_catalogue.run_import import ImportedRuns, move_serial
 from renderer.identity.fingerprint import digest_files
 from schemas.manifest.runs import format_run, run_key
 
@@ -68,10 +68,10 @@ class Filed:
     excess: tuple[str, ...]
 
     @property
-    def counts(self) -> Imported:
+    def counts(self) -> ImportedRuns:
         """How many files are new, changed (or moved) and unchanged."""
         made = self.decision
-        return Imported(len(made.new), len(made.moved) + len(made.changed), made.unchanged)
+        return ImportedRuns(len(made.new), len(made.moved) + len(made.changed), made.unchanged)
 
 
 class Disk:
@@ -80,17 +80,17 @@ class Disk:
     def __init__(self) -> None:
         self._digests: dict[tuple[str, str], str | None] = {}
 
-    def judge(self, file: File) -> Place:
+    def judge(self, file: File) -> FilePlace:
         """Whether a file is at its path. Where nothing of its folders is here, or they are empty, that is not known."""
         if file.storage != "disk":
-            return Place.UNKNOWN
+            return FilePlace.UNKNOWN
         try:
             os.lstat(file.path)
         except (FileNotFoundError, NotADirectoryError):
-            return Place.GONE if _has_neighbours(Path(file.path)) else Place.UNKNOWN
+            return FilePlace.GONE if _has_neighbours(Path(file.path)) else FilePlace.UNKNOWN
         except OSError:
-            return Place.UNKNOWN
-        return Place.THERE
+            return FilePlace.UNKNOWN
+        return FilePlace.THERE
 
     def same(self, one: str, other: str) -> bool:
         """Whether two paths lead to one file."""

@@ -29,7 +29,7 @@ SHORT = ("adler32", "crc32")
 Lists may no longer state a crc32; what was registered by one once stays."""
 
 
-class Place(Enum):
+class FilePlace(Enum):
     """Whether a file is where it was registered; a folder that may not be mounted does not tell."""
 
     THERE = "there"
@@ -40,7 +40,7 @@ class Place(Enum):
 class Storage(Protocol):
     """What can be seen of files."""
 
-    def judge(self, file: File) -> Place:
+    def judge(self, file: File) -> FilePlace:
         """Whether a registered file is at its path."""
 
     def same(self, one: str, other: str) -> bool:
@@ -256,12 +256,12 @@ class _Filing:
         if before.path == file.path or self.storage.same(before.path, file.path):
             return file
         place = self.storage.judge(before)
-        if equal and place is Place.THERE:
+        if equal and place is FilePlace.THERE:
             self.refuse(
                 file, f"{describe_file(file)} is registered at {before.path}, which is equal: {_REPLICA}"
             )
             return None
-        if not equal and place is not Place.GONE:
+        if not equal and place is not FilePlace.GONE:
             what = f"{describe_file(file)} is registered at {before.path}, with another content"
             self.refuse(file, f"{what}; {_say(before)}")
             return None
@@ -307,7 +307,7 @@ class _Filing:
                 continue
             del coming[key]
             shown = _join([f"{other.path} ({describe_file(other)})" for other in others])
-            gone = [one for one in registered.get(content, ()) if self.storage.judge(one) is Place.GONE]
+            gone = [one for one in registered.get(content, ()) if self.storage.judge(one) is FilePlace.GONE]
             way = f"{gone[0].path} is gone, and {_say(gone[0])}" if gone else _REPLICA
             self.refuse(file, f"it has the content of {shown}, by {file.checksum}: {way}")
         return len(coming) < count
@@ -328,7 +328,7 @@ class _Filing:
         for part, _, file in parts:
             after = beside(file, part.after)
             known = file.path not in paths or after in paths or after in self.paths
-            if not known and self.storage.judge(replace(file, path=after)) is Place.THERE:
+            if not known and self.storage.judge(replace(file, path=after)) is FilePlace.THERE:
                 self.made.alone.append((file.path, after))
 
     def place_replicas(self, replicas: Sequence[Replica], coming: Mapping[Key, File]) -> None:

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Engine, and_, bindparam, delete, select
 from reconciler.ledger.schema.rows import insert_rows
 from reconciler.ledger.schema.tables import luminosity
 from reconciler.run_catalogue.lists.columns import Columns
-from reconciler.run_catalogue.lists.run_lists import KEY, Listing, RefusedRow, collect_rows
+from reconciler.run_catalogue.lists.run_lists import KEY, RefusedRow, RunListing, collect_rows
 from reconciler.run_catalogue.lists.values import read_real
-from reconciler.run_catalogue.run_import import Imported, remember_list, replace_quarantine
+from reconciler.run_catalogue.run_import import ImportedRuns, remember_list, replace_quarantine
 from schemas.manifest.runs import run_key, split_key
 
 UNITS: Mapping[str, float] = {"nb": 1.0, "pb": 1e3, "fb": 1e6}
@@ -65,7 +65,7 @@ class Total:
 
 
 def collect_measurements(
-    listing: Listing, unit: str, advance: Callable[[], None] = lambda: None
+    listing: RunListing, unit: str, advance: Callable[[], None] = lambda: None
 ) -> tuple[tuple[Measurement, ...], tuple[RefusedRow, ...]]:
     """The measurements of a list, whose numbers are in one of `UNITS`, and the rows that were refused.
 
@@ -85,7 +85,7 @@ def import_luminosity_list(
     found: Sequence[Measurement],
     refused: Sequence[RefusedRow],
     when: str,
-) -> Imported:
+) -> ImportedRuns:
     """Records a list of measurements; `where` is their method, version and correction.
 
     Raises:
@@ -99,7 +99,9 @@ def import_luminosity_list(
         return _import(connection, where, found)
 
 
-def import_luminosity(engine: Engine, where: tuple[str, str, str], found: Iterable[Measurement]) -> Imported:
+def import_luminosity(
+    engine: Engine, where: tuple[str, str, str], found: Iterable[Measurement]
+) -> ImportedRuns:
     """Records measurements; `where` is their method, version and correction."""
     with engine.begin() as connection:
         return _import(connection, where, found)
@@ -145,7 +147,9 @@ def add_luminosity(where: Where, measured: Mapping[int, Measurement], runs: Coll
     )
 
 
-def _import(connection: Connection, where: tuple[str, str, str], found: Iterable[Measurement]) -> Imported:
+def _import(
+    connection: Connection, where: tuple[str, str, str], found: Iterable[Measurement]
+) -> ImportedRuns:
     names = ("method", "version", "correction")
     here = [luminosity.c[name] == value for name, value in zip(names, where, strict=True)]
     measured = (luminosity.c[name] for name in ("experiment", "run", "value", "statistical", "systematic"))
@@ -172,7 +176,7 @@ def _import(connection: Connection, where: tuple[str, str, str], found: Iterable
             for one in (*new, *changed)
         ),
     )
-    return Imported(len(new), len(changed), len(wanted) - len(new) - len(changed))
+    return ImportedRuns(len(new), len(changed), len(wanted) - len(new) - len(changed))
 
 
 def _read_measurement(key: int, values: Sequence[Any], unit: float) -> Measurement:

@@ -12,7 +12,7 @@ Measured = Mapping[Where, Mapping[int, Measurement]]
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class RunSelection:
     """The sorted run keys that a name stands for: those that a campaign, or a step of it, produced and selected.
 
     `version` is that of its own values, None for runs that were listed. `selected` is None where nothing tells them.
@@ -28,7 +28,7 @@ class Side:
         """The runs that are selected and not produced."""
         return None if self.selected is None else _subtract(self.selected, self.produced)
 
-    def owns(self, version: str, other: Side | None = None) -> bool:
+    def owns(self, version: str, other: RunSelection | None = None) -> bool:
         """Whether a version of the values is its own: of listed runs all are, save that of the other side."""
         if self.version is None:
             return other is None or version != other.version
@@ -77,12 +77,12 @@ class Pair:
         return here / there if here is not None and there else None
 
 
-def share_luminosity(side: Side, measured: Measured) -> list[Share]:
+def share_luminosity(side: RunSelection, measured: Measured) -> list[Share]:
     """The totals of a side by everything that was measured, its own version first."""
     return [_share(side, where, found) for where, found in _order(side, measured)]
 
 
-def list_values(side: Side, measured: Measured) -> Iterator[RunValue]:
+def list_values(side: RunSelection, measured: Measured) -> Iterator[RunValue]:
     """The values of a side run by run, its own version first; a run without any has one without a value."""
     produced = set(side.produced)
     ordered = _order(side, measured)
@@ -92,7 +92,7 @@ def list_values(side: Side, measured: Measured) -> Iterator[RunValue]:
         yield from values or [RunValue(run, state, ("", "", ""), None)]
 
 
-def pair_luminosity(here: Side, there: Side, measured: Measured) -> Iterator[Pair]:
+def pair_luminosity(here: RunSelection, there: RunSelection, measured: Measured) -> Iterator[Pair]:
     """The totals of two sides by method and correction, over the runs that both produced and measured.
 
     A total's `without` are the runs of its side that are not counted. By a method that one side alone has, what it has
@@ -111,7 +111,7 @@ def pair_luminosity(here: Side, there: Side, measured: Measured) -> Iterator[Pai
         yield Pair(where, totals[0], totals[1], left=_subtract(common, both))
 
 
-def pair_values(here: Side, there: Side, measured: Measured) -> Iterator[Pair]:
+def pair_values(here: RunSelection, there: RunSelection, measured: Measured) -> Iterator[Pair]:
     """The values of two sides run by run, of all runs that either produced, by method and correction."""
     matched = [*_match(here, there, measured)]
     produced = {*here.produced}, {*there.produced}
@@ -123,14 +123,14 @@ def pair_values(here: Side, there: Side, measured: Measured) -> Iterator[Pair]:
                 yield Pair(where, one, other, run)
 
 
-def _order(side: Side, measured: Measured) -> list[tuple[Where, Mapping[int, Measurement]]]:
+def _order(side: RunSelection, measured: Measured) -> list[tuple[Where, Mapping[int, Measurement]]]:
     return sorted(
         measured.items(),
         key=lambda one: (one[0][1] != side.version, one[0][1], one[0][0], one[0][2]),
     )
 
 
-def _share(side: Side, where: Where, found: Mapping[int, Measurement]) -> Share:
+def _share(side: RunSelection, where: Where, found: Mapping[int, Measurement]) -> Share:
     others = (
         None if runs is None else add_luminosity(where, found, runs) for runs in (side.selected, side.missing)
     )
@@ -138,7 +138,7 @@ def _share(side: Side, where: Where, found: Mapping[int, Measurement]) -> Share:
 
 
 def _match(
-    here: Side, there: Side, measured: Measured
+    here: RunSelection, there: RunSelection, measured: Measured
 ) -> Iterator[tuple[Where, Mapping[int, Measurement], Mapping[int, Measurement]]]:
     """What stands beside one another, by method and correction: each own version of the first side with the second's."""
     theirs = {(where[0], where[2]): found for where, found in measured.items() if there.owns(where[1])}

@@ -19,7 +19,7 @@ from schemas.manifest.runs import format_runs, parse_runs, run_key, split_key
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedRuns:
     """How many rows an import found to be new, changed and unchanged; and how many of these were removed once.
 
     `refused` are runs that contradict what is known of them: these stay as they are known.
@@ -34,7 +34,7 @@ class Imported:
 
 def import_run_list(
     engine: Engine, name: str, found: Sequence[Run], refused: Sequence[RefusedRow], when: str
-) -> Imported:
+) -> ImportedRuns:
     """Records the runs of a list as it is at the time `when`, and its refused lines in the place of earlier ones.
 
     Raises:
@@ -49,7 +49,7 @@ def import_run_list(
         return imported
 
 
-def import_runs(engine: Engine, found: Iterable[Run]) -> Imported:
+def import_runs(engine: Engine, found: Iterable[Run]) -> ImportedRuns:
     """Records runs: new ones are added, known ones brought up to date where more is known, none is removed."""
     with engine.begin() as connection:
         return _import_runs(connection, _by_key(found))
@@ -128,7 +128,7 @@ def _by_key(found: Iterable[Run]) -> dict[int, Run]:
 
 
 @without_collection()
-def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> Imported:
+def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> ImportedRuns:
     known: dict[int, Run] = {}
     removed = 0
     query = select(*(runs.c[name] for name in Run._fields), runs.c.removed)
@@ -165,7 +165,7 @@ def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> Imported:
     if new or changed:
         move_serial(connection)
     unchanged = len(wanted) - len(new) - len(changed) - len(refused)
-    return Imported(len(new), len(changed), unchanged, removed, tuple(refused))
+    return ImportedRuns(len(new), len(changed), unchanged, removed, tuple(refused))
 
 
 def _merge(before: Run, after: Run) -> Run:

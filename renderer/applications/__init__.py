@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from renderer.applications.basf2 import Basf2
+from renderer.applications.basf2 import Basf2Application
 from renderer.applications.port import Application
-from renderer.applications.script import Script
-from renderer.applications.uproot import Uproot
+from renderer.applications.script import ScriptApplication
+from renderer.applications.uproot import UprootApplication
 
 APPLICATIONS: Mapping[str, Application] = MappingProxyType(
-    {application.name: application for application in (Basf2(), Uproot(), Script())}
+    {
+        application.name: application
+        for application in (Basf2Application(), UprootApplication(), ScriptApplication())
+    }
 )

@@ -18,7 +18,7 @@ from schemas.policy.site import Site
 from schemas.repository import Repository
 
 
-class Basf2(Application):
+class Basf2Application(Application):
     """Processes RAW, mdst and cdst, and makes the skims that basf2 makes."""
 
     name = "basf2"

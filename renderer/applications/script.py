@@ -17,7 +17,7 @@ VERSION = "script/1"
 """The number grows when what a script finds around it changes."""
 
 
-class Script(Application):
+class ScriptApplication(Application):
     """Runs what was reviewed: its content is in the fingerprint, and the job holds the file against it."""
 
     name = "script"

@@ -18,7 +18,7 @@ VERSION = "uproot/2"
 """The number grows when what it writes changes."""
 
 
-class Uproot(Application):
+class UprootApplication(Application):
     """Skims by the decisions that are stored with events, and by cuts."""
 
     name = "uproot"

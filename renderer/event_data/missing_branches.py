@@ -9,7 +9,7 @@ from pathlib import Path
 from renderer.event_data.branches import check_keep, describe_form
 from renderer.event_data.event_file import IDENTITY, EventFile, InputError, LackingError, explain_damage
 from renderer.event_data.root_file import name_nearest
-from renderer.event_data.trigger_results import Layout, describe_results, need_results
+from renderer.event_data.trigger_results import ResultLayout, describe_results, need_results
 
 
 def look_at(
@@ -68,7 +68,7 @@ def _find_lacking(
             with noting(line):
                 need_results(file.tree, (line,))
         stored = describe_results(path, name, tree) if lines else None
-        if stored is not None and stored.layout is not Layout.NONE:
+        if stored is not None and stored.layout is not ResultLayout.NONE:
             for line in lines:
                 if line[0] not in stored.lines:
                     lacking[line] = f"{name} has no HLT line `{line[0]}`{name_nearest(line[0], stored.lines)}"

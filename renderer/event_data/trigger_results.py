@@ -40,7 +40,7 @@ _AFTER, _BEFORE, _ALONE = ".second.first", ".second.second", ".second"
 _DESCRIBED = 1000
 
 
-class Layout(Enum):
+class ResultLayout(Enum):
     """Which results a file stores: none, or of each line two, or the one after the prescale."""
 
     NONE = "none"
@@ -52,7 +52,7 @@ class Layout(Enum):
 class StoredResults:
     """The results that a file stores: their layout, and the names of the lines in the order in which they are stored."""
 
-    layout: Layout
+    layout: ResultLayout
     lines: tuple[str, ...]
 
 
@@ -83,7 +83,7 @@ def describe_tree(tree: Tree) -> StoredResults:
     """The same, of a tree that is open."""
     results = find_results(tree)
     if results is None:
-        return StoredResults(Layout.NONE, ())
+        return StoredResults(ResultLayout.NONE, ())
     read = results.read(0, min(_DESCRIBED, tree.entries), ()) if tree.entries else Decisions()
     return StoredResults(results.layout, read.lines)
 
@@ -91,7 +91,7 @@ def describe_tree(tree: Tree) -> StoredResults:
 class Results(Protocol):
     """The stored results of a tree."""
 
-    layout: Layout
+    layout: ResultLayout
     branches: tuple[Any, ...]
     """What is read for them."""
 
@@ -117,9 +117,9 @@ def find_results(tree: Tree) -> Results | None:
         branches = {end: tree.tree[stem + end] for end in (_AFTER, _BEFORE, _ALONE) if stem + end in members}
         if {_AFTER, _BEFORE} <= branches.keys():
             kinds = {FINAL: branches[_AFTER], BEFORE_PRESCALE: branches[_BEFORE]}
-            return _SplitResults(tree, Layout.BOTH, tree.tree[names[0]], kinds)
+            return _SplitResults(tree, ResultLayout.BOTH, tree.tree[names[0]], kinds)
         if _ALONE in branches:
-            return _SplitResults(tree, Layout.FINAL, tree.tree[names[0]], {FINAL: branches[_ALONE]})
+            return _SplitResults(tree, ResultLayout.FINAL, tree.tree[names[0]], {FINAL: branches[_ALONE]})
     whole = [key for key in members if not tree.tree[key].branches] or [
         key for key, rest in below.items() if rest in ("", ".") and not tree.tree[key].branches
     ]
@@ -139,9 +139,9 @@ def need_results(tree: Tree, decisions: Iterable[tuple[str, str]]) -> Results:
     results = find_results(tree)
     if results is None:
         raise LackingError(f"{tree.label} has no branch {_OBJECT}: the file holds no HLT result")
-    if results.layout is Layout.FINAL and any(kind == BEFORE_PRESCALE for _, kind in decisions):
+    if results.layout is ResultLayout.FINAL and any(kind == BEFORE_PRESCALE for _, kind in decisions):
         raise LackingError(
-            f"{tree.label} stores HLT results {Layout.FINAL.value}, as releases before 04 do: "
+            f"{tree.label} stores HLT results {ResultLayout.FINAL.value}, as releases before 04 do: "
             f"`decision: {BEFORE_PRESCALE}` cannot be read from it; write `decision: {FINAL}`"
         )
     return results
@@ -175,7 +175,7 @@ class MissingLines:
 class _SplitResults:
     """Results in branches of their own: names, and beside them one or two lists of numbers."""
 
-    def __init__(self, tree: Tree, layout: Layout, names: Any, kinds: Mapping[str, Any]) -> None:
+    def __init__(self, tree: Tree, layout: ResultLayout, names: Any, kinds: Mapping[str, Any]) -> None:
         self.layout = layout
         self.branches = (names, *kinds.values())
         self._tree = tree
@@ -231,7 +231,7 @@ def pick_line(names: awkward.Array, values: awkward.Array, line: str) -> tuple[N
 class _MappedResults:
     """Results as a map in the bytes of each entry."""
 
-    layout = Layout.FINAL
+    layout = ResultLayout.FINAL
 
     def __init__(self, tree: Tree, branch: Any) -> None:
         self.branches = (branch,)

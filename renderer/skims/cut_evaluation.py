@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 from schemas.skims.cut import (
     And,
-    Comparison,
     Condition,
     Cut,
     Negative,
     Not,
     Number,
     Or,
+    Relation,
     Truth,
     Value,
     Variable,
@@ -59,7 +59,7 @@ def select(cut: Cut, columns: Mapping[str, NDArray[np.generic]]) -> NDArray[np.b
 
 
 def _decide(node: Condition, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
-    if isinstance(node, Comparison):
+    if isinstance(node, Relation):
         operands = [_evaluate(operand, values) for operand in node.operands]
         result = _compare(node.operators[0], operands[0], operands[1])
         if len(operands) > 2:

@@ -35,7 +35,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class SkimInput:
     """A file that is read. `events` is how many are registered, None where that is not known."""
 
     name: str
@@ -50,7 +50,7 @@ class Task:
     experiment: int
     run: int
     tree: str | None
-    inputs: tuple[Input, ...]
+    inputs: tuple[SkimInput, ...]
     selections: tuple[Selection, ...]
     keep: tuple[str, ...] = ()
 
@@ -99,10 +99,10 @@ def _take(data: Any, key: str, kind: type) -> Any:
 _KINDS = {str: "a text", int: "an integer", list: "a list", Mapping: "a map"}
 
 
-def _read_input(item: Any) -> Input:
+def _read_input(item: Any) -> SkimInput:
     path = _take(item, "path", str)
     events = _take(item, "events", int) if item.get("events") is not None else None
-    return Input(_take(item, "name", str) if "name" in item else path, path, events)
+    return SkimInput(_take(item, "name", str) if "name" in item else path, path, events)
 
 
 def _read_output(item: Any, skims: Mapping[str, Any]) -> Selection:

@@ -20,7 +20,7 @@ from schemas.manifest.template import Template
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class StepInput:
     """What a step reads: `level` of the run catalogue, or an output of `step`.
 
     With `skims` it is each of these, by a variant of the step's for each; in a variant it is `skim`, one of them.
@@ -34,7 +34,7 @@ class Input:
     complete: str = "declared"
     skims: tuple[str, ...] = ()
 
-    def divide(self) -> tuple[Input, ...]:
+    def divide(self) -> tuple[StepInput, ...]:
         """The inputs that variants read: one for each of `skims`, or this itself where there are none."""
         return tuple(replace(self, skim=skim, skims=()) for skim in self.skims) or (self,)
 
@@ -71,7 +71,7 @@ class Step:
 
     name: str
     application: str
-    input: Input
+    input: StepInput
     outputs: tuple[str, ...]
     split: str
     template: str | None = None
@@ -145,7 +145,7 @@ def read_step(name: str, data: Mapping[str, Any], templates: Mapping[str, Templa
     return Step(
         name=name,
         application=application.name,
-        input=Input(
+        input=StepInput(
             source.get("level", "skim"),
             source.get("step"),
             source.get("skim"),

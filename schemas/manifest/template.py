@@ -14,7 +14,7 @@ DEVIATIONS = ("overrides", "testing_payloads", "additional_branches")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class TemplateSource:
     """A file of basf2 that was read, at a commit or as a stored version; `inferred`: how it bears on the releases."""
 
     path: str
@@ -41,7 +41,7 @@ class ComponentRule:
     function: str
     needs: frozenset[str]
     why: str
-    source: Source
+    source: TemplateSource
     when: frozenset[str] = frozenset()
 
 
@@ -58,7 +58,7 @@ class Era:
     components: tuple[str, ...]
     light: tuple[str, ...]
     component_rules: tuple[ComponentRule, ...]
-    evidence: tuple[Source, ...]
+    evidence: tuple[TemplateSource, ...]
     title: str = ""
 
 
@@ -172,7 +172,9 @@ def read_eras(document: Document) -> dict[str, Era]:
             components=tuple(data["components"]),
             light=tuple(data.get("light", ())),
             component_rules=tuple(_read_rule(rule) for rule in data.get("component_rules", ())),
-            evidence=tuple(Source(**one["source"], inferred=one.get("inferred")) for one in data["evidence"]),
+            evidence=tuple(
+                TemplateSource(**one["source"], inferred=one.get("inferred")) for one in data["evidence"]
+            ),
             title=data.get("title", ""),
         )
         for name, data in document.data["eras"].items()
@@ -217,7 +219,7 @@ def _read_rule(data: Mapping[str, Any]) -> ComponentRule:
         function=data["function"],
         needs=frozenset(data["needs"]),
         why=data["why"],
-        source=Source(**data["source"]),
+        source=TemplateSource(**data["source"]),
         when=frozenset(data.get("when", ())),
     )
 

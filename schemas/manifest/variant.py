@@ -13,7 +13,7 @@ from itertools import product
 from math import prod
 
 from schemas.manifest.deviation import Deviations
-from schemas.manifest.step import Input, Step
+from schemas.manifest.step import Step, StepInput
 
 MOST_VARIANTS = 50
 """Of one step."""
@@ -81,7 +81,7 @@ def _expand(step: Step, upstream: Sequence[Step]) -> Iterator[Step]:
             )
 
 
-def _list_sources(step: Step, upstream: Sequence[Step]) -> list[tuple[Step | None, Input]]:
+def _list_sources(step: Step, upstream: Sequence[Step]) -> list[tuple[Step | None, StepInput]]:
     """What a step reads: each variant of the step upstream, None where that was not expanded, with each of its skims."""
     return list(product(upstream or (None,), step.input.divide()))
 

@@ -13,7 +13,7 @@ RETIREMENTS = "productions/retirements"
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Dataset:
+class RetiredDataset:
     """What a campaign made: of one step, or of all (None)."""
 
     campaign: str
@@ -32,7 +32,7 @@ class Retirement:
 
     name: str
     title: str
-    datasets: tuple[Dataset, ...]
+    datasets: tuple[RetiredDataset, ...]
     document: Document
     reason: str | None = None
     successor: str | None = None
@@ -61,7 +61,7 @@ def read_retirement(name: str, document: Document) -> Retirement:
     return Retirement(
         name=name,
         title=data["title"],
-        datasets=tuple(Dataset(one["campaign"], one.get("step")) for one in data["datasets"]),
+        datasets=tuple(RetiredDataset(one["campaign"], one.get("step")) for one in data["datasets"]),
         document=document,
         reason=data.get("reason"),
         successor=data.get("successor"),

@@ -134,7 +134,7 @@ class Prestage:
 
 
 @dataclass(frozen=True, slots=True)
-class Brakes:
+class Admission:
     """From when on so much went wrong at once that a person is asked: a share, and a number of things, beyond which both."""
 
     percent: int = 10
@@ -180,7 +180,7 @@ class Site:
     prestage: Prestage | None = None
     verify: str = CHECKSUM
     visibility: int | None = None
-    brakes: Brakes = field(default_factory=Brakes)
+    brakes: Admission = field(default_factory=Admission)
 
     @property
     def service(self) -> str:
@@ -230,7 +230,7 @@ def read_site(name: str, document: Document) -> Site:
         prestage=_read_prestage(data["prestage"]) if "prestage" in data else None,
         verify=data.get("inputs", {}).get("verify", CHECKSUM),
         visibility=data.get("visibility"),
-        brakes=Brakes(**data.get("brakes", {})),
+        brakes=Admission(**data.get("brakes", {})),
     )
 
 

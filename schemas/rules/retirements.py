@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from schemas.findings.finding import Finding
-from schemas.policy.retirement import Dataset, Retirement
+from schemas.policy.retirement import RetiredDataset, Retirement
 from schemas.repository import Repository
 from schemas.yaml.wording import find_nearest
 
@@ -14,13 +14,13 @@ NONE = "none"
 
 def check_retirements(repository: Repository) -> Iterator[Finding]:
     """Ensure that each retirement says all that its reviewers must know, and that what is to go may go."""
-    seen: dict[Dataset, str] = {}
+    seen: dict[RetiredDataset, str] = {}
     for retirement in repository.retirements.values():
         yield from _check_completeness(retirement)
         yield from _check_successor(repository, retirement)
         for number, dataset in enumerate(retirement.datasets):
             yield from _check_dataset(repository, retirement, number, dataset)
-            whole = Dataset(dataset.campaign)
+            whole = RetiredDataset(dataset.campaign)
             if other := seen.get(dataset) or seen.get(whole):
                 message = f"{dataset} is retired by {other} already"
                 place = retirement.document.place(("datasets", number, "campaign"))
@@ -56,7 +56,7 @@ def _check_successor(repository: Repository, retirement: Retirement) -> Iterator
 
 
 def _check_dataset(
-    repository: Repository, retirement: Retirement, number: int, dataset: Dataset
+    repository: Repository, retirement: Retirement, number: int, dataset: RetiredDataset
 ) -> Iterator[Finding]:
     place = retirement.document.place(("datasets", number, "campaign"))
     declared = repository.campaigns.get(dataset.campaign)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from schemas.findings.finding import Finding
 from schemas.manifest.step import Step
 from schemas.repository import Declared, Repository
-from schemas.skims.global_tags import ANALYSIS, ROLES, Need, find_needs, takes_role
+from schemas.skims.global_tags import ANALYSIS, ROLES, TagNeed, find_needs, takes_role
 from schemas.yaml.scalars import show
 
 
@@ -48,7 +48,7 @@ def _check_needs(repository: Repository, declared: Declared, step: Step) -> Iter
                 )
 
 
-def _tell(need: Need) -> str:
+def _tell(need: TagNeed) -> str:
     return f"add `- {{name: TAG, mode: snapshot, role: {need.role}}}` to `global_tags`, before the others"
 
 

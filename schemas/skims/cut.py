@@ -41,7 +41,6 @@ __all__ = [
     "MAX_LENGTH",
     "And",
     "Arithmetic",
-    "Comparison",
     "Condition",
     "Cut",
     "CutSyntaxError",
@@ -49,6 +48,7 @@ __all__ = [
     "Not",
     "Number",
     "Or",
+    "Relation",
     "Truth",
     "Value",
     "Variable",
@@ -102,7 +102,7 @@ class Arithmetic:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Relation:
     """Two operands and one operator, or three and two: `1.2 < M < 1.5` means both."""
 
     operands: tuple[Value, ...]
@@ -138,7 +138,7 @@ class Or:
 
 
 Value = Number | Variable | Negative | Arithmetic
-Condition = Comparison | Truth | Not | And | Or
+Condition = Relation | Truth | Not | And | Or
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +235,9 @@ class _Builder(Transformer[Token, Condition]):
     def truth(self, token: Token) -> Truth:
         return Truth(token.lower() == "true")
 
-    def comparison(self, *parts: _Operand | Token) -> Comparison:
+    def comparison(self, *parts: _Operand | Token) -> Relation:
         operands = (_compare_as(cast("_Operand", part)) for part in parts[::2])
-        return Comparison(tuple(operands), tuple(str(part) for part in parts[1::2]))
+        return Relation(tuple(operands), tuple(str(part) for part in parts[1::2]))
 
     def arithmetic(self, left: _Operand, operator: Token, right: _Operand) -> Arithmetic:
         return Arithmetic(str(operator), _calculate_with(left, operator), _calculate_with(right, operator))
@@ -296,7 +296,7 @@ def _walk(expression: Condition) -> Iterator[Condition | Value]:
 
 
 def _children(node: Condition | Value) -> Sequence[Condition | Value]:
-    if isinstance(node, Comparison | And | Or):
+    if isinstance(node, Relation | And | Or):
         return node.operands
     if isinstance(node, Arithmetic):
         return (node.left, node.right)
@@ -322,7 +322,7 @@ _ATOM = 5
 
 
 def _write_condition(node: Condition) -> str:
-    if isinstance(node, Comparison):
+    if isinstance(node, Relation):
         parts = [_write_value(node.operands[0])]
         for operator, operand in zip(node.operators, node.operands[1:], strict=True):
             parts += [operator, _write_value(operand)]

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from schemas.manifest.release import number_release
-from schemas.skims.menu import Registered, Skim
+from schemas.skims.menu import RegistrySkim, Skim
 
 ANALYSIS, PID = "analysis", "pid"
 ROLES = (PID, ANALYSIS)
@@ -36,7 +36,7 @@ _LIGHT = re.compile(r"light-([0-9]{4})-")
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class TagNeed:
     """What a skim needs of a campaign: a tag in a `role`, or the tag `appended` at the end of the chain.
 
     With neither, it takes a tag by itself that nobody can name beforehand.
@@ -47,7 +47,7 @@ class Need:
     appended: str | None = None
 
 
-def find_needs(skim: Skim, release: str) -> Iterator[Need]:
+def find_needs(skim: Skim, release: str) -> Iterator[TagNeed]:
     """What a skim of a menu, or the members that it combines, need in a release."""
     members = skim.members if skim.combines else (skim.registered,) if skim.registered is not None else ()
     for member in members:
@@ -66,17 +66,17 @@ def takes_role(release: str, role: str) -> bool:
     return number is not None and number >= {ANALYSIS: 7, PID: 9}[role]
 
 
-def _find_needs(skim: Registered, release: str) -> Iterator[Need]:
+def _find_needs(skim: RegistrySkim, release: str) -> Iterator[TagNeed]:
     number, light = number_release(release), _read_light(release)
     if skim.module == "fei":
-        yield Need(skim.name, role=ANALYSIS if takes_role(release, ANALYSIS) else None)
+        yield TagNeed(skim.name, role=ANALYSIS if takes_role(release, ANALYSIS) else None)
     elif skim.name == "inclusiveBplusToKplusNuNu":
         if light <= 2309 if light is not None else number is not None and number <= 8:
-            yield Need(skim.name, appended="mva_inclusiveBplusToKplusNuNu")
+            yield TagNeed(skim.name, appended="mva_inclusiveBplusToKplusNuNu")
     elif light is not None and skim.name in _CHARM and 2312 <= light <= 2407:
-        yield Need(skim.name, role=ANALYSIS)
+        yield TagNeed(skim.name, role=ANALYSIS)
     elif light is not None and skim.name == "CharmoniumPsi" and 2402 <= light <= 2406:
-        yield Need(skim.name, role=PID)
+        yield TagNeed(skim.name, role=PID)
 
 
 def _read_light(release: str) -> int | None:

@@ -21,7 +21,7 @@ DEFINITIONS = ("cut", "line", "registry")
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
+class RegistrySkim:
     """A skim as basf2 registers it (`skim/scripts/skim/registry.py`): what its code means never changes."""
 
     code: str
@@ -66,9 +66,9 @@ class Skim:
     cut: Cut | None = None
     line: str | None = None
     decision: str = "final"
-    registered: Registered | None = None
+    registered: RegistrySkim | None = None
     combines: tuple[str, ...] = ()
-    members: tuple[Registered, ...] = ()
+    members: tuple[RegistrySkim, ...] = ()
     validity: Validity | None = None
 
     @property
@@ -90,7 +90,7 @@ class Skim:
         return described
 
 
-def _identify(skim: Registered) -> dict[str, Any]:
+def _identify(skim: RegistrySkim) -> dict[str, Any]:
     return {"code": skim.code, "name": skim.name}
 
 
@@ -113,7 +113,7 @@ def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...
             message = f"`{alone}` goes with `{_NEEDS[alone]}` only"
             findings.append(Finding(place, "BP207", message, "remove it"))
         elif "cut" not in data:
-            registered = Registered(**data["registry"]) if "registry" in data else None
+            registered = RegistrySkim(**data["registry"]) if "registry" in data else None
             combines = tuple(data.get("combines", ()))
             own = _read_validity(document, path, findings) or whole
             skims.append(
@@ -164,7 +164,7 @@ def combine_skims(skims: Mapping[str, Skim]) -> dict[str, Skim]:
     return {name: replace(skim, members=_find_members(skim, skims)) for name, skim in skims.items()}
 
 
-def _find_members(skim: Skim, skims: Mapping[str, Skim]) -> tuple[Registered, ...]:
+def _find_members(skim: Skim, skims: Mapping[str, Skim]) -> tuple[RegistrySkim, ...]:
     found = (skims[name].registered for name in skim.combines if name in skims)
     return tuple(one for one in found if one is not None)
 

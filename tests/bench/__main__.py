@@ -26,7 +26,7 @@ from ci.reports.plan import format_plan
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.planning.campaign_diff.comparison import compare_campaigns
 from reconciler.planning.campaign_diff.inputs import read_sides
-from reconciler.planning.views import take_picture
+from reconciler.planning.views import read_state_view
 from reconciler.run_catalogue.lists.run_lists import RunList, collect_runs
 from reconciler.run_catalogue.run_import import import_run_list
 from reconciler.run_catalogue.run_selection import select_runs
@@ -59,8 +59,8 @@ def measure(folder: Path, count: int) -> dict[str, float]:
     state = State(folder)
     repository = load(folder, count)
     with reading(state) as connection:
-        picture = take_picture(connection, repository, [NAME], state)
-    text = format_plan(picture.plan)
+        state_view = read_state_view(connection, repository, [NAME], state)
+    text = format_plan(state_view.plan)
     return {
         "wall": time.perf_counter() - wall,
         "cpu": time.process_time() - cpu,

@@ -12,7 +12,7 @@ from ci.changes.follow import APPLIED
 from ci.cli.exits import Exit
 from ci.command_line import run
 from reconciler.ledger.store.database import opened
-from reconciler.ledger.writing.operator_actions import Levers
+from reconciler.ledger.writing.operator_actions import OperatorActions
 from reconciler.ledger.writing.transaction import Writer
 from tests.support.inputs.keys import ORDER, Circle
 from tests.support.worlds.launchpad import Launchpad
@@ -160,10 +160,10 @@ def test_nothing_new_begins_while_the_branch_cannot_be_gone_by(pad, capsys):
     pad.sign(*ORDER)
     pad.commit("approved")
     with opened(pad.state) as engine:
-        Levers(Writer(engine, None), "shifter@example.org").pause("all", "for now")
+        OperatorActions(Writer(engine, None), "shifter@example.org").pause("all", "for now")
     pad.follow()
     with opened(pad.state) as engine:
-        Levers(Writer(engine, None), "shifter@example.org").resume("all", "on")
+        OperatorActions(Writer(engine, None), "shifter@example.org").resume("all", "on")
     pad.root.joinpath(".git").rename(pad.root / "away")
     assert pad.follow() == Exit.UNAVAILABLE
     assert pad.starts == []

@@ -6,7 +6,7 @@ import pytest
 
 from ci.cli.exits import Exit, WrongUse
 from ci.command_line import run
-from ci.review.forges import GITHUB_ROBOT, GitHub, GitLab, Place
+from ci.review.forges import GITHUB_ROBOT, ForgePlace, GitHub, GitLab
 from ci.review.text import MARKER
 from reconciler.outside.errors import SourceUnavailable
 from tests.support.services.forges import ME, TOKEN, FakeForge
@@ -28,7 +28,7 @@ def post(forge):
 
     def call(text=TEXT, token=TOKEN, project="belle2/productions", number=7):
         kind = {"gitlab": GitLab, "github": GitHub}[forge.kind]
-        return kind(Place(forge.address, project, number), token, waits.append).post(text, MARKER)
+        return kind(ForgePlace(forge.address, project, number), token, waits.append).post(text, MARKER)
 
     call.waits = waits
     return call
@@ -93,7 +93,7 @@ def test_a_wrong_token_project_or_number_is_the_callers(forge, post):
 
 def test_a_token_goes_to_its_forge_only_and_never_unencrypted(forge, post):
     with pytest.raises(WrongUse, match="not https"):
-        GitLab(Place("http://forge.example.org", "a/b", 1), TOKEN)
+        GitLab(ForgePlace("http://forge.example.org", "a/b", 1), TOKEN)
     forge.link_to = "http://127.0.0.2:1"
     for number in range(8):
         forge.say("somebody", f"remark {number}")

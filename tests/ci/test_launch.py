@@ -17,7 +17,7 @@ from sqlalchemy import delete, update
 from ci.approvals.evidence import SIGNATURE, name_revocation
 from ci.cli.exits import Exit
 from reconciler.execution.apply import reconcile
-from reconciler.execution.turn_options import Manner
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.schema.tables import intents
 from reconciler.ledger.schema.trust_tables import launches, trust_roots
 from reconciler.ledger.store.database import opened, reading
@@ -172,7 +172,7 @@ def test_an_expired_approval_launches_nothing(signed):
     later = datetime.now(UTC) + timedelta(days=31)
     gate = signed.gate(lambda: later)
     with pytest.raises(GuardRefused, match="it held until"):
-        reconcile(signed.state, signed.repository(), ["proc7"], QUIET, Manner(gate))
+        reconcile(signed.state, signed.repository(), ["proc7"], QUIET, TurnOptions(gate))
     assert signed.starts == []
 
 
@@ -286,13 +286,13 @@ def revoke(pad, file):
 
 def test_a_revocation_ends_a_launch_before_its_next_batch_and_is_remembered(signed, capsys):
     gate = signed.gate()
-    picture = signed.picture("proc7")
-    assert gate.verify(["proc7"], picture.plan).keys() == {"proc7"}
+    state_view = signed.state_view("proc7")
+    assert gate.verify(["proc7"], state_view.plan).keys() == {"proc7"}
     (file,) = signed.root.glob("productions/campaigns/proc7/approvals/*/release.*.json")
     gone = revoke(signed, file)
     signed.commit("taken back")
     with pytest.raises(GuardRefused, match="it was revoked"):
-        gate.verify(["proc7"], picture.plan)
+        gate.verify(["proc7"], state_view.plan)
     with reading(signed.state) as connection:
         assert len(list_revoked(connection)) == 1
     gone.unlink()
@@ -393,7 +393,7 @@ def test_the_scopes_of_what_was_launched_are_recorded_also_where_an_older_versio
 def test_a_campaign_with_nothing_to_do_needs_no_approval_any_more(signed):
     assert signed.launch() == Exit.FINE
     later = datetime.now(UTC) + timedelta(days=31)
-    assert signed.gate(lambda: later).verify(["proc7"], signed.picture("proc7").plan) == {}
+    assert signed.gate(lambda: later).verify(["proc7"], signed.state_view("proc7").plan) == {}
     assert signed.gate(lambda: later).sort(["proc7"]) == (["proc7"], {})
 
 

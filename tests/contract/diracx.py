@@ -141,8 +141,8 @@ class DiracxRig(Rig):
 
     def make_batch(self, *codes, **changes):
         batch = super().make_batch(*codes, **changes)
-        for ticket in batch.tickets:
-            file = ticket.folder / "job.json"
+        for handle in batch.handles:
+            file = handle.folder / "job.json"
             file.write_text(json.dumps(json.loads(file.read_text()) | {"campaign": self.group}))
         return batch
 
@@ -161,8 +161,8 @@ class DiracxRig(Rig):
     def foreign(self):
         engine, batch = self.make_engine(diracx=self.settings(user="other")), self.make_batch("")
         (answer,) = engine.submit(batch)
-        tickets = [dataclasses.replace(one, reference=answer.reference) for one in batch.tickets]
-        yield answer.reference, lambda: self.see(engine, tickets) == {tickets[0].name: Sighting.PENDING}
+        handles = [dataclasses.replace(one, reference=answer.reference) for one in batch.handles]
+        yield answer.reference, lambda: self.see(engine, handles) == {handles[0].name: Sighting.PENDING}
 
     def reference_of_nothing(self):
         return "999999999"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from reconciler.engines.local.engine import RUNTIME
-from reconciler.model.engine import Batch, Engine, EngineUnavailable, Observation, Sighting, Ticket
+from reconciler.model.engine import Batch, Engine, EngineUnavailable, JobHandle, Observation, Sighting
 from tests.renderer.test_job_runtime import job
 
 OUTPUT = "open('out.root', 'w').write('x')"
@@ -57,7 +57,7 @@ class Rig:
         """What is submitted in the context stays pending (power `hold`)."""
         raise NotImplementedError
 
-    def is_remembered(self, tickets: Sequence[Ticket]) -> bool:
+    def is_remembered(self, handles: Sequence[JobHandle]) -> bool:
         """Whether jobs that were taken are visible to whatever could know them."""
         return True
 
@@ -89,7 +89,7 @@ class Rig:
         """A batch with an attempt for each piece of Python that is its application."""
         self._batches += 1
         name = name or f"b2p-test-{time.time_ns():x}-{self._batches}"
-        tickets = []
+        handles = []
         for index, code in enumerate(codes):
             attempt = f"{name}-j{index}"
             folder = self.folder / "attempts" / attempt
@@ -97,14 +97,14 @@ class Rig:
             described = job(self.folder, ["@python", "-c", code], environment=list(environment))
             (folder / "job.json").write_text(json.dumps(described))
             begun = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            tickets.append(Ticket(attempt, f"nonce-of-{index}", folder, name, index, begun))
+            handles.append(JobHandle(attempt, f"nonce-of-{index}", folder, name, index, begun))
         folder = self.folder / "batches" / name
         folder.mkdir(parents=True)
         for file in ("job.py", "member.py"):
             shutil.copy(RUNTIME.with_name(file), folder)
-        members = [[str(one.folder), one.name, one.nonce] for one in tickets]
+        members = [[str(one.folder), one.name, one.nonce] for one in handles]
         (folder / "members.json").write_text(json.dumps(members))
-        return Batch(name, folder, tuple(tickets))
+        return Batch(name, folder, tuple(handles))
 
     def wait(self, true: Callable[[], bool], what: str = "this should have happened by now") -> None:
         """Lets the site work until something holds."""
@@ -114,14 +114,14 @@ class Rig:
             self.turn()
             time.sleep(0.05)
 
-    def see(self, engine: Engine, tickets: Sequence[Ticket]) -> dict[str, Sighting]:
+    def see(self, engine: Engine, handles: Sequence[JobHandle]) -> dict[str, Sighting]:
         """One look that may fail: the sightings; all unknown where there was no answer."""
         try:
-            return {name: seen.sighting for name, seen in engine.query(tickets).items()}
+            return {name: seen.sighting for name, seen in engine.query(handles).items()}
         except EngineUnavailable:
-            return dict.fromkeys((one.name for one in tickets), Sighting.UNKNOWN)
+            return dict.fromkeys((one.name for one in handles), Sighting.UNKNOWN)
 
-    def end(self, engine: Engine, tickets: Sequence[Ticket]) -> None:
+    def end(self, engine: Engine, handles: Sequence[JobHandle]) -> None:
         """Cancels until all are seen to have ended, as a reconciler does turn by turn.
 
         A job that starts in the very moment of its cancellation can get lost for it: DiracX reads a status and writes
@@ -129,19 +129,19 @@ class Rig:
         """
 
         def over() -> bool:
-            engine.cancel(tickets)
-            return set(self.see(engine, tickets).values()) == {Sighting.ENDED}
+            engine.cancel(handles)
+            return set(self.see(engine, handles).values()) == {Sighting.ENDED}
 
         self.wait(over, "what was cancelled should have ended by now")
 
     def wait_for(
-        self, engine: Engine, tickets: Sequence[Ticket], *wanted: Sighting
+        self, engine: Engine, handles: Sequence[JobHandle], *wanted: Sighting
     ) -> dict[str, Observation]:
-        """Waits until all tickets are seen so; the observations."""
+        """Waits until all handles are seen so; the observations."""
         seen: dict[str, Sighting] = {}
 
         def so() -> bool:
-            seen.update(self.see(engine, tickets))
+            seen.update(self.see(engine, handles))
             return set(seen.values()) <= set(wanted)
 
         end = time.monotonic() + self.patience
@@ -149,4 +149,4 @@ class Rig:
             assert time.monotonic() < end, f"wanted {wanted}, seen {seen}"
             self.turn()
             time.sleep(0.05)
-        return dict(engine.query(tickets))
+        return dict(engine.query(handles))

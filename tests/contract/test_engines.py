@@ -44,27 +44,27 @@ def rig(request, tmp_path, monkeypatch):
 
 
 def submitted(engine, batch):
-    """The batch's tickets with the references that they got."""
+    """The batch's handles with the references that they got."""
     answers = engine.submit(batch)
     assert all(isinstance(answer, Accepted) for answer in answers), answers
     return [
-        dataclasses.replace(ticket, reference=answer.reference)
-        for ticket, answer in zip(batch.tickets, answers, strict=True)
+        dataclasses.replace(handle, reference=answer.reference)
+        for handle, answer in zip(batch.handles, answers, strict=True)
     ]
 
 
-def result_of(engine, ticket):
-    engine.fetch(ticket)
-    return json.loads((ticket.folder / "result.json").read_text())
+def result_of(engine, handle):
+    engine.fetch(handle)
+    return json.loads((handle.folder / "result.json").read_text())
 
 
-def find(rig, engine, tickets):
+def find(rig, engine, handles):
     """What the engine finds, as soon as it can tell: an accounting that lags behind leaves open what is not there."""
     told = []
 
     def has_told():
         try:
-            told.append(engine.find(tickets))
+            told.append(engine.find(handles))
         except EngineUnavailable:
             return False
         return True
@@ -79,21 +79,21 @@ def settled(rig, engine, batch):
 
     def all_found():
         try:
-            found.update(engine.find(batch.tickets))
+            found.update(engine.find(batch.handles))
         except EngineUnavailable:
             return False
         return all(found.values())
 
     rig.wait(all_found)
     assert all(len(references) == 1 for references in found.values()), found
-    return [dataclasses.replace(ticket, reference=found[ticket.name][0]) for ticket in batch.tickets]
+    return [dataclasses.replace(handle, reference=found[handle.name][0]) for handle in batch.handles]
 
 
-def ended(rig, engine, tickets):
-    seen = rig.wait_for(engine, tickets, Sighting.ENDED)
-    for ticket in tickets:
-        result = result_of(engine, ticket)
-        assert (result["attempt"], result["nonce"]) == (ticket.name, ticket.nonce)
+def ended(rig, engine, handles):
+    seen = rig.wait_for(engine, handles, Sighting.ENDED)
+    for handle in handles:
+        result = result_of(engine, handle)
+        assert (result["attempt"], result["nonce"]) == (handle.name, handle.nonce)
     return seen
 
 
@@ -103,12 +103,12 @@ def ended(rig, engine, tickets):
 @over()
 def test_each_of_a_batch_is_taken_and_ends_with_its_own_result(rig):
     engine = rig.make_engine()
-    tickets = submitted(engine, rig.make_batch(*[OUTPUT] * 5))
-    assert len({ticket.reference for ticket in tickets}) == 5
-    seen = ended(rig, engine, tickets)
+    handles = submitted(engine, rig.make_batch(*[OUTPUT] * 5))
+    assert len({handle.reference for handle in handles}) == 5
+    seen = ended(rig, engine, handles)
     assert {one.failure for one in seen.values()} == {None}
-    for ticket in tickets:
-        assert result_of(engine, ticket)["failure"] is None
+    for handle in handles:
+        assert result_of(engine, handle)["failure"] is None
 
 
 @over()
@@ -121,11 +121,11 @@ def test_a_batch_of_one(rig):
 def test_a_member_runs_where_its_folder_is_and_nowhere_else(rig):
     engine = rig.make_engine()
     codes = [f"print('this is {number}'); open('out.root', 'w').write('{number}' * 3)" for number in range(3)]
-    tickets = submitted(engine, rig.make_batch(*codes))
-    ended(rig, engine, tickets)
-    for number, ticket in enumerate(tickets):
-        assert (ticket.folder / "out.root").read_text() == f"{number}" * 3
-        assert f"this is {number}" in (ticket.folder / "log").read_text()
+    handles = submitted(engine, rig.make_batch(*codes))
+    ended(rig, engine, handles)
+    for number, handle in enumerate(handles):
+        assert (handle.folder / "out.root").read_text() == f"{number}" * 3
+        assert f"this is {number}" in (handle.folder / "log").read_text()
 
 
 @over("environment")
@@ -135,9 +135,9 @@ def test_only_the_environment_that_the_site_allows_reaches_a_job(rig, monkeypatc
     engine = rig.make_engine(environment=("BELLE2_CONDB_SERVERLIST",))
     code = f"import json, os; json.dump(dict(os.environ), open('environment', 'w')); {OUTPUT}"
     names = ["BELLE2_CONDB_SERVERLIST", "B2PROD_CANARY"]
-    (ticket,) = submitted(engine, rig.make_batch(code, environment=names))
-    ended(rig, engine, [ticket])
-    environment = json.loads((ticket.folder / "environment").read_text())
+    (handle,) = submitted(engine, rig.make_batch(code, environment=names))
+    ended(rig, engine, [handle])
+    environment = json.loads((handle.folder / "environment").read_text())
     assert environment["BELLE2_CONDB_SERVERLIST"] == "a,b c;$(touch canary)"
     assert "B2PROD_CANARY" not in environment
     assert not list(rig.folder.rglob("canary"))
@@ -146,19 +146,19 @@ def test_only_the_environment_that_the_site_allows_reaches_a_job(rig, monkeypatc
 @over()
 def test_b25_what_is_submitted_twice_runs_once(rig):
     engine, batch = rig.make_engine(), rig.make_batch(OUTPUT, OUTPUT)
-    tickets = submitted(engine, batch)
+    handles = submitted(engine, batch)
     again = engine.submit(batch)
-    ended(rig, engine, tickets)
+    ended(rig, engine, handles)
     later = [
-        dataclasses.replace(ticket, reference=answer.reference)
-        for ticket, answer in zip(batch.tickets, again, strict=True)
+        dataclasses.replace(handle, reference=answer.reference)
+        for handle, answer in zip(batch.handles, again, strict=True)
         if isinstance(answer, Accepted)
     ]
     rig.wait_for(engine, later, Sighting.ENDED, Sighting.ABSENT)
-    for ticket in tickets:
-        assert (ticket.folder / "started").read_text().count(ticket.nonce) == 1
-        assert result_of(engine, ticket)["failure"] is None
-    for references in engine.find(batch.tickets).values():
+    for handle in handles:
+        assert (handle.folder / "started").read_text().count(handle.nonce) == 1
+        assert result_of(engine, handle)["failure"] is None
+    for references in engine.find(batch.handles).values():
         assert 1 <= len(references) <= 2
 
 
@@ -168,24 +168,24 @@ def test_b25_what_is_submitted_twice_runs_once(rig):
 @over("processes")
 def test_running_is_running_until_it_has_ended(rig):
     engine = rig.make_engine()
-    (ticket,) = submitted(engine, rig.make_batch(PATIENT))
-    rig.wait((ticket.folder / "started").exists)
-    rig.wait_for(engine, [ticket], Sighting.RUNNING)
-    (ticket.folder / "go").touch()
-    ended(rig, engine, [ticket])
+    (handle,) = submitted(engine, rig.make_batch(PATIENT))
+    rig.wait((handle.folder / "started").exists)
+    rig.wait_for(engine, [handle], Sighting.RUNNING)
+    (handle.folder / "go").touch()
+    ended(rig, engine, [handle])
 
 
 @over()
 def test_b24_before_its_end_a_job_is_never_ended_or_absent(rig):
     engine = rig.make_engine()
-    tickets = submitted(engine, rig.make_batch(PATIENT, PATIENT))
+    handles = submitted(engine, rig.make_batch(PATIENT, PATIENT))
     until = time.monotonic() + 2
     while time.monotonic() < until:
-        assert set(rig.see(engine, tickets).values()) <= UNMOVED
+        assert set(rig.see(engine, handles).values()) <= UNMOVED
         time.sleep(0.1)
-    for ticket in tickets:
-        (ticket.folder / "go").touch()
-    ended(rig, engine, tickets)
+    for handle in handles:
+        (handle.folder / "go").touch()
+    ended(rig, engine, handles)
 
 
 @over()
@@ -214,11 +214,11 @@ def test_a_job_that_is_killed_has_ended_without_a_result(rig):
 @over()
 def test_what_has_ended_stays_ended_and_the_same(rig):
     engine = rig.make_engine()
-    tickets = submitted(engine, rig.make_batch(OUTPUT, FAILING))
-    first = ended(rig, engine, tickets)
+    handles = submitted(engine, rig.make_batch(OUTPUT, FAILING))
+    first = ended(rig, engine, handles)
     until = time.monotonic() + 1
     while time.monotonic() < until:
-        seen = engine.query(tickets)
+        seen = engine.query(handles)
         assert {name: (one.sighting, one.failure) for name, one in seen.items()} == {
             name: (one.sighting, one.failure) for name, one in first.items()
         }
@@ -228,9 +228,9 @@ def test_what_has_ended_stays_ended_and_the_same(rig):
 @over()
 def test_another_process_of_ours_sees_the_same(rig):
     first, second = rig.make_engine(), rig.make_engine()
-    tickets = submitted(first, rig.make_batch(OUTPUT, OUTPUT))
-    ended(rig, second, tickets)
-    rig.wait_for(first, tickets, Sighting.ENDED)
+    handles = submitted(first, rig.make_batch(OUTPUT, OUTPUT))
+    ended(rig, second, handles)
+    rig.wait_for(first, handles, Sighting.ENDED)
 
 
 @over()
@@ -248,51 +248,51 @@ def test_every_ticket_has_an_observation_and_nobody_else(rig):
 def test_what_was_never_submitted_is_absent_and_never_anything_else(rig):
     engine = rig.make_engine()
     other = submitted(engine, rig.make_batch(OUTPUT))
-    ticket = dataclasses.replace(rig.make_batch(OUTPUT).tickets[0], reference=rig.reference_of_nothing())
-    assert rig.see(engine, [ticket])[ticket.name] in {Sighting.ABSENT, Sighting.UNKNOWN}
+    handle = dataclasses.replace(rig.make_batch(OUTPUT).handles[0], reference=rig.reference_of_nothing())
+    assert rig.see(engine, [handle])[handle.name] in {Sighting.ABSENT, Sighting.UNKNOWN}
     ended(rig, engine, other)
-    rig.wait_for(engine, [ticket], Sighting.ABSENT)
+    rig.wait_for(engine, [handle], Sighting.ABSENT)
 
 
 @over()
 def test_a_reference_that_is_no_id_says_nothing_of_a_job(rig):
     engine = rig.make_engine()
-    (ticket,) = submitted(engine, rig.make_batch(PATIENT))
+    (handle,) = submitted(engine, rig.make_batch(PATIENT))
     wanted = (
         UNMOVED if engine.attached else {Sighting.UNKNOWN}
     )  # this machine knows its jobs by their folders
-    for reference in ("no such id", "0", "-1", "1e3", f"{ticket.reference} ", "٣", "9" * 400):
-        strange = dataclasses.replace(ticket, reference=reference)
-        other = dataclasses.replace(ticket, name=f"{ticket.name}-2")
-        assert engine.query([strange])[ticket.name].sighting in wanted, reference
-        assert engine.query([other, strange])[ticket.name].sighting in wanted, reference
-    (ticket.folder / "go").touch()
-    ended(rig, engine, [ticket])
+    for reference in ("no such id", "0", "-1", "1e3", f"{handle.reference} ", "٣", "9" * 400):
+        strange = dataclasses.replace(handle, reference=reference)
+        other = dataclasses.replace(handle, name=f"{handle.name}-2")
+        assert engine.query([strange])[handle.name].sighting in wanted, reference
+        assert engine.query([other, strange])[handle.name].sighting in wanted, reference
+    (handle.folder / "go").touch()
+    ended(rig, engine, [handle])
 
 
 @over("hold")
 def test_a_held_job_is_pending_for_as_long_as_it_is_held_and_is_found(rig):
     engine, batch = rig.make_engine(), rig.make_batch(OUTPUT, OUTPUT)
     with rig.hold(batch):
-        tickets = submitted(engine, batch)
+        handles = submitted(engine, batch)
         until = time.monotonic() + 1
         while time.monotonic() < until:
-            assert set(rig.see(engine, tickets).values()) == {Sighting.PENDING}
+            assert set(rig.see(engine, handles).values()) == {Sighting.PENDING}
             time.sleep(0.1)
-        assert engine.find(batch.tickets) == {one.name: [one.reference] for one in tickets}
-        assert all(engine.query(tickets)[one.name].reason for one in tickets), "why it waits, for people"
-    ended(rig, engine, tickets)
+        assert engine.find(batch.handles) == {one.name: [one.reference] for one in handles}
+        assert all(engine.query(handles)[one.name].reason for one in handles), "why it waits, for people"
+    ended(rig, engine, handles)
 
 
 @over("forget")
 def test_what_the_queue_has_forgotten_is_not_absent(rig):
     engine, batch = rig.make_engine(), rig.make_batch(OUTPUT, FAILING)
-    tickets = submitted(engine, batch)
-    ended(rig, engine, tickets)
+    handles = submitted(engine, batch)
+    ended(rig, engine, handles)
     rig.forget(batch)
-    seen = engine.query(tickets)
+    seen = engine.query(handles)
     assert {one.sighting for one in seen.values()} == {Sighting.ENDED}
-    assert engine.find(batch.tickets) == {one.name: [one.reference] for one in tickets}
+    assert engine.find(batch.handles) == {one.name: [one.reference] for one in handles}
 
 
 # ── finding by name ──
@@ -301,18 +301,18 @@ def test_what_the_queue_has_forgotten_is_not_absent(rig):
 @over()
 def test_nothing_is_found_before_it_is_submitted(rig):
     batch = rig.make_batch(OUTPUT, OUTPUT)
-    assert find(rig, rig.make_engine(), batch.tickets) == {ticket.name: [] for ticket in batch.tickets}
+    assert find(rig, rig.make_engine(), batch.handles) == {handle.name: [] for handle in batch.handles}
     assert rig.make_engine().find([]) == {}
 
 
 @over()
 def test_a_job_is_found_by_name_with_the_reference_that_it_got(rig):
     engine, batch = rig.make_engine(), rig.make_batch(OUTPUT, OUTPUT, OUTPUT)
-    tickets = submitted(engine, batch)
+    handles = submitted(engine, batch)
     found = settled(rig, rig.make_engine(), batch)
     assert set(rig.see(engine, found).values()) <= {*UNMOVED, Sighting.ENDED}
-    ended(rig, engine, tickets)
-    assert settled(rig, rig.make_engine(), batch) == tickets
+    ended(rig, engine, handles)
+    assert settled(rig, rig.make_engine(), batch) == handles
 
 
 @over()
@@ -321,11 +321,11 @@ def test_batches_are_found_together_and_not_mixed_up(rig):
     name = f"b2p-twin-{time.time_ns():x}"
     one, two = rig.make_batch(OUTPUT, OUTPUT, name=name), rig.make_batch(OUTPUT, name=f"{name}-1")
     first = submitted(engine, one)
-    assert find(rig, engine, two.tickets) == {two.tickets[0].name: []}
+    assert find(rig, engine, two.handles) == {two.handles[0].name: []}
     second = submitted(engine, two)
     ended(rig, engine, [*first, *second])
-    assert engine.find([*two.tickets, *one.tickets]) == {
-        ticket.name: [ticket.reference] for ticket in [*first, *second]
+    assert engine.find([*two.handles, *one.handles]) == {
+        handle.name: [handle.reference] for handle in [*first, *second]
     }
 
 
@@ -334,7 +334,7 @@ def test_two_jobs_of_one_name_are_found_in_the_order_in_which_they_were_taken(ri
     engine, batch = rig.make_engine(), rig.make_batch(OUTPUT, OUTPUT)
     first = submitted(engine, batch)
     second = submitted(engine, batch)
-    for earlier, later, references in zip(first, second, engine.find(batch.tickets).values(), strict=True):
+    for earlier, later, references in zip(first, second, engine.find(batch.handles).values(), strict=True):
         assert list(references) == [earlier.reference, later.reference]
     rig.wait_for(engine, [*first, *second], Sighting.ENDED)
 
@@ -360,26 +360,26 @@ def test_cancelled_is_asked_for_and_then_seen(rig):
 def test_what_is_cancelled_before_it_started_never_runs(rig):
     engine, batch = rig.make_engine(), rig.make_batch(*[OUTPUT] * 12)
     with rig.hold(batch):
-        tickets = submitted(engine, batch)
-        rig.wait_for(engine, tickets, Sighting.PENDING)
-        engine.cancel(tickets[2:11])
-        rig.wait_for(engine, tickets[2:11], Sighting.ENDED, Sighting.ABSENT)  # Slurm keeps no record of these
-        assert set(rig.see(engine, [*tickets[:2], tickets[11]]).values()) == {Sighting.PENDING}
-    ended(rig, engine, [*tickets[:2], tickets[11]])
-    for ticket in tickets[2:11]:
-        assert not (ticket.folder / "started").exists()
+        handles = submitted(engine, batch)
+        rig.wait_for(engine, handles, Sighting.PENDING)
+        engine.cancel(handles[2:11])
+        rig.wait_for(engine, handles[2:11], Sighting.ENDED, Sighting.ABSENT)  # Slurm keeps no record of these
+        assert set(rig.see(engine, [*handles[:2], handles[11]]).values()) == {Sighting.PENDING}
+    ended(rig, engine, [*handles[:2], handles[11]])
+    for handle in handles[2:11]:
+        assert not (handle.folder / "started").exists()
 
 
 @over("hold", "forget")
 def test_a_whole_batch_that_was_cancelled_before_it_started_is_remembered(rig):
     engine, batch = rig.make_engine(), rig.make_batch(*[OUTPUT] * 30)
     with rig.hold(batch):
-        tickets = submitted(engine, batch)
-        rig.wait_for(engine, tickets, Sighting.PENDING)
-        engine.cancel(tickets)
-        rig.wait_for(engine, tickets, Sighting.ENDED)
+        handles = submitted(engine, batch)
+        rig.wait_for(engine, handles, Sighting.PENDING)
+        engine.cancel(handles)
+        rig.wait_for(engine, handles, Sighting.ENDED)
     rig.forget(batch)
-    assert {one.sighting for one in rig.wait_for(engine, tickets, Sighting.ENDED).values()} == {
+    assert {one.sighting for one in rig.wait_for(engine, handles, Sighting.ENDED).values()} == {
         Sighting.ENDED
     }
 
@@ -387,13 +387,13 @@ def test_a_whole_batch_that_was_cancelled_before_it_started_is_remembered(rig):
 @over()
 def test_cancelling_what_has_ended_or_never_was_changes_nothing(rig):
     engine = rig.make_engine()
-    tickets = submitted(engine, rig.make_batch(OUTPUT))
-    ended(rig, engine, tickets)
-    nothing = dataclasses.replace(rig.make_batch(OUTPUT).tickets[0], reference=rig.reference_of_nothing())
-    engine.cancel([*tickets, nothing])
+    handles = submitted(engine, rig.make_batch(OUTPUT))
+    ended(rig, engine, handles)
+    nothing = dataclasses.replace(rig.make_batch(OUTPUT).handles[0], reference=rig.reference_of_nothing())
+    engine.cancel([*handles, nothing])
     engine.cancel([])
-    assert engine.query(tickets)[tickets[0].name].sighting is Sighting.ENDED
-    assert result_of(engine, tickets[0])["failure"] is None
+    assert engine.query(handles)[handles[0].name].sighting is Sighting.ENDED
+    assert result_of(engine, handles[0])["failure"] is None
 
 
 @over("foreign")
@@ -401,9 +401,9 @@ def test_an_id_that_was_given_to_somebody_else_is_not_ours(rig):
     """Ids wrap: the name decides."""
     engine = rig.make_engine()
     with rig.foreign() as (reference, is_running):
-        ticket = dataclasses.replace(rig.make_batch(OUTPUT).tickets[0], reference=reference)
-        assert rig.see(engine, [ticket])[ticket.name] in {Sighting.ABSENT, Sighting.UNKNOWN}
-        engine.cancel([ticket])
+        handle = dataclasses.replace(rig.make_batch(OUTPUT).handles[0], reference=reference)
+        assert rig.see(engine, [handle])[handle.name] in {Sighting.ABSENT, Sighting.UNKNOWN}
+        engine.cancel([handle])
         time.sleep(0.5)
         assert is_running()
 
@@ -446,17 +446,17 @@ def test_a_service_that_does_not_answer_is_a_complaint_and_no_exception(rig):
 @over("count")
 def test_many_are_asked_for_in_few_calls(rig):
     engine = rig.make_engine()
-    tickets = [ticket for _ in range(4) for ticket in submitted(engine, rig.make_batch(*[PATIENT] * 5))]
+    handles = [handle for _ in range(4) for handle in submitted(engine, rig.make_batch(*[PATIENT] * 5))]
     before = rig.count_calls()
-    engine.query(tickets)
+    engine.query(handles)
     assert rig.count_calls() - before == 1, "live jobs are one question"
-    for ticket in tickets:
-        (ticket.folder / "go").touch()
-    rig.wait_for(engine, tickets, Sighting.ENDED)
+    for handle in handles:
+        (handle.folder / "go").touch()
+    rig.wait_for(engine, handles, Sighting.ENDED)
     before = rig.count_calls()
-    engine.query(tickets)
-    engine.find(tickets)
-    engine.cancel(tickets)
+    engine.query(handles)
+    engine.find(handles)
+    engine.cancel(handles)
     assert rig.count_calls() - before <= 8
 
 
@@ -467,16 +467,16 @@ def test_i3_live_jobs_are_listed_by_the_beginning_of_their_names(rig):
         rig.make_batch(*codes, name=f"{prefix}-{name}")
         for name, codes in (("array", [PATIENT] * 3), ("single", [PATIENT]), ("over", [OUTPUT]))
     )
-    tickets = {name: submitted(engine, batch) for name, batch in (("a", array), ("s", single), ("o", over))}
-    rig.wait_for(engine, tickets["o"], Sighting.ENDED)
+    handles = {name: submitted(engine, batch) for name, batch in (("a", array), ("s", single), ("o", over))}
+    rig.wait_for(engine, handles["o"], Sighting.ENDED)
     listed = engine.list_names(f"{prefix}-")
     assert listed.keys() == {array.name, single.name}
-    assert all(ticket.reference.startswith(listed[array.name]) for ticket in tickets["a"])
-    assert listed[single.name] == tickets["s"][0].reference
+    assert all(handle.reference.startswith(listed[array.name]) for handle in handles["a"])
+    assert listed[single.name] == handles["s"][0].reference
     assert engine.list_names(f"{prefix}-nothing") == {}
     with rig.fault("query_fails"), pytest.raises(EngineUnavailable):
         engine.list_names(prefix)
-    rig.end(engine, [*tickets["a"], *tickets["s"]])
+    rig.end(engine, [*handles["a"], *handles["s"]])
 
 
 # ── faults ──
@@ -508,10 +508,10 @@ def test_b20_noise_around_an_id_does_not_hide_or_change_it(rig, fault):
     engine, batch = rig.make_engine(), rig.make_batch(OUTPUT, OUTPUT)
     with rig.fault(fault):
         answers = engine.submit(batch)
-    tickets = settled(rig, engine, batch)
-    for answer, ticket in zip(answers, tickets, strict=True):
-        assert isinstance(answer, Uncertain) or answer == Accepted(ticket.reference)
-    ended(rig, engine, tickets)
+    handles = settled(rig, engine, batch)
+    for answer, handle in zip(answers, handles, strict=True):
+        assert isinstance(answer, Uncertain) or answer == Accepted(handle.reference)
+    ended(rig, engine, handles)
 
 
 @over("submit_fails")
@@ -523,37 +523,37 @@ def test_what_was_not_taken_is_never_accepted_and_not_found(rig, fault):
         wanted = {Refused} if fault == "submit_refused" else {Refused, Uncertain}
         assert {type(answer) for answer in answers} <= wanted
         assert all(answer.reason for answer in answers)
-    assert find(rig, engine, batch.tickets) == {ticket.name: [] for ticket in batch.tickets}
+    assert find(rig, engine, batch.handles) == {handle.name: [] for handle in batch.handles}
 
 
 @over("unreachable")
 def test_nothing_is_known_while_the_service_is_not_reached(rig):
     engine, batch = rig.make_engine(), rig.make_batch(PATIENT)
-    tickets = submitted(engine, batch)
+    handles = submitted(engine, batch)
     with rig.fault("unreachable"):
         assert not isinstance(engine.submit(rig.make_batch(OUTPUT))[0], Accepted)
         with pytest.raises(EngineUnavailable, match=r"\w"):
-            engine.query(tickets)
+            engine.query(handles)
         with pytest.raises(EngineUnavailable, match=r"\w"):
-            engine.find(batch.tickets)
+            engine.find(batch.handles)
         with pytest.raises(EngineUnavailable, match=r"\w"):
-            engine.cancel(tickets)
-    (tickets[0].folder / "go").touch()
-    ended(rig, engine, tickets)
+            engine.cancel(handles)
+    (handles[0].folder / "go").touch()
+    ended(rig, engine, handles)
 
 
 @over("hang")
 @pytest.mark.parametrize("call", CALLS)
 def test_no_call_lasts_longer_than_it_may(rig, call):
     engine, batch = rig.make_engine(seconds=2), rig.make_batch(OUTPUT)
-    tickets = [dataclasses.replace(one, reference=rig.reference_of_nothing()) for one in batch.tickets]
+    handles = [dataclasses.replace(one, reference=rig.reference_of_nothing()) for one in batch.handles]
     with rig.fault("hang"):
         begun = time.monotonic()
         if call == "submit":
             assert isinstance(engine.submit(batch)[0], Uncertain)
         else:
             with pytest.raises(EngineUnavailable):
-                getattr(engine, call)(tickets)
+                getattr(engine, call)(handles)
         assert time.monotonic() - begun < 5 < CALL
 
 
@@ -562,20 +562,20 @@ def test_of_an_array_that_was_cut_each_member_is_found_or_not(rig):
     engine, batch = rig.make_engine(), rig.make_batch(*[OUTPUT] * 4)
     with rig.fault("partial_array"):
         engine.submit(batch)
-    found = find(rig, engine, batch.tickets)
-    assert [len(found[ticket.name]) for ticket in batch.tickets] == [1, 1, 0, 0]
+    found = find(rig, engine, batch.handles)
+    assert [len(found[handle.name]) for handle in batch.handles] == [1, 1, 0, 0]
 
 
 @over("late")
 def test_b21_what_is_not_visible_yet_has_not_ended(rig):
     engine, batch = rig.make_engine(), rig.make_batch(PATIENT)
     with rig.fault("late"):
-        tickets = submitted(engine, batch)
-        assert Sighting.ENDED not in rig.see(engine, tickets).values()
+        handles = submitted(engine, batch)
+        assert Sighting.ENDED not in rig.see(engine, handles).values()
         assert engine.visibility > timedelta(seconds=5)
-    assert settled(rig, engine, batch) == tickets
-    (tickets[0].folder / "go").touch()
-    ended(rig, engine, tickets)
+    assert settled(rig, engine, batch) == handles
+    (handles[0].folder / "go").touch()
+    ended(rig, engine, handles)
 
 
 @over("query_fails")
@@ -585,52 +585,52 @@ def test_b21_what_is_not_visible_yet_has_not_ended(rig):
 @pytest.mark.parametrize("state", ["running", "ended"])
 def test_b24_no_error_of_a_query_moves_an_attempt(rig, fault, state):
     engine = rig.make_engine()
-    tickets = submitted(engine, rig.make_batch(*[PATIENT if state == "running" else OUTPUT] * 2))
-    rig.wait_for(engine, tickets, Sighting.RUNNING if state == "running" else Sighting.ENDED)
-    rig.wait(lambda: fault != "query_empty" or rig.is_remembered(tickets))
+    handles = submitted(engine, rig.make_batch(*[PATIENT if state == "running" else OUTPUT] * 2))
+    rig.wait_for(engine, handles, Sighting.RUNNING if state == "running" else Sighting.ENDED)
+    rig.wait(lambda: fault != "query_empty" or rig.is_remembered(handles))
     with rig.fault(fault):
-        seen = set(rig.see(engine, tickets).values())
+        seen = set(rig.see(engine, handles).values())
         allowed = {Sighting.ENDED, Sighting.UNKNOWN} if state == "ended" else UNMOVED
         assert seen <= allowed, seen
         try:
-            found = engine.find(tickets)
+            found = engine.find(handles)
         except EngineUnavailable:
             pass
         else:
-            assert found == {one.name: [one.reference] for one in tickets}
-    for ticket in tickets:
-        (ticket.folder / "go").touch()
-    ended(rig, engine, tickets)
+            assert found == {one.name: [one.reference] for one in handles}
+    for handle in handles:
+        (handle.folder / "go").touch()
+    ended(rig, engine, handles)
 
 
 @over("cancel_fails")
 def test_a_cancellation_that_cannot_be_asked_for_says_so(rig):
     engine = rig.make_engine()
-    tickets = submitted(engine, rig.make_batch(PATIENT))
-    rig.wait_for(engine, tickets, Sighting.RUNNING)
+    handles = submitted(engine, rig.make_batch(PATIENT))
+    rig.wait_for(engine, handles, Sighting.RUNNING)
     with rig.fault("cancel_fails"), pytest.raises(EngineUnavailable, match=r"\w"):
-        engine.cancel(tickets)
-    assert set(rig.see(engine, tickets).values()) <= UNMOVED
-    (tickets[0].folder / "go").touch()
-    ended(rig, engine, tickets)
+        engine.cancel(handles)
+    assert set(rig.see(engine, handles).values()) <= UNMOVED
+    (handles[0].folder / "go").touch()
+    ended(rig, engine, handles)
 
 
 @over("restart")
 def test_b11_jobs_outlive_a_restart_of_the_service(rig):
     engine, batch = rig.make_engine(), rig.make_batch(PATIENT, PATIENT, OUTPUT)
-    tickets = submitted(engine, batch)
-    rig.wait(lambda: all((one.folder / "started").exists() for one in tickets))
+    handles = submitted(engine, batch)
+    rig.wait(lambda: all((one.folder / "started").exists() for one in handles))
 
     def meanwhile():
-        assert Sighting.ABSENT not in rig.see(engine, tickets).values()
+        assert Sighting.ABSENT not in rig.see(engine, handles).values()
         with pytest.raises(EngineUnavailable):
-            engine.find(batch.tickets)
-        (tickets[0].folder / "go").touch()
-        rig.wait((tickets[0].folder / "result.json").exists)
+            engine.find(batch.handles)
+        (handles[0].folder / "go").touch()
+        rig.wait((handles[0].folder / "result.json").exists)
 
     rig.restart(meanwhile)
-    rig.wait_for(engine, tickets[:1], Sighting.ENDED)
-    assert set(rig.see(engine, tickets[1:2]).values()) <= UNMOVED
-    (tickets[1].folder / "go").touch()
-    ended(rig, engine, tickets)
-    assert settled(rig, engine, batch) == tickets
+    rig.wait_for(engine, handles[:1], Sighting.ENDED)
+    assert set(rig.see(engine, handles[1:2]).values()) <= UNMOVED
+    (handles[1].folder / "go").touch()
+    ended(rig, engine, handles)
+    assert settled(rig, engine, batch) == handles

@@ -28,9 +28,9 @@ from reconciler.model.engine import (
     Batch,
     Deferred,
     EngineUnavailable,
+    JobHandle,
     Refused,
     Sighting,
-    Ticket,
     Uncertain,
 )
 from reconciler.outside.command import Reply
@@ -52,14 +52,16 @@ def honest(_: str, text: str) -> str:
     return text
 
 
-def tickets_of(folder: Path, references: Mapping[str, tuple[str, int]]) -> list[Ticket]:
+def tickets_of(folder: Path, references: Mapping[str, tuple[str, int]]) -> list[JobHandle]:
     """Tickets by reference: the batch that each is in, and its place there."""
     made = []
     for number, (reference, (batch, index)) in enumerate(references.items()):
         home = folder / "attempts" / f"a{number}"
         home.mkdir(parents=True, exist_ok=True)
-        ticket = Ticket(f"a{number}", "n", home, batch, index, BEGUN, reference, folder / "batches" / batch)
-        made.append(ticket)
+        handle = JobHandle(
+            f"a{number}", "n", home, batch, index, BEGUN, reference, folder / "batches" / batch
+        )
+        made.append(handle)
     return made
 
 
@@ -74,7 +76,7 @@ class Slurm:
     submission = "sbatch"
 
     def __init__(self, folder: Path) -> None:
-        self.tickets = tickets_of(folder, {"11_0": (BATCH, 0), "11_1": (BATCH, 1), "12": (OTHER, 0)})
+        self.handles = tickets_of(folder, {"11_0": (BATCH, 0), "11_1": (BATCH, 1), "12": (OTHER, 0)})
         self.engine = SlurmEngine(Site("here", "slurm", "data"))
         self.engine._call = self.call
         self.folder = folder
@@ -112,7 +114,7 @@ class Lsf:
     submission = "bsub"
 
     def __init__(self, folder: Path) -> None:
-        self.tickets = tickets_of(folder, {"11[1]": (BATCH, 0), "11[2]": (BATCH, 1), "12": (OTHER, 0)})
+        self.handles = tickets_of(folder, {"11[1]": (BATCH, 0), "11[2]": (BATCH, 1), "12": (OTHER, 0)})
         self.engine = LsfEngine(Site("here", "lsf", "data"))
         self.engine._call = self.call
         self.tell: Callable[[str, Reply], Reply] = lambda _, reply: reply
@@ -155,9 +157,9 @@ class Condor:
     submission = "submit"
 
     def __init__(self, folder: Path) -> None:
-        self.tickets = tickets_of(folder, {"11.0": (BATCH, 0), "11.1": (BATCH, 1), "11.2": (BATCH, 2)})
-        for ticket in self.tickets[1:]:
-            (ticket.folder / "condor.log").touch()
+        self.handles = tickets_of(folder, {"11.0": (BATCH, 0), "11.1": (BATCH, 1), "11.2": (BATCH, 2)})
+        for handle in self.handles[1:]:
+            (handle.folder / "condor.log").touch()
         site = Site("here", "htcondor", "data", batch=BatchSettings(python="/usr/bin/python3"))
         self.engine = HtcondorEngine(site)
         self.engine._call = self.call
@@ -191,13 +193,13 @@ class Gb2:
 
     def __init__(self, folder: Path) -> None:
         self.names = {29655: "proc7-skims-aa", 29656: "proc7-skims-bb", 29657: "proc7-skims-cc"}
-        self.tickets = tickets_of(folder, {f"{number}_0": (f"b{number}", 0) for number in self.names})
-        for ticket, name in zip(self.tickets, self.names.values(), strict=True):
+        self.handles = tickets_of(folder, {f"{number}_0": (f"b{number}", 0) for number in self.names})
+        for handle, name in zip(self.handles, self.names.values(), strict=True):
             job = {"experiment": 3, "run": 2724, "key": "k", "inputs": [{"path": "/belle/in/x_0.root"}] * 2}
             job["outputs"] = [{"output": "hadron", "file": "skim.root"}]
-            (ticket.folder / "job.json").write_text(json.dumps(job))
-            order = {"name": name, "members": 1, "folder": str(ticket.folder), "content": REQUEST}
-            (ticket.folder / "production.json").write_text(json.dumps(order))
+            (handle.folder / "job.json").write_text(json.dumps(job))
+            order = {"name": name, "members": 1, "folder": str(handle.folder), "content": REQUEST}
+            (handle.folder / "production.json").write_text(json.dumps(order))
         site = Site("grid", "gb2", "data", gb2=Gb2Settings(("/bin/with-gbasf2",), None))
         self.engine = Gb2Engine(site)
         self.engine._call = self.call
@@ -227,7 +229,7 @@ class Diracx:
     submission = "jobs/jdl"
 
     def __init__(self, folder: Path) -> None:
-        self.tickets = tickets_of(folder, {"11": ("a0", 0), "12": ("a1", 0), "13": ("a2", 0)})
+        self.handles = tickets_of(folder, {"11": ("a0", 0), "12": ("a1", 0), "13": ("a2", 0)})
         settings = DiracxSettings(
             url="https://diracx.example.org", vo="belle", group="prod", user="prodmgr", key="/x"
         )
@@ -255,7 +257,7 @@ class Diracx:
             rows = [
                 {"JobID": int(one.reference), "JobName": one.name, "Status": states[one.reference]}
                 | {"MinorStatus": "", "ApplicationStatus": "Unknown"}
-                for one in self.tickets
+                for one in self.handles
                 if {one.reference, one.name} & wanted
             ]
         reply = self.tell(asked, Reply(asked, 200, json.dumps(rows, indent=1), ""))
@@ -278,8 +280,8 @@ def list_truths(kind) -> dict[str, Reply]:
         return reply
 
     kind.tell = note
-    kind.engine.query(kind.tickets)
-    kind.engine.find(kind.tickets)
+    kind.engine.query(kind.handles)
+    kind.engine.find(kind.handles)
     return said
 
 
@@ -288,11 +290,11 @@ def test_no_answer_moves_a_job_that_is_under_way(name, question, tmp_path):
     kind = KINDS[name](tmp_path)
     others = [reply.out for reply in list_truths(kind).values()]
     draw = random.Random(f"{name} {question}")
-    true = {ticket.name: [ticket.reference] for ticket in kind.tickets}
+    true = {handle.name: [handle.reference] for handle in kind.handles}
     kind.tell = lambda _, reply: reply
-    honest = kind.engine.query(kind.tickets)
+    honest = kind.engine.query(kind.handles)
     assert not {one.sighting for one in honest.values()} & {*MOVING, Sighting.UNKNOWN}
-    assert kind.engine.find(kind.tickets) == true
+    assert kind.engine.find(kind.handles) == true
     told = []
 
     def tell(asked, reply):
@@ -305,14 +307,14 @@ def test_no_answer_moves_a_job_that_is_under_way(name, question, tmp_path):
     for _ in range(MANY):
         told.clear()
         try:
-            seen = kind.engine.query(kind.tickets)
+            seen = kind.engine.query(kind.handles)
         except EngineUnavailable:
             seen = {}
         wrong = {key: one for key, one in seen.items() if one.sighting in MOVING}
         assert not wrong, (told, wrong)
         told.clear()
         try:
-            found = kind.engine.find(kind.tickets)
+            found = kind.engine.find(kind.handles)
         except EngineUnavailable:
             continue
         short = {key: [one for one in true[key] if one in some] for key, some in found.items()}
@@ -347,14 +349,14 @@ def test_no_answer_to_a_submission_that_was_taken_says_that_it_was_not_or_names_
     draw = random.Random(f"{name} {question}")
     folder = tmp_path / "batch"
     folder.mkdir()
-    tickets = [
-        dataclasses.replace(ticket, batch=BATCH, index=index, reference=None)
-        for index, ticket in enumerate(kind.tickets)
+    handles = [
+        dataclasses.replace(handle, batch=BATCH, index=index, reference=None)
+        for index, handle in enumerate(kind.handles)
     ]
-    batch = Batch(BATCH, folder, tuple(tickets))
+    batch = Batch(BATCH, folder, tuple(handles))
     kind.tell = lambda _, reply: reply
     if name == "diracx":
-        kind.engine._prepare = lambda ticket, _: f"[JobName={ticket.name};]"
+        kind.engine._prepare = lambda handle, _: f"[JobName={handle.name};]"
     true = kind.engine.submit(batch)
     assert {type(one) for one in true} == {Accepted}
 
@@ -364,12 +366,12 @@ def test_no_answer_to_a_submission_that_was_taken_says_that_it_was_not_or_names_
     kind.tell = tell
     for _ in range(MANY):
         answers = kind.engine.submit(batch)
-        assert len(answers) == len(tickets)
+        assert len(answers) == len(handles)
         for answer, right in zip(answers, true, strict=True):
             assert not isinstance(answer, Refused | Deferred), answer
             if isinstance(answer, Accepted) and answer != right:
                 # digits that are gone leave a number: the job that is there by its name is not taken for gone
-                wrong = dataclasses.replace(kind.tickets[0], reference=answer.reference)
+                wrong = dataclasses.replace(kind.handles[0], reference=answer.reference)
                 assert kind.engine.query([wrong])[wrong.name].sighting is Sighting.UNKNOWN, answer
 
 
@@ -377,7 +379,7 @@ def test_no_answer_to_a_submission_that_was_taken_says_that_it_was_not_or_names_
 def test_a_number_that_is_no_id_of_ours_makes_no_job_absent(text, tmp_path):
     """Somebody's notice is one number: the job that is there under its name is not taken for gone."""
     kind = Slurm(tmp_path)
-    wrong = [dataclasses.replace(one, reference=text.strip()) for one in kind.tickets[2:]]
+    wrong = [dataclasses.replace(one, reference=text.strip()) for one in kind.handles[2:]]
     assert {one.sighting for one in kind.engine.query(wrong).values()} == {Sighting.UNKNOWN}
 
 
@@ -390,7 +392,7 @@ def test_where_no_command_says_anything_nothing_is_said_of_a_job(name, text, tmp
         reply if asked == "sdiag" else dataclasses.replace(reply, out=text, status=0, error="")
     )
     try:
-        seen = kind.engine.query(kind.tickets)
+        seen = kind.engine.query(kind.handles)
     except EngineUnavailable:
         seen = {}
     if name == "diracx" and text == "[]\n":
@@ -398,7 +400,7 @@ def test_where_no_command_says_anything_nothing_is_said_of_a_job(name, text, tmp
     told = {key: one for key, one in seen.items() if one.sighting is not Sighting.UNKNOWN}
     assert not told
     with pytest.raises(EngineUnavailable):
-        kind.engine.find(kind.tickets)
+        kind.engine.find(kind.handles)
 
 
 # ── what is fetched ──
@@ -407,7 +409,7 @@ def test_where_no_command_says_anything_nothing_is_said_of_a_job(name, text, tmp
 def test_no_list_of_files_makes_an_output_of_them(tmp_path, monkeypatch):
     """The grid has two files of an output where one is due, which waits for a person; half of a list is no single file."""
     kind = Gb2(tmp_path)
-    ticket, draw = kind.tickets[0], random.Random("gb2_ds_list")
+    handle, draw = kind.handles[0], random.Random("gb2_ds_list")
     names = ("udst_0.root", "udst_1.root")
 
     def start(download, paths):
@@ -427,13 +429,13 @@ def test_no_list_of_files_makes_an_output_of_them(tmp_path, monkeypatch):
     others = (" ID  Name  Status\n", "No datasets found\n")
     kind.engine._call = whole
     with pytest.raises(EngineUnavailable, match="2 files are being downloaded"):
-        kind.engine.fetch(ticket)
+        kind.engine.fetch(handle)
     kind.engine._call = lambda command, *_: mutate_reply(draw, whole(command), others)
     made = []
     for _ in range(MANY):
         with suppress(EngineUnavailable):
-            kind.engine.fetch(ticket)
-        result = ticket.folder / "result.json"
+            kind.engine.fetch(handle)
+        result = handle.folder / "result.json"
         if result.exists():
             made.append(json.loads(result.read_text())["failure"])
             result.unlink()
@@ -447,13 +449,13 @@ def test_no_list_of_files_makes_an_output_of_them(tmp_path, monkeypatch):
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_diracx_is_left_alone_for_as_long_as_it_asks(tmp_path, status, monkeypatch):
     kind = Diracx(tmp_path)
-    monkeypatch.setattr(kind.engine, "_prepare", lambda ticket, _: f"[JobName={ticket.name};]")
+    monkeypatch.setattr(kind.engine, "_prepare", lambda handle, _: f"[JobName={handle.name};]")
     kind.send = lambda *_, **__: Answer(status, {"retry-after": "30"}, b"slow down")
-    batch = Batch(BATCH, tmp_path, tuple(kind.tickets))
+    batch = Batch(BATCH, tmp_path, tuple(kind.handles))
     # a gateway may have passed it on: so it is looked for
     assert set(kind.engine.submit(batch)) == {Uncertain(kind.engine.submit(batch)[0].reason, True, 30.0)}
     with pytest.raises(EngineUnavailable) as busy:
-        kind.engine.query(kind.tickets)
+        kind.engine.query(kind.handles)
     assert busy.value.pause == 30.0
     kind.send = lambda *_, **__: Answer(503, {}, b"slow down")
     assert {type(one) for one in kind.engine.submit(batch)} == {Uncertain}
@@ -463,5 +465,5 @@ def test_the_limits_of_a_schedd_are_no_failure(tmp_path):
     kind = Condor(tmp_path)
     error = "HTCondorException: Number of submitted jobs would exceed MAX_JOBS_PER_OWNER"
     kind.engine._call = lambda *_: Reply("python", 0, json.dumps({"error": error}) + "\n", "")
-    answers = kind.engine.submit(Batch(BATCH, tmp_path, tuple(kind.tickets)))
+    answers = kind.engine.submit(Batch(BATCH, tmp_path, tuple(kind.handles)))
     assert {(type(one), one.fewer) for one in answers} == {(Deferred, True)}

@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from reconciler.datasets.catalogues.port import Conflict, Dataset, Entry
+from reconciler.datasets.catalogues.port import Conflict, RegisteredDataset, RegisteredFile
 from reconciler.datasets.catalogues.rucio import Rucio
-from reconciler.datasets.catalogues.rucio_server import Credentials, RucioServer
+from reconciler.datasets.catalogues.rucio_server import RucioCredentials, RucioServer
 from reconciler.outside.command import Reply
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.http import Answer
@@ -19,10 +19,12 @@ from tests.contract.mutations import mutate_reply
 MANY = 2000
 NAME, COLLECTION = "/belle/Data/c/reco-v1/e0003/4S/r00529/mdst", "/belle/Data/c/reco/mdst"
 ENTRIES = tuple(
-    Entry(f"{NAME}/mdst.{i}.root", f"r/v1/mdst.{i}.root", 100 + i, {"adler32": f"{i + 1:08x}"}, i)
+    RegisteredFile(f"{NAME}/mdst.{i}.root", f"r/v1/mdst.{i}.root", 100 + i, {"adler32": f"{i + 1:08x}"}, i)
     for i in range(3)
 )
-DATASET = Dataset(NAME, COLLECTION, (), "/data", {"run": 529, "level": "mdst", "campaign": "proc7"}, ENTRIES)
+DATASET = RegisteredDataset(
+    NAME, COLLECTION, (), "/data", {"run": 529, "level": "mdst", "campaign": "proc7"}, ENTRIES
+)
 LACKS = ("file", "replica", "rule", "member", "size")
 QUESTIONS = ("list", "locks", "dids", "bulkmeta", "did", "write")
 
@@ -72,7 +74,9 @@ class Rehearsed:
 
 
 def open_catalogue(service):
-    server = RucioServer("https://rucio.example.org", "prod", Credentials("u", "p"), pause=lambda _: None)
+    server = RucioServer(
+        "https://rucio.example.org", "prod", RucioCredentials("u", "p"), pause=lambda _: None
+    )
     server._client = service
     return Rucio(
         server, CatalogueSettings("rucio", "https://rucio.example.org", "prod", "belle", "RSE", "RSE", "")

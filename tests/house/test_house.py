@@ -26,6 +26,16 @@ def test_a_folder_fits_a_mind(folder):
         assert len(modules) <= FULL
 
 
+def test_a_class_name_means_one_thing():
+    """Names of exceptions that no other module sees (`_Wrong`) may come twice."""
+    places: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_says_what_it_is_and_fits_a_mind(path):
     text = path.read_text()

@@ -45,13 +45,13 @@ def test_additional_branches_move_fingerprints_and_neither_their_order_nor_the_w
 def test_additional_branches_reach_a_job_and_are_told(tmp_path):
     added = f"{RECO}    additional_branches: [{{name: BKLMHit1ds, reason: alignment, ticket: BII-4458}}]\n"
     world = World(tmp_path, (RECO, added), campaign=ONE_STEP)
-    picture = world.picture()
+    state_view = world.state_view()
     writer = OrderWriter(world.state, world.repository())
-    _, order = next(writer.make_orders(list_wishes(picture.views), {}))
+    _, order = next(writer.make_orders(list_wishes(state_view.views), {}))
     job = json.loads(writer.render(order, order.jobs[0])["job.json"])
     branch = {"name": "BKLMHit1ds", "reason": "alignment", "ticket": "BII-4458"}
     assert job["additional_branches"] == [branch]
-    (told,) = picture.plan.campaigns[0].deviations
+    (told,) = state_view.plan.campaigns[0].deviations
     assert told.data() == {
         "what": "additional branch BKLMHit1ds",
         "steps": ["reco"],

@@ -14,7 +14,7 @@ from reconciler.run_catalogue.run_import import import_runs
 from renderer.jobs.job_json import InputFile, divide_input, name_file, render_job
 from schemas.manifest.layout import read_file_name
 from schemas.manifest.runs import run_key
-from schemas.manifest.step import Input, Step
+from schemas.manifest.step import Step, StepInput
 from tests.support.worlds.builders import snapshot
 from tests.support.worlds.worlds import ONE_STEP, World
 
@@ -62,11 +62,11 @@ def test_nothing_goes_to_a_folder_of_a_number_that_is_not_known(world):
 
 
 STEPS = {
-    "raw": Step("s", "basf2", Input("raw"), ("hlt_bhabha",), "file", "hlt_skim/1", skims=True),
-    "mdst": Step("s", "basf2", Input("mdst"), ("hlt_hadron",), "file", "hlt_skim/1", skims=True),
-    "udst": Step("s", "basf2", Input("mdst"), ("dstar",), "file", skims=True, skim_level="udst"),
-    "reco": Step("s", "basf2", Input("raw"), ("mdst",), "file", "raw_to_mdst/1"),
-    "lists": Step("s", "uproot", Input("mdst"), ("hlt_hadron",), "file", skims=True),
+    "raw": Step("s", "basf2", StepInput("raw"), ("hlt_bhabha",), "file", "hlt_skim/1", skims=True),
+    "mdst": Step("s", "basf2", StepInput("mdst"), ("hlt_hadron",), "file", "hlt_skim/1", skims=True),
+    "udst": Step("s", "basf2", StepInput("mdst"), ("dstar",), "file", skims=True, skim_level="udst"),
+    "reco": Step("s", "basf2", StepInput("raw"), ("mdst",), "file", "raw_to_mdst/1"),
+    "lists": Step("s", "uproot", StepInput("mdst"), ("hlt_hadron",), "file", skims=True),
 }
 
 

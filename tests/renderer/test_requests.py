@@ -244,7 +244,7 @@ def test_a_job_of_the_grid_finds_its_inputs_and_has_a_seed_of_its_own(tmp_path):
 
 def test_the_cpu_time_of_an_event_comes_from_what_was_made(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP, files=(2, 1))
-    (view,) = world.picture().views
+    (view,) = world.state_view().views
     recipes = [recipe.digest for recipe in view.units[0].recipes]
     with reading(world.state) as connection:
         assert measure_cpu(connection, recipes) is None

@@ -14,12 +14,12 @@ from renderer.skims.cut_evaluation import select
 from schemas.skims.cut import (
     And,
     Arithmetic,
-    Comparison,
     Cut,
     Negative,
     Not,
     Number,
     Or,
+    Relation,
     Truth,
     Variable,
     parse_cut,
@@ -217,7 +217,7 @@ def evaluate(node, event):
             return -evaluate(operand, event)
         case Arithmetic(operator, left, right):
             return calculate(operator, evaluate(left, event), evaluate(right, event))
-        case Comparison(operands, signs):
+        case Relation(operands, signs):
             found = [evaluate(operand, event) for operand in operands]
             pairs = zip(signs, found, found[1:], strict=False)
             return all(compare(sign, one, other) for sign, one, other in pairs)

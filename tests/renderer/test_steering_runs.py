@@ -10,7 +10,7 @@ import pytest
 
 from renderer.jobs.job_json import InputFile, divide_input
 from renderer.steering import load_templates
-from schemas.manifest.step import Input, Step
+from schemas.manifest.step import Step, StepInput
 from tests.support.doubles.basf2_runs import (
     BRANCHES,
     LINE,
@@ -37,7 +37,7 @@ def pick(name, series):
 
 def divide(split, paths):
     """The input files of each job, as a step with that split has them."""
-    step = Step("reco", "basf2", Input("raw"), ("mdst",), split)
+    step = Step("reco", "basf2", StepInput("raw"), ("mdst",), split)
     files = [InputFile(path.name, str(path), path.stat().st_size, "adler32:468809e3") for path in paths]
     by_name = {path.name: path for path in paths}
     return [[by_name[one.name] for one in job.inputs] for job in divide_input(step, files)]
@@ -113,7 +113,7 @@ def test_each_event_of_a_set_of_raw_data_is_read_once(tmp_path, name, split):
         )
         for number, one in enumerate(SETS, 1)
     ]
-    step = Step("convert", "basf2", Input("sroot"), ("raw",), split)
+    step = Step("convert", "basf2", StepInput("sroot"), ("raw",), split)
     jobs = divide_input(step, [InputFile(path.name, str(path), 1, "adler32:468809e3") for path in paths])
     assert [[one.name for one in job.inputs if one not in job.parts] for job in jobs] == (
         [["a.sroot"], ["b.sroot"], ["c.sroot-1"]]

@@ -18,8 +18,8 @@ from renderer.event_data.trigger_results import (
     BEFORE_PRESCALE,
     FINAL,
     Decisions,
-    Layout,
     MissingLines,
+    ResultLayout,
     describe_results,
     find_results,
     pick_line,
@@ -56,10 +56,10 @@ def test_the_layout_and_lines_of_real_files(shared_data, old):
         found = describe_results(shared_data / "belle2/mdst" / name, name)
         assert len(found.lines) == known.get("hlt_lines", 0)
         assert {*found.lines} >= {*known.get("hlt_accepted", ())}
-        assert found.layout is (Layout.BOTH if found.lines else Layout.NONE)
+        assert found.layout is (ResultLayout.BOTH if found.lines else ResultLayout.NONE)
     path, printed = old
     found = describe_results(path, path.name)
-    assert found.layout is Layout.FINAL
+    assert found.layout is ResultLayout.FINAL
     assert list(found.lines) == sorted(printed[0]["getResults"])
     assert {f"software_trigger_cut&hlt&accept_{line}" for line in NINE} <= {*found.lines}
 
@@ -245,7 +245,7 @@ def test_a_split_map_of_single_results_and_an_object_that_was_not_split():
     whole = Shown(SoftwareTriggerResult=Branch("SoftwareTriggerResult", [write_object(e) for e in events]))
     for tree in (split, whole):
         results = find_results(tree)
-        assert results.layout is Layout.FINAL
+        assert results.layout is ResultLayout.FINAL
         read = results.read(0, 3, [("a", FINAL), ("b", FINAL), ("d", FINAL)])
         assert [read.values[line, FINAL].tolist() for line in "abd"] == [[1, 0, 0], [-1, 1, 1], [0, 0, 0]]
         assert read.unstored == {"a": 1, "b": 0, "d": 3}

@@ -122,7 +122,7 @@ def scan(tmp_path):
 
 def test_testing_payloads_beat_the_tags_and_are_checked_before_a_job_begins(scan, tmp_path):
     repository = scan.repository()
-    wishes = list_wishes(scan.picture().views)
+    wishes = list_wishes(scan.state_view().views)
     assert len({wish.units.fingerprints["mdst"][0] for wish in wishes if wish.run & 3 == 1}) == 2
     writer = OrderWriter(scan.state, repository)
     ((_, order),) = writer.make_orders(wishes[:1], {})
@@ -162,7 +162,7 @@ def test_words_and_values_reach_a_job_as_data_and_a_script_never(tmp_path, nasty
     )
     world = World(tmp_path, (RECO, f"{RECO}    overrides: [{override}]\n"), campaign=ONE_STEP)
     writer = OrderWriter(world.state, world.repository())
-    _, order = next(writer.make_orders(list_wishes(world.picture().views), {}))
+    _, order = next(writer.make_orders(list_wishes(world.state_view().views), {}))
     files = writer.render(order, order.jobs[0])
     (stated,) = json.loads(files["job.json"])["overrides"]
     assert (stated["value"], stated["reason"]) == (nasty, f"why {nasty}")
@@ -223,7 +223,7 @@ def test_a_plan_tells_each_deviation_once_with_its_steps_and_why(tmp_path):
     one = "module: A, parameter: b, value: true, reason: 'on | <trial>', ticket: BII-1"
     scan = "    scan: {depth: {module: C, parameter: d, values: {d1: 1, d2: 2}, reason: under study, ticket: BII-2}}\n"
     world = World(tmp_path, (RECO, f"{RECO}    overrides: [{{{one}}}]\n{scan}"), campaign=ONE_STEP)
-    plan = world.picture().plan
+    plan = world.state_view().plan
     assert [told.data() for told in plan.campaigns[0].deviations] == [
         {"what": "A.b = true", "steps": ["reco"], "reason": "on | <trial>", "ticket": "BII-1"},
         {"what": "scan depth of C.d: d1, d2", "steps": ["reco"], "reason": "under study", "ticket": "BII-2"},

@@ -164,7 +164,7 @@ def test_what_a_job_may_use_of_its_tags_has_no_testing_payloads(world, tmp_path)
     world.write("productions/global-tags/tag_a.iov", snapshot("tag_a", f"{PAYLOAD} 1 {'f' * 32} 0,0,-1,-1"))
     world.lock()
     writer = OrderWriter(world.state, world.repository())
-    ((_, order),) = writer.make_orders(list_wishes(world.picture().views)[:1], {})
+    ((_, order),) = writer.make_orders(list_wishes(world.state_view().views)[:1], {})
     file = tmp_path / "conditions.sqlite"
     file.write_bytes(writer.render(order, order.jobs[0])["conditions.sqlite"])
     assert MetadataFile(file).list_tags() == ("tag_a",)

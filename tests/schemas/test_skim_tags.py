@@ -15,14 +15,14 @@ from schemas.manifest.runs import run_key
 from schemas.repository import read_repository
 from schemas.rules import check_repository
 from schemas.skims.global_tags import find_needs, takes_role
-from schemas.skims.menu import Registered, Skim
+from schemas.skims.menu import RegistrySkim, Skim
 from tests.support.worlds.builders import RELEASES, snapshot, swap, tree
 
-FEI = Registered("11180100", "fei", "feiHadronicB0")
-CHARM = Registered("17240600", "charm", "DstToD0Pi_D0ToHpJmPi0")
-INCLUSIVE = Registered("12160400", "ewp", "inclusiveBplusToKplusNuNu")
-PSI = Registered("16460200", "quarkonium", "CharmoniumPsi")
-PLAIN = Registered("18530100", "lowMulti", "TwoTrackLeptonsForLuminosity")
+FEI = RegistrySkim("11180100", "fei", "feiHadronicB0")
+CHARM = RegistrySkim("17240600", "charm", "DstToD0Pi_D0ToHpJmPi0")
+INCLUSIVE = RegistrySkim("12160400", "ewp", "inclusiveBplusToKplusNuNu")
+PSI = RegistrySkim("16460200", "quarkonium", "CharmoniumPsi")
+PLAIN = RegistrySkim("18530100", "lowMulti", "TwoTrackLeptonsForLuminosity")
 
 ANALYSIS, PID = ("analysis", None), ("pid", None)
 APPENDED = (None, "mva_inclusiveBplusToKplusNuNu")

@@ -15,7 +15,7 @@ from reconciler.engines.diracx.jobs import describe, read_files
 from reconciler.engines.local.engine import LocalEngine
 from reconciler.engines.slurm.engine import SlurmEngine
 from reconciler.execution.tracking.workspace import Workspace
-from reconciler.model.engine import Batch, EngineUnavailable, Sighting, Ticket
+from reconciler.model.engine import Batch, EngineUnavailable, JobHandle, Sighting
 from schemas.policy.site import DiracxSettings, Site
 from tests.renderer.test_job_runtime import job
 from tests.support.worlds.worlds import wait_until
@@ -38,7 +38,7 @@ def ticket(tmp_path):
     folder = tmp_path / "attempts" / f"{NAME}-a1"
     folder.mkdir(parents=True)
     (folder / "job.json").write_text(json.dumps(job(tmp_path, ["@python", "-c", LOOK])))
-    return Ticket(folder.name, NONCE, folder, NAME, 0, "2019-02-07T12:00:00Z")
+    return JobHandle(folder.name, NONCE, folder, NAME, 0, "2019-02-07T12:00:00Z")
 
 
 def assert_told(ticket):
@@ -75,7 +75,7 @@ def test_s35_the_description_of_a_job_of_the_grid_does_not_have_the_nonce(ticket
     words = str(written["Arguments"]).split()
     words = words[words.index("job.py") :]
     subprocess.run([sys.executable, *words], cwd=tmp_path, check=True, timeout=60)
-    assert_told(Ticket(ticket.name, NONCE, tmp_path, NAME, 0, ticket.begun))
+    assert_told(JobHandle(ticket.name, NONCE, tmp_path, NAME, 0, ticket.begun))
 
 
 # ── Slurm's queue ──
@@ -134,12 +134,12 @@ FOUND = {
 def test_s35_only_a_job_of_our_user_in_our_folder_is_adopted(case, queue):
     answers, wanted = FOUND[case]
     queue(**answers)
-    mine = Ticket("a", NONCE, Path("/state/attempts/a"), NAME, 0, "2019-02-07T12:00:00Z", home=Path(HOME))
+    mine = JobHandle("a", NONCE, Path("/state/attempts/a"), NAME, 0, "2019-02-07T12:00:00Z", home=Path(HOME))
     assert SlurmEngine(Site("here", "slurm", "data")).find([mine]) == {"a": wanted}
 
 
 def test_s35_a_job_that_slurm_does_not_place_is_neither_adopted_nor_absent(queue):
     queue(mine=[(7, "", NAME)])
-    mine = Ticket("a", NONCE, Path("/state/attempts/a"), NAME, 0, "2019-02-07T12:00:00Z", home=Path(HOME))
+    mine = JobHandle("a", NONCE, Path("/state/attempts/a"), NAME, 0, "2019-02-07T12:00:00Z", home=Path(HOME))
     with pytest.raises(EngineUnavailable, match="in which folder 7 works"):
         SlurmEngine(Site("here", "slurm", "data")).find([mine])

@@ -74,7 +74,7 @@ def test_an_approval_that_was_seen_to_be_over_is_over_when_the_clock_goes_back(p
         "the clock went back, and the approval came with it"
     )
     with pytest.raises(GuardRefused, match="it held until"):
-        pad.gate(lambda: now).verify(["proc7"], pad.picture().plan)
+        pad.gate(lambda: now).verify(["proc7"], pad.state_view().plan)
 
 
 @pytest.mark.parametrize(

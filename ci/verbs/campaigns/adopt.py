@@ -20,7 +20,7 @@ from schemas.json_schema.validation import load_schema, validate
 from schemas.manifest.runs import EXPERIMENT_LIMIT, RunRange, parse_ranges
 from schemas.repository import NAME, NAME_HINT, read_repository
 from schemas.rules import check_repository
-from schemas.skims.menu import Registered
+from schemas.skims.menu import RegistrySkim
 from schemas.yaml.document import Document, read_yaml
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -121,7 +121,7 @@ def _read_source(path: Path, schema: str) -> Document:
     return document
 
 
-def _read_registry(path: Path) -> dict[str, Registered]:
+def _read_registry(path: Path) -> dict[str, RegistrySkim]:
     try:
         return read_registry(decode_text(path.read_bytes()))
     except (ValueError, SyntaxError, RecursionError) as error:

@@ -20,12 +20,12 @@ from ci.cli.exits import Exit, FoundProblems, WrongUse
 from ci.reports.plan import format_markdown, format_plan
 from ci.reports.progress import Watching, tell_outcome
 from reconciler.execution.apply import apply_plan
-from reconciler.execution.turn_options import Manner
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.reading.observation import list_campaigns
 from reconciler.ledger.store.database import reading
 from reconciler.model.plan import BLOCKED, UNKNOWN, Plan
 from reconciler.outside.errors import GuardRefused
-from reconciler.planning.views import Picture, take_picture
+from reconciler.planning.views import StateView, read_state_view
 from schemas.files.canonical import digest
 from schemas.findings.finding import Finding, Place
 from schemas.json_schema.validation import load_schema, validate_json
@@ -77,21 +77,23 @@ def plan(
     choice = load_launchable(project, names)
     chosen, repository = choice.require(), choice.repository
     with reading(project.state) as connection:
-        picture = take_picture(connection, repository, chosen, project.state, refresh=refresh, spare=True)
+        state_view = read_state_view(
+            connection, repository, chosen, project.state, refresh=refresh, spare=True
+        )
         known = {*repository.campaigns, *choice.wrong}
         orphans = [name for name in list_campaigns(connection) if name not in known]
     if output is not None:
         try:
-            output.write_text(store_plan(picture.plan, project.origin))
+            output.write_text(store_plan(state_view.plan, project.origin))
         except OSError as error:
             raise WrongUse(f"the plan cannot be written to {output}: {error.strerror}") from error
     if form == "json":
-        print_data(store_plan(picture.plan, project.origin))
+        print_data(store_plan(state_view.plan, project.origin))
     elif form == "markdown":
-        print_data(format_markdown(picture.plan))
+        print_data(format_markdown(state_view.plan))
     else:
         follow = f"b2prod apply {shlex.quote(str(output))}" if output else _name_turn(names, refresh=refresh)
-        print_data(format_plan(picture.plan, picture.drift, follow if project.origin is None else ""))
+        print_data(format_plan(state_view.plan, state_view.drift, follow if project.origin is None else ""))
     if project.origin is not None:
         say(project.origin.describe())
     if orphans and not names:
@@ -99,17 +101,17 @@ def plan(
         places = [Place(f"{CAMPAIGNS}/{name}/campaign.yaml") for name in orphans]
         message = "the folder is gone, but what the campaign produced exists; nothing of it was touched"
         raise FoundProblems([Finding(place, "BP607", message, hint) for place in places])
-    for name, why in picture.absent.items():
+    for name, why in state_view.absent.items():
         say(f"{name} is left out: {why}")
-    if choice.wrong or picture.absent:
+    if choice.wrong or state_view.absent:
         return Exit.PARTLY
-    return Exit.CHANGES if exit_code and _has_changes(picture) else Exit.FINE
+    return Exit.CHANGES if exit_code and _has_changes(state_view) else Exit.FINE
 
 
-def _has_changes(picture: Picture) -> bool:
+def _has_changes(state_view: StateView) -> bool:
     """Whether there is something to do, or would be if nothing stood in its way; a campaign that is held is let be."""
-    wanted = [view.plan for view in picture.views if view.campaign.state != "held"]
-    return not picture.plan.is_empty or any(one.count(BLOCKED) + one.count(UNKNOWN) for one in wanted)
+    wanted = [view.plan for view in state_view.views if view.campaign.state != "held"]
+    return not state_view.plan.is_empty or any(one.count(BLOCKED) + one.count(UNKNOWN) for one in wanted)
 
 
 def _name_turn(names: Sequence[str], *, refresh: bool) -> str:
@@ -132,7 +134,7 @@ def apply_stored(settings: Settings, plan: Path) -> int:
     repository = choice.repository
     gate = Gate(project, repository, check_anchor(settings.trust))
     with Watching() as watching:
-        outcome = apply_plan(project.state, repository, stored, watching.begin, Manner(gate))
+        outcome = apply_plan(project.state, repository, stored, watching.begin, TurnOptions(gate))
     return tell_outcome(outcome)
 
 

@@ -14,7 +14,7 @@ from ci.changes.project import Settings, reads_commits, reads_exports
 from ci.cli.console import print_data, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.findings import FORMATS
-from ci.review.forges import GitHub, GitLab, Place
+from ci.review.forges import ForgePlace, GitHub, GitLab
 from ci.review.summary import Review, gather_review
 from ci.review.text import MARKER, count_for_forge, format_review
 from ci.verbs.campaigns.produce import store_plan
@@ -91,7 +91,7 @@ def post(file: Path, gitlab: str | None, github: str | None, project: str, numbe
     text = file.read_text("utf-8")
     if not text.startswith(f"{MARKER}\n"):
         raise WrongUse(f"{file} is no review; `b2prod review -o DIR` writes one")
-    forge = (GitLab if gitlab else GitHub)(Place(address, project, number), token)
+    forge = (GitLab if gitlab else GitHub)(ForgePlace(address, project, number), token)
     say(f"{forge.post(text, MARKER)} the comment on {project} {number}")
     return Exit.FINE
 

@@ -29,7 +29,7 @@ from reconciler.run_catalogue.lists.file_lists import find_files
 from reconciler.run_catalogue.lists.folders import is_event_file
 from reconciler.run_catalogue.lists.records import SEPARATORS
 from reconciler.run_catalogue.lists.run_lists import RefusedRow
-from reconciler.run_catalogue.run_import import Imported, quarantine_rows
+from reconciler.run_catalogue.run_import import ImportedRuns, quarantine_rows
 from schemas.manifest.runs import format_runs, parse_runs, run_key
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _name_list(source: Path) -> str:
 def _tell_filed(filed: Filed, refused: int) -> None:
     made = filed.decision
     tell_imported("files", filed.counts, refused)
-    if refused and filed.counts == Imported() and not made.replicas:
+    if refused and filed.counts == ImportedRuns() and not made.replicas:
         say("nothing was changed")
     _tell_lines([f"moved: {before.path} is now {after.path}" for before, after in made.moved])
     if made.replicas:

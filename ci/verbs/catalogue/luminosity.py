@@ -40,7 +40,7 @@ from reconciler.run_catalogue.luminosity import (
 from reconciler.run_catalogue.luminosity_totals import (
     Measured,
     Pair,
-    Side,
+    RunSelection,
     list_values,
     pair_luminosity,
     pair_values,
@@ -95,7 +95,7 @@ def show(settings: Settings, what: str, versus: str | None, by_run: bool, unit: 
             raise WrongUse(f"there is no campaign {what.partition('/')[0]}; there are: {known}")
         if versus is not None:
             found = None if ":" in versus else _choose(connection, repository, versus, project.state)
-            there = found or Side(versus, versus, here.produced)
+            there = found or RunSelection(versus, versus, here.produced)
         runs = {*here.produced, *(here.selected or ()), *(there.produced if there is not None else ())}
         measured = read_luminosity(connection, runs)
         versions = list_versions(connection)
@@ -157,11 +157,11 @@ def import_list(
     return Exit.FINDINGS if refused else Exit.FINE
 
 
-def _choose(connection: Connection, repository: Repository, what: str, state: State) -> Side | None:
+def _choose(connection: Connection, repository: Repository, what: str, state: State) -> RunSelection | None:
     """The runs that a campaign or a step of it made, or that a text lists; None if there is no such campaign."""
     if ":" in what:
         try:
-            return Side(what, None, tuple(parse_runs(what)))
+            return RunSelection(what, None, tuple(parse_runs(what)))
         except ValueError as error:
             raise WrongUse(str(error)) from error
     name, _, step = what.partition("/")
@@ -170,10 +170,10 @@ def _choose(connection: Connection, repository: Repository, what: str, state: St
         return None
     if step and step not in production.steps:
         raise WrongUse(f"{name} has no step {step}; it has: {', '.join(production.steps) or 'none'}")
-    return Side(what, name, production.list_produced(step or None), production.selected)
+    return RunSelection(what, name, production.list_produced(step or None), production.selected)
 
 
-def _show(side: Side, measured: Measured, unit: str, *, by_run: bool, as_json: bool) -> None:
+def _show(side: RunSelection, measured: Measured, unit: str, *, by_run: bool, as_json: bool) -> None:
     shares = share_luminosity(side, measured)
     totals = [share.produced for share in shares]
     listed = side.version is None
@@ -193,7 +193,7 @@ def _show(side: Side, measured: Measured, unit: str, *, by_run: bool, as_json: b
             say(f"{_join(one.method, one.version, one.correction)}: no value for {_list(one.without)}")
 
 
-def _describe(side: Side) -> str:
+def _describe(side: RunSelection) -> str:
     produced = count_things(len(side.produced), "run")
     if side.version is None:
         return f"{side.name}: luminosity of {produced}"
@@ -204,7 +204,7 @@ def _describe(side: Side) -> str:
 
 
 def _show_beside(
-    here: Side, there: Side, measured: Measured, unit: str, *, by_run: bool, as_json: bool
+    here: RunSelection, there: RunSelection, measured: Measured, unit: str, *, by_run: bool, as_json: bool
 ) -> None:
     names = (here.name, there.name)
     pairs = [*pair_luminosity(here, there, measured)]

@@ -15,10 +15,10 @@ from reconciler.ledger.writing.transaction import now
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.run_catalogue.catalogue import list_quarantine, list_runs
 from reconciler.run_catalogue.lists.records import SEPARATORS
-from reconciler.run_catalogue.lists.run_lists import COLUMNS, Listing, RefusedRow, RunList, collect_runs
+from reconciler.run_catalogue.lists.run_lists import COLUMNS, RefusedRow, RunList, RunListing, collect_runs
 from reconciler.run_catalogue.luminosity import Measurement, import_luminosity
 from reconciler.run_catalogue.run_database import RunDatabase
-from reconciler.run_catalogue.run_import import Imported, import_run_list, remove_runs, restore_runs
+from reconciler.run_catalogue.run_import import ImportedRuns, import_run_list, remove_runs, restore_runs
 from schemas.manifest.runs import EXPERIMENT_LIMIT, RunRange, format_run, parse_ranges, parse_runs, run_key
 
 TOKEN = "B2PROD_RUNDB_TOKEN"  # noqa: S105 -- the variable's name
@@ -190,7 +190,7 @@ def _open_listing(
     pairs: tuple[str, ...],
     separator: str | None,
     token: str | None,
-) -> Listing:
+) -> RunListing:
     if source.startswith(("http://", "https://")):
         if experiment is None:
             raise WrongUse("say with --experiment which experiment's runs the run database is asked for")
@@ -232,7 +232,7 @@ def _read_keys(which: str) -> tuple[int, ...]:
         raise WrongUse(f"{error}, and there is no such file") from error
 
 
-def tell_imported(what: str, imported: Imported, refused: int) -> None:
+def tell_imported(what: str, imported: ImportedRuns, refused: int) -> None:
     """Says what an import changed."""
     counts = f"{imported.new} new, {imported.changed} changed, {imported.unchanged} unchanged"
     say(f"{what}: {counts}, {refused} refused")

@@ -11,7 +11,7 @@ from ci.approvals.root import read_pinned_sites
 from ci.changes.project import Settings, choose_campaigns, load_sound
 from ci.cli.console import count_things, print_json, say
 from ci.cli.exits import Exit
-from reconciler.datasets.catalogues.registration import MOST_OUTPUTS, Registered, register_outputs
+from reconciler.datasets.catalogues.registration import MOST_OUTPUTS, RegistrationResult, register_outputs
 from reconciler.ledger.reading.observation import read_identity
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.transaction import Writer
@@ -38,7 +38,7 @@ def register(settings: Settings, names: tuple[str, ...], batch: int, as_json: bo
     project = settings.project()
     repository = load_sound(project, names, judge_locks=False)
     chosen = [one.campaign.name for one in choose_campaigns(repository, names)]
-    total = Registered()
+    total = RegistrationResult()
     sites = read_pinned_sites(project.state, check_anchor(settings.trust))
     if unpinned := sorted({repository.campaigns[name].campaign.site for name in chosen} - sites.keys()):
         raise GuardRefused(

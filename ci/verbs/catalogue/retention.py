@@ -13,7 +13,7 @@ from ci.cli.console import count_things, make_table, print_data, print_json, pri
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.quantities import format_rate
 from reconciler.ledger.store.database import reading
-from reconciler.planning.production import Production, read_production
+from reconciler.planning.production import Produced, read_production
 from reconciler.planning.retention import ONE_SIGMA, Retention, measure_retention
 from schemas.manifest.runs import format_run
 
@@ -79,7 +79,7 @@ def _print(name: str, rows: Sequence[Retention], *, by_run: bool, confidence: fl
     print_table(table)
 
 
-def _tell_what_does_not_count(production: Production, rows: Sequence[Retention]) -> None:
+def _tell_what_does_not_count(production: Produced, rows: Sequence[Retention]) -> None:
     for (step, output), made in production.made.items():
         missing = 0 if production.selected is None else len(production.selected) - len(made)
         if missing:

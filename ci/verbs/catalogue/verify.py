@@ -17,10 +17,10 @@ from ci.cli.console import count_things, print_data, print_json, progress, say
 from ci.cli.exits import Exit, WrongUse
 from reconciler.datasets.places import check_storage_here, list_storages
 from reconciler.datasets.verification.counting import find_miscounts
-from reconciler.datasets.verification.file_check import Depth, Flaw, Published
+from reconciler.datasets.verification.file_check import Depth, FileFlaw, Published
 from reconciler.datasets.verification.file_pool import Look, look
 from reconciler.datasets.verification.rounds import Rounds, list_published
-from reconciler.datasets.verification.unknown_files import find_strangers
+from reconciler.datasets.verification.unknown_files import find_unknown_files
 from reconciler.ledger.reading.observation import list_campaigns
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.transaction import now
@@ -40,7 +40,7 @@ class _Result:
     files: int = 0
     bytes: int = 0
     seconds: float = 0.0
-    troubles: list[Flaw] = field(default_factory=list)
+    troubles: list[FileFlaw] = field(default_factory=list)
     unavailable: str | None = None
 
     def data(self) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _list_strangers(state: State, anchor: str | None, *, as_json: bool) -> int:
     sites = read_pinned_sites(state, check_anchor(anchor))
     storages = {str(state.storage(site.storage)) for site in sites.values()}
     with reading(state) as connection:
-        found = list(find_strangers(connection, state, storages))
+        found = list(find_unknown_files(connection, state, storages))
     if as_json:
         print_json([one.data() for one in found])
     else:

@@ -13,7 +13,7 @@ from ci.approvals.root import read_pinned, read_pinned_sites
 from ci.changes.project import Project, Settings, load
 from ci.cli.console import make_table, print_json, print_table, say
 from ci.cli.exits import Exit, FoundProblems, WrongUse
-from ci.review.forges import GitHub, GitLab, Place
+from ci.review.forges import ForgePlace, GitHub, GitLab
 from ci.review.github_settings import GitHubSettings
 from ci.review.gitlab_settings import GitLabSettings
 from ci.review.pipeline_settings import Setting
@@ -93,7 +93,7 @@ def _examine_forge(gitlab: str | None, github: str | None, name: str | None, *, 
     address = gitlab or github
     if address is None or (gitlab and github) or not name:
         raise WrongUse("say which: --gitlab ADDRESS or --github ADDRESS, and --project NAME")
-    place, token = Place(address, name), os.environ.get("B2PROD_DOCTOR_TOKEN", "")
+    place, token = ForgePlace(address, name), os.environ.get("B2PROD_DOCTOR_TOKEN", "")
     found = (
         GitLabSettings(GitLab(place, token)).look() if gitlab else GitHubSettings(GitHub(place, token)).look()
     )

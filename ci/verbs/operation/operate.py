@@ -14,13 +14,13 @@ from ci.approvals.root import read_pinned_sites
 from ci.changes.project import Project, Settings, choose_campaigns, list_folders, load_any
 from ci.cli.console import count_things, say
 from ci.cli.exits import Exit, WrongUse
-from reconciler.execution.sites.site_engines import Fleet
+from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.adoption import check_reference
 from reconciler.execution.tracking.workspace import Workspace
 from reconciler.ledger.reading.observation import list_begun, list_sites, list_steps, read_identity
 from reconciler.ledger.store.database import has_database, opened, reading
 from reconciler.ledger.writing.lease import unlock
-from reconciler.ledger.writing.operator_actions import Levers, Scope
+from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.pause_orders import PauseOrders
 from reconciler.ledger.writing.pauses import EVERYTHING, read_pauses
 from reconciler.ledger.writing.transaction import Writer, name_user
@@ -168,20 +168,20 @@ def unlock_lease(settings: Settings, fence: int) -> int:
 
 
 @contextlib.contextmanager
-def _levers(project: Project) -> Iterator[Levers]:
+def _levers(project: Project) -> Iterator[OperatorActions]:
     with reading(project.state) as connection:
         read_identity(connection)
     with opened(project.state) as engine:
-        yield Levers(Writer(engine, None), name_user())
+        yield OperatorActions(Writer(engine, None), name_user())
 
 
 def _check_job(project: Project, sites: Mapping[str, Site], scope: Scope, reference: str) -> None:
     """Ensures that the engine has the job that a unit is to be followed as."""
     with opened(project.state) as engine:
         writer = Writer(engine, None)
-        attempt = Levers(writer, name_user()).find_doubtful(scope)
+        attempt = OperatorActions(writer, name_user()).find_doubtful(scope)
         workspace = Workspace(project.state.attempts, project.state.batches)
-        check_reference(Fleet(sites, writer), attempt, workspace, reference)
+        check_reference(SiteEngines(sites, writer), attempt, workspace, reference)
 
 
 def _read_scope(settings: Settings, unit: str) -> tuple[Project, Scope]:

@@ -26,7 +26,7 @@ from ci.reports.progress import Watching, describe_live, describe_troubles, judg
 from reconciler.datasets.catalogues.registration import register_outputs
 from reconciler.execution.apply import reconcile
 from reconciler.execution.outcome import Outcome
-from reconciler.execution.turn_options import Manner
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.reading.latest_time import bound_time
 from reconciler.ledger.store.database import State, has_database, opened, reading
 from reconciler.ledger.writing.lease import SECONDS
@@ -35,7 +35,7 @@ from reconciler.outside.defects import tell_defect
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.outside.service_manager import ServiceManager
 from reconciler.outside.signals import ending_softly
-from reconciler.planning.views import Picture
+from reconciler.planning.views import StateView
 from renderer.steering import TemplateBroken
 from schemas.policy.site import Site
 from schemas.repository import Repository
@@ -165,8 +165,10 @@ def reconcile_verb(
     if refused and not permitted and away is None:
         raise GuardRefused("\n".join(refused.values()))
     with _telling(project.state), Watching() as watching:
-        manner = Manner(gate, patient=patient, lease=lease, closed=_tell_away(away))
-        outcome = reconcile(project.state, repository, permitted, watching.begin, manner, refresh=refresh)
+        turn_options = TurnOptions(gate, patient=patient, lease=lease, closed=_tell_away(away))
+        outcome = reconcile(
+            project.state, repository, permitted, watching.begin, turn_options, refresh=refresh
+        )
     for text in refused.values():
         say(f"left out: {text}")
     troubles = _register(project, repository, gate.find_sites(repository), permitted)
@@ -269,13 +271,13 @@ def _watch(
         pause = interval
         monitor.begin()
         whole, sound = False, True
-        pictures: list[Picture] = []
+        state_views: list[StateView] = []
         try:
             here, away = _read_head(project, followed)
             bound, closed = min(interval, lease / 3), _tell_away(away)
-            manner = Manner(bound=bound, lease=lease, closed=closed, step=manager.step)
-            outcome, trouble = _turn(here, names, manner, anchor, pictures.append)
-            trouble += [text] if (text := manner.closed) is not None else _try_marking(here)
+            turn_options = TurnOptions(bound=bound, lease=lease, closed=closed, step=manager.step)
+            outcome, trouble = _turn(here, names, turn_options, anchor, state_views.append)
+            trouble += [text] if (text := turn_options.closed) is not None else _try_marking(here)
         except (GuardRefused, OSError, SourceUnavailable, TemplateBroken, WrongUse) as error:
             trouble = [f"this turn did nothing: {error}"]
         except Exception as error:  # noqa: BLE001 -- one turn ends with what nobody foresaw, and not the service
@@ -285,7 +287,7 @@ def _watch(
             if trouble[0] not in said:
                 say(tell_defect(error))
         else:
-            whole = manner.closed is None
+            whole = turn_options.closed is None
             if outcome.attached:
                 pause = min(interval, BUSY)
             if outcome.produced or outcome.failed or outcome.submitted:
@@ -296,7 +298,7 @@ def _watch(
             if text not in said:
                 say(text)
         said = trouble
-        monitor.end(pictures[-1] if pictures else None, trouble, whole=whole)
+        monitor.end(state_views[-1] if state_views else None, trouble, whole=whole)
         _rest(pause, stopped, manager.step if sound else None)
     manager.stopping()
 
@@ -311,14 +313,18 @@ def _rest(seconds: float, stopped: threading.Event, step: Callable[[], None] | N
 
 
 def _turn(
-    project: Project, names: Sequence[str], manner: Manner, anchor: str | None, see: Callable[[Picture], None]
+    project: Project,
+    names: Sequence[str],
+    turn_options: TurnOptions,
+    anchor: str | None,
+    see: Callable[[StateView], None],
 ) -> tuple[Outcome, list[str]]:
     """One turn over the campaigns that are in order, and what is wrong with the others: of these, nothing begins."""
     choice = load_launchable(project, names)
     repository = choice.repository
     gate = Gate(project, repository, anchor)
     permitted, refused = gate.sort(choice.chosen)
-    outcome = reconcile(project.state, repository, permitted, see, replace(manner, permits=gate))
+    outcome = reconcile(project.state, repository, permitted, see, replace(turn_options, permits=gate))
     told = [*choice.describe(), *choice.describe_idle()]
     told += [f"{name} is left out: {text}" for name, text in refused.items()]
     return outcome, [*told, *_register(project, repository, gate.find_sites(repository), permitted)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from reconciler.datasets.catalogues.port import Conflict, Dataset
+from reconciler.datasets.catalogues.port import Conflict, RegisteredDataset
 from reconciler.model.engine import Complaint
 from reconciler.outside.durable import sync
 from reconciler.outside.errors import SourceUnavailable
@@ -27,7 +27,7 @@ class Manifests:
         """Nothing: whoever can publish can put a manifest beside it."""
         return ()
 
-    def register(self, datasets: Sequence[Dataset]) -> Mapping[str, Conflict | None]:
+    def register(self, datasets: Sequence[RegisteredDataset]) -> Mapping[str, Conflict | None]:
         """As the port says. A manifest that is there already is never written over."""
         found: dict[str, Conflict | None] = {}
         for dataset in datasets:
@@ -41,7 +41,7 @@ class Manifests:
         return found
 
 
-def _register(dataset: Dataset) -> Conflict | None:
+def _register(dataset: RegisteredDataset) -> Conflict | None:
     file = Path(dataset.folder, f"b2prod.{dataset.facts['output']}.v{dataset.facts['version']}.json")
     content = _write(dataset)
     if not file.exists():
@@ -58,7 +58,7 @@ def _register(dataset: Dataset) -> Conflict | None:
     return None
 
 
-def _write(dataset: Dataset) -> dict[str, Any]:
+def _write(dataset: RegisteredDataset) -> dict[str, Any]:
     files = [
         {
             "name": entry.name.removeprefix(f"{dataset.name}/"),

@@ -14,7 +14,7 @@ from reconciler.model.engine import Complaint
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RegisteredFile:
     """A published file. `path` is below the site's storage; `checksums` maps algorithms to hexadecimal digits.
 
     `events` None: not known.
@@ -28,7 +28,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Dataset:
+class RegisteredDataset:
     """One version of one output of one run.
 
     `name` is its logical name, `collection` that of all runs' together, `replaces` the names of earlier versions.
@@ -40,7 +40,7 @@ class Dataset:
     replaces: tuple[str, ...]
     folder: str
     facts: Mapping[str, Any]
-    entries: tuple[Entry, ...]
+    entries: tuple[RegisteredFile, ...]
 
 
 class Conflict(Exception):
@@ -61,7 +61,7 @@ class Catalogue(Protocol):
     def algorithms(self) -> Sequence[str]:
         """The checksums that each file must have here."""
 
-    def register(self, datasets: Sequence[Dataset]) -> Mapping[str, Conflict | None]:
+    def register(self, datasets: Sequence[RegisteredDataset]) -> Mapping[str, Conflict | None]:
         """By name: None for a dataset that is known now, whole and as it is, which was read back; else the conflict.
 
         Raises:

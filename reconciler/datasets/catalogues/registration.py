@@ -18,7 +18,7 @@ from sqlalchemy import Connection, and_, exists, not_, select
 
 from reconciler.datasets.catalogues.manifests import Manifests
 from reconciler.datasets.catalogues.names import name_collection, name_dataset
-from reconciler.datasets.catalogues.port import Catalogue, Dataset, Entry
+from reconciler.datasets.catalogues.port import Catalogue, RegisteredDataset, RegisteredFile
 from reconciler.datasets.catalogues.rucio import Rucio
 from reconciler.datasets.catalogues.rucio_server import RucioServer, read_credentials
 from reconciler.ledger.schema.tables import outputs, products, recipes, registrations, runs
@@ -44,7 +44,7 @@ _UNIT = ("campaign", "step", "experiment", "run", "output")
 
 
 @dataclass(slots=True)
-class Registered:
+class RegistrationResult:
     """What came of it. `conflicts` maps campaigns to what speaks against them: these are paused.
 
     `changed` are files that are not as they were published, `unavailable` what did not answer, by site. `more` says
@@ -94,7 +94,7 @@ def register_outputs(
     *,
     limit: int = MOST_OUTPUTS,
     most_bytes: int = MOST_BYTES,
-) -> Registered:
+) -> RegistrationResult:
     """Makes published outputs known, the oldest first, at most `limit` of them for each site.
 
     Where the catalogue knows something else under the name of an output, its campaign is paused, and nothing more of
@@ -109,7 +109,7 @@ def register_outputs(
         limit: outputs of a site at a time.
         most_bytes: of a site at a time; one output is always taken.
     """
-    result = Registered()
+    result = RegistrationResult()
     with reading(state) as connection:
         stopped = {pause.scope for pause in read_pauses(connection) if pause.kind == CONFLICT}
     wanted = set(repository.campaigns if names is None else names)
@@ -136,14 +136,14 @@ def _register_site(
     settings: CatalogueSettings,
     campaigns: Sequence[Campaign],
     writer: Writer,
-    result: Registered,
+    result: RegistrationResult,
     limit: int,
     most_bytes: int,
 ) -> None:
     if not campaigns:
         return
     catalogue = open_catalogue(settings)
-    datasets: dict[str, tuple[int, Dataset]] = {}
+    datasets: dict[str, tuple[int, RegisteredDataset]] = {}
     total = 0
     with reading(state) as connection:
         pending = _list_pending(
@@ -238,7 +238,7 @@ def _describe(
     energy: str | None,
     replaces: tuple[str, ...],
     algorithms: Sequence[str],
-) -> Dataset:
+) -> RegisteredDataset:
     row, step, campaign = pending.row, pending.step, pending.campaign
     folder = os.path.join(row.storage, row.folder)
     run = run_key(row.experiment, row.run)
@@ -259,7 +259,7 @@ def _describe(
         "produced": row.produced,
     }
     entries = tuple(
-        Entry(
+        RegisteredFile(
             name=f"{name}/{file.path}",
             path=os.path.join(row.folder, file.path),
             size=file.size,
@@ -268,7 +268,9 @@ def _describe(
         )
         for file in files
     )
-    return Dataset(name, name_collection(campaign, step, row.output), replaces, folder, facts, entries)
+    return RegisteredDataset(
+        name, name_collection(campaign, step, row.output), replaces, folder, facts, entries
+    )
 
 
 def _sum(path: str, size: int, checksum: str, algorithms: Sequence[str]) -> dict[str, str]:
@@ -297,7 +299,7 @@ def _sum(path: str, size: int, checksum: str, algorithms: Sequence[str]) -> dict
     return {"adler32": f"{adler:08x}"}
 
 
-def _record(writer: Writer, address: str, done: Sequence[tuple[int, Dataset]]) -> None:
+def _record(writer: Writer, address: str, done: Sequence[tuple[int, RegisteredDataset]]) -> None:
     """Writes that outputs are registered; doing so twice changes nothing."""
     if not done:
         return

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import NoneType
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, urlsplit
 
-from reconciler.datasets.catalogues.port import Conflict, Dataset, Entry
+from reconciler.datasets.catalogues.port import Conflict, RegisteredDataset, RegisteredFile
 from reconciler.datasets.catalogues.rucio_server import (
     RucioFailed,
     RucioRefused,
     RucioServer,
+    Thing,
     address_did,
+    divide,
     read_rows,
 )
 from reconciler.model.engine import Complaint
 from reconciler.outside.errors import SourceUnavailable
 from schemas.policy.site import CatalogueSettings
-
-Thing = TypeVar("Thing")
-
-MOST = 500
-"""Files, or datasets, of one request; the server takes a thousand."""
 
 NAME_LENGTH = 250
 _EXISTS = (
@@ -83,7 +80,7 @@ class Rucio:
             ]
         return found
 
-    def register(self, datasets: Sequence[Dataset]) -> Mapping[str, Conflict | None]:
+    def register(self, datasets: Sequence[RegisteredDataset]) -> Mapping[str, Conflict | None]:
         """As the port says. Each step may have been done before; what is read back decides."""
         found: dict[str, Conflict | None] = {}
         left = list(datasets)
@@ -116,10 +113,10 @@ class Rucio:
             raise SourceUnavailable(f"Rucio at {self._server.url} refuses: {error}") from error
         return {**found, **dict.fromkeys((one.name for one in left), None)}
 
-    def _make_datasets(self, datasets: Sequence[Dataset]) -> dict[str, Conflict]:
+    def _make_datasets(self, datasets: Sequence[RegisteredDataset]) -> dict[str, Conflict]:
         """Makes the datasets; a conflict is one whose name is a file's or a container's."""
 
-        def make(some: Sequence[Dataset]) -> None:
+        def make(some: Sequence[RegisteredDataset]) -> None:
             rows = [
                 {"scope": self._scope, "name": one.name, "type": "DATASET", "meta": _describe(one)}
                 for one in some
@@ -135,12 +132,12 @@ class Rucio:
                 )
         return conflicts
 
-    def _add_replicas(self, datasets: Sequence[Dataset]) -> dict[str, Conflict]:
+    def _add_replicas(self, datasets: Sequence[RegisteredDataset]) -> dict[str, Conflict]:
         """Adds the replicas that are not there; a conflict is a file that is known with other content."""
         entries = [(dataset, entry) for dataset in datasets for entry in dataset.entries]
         known = self._read_replicas([entry.name for _, entry in entries])
         conflicts: dict[str, Conflict] = {}
-        missing: list[tuple[Dataset, Entry]] = []
+        missing: list[tuple[RegisteredDataset, RegisteredFile]] = []
         for dataset, entry in entries:
             row = known.get(entry.name)
             if row is not None and (said := self._compare(entry, row)):
@@ -148,7 +145,7 @@ class Rucio:
             elif row is None or self._rse not in row["states"]:
                 missing.append((dataset, entry))
         missing = [(dataset, entry) for dataset, entry in missing if dataset.name not in conflicts]
-        for some in _divide(missing):
+        for some in divide(missing):
             rows = [
                 {
                     "scope": self._scope,
@@ -174,10 +171,10 @@ class Rucio:
                 conflicts |= taken
         return conflicts
 
-    def _attach(self, datasets: Sequence[Dataset]) -> None:
+    def _attach(self, datasets: Sequence[RegisteredDataset]) -> None:
         """Attaches the files; a dataset that is closed is left as it is, and read back."""
         pairs = [(dataset.name, entry.name) for dataset in datasets for entry in dataset.entries]
-        for some in _divide(pairs):
+        for some in divide(pairs):
             held: dict[str, list[dict[str, str]]] = {}
             for dataset, entry in some:
                 held.setdefault(dataset, []).append({"scope": self._scope, "name": entry})
@@ -188,8 +185,8 @@ class Rucio:
         # else a batch with one file that is attached already attaches none
         self._server.post("/dids/attachments", {"attachments": rows, "ignore_duplicate": True})
 
-    def _add_rules(self, datasets: Sequence[Dataset]) -> None:
-        def add(some: Sequence[Dataset]) -> None:
+    def _add_rules(self, datasets: Sequence[RegisteredDataset]) -> None:
+        def add(some: Sequence[RegisteredDataset]) -> None:
             data = {
                 "copies": 1,
                 "rse_expression": self._rule,
@@ -201,7 +198,7 @@ class Rucio:
 
         list(_do(datasets, add))
 
-    def _collect(self, datasets: Sequence[Dataset]) -> None:
+    def _collect(self, datasets: Sequence[RegisteredDataset]) -> None:
         """Puts the datasets into the containers of all runs."""
         for name, members in _gather(datasets).items():
             try:
@@ -209,16 +206,16 @@ class Rucio:
             except RucioRefused as error:
                 if error.kind not in _EXISTS:
                     raise
-            for some in _divide(members):
+            for some in divide(members):
                 dids = [{"scope": self._scope, "name": one.name} for one in some]
                 self._attach_rows([{"scope": self._scope, "name": name, "dids": dids}])
 
-    def _look(self, datasets: Sequence[Dataset]) -> dict[str, Conflict | str | None]:
+    def _look(self, datasets: Sequence[RegisteredDataset]) -> dict[str, Conflict | str | None]:
         """What is known of datasets: None, all of it and as it is; a text, what is missing; or a conflict."""
         content: dict[str, dict[str, Mapping[str, Any]]] = {one.name: {} for one in datasets}
         ruled: set[str] = set()
         members = {name: {row["name"] for row in self._list_content(name)} for name in _gather(datasets)}
-        for some in _divide(datasets):
+        for some in divide(datasets):
             dids = [{"scope": self._scope, "name": one.name} for one in some]
             strange = False
             # asked for with their parents, a thousand files would take the server many times as long
@@ -251,7 +248,9 @@ class Rucio:
                 raise
             return []
 
-    def _judge(self, dataset: Dataset, content: Mapping[str, Mapping[str, Any]]) -> Conflict | str | None:
+    def _judge(
+        self, dataset: RegisteredDataset, content: Mapping[str, Mapping[str, Any]]
+    ) -> Conflict | str | None:
         where = f"{self._scope}:{dataset.name}"
         entries = {entry.name: entry for entry in dataset.entries}
         if strangers := sorted(content.keys() - entries.keys()):
@@ -281,9 +280,9 @@ class Rucio:
             return False
         return row.get("open") is False
 
-    def _close(self, datasets: Sequence[Dataset]) -> None:
+    def _close(self, datasets: Sequence[RegisteredDataset]) -> None:
         """Closes those datasets that are open: a version never changes."""
-        for some in _divide(datasets):
+        for some in divide(datasets):
             dids = [{"scope": self._scope, "name": one.name} for one in some]
             rows = read_rows(self._server.post("/dids/bulkmeta", {"dids": dids}), name=str, is_open=bool)
             if {row["name"] for row in rows} != {one.name for one in some}:
@@ -297,7 +296,7 @@ class Rucio:
                     if error.kind != _CLOSED:
                         raise
 
-    def _replace(self, datasets: Sequence[Dataset]) -> None:
+    def _replace(self, datasets: Sequence[RegisteredDataset]) -> None:
         """Takes earlier versions out of the containers, last of all."""
         for dataset in datasets:
             for name in dataset.replaces:
@@ -311,7 +310,7 @@ class Rucio:
     def _read_replicas(self, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """What is known of files, by name; of a file that is not known nothing is."""
         found: dict[str, Mapping[str, Any]] = {}
-        for some in _divide(names):
+        for some in divide(names):
             dids = [{"scope": self._scope, "name": name} for name in some]
             # all states: one that is not there yet is known all the same
             for row in self._list_replicas(dids):
@@ -331,7 +330,7 @@ class Rucio:
             return None
         return str(row["type"])
 
-    def _compare(self, entry: Entry, row: Mapping[str, Any]) -> str:
+    def _compare(self, entry: RegisteredFile, row: Mapping[str, Any]) -> str:
         """What differs between a file and what is known under its name; nothing where nothing does."""
         ours = entry.size, entry.checksums["adler32"]
         theirs = row["bytes"], row["adler32"]
@@ -342,7 +341,7 @@ class Rucio:
             f"ours has {ours[0]} bytes and adler32 {ours[1]}"
         )
 
-    def _place(self, entry: Entry) -> str:
+    def _place(self, entry: RegisteredFile) -> str:
         return f"{self._pfn}/{entry.path}"
 
     def _path(self, name: str, rest: str = "") -> str:
@@ -355,7 +354,7 @@ def _point(place: str) -> tuple[str, str | None, str]:
     return parts.scheme, parts.hostname, parts.path
 
 
-def _check_names(datasets: Iterable[Dataset]) -> dict[str, Conflict]:
+def _check_names(datasets: Iterable[RegisteredDataset]) -> dict[str, Conflict]:
     found = {}
     for dataset in datasets:
         for name in (dataset.collection, dataset.name, *(entry.name for entry in dataset.entries)):
@@ -364,7 +363,7 @@ def _check_names(datasets: Iterable[Dataset]) -> dict[str, Conflict]:
     return found
 
 
-def _describe(dataset: Dataset) -> dict[str, Any]:
+def _describe(dataset: RegisteredDataset) -> dict[str, Any]:
     """What Rucio's own columns say of a dataset; its events are those of its files."""
     facts = dataset.facts
     return {"run_number": facts["run"], "datatype": facts["level"], "campaign": facts["campaign"]}
@@ -374,7 +373,7 @@ def _do(
     things: Sequence[Thing], act: Callable[[Sequence[Thing]], None], done: Sequence[str] = _EXISTS
 ) -> Iterator[Thing]:
     """Does something with many things at once, or one by one where for some it is done; these are yielded."""
-    for some in _divide(things):
+    for some in divide(things):
         try:
             act(some)
         except RucioRefused as error:
@@ -389,12 +388,8 @@ def _do(
                     yield one
 
 
-def _gather(datasets: Iterable[Dataset]) -> dict[str, list[Dataset]]:
-    found: dict[str, list[Dataset]] = {}
+def _gather(datasets: Iterable[RegisteredDataset]) -> dict[str, list[RegisteredDataset]]:
+    found: dict[str, list[RegisteredDataset]] = {}
     for dataset in datasets:
         found.setdefault(dataset.collection, []).append(dataset)
     return found
-
-
-def _divide(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:
-    return (things[start : start + MOST] for start in range(0, len(things), MOST))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -20,6 +20,11 @@ TIMEOUT = 60.0
 
 _ATTEMPTS = 3
 _PAUSE = 1.0
+
+Thing = TypeVar("Thing")
+
+MOST = 500
+"""Files, or datasets, of one request; the server takes a thousand."""
 
 
 class RucioRefused(Exception):
@@ -35,7 +40,7 @@ class RucioFailed(SourceUnavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class RucioCredentials:
     """Who we are to the server: a user with a password, or a proxy certificate's file."""
 
     user: str | None = None
@@ -46,7 +51,7 @@ class Credentials:
         return f"Credentials(user={self.user!r}, proxy={self.proxy!r})"
 
 
-def read_credentials(kind: str, environment: Mapping[str, str]) -> Credentials:
+def read_credentials(kind: str, environment: Mapping[str, str]) -> RucioCredentials:
     """The credentials that the environment gives: of `userpass`, or of `x509_proxy`.
 
     Raises:
@@ -58,13 +63,13 @@ def read_credentials(kind: str, environment: Mapping[str, str]) -> Credentials:
             raise SourceUnavailable(
                 "Rucio wants B2PROD_RUCIO_USER and B2PROD_RUCIO_PASSWORD in the environment"
             )
-        return Credentials(user=user, password=password)
+        return RucioCredentials(user=user, password=password)
     proxy = environment.get("X509_USER_PROXY", f"/tmp/x509up_u{os.getuid()}")  # noqa: S108 -- the usual place of proxies
     if not os.path.isfile(proxy):
         raise SourceUnavailable(
             f"there is no proxy certificate {proxy} for Rucio; make one with voms-proxy-init"
         )
-    return Credentials(proxy=proxy)
+    return RucioCredentials(proxy=proxy)
 
 
 class _MayPass(Exception):
@@ -82,7 +87,7 @@ class RucioServer:
         self,
         url: str,
         account: str,
-        credentials: Credentials,
+        credentials: RucioCredentials,
         *,
         timeout: float = TIMEOUT,
         pause: Callable[[float], None] = time.sleep,
@@ -210,3 +215,8 @@ def read_rows(
 def address_did(scope: str, name: str, rest: str = "") -> str:
     """The path of a data identifier, or of what is below it."""
     return f"/dids/{quote(scope, safe='')}/{quote(name, safe='')}{rest}"
+
+
+def divide(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:
+    """The things, as many at a time as one request may have."""
+    return (things[start : start + MOST] for start in range(0, len(things), MOST))

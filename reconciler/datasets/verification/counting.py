@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, and_, func, select
 
-from reconciler.datasets.verification.file_check import Flaw, Trouble
+from reconciler.datasets.verification.file_check import FileFlaw, Trouble
 from reconciler.ledger.schema.tables import attempts, jobs, outputs, runs
 from reconciler.model.counts import judge_counts, judge_record
 from reconciler.model.work_items import format_address
 from schemas.manifest.runs import run_key
 
 
-def find_miscounts(connection: Connection, campaign: str) -> Iterator[Flaw]:
+def find_miscounts(connection: Connection, campaign: str) -> Iterator[FileFlaw]:
     """What is wrong with the counts of a campaign's produced outputs: read, registered, recorded and kept.
 
     Only jobs that were verified count: a unit may have been accepted without the others.
@@ -46,4 +46,4 @@ def find_miscounts(connection: Connection, campaign: str) -> Iterator[Flaw]:
             "its unit", int(registered) if known else None, read, [("it", kept)]
         ) or judge_record("its unit", record, read)
         if wrong is not None:
-            yield Flaw(Trouble.WRONG, f"{unit} {output} v{version}: {wrong[1]}")
+            yield FileFlaw(Trouble.WRONG, f"{unit} {output} v{version}: {wrong[1]}")

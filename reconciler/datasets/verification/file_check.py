@@ -33,7 +33,7 @@ class Trouble(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
+class FileFlaw:
     """What is wrong with a file."""
 
     trouble: Trouble
@@ -68,11 +68,11 @@ class Published:
         return Path(self.storage, self.folder, self.name)
 
 
-class Unreadable(Exception):
+class UnreadableFile(Exception):
     """The storage does not tell: nothing can be said of the file."""
 
 
-def examine(file: Published, depth: Depth) -> Flaw | None:
+def examine(file: Published, depth: Depth) -> FileFlaw | None:
     """What is wrong with a file, or None.
 
     Raises:
@@ -82,20 +82,20 @@ def examine(file: Published, depth: Depth) -> Flaw | None:
     try:
         found = os.lstat(path)
         if not stat.S_ISREG(found.st_mode):
-            return Flaw(Trouble.CHANGED, f"{path} is no plain file any more")
+            return FileFlaw(Trouble.CHANGED, f"{path} is no plain file any more")
         if found.st_size != file.size:
-            return Flaw(Trouble.CHANGED, f"{path} has {found.st_size} bytes instead of {file.size}")
+            return FileFlaw(Trouble.CHANGED, f"{path} has {found.st_size} bytes instead of {file.size}")
         if depth is Depth.SIZE:
             return None
         sum_ = digest_file(path, file.checksum.partition(":")[0])
         if sum_ is not None and sum_ != spell_checksum(file.checksum):
-            return Flaw(Trouble.CHANGED, f"{path} has checksum {sum_} instead of {file.checksum}")
+            return FileFlaw(Trouble.CHANGED, f"{path} has checksum {sum_} instead of {file.checksum}")
         said = _examine_content(file) if is_event_file(file.name) else None
     except FileNotFoundError:
-        return Flaw(Trouble.GONE, f"{path} is gone")
+        return FileFlaw(Trouble.GONE, f"{path} is gone")
     except OSError as error:
-        raise Unreadable(f"{path} cannot be examined: {error.strerror or error}") from error
-    return Flaw(Trouble.WRONG, f"{path}: {said}") if said else None
+        raise UnreadableFile(f"{path} cannot be examined: {error.strerror or error}") from error
+    return FileFlaw(Trouble.WRONG, f"{path}: {said}") if said else None
 
 
 def _examine_content(file: Published) -> str | None:

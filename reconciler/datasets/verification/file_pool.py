@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from reconciler.datasets.verification.file_check import Depth, Flaw, Published, Unreadable, examine
+from reconciler.datasets.verification.file_check import Depth, FileFlaw, Published, UnreadableFile, examine
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.mounts import holds_anything
 
@@ -25,7 +25,7 @@ _SLOWEST = 1e6
 _FILES, _BYTES = 200, 256 << 20
 """The most that one process is given at a time."""
 
-Look = tuple[Published, Flaw | None]
+Look = tuple[Published, FileFlaw | None]
 
 
 def look(
@@ -49,7 +49,7 @@ def look(
         for file in checked:
             try:
                 yield file, examine(file, depth)
-            except Unreadable as error:
+            except UnreadableFile as error:
                 raise SourceUnavailable(str(error)) from error
         return
     with _crew(processes or os.cpu_count() or 1) as crew:
@@ -126,7 +126,7 @@ def _work(inbox: Connection[object, object]) -> None:
             assert isinstance(part, list)
             try:
                 inbox.send([examine(file, Depth.FULL) for file in part])
-            except Unreadable as error:
+            except UnreadableFile as error:
                 inbox.send(str(error))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
 
-from reconciler.datasets.verification.file_check import Depth, Flaw, Published, Trouble
+from reconciler.datasets.verification.file_check import Depth, FileFlaw, Published, Trouble
 from reconciler.datasets.verification.file_pool import Look, look
 from reconciler.ledger.schema.tables import examinations, outputs, products, recipes, runs, verifications
 
@@ -70,7 +70,7 @@ def list_published(connection: Connection, campaign: str) -> Iterator[tuple[byte
 
 def find_lost(
     connection: Connection, campaign: str, among: Container[bytes] | None = None
-) -> Iterator[tuple[bytes, Flaw]]:
+) -> Iterator[tuple[bytes, FileFlaw]]:
     """Produced outputs of a campaign whose files are gone or changed: fingerprint, and what is wrong.
 
     Sizes are looked at, and of those files that the last verification found changed, everything. With `among`, only
@@ -151,13 +151,13 @@ class Rounds:
             with self._engine.begin() as connection:
                 connection.execute(insert(examinations), rows)
 
-    def read_troubles(self, begun: Round) -> list[Flaw]:
+    def read_troubles(self, begun: Round) -> list[FileFlaw]:
         """All that the round has found, also before it was continued."""
         query = select(examinations.c.trouble, examinations.c.text)
         mine = and_(examinations.c.verification == begun.id, examinations.c.trouble.is_not(None))
         query = query.where(mine).order_by(examinations.c.output, examinations.c.path)
         with self._engine.begin() as connection:
-            return [Flaw(Trouble(trouble), text) for trouble, text in connection.execute(query)]
+            return [FileFlaw(Trouble(trouble), text) for trouble, text in connection.execute(query)]
 
     def end(self, begun: Round, campaign: str, time: str) -> None:
         """Ends a round: it takes the place of the one before, and of it only what was wrong is kept."""

@@ -31,7 +31,7 @@ REBUILD = "`b2prod state rebuild` takes it over where its record holds; else it 
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
+class OrphanJob:
     """Something that the ledger does not know: where, what it is, and whether it may be removed by whoever looks after it."""
 
     path: str
@@ -49,7 +49,9 @@ class Stranger:
         }
 
 
-def find_strangers(connection: Connection, state: State, storages: Collection[str]) -> Iterator[Stranger]:
+def find_unknown_files(
+    connection: Connection, state: State, storages: Collection[str]
+) -> Iterator[OrphanJob]:
     """All strangers in storages, and in the folders of attempts and batches; nothing is changed.
 
     Raises:
@@ -73,45 +75,45 @@ def find_strangers(connection: Connection, state: State, storages: Collection[st
                 yield _judge_folder(str(parent / name), name, formers)
 
 
-def _judge_file(path: str, name: str, live: Iterable[str], *, filled: bool) -> Iterator[Stranger]:
+def _judge_file(path: str, name: str, live: Iterable[str], *, filled: bool) -> Iterator[OrphanJob]:
     if name in MADE_BY_SYSTEMS:
         return
     for pattern, what in _PARTS:
         if pattern.fullmatch(name):
-            yield Stranger(path, what, removable=True, advice="remove it while no reconciler works")
+            yield OrphanJob(path, what, removable=True, advice="remove it while no reconciler works")
             return
     if _RECORD.fullmatch(name):
-        yield Stranger(
+        yield OrphanJob(
             path, "a record of an output that the ledger does not have", removable=False, advice=REBUILD
         )
     elif name[0] == ".":
         if any(name.endswith(f".{one}") for one in live):
             return  # a copy that is being made
         if ".b2p-" in name:
-            yield Stranger(
+            yield OrphanJob(
                 path,
                 "a copy that was not finished",
                 removable=True,
                 advice="remove it while no reconciler works",
             )
         else:
-            yield Stranger(path, "a hidden file", removable=False, advice="it is none of b2prod's")
+            yield OrphanJob(path, "a hidden file", removable=False, advice="it is none of b2prod's")
     elif _MANIFEST.fullmatch(name):
         if not filled:
-            yield Stranger(
+            yield OrphanJob(
                 path, "a manifest of an output that the ledger does not have", removable=False, advice=REBUILD
             )
     else:
-        yield Stranger(path, "a file of data", removable=False, advice=REBUILD)
+        yield OrphanJob(path, "a file of data", removable=False, advice=REBUILD)
 
 
-def _judge_folder(path: str, name: str, formers: tuple[str, ...]) -> Stranger:
+def _judge_folder(path: str, name: str, formers: tuple[str, ...]) -> OrphanJob:
     aside = name.rpartition(".")[0]
     if aside and re.fullmatch(r"[0-9a-f]{8}", name.rpartition(".")[2]) and aside.startswith("b2p-"):
-        return Stranger(path, "what was put aside for another attempt", removable=True, advice="remove it")
+        return OrphanJob(path, "what was put aside for another attempt", removable=True, advice="remove it")
     if formers and name.startswith(formers):
         advice = "the next reconcile ends its job, where it has one, and removes it"
-        return Stranger(
+        return OrphanJob(
             path,
             "an attempt from before the ledger was put back or made again",
             removable=False,
@@ -119,8 +121,8 @@ def _judge_folder(path: str, name: str, formers: tuple[str, ...]) -> Stranger:
         )
     if name.startswith("b2p-"):
         advice = "of another ledger, or of one that was lost: see whether its job runs before it is removed"
-        return Stranger(path, "an attempt that the ledger does not have", removable=False, advice=advice)
-    return Stranger(path, "no attempt's", removable=False, advice="it is none of b2prod's")
+        return OrphanJob(path, "an attempt that the ledger does not have", removable=False, advice=advice)
+    return OrphanJob(path, "no attempt's", removable=False, advice="it is none of b2prod's")
 
 
 def _read_known(connection: Connection) -> tuple[set[str], set[str]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from reconciler.engines.diracx.client import Busy, Client, Declined
 from reconciler.engines.diracx.credentials import NoToken
-from reconciler.engines.diracx.jdl import Unwritable, write_jdl
+from reconciler.engines.diracx.jdl import UnwritableJdl, write_jdl
 from reconciler.engines.diracx.jobs import (
     ERRORS,
     LIVE,
@@ -37,10 +37,10 @@ from reconciler.model.engine import (
     Complaint,
     Deferred,
     EngineUnavailable,
+    JobHandle,
     Observation,
     Refused,
     Sighting,
-    Ticket,
     Uncertain,
     doubt_reference,
 )
@@ -81,99 +81,99 @@ class DiracxEngine:
         deadline, storing = Deadline(self._seconds), Deadline(0.7 * self._seconds)
         answers: dict[str, Answer] = {}
         descriptions: dict[str, str] = {}
-        for ticket in batch.tickets:
+        for handle in batch.handles:
             try:
-                descriptions[ticket.name] = self._prepare(ticket, storing)
-            except (NotSendable, Unwritable) as error:
-                answers[ticket.name] = Refused(str(error), "permanent")
+                descriptions[handle.name] = self._prepare(handle, storing)
+            except (NotSendable, UnwritableJdl) as error:
+                answers[handle.name] = Refused(str(error), "permanent")
             except Declined as error:
-                answers[ticket.name] = _refuse(error)
+                answers[handle.name] = _refuse(error)
             except Busy as error:  # nor will it take the others
-                rest = [one.name for one in batch.tickets if one.name not in {*answers, *descriptions}]
+                rest = [one.name for one in batch.handles if one.name not in {*answers, *descriptions}]
                 answers |= dict.fromkeys(rest, Deferred(str(error), pause=error.pause))
                 break
             except (NoToken, NotSent, NoAnswer) as error:
-                answers[ticket.name] = Uncertain(f"not ordered: {error}")
+                answers[handle.name] = Uncertain(f"not ordered: {error}")
         answers |= self._order(descriptions, deadline)
-        return [answers[ticket.name] for ticket in batch.tickets]
+        return [answers[handle.name] for handle in batch.handles]
 
-    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+    def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         """By their names, in one search."""
-        found: dict[str, list[str]] = {ticket.name: [] for ticket in tickets}
+        found: dict[str, list[str]] = {handle.name: [] for handle in handles}
         if found:
             with _speaking():
                 for row in self._reach().search("JobName", sorted(found), Deadline(self._seconds)):
                     found[row["JobName"]].append(str(row["JobID"]))
         return found
 
-    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+    def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
         """By their ids, in one search."""
-        if not tickets:
+        if not handles:
             return {}
         with _speaking():
             deadline = Deadline(self._seconds)
-            rows = self._search(tickets, deadline)
+            rows = self._search(handles, deadline)
             lacking = {
-                one.name for one in tickets if _is_reference(one.reference) and one.reference not in rows
+                one.name for one in handles if _is_reference(one.reference) and one.reference not in rows
             }
             # an answer that is empty for another reason is whole, too: two questions have to say the same
             named = {
                 str(row["JobName"]) for row in self._reach().search("JobName", sorted(lacking), deadline)
             }
         seen = {}
-        for ticket in tickets:
-            row = rows.get(ticket.reference or "")
-            if not _is_reference(ticket.reference):
-                seen[ticket.name] = doubt_reference(ticket)
-            elif row is None and ticket.name in named:
-                words = f"DiracX has a job of this name, and none of the id {ticket.reference}"
-                seen[ticket.name] = Observation(Sighting.UNKNOWN, words)
+        for handle in handles:
+            row = rows.get(handle.reference or "")
+            if not _is_reference(handle.reference):
+                seen[handle.name] = doubt_reference(handle)
+            elif row is None and handle.name in named:
+                words = f"DiracX has a job of this name, and none of the id {handle.reference}"
+                seen[handle.name] = Observation(Sighting.UNKNOWN, words)
             elif row is None:
-                seen[ticket.name] = Observation(Sighting.ABSENT, "DiracX does not list it")
-            elif row["JobName"] != ticket.name:
-                words = f"job {ticket.reference} is called {row['JobName']}"
-                seen[ticket.name] = Observation(Sighting.UNKNOWN, words)
+                seen[handle.name] = Observation(Sighting.ABSENT, "DiracX does not list it")
+            elif row["JobName"] != handle.name:
+                words = f"job {handle.reference} is called {row['JobName']}"
+                seen[handle.name] = Observation(Sighting.UNKNOWN, words)
             else:
-                seen[ticket.name] = observe(row)
+                seen[handle.name] = observe(row)
         return seen
 
-    def cancel(self, tickets: Sequence[Ticket]) -> None:
+    def cancel(self, handles: Sequence[JobHandle]) -> None:
         """Asks for those that are listed under their names and have not ended: one that is not would stop the call."""
-        if not tickets:
+        if not handles:
             return
         deadline = Deadline(self._seconds)
         with _speaking():
-            rows = self._search(tickets, deadline)
+            rows = self._search(handles, deadline)
             live = [
                 int(row["JobID"])
-                for ticket in tickets
-                if (row := rows.get(ticket.reference or "")) is not None
-                and row["JobName"] == ticket.name
+                for handle in handles
+                if (row := rows.get(handle.reference or "")) is not None
+                and row["JobName"] == handle.name
                 and observe(row).sighting is not Sighting.ENDED
             ]
             if live:
                 self._kill(live, deadline)
 
-    def fetch(self, ticket: Ticket) -> None:
+    def fetch(self, handle: JobHandle) -> None:
         """Brings the output sandbox; not the result of a job that is Done while its application failed."""
         deadline = Deadline(self._seconds)
         with _speaking():
             client = self._reach()
-            row = self._search([ticket], deadline).get(ticket.reference or "")
-            if row is None or row["JobName"] != ticket.name:
-                raise EngineUnavailable(f"DiracX does not list job {ticket.reference} as {ticket.name}")
+            row = self._search([handle], deadline).get(handle.reference or "")
+            if row is None or row["JobName"] != handle.name:
+                raise EngineUnavailable(f"DiracX does not list job {handle.reference} as {handle.name}")
             try:
                 try:
                     for name in client.list_outputs(int(row["JobID"]), deadline):
                         unpack(
-                            client.load(name, deadline), ticket.folder, RESULT, without_last=withholds(row)
+                            client.load(name, deadline), handle.folder, RESULT, without_last=withholds(row)
                         )
-                    _join_logs(ticket)
+                    _join_logs(handle)
                 except Broken as error:
                     if observe(row).failure is None:
-                        write_failure(ticket, str(error))
+                        write_failure(handle, str(error))
             except OSError as error:
-                raise EngineUnavailable(f"{ticket.folder} cannot be written: {error.strerror}") from error
+                raise EngineUnavailable(f"{handle.folder} cannot be written: {error.strerror}") from error
 
     def list_names(self, prefix: str) -> Mapping[str, str]:
         """Of all jobs of the user."""
@@ -208,16 +208,16 @@ class DiracxEngine:
             self._client = Client(self._settings)
         return self._client
 
-    def _prepare(self, ticket: Ticket, deadline: Deadline) -> str:
+    def _prepare(self, handle: JobHandle, deadline: Deadline) -> str:
         """The description of an attempt's job, once its sandbox is stored."""
-        if len(ticket.name) > NAME_LENGTH:
-            raise NotSendable(f"{ticket.name} has {len(ticket.name)} characters; DIRAC keeps {NAME_LENGTH}")
-        files, job = read_files(ticket, mounted=self._settings.mounted)
+        if len(handle.name) > NAME_LENGTH:
+            raise NotSendable(f"{handle.name} has {len(handle.name)} characters; DIRAC keeps {NAME_LENGTH}")
+        files, job = read_files(handle, mounted=self._settings.mounted)
         archive = pack(files)
         if len(archive.content) > LIMIT:
             raise NotSendable(f"its files take {len(archive.content)} bytes; a sandbox has {LIMIT} at most")
-        write_jdl(describe(ticket, job, "none", self._site))  # what cannot be described is not stored either
-        return write_jdl(describe(ticket, job, self._reach().store(archive, deadline), self._site))
+        write_jdl(describe(handle, job, "none", self._site))  # what cannot be described is not stored either
+        return write_jdl(describe(handle, job, self._reach().store(archive, deadline), self._site))
 
     def _order(self, descriptions: Mapping[str, str], deadline: Deadline) -> dict[str, Answer]:
         names = list(descriptions)
@@ -251,8 +251,8 @@ class DiracxEngine:
             return dict.fromkeys(descriptions, Uncertain(str(error)))
         return {name: Accepted(str(number)) for name, number in zip(descriptions, numbers, strict=True)}
 
-    def _search(self, tickets: Sequence[Ticket], deadline: Deadline) -> dict[str, Mapping[str, Any]]:
-        numbers = {int(one.reference or 0) for one in tickets if _is_reference(one.reference)}
+    def _search(self, handles: Sequence[JobHandle], deadline: Deadline) -> dict[str, Mapping[str, Any]]:
+        numbers = {int(one.reference or 0) for one in handles if _is_reference(one.reference)}
         rows = self._reach().search("JobID", sorted(numbers), deadline) if numbers else []
         return {str(row["JobID"]): row for row in rows}
 
@@ -294,11 +294,11 @@ def _refuse(error: Declined) -> Answer:
     return Uncertain(f"not ordered: {error}")
 
 
-def _join_logs(ticket: Ticket) -> None:
+def _join_logs(handle: JobHandle) -> None:
     """What the job wrote to its two streams, as one log."""
-    errors = ticket.folder / ERRORS
+    errors = handle.folder / ERRORS
     if errors.exists():
-        with (ticket.folder / LOG).open("ab") as log:
+        with (handle.folder / LOG).open("ab") as log:
             log.write(errors.read_bytes())
         errors.unlink()
 

@@ -15,7 +15,7 @@ _ITEM, _TEXT = re.compile(_WORD), re.compile(f"{_WORD}(?: {_WORD})*")
 Value = str | int | tuple[str, ...]
 
 
-class Unwritable(Exception):
+class UnwritableJdl(Exception):
     """A value that no job description can hold; the text names it."""
 
 
@@ -44,7 +44,7 @@ def _write(name: str, value: Value) -> str:
 
 def _quote(name: str, text: str, allowed: re.Pattern[str]) -> str:
     if not allowed.fullmatch(text):
-        raise Unwritable(
+        raise UnwritableJdl(
             f"{name} cannot be {text[:200]!r}: DIRAC takes letters, digits and _ . : / + @ | - there"
         )
     return f'"{text}"'

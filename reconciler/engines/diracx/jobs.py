@@ -12,7 +12,7 @@ from typing import Any
 
 from reconciler.engines.diracx.jdl import Value
 from reconciler.engines.results import RESULT, write_result
-from reconciler.model.engine import Observation, Sighting, Ticket
+from reconciler.model.engine import JobHandle, Observation, Sighting
 from renderer.applications.job_files import JOB
 from schemas.policy.site import Site
 
@@ -59,7 +59,7 @@ class NotSendable(Exception):
     """An attempt that no job can be made of; the text says why."""
 
 
-def read_files(ticket: Ticket, *, mounted: bool) -> tuple[dict[str, bytes], dict[str, Any]]:
+def read_files(handle: JobHandle, *, mounted: bool) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The files that travel with a job, and its job JSON as it is sent.
 
     Where inputs are not `mounted` on the nodes, DIRAC lays them beside the job: there their paths are their names.
@@ -70,14 +70,14 @@ def read_files(ticket: Ticket, *, mounted: bool) -> tuple[dict[str, bytes], dict
     try:
         files = {
             entry.name: Path(entry.path).read_bytes()
-            for entry in os.scandir(ticket.folder)
+            for entry in os.scandir(handle.folder)
             if entry.is_file(follow_symlinks=False)
             and not entry.name.startswith(".")
             and entry.name not in LEFT
         }
         files["job.py"] = RUNTIME.read_bytes()
         files["nonce"] = (
-            ticket.nonce.encode()
+            handle.nonce.encode()
         )  # arguments are in the job's description, which others may read
         job = json.loads(files[JOB])
         if not mounted:
@@ -91,18 +91,18 @@ def read_files(ticket: Ticket, *, mounted: bool) -> tuple[dict[str, bytes], dict
             }
             files[JOB] = json.dumps({**job, **sent}, sort_keys=True).encode()
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise NotSendable(f"{ticket.folder} cannot be sent: {type(error).__name__}: {error}") from error
+        raise NotSendable(f"{handle.folder} cannot be sent: {type(error).__name__}: {error}") from error
     return files, job
 
 
-def describe(ticket: Ticket, job: Mapping[str, Any], sandbox: str, site: Site) -> dict[str, Value]:
+def describe(handle: JobHandle, job: Mapping[str, Any], sandbox: str, site: Site) -> dict[str, Value]:
     """The description of an attempt's job, whose files are in `sandbox`."""
     assert site.diracx is not None
     python = site.batch.python
-    words = f"job.py {ticket.name}"
+    words = f"job.py {handle.name}"
     named = python != sys.executable  # else the site's file names none, and ours is not on the nodes
     described: dict[str, Value] = {
-        "JobName": ticket.name,
+        "JobName": handle.name,
         "JobGroup": name_group(str(job["campaign"])),
         "JobType": site.diracx.job_type,
         "Executable": python if named else "/usr/bin/env",
@@ -152,14 +152,14 @@ def withholds(row: Mapping[str, Any]) -> bool:
     return row.get("Status") == "Done" and (row.get("ApplicationStatus") or "") not in _SOUND
 
 
-def write_failure(ticket: Ticket, message: str) -> None:
+def write_failure(handle: JobHandle, message: str) -> None:
     """Writes the result of a job of whose own nothing can be read; one that is there already stays.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    if not (ticket.folder / RESULT).exists():
-        write_result(ticket, failure={"class": "infrastructure", "message": message})
+    if not (handle.folder / RESULT).exists():
+        write_result(handle, failure={"class": "infrastructure", "message": message})
 
 
 def _classify(status: str, minor: str, application: str) -> str | None:

@@ -19,12 +19,12 @@ from reconciler.engines.gb2.replies import (
     EARLY,
     RUNNING,
     Production,
-    Unreadable,
+    UnreadableGb2,
     read_files,
     read_proxy,
     read_status,
 )
-from reconciler.engines.gb2.requests import NotReady, Order, find_order, write_order
+from reconciler.engines.gb2.requests import GridRequest, NotReady, find_order, write_order
 from reconciler.ledger.writing.lease import PROMPT
 from reconciler.model.engine import (
     Accepted,
@@ -32,10 +32,10 @@ from reconciler.model.engine import (
     Batch,
     Complaint,
     EngineUnavailable,
+    JobHandle,
     Observation,
     Refused,
     Sighting,
-    Ticket,
     Uncertain,
     doubt_reference,
 )
@@ -70,24 +70,24 @@ class Gb2Engine:
         try:
             order = write_order(batch)
         except NotReady as error:
-            return [Refused(str(error), "permanent")] * len(batch.tickets)
+            return [Refused(str(error), "permanent")] * len(batch.handles)
         reply = self._call(["gb2_prod_register", str(order.file)], deadline.left(0.5), str(order.folder))
         if reply.missing:
-            return [Refused(reply.describe())] * len(batch.tickets)
+            return [Refused(reply.describe())] * len(batch.handles)
         try:
             found = self._list(order.group, [order.name], deadline)
         except EngineUnavailable as error:
-            return [Uncertain(f"{reply.describe()}; {error}")] * len(batch.tickets)
+            return [Uncertain(f"{reply.describe()}; {error}")] * len(batch.handles)
         if len(found) != 1:
             seen = f"the status shows {len(found)} productions called {order.name}"
-            return [Uncertain(f"{reply.describe()}; {seen}")] * len(batch.tickets)
+            return [Uncertain(f"{reply.describe()}; {seen}")] * len(batch.handles)
         self._advance(found[0], order, deadline)
-        return [Accepted(f"{found[0].number}_{ticket.index}") for ticket in batch.tickets]
+        return [Accepted(f"{found[0].number}_{handle.index}") for handle in batch.handles]
 
-    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+    def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         """By the production's name."""
         deadline = Deadline(self._seconds)
-        orders = {ticket.name: find_order(ticket) for ticket in tickets}
+        orders = {handle.name: find_order(handle) for handle in handles}
         found: dict[str, set[int]] = {}
         for group in sorted({order.group for order in orders.values() if order is not None}):
             names = sorted(
@@ -96,50 +96,50 @@ class Gb2Engine:
             for production in self._list(group, names, deadline):
                 found.setdefault(production.name, set()).add(production.number)
         return {
-            ticket.name: [f"{number}_{ticket.index}" for number in sorted(found.get(order.name, ()))]
-            if (order := orders[ticket.name]) is not None
+            handle.name: [f"{number}_{handle.index}" for number in sorted(found.get(order.name, ()))]
+            if (order := orders[handle.name]) is not None
             else []  # it was never written down, so it was never registered
-            for ticket in tickets
+            for handle in handles
         }
 
-    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+    def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
         """One status for all productions, and the outputs of runs of those that are nearly done."""
-        numbers = sorted({number for ticket in tickets if (number := _read_number(ticket)) is not None})
+        numbers = sorted({number for handle in handles if (number := _read_number(handle)) is not None})
         if not numbers:
-            return {ticket.name: doubt_reference(ticket) for ticket in tickets}
+            return {handle.name: doubt_reference(handle) for handle in handles}
         deadline = Deadline(self._seconds)
-        due = [order.name for ticket in tickets if (order := find_order(ticket)) is not None]
+        due = [order.name for handle in handles if (order := find_order(handle)) is not None]
         reply = self._ask(["gb2_prod_status", "-p", *map(str, numbers)], deadline.left(0.5), due)
         productions = {one.number: one for one in reply}
         seen: dict[str, Observation] = {}
         advanced: set[int] = set()
-        unlisted = self._list_unlisted(tickets, productions, deadline)
-        for ticket in tickets:
-            order, number = find_order(ticket), _read_number(ticket)
+        unlisted = self._list_unlisted(handles, productions, deadline)
+        for handle in handles:
+            order, number = find_order(handle), _read_number(handle)
             production = productions.get(number or 0)
             if number is None:
-                seen[ticket.name] = doubt_reference(ticket)
+                seen[handle.name] = doubt_reference(handle)
             elif production is None:
-                seen[ticket.name] = unlisted[number]
+                seen[handle.name] = unlisted[number]
             elif order is None or production.name != order.name:
                 words = f"production {production.number} is called {production.name}"
-                seen[ticket.name] = Observation(Sighting.UNKNOWN, words)
+                seen[handle.name] = Observation(Sighting.UNKNOWN, words)
             else:
                 if production.number not in advanced:
                     advanced.add(production.number)
                     self._advance(production, order, deadline)
-                seen[ticket.name] = self._observe(ticket, order, production, deadline)
+                seen[handle.name] = self._observe(handle, order, production, deadline)
         return seen
 
-    def cancel(self, tickets: Sequence[Ticket]) -> None:
+    def cancel(self, handles: Sequence[JobHandle]) -> None:
         """Whole productions only: one whose other units are to go on is left alone."""
         deadline = Deadline(self._seconds)
         members: dict[int, set[int]] = {}
         sizes: dict[int, tuple[int, str]] = {}
-        for ticket in tickets:
-            order, number = find_order(ticket), _read_number(ticket)
+        for handle in handles:
+            order, number = find_order(handle), _read_number(handle)
             if order is not None and number is not None:
-                members.setdefault(number, set()).add(ticket.index)
+                members.setdefault(number, set()).add(handle.index)
                 sizes[number] = order.members, order.name
         if not members:
             return
@@ -166,18 +166,18 @@ class Gb2Engine:
         if partly:
             raise EngineUnavailable(f"{'; '.join(partly)}: a production is cancelled as a whole")
 
-    def fetch(self, ticket: Ticket) -> None:
+    def fetch(self, handle: JobHandle) -> None:
         """Downloads the run's outputs in a process of its own, over several calls; result.json is written at last."""
         deadline = Deadline(self._seconds)
-        order, number = find_order(ticket), _read_number(ticket)
+        order, number = find_order(handle), _read_number(handle)
         if order is None or number is None:
-            raise EngineUnavailable(f"{ticket.folder} does not say which production it was made by")
-        if has_left(ticket):
+            raise EngineUnavailable(f"{handle.folder} does not say which production it was made by")
+        if has_left(handle):
             return
-        download = Download(ticket, self._wrapper, self._environment())
+        download = Download(handle, self._wrapper, self._environment())
         try:
             download.check()
-            folders = list_folders(order, number, ticket)
+            folders = list_folders(order, number, handle)
             download.take(
                 {
                     output: [file for folder in places for file in self._list_files(folder, deadline)]
@@ -185,7 +185,7 @@ class Gb2Engine:
                 }
             )
         except OSError as error:
-            raise EngineUnavailable(f"{ticket.folder} cannot be written: {error.strerror}") from error
+            raise EngineUnavailable(f"{handle.folder} cannot be written: {error.strerror}") from error
 
     def lifetime(self) -> timedelta:
         """How long the proxy is still good, by `gb2_proxy_info`: the exit status of what made it says nothing."""
@@ -211,7 +211,7 @@ class Gb2Engine:
         return []
 
     def _observe(
-        self, ticket: Ticket, order: Order, production: Production, deadline: Deadline
+        self, handle: JobHandle, order: GridRequest, production: Production, deadline: Deadline
     ) -> Observation:
         reason = f"production {production.number}: {production.text}"
         state = production.state
@@ -223,11 +223,11 @@ class Gb2Engine:
             return Observation(Sighting.ENDED, reason)
         if not (production.done and production.total and production.done >= NEARLY * production.total):
             return Observation(Sighting.RUNNING if state == RUNNING else Sighting.UNKNOWN, reason)
-        wanted = len(order.inputs(ticket))
+        wanted = len(order.inputs(handle))
         try:
             counts = [
                 sum(len(self._list_files(folder, deadline)) for folder in folders)
-                for _, folders in list_folders(order, production.number, ticket)
+                for _, folders in list_folders(order, production.number, handle)
             ]
         except EngineUnavailable as error:
             return Observation(Sighting.UNKNOWN, f"{reason}; {error}")
@@ -237,7 +237,7 @@ class Gb2Engine:
         return Observation(Sighting.RUNNING, f"{reason}; {there}")
 
     def _list_unlisted(
-        self, tickets: Sequence[Ticket], listed: Mapping[int, Production], deadline: Deadline
+        self, handles: Sequence[JobHandle], listed: Mapping[int, Production], deadline: Deadline
     ) -> dict[int, Observation]:
         """What is said of productions that were asked for and are not in the table, by number.
 
@@ -246,10 +246,10 @@ class Gb2Engine:
         """
         missing = {
             number: order
-            for ticket in tickets
-            if (number := _read_number(ticket)) is not None
+            for handle in handles
+            if (number := _read_number(handle)) is not None
             and number not in listed
-            and (order := find_order(ticket)) is not None
+            and (order := find_order(handle)) is not None
         }
         told: dict[int, Observation] = {}
         for group in sorted({order.group for order in missing.values()}):
@@ -270,10 +270,10 @@ class Gb2Engine:
             Sighting.UNKNOWN, "its request is not there, and the production system does not list it"
         )
         return {
-            number: told.get(number, unread) for one in tickets if (number := _read_number(one)) is not None
+            number: told.get(number, unread) for one in handles if (number := _read_number(one)) is not None
         }
 
-    def _advance(self, production: Production, order: Order, deadline: Deadline) -> None:
+    def _advance(self, production: Production, order: GridRequest, deadline: Deadline) -> None:
         """Uploads what a registered production needs, and approves one that has it; whatever fails is tried again."""
         number = str(production.number)
         state = production.state
@@ -297,7 +297,7 @@ class Gb2Engine:
             raise EngineUnavailable(reply.describe())
         try:
             return read_status(reply.out, reply.error, due)
-        except Unreadable as error:
+        except UnreadableGb2 as error:
             raise EngineUnavailable(f"`{command[0]}` cannot be understood: {error}") from error
 
     def _list_files(self, folder: str, deadline: Deadline) -> list[str]:
@@ -306,7 +306,7 @@ class Gb2Engine:
             raise EngineUnavailable(reply.describe())
         try:
             return read_files(reply.out, folder, reply.error)
-        except Unreadable as error:
+        except UnreadableGb2 as error:
             raise EngineUnavailable(f"`gb2_ds_list` cannot be understood: {error}") from error
 
     def _read_proxy(self) -> tuple[timedelta, str | None]:
@@ -325,7 +325,7 @@ class Gb2Engine:
         return {**clean, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
-def _read_number(ticket: Ticket) -> int | None:
-    """The production that the ticket's reference names; None where it is none, or of another place in its batch."""
-    found = _REFERENCE.fullmatch(ticket.reference or "")
-    return int(found[1]) if found and int(found[2]) == ticket.index else None
+def _read_number(handle: JobHandle) -> int | None:
+    """The production that the handle's reference names; None where it is none, or of another place in its batch."""
+    found = _REFERENCE.fullmatch(handle.reference or "")
+    return int(found[1]) if found and int(found[2]) == handle.index else None

@@ -9,9 +9,9 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reconciler.engines.gb2.requests import Order, read_job
+from reconciler.engines.gb2.requests import GridRequest, read_job
 from reconciler.engines.results import RESULT, write_result
-from reconciler.model.engine import EngineUnavailable, Ticket
+from reconciler.model.engine import EngineUnavailable, JobHandle
 
 FOLDER, LOCK, LOG = "download", "download.lock", "log"
 
@@ -19,13 +19,13 @@ _CHILDREN: list[subprocess.Popen[bytes]] = []
 """Downloads that this process started, until it has seen their end."""
 
 
-def list_folders(order: Order, number: int, ticket: Ticket) -> Iterator[tuple[str, tuple[str, ...]]]:
+def list_folders(order: GridRequest, number: int, handle: JobHandle) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each output of a run with the folders on the grid where it may be; these have data blocks `sub00` and so on.
 
     Where the production system merges outputs, which it does for one run here, that of run 0 is one of them, as in
     `/belle/Data/release-06-00-08/DB00002392/proc13/prod00029531/e0018/4S/r00000/mdst`.
     """
-    job, content = read_job(ticket), order.content
+    job, content = read_job(handle), order.content
     merged = order.members == 1 and content.get("DataStructureByRun") == "False"
     runs = dict.fromkeys((int(job["run"]), 0) if merged else (int(job["run"]),))
     top = "/".join(
@@ -47,17 +47,17 @@ def list_folders(order: Order, number: int, ticket: Ticket) -> Iterator[tuple[st
         )
 
 
-def has_left(ticket: Ticket) -> bool:
+def has_left(handle: JobHandle) -> bool:
     """Whether an attempt's result is there."""
-    return (ticket.folder / RESULT).exists()
+    return (handle.folder / RESULT).exists()
 
 
 class Download:
     """The download of one attempt's outputs: a process that outlives this one and holds a lock as long as it runs."""
 
-    def __init__(self, ticket: Ticket, wrapper: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._ticket, self._wrapper, self._environment = ticket, wrapper, environment
-        self._folder = ticket.folder / FOLDER
+    def __init__(self, handle: JobHandle, wrapper: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._handle, self._wrapper, self._environment = handle, wrapper, environment
+        self._folder = handle.folder / FOLDER
 
     def check(self) -> None:
         """Raises EngineUnavailable as long as it runs."""
@@ -79,7 +79,7 @@ class Download:
             raise EngineUnavailable(f"{len(missing)} files are being downloaded")
         if not all(files.values()):
             return  # nothing of an output: what has ended without a result is tried again
-        job = read_job(self._ticket)
+        job = read_job(self._handle)
         wrong = [
             f"{len(files[item['output']])} of {item['output']}"
             for item in job["outputs"]
@@ -87,13 +87,13 @@ class Download:
         ]
         if wrong:
             message = f"one file is due of each output, and the grid has {', '.join(wrong)}"
-            write_result(self._ticket, key=job["key"], failure={"class": "permanent", "message": message})
+            write_result(self._handle, key=job["key"], failure={"class": "permanent", "message": message})
         else:
             outputs = [self._move(item, files[item["output"]][0]) for item in job["outputs"]]
-            write_result(self._ticket, key=job["key"], outputs=outputs)
+            write_result(self._handle, key=job["key"], outputs=outputs)
 
     def _move(self, item: Mapping[str, Any], path: str) -> dict[str, Any]:
-        source, target = self._folder / os.path.basename(path), self._ticket.folder / str(item["file"])
+        source, target = self._folder / os.path.basename(path), self._handle.folder / str(item["file"])
         if source.exists():
             os.replace(source, target)
         with target.open("rb") as stream:
@@ -118,7 +118,7 @@ class Download:
         lock = self._lock()
         try:
             self._folder.mkdir(exist_ok=True)
-            with (self._ticket.folder / LOG).open("ab") as log:
+            with (self._handle.folder / LOG).open("ab") as log:
                 process = subprocess.Popen(
                     [*self._wrapper, "gb2_ds_get", "--force", *paths],
                     cwd=self._folder,
@@ -137,9 +137,9 @@ class Download:
 
     def _lock(self) -> int:
         try:
-            lock = os.open(self._ticket.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            lock = os.open(self._handle.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise EngineUnavailable(f"{self._ticket.folder} cannot be written: {error.strerror}") from error
+            raise EngineUnavailable(f"{self._handle.folder} cannot be written: {error.strerror}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

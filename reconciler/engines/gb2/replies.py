@@ -35,7 +35,7 @@ _LEFT = re.compile(r"timeleft\s{0,99}:\s{0,99}(\d{1,6}):(\d\d)(?::(\d\d))?", re.
 _GROUP = re.compile(r"DIRAC group\s*:\s*(\S+)", re.IGNORECASE)
 
 
-class Unreadable(Exception):
+class UnreadableGb2(Exception):
     """A text of which nothing can be told."""
 
 
@@ -85,15 +85,15 @@ def read_status(out: str, error: str = "", due: Iterable[str] = ()) -> list[Prod
             rows.append(row)
     said = [line for line in rest if line]
     if any(_WRONG.search(line) for line in said):
-        raise Unreadable(next(line for line in said if _WRONG.search(line))[:300])
+        raise UnreadableGb2(next(line for line in said if _WRONG.search(line))[:300])
     if not headed and not any(_NOTHING.fullmatch(line) for line in said):
-        raise Unreadable(
+        raise UnreadableGb2(
             f"neither a table nor a word of nothing: {said[0][:300] if said else 'an empty text'}"
         )
     if strange := [line for line in said if _NUMBER.search(line)]:
-        raise Unreadable(f"a line with a number is no row: {strange[0][:300]}")
+        raise UnreadableGb2(f"a line with a number is no row: {strange[0][:300]}")
     if lost := {name for name in due if name.lower() in text.lower()} - {row.name for row in rows}:
-        raise Unreadable(f"{min(lost)} is in it, and in no row of its own")
+        raise UnreadableGb2(f"{min(lost)} is in it, and in no row of its own")
     return rows
 
 
@@ -113,16 +113,18 @@ def read_files(out: str, folder: str, error: str = "") -> list[str]:
             rest.append(line.strip())
     wrong = [line for line in rest if _WRONG.search(line) and not _NOTHING.fullmatch(line)]
     if wrong:
-        raise Unreadable(wrong[0][:300])
+        raise UnreadableGb2(wrong[0][:300])
     if not files and not any(_NOTHING.fullmatch(line) for line in rest):
-        raise Unreadable(f"neither files nor a word of nothing: {rest[0][:300] if rest else 'an empty text'}")
+        raise UnreadableGb2(
+            f"neither files nor a word of nothing: {rest[0][:300] if rest else 'an empty text'}"
+        )
     return sorted(files)
 
 
 def _join(out: str, error: str) -> str:
     """All that a command said, if what it answered has an end."""
     if out and not out.endswith("\n"):
-        raise Unreadable(f"the text was cut short: …{out[-100:]}")
+        raise UnreadableGb2(f"the text was cut short: …{out[-100:]}")
     return out + error
 
 

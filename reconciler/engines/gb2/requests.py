@@ -14,7 +14,7 @@ from typing import Any
 from reconciler.conditions.excerpt import cut_snapshots
 from reconciler.conditions.metadata_file import MetadataFile, write_metadata
 from reconciler.conditions.source import UnknownTag
-from reconciler.model.engine import Batch, Ticket
+from reconciler.model.engine import Batch, JobHandle
 from reconciler.outside.errors import SourceUnavailable
 from renderer.applications.job_files import CONDITIONS, JOB
 from renderer.jobs.requests import NAME_LENGTH, UNSUBMITTABLE
@@ -35,7 +35,7 @@ class NotReady(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class GridRequest:
     """A production as it was ordered: `members` units, its request's `content`, in `file`, and what is uploaded there."""
 
     name: str
@@ -54,9 +54,9 @@ class Order:
         return str(self.content["ProductionGroup"])
 
     @staticmethod
-    def inputs(ticket: Ticket) -> list[str]:
+    def inputs(handle: JobHandle) -> list[str]:
         """The input files of an attempt."""
-        return [str(item["path"]) for item in read_job(ticket)["inputs"]]
+        return [str(item["path"]) for item in read_job(handle)["inputs"]]
 
 
 def name_production(batch: str, content: Mapping[str, Any]) -> str:
@@ -66,7 +66,7 @@ def name_production(batch: str, content: Mapping[str, Any]) -> str:
     return stem[: NAME_LENGTH - len(ending)] + ending
 
 
-def write_order(batch: Batch) -> Order:
+def write_order(batch: Batch) -> GridRequest:
     """The batch's production, with all that is registered and uploaded in the batch's folder.
 
     Raises:
@@ -74,15 +74,15 @@ def write_order(batch: Batch) -> Order:
     """
     requests: list[dict[str, Any]] = []
     files: dict[str, str] = {}
-    for ticket in batch.tickets:
+    for handle in batch.handles:
         try:
-            written = json.loads((ticket.folder / REQUEST).read_bytes())
+            written = json.loads((handle.folder / REQUEST).read_bytes())
             requests.append(dict(written["request"]))
             files = files or {str(name): str(text) for name, text in written["files"].items()}
         except FileNotFoundError as error:
             raise NotReady("there is no production request of it: the grid runs basf2 only") from error
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise NotReady(f"{ticket.folder / REQUEST} cannot be read: {error}") from error
+            raise NotReady(f"{handle.folder / REQUEST} cannot be read: {error}") from error
     obstacles = sorted({str(one) for request in requests for one in request.get(UNSUBMITTABLE, ())})
     if obstacles:
         raise NotReady(f"the request cannot be submitted: {'; '.join(obstacles)}")
@@ -98,7 +98,7 @@ def write_order(batch: Batch) -> Order:
     for key in ("SteeringFilePrefix", "InputSandboxFilePrefix"):
         if key in content:
             content[key] = str(folder)
-    order = Order(name, len(batch.tickets), folder, content)
+    order = GridRequest(name, len(batch.handles), folder, content)
     written = {"name": name, "members": order.members, "folder": str(folder), "content": content}
     try:
         for file, text in files.items():
@@ -106,8 +106,8 @@ def write_order(batch: Batch) -> Order:
         if CONDITIONS in content.get("InputSandboxFile", ()):
             (folder / CONDITIONS).write_bytes(_join_conditions(batch))
         _write(order.file, content)
-        for ticket in batch.tickets:
-            _write(ticket.folder / PRODUCTION, written)
+        for handle in batch.handles:
+            _write(handle.folder / PRODUCTION, written)
     except OSError as error:
         raise NotReady(f"{error.filename} cannot be written: {error.strerror}") from error
     return order
@@ -121,8 +121,8 @@ def _join_conditions(batch: Batch) -> bytes:
     """
     used = []
     try:
-        for ticket in batch.tickets:
-            job, file = read_job(ticket), MetadataFile(ticket.folder / CONDITIONS)
+        for handle in batch.handles:
+            job, file = read_job(handle), MetadataFile(handle.folder / CONDITIONS)
             chain = tuple(file.fetch(str(name)).freeze() for name in job["global_tags"])
             used.append((chain, (run_key(int(job["experiment"]), int(job["run"])),)))
         return write_metadata(cut_snapshots(used))
@@ -130,23 +130,23 @@ def _join_conditions(batch: Batch) -> bytes:
         raise NotReady(f"the payloads of its runs cannot be put together: {error}") from error
 
 
-def find_order(ticket: Ticket) -> Order | None:
+def find_order(handle: JobHandle) -> GridRequest | None:
     """The production that an attempt was ordered with; None where it never came to that."""
     try:
-        return read_order(ticket)
+        return read_order(handle)
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
 
-def read_order(ticket: Ticket) -> Order:
+def read_order(handle: JobHandle) -> GridRequest:
     """As `find_order`; raises whatever is wrong with the file."""
-    written = json.loads((ticket.folder / PRODUCTION).read_bytes())
-    return Order(written["name"], int(written["members"]), Path(written["folder"]), written["content"])
+    written = json.loads((handle.folder / PRODUCTION).read_bytes())
+    return GridRequest(written["name"], int(written["members"]), Path(written["folder"]), written["content"])
 
 
-def read_job(ticket: Ticket) -> dict[str, Any]:
+def read_job(handle: JobHandle) -> dict[str, Any]:
     """The attempt's job JSON."""
-    job: dict[str, Any] = json.loads((ticket.folder / JOB).read_bytes())
+    job: dict[str, Any] = json.loads((handle.folder / JOB).read_bytes())
     return job
 
 

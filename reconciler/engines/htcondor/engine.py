@@ -25,10 +25,10 @@ from reconciler.model.engine import (
     Complaint,
     Deferred,
     EngineUnavailable,
+    JobHandle,
     Observation,
     Refused,
     Sighting,
-    Ticket,
     Uncertain,
     doubt_reference,
 )
@@ -74,7 +74,7 @@ class HtcondorEngine:
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """One cluster, with a process for each attempt."""
-        count = len(batch.tickets)
+        count = len(batch.handles)
         file = Path(os.path.abspath(batch.folder)) / "submission.json"
         try:
             text = describe(batch, self._site)
@@ -96,19 +96,19 @@ class HtcondorEngine:
             return [
                 Uncertain(f"{procs} processes of cluster {cluster} came back for {count} attempts")
             ] * count
-        return [Accepted(f"{cluster}.{ticket.index}") for ticket in batch.tickets]
+        return [Accepted(f"{cluster}.{handle.index}") for handle in batch.handles]
 
-    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+    def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         """By the event logs, and by the batch's name at the schedd, which may know more."""
-        if not tickets:
+        if not handles:
             return {}
         deadline = Deadline(self._seconds)
-        found: dict[str, set[str]] = {ticket.name: set() for ticket in tickets}
-        for ticket, events in self._read_logs(tickets, deadline).items():
-            found[ticket] |= set(events)
-        names = sorted({ticket.batch for ticket in tickets})
+        found: dict[str, set[str]] = {handle.name: set() for handle in handles}
+        for handle, events in self._read_logs(handles, deadline).items():
+            found[handle] |= set(events)
+        names = sorted({handle.batch for handle in handles})
         constraint = " || ".join(f'B2Batch == "{name}"' for name in names)
-        places = {(ticket.batch, ticket.index): ticket.name for ticket in tickets}
+        places = {(handle.batch, handle.index): handle.name for handle in handles}
         for row in self._ask(constraint, deadline):
             if row["B2Batch"] not in names:
                 raise EngineUnavailable("the schedd answered with jobs that were not asked for")
@@ -119,19 +119,19 @@ class HtcondorEngine:
             name: sorted(some, key=lambda one: int(one.partition(".")[0])) for name, some in found.items()
         }
 
-    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+    def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
         """The event logs, in one process; one question to the schedd for what they do not tell."""
-        seen = {one.name: doubt_reference(one) for one in tickets if not _has_reference(one)}
-        known = [one for one in tickets if one.name not in seen]
+        seen = {one.name: doubt_reference(one) for one in handles if not _has_reference(one)}
+        known = [one for one in handles if one.name not in seen]
         deadline = Deadline(self._seconds)
         logs = self._read_logs(known, deadline)
         rest = []
-        for ticket in known:
-            told = logs.get(ticket.name, {}).get(ticket.reference or "")
+        for handle in known:
+            told = logs.get(handle.name, {}).get(handle.reference or "")
             if told is None:
-                rest.append(ticket)
+                rest.append(handle)
             else:
-                seen[ticket.name] = Observation(Sighting(told[0]), told[1], told[2])
+                seen[handle.name] = Observation(Sighting(told[0]), told[1], told[2])
         if not rest:
             return seen
         clusters = sorted({int((one.reference or "").partition(".")[0]) for one in rest})
@@ -142,26 +142,26 @@ class HtcondorEngine:
             if not seen:
                 raise
             return seen | {one.name: Observation(Sighting.UNKNOWN, str(error)) for one in rest}
-        for ticket in rest:
-            row = rows.get(ticket.reference or "")
-            seen[ticket.name] = _judge(row, ticket)
+        for handle in rest:
+            row = rows.get(handle.reference or "")
+            seen[handle.name] = _judge(row, handle)
         return seen
 
-    def cancel(self, tickets: Sequence[Ticket]) -> None:
+    def cancel(self, handles: Sequence[JobHandle]) -> None:
         """By reference and batch's name, since the schedd may have begun to count anew."""
-        whom = [one for one in tickets if _has_reference(one)]
+        whom = [one for one in handles if _has_reference(one)]
         if not whom:
             return
         parts = []
-        for ticket in whom:
-            cluster, _, process = (ticket.reference or "").partition(".")
-            parts.append(f'(ClusterId == {cluster} && ProcId == {process} && B2Batch == "{ticket.batch}")')
+        for handle in whom:
+            cluster, _, process = (handle.reference or "").partition(".")
+            parts.append(f'(ClusterId == {cluster} && ProcId == {process} && B2Batch == "{handle.batch}")')
         reply = self._call("remove", " || ".join(parts), self._seconds)
         answer = _read(reply)
         if answer is None or "error" in answer:
             raise EngineUnavailable(answer["error"] if answer else reply.describe())
 
-    def fetch(self, ticket: Ticket) -> None:
+    def fetch(self, handle: JobHandle) -> None:
         """Nothing: jobs write into the attempts' folders."""
 
     def lifetime(self) -> timedelta | None:
@@ -184,9 +184,9 @@ class HtcondorEngine:
             found.append(Complaint(what, mend))
         return found
 
-    def _read_logs(self, tickets: Sequence[Ticket], deadline: Deadline) -> dict[str, dict[str, list[Any]]]:
+    def _read_logs(self, handles: Sequence[JobHandle], deadline: Deadline) -> dict[str, dict[str, list[Any]]]:
         """For each attempt that has an event log, each of its jobs: sighting, reason and failure."""
-        files = {one.name: str(one.folder / LOG) for one in tickets if (one.folder / LOG).exists()}
+        files = {one.name: str(one.folder / LOG) for one in handles if (one.folder / LOG).exists()}
         if not files:
             return {}
         reply = self._call("logs", json.dumps(files), deadline.left(0.6))
@@ -254,17 +254,17 @@ def _is_row(row: Any) -> bool:
     )
 
 
-def _has_reference(ticket: Ticket) -> bool:
-    """Whether the ticket's reference is an id, and of its place in its batch."""
-    found = _REFERENCE.fullmatch(ticket.reference or "")
-    return found is not None and int(found[1]) == ticket.index
+def _has_reference(handle: JobHandle) -> bool:
+    """Whether the handle's reference is an id, and of its place in its batch."""
+    found = _REFERENCE.fullmatch(handle.reference or "")
+    return found is not None and int(found[1]) == handle.index
 
 
-def _judge(row: Mapping[str, Any] | None, ticket: Ticket) -> Observation:
+def _judge(row: Mapping[str, Any] | None, handle: JobHandle) -> Observation:
     if row is None:
         return Observation(Sighting.ABSENT, "no event log, queue or history knows it")
-    if row.get("B2Batch") != ticket.batch:
-        return Observation(Sighting.UNKNOWN, f"job {ticket.reference} is of another batch")
+    if row.get("B2Batch") != handle.batch:
+        return Observation(Sighting.UNKNOWN, f"job {handle.reference} is of another batch")
     status = row.get("JobStatus")
     sighting = _STATUS.get(status, Sighting.UNKNOWN) if isinstance(status, int) else Sighting.UNKNOWN
     reason = f"{_NAMES.get(status or 0, status)}{': ' + row['HoldReason'] if row.get('HoldReason') else ''}"

@@ -64,8 +64,8 @@ def list_items(batch: Batch) -> list[dict[str, str]]:
         ValueError: a folder's path is not plain.
     """
     return [
-        {"place": str(ticket.index), "folder": _plain(os.path.abspath(ticket.folder))}
-        for ticket in batch.tickets
+        {"place": str(handle.index), "folder": _plain(os.path.abspath(handle.folder))}
+        for handle in batch.handles
     ]
 
 

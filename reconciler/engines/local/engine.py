@@ -21,7 +21,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from reconciler.model.engine import Accepted, Answer, Batch, Complaint, Observation, Refused, Sighting, Ticket
+from reconciler.model.engine import (
+    Accepted,
+    Answer,
+    Batch,
+    Complaint,
+    JobHandle,
+    Observation,
+    Refused,
+    Sighting,
+)
 from reconciler.outside.plain_files import NotPlain, read_plain
 from schemas.policy.site import Site
 
@@ -48,31 +57,31 @@ class LocalEngine:
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """Starts one process for each attempt."""
-        return [self._start(ticket) for ticket in batch.tickets]
+        return [self._start(handle) for handle in batch.handles]
 
-    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+    def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         """The process of each attempt that was started, running or not."""
-        seen = self.query(tickets)
+        seen = self.query(handles)
         return {
-            ticket.name: [_read_process(ticket.folder) or "starting"]
-            if seen[ticket.name].sighting is not Sighting.ABSENT
+            handle.name: [_read_process(handle.folder) or "starting"]
+            if seen[handle.name].sighting is not Sighting.ABSENT
             else []
-            for ticket in tickets
+            for handle in handles
         }
 
-    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+    def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
         """Running as long as the attempt's lock is held; absent where the job never came to its first instruction."""
-        return {ticket.name: self._look(ticket) for ticket in tickets}
+        return {handle.name: self._look(handle) for handle in handles}
 
-    def cancel(self, tickets: Sequence[Ticket]) -> None:
+    def cancel(self, handles: Sequence[JobHandle]) -> None:
         """Sends SIGTERM to the process groups of the attempts that are running."""
-        for ticket in tickets:
-            if self._look(ticket).sighting is Sighting.RUNNING:
-                for group in _find_groups(ticket):
+        for handle in handles:
+            if self._look(handle).sighting is Sighting.RUNNING:
+                for group in _find_groups(handle):
                     with contextlib.suppress(OSError):  # ended just now
                         os.killpg(group, signal.SIGTERM)
 
-    def fetch(self, ticket: Ticket) -> None:
+    def fetch(self, handle: JobHandle) -> None:
         """Nothing: jobs write into the attempts' folders."""
 
     def lifetime(self) -> timedelta | None:
@@ -90,22 +99,22 @@ class LocalEngine:
                     "install it, or correct `launchers` in the site's file",
                 )
 
-    def _start(self, ticket: Ticket) -> Answer:
+    def _start(self, handle: JobHandle) -> Answer:
         try:
-            lock = os.open(ticket.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            lock = os.open(handle.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             return Refused(f"the job cannot be started: {error.strerror}")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             inherited = {name: os.environ[name] for name in self._environment if name in os.environ}
-            with (ticket.folder / LOG).open("ab") as log:
+            with (handle.folder / LOG).open("ab") as log:
                 process = subprocess.Popen(
-                    [sys.executable, RUNTIME, ticket.name],
-                    cwd=ticket.folder,
+                    [sys.executable, RUNTIME, handle.name],
+                    cwd=handle.folder,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env={**inherited, "B2PROD_LOCK": str(lock), "B2PROD_NONCE": ticket.nonce},
+                    env={**inherited, "B2PROD_LOCK": str(lock), "B2PROD_NONCE": handle.nonce},
                     pass_fds=(lock,),
                     start_new_session=True,
                 )
@@ -113,20 +122,20 @@ class LocalEngine:
             return Refused(f"the job cannot be started: {error.strerror}")
         finally:
             os.close(lock)
-        self._children[ticket.name] = process
+        self._children[handle.name] = process
         return Accepted(str(process.pid))
 
-    def _look(self, ticket: Ticket) -> Observation:
+    def _look(self, handle: JobHandle) -> Observation:
         try:
-            locked = _is_locked(ticket.folder / LOCK)
+            locked = _is_locked(handle.folder / LOCK)
         except OSError as error:
             return Observation(Sighting.UNKNOWN, error.strerror)
-        if locked or _find_groups(ticket):
+        if locked or _find_groups(handle):
             return Observation(Sighting.RUNNING)
-        child = self._children.pop(ticket.name, None)
+        child = self._children.pop(handle.name, None)
         if child is not None:
             child.wait()  # nothing holds its lock or its folder: it is past its last instruction, or had no first
-        return Observation(Sighting.ENDED if _read_process(ticket.folder) else Sighting.ABSENT)
+        return Observation(Sighting.ENDED if _read_process(handle.folder) else Sighting.ABSENT)
 
 
 def _is_locked(file: Path) -> bool:
@@ -153,15 +162,15 @@ def _read_process(folder: Path) -> str | None:
     return words[-1].decode() if words and _PROCESS.fullmatch(words[-1]) else None
 
 
-def _find_groups(ticket: Ticket) -> list[int]:
+def _find_groups(handle: JobHandle) -> list[int]:
     """The process groups that the attempt's job was started as, as far as one of their processes works in its folder.
 
     Also where that was removed or renamed: its name is the attempt's alone. Numbers are given again, and a mark may hold
     any, so neither the engine's reference nor the mark is believed by itself.
     """
-    told = {ticket.reference, _read_process(ticket.folder)}
+    told = {handle.reference, _read_process(handle.folder)}
     wanted = {int(one) for one in told if one and _PROCESS.fullmatch(one.encode())} - {1, os.getpgrp()}
-    return sorted(group for group in wanted if _works_in(ticket.folder.name, group))
+    return sorted(group for group in wanted if _works_in(handle.folder.name, group))
 
 
 def _works_in(name: str, group: int) -> bool:

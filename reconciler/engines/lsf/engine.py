@@ -18,8 +18,8 @@ from pathlib import Path
 from reconciler.engines.elements import join
 from reconciler.engines.lsf.replies import (
     Key,
-    Record,
-    Unreadable,
+    LsfRecord,
+    UnreadableLsf,
     format_id,
     list_jobs,
     pick,
@@ -35,10 +35,10 @@ from reconciler.model.engine import (
     Batch,
     Complaint,
     EngineUnavailable,
+    JobHandle,
     Observation,
     Refused,
     Sighting,
-    Ticket,
     doubt_reference,
 )
 from reconciler.outside.command import Deadline, Reply, call
@@ -77,7 +77,7 @@ class LsfEngine:
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """One array, or a plain job for a single attempt."""
-        count = len(batch.tickets)
+        count = len(batch.handles)
         script = Path(os.path.abspath(batch.folder)) / "element.sh"
         words = ["/bin/sh", str(script), self._settings.python, str(script.with_name("member.py"))]
         for word in (batch.name, *words):
@@ -94,9 +94,9 @@ class LsfEngine:
         reply = self._call(["bsub", "-J", name, *self._options(script.parent), *words], self._seconds)
         return read_submission(reply, count)
 
-    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+    def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         """By the batch's name: first those that `bjobs` has, for the others `bhist`."""
-        names = sorted({ticket.batch for ticket in tickets})
+        names = sorted({handle.batch for handle in handles})
         if not names:
             return {}
         deadline = Deadline(self._seconds)
@@ -106,42 +106,42 @@ class LsfEngine:
         for key, record in self._ask(["-J", pattern], deadline.left(0.5)).items():
             keys[record.name].add(key)
         for name in names:
-            wanted = {ticket.index for ticket in tickets if ticket.batch == name}
+            wanted = {handle.index for handle in handles if handle.batch == name}
             if wanted - {place_of(index) for _, index in keys[name]}:
                 keys[name] |= {key for key, _ in self._remember(["-a", "-J", name], deadline.left(0.5))}
         found: dict[tuple[str, int], list[Key]] = defaultdict(list)
         for name, some in keys.items():
             for key in sorted(some, key=lambda one: int(one[0])):
                 found[name, place_of(key[1])].append(key)
-        return {one.name: [format_id(*key) for key in found[one.batch, one.index]] for one in tickets}
+        return {one.name: [format_id(*key) for key in found[one.batch, one.index]] for one in handles}
 
-    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+    def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
         """One call of `bjobs`; for what it has forgotten, one of `bhist`."""
-        seen = {one.name: doubt_reference(one) for one in tickets if read_reference(one) is None}
+        seen = {one.name: doubt_reference(one) for one in handles if read_reference(one) is None}
         deadline = Deadline(self._seconds)
-        records: dict[Key, Record] = {}
-        for some in _split(list_jobs(tickets)):
+        records: dict[Key, LsfRecord] = {}
+        for some in _split(list_jobs(handles)):
             records |= self._ask(some, deadline.left(0.6))
-        missing: list[Ticket] = []
-        for ticket in [one for one in tickets if one.name not in seen]:
-            record = pick(records, ticket)
+        missing: list[JobHandle] = []
+        for handle in [one for one in handles if one.name not in seen]:
+            record = pick(records, handle)
             if record is None:
-                missing.append(ticket)
+                missing.append(handle)
             else:
-                seen[ticket.name] = record.observe()
+                seen[handle.name] = record.observe()
         if missing:
             seen |= self._recall(missing, records, deadline)
         return seen
 
-    def cancel(self, tickets: Sequence[Ticket]) -> None:
+    def cancel(self, handles: Sequence[JobHandle]) -> None:
         """Those that `bjobs` has as live under their name; ids may have been given anew."""
-        if not tickets:
+        if not handles:
             return
         deadline = Deadline(self._seconds)
-        records: dict[Key, Record] = {}
-        for some in _split(list_jobs(tickets)):
+        records: dict[Key, LsfRecord] = {}
+        for some in _split(list_jobs(handles)):
             records |= self._ask(some, deadline.left(0.5))
-        wanted = {(key, one.batch) for one in tickets if (key := read_reference(one))}
+        wanted = {(key, one.batch) for one in handles if (key := read_reference(one))}
         chosen: dict[str, list[int]] = defaultdict(list)
         spared: set[str] = set()
         for key, record in records.items():
@@ -158,7 +158,7 @@ class LsfEngine:
             if reply.status != 0 and not (lines and all(_HARMLESS.search(line) for line in lines)):
                 raise EngineUnavailable(reply.describe())
 
-    def fetch(self, ticket: Ticket) -> None:
+    def fetch(self, handle: JobHandle) -> None:
         """Nothing: jobs write into the attempts' folders."""
 
     def lifetime(self) -> timedelta | None:
@@ -232,16 +232,16 @@ class LsfEngine:
             ours["LSB_NTRIES"] = "1"  # else it waits for room in the queue for as long as that takes
         return call(command, seconds, ours)
 
-    def _ask(self, whom: Sequence[str], seconds: float) -> dict[Key, Record]:
+    def _ask(self, whom: Sequence[str], seconds: float) -> dict[Key, LsfRecord]:
         """What `bjobs` has; what it does not have is certainly not there."""
         reply = self._call(["bjobs", "-a", "-json", "-o", FIELDS, *whom], seconds)
         try:
             return read_jobs(reply, [] if "-J" in whom else whom)
-        except Unreadable as error:
+        except UnreadableLsf as error:
             raise EngineUnavailable(str(error)) from error
 
     def _recall(
-        self, missing: Sequence[Ticket], records: Mapping[Key, Record], deadline: Deadline
+        self, missing: Sequence[JobHandle], records: Mapping[Key, LsfRecord], deadline: Deadline
     ) -> Iterator[tuple[str, Observation]]:
         """What `bhist` knows of jobs that `bjobs` does not have: those of which it says so have ended."""
         finished: set[tuple[Key, str]] = set()
@@ -267,7 +267,7 @@ class LsfEngine:
         reply = self._call(["bhist", "-n", "0", "-w", *whom], seconds)
         try:
             return read_history(reply, whom[-1] if "-J" in whom else None)
-        except Unreadable as error:
+        except UnreadableLsf as error:
             raise EngineUnavailable(str(error)) from error
 
 

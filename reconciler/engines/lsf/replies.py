@@ -13,10 +13,10 @@ from reconciler.model.engine import (
     Accepted,
     Answer,
     Deferred,
+    JobHandle,
     Observation,
     Refused,
     Sighting,
-    Ticket,
     Uncertain,
 )
 from reconciler.outside.command import Reply
@@ -69,7 +69,7 @@ Key = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LsfRecord:
     name: str
     state: str
     code: str
@@ -83,7 +83,7 @@ class Record:
         return Observation(sighting, said, failure)
 
 
-class Unreadable(Exception):
+class UnreadableLsf(Exception):
     """A text of which nothing can be told."""
 
 
@@ -113,7 +113,7 @@ def find_json(text: str) -> Any:
     return None
 
 
-def read_jobs(reply: Reply, jobs: Sequence[str]) -> dict[Key, Record]:
+def read_jobs(reply: Reply, jobs: Sequence[str]) -> dict[Key, LsfRecord]:
     """The records of `bjobs -json`; of each of the `jobs` that were asked for by id it says that it has it, or has not.
 
     All values are strings, "" where nothing is set. ERROR, `Job <101> is not found` and `No job found` say what is not there;
@@ -123,25 +123,25 @@ def read_jobs(reply: Reply, jobs: Sequence[str]) -> dict[Key, Record]:
         Unreadable: it is no such answer, or not of all.
     """
     if reply.status is None or reply.missing:
-        raise Unreadable(reply.describe())
+        raise UnreadableLsf(reply.describe())
     data = find_json(reply.out)
     text = f"{reply.out}\n{reply.error}"
     absent = set(_NOT_FOUND.findall(text)) if data is None else set()
     if data is None and not (absent or _NO_JOB.search(text)):
-        raise Unreadable(reply.describe())
-    records: dict[Key, Record] = {}
+        raise UnreadableLsf(reply.describe())
+    records: dict[Key, LsfRecord] = {}
     try:
         if data is not None:
             records = dict(_read_records(data, absent))
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise Unreadable(f"`bjobs` answered what cannot be read: {error}") from error
+        raise UnreadableLsf(f"`bjobs` answered what cannot be read: {error}") from error
     told = absent | {job for job, _ in records}
     if told and (silent := set(jobs) - told):
-        raise Unreadable(f"`bjobs` was asked for {len(jobs)} jobs, and says nothing of {min(silent)}")
+        raise UnreadableLsf(f"`bjobs` was asked for {len(jobs)} jobs, and says nothing of {min(silent)}")
     return records
 
 
-def _read_records(data: Mapping[str, Any], absent: set[str]) -> Iterator[tuple[Key, Record]]:
+def _read_records(data: Mapping[str, Any], absent: set[str]) -> Iterator[tuple[Key, LsfRecord]]:
     """The records by id; ids that are not known are put into `absent`."""
     if data.get("COMMAND", "bjobs") != "bjobs" or not isinstance(data["RECORDS"], list):
         raise ValueError("it is another command's answer")
@@ -155,7 +155,7 @@ def _read_records(data: Mapping[str, Any], absent: set[str]) -> Iterator[tuple[K
             continue
         name = re.sub(r"\[\d+\]$", "", record["JOB_NAME"])
         key = (record["JOBID"], int(record["JOBINDEX"] or 0))
-        found = Record(name, record["STAT"], record.get("EXIT_CODE", ""), record.get("EXIT_REASON", ""))
+        found = LsfRecord(name, record["STAT"], record.get("EXIT_CODE", ""), record.get("EXIT_REASON", ""))
         if not all(isinstance(word, str) for word in (key[0], found.state, found.code, found.reason)):
             raise ValueError("a value is no text")
         yield key, found
@@ -168,7 +168,7 @@ def read_history(reply: Reply, name: str | None = None) -> set[tuple[Key, str]]:
         Unreadable: it is no such table, has lines that are no rows, or jobs of other names than the one that was asked for.
     """
     if reply.status is None or reply.missing:
-        raise Unreadable(reply.describe())
+        raise UnreadableLsf(reply.describe())
     found: set[tuple[Key, str]] = set()
     headed = False
     for line in reply.out.splitlines(keepends=True):
@@ -177,32 +177,32 @@ def read_history(reply: Reply, name: str | None = None) -> set[tuple[Key, str]]:
         elif headed and line.strip():
             row = _ROW.fullmatch(line)
             if row is None:
-                raise Unreadable(f"`bhist` answered a line that is no row: {line[:200]!r}")
+                raise UnreadableLsf(f"`bhist` answered a line that is no row: {line[:200]!r}")
             called = re.sub(r"\[\d+\]$", "", row[3])
             if name not in (None, called):
-                raise Unreadable(f"`bhist` was asked for {name}, and answered: {line[:200]!r}")
+                raise UnreadableLsf(f"`bhist` was asked for {name}, and answered: {line[:200]!r}")
             found.add(((row[1], int(row[2] or 0)), called))
     if not headed and not _NO_HISTORY.search(f"{reply.out}\n{reply.error}"):
-        raise Unreadable(f"neither a table nor a word of nothing came: {reply.describe()}")
+        raise UnreadableLsf(f"neither a table nor a word of nothing came: {reply.describe()}")
     return found
 
 
-def read_reference(ticket: Ticket) -> Key | None:
-    """The job that the ticket's reference names; None where it is no id, or that of another place in its batch."""
-    found = _REFERENCE.fullmatch(ticket.reference or "")
-    if found is None or place_of(int(found[2] or 0)) != ticket.index:
+def read_reference(handle: JobHandle) -> Key | None:
+    """The job that the handle's reference names; None where it is no id, or that of another place in its batch."""
+    found = _REFERENCE.fullmatch(handle.reference or "")
+    if found is None or place_of(int(found[2] or 0)) != handle.index:
         return None
     return found[1], int(found[2] or 0)
 
 
-def pick(records: Mapping[Key, Record], ticket: Ticket) -> Record | None:
-    key = read_reference(ticket)
+def pick(records: Mapping[Key, LsfRecord], handle: JobHandle) -> LsfRecord | None:
+    key = read_reference(handle)
     record = records.get(key) if key else None
-    return record if record is not None and record.name == ticket.batch else None
+    return record if record is not None and record.name == handle.batch else None
 
 
-def list_jobs(tickets: Sequence[Ticket]) -> list[str]:
-    return sorted({key[0] for ticket in tickets if (key := read_reference(ticket))})
+def list_jobs(handles: Sequence[JobHandle]) -> list[str]:
+    return sorted({key[0] for handle in handles if (key := read_reference(handle))})
 
 
 def place_of(index: int) -> int:

@@ -20,8 +20,8 @@ from reconciler.engines.elements import join
 from reconciler.engines.slurm.replies import (
     UNNAMED,
     Key,
-    Record,
-    Source,
+    SlurmAnswer,
+    SlurmRecord,
     are_ours,
     find_earliest,
     format_id,
@@ -41,10 +41,10 @@ from reconciler.model.engine import (
     Batch,
     Complaint,
     EngineUnavailable,
+    JobHandle,
     Observation,
     Refused,
     Sighting,
-    Ticket,
     doubt_reference,
 )
 from reconciler.outside.command import Deadline, Reply, call
@@ -80,7 +80,7 @@ class SlurmEngine:
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """One array, or a plain job for a single attempt."""
-        count = len(batch.tickets)
+        count = len(batch.handles)
         script = Path(os.path.abspath(batch.folder)) / "element.sh"
         if not _WRITABLE.fullmatch(
             str(script)
@@ -98,18 +98,18 @@ class SlurmEngine:
         command += [str(script), self._settings.python, str(script.with_name("member.py"))]
         return read_submission(self._call(command, self._seconds), count)
 
-    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+    def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         """By the batch's name: the queue first, for accounting has it seconds later, or never where a job was held.
 
         Only jobs of our own user that work in the batch's folder: anybody can read a name, and give it to a job.
         """
-        found: dict[tuple[str, int], dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
+        found: dict[tuple[str, int], dict[int, list[SlurmRecord]]] = defaultdict(lambda: defaultdict(list))
         references: dict[tuple[str, int, int], str] = {}
         deadline = Deadline(self._seconds)
-        names = sorted({ticket.batch for ticket in tickets})
+        names = sorted({handle.batch for handle in handles})
         for some in _split(names):
             queue = self._ask_queue(["--me", f"--name={','.join(some)}"], deadline.left(0.5), folders=True)
-            mine = ("--name", some, find_earliest(tickets), deadline)
+            mine = ("--name", some, find_earliest(handles), deadline)
             for source in (queue, self._ask_accounting(*mine, folders=True)):
                 if source.trouble:
                     raise EngineUnavailable(source.trouble)
@@ -118,54 +118,54 @@ class SlurmEngine:
                     found[place][int(job)].append(record)
                     references[(*place, int(job))] = format_id(job, element)
         answer: dict[str, list[str]] = {}
-        for ticket in tickets:
-            place = (ticket.batch, ticket.index)
-            ours = {job: are_ours(records, ticket) for job, records in sorted(found[place].items())}
+        for handle in handles:
+            place = (handle.batch, handle.index)
+            ours = {job: are_ours(records, handle) for job, records in sorted(found[place].items())}
             if silent := [references[(*place, job)] for job, told in ours.items() if told is None]:
                 raise EngineUnavailable(f"Slurm does not tell in which folder {', '.join(silent)} works")
-            answer[ticket.name] = [references[(*place, job)] for job, told in ours.items() if told]
+            answer[handle.name] = [references[(*place, job)] for job, told in ours.items() if told]
         if not all(answer.values()) and (late := self._find_backlog(deadline)):
             raise EngineUnavailable(late)
         return answer
 
-    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+    def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
         """One call of `squeue`; for what it does not know, one of `sacct`."""
-        seen = {one.name: doubt_reference(one) for one in tickets if read_reference(one) is None}
-        if len(seen) == len(tickets):
+        seen = {one.name: doubt_reference(one) for one in handles if read_reference(one) is None}
+        if len(seen) == len(handles):
             return seen
         deadline = Deadline(self._seconds)
         queue = self._ask_queue(["--me"], deadline.left(0.6))
-        rest: list[Ticket] = []
-        for ticket in (one for one in tickets if one.name not in seen):
-            if (record := pick(queue, ticket)) is None:
-                rest.append(ticket)
+        rest: list[JobHandle] = []
+        for handle in (one for one in handles if one.name not in seen):
+            if (record := pick(queue, handle)) is None:
+                rest.append(handle)
             else:
-                seen[ticket.name] = record.observe()
+                seen[handle.name] = record.observe()
         if not rest:
             return seen
         accounting = self._ask_accounting("--jobs", list_jobs(rest), find_earliest(rest), deadline)
         if not queue.usable and not accounting.usable:
             raise EngineUnavailable(f"{queue.trouble}; {accounting.trouble}")
-        missing: list[Ticket] = []
-        for ticket in rest:
-            record = pick(accounting, ticket)
+        missing: list[JobHandle] = []
+        for handle in rest:
+            record = pick(accounting, handle)
             if record is None:
-                missing.append(ticket)
+                missing.append(handle)
             else:
-                seen[ticket.name] = _weigh(record, queue)
+                seen[handle.name] = _weigh(record, queue)
         if missing:
             seen |= dict(self._look_again(missing, (queue, accounting), deadline))
         return seen
 
-    def cancel(self, tickets: Sequence[Ticket]) -> None:
+    def cancel(self, handles: Sequence[JobHandle]) -> None:
         """Those that the queue knows as live under their name; ids may have been given anew."""
-        if not tickets:
+        if not handles:
             return
         deadline = Deadline(self._seconds)
         queue = self._ask_queue(["--me"], deadline.left(0.6), folders=True)
         if not queue.usable:
             raise EngineUnavailable(str(queue.trouble))
-        wanted = {(ticket.batch, ticket.index, ticket.reference): ticket for ticket in tickets}
+        wanted = {(handle.batch, handle.index, handle.reference): handle for handle in handles}
         chosen: dict[str, list[int]] = defaultdict(list)
         spared: set[str] = set()
         for (job, element), record in queue.records.items():
@@ -186,7 +186,7 @@ class SlurmEngine:
             if reply.status != 0 and not (lines and all(_HARMLESS.search(line) for line in lines)):
                 raise EngineUnavailable(reply.describe())
 
-    def fetch(self, ticket: Ticket) -> None:
+    def fetch(self, handle: JobHandle) -> None:
         """Nothing: jobs write into the attempts' folders."""
 
     def lifetime(self) -> timedelta | None:
@@ -321,34 +321,34 @@ class SlurmEngine:
             ours |= {"TZ": "UTC", "LC_ALL": "C", "SLURM_BITSTR_LEN": "0"}
         return call(command, seconds, ours)
 
-    def _ask_queue(self, whom: Sequence[str], seconds: float, *, folders: bool = False) -> Source:
+    def _ask_queue(self, whom: Sequence[str], seconds: float, *, folders: bool = False) -> SlurmAnswer:
         form = "%i|%T|%r|%Z|%j" if folders else "%i|%T|%r|%j"
         reply = self._call(["squeue", "-r", "-t", "all", *whom, "-o", form], seconds)
         if reply.status == 1 and whom[0].startswith("--jobs=") and "Invalid job id specified" in reply.error:
-            return Source({})  # a single id that is not known
+            return SlurmAnswer({})  # a single id that is not known
         if reply.status != 0:
-            return Source({}, reply.describe(), usable=False)
+            return SlurmAnswer({}, reply.describe(), usable=False)
         return read_records(reply, 4 if folders else 3)
 
     def _ask_accounting(
         self, option: str, whom: Sequence[str], since: str, deadline: Deadline, *, folders: bool = False
-    ) -> Source:
+    ) -> SlurmAnswer:
         form = f"JobID,State,ExitCode,{'WorkDir,' if folders else ''}JobName"
         mine = [f"--user={os.getuid()}"] if folders else []  # it shows everybody's to an operator
-        records: dict[Key, Record] = {}
+        records: dict[Key, SlurmRecord] = {}
         trouble = None
         for some in _split(whom):
             command = ["sacct", "-X", "-P", "-S", since, *mine, f"{option}={','.join(some)}"]
             reply = self._call([*command, "-o", form], deadline.left(0.6))
             if reply.status != 0:
-                return Source(records, reply.describe(), usable=bool(records))
+                return SlurmAnswer(records, reply.describe(), usable=bool(records))
             source = read_records(reply, 4 if folders else 3)
             records.update(source.records)
             trouble = trouble or source.trouble
-        return Source(records, trouble)
+        return SlurmAnswer(records, trouble)
 
     def _look_again(
-        self, missing: Sequence[Ticket], sources: Sequence[Source], deadline: Deadline
+        self, missing: Sequence[JobHandle], sources: Sequence[SlurmAnswer], deadline: Deadline
     ) -> Iterator[tuple[str, Observation]]:
         """What is said of jobs that neither listed: a last look also finds those that another user submitted."""
         trouble = next((source.trouble for source in sources if source.trouble), None)
@@ -356,19 +356,19 @@ class SlurmEngine:
         jobs = list_jobs(missing)
         last = self._ask_queue([f"--jobs={','.join(jobs[:CHUNK])}"], deadline.left())
         trouble = trouble or last.trouble or ("there are too many to ask for" if len(jobs) > CHUNK else None)
-        for ticket in missing:
-            record = pick(last, ticket) or next(
-                filter(None, (pick_whole(one, ticket) for one in sources)), None
+        for handle in missing:
+            record = pick(last, handle) or next(
+                filter(None, (pick_whole(one, handle) for one in sources)), None
             )
             if record is not None:
-                yield ticket.name, record.observe()
+                yield handle.name, record.observe()
             elif trouble:
-                yield ticket.name, Observation(Sighting.UNKNOWN, trouble)
-            elif any(is_under_way(source, ticket) for source in (*sources, last)):
-                words = f"the queue knows it, and not as {ticket.reference}"
-                yield ticket.name, Observation(Sighting.UNKNOWN, words)
+                yield handle.name, Observation(Sighting.UNKNOWN, trouble)
+            elif any(is_under_way(source, handle) for source in (*sources, last)):
+                words = f"the queue knows it, and not as {handle.reference}"
+                yield handle.name, Observation(Sighting.UNKNOWN, words)
             else:
-                yield ticket.name, Observation(Sighting.ABSENT, "neither the queue nor accounting knows it")
+                yield handle.name, Observation(Sighting.ABSENT, "neither the queue nor accounting knows it")
 
     def _find_backlog(self, deadline: Deadline) -> str | None:
         """Why accounting may lack records that the controller has; None where it cannot."""
@@ -380,7 +380,7 @@ class SlurmEngine:
         return f"accounting is behind: {waiting} records are on their way" if waiting else None
 
 
-def _weigh(record: Record, queue: Source) -> Observation:
+def _weigh(record: SlurmRecord, queue: SlurmAnswer) -> Observation:
     """What accounting says of a job that the queue does not list: who lives, the queue alone knows."""
     seen = record.observe()
     if record.name == UNNAMED:

@@ -13,10 +13,10 @@ from reconciler.model.engine import (
     Accepted,
     Answer,
     Deferred,
+    JobHandle,
     Observation,
     Refused,
     Sighting,
-    Ticket,
     Uncertain,
 )
 from reconciler.outside.command import Reply
@@ -83,7 +83,7 @@ Key = tuple[str, int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class SlurmRecord:
     """A job as one of the two knows it; `note` is a reason or an exit code, `folder` the one it works in, "" if not asked."""
 
     name: str
@@ -104,27 +104,29 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SlurmAnswer:
     """What the queue or accounting answered. `trouble`: why it does not prove absence; `usable`: it says something."""
 
-    records: Mapping[Key, Record]
+    records: Mapping[Key, SlurmRecord]
     trouble: str | None = None
     usable: bool = True
 
 
-def read_records(reply: Reply, marks: int) -> Source:
+def read_records(reply: Reply, marks: int) -> SlurmAnswer:
     """Rows `id|state|note|name`, with four marks `id|state|note|folder|name`; a name may hold anything.
 
     They stand below a heading. Without it, or beside lines that are no rows, it is open what else is missing: an empty
     text, a notice or a page of HTML is no empty queue. A heading of other columns is one that tells nothing of the rows.
     """
-    records: dict[Key, Record] = {}
+    records: dict[Key, SlurmRecord] = {}
     strange, headed = None, False
     for line in reply.out.splitlines():
         fields = line.split("|", marks)
         if (heading := _read_heading(fields)) is not None:
             if headed or len(fields) != marks + 1 or heading not in _HEADINGS:
-                return Source({}, f"`{reply.command}` answered a table that is not known: {line[:200]!r}")
+                return SlurmAnswer(
+                    {}, f"`{reply.command}` answered a table that is not known: {line[:200]!r}"
+                )
             headed = True
             continue
         found = _ID.fullmatch(fields[0])
@@ -132,7 +134,7 @@ def read_records(reply: Reply, marks: int) -> Source:
             strange = strange or line
             continue
         job, element = found[1], found[2]
-        record = Record(fields[-1], fields[1], fields[2], fields[3] if marks > 3 else "")
+        record = SlurmRecord(fields[-1], fields[1], fields[2], fields[3] if marks > 3 else "")
         if element is None:
             records[job, None] = record
         elif element.isdecimal():
@@ -146,10 +148,10 @@ def read_records(reply: Reply, marks: int) -> Source:
     if reply.out and not reply.out.endswith("\n"):
         strange = strange or "one without an end"
     if strange is not None:
-        return Source(records, f"`{reply.command}` answered a line that is no record: {strange[:200]!r}")
+        return SlurmAnswer(records, f"`{reply.command}` answered a line that is no record: {strange[:200]!r}")
     if not headed:
-        return Source(records, f"`{reply.command}` answered without the heading of its table")
-    return Source(records)
+        return SlurmAnswer(records, f"`{reply.command}` answered without the heading of its table")
+    return SlurmAnswer(records)
 
 
 def _read_heading(fields: Sequence[str]) -> tuple[str, ...] | None:
@@ -160,58 +162,58 @@ def _read_heading(fields: Sequence[str]) -> tuple[str, ...] | None:
     return names if len(names) > 1 and set(names) & {"JOBID", "ARRAYJOBID"} else None
 
 
-def read_reference(ticket: Ticket) -> Key | None:
-    """The job that the ticket's reference names; None where it is no id, or that of another place in its batch."""
-    found = _REFERENCE.fullmatch(ticket.reference or "")
-    if found is None or int(found[2] or 0) != ticket.index:
+def read_reference(handle: JobHandle) -> Key | None:
+    """The job that the handle's reference names; None where it is no id, or that of another place in its batch."""
+    found = _REFERENCE.fullmatch(handle.reference or "")
+    if found is None or int(found[2] or 0) != handle.index:
         return None
     return found[1], int(found[2]) if found[2] else None
 
 
-def pick(source: Source, ticket: Ticket) -> Record | None:
-    """The ticket's record; none where its id belongs to a job of another name."""
-    key = read_reference(ticket)
+def pick(source: SlurmAnswer, handle: JobHandle) -> SlurmRecord | None:
+    """The handle's record; none where its id belongs to a job of another name."""
+    key = read_reference(handle)
     record = source.records.get(key) if key else None
-    return record if record is not None and record.name in {ticket.batch, UNNAMED} else None
+    return record if record is not None and record.name in {handle.batch, UNNAMED} else None
 
 
-def is_ours(record: Record, ticket: Ticket) -> bool | None:
+def is_ours(record: SlurmRecord, handle: JobHandle) -> bool | None:
     """Whether a job that bears the batch's name works in the batch's folder, as all that were submitted do; None: not told.
 
     A name can be read by everybody in the queue, and be given to any other job.
     """
     if not record.folder.startswith("/"):
         return None
-    if ticket.home is None:
-        return os.path.basename(record.folder) == ticket.batch
-    return os.path.realpath(record.folder) == os.path.realpath(ticket.home)
+    if handle.home is None:
+        return os.path.basename(record.folder) == handle.batch
+    return os.path.realpath(record.folder) == os.path.realpath(handle.home)
 
 
-def are_ours(records: Iterable[Record], ticket: Ticket) -> bool | None:
+def are_ours(records: Iterable[SlurmRecord], handle: JobHandle) -> bool | None:
     """The same of all that is said of one job: one that says so is enough."""
-    told = {is_ours(record, ticket) for record in records}
+    told = {is_ours(record, handle) for record in records}
     return True if True in told else None if None in told else False
 
 
-def is_under_way(source: Source, ticket: Ticket) -> bool:
-    """Whether a job that bears the ticket's batch's name and index has not ended, whatever its id."""
+def is_under_way(source: SlurmAnswer, handle: JobHandle) -> bool:
+    """Whether a job that bears the handle's batch's name and index has not ended, whatever its id."""
     return any(
-        (record.name, element or 0) == (ticket.batch, ticket.index)
+        (record.name, element or 0) == (handle.batch, handle.index)
         and record.observe().sighting is not Sighting.ENDED
         for (_, element), record in source.records.items()
     )
 
 
-def find_earliest(tickets: Iterable[Ticket]) -> str:
+def find_earliest(handles: Iterable[JobHandle]) -> str:
     """From when accounting is asked: without it, `sacct` looks at today only."""
-    first = min((ticket.begun for ticket in tickets), default="1970-01-02T00:00:00Z")
+    first = min((handle.begun for handle in handles), default="1970-01-02T00:00:00Z")
     return (datetime.fromisoformat(first).astimezone(UTC) - SKEW).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def pick_whole(source: Source, ticket: Ticket) -> Record | None:
-    """The end of the ticket's whole array: one that was cancelled before it started may have no other record."""
-    record = source.records.get(((ticket.reference or "").partition("_")[0], None))
-    if record is None or record.name != ticket.batch or record.observe().sighting is not Sighting.ENDED:
+def pick_whole(source: SlurmAnswer, handle: JobHandle) -> SlurmRecord | None:
+    """The end of the handle's whole array: one that was cancelled before it started may have no other record."""
+    record = source.records.get(((handle.reference or "").partition("_")[0], None))
+    if record is None or record.name != handle.batch or record.observe().sighting is not Sighting.ENDED:
         return None
     return record
 
@@ -221,8 +223,8 @@ def format_id(job: str, element: int | None) -> str:
     return job if element is None else f"{job}_{element}"
 
 
-def list_jobs(tickets: Iterable[Ticket]) -> list[str]:
-    return sorted({key[0] for ticket in tickets if (key := read_reference(ticket))})
+def list_jobs(handles: Iterable[JobHandle]) -> list[str]:
+    return sorted({key[0] for handle in handles if (key := read_reference(handle))})
 
 
 def read_minutes(text: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from reconciler.execution.sites.queues import Queues
-from reconciler.execution.sites.site_engines import Fleet
+from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.delivery import Delivery
 from reconciler.outside.errors import SourceUnavailable
 from schemas.repository import Repository
@@ -14,9 +14,11 @@ from schemas.repository import Repository
 class Capacity:
     """The room of all sites in one turn. `live` are their attempts in flight, as of the last look and since."""
 
-    def __init__(self, fleet: Fleet, queues: Queues, delivery: Delivery, repository: Repository) -> None:
+    def __init__(
+        self, site_engines: SiteEngines, queues: Queues, delivery: Delivery, repository: Repository
+    ) -> None:
         self.live: Counter[str] = Counter()
-        self._fleet = fleet
+        self._site_engines = site_engines
         self._queues = queues
         self._delivery = delivery
         self._repository = repository
@@ -28,10 +30,10 @@ class Capacity:
 
     def count_room(self, site: str, waiting: int = 0) -> int:
         """How many attempts more a site takes now, beside those that wait for it already."""
-        if self._fleet.is_resting(site) or self._find_closed(site) is not None:
+        if self._site_engines.is_resting(site) or self._find_closed(site) is not None:
             return 0
         try:
-            engine = self._fleet.engine(site)
+            engine = self._site_engines.engine(site)
         except SourceUnavailable as error:  # that of others goes on
             self.close(site, str(error))
             return 0
@@ -41,7 +43,7 @@ class Capacity:
         """Why nothing more begins at a site."""
         if (reason := self._find_closed(site)) is not None:
             return reason
-        if self._fleet.is_resting(site):
+        if self._site_engines.is_resting(site):
             return f"{site} did not answer, or took no more, and is left alone for a while"
         return f"{site} has {self.live[site]:,} jobs in flight, and more are not begun there at once"
 

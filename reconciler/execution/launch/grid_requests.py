@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from reconciler.conditions.excerpt import cut_snapshots
 from reconciler.conditions.metadata_file import write_metadata
 from reconciler.ledger.reading.measurement import expect_events
-from reconciler.model.work_items import Order
+from reconciler.model.work_items import WorkItem
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.run_catalogue.catalogue import find_energies
 from renderer.identity.units import NO_CHAIN, StepUnits
@@ -19,7 +19,7 @@ from schemas.manifest.runs import split_key
 from schemas.repository import Repository
 
 
-def write_unit_request(connection: Connection, order: Order, repository: Repository, script: str) -> bytes:
+def write_unit_request(connection: Connection, order: WorkItem, repository: Repository, script: str) -> bytes:
     """The bytes of `request.json`: the request for one unit alone, and the files that are uploaded with it.
 
     The conditions metadata file is not among them: that of a batch is made of those in its attempts' folders.

@@ -16,7 +16,7 @@ from reconciler.execution.sites.guarded_engine import contain
 from reconciler.ledger.reading.observation import find_files
 from reconciler.ledger.store.database import State, reading
 from reconciler.model.plan import RESTATE, SUBMIT
-from reconciler.model.work_items import Address, Order, OrderedOutput
+from reconciler.model.work_items import Address, OrderedOutput, WorkItem
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.views import View
 from reconciler.run_catalogue.catalogue import find_energies, read_files
@@ -90,11 +90,11 @@ class OrderWriter:
 
     def make_orders(
         self, wishes: Iterable[Wish], approvals: Mapping[str, str]
-    ) -> Iterator[tuple[Wish, Order | str]]:
+    ) -> Iterator[tuple[Wish, WorkItem | str]]:
         """What is to be made, or why that cannot be told; without jobs where the input is not in the storage of the site."""
         with reading(self._state) as connection:
             for wish in wishes:
-                made: Order | str
+                made: WorkItem | str
                 try:
                     made = self._make_order(connection, wish, approvals.get(wish.view.campaign.name))
                 except SourceUnavailable as error:
@@ -103,7 +103,7 @@ class OrderWriter:
                     made = contain(error)
                 yield wish, made
 
-    def _make_order(self, connection: Connection, wish: Wish, approval: str | None) -> Order:
+    def _make_order(self, connection: Connection, wish: Wish, approval: str | None) -> WorkItem:
         campaign, step = wish.view.campaign, wish.units.step
         index = bisect_left(wish.units.runs, wish.run)
         storage = str(self._state.storage(self._repository.sites[campaign.site].storage))
@@ -115,7 +115,7 @@ class OrderWriter:
         recipes = {recipe.output: recipe for recipe in wish.units.recipes}
         conditions = wish.units.conditions
         chain = wish.units.chains.of(wish.run)
-        return Order(
+        return WorkItem(
             campaign=campaign,
             step=step,
             run=wish.run,
@@ -148,7 +148,7 @@ class OrderWriter:
             declared=wish.view.units,
         )
 
-    def render(self, order: Order, job: Job) -> dict[str, bytes]:
+    def render(self, order: WorkItem, job: Job) -> dict[str, bytes]:
         """The files that one job of an order finds in its folder, by name.
 
         Raises:
@@ -209,11 +209,11 @@ class OrderWriter:
             self._payloads = collect_payloads(units.chains.of(units.runs[index]), units.runs[index])
         return self._payloads
 
-    def _list_tags(self, order: Order) -> Sequence[Snapshot]:
+    def _list_tags(self, order: WorkItem) -> Sequence[Snapshot]:
         """The global tags of an order: testing payloads are not among them, since a job reads them from their own files."""
         return order.chain[len(order.step.deviations.testing_payloads) :]
 
-    def _write_conditions(self, order: Order) -> bytes:
+    def _write_conditions(self, order: WorkItem) -> bytes:
         """The metadata file of the order's run: what a job may use is what its fingerprint was computed from."""
         key = (order.campaign.name, order.step.name, order.run)
         if self._metadata is None or self._metadata[0] != key:

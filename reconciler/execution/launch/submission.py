@@ -8,7 +8,7 @@ from reconciler.datasets.places import Places
 from reconciler.execution.launch.preparation import OrderWriter
 from reconciler.execution.sites.guarded_engine import contain
 from reconciler.execution.sites.queues import Queues
-from reconciler.execution.sites.site_engines import Fleet
+from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.tracker import Tracker
 from reconciler.execution.tracking.workspace import Failed, Workspace
 from reconciler.ledger.writing.attempts import AttemptLedger, Pick
@@ -21,7 +21,7 @@ Submission = tuple[Attempt, Pick]
 """An attempt that was begun, and of what."""
 
 
-class Unwritable(Exception):
+class UnwritableInput(Exception):
     """What jobs of a campaign need cannot be written, for a reason of the campaign's; the text says which."""
 
 
@@ -33,7 +33,7 @@ class Submitter:
         writer: Writer,
         places: Places,
         attempts: AttemptLedger,
-        fleet: Fleet,
+        site_engines: SiteEngines,
         workspace: Workspace,
         tracker: Tracker,
         queues: Queues,
@@ -42,7 +42,7 @@ class Submitter:
         self._writer = writer
         self._places = places
         self._attempts = attempts
-        self._fleet = fleet
+        self._site_engines = site_engines
         self._workspace = workspace
         self._tracker = tracker
         self._queues = queues
@@ -56,23 +56,23 @@ class Submitter:
             Unwritable: nobody can tell what a job needs; nothing was submitted.
         """
         name = made[0][0].batch
-        tickets = tuple(self._tracker.ticket(attempt) for attempt, _ in made)
-        batch = Batch(name, self._workspace.batches / name, tickets)
+        handles = tuple(self._tracker.handle(attempt) for attempt, _ in made)
+        batch = Batch(name, self._workspace.batches / name, handles)
         for attempt, (order, _, job) in made:
             try:
                 files = self._orders.render(order, job)
             except SourceUnavailable as error:
-                raise Unwritable(str(error)) from error
+                raise UnwritableInput(str(error)) from error
             except Exception as error:
-                raise Unwritable(contain(error)) from error
+                raise UnwritableInput(contain(error)) from error
             self._workspace.prepare(attempt, files)
-        if not self._fleet.engine(site).attached:
+        if not self._site_engines.engine(site).attached:
             self._workspace.prepare_batch(batch)
         return batch
 
     def submit(self, site: str, batch: Batch, made: Sequence[Submission]) -> tuple[int, list[Submission]]:
         """How many attempts of a batch were accepted, and those that their site did not take for want of room."""
-        engine = self._fleet.engine(site)
+        engine = self._site_engines.engine(site)
         self._writer.prolong()
         self._places.mark_state()
         answers = [
@@ -109,7 +109,7 @@ class Submitter:
             if doubt.busy:
                 self._queues.record_full(site, doubt.reason, doubt.pause or 0.0)
             else:
-                self._fleet.record_silence(site, doubt.reason)
+                self._site_engines.record_silence(site, doubt.reason)
 
     def _bury(self, attempt: Attempt, answer: Deferred) -> Answer:
         """The answer, once the attempt cannot begin any more: a command that was ended while it waited may have got through."""

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, select
 
 from reconciler.datasets.verification.file_check import Depth, Published, Trouble
 from reconciler.datasets.verification.file_pool import look
-from reconciler.ledger.reading.output_records import LARGEST, Record, read_record
+from reconciler.ledger.reading.output_records import LARGEST, OutputRecord, read_record
 from reconciler.ledger.schema.tables import outputs, products, runs
 from reconciler.model.names import name_record
 from reconciler.model.work_items import Address
@@ -56,7 +56,7 @@ class Found:
 
     storage: str
     path: str
-    record: Record | None
+    record: OutputRecord | None
     fate: Fate = Fate.LEFT
     reason: str = ""
 
@@ -254,7 +254,7 @@ def _holds_stated(file: Published) -> bool:
 
 
 def _list_published(
-    number: int, storage: str, record: Record, types: Mapping[tuple[int, int], str]
+    number: int, storage: str, record: OutputRecord, types: Mapping[tuple[int, int], str]
 ) -> Iterator[Published]:
     data = record.data
     for file in data["files"]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, and_, select
 from reconciler.datasets.markers import Standing
 from reconciler.datasets.places import STATE, STORAGE, is_filled, list_places, look_at_place, mark_place
 from reconciler.execution.recovery.rebuilding import Declared, Fate, Found, Survey, list_declared, survey
-from reconciler.ledger.reading.output_records import Record
+from reconciler.ledger.reading.output_records import OutputRecord
 from reconciler.ledger.schema.action_tables import decisions
 from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import State, opened, reading
@@ -147,7 +147,7 @@ def _gather(views: Sequence[View]) -> Declared:
     return {key: value for view in views for key, value in list_declared(view.campaign.name, view.units)}
 
 
-def _collect_payloads(views: Sequence[View], records: Sequence[Record]) -> Iterator[PayloadSet]:
+def _collect_payloads(views: Sequence[View], records: Sequence[OutputRecord]) -> Iterator[PayloadSet]:
     """The payload sets of outputs, as far as the snapshots of today still tell them."""
     wanted = {record.data["conditions"]: record.address for record in records if record.data["conditions"]}
     steps = {(view.campaign.name, item.step.name): item for view in views for item in view.units}

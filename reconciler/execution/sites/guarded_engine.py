@@ -14,8 +14,8 @@ from reconciler.model.engine import (
     Complaint,
     Engine,
     EngineUnavailable,
+    JobHandle,
     Observation,
-    Ticket,
     Uncertain,
 )
 from reconciler.outside.defects import note_defect
@@ -36,7 +36,7 @@ def contain(error: Exception) -> str:
     return note_defect(error)
 
 
-class Bulkhead:
+class GuardedEngine:
     """An engine behind which defects are unavailability. What cannot be told of a submission is uncertain."""
 
     def __init__(self, engine: Engine) -> None:
@@ -74,43 +74,43 @@ class Bulkhead:
         except SourceUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 -- an engine's defect is its site's
-            return [Uncertain(note_defect(error))] * len(batch.tickets)
-        if len(answers) != len(batch.tickets):
-            told = f"the engine gave {len(answers)} answers on {len(batch.tickets)} attempts"
-            return [Uncertain(told)] * len(batch.tickets)
+            return [Uncertain(note_defect(error))] * len(batch.handles)
+        if len(answers) != len(batch.handles):
+            told = f"the engine gave {len(answers)} answers on {len(batch.handles)} attempts"
+            return [Uncertain(told)] * len(batch.handles)
         return answers
 
-    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+    def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         """As the engine does.
 
         Raises:
             EngineUnavailable: the engine cannot tell, or has a defect.
         """
-        return self._ask(lambda: self._engine.find(tickets))
+        return self._ask(lambda: self._engine.find(handles))
 
-    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+    def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
         """As the engine does.
 
         Raises:
             EngineUnavailable: the engine cannot tell, or has a defect.
         """
-        return self._ask(lambda: self._engine.query(tickets))
+        return self._ask(lambda: self._engine.query(handles))
 
-    def cancel(self, tickets: Sequence[Ticket]) -> None:
+    def cancel(self, handles: Sequence[JobHandle]) -> None:
         """As the engine does.
 
         Raises:
             EngineUnavailable: the engine cannot be asked, or has a defect.
         """
-        self._ask(lambda: self._engine.cancel(tickets))
+        self._ask(lambda: self._engine.cancel(handles))
 
-    def fetch(self, ticket: Ticket) -> None:
+    def fetch(self, handle: JobHandle) -> None:
         """As the engine does.
 
         Raises:
             EngineUnavailable: it cannot be had now, or the engine has a defect.
         """
-        self._ask(lambda: self._engine.fetch(ticket))
+        self._ask(lambda: self._engine.fetch(handle))
 
     def lifetime(self) -> timedelta | None:
         """As the engine does.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from reconciler.execution.sites.site_engines import Fleet
+from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.ledger.writing.pauses import FULL, Pause, PauseWriter, find_full
 from reconciler.model.engine import Deferred
 
@@ -21,14 +21,14 @@ SHORTEST, LONGEST = 10.0, 300.0
 class Queues:
     """The queues of all sites, for one turn."""
 
-    def __init__(self, fleet: Fleet, pauses: PauseWriter, clock: Callable[[], float]) -> None:
-        self._fleet, self._pauses, self._clock = fleet, pauses, clock
+    def __init__(self, site_engines: SiteEngines, pauses: PauseWriter, clock: Callable[[], float]) -> None:
+        self._site_engines, self._pauses, self._clock = site_engines, pauses, clock
         self._offers: dict[str, int] = {}
         self._limited: set[str] = set()
 
     def is_full(self, site: str) -> bool:
         """Whether a site is given nothing for now; not where a person ended its pause, or its time is over."""
-        return self._fleet.is_postponed(site) and self._find(site) is not None
+        return self._site_engines.is_postponed(site) and self._find(site) is not None
 
     def describe(self, site: str) -> str | None:
         """Why a site takes no more jobs; None where it does."""
@@ -65,7 +65,7 @@ class Queues:
         if found is None:
             self._pauses.pause(f"site:{site}", FULL, f"the site's queue is full: {reason}", "b2prod")
         since = _read_age(found, self._clock()) if found else 0.0
-        self._fleet.postpone(site, max(asked, min(LONGEST, max(SHORTEST, since))))
+        self._site_engines.postpone(site, max(asked, min(LONGEST, max(SHORTEST, since))))
 
     def _find(self, site: str) -> Pause | None:
         return find_full(self._pauses.list_pauses(), site)

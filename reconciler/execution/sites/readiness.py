@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from reconciler.execution.sites.preconditions import Circumstances, Volume, check_batch
-from reconciler.execution.sites.site_engines import Fleet
+from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.ledger.store.database import State
 from reconciler.ledger.writing.pauses import PRECONDITION, PauseWriter
 from reconciler.model.engine import Engine, EngineUnavailable
@@ -28,11 +28,11 @@ class Readiness:
         self,
         state: State,
         sites: Mapping[str, Site],
-        fleet: Fleet,
+        site_engines: SiteEngines,
         pauses: PauseWriter,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._state, self._sites, self._fleet, self._pauses = state, sites, fleet, pauses
+        self._state, self._sites, self._site_engines, self._pauses = state, sites, site_engines, pauses
         self._clock = clock
         self._lifetimes: dict[str, tuple[float, timedelta | None, str | None]] = {}
         self._told: dict[str, str | None] = {}
@@ -40,10 +40,10 @@ class Readiness:
     def allow(self, name: str, in_flight: int = 0) -> bool:
         """Whether a batch may go to a site; why not is then written in its pause."""
         site = self._sites.get(name)
-        if site is None or self._fleet.is_resting(name):
+        if site is None or self._site_engines.is_resting(name):
             return True  # other guards hold it back
         try:
-            engine = self._fleet.engine(name)
+            engine = self._site_engines.engine(name)
         except SourceUnavailable:
             return True
         found = gather(site, self._state, datetime.fromtimestamp(self._clock(), UTC), in_flight)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from reconciler.engines import ENGINES
-from reconciler.execution.sites.guarded_engine import Bulkhead, contain
+from reconciler.execution.sites.guarded_engine import GuardedEngine, contain
 from reconciler.ledger.schema.tables import sites
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.engine import Engine
 from reconciler.model.work_items import Attempt
 from reconciler.outside.errors import SourceUnavailable
-from schemas.policy.site import KEPT, Brakes, Site
+from schemas.policy.site import KEPT, Admission, Site
 
 SHORTEST, LONGEST = 5.0, 600.0
 """Seconds that an engine is left alone after its first failure, and after many."""
@@ -35,7 +35,7 @@ class Health:
     after: int | None = None
 
 
-class Fleet:
+class SiteEngines:
     """The engines, by site."""
 
     def __init__(self, sites: Mapping[str, Site], writer: Writer) -> None:
@@ -67,7 +67,7 @@ class Fleet:
                 made = ENGINES[described.engine](described, self._writer.prompt)
             except Exception as error:
                 raise SourceUnavailable(f"nothing can be asked of {site}: {contain(error)}") from error
-            self._engines[site] = Bulkhead(made)
+            self._engines[site] = GuardedEngine(made)
         return self._engines[site]
 
     def list_sites(self) -> tuple[str, ...]:
@@ -100,10 +100,10 @@ class Fleet:
             return described.visibility
         return self.engine(site).visibility.total_seconds()
 
-    def find_brakes(self, site: str) -> Brakes:
+    def find_brakes(self, site: str) -> Admission:
         """From when on too much goes wrong at once at a site."""
         described = self._sites.get(site)
-        return Brakes() if described is None else described.brakes
+        return Admission() if described is None else described.brakes
 
     def is_attached(self, site: str) -> bool:
         """Whether a site's jobs run on this machine."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.execution.sites.site_engines import Fleet
+from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.workspace import Workspace
 from reconciler.model.engine import EngineUnavailable, Sighting
 from reconciler.model.work_items import Attempt
@@ -13,15 +13,17 @@ from reconciler.outside.errors import GuardRefused, SourceUnavailable
 SEEN = (Sighting.PENDING, Sighting.RUNNING, Sighting.ENDED)
 
 
-def check_reference(fleet: Fleet, attempt: Attempt, workspace: Workspace, reference: str) -> None:
+def check_reference(
+    site_engines: SiteEngines, attempt: Attempt, workspace: Workspace, reference: str
+) -> None:
     """Ensures that the engine has an attempt's job under a reference; `workspace` has the attempts' folders.
 
     Raises:
         GuardRefused: it does not have it, or has it under another name.
         SourceUnavailable: the engine cannot be asked.
     """
-    engine = fleet.engine(attempt.site)
-    if (elsewhere := fleet.tell_elsewhere(attempt)) is not None:
+    engine = site_engines.engine(attempt.site)
+    if (elsewhere := site_engines.tell_elsewhere(attempt)) is not None:
         raise SourceUnavailable(elsewhere)
     ticket = replace(
         attempt.write_ticket(workspace.path(attempt.name)),

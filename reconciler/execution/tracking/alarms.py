@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from reconciler.ledger.writing.pauses import ALARM, BRAKES, PauseWriter
 from reconciler.outside.clock import Clock, format_time
-from schemas.policy.site import Brakes
+from schemas.policy.site import Admission
 
 ALL = 3
 """How many of a kind there must be for all of them to be too many."""
@@ -21,7 +21,7 @@ ANSWERED = timedelta(days=1)
 """How long an answer holds."""
 
 
-def is_mass(count: int, total: int, brakes: Brakes) -> bool:
+def is_mass(count: int, total: int, brakes: Admission) -> bool:
     """Whether `count` of `total` are so many that the look is doubted: a share and a number, or all there are."""
     if count >= brakes.at_least and 100 * count > brakes.percent * total:
         return True
@@ -29,7 +29,7 @@ def is_mass(count: int, total: int, brakes: Brakes) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Alarm:
     """What seems to have happened at once, to which of how many things; `what` goes on after `12 of 30 `.
 
     `subject` are their names, `open` those of all of which it is not certain that they are as they were. Things of another
@@ -55,7 +55,7 @@ class Alarms:
         self._pauses = pauses
         self._clock = clock
 
-    def doubt(self, event: Event, brakes: Brakes) -> bool:
+    def doubt(self, event: Alarm, brakes: Admission) -> bool:
         """Whether what seems to have happened is not to be believed now."""
         going = self._pauses.read_subject(event.scope)
         seen = event.name(event.subject)
@@ -77,7 +77,7 @@ class Alarms:
         return True
 
 
-def _describe(event: Event, count: int) -> str:
+def _describe(event: Alarm, count: int) -> str:
     return (
         f"{count:,} of {event.total:,} {event.what} at once; nothing is done about it until somebody looked:"
         f" `b2prod resume {event.scope}` says that it is so, or that it is mended"

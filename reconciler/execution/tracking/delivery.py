@@ -15,7 +15,7 @@ from schemas.manifest.runs import format_run
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedUnit:
     """A unit whose last live attempt ended; `failure` is None where it was produced."""
 
     address: Address
@@ -41,14 +41,14 @@ class Delivery:
         """Names what is asked before anything is put into a storage; it raises `StorageClosed` where nothing is to be."""
         self._check = check
 
-    def deliver(self, intent: int, address: Address) -> Ended | None:
+    def deliver(self, intent: int, address: Address) -> EndedUnit | None:
         """What came of a unit; None where it waits for its storage, which is no reason to leave the others alone."""
         moves = self._ledger.list_moves(intent)
         try:
             records = self._ledger.list_event_numbers(intent)
             if shared := find_shared_events(records, self._workspace, format_run(address[2])):
                 self._ledger.record_refused(intent, shared)
-                return Ended(address, shared)
+                return EndedUnit(address, shared)
             for storage in {move.storage for move in moves}:
                 if self._is_filled(storage):
                     check_storage(storage)
@@ -56,7 +56,7 @@ class Delivery:
             publish(moves, self._workspace, self._ledger.write_records(intent))
         except PublishingRefused as refused:
             self._ledger.record_refused(intent, str(refused))
-            return Ended(address, str(refused))
+            return EndedUnit(address, str(refused))
         except SourceUnavailable as error:
             self._ledger.record_delayed(intent, str(error))
             self.delayed[address] = str(error)
@@ -66,7 +66,7 @@ class Delivery:
         self._ledger.record_produced(intent)
         self._filled.update((move.storage, True) for move in moves)
         self._workspace.sweep({move.attempt for move in moves})
-        return Ended(address, None)
+        return EndedUnit(address, None)
 
     def _is_filled(self, storage: str) -> bool:
         """Whether something was published there, so that it is neither absent nor empty."""

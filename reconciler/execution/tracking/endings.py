@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from hashlib import sha256
 
-from reconciler.execution.sites.site_engines import Fleet
-from reconciler.execution.tracking.alarms import Alarms, Event
-from reconciler.execution.tracking.delivery import Delivery, Ended
+from reconciler.execution.sites.site_engines import SiteEngines
+from reconciler.execution.tracking.alarms import Alarm, Alarms
+from reconciler.execution.tracking.delivery import Delivery, EndedUnit
 from reconciler.execution.tracking.workspace import Failed, Verified, Workspace
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.pauses import ALARM, BREAKER, PauseWriter
@@ -38,18 +38,18 @@ class Endings:
         ledger: Ledger,
         attempts: AttemptLedger,
         pauses: PauseWriter,
-        fleet: Fleet,
+        site_engines: SiteEngines,
         workspace: Workspace,
         alarms: Alarms,
         clock: Clock,
     ) -> None:
         self._alarms = alarms
-        self.ended: list[Ended] = []
+        self.ended: list[EndedUnit] = []
         self.delivery = Delivery(ledger, workspace)
         self._repository = repository
         self._attempts = attempts
         self._pauses = pauses
-        self._fleet = fleet
+        self._site_engines = site_engines
         self._workspace = workspace
         self._clock = clock.time
 
@@ -102,11 +102,11 @@ class Endings:
         since = self._pauses.find_resumed(scope, ALARM) or ""
         refused, produced = self._attempts.tallies.list_refused(campaign, since)
         total = len(refused) + produced
-        event = Event(
+        event = Alarm(
             scope, "unit", "units that were made are refused when published", refused, refused, total
         )
         declared = self._repository.campaigns.get(campaign)
-        self._alarms.doubt(event, self._fleet.find_brakes(declared.campaign.site if declared else ""))
+        self._alarms.doubt(event, self._site_engines.find_brakes(declared.campaign.site if declared else ""))
 
     def _refuse(self, attempt: Attempt, failed: Failed) -> None:
         """Records an attempt that ended well, and whose result cannot be taken: its log has nothing of that."""
@@ -168,7 +168,7 @@ class Endings:
 
     def _land(self, attempt: Attempt, reason: str) -> None:
         if self._attempts.is_resting(attempt.intent):
-            self.ended.append(Ended(attempt.address, reason))
+            self.ended.append(EndedUnit(attempt.address, reason))
 
     def _read_limit(self, attempt: Attempt) -> int:
         """How often the attempt's job may fail; a campaign that is not declared any more is not tried again."""
@@ -177,7 +177,7 @@ class Endings:
 
     def _choose_time(self, attempt: Attempt) -> int | None:
         """When a failed job may be tried again: later each time, and at once where jobs run on this machine."""
-        if self._fleet.engine(attempt.site).attached:
+        if self._site_engines.engine(attempt.site).attached:
             return None
         failures = min(attempt.failures, 12)
         pause = min(PAUSE, 60.0 * 2**failures) * random.uniform(*SPREAD)  # noqa: S311 -- no secret

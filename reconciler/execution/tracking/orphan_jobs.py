@@ -12,12 +12,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from reconciler.execution.sites.site_engines import Fleet
+from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.workspace import Workspace
 from reconciler.ledger.upkeep.succession import NAMED, list_formers
 from reconciler.ledger.writing.leftovers import Leftovers
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.model.engine import EngineUnavailable, Sighting, Ticket
+from reconciler.model.engine import EngineUnavailable, JobHandle, Sighting
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.plain_files import NotPlain, read_plain
 
@@ -26,7 +26,9 @@ MEMBERS = 1 << 24
 """Bytes that a batch's list of members may have."""
 
 
-def end_strangers(writer: Writer, fleet: Fleet, workspace: Workspace, ledger: Leftovers) -> int:
+def end_orphan_jobs(
+    writer: Writer, site_engines: SiteEngines, workspace: Workspace, ledger: Leftovers
+) -> int:
     """Asks for the end of all jobs of attempts that the ledger had begun and does not know: how many still run.
 
     A site that cannot be asked is asked in the next turn; until then their folders stay.
@@ -41,15 +43,15 @@ def end_strangers(writer: Writer, fleet: Fleet, workspace: Workspace, ledger: Le
     if not attempts and not batches:
         return 0
     running, complete = 0, True
-    for site in fleet.list_sites():
+    for site in site_engines.list_sites():
         try:
-            attached = fleet.engine(site).attached
+            attached = site_engines.engine(site).attached
             here = (
-                [_make_ticket(workspace, name) for name in attempts]
+                [_make_handle(workspace, name) for name in attempts]
                 if attached
-                else [ticket for name in batches for ticket in _read_members(workspace.batches / name)]
+                else [handle for name in batches for handle in _read_members(workspace.batches / name)]
             )
-            running += _end(fleet, site, here)
+            running += _end(site_engines, site, here)
         except (EngineUnavailable, SourceUnavailable):
             complete = False  # it is not known whether one runs there
     if complete and not running:
@@ -65,36 +67,36 @@ def _list_unknown(
     return [name for name in mine if name not in known]
 
 
-def _make_ticket(workspace: Workspace, name: str) -> Ticket:
-    return Ticket(name, "", workspace.path(name), name, 0, LONG_AGO)
+def _make_handle(workspace: Workspace, name: str) -> JobHandle:
+    return JobHandle(name, "", workspace.path(name), name, 0, LONG_AGO)
 
 
-def _read_members(home: Path) -> list[Ticket]:
+def _read_members(home: Path) -> list[JobHandle]:
     """The members of a batch, as its folder has them; none where it does not say."""
     try:
         members = json.loads(read_plain(home / "members.json", MEMBERS))
         return [
-            Ticket(str(name), "", Path(str(folder)), home.name, index, LONG_AGO, home=home)
+            JobHandle(str(name), "", Path(str(folder)), home.name, index, LONG_AGO, home=home)
             for index, (folder, name, _) in enumerate(members)
         ]
     except (OSError, NotPlain, ValueError, TypeError):
         return []
 
 
-def _end(fleet: Fleet, site: str, tickets: Sequence[Ticket]) -> int:
-    """How many of the tickets' jobs still run at a site, after their end was asked for."""
-    engine = fleet.engine(site)
-    if not tickets:
+def _end(site_engines: SiteEngines, site: str, handles: Sequence[JobHandle]) -> int:
+    """How many of the handles' jobs still run at a site, after their end was asked for."""
+    engine = site_engines.engine(site)
+    if not handles:
         return 0
-    found = engine.find(tickets)
+    found = engine.find(handles)
     known = [
-        replace(ticket, reference=reference) for ticket in tickets for reference in found.get(ticket.name, ())
+        replace(handle, reference=reference) for handle in handles for reference in found.get(handle.name, ())
     ]
     seen = engine.query(known) if known else {}
     alive = [
-        ticket
-        for ticket in known
-        if ticket.name in seen and seen[ticket.name].sighting not in (Sighting.ENDED, Sighting.ABSENT)
+        handle
+        for handle in known
+        if handle.name in seen and seen[handle.name].sighting not in (Sighting.ENDED, Sighting.ABSENT)
     ]
     if alive:
         engine.cancel(alive)

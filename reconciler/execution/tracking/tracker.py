@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from reconciler.execution.sites.guarded_engine import contain
-from reconciler.execution.sites.site_engines import Fleet
-from reconciler.execution.tracking.alarms import Alarms, Event
-from reconciler.execution.tracking.delivery import Ended
+from reconciler.execution.sites.site_engines import SiteEngines
+from reconciler.execution.tracking.alarms import Alarm, Alarms
+from reconciler.execution.tracking.delivery import EndedUnit
 from reconciler.execution.tracking.endings import Endings
 from reconciler.execution.tracking.workspace import Failed, Workspace
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.units import Ledger
-from reconciler.model.engine import Engine, EngineUnavailable, Observation, Sighting, Ticket
+from reconciler.model.engine import Engine, EngineUnavailable, JobHandle, Observation, Sighting
 from reconciler.model.work_items import Attempt, format_address
 from reconciler.outside.clock import Ages, Clock, format_time
 from reconciler.outside.errors import SourceUnavailable
@@ -39,7 +39,7 @@ class Look:
 
     live: list[Attempt] = field(default_factory=list)
     unknown: set[int] = field(default_factory=set)
-    ended: list[Ended] = field(default_factory=list)
+    ended: list[EndedUnit] = field(default_factory=list)
 
 
 class Tracker:
@@ -49,7 +49,7 @@ class Tracker:
         self,
         ledger: Ledger,
         attempts: AttemptLedger,
-        fleet: Fleet,
+        site_engines: SiteEngines,
         workspace: Workspace,
         endings: Endings,
         alarms: Alarms,
@@ -57,7 +57,7 @@ class Tracker:
     ) -> None:
         self._ledger = ledger
         self._attempts = attempts
-        self._fleet = fleet
+        self._site_engines = site_engines
         self._workspace = workspace
         self._clock = clock.time
         self._ages = Ages(clock)
@@ -88,7 +88,7 @@ class Tracker:
         for site, group in groups.items():
             if not sites(site):
                 self._look.live += group
-            elif self._fleet.is_resting(site):
+            elif self._site_engines.is_resting(site):
                 left = self._take_results(group)
                 self._look.live += left
                 self._look.unknown.update(attempt.id for attempt in left)
@@ -102,7 +102,7 @@ class Tracker:
 
     def _break_off(self, site: str, group: Sequence[Attempt], reason: str) -> None:
         """Nothing is known of those attempts of a site that were not looked at before something went wrong."""
-        self._fleet.record_silence(site, reason)
+        self._site_engines.record_silence(site, reason)
         self.troubles[f"{site}: {reason}"] = None
         seen = {attempt.id for attempt in self._look.live}
         still = {attempt.id for attempt in self._attempts.list_live()}
@@ -124,34 +124,34 @@ class Tracker:
         return {
             name
             for name, (site, ended) in self._attempts.leftovers.list_failed(names).items()
-            if ended < format_time(self._clock() - 86400 * self._fleet.find_kept_days(site))
+            if ended < format_time(self._clock() - 86400 * self._site_engines.find_kept_days(site))
         }
 
-    def ticket(self, attempt: Attempt) -> Ticket:
+    def handle(self, attempt: Attempt) -> JobHandle:
         """An attempt as engines know it."""
-        ticket = attempt.write_ticket(self._workspace.path(attempt.name))
-        return replace(ticket, home=self._workspace.batches / attempt.batch)
+        handle = attempt.write_ticket(self._workspace.path(attempt.name))
+        return replace(handle, home=self._workspace.batches / attempt.batch)
 
     def _follow(self, site: str, group: Sequence[Attempt]) -> None:
         """Looks at the attempts of one site; where it does not answer, nothing is said of any."""
         try:
-            engine = self._fleet.engine(site)
+            engine = self._site_engines.engine(site)
             group = self._set_apart(group)
             returning = () if engine.attached else self._list_returning(site)
             if not group and not returning:
                 return
             group = self._adopt(engine, group)
             known = [attempt for attempt in group if attempt.state != "uncertain"]
-            ending = [self.ticket(attempt) for attempt in known if attempt.cancel]
+            ending = [self.handle(attempt) for attempt in known if attempt.cancel]
             if ending:
                 self._cancel(site, engine, ending)
-            asked = [self.ticket(attempt) for attempt in (*known, *returning)]
+            asked = [self.handle(attempt) for attempt in (*known, *returning)]
             seen = engine.query(asked) if asked else {}
         except (EngineUnavailable, SourceUnavailable) as error:
-            self._fleet.record_silence(site, str(error), getattr(error, "pause", None))
+            self._site_engines.record_silence(site, str(error), getattr(error, "pause", None))
             self._note_unknown(self._take_results(group), str(error))
             return
-        self._fleet.record_answer(site)
+        self._site_engines.record_answer(site)
         self._judge(engine, group, seen)
         for attempt in returning:
             with contextlib.suppress(SourceUnavailable):  # it may still come back in a later turn
@@ -167,14 +167,14 @@ class Tracker:
                 self._attempts.record_returned(attempt)
                 self._look.live.append(replace(attempt, state="running"))
             else:  # also where the mark was taken from it that it would begin with
-                self._cancel(attempt.site, engine, [self.ticket(attempt)])
+                self._cancel(attempt.site, engine, [self.handle(attempt)])
 
-    def _cancel(self, site: str, engine: Engine, tickets: Sequence[Ticket]) -> bool:
+    def _cancel(self, site: str, engine: Engine, handles: Sequence[JobHandle]) -> bool:
         """Asks for the end of jobs; a system that refuses is asked how its jobs are all the same."""
         try:
-            engine.cancel(tickets)
+            engine.cancel(handles)
         except EngineUnavailable as error:
-            self.troubles[f"{site} did not end {len(tickets)} jobs as asked: {error}"] = None
+            self.troubles[f"{site} did not end {len(handles)} jobs as asked: {error}"] = None
             return False
         return True
 
@@ -182,7 +182,7 @@ class Tracker:
         """The group without attempts that another engine took: what this one says of their ids is about other jobs."""
         elsewhere: dict[str, list[Attempt]] = {}
         for attempt in group:
-            if (reason := self._fleet.tell_elsewhere(attempt)) is not None:
+            if (reason := self._site_engines.tell_elsewhere(attempt)) is not None:
                 elsewhere.setdefault(reason, []).append(attempt)
         for reason, some in elsewhere.items():
             left = self._take_results(some)
@@ -195,7 +195,7 @@ class Tracker:
     def _list_returning(self, site: str) -> tuple[Attempt, ...]:
         """Attempts that were taken for lost: what is no process of this machine may come back all the same."""
         lost = self._attempts.list_lost(site, self._since())
-        return tuple(attempt for attempt in lost if self._fleet.tell_elsewhere(attempt) is None)
+        return tuple(attempt for attempt in lost if self._site_engines.tell_elsewhere(attempt) is None)
 
     def _since(self) -> str:
         """When an attempt was taken for lost at the earliest that may still come back."""
@@ -210,7 +210,7 @@ class Tracker:
         if not doubtful:
             return list(group)
         try:
-            found = engine.find([self.ticket(attempt) for attempt in doubtful])
+            found = engine.find([self.handle(attempt) for attempt in doubtful])
         except EngineUnavailable as error:
             if len(doubtful) == len(group):
                 raise
@@ -218,7 +218,7 @@ class Tracker:
             return [attempt for attempt in group if attempt.state != "uncertain"]
         adopted = {attempt.id: found[attempt.name] for attempt in doubtful if found.get(attempt.name)}
         twins = [
-            replace(self.ticket(attempt), reference=other)
+            replace(self.handle(attempt), reference=other)
             for attempt in doubtful
             for other in adopted.get(attempt.id, ())[1:]
         ]
@@ -297,7 +297,7 @@ class Tracker:
         """Records what came of an attempt that its engine says has ended; one taken for lost is welcome if it is done."""
         if not engine.shared:
             try:
-                engine.fetch(self.ticket(attempt))
+                engine.fetch(self.handle(attempt))
             except EngineUnavailable as error:
                 self._note_unknown([attempt], str(error))
                 return
@@ -323,7 +323,7 @@ class Tracker:
         """Weighs a complete answer without the attempt."""
         if self._endings.collect(attempt):
             return
-        if self._ages.tell(attempt.begun) < self._fleet.find_visibility(attempt.site):
+        if self._ages.tell(attempt.begun) < self._site_engines.find_visibility(attempt.site):
             self._look.live.append(attempt)
             return
         if not self._is_missed(engine, attempt):
@@ -351,7 +351,7 @@ class Tracker:
         return (
             engine.attached
             or attempt.missed is None
-            or self._ages.tell(attempt.missed) >= self._fleet.find_visibility(attempt.site)
+            or self._ages.tell(attempt.missed) >= self._site_engines.find_visibility(attempt.site)
         )
 
     def _doubt_losses(
@@ -374,8 +374,8 @@ class Tracker:
             if sightings[one.name] is Sighting.ABSENT and self._is_missed(engine, one)
         ]
         site, what = known[0].site, "live jobs are unknown to their engine"
-        event = Event(f"site:{site}", "job", what, missed, [one.name for one in silent], len(known))
-        return self._alarms.doubt(event, self._fleet.find_brakes(site))
+        event = Alarm(f"site:{site}", "job", what, missed, [one.name for one in silent], len(known))
+        return self._alarms.doubt(event, self._site_engines.find_brakes(site))
 
     def _doubt_in_vain(self, attempt: Attempt) -> None:
         """Keeps an attempt that is missed as it is, while a person is asked; a result of it counts."""

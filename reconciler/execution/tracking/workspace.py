@@ -89,7 +89,7 @@ class Workspace:
         Raises:
             SourceUnavailable: the folder cannot be written; nothing was submitted.
         """
-        members = [[str(ticket.folder), ticket.name, ticket.nonce] for ticket in batch.tickets]
+        members = [[str(handle.folder), handle.name, handle.nonce] for handle in batch.handles]
         files = {name: ((RUNTIME / name).read_bytes(), 0o644) for name in ("job.py", "member.py")}
         files["members.json"] = json.dumps(members).encode(), 0o600  # it has their nonces
         _make_folder(batch.folder, files)

@@ -36,7 +36,7 @@ _SHOWN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class LogEvent:
     """One thing that happened. `number` is its entry's in the journal, which several events of one moment share.
 
     `name` is as in `attempt.failed`; `facts` has of campaign, step, run, attempt, site, failure, reason, scope, who …
@@ -58,7 +58,7 @@ def find_last(connection: Connection) -> int:
     return connection.execute(select(func.max(events.c.id))).scalar() or 0
 
 
-def read_events(connection: Connection, after: int, limit: int = 10_000) -> tuple[list[Event], int]:
+def read_events(connection: Connection, after: int, limit: int = 10_000) -> tuple[list[LogEvent], int]:
     """The events of at most `limit` entries behind entry `after`, and the number of the last entry read."""
     query = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
     found: list[tuple[int, str, str, str, Mapping[str, Any]]] = []
@@ -73,7 +73,7 @@ def read_events(connection: Connection, after: int, limit: int = 10_000) -> tupl
     for number, time, table, name, values in found:
         shown = {key: values[key] for key in _SHOWN if values.get(key) not in (None, "")}
         about = units.get((table, values.get("output" if table == "registrations" else "id", 0)), {})
-        told.append(Event(number, time, name, {**about, **shown, **_name_plan(table, values)}))
+        told.append(LogEvent(number, time, name, {**about, **shown, **_name_plan(table, values)}))
     return told, last
 
 

@@ -50,7 +50,7 @@ class RecordFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class OutputRecord:
     """A record that was read, and is valid by its schema; `data` is all of it."""
 
     data: Mapping[str, Any]
@@ -85,7 +85,7 @@ class Record:
         return f"{unit} {self.data['output']} v{self.data['version']}"
 
 
-def read_record(content: bytes) -> Record:
+def read_record(content: bytes) -> OutputRecord:
     """The record in a file's content.
 
     Raises:
@@ -95,7 +95,7 @@ def read_record(content: bytes) -> Record:
     check_rendered(data, "record")  # the quick check first: a file may be made to keep the strict one busy
     if problems := validate_json(data, load_schema("record")):
         raise ValueError(problems[0])
-    return Record(data)
+    return OutputRecord(data)
 
 
 def is_same_output(content: bytes, other: bytes) -> bool:

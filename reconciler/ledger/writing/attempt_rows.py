@@ -10,7 +10,7 @@ from sqlalchemy import and_, exists, func, select
 from reconciler.ledger.schema.tables import LIVE, attempts, batches, intents, jobs, outputs
 from reconciler.ledger.writing.journal import Journal
 from reconciler.ledger.writing.unit_rows import CHUNK
-from reconciler.model.work_items import Attempt, Order
+from reconciler.model.work_items import Attempt, WorkItem
 from reconciler.outside.installation import find_tool
 from schemas.files.canonical import canonical_json
 from schemas.manifest.runs import run_key
@@ -68,7 +68,7 @@ def make_attempt(row: Any) -> Attempt:
     )
 
 
-def describe_origin(order: Order) -> str:
+def describe_origin(order: WorkItem) -> str:
     """JSON: of what the jobs of a batch are made: the b2prod at work, release and its commit as they were approved."""
     approved = {"release": order.release, "commit": order.commit}
     known = {key: value for key, value in approved.items() if value is not None}

@@ -26,11 +26,11 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import CHUNK
 from reconciler.ledger.writing.units import quarantine
 from reconciler.model.names import name_attempt, name_batch
-from reconciler.model.work_items import Attempt, Order, Product
+from reconciler.model.work_items import Attempt, Product, WorkItem
 from renderer.jobs.job_json import Job
 from schemas.files.canonical import canonical_json
 
-Pick = tuple[Order, int, Job]
+Pick = tuple[WorkItem, int, Job]
 """A job of an order that is to be tried now, and the order's intent."""
 
 _SEEN: Mapping[str, Any] = {"absences": 0, "unknown": None, "missed": None}

@@ -39,7 +39,7 @@ class Scope:
     keys: frozenset[int] | None = None
 
 
-class Levers:
+class OperatorActions:
     """Writes the decisions of one person."""
 
     def __init__(self, writer: Writer, who: str) -> None:

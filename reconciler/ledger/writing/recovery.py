@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import and_, select
 
-from reconciler.ledger.reading.output_records import Record, digest_nonce
+from reconciler.ledger.reading.output_records import OutputRecord, digest_nonce
 from reconciler.ledger.schema.tables import (
     LIVE,
     attempts,
@@ -34,7 +34,7 @@ AT_ONCE = 200
 THERE = "its outputs were found where they are published"
 """Why attempts end whose outputs another attempt has published."""
 
-Published = tuple[str, Record]
+Published = tuple[str, OutputRecord]
 """A storage, and the record of an output in it."""
 
 
@@ -103,7 +103,7 @@ class Recovery:
                     journal.update(outputs, outputs.c.id == output, values)
                 self._insert_products(journal, output, record, names)
 
-    def _insert_intent(self, journal: Journal, record: Record, state: str, reason: str | None) -> int:
+    def _insert_intent(self, journal: Journal, record: OutputRecord, state: str, reason: str | None) -> int:
         unit = {key: record.data[key] for key in ("campaign", "step", "experiment", "run")}
         approval = record.data.get("approval")
         row = {**unit, "plan": self._writer.plan, "state": state, "reason": reason and reason[:500]}
@@ -130,7 +130,9 @@ class Recovery:
         live = and_(mine, attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None))
         journal.update(attempts, live, {"cancel": THERE})
 
-    def _insert_attempts(self, journal: Journal, intent: int, records: Sequence[Record]) -> dict[str, int]:
+    def _insert_attempts(
+        self, journal: Journal, intent: int, records: Sequence[OutputRecord]
+    ) -> dict[str, int]:
         """The attempts that made these outputs, verified: their names in the records, and their ids."""
         found: dict[str, int] = {}
         due: dict[str, dict[str, str]] = {}
@@ -183,7 +185,7 @@ class Recovery:
         return found
 
     def _insert_products(
-        self, journal: Journal, output: int, record: Record, names: Mapping[str, int]
+        self, journal: Journal, output: int, record: OutputRecord, names: Mapping[str, int]
     ) -> None:
         known = set(journal.connection.scalars(select(products.c.path).where(products.c.output == output)))
         for file in record.data["files"]:
@@ -202,7 +204,7 @@ class Recovery:
                 journal.insert(products, [{"output": output, "path": file["name"], **values}])
 
 
-def _find_output(journal: Journal, record: Record) -> Any:
+def _find_output(journal: Journal, record: OutputRecord) -> Any:
     unit = ("campaign", "step", "experiment", "run", "output", "version")
     at = and_(*(outputs.c[name] == record.data[name] for name in unit))
     return journal.connection.execute(select(outputs).where(at)).first()
@@ -232,7 +234,7 @@ def _find_batch(journal: Journal, told: Mapping[str, Any]) -> int | None:
 
 
 def _describe_output(
-    journal: Journal, intent: int, storage: str, record: Record, state: str
+    journal: Journal, intent: int, storage: str, record: OutputRecord, state: str
 ) -> dict[str, Any]:
     data = record.data
     counts = [file["events"] for file in data["files"]]

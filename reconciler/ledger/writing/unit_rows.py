@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, func, select
 from reconciler.ledger.schema.tables import LIVE_OUTPUT, admissions, intents, jobs, outputs, snapshots
 from reconciler.ledger.store.database import insert_new
 from reconciler.ledger.writing.journal import Journal
-from reconciler.model.work_items import Address, Order
+from reconciler.model.work_items import Address, WorkItem
 from renderer.identity.payloads import PayloadSet
 from schemas.conditions.snapshot import Snapshot, write_snapshot
 from schemas.files.canonical import canonical_json
@@ -21,7 +21,7 @@ CHUNK = 500
 """How many values one query asks for."""
 
 
-def read_open(journal: Journal, orders: Sequence[Order]) -> dict[Address, int]:
+def read_open(journal: Journal, orders: Sequence[WorkItem]) -> dict[Address, int]:
     """The open intents of the campaigns of `orders`, by unit."""
     names = {order.campaign.name for order in orders}
     columns = (intents.c.id, intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
@@ -33,7 +33,7 @@ def read_open(journal: Journal, orders: Sequence[Order]) -> dict[Address, int]:
 
 
 def read_live(
-    journal: Journal, orders: Sequence[Order]
+    journal: Journal, orders: Sequence[WorkItem]
 ) -> dict[tuple[str, bytes], list[tuple[int, Address, str]]]:
     """The outputs that exist or are coming with a fingerprint of `orders`: id, unit and state."""
     columns = ("id", "campaign", "step", "experiment", "run", "state", "fingerprint")
@@ -50,7 +50,7 @@ def read_live(
     return found
 
 
-def read_versions(journal: Journal, orders: Sequence[Order]) -> dict[tuple[Address, str], int]:
+def read_versions(journal: Journal, orders: Sequence[WorkItem]) -> dict[tuple[Address, str], int]:
     """The highest version of each output of the units of `orders`."""
     units: dict[tuple[str, str, int], list[int]] = {}
     for order in orders:
@@ -71,7 +71,7 @@ def read_versions(journal: Journal, orders: Sequence[Order]) -> dict[tuple[Addre
 
 
 def read_failures(
-    journal: Journal, orders: Sequence[Order]
+    journal: Journal, orders: Sequence[WorkItem]
 ) -> dict[tuple[Address, frozenset[bytes], str], int]:
     """How often jobs of the units of `orders` failed under plans that were given up, by unit, what it made, and key.
 
@@ -97,7 +97,7 @@ def read_failures(
     return found
 
 
-def is_same(journal: Journal, intent: int, order: Order) -> bool:
+def is_same(journal: Journal, intent: int, order: WorkItem) -> bool:
     """Whether an open intent wants what an order wants, by the same jobs."""
     fingerprints = select(outputs.c.fingerprint).where(outputs.c.intent == intent)
     keys = select(jobs.c.key).where(jobs.c.intent == intent)

@@ -38,7 +38,7 @@ from reconciler.ledger.writing.unit_rows import (
     store_snapshots,
 )
 from reconciler.model.names import name_folder
-from reconciler.model.work_items import Address, Move, Order
+from reconciler.model.work_items import Address, Move, WorkItem
 from renderer.identity.fingerprint import Recipe
 from renderer.identity.payloads import PayloadSet
 from schemas.conditions.snapshot import Snapshot
@@ -86,7 +86,7 @@ class Ledger:
         with self._writer.writing(polling=True) as journal:
             store_snapshots(journal.connection, found)
 
-    def intend(self, orders: Sequence[Order]) -> list[int | None]:
+    def intend(self, orders: Sequence[WorkItem]) -> list[int | None]:
         """The intent of each unit: its open one is continued where it wants the same, else a new one is made.
 
         None for a unit whose outputs another unit of the campaign makes, or has made, from equal input (one that is not
@@ -211,7 +211,7 @@ class Ledger:
     def _make_intents(
         self,
         journal: Journal,
-        orders: Sequence[Order],
+        orders: Sequence[WorkItem],
         live: Mapping[tuple[str, bytes], list[tuple[int, Address, str]]],
     ) -> list[int]:
         """New intents, each with its outputs and jobs; `live` are the outputs that are there, by fingerprint."""
@@ -306,7 +306,9 @@ def _abandon(journal: Journal, intent: int, reason: str, state: str = "abandoned
     journal.update(outputs, outputs.c.intent == intent, {"state": "abandoned"})
 
 
-def _abandon_undeclared(journal: Journal, order: Order, rivals: Iterable[tuple[int, Address, str]]) -> bool:
+def _abandon_undeclared(
+    journal: Journal, order: WorkItem, rivals: Iterable[tuple[int, Address, str]]
+) -> bool:
     """Gives up the intents of other units for outputs that an order wants; false where one of them still counts."""
     given_up: set[int] = set()
     for number, unit, state in rivals:
@@ -326,7 +328,7 @@ def _is_under_way(journal: Journal, intent: int) -> bool:
     return journal.connection.execute(query.where(*at).limit(1)).first() is not None
 
 
-def _unit(order: Order) -> dict[str, Any]:
+def _unit(order: WorkItem) -> dict[str, Any]:
     experiment, run = split_key(order.run)
     return {
         "campaign": order.campaign.name,
@@ -336,7 +338,7 @@ def _unit(order: Order) -> dict[str, Any]:
     }
 
 
-def _bind(journal: Journal, order: Order) -> None:
+def _bind(journal: Journal, order: WorkItem) -> None:
     """Binds a run to the snapshots of `forward` tags that it begins with; one that is bound already stays so."""
     if order.begun:
         experiment, run = split_key(order.run)

@@ -10,12 +10,12 @@ from typing import Any
 
 from reconciler.conditions.comparison import Segment, compare_chains
 from reconciler.planning.campaign_diff.values import (
+    ComparedCampaign,
     Difference,
     Field,
     OutputChange,
     PayloadChange,
     Shared,
-    Side,
     StepChange,
 )
 from renderer.identity.units import Chains
@@ -31,7 +31,7 @@ _TOLD = ("schema", "runs", "release", "global_tags", "steps", "site", "layout", 
 _TOLD_OF_STEPS = ("title", "application", "template", "input", "outputs", "skims", "parameters", "split")
 
 
-def compare_campaigns(before: Side, after: Side) -> Difference:
+def compare_campaigns(before: ComparedCampaign, after: ComparedCampaign) -> Difference:
     """What differs between two campaigns. Steps are paired by name, else as the only ones that read the same level."""
     pairs = pair_steps(before.campaign.steps, after.campaign.steps)
     both = intersect(before.runs, after.runs)
@@ -83,7 +83,7 @@ def _role(step: Step) -> tuple[str, str, bool]:
 
 
 def _compare_values(
-    wanted: Mapping[str, Callable[[Side], Any]], before: Side, after: Side
+    wanted: Mapping[str, Callable[[ComparedCampaign], Any]], before: ComparedCampaign, after: ComparedCampaign
 ) -> Iterator[Field]:
     for name, read in wanted.items():
         if (one := read(before)) != (other := read(after)):
@@ -118,31 +118,31 @@ def _compare_others(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iter
     return _compare_keys(others, before, after)
 
 
-def _name_release(side: Side) -> str | None:
+def _name_release(side: ComparedCampaign) -> str | None:
     name, found = side.campaign.release, side.release
     return name if found is None else f"{name} ({found.date})"
 
 
-_SITE: Mapping[str, Callable[[Side], Any]] = {
+_SITE: Mapping[str, Callable[[ComparedCampaign], Any]] = {
     "site": lambda side: side.campaign.site,
     "engine": lambda side: side.site.engine,
     "storage": lambda side: side.site.storage,
     "layout": lambda side: side.campaign.layout,
     "folders": lambda side: side.folder,
 }
-_LIMITS: Mapping[str, Callable[[Side], Any]] = {
+_LIMITS: Mapping[str, Callable[[ComparedCampaign], Any]] = {
     "kind": lambda side: side.campaign.kind,
     "state": lambda side: side.campaign.state,
 }
 
 
-def _narrow(side: Side) -> list[dict[str, Any]]:
+def _narrow(side: ComparedCampaign) -> list[dict[str, Any]]:
     """The selectors without the runs that they name."""
     described = [selector.describe() for selector in side.campaign.selectors]
     return [{key: one[key] for key in one if key not in ("ranges", "exclude")} for one in described]
 
 
-_SELECTION: Mapping[str, Callable[[Side], Any]] = {"selection": _narrow}
+_SELECTION: Mapping[str, Callable[[ComparedCampaign], Any]] = {"selection": _narrow}
 
 
 def _compare_tags(before: Campaign, after: Campaign) -> Iterator[Field]:
@@ -160,7 +160,9 @@ _Use = tuple[str, str] | None
 """Revision and checksum of a payload as a run uses it."""
 
 
-def _compare_payloads(before: Side, after: Side, both: Ranges) -> tuple[PayloadChange, ...] | None:
+def _compare_payloads(
+    before: ComparedCampaign, after: ComparedCampaign, both: Ranges
+) -> tuple[PayloadChange, ...] | None:
     if before.chains is None or after.chains is None:
         return None
     reads = None if before.reads is None or after.reads is None else before.reads | after.reads
@@ -201,8 +203,8 @@ def _cut(runs: Ranges, lasts: Sequence[int], first: int, last: int) -> Iterator[
 
 
 def _compare_steps(
-    before: Side,
-    after: Side,
+    before: ComparedCampaign,
+    after: ComparedCampaign,
     one: Step | None,
     other: Step | None,
     pairs: Sequence[tuple[Step | None, Step | None]],
@@ -266,7 +268,7 @@ def _compare_outputs(one: Step | None, other: Step | None) -> OutputChange | Non
 
 
 def _share_units(
-    before: Side, after: Side, pairs: Sequence[tuple[Step | None, Step | None]]
+    before: ComparedCampaign, after: ComparedCampaign, pairs: Sequence[tuple[Step | None, Step | None]]
 ) -> Shared | None:
     """A unit of `after` is equal when `before` has each of its outputs with that fingerprint."""
     if before.units is None or after.units is None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from reconciler.conditions.following import choose_chains
 from reconciler.ledger.store.database import State, reading
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.planning.campaign_diff.values import Side
+from reconciler.planning.campaign_diff.values import ComparedCampaign
 from reconciler.planning.pinning import compare_locks, pin_campaign
 from reconciler.run_catalogue.run_selection import choose_runs, select_runs
 from renderer.applications import APPLICATIONS
@@ -50,7 +50,7 @@ def read_sides(
     after: Declared,
     *,
     later: Repository | None = None,
-) -> tuple[Side, Side, Basis]:
+) -> tuple[ComparedCampaign, ComparedCampaign, Basis]:
     """Both campaigns, and where their runs come from: from the locks and the run catalogue, else from the declared ranges.
 
     `later` is the repository of the second campaign, where that is another than the first one's.
@@ -133,7 +133,7 @@ def _read_chains(
 
 def _gather(
     repository: Repository, declared: Declared, keys: tuple[int, ...] | None, chains: Chains | None
-) -> Side:
+) -> ComparedCampaign:
     campaign = declared.campaign
     files = {
         step.name: APPLICATIONS[step.application].write_files(step, repository) for step in campaign.steps
@@ -144,7 +144,7 @@ def _gather(
         levels = {step.input.level for step in campaign.steps if step.input.step is None}
         inputs = {level: {key: f"{level} {key}" for key in keys} for level in sorted(levels)}
         units = declare_units(campaign, repository, keys, inputs, chains)
-    return Side(
+    return ComparedCampaign(
         campaign=campaign,
         manifest=declared.document.data,
         release=repository.releases.get(campaign.release or ""),

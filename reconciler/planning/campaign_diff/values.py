@@ -15,7 +15,7 @@ from schemas.rules.support.intervals import Ranges, unite
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ComparedCampaign:
     """One of two campaigns, with what its manifest refers to. `runs` are ranges of run keys, both ends included.
 
     `scripts` maps basf2 steps to their rendered steering, `settings` every step to its parameters with their values and

@@ -32,7 +32,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class StatedFile:
     """What a source states of one file; None: it does not say. `path` is as it is written there.
 
     Where a list says so, `line` is its line there, or its number, and `text` the row; else the line is 0.
@@ -53,7 +53,7 @@ class Statement:
     simulated: bool | None = None
 
 
-def find_files(source: Path, separator: str | None = None) -> list[Statement | RefusedRow]:
+def find_files(source: Path, separator: str | None = None) -> list[StatedFile | RefusedRow]:
     """The files of a source: all files of events below a folder, one such file, or the rows of a list.
 
     A list is a JSON list of objects, or a table whose `separator`, a value of `SEPARATORS`, else is found by its header.
@@ -77,16 +77,16 @@ def find_files(source: Path, separator: str | None = None) -> list[Statement | R
     return found
 
 
-def _name_file(path: Path) -> Statement | RefusedRow:
+def _name_file(path: Path) -> StatedFile | RefusedRow:
     try:
         read_path("path", str(path), 4096)
         read_path("name", path.name, 255)
     except ValueError as error:
         return RefusedRow(0, str(path), str(error))
-    return Statement(str(path), path.name)
+    return StatedFile(str(path), path.name)
 
 
-def _read_list(source: Path, separator: str | None) -> Iterator[Statement | RefusedRow]:
+def _read_list(source: Path, separator: str | None) -> Iterator[StatedFile | RefusedRow]:
     if not source.is_file():
         raise ValueError("it is no plain file")
     text = decode_text(source.read_bytes())
@@ -99,7 +99,7 @@ def _read_list(source: Path, separator: str | None) -> Iterator[Statement | Refu
     return (_judge(columns, row) for row in rows)
 
 
-def _judge(columns: Columns, row: Row) -> Statement | RefusedRow:
+def _judge(columns: Columns, row: Row) -> StatedFile | RefusedRow:
     try:
         path, experiment, run, level, name, size, checksum, events, storage, of, simulated = columns.take(row)
         where = read_path("path", path, 4096)
@@ -108,7 +108,7 @@ def _judge(columns: Columns, row: Row) -> Statement | RefusedRow:
         called = read_path("name", PurePath(where).name if is_blank(name) else name, 255)
         if called in (None, ".", "..") or "/" in called:
             raise ValueError(f"{called or where!r} is the name of no file")  # noqa: TRY301 -- as above
-        return Statement(
+        return StatedFile(
             where,
             called,
             read_count("experiment", experiment, EXPERIMENT_LIMIT),

@@ -52,7 +52,7 @@ class RefusedRow:
     run: int | None = None
 
 
-class Listing(Protocol):
+class RunListing(Protocol):
     """Something that lists runs. `experiment` is that of all its runs, where it does not say so itself."""
 
     name: str
@@ -146,7 +146,7 @@ class RunList:
 
 
 def collect_runs(
-    source: Listing, advance: Callable[[], None] = lambda: None
+    source: RunListing, advance: Callable[[], None] = lambda: None
 ) -> tuple[tuple[Run, ...], tuple[RefusedRow, ...]]:
     """The runs of a source, and the rows that were refused; `advance` is called for each row.
 
@@ -158,7 +158,7 @@ def collect_runs(
 
 @without_collection()
 def collect_rows(
-    source: Listing,
+    source: RunListing,
     columns: Columns,
     read: Callable[[int, Sequence[Any]], T],
     what: str,

@@ -21,7 +21,7 @@ from reconciler.engines.gb2.requests import NotReady, write_order
 from reconciler.execution.launch.preparation import OrderWriter, list_wishes
 from reconciler.ledger.schema.tables import attempts, outputs
 from reconciler.ledger.store.database import opened
-from reconciler.model.engine import Batch, Ticket
+from reconciler.model.engine import Batch, JobHandle
 from reconciler.model.run import Run
 from reconciler.run_catalogue.run_import import import_runs
 from renderer.identity.payloads import find_payloads
@@ -76,7 +76,7 @@ def make_tickets(folder, *units, **changes):
         "InputSandboxFile": ["steering.py", "job.json", "conditions.sqlite"],
         **changes,
     }
-    tickets = []
+    handles = []
     for index, (number, revision) in enumerate(units):
         place = folder / f"attempt-{index}"
         place.mkdir(parents=True)
@@ -89,9 +89,9 @@ def make_tickets(folder, *units, **changes):
         (place / "conditions.sqlite").write_bytes(
             write_metadata([freeze_tag("tag_a", "RUNNING", [iov], tag_id=7)])
         )
-        tickets.append(Ticket(f"a{index}", "n", place, "batch", index, "2019-02-07T12:00:00Z"))
+        handles.append(JobHandle(f"a{index}", "n", place, "batch", index, "2019-02-07T12:00:00Z"))
     (folder / "batch").mkdir()
-    return Batch("batch", folder / "batch", tuple(tickets))
+    return Batch("batch", folder / "batch", tuple(handles))
 
 
 def test_a_production_has_the_payloads_of_all_its_runs(tmp_path):
@@ -108,7 +108,7 @@ def test_a_production_has_the_payloads_of_all_its_runs(tmp_path):
 
 def test_a_production_without_the_payloads_of_a_run_is_not_registered(tmp_path):
     batch = make_tickets(tmp_path, (529, "1"), (530, "1"))
-    (batch.tickets[1].folder / "conditions.sqlite").unlink()
+    (batch.handles[1].folder / "conditions.sqlite").unlink()
     with pytest.raises(NotReady, match=r"cannot be put together: .*attempt-1"):
         write_order(batch)
 
@@ -163,7 +163,7 @@ def test_a_batch_has_runs_of_one_energy(tmp_path):
             engine, [Run(3, n, "physics", energy=e) for n, e in ((1, "4S"), (2, "4S_offres"), (3, "4S"))]
         )
     world.lock()
-    wishes = list_wishes(world.picture().views)
+    wishes = list_wishes(world.state_view().views)
     first, second, third = (
         order for _, order in OrderWriter(world.state, world.repository()).make_orders(wishes, {})
     )
@@ -222,7 +222,7 @@ def test_old_releases_are_held_to_the_payloads_of_the_run_where_the_site_has_the
     )
     world.lock()
     writer = OrderWriter(world.state, world.repository())
-    orders = [order for _, order in writer.make_orders(list_wishes(world.picture().views), {})]
+    orders = [order for _, order in writer.make_orders(list_wishes(world.state_view().views), {})]
     files = writer.render(orders[1], orders[1].jobs[0])
     job = json.loads(files["job.json"])
     assert (job["local_conditions"], job["payload_folder"]) == ("conditions.txt", str(folder))

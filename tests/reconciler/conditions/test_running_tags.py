@@ -76,7 +76,7 @@ def test_scenario_1_what_was_made_before_the_upload_is_known_and_what_comes_wait
     world.reconcile()
     tag.write(GEOMETRY, FIRST, BETTER)
     assert tag.follow() == Exit.FINE
-    assert world.picture("proc7").plan.is_empty
+    assert world.state_view("proc7").plan.is_empty
     text = (world.root / "productions/campaigns/proc7/campaign.yaml").read_text()
     world.write("productions/campaigns/proc7m/campaign.yaml", text.replace("kind:", "reuse: never\nkind:"))
     world.lock()
@@ -109,7 +109,7 @@ def test_scenario_1_2_a_better_payload_restates_exactly_the_runs_that_it_is_for(
     assert world.groups() == [("restate", "reco", "3:3-5", "payload CDCTimeZeros changed")]
     world.reconcile()
     assert time_zeros(world) == {1: "1", 2: "1", 3: "3", 4: "3", 5: "3"}
-    assert world.picture().plan.is_empty
+    assert world.state_view().plan.is_empty
 
 
 def test_scenario_1_2_nobody_cares_but_the_mixture_is_seen(start, capsys):
@@ -123,7 +123,7 @@ def test_scenario_1_2_nobody_cares_but_the_mixture_is_seen(start, capsys):
     assert world.groups() == [("submit", "reco", "3:5", "not produced")]
     world.reconcile()
     assert time_zeros(world) == {1: "1", 2: "1", 3: "2", 4: "2", 5: "3"}
-    assert world.picture().plan.is_empty
+    assert world.state_view().plan.is_empty
     capsys.readouterr()
     assert world.call("status") == Exit.FINE
     assert "proc7 is a mixture" in capsys.readouterr().out
@@ -138,7 +138,7 @@ def test_scenario_3_a_snapshot_stays_until_somebody_cuts_a_new_one(start, capsys
     tag.write(GEOMETRY, FIRST, BETTER)
     assert tag.follow() == Exit.FINE
     assert "no live campaign has a running tag" in capsys.readouterr().err
-    assert world.picture().plan.is_empty
+    assert world.state_view().plan.is_empty
     assert world.call("gt", "pull", "tag_a", "--from", tag.file) == Exit.REFUSED
     assert world.call("gt", "pull", "tag_a", "--from", tag.file, "--replace") == Exit.FINE
     assert world.call("plan") == Exit.FINDINGS  # the lock is stale: re-resolving is a decision, and reviewed
@@ -190,7 +190,7 @@ def test_appending_is_no_breach_and_an_unchanged_tag_changes_nothing(start, caps
     tag.write(GEOMETRY, FIRST, f"CDCTimeZeros 2 {'2' * 32} 3,6,-1,-1")
     assert tag.follow("--exit-code") == Exit.FINE
     assert "nothing changed for the runs of the catalogue" in capsys.readouterr().err
-    assert world.picture().plan.is_empty
+    assert world.state_view().plan.is_empty
     before = world.store()
     assert tag.follow() == Exit.FINE
     assert "tag_a: unchanged" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def test_a_payload_that_changes_restates_its_run_and_both_stay_on_record(world):
     world.lock()
     assert world.groups() == [("restate", "reco", "3:2", "payload CDCTimeZeros changed")]
     world.reconcile()
-    assert world.picture().plan.is_empty
+    assert world.state_view().plan.is_empty
     revisions = {
         run: {one.name: one.revision for one in found}["CDCTimeZeros"] for run, found in used(world).items()
     }

@@ -16,7 +16,7 @@ from reconciler.execution.recovery.recovering import adopt_place, recover
 from reconciler.ledger.reading.observation import read_identity
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.upkeep.succession import list_formers
-from reconciler.ledger.writing.operator_actions import Levers, Scope
+from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.monitoring.site_checks import examine_state
 from reconciler.outside.errors import SourceUnavailable
@@ -94,7 +94,7 @@ def test_another_disk_at_the_path_is_written_by_nobody(world):
     with pytest.raises(SourceUnavailable, match="it has no marker, and the ledger has published there"):
         world.reconcile()
     with pytest.raises(SourceUnavailable, match="what it holds cannot be told"):
-        world.picture(refresh=True)
+        world.state_view(refresh=True)
     write_marker(store, Marker(B, OTHER, 3))
     with pytest.raises(ForeignPlace, match=r"it belongs to the ledger .*`b2prod state adopt"):
         world.reconcile()
@@ -132,7 +132,7 @@ def test_an_older_ledger_that_came_as_far_by_other_ways_is_one_all_the_same(worl
         serial = read_identity(connection).serial
     put_back(world, "older")
     with opened(world.state) as engine:
-        levers = Levers(Writer(engine, None), "shifter@example.org")
+        levers = OperatorActions(Writer(engine, None), "shifter@example.org")
         for _ in range(serial):
             levers.release(Scope("proc7", "proc7"), "again")
     with pytest.raises(ForeignPlace, match=r"journal is not in this one's"):

@@ -11,9 +11,9 @@ from urllib.parse import quote
 import pytest
 
 from ci.cli.exits import Exit
-from reconciler.datasets.catalogues.port import Conflict, Dataset, Entry
+from reconciler.datasets.catalogues.port import Conflict, RegisteredDataset, RegisteredFile
 from reconciler.datasets.catalogues.rucio import Rucio
-from reconciler.datasets.catalogues.rucio_server import Credentials, RucioServer, read_credentials
+from reconciler.datasets.catalogues.rucio_server import RucioCredentials, RucioServer, read_credentials
 from reconciler.ledger.schema.tables import registrations
 from reconciler.ledger.store.database import State, reading
 from reconciler.outside.errors import SourceUnavailable
@@ -37,7 +37,9 @@ def rucio(postgresql):
 
 
 def open_rucio(rucio, password=PASSWORD, rse=RSE, rule=RSE, scope=SCOPE, pfn="", **settings):
-    server = RucioServer(rucio.url, ACCOUNT, Credentials(USER, password), pause=lambda _: None, **settings)
+    server = RucioServer(
+        rucio.url, ACCOUNT, RucioCredentials(USER, password), pause=lambda _: None, **settings
+    )
     chosen = CatalogueSettings("rucio", rucio.url, ACCOUNT, scope, rse, rule, pfn)
     return Rucio(server, chosen)
 
@@ -52,7 +54,7 @@ def make_dataset(count=3, number=None, version=1, replaces=()):
     begin = f"/belle/Data/release-03-00-00/tag/c{next(NUMBERS) if number is None else number}"
     name = f"{begin}/reco-v{version}/e0003/4S/r00529/mdst"
     entries = tuple(
-        Entry(
+        RegisteredFile(
             f"{name}/mdst.{i}.root",
             f"r00529/v{version}/mdst.{i}.root",
             100 + i,
@@ -62,7 +64,7 @@ def make_dataset(count=3, number=None, version=1, replaces=()):
         for i in range(count)
     )
     facts = {"run": 529, "level": "mdst", "campaign": "proc7"}
-    return Dataset(name, f"{begin}/reco/mdst", tuple(replaces), "/data", facts, entries)
+    return RegisteredDataset(name, f"{begin}/reco/mdst", tuple(replaces), "/data", facts, entries)
 
 
 def did(dataset_or_name, rest=""):
@@ -242,7 +244,7 @@ def test_a_wrong_password_says_who_is_not_let_in(rucio):
     with pytest.raises(SourceUnavailable, match="does not let root in") as error:
         open_rucio(rucio, password="wrong").register([make_dataset()])
     assert "wrong" not in str(error.value)
-    assert PASSWORD not in repr(Credentials(USER, PASSWORD))
+    assert PASSWORD not in repr(RucioCredentials(USER, PASSWORD))
 
 
 def test_a_token_that_has_expired_is_renewed(rucio, catalogue):

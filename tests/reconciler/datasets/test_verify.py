@@ -17,7 +17,7 @@ import uproot
 
 from ci.cli.exits import Exit
 from reconciler.datasets.verification import rounds as rounds_module
-from reconciler.datasets.verification.file_check import Depth, Published, Trouble, Unreadable, examine
+from reconciler.datasets.verification.file_check import Depth, Published, Trouble, UnreadableFile, examine
 from reconciler.datasets.verification.file_pool import look
 from reconciler.datasets.verification.rounds import Rounds, find_lost, list_published
 from reconciler.ledger.store.database import State, opened, reading
@@ -237,7 +237,7 @@ def test_what_cannot_be_read_is_not_gone(tmp_path, monkeypatch):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "lstat", refuse)
-    with pytest.raises(Unreadable, match="Input/output error"):
+    with pytest.raises(UnreadableFile, match="Input/output error"):
         examine(file, Depth.SIZE)
 
 

@@ -92,7 +92,7 @@ def test_a_token_that_is_not_taken_any_more_is_renewed_once(rig, file):
     file.write_text(json.dumps({**content, "access_token": f"{head}.{claims}.AAAA"}))
     engine = rig.make_engine(diracx=rig.settings(key=None, token=str(file)))
     batch = rig.make_batch("")
-    assert engine.find(batch.tickets) == {batch.tickets[0].name: []}
+    assert engine.find(batch.handles) == {batch.handles[0].name: []}
     assert sum("auth/token" in call for call in rig.gateway.calls) == 2
 
 
@@ -118,7 +118,7 @@ def test_no_secret_is_shown_or_logged_or_sent_elsewhere(rig, file, caplog):
     batch = rig.make_batch("")
     with rig.hold(batch):
         engine.submit(batch)
-        keyed.find(batch.tickets)
+        keyed.find(batch.handles)
     texts = [
         repr(one) for one in (engine, engine._client, engine._client.credentials, keyed._client.credentials)
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.engines.diracx import client
-from reconciler.engines.diracx.jdl import Unwritable, write_jdl
+from reconciler.engines.diracx.jdl import UnwritableJdl, write_jdl
 from reconciler.engines.diracx.jobs import name_group, observe
 from reconciler.model.engine import Accepted, EngineUnavailable, Refused, Sighting, Uncertain
 from tests.contract import gateway
@@ -31,8 +31,8 @@ def rig(request, tmp_path, monkeypatch):
         yield rig
 
 
-def change_job(ticket, **changes):
-    file = ticket.folder / "job.json"
+def change_job(handle, **changes):
+    file = handle.folder / "job.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
@@ -107,12 +107,12 @@ def test_a_running_job_is_seen_so_and_killed_when_asked(rig):
 @slow
 def test_an_illegal_change_that_is_answered_with_success_changes_nothing(rig):
     engine = rig.make_engine()
-    (ticket,) = submitted(engine, rig.make_batch(OUTPUT))
-    ended(rig, engine, [ticket])
+    (handle,) = submitted(engine, rig.make_batch(OUTPUT))
+    ended(rig, engine, [handle])
     with rig.gateway.fault(SEARCH, gateway.change(lambda body: body.replace(b'"Done"', b'"Running"'))):
-        engine.cancel([ticket])  # what was seen is old by now
+        engine.cancel([handle])  # what was seen is old by now
     assert any(call.startswith(KILL) for call in rig.gateway.calls)
-    seen = engine.query([ticket])[ticket.name]
+    seen = engine.query([handle])[handle.name]
     assert (seen.sighting, seen.failure) == (Sighting.ENDED, None)
     assert seen.reason.startswith(
         "Done"
@@ -124,7 +124,7 @@ def test_a_job_of_another_user_does_not_stop_the_end_of_ours(rig):
     engine = rig.make_engine()
     with rig.foreign() as (reference, is_untouched):
         mine = submitted(engine, rig.make_batch(PATIENT))
-        foreign = dataclasses.replace(rig.make_batch(OUTPUT).tickets[0], reference=reference)
+        foreign = dataclasses.replace(rig.make_batch(OUTPUT).handles[0], reference=reference)
         rig.wait_for(engine, mine, Sighting.RUNNING)  # DiracX can lose the end of a job that just starts
         engine.cancel([foreign, *mine])
         rig.wait_for(engine, mine, Sighting.ENDED)
@@ -134,13 +134,13 @@ def test_a_job_of_another_user_does_not_stop_the_end_of_ours(rig):
 @slow
 def test_a_job_that_vanishes_between_search_and_change_makes_nothing_look_gone(rig):
     engine = rig.make_engine()
-    tickets = submitted(engine, rig.make_batch(PATIENT))
+    handles = submitted(engine, rig.make_batch(PATIENT))
     with (
         rig.gateway.fault(KILL, gateway.refuse(403, "Forbidden")),
         pytest.raises(EngineUnavailable, match="403"),
     ):
-        engine.cancel(tickets)
-    assert set(rig.see(engine, tickets).values()) <= {Sighting.PENDING, Sighting.RUNNING}
+        engine.cancel(handles)
+    assert set(rig.see(engine, handles).values()) <= {Sighting.PENDING, Sighting.RUNNING}
 
 
 # ── submitting ──
@@ -153,25 +153,25 @@ def test_b27_one_that_is_refused_does_not_stop_the_others(rig):
     files = [
         {"name": f"{n}.root", "path": f"/belle/{n}.root", "size": 1, "checksum": "x"} for n in range(1001)
     ]
-    change_job(batch.tickets[1], inputs=files)  # the service allows a thousand
+    change_job(batch.handles[1], inputs=files)  # the service allows a thousand
     first, second, third = engine.submit(batch)
     assert isinstance(first, Accepted)
     assert isinstance(second, Refused)
     assert (second.failure, "400" in second.reason) == ("permanent", True)
     assert isinstance(third, Accepted)
-    assert [len(found) for found in engine.find(batch.tickets).values()] == [1, 0, 1]
+    assert [len(found) for found in engine.find(batch.handles).values()] == [1, 0, 1]
 
 
 @slow
 def test_more_than_one_call_takes(rig):
     engine, batch = rig.make_engine(), rig.make_batch(*[OUTPUT] * 23)
     with rig.hold(batch):
-        tickets = submitted(engine, batch)
-        assert len({ticket.reference for ticket in tickets}) == 23
+        handles = submitted(engine, batch)
+        assert len({handle.reference for handle in handles}) == 23
         assert sum(call.startswith(SUBMIT) for call in rig.gateway.calls) == 2
-        assert engine.list_names(f"{batch.name}-") == {one.name: one.reference for one in tickets}
+        assert engine.list_names(f"{batch.name}-") == {one.name: one.reference for one in handles}
         assert engine.list_names("b2p-nothing-") == {}
-        engine.cancel(tickets)
+        engine.cancel(handles)
         assert engine.list_names(f"{batch.name}-") == {}
 
 
@@ -189,11 +189,11 @@ def test_a_name_that_the_service_would_cut_is_refused(rig):
 @pytest.mark.parametrize("name", ["out;x", 'out"]', "%j.root", "out,in.root", "a=b", "line\nline", "{x}"])
 def test_what_could_become_more_than_a_value_is_refused(rig, name):
     engine, batch = rig.make_engine(), rig.make_batch(OUTPUT)
-    change_job(batch.tickets[0], outputs=[{"output": "skim", "file": name}])
+    change_job(batch.handles[0], outputs=[{"output": "skim", "file": name}])
     (answer,) = engine.submit(batch)
     assert isinstance(answer, Refused)
     assert "OutputSandbox cannot be" in answer.reason
-    assert engine.find(batch.tickets) == {batch.tickets[0].name: []}
+    assert engine.find(batch.handles) == {batch.handles[0].name: []}
 
 
 @slow
@@ -219,10 +219,10 @@ def test_what_is_written_is_read_by_dirac_as_it_was_meant(diracx):
         "$(x)",
     ]
     for value in hostile:
-        with pytest.raises(Unwritable):
+        with pytest.raises(UnwritableJdl):
             write_jdl({"Arguments": value})
     for value in [*hostile, "a b"]:
-        with pytest.raises(Unwritable):
+        with pytest.raises(UnwritableJdl):
             write_jdl({"InputData": ("LFN:/fine", value)})
     written = [
         write_jdl({"Before": 1, "Arguments": f"{value} b", "Files": (value, "z"), "After": "y"})
@@ -251,13 +251,13 @@ def test_inputs_that_are_not_mounted_are_laid_beside_the_job(rig, tmp_path):
     batch = rig.make_batch("open('out.root', 'wb').write(open('raw.root', 'rb').read() * 2)")
     checksum = f"sha256:{hashlib.sha256(b'raw').hexdigest()}"
     change_job(
-        batch.tickets[0],
+        batch.handles[0],
         inputs=[{"name": "raw.root", "path": str(source), "size": 3, "checksum": checksum}],
     )
-    (ticket,) = submitted(engine, batch)
-    ended(rig, engine, [ticket])
-    assert (ticket.folder / "out.root").read_bytes() == b"rawraw"
-    assert json.loads((ticket.folder / "job.json").read_text())["inputs"][0]["path"] == str(source)
+    (handle,) = submitted(engine, batch)
+    ended(rig, engine, [handle])
+    assert (handle.folder / "out.root").read_bytes() == b"rawraw"
+    assert json.loads((handle.folder / "job.json").read_text())["inputs"][0]["path"] == str(source)
 
 
 def test_a_group_fits_the_services_tables():
@@ -284,7 +284,7 @@ def test_b19_a_gateways_refusal_of_what_was_taken_is_uncertain(rig, status, body
     with rig.gateway.fault(SUBMIT, gateway.after(status, body)):
         (answer,) = engine.submit(batch)
     assert isinstance(answer, Uncertain)
-    assert [len(found) for found in engine.find(batch.tickets).values()] == [1]
+    assert [len(found) for found in engine.find(batch.handles).values()] == [1]
 
 
 # ── complete searches only ──
@@ -294,15 +294,15 @@ def test_b19_a_gateways_refusal_of_what_was_taken_is_uncertain(rig, status, body
 def test_a_search_of_many_pages_is_read_to_its_end(rig, monkeypatch):
     engine, batch = rig.make_engine(), rig.make_batch(*[OUTPUT] * 7)
     with rig.hold(batch):
-        tickets = submitted(engine, batch)
+        handles = submitted(engine, batch)
         monkeypatch.setattr(client, "PAGE", 3)
         # values are asked for in portions of a page, and a name may have more jobs than that
         again = submitted(engine, batch)
         submitted(engine, batch)
         submitted(engine, batch)
-        found = engine.find(batch.tickets[:1])
-        assert found[tickets[0].name][:2] == [tickets[0].reference, again[0].reference]
-        assert [len(one) for one in engine.find(batch.tickets).values()] == [4] * 7
+        found = engine.find(batch.handles[:1])
+        assert found[handles[0].name][:2] == [handles[0].reference, again[0].reference]
+        assert [len(one) for one in engine.find(batch.handles).values()] == [4] * 7
         assert any("page=2" in call for call in rig.gateway.calls)
 
 
@@ -330,13 +330,13 @@ def test_b4_a_search_that_is_not_complete_says_nothing(rig, lie):
         handler.give(status, headers, json.dumps(rows).encode())
 
     with rig.hold(batch):
-        tickets = submitted(engine, batch)
+        handles = submitted(engine, batch)
         with rig.gateway.fault(SEARCH, play):
             with pytest.raises(EngineUnavailable):
-                engine.find(batch.tickets)
+                engine.find(batch.handles)
             with pytest.raises(EngineUnavailable):
-                engine.query(tickets)
-        assert all(len(found) == 1 for found in engine.find(batch.tickets).values())
+                engine.query(handles)
+        assert all(len(found) == 1 for found in engine.find(batch.handles).values())
 
 
 # ── what a job left ──
@@ -346,8 +346,8 @@ def test_b4_a_search_that_is_not_complete_says_nothing(rig, lie):
 @pytest.mark.parametrize("how", ["cut", "store away", "list away"])
 def test_what_cannot_be_had_now_is_had_later(rig, how, monkeypatch):
     engine = rig.make_engine()
-    (ticket,) = submitted(engine, rig.make_batch(OUTPUT))
-    rig.wait_for(engine, [ticket], Sighting.ENDED)
+    (handle,) = submitted(engine, rig.make_batch(OUTPUT))
+    rig.wait_for(engine, [handle], Sighting.ENDED)
 
     def elsewhere(body):
         return json.dumps({"url": f"{rig.gateway.url}/store", "expires_in": 1}).encode()
@@ -359,9 +359,9 @@ def test_what_cannot_be_had_now_is_had_later(rig, how, monkeypatch):
         "list away": [(listing, gateway.answer(502))],
     }[how]
     with rig.gateway.fault(*faults[0]), rig.gateway.fault(*faults[-1]), pytest.raises(EngineUnavailable):
-        engine.fetch(ticket)
-    assert not (ticket.folder / "result.json").exists()
-    ended(rig, engine, [ticket])
+        engine.fetch(handle)
+    assert not (handle.folder / "result.json").exists()
+    ended(rig, engine, [handle])
 
 
 @slow
@@ -369,13 +369,13 @@ def test_equal_files_are_stored_once(rig):
     engine, batch = rig.make_engine(), rig.make_batch(OUTPUT)
     with rig.hold(batch):
         submitted(engine, batch)
-        (rig.folder / "attempts" / batch.tickets[0].name / "job.json").touch()
+        (rig.folder / "attempts" / batch.handles[0].name / "job.json").touch()
         submitted(engine, batch)
         assert len(set(find_sandboxes(rig))) == 1
         engine.cancel(
             [
-                dataclasses.replace(batch.tickets[0], reference=one)
-                for one in engine.find(batch.tickets)[batch.tickets[0].name]
+                dataclasses.replace(batch.handles[0], reference=one)
+                for one in engine.find(batch.handles)[batch.handles[0].name]
             ]
         )
 
@@ -396,11 +396,11 @@ def test_sixty_jobs_are_little_work(rig):
     batches = [rig.make_batch(*[OUTPUT] * 20) for _ in range(3)]
     with rig.hold(batches[0]):
         begun = time.process_time()
-        tickets = [ticket for batch in batches for ticket in submitted(engine, batch)]
+        handles = [handle for batch in batches for handle in submitted(engine, batch)]
         assert time.process_time() - begun < 5
-        assert set(rig.see(engine, tickets).values()) == {Sighting.PENDING}
-        engine.cancel(tickets)
-        assert set(rig.see(engine, tickets).values()) == {Sighting.ENDED}
+        assert set(rig.see(engine, handles).values()) == {Sighting.PENDING}
+        engine.cancel(handles)
+        assert set(rig.see(engine, handles).values()) == {Sighting.ENDED}
 
 
 # ── a campaign ──

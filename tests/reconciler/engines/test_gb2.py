@@ -10,8 +10,16 @@ from datetime import timedelta
 import pytest
 
 from reconciler.engines.gb2.engine import Gb2Engine
-from reconciler.engines.gb2.replies import Unreadable, read_files, read_status
-from reconciler.model.engine import Accepted, Batch, EngineUnavailable, Refused, Sighting, Ticket, Uncertain
+from reconciler.engines.gb2.replies import UnreadableGb2, read_files, read_status
+from reconciler.model.engine import (
+    Accepted,
+    Batch,
+    EngineUnavailable,
+    JobHandle,
+    Refused,
+    Sighting,
+    Uncertain,
+)
 from renderer.jobs.requests import UNSUBMITTABLE
 from schemas.policy.site import Gb2Settings, Site
 from tests.support.doubles.gb2_commands import install
@@ -50,7 +58,7 @@ def make_engine(grid):
 @pytest.fixture
 def make_batch(tmp_path):
     def make(*runs, name="b2p-7c1e-proc7-skims-b0", files=1, **changes):
-        tickets = []
+        handles = []
         for index, run in enumerate(runs):
             folder = tmp_path / "attempts" / f"{name}-{index}"
             folder.mkdir(parents=True)
@@ -63,12 +71,12 @@ def make_batch(tmp_path):
             (folder / "request.json").write_text(
                 json.dumps({"request": request, "files": {"steering.py": "# steering"}})
             )
-            tickets.append(
-                Ticket(f"{name}-a{index}", f"nonce{index}", folder, name, index, "2019-02-07T12:00:00Z")
+            handles.append(
+                JobHandle(f"{name}-a{index}", f"nonce{index}", folder, name, index, "2019-02-07T12:00:00Z")
             )
         folder = tmp_path / "batches" / name
         folder.mkdir(parents=True)
-        return Batch(name, folder, tuple(tickets))
+        return Batch(name, folder, tuple(handles))
 
     return make
 
@@ -76,30 +84,30 @@ def make_batch(tmp_path):
 def submitted(engine, batch):
     answers = engine.submit(batch)
     assert all(isinstance(answer, Accepted) for answer in answers), answers
-    pairs = zip(batch.tickets, answers, strict=True)
-    return [dataclasses.replace(ticket, reference=answer.reference) for ticket, answer in pairs]
+    pairs = zip(batch.handles, answers, strict=True)
+    return [dataclasses.replace(handle, reference=answer.reference) for handle, answer in pairs]
 
 
-def number_of(tickets):
-    (number,) = {int(ticket.reference.partition("_")[0]) for ticket in tickets}
+def number_of(handles):
+    (number,) = {int(handle.reference.partition("_")[0]) for handle in handles}
     return number
 
 
-def look(engine, tickets):
-    seen = engine.query(tickets)
-    return [seen[ticket.name].sighting for ticket in tickets]
+def look(engine, handles):
+    seen = engine.query(handles)
+    return [seen[handle.name].sighting for handle in handles]
 
 
-def fetched(engine, ticket):
+def fetched(engine, handle):
     def done():
         try:
-            engine.fetch(ticket)
+            engine.fetch(handle)
         except EngineUnavailable:
             return False
         return True
 
     wait_until(done)
-    return json.loads((ticket.folder / "result.json").read_text())
+    return json.loads((handle.folder / "result.json").read_text())
 
 
 def output(number, run, file="udst_0.root"):
@@ -112,8 +120,8 @@ def output(number, run, file="udst_0.root"):
 
 def test_a_batch_is_one_production_that_is_registered_uploaded_and_approved(grid, make_engine, make_batch):
     batch = make_batch(2724, 2801)
-    tickets = submitted(make_engine(), batch)
-    assert [ticket.reference for ticket in tickets] == ["29655_0", "29655_1"]
+    handles = submitted(make_engine(), batch)
+    assert [handle.reference for handle in handles] == ["29655_0", "29655_1"]
     (production,) = grid.read()["productions"].values()
     assert production["state"] == "Approved"
     request = production["request"]
@@ -126,12 +134,12 @@ def test_a_batch_is_one_production_that_is_registered_uploaded_and_approved(grid
         "gb2_prod_uploadFile",
         "gb2_prod_approve",
     ]
-    assert look(make_engine(), tickets) == [Sighting.PENDING] * 2
+    assert look(make_engine(), handles) == [Sighting.PENDING] * 2
 
 
 def test_states_as_they_are_documented(grid, make_engine, make_batch):
-    tickets = submitted(make_engine(), make_batch(2724))
-    number, engine = number_of(tickets), make_engine()
+    handles = submitted(make_engine(), make_batch(2724))
+    number, engine = number_of(handles), make_engine()
     for state, progress, sighting in [
         ("Approved", "", Sighting.PENDING),
         ("Running", "Done=0/402", Sighting.RUNNING),
@@ -142,33 +150,33 @@ def test_states_as_they_are_documented(grid, make_engine, make_batch):
         ("Hibernating", "", Sighting.UNKNOWN),
     ]:
         grid.change(number, state=state, progress=progress)
-        assert look(engine, tickets) == [sighting], (state, progress)
-        assert f"production {number}: {state}" in engine.query(tickets)[tickets[0].name].reason
+        assert look(engine, handles) == [sighting], (state, progress)
+        assert f"production {number}: {state}" in engine.query(handles)[handles[0].name].reason
 
 
 def test_what_was_interrupted_between_its_steps_goes_on(grid, make_engine, make_batch):
     grid.set_faults(gb2_prod_uploadFile="fail")
-    tickets = submitted(make_engine(), make_batch(2724))
+    handles = submitted(make_engine(), make_batch(2724))
     assert grid.read()["productions"]["29655"]["state"] == "Registered"
     grid.set_faults(gb2_prod_approve="hang")
-    assert look(make_engine(seconds=2.0), tickets) == [Sighting.PENDING]
+    assert look(make_engine(seconds=2.0), handles) == [Sighting.PENDING]
     assert grid.read()["productions"]["29655"]["state"] == "ToApprove"
     grid.set_faults()
-    assert look(make_engine(), tickets) == [Sighting.PENDING]
+    assert look(make_engine(), handles) == [Sighting.PENDING]
     assert grid.read()["productions"]["29655"]["state"] == "Approved"
 
 
 @pytest.mark.parametrize("state", ["Done", "Running", "Strange"])
 def test_done_400_of_402_is_settled_by_the_outputs_of_each_run(grid, make_engine, make_batch, state):
     engine = make_engine()
-    tickets = submitted(engine, make_batch(2724, 2801, files=2))
-    number = number_of(tickets)
+    handles = submitted(engine, make_batch(2724, 2801, files=2))
+    number = number_of(handles)
     grid.change(number, state=state, progress="Done=400/402")
     grid.add_files(output(number, 2724), output(number, 2724, "udst_1.root"), output(number, 2801))
-    assert look(engine, tickets) == [Sighting.ENDED, Sighting.RUNNING]
-    assert "1 of 2 files of this run are there" in engine.query(tickets)[tickets[1].name].reason
+    assert look(engine, handles) == [Sighting.ENDED, Sighting.RUNNING]
+    assert "1 of 2 files of this run are there" in engine.query(handles)[handles[1].name].reason
     grid.set_faults(gb2_ds_list="lie")
-    assert look(engine, tickets) == [Sighting.UNKNOWN] * 2
+    assert look(engine, handles) == [Sighting.UNKNOWN] * 2
 
 
 # ── names are unique for ever ──
@@ -180,7 +188,7 @@ def test_b18_a_second_registration_is_harmless_and_finds_the_first(grid, make_en
     again = submitted(make_engine(), batch)
     assert again == first
     assert len(grid.read()["productions"]) == 1
-    assert make_engine().find(batch.tickets) == {one.name: [one.reference] for one in first}
+    assert make_engine().find(batch.handles) == {one.name: [one.reference] for one in first}
 
 
 @pytest.mark.parametrize("fault", ["accept", "accept ERROR: time-out", "accept hang"])
@@ -189,25 +197,25 @@ def test_b18_b20_registered_without_a_clear_answer_is_adopted_by_name(grid, make
     grid.set_faults(gb2_prod_register=fault, gb2_prod_status="fail")
     assert [type(one) for one in make_engine(seconds=2.0).submit(batch)] == [Uncertain]
     with pytest.raises(EngineUnavailable):
-        make_engine().find(batch.tickets)
+        make_engine().find(batch.handles)
     grid.set_faults()
-    assert make_engine().find(batch.tickets) == {batch.tickets[0].name: ["29655_0"]}
-    tickets = [dataclasses.replace(batch.tickets[0], reference="29655_0")]
-    assert look(make_engine(), tickets) == [Sighting.PENDING]
+    assert make_engine().find(batch.handles) == {batch.handles[0].name: ["29655_0"]}
+    handles = [dataclasses.replace(batch.handles[0], reference="29655_0")]
+    assert look(make_engine(), handles) == [Sighting.PENDING]
     assert grid.read()["productions"]["29655"]["state"] == "Approved"
 
 
 def test_another_batch_is_another_production(grid, make_engine, make_batch):
     one, two = make_batch(2724), make_batch(2724, name="b2p-7c1e-proc7-skims-b1")
     submitted(make_engine(), one)
-    assert make_engine().find(two.tickets) == {two.tickets[0].name: []}
+    assert make_engine().find(two.handles) == {two.handles[0].name: []}
     submitted(make_engine(), two)
     assert len({production["name"] for production in grid.read()["productions"].values()}) == 2
 
 
 def test_what_was_never_ordered_is_not_found_and_asks_nobody(grid, make_engine, make_batch):
     batch = make_batch(2724)
-    assert make_engine().find(batch.tickets) == {batch.tickets[0].name: []}
+    assert make_engine().find(batch.handles) == {batch.handles[0].name: []}
     assert grid.calls == []
 
 
@@ -223,7 +231,7 @@ def test_a_stand_in_is_refused_with_its_reason(grid, make_engine, make_batch):
 
 def test_units_that_differ_are_no_production(grid, make_engine, make_batch):
     batch = make_batch(2724, 2801)
-    file = batch.tickets[1].folder / "request.json"
+    file = batch.handles[1].folder / "request.json"
     file.write_text(file.read_text().replace("release-03-02-02", "release-05-00-00"))
     assert isinstance(make_engine().submit(batch)[0], Refused)
 
@@ -241,42 +249,42 @@ def test_a_missing_program_is_a_refusal(make_engine, make_batch):
 @pytest.mark.parametrize("fault", ["fail", "lie", "empty", "hang", "lie Proxy expired"])
 def test_b24_no_error_of_a_status_moves_an_attempt(grid, make_engine, make_batch, fault):
     batch = make_batch(2724)
-    tickets = submitted(make_engine(), batch)
+    handles = submitted(make_engine(), batch)
     grid.set_faults(gb2_prod_status=fault)
     engine = make_engine(seconds=1.5)
     begun = time.monotonic()
     with pytest.raises(EngineUnavailable, match=r"\w"):
-        engine.query(tickets)
+        engine.query(handles)
     with pytest.raises(EngineUnavailable, match=r"\w"):
-        engine.find(batch.tickets)
+        engine.find(batch.handles)
     with pytest.raises(EngineUnavailable, match=r"\w"):
-        engine.cancel(tickets)
+        engine.cancel(handles)
     assert time.monotonic() - begun < 6
 
 
 def test_b20_noise_around_a_table_changes_nothing(grid, make_engine, make_batch):
     grid.set_faults(gb2_prod_status="noise", gb2_prod_register="noise")
     batch = make_batch(2724)
-    tickets = submitted(make_engine(), batch)
-    assert look(make_engine(), tickets) == [Sighting.PENDING]
-    assert make_engine().find(batch.tickets) == {tickets[0].name: [tickets[0].reference]}
+    handles = submitted(make_engine(), batch)
+    assert look(make_engine(), handles) == [Sighting.PENDING]
+    assert make_engine().find(batch.handles) == {handles[0].name: [handles[0].reference]}
 
 
 def test_a_number_that_bears_another_name_is_not_ours(grid, make_engine, make_batch):
-    tickets = submitted(make_engine(), make_batch(2724))
-    grid.change(number_of(tickets), name="somebody-elses")
-    assert look(make_engine(), tickets) == [Sighting.UNKNOWN]
-    make_engine().cancel(tickets)
+    handles = submitted(make_engine(), make_batch(2724))
+    grid.change(number_of(handles), name="somebody-elses")
+    assert look(make_engine(), handles) == [Sighting.UNKNOWN]
+    make_engine().cancel(handles)
     assert grid.read()["productions"]["29655"]["state"] == "Approved"
 
 
 def test_a_reference_that_is_none_says_nothing_of_a_unit(grid, make_engine, make_batch):
-    tickets = submitted(make_engine(), make_batch(2724, 2725))
-    number = number_of(tickets)
+    handles = submitted(make_engine(), make_batch(2724, 2725))
+    number = number_of(handles)
     for reference in ("no such id", str(number), f"{number}_1", f"{number}_0 ", f"{number}_x"):
-        strange = dataclasses.replace(tickets[0], reference=reference)
+        strange = dataclasses.replace(handles[0], reference=reference)
         assert look(make_engine(), [strange]) == [Sighting.UNKNOWN], reference
-        assert look(make_engine(), [strange, tickets[1]]) == [Sighting.UNKNOWN, Sighting.PENDING]
+        assert look(make_engine(), [strange, handles[1]]) == [Sighting.UNKNOWN, Sighting.PENDING]
 
 
 NOTICES = (
@@ -305,7 +313,7 @@ NOTICES = (
     ],
 )
 def test_a_text_that_is_no_table_proves_no_absence(text):
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableGb2):
         read_status(text)
 
 
@@ -318,7 +326,7 @@ def test_a_table_without_rows_is_one(text):
 
 @pytest.mark.parametrize("text", [*NOTICES, "/belle/a/sub00/x.root"])
 def test_a_text_without_files_says_nothing_of_outputs(text):
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableGb2):
         read_files(text, "/belle/a")
 
 
@@ -346,47 +354,47 @@ def test_rows_of_a_status(line, state, counts):
 
 def test_outputs_are_downloaded_by_a_process_of_their_own(grid, make_engine, make_batch):
     engine = make_engine()
-    (ticket,) = submitted(engine, make_batch(2724))
-    number = number_of([ticket])
+    (handle,) = submitted(engine, make_batch(2724))
+    number = number_of([handle])
     grid.change(number, state="Done")
     grid.add_files(output(number, 2724))
     with pytest.raises(EngineUnavailable, match="being downloaded"):
-        engine.fetch(ticket)
-    result = fetched(make_engine(), ticket)
+        engine.fetch(handle)
+    result = fetched(make_engine(), handle)
     assert (result["failure"], result["nonce"]) == (None, "nonce0")
     (item,) = result["outputs"]
-    assert (ticket.folder / "skim.root").stat().st_size == item["size"] == 120
+    assert (handle.folder / "skim.root").stat().st_size == item["size"] == 120
     assert sum(call[0] == "gb2_ds_get" for call in grid.calls) == 1
 
 
 def test_a_download_that_is_cut_short_is_made_again(grid, make_engine, make_batch):
     engine = make_engine()
-    (ticket,) = submitted(engine, make_batch(2724))
-    path = output(number_of([ticket]), 2724)
-    grid.change(number_of([ticket]), state="Done")
+    (handle,) = submitted(engine, make_batch(2724))
+    path = output(number_of([handle]), 2724)
+    grid.change(number_of([handle]), state="Done")
     grid.add_files(path, content="cut")
 
     def tried_twice():
         with pytest.raises(EngineUnavailable):
-            engine.fetch(ticket)
+            engine.fetch(handle)
         return sum(call[0] == "gb2_ds_get" for call in grid.calls) > 1
 
     wait_until(tried_twice)
-    assert not (ticket.folder / "result.json").exists()
+    assert not (handle.folder / "result.json").exists()
     grid.add_files(path)
-    assert fetched(engine, ticket)["failure"] is None
+    assert fetched(engine, handle)["failure"] is None
 
 
 def test_a_folder_that_takes_no_result_says_nothing_of_it(grid, make_engine, make_batch):
     engine = make_engine()
-    (ticket,) = submitted(engine, make_batch(2724))
-    grid.change(number_of([ticket]), state="Done")
-    grid.add_files(output(number_of([ticket]), 2724))
-    (ticket.folder / ".result.json.part").mkdir()
+    (handle,) = submitted(engine, make_batch(2724))
+    grid.change(number_of([handle]), state="Done")
+    grid.add_files(output(number_of([handle]), 2724))
+    (handle.folder / ".result.json.part").mkdir()
 
     def said():
         with pytest.raises(EngineUnavailable) as refused:
-            engine.fetch(ticket)
+            engine.fetch(handle)
         return "cannot be written" in str(refused.value)
 
     wait_until(said)
@@ -394,10 +402,10 @@ def test_a_folder_that_takes_no_result_says_nothing_of_it(grid, make_engine, mak
 
 def test_more_files_than_are_due_wait_for_a_person(grid, make_engine, make_batch):
     engine = make_engine()
-    (ticket,) = submitted(engine, make_batch(2724))
-    number = number_of([ticket])
+    (handle,) = submitted(engine, make_batch(2724))
+    number = number_of([handle])
     grid.add_files(output(number, 2724), output(number, 2724, "udst_1.root"))
-    failure = fetched(engine, ticket)["failure"]
+    failure = fetched(engine, handle)["failure"]
     assert failure == {
         "class": "permanent",
         "message": "one file is due of each output, and the grid has 2 of hadron",
@@ -406,9 +414,9 @@ def test_more_files_than_are_due_wait_for_a_person(grid, make_engine, make_batch
 
 def test_no_file_is_no_result(grid, make_engine, make_batch):
     engine = make_engine()
-    (ticket,) = submitted(engine, make_batch(2724))
-    engine.fetch(ticket)
-    assert not (ticket.folder / "result.json").exists()
+    (handle,) = submitted(engine, make_batch(2724))
+    engine.fetch(handle)
+    assert not (handle.folder / "result.json").exists()
 
 
 # ── cancelling, proxies ──
@@ -416,12 +424,12 @@ def test_no_file_is_no_result(grid, make_engine, make_batch):
 
 def test_a_production_is_cancelled_as_a_whole_or_not(grid, make_engine, make_batch):
     engine = make_engine()
-    tickets = submitted(engine, make_batch(2724, 2801))
+    handles = submitted(engine, make_batch(2724, 2801))
     with pytest.raises(EngineUnavailable, match="makes 2 units, and 1 are to be cancelled"):
-        engine.cancel(tickets[:1])
+        engine.cancel(handles[:1])
     assert grid.read()["productions"]["29655"]["state"] == "Approved"
-    engine.cancel(tickets)
-    seen = engine.query(tickets)
+    engine.cancel(handles)
+    seen = engine.query(handles)
     assert {(one.sighting, one.failure) for one in seen.values()} == {(Sighting.ENDED, "transient")}
 
 

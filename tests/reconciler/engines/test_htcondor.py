@@ -11,7 +11,7 @@ import pytest
 from reconciler.engines.htcondor import engine as adapter
 from reconciler.engines.htcondor.engine import HtcondorEngine
 from reconciler.engines.htcondor.job import LOG, describe, list_items
-from reconciler.model.engine import Batch, EngineUnavailable, Refused, Sighting, Ticket, Uncertain
+from reconciler.model.engine import Batch, EngineUnavailable, JobHandle, Refused, Sighting, Uncertain
 from schemas.policy.site import BatchSettings, Option, Site
 
 SUBMITTED = "000 ({job}) 2026-01-02 03:04:05 Job submitted from host: <127.0.0.1:9618>\n...\n"
@@ -39,23 +39,23 @@ def _no_pool(monkeypatch):
 
 @pytest.fixture
 def batch(tmp_path):
-    tickets = []
+    handles = []
     for index in range(3):
         folder = tmp_path / "attempts" / f"a{index}"
         folder.mkdir(parents=True)
         reference = f"17.{index}"
-        tickets.append(Ticket(f"a{index}", "n", folder, "b2p-b", index, "2026-01-01T00:00:00Z", reference))
+        handles.append(JobHandle(f"a{index}", "n", folder, "b2p-b", index, "2026-01-01T00:00:00Z", reference))
     (tmp_path / "batch").mkdir()
-    return Batch("b2p-b", tmp_path / "batch", tuple(tickets))
+    return Batch("b2p-b", tmp_path / "batch", tuple(handles))
 
 
 def make(**settings):
     return Site("pool", "htcondor", "data", batch=BatchSettings(python="/usr/bin/python3", **settings))
 
 
-def write_log(ticket, *events, value=0, cluster=17):
-    job = f"{cluster:03}.{ticket.index:03}.000"
-    (ticket.folder / LOG).write_text("".join(event.format(job=job, value=value) for event in events))
+def write_log(handle, *events, value=0, cluster=17):
+    job = f"{cluster:03}.{handle.index:03}.000"
+    (handle.folder / LOG).write_text("".join(event.format(job=job, value=value) for event in events))
 
 
 def test_the_description_is_what_htcondor_reads(batch, monkeypatch):
@@ -99,9 +99,9 @@ def test_a_name_that_htcondor_would_read_as_more_is_refused(batch, name):
     ],
 )
 def test_an_event_log_tells_the_state(batch, events, sighting, failure, words):
-    ticket = batch.tickets[1]
-    write_log(ticket, *events, value=3)
-    seen = HtcondorEngine(make()).query([ticket])[ticket.name]
+    handle = batch.handles[1]
+    write_log(handle, *events, value=3)
+    seen = HtcondorEngine(make()).query([handle])[handle.name]
     assert (seen.sighting, seen.failure) == (sighting, failure)
     assert words in seen.reason
 
@@ -112,17 +112,17 @@ def test_many_logs_are_read_in_one_process_and_a_missing_one_is_not_gone(batch, 
     monkeypatch.setattr(
         adapter, "call", lambda command, *rest: calls.append(command[2]) or real(command, *rest)
     )
-    for ticket in batch.tickets[:2]:
-        write_log(ticket, SUBMITTED, BEGAN)
-    seen = HtcondorEngine(make()).query(batch.tickets)
-    assert [seen[one.name].sighting for one in batch.tickets] == [Sighting.RUNNING] * 2 + [Sighting.UNKNOWN]
+    for handle in batch.handles[:2]:
+        write_log(handle, SUBMITTED, BEGAN)
+    seen = HtcondorEngine(make()).query(batch.handles)
+    assert [seen[one.name].sighting for one in batch.handles] == [Sighting.RUNNING] * 2 + [Sighting.UNKNOWN]
     assert calls == ["logs", "query"]
 
 
 def test_the_log_of_another_cluster_is_not_this_jobs(batch):
-    write_log(batch.tickets[0], SUBMITTED, BEGAN, ENDED, cluster=16)
+    write_log(batch.handles[0], SUBMITTED, BEGAN, ENDED, cluster=16)
     with pytest.raises(EngineUnavailable):
-        HtcondorEngine(make()).query(batch.tickets[:1])
+        HtcondorEngine(make()).query(batch.handles[:1])
 
 
 def test_without_a_schedd_nothing_is_accepted_or_absent(batch):
@@ -130,7 +130,7 @@ def test_without_a_schedd_nothing_is_accepted_or_absent(batch):
     assert {type(answer) for answer in engine.submit(batch)} == {Uncertain}
     for call in (engine.query, engine.find, engine.cancel):
         with pytest.raises(EngineUnavailable, match="Unable to locate local daemon"):
-            call(batch.tickets)
+            call(batch.handles)
     assert (engine.query([]), engine.find([])) == ({}, {})
 
 
@@ -172,15 +172,15 @@ def test_what_the_schedd_says_of_jobs_without_a_log(batch, tmp_path, monkeypatch
     )
     monkeypatch.setattr(adapter, "CALLER", double)
     engine = HtcondorEngine(make())
-    seen = engine.query(batch.tickets)
-    assert [seen[one.name].sighting for one in batch.tickets] == [
+    seen = engine.query(batch.handles)
+    assert [seen[one.name].sighting for one in batch.handles] == [
         Sighting.RUNNING,
         Sighting.UNKNOWN,
         Sighting.ABSENT,
     ]
-    assert engine.find(batch.tickets) == {"a0": ["17.0"], "a1": [], "a2": []}
+    assert engine.find(batch.handles) == {"a0": ["17.0"], "a1": [], "a2": []}
     for reference in ("no such id", "17", "17.1", "17.0 "):
-        strange = dataclasses.replace(batch.tickets[0], reference=reference)
+        strange = dataclasses.replace(batch.handles[0], reference=reference)
         assert engine.query([strange])["a0"].sighting is Sighting.UNKNOWN
 
 
@@ -191,4 +191,4 @@ def test_a_schedd_that_hangs_is_given_up(batch, tmp_path, monkeypatch):
     engine = HtcondorEngine(make(), seconds=0.5)
     assert {type(one) for one in engine.submit(batch)} == {Uncertain}
     with pytest.raises(EngineUnavailable, match="did not answer in time"):
-        engine.find(batch.tickets)
+        engine.find(batch.handles)

@@ -16,8 +16,8 @@ import pytest
 
 from reconciler.engines.local.engine import LocalEngine
 from reconciler.execution.apply import reconcile
-from reconciler.execution.turn_options import Manner
-from reconciler.model.engine import Accepted, Batch, Refused, Sighting, Ticket
+from reconciler.execution.turn_options import TurnOptions
+from reconciler.model.engine import Accepted, Batch, JobHandle, Refused, Sighting
 from schemas.policy.site import Site
 from tests.renderer.test_job_runtime import job
 from tests.support.worlds.worlds import ONE_STEP, QUIET, World, find_processes, run_forked, wait_until
@@ -33,32 +33,32 @@ def make_engine():
 
 
 @pytest.fixture
-def ticket(tmp_path):
+def handle(tmp_path):
     """Makes attempts whose job is some Python, each in its folder."""
 
     def make(name, code=OUTPUT):
         folder = tmp_path / "attempts" / name
         folder.mkdir(parents=True)
         (folder / "job.json").write_text(json.dumps(job(tmp_path, ["@python", "-c", code])))
-        return Ticket(name, f"nonce of {name}", folder, "batch", 0, "2019-02-07T12:00:00Z")
+        return JobHandle(name, f"nonce of {name}", folder, "batch", 0, "2019-02-07T12:00:00Z")
 
     return make
 
 
-def submit(engine, tickets):
-    return engine.submit(Batch("batch", tickets[0].folder.parent, tuple(tickets)))
+def submit(engine, handles):
+    return engine.submit(Batch("batch", handles[0].folder.parent, tuple(handles)))
 
 
-def look(engine, *tickets):
-    return [engine.query(tickets)[one.name].sighting for one in tickets]
+def look(engine, *handles):
+    return [engine.query(handles)[one.name].sighting for one in handles]
 
 
-def wait_for_end(engine, tickets):
-    wait_until(lambda: set(look(engine, *tickets)) == {Sighting.ENDED})
+def wait_for_end(engine, handles):
+    wait_until(lambda: set(look(engine, *handles)) == {Sighting.ENDED})
 
 
-def test_an_attempt_that_is_running_is_not_started_again(make_engine, ticket):
-    first, second, one = make_engine(), make_engine(), ticket("a1", PATIENT)
+def test_an_attempt_that_is_running_is_not_started_again(make_engine, handle):
+    first, second, one = make_engine(), make_engine(), handle("a1", PATIENT)
     submit(first, [one])
     wait_until((one.folder / "started").exists)
     submit(second, [one])
@@ -69,8 +69,8 @@ def test_an_attempt_that_is_running_is_not_started_again(make_engine, ticket):
     assert json.loads((one.folder / "result.json").read_text())["failure"] is None
 
 
-def test_a_job_without_its_folder_is_refused_and_the_others_are_taken(make_engine, ticket):
-    engine, lost, other = make_engine(), ticket("a1"), ticket("a2")
+def test_a_job_without_its_folder_is_refused_and_the_others_are_taken(make_engine, handle):
+    engine, lost, other = make_engine(), handle("a1"), handle("a2")
     shutil.rmtree(lost.folder)
     refused, accepted = submit(engine, [lost, other])
     assert isinstance(refused, Refused)
@@ -78,9 +78,9 @@ def test_a_job_without_its_folder_is_refused_and_the_others_are_taken(make_engin
     wait_for_end(engine, [other])
 
 
-def test_the_application_alone_keeps_the_attempt_alive(make_engine, ticket):
+def test_the_application_alone_keeps_the_attempt_alive(make_engine, handle):
     """Whoever dies first: as long as somebody may still write into the folder, the attempt runs."""
-    engine, one = make_engine(), ticket("a1", PATIENT)
+    engine, one = make_engine(), handle("a1", PATIENT)
     submit(engine, [one])
     wait_until(lambda: len(find_processes(one.folder)) == 2)
     runtime = int((one.folder / "started").read_text().split()[-1])
@@ -91,11 +91,11 @@ def test_the_application_alone_keeps_the_attempt_alive(make_engine, ticket):
     assert not (one.folder / "result.json").exists()
 
 
-def test_nothing_is_left_behind(make_engine, ticket):
+def test_nothing_is_left_behind(make_engine, handle):
     engine = make_engine()
-    tickets = [ticket(f"a{number}") for number in range(3)]
-    references = [int(answer.reference) for answer in submit(engine, tickets)]
-    wait_for_end(engine, tickets)
+    handles = [handle(f"a{number}") for number in range(3)]
+    references = [int(answer.reference) for answer in submit(engine, handles)]
+    wait_for_end(engine, handles)
     for reference in references:
         assert not os.path.exists(f"/proc/{reference}"), "a zombie"
 
@@ -108,7 +108,7 @@ def test_slots_are_the_processors_unless_the_site_says_otherwise():
 
 @pytest.fixture
 def start():
-    """Starts jobs that wait for the file `go`, past their first instruction: their tickets as the ledger has them then."""
+    """Starts jobs that wait for the file `go`, past their first instruction: their handles as the ledger has them then."""
     groups = []
 
     def begin(engine, one):
@@ -149,8 +149,8 @@ def signals(monkeypatch):
 
 @pytest.mark.parametrize("known", [True, False], ids=["by its reference", "by its mark"])
 @pytest.mark.parametrize("mark", ["0", "1", "-1", "ours", "another's", "9" * 5000, "\udcff\udcfe", "²"])
-def test_a_mark_decides_of_nobody_elses_process(make_engine, ticket, start, stranger, signals, mark, known):
-    engine, one = make_engine(), ticket("a1", PATIENT)
+def test_a_mark_decides_of_nobody_elses_process(make_engine, handle, start, stranger, signals, mark, known):
+    engine, one = make_engine(), handle("a1", PATIENT)
     one = start(engine, one)
     number = {"ours": f"{os.getpgrp()}", "another's": f"{stranger.pid}"}.get(mark, mark)
     marker = one.folder / "started"
@@ -164,16 +164,16 @@ def test_a_mark_decides_of_nobody_elses_process(make_engine, ticket, start, stra
 
 @pytest.mark.usefixtures("bound")
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_a_mark_that_is_no_file_is_no_process(make_engine, ticket, make):
-    engine, one = make_engine(), ticket("a1")
+def test_a_mark_that_is_no_file_is_no_process(make_engine, handle, make):
+    engine, one = make_engine(), handle("a1")
     make(one.folder / "started")
     submit(engine, [one])
     wait_until(lambda: look(engine, one) == [Sighting.ABSENT])
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["the same", "another"])
-def test_a_job_whose_folder_was_removed_runs_on_and_is_cancelled(make_engine, ticket, start, again):
-    first, one = make_engine(), ticket("a1", PATIENT)
+def test_a_job_whose_folder_was_removed_runs_on_and_is_cancelled(make_engine, handle, start, again):
+    first, one = make_engine(), handle("a1", PATIENT)
     engine = make_engine() if again else first
     one = start(first, one)
     shutil.rmtree(one.folder)
@@ -186,8 +186,8 @@ def test_a_job_whose_folder_was_removed_runs_on_and_is_cancelled(make_engine, ti
 
 
 @pytest.mark.parametrize("make", [Path.touch, os.mkfifo])
-def test_a_job_that_takes_its_lock_away_is_seen_all_the_same(make_engine, ticket, start, make):
-    engine, one = make_engine(), ticket("a1", PATIENT)
+def test_a_job_that_takes_its_lock_away_is_seen_all_the_same(make_engine, handle, start, make):
+    engine, one = make_engine(), handle("a1", PATIENT)
     one = start(engine, one)
     (one.folder / "lock").unlink()
     make(one.folder / "lock")
@@ -196,8 +196,8 @@ def test_a_job_that_takes_its_lock_away_is_seen_all_the_same(make_engine, ticket
     wait_for_end(engine, [one])
 
 
-def test_a_number_that_was_given_again_is_not_the_job(make_engine, ticket, stranger):
-    one = dataclasses.replace(ticket("a1"), reference=str(stranger.pid))
+def test_a_number_that_was_given_again_is_not_the_job(make_engine, handle, stranger):
+    one = dataclasses.replace(handle("a1"), reference=str(stranger.pid))
     assert look(make_engine(), one) == [Sighting.ABSENT]
 
 
@@ -206,10 +206,10 @@ def test_a_job_whose_attempt_was_removed_is_not_started_once_more(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP, files=(1,))
     world.change(('ranges: "1-2"', 'ranges: "1"'))
     world.behave("hang", "reco-1")
-    manner = Manner(bound=0.05)
+    turn_options = TurnOptions(bound=0.05)
 
     def turn():
-        return reconcile(world.state, world.repository(), world.names, QUIET, manner)
+        return reconcile(world.state, world.repository(), world.names, QUIET, turn_options)
 
     assert run_forked(turn) == 0
     wait_until(lambda: len(world.starts) == 1)

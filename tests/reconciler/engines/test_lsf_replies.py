@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from reconciler.engines.lsf.engine import SCRIPT, LsfEngine
 from reconciler.engines.lsf.replies import find_json, read_submission
-from reconciler.model.engine import Accepted, Batch, EngineUnavailable, Refused, Sighting, Ticket, Uncertain
+from reconciler.model.engine import (
+    Accepted,
+    Batch,
+    EngineUnavailable,
+    JobHandle,
+    Refused,
+    Sighting,
+    Uncertain,
+)
 from reconciler.outside.command import Reply
 from schemas.policy.site import BatchSettings, Site
 
@@ -45,8 +53,8 @@ def site(tmp_path, monkeypatch):
     return make
 
 
-def ticket(reference="101[3]", batch="b2-4f1c", index=2):
-    return Ticket("a", "n", Path("/nowhere"), batch, index, "2019-02-07T12:00:00Z", reference)
+def handle(reference="101[3]", batch="b2-4f1c", index=2):
+    return JobHandle("a", "n", Path("/nowhere"), batch, index, "2019-02-07T12:00:00Z", reference)
 
 
 def record(**values):
@@ -95,20 +103,20 @@ def answer(*records, before=""):
     ],
 )
 def test_states(site, values, sighting, failure):
-    seen = site(bjobs=(answer(record(**values)), 255)).query([ticket()])["a"]
+    seen = site(bjobs=(answer(record(**values)), 255)).query([handle()])["a"]
     assert (seen.sighting, seen.failure) == (sighting, failure)
 
 
 def test_noise_may_precede_the_answer_and_the_exit_code_is_evidence_of_nothing(site):
     engine = site(bjobs=(answer(record(), before=WAITING), 255))
-    assert engine.query([ticket()])["a"].sighting is Sighting.RUNNING
+    assert engine.query([handle()])["a"].sighting is Sighting.RUNNING
 
 
 def test_an_id_that_is_not_found_among_others(site):
     gone = {"JOBID": "102", "ERROR": "Job <102> is not found"}
     engine = site(bjobs=(answer(record(), gone), 255), bhist=(NONE, 255))
-    lost = Ticket("b", "n", Path("/nowhere"), "b2-5a", 0, "2019-02-07T12:00:00Z", "102")
-    seen = engine.query([ticket(), lost])
+    lost = JobHandle("b", "n", Path("/nowhere"), "b2-5a", 0, "2019-02-07T12:00:00Z", "102")
+    seen = engine.query([handle(), lost])
     assert [seen[name].sighting for name in "ab"] == [Sighting.RUNNING, Sighting.ABSENT]
 
 
@@ -120,8 +128,8 @@ JOBID   USER    JOB_NAME  PEND    PSUSP   RUN     USUSP   SSUSP   UNKWN   TOTAL
 """
     for nothing in ("No job found\n", answer({"JOBID": "101", "ERROR": "Job <101> is not found"}), answer()):
         engine = site(bjobs=(nothing, 255), bhist=history)
-        assert engine.query([ticket()])["a"].sighting is Sighting.ENDED
-        assert engine.query([ticket("101[4]", index=3)])["a"].sighting is Sighting.ABSENT
+        assert engine.query([handle()])["a"].sighting is Sighting.ENDED
+        assert engine.query([handle("101[4]", index=3)])["a"].sighting is Sighting.ABSENT
 
 
 @pytest.mark.parametrize(
@@ -140,15 +148,15 @@ JOBID   USER    JOB_NAME  PEND    PSUSP   RUN     USUSP   SSUSP   UNKWN   TOTAL
 def test_b24_what_cannot_be_read_says_nothing_of_any_job(site, bjobs, bhist):
     engine = site(bjobs=bjobs, bhist=bhist)
     with pytest.raises(EngineUnavailable):
-        engine.query([ticket()])
+        engine.query([handle()])
     with pytest.raises(EngineUnavailable):
-        engine.find([ticket()])
+        engine.find([handle()])
 
 
 def test_an_id_that_was_given_anew_is_not_ours_and_not_killed(site):
     engine = site(bjobs=answer(record(JOB_NAME="somebody[3]")), bhist=(NONE, 255))
-    assert engine.query([ticket()])["a"].sighting is Sighting.ABSENT
-    engine.cancel([ticket()])
+    assert engine.query([handle()])["a"].sighting is Sighting.ABSENT
+    engine.cancel([handle()])
     assert "bkill" not in site.calls.read_text()
 
 
@@ -156,7 +164,7 @@ def test_elements_that_have_ended_are_not_killed_and_the_rest_in_one_call(site):
     elements = [record(JOBINDEX=str(index), JOB_NAME=f"b2-4f1c[{index}]") for index in range(1, 8)]
     elements[3]["STAT"] = "DONE"
     engine = site(bjobs=answer(*elements))
-    engine.cancel([ticket(f"101[{index}]", index=index - 1) for index in range(1, 7)])
+    engine.cancel([handle(f"101[{index}]", index=index - 1) for index in range(1, 7)])
     assert site.calls.read_text().splitlines()[-1] == "101[1-3,5-6]"
 
 
@@ -187,7 +195,7 @@ def test_how_a_batch_is_submitted(site, tmp_path):
     engine = site(bsub="Job <101> is submitted to queue <l>.\n")
     folder = tmp_path / "batch"
     folder.mkdir()
-    answers = engine.submit(Batch("b2-4f1c", folder, tuple(ticket(None, index=index) for index in range(3))))
+    answers = engine.submit(Batch("b2-4f1c", folder, tuple(handle(None, index=index) for index in range(3))))
     assert [one.reference for one in answers] == ["101[1]", "101[2]", "101[3]"]
     said = site.calls.read_text().splitlines()[1:]
     assert said[:3] == ["-J", "b2-4f1c[1-3]%50", "-rn"]
@@ -199,7 +207,7 @@ def test_how_a_batch_is_submitted(site, tmp_path):
 
 @pytest.mark.parametrize("name", ["b2 4f1c", 'b2"4f1c', "b2\\4f1c", "b2$(id)", "b2;id", "b2\n#BSUB -q s"])
 def test_names_that_lsf_cannot_be_trusted_with_are_refused(site, tmp_path, name):
-    answers = site().submit(Batch(name, tmp_path, (ticket(None),)))
+    answers = site().submit(Batch(name, tmp_path, (handle(None),)))
     assert [type(one) for one in answers] == [Refused]
     assert not site.calls.exists()
 

@@ -13,7 +13,7 @@ import pytest
 from reconciler.engines.diracx import sandbox
 from reconciler.engines.diracx.engine import DiracxEngine
 from reconciler.engines.diracx.sandbox import MEMBERS, UNPACKED, Broken, pack, unpack
-from reconciler.model.engine import Ticket
+from reconciler.model.engine import JobHandle
 from schemas.json_schema.validation import load_schema, validate_json
 from schemas.policy.site import DiracxSettings, Site
 
@@ -118,7 +118,7 @@ def test_a_job_whose_sandbox_is_none_has_failed_for_that_reason(room, monkeypatc
     engine = DiracxEngine(Site("grid", "diracx", "data", diracx=settings))
     bad = compress(bytes(2 * UNPACKED))
     monkeypatch.setattr(engine, "_client", Listing(bad, Status=status))
-    engine.fetch(Ticket(NAME, "nonce", room, "batch", 0, "2019-02-07T12:00:00Z", "7"))
+    engine.fetch(JobHandle(NAME, "nonce", room, "batch", 0, "2019-02-07T12:00:00Z", "7"))
     file = room / "result.json"
     assert file.exists() is has_result
     if has_result:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reconciler.engines.elements import expand, join
 from reconciler.engines.slurm.engine import SlurmEngine
 from reconciler.engines.slurm.replies import pick, pick_whole, read_minutes, read_records
-from reconciler.model.engine import Batch, Sighting, Ticket
+from reconciler.model.engine import Batch, JobHandle, Sighting
 from reconciler.outside.command import MOST, Reply, call
 from schemas.policy.site import BatchSettings, Option, Site
 
@@ -22,8 +22,8 @@ def read(text):
     return read_records(Reply("squeue", 0, f"JOBID|STATE|REASON|NAME\n{text}", ""), 3)
 
 
-def ticket(reference, batch="batch", index=0):
-    return Ticket("a", "n", Path("/nowhere"), batch, index, "2019-02-07T12:00:00Z", reference)
+def handle(reference, batch="batch", index=0):
+    return JobHandle("a", "n", Path("/nowhere"), batch, index, "2019-02-07T12:00:00Z", reference)
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,13 @@ def ticket(reference, batch="batch", index=0):
     ],
 )
 def test_states(state, sighting, failure):
-    seen = pick(read(f"7|{state}|None|batch\n"), ticket("7")).observe()
+    seen = pick(read(f"7|{state}|None|batch\n"), handle("7")).observe()
     assert (seen.sighting, seen.failure) == (sighting, failure)
 
 
 def test_a_fresh_record_without_its_exit_code_is_of_no_class():
     """After an outage of slurmdbd a record is FAILED 0:0 first, and has its exit code seconds later."""
-    fresh, later = (pick(read(f"7|FAILED|{code}|batch\n"), ticket("7")).observe() for code in ("0:0", "3:0"))
+    fresh, later = (pick(read(f"7|FAILED|{code}|batch\n"), handle("7")).observe() for code in ("0:0", "3:0"))
     assert (fresh.sighting, fresh.failure) == (later.sighting, later.failure)
     assert (fresh.reason, later.reason) == ("FAILED", "FAILED, 3:0")
 
@@ -86,13 +86,13 @@ def test_elements_are_written_as_they_are_read(indices):
 def test_an_array_that_was_cancelled_before_it_started_is_one_row():
     source = read("11_[0-9999]|CANCELLED by 0|0:0|batch\n")
     assert source.trouble is None
-    assert all(pick(source, ticket(f"11_{index}", index=index)) for index in (0, 17, 9999))
-    assert pick(source, ticket("11_10000", index=10000)) is None
-    assert pick(source, ticket("11_3", batch="another", index=3)) is None
+    assert all(pick(source, handle(f"11_{index}", index=index)) for index in (0, 17, 9999))
+    assert pick(source, handle("11_10000", index=10000)) is None
+    assert pick(source, handle("11_3", batch="another", index=3)) is None
     whole = read("11|CANCELLED|PartitionDown|batch\n11_1|RUNNING|None|batch\n")
-    assert pick_whole(whole, ticket("11_3")).observe().sighting is Sighting.ENDED
-    assert pick(whole, ticket("11_1", index=1)).observe().sighting is Sighting.RUNNING
-    assert pick_whole(read("11|RUNNING|None|batch\n"), ticket("11_3")) is None
+    assert pick_whole(whole, handle("11_3")).observe().sighting is Sighting.ENDED
+    assert pick(whole, handle("11_1", index=1)).observe().sighting is Sighting.RUNNING
+    assert pick_whole(read("11|RUNNING|None|batch\n"), handle("11_3")) is None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_an_array_that_was_cancelled_before_it_started_is_one_row():
 )
 def test_rows_among_noise_are_read_and_nothing_is_proven_by_what_is_not_there(text):
     source = read(text)
-    assert pick(source, ticket("7")).observe().sighting is Sighting.RUNNING
+    assert pick(source, handle("7")).observe().sighting is Sighting.RUNNING
     assert source.trouble
 
 
@@ -141,7 +141,7 @@ def test_b25_how_a_batch_is_submitted(tmp_path, monkeypatch):
         "belle2", 60, 4000, running=20, python="/usr/bin/python3", options=(Option("constraint", "el9"),)
     )
     engine = SlurmEngine(Site("here", "slurm", "data", queue="prod", batch=batch))
-    answers = engine.submit(Batch("b2p-x", tmp_path, tuple(ticket(None, index=index) for index in range(3))))
+    answers = engine.submit(Batch("b2p-x", tmp_path, tuple(handle(None, index=index) for index in range(3))))
     assert [one.reference for one in answers] == ["7_0", "7_1", "7_2"]
     said = (tmp_path / "said").read_text().splitlines()
     wanted = {"--no-requeue", "--job-name=b2p-x", "--array=0-2%20", "--partition=prod", "--account=belle2"}
@@ -181,8 +181,8 @@ def test_a_command_that_is_not_there_certainly_did_nothing(tmp_path):
 @pytest.mark.parametrize("reference", ["", "no such id", "11_[0-3]", "11_4", "11_3 ", "11+1", "11"])
 def test_a_reference_that_is_not_of_the_attempts_place_names_no_job(reference):
     source = read("11_[0-9]|RUNNING|None|batch\n")
-    assert pick(source, ticket("11_3", index=3))
-    assert pick(source, ticket(reference, index=3)) is None
+    assert pick(source, handle("11_3", index=3))
+    assert pick(source, handle(reference, index=3)) is None
 
 
 def test_a_command_that_says_more_than_anybody_needs_is_ended():

@@ -12,10 +12,10 @@ from reconciler.execution.tracking.alarms import is_mass
 from reconciler.execution.tracking.publication import PublishingRefused
 from reconciler.ledger.schema.action_tables import pauses
 from reconciler.ledger.store.database import opened, reading
-from reconciler.ledger.writing.operator_actions import Levers
+from reconciler.ledger.writing.operator_actions import OperatorActions
 from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.ledger.writing.transaction import Writer
-from schemas.policy.site import Brakes
+from schemas.policy.site import Admission
 from tests.support.worlds.worlds import ONE_STEP, World
 
 
@@ -35,7 +35,7 @@ from tests.support.worlds.worlds import ONE_STEP, World
     ],
 )
 def test_a_share_and_a_number_or_all_are_too_many(count, total, mass):
-    assert is_mass(count, total, Brakes()) is mass
+    assert is_mass(count, total, Admission()) is mass
 
 
 def list_alarms(production):
@@ -155,7 +155,7 @@ def empty(world):
 
 def pull(world, act):
     with opened(world.state) as engine:
-        return act(Levers(Writer(engine, None), "shifter@example.org"))
+        return act(OperatorActions(Writer(engine, None), "shifter@example.org"))
 
 
 def test_outputs_that_are_all_gone_at_once_are_asked_about_before_they_are_made_again(tmp_path):

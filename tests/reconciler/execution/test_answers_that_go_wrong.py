@@ -37,12 +37,12 @@ class SpeakingEngine(EngineDouble):
 
     draw: random.Random | None = None
 
-    def query(self, tickets):
-        asked = [dataclasses.replace(one, reference=self.name(one)) for one in tickets]
+    def query(self, handles):
+        asked = [dataclasses.replace(one, reference=self.name(one)) for one in handles]
         return self.adapter().query(asked)
 
-    def find(self, tickets):
-        found = self.adapter().find([dataclasses.replace(one, reference=None) for one in tickets])
+    def find(self, handles):
+        found = self.adapter().find([dataclasses.replace(one, reference=None) for one in handles])
         return {
             name: [one.replace("[", "_").partition("_")[0] for one in some] for name, some in found.items()
         }
@@ -62,8 +62,8 @@ class SpeakingEngine(EngineDouble):
 class SpeakingSlurm(SpeakingEngine):
     kind, word = SlurmEngine, "slurm"
 
-    def name(self, ticket):
-        return f"{ticket.reference}_{ticket.index}"
+    def name(self, handle):
+        return f"{handle.reference}_{handle.index}"
 
     def answer(self, command):
         name = command[0]
@@ -75,8 +75,8 @@ class SpeakingSlurm(SpeakingEngine):
             if name == "squeue" and job.state == "ended":
                 continue
             state = {"pending": "PENDING", "running": "RUNNING", "ended": "COMPLETED"}[job.state]
-            place = f"{job.ticket.home}|" if folders else ""
-            rows.append(f"{job.reference}_{job.ticket.index}|{state}|None|{place}{job.ticket.batch}")
+            place = f"{job.handle.home}|" if folders else ""
+            rows.append(f"{job.reference}_{job.handle.index}|{state}|None|{place}{job.handle.batch}")
         head = ["JOBID", "STATE", "REASON", *(["WORK_DIR"] if folders else []), "NAME"]
         if name == "sacct":
             head = ["JobID", "State", "ExitCode", *(["WorkDir"] if folders else []), "JobName"]
@@ -86,22 +86,22 @@ class SpeakingSlurm(SpeakingEngine):
 class SpeakingLsf(SpeakingEngine):
     kind, word = LsfEngine, "lsf"
 
-    def name(self, ticket):
-        return f"{ticket.reference}[{ticket.index + 1}]"
+    def name(self, handle):
+        return f"{handle.reference}[{handle.index + 1}]"
 
     def answer(self, command):
         jobs = self._list_visible()
         if command[0] == "bjobs":
             wanted = command[5:]
             if wanted[0] == "-J":
-                jobs = [job for job in jobs if job.ticket.batch.startswith(wanted[1].rstrip("*"))]
+                jobs = [job for job in jobs if job.handle.batch.startswith(wanted[1].rstrip("*"))]
             else:
                 jobs = [job for job in jobs if job.reference in wanted]
             records = [
                 {
                     "JOBID": job.reference,
-                    "JOBINDEX": str(job.ticket.index + 1),
-                    "JOB_NAME": f"{job.ticket.batch}[{job.ticket.index + 1}]",
+                    "JOBINDEX": str(job.handle.index + 1),
+                    "JOB_NAME": f"{job.handle.batch}[{job.handle.index + 1}]",
                     "STAT": {"pending": "PEND", "running": "RUN", "ended": "DONE"}[job.state],
                     "EXIT_CODE": "",
                     "EXIT_REASON": "",
@@ -113,11 +113,11 @@ class SpeakingLsf(SpeakingEngine):
             text = json.dumps({"COMMAND": "bjobs", "JOBS": len(records), "RECORDS": records}, indent=1)
             return Reply("bjobs", 0, f"{text}\n", "")
         if "-J" in command:
-            jobs = [job for job in jobs if job.ticket.batch == command[-1]]
+            jobs = [job for job in jobs if job.handle.batch == command[-1]]
         elif "-d" in command:
             jobs = [job for job in jobs if job.state == "ended"]
         rows = [
-            f"{job.reference}[{job.ticket.index + 1}] prod {job.ticket.batch}[{job.ticket.index + 1}] 1 0 1 0 0 0 2\n"
+            f"{job.reference}[{job.handle.index + 1}] prod {job.handle.batch}[{job.handle.index + 1}] 1 0 1 0 0 0 2\n"
             for job in jobs
         ]
         head = "JOBID   USER    JOB_NAME  PEND    PSUSP   RUN     USUSP   SSUSP   UNKWN   TOTAL\n"
@@ -185,8 +185,8 @@ def test_a_job_that_goes_back_before_its_result_is_there_is_waited_for(productio
 
 @pytest.mark.parametrize("late", [[BEGAN], [SUBMITTED, BEGAN], [BEGAN, REMOVED], [ENDED, ENDED]])
 def test_what_an_event_log_tells_behind_a_jobs_end_changes_nothing(batch, late):  # noqa: F811 -- as pytest hands a fixture over
-    ticket = batch.tickets[1]
-    write_log(ticket, SUBMITTED, BEGAN, ENDED, *late, value=3)
-    seen = HtcondorEngine(make()).query([ticket])[ticket.name]
+    handle = batch.handles[1]
+    write_log(handle, SUBMITTED, BEGAN, ENDED, *late, value=3)
+    seen = HtcondorEngine(make()).query([handle])[handle.name]
     assert (seen.sighting.value, seen.failure) == ("ended", None)
     assert "status 3" in seen.reason

@@ -13,7 +13,7 @@ from reconciler.ledger.schema.tables import files, inputs, runs
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.lease import holding
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-from reconciler.planning.views import take_picture
+from reconciler.planning.views import read_state_view
 from tests.support.worlds.worlds import CAMPAIGN, ONE_STEP, World, start_forked, wait_forked, wait_until
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -25,7 +25,7 @@ def test_plan_apply_plan_is_empty(tmp_path):
     world = World(tmp_path)
     outcome = world.apply(world.store())
     assert (outcome.produced, outcome.failed, outcome.skipped) == (4, [], 0)
-    assert world.picture().plan.is_empty
+    assert world.state_view().plan.is_empty
     assert len(world.starts) == 5  # a job for each of three files, and behind them one for each run
     world.reconcile()
     assert len(world.starts) == 5
@@ -45,7 +45,7 @@ def test_a_change_that_describes_changes_nothing(tmp_path, change):
     site = tmp_path / "productions/sites/local.yaml"
     site.write_text(site.read_text() + "queue: l\n")
     world.lock()
-    assert world.picture().plan.is_empty
+    assert world.state_view().plan.is_empty
 
 
 def test_a_changed_input_file_restates_its_units_and_what_is_behind_them(tmp_path):
@@ -81,13 +81,13 @@ def test_an_output_deleted_by_hand_is_found_and_produced_again_beside_it(tmp_pat
     world.reconcile()
     gone = next(path for path in world.state.storage("data").rglob("*.root") if "r00002" in str(path))
     gone.unlink()
-    assert world.picture().plan.is_empty  # the ledger alone cannot know
+    assert world.state_view().plan.is_empty  # the ledger alone cannot know
     stored = world.store(refresh=True)
     assert world.groups(refresh=True) == [("submit", "reco", "3:2", "output is gone from the storage")]
     assert world.apply(stored).produced == 1
     assert not gone.exists()
     assert gone.parents[1].joinpath("v2", gone.name).exists()
-    assert world.picture(refresh=True).plan.is_empty
+    assert world.state_view(refresh=True).plan.is_empty
 
 
 def test_a_storage_that_is_not_there_is_unknown_and_not_empty(tmp_path):
@@ -237,7 +237,7 @@ def test_what_another_campaign_made_is_taken_over_unless_it_says_never(tmp_path,
     world.lock()
     world.reconcile()
     assert len(world.starts) == starts
-    assert world.picture().plan.is_empty
+    assert world.state_view().plan.is_empty
     assert world.summary() == ({"done": 4} if reuse else {"done": 2, "reuse": 2})
 
 
@@ -255,7 +255,7 @@ def test_a_catalogue_that_shrank_stops_the_campaign(tmp_path):
     with opened(world.state) as engine, engine.begin() as connection:
         connection.execute(delete(runs).where(runs.c.run == 2))
     with pytest.raises(SourceUnavailable, match="lacks runs"):
-        world.picture()
+        world.state_view()
 
 
 def test_an_input_that_is_at_another_storage_fails_its_unit_and_says_so(tmp_path):
@@ -383,10 +383,10 @@ def test_a_unit_that_is_stopped_before_all_its_jobs_began_is_told_as_failed(tmp_
 def test_b15_a_plan_is_of_one_moment_whatever_is_written_meanwhile(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP)
     with reading(world.state) as connection:
-        before = take_picture(connection, world.repository(), ["proc7"], world.state).plan.digest()
+        before = read_state_view(connection, world.repository(), ["proc7"], world.state).plan.digest()
         world.register(2, "raw.2.9.root")
-        assert take_picture(connection, world.repository(), ["proc7"], world.state).plan.digest() == before
-    assert world.picture().plan.digest() != before
+        assert read_state_view(connection, world.repository(), ["proc7"], world.state).plan.digest() == before
+    assert world.state_view().plan.digest() != before
 
 
 def test_i7_what_git_no_longer_declares_is_not_deleted(tmp_path):

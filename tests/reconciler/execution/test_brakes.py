@@ -12,10 +12,10 @@ from ci.cli.exits import Exit
 from ci.reports.progress import tell_outcome
 from reconciler.execution.apply import reconcile
 from reconciler.execution.tracking.workspace import Workspace
-from reconciler.execution.turn_options import Manner
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.schema.tables import files, inputs
 from reconciler.ledger.store.database import opened, reading
-from reconciler.ledger.writing.operator_actions import Levers
+from reconciler.ledger.writing.operator_actions import OperatorActions
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.monitoring.health import judge_campaign
 from reconciler.outside.errors import SourceUnavailable
@@ -69,7 +69,7 @@ def test_no_more_is_begun_than_may_be_in_flight(tmp_path, limit):
 def test_a_turn_that_a_pause_holds_up_says_so(tmp_path, capsys):
     world = World(tmp_path, campaign=ONE_STEP)
     with opened(world.state) as engine:
-        Levers(Writer(engine, None), "shifter@example.org").pause("all", "the storage is moved")
+        OperatorActions(Writer(engine, None), "shifter@example.org").pause("all", "the storage is moved")
     assert tell_outcome(world.reconcile()) == Exit.FINE
     told = capsys.readouterr().err
     assert "2 units not begun: all is paused by shifter@example.org: the storage is moved" in told
@@ -78,7 +78,8 @@ def test_a_turn_that_a_pause_holds_up_says_so(tmp_path, capsys):
 def judge(world):
     with reading(world.state) as connection:
         return [
-            one.reason for one in judge_campaign(connection, world.picture().views[0], (), datetime.now(UTC))
+            one.reason
+            for one in judge_campaign(connection, world.state_view().views[0], (), datetime.now(UTC))
         ]
 
 
@@ -132,7 +133,7 @@ def test_a_disk_that_fills_up_in_mid_turn_is_told_with_what_did_not_begin(tmp_pa
     assert outcome.produced + outcome.held[full] == 6
     monkeypatch.setattr(Workspace, "prepare", prepare)
     assert world.reconcile().failed == []
-    assert world.picture().plan.is_empty
+    assert world.state_view().plan.is_empty
     assert world.attempts()["verified"] == 6
 
 
@@ -142,7 +143,7 @@ def test_a_site_that_takes_no_more_is_told_with_what_did_not_begin(tmp_path):
     world.behave("hang")
 
     def turn():
-        outcome = reconcile(world.state, world.repository(), ["proc7"], QUIET, Manner(bound=0.0))
+        outcome = reconcile(world.state, world.repository(), ["proc7"], QUIET, TurnOptions(bound=0.0))
         (tmp_path / "held").write_text(json.dumps(outcome.held))
 
     assert run_forked(turn) == 0

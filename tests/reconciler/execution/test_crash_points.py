@@ -91,7 +91,7 @@ class Trial:
         self.produced = world.produced()
         self.jobs = sorted(line.split()[1] for line in world.starts)
         assert self.jobs
-        assert world.picture().plan.is_empty
+        assert world.state_view().plan.is_empty
 
     def finish(self, where: str) -> None:
         """The next turn, after which nothing may tell that there was a crash."""
@@ -170,7 +170,7 @@ def test_killed_while_a_stored_plan_is_applied(tmp_path: Path):
         try:
             world.apply(stored)
         except GuardRefused:
-            assert world.picture().plan.is_empty, f"refused after a crash at effect {at}, with work left"
+            assert world.state_view().plan.is_empty, f"refused after a crash at effect {at}, with work left"
         trial.finish(f"crash at effect {at}")
 
 

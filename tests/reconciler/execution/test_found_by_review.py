@@ -11,7 +11,7 @@ from reconciler.execution.tracking.workspace import Workspace
 from reconciler.ledger.schema.tables import runs
 from reconciler.ledger.store.database import opened
 from reconciler.ledger.writing.attempts import AttemptLedger
-from reconciler.ledger.writing.operator_actions import Levers, Scope
+from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
 from reconciler.outside.errors import SourceUnavailable
@@ -44,7 +44,7 @@ def test_a_unit_that_was_stopped_between_its_intent_and_its_batch_is_not_begun(t
         order = make_order(world)
         (intent,) = ledger.intend([order])
         picks = [(order, intent, job) for job in order.jobs]
-        Levers(writer, "shifter@example.org").quarantine(Scope(NAME, NAME), "stop")
+        OperatorActions(writer, "shifter@example.org").quarantine(Scope(NAME, NAME), "stop")
         assert recorder.begin(picks) == []
 
 

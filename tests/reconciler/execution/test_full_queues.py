@@ -21,7 +21,7 @@ from reconciler.monitoring.health import WAITING, judge_campaign
 from reconciler.outside.command import Reply
 from reconciler.outside.errors import GuardRefused
 from reconciler.outside.http import Answer
-from reconciler.planning.views import take_picture
+from reconciler.planning.views import read_state_view
 from tests.support.services.slurm_cluster import Room
 from tests.support.worlds.production_model import NAME
 from tests.support.worlds.slurm_campaign import SlurmWorld
@@ -42,7 +42,7 @@ def attempted(production, state="deferred") -> int:
 def conditions(production) -> dict[str, str]:
     now = datetime.fromtimestamp(production.clock.time(), UTC)
     with reading(production.state) as connection:
-        (view,) = take_picture(connection, production.repository, (NAME,), production.state).views
+        (view,) = read_state_view(connection, production.repository, (NAME,), production.state).views
         found = judge_campaign(connection, view, read_pauses(connection), now)
     return {one.kind: one.reason for one in found}
 

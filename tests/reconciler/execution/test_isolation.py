@@ -12,9 +12,9 @@ from ci.command_line import run
 from reconciler.engines.slurm.engine import SlurmEngine
 from reconciler.execution.apply import reconcile
 from reconciler.execution.launch.preparation import OrderWriter
-from reconciler.execution.sites.site_engines import Fleet
+from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.workspace import Workspace
-from reconciler.execution.turn_options import Manner
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.model.engine import Accepted, Uncertain
@@ -325,9 +325,9 @@ def test_what_nobody_foresaw_of_an_engine_stops_its_site_and_ends_no_turn(two, m
     two.write("productions/sites/other.yaml", f"{site}launchers: {{basf2: [basf2]}}\n")
     two.change(("site: local", "site: other"), campaign="bad")
     answer = Uncertain("who knows") if name == "find" else Accepted("1")
-    monkeypatch.setattr(SlurmEngine, "submit", lambda _self, batch: [answer] * len(batch.tickets))
-    monkeypatch.setattr(Fleet, "is_resting", lambda *_: False)
-    monkeypatch.setattr(SlurmEngine, "find", lambda _self, tickets: {one.name: ["1"] for one in tickets})
+    monkeypatch.setattr(SlurmEngine, "submit", lambda _self, batch: [answer] * len(batch.handles))
+    monkeypatch.setattr(SiteEngines, "is_resting", lambda *_: False)
+    monkeypatch.setattr(SlurmEngine, "find", lambda _self, handles: {one.name: ["1"] for one in handles})
     monkeypatch.setattr(SlurmEngine, "query", lambda *_: {})
     fail_at(monkeypatch, SlurmEngine, name)
     for _ in range(2):
@@ -365,7 +365,7 @@ class Refusing:
 
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_an_approval_that_ends_in_a_turn_stops_its_campaign_alone(two, after):
-    outcome = reconcile(two.state, two.repository(), ("bad", "proc7"), QUIET, Manner(Refusing(after)))
+    outcome = reconcile(two.state, two.repository(), ("bad", "proc7"), QUIET, TurnOptions(Refusing(after)))
     assert outcome.barred == {"bad": "bad may not be launched"}
     assert {row[0] for row in two.produced()} >= {"proc7"}
     made = [row for row in two.produced() if row[0] == "bad"]

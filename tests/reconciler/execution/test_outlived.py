@@ -13,7 +13,7 @@ from ci.cli.exits import Exit
 from ci.command_line import run
 from reconciler import engines
 from reconciler.execution.apply import reconcile
-from reconciler.execution.turn_options import Manner
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.schema.tables import attempts, batches, intents
 from reconciler.ledger.store.database import opened
 from reconciler.ledger.writing.attempts import AttemptLedger
@@ -130,8 +130,8 @@ def test_jobs_of_an_engine_that_the_site_has_no_more_are_unknown_until_it_is_bac
     after = replace(before, sites={**before.sites, **sites})
     for _ in range(4):
         production.pass_time(10_000)
-        manner = Manner(production.approvals, bound=20.0, lease=LEASE, clock=production.clock)
-        reconcile(production.state, after, (NAME,), QUIET, manner)
+        turn_options = TurnOptions(production.approvals, bound=20.0, lease=LEASE, clock=production.clock)
+        reconcile(production.state, after, (NAME,), QUIET, turn_options)
     assert jobs.isdisjoint(job.name for job in other.jobs)
     assert not other.jobs, "these jobs are all that can begin"
     reasons = production.rows(select(attempts.c.reason).distinct())
@@ -176,7 +176,7 @@ def test_what_runs_under_a_steps_old_name_is_not_made_under_its_new_one(tmp_path
         order = make_order(world)
         (intent,) = ledger.intend([order])
         world.change(("  reco:\n", "  reco2:\n"))
-        declared = world.picture().views[0].units
+        declared = world.state_view().views[0].units
         renamed = replace(order, step=declared[0].step, declared=declared)
         still = replace(renamed, declared=())
         ((attempt, _),) = recorder.begin([(order, intent, order.jobs[0])])

@@ -47,7 +47,7 @@ def going(world):
 
 
 def conditions(world):
-    (view,) = world.picture().views
+    (view,) = world.state_view().views
     with reading(world.state) as connection:
         found = judge_campaign(connection, view, read_pauses(connection), datetime.now(UTC))
         return [(one.kind, one.reason) for one in found]
@@ -104,11 +104,11 @@ def test_a_credential_that_runs_out_in_the_middle_stops_the_next_batch(world, mo
 
 
 def test_a_persons_pause_is_not_ended_by_it(world, monkeypatch):
-    from reconciler.ledger.writing.operator_actions import Levers
+    from reconciler.ledger.writing.operator_actions import OperatorActions
     from reconciler.ledger.writing.transaction import Writer
 
     with opened(world.state) as engine:
-        Levers(Writer(engine, None), "shifter@example.org").pause("site:local", "maintenance")
+        OperatorActions(Writer(engine, None), "shifter@example.org").pause("site:local", "maintenance")
     monkeypatch.setattr(LocalEngine, "lifetime", lambda self: timedelta(0))
     world.reconcile()
     monkeypatch.undo()

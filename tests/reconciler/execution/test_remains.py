@@ -12,7 +12,7 @@ from sqlalchemy import select
 from reconciler.execution.tracking.workspace import LOG, LOG_COUNTED, RESULT_SIZE, STARTED, Workspace
 from reconciler.ledger.schema.tables import attempts
 from reconciler.ledger.store.database import opened, reading
-from reconciler.ledger.writing.operator_actions import Levers
+from reconciler.ledger.writing.operator_actions import OperatorActions
 from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.ledger.writing.transaction import Writer
 from renderer.jobs.logs import find_signature
@@ -151,7 +151,7 @@ def test_a_whole_result_is_far_below_the_bound():
 def test_a_text_that_no_database_can_hold_is_recorded_without_that(tmp_path, database):
     world = World(tmp_path)
     with opened(world.state) as engine:
-        Levers(Writer(engine, None), "shifter@example.org").pause("all", "a\0b\udc80c")
+        OperatorActions(Writer(engine, None), "shifter@example.org").pause("all", "a\0b\udc80c")
     with reading(world.state) as connection:
         assert [pause.reason for pause in read_pauses(connection)] == ["a\ufffdb\ufffdc"]
 

@@ -37,7 +37,7 @@ def test_what_failed_for_good_rests_also_after_something_else_was_declared_in_be
     world.reconcile()
     flip(world, 0)
     world.reconcile()
-    assert world.picture().plan.is_empty
+    assert world.state_view().plan.is_empty
     assert count_starts(world) == 4
 
 
@@ -58,7 +58,7 @@ def test_a_job_that_is_never_begun_comes_to_an_end(tmp_path, monkeypatch):
     world = World(tmp_path, ("max_restate: 10", "max_restate: 10, max_attempts: 1"), campaign=ONE_STEP)
     monkeypatch.setattr(site_engines, "SHORTEST", 0.0)
     monkeypatch.setattr(
-        LocalEngine, "submit", lambda self, batch: [Uncertain("timed out") for _ in batch.tickets]
+        LocalEngine, "submit", lambda self, batch: [Uncertain("timed out") for _ in batch.handles]
     )
     for _ in range(20):
         world.reconcile()

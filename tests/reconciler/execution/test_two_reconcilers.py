@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import literal, select
 
 from ci.cli.exits import Exit
-from reconciler.execution.sites.site_engines import Fleet
+from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.ledger.schema.tables import leases
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.store.server import WRITING
@@ -20,7 +20,7 @@ from reconciler.ledger.writing import lease
 from reconciler.ledger.writing.lease import Fenced, holding
 from reconciler.ledger.writing.pauses import PauseWriter, read_pauses
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.model.engine import EngineUnavailable, Ticket
+from reconciler.model.engine import EngineUnavailable, JobHandle
 from reconciler.outside.errors import GuardRefused
 from tests.contract.doubles import install, set_faults
 from tests.reconciler.execution.test_kill import RealWorld, check_whole
@@ -190,9 +190,9 @@ def test_under_a_short_lease_no_call_of_an_engine_lasts_long(tmp_path, monkeypat
     install(doubles, dict.fromkeys(commands, "/bin/false"))
     set_faults(doubles, dict.fromkeys(commands, "hang"))
     monkeypatch.setenv("PATH", str(doubles), prepend=os.pathsep)
-    ticket = Ticket("b2p-x-a1", "nonce", tmp_path, "b2p-x", 1, "2019-02-07T12:00:00Z", "7_1")
+    ticket = JobHandle("b2p-x-a1", "nonce", tmp_path, "b2p-x", 1, "2019-02-07T12:00:00Z", "7_1")
     with opened(world.state) as database, holding(world.state, 3.0) as held:
-        engine = Fleet(world.repository().sites, Writer(database, held)).engine("local")
+        engine = SiteEngines(world.repository().sites, Writer(database, held)).engine("local")
         begun = time.monotonic()
         with pytest.raises(EngineUnavailable):
             engine.query([ticket])

@@ -64,7 +64,7 @@ def test_a_backup_comes_back_whole_and_goes_on_as_another_ledger(world, tmp_path
     world.register(1, "late.root")
     world.change(("trigger_mode: all", "trigger_mode: hlt"))
     world.state = State(moved.folder)
-    assert world.picture().plan is not None
+    assert world.state_view().plan is not None
 
 
 def test_a_backup_of_a_file_is_put_into_a_server_which_goes_on(tmp_path, postgresql):

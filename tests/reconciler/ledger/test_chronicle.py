@@ -7,9 +7,9 @@ import json
 import pytest
 
 from ci.reports.monitoring import EventLog
-from reconciler.ledger.reading.event_log import Event, find_last, read_events
+from reconciler.ledger.reading.event_log import LogEvent, find_last, read_events
 from reconciler.ledger.store.database import opened, reading
-from reconciler.ledger.writing.operator_actions import Levers, Scope
+from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.transaction import Writer
 from tests.support.worlds.worlds import ONE_STEP, World
 
@@ -55,7 +55,7 @@ def test_failures_and_decisions_say_why_and_who(world):
     world.reconcile()
     _, last = tell(world)
     with opened(world.state) as engine:
-        Levers(Writer(engine, None), "shifter@example.org").quarantine(
+        OperatorActions(Writer(engine, None), "shifter@example.org").quarantine(
             Scope("proc7", "proc7"), "to be looked at"
         )
     events, _ = tell(world)
@@ -81,7 +81,9 @@ def test_entries_are_read_piece_by_piece_and_none_is_left_out(world):
 def test_a_log_goes_on_where_it_ended_even_behind_half_a_line(tmp_path):
     log = EventLog(tmp_path / "events.log")
     assert log.find_last() is None
-    log.write([Event(number, "2019-02-07T12:00:00Z", "unit.produced", {"run": "3:1"}) for number in (6, 7)])
+    log.write(
+        [LogEvent(number, "2019-02-07T12:00:00Z", "unit.produced", {"run": "3:1"}) for number in (6, 7)]
+    )
     with (tmp_path / "events.log").open("a") as stream:
         stream.write('{"entry": 8, "ti')
     assert log.find_last() == 7

@@ -20,7 +20,7 @@ from reconciler.ledger.schema import file_tables, trust_tables
 from reconciler.ledger.schema.tables import attempts
 from reconciler.ledger.store.database import opened, reading
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-from reconciler.planning.views import take_picture
+from reconciler.planning.views import read_state_view
 from tests.support.inputs.keys import make_key, run_keygen
 from tests.support.worlds.worlds import World
 
@@ -69,13 +69,13 @@ def test_every_table_is_there_whatever_else_the_process_that_exports_has_importe
 @pytest.mark.usefixtures("database")
 def test_a_plan_from_an_export_is_the_plan_of_the_ledger(world):
     write_export(world.state, world.export, world.key.file, NOW)
-    wanted = world.picture().plan
+    wanted = world.state_view().plan
     assert {group.action for one in wanted.campaigns for group in one.groups} >= {
         "quarantined"
     } or wanted.campaigns
     with reading_export(world.export, world.policy, NOW + timedelta(hours=3)) as (state, origin):
         with reading(state) as connection:
-            found = take_picture(connection, world.repository(), world.names, state).plan
+            found = read_state_view(connection, world.repository(), world.names, state).plan
         assert found.digest() == wanted.digest()
         assert (origin.age, origin.is_stale) == (timedelta(hours=3), False)
         assert origin.signer == run_keygen("-l", "-f", world.key.file).stdout.decode().split()[1]
@@ -173,7 +173,7 @@ def test_the_verbs_say_which_state_it_was(world, capsys, monkeypatch):
     assert "b2prod apply" not in said.out
     stored = json.loads((world.root / "plan.json").read_text())
     assert stored["origin"]["stale"] is False
-    assert stored["digest"] == world.picture().plan.digest()
+    assert stored["digest"] == world.state_view().plan.digest()
     assert run(["--root", str(world.root), "apply", str(world.root / "plan.json")]) == Exit.REFUSED
     assert "to be read" in capsys.readouterr().err
     assert plan(world, "--refresh") == Exit.USAGE

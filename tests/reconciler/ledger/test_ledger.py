@@ -15,7 +15,7 @@ from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
-from reconciler.model.work_items import Order, OrderedOutput, Product
+from reconciler.model.work_items import OrderedOutput, Product, WorkItem
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.run_catalogue.catalogue import read_files
 from renderer.jobs.job_json import divide_input
@@ -111,11 +111,11 @@ def test_the_events_of_an_output_are_known_where_those_of_each_file_are(world, c
 
 def make_order(world):
     """The order of the first unit, which has two jobs."""
-    (view,) = world.picture().views
+    (view,) = world.state_view().views
     units = view.units[0]
     with reading(world.state) as connection:
         files = read_files(connection, "raw", units.runs[0])
-    return Order(
+    return WorkItem(
         campaign=view.campaign,
         step=units.step,
         run=units.runs[0],
@@ -142,7 +142,7 @@ def test_a_damaged_database_is_a_source_that_is_unavailable(world, database):
     for suffix in ("-wal", "-shm"):
         world.state.database.with_name(world.state.database.name + suffix).unlink(missing_ok=True)
     with pytest.raises(SourceUnavailable, match="cannot be used"):
-        world.picture()
+        world.state_view()
 
 
 def test_a_reader_cannot_write(world):

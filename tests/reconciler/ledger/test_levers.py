@@ -11,7 +11,7 @@ from ci.cli.exits import Exit
 from ci.command_line import run
 from reconciler.ledger.schema.action_tables import decisions, pauses
 from reconciler.ledger.store.database import opened, reading
-from reconciler.ledger.writing.operator_actions import Levers, Scope
+from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
@@ -27,7 +27,7 @@ WHO = "shifter@example.org"
 
 def pull(world, act):
     with opened(world.state) as engine:
-        return act(Levers(Writer(engine, None), WHO))
+        return act(OperatorActions(Writer(engine, None), WHO))
 
 
 def list_pauses(world):

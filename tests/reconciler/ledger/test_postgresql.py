@@ -15,7 +15,7 @@ from reconciler.ledger.store.database import State, has_database, opened, readin
 from reconciler.ledger.writing.lease import holding
 from reconciler.model.run import Run
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-from reconciler.run_catalogue.run_import import Imported, import_runs
+from reconciler.run_catalogue.run_import import ImportedRuns, import_runs
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_imports_at_the_same_time_take_turns(tmp_path, address):
     state = State(tmp_path, address)
     with opened(state):
         pass
-    found: list[Imported] = []
+    found: list[ImportedRuns] = []
 
     def bring() -> None:
         with opened(state) as engine:

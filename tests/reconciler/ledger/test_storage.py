@@ -114,7 +114,7 @@ def test_a_storage_that_cannot_be_written_holds_up_nobody_elses_units(tmp_path):
     starts = world.starts
     assert len(starts) == 4, "the site whose storage cannot be written got no second unit"
     with reading(world.state) as connection:
-        view = world.picture("again").views[0]
+        view = world.state_view("again").views[0]
         told = [str(one.reason) for one in judge_campaign(connection, view, (), datetime.now(UTC))]
     assert any("1 unit made, waiting for their storage" in reason for reason in told)
     far.unlink()

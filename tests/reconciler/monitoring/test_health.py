@@ -26,7 +26,7 @@ NOW = datetime.now(UTC)
 
 
 def judge(world, now=NOW):
-    (view,) = world.picture().views
+    (view,) = world.state_view().views
     with reading(world.state) as connection:
         found = judge_campaign(connection, view, read_pauses(connection), now)
     return [(one.kind, one.reason) for one in found]
@@ -93,7 +93,7 @@ def test_failures_that_differ_in_names_and_numbers_alone_are_told_once(tmp_path,
     assert judge(world) == [
         ("Degraded", "in quarantine: 2 units of reco: raw.1.0.root is 7 bytes short (and 1 alike)")
     ]
-    plan = world.picture().plan
+    plan = world.state_view().plan
     assert len(plan.campaigns[0].groups) == 2
     text = format_plan(plan)
     assert "raw.1.0.root is 7 bytes short (and 1 alike)\n        3:1-2" in text

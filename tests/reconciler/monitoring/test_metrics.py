@@ -70,7 +70,7 @@ def test_a_ledger_that_cannot_be_read_says_so_and_nothing_else(tmp_path):
 
 
 def test_turns_plans_and_conditions_are_noted(world, monkeypatch):
-    plan = world.picture().plan
+    plan = world.state_view().plan
     registry = CollectorRegistry()
     turns = TurnMetrics(registry)
     stalled = [Condition("proc7", "Stalled", "a"), Condition("proc7", "Stalled", "b")]

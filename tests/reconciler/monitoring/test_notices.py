@@ -11,7 +11,7 @@ import pytest
 
 from ci.cli.exits import WrongUse
 from ci.reports.notifications import Notifier, Recipients, read_recipients, send
-from reconciler.ledger.reading.event_log import Event
+from reconciler.ledger.reading.event_log import LogEvent
 from reconciler.monitoring.health import Condition
 from reconciler.monitoring.notices import MOST_LINES, Circle, Message, compose
 
@@ -72,7 +72,9 @@ def test_reasons_of_one_condition_are_one_line():
 
 def test_a_circle_hears_of_its_campaigns_and_of_the_reconciler_alone():
     circle = Circle("eight", frozenset({"proc8"}), timedelta(0))
-    breaker = Event(1, "", "pause.begun", {"scope": "campaign:proc7", "kind": "breaker", "reason": "5 alike"})
+    breaker = LogEvent(
+        1, "", "pause.begun", {"scope": "campaign:proc7", "kind": "breaker", "reason": "5 alike"}
+    )
     assert told([STALLED], [breaker], circle=circle) == (None, {})
     mine = Condition("proc8", "Degraded", "in quarantine: 2 units")
     message, _ = told([STALLED, mine], [breaker], circle=circle, trouble=["no ledger"])
@@ -84,12 +86,12 @@ def test_a_circle_hears_of_its_campaigns_and_of_the_reconciler_alone():
 
 def test_breakers_and_decisions_are_told_when_they_happen():
     events = [
-        Event(1, "", "pause.begun", {"scope": "campaign:proc7", "kind": "breaker", "reason": "5 alike"}),
-        Event(2, "", "pause.begun", {"scope": "all", "kind": "operator", "reason": "lunch"}),
-        Event(
+        LogEvent(1, "", "pause.begun", {"scope": "campaign:proc7", "kind": "breaker", "reason": "5 alike"}),
+        LogEvent(2, "", "pause.begun", {"scope": "all", "kind": "operator", "reason": "lunch"}),
+        LogEvent(
             3, "", "decision.taken", {"who": "s@h", "verb": "retry", "what": "proc7/reco", "reason": "mended"}
         ),
-        Event(4, "", "attempt.failed", {"campaign": "proc7"}),
+        LogEvent(4, "", "attempt.failed", {"campaign": "proc7"}),
     ]
     assert told(events=events)[0].body.splitlines() == [
         "proc7 was paused (breaker): 5 alike",
@@ -180,7 +182,9 @@ def test_what_did_not_arrive_is_told_in_the_next_turn_and_a_restart_repeats_noth
         return works[0]
 
     recipients = [Recipients(ALL, ("json://h",))]
-    breaker = Event(1, "", "pause.begun", {"scope": "campaign:proc7", "kind": "breaker", "reason": "5 alike"})
+    breaker = LogEvent(
+        1, "", "pause.begun", {"scope": "campaign:proc7", "kind": "breaker", "reason": "5 alike"}
+    )
     notifier = Notifier(recipients, tmp_path / "notices.json", deliver)
     assert notifier.tell([breaker], [STALLED], ["proc7"], [], NOW) == ["production"]
     works[0] = True

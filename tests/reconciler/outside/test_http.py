@@ -10,7 +10,7 @@ import tracemalloc
 
 import pytest
 
-from reconciler.datasets.catalogues.rucio_server import Credentials, RucioServer
+from reconciler.datasets.catalogues.rucio_server import RucioCredentials, RucioServer
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.http import HttpClient, NoAnswer, NotSent, TooLarge
 from reconciler.outside.json_reader import JsonReader
@@ -109,7 +109,7 @@ SLOW = {
         lambda url: HttpClient().send("GET", url, SECONDS),
         lambda url: JsonReader(f"{url}/", {}, timeout=SECONDS, attempts=1).get("x"),
         lambda url: RucioServer(
-            url, "prod", Credentials("u", "p"), timeout=SECONDS, pause=lambda _: None
+            url, "prod", RucioCredentials("u", "p"), timeout=SECONDS, pause=lambda _: None
         ).get("/dids/x"),
     ],
     ids=["client", "json", "rucio"],

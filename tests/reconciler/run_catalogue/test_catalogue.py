@@ -19,7 +19,7 @@ from reconciler.run_catalogue.file_register import import_files
 from reconciler.run_catalogue.filing import RefusedFile
 from reconciler.run_catalogue.lists.file_lists import find_files
 from reconciler.run_catalogue.lists.run_lists import RunList, collect_runs
-from reconciler.run_catalogue.run_import import Imported, import_runs
+from reconciler.run_catalogue.run_import import ImportedRuns, import_runs
 from reconciler.run_catalogue.run_selection import select_runs
 from schemas.manifest.campaign import Selector
 from schemas.manifest.runs import RunRange, run_key
@@ -59,15 +59,15 @@ def test_importing_twice_changes_nothing(state):
     with opened(state) as engine:
         import_files(engine, [file(2), file(5)])
         before = serial(state)
-        assert import_runs(engine, RUNS) == Imported(unchanged=4)
-        assert import_files(engine, [file(5), file(2)]).counts == Imported(unchanged=2)
+        assert import_runs(engine, RUNS) == ImportedRuns(unchanged=4)
+        assert import_files(engine, [file(5), file(2)]).counts == ImportedRuns(unchanged=2)
     assert serial(state) == before
 
 
 def test_a_growing_list_adds_the_new_runs(state):
     with opened(state) as engine:
-        assert import_runs(engine, [*RUNS, Run(3, 11)]) == Imported(new=1, unchanged=4)
-        assert import_runs(engine, [Run(3, 11, "physics")]) == Imported(changed=1)
+        assert import_runs(engine, [*RUNS, Run(3, 11)]) == ImportedRuns(new=1, unchanged=4)
+        assert import_runs(engine, [Run(3, 11, "physics")]) == ImportedRuns(changed=1)
 
 
 @pytest.mark.parametrize("change", [{"size": 2}, {"checksum": "adler32:01"}], ids=str)
@@ -76,7 +76,7 @@ def test_a_changed_file_moves_the_input_of_its_run_alone(state, change):
         import_files(engine, [file(2), file(5)])
         with reading(state) as connection:
             before = read_inputs(connection, "raw", [3])
-        assert import_files(engine, [file(5, **change)]).counts == Imported(changed=1)
+        assert import_files(engine, [file(5, **change)]).counts == ImportedRuns(changed=1)
     with reading(state) as connection:
         after = read_inputs(connection, "raw", [3])
     assert {key for key in before if before[key] != after[key]} == {run_key(3, 5)}
@@ -250,5 +250,5 @@ def test_where_a_file_is_stored_is_counted_and_moves_nothing(state):
         )
         counts, before = look()
         assert counts == (3, 1)
-        assert import_files(engine, [file(2, name="b")]).counts == Imported(changed=1)
+        assert import_files(engine, [file(2, name="b")]).counts == ImportedRuns(changed=1)
     assert look() == ((3, 2), before)

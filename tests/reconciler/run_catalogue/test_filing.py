@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.model.run import File
-from reconciler.run_catalogue.filing import Known, Place, Replica, content_of, decide, key_of
+from reconciler.run_catalogue.filing import FilePlace, Known, Replica, content_of, decide, key_of
 
 A = File(12, 1, "mdst", "a.root", "/in/a.root", 10, "sha256:aa", 5)
 B = replace(A, name="b.root", path="/in/b.root", checksum="sha256:bb")
@@ -23,8 +23,8 @@ class Seen:
 
     def judge(self, file):
         if file.path in self.unknown or file.storage != "disk":
-            return Place.UNKNOWN
-        return Place.GONE if file.path in self.gone else Place.THERE
+            return FilePlace.UNKNOWN
+        return FilePlace.GONE if file.path in self.gone else FilePlace.THERE
 
     def same(self, one, other):
         return {one, other} in self.links

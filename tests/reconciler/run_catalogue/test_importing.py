@@ -16,7 +16,7 @@ from reconciler.outside.errors import SourceUnavailable
 from reconciler.run_catalogue.catalogue import list_quarantine
 from reconciler.run_catalogue.lists.run_lists import RefusedRow
 from reconciler.run_catalogue.run_import import (
-    Imported,
+    ImportedRuns,
     import_run_list,
     import_runs,
     remove_runs,
@@ -61,9 +61,9 @@ def call(state, *arguments):
 
 def test_the_same_list_again_changes_nothing(state, bring):
     refused = [RefusedRow(4, "3,x", "no count")]
-    assert bring(1, 2, 3, refused=refused) == Imported(new=3)
+    assert bring(1, 2, 3, refused=refused) == ImportedRuns(new=3)
     before = content(state)
-    assert bring(3, 1, 2, refused=refused, when=SECOND) == Imported(unchanged=3)
+    assert bring(3, 1, 2, refused=refused, when=SECOND) == ImportedRuns(unchanged=3)
     assert content(state) == before
 
 
@@ -79,7 +79,7 @@ def test_a_list_that_lost_runs_changes_nothing_until_the_removal_is_stated(state
         bring(1, 3, 4)
     assert content(state) == before
     assert call(state, "runs", "remove", "3:2", "--reason", "taken without the magnet") == Exit.FINE
-    assert bring(1, 3, 4) == Imported(new=1, unchanged=2)
+    assert bring(1, 3, 4) == ImportedRuns(new=1, unchanged=2)
     with reading(state) as connection:
         query = select(tables.runs.c.run, tables.runs.c.removed).order_by(tables.runs.c.run)
         assert dict(connection.execute(query).all()) == {
@@ -102,13 +102,13 @@ def test_a_list_that_is_empty_unreadable_or_shorter_ends_with_exit_4(state, text
 def test_lists_of_different_names_do_not_shrink_each_other(state, bring):
     bring(1, 2)
     with opened(state) as engine:
-        assert import_run_list(engine, "other", [Run(3, 2)], (), FIRST) == Imported(unchanged=1)
+        assert import_run_list(engine, "other", [Run(3, 2)], (), FIRST) == ImportedRuns(unchanged=1)
 
 
 def test_a_line_that_became_dirty_is_no_run_that_is_missing(bring):
     bring(1, 2)
     refused = [RefusedRow(3, "3,2,physics (?)", "run type", run_key(3, 2))]
-    assert bring(1, refused=refused) == Imported(unchanged=1)
+    assert bring(1, refused=refused) == ImportedRuns(unchanged=1)
 
 
 def test_a_dirty_line_stays_in_quarantine_until_it_is_mended(state, bring):
@@ -166,9 +166,9 @@ def test_what_a_list_does_not_know_stays_as_it_was_known(state):
     with opened(state) as engine:
         import_runs(engine, [known])
         before = content(state)
-        assert import_runs(engine, [Run(3, 1)]) == Imported(unchanged=1)
+        assert import_runs(engine, [Run(3, 1)]) == ImportedRuns(unchanged=1)
         assert content(state) == before
-        assert import_runs(engine, [Run(3, 1, "cosmic", quality="bad")]) == Imported(changed=1)
+        assert import_runs(engine, [Run(3, 1, "cosmic", quality="bad")]) == ImportedRuns(changed=1)
     with reading(state) as connection:
         row = connection.execute(select(tables.runs)).one()
     assert (row.type, row.events, row.quality, row.energy, row.seconds) == ("cosmic", 7, "bad", "4S", 86400)
@@ -214,11 +214,11 @@ def test_a_removed_run_stays_removed_whatever_is_imported_until_it_is_restored(s
         import_runs(engine, [Run(3, 1), Run(3, 2)])
         assert remove_runs(engine, [run_key(3, 1)], "why") == 1
         assert remove_runs(engine, [run_key(3, 1)], "why") == 0
-        assert import_runs(engine, [Run(3, 1), Run(3, 2)]) == Imported(unchanged=2, removed=1)
+        assert import_runs(engine, [Run(3, 1), Run(3, 2)]) == ImportedRuns(unchanged=2, removed=1)
         with pytest.raises(SourceUnavailable, match=r"has no 3:9; nothing"):
             restore_runs(engine, [run_key(3, 1), run_key(3, 9)])
         assert restore_runs(engine, [run_key(3, 1)]) == 1
-        assert import_runs(engine, [Run(3, 1)]) == Imported(unchanged=1)
+        assert import_runs(engine, [Run(3, 1)]) == ImportedRuns(unchanged=1)
 
 
 def test_a_campaign_shows_a_removed_run_as_blocked_and_goes_on_with_the_others(tmp_path):
@@ -237,7 +237,7 @@ def test_rows_are_inserted_whole_whatever_their_number(state, monkeypatch, count
     monkeypatch.setattr(rows, "STATEMENTS", 2)
     found = [Run(3, number, "physics", number, FIRST, SECOND, None, "good", 1) for number in range(count)]
     with opened(state) as engine:
-        assert import_runs(engine, found) == Imported(new=count)
+        assert import_runs(engine, found) == ImportedRuns(new=count)
     with reading(state) as connection:
         query = select(*(tables.runs.c[name] for name in (*Run._fields, "seconds"))).order_by(
             tables.runs.c.id

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.run import ENERGIES, QUALITIES, RUN_TYPES, Run
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.run_catalogue.lists.file_lists import Statement, find_files
+from reconciler.run_catalogue.lists.file_lists import StatedFile, find_files
 from reconciler.run_catalogue.lists.run_lists import RunList, collect_runs
 from schemas.manifest.runs import run_key
 from tests.reconciler.run_catalogue.test_records import BETWEEN, ENDINGS, texts, write
@@ -112,7 +112,7 @@ def test_the_files_of_a_list_are_those_that_were_written_or_refused_each_in_its_
     found = find_files(place / "files")
     assert len(found) == len(rows)
     for (path, size, _), one in zip(rows, found, strict=True):
-        if isinstance(one, Statement):
+        if isinstance(one, StatedFile):
             assert (one.path, one.size) == (path, size)
         else:
             blank = not path.strip() or path != path.strip() or not path.rpartition("/")[2].strip(".")

@@ -17,7 +17,7 @@ from reconciler.ledger.schema import tables
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.planning.production import read_production
 from reconciler.run_catalogue.luminosity import Measurement, import_luminosity, total_luminosity
-from reconciler.run_catalogue.run_import import Imported
+from reconciler.run_catalogue.run_import import ImportedRuns
 from renderer.steering import load_templates
 from schemas.manifest.runs import run_key
 from tests.support.worlds.builders import swap
@@ -343,7 +343,7 @@ def test_a_later_value_takes_the_place_of_the_earlier():
     where = ("bhabha", "proc7", "")
     import_luminosity(engine, where, [Measurement(run_key(3, number), 1.0) for number in (1, 2)])
     later = [Measurement(run_key(3, 2), 2.0), Measurement(run_key(3, 3), 3.0)]
-    assert import_luminosity(engine, where, later) == Imported(new=1, changed=1)
+    assert import_luminosity(engine, where, later) == ImportedRuns(new=1, changed=1)
     with engine.connect() as connection:
         assert total_luminosity(connection, [run_key(3, number) for number in (1, 2, 3)])[0].value == 6.0
 

@@ -13,7 +13,7 @@ from ci.command_line import run
 from reconciler.datasets.verification.counting import find_miscounts
 from reconciler.ledger.schema.tables import attempts, jobs, outputs, runs
 from reconciler.ledger.store.database import opened, reading
-from reconciler.ledger.writing.operator_actions import Levers, Scope
+from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.run import File, Run
 from reconciler.run_catalogue.catalogue import read_files
@@ -284,12 +284,12 @@ def test_a_unit_that_was_accepted_without_a_job_is_held_to_the_others(tmp_path):
     count(world, 1, (4, 4), 8)
     with reading(world.state) as connection:
         one, _ = divide_input(
-            world.picture().views[0].units[0].step, read_files(connection, "raw", run_key(3, 1))
+            world.state_view().views[0].units[0].step, read_files(connection, "raw", run_key(3, 1))
         )
     world.behave("status 7", f"reco-{one.key}")
     assert world.reconcile().produced == 1
     with opened(world.state) as engine:
-        levers = Levers(Writer(engine, None), "shifter@example.org")
+        levers = OperatorActions(Writer(engine, None), "shifter@example.org")
         levers.accept_incomplete(Scope("proc7/reco/3:1", "proc7", "reco", frozenset([run_key(3, 1)])), "lost")
     world.reconcile()
     assert world.summary() == {"done": 2}

@@ -15,7 +15,7 @@ from reconciler.ledger.schema import tables
 from reconciler.ledger.store.database import opened, reading
 from reconciler.model.run import ENERGIES, QUALITIES, RUN_TYPES, Run
 from reconciler.run_catalogue.lists.run_lists import RunList, collect_runs
-from reconciler.run_catalogue.run_import import Imported, import_runs, remove_runs
+from reconciler.run_catalogue.run_import import ImportedRuns, import_runs, remove_runs
 from reconciler.run_catalogue.run_selection import judge_run, select_runs
 from renderer.steering import load_templates
 from schemas.json_schema.validation import load_schema
@@ -44,8 +44,8 @@ def test_a_run_of_simulation_has_a_type_of_its_own(tmp_path, experiment):
     tables.metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(insert(tables.runs), {"experiment": experiment, "run": 9, "type": "unknown"})
-    assert import_runs(engine, [*found, Run(3, 1), Run(experiment, 9)]) == Imported(new=4, changed=1)
-    assert import_runs(engine, [*found, Run(3, 1), Run(experiment, 9)]) == Imported(unchanged=5)
+    assert import_runs(engine, [*found, Run(3, 1), Run(experiment, 9)]) == ImportedRuns(new=4, changed=1)
+    assert import_runs(engine, [*found, Run(3, 1), Run(experiment, 9)]) == ImportedRuns(unchanged=5)
     with engine.connect() as connection:
         everything = (RunRange(0, 10),)
         assert select_runs(connection, Selector(experiment, everything, types=("mc",))) == [
@@ -140,7 +140,7 @@ def test_an_admission_is_never_revoked(tmp_path):
 def test_a_plan_that_is_only_looked_at_admits_nobody(tmp_path):
     world = World(tmp_path, OPEN, campaign=ONE_STEP, files=())
     world.register_runs([1])
-    world.picture()
+    world.state_view()
     with reading(world.state) as connection:
         assert connection.execute(select(tables.admissions)).all() == []
 

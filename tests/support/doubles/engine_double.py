@@ -25,10 +25,10 @@ from reconciler.model.engine import (
     Complaint,
     Deferred,
     EngineUnavailable,
+    JobHandle,
     Observation,
     Refused,
     Sighting,
-    Ticket,
     Uncertain,
     doubt_reference,
 )
@@ -54,7 +54,7 @@ class Job:
     """A job at the site. `room` is where it runs: the attempt's own folder where that is shared."""
 
     reference: str
-    ticket: Ticket
+    handle: JobHandle
     room: Path
     visible: float
     state: str = "pending"
@@ -65,7 +65,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        return self.ticket.name
+        return self.handle.name
 
     @property
     def is_active(self) -> bool:
@@ -98,21 +98,21 @@ class Cluster:
     def active(self) -> list[Job]:
         return [job for job in self.jobs if job.is_active]
 
-    def take(self, tickets: Sequence[Ticket], delay: float = 0.0) -> list[str]:
+    def take(self, handles: Sequence[JobHandle], delay: float = 0.0) -> list[str]:
         """Lets jobs in: their references."""
         with elsewhere():
-            return self._take(tickets, delay)
+            return self._take(handles, delay)
 
-    def _take(self, tickets: Sequence[Ticket], delay: float) -> list[str]:
+    def _take(self, handles: Sequence[JobHandle], delay: float) -> list[str]:
         taken = []
-        for ticket in tickets:
+        for handle in handles:
             reference = str(1000 + len(self.jobs))
-            room = ticket.folder
+            room = handle.folder
             if not self.shared:
                 room = self.folder / reference
-                shutil.copytree(ticket.folder, room)
-            job = Job(reference, ticket, room, self._time() + delay)
-            job.outcome = next((how for part, how in self.outcomes.items() if part in ticket.name), "fine")
+                shutil.copytree(handle.folder, room)
+            job = Job(reference, handle, room, self._time() + delay)
+            job.outcome = next((how for part, how in self.outcomes.items() if part in handle.name), "fine")
             self.jobs.append(job)
             taken.append(reference)
         return taken
@@ -123,7 +123,7 @@ class Cluster:
             job.state = "running"
             try:
                 with (job.room / "started").open("x") as stream:
-                    stream.write(f"{job.ticket.nonce} 4711\n")
+                    stream.write(f"{job.handle.nonce} 4711\n")
                 job.started = True
             except OSError:  # used, or gone: the runtime ends at once
                 job.state = "ended"
@@ -146,7 +146,7 @@ class Cluster:
             job.failure = "transient"
             return
         (job.room / "log").write_text(f"[INFO] event 1\n[FATAL] {job.outcome} in {job.name}\n")
-        result: dict[str, Any] = {"schema": "result/1", "attempt": job.name, "nonce": job.ticket.nonce}
+        result: dict[str, Any] = {"schema": "result/1", "attempt": job.name, "nonce": job.handle.nonce}
         read = sum(item.get("events", 1) for item in described["inputs"])
         result |= {"key": described["key"], "outputs": [], "events_read": read, "failure": None}
         result |= {"wall_seconds": 1.0, "cpu_seconds": 0.5}
@@ -198,90 +198,90 @@ class EngineDouble:
             return self._submit(batch)
 
     def _submit(self, batch: Batch) -> list[Answer]:
-        cluster, tickets = self._cluster, batch.tickets
+        cluster, handles = self._cluster, batch.handles
         cluster.watch(batch)
-        unclear: list[Answer] = [Uncertain("timed out") for _ in tickets]
-        if cluster.limit is not None and len(cluster.active()) + len(tickets) > cluster.limit:
-            return [Deferred("MaxSubmitJobs", fewer=True) for _ in tickets]
+        unclear: list[Answer] = [Uncertain("timed out") for _ in handles]
+        if cluster.limit is not None and len(cluster.active()) + len(handles) > cluster.limit:
+            return [Deferred("MaxSubmitJobs", fewer=True) for _ in handles]
         match cluster.faults.get("submit"):
             case "refuse":
-                return [Refused("the queue is closed") for _ in tickets]
+                return [Refused("the queue is closed") for _ in handles]
             case "silent":
                 return unclear
             case "full":
-                return [Deferred("MaxSubmitJobs", fewer=True) for _ in tickets]
+                return [Deferred("MaxSubmitJobs", fewer=True) for _ in handles]
             case "busy":
-                return [Deferred("429", pause=500.0) for _ in tickets]
+                return [Deferred("429", pause=500.0) for _ in handles]
             case "busy_and_taken":  # a gateway refuses what it has passed on
-                cluster.take(tickets)
-                return [Uncertain("429", busy=True, pause=100.0) for _ in tickets]
+                cluster.take(handles)
+                return [Uncertain("429", busy=True, pause=100.0) for _ in handles]
             case "full_and_taken":  # the command was ended in the moment in which it got through
-                cluster.take(tickets)
-                return [Deferred("the command waited for room") for _ in tickets]
+                cluster.take(handles)
+                return [Deferred("the command waited for room") for _ in handles]
             case "accept_then_fail":
-                cluster.take(tickets)
+                cluster.take(handles)
                 return unclear
             case "partial":
-                cluster.take(tickets[: len(tickets) // 2])
+                cluster.take(handles[: len(handles) // 2])
                 return unclear
             case "twice":
-                cluster.take(tickets)
-                cluster.take(tickets)
+                cluster.take(handles)
+                cluster.take(handles)
                 return unclear
             case "late":
-                return [Accepted(one) for one in cluster.take(tickets, 0.9 * VISIBILITY)]
+                return [Accepted(one) for one in cluster.take(handles, 0.9 * VISIBILITY)]
             case "late_uncertain":
-                cluster.take(tickets, 0.9 * VISIBILITY)
+                cluster.take(handles, 0.9 * VISIBILITY)
                 return unclear
             case "too_late":
-                cluster.take(tickets, 4 * VISIBILITY)
+                cluster.take(handles, 4 * VISIBILITY)
                 return unclear
             case _:
-                return [Accepted(one) for one in cluster.take(tickets)]
+                return [Accepted(one) for one in cluster.take(handles)]
 
-    def find(self, tickets: Sequence[Ticket]) -> Mapping[str, Sequence[str]]:
+    def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         with self._calling():
             if "find" in self._cluster.faults:
                 raise EngineUnavailable("the search was cut short")
             seen = self._list_visible()
-            return {one.name: [job.reference for job in seen if job.name == one.name] for one in tickets}
+            return {one.name: [job.reference for job in seen if job.name == one.name] for one in handles}
 
-    def query(self, tickets: Sequence[Ticket]) -> Mapping[str, Observation]:
+    def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
         with self._calling():
             fault = self._cluster.faults.get("query")
             if fault == "down":
                 raise EngineUnavailable("no contact")
             if fault == "unknown":
-                return {one.name: Observation(Sighting.UNKNOWN, "cannot tell") for one in tickets}
+                return {one.name: Observation(Sighting.UNKNOWN, "cannot tell") for one in handles}
             seen = {job.reference: job for job in self._list_visible()}
-            asked = tickets[::2] if fault == "short" else tickets
+            asked = handles[::2] if fault == "short" else handles
             for one in asked:
                 if one.reference is None:
-                    raise Misused("a ticket without a reference was asked for")
+                    raise Misused("a handle without a reference was asked for")
             return {one.name: self._observe(one, seen.get(one.reference or "")) for one in asked}
 
-    def cancel(self, tickets: Sequence[Ticket]) -> None:
+    def cancel(self, handles: Sequence[JobHandle]) -> None:
         with self._calling():
             fault = self._cluster.faults.get("cancel")
             if fault == "down":
                 raise EngineUnavailable("no contact")
-            wanted = {one.reference for one in tickets}
+            wanted = {one.reference for one in handles}
             for job in self._cluster.active() if fault != "ignored" else ():
                 if job.reference in wanted:
                     self._cluster.kill(job)
 
-    def fetch(self, ticket: Ticket) -> None:
+    def fetch(self, handle: JobHandle) -> None:
         if self.shared:
             raise Misused("nothing is to be fetched where folders are shared")
         with self._calling():
             if "fetch" in self._cluster.faults:
                 raise EngineUnavailable("the storage element does not answer")
-            room = next(job.room for job in self._cluster.jobs if job.reference == ticket.reference)
+            room = next(job.room for job in self._cluster.jobs if job.reference == handle.reference)
             files = [file for file in sorted(room.iterdir()) if file.name not in ("result.json", "job.json")]
             if (room / "result.json").exists():
-                os.makedirs(ticket.folder, exist_ok=True)
+                os.makedirs(handle.folder, exist_ok=True)
                 for file in [*files, room / "result.json"]:
-                    shutil.copyfile(file, ticket.folder / file.name)
+                    shutil.copyfile(file, handle.folder / file.name)
 
     def lifetime(self) -> timedelta | None:
         return None
@@ -300,12 +300,12 @@ class EngineDouble:
         now = self._cluster._time()
         return [job for job in self._cluster.jobs if not job.hidden and job.visible <= now]
 
-    def _observe(self, ticket: Ticket, job: Job | None) -> Observation:
-        if not (ticket.reference or "").isdecimal():
-            return doubt_reference(ticket)
+    def _observe(self, handle: JobHandle, job: Job | None) -> Observation:
+        if not (handle.reference or "").isdecimal():
+            return doubt_reference(handle)
         if job is None:
             return Observation(Sighting.ABSENT)
-        if job.name != ticket.name:
+        if job.name != handle.name:
             return Observation(Sighting.UNKNOWN, f"it is called {job.name}")
         states = {"pending": Sighting.PENDING, "running": Sighting.RUNNING, "ended": Sighting.ENDED}
         return Observation(states[job.state], job.state, job.failure)

@@ -8,11 +8,11 @@ from schemas.skims.cut import (
     MAX_INTEGER,
     And,
     Arithmetic,
-    Comparison,
     Negative,
     Not,
     Number,
     Or,
+    Relation,
     Truth,
     Variable,
     parse_cut,
@@ -30,7 +30,7 @@ numbers = (
 
 def canonical_number(value: float) -> str:
     comparison = parse_cut(f"{value!r} > 0").expression
-    assert isinstance(comparison, Comparison)
+    assert isinstance(comparison, Relation)
     assert isinstance(comparison.operands[0], Number)
     return comparison.operands[0].text
 
@@ -44,8 +44,8 @@ values = st.recursive(
     max_leaves=6,
 )
 operators = st.sampled_from(["<", "<=", ">", ">=", "==", "!="])
-comparisons = st.builds(Comparison, st.tuples(values, values), st.tuples(operators)) | st.builds(
-    Comparison, st.tuples(values, values, values), st.tuples(operators, operators)
+comparisons = st.builds(Relation, st.tuples(values, values), st.tuples(operators)) | st.builds(
+    Relation, st.tuples(values, values, values), st.tuples(operators, operators)
 )
 
 
@@ -86,7 +86,7 @@ def write(node, draw) -> str:
         case Arithmetic(operator, left, right):
             shown = draw(st.sampled_from(["**", "^"])) if operator == "**" else operator
             return f"(({write(left, draw)}){blank()}{shown}({write(right, draw)}))"
-        case Comparison(operands, signs):
+        case Relation(operands, signs):
             first, *others = [write(operand, draw) for operand in operands]
             text = first + "".join(
                 f"{blank()}{sign}{other}" for sign, other in zip(signs, others, strict=True)

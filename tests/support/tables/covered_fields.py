@@ -24,12 +24,12 @@ from schemas.manifest.campaign import read_campaign
 from schemas.manifest.layout import Layout
 from schemas.manifest.lock import Lock, make_lock
 from schemas.manifest.runs import run_key
-from schemas.policy.retirement import Dataset, Retirement
+from schemas.policy.retirement import RetiredDataset, Retirement
 from schemas.policy.scopes import digest_scopes
 from schemas.policy.signers import Signer
 from schemas.repository import Declared, Release, Repository, read_repository
 from schemas.skims.cut import parse_cut
-from schemas.skims.menu import Registered, Skim
+from schemas.skims.menu import RegistrySkim, Skim
 from tests.support.tables.field_places import ROOT, find_place
 
 PAGE = ROOT / "docs/digests.md"
@@ -235,7 +235,7 @@ def _cover_releases(path: str) -> set[str]:
 
 
 def _cover_skims(path: str) -> set[str]:
-    registered = Registered("14120601", "systematics", "Name")
+    registered = RegistrySkim("14120601", "systematics", "Name")
     combined = Skim("a", registered=registered, combines=("b",), members=(registered,))
     pairs: Mapping[str, tuple[Skim, Skim]] = {
         "cut": (Skim("a", cut=parse_cut("x > 1")), Skim("a", cut=parse_cut("x > 2"))),
@@ -272,10 +272,10 @@ def _cover_root(_path: str) -> set[str]:
 
 def _cover_retirement(path: str) -> set[str]:
     document = load().campaigns[CAMPAIGN].document
-    one = Retirement("old", "Old data", (Dataset("proc7", "reco"),), document, "reason", "proc8", 30)
+    one = Retirement("old", "Old data", (RetiredDataset("proc7", "reco"),), document, "reason", "proc8", 30)
     changes: Mapping[str, Mapping[str, Any]] = {
-        "datasets[].campaign": {"datasets": (Dataset("proc8", "reco"),)},
-        "datasets[].step": {"datasets": (Dataset("proc7"),)},
+        "datasets[].campaign": {"datasets": (RetiredDataset("proc8", "reco"),)},
+        "datasets[].step": {"datasets": (RetiredDataset("proc7"),)},
         "quarantine_days": {"quarantine_days": 31},
     }
     change = changes.get(path, {path: "another"} if path in ("reason", "successor", "title") else {})

@@ -9,10 +9,10 @@ from schemas.manifest.template import (
     DEVIATIONS,
     ComponentRule,
     Era,
-    Source,
     Superseded,
     Template,
     TemplateParameter,
+    TemplateSource,
 )
 from schemas.repository import Repository, read_repository
 from schemas.rules import check_repository
@@ -192,14 +192,14 @@ ERA = Era(
             function="add_mdst_output",
             needs=frozenset({"CDC"}),
             why="clusters are matched to tracks that are extrapolated from the CDC",
-            source=Source("reconstruction.py", version="1", line=7),
+            source=TemplateSource("reconstruction.py", version="1", line=7),
             when=frozenset({"ECL", "SVD"}),
         ),
         ComponentRule(
             "add_cdst_output",
             frozenset({"PXD"}),
             "of a function that is not called",
-            Source("reconstruction.py"),
+            TemplateSource("reconstruction.py"),
         ),
     ),
     evidence=(),

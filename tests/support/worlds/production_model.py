@@ -21,20 +21,20 @@ from sqlalchemy import Engine, create_engine, event, func, literal, select
 from reconciler import engines
 from reconciler.execution.apply import apply_plan, reconcile
 from reconciler.execution.outcome import Outcome
-from reconciler.execution.turn_options import Manner
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.schema import tables
 from reconciler.ledger.schema.tables import LIVE, attempts, intents, jobs, outputs, products
 from reconciler.ledger.store import database
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing import lease
 from reconciler.ledger.writing.journal import read_journal, read_rows, replay
-from reconciler.ledger.writing.operator_actions import Levers, Scope
+from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.pauses import Pause, read_pauses
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.engine import Batch
 from reconciler.outside.clock import Clock
 from reconciler.outside.errors import GuardRefused
-from reconciler.planning.views import take_picture
+from reconciler.planning.views import read_state_view
 from schemas.manifest.runs import run_key
 from schemas.repository import Repository
 from tests.support.doubles.engine_double import VISIBILITY, Cluster, Job, write_content
@@ -137,8 +137,10 @@ class Production:
     def turn(self, *, refresh: bool = False, patient: bool = False) -> Outcome:
         """One turn of a reconciler; a patient one waits for all jobs, and `meanwhile` happens."""
         bound = 600.0 if patient else 20.0
-        manner = Manner(self.approvals, patient=patient, bound=bound, lease=LEASE, clock=self.clock)
-        return reconcile(self.state, self.repository, (NAME,), QUIET, manner, refresh=refresh)
+        turn_options = TurnOptions(
+            self.approvals, patient=patient, bound=bound, lease=LEASE, clock=self.clock
+        )
+        return reconcile(self.state, self.repository, (NAME,), QUIET, turn_options, refresh=refresh)
 
     def process(self, **when: int) -> SimulatedProcess:
         """A turn as a process of its own."""
@@ -147,19 +149,19 @@ class Production:
     def store(self) -> dict[str, Any]:
         """A plan as `b2prod plan -o` stores it."""
         with reading(self.state) as connection:
-            plan = take_picture(connection, self.repository, (NAME,), self.state).plan
+            plan = read_state_view(connection, self.repository, (NAME,), self.state).plan
         return {**plan.content(), "digest": plan.digest()}
 
     def apply(self, stored: Mapping[str, Any]) -> Outcome:
         """A stored plan is applied."""
-        manner = Manner(self.approvals, bound=20.0, lease=LEASE, clock=self.clock)
-        return apply_plan(self.state, self.repository, stored, QUIET, manner)
+        turn_options = TurnOptions(self.approvals, bound=20.0, lease=LEASE, clock=self.clock)
+        return apply_plan(self.state, self.repository, stored, QUIET, turn_options)
 
     @contextmanager
-    def levers(self) -> Iterator[Levers]:
+    def levers(self) -> Iterator[OperatorActions]:
         """A person at the levers."""
         with opened(self.state) as engine:
-            yield Levers(Writer(engine, None, self.clock), "shifter@example.org")
+            yield OperatorActions(Writer(engine, None, self.clock), "shifter@example.org")
 
     def unit(self, step: str, run: int) -> Scope:
         return Scope(f"{NAME}/{step}/3:{run}", NAME, step, frozenset([self._key(run)]))
@@ -342,10 +344,10 @@ class Production:
             query = select(attempts.c.name, intents.c.approval).join(jobs, jobs.c.id == attempts.c.job)
             rows = self.rows(query.join(intents, intents.c.id == jobs.c.intent))
         known = {row.name: row.approval for row in rows}
-        for ticket in batch.tickets:
-            assert ticket.name in known, "I4: submitted before its intent was committed"
-            assert known[ticket.name], "I5: submitted without an approval"
-        self.submitted += len(batch.tickets)
+        for handle in batch.handles:
+            assert handle.name in known, "I4: submitted before its intent was committed"
+            assert known[handle.name], "I5: submitted without an approval"
+        self.submitted += len(batch.handles)
 
     def _sleep(self, seconds: float) -> None:
         with elsewhere():

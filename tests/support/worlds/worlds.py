@@ -21,12 +21,12 @@ from reconciler.execution.outcome import Outcome
 from reconciler.ledger.schema.tables import attempts, inputs, intents, outputs, runs
 from reconciler.ledger.schema.trust_tables import trust_roots
 from reconciler.ledger.store.database import State, opened, reading
-from reconciler.ledger.writing.operator_actions import Levers, Scope
+from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.trust import pin_root
 from reconciler.model.run import File, Run
 from reconciler.planning.resolution import resolve
-from reconciler.planning.views import Picture, take_picture
+from reconciler.planning.views import StateView, read_state_view
 from reconciler.run_catalogue.file_register import import_files
 from reconciler.run_catalogue.run_import import import_runs
 from renderer.steering import read_templates
@@ -84,7 +84,7 @@ parameters:
   trigger_mode: {{title: A parameter, default: all, values: [all, hlt]}}
 """
 
-QUIET: Callable[[Picture], None] = lambda _picture: None  # noqa: E731 -- a value of that type
+QUIET: Callable[[StateView], None] = lambda _picture: None  # noqa: E731 -- a value of that type
 
 
 def pin_checkout(root: Path, state: State) -> None:
@@ -201,9 +201,9 @@ class World:
         """From now on the fake basf2 does this; `unit` as `reco-2`."""
         self.write(f"behaviour/{unit}", behaviour)
 
-    def picture(self, *names: str, refresh: bool = False) -> Picture:
+    def state_view(self, *names: str, refresh: bool = False) -> StateView:
         with reading(self.state) as connection:
-            return take_picture(
+            return read_state_view(
                 connection, self.repository(), names or self.names, self.state, refresh=refresh
             )
 
@@ -213,7 +213,7 @@ class World:
 
     def store(self, *names: str, refresh: bool = False) -> dict[str, Any]:
         """A plan as `b2prod plan -o` stores it."""
-        plan = self.picture(*names, refresh=refresh).plan
+        plan = self.state_view(*names, refresh=refresh).plan
         return {**plan.content(), "digest": plan.digest()}
 
     def apply(self, stored: dict[str, Any]) -> Outcome:
@@ -225,18 +225,18 @@ class World:
     def retry(self, campaign: str = "proc7", step: str | None = None) -> int:
         with opened(self.state) as engine:
             scope = Scope(campaign, campaign, step)
-            return Levers(Writer(engine, None), "shifter@example.org").release(scope, "mended")
+            return OperatorActions(Writer(engine, None), "shifter@example.org").release(scope, "mended")
 
     def summary(self, *names: str, refresh: bool = False) -> dict[str, int]:
         """The plan's counts that are not zero, over all campaigns."""
         total: Counter[str] = Counter()
-        for campaign in self.picture(*names, refresh=refresh).plan.campaigns:
+        for campaign in self.state_view(*names, refresh=refresh).plan.campaigns:
             total.update(campaign.data()["summary"])
         return {word: count for word, count in total.items() if count}
 
     def groups(self, *names: str, refresh: bool = False) -> list[tuple[str, str, str, str]]:
         """The plan's groups: action, step, runs, reason."""
-        plan = self.picture(*names, refresh=refresh).plan
+        plan = self.state_view(*names, refresh=refresh).plan
         found = [group.data() for campaign in plan.campaigns for group in campaign.groups]
         return [(group["action"], group["step"], group["runs"], group["reason"]) for group in found]
 
