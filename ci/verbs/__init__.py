@@ -26,15 +26,13 @@ class Verb:
 PANELS: Mapping[str, Mapping[str, Verb]] = {
     "What we want": {
         "new": Verb(
-            "campaigns.declare", "Write a new campaign: the smallest valid manifest, or a copy to change."
+            "campaigns.new", "Write a new campaign: the smallest valid manifest, or a copy to change."
         ),
         "import-b2skim": Verb(
-            "campaigns.adopt",
+            "campaigns.import_b2skim",
             "Take over skim campaigns of b2skim: a skim menu, and a campaign for each of theirs and each stream that is read.",
         ),
-        "check": Verb(
-            "campaigns.declare", "Hold every manifest against schemas and rules; needs no network."
-        ),
+        "check": Verb("campaigns.check", "Hold every manifest against schemas and rules; needs no network."),
         "review": Verb(
             "campaigns.review",
             "Tell reviewers what a change sets off: what, how much, what is different, why, who must approve, what is risky.",
@@ -44,11 +42,11 @@ PANELS: Mapping[str, Mapping[str, Verb]] = {
             "Put a review beside the change: as one comment, which later reviews edit in place.",
         ),
         "diff": Verb(
-            "campaigns.compare",
+            "campaigns.diff",
             "What differs between the campaigns A and B, and how much of A the other would take over.",
         ),
         "resolve": Verb(
-            "campaigns.pin",
+            "campaigns.resolve",
             "Pin everything that could move (runs, releases, tags, templates, skims) in the campaign's lock.",
         ),
         "render": Verb(
@@ -72,11 +70,11 @@ PANELS: Mapping[str, Mapping[str, Verb]] = {
     },
     "What is done": {
         "plan": Verb(
-            "campaigns.produce",
+            "campaigns.plan",
             "Show what is declared and not produced, unit by unit, with reasons. Changes nothing.",
         ),
         "apply": Verb(
-            "campaigns.produce",
+            "campaigns.plan",
             "Do exactly what a stored plan says, or refuse: when anything it was made from has moved, it is stale.",
         ),
         "reconcile": Verb(
@@ -84,40 +82,43 @@ PANELS: Mapping[str, Mapping[str, Verb]] = {
             "Bring what is produced to what is declared: finish what was left, plan, and apply exactly that plan.",
         ),
         "register": Verb(
-            "catalogue.register",
+            "data.register",
             "Make produced outputs known to the catalogue of their site, and read them back.",
         ),
     },
-    "An operator's levers": {
-        "pause": Verb("operation.operate", "Stop at once what would begin; what runs goes on."),
+    "Operator actions": {
+        "pause": Verb("operation.operator_actions", "Stop at once what would begin; what runs goes on."),
         "resume": Verb(
-            "operation.operate", "Go on after a pause, be it yours, a breaker's, or that of a canary."
+            "operation.operator_actions",
+            "Go on after a pause, be it yours, a breaker's, or that of a canary.",
         ),
-        "cancel": Verb("operation.operate", "End the jobs of units; they stay in quarantine until `retry`."),
+        "cancel": Verb(
+            "operation.operator_actions", "End the jobs of units; they stay in quarantine until `retry`."
+        ),
         "retry": Verb(
-            "operation.operate",
+            "operation.operator_actions",
             "Let quarantined units be tried again: of a campaign, of a step, or runs of a step as in 3:529-613.",
         ),
         "quarantine": Verb(
-            "operation.operate", "Stop units until `retry`; jobs of theirs that run are not ended."
+            "operation.operator_actions", "Stop units until `retry`; jobs of theirs that run are not ended."
         ),
         "settle": Verb(
-            "operation.operate",
+            "operation.operator_actions",
             "Decide about a unit of which the engine tells nothing, or that will not be completed.",
         ),
         "unlock": Verb(
-            "operation.operate",
+            "operation.operator_actions",
             "Take the lease from a reconciler that is dead; FENCE is in the message that refused you.",
         ),
     },
     "What is where, and why": {
-        "status": Verb("operation.observe", "How far each campaign is, step by step."),
+        "status": Verb("operation.status", "How far each campaign is, step by step."),
         "verify": Verb(
-            "catalogue.verify",
+            "data.verify",
             "Read every published file: size, checksum, events, and what it says of itself.",
         ),
         "retention": Verb(
-            "catalogue.retention",
+            "data.retention",
             "Retention rates: events kept over events read, by skim, with intervals by Clopper and Pearson.",
         ),
         "explain": Verb(
@@ -129,21 +130,21 @@ PANELS: Mapping[str, Mapping[str, Verb]] = {
             "Show the end of the log of a unit's latest attempt, and the line that tells why it failed.",
         ),
         "runs": Verb(
-            "catalogue.record", "The run catalogue: the runs that exist, and the files registered for them."
+            "data.runs", "The run catalogue: the runs that exist, and the files registered for them."
         ),
         "files": Verb(
-            "catalogue.files", "The files of the run catalogue: what is registered, and what was taken out."
+            "data.files", "The files of the run catalogue: what is registered, and what was taken out."
         ),
         "lumi": Verb(
-            "catalogue.luminosity",
+            "data.luminosity",
             "Luminosity by run and method: `b2prod lumi proc7` shows the totals of what a campaign produced.",
         ),
         "gt": Verb(
-            "catalogue.payloads",
+            "data.payloads",
             "Global tags: their snapshots in productions/global-tags, and what differs between them.",
         ),
         "state": Verb(
-            "operation.ledger",
+            "operation.state",
             "The ledger as a whole: check it, make it again, and publish a copy of what plans are made from.",
         ),
         "migrate": Verb(

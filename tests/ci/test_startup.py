@@ -24,7 +24,7 @@ def load(*modules):
     return {name.partition(".")[0] for name in json.loads(done.stdout)}
 
 
-@pytest.mark.parametrize("module", ["ci.command_line", "ci.verbs.campaigns.declare"])
+@pytest.mark.parametrize("module", ["ci.command_line", "ci.verbs.campaigns.check"])
 def test_a_help_and_a_check_load_nothing_that_reads_events_or_the_ledger(module):
     assert not load("ci.command_line", module) & (EVENTS | LEDGER | OTHERS)
 

@@ -17,7 +17,7 @@ from ci.cli.findings import FORMATS
 from ci.review.forges import ForgePlace, GitHub, GitLab
 from ci.review.summary import Review, gather_review
 from ci.review.text import MARKER, count_for_forge, format_review
-from ci.verbs.campaigns.produce import store_plan
+from ci.verbs.campaigns.plan import store_plan
 from reconciler.outside.errors import SourceUnavailable
 
 COMMENT = "comment.md"

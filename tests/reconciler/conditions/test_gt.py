@@ -8,7 +8,7 @@ import pytest
 
 from ci.cli.exits import Exit
 from ci.command_line import run
-from ci.verbs.catalogue.conditions import TOKEN
+from ci.verbs.data.global_tags import TOKEN
 from reconciler.conditions.metadata_file import write_metadata
 from reconciler.ledger.store.database import State, opened
 from reconciler.model.run import Run

@@ -7,7 +7,7 @@ import time
 
 from ci.cli.exits import Exit
 from ci.command_line import run
-from ci.verbs.operation import operate
+from ci.verbs.operation import operator_actions
 from reconciler.ledger.schema.action_tables import pauses
 from reconciler.ledger.writing.pause_orders import PauseOrders
 from tests.support.worlds.worlds import ONE_STEP, World, start_forked, wait_forked, wait_until
@@ -24,7 +24,7 @@ def list_orders(world):
 
 
 def test_a_pause_does_not_wait_for_a_ledger_that_is_busy(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(operate, "PATIENCE", 0.5)
+    monkeypatch.setattr(operator_actions, "PATIENCE", 0.5)
     world = World(tmp_path, campaign=ONE_STEP)
     busy = sqlite3.connect(world.state.database, isolation_level=None)
     busy.execute("BEGIN IMMEDIATE")

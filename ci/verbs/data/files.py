@@ -14,7 +14,7 @@ import rich_click as click
 from ci.changes.project import Settings
 from ci.cli.console import count_things, make_table, print_data, print_json, print_table, progress, say
 from ci.cli.exits import Exit, WrongUse
-from ci.verbs.catalogue.record import NAME_LIMIT, separator_option, tell_imported, tell_refused
+from ci.verbs.data.runs import NAME_LIMIT, separator_option, tell_imported, tell_refused
 from reconciler.datasets.verification.file_check import Depth
 from reconciler.datasets.verification.file_pool import look
 from reconciler.datasets.verification.registered import list_registered

@@ -13,7 +13,7 @@ from ci.changes.project import Settings, choose_campaigns, choose_locked, load_s
 from ci.cli.console import count_things, make_table, print_data, print_json, print_table, say
 from ci.cli.exits import Exit, WrongUse
 from ci.reports.conditions import align_rows, describe_change, name_change
-from ci.verbs.catalogue.conditions import FROM_HELP, JSON_HELP, TOKEN, gt, read_named, refuse_unusable
+from ci.verbs.data.global_tags import FROM_HELP, JSON_HELP, TOKEN, gt, read_named, refuse_unusable
 from reconciler.conditions.following import Update, judge_update, read_latest, record_snapshot
 from reconciler.conditions.opening import open_source
 from reconciler.conditions.rest import DEFAULT_ADDRESS

@@ -12,8 +12,8 @@ from ci.approvals.root import read_pinned_sites
 from ci.changes.project import Project, Settings, load
 from ci.cli.console import count_things, print_data, print_json, say
 from ci.cli.exits import Exit, WrongUse
-from ci.verbs.operation.operate import reasoned
-from ci.verbs.operation.share import state_group
+from ci.verbs.operation.operator_actions import reasoned
+from ci.verbs.operation.state_export import state_group
 from reconciler.datasets.markers import Standing
 from reconciler.datasets.places import STATE, STORAGE, list_places
 from reconciler.execution.recovery.rebuilding import Fate

@@ -23,7 +23,7 @@ from ci.reports.luminosity import (
     tabulate_totals,
     tabulate_values,
 )
-from ci.verbs.catalogue.record import EXPERIMENT, separator_option, tell_imported, tell_refused
+from ci.verbs.data.runs import EXPERIMENT, separator_option, tell_imported, tell_refused
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.transaction import now
 from reconciler.planning.production import read_production

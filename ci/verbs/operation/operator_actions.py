@@ -1,4 +1,4 @@
-"""An operator's levers: pause, resume, cancel, retry, quarantine, settle, unlock. Each is recorded with who and why."""
+"""Operator actions: pause, resume, cancel, retry, quarantine, settle, unlock. Each is recorded with who and why."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def pause(settings: Settings, scope: str, reason: str) -> int:
 
     def record() -> None:
         try:
-            with _levers(project) as levers:
-                answers.append(levers.pause(scope, reason))
+            with _acting(project) as actions:
+                answers.append(actions.pause(scope, reason))
             order.unlink(missing_ok=True)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is told, and the order stays
             answers.append(error)
@@ -77,8 +77,8 @@ def resume(settings: Settings, scope: str, reason: str) -> int:
     """Go on after a pause, be it yours, a breaker's, or that of a canary."""
     project = settings.project()
     _check_scope(project, scope)
-    with _levers(project) as levers:
-        ended = PauseOrders(project.state).withdraw(scope) + levers.resume(scope, reason)
+    with _acting(project) as actions:
+        ended = PauseOrders(project.state).withdraw(scope) + actions.resume(scope, reason)
     say(f"{scope} goes on" if ended else f"{scope} was not paused; nothing was changed")
     return Exit.FINE
 
@@ -90,8 +90,8 @@ def resume(settings: Settings, scope: str, reason: str) -> int:
 def retry(settings: Settings, unit: str, reason: str) -> int:
     """Let quarantined units be tried again: of a campaign, of a step, or runs of a step as in 3:529-613."""
     project, scope = _read_scope(settings, unit)
-    with _levers(project) as levers:
-        count = levers.release(scope, reason)
+    with _acting(project) as actions:
+        count = actions.release(scope, reason)
     return _tell(count, "will be tried again by the next reconcile", "nothing of this is quarantined")
 
 
@@ -105,8 +105,8 @@ def quarantine(settings: Settings, unit: str, reason: str) -> int:
     With runs, as in proc7/reco/3:529, also units that did not begin yet.
     """
     project, scope = _read_scope(settings, unit)
-    with _levers(project) as levers:
-        count = levers.quarantine(scope, reason)
+    with _acting(project) as actions:
+        count = actions.quarantine(scope, reason)
     nothing = "nothing of this is under way; units that did not begin are stopped by their runs, as in proc7/reco/3:529"
     return _tell(count, "will not be tried until `b2prod retry`", nothing)
 
@@ -118,8 +118,8 @@ def quarantine(settings: Settings, unit: str, reason: str) -> int:
 def cancel(settings: Settings, unit: str, reason: str) -> int:
     """End the jobs of units; they stay in quarantine until `retry`."""
     project, scope = _read_scope(settings, unit)
-    with _levers(project) as levers:
-        count = levers.cancel(scope, reason)
+    with _acting(project) as actions:
+        count = actions.cancel(scope, reason)
     return _tell(count, "will be ended by the next turn of the reconciler", "nothing of this is under way")
 
 
@@ -140,19 +140,19 @@ def settle(
     if adopt is not None:
         sites = read_pinned_sites(project.state, check_anchor(settings.trust))
         _check_job(project, sites, scope, adopt)
-    with _levers(project) as levers:
+    with _acting(project) as actions:
         if adopt is not None:
-            say(f"{levers.adopt(scope, adopt, reason)} is followed as job {adopt} from now on")
+            say(f"{actions.adopt(scope, adopt, reason)} is followed as job {adopt} from now on")
             return Exit.FINE
         if accept_incomplete:
-            count = levers.accept_incomplete(scope, reason)
+            count = actions.accept_incomplete(scope, reason)
             return _tell(count, "will be published by the next reconcile", "")
         workspace = Workspace(project.state.attempts, project.state.batches)
-        names = levers.list_doubtful(scope)
+        names = actions.list_doubtful(scope)
         begun = [name for name in names if not workspace.bury(name)]
         for name in begun:
             say(f"{name} has begun, so it is not absent; it stays as it is")
-        count = levers.declare_absent(scope, [name for name in names if name not in begun], reason)
+        count = actions.declare_absent(scope, [name for name in names if name not in begun], reason)
         say(f"{count_things(count, 'attempt')} declared absent")
     return Exit.FINE
 
@@ -168,7 +168,7 @@ def unlock_lease(settings: Settings, fence: int) -> int:
 
 
 @contextlib.contextmanager
-def _levers(project: Project) -> Iterator[OperatorActions]:
+def _acting(project: Project) -> Iterator[OperatorActions]:
     with reading(project.state) as connection:
         read_identity(connection)
     with opened(project.state) as engine:
