@@ -47,6 +47,7 @@ except ImportError:
     enter_runner()
 
 os.environ.setdefault("UV_SYSTEM_CERTS", "true")  # uv trusts whom the machine trusts, as pip does
+os.environ.setdefault("UV_COMPILE_BYTECODE", "1")  # once, not in each process of a session
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|venv"
 nox.options.sessions = ["lint", "types", "tests"]

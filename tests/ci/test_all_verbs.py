@@ -17,8 +17,8 @@ import rich_click as click
 from ci.cli.exits import Exit
 from ci.verbs import VERBS, load_verb
 from renderer.steering import load_templates
-from tests.reconciler.ledger.test_migrate import make_state
 from tests.support.worlds.command_lines import Ended, run_lines
+from tests.support.worlds.older_states import make_state
 from tests.support.worlds.worlds import ONE_STEP, World
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 from ci.cli.exits import Exit
 from tests.support.inputs.keys import ORDER, PERSON, write_roles
 from tests.support.worlds.builders import swap
-from tests.support.worlds.worlds import wait_until
+from tests.support.worlds.processes import wait_until
 
 FOLDER = "productions/campaigns/proc7/approvals"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import time
@@ -12,8 +13,16 @@ from pathlib import Path
 from typing import ClassVar
 
 from reconciler.engines.local.engine import RUNTIME
-from reconciler.model.engine import Batch, Engine, EngineUnavailable, JobHandle, Observation, Sighting
-from tests.renderer.test_job_runtime import job
+from reconciler.model.engine import (
+    Accepted,
+    Batch,
+    Engine,
+    EngineUnavailable,
+    JobHandle,
+    Observation,
+    Sighting,
+)
+from tests.support.inputs.runtime_jobs import job
 
 OUTPUT = "open('out.root', 'w').write('x')"
 PATIENT = f"import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\n{OUTPUT}"
@@ -150,3 +159,26 @@ class Rig:
             self.turn()
             time.sleep(0.05)
         return dict(engine.query(handles))
+
+
+def submitted(engine, batch):
+    """The batch's handles with the references that they got."""
+    answers = engine.submit(batch)
+    assert all(isinstance(answer, Accepted) for answer in answers), answers
+    return [
+        dataclasses.replace(handle, reference=answer.reference)
+        for handle, answer in zip(batch.handles, answers, strict=True)
+    ]
+
+
+def result_of(engine, handle):
+    engine.fetch(handle)
+    return json.loads((handle.folder / "result.json").read_text())
+
+
+def ended(rig, engine, handles):
+    seen = rig.wait_for(engine, handles, Sighting.ENDED)
+    for handle in handles:
+        result = result_of(engine, handle)
+        assert (result["attempt"], result["nonce"]) == (handle.name, handle.nonce)
+    return seen

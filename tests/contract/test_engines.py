@@ -20,9 +20,9 @@ from reconciler.model.engine import Accepted, EngineUnavailable, Refused, Sighti
 from tests.contract.diracx import DiracxRig
 from tests.contract.local import LocalRig
 from tests.contract.lsf import LsfRig
-from tests.contract.rig import OUTPUT, PATIENT
+from tests.contract.rig import OUTPUT, PATIENT, ended, result_of, submitted
 from tests.contract.slurm import SlurmRig
-from tests.support.worlds.worlds import find_processes
+from tests.support.worlds.processes import find_processes
 
 RIGS = {"local": LocalRig, "slurm": SlurmRig, "lsf": LsfRig, "diracx": DiracxRig}
 UNMOVED = {Sighting.PENDING, Sighting.RUNNING, Sighting.UNKNOWN}
@@ -41,21 +41,6 @@ def over(*needs):
 def rig(request, tmp_path, monkeypatch):
     with RIGS[request.param].serving(request, tmp_path, monkeypatch) as rig:
         yield rig
-
-
-def submitted(engine, batch):
-    """The batch's handles with the references that they got."""
-    answers = engine.submit(batch)
-    assert all(isinstance(answer, Accepted) for answer in answers), answers
-    return [
-        dataclasses.replace(handle, reference=answer.reference)
-        for handle, answer in zip(batch.handles, answers, strict=True)
-    ]
-
-
-def result_of(engine, handle):
-    engine.fetch(handle)
-    return json.loads((handle.folder / "result.json").read_text())
 
 
 def find(rig, engine, handles):
@@ -87,14 +72,6 @@ def settled(rig, engine, batch):
     rig.wait(all_found)
     assert all(len(references) == 1 for references in found.values()), found
     return [dataclasses.replace(handle, reference=found[handle.name][0]) for handle in batch.handles]
-
-
-def ended(rig, engine, handles):
-    seen = rig.wait_for(engine, handles, Sighting.ENDED)
-    for handle in handles:
-        result = result_of(engine, handle)
-        assert (result["attempt"], result["nonce"]) == (handle.name, handle.nonce)
-    return seen
 
 
 # ── submitting ──

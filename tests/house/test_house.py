@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = ("schemas", "renderer", "reconciler", "ci")
 SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base", "core"}
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 MODULES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 
@@ -53,3 +54,25 @@ def test_no_shell_and_no_eval():
                     f"{path}: {called}"
                 )
                 assert not any(word.arg == "shell" for word in node.keywords), f"{path}: {called}(shell=…)"
+
+
+def list_imports(tree: ast.Module) -> set[str]:
+    """What a module imports, wherever in it: modules, and the names that it takes from them behind a dot."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+def test_no_module_of_tests_imports_from_another():
+    """What two of them need is in `tests/support`: a test is read, moved and deleted alone."""
+    wrong = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in TESTS
+        for name in list_imports(ast.parse(path.read_text()))
+        if name.startswith("tests.") and any(part.startswith("test_") for part in name.split("."))
+    }
+    assert wrong == set()

@@ -10,8 +10,7 @@ from reconciler.execution.launch.preparation import OrderWriter, list_wishes
 from renderer.steering import load_templates
 from schemas.repository import read_repository
 from schemas.rules import check_repository
-from tests.renderer.test_fingerprint import EVERYTHING, moved
-from tests.renderer.test_fingerprint_inputs import declare
+from tests.support.inputs.fingerprints import EVERYTHING, declare, moved
 from tests.support.worlds.builders import campaign, check, tree
 from tests.support.worlds.worlds import ONE_STEP, World
 

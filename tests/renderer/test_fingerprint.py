@@ -11,13 +11,10 @@ from renderer.identity.fingerprint import digest_files, fingerprint, fingerprint
 from renderer.identity.units import declare_units
 from renderer.steering import digest_steering, load_templates
 from schemas.files.canonical import canonical_json, digest
-from schemas.manifest.runs import run_key
 from schemas.repository import read_repository
+from tests.support.inputs.fingerprints import EVERYTHING, INPUTS, RUNS, SKIMS, moved
 from tests.support.worlds import builders
 from tests.support.worlds.builders import campaign, snapshot, swap, tree
-
-RUNS = [run_key(3, 529), run_key(3, 530)]
-INPUTS = {"raw": {RUNS[0]: "a" * 64, RUNS[1]: "b" * 64}}
 
 
 def declare(inputs=INPUTS, **changes):
@@ -30,24 +27,6 @@ def declare(inputs=INPUTS, **changes):
         for item in units
         for output, column in item.fingerprints.items()
     }
-
-
-def moved(before, after):
-    """The (step, output, run) whose fingerprints differ."""
-    return {
-        (step, output, run)
-        for (step, output), column in before.items()
-        for run, value in zip((529, 530), column, strict=True)
-        if after[step, output][run - 529] != value
-    }
-
-
-EVERYTHING = {
-    (step, output, run)
-    for step, output in (("reco", "mdst"), ("reco", "cdst"), ("skims", "hlt_hadron"), ("skims", "hlt_bhabha"))
-    for run in (529, 530)
-}
-SKIMS = {item for item in EVERYTHING if item[0] == "skims"}
 
 
 def test_known_answers():

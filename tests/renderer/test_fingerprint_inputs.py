@@ -5,16 +5,11 @@ The table is held against the schema, so that a new key must be decided here.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from renderer.identity.units import declare_units
-from renderer.steering import load_templates
-from schemas.repository import read_repository
-from tests.renderer.test_fingerprint import EVERYTHING, INPUTS, RUNS, SKIMS, moved
-from tests.support.tables.manifest_keys import EXEMPT, FLIPS, NAME, OTHERS, list_keys
-from tests.support.worlds.builders import CAMPAIGN, campaign, tree
+from tests.support.inputs.fingerprints import EVERYTHING, SKIMS, declare, moved
+from tests.support.tables.manifest_keys import EXEMPT, FLIPS, NAME, list_keys
+from tests.support.worlds.builders import CAMPAIGN, campaign
 
 MOVED = {
     "release": EVERYTHING,
@@ -25,22 +20,6 @@ MOVED = {
     "steps/split": EVERYTHING,
 }
 """What a key moves; the others move nothing."""
-
-
-def declare(text):
-    template = load_templates()["raw_to_mdst/1"]
-    other = replace(template, name="raw_to_mdst/2", text=template.text + "\nprint('2')\n")
-    templates = {**load_templates(), other.name: other}
-    releases = tree()["productions/releases.yaml"].decode()
-    extra = {**OTHERS, "releases": f'{releases}  release-03-00-01: {{date: "2019-01-26"}}\n'}
-    repository, findings = read_repository(tree(campaign=text, **extra), templates)
-    assert not findings, findings
-    units = declare_units(repository.campaigns["proc7"].campaign, repository, RUNS, INPUTS)
-    return {
-        (item.step.name, output): list(column)
-        for item in units
-        for output, column in item.fingerprints.items()
-    }
 
 
 @pytest.mark.parametrize("key", FLIPS)

@@ -19,7 +19,7 @@ from schemas.manifest.runs import run_key
 from schemas.repository import read_repository
 from schemas.rules import check_repository
 from schemas.yaml.document import read_yaml
-from tests.schemas.test_wrong_manifests import dump, payloads, reach
+from tests.support.inputs.planted_manifests import dump, payloads, reach
 from tests.support.worlds.builders import RELEASES, check, swap, tree
 
 MENU = """\

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.manifest.runs import run_key
 from schemas.manifest.step import Expectation
-from tests.renderer.test_requests import LPN, RUNS, SITE, SKIMMED, declare
+from tests.support.inputs.grid_requests import LPN, RUNS, SITE, SKIMMED, declare
 from tests.support.worlds.builders import RELEASES
 
 KNOWN = Expectation(0.1, 2.5)

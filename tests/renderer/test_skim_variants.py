@@ -8,7 +8,7 @@ from renderer.identity.units import declare_units
 from renderer.steering import load_templates, read_templates
 from schemas.repository import read_repository
 from schemas.rules import check_repository
-from tests.renderer.test_fingerprint import INPUTS, RUNS
+from tests.support.inputs.fingerprints import INPUTS, RUNS
 from tests.support.worlds.builders import CAMPAIGN, swap, tree
 from tests.support.worlds.worlds import ONE_STEP, World
 

@@ -13,8 +13,7 @@ from ci.reports.plan import format_markdown, format_plan
 from reconciler.execution.launch.preparation import OrderWriter, list_wishes
 from renderer.steering import load_templates
 from schemas.json_schema.validation import load_schema, validate_json
-from tests.renderer.test_fingerprint import EVERYTHING, moved
-from tests.renderer.test_fingerprint_inputs import declare
+from tests.support.inputs.fingerprints import EVERYTHING, declare, moved
 from tests.support.worlds.builders import campaign, check, snapshot, tree
 from tests.support.worlds.worlds import CAMPAIGN, ONE_STEP, World
 

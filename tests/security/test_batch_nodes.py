@@ -17,8 +17,8 @@ from reconciler.engines.slurm.engine import SlurmEngine
 from reconciler.execution.tracking.workspace import Workspace
 from reconciler.model.engine import Batch, EngineUnavailable, JobHandle, Sighting
 from schemas.policy.site import DiracxSettings, Site
-from tests.renderer.test_job_runtime import job
-from tests.support.worlds.worlds import wait_until
+from tests.support.inputs.runtime_jobs import job
+from tests.support.worlds.processes import wait_until
 
 NONCE = "5ec2e75ec2e75ec2e75ec2e75ec2e75e"
 NAME = "b2p-4f1c-proc7-reco-b0123456789abcdef"

@@ -15,13 +15,10 @@ from ci.cli.exits import Exit
 from schemas.manifest.lock import read_lock
 from schemas.policy.statement import read_statement
 from schemas.policy.wire import Malformed
+from tests.support.tables.promised_bounds import MARGIN, PROMISED_BYTES, PROMISED_SECONDS
 from tests.support.worlds import builders
 from tests.support.worlds.builders import CAMPAIGN, FILES, SKIMS, swap
 from tests.support.worlds.history import make_history
-
-PROMISED_SECONDS, PROMISED_BYTES = 3.0, 300 * 2**20
-MARGIN = 3
-"""Of processor time, on machines that are slower than those that the promise is about, or busy."""
 
 ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 9)}]\n" for n in range(9)

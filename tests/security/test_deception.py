@@ -11,8 +11,8 @@ from ci.cli.exits import Exit
 from ci.cli.findings import FORMATS
 from ci.review.text import MARKER
 from schemas.policy.signers import read_revoked, read_signers
-from tests.security.test_bounds import MARGIN, PROMISED_SECONDS
 from tests.support.inputs.keys import PERSON
+from tests.support.tables.promised_bounds import MARGIN, PROMISED_SECONDS
 
 BYTES = "productions/campaigns/proc7/caf\udce9.txt"
 """A name that is no text."""

@@ -12,9 +12,9 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.run import File, Run
 from reconciler.run_catalogue.file_register import import_files
 from reconciler.run_catalogue.run_import import import_runs
-from tests.security.test_pinned_sites import CAMPAIGN, FOLDER, PAST
 from tests.support.doubles import gb2_commands
 from tests.support.inputs.keys import ORDER
+from tests.support.inputs.past_productions import CAMPAIGN, FOLDER, PAST
 from tests.support.worlds.builders import LAYOUTS, snapshot
 from tests.support.worlds.launchpad import Launchpad
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.schemas.test_wrong_manifests import FIELDS, plant
+from tests.support.inputs.planted_manifests import FIELDS, plant
 from tests.support.worlds import builders
 
 BREAKS = (

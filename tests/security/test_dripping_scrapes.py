@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from reconciler.outside import metrics_server
-from tests.support.worlds.worlds import wait_until
+from tests.support.worlds.processes import wait_until
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])

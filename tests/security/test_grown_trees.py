@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from ci.cli.exits import Exit
-from tests.security.test_bounds import MARGIN, PROMISED_BYTES, PROMISED_SECONDS
+from tests.support.tables.promised_bounds import MARGIN, PROMISED_BYTES, PROMISED_SECONDS
 from tests.support.worlds.history import make_history
 
 HOUSE = Path(__file__).parents[2]

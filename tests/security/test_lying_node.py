@@ -18,7 +18,8 @@ from reconciler.outside.errors import GuardRefused
 from reconciler.run_catalogue.catalogue import read_files
 from renderer.jobs.job_json import divide_input
 from schemas.manifest.runs import run_key
-from tests.support.worlds.worlds import ONE_STEP, World, wait_until
+from tests.support.worlds.processes import wait_until
+from tests.support.worlds.worlds import ONE_STEP, World
 
 
 @pytest.fixture

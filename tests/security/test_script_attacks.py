@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from schemas.repository import read_repository
-from tests.reconciler.execution.test_scripts import CONVERT, SCRIPT
 from tests.support.inputs.keys import ORDER
+from tests.support.inputs.scripts import CONVERT, SCRIPT
 from tests.support.worlds.launchpad import Launchpad
-from tests.support.worlds.worlds import find_processes, wait_until
+from tests.support.worlds.processes import find_processes, wait_until
 
 FILE = "productions/scripts/convert_raw/1"
 SITE = "productions/sites/local.yaml"

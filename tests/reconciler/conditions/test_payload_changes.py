@@ -11,7 +11,7 @@ from renderer.identity.payloads import find_payloads
 from renderer.identity.units import declare_units
 from schemas.conditions.snapshot import FOREVER, Iov, freeze_tag
 from schemas.manifest.runs import run_key
-from tests.reconciler.planning.test_plan import RUNS, World
+from tests.support.worlds.planned_campaign import RUNS, PlannedCampaign
 
 TAG = "data_reprocessing_proc7"
 NAMES = ("BeamSpot", "CDCTimeZeros", "ECLCrystalEnergy")
@@ -66,7 +66,7 @@ def look_at_every_iov(found, run):
 @given(changes())
 def test_the_runs_that_are_restated_are_those_that_a_look_at_every_iov_names(change):
     before, after = change
-    world = World()
+    world = PlannedCampaign()
     repository = declare(world, before)
     world.produce()
     sets = {
@@ -90,7 +90,7 @@ def test_the_runs_that_are_restated_are_those_that_a_look_at_every_iov_names(cha
 
 
 def test_a_payload_that_changed_is_named_with_its_runs():
-    world = World()
+    world = PlannedCampaign()
     always = [Iov(name, "1", "1" * 32, 0, FOREVER) for name in NAMES]
     repository = declare(world, always)
     world.produce()
@@ -107,7 +107,7 @@ def test_a_payload_that_changed_is_named_with_its_runs():
 
 
 def test_payloads_that_a_template_does_not_read_restate_nothing_and_are_not_given_to_jobs():
-    world = World()
+    world = PlannedCampaign()
     template = world.repository.templates["raw_to_mdst/1"]
     reading = replace(template, payloads=frozenset({"CDCTimeZeros"}))
     world.repository = replace(
@@ -125,6 +125,6 @@ def test_payloads_that_a_template_does_not_read_restate_nothing_and_are_not_give
 
 
 def test_payloads_that_the_ledger_has_no_record_of_are_not_guessed():
-    world = World().produce()
+    world = PlannedCampaign().produce()
     declare(world, [Iov("CDCTimeZeros", "2", "2" * 32, 0, FOREVER)])
     assert world.plan().groups[0].reason == "payloads changed"

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from tests.reconciler.datasets.test_ledger_lost import check_once, lose_at_moments
 from tests.support.services.slurm_cluster import Room
+from tests.support.worlds.lost_ledgers import check_once, lose_at_moments
+from tests.support.worlds.processes import run_forked
 from tests.support.worlds.slurm_campaign import SlurmWorld
-from tests.support.worlds.worlds import run_forked
 
 UNITS, MOMENTS = 100, 10
 

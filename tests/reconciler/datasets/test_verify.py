@@ -17,14 +17,15 @@ import uproot
 
 from ci.cli.exits import Exit
 from reconciler.datasets.verification import rounds as rounds_module
-from reconciler.datasets.verification.file_check import Depth, Published, Trouble, UnreadableFile, examine
+from reconciler.datasets.verification.file_check import Depth, Trouble, UnreadableFile, examine
 from reconciler.datasets.verification.file_pool import look
 from reconciler.datasets.verification.rounds import Rounds, find_lost, list_published
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.outside.checksums import digest_file
 from reconciler.outside.errors import SourceUnavailable
+from tests.support.inputs.published_files import published
 from tests.support.inputs.skimmed import RUNS, Skimmed
-from tests.support.worlds.worlds import wait_until
+from tests.support.worlds.processes import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -133,14 +134,6 @@ def test_a_round_that_was_cut_short_is_continued(skimmed, capsys):
 def test_a_campaign_that_produced_nothing_is_not_verified(skimmed, capsys):
     assert skimmed.b2prod("verify", "eight") == Exit.USAGE
     assert "of these something was: seven" in capsys.readouterr().err
-
-
-def published(path: Path, **changes) -> Published:
-    content = path.read_bytes()
-    sums = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    facts = {"output": 1, "storage": str(path.parents[1]), "folder": path.parent.name, "name": path.name}
-    facts |= {"size": len(content), "checksum": sums, "experiment": 7, "run": 1, "events": None}
-    return Published(**{**facts, "application": "uproot", "release": None, "level": "skim", **changes})
 
 
 def events_file(folder: Path, run: int = 1, **changes) -> Path:

@@ -17,10 +17,10 @@ from reconciler.engines.diracx.jobs import name_group, observe
 from reconciler.model.engine import Accepted, EngineUnavailable, Refused, Sighting, Uncertain
 from tests.contract import gateway
 from tests.contract.diracx import KILL, SEARCH, SUBMIT, DiracxRig, playing
-from tests.contract.rig import OUTPUT, PATIENT
-from tests.contract.test_engines import ended, submitted
+from tests.contract.rig import OUTPUT, PATIENT, ended, submitted
 from tests.support.services import diracx_service
-from tests.support.worlds.worlds import World, wait_until
+from tests.support.worlds.processes import wait_until
+from tests.support.worlds.worlds import World
 
 slow = pytest.mark.slow
 

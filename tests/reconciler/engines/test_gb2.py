@@ -23,7 +23,8 @@ from reconciler.model.engine import (
 from renderer.jobs.requests import UNSUBMITTABLE
 from schemas.policy.site import Gb2Settings, Site
 from tests.support.doubles.gb2_commands import install
-from tests.support.worlds.worlds import ONE_STEP, World, wait_until
+from tests.support.worlds.processes import wait_until
+from tests.support.worlds.worlds import ONE_STEP, World
 
 REQUEST = {
     "FabricationType": "DataSkim",

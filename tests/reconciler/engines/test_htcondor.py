@@ -10,26 +10,21 @@ import pytest
 
 from reconciler.engines.htcondor import engine as adapter
 from reconciler.engines.htcondor.engine import HtcondorEngine
-from reconciler.engines.htcondor.job import LOG, describe, list_items
-from reconciler.model.engine import Batch, EngineUnavailable, JobHandle, Refused, Sighting, Uncertain
-from schemas.policy.site import BatchSettings, Option, Site
-
-SUBMITTED = "000 ({job}) 2026-01-02 03:04:05 Job submitted from host: <127.0.0.1:9618>\n...\n"
-BEGAN = "001 ({job}) 2026-01-02 03:05:05 Job executing on host: <127.0.0.1:9618>\n...\n"
-USAGE = "\t\tUsr 0 00:00:00, Sys 0 00:00:00  -  Run Remote Usage\n" * 4
-ENDED = (
-    "005 ({job}) 2026-01-02 03:06:05 Job terminated.\n\t(1) Normal termination (return value {value})\n"
-    + USAGE
-    + "\t0  -  Run Bytes Sent By Job\n\t0  -  Run Bytes Received By Job\n...\n"
+from reconciler.engines.htcondor.job import describe, list_items
+from reconciler.model.engine import EngineUnavailable, Refused, Sighting, Uncertain
+from schemas.policy.site import Option
+from tests.support.doubles.htcondor_logs import (
+    BEGAN,
+    ENDED,
+    HELD,
+    KILLED,
+    RELEASED,
+    REMOVED,
+    SUBMITTED,
+    make_batch,
+    make_site,
+    write_log,
 )
-KILLED = (
-    "005 ({job}) 2026-01-02 03:06:05 Job terminated.\n\t(0) Abnormal termination (signal 9)\n\t(0) No core file\n"
-    + USAGE
-    + "...\n"
-)
-HELD = "012 ({job}) 2026-01-02 03:06:05 Job was held.\n\tno such folder\n\tCode 13 Subcode 2\n...\n"
-RELEASED = "013 ({job}) 2026-01-02 03:07:05 Job was released.\n\tvia condor_release\n...\n"
-REMOVED = "009 ({job}) 2026-01-02 03:06:05 Job was aborted.\n\tvia condor_rm\n...\n"
 
 
 @pytest.fixture(autouse=True)
@@ -39,30 +34,14 @@ def _no_pool(monkeypatch):
 
 @pytest.fixture
 def batch(tmp_path):
-    handles = []
-    for index in range(3):
-        folder = tmp_path / "attempts" / f"a{index}"
-        folder.mkdir(parents=True)
-        reference = f"17.{index}"
-        handles.append(JobHandle(f"a{index}", "n", folder, "b2p-b", index, "2026-01-01T00:00:00Z", reference))
-    (tmp_path / "batch").mkdir()
-    return Batch("b2p-b", tmp_path / "batch", tuple(handles))
-
-
-def make(**settings):
-    return Site("pool", "htcondor", "data", batch=BatchSettings(python="/usr/bin/python3", **settings))
-
-
-def write_log(handle, *events, value=0, cluster=17):
-    job = f"{cluster:03}.{handle.index:03}.000"
-    (handle.folder / LOG).write_text("".join(event.format(job=job, value=value) for event in events))
+    return make_batch(tmp_path)
 
 
 def test_the_description_is_what_htcondor_reads(batch, monkeypatch):
     monkeypatch.setenv("BELLE2_CONDB_SERVERLIST", 'it\'s "two" words')
     options = (Option("requirements", "(OpSysMajorVer == 9)"), Option("+WantIt"))
     site = dataclasses.replace(
-        make(minutes=60, memory=4000, account="belle2", options=options),
+        make_site(minutes=60, memory=4000, account="belle2", options=options),
         environment=("BELLE2_CONDB_SERVERLIST",),
     )
     read = htcondor2.Submit(describe(batch, site))
@@ -81,7 +60,7 @@ def test_the_description_is_what_htcondor_reads(batch, monkeypatch):
 @pytest.mark.parametrize("name", ["a b", 'a"b', "a\nqueue 100", "$(x)", "a;b"])
 def test_a_name_that_htcondor_would_read_as_more_is_refused(batch, name):
     strange = dataclasses.replace(batch, name=name)
-    answers = HtcondorEngine(make()).submit(strange)
+    answers = HtcondorEngine(make_site()).submit(strange)
     assert {type(answer) for answer in answers} == {Refused}
     assert answers[0].failure == "permanent"
 
@@ -101,7 +80,7 @@ def test_a_name_that_htcondor_would_read_as_more_is_refused(batch, name):
 def test_an_event_log_tells_the_state(batch, events, sighting, failure, words):
     handle = batch.handles[1]
     write_log(handle, *events, value=3)
-    seen = HtcondorEngine(make()).query([handle])[handle.name]
+    seen = HtcondorEngine(make_site()).query([handle])[handle.name]
     assert (seen.sighting, seen.failure) == (sighting, failure)
     assert words in seen.reason
 
@@ -114,7 +93,7 @@ def test_many_logs_are_read_in_one_process_and_a_missing_one_is_not_gone(batch, 
     )
     for handle in batch.handles[:2]:
         write_log(handle, SUBMITTED, BEGAN)
-    seen = HtcondorEngine(make()).query(batch.handles)
+    seen = HtcondorEngine(make_site()).query(batch.handles)
     assert [seen[one.name].sighting for one in batch.handles] == [Sighting.RUNNING] * 2 + [Sighting.UNKNOWN]
     assert calls == ["logs", "query"]
 
@@ -122,11 +101,11 @@ def test_many_logs_are_read_in_one_process_and_a_missing_one_is_not_gone(batch, 
 def test_the_log_of_another_cluster_is_not_this_jobs(batch):
     write_log(batch.handles[0], SUBMITTED, BEGAN, ENDED, cluster=16)
     with pytest.raises(EngineUnavailable):
-        HtcondorEngine(make()).query(batch.handles[:1])
+        HtcondorEngine(make_site()).query(batch.handles[:1])
 
 
 def test_without_a_schedd_nothing_is_accepted_or_absent(batch):
-    engine = HtcondorEngine(make())
+    engine = HtcondorEngine(make_site())
     assert {type(answer) for answer in engine.submit(batch)} == {Uncertain}
     for call in (engine.query, engine.find, engine.cancel):
         with pytest.raises(EngineUnavailable, match="Unable to locate local daemon"):
@@ -135,7 +114,7 @@ def test_without_a_schedd_nothing_is_accepted_or_absent(batch):
 
 
 def test_it_says_that_it_is_experimental_and_what_is_missing():
-    experimental, missing = HtcondorEngine(make()).examine()
+    experimental, missing = HtcondorEngine(make_site()).examine()
     assert (experimental.fatal, missing.fatal) == (False, True)
     assert "experimental" in experimental.what
     assert "CONDOR_CONFIG" in missing.mend
@@ -156,7 +135,7 @@ def test_b26_an_answer_that_is_not_whole_is_uncertain(batch, tmp_path, monkeypat
     double = tmp_path / "double.py"
     double.write_text(f"print({answer!r})")
     monkeypatch.setattr(adapter, "CALLER", double)
-    assert {type(one) for one in HtcondorEngine(make()).submit(batch)} == {Uncertain}
+    assert {type(one) for one in HtcondorEngine(make_site()).submit(batch)} == {Uncertain}
 
 
 def test_what_the_schedd_says_of_jobs_without_a_log(batch, tmp_path, monkeypatch):
@@ -171,7 +150,7 @@ def test_what_the_schedd_says_of_jobs_without_a_log(batch, tmp_path, monkeypatch
         "print(json.dumps({'rows': rows, 'asked': sys.argv[2], 'count': len(rows)}))"
     )
     monkeypatch.setattr(adapter, "CALLER", double)
-    engine = HtcondorEngine(make())
+    engine = HtcondorEngine(make_site())
     seen = engine.query(batch.handles)
     assert [seen[one.name].sighting for one in batch.handles] == [
         Sighting.RUNNING,
@@ -188,7 +167,7 @@ def test_a_schedd_that_hangs_is_given_up(batch, tmp_path, monkeypatch):
     double = tmp_path / "double.py"
     double.write_text("import time\ntime.sleep(60)")
     monkeypatch.setattr(adapter, "CALLER", double)
-    engine = HtcondorEngine(make(), seconds=0.5)
+    engine = HtcondorEngine(make_site(), seconds=0.5)
     assert {type(one) for one in engine.submit(batch)} == {Uncertain}
     with pytest.raises(EngineUnavailable, match="did not answer in time"):
         engine.find(batch.handles)

@@ -19,8 +19,9 @@ from reconciler.execution.apply import reconcile
 from reconciler.execution.turn_options import TurnOptions
 from reconciler.model.engine import Accepted, Batch, JobHandle, Refused, Sighting
 from schemas.policy.site import Site
-from tests.renderer.test_job_runtime import job
-from tests.support.worlds.worlds import ONE_STEP, QUIET, World, find_processes, run_forked, wait_until
+from tests.support.inputs.runtime_jobs import job
+from tests.support.worlds.processes import find_processes, run_forked, wait_until
+from tests.support.worlds.worlds import ONE_STEP, QUIET, World
 
 SITE = Site("here", "local", "data", slots=3)
 OUTPUT = "open('out.root', 'w').write('x')"

@@ -17,19 +17,24 @@ from reconciler.ledger.schema.tables import LIVE, products
 from reconciler.outside.command import Reply
 from schemas.policy.site import Site
 from tests.contract.mutations import mutate_reply
-from tests.reconciler.engines.test_htcondor import (  # noqa: F401 -- a fixture
+from tests.support.doubles.engine_double import VISIBILITY, EngineDouble
+from tests.support.doubles.htcondor_logs import (
     BEGAN,
     ENDED,
     REMOVED,
     SUBMITTED,
-    batch,
-    make,
+    make_batch,
+    make_site,
     write_log,
 )
-from tests.support.doubles.engine_double import VISIBILITY, EngineDouble
 
 SHARED = pytest.mark.parametrize("production", [True], indirect=True, ids=["shared"])
 TURNS = 60
+
+
+@pytest.fixture
+def batch(tmp_path):
+    return make_batch(tmp_path)
 
 
 class SpeakingEngine(EngineDouble):
@@ -184,9 +189,9 @@ def test_a_job_that_goes_back_before_its_result_is_there_is_waited_for(productio
 
 
 @pytest.mark.parametrize("late", [[BEGAN], [SUBMITTED, BEGAN], [BEGAN, REMOVED], [ENDED, ENDED]])
-def test_what_an_event_log_tells_behind_a_jobs_end_changes_nothing(batch, late):  # noqa: F811 -- as pytest hands a fixture over
+def test_what_an_event_log_tells_behind_a_jobs_end_changes_nothing(batch, late):
     handle = batch.handles[1]
     write_log(handle, SUBMITTED, BEGAN, ENDED, *late, value=3)
-    seen = HtcondorEngine(make()).query([handle])[handle.name]
+    seen = HtcondorEngine(make_site()).query([handle])[handle.name]
     assert (seen.sighting.value, seen.failure) == ("ended", None)
     assert "status 3" in seen.reason

@@ -14,7 +14,8 @@ from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.lease import holding
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.planning.views import read_state_view
-from tests.support.worlds.worlds import CAMPAIGN, ONE_STEP, World, start_forked, wait_forked, wait_until
+from tests.support.worlds.processes import kill_when
+from tests.support.worlds.worlds import CAMPAIGN, ONE_STEP, World
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -329,14 +330,6 @@ def test_i8_an_interrupted_plan_is_taken_up_with_its_own_units_only(tmp_path):
     world.apply(stored)
     assert len(world.starts) == 3
     assert world.summary() == {"done": 2, "submit": 1}
-
-
-def kill_when(work, true):
-    """Does something in another process, and kills that when something is true."""
-    child = start_forked(work)
-    wait_until(true)
-    os.kill(child, signal.SIGKILL)
-    wait_forked(child)
 
 
 def test_a_state_folder_that_cannot_be_made_is_unavailable(tmp_path):

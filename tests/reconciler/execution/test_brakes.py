@@ -20,7 +20,8 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.monitoring.health import judge_campaign
 from reconciler.outside.errors import SourceUnavailable
 from tests.support.worlds.builders import snapshot
-from tests.support.worlds.worlds import ONE_STEP, QUIET, World, run_forked
+from tests.support.worlds.processes import run_forked
+from tests.support.worlds.worlds import ONE_STEP, QUIET, World
 
 LIMITS = "limits: {max_units: 100, max_restate: 10}"
 

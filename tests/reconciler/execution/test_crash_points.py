@@ -21,7 +21,8 @@ from reconciler.ledger.store.database import opened
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.outside.errors import GuardRefused
-from tests.support.worlds.worlds import World, find_processes, run_forked
+from tests.support.worlds.processes import find_processes, run_forked
+from tests.support.worlds.worlds import World
 
 EFFECTS = {"os.mkdir", "os.link", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "subprocess.Popen"}
 CRASHED = 137

@@ -15,10 +15,9 @@ from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
 from reconciler.outside.errors import SourceUnavailable
-from tests.reconciler.ledger.test_ledger import make_order
 from tests.support.doubles.engine_double import VISIBILITY, EngineDouble
 from tests.support.worlds.production_model import LEASE, NAME, Production
-from tests.support.worlds.worlds import ONE_STEP, World
+from tests.support.worlds.worlds import ONE_STEP, World, make_work_item
 
 
 def test_i1_a_unit_that_is_retried_while_a_job_of_it_still_runs_is_in_flight(production):
@@ -41,7 +40,7 @@ def test_a_unit_that_was_stopped_between_its_intent_and_its_batch_is_not_begun(t
         writer = Writer(engine, None)
         ledger, recorder = Ledger(writer), AttemptLedger(writer)
         ledger.begin_plan("0" * 64, {})
-        order = make_order(world)
+        order = make_work_item(world)
         (intent,) = ledger.intend([order])
         picks = [(order, intent, job) for job in order.jobs]
         OperatorActions(writer, "shifter@example.org").quarantine(Scope(NAME, NAME), "stop")

@@ -23,9 +23,9 @@ from reconciler.outside.errors import GuardRefused
 from reconciler.outside.http import Answer
 from reconciler.planning.views import read_state_view
 from tests.support.services.slurm_cluster import Room
+from tests.support.worlds.processes import wait_until
 from tests.support.worlds.production_model import NAME
 from tests.support.worlds.slurm_campaign import SlurmWorld
-from tests.support.worlds.worlds import wait_until
 
 JOBS = 3
 """Of the two units of the first step; one has two files."""

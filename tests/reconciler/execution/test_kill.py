@@ -6,44 +6,13 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from ci.cli.exits import Exit
-from renderer.steering import load_templates
-from tests.support.worlds.worlds import ONE_STEP, World, wait_until
-
-CLI = [sys.executable, "-c", "from ci.command_line import main; main()"]
-
-
-class RealWorld(World):
-    """A world whose templates are the repository's own, as the command line reads them."""
-
-    def __init__(self, root, **more):
-        super().__init__(root, campaign=ONE_STEP, files=(2, 2, 2), **more)
-        self.templates = load_templates()
-        self.change(('ranges: "1-2"', 'ranges: "1-3"'))
-
-    def start(self, *arguments):
-        with (self.root / "log").open("ab") as log:
-            return subprocess.Popen([*CLI, "--root", str(self.root), *arguments], stdout=log, stderr=log)
-
-    def call(self, *arguments):
-        process = self.start(*arguments)
-        return process.wait(timeout=120)
-
-
-def check_whole(world):
-    """Every unit was produced once, and nothing is left over."""
-    assert world.summary() == {"done": 3}
-    assert len(world.produced()) == 3
-    assert len(world.published()) == 6
-    assert world.attempts().keys() <= {"verified", "lost"}
-    assert world.workspaces() == []
-    assert world.processes() == []
+from tests.support.worlds.command_world import RealWorld, check_whole
+from tests.support.worlds.processes import wait_until
 
 
 @pytest.mark.slow

@@ -19,10 +19,9 @@ from reconciler.ledger.store.database import opened
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
-from tests.reconciler.ledger.test_ledger import make_order
 from tests.support.doubles.engine_double import Cluster
 from tests.support.worlds.production_model import LEASE, NAME
-from tests.support.worlds.worlds import ONE_STEP, QUIET, World
+from tests.support.worlds.worlds import ONE_STEP, QUIET, World, make_work_item
 
 
 @pytest.mark.parametrize("before", [("quarantine",), ("quarantine", "release")], ids="-".join)
@@ -173,7 +172,7 @@ def test_what_runs_under_a_steps_old_name_is_not_made_under_its_new_one(tmp_path
         writer = Writer(engine, None)
         ledger, recorder = Ledger(writer), AttemptLedger(writer)
         ledger.begin_plan("0" * 64, {})
-        order = make_order(world)
+        order = make_work_item(world)
         (intent,) = ledger.intend([order])
         world.change(("  reco:\n", "  reco2:\n"))
         declared = world.state_view().views[0].units

@@ -17,7 +17,7 @@ from reconciler.execution.launch.scouts import Scouts
 from reconciler.ledger.schema.tables import attempts
 from reconciler.ledger.store.database import State, reading
 from reconciler.ledger.writing.pauses import read_pauses
-from tests.reconciler.planning.test_needs import Checkout
+from tests.support.worlds.skim_checkout import Checkout
 
 KEYS = ("demo", "skims"), ("demo", "others"), ("demo", "known")
 

@@ -14,6 +14,7 @@ import pytest
 
 from ci.changes.change import Change
 from ci.changes.gates import check_scripts
+from reconciler.engines.local.engine import RUNTIME
 from renderer.applications import APPLICATIONS
 from renderer.identity.fingerprint import write_recipes
 from schemas.json_schema.validation import check_rendered
@@ -21,28 +22,12 @@ from schemas.manifest.application import load_applications
 from schemas.policy.roles import Exemption, Role, Roles
 from schemas.policy.scopes import RELEASE, describe_scopes
 from schemas.repository import read_repository
-from tests.renderer.test_job_runtime import RUNTIME, job
-from tests.support.worlds.worlds import CAMPAIGN, World, wait_until
+from tests.support.inputs.runtime_jobs import job
+from tests.support.inputs.scripts import CONVERT, SCRIPT, STEPS
+from tests.support.worlds.processes import wait_until
+from tests.support.worlds.worlds import CAMPAIGN, World
 
-STEPS = """\
-steps:
-  convert:
-    application: script
-    script: convert_raw/1
-    arguments: [--experiment, "@experiment", --run, "@run", "@inputs", "@output:cdst", "$HOME; true"]
-    input: {level: raw}
-    outputs: [cdst]
-    parameters: {threshold: 3}
-"""
-CONVERT = (
-    CAMPAIGN[: CAMPAIGN.index("release:")] + CAMPAIGN[CAMPAIGN.index("site:") : CAMPAIGN.index("steps:")]
-)
 CONVERT += STEPS + CAMPAIGN[CAMPAIGN.index("limits:") :]
-SCRIPT = """\
-#!/bin/sh
-printf '%s\\n' "$@" > "{root}/called-$4"
-cp "{root}/events/3.root" "$6"
-"""
 
 
 class Converting(World):

@@ -14,8 +14,8 @@ from reconciler.model.engine import Uncertain
 from tests.contract import doubles
 from tests.support.services.slurm_cluster import Room
 from tests.support.worlds.kills import KILLED, die_at, list_steps
+from tests.support.worlds.processes import run_forked, wait_until
 from tests.support.worlds.slurm_campaign import SlurmWorld
-from tests.support.worlds.worlds import run_forked, wait_until
 
 UNITS = 3
 STEPS = list_steps(SlurmEngine)

@@ -23,8 +23,8 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.engine import EngineUnavailable, JobHandle
 from reconciler.outside.errors import GuardRefused
 from tests.contract.doubles import install, set_faults
-from tests.reconciler.execution.test_kill import RealWorld, check_whole
-from tests.support.worlds.worlds import wait_until
+from tests.support.worlds.command_world import RealWorld, check_whole
+from tests.support.worlds.processes import wait_until
 
 pytestmark = pytest.mark.usefixtures("database")
 

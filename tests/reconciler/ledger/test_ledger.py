@@ -15,11 +15,9 @@ from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
-from reconciler.model.work_items import OrderedOutput, Product, WorkItem
+from reconciler.model.work_items import Product
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.run_catalogue.catalogue import read_files
-from renderer.jobs.job_json import divide_input
-from tests.support.worlds.worlds import ONE_STEP, World
+from tests.support.worlds.worlds import ONE_STEP, World, make_work_item
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -76,7 +74,7 @@ def test_the_serial_moves_when_one_of_a_units_jobs_is_verified_but_not_when_it_i
         writer = Writer(engine, None)
         ledger, recorder = Ledger(writer), AttemptLedger(writer)
         ledger.begin_plan("0" * 64, {})
-        order = make_order(world)
+        order = make_work_item(world)
         (intent,) = ledger.intend([order])
         both = [attempt for attempt, _ in recorder.begin([(order, intent, job) for job in order.jobs])]
         for number, attempt in enumerate(both):
@@ -99,7 +97,7 @@ def test_the_events_of_an_output_are_known_where_those_of_each_file_are(world, c
         writer = Writer(engine, None)
         ledger, recorder = Ledger(writer), AttemptLedger(writer)
         ledger.begin_plan("0" * 64, {})
-        order = make_order(world)
+        order = make_work_item(world)
         (intent,) = ledger.intend([order])
         for number, (attempt, _) in enumerate(recorder.begin([(order, intent, job) for job in order.jobs])):
             recorder.record_submitted({attempt.id: str(number)})
@@ -107,23 +105,6 @@ def test_the_events_of_an_output_are_known_where_those_of_each_file_are(world, c
             assert recorder.record_verified(attempt, [made], 7) == (number == 1)
         ledger.record_produced(intent)
     assert world.rows(tables.outputs, "state", "events") == [("produced", events)]
-
-
-def make_order(world):
-    """The order of the first unit, which has two jobs."""
-    (view,) = world.state_view().views
-    units = view.units[0]
-    with reading(world.state) as connection:
-        files = read_files(connection, "raw", units.runs[0])
-    return WorkItem(
-        campaign=view.campaign,
-        step=units.step,
-        run=units.runs[0],
-        outputs=(OrderedOutput(units.recipes[0], units.fingerprints["mdst"][0], units.inputs[0], None),),
-        jobs=divide_input(units.step, files),
-        layout=world.repository().layouts["plain"],
-        storage="/storage",
-    )
 
 
 def test_the_migrations_make_the_tables_that_the_code_knows(world):

@@ -10,24 +10,16 @@ import pytest
 from ci.cli.exits import Exit
 from ci.command_line import run
 from reconciler.ledger.schema.action_tables import decisions, pauses
-from reconciler.ledger.store.database import opened, reading
-from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
+from reconciler.ledger.store.database import reading
+from reconciler.ledger.writing.operator_actions import Scope
 from reconciler.ledger.writing.pauses import read_pauses
-from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
 from reconciler.outside.errors import GuardRefused
 from schemas.manifest.runs import parse_runs
-from tests.reconciler.execution.test_apply import kill_when
-from tests.support.worlds.worlds import ONE_STEP, World, run_forked, start_forked, wait_forked, wait_until
+from tests.support.worlds.processes import kill_when, run_forked, start_forked, wait_forked, wait_until
+from tests.support.worlds.worlds import ONE_STEP, WHO, World, pull
 
 pytestmark = pytest.mark.usefixtures("database")
-
-WHO = "shifter@example.org"
-
-
-def pull(world, act):
-    with opened(world.state) as engine:
-        return act(OperatorActions(Writer(engine, None), WHO))
 
 
 def list_pauses(world):

@@ -10,7 +10,8 @@ from ci.command_line import run
 from ci.verbs.operation import operator_actions
 from reconciler.ledger.schema.action_tables import pauses
 from reconciler.ledger.writing.pause_orders import PauseOrders
-from tests.support.worlds.worlds import ONE_STEP, World, start_forked, wait_forked, wait_until
+from tests.support.worlds.processes import start_forked, wait_forked, wait_until
+from tests.support.worlds.worlds import ONE_STEP, World
 
 WHO = "shifter@example.org"
 

@@ -14,11 +14,10 @@ from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.lease import holding
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.outside.signals import GRACE, LAST
-from tests.reconciler.execution.test_kill import check_whole
-from tests.reconciler.outside.test_signals import SignalledWorld, read_log
 from tests.support.services.silent_server import gate_before
 from tests.support.worlds import worlds
-from tests.support.worlds.worlds import wait_until
+from tests.support.worlds.command_world import SignalledWorld, check_whole, read_log
+from tests.support.worlds.processes import wait_until
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 

@@ -18,8 +18,9 @@ from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.journal import BrokenJournal, read_journal, read_rows, rebuild
 from reconciler.monitoring.health import judge_campaign
 from reconciler.outside.errors import SourceUnavailable
+from tests.support.worlds.processes import run_forked
 from tests.support.worlds.production_model import make_copy
-from tests.support.worlds.worlds import ONE_STEP, World, run_forked
+from tests.support.worlds.worlds import ONE_STEP, World
 
 
 def make_busy(tmp_path):

@@ -16,9 +16,8 @@ from reconciler.ledger.schema.tables import attempts, sites
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.monitoring.health import judge_campaign
-from tests.reconciler.execution.test_kill import RealWorld
-from tests.reconciler.ledger.test_levers import pull
-from tests.support.worlds.worlds import ONE_STEP, World
+from tests.support.worlds.command_world import RealWorld
+from tests.support.worlds.worlds import ONE_STEP, World, pull
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -25,8 +25,9 @@ from reconciler.ledger.writing.pauses import PauseWriter
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.monitoring.health import Condition
 from reconciler.monitoring.metrics import LedgerCollector, TurnMetrics
-from tests.reconciler.execution.test_kill import RealWorld
-from tests.support.worlds.worlds import ONE_STEP, World, wait_until
+from tests.support.worlds.command_world import RealWorld
+from tests.support.worlds.processes import wait_until
+from tests.support.worlds.worlds import ONE_STEP, World
 
 
 def read(registry):

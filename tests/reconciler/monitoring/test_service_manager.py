@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.outside.service_manager import ServiceManager
-from tests.reconciler.outside.test_signals import ENTRY, SignalledWorld
-from tests.support.worlds.worlds import wait_until
+from tests.support.worlds.command_world import ENTRY, SignalledWorld
+from tests.support.worlds.processes import wait_until
 
 UNIT = Path(__file__).parents[3] / "docs/systemd/b2prod-reconcile.service"
 

@@ -7,9 +7,9 @@ import signal
 import pytest
 
 from reconciler.ledger.writing.lease import holding
-from tests.reconciler.execution.test_kill import RealWorld
-from tests.reconciler.ledger.test_levers import pull
-from tests.support.worlds.worlds import wait_until
+from tests.support.worlds.command_world import RealWorld
+from tests.support.worlds.processes import wait_until
+from tests.support.worlds.worlds import pull
 
 ENDED = 128 + signal.SIGTERM
 

@@ -6,33 +6,24 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from ci.cli.exits import Exit
-from tests.reconciler.execution.test_kill import RealWorld, check_whole
-from tests.support.worlds.worlds import wait_until
+from tests.support.worlds.command_world import (
+    ENTRY,
+    STARTED,
+    SignalledWorld,
+    check_whole,
+    read_log,
+)
+from tests.support.worlds.processes import wait_until
 
-ENTRY = [sys.executable, "-c", "from ci.entry import main; main()"]
 ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 BOUND = 30
 """Seconds for the end of a process on a busy machine."""
-
-
-class SignalledWorld(RealWorld):
-    """A world whose commands begin as people's do."""
-
-    def start(self, *arguments):
-        with (self.root / "log").open("ab") as log:
-            process = subprocess.Popen([*ENTRY, "--root", str(self.root), *arguments], stdout=log, stderr=log)
-        STARTED.append(process)
-        return process
-
-
-STARTED: list[subprocess.Popen[bytes]] = []
 
 
 @pytest.fixture(autouse=True)
@@ -59,10 +50,6 @@ def wait_for_ear(process):
         return bool(caught & 1 << (signal.SIGTERM - 1))
 
     wait_until(listens)
-
-
-def read_log(world):
-    return (world.root / "log").read_text()
 
 
 def check_end(world, process, number, said):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import pytest
 from hypothesis import given
@@ -11,63 +10,9 @@ from hypothesis import strategies as st
 
 from reconciler.model.plan import ACTIONS, Intent, Made, Observed, Plan
 from reconciler.planning.planner import _Planning, plan_campaign
-from renderer.identity.units import declare_units
-from renderer.steering import load_templates
 from schemas.manifest.runs import run_key
-from schemas.repository import read_repository
-from tests.support.worlds.builders import SKIMS, campaign, swap, tree
-
-RUNS = [run_key(3, number) for number in range(529, 539)]
-
-
-@cache
-def read(changes):
-    repository, findings = read_repository(tree(**dict(changes)), load_templates())
-    assert not findings
-    return repository
-
-
-class World:
-    """A campaign of two steps (reco → skims) over ten runs, and a ledger that produces what it is told to."""
-
-    def __init__(self, limits="max_units: 4000, max_restate: 100", runs=RUNS, **changes):
-        changes.setdefault("campaign", campaign(("max_units: 4000, max_restate: 0", limits)))
-        self.repository = read(tuple(sorted(changes.items())))
-        self.campaign = self.repository.campaigns["proc7"].campaign
-        self.inputs = {run: f"{run:064x}" for run in runs}
-        self.runs = list(runs)
-        self.observed = Observed()
-
-    def units(self):
-        return declare_units(self.campaign, self.repository, self.runs, {"raw": self.inputs})
-
-    def plan(self):
-        return plan_campaign(self.campaign, self.units(), self.observed)
-
-    def produce(self, plan=None):
-        """The ledger after everything that is planned was produced."""
-        made, produced = dict(self.observed.made), set(self.observed.produced)
-        for item in self.units():
-            for group in (plan or self.plan()).groups:
-                if group.step == item.step.name and group.action in "+~":
-                    for output in group.outputs:
-                        recipe = next(recipe for recipe in item.recipes if recipe.output == output)
-                        for run in group.runs:
-                            index = item.runs.index(run)
-                            value = item.fingerprints[output][index]
-                            conditions = item.conditions[index] if item.conditions else None
-                            made[group.step, output, run] = Made(
-                                value, recipe.content, item.inputs[index], conditions
-                            )
-                            produced.add(value)
-        self.observed = replace(self.observed, made=made, produced=produced)
-        return self
-
-    def change(self, **changes):
-        """The same ledger, another declaration."""
-        other = World(**changes)
-        other.observed, other.inputs, other.runs = self.observed, dict(self.inputs), list(self.runs)
-        return other
+from tests.support.worlds.builders import SKIMS, campaign, swap
+from tests.support.worlds.planned_campaign import RUNS, PlannedCampaign
 
 
 def rows(plan):
@@ -79,20 +24,20 @@ TEN = tuple(range(529, 539))
 
 
 def test_nothing_produced_everything_is_submitted_upstream_first():
-    assert rows(World().plan()) == [
+    assert rows(PlannedCampaign().plan()) == [
         ("+", "reco", ("mdst", "cdst"), TEN),
         ("+", "skims", ("hlt_hadron", "hlt_bhabha"), TEN),
     ]
 
 
 def test_plan_after_apply_is_empty():
-    plan = World().produce().plan()
+    plan = PlannedCampaign().produce().plan()
     assert not plan.groups
     assert plan.done == 20
 
 
 def test_a_changed_cut_restates_that_skim_alone_and_says_so():
-    world = World().produce().change(skims=swap(SKIMS, ("nTracksLE >= 3", "nTracksLE >= 4")))
+    world = PlannedCampaign().produce().change(skims=swap(SKIMS, ("nTracksLE >= 3", "nTracksLE >= 4")))
     (group,) = world.plan().groups
     assert (group.action, group.step, group.outputs, len(group.runs)) == ("~", "skims", ("hlt_hadron",), 10)
     assert (
@@ -102,7 +47,7 @@ def test_a_changed_cut_restates_that_skim_alone_and_says_so():
 
 
 def test_a_cut_that_is_changed_back_needs_nothing():
-    world = World().produce()
+    world = PlannedCampaign().produce()
     changed = world.change(skims=swap(SKIMS, ("nTracksLE >= 3", "nTracksLE >= 4"))).produce()
     back = changed.change()
     assert not back.plan().groups
@@ -112,7 +57,7 @@ def test_a_changed_release_restates_everything_and_names_both():
     text = campaign(
         ("max_restate: 0", "max_restate: 100"), ("release: release-03-00-00", "release: release-04-00-00")
     )
-    plan = World().produce().change(campaign=text).plan()
+    plan = PlannedCampaign().produce().change(campaign=text).plan()
     assert [(group.action, group.step, len(group.runs)) for group in plan.groups] == [
         ("~", "reco", 10),
         ("~", "skims", 10),
@@ -122,7 +67,7 @@ def test_a_changed_release_restates_everything_and_names_both():
 
 
 def test_a_late_file_restates_just_that_run():
-    world = World().produce()
+    world = PlannedCampaign().produce()
     world.inputs[RUNS[3]] = "f" * 64
     assert rows(world.plan()) == [
         ("~", "reco", ("mdst", "cdst"), (532,)),
@@ -132,7 +77,7 @@ def test_a_late_file_restates_just_that_run():
 
 
 def test_a_new_run_is_one_submission_more():
-    world = World().produce()
+    world = PlannedCampaign().produce()
     new = run_key(3, 539)
     world.runs.append(new)
     world.inputs[new] = "e" * 64
@@ -143,7 +88,7 @@ def test_a_new_run_is_one_submission_more():
 
 
 def test_a_run_without_files_waits_and_so_does_what_is_behind_it():
-    world = World()
+    world = PlannedCampaign()
     del world.inputs[RUNS[0]]
     waiting = [row for row in rows(world.plan()) if row[0] == "waiting"]
     assert [(step, runs) for _, step, _, runs in waiting] == [("reco", (529,)), ("skims", (529,))]
@@ -155,13 +100,13 @@ def test_what_a_change_allowed_to_be_made_again_is_a_ceiling_too(limit, action):
         ("max_restate: 0", "max_restate: 100"),
         ("release: release-03-00-00", f"restate: {{reason: why, limit: {limit}}}\nrelease: release-04-00-00"),
     )
-    plan = World().produce().change(campaign=text).plan()
+    plan = PlannedCampaign().produce().change(campaign=text).plan()
     assert plan.groups[0].action == action
     assert ("restate.limit is 19, to restate are 20" in plan.groups[0].reason) == (action == "!")
 
 
 def test_what_another_campaign_made_is_reused():
-    world = World()
+    world = PlannedCampaign()
     (reco, _) = world.units()
     world.observed = Observed(elsewhere={value for column in reco.fingerprints.values() for value in column})
     assert rows(world.plan())[0] == ("+", "skims", ("hlt_hadron", "hlt_bhabha"), TEN)
@@ -173,12 +118,14 @@ def test_an_added_skim_is_submitted_and_the_others_stay():
         ("max_restate: 0", "max_restate: 0"),
         ("[hlt_hadron, hlt_bhabha]", "[hlt_hadron, hlt_bhabha, line_hadron]"),
     )
-    assert rows(World().produce().change(campaign=text).plan()) == [("+", "skims", ("line_hadron",), TEN)]
+    assert rows(PlannedCampaign().produce().change(campaign=text).plan()) == [
+        ("+", "skims", ("line_hadron",), TEN)
+    ]
 
 
 def test_what_is_no_longer_declared_is_obsolete_and_is_no_change():
     text = campaign(("[hlt_hadron, hlt_bhabha]", "[hlt_hadron]"))
-    plan = World().produce().change(campaign=text).plan()
+    plan = PlannedCampaign().produce().change(campaign=text).plan()
     assert rows(plan) == [("-", "skims", ("hlt_bhabha",), TEN)]
     assert plan.done == 20
 
@@ -191,7 +138,7 @@ def intent_of(world, run, **how):
 
 
 def test_a_run_in_flight_is_not_submitted_again():
-    world = World()
+    world = PlannedCampaign()
     world.observed = Observed(intents={("reco", RUNS[0]): intent_of(world, RUNS[0], live=True)})
     found = rows(world.plan())
     assert ("in flight", "reco", ("mdst", "cdst"), (529,)) in found
@@ -208,7 +155,7 @@ def test_a_run_in_flight_is_not_submitted_again():
     ],
 )
 def test_a_unit_of_which_a_part_was_made_elsewhere_is_what_it_was(how, action, reason):
-    world = World()
+    world = PlannedCampaign()
     (reco, _) = world.units()
     elsewhere = frozenset([reco.fingerprints["mdst"][0]])
     world.observed = Observed(
@@ -219,7 +166,7 @@ def test_a_unit_of_which_a_part_was_made_elsewhere_is_what_it_was(how, action, r
 
 
 def test_a_quarantined_unit_waits_until_something_changes():
-    world = World()
+    world = PlannedCampaign()
     world.observed = Observed(
         intents={("reco", RUNS[0]): intent_of(world, RUNS[0], quarantined=True, failure="no branch x")}
     )
@@ -230,7 +177,7 @@ def test_a_quarantined_unit_waits_until_something_changes():
 
 
 def test_a_failed_attempt_is_tried_again_with_its_reason():
-    world = World()
+    world = PlannedCampaign()
     world.observed = Observed(
         intents={("reco", RUNS[0]): intent_of(world, RUNS[0], failure="node went away")}
     )
@@ -238,7 +185,7 @@ def test_a_failed_attempt_is_tried_again_with_its_reason():
 
 
 def test_a_lost_output_is_produced_again_without_counting_as_restated():
-    world = World(limits="max_units: 4000").produce()
+    world = PlannedCampaign(limits="max_units: 4000").produce()
     gone = world.units()[0].fingerprints["mdst"][0]
     world.observed = replace(
         world.observed, produced=set(world.observed.produced) - {gone}, lost={gone: "gone"}
@@ -257,19 +204,19 @@ def test_a_lost_output_is_produced_again_without_counting_as_restated():
 )
 def test_more_restates_than_allowed_are_none(limit, action):
     text = campaign(("max_restate: 0", limit), ("prune_tracks: false", "prune_tracks: true"))
-    plan = World().produce().change(campaign=text).plan()
+    plan = PlannedCampaign().produce().change(campaign=text).plan()
     assert [(group.action, group.step) for group in plan.groups] == [(action, "reco"), (action, "skims")]
 
 
 def test_more_units_than_allowed_are_none():
-    plan = World(limits="max_units: 19").plan()
+    plan = PlannedCampaign(limits="max_units: 19").plan()
     assert {group.action for group in plan.groups} == {"!"}
     assert "max_units is 19, declared are 20" in plan.groups[0].reason
 
 
 def test_a_held_campaign_is_planned_and_nothing_is_launched():
     text = campaign(("limits:", "state: held\nlimits:"))
-    plan = World(campaign=text).plan()
+    plan = PlannedCampaign(campaign=text).plan()
     assert {(group.action, group.reason) for group in plan.groups} == {("!", "the campaign is held")}
 
 
@@ -277,11 +224,11 @@ def test_plans_that_are_equal_have_equal_digests_and_others_do_not():
     def whole(world):
         return Plan("ledger", 1, 1, (world.plan(),))
 
-    assert whole(World()).digest() == whole(World()).digest()
-    other = World()
+    assert whole(PlannedCampaign()).digest() == whole(PlannedCampaign()).digest()
+    other = PlannedCampaign()
     other.inputs[RUNS[5]] = "f" * 64  # the same runs, another content
-    assert rows(other.plan()) == rows(World().plan())
-    assert whole(other).digest() != whole(World()).digest()
+    assert rows(other.plan()) == rows(PlannedCampaign().plan())
+    assert whole(other).digest() != whole(PlannedCampaign()).digest()
 
 
 numbers = st.sets(st.integers(0, 30), max_size=12)
@@ -289,7 +236,7 @@ numbers = st.sets(st.integers(0, 30), max_size=12)
 
 @given(declared=numbers, produced=numbers, elsewhere=numbers, seed=st.randoms())
 def test_submitted_is_declared_minus_what_exists(declared, produced, elsewhere, seed):
-    world = World(runs=[run_key(3, number) for number in sorted(declared | produced)])
+    world = PlannedCampaign(runs=[run_key(3, number) for number in sorted(declared | produced)])
     reco = world.units()[0]
     values = {
         run & 0xFFFFFFFF: {column[index] for column in reco.fingerprints.values()}
@@ -313,7 +260,7 @@ def test_submitted_is_declared_minus_what_exists(declared, produced, elsewhere, 
 
 @given(st.sets(st.integers(0, 30), min_size=1, max_size=12), st.integers(31, 60))
 def test_adding_a_run_adds_exactly_that_run(known, new):
-    world = World(runs=[run_key(3, number) for number in sorted(known)]).produce()
+    world = PlannedCampaign(runs=[run_key(3, number) for number in sorted(known)]).produce()
     world.runs.append(run_key(3, new))
     world.inputs[run_key(3, new)] = "e" * 64
     assert {runs for _, _, _, runs in rows(world.plan())} == {(new,)}
@@ -330,7 +277,7 @@ facts = st.dictionaries(
 
 @given(facts=facts)
 def test_units_that_are_judged_as_sets_get_what_they_would_get_one_by_one(facts):
-    world = World()
+    world = PlannedCampaign()
     units = {item.step.name: item for item in world.units()}
     intents, made, produced, elsewhere, lost, refused = {}, {}, set(), set(), {}, {}
     for (step, run), fact in facts.items():

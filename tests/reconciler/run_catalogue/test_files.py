@@ -17,7 +17,7 @@ from ci.cli.exits import Exit
 from ci.command_line import run
 from reconciler.ledger.schema.tables import files
 from reconciler.ledger.store.database import State, opened
-from tests.renderer.test_sroot import damage
+from tests.support.inputs.damaged_sroot import damage
 from tests.support.inputs.skimmed import Skimmed
 
 

@@ -15,7 +15,7 @@ from reconciler.outside.errors import SourceUnavailable
 from reconciler.run_catalogue.lists.file_lists import StatedFile, find_files
 from reconciler.run_catalogue.lists.run_lists import RunList, collect_runs
 from schemas.manifest.runs import run_key
-from tests.reconciler.run_catalogue.test_records import BETWEEN, ENDINGS, texts, write
+from tests.support.inputs.delimited_tables import BETWEEN, ENDINGS, texts, write
 
 FIELDS = Run._fields
 NAMES = ("Exp", "Run", "run_type", "n_events", "time_start", "time_stop", "beam_energy", "quality", "n_files")

@@ -19,7 +19,7 @@ from renderer.event_data.file_metadata import FileMetadata, read_metadata
 from renderer.steering import load_templates
 from schemas.repository import read_repository
 from schemas.rules import check_repository
-from tests.reconciler.datasets.test_verify import published
+from tests.support.inputs.published_files import published
 from tests.support.worlds.builders import campaign, tree
 from tests.support.worlds.worlds import ONE_STEP, World
 

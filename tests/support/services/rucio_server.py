@@ -20,7 +20,7 @@ from pathlib import Path
 import urllib3
 
 from tests.support.services.postgresql import Server
-from tests.support.worlds.worlds import wait_until
+from tests.support.worlds.processes import wait_until
 
 ENVIRONMENT = Path(__file__).parents[3] / ".nox" / "services" / "rucio"
 PACKAGES = ("rucio>=41,<42", "psycopg[binary]>=3.2", "gunicorn>=27")

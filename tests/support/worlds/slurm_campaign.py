@@ -16,10 +16,11 @@ from reconciler.ledger.store.database import opened, reading
 from reconciler.model.run import File
 from reconciler.run_catalogue.file_register import import_files
 from renderer.steering import load_templates
-from tests.reconciler.execution.test_kill import RealWorld
 from tests.support.services.postgresql import Server
 from tests.support.services.slurm_cluster import Cluster
-from tests.support.worlds.worlds import ONE_STEP, World, wait_until
+from tests.support.worlds.command_world import RealWorld
+from tests.support.worlds.processes import wait_until
+from tests.support.worlds.worlds import ONE_STEP, World
 
 CAUSES = ("geometry", "payload", "magnet", "cluster", "tracking", "trigger", "vertex", "pedestal")
 """Words of errors that strike the first attempt of some jobs: as many causes, for the same one would pause the campaign."""

@@ -6,9 +6,6 @@ import hashlib
 import os
 import shutil
 import sys
-import time
-import traceback
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -25,16 +22,22 @@ from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.trust import pin_root
 from reconciler.model.run import File, Run
+from reconciler.model.work_items import OrderedOutput, WorkItem
 from reconciler.planning.resolution import resolve
 from reconciler.planning.views import StateView, read_state_view
+from reconciler.run_catalogue.catalogue import read_files
 from reconciler.run_catalogue.file_register import import_files
 from reconciler.run_catalogue.run_import import import_runs
+from renderer.jobs.job_json import divide_input
 from renderer.steering import read_templates
 from schemas.files.tree import read_tree
 from schemas.policy.policy import read_policy, select_root
 from schemas.repository import Repository, read_repository
 from tests.support.inputs.root_files import write_events
 from tests.support.worlds.builders import LAYOUTS, RELEASES, ROOT, SKIMS, snapshot, swap
+from tests.support.worlds.processes import (
+    find_processes,
+)
 
 SERVER: str | None = None
 """The address of the database of all worlds; without one, each has its file."""
@@ -301,52 +304,26 @@ class World:
         (self.root / "starts").unlink(missing_ok=True)
 
 
-def find_processes(folder: Path) -> list[int]:
-    """The processes whose working folder is below `folder`."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdecimal():
-            try:
-                here = os.readlink(f"/proc/{entry}/cwd")
-            except OSError:
-                continue
-            if Path(here.removesuffix(" (deleted)")).is_relative_to(folder):
-                found.append(int(entry))
-    return found
+WHO = "shifter@example.org"
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Waits for something that other processes do.
-
-    Raises:
-        AssertionError: it did not happen.
-    """
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "this should have happened by now"
-        time.sleep(0.005)
+def pull(world, act):
+    with opened(world.state) as engine:
+        return act(OperatorActions(Writer(engine, None), WHO))
 
 
-def run_forked(work: Callable[[], object]) -> int:
-    """Runs something in a child process; its exit code: 0, or 1 with the traceback on stderr, or what it chose itself."""
-    return wait_forked(start_forked(work))
-
-
-def wait_forked(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def start_forked(work: Callable[[], object]) -> int:
-    """Begins something in a child process; the child's id."""
-    with warnings.catch_warnings():
-        # of threads: xdist's, which the child does not need
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException:  # noqa: BLE001 -- nothing may leave the child but by _exit
-            os.write(2, traceback.format_exc().encode())
-            os._exit(1)
-        os._exit(0)
-    return child
+def make_work_item(world):
+    """The work item of the first unit, which has two jobs."""
+    (view,) = world.state_view().views
+    units = view.units[0]
+    with reading(world.state) as connection:
+        files = read_files(connection, "raw", units.runs[0])
+    return WorkItem(
+        campaign=view.campaign,
+        step=units.step,
+        run=units.runs[0],
+        outputs=(OrderedOutput(units.recipes[0], units.fingerprints["mdst"][0], units.inputs[0], None),),
+        jobs=divide_input(units.step, files),
+        layout=world.repository().layouts["plain"],
+        storage="/storage",
+    )
