@@ -1,15 +1,10 @@
-"""The table of attacks: each has a test that is named after it, or a reason why it has none."""
+"""Each attack of `tests/README.md` has a test that is named after it, or a reason why it has none."""
 
 from __future__ import annotations
 
-import ast
-import re
-from pathlib import Path
-
 import pytest
 
-TESTS = Path(__file__).parents[1]
-ROWS = tuple(f"S{number}" for number in range(1, 42))
+from tests.support.tables.codes import list_codes, list_named, list_tests
 
 ELSEWHERE = {
     "S5": (
@@ -66,29 +61,10 @@ NONE = {
 }
 
 
-def list_tests() -> dict[str, set[str]]:
-    """Every test by the file that it is in."""
-    return {
-        file.name: {
-            node.name
-            for node in ast.walk(ast.parse(file.read_text()))
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-        }
-        for file in TESTS.rglob("test_*.py")
-    }
-
-
-def list_rows(name: str) -> set[str]:
-    """The rows that a test's name begins with: `test_s16_s17_…`."""
-    found = re.match(r"test_((?:s\d+_)+)", name)
-    return {part.upper() for part in found[1].split("_") if part} if found else set()
-
-
 def test_every_attack_has_a_test_or_a_reason():
-    named = {row for names in list_tests().values() for name in names for row in list_rows(name)}
-    assert sorted(named - set(ROWS)) == []
+    rows, named = set(list_codes("S")), {code for code in list_named() if code[0] == "S"}
     assert sorted((named | set(ELSEWHERE)) & set(NONE)) == []
-    assert sorted(set(ROWS) - named - set(ELSEWHERE) - set(NONE)) == []
+    assert sorted(rows - named - set(ELSEWHERE) - set(NONE)) == []
 
 
 @pytest.mark.parametrize("row", ELSEWHERE)
