@@ -6,7 +6,7 @@ Everything is computed along the boundaries of IoVs; runs are only counted betwe
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import pairwise
@@ -93,11 +93,6 @@ def compare_chains(
             lower, upper = bisect_left(keys, first), bisect_left(keys, end)
             changes.append(PayloadUse(payload, first, end, one, other, lower, upper))
     return TagComparison(tuple(changes), keys)
-
-
-def find_segments(chain: Sequence[Snapshot]) -> Mapping[str, tuple[Segment, ...]]:
-    """Payload → what jobs use of it and where, sorted and apart: first tag first, in a tag the higher revision."""
-    return {payload: _overlay(ranked) for payload, ranked in sorted(_group(chain).items())}
 
 
 def list_differences(

@@ -17,7 +17,6 @@ from schemas.conditions.iov import Interval, parse_iov
 from schemas.conditions.local_database import number_lines
 from schemas.conditions.snapshot import LOCAL, PAYLOAD_NAME, REVISION, Iov
 from schemas.files.text import decode_text
-from schemas.manifest.runs import run_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +57,6 @@ class DatabaseFile:
         )
         refuse_contradictions(str(self.path), iovs)
         return Tag(name, LOCAL, iovs, None, self.path.name)
-
-    def fetch_run(self, name: str, experiment: int, run: int) -> tuple[Iov, ...]:
-        """The payloads of the file that hold for one run."""
-        key = run_key(experiment, run)
-        return tuple(iov for iov in self.fetch(name).iovs if iov.first <= key < iov.end)
 
     def _sum_file(self, entry: DatabaseLine) -> str:
         path = self.path.parent / entry.file

@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
@@ -61,8 +60,6 @@ CREATE VIEW iov_payloads AS
 
 _FIELDS = "payloadName, revision, checksum, firstExp, firstRun, finalExp, finalRun"
 _SELECT = f"SELECT {_FIELDS} FROM iov_payloads WHERE globalTagName = :name"  # noqa: S608 -- nothing from outside
-_AT_RUN = """ AND (firstExp < :exp OR (firstExp = :exp AND firstRun <= :run)) AND (finalExp < 0 OR finalExp > :exp
-    OR (finalExp = :exp AND (finalRun < 0 OR finalRun >= :run)))"""
 _COUNT = "SELECT count(*) FROM iovs JOIN globaltags USING (globalTagId) WHERE globalTagName = :name"
 
 
@@ -72,33 +69,17 @@ class MetadataFile:
 
     path: Path
 
-    def list_tags(self) -> tuple[str, ...]:
-        """The names of the tags in the file, sorted.
-
-        Raises:
-            SourceUnavailable: the file cannot be read, or is of another kind or version.
-        """
-        with self._reading() as connection:
-            return _list_tags(connection)
-
     def fetch(self, name: str) -> Tag:
         """The whole tag, with its id and state in the conditions database."""
         with self._reading() as connection:
             tag_id, state = self._find_tag(connection, name)
-            iovs = self._read_iovs(connection, _SELECT, {"name": name})
+            iovs = self._read_iovs(connection, name)
             (count,) = connection.execute(_COUNT, {"name": name}).fetchone()
         if count != len(iovs):
             raise SourceUnavailable(
                 f"{self.path}: {count} IoVs of {name}, of which {len(iovs)} have a payload; download it again"
             )
         return Tag(name, state, iovs, tag_id, self.path.name)
-
-    def fetch_run(self, name: str, experiment: int, run: int) -> tuple[Iov, ...]:
-        """The IoVs of the tag that hold for one run."""
-        with self._reading() as connection:
-            self._find_tag(connection, name)
-            values = {"name": name, "exp": experiment, "run": run}
-            return self._read_iovs(connection, _SELECT + _AT_RUN, values)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -134,10 +115,8 @@ class MetadataFile:
             raise SourceUnavailable(f"{self.path}: {name} has the id {row[0]!r} and the state {row[1]!r}")
         return row[0], row[1]
 
-    def _read_iovs(
-        self, connection: sqlite3.Connection, query: str, values: dict[str, Any]
-    ) -> tuple[Iov, ...]:
-        rows = connection.execute(query, values).fetchall()
+    def _read_iovs(self, connection: sqlite3.Connection, name: str) -> tuple[Iov, ...]:
+        rows = connection.execute(_SELECT, {"name": name}).fetchall()
         numbers = all(isinstance(number, int) for row in rows for number in row[3:])
         try:
             iovs = [

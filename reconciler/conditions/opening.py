@@ -8,7 +8,7 @@ from reconciler.conditions.database_file import DatabaseFile
 from reconciler.conditions.metadata_file import MetadataFile
 from reconciler.conditions.rest import RestSource
 from reconciler.conditions.snapshot_file import SnapshotFile
-from reconciler.conditions.source import RunSource
+from reconciler.conditions.source import TagSource
 from reconciler.outside.errors import SourceUnavailable
 from schemas.conditions.snapshot import FIRST_LINE
 from schemas.files.text import decode_text
@@ -16,7 +16,7 @@ from schemas.files.text import decode_text
 SQLITE = b"SQLite format 3\0"
 
 
-def open_source(where: str, token: str | None = None) -> RunSource:
+def open_source(where: str, token: str | None = None) -> TagSource:
     """The source at an http(s) address, or in a file, which is known by how it begins.
 
     Raises:

@@ -15,7 +15,6 @@ from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.json_reader import JsonAnswer, JsonReader
 from schemas.conditions.snapshot import Iov, make_iov
-from schemas.manifest.runs import run_key
 
 DEFAULT_ADDRESS = "https://belle2db.sdcc.bnl.gov/b2s/rest/"
 """The collaboration's service. Given with http, https is tried first, and plain http is taken where that is not there."""
@@ -66,21 +65,6 @@ class RestSource:
         if self._ask_about(name) != about:
             raise SourceUnavailable(f"{name} was changed while it was read from {answer.url}; try again")
         return Tag(name, about.state, iovs, about.id, self._http.base)
-
-    def fetch_run(self, name: str, experiment: int, run: int) -> tuple[Iov, ...]:
-        """The IoVs of the tag that hold for one run, as the service finds them."""
-        self._ask_about(name)
-        query = f"gtName={quote(name, safe='')}&expNumber={experiment}&runNumber={run}"
-        answer = self._http.get(f"iovPayloads/?{query}")
-        iovs = tuple(sorted(iov for item in _expect(answer, list) for iov in _read_item(answer, item)))
-        key = run_key(experiment, run)
-        for iov in iovs:
-            if not iov.first <= key < iov.end:
-                raise SourceUnavailable(
-                    f"{answer.url} answers with {iov}, which is not for run {experiment}:{run}"
-                )
-        refuse_contradictions(answer.url, iovs)
-        return iovs
 
     def _ask_about(self, name: str) -> _About:
         answer = self._http.get(f"globalTag/{quote(name, safe='')}", absent_is_fine=True)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
 from reconciler.outside.errors import SourceUnavailable
-from schemas.conditions.snapshot import FIRST_LINE, Iov, Snapshot, parse_snapshot
-from schemas.manifest.runs import run_key
+from schemas.conditions.snapshot import FIRST_LINE, Snapshot, parse_snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +24,6 @@ class SnapshotFile:
             raise UnknownTag(f"{self.path} holds the tag {snapshot.name}, not {name}")
         refuse_contradictions(str(self.path), snapshot.iovs)
         return Tag(name, snapshot.state, snapshot.iovs, snapshot.id, self.path.name)
-
-    def fetch_run(self, name: str, experiment: int, run: int) -> tuple[Iov, ...]:
-        """The IoVs in the file that hold for one run."""
-        key = run_key(experiment, run)
-        return tuple(sorted(iov for iov in self.fetch(name).iovs if iov.first <= key < iov.end))
 
     def read(self) -> Snapshot:
         """The snapshot in the file, whatever tag it is of.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from reconciler.outside.errors import SourceUnavailable
 from schemas.conditions.snapshot import Iov, Snapshot, freeze_tag
@@ -40,20 +40,6 @@ class TagSource(Protocol):
         Raises:
             UnknownTag: there is no such tag.
             SourceUnavailable: it could not be read in full; never is less than the whole tag returned.
-        """
-        ...
-
-
-@runtime_checkable
-class RunSource(TagSource, Protocol):
-    """A source that can be asked for a single run."""
-
-    def fetch_run(self, name: str, experiment: int, run: int) -> tuple[Iov, ...]:
-        """The sorted IoVs of the tag that hold for one run; several of one payload where they overlap.
-
-        Raises:
-            UnknownTag: there is no such tag.
-            SourceUnavailable: they could not be read in full.
         """
         ...
 

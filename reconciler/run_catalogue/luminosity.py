@@ -126,12 +126,6 @@ def list_versions(connection: Connection) -> list[str]:
     return list(connection.scalars(select(luminosity.c.version).distinct().order_by(luminosity.c.version)))
 
 
-def total_luminosity(connection: Connection, runs: Collection[int]) -> list[Total]:
-    """The totals of the run keys `runs` by every method, version and correction that has a value for any of them."""
-    found = read_luminosity(connection, runs)
-    return [add_luminosity(where, measured, runs) for where, measured in found.items()]
-
-
 def add_luminosity(where: Where, measured: Mapping[int, Measurement], runs: Collection[int]) -> Total:
     """The total of the run keys `runs`, of which `measured` has those that have a value, and may have more."""
     found = [measured[run] for run in sorted({*runs}) if run in measured]

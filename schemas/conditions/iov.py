@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
 from schemas.manifest.runs import run_key, split_key
+from schemas.manifest.spans import subtract, unite
 
 FOREVER = 1 << 62
 """The end of what has no end; beyond every run key of `NUMBER_LIMIT`."""
@@ -54,30 +55,6 @@ class Interval:
 
     def __str__(self) -> str:
         return ",".join(map(str, name_ends(self.first, self.end)))
-
-    def contains(self, other: Interval) -> bool:
-        """Whether all of `other` lies in this."""
-        return self.first <= other.first and other.end <= self.end
-
-    def intersect(self, other: Interval) -> Interval | None:
-        """What both have in common, or None."""
-        first, end = max(self.first, other.first), min(self.end, other.end)
-        return Interval(first, end) if first < end else None
-
-    def subtract(self, other: Interval) -> tuple[Interval, ...]:
-        """What this has and `other` has not: none, one or two intervals."""
-        parts = (self.first, min(self.end, other.first)), (max(self.first, other.end), self.end)
-        return tuple(Interval(first, end) for first, end in parts if first < end)
-
-    def union(self, other: Interval, *, allow_startone: bool = False) -> Interval | None:
-        """Both as one, or None where they neither overlap nor touch.
-
-        With `allow_startone`, run 0 and run 1 both begin an experiment: (3,0,3,-1) touches (4,1,4,-1).
-        """
-        earlier, later = sorted((self, other))
-        if later.first <= earlier.end or (allow_startone and _starts_at_one(earlier.end, later.first)):
-            return Interval(earlier.first, max(earlier.end, later.end))
-        return None
 
     def describe(self) -> str:
         """The interval as people say it: `always`, `exp 3, runs 5 - 9`, `exp 3, run 5 - forever`, `exp 3 - forever`."""
@@ -166,53 +143,15 @@ def _last_run(match: re.Match[str], found: dict[str, int]) -> int:
     return found.get("run2", found["run"])
 
 
-def merge_intervals(intervals: Iterable[Interval], *, allow_startone: bool = False) -> tuple[Interval, ...]:
+def merge_intervals(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
     """The same runs as sorted intervals that neither overlap nor touch."""
-    merged: list[Interval] = []
-    for interval in sorted(intervals):
-        joined = merged[-1].union(interval, allow_startone=allow_startone) if merged else None
-        if joined is None:
-            merged.append(interval)
-        else:
-            merged[-1] = joined
-    return tuple(merged)
-
-
-def find_gaps(
-    intervals: Iterable[Interval], within: Interval | None = None, *, allow_startone: bool = False
-) -> tuple[Interval, ...]:
-    """The sorted parts of `within` that no interval covers; by default, what lies between the intervals.
-
-    With `allow_startone`, a run 0 that alone is left out at an experiment's beginning is no gap.
-    """
-    merged = merge_intervals(intervals)
-    if within is None:
-        if not merged:
-            return ()
-        within = Interval(merged[0].first, merged[-1].end)
-    gaps = subtract_all((within,), merged)
-    covered = {interval.first for interval in merged}
-    return tuple(
-        gap
-        for gap in gaps
-        if not (allow_startone and gap.end in covered and _starts_at_one(gap.first, gap.end))
-    )
-
-
-def find_overlaps(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
-    """The sorted parts that more than one interval covers."""
-    overlaps: list[Interval] = []
-    reached = -1
-    for interval in sorted(intervals):
-        if interval.first < reached:
-            overlaps.append(Interval(interval.first, min(reached, interval.end)))
-        reached = max(reached, interval.end)
-    return merge_intervals(overlaps)
+    return tuple(Interval(*span) for span in unite((one.first, one.end) for one in intervals))
 
 
 def subtract_all(intervals: Iterable[Interval], others: Iterable[Interval]) -> tuple[Interval, ...]:
     """What the first intervals cover and the others do not, sorted, as intervals that do not touch."""
-    return tuple(_subtract(merge_intervals(intervals), merge_intervals(others)))
+    spans, without = (((one.first, one.end) for one in several) for several in (intervals, others))
+    return tuple(Interval(*span) for span in subtract(spans, without))
 
 
 def touches_any(first: int, end: int, intervals: Sequence[Interval]) -> bool:
@@ -222,24 +161,3 @@ def touches_any(first: int, end: int, intervals: Sequence[Interval]) -> bool:
 
 
 _take_end = attrgetter("end")
-
-
-def _subtract(intervals: tuple[Interval, ...], others: tuple[Interval, ...]) -> Iterator[Interval]:
-    index = 0
-    for interval in intervals:
-        first = interval.first
-        while index < len(others) and others[index].end <= first:
-            index += 1
-        upcoming = index
-        while upcoming < len(others) and others[upcoming].first < interval.end:
-            if first < others[upcoming].first:
-                yield Interval(first, others[upcoming].first)
-            first = others[upcoming].end
-            upcoming += 1
-        if first < interval.end:
-            yield Interval(first, interval.end)
-
-
-def _starts_at_one(end: int, first: int) -> bool:
-    """Whether only run 0 of an experiment lies from `end` to before `first`."""
-    return split_key(end)[1] == 0 and first == end + 1

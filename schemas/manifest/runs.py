@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from schemas.manifest.spans import subtract
+
 EXPERIMENT_LIMIT = 9999
 RUN_LIMIT = 99_999_999
 MC_EXPERIMENTS = frozenset({0, 1002, 1003, 1004})
@@ -146,24 +148,9 @@ class RunSet:
         return place >= 0 and key <= self.intervals[place][1]
 
     def subtract(self, others: Iterable[tuple[int, int]]) -> RunSet:
-        """What is left without other intervals, sorted and apart as these are."""
-        taken = list(others)
-        left: list[tuple[int, int]] = []
-        at = 0
-        for first, last in self.intervals:
-            begin = first
-            while at < len(taken) and taken[at][1] < begin:
-                at += 1
-            next_one = at
-            while next_one < len(taken) and taken[next_one][0] <= last:
-                low, high = taken[next_one]
-                if begin < low:
-                    left.append((begin, low - 1))
-                begin = max(begin, high + 1)
-                next_one += 1
-            if begin <= last:
-                left.append((begin, last))
-        return RunSet(tuple(left))
+        """What is left without other intervals, both ends of which are included as well."""
+        left = subtract(*([(first, last + 1) for first, last in some] for some in (self.intervals, others)))
+        return RunSet(tuple((first, end - 1) for first, end in left))
 
 
 def gather_runs(keys: Iterable[int]) -> RunSet:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.files.tree import SCRIPTS, Tree
@@ -48,8 +47,3 @@ def read_scripts(tree: Tree) -> tuple[dict[str, Script], tuple[Finding, ...]]:
         else:
             scripts[name] = Script(name, content, hashlib.sha256(content).hexdigest())
     return scripts, tuple(findings)
-
-
-def find_changed(before: Mapping[str, Script], after: Mapping[str, Script]) -> list[str]:
-    """The versions that both have, with another content, sorted."""
-    return sorted(name for name in before.keys() & after.keys() if before[name] != after[name])

@@ -12,8 +12,6 @@ from schemas.conditions.iov import (
     ALWAYS,
     NUMBER_LIMIT,
     Interval,
-    find_gaps,
-    find_overlaps,
     make_interval,
     merge_intervals,
     parse_iov,
@@ -54,60 +52,18 @@ def test_an_interval_holds_for_the_runs_of_its_numbers(numbers):
     assert parse_iov(str(interval)) == interval == parse_iov(interval.describe())
 
 
-@given(four, four, st.booleans())
-def test_two_intervals_are_as_their_sets_of_runs(one, other, startone):
-    a, b = make_interval(*one), make_interval(*other)
-    both, left, joined = a.intersect(b), a.subtract(b), a.union(b, allow_startone=startone)
-    assert (model(both) if both else set()) == model(a) & model(b)
-    assert model(*left) == model(a) - model(b)
-    assert a.contains(b) == (model(a) >= model(b))
-    assert sum(len(model(part)) for part in left) == len(model(*left))
-    skipped = model(joined) - model(a) - model(b) if joined else set()
-    assert not skipped or (startone and len(skipped) == 1 and next(iter(skipped))[1] == 0)
-    if joined is None:
-        assert not model(a) & model(b)
-    assert joined == b.union(a, allow_startone=startone)
-
-
 @given(st.lists(four, max_size=7), st.lists(four, max_size=3))
 def test_many_intervals_are_as_their_sets_of_runs(several, others):
     found, taken = [make_interval(*n) for n in several], [make_interval(*n) for n in others]
     merged = merge_intervals(found)
     assert model(*merged) == model(*found)
     assert all(before.end < after.first for before, after in pairwise(merged))
-    assert model(*find_gaps(found, ALWAYS)) == set(WORLD) - model(*found)
-    twice = {one for one in WORLD if sum(run_key(*one) in interval for interval in found) > 1}
-    assert model(*find_overlaps(found)) == twice
-    assert model(*subtract_all(found, taken)) == model(*found) - model(*taken)
+    assert model(*subtract_all((ALWAYS,), found)) == set(WORLD) - model(*found)
+    left = subtract_all(found, taken)
+    assert model(*left) == model(*found) - model(*taken)
+    assert all(before.end < after.first for before, after in pairwise(left))
     for interval in taken:
         assert touches_any(interval.first, interval.end, merged) == bool(model(interval) & model(*found))
-    if found:
-        between = find_gaps(found)
-        assert model(*between) == model(Interval(merged[0].first, merged[-1].end)) - model(*found)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "joined", "startone"),
-    [
-        ("3,0,3,-1", "4,0,4,5", "3,0,4,5", False),
-        ("3,0,3,-1", "4,1,4,5", None, False),
-        ("3,0,3,-1", "4,1,4,5", "3,0,4,5", True),
-        ("3,0,3,-1", "4,2,4,5", None, True),
-        ("3,0,3,4", "3,5,3,9", "3,0,3,9", False),
-        ("3,0,3,4", "3,6,3,9", None, True),
-        ("3,0,3,9", "3,5,-1,-1", "3,0,-1,-1", False),
-    ],
-)
-def test_unions_at_the_seams(one, other, joined, startone):
-    found = parse_iov(one).union(parse_iov(other), allow_startone=startone)
-    assert (found and str(found)) == joined
-
-
-def test_run_0_alone_is_no_gap_where_run_1_is_a_beginning():
-    intervals = [parse_iov("3,0,3,-1"), parse_iov("4,1,4,8"), parse_iov("4,10,4,12")]
-    assert [str(gap) for gap in find_gaps(intervals)] == ["4,0,4,0", "4,9,4,9"]
-    assert [str(gap) for gap in find_gaps(intervals, allow_startone=True)] == ["4,9,4,9"]
-    assert len(merge_intervals(intervals, allow_startone=True)) == 2
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from ci.cli.exits import Exit
 from ci.command_line import run
 from reconciler.conditions.database_file import DatabaseFile
 from reconciler.conditions.metadata_file import MetadataFile
+from reconciler.conditions.source import UnknownTag
 from reconciler.execution.launch.preparation import OrderWriter, list_wishes
 from renderer.identity.payloads import find_payloads
 from renderer.identity.units import Chains, find_chains
@@ -167,7 +168,9 @@ def test_what_a_job_may_use_of_its_tags_has_no_testing_payloads(world, tmp_path)
     ((_, order),) = writer.make_orders(list_wishes(world.state_view().views)[:1], {})
     file = tmp_path / "conditions.sqlite"
     file.write_bytes(writer.render(order, order.jobs[0])["conditions.sqlite"])
-    assert MetadataFile(file).list_tags() == ("tag_a",)
+    assert MetadataFile(file).fetch("tag_a").iovs
+    with pytest.raises(UnknownTag, match=r"it has tag_a$"):
+        MetadataFile(file).fetch("local")
 
 
 def test_what_jobs_use_of_a_local_database_is_told_for_a_release(world, tmp_path, capsys):

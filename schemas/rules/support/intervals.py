@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from schemas.manifest import spans
 from schemas.manifest.campaign import Selector
 from schemas.manifest.runs import RUN_LIMIT, RunRange
 
@@ -14,37 +15,13 @@ SHOWN = 5
 
 
 def unite(ranges: Iterable[RunRange]) -> Ranges:
-    """The same runs as sorted ranges that neither overlap nor touch.
-
-    >>> [str(one) for one in unite([RunRange(7, 9), RunRange(1, 3), RunRange(4, 5), RunRange(2, 2)])]
-    ['1-5', '7-9']
-    """
-    united: list[RunRange] = []
-    for item in sorted(ranges):
-        if united and item.first <= united[-1].last + 1:
-            united[-1] = RunRange(united[-1].first, max(united[-1].last, item.last))
-        else:
-            united.append(item)
-    return tuple(united)
+    """The same runs as sorted ranges that neither overlap nor touch."""
+    return _fold(spans.unite(_unfold(ranges)))
 
 
-def intersect(one: Sequence[RunRange], other: Sequence[RunRange]) -> Ranges:
-    """The runs that are in both; the arguments are as `unite` makes them.
-
-    >>> [str(one) for one in intersect(unite([RunRange(1, 5)]), unite([RunRange(0, 1), RunRange(4, 9)]))]
-    ['1', '4-5']
-    """
-    common: list[RunRange] = []
-    i = j = 0
-    while i < len(one) and j < len(other):
-        first, last = max(one[i].first, other[j].first), min(one[i].last, other[j].last)
-        if first <= last:
-            common.append(RunRange(first, last))
-        if one[i].last < other[j].last:
-            i += 1
-        else:
-            j += 1
-    return tuple(common)
+def intersect(one: Iterable[RunRange], other: Iterable[RunRange]) -> Ranges:
+    """The runs that are in both."""
+    return _fold(spans.intersect(_unfold(one), _unfold(other)))
 
 
 def subtract(ranges: Iterable[RunRange], without: Iterable[RunRange]) -> Ranges:
@@ -53,23 +30,7 @@ def subtract(ranges: Iterable[RunRange], without: Iterable[RunRange]) -> Ranges:
     >>> [str(one) for one in subtract([RunRange(1, 9)], [RunRange(3, 4), RunRange(9, 12)])]
     ['1-2', '5-8']
     """
-    holes = unite(without)
-    left: list[RunRange] = []
-    index = 0
-    for item in unite(ranges):
-        first = item.first
-        while index < len(holes) and holes[index].last < first:
-            index += 1
-        at = index
-        while at < len(holes) and holes[at].first <= item.last:
-            if holes[at].first > first:
-                left.append(RunRange(first, holes[at].first - 1))
-            first = holes[at].last + 1
-            at += 1
-        index = max(index, at - 1)
-        if first <= item.last:
-            left.append(RunRange(first, item.last))
-    return tuple(left)
+    return _fold(spans.subtract(_unfold(ranges), _unfold(without)))
 
 
 def take(selector: Selector) -> Ranges:
@@ -94,3 +55,11 @@ def show_ranges(ranges: Sequence[RunRange], experiment: int | None = None) -> st
     if ranges and ranges[-1].last >= RUN_LIMIT and not rest:
         listed = f"{listed.removesuffix(str(ranges[-1]))}{ranges[-1].first} and all later ones"
     return ("" if experiment is None else f"{experiment}:") + listed + (f" and {rest} more" if rest else "")
+
+
+def _unfold(ranges: Iterable[RunRange]) -> list[spans.Span]:
+    return [(one.first, one.last + 1) for one in ranges]
+
+
+def _fold(found: Iterable[spans.Span]) -> Ranges:
+    return tuple(RunRange(first, end - 1) for first, end in found)

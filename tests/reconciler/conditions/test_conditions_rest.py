@@ -104,19 +104,9 @@ def test_the_service_gives_the_whole_tag(source, service):
         assert tag.source == f"{service.address}/v2/"
 
 
-@pytest.mark.parametrize(("run", "revisions"), [(100, ["2670"]), (150, []), (250, ["2914"]), (499, ["3112"])])
-def test_the_service_answers_for_one_run(source, run, revisions):
-    assert [iov.revision for iov in source.fetch_run(SECOND, 5, run)] == revisions
-
-
-def test_overlapping_payloads_of_a_run_are_all_there(source):
-    assert [iov.revision for iov in source.fetch_run(NAMES[0], 5, 87)] == ["2553", "2670", "2704"]
-
-
 def test_a_tag_that_the_service_does_not_have_is_unknown_and_not_a_failure(source):
-    for ask in (lambda: source.fetch("other/../x?y"), lambda: source.fetch_run("other", 5, 1)):
-        with pytest.raises(UnknownTag, match="other"):
-            ask()
+    with pytest.raises(UnknownTag, match="other"):
+        source.fetch("other/../x?y")
 
 
 def test_both_shapes_of_items_are_read(source, service):
@@ -303,13 +293,6 @@ def test_a_tag_that_changes_while_it_is_read_is_unavailable(source, service):
     )
     with pytest.raises(SourceUnavailable, match="changed while"):
         source.fetch(SECOND)
-
-
-def test_a_payload_that_is_not_for_the_run_is_unavailable(source, service):
-    body = json.dumps(service.payloads_of(SECOND, 5, 50)).encode()
-    service.answers["/iovPayloads/"] = lambda to: to.reply(200, body)
-    with pytest.raises(SourceUnavailable, match="not for run 5:300"):
-        source.fetch_run(SECOND, 5, 300)
 
 
 # Time

@@ -16,6 +16,7 @@ from ci.cli.exits import Exit
 from ci.command_line import run
 from reconciler.conditions.excerpt import cut_snapshots
 from reconciler.conditions.metadata_file import MetadataFile, write_metadata
+from reconciler.conditions.source import UnknownTag
 from reconciler.engines.gb2.engine import Gb2Engine
 from reconciler.engines.gb2.requests import NotReady, write_order
 from reconciler.execution.launch.preparation import OrderWriter, list_wishes
@@ -97,12 +98,12 @@ def make_tickets(folder, *units, **changes):
 def test_a_production_has_the_payloads_of_all_its_runs(tmp_path):
     order = write_order(make_tickets(tmp_path, (529, "1"), (530, "1"), (601, "2")))
     source = MetadataFile(order.folder / "conditions.sqlite")
-    assert (source.list_tags(), source.fetch("tag_a").id, source.fetch("tag_a").state) == (
-        ("tag_a",),
-        7,
-        "RUNNING",
-    )
-    found = [[iov.revision for iov in source.fetch_run("tag_a", 3, number)] for number in (529, 530, 601)]
+    tag = source.fetch("tag_a")
+    assert (tag.id, tag.state) == (7, "RUNNING")
+    with pytest.raises(UnknownTag, match=r"it has tag_a$"):
+        source.fetch("other")
+    keys = [run_key(3, number) for number in (529, 530, 601)]
+    found = [[iov.revision for iov in tag.iovs if iov.first <= key < iov.end] for key in keys]
     assert found == [["1"], ["1"], ["2"]]
 
 

@@ -16,7 +16,12 @@ from ci.command_line import run
 from reconciler.ledger.schema import tables
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.planning.production import read_production
-from reconciler.run_catalogue.luminosity import Measurement, import_luminosity, total_luminosity
+from reconciler.run_catalogue.luminosity import (
+    Measurement,
+    add_luminosity,
+    import_luminosity,
+    read_luminosity,
+)
 from reconciler.run_catalogue.run_import import ImportedRuns
 from renderer.steering import load_templates
 from schemas.manifest.runs import run_key
@@ -31,6 +36,10 @@ def make_engine():
     engine = create_engine("sqlite://")
     tables.metadata.create_all(engine)
     return engine
+
+
+def total_luminosity(connection, runs):
+    return [add_luminosity(where, found, runs) for where, found in read_luminosity(connection, runs).items()]
 
 
 amounts = st.floats(0, 1e6, allow_nan=False)
