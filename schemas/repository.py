@@ -11,10 +11,12 @@ from schemas.conditions.snapshot import Snapshot, read_snapshot
 from schemas.files.tree import Tree
 from schemas.findings.finding import Finding, Place, limit_findings
 from schemas.json_schema.validation import load_schema, validate
+from schemas.json_schema.values import read_value
 from schemas.manifest.campaign import Campaign, read_campaign
 from schemas.manifest.layout import Layout, check_folder
 from schemas.manifest.lock import Lock, read_lock
 from schemas.manifest.scripts import Script, read_scripts
+from schemas.manifest.step import Step
 from schemas.manifest.template import Template
 from schemas.policy.policy import Policy, read_policy
 from schemas.policy.retirement import RETIREMENTS, Retirement, read_retirement
@@ -100,6 +102,10 @@ class Repository:
     broken: frozenset[str] = field(default=frozenset())
     refused: tuple[RefusedManifest, ...] = ()
     site_documents: Mapping[str, Document] = field(default_factory=dict)
+
+    def list_steps(self) -> Iterator[tuple[Declared, Step]]:
+        """Every step as it is declared, each with its campaign."""
+        return ((one, step) for one in self.campaigns.values() for step in one.campaign.steps)
 
 
 def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repository, tuple[Finding, ...]]:
@@ -275,17 +281,15 @@ class _Reading:
                         Finding(place, "BP304", f"the folder of layout {name}: {problem}", hint)
                     )
                 else:
-                    layouts[name] = Layout(name, data["title"], data["folder"], data.get("historic", False))
+                    layouts[name] = read_value(Layout, data, name=name)
         return layouts
 
     def releases(self) -> dict[str, Release]:
         document = self.document(RELEASES, "releases")
         if document is None:
             return {}
-        return {
-            name: Release(name, data["date"], data.get("commit"), data.get("recommended_tag"))
-            for name, data in document.data["releases"].items()
-        }
+        found = document.data["releases"].items()
+        return {name: read_value(Release, data, name=name) for name, data in found}
 
     def snapshots(self) -> dict[str, Snapshot]:
         snapshots: dict[str, Snapshot] = {}

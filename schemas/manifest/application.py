@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from schemas.json_schema.validation import load_schema
+from schemas.json_schema.values import read_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,6 @@ def load_applications() -> Mapping[str, ApplicationKeys]:
     """The applications by name, in the order of the schema."""
     step = load_schema("campaign")["$defs"]["step"]
     declared: Mapping[str, Mapping[str, Any]] = step["properties"]["application"]["x-applications"]
-    return MappingProxyType({name: _read(name, data) for name, data in declared.items()})
-
-
-def _read(name: str, data: Mapping[str, Any]) -> ApplicationKeys:
-    lists = {key: tuple(data[key]) for key in ("needs", "refuses")}
-    return ApplicationKeys(name, **{**data, **lists})
+    return MappingProxyType(
+        {name: read_value(ApplicationKeys, data, name=name) for name, data in declared.items()}
+    )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from schemas.json_schema.values import read_value
 from schemas.manifest.runs import RunRange, parse_ranges
 from schemas.manifest.step import Step, order_steps, read_step, settle_levels
 from schemas.manifest.template import Template
@@ -168,46 +169,20 @@ class Campaign:
 def read_campaign(name: str, document: Document, templates: Mapping[str, Template] | None = None) -> Campaign:
     """The campaign that `document`, accepted by the schema `campaign/1`, declares; `templates` are those it may name."""
     data: Mapping[str, Any] = document.data
-    return Campaign(
+    steps = tuple(read_step(key, value, templates or {}) for key, value in data["steps"].items())
+    canary = data.get("canary")
+    return read_value(
+        Campaign,
+        data,
         name=name,
-        title=data["title"],
-        kind=data["kind"],
         state=data.get("state", "active"),
         selectors=tuple(map(_read_selector, data["runs"])),
-        steps=settle_levels(
-            order_steps(tuple(read_step(key, value, templates or {}) for key, value in data["steps"].items()))
-        ),
-        site=data["site"],
-        layout=data["layout"],
-        limits=Limits(**data["limits"]),
-        release=data.get("release"),
-        global_tags=tuple(
-            GlobalTag(item["name"], item["mode"], item.get("on_change"), item.get("role"))
-            for item in data.get("global_tags", ())
-        ),
-        supersedes=tuple(data.get("supersedes", ())),
+        steps=settle_levels(order_steps(steps)),
         reuse=data.get("reuse") != "never",
-        compare_with=data.get("compare_with"),
-        restate=Restate(**data["restate"]) if "restate" in data else None,
-        canary=_read_canary(data["canary"]) if "canary" in data else None,
+        canary=None if canary is None else Canary(canary["runs"], canary.get("then") == "hold"),
     )
-
-
-def _read_canary(data: Mapping[str, Any]) -> Canary:
-    return Canary(data["runs"], data.get("then") == "hold")
 
 
 def _read_selector(data: Mapping[str, Any]) -> Selector:
-    return Selector(
-        experiment=data["experiment"],
-        ranges=parse_ranges(data.get("ranges", ""))[0],
-        exclude=parse_ranges(data.get("exclude", ""))[0],
-        types=tuple(data.get("types", ())),
-        energies=tuple(data.get("energies", ())),
-        quality=tuple(data.get("quality", ())),
-        min_events=data.get("min_events"),
-        min_minutes=data.get("min_minutes"),
-        first=data.get("from"),
-        until=data.get("until"),
-        max_runs=data.get("max_runs"),
-    )
+    ranges = {key: parse_ranges(data.get(key, ""))[0] for key in ("ranges", "exclude")}
+    return read_value(Selector, data, **ranges, first=data.get("from"))

@@ -73,24 +73,6 @@ class Scan:
 STANDARD = Deviations()
 
 
-def read_deviations(data: Mapping[str, Any]) -> Deviations:
-    """The deviations of a step's data, apart from its scans."""
-    return Deviations(
-        tuple(
-            Override(one["module"], one["parameter"], freeze(one["value"]), one["reason"], one["ticket"])
-            for one in data.get("overrides", ())
-        ),
-        tuple(
-            TestingPayloads(one["name"], one["reason"], one["ticket"])
-            for one in data.get("testing_payloads", ())
-        ),
-        tuple(
-            AdditionalBranch(one["name"], one["reason"], one["ticket"])
-            for one in data.get("additional_branches", ())
-        ),
-    )
-
-
 def read_scans(data: Mapping[str, Any]) -> tuple[Scan, ...]:
     """The scans of a step's data, in their order."""
     return tuple(

@@ -10,8 +10,9 @@ from typing import Any
 from schemas.files.canonical import canonical_json, digest
 from schemas.findings.finding import Finding, Place
 from schemas.json_schema.validation import load_schema, validate_json
+from schemas.json_schema.values import read_value
 from schemas.manifest.runs import RunSet, format_runs, parse_runs
-from schemas.manifest.tool import Tool, read_tool
+from schemas.manifest.tool import Tool
 
 _NO_RUNS = RunSet()
 RUN_BOUND = 2_000_000
@@ -155,24 +156,18 @@ def make_lock(data: Mapping[str, Any]) -> Lock:
     Raises:
         ValueError: its runs are none, or too many.
     """
-    return Lock(
-        campaign=data["campaign"],
-        generation=data["generation"],
+    names = ("steps", "testing_payloads", "templates", "skims", "scripts")
+    scopes = sorted(data.get("scopes", {}).items())
+    return read_value(
+        Lock,
+        data,
         runs=parse_runs(" ".join(data.get("runs", ())), RUN_BOUND),
-        selection=data["selection"],
         open_runs=tuple(canonical_json(item).decode() for item in data.get("open_runs", ())),
-        release=data.get("release"),
-        commit=data.get("commit"),
         tags=tuple(PinnedTag(**item) for item in data.get("global_tags", ())),
-        steps=tuple(sorted(data.get("steps", {}).items())),
-        testing_payloads=tuple(sorted(data.get("testing_payloads", {}).items())),
-        templates=tuple(sorted(data.get("templates", {}).items())),
-        skims=tuple(sorted(data.get("skims", {}).items())),
-        scripts=tuple(sorted(data.get("scripts", {}).items())),
-        scopes=tuple(sorted((name, one["digest"]) for name, one in data.get("scopes", {}).items())),
-        since=tuple(sorted((name, one["generation"]) for name, one in data.get("scopes", {}).items())),
+        **{name: tuple(sorted(data.get(name, {}).items())) for name in names},
+        scopes=tuple((name, one["digest"]) for name, one in scopes),
+        since=tuple((name, one["generation"]) for name, one in scopes),
         **data["site"],
-        tool=read_tool(data["tool"]) if "tool" in data else None,
     )
 
 

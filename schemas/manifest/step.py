@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from schemas.json_schema.values import read_value
 from schemas.manifest.application import ApplicationKeys, load_applications
 from schemas.manifest.deviation import (
     STANDARD,
@@ -13,7 +14,6 @@ from schemas.manifest.deviation import (
     Parameter,
     Scan,
     freeze,
-    read_deviations,
     read_scans,
 )
 from schemas.manifest.template import Template
@@ -139,29 +139,18 @@ def read_step(name: str, data: Mapping[str, Any], templates: Mapping[str, Templa
     application = load_applications()[data["application"]]
     data = {key: value for key, value in data.items() if key not in application.refuses}
     template = templates.get(data.get("template", ""))
-    source = data["input"]
     skims = application.writes == "skims" or "skims" in data
     outputs = data.get("skims" if skims else "outputs", ())
-    return Step(
+    return read_value(
+        Step,
+        {"split": application.split, **data},
         name=name,
-        application=application.name,
-        input=StepInput(
-            source.get("level", "skim"),
-            source.get("step"),
-            source.get("skim"),
-            source.get("complete", "declared"),
-            tuple(source.get("skims", ())),
-        ),
+        input=read_value(StepInput, {"level": "skim", **data["input"]}),
         outputs=tuple(outputs),
-        split=data.get("split", application.split),
-        template=data.get("template"),
         parameters=tuple((key, freeze(value)) for key, value in sorted(data.get("parameters", {}).items())),
         skims=skims,
-        deviations=read_deviations(data),
+        deviations=read_value(Deviations, data),
         scans=read_scans(data),
-        expected=Expectation(**data.get("expected", {})),
         skim_level=template.skim_level if template is not None else application.level,
         keep=tuple(sorted(data.get("keep", ()))),
-        script=data.get("script"),
-        arguments=tuple(data.get("arguments", ())),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.json_schema.values import read_value
 from schemas.manifest.deviation import Parameter
 from schemas.yaml.document import Document
 
@@ -166,16 +167,14 @@ class Template:
 def read_eras(document: Document) -> dict[str, Era]:
     """The eras in a document that the schema `eras/1` accepts, by name."""
     return {
-        name: Era(
+        name: read_value(
+            Era,
+            {"light": [], "component_rules": [], **data},
             name=name,
-            releases=tuple(data["releases"]),
-            components=tuple(data["components"]),
-            light=tuple(data.get("light", ())),
-            component_rules=tuple(_read_rule(rule) for rule in data.get("component_rules", ())),
             evidence=tuple(
-                TemplateSource(**one["source"], inferred=one.get("inferred")) for one in data["evidence"]
+                read_value(TemplateSource, one["source"], inferred=one.get("inferred"))
+                for one in data["evidence"]
             ),
-            title=data.get("title", ""),
         )
         for name, data in document.data["eras"].items()
     }
@@ -187,40 +186,24 @@ def read_template(name: str, document: Document, text: str, eras: Sequence[Era] 
     `eras` are those that it names.
     """
     data = document.data
-    return Template(
+    releases = (
+        one for era in eras for one in (*era.releases, *(era.light if data.get("light", False) else ()))
+    )
+    return read_value(
+        Template,
+        data,
         name=name,
-        title=data["title"],
         text=text,
         reads=tuple(data["reads"]) if isinstance(data["reads"], list) else (data["reads"],),
-        writes=tuple(data["writes"]),
-        releases=tuple(
-            release
-            for era in eras
-            for release in (*era.releases, *(era.light if data.get("light", False) else ()))
-        )
-        or tuple(data["releases"]),
+        releases=tuple(releases) or tuple(data["releases"]),
         eras=tuple(eras),
         skims={True: "line", False: None}.get(data.get("skims", False), data.get("skims")),
         deviates=_read_deviates(data),
-        superseded=Superseded(**data["superseded"]) if "superseded" in data else None,
-        keeps_level=data.get("keeps_level", False),
-        hands_tags=data.get("hands_tags", False),
         trigger=_read_trigger(data),
-        payloads=frozenset(data["payloads"]) if "payloads" in data else None,
         parameters=tuple(
-            TemplateParameter(key, _freeze(value["default"]), tuple(value.get("values", ())))
+            read_value(TemplateParameter, value, name=key)
             for key, value in data.get("parameters", {}).items()
         ),
-    )
-
-
-def _read_rule(data: Mapping[str, Any]) -> ComponentRule:
-    return ComponentRule(
-        function=data["function"],
-        needs=frozenset(data["needs"]),
-        why=data["why"],
-        source=TemplateSource(**data["source"]),
-        when=frozenset(data.get("when", ())),
     )
 
 
@@ -236,7 +219,3 @@ def _read_trigger(data: Mapping[str, Any]) -> TriggerCalculation | None:
     if isinstance(said, bool):
         return TriggerCalculation() if said else None
     return TriggerCalculation(said["parameter"], tuple(said["values"]))
-
-
-def _freeze(value: Parameter | list[str | int | float | bool]) -> Parameter:
-    return tuple(value) if isinstance(value, list) else value

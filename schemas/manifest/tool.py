@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,8 +26,3 @@ class Tool:
         commit = self.commit or ""
         from_commit = f"commit {commit[:12]}{commit[40:]}, " if commit else ""
         return f"b2prod {self.version} ({from_commit}code {self.code[:12]}, runtime {self.runtime[:12]})"
-
-
-def read_tool(data: Mapping[str, Any]) -> Tool:
-    """The tool that JSON data of `Tool.describe` tell of."""
-    return Tool(data["version"], data["code"], data["runtime"], data.get("commit"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.files.canonical import digest
+from schemas.json_schema.values import read_value
 from schemas.yaml.document import Document
 
 RETIREMENTS = "productions/retirements"
@@ -57,13 +58,4 @@ class Retirement:
 
 def read_retirement(name: str, document: Document) -> Retirement:
     """The retirement that a document, accepted by the schema `retirement/1`, declares."""
-    data = document.data
-    return Retirement(
-        name=name,
-        title=data["title"],
-        datasets=tuple(RetiredDataset(one["campaign"], one.get("step")) for one in data["datasets"]),
-        document=document,
-        reason=data.get("reason"),
-        successor=data.get("successor"),
-        quarantine_days=data.get("quarantine_days"),
-    )
+    return read_value(Retirement, document.data, name=name, document=document)

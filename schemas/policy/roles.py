@@ -9,9 +9,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from schemas.findings.finding import Finding
+from schemas.json_schema.values import read_value
 from schemas.policy.scopes import RETIREMENTS
 from schemas.yaml.document import Document
-from schemas.yaml.wording import find_nearest
+from schemas.yaml.wording import suggest
 
 SIGNATURES, MERGE = "signatures", "merge"
 """Modes: approvals are signed statements, or the merge is the approval."""
@@ -129,37 +130,24 @@ def read_roles(document: Document) -> Roles:
         ValueError: a day that the calendar does not have; `check_days` finds it before.
     """
     data: dict[str, Any] = document.data
-    requires = data["requires"]
-    administrators = data["administrators"]
-    return Roles(
-        version=data["version"],
-        expires=date.fromisoformat(data["expires"]),
-        repository=data["repository"],
-        environment=data["environment"],
-        mode=data["mode"],
-        administrators=Role(ADMINISTRATOR, "", tuple(administrators["people"]), administrators["threshold"]),
-        roles=tuple(
-            Role(name, role["scope"], tuple(role["people"]), role.get("threshold", 1))
-            for name, role in data["roles"].items()
-        ),
-        default=tuple(requires["default"]),
-        retirements=tuple(requires.get("retirements", ())),
+    return read_value(
+        Roles,
+        {**data, **data["requires"]},
+        administrators=read_value(Role, data["administrators"], name=ADMINISTRATOR, scope=""),
+        roles=tuple(read_value(Role, role, name=name) for name, role in data["roles"].items()),
         exemptions=tuple(
-            Exemption(one["site"], one["engine"], one["area"], tuple(one.get("roles", ())), one["reason"])
-            for one in requires.get("exemptions", ())
+            read_value(Exemption, {"roles": [], **one}) for one in data["requires"].get("exemptions", ())
         ),
         delegations=tuple(
-            Delegation(
-                one["role"],
-                one["deputy"],
-                one["for"],
-                date.fromisoformat(one["from"]),
-                date.fromisoformat(one["until"]),
+            read_value(
+                Delegation,
+                one,
+                principal=one["for"],
+                first=date.fromisoformat(one["from"]),
+                last=date.fromisoformat(one["until"]),
             )
             for one in data.get("delegations", ())
         ),
-        branch=data.get("branch"),
-        validity_days=data.get("validity_days", 90),
         touch=data.get("touch") == "required",
     )
 
@@ -203,14 +191,8 @@ def check_roles(document: Document, roles: Roles, signers: frozenset[str]) -> It
     for place, name in asked:
         role = roles.role(name)
         if role is None:
-            near = find_nearest(name, names)
-            hint = f"did you mean {near}? " if near else ""
-            yield Finding(
-                document.place(place),
-                "BP805",
-                f"there is no role {name}",
-                f"{hint}there are {', '.join(names)}",
-            )
+            hint = suggest(name, names, f"choose one of {', '.join(names)}")
+            yield Finding(document.place(place), "BP805", f"there is no role {name}", hint)
         elif place[0] == "requires" and (role.scope == RETIREMENTS) != (place[1] == "retirements"):
             what = "retirements" if role.scope == RETIREMENTS else "campaigns"
             message = f"the role {name} answers for {what}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from schemas.json_schema.values import read_value
 from schemas.yaml.document import Document
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -200,37 +201,13 @@ class Site:
 def read_site(name: str, document: Document) -> Site:
     """The site that `document`, accepted by the schema `site/1`, describes."""
     data = document.data
-    batch = dict(data.get("batch", {}))
-    options = tuple(Option(one["name"], one.get("value")) for one in batch.pop("options", ()))
-    return Site(
+    return read_value(
+        Site,
+        data,
         name=name,
-        engine=data["engine"],
-        storage=data["storage"],
-        slots=data.get("slots"),
-        environment=tuple(data.get("environment", ())),
-        scripts=frozenset(data.get("scripts", ())),
-        launchers={name: tuple(command) for name, command in data.get("launchers", {}).items()},
-        testing_payloads=data.get("testing_payloads"),
-        payloads=data.get("payloads"),
-        runs_per_request=data.get("runs_per_request"),
-        hs06=data.get("hs06", HS06_KEKCC),
-        queue=data.get("queue"),
-        queues={queue: Queue(**limits) for queue, limits in data.get("queues", {}).items()},
-        batch=BatchSettings(**batch, options=options),
         catalogue=_read_catalogue(data["catalogue"]) if "catalogue" in data else None,
-        diracx=DiracxSettings(**data["diracx"]) if "diracx" in data else None,
-        gb2=Gb2Settings(**{**data["gb2"], "wrapper": tuple(data["gb2"]["wrapper"])})
-        if "gb2" in data
-        else None,
-        contact=data.get("contact"),
-        credential_minutes=data.get("credential_minutes"),
-        min_free=data.get("min_free", 0),
-        keep_failed_days=data.get("keep_failed_days", KEPT),
         windows=tuple(_read_window(window) for window in data.get("windows", ())),
-        prestage=_read_prestage(data["prestage"]) if "prestage" in data else None,
         verify=data.get("inputs", {}).get("verify", CHECKSUM),
-        visibility=data.get("visibility"),
-        brakes=Admission(**data.get("brakes", {})),
     )
 
 
@@ -254,8 +231,3 @@ def _read_window(data: Mapping[str, Any]) -> Window:
 def _read_time(text: str) -> int:
     hours, _, minutes = text.partition(":")
     return 60 * int(hours) + int(minutes)
-
-
-def _read_prestage(data: Mapping[str, Any]) -> Prestage:
-    limits = {name: data[name] for name in ("batch", "in_flight") if name in data}
-    return Prestage(tuple(data["command"]), **limits)

@@ -12,6 +12,7 @@ from typing import Any
 
 from schemas.files.canonical import canonical_json
 from schemas.json_schema.validation import load_schema, validate_json
+from schemas.json_schema.values import read_value
 from schemas.manifest.campaign import Limits
 from schemas.policy.wire import Malformed
 
@@ -129,22 +130,16 @@ def read_statement(data: bytes) -> Statement:
         times = read_time(said["not_before"]), read_time(said["not_after"])
     except ValueError as error:
         raise Malformed(str(error)) from None
-    return Statement(
+    return read_value(
+        Statement,
+        said,
         subject=subject["name"],
         digest=subject["digest"]["sha256"],
-        action=said["action"],
-        role=said["role"],
-        principal=said["principal"],
-        repository=said["repository"],
-        environment=said["environment"],
         policy=said["policy_digest"],
         not_before=times[0],
         not_after=times[1],
-        generation=said.get("generation"),
         ceilings=Ceilings(**said.get("limits", {})),
         plan=said.get("plan_digest"),
-        comment=said.get("comment"),
-        of=said.get("of"),
     )
 
 

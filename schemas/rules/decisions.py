@@ -1,11 +1,13 @@
-"""Rules on decisions: what an author has left open, and where it was agreed."""
+"""Rules on decisions: what an author has left open, where it was agreed, and with which keys people sign."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from schemas.findings.finding import Finding
+from schemas.findings.finding import Finding, Place
+from schemas.policy.policy import SIGNERS
+from schemas.policy.wire import HARDWARE, read_key
 from schemas.repository import Repository
 from schemas.rules.deviations import STRICT
 
@@ -33,3 +35,15 @@ def check_tickets(repository: Repository) -> Iterator[Finding]:
             message = f"a campaign of `kind: {STRICT}` needs `ticket`: where it was agreed"
             hint = "add it, as in `ticket: BIIDP-1000`"
             yield Finding(document.key_place(("kind",)), "BP708", message, hint)
+
+
+def check_touch(repository: Repository) -> Iterator[Finding]:
+    """Ensure that where the policy asks for keys that are touched, people have such keys."""
+    policy = repository.policy
+    if policy is None or not policy.roles.touch:
+        return
+    for person, signer in policy.signers.items():
+        if read_key(signer.key).type not in HARDWARE:
+            message = f"the policy says `touch: required`, and the key of {person} is not one in hardware"
+            hint = "enter the key that `ssh-keygen -t ed25519-sk` makes, or take `touch` out of roles.yaml"
+            yield Finding(Place(SIGNERS), "BP805", message, hint)

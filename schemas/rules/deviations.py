@@ -9,11 +9,12 @@ from schemas.conditions.snapshot import LOCAL
 from schemas.findings.finding import Finding
 from schemas.manifest.deviation import TestingPayloads
 from schemas.manifest.step import Step
+from schemas.manifest.template import DEVIATIONS
 from schemas.repository import GLOBAL_TAGS, SITES, Declared, Repository
 from schemas.rules.support.clashes import find_clash, spell
 from schemas.yaml.composer import Path
 from schemas.yaml.scalars import show
-from schemas.yaml.wording import find_nearest
+from schemas.yaml.wording import suggest
 
 KEYS = ("overrides", "testing_payloads", "scan", "additional_branches")
 STRICT = "reprocessing"
@@ -58,17 +59,12 @@ def check_deviations(repository: Repository) -> Iterator[Finding]:
 
 def _find_kinds(step: Step) -> Iterator[tuple[str, frozenset[str]]]:
     """The keys of a step by which it deviates, and what its template must set for each."""
-    if step.deviations.overrides:
-        yield "overrides", frozenset({"overrides"})
-    if step.deviations.testing_payloads:
-        yield "testing_payloads", frozenset({"testing_payloads"})
-    if step.deviations.additional_branches:
-        yield "additional_branches", frozenset({"additional_branches"})
+    for kind in DEVIATIONS:
+        if getattr(step.deviations, kind):
+            yield kind, frozenset({kind})
     points = [deviations for scan in step.scans for _, deviations in scan.points]
-    needed = {"overrides": any(one.overrides for one in points)}
-    needed |= {"testing_payloads": any(one.testing_payloads for one in points)}
     if points:
-        yield "scan", frozenset(kind for kind, wanted in needed.items() if wanted)
+        yield "scan", frozenset(kind for kind in DEVIATIONS if any(getattr(one, kind) for one in points))
 
 
 def check_overrides(repository: Repository) -> Iterator[Finding]:
@@ -127,11 +123,9 @@ def check_modules(repository: Repository) -> Iterator[Finding]:
         ]
         for path, module in wanted:
             if not template.may_have(module):
-                near = find_nearest(module, template.modules)
-                hint = f"did you mean {show(near)}? otherwise " if near else ""
                 message = f"the path of {template.name} has no module {show(module)}"
                 place = declared.document.place(("steps", step.name, *path))
-                yield Finding(place, "BP512", message, f"{hint}take it out")
+                yield Finding(place, "BP512", message, suggest(module, template.modules, "take it out"))
 
 
 def check_scans(repository: Repository) -> Iterator[Finding]:
@@ -190,10 +184,9 @@ def _check_local(
     found = repository.snapshots.get(one.name)
     if found is None:
         if file not in repository.broken:
-            near = find_nearest(one.name, repository.snapshots)
-            hint = f"did you mean {show(near)}? " if near else ""
             message = f"the testing payloads {show(one.name)} have no snapshot, so nothing says what they are"
-            yield Finding(place, "BP514", message, f"{hint}`b2prod gt pull {one.name} --from database.txt`")
+            pull = f"`b2prod gt pull {one.name} --from database.txt`"
+            yield Finding(place, "BP514", message, suggest(one.name, repository.snapshots, pull))
     elif found.state != LOCAL:
         message = f"{show(one.name)} is a global tag, no local database"
         yield Finding(place, "BP502", message, "name it in `global_tags`, before the others")
@@ -218,9 +211,4 @@ def _list_testing(step: Step) -> Iterator[tuple[tuple[str | int, ...], TestingPa
 
 
 def _deviating(repository: Repository) -> Iterator[tuple[Declared, Step]]:
-    return (
-        (declared, step)
-        for declared in repository.campaigns.values()
-        for step in declared.campaign.steps
-        if step.deviations or step.scans
-    )
+    return ((declared, step) for declared, step in repository.list_steps() if step.deviations or step.scans)

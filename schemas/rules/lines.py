@@ -17,12 +17,11 @@ from schemas.yaml.scalars import show
 
 def check_lines(repository: Repository) -> Iterator[Finding]:
     """Ensure that the data from which a step takes events by a line of the HLT have that line."""
-    for declared in repository.campaigns.values():
-        for step in declared.campaign.steps:
-            for index, name in enumerate(step.outputs if step.skims else ()):
-                skim = repository.skims.get(name)
-                if skim is not None and skim.line is not None:
-                    yield from _check_line(repository, declared, step, index, skim)
+    for declared, step in repository.list_steps():
+        for index, name in enumerate(step.outputs if step.skims else ()):
+            skim = repository.skims.get(name)
+            if skim is not None and skim.line is not None:
+                yield from _check_line(repository, declared, step, index, skim)
 
 
 def _check_line(

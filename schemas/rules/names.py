@@ -58,12 +58,11 @@ def check_reserved_names(repository: Repository) -> Iterator[Finding]:
         if _is_reserved(name):
             message = f"the name {show(name)} belongs to the tool"
             yield Finding(_place(name), "BP210", message, "give the campaign another name")
-    for declared in repository.campaigns.values():
-        for step in declared.campaign.steps:
-            if _is_reserved(step.name):
-                place = declared.document.key_place(("steps", step.name))
-                message = f"the name {show(step.name)} belongs to the tool"
-                yield Finding(place, "BP210", message, "give the step another name")
+    for declared, step in repository.list_steps():
+        if _is_reserved(step.name):
+            place = declared.document.key_place(("steps", step.name))
+            message = f"the name {show(step.name)} belongs to the tool"
+            yield Finding(place, "BP210", message, "give the step another name")
 
 
 def check_assembled_names(repository: Repository) -> Iterator[Finding]:

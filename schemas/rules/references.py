@@ -5,7 +5,7 @@ What a file that could not be read defines is unknown, so nothing is said about 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from schemas.files.canonical import digest
 from schemas.findings.finding import Finding, Place
@@ -25,7 +25,7 @@ from schemas.rules.support.texts import ANY, find_texts
 from schemas.skims.menu import Skim
 from schemas.yaml.composer import Path
 from schemas.yaml.scalars import show
-from schemas.yaml.wording import find_nearest, list_words
+from schemas.yaml.wording import list_words, suggest
 
 MOVING = frozenset({"master", "main", "latest", "online"})
 """Names of tags that mean something else tomorrow, in any capitals."""
@@ -40,7 +40,7 @@ def check_releases(repository: Repository) -> Iterator[Finding]:
     for document, path, release in find_texts(repository, "release"):
         if release not in repository.releases:
             message = f"there is no release {show(release)} in {RELEASES}"
-            hint = _suggest(release, repository.releases, "add it there")
+            hint = suggest(release, repository.releases, "add it there")
             yield Finding(document.place(path), "BP501", message, hint)
 
 
@@ -60,7 +60,7 @@ def check_global_tags(repository: Repository) -> Iterator[Finding]:
             yield Finding(document.place(path), "BP504", message, hint)
         elif name not in repository.snapshots and file not in repository.broken:
             message = f"the global tag {show(name)} has no snapshot"
-            hint = _suggest(name, repository.snapshots, f"add {file}")
+            hint = suggest(name, repository.snapshots, f"add {file}")
             yield Finding(document.place(path), "BP502", message, hint)
 
 
@@ -86,12 +86,12 @@ def check_places(repository: Repository) -> Iterator[Finding]:
     for document, path, site in find_texts(repository, "site"):
         file = f"{SITES}/{site}.yaml"
         if site not in repository.sites and file not in repository.broken:
-            hint = _suggest(site, repository.sites, f"add {file}")
+            hint = suggest(site, repository.sites, f"add {file}")
             yield Finding(document.place(path), "BP506", f"there is no site {show(site)}", hint)
     for document, path, layout in find_texts(repository, "layout"):
         known = repository.layouts.get(layout)
         if known is None and LAYOUTS not in repository.broken:
-            hint = _suggest(layout, repository.layouts, f"add it to {LAYOUTS}")
+            hint = suggest(layout, repository.layouts, f"add it to {LAYOUTS}")
             yield Finding(document.place(path), "BP506", f"there is no layout {show(layout)}", hint)
         elif known is not None and known.historic:
             message = f"the layout {layout} is of paths as they were; nothing is written to them"
@@ -99,7 +99,7 @@ def check_places(repository: Repository) -> Iterator[Finding]:
             yield Finding(document.place(path), "BP506", message, f"choose {', '.join(others)}")
     for document, path, template in find_texts(repository, "steps", ANY, "template"):
         if template not in repository.templates:
-            hint = _suggest(template, repository.templates, f"there are: {list_words(repository.templates)}")
+            hint = suggest(template, repository.templates, f"there are: {list_words(repository.templates)}")
             yield Finding(document.place(path), "BP506", f"there is no template {show(template)}", hint)
 
 
@@ -124,15 +124,14 @@ def check_skims(repository: Repository) -> Iterator[Finding]:
     read = {place.file for place in repository.skim_places.values()}
     if any(file.startswith(f"{SKIMS}/") and file not in read for file in repository.broken):
         return
-    for declared in repository.campaigns.values():
-        for step in declared.campaign.steps:
-            for index, name in enumerate(step.outputs if step.skims else ()):
-                known = repository.skims.get(name)
-                if known is not None:
-                    yield from _check_kind(repository, declared, step, index, known)
+    for declared, step in repository.list_steps():
+        for index, name in enumerate(step.outputs if step.skims else ()):
+            known = repository.skims.get(name)
+            if known is not None:
+                yield from _check_kind(repository, declared, step, index, known)
     for document, path, name in find_texts(repository, "steps", ANY, "skims", ANY):
         if name not in repository.skim_places:
-            hint = _suggest(name, repository.skim_places, f"define it in {SKIMS}")
+            hint = suggest(name, repository.skim_places, f"define it in {SKIMS}")
             yield Finding(document.place(path), "BP517", f"the skim {show(name)} is not on the menu", hint)
 
 
@@ -191,7 +190,7 @@ def check_superseding(repository: Repository) -> Iterator[Finding]:
                     known = [one for one in repository.campaigns if one != name]
                     message = f"there is no campaign {show(other)}"
                     yield Finding(
-                        place, "BP515", message, _suggest(other, known, "name a campaign of this repository")
+                        place, "BP515", message, suggest(other, known, "name a campaign of this repository")
                     )
                 continue
             claimant, at = claims.setdefault(other, (name, place))
@@ -210,9 +209,7 @@ def check_superseding(repository: Repository) -> Iterator[Finding]:
                 else f"there is no campaign {show(twin)}"
             )
             known = [one for one in repository.campaigns if one != name]
-            yield Finding(
-                place, "BP515", message, _suggest(twin, known, "name a campaign of this repository")
-            )
+            yield Finding(place, "BP515", message, suggest(twin, known, "name a campaign of this repository"))
     for circle in find_circles(graph):
         campaign, document = (
             repository.campaigns[circle[0]].campaign,
@@ -258,11 +255,6 @@ def _check_scopes(declared: Declared, lock: Lock, hint: str) -> Iterator[Finding
     if moved:
         message = f"the lock's digest of what is approved is another one: {', '.join(dict.fromkeys(moved))}"
         yield Finding(Place(declared.lock_file), "BP605", message, hint)
-
-
-def _suggest(word: str, known: Iterable[str], otherwise: str) -> str:
-    near = find_nearest(word, known)
-    return f"did you mean {show(near)}? otherwise {otherwise}" if near else otherwise
 
 
 def _compare(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from schemas.findings.finding import Finding
 from schemas.policy.retirement import RetiredDataset, Retirement
 from schemas.repository import Repository
-from schemas.yaml.wording import find_nearest
+from schemas.yaml.wording import suggest
 
 NONE = "none"
 
@@ -46,10 +46,7 @@ def _check_successor(repository: Repository, retirement: Retirement) -> Iterator
         return
     place = retirement.document.place(("successor",))
     if successor not in repository.campaigns:
-        near = find_nearest(successor, repository.campaigns)
-        hint = (
-            f"did you mean {near}? otherwise write `successor: none`" if near else "write `successor: none`"
-        )
+        hint = suggest(successor, repository.campaigns, "write `successor: none`")
         yield Finding(place, "BP707", f"there is no campaign {successor}", hint)
     elif successor in {one.campaign for one in retirement.datasets}:
         yield Finding(place, "BP707", f"{successor} is to go itself", "name a campaign that stays")
@@ -61,10 +58,8 @@ def _check_dataset(
     place = retirement.document.place(("datasets", number, "campaign"))
     declared = repository.campaigns.get(dataset.campaign)
     if declared is None:
-        near = find_nearest(dataset.campaign, repository.campaigns)
-        hint = (
-            f"did you mean {near}?" if near else "campaigns are never removed: write its name as it is there"
-        )
+        otherwise = "write the name of a campaign that was there: none is ever removed"
+        hint = suggest(dataset.campaign, repository.campaigns, otherwise)
         yield Finding(place, "BP707", f"there is no campaign {dataset.campaign}", hint)
         return
     if declared.campaign.is_live:

@@ -10,7 +10,7 @@ from schemas.manifest.step import Step
 from schemas.repository import Repository
 from schemas.rules.support.texts import ANY, find_texts
 from schemas.yaml.scalars import show
-from schemas.yaml.wording import find_nearest, list_words
+from schemas.yaml.wording import list_words, suggest
 
 PLACES = ("@inputs", "@job", "@experiment", "@run")
 """Words of a script's arguments that stand for something of the job, beside `OUTPUT`."""
@@ -22,29 +22,25 @@ def check_scripts(repository: Repository) -> Iterator[Finding]:
     """Ensure that each script is in the repository, and that the site lets it run."""
     for document, path, name in find_texts(repository, "steps", ANY, "script"):
         if name not in repository.scripts and f"{SCRIPTS}/{name}" not in repository.broken:
-            near = find_nearest(name, repository.scripts)
-            hint = f"did you mean {show(near)}? otherwise " if near else ""
-            message = f"there is no script {show(name)}"
-            yield Finding(document.place(path), "BP506", message, f"{hint}add the file {SCRIPTS}/{name}")
-    for declared in repository.campaigns.values():
+            hint = suggest(name, repository.scripts, f"add the file {SCRIPTS}/{name}")
+            yield Finding(document.place(path), "BP506", f"there is no script {show(name)}", hint)
+    for declared, step in repository.list_steps():
         site = repository.sites.get(declared.campaign.site)
-        for step in declared.campaign.steps:
-            if site is not None and step.script is not None and step.script_name not in site.scripts:
-                message = f"the site {site.name} does not let the script {step.script_name} run"
-                hint = "choose another site, or have the name added to `scripts` of the site's file, which its people sign"
-                place = declared.document.place(("steps", step.name, "script"))
-                yield Finding(place, "BP524", message, hint)
+        if site is not None and step.script is not None and step.script_name not in site.scripts:
+            message = f"the site {site.name} does not let the script {step.script_name} run"
+            hint = "choose another site, or have the name added to `scripts` of the site's file, which its people sign"
+            place = declared.document.place(("steps", step.name, "script"))
+            yield Finding(place, "BP524", message, hint)
 
 
 def check_arguments(repository: Repository) -> Iterator[Finding]:
     """Ensure that what stands for something in a script's arguments stands for something that there is."""
-    for declared in repository.campaigns.values():
-        for step in declared.campaign.steps:
-            for index, word in enumerate(step.arguments):
-                if wrong := _find_wrong(step, word):
-                    place = declared.document.place(("steps", step.name, "arguments", index))
-                    known = [*PLACES, *(f"{OUTPUT}{output}" for output in step.outputs)]
-                    yield Finding(place, "BP205", wrong, f"words with `@` in front are {list_words(known)}")
+    for declared, step in repository.list_steps():
+        for index, word in enumerate(step.arguments):
+            if wrong := _find_wrong(step, word):
+                place = declared.document.place(("steps", step.name, "arguments", index))
+                known = [*PLACES, *(f"{OUTPUT}{output}" for output in step.outputs)]
+                yield Finding(place, "BP205", wrong, f"words with `@` in front are {list_words(known)}")
 
 
 def _find_wrong(step: Step, word: str) -> str | None:

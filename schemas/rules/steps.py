@@ -11,18 +11,18 @@ from schemas.manifest.application import ApplicationKeys, load_applications
 from schemas.manifest.deviation import Parameter, Scalar
 from schemas.manifest.step import Step
 from schemas.manifest.template import Template, TemplateParameter
-from schemas.repository import Declared, Repository
+from schemas.repository import Repository
 from schemas.rules.support.clashes import find_clash, spell
 from schemas.rules.support.cycles import find_circles
 from schemas.yaml.composer import Path
 from schemas.yaml.document import Document
 from schemas.yaml.scalars import show
-from schemas.yaml.wording import find_nearest, list_words
+from schemas.yaml.wording import find_nearest, list_words, suggest
 
 
 def check_step_keys(repository: Repository) -> Iterator[Finding]:
     """Ensure that each step has the keys of its application, and none of another one's."""
-    for declared, step in _steps(repository):
+    for declared, step in repository.list_steps():
         document = declared.document
         given, path = document.data["steps"][step.name], ("steps", step.name)
         keys = step.keys
@@ -65,7 +65,7 @@ def check_software(repository: Repository) -> Iterator[Finding]:
 
 def check_inputs(repository: Repository) -> Iterator[Finding]:
     """Ensure that what a step reads is a level of the run catalogue, or is made by the step that is named."""
-    for declared, step in _steps(repository):
+    for declared, step in repository.list_steps():
         document, campaign = declared.document, declared.campaign
         given, path = document.data["steps"][step.name]["input"], ("steps", step.name, "input")
         if "step" not in given:
@@ -78,12 +78,9 @@ def check_inputs(repository: Repository) -> Iterator[Finding]:
         upstream = campaign.step(given["step"])
         if upstream is None:
             known = [one.name for one in campaign.steps]
-            near = find_nearest(given["step"], known)
-            hint = f"did you mean {show(near)}? " if near else ""
+            hint = suggest(given["step"], known, f"choose one of {list_words(known)}")
             message = f"there is no step {show(given['step'])} in this campaign"
-            yield Finding(
-                document.place((*path, "step")), "BP508", message, f"{hint}steps: {list_words(known)}"
-            )
+            yield Finding(document.place((*path, "step")), "BP508", message, hint)
         else:
             yield from _check_reading(document, path, given, upstream)
 
@@ -127,7 +124,7 @@ def check_outputs(repository: Repository) -> Iterator[Finding]:
 
 def check_templates(repository: Repository) -> Iterator[Finding]:
     """Ensure that each template serves the release, reads what its step reads, and writes what its step writes."""
-    for declared, step in _steps(repository):
+    for declared, step in repository.list_steps():
         template = repository.templates.get(step.template or "")
         if template is None:
             continue
@@ -170,7 +167,7 @@ def check_templates(repository: Repository) -> Iterator[Finding]:
 
 def check_parameters(repository: Repository) -> Iterator[Finding]:
     """Ensure that each parameter is one that is read, and that its value is of the right type and allowed."""
-    for declared, step in _steps(repository):
+    for declared, step in repository.list_steps():
         template = repository.templates.get(step.template or "")
         for name, value in step.parameters:
             path = ("steps", step.name, "parameters", name)
@@ -178,12 +175,6 @@ def check_parameters(repository: Repository) -> Iterator[Finding]:
                 yield from _check_own(declared.document, path, value, step.keys)
             elif template is not None:
                 yield from _check_parameter(declared.document, path, template, value)
-
-
-def _steps(repository: Repository) -> Iterator[tuple[Declared, Step]]:
-    return (
-        (declared, step) for declared in repository.campaigns.values() for step in declared.campaign.steps
-    )
 
 
 def _check_reading(
@@ -292,3 +283,26 @@ def _find_wrong_type(known: TemplateParameter, value: Parameter) -> str | None:
 def _sign(value: Scalar) -> tuple[bool, Scalar]:
     """A value that is equal to its like only: True is not 1."""
     return isinstance(value, bool), value
+
+
+COMPONENTS = "components"
+"""The parameter of templates that chooses detectors; all of them where the list is empty."""
+
+
+def check_detectors(repository: Repository) -> Iterator[Finding]:
+    """Ensure that the detectors that a step chooses are a set with which basf2 starts."""
+    for declared, step in repository.list_steps():
+        template = repository.templates.get(step.template or "")
+        chosen = dict(step.parameters).get(COMPONENTS)
+        if template is None or not isinstance(chosen, tuple) or not chosen:
+            continue
+        place = declared.document.place(("steps", step.name, "parameters", COMPONENTS))
+        for rule in template.find_component_rules():
+            missing = sorted(rule.needs - set(chosen))
+            if rule.when <= set(chosen) and missing:
+                with_them = f" with {list_words(sorted(rule.when))}" if rule.when else ""
+                message = (
+                    f"{template.name}{with_them} needs {list_words(missing)}: {rule.why} ({rule.source})"
+                )
+                hint = f"add {list_words(missing)} to {show(COMPONENTS)}, or leave the list out"
+                yield Finding(place, "BP522", message, hint)

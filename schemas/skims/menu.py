@@ -14,7 +14,7 @@ from schemas.yaml.composer import Path
 from schemas.yaml.document import Document
 from schemas.yaml.scalars import show
 from schemas.yaml.text_places import point_into
-from schemas.yaml.wording import find_nearest
+from schemas.yaml.wording import suggest
 
 DEFINITIONS = ("cut", "line", "registry")
 """The keys of which a skim has one."""
@@ -176,10 +176,7 @@ def check_members(document: Document, skims: Mapping[str, Skim], known: Sequence
         for index, member in enumerate(data.get("combines", ())):
             place = document.place(("skims", name, "combines", index))
             if member not in known:
-                near = find_nearest(member, known)
-                hint = (
-                    f"did you mean {show(near)}? otherwise define it" if near else "define it, or take it out"
-                )
+                hint = suggest(member, known, "define it, or take it out")
                 message = f"{name} combines {show(member)}, which is on no menu"
                 findings.append(Finding(place, "BP517", message, hint))
             elif member in skims and skims[member].kind != "registry":

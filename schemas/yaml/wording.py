@@ -62,6 +62,12 @@ def list_words(values: Iterable[Any]) -> str:
     return ", ".join(show(value) for value in values)
 
 
+def suggest(word: str, known: Iterable[str], otherwise: str) -> str:
+    """A hint on a word that is none of the known ones: the nearest of them, if one is near, and what else to do."""
+    near = find_nearest(word, known)
+    return f"did you mean {show(near)}? otherwise {otherwise}" if near else otherwise
+
+
 def find_nearest(word: str, known: Iterable[str]) -> str | None:
     """The word that was probably meant, or None; capitals and `-` for `_` count for nothing."""
     plain = {one.lower().replace("-", "_"): one for one in known}

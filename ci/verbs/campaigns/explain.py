@@ -31,7 +31,7 @@ from renderer.identity.units import StepUnits
 from schemas.findings.codes import CODES
 from schemas.findings.codes import explain as explain_code
 from schemas.manifest.runs import format_run, parse_runs
-from schemas.manifest.tool import read_tool
+from schemas.manifest.tool import Tool
 from schemas.policy.site import CHECKSUM, SIZE
 from schemas.yaml.document import read_yaml
 
@@ -226,7 +226,7 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
             f"    attempt {tried['name']}: {tried['state']}{': ' + tried['reason'] if tried['reason'] else ''}"
             for tried in item["attempts"]
         ]
-        origins = {str(read_tool(one["origin"]["tool"])): None for one in item["attempts"] if one["origin"]}
+        origins = {str(Tool(**one["origin"]["tool"])): None for one in item["attempts"] if one["origin"]}
         lines += [f"    by {origin}" for origin in origins]
     for which, words in (("made_with", "made with"), ("to_make_with", "to be made with")):
         for name, payload in unit.get(which, {}).items():

@@ -64,7 +64,7 @@ site slots reconciler/execution/launch/capacity.py
 site queue reconciler/engines/slurm/engine.py
 site queues reconciler/execution/sites/preconditions.py
 site queues.*.cpu_minutes schemas/policy/site.py:
-site queues.*.memory schemas/rules/queues.py
+site queues.*.memory schemas/rules/limits.py
 site batch reconciler/engines/slurm/engine.py
 site catalogue reconciler/datasets/catalogues/rucio.py
 site catalogue.kind reconciler/datasets/catalogues/registration.py
