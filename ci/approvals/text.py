@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ci.approvals.verdict import MissingRole, Verdict
+from schemas.files.times import format_time
 from schemas.policy.roles import ADMINISTRATOR
-from schemas.policy.statement import format_time
 
 
 def format_refusal(verdicts: Sequence[Verdict]) -> str:

@@ -23,18 +23,11 @@ from ci.approvals.withdrawal import (
 )
 from ci.ssh.signature import BadSignature, read_signature, verify_signature
 from schemas.files.canonical import digest
+from schemas.files.times import format_time
 from schemas.policy.policy import Policy
 from schemas.policy.roles import PROPOSER
 from schemas.policy.signers import NAMESPACE
-from schemas.policy.statement import (
-    NO_CEILINGS,
-    RETIRE,
-    TRUST,
-    Ceilings,
-    Statement,
-    format_time,
-    read_statement,
-)
+from schemas.policy.statement import NO_CEILINGS, RETIRE, TRUST, Ceilings, Statement, read_statement
 from schemas.policy.wire import Malformed
 
 

@@ -29,10 +29,10 @@ from reconciler.ledger.store.database import State, reading
 from reconciler.ledger.upkeep.export import write_copy
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from schemas.files.canonical import canonical_json
+from schemas.files.times import format_time, read_time
 from schemas.files.tree import Tree
 from schemas.json_schema.validation import load_schema, validate_json
 from schemas.policy.signers import fingerprint
-from schemas.policy.statement import format_time, read_time
 
 NAMESPACE = "b2prod-state"
 """What these signatures are for; an approval is for something else, and neither passes for the other."""

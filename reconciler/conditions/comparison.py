@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from heapq import heappop, heappush
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import attrgetter
 from typing import Literal
 
 from schemas.conditions.iov import Interval, merge_intervals, touches_any
-from schemas.conditions.snapshot import Iov, Snapshot, rank_revision
+from schemas.conditions.snapshot import Iov, Rank, Snapshot, rank_iov, sweep
 
 Kind = Literal["added", "removed", "changed"]
 
-_Ranked = tuple[tuple[int, int, int, str], Iov]
+_Ranked = tuple[Rank, Iov]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,41 +126,23 @@ def _identify(iov: Iov) -> tuple[str, str, int, int]:
 
 
 def _group(chain: Sequence[Snapshot]) -> dict[str, list[_Ranked]]:
-    """Payload → its IoVs, each with its rank: the lowest wins, as in `renderer.identity.payloads`."""
+    """Payload → its IoVs, each with its rank."""
     grouped: dict[str, list[_Ranked]] = {}
     for place, snapshot in enumerate(chain):
         for iov in snapshot.iovs:
-            length, value = rank_revision(iov.revision)
-            grouped.setdefault(iov.payload, []).append(((place, -length, -value, iov.checksum), iov))
+            grouped.setdefault(iov.payload, []).append((rank_iov(iov, place), iov))
     return grouped
 
 
 def _overlay(ranked: Sequence[_Ranked]) -> tuple[Segment, ...]:
-    """What wins where; a heap holds the IoVs that have begun, and those that have ended leave when they surface."""
-    begins = sorted(ranked, key=lambda item: item[1].first)
-    borders = sorted({border for _, iov in ranked for border in (iov.first, iov.end)})
+    """What is used where, sorted and apart."""
     segments: list[Segment] = []
-    valid: list[_Ranked] = []
-    upcoming = 0
-    for first, end in pairwise(borders):
-        while upcoming < len(begins) and begins[upcoming][1].first <= first:
-            heappush(valid, begins[upcoming])
-            upcoming += 1
-        while valid and valid[0][1].end <= first:
-            heappop(valid)
-        if not valid:
-            continue
-        (place, *_), iov = valid[0]
-        last = segments[-1] if segments else None
-        if last and (last.end, last.revision, last.checksum, last.place) == (
-            first,
-            iov.revision,
-            iov.checksum,
-            place,
-        ):
-            segments[-1] = Segment(last.first, end, iov.revision, iov.checksum, place)
+    for first, end, (place, *_), iov in sweep(ranked):
+        here = Segment(first, end, iov.revision, iov.checksum, place)
+        if segments and replace(segments[-1], first=first, end=end) == here and segments[-1].end == first:
+            segments[-1] = replace(segments[-1], end=end)
         else:
-            segments.append(Segment(first, end, iov.revision, iov.checksum, place))
+            segments.append(here)
     return tuple(segments)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from statistics import quantiles
 from typing import Any
 
@@ -20,6 +20,7 @@ from reconciler.model.plan import QUARANTINED, RESTATE, SUBMIT
 from reconciler.model.plan import WAITING as WAITING_ACTION
 from reconciler.planning.views import View
 from renderer.jobs.logs import gather_alike, tell_alike
+from schemas.files.times import read_time
 from schemas.manifest.runs import format_run, run_key
 
 PROGRESSING, WAITING, BLOCKED, STALLED, DEGRADED = "Progressing", "Waiting", "Blocked", "Stalled", "Degraded"
@@ -190,4 +191,4 @@ def _count(number: int, what: str) -> str:
 
 
 def _parse(time: str) -> datetime:
-    return datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return read_time(time)

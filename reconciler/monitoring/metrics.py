@@ -28,6 +28,7 @@ from reconciler.ledger.store.database import State, reading
 from reconciler.model.plan import ACTIONS, Plan
 from reconciler.monitoring.health import Condition
 from reconciler.outside.errors import SourceUnavailable
+from schemas.files.times import read_time
 
 SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """Bounds of the buckets of a turn's duration."""
@@ -115,7 +116,7 @@ def _measure(connection: Connection, now: datetime) -> Iterator[Metric]:
     for row in connection.execute(select(sites)):
         failures.add_metric([row.name], row.failures)
         if row.seen is not None:
-            seen = datetime.strptime(row.seen, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+            seen = read_time(row.seen)
             age.add_metric([row.name], max(0.0, (now - seen).total_seconds()))
     yield age
     yield failures

@@ -28,8 +28,8 @@ from reconciler.model.engine import Complaint, Engine, EngineUnavailable, JobLis
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.filesystem import find_type, is_networked
 from renderer.applications import APPLICATIONS
+from schemas.files.times import format_time, read_time
 from schemas.policy.site import Site
-from schemas.policy.statement import format_time, read_time
 
 SKEW = 5.0
 """Seconds by which the clocks of this machine and of the database may differ."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic, sleep, time
 
+from schemas.files import times
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -26,7 +28,7 @@ class Clock:
 
 def format_time(seconds: float) -> str:
     """A time since 1970 as the ledger has it."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return times.format_time(datetime.fromtimestamp(seconds, UTC))
 
 
 CLOCK = Clock()
@@ -49,8 +51,7 @@ class Ages:
         One in the future was written by a clock that was ahead: its age is counted from when it was met here, so that nobody
         waits until clocks have come there. One that is far in the future is long ago.
         """
-        moment = datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        age = self._clock.time() - moment.timestamp()
+        age = self._clock.time() - times.read_time(time).timestamp()
         if age >= 0.0 or age <= -FUTURE:
             return abs(age)
         now = self._clock.steady()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from heapq import merge
 
-from schemas.conditions.snapshot import Iov, Snapshot, rank_revision
+from schemas.conditions.snapshot import Iov, Rank, Snapshot, rank_iov
 
 BUCKETS = 64
 
@@ -50,11 +50,11 @@ def digest_runs(chain: Sequence[Snapshot], keys: Sequence[int]) -> list[str]:
 
 def find_payloads(chain: Sequence[Snapshot], key: int) -> dict[str, Iov]:
     """The IoV that wins for each payload name at one run."""
-    winners: dict[str, tuple[tuple[int, int, int], Iov]] = {}
+    winners: dict[str, tuple[Rank, Iov]] = {}
     for place, snapshot in enumerate(chain):
         for iov in snapshot.iovs:
             if iov.first <= key < iov.end:
-                rank = _rank(place, iov)
+                rank = rank_iov(iov, place)
                 if iov.payload not in winners or rank < winners[iov.payload][0]:
                     winners[iov.payload] = (rank, iov)
     return {name: iov for name, (_, iov) in sorted(winners.items())}
@@ -102,12 +102,6 @@ def _bucket(name: str) -> int:
     return hashlib.sha256(name.encode()).digest()[0] % BUCKETS
 
 
-def _rank(place: int, iov: Iov) -> tuple[int, int, int]:
-    """What sorts the IoVs of one payload: the lowest wins."""
-    length, value = rank_revision(iov.revision)
-    return place, -length, -value
-
-
 def _boundaries(chain: Sequence[Snapshot]) -> Iterator[tuple[int, bool, int, Iov]]:
     starts = sorted(
         (iov.first, True, place, iov) for place, snapshot in enumerate(chain) for iov in snapshot.iovs
@@ -124,7 +118,7 @@ class Walk:
     def __init__(self, chain: Sequence[Snapshot]) -> None:
         self._boundaries = _boundaries(chain)
         self._upcoming = next(self._boundaries, None)
-        self._valid: dict[str, list[tuple[tuple[int, int, int], str]]] = {}
+        self._valid: dict[str, list[tuple[Rank, str]]] = {}
         self._buckets: list[dict[str, str]] = [{} for _ in range(BUCKETS)]
         self._digests = [_digest_bucket(())] * BUCKETS
         self._moved: set[int] = set(range(BUCKETS))
@@ -151,7 +145,7 @@ class Walk:
         return {name: checksum for bucket in self._buckets for name, checksum in bucket.items()}
 
     def _step(self, begins: bool, place: int, iov: Iov) -> None:  # noqa: FBT001 -- the column of a boundary
-        candidate = (_rank(place, iov), iov.checksum)
+        candidate = (rank_iov(iov, place), iov.checksum)
         valid = self._valid.setdefault(iov.payload, [])
         if begins:
             valid.append(candidate)

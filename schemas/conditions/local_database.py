@@ -11,13 +11,12 @@ A release before 06 does not refuse a hash that begins with digits: of `0c1baa` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from heapq import heappop, heappush
-from itertools import groupby, pairwise
+from itertools import groupby
 from operator import attrgetter
 
-from schemas.conditions.snapshot import LOCAL, Iov, Snapshot, rank_revision
+from schemas.conditions.snapshot import LOCAL, Iov, Snapshot, rank_iov, sweep
 from schemas.manifest.release import number_release
 
 _MOST = 2**31 - 1
@@ -122,10 +121,11 @@ def _reads(reading: Reading, revision: str) -> bool:
 
 def _settle(iovs: Sequence[Iov], reading: Reading) -> Iterator[Iov]:
     """The IoVs of one payload, cut where another one counts; in the order of runs, without their lines."""
-    rank = _rank_line if reading.by_line else _rank_revision
+    ranked = ((((-one.line,) if reading.by_line else ()) + rank_iov(one), one) for one in iovs)
     last: Iov | None = None
-    for first, end, winner in _sweep(iovs, rank):
-        if last is not None and last.end == first and _name(last) == _name(winner):
+    for first, end, _, winner in sweep(ranked):
+        same = last is not None and (last.revision, last.checksum) == (winner.revision, winner.checksum)
+        if last is not None and last.end == first and same:
             last = replace(last, end=end)
             continue
         if last is not None:
@@ -133,34 +133,6 @@ def _settle(iovs: Sequence[Iov], reading: Reading) -> Iterator[Iov]:
         last = replace(winner, first=first, end=end, line=0)
     if last is not None:
         yield last
-
-
-def _sweep(iovs: Sequence[Iov], rank: Callable[[Iov], tuple[int, ...]]) -> Iterator[tuple[int, int, Iov]]:
-    """Each stretch of run keys with the IoV of the highest rank there; the end is not included."""
-    waiting = sorted(iovs, key=attrgetter("first"), reverse=True)
-    valid: list[tuple[tuple[int, ...], int, Iov]] = []
-    borders = sorted({border for one in iovs for border in (one.first, one.end)})
-    for first, end in pairwise(borders):
-        while waiting and waiting[-1].first <= first:
-            one = waiting.pop()
-            heappush(valid, (rank(one), len(waiting), one))
-        while valid and valid[0][2].end <= first:
-            heappop(valid)
-        if valid:
-            yield first, end, valid[0][2]
-
-
-def _rank_line(iov: Iov) -> tuple[int, ...]:
-    return -iov.line, *_rank_revision(iov)
-
-
-def _rank_revision(iov: Iov) -> tuple[int, ...]:
-    length, value = rank_revision(iov.revision)
-    return -length, -value
-
-
-def _name(iov: Iov) -> tuple[str, str]:
-    return iov.revision, iov.checksum
 
 
 def _is_open(iovs: Sequence[Iov]) -> bool:

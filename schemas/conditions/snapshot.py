@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import pairwise
 
 from schemas.conditions.iov import FOREVER, NUMBER_LIMIT, make_interval, name_ends
 from schemas.findings.finding import MOST, Finding, Place
@@ -112,6 +114,35 @@ def rank_revision(revision: str) -> tuple[int, int]:
     True
     """
     return len(revision), int(revision, 16)
+
+
+Rank = tuple[int, ...]
+
+
+def rank_iov(iov: Iov, place: int = 0) -> Rank:
+    """What sorts the IoVs of one payload in a chain of tags, where `place` is its tag's: the lowest is used.
+
+    Between tags the first of the chain wins; within a tag the higher revision.
+    """
+    length, value = rank_revision(iov.revision)
+    return place, -length, -value
+
+
+def sweep(ranked: Iterable[tuple[Rank, Iov]]) -> Iterator[tuple[int, int, Rank, Iov]]:
+    """Each stretch of run keys, from `first` to before `end`, with rank and IoV of what is used there: the lowest rank.
+
+    The IoVs are those of one payload; stretches without any are left out.
+    """
+    waiting = sorted(ranked, key=lambda item: item[1].first, reverse=True)
+    borders = sorted({border for _, iov in waiting for border in (iov.first, iov.end)})
+    valid: list[tuple[Rank, Iov]] = []  # a heap of what has begun; what has ended leaves when it surfaces
+    for first, end in pairwise(borders):
+        while waiting and waiting[-1][1].first <= first:
+            heappush(valid, waiting.pop())
+        while valid and valid[0][1].end <= first:
+            heappop(valid)
+        if valid:
+            yield first, end, *valid[0]
 
 
 def freeze_tag(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from schemas.files.canonical import canonical_json
+from schemas.files.times import format_time, read_time
 from schemas.json_schema.validation import load_schema, validate_json
 from schemas.json_schema.values import read_value
 from schemas.manifest.campaign import Limits
@@ -141,17 +142,3 @@ def read_statement(data: bytes) -> Statement:
         ceilings=Ceilings(**said.get("limits", {})),
         plan=said.get("plan_digest"),
     )
-
-
-def read_time(text: str) -> datetime:
-    """The moment that `2019-02-15T09:00:00Z` names.
-
-    Raises:
-        ValueError: it names none.
-    """
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-
-
-def format_time(moment: datetime) -> str:
-    """A moment as `2019-02-15T09:00:00Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -31,13 +31,14 @@ from ci.cli.exits import Exit, WrongUse
 from ci.cli.work_tree import write_files
 from ci.ssh.signing import find_signer, sign
 from reconciler.outside.errors import GuardRefused
+from schemas.files.times import format_time
 from schemas.manifest.campaign import Limits
 from schemas.policy.policy import ROLES, Policy, read_policy
 from schemas.policy.retirement import RETIREMENTS as RETIRED
 from schemas.policy.retirement import Retirement
 from schemas.policy.roles import Role
 from schemas.policy.scopes import EVERYTHING, RETIREMENTS
-from schemas.policy.statement import REVOKE, Ceilings, Statement, bound, format_time, read_statement
+from schemas.policy.statement import REVOKE, Ceilings, Statement, bound, read_statement
 from schemas.policy.wire import Malformed
 from schemas.repository import Repository
 

@@ -29,11 +29,12 @@ from ci.ssh.signing import find_signer, sign
 from reconciler.ledger.reading.latest_time import read_latest, set_latest
 from reconciler.ledger.store.database import opened, reading
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
+from schemas.files.times import format_time
 from schemas.files.tree import PRODUCTIONS, Tree, read_tree
 from schemas.findings.finding import Finding, Place
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS, SITES, Policy, read_policy, select_root
 from schemas.policy.roles import ADMINISTRATOR
-from schemas.policy.statement import REVOKE, Statement, format_time, read_statement
+from schemas.policy.statement import REVOKE, Statement, read_statement
 from schemas.policy.wire import Malformed
 
 _Command = TypeVar("_Command", bound=Callable[..., object])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.reading.observation import list_campaigns
 from reconciler.ledger.store.database import reading
 from reconciler.model.plan import BLOCKED, UNKNOWN, Plan
+from reconciler.outside.clock import CLOCK
 from reconciler.outside.errors import GuardRefused
 from reconciler.planning.views import StateView, read_state_view
 from schemas.files.canonical import digest
@@ -140,7 +140,7 @@ def apply_stored(settings: Settings, plan: Path) -> int:
 
 def store_plan(made: Plan, origin: Origin | None = None) -> str:
     """The plan's file; of one that was made from an export of the state, with its origin."""
-    created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    created = CLOCK.show()
     envelope: dict[str, Any] = {"digest": made.digest(), "created": created}
     if origin is not None:
         envelope["origin"] = origin.data()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import rich_click as click
@@ -31,6 +30,7 @@ from reconciler.conditions.rest import DEFAULT_ADDRESS
 from reconciler.conditions.source import Tag, UnknownTag
 from reconciler.ledger.schema.tables import runs as runs_table
 from reconciler.ledger.store.database import has_database, reading
+from reconciler.outside.clock import CLOCK
 from reconciler.outside.errors import GuardRefused
 from renderer.identity.payloads import find_payloads
 from schemas.conditions.iov import Interval, merge_intervals, touches_any
@@ -90,7 +90,7 @@ def pull(settings: Settings, name: str, where: str, replace: bool, as_json: bool
     except UnknownTag as error:
         raise WrongUse(str(error)) from error
     refuse_unusable(file, tag)
-    snapshot = tag.freeze(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    snapshot = tag.freeze(CLOCK.show())
     before = _read_present(project.root / file, file, name)
     pinned = _find_pinned(project, snapshot)
     if pinned and not replace:

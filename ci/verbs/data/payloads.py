@@ -24,6 +24,7 @@ from reconciler.ledger.writing.lease import holding
 from reconciler.outside.errors import GuardRefused
 from reconciler.planning.impact import Impact, measure_impact
 from renderer.identity.payloads import Payload
+from schemas.files.times import format_time
 from schemas.manifest.runs import format_runs
 from schemas.repository import GLOBAL_TAGS
 
@@ -74,7 +75,7 @@ def follow(settings: Settings, where: str, exit_code: bool, as_json: bool) -> in
                 )
             with reading(project.state) as connection:
                 before = read_latest(connection, baseline)
-                found.append(judge_update(connection, before, tag.freeze(now.strftime("%Y-%m-%dT%H:%M:%SZ"))))
+                found.append(judge_update(connection, before, tag.freeze(format_time(now))))
             if before.digest != found[-1].after.digest:
                 record_snapshot(engine, found[-1].after, now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
     if as_json:

@@ -8,11 +8,11 @@ turn by hand do the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.ledger.writing.pauses import FULL, Pause, PauseWriter, find_full
 from reconciler.model.engine import Deferred
+from schemas.files.times import read_time
 
 SHORTEST, LONGEST = 10.0, 300.0
 """Seconds that a full queue is left alone at first, and at most; one that asks for more time gets it."""
@@ -73,5 +73,5 @@ class Queues:
 
 def _read_age(pause: Pause, now: float) -> float:
     """For how many seconds a pause goes on."""
-    began = datetime.strptime(pause.since, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    began = read_time(pause.since)
     return now - began.timestamp()

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from reconciler.ledger.schema.trust_tables import latest_time
 from reconciler.ledger.store.database import insert_new
-from schemas.policy.statement import format_time, read_time
+from schemas.files.times import format_time, read_time
 
 
 def read_latest(connection: Connection) -> datetime | None:

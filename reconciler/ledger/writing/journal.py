@@ -18,7 +18,7 @@ from reconciler.ledger.reading.latest_time import record_latest
 from reconciler.ledger.schema import action_tables, tables
 from reconciler.ledger.store.database import insert_new
 from schemas.files.canonical import canonical_json, clean_text
-from schemas.policy.statement import read_time
+from schemas.files.times import read_time
 
 JOURNALLED: Sequence[Table] = (
     tables.plans,

@@ -17,7 +17,7 @@ from reconciler.ledger.schema.trust_tables import floors, launches, revocations,
 from reconciler.ledger.store.database import insert_new
 from reconciler.ledger.writing.transaction import now
 from schemas.files.canonical import canonical_json
-from schemas.policy.statement import format_time, read_time
+from schemas.files.times import format_time, read_time
 
 
 @dataclass(frozen=True, slots=True)
