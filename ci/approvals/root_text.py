@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from schemas.files.tree import Tree
+from schemas.policy.engine import load_engines
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS, SITES
 from schemas.policy.roles import MERGE, Exemption, Roles
 from schemas.policy.signers import Signer, fingerprint, read_revoked, read_signers
@@ -46,9 +47,10 @@ def describe_merges(roles: Roles) -> list[str]:
 def _describe_exemption(one: Exemption) -> str:
     if one.roles:
         return f"at the site {one.site}, in {_quote(one.area)}, a campaign needs only {', '.join(one.roles)}: {_quote(one.reason)}"
+    traits = load_engines().get(one.engine)
     where = (
         "on this machine, as the user of the reconciler, who can read and write its ledger, its keys and tokens"
-        if one.engine == "local"
+        if traits is not None and traits.attached
         else f"in {one.engine}, as the reconciler's user there"
     )
     return (

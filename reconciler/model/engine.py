@@ -170,6 +170,10 @@ class Engine(Protocol):
     def visibility(self) -> timedelta:
         """How long a job that was taken may remain invisible to `query` and `find`."""
 
+    @property
+    def renewal(self) -> str:
+        """What a person does to renew the credential that jobs are submitted with."""
+
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """One answer for each of the batch's attempts, in order. Raises nothing for what the engine did."""
 

@@ -64,7 +64,7 @@ def _pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any
         "engine": site.engine,
         "storage": site.storage,
         "layout": repository.layouts[campaign.layout].folder,
-        "historic": digest_historic(repository.layouts.values()) if site.engine == "gb2" else None,
+        "historic": digest_historic(repository.layouts.values()) if site.traits.logical_paths else None,
     }
 
 

@@ -99,7 +99,7 @@ def find_trust(campaign: Campaign, step: Step, repository: Repository, site: Sit
     if not step.keys.software or reads_metadata(campaign.release or ""):
         return None
     template = repository.templates.get(step.template or "")
-    if site.engine == "gb2":
+    if not site.traits.runtime:
         return f"jobs of the grid read no local database, and {campaign.release} nothing else"
     if site.payloads is None:
         return f"{campaign.release} reads them from a local database, and {site.name} names no folder of payload files (`payloads`)"

@@ -18,6 +18,7 @@ from typing import Any
 from renderer.applications.basf2 import describe_deviations
 from renderer.applications.job_files import CONDITIONS
 from renderer.identity.units import StepUnits
+from renderer.jobs.gb2_settings import read_gb2_settings
 from renderer.jobs.grid_input import PREFIX, GridInput, read_inputs
 from renderer.jobs.job_json import InputFile, name_file
 from renderer.jobs.request_gaps import UNKNOWN, find_gaps
@@ -27,7 +28,7 @@ from schemas.manifest.campaign import Campaign
 from schemas.manifest.release import reads_metadata
 from schemas.manifest.runs import split_key
 from schemas.manifest.step import Expectation, Step
-from schemas.policy.site import HS06_KEKCC, Gb2Settings
+from schemas.policy.site import HS06_KEKCC
 from schemas.repository import Repository
 from schemas.skims.menu import Skim
 
@@ -160,7 +161,7 @@ def _describe(
     campaign: Campaign, units: StepUnits, repository: Repository, name: str, source: GridInput
 ) -> dict[str, Any]:
     step = units.step
-    settings = repository.sites[campaign.site].gb2 or Gb2Settings()
+    settings = read_gb2_settings(repository.sites[campaign.site])
     sandbox = [*SANDBOX, *([CONDITIONS] if reads_metadata(campaign.release or "") else [])]
     return {
         "FabricationType": "DataSkim" if step.skims else UNKNOWN,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.json_schema.values import read_value
+from schemas.policy.engine import EngineTraits, load_engines
 from schemas.yaml.document import Document
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -73,42 +74,8 @@ class CatalogueSettings:
     auth: str = "x509_proxy"
 
 
-@dataclass(frozen=True, slots=True)
-class DiracxSettings:
-    """Where DiracX is, and as whom jobs are submitted: one of `token` and `key` is the file of the credential.
-
-    `mounted`: input files have their paths on the worker nodes too; else DIRAC brings them, by logical names.
-    """
-
-    url: str
-    vo: str
-    group: str
-    user: str
-    token: str | None = None
-    key: str | None = None
-    job_type: str = "User"
-    mounted: bool = False
-
-
 HS06_KEKCC = 24.57
 """The power of a core of KEKCC in HS06, by which basf2's `skim/tools/b2skim-stats-print` multiplies CPU seconds."""
-
-RESOURCE_TAG = "EL9"
-"""The operating system that basf2's `skim/tools/b2skim-prod` asks for, needed from light-2503-ceres on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gb2Settings:
-    """How gbasf2's commands are called: `wrapper` sets their environment. `group` is the one that the proxy must have.
-
-    `resource_tag` goes into requests. With `by_run` the outputs of a production are kept apart by run, and it may be for
-    many; else they are merged, and it is for a single one.
-    """
-
-    wrapper: tuple[str, ...] = ()
-    group: str | None = None
-    resource_tag: str = RESOURCE_TAG
-    by_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +120,8 @@ class Site:
     gigabytes be free in the storage; without `windows` it is always the hour.
     `catalogue` None: outputs are made known nowhere. `verify` is what of its inputs a job holds against what was
     registered, one of `VERIFY`. `visibility` is how many seconds a job, or what it wrote, may be invisible; None: as long as
-    the engine is known to need.
+    the engine is known to need. `engine_settings` are those of single engines by the engine's name, as the file has them:
+    each engine reads its own.
     """
 
     name: str
@@ -171,8 +139,7 @@ class Site:
     queues: Mapping[str, Queue] = field(default_factory=dict)
     batch: BatchSettings = field(default_factory=BatchSettings)
     catalogue: CatalogueSettings | None = None
-    diracx: DiracxSettings | None = None
-    gb2: Gb2Settings | None = None
+    engine_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     contact: str | None = None
     credential_minutes: int | None = None
     min_free: int = 0
@@ -184,18 +151,20 @@ class Site:
     brakes: Admission = field(default_factory=Admission)
 
     @property
+    def traits(self) -> EngineTraits:
+        """What holds for every site with this engine."""
+        return load_engines()[self.engine]
+
+    @property
     def service(self) -> str:
         """What takes its jobs: the engine, and where that is, if there may be several; 500 characters at most."""
-        here = f" {self.diracx.url}" if self.engine == "diracx" and self.diracx else ""
-        return f"{self.engine}{here}"[:500]
+        url = self.engine_settings.get(self.engine, {}).get("url")
+        return f"{self.engine} {url}"[:500] if url else self.engine
 
     @property
     def verifies(self) -> str | None:
-        """What of its inputs a job here holds against what was registered, one of `VERIFY`; None: nothing.
-
-        The grid's production system chooses and hands over the files itself, and starts basf2 without our runtime.
-        """
-        return None if self.engine == "gb2" else self.verify
+        """What of its inputs a job here compares with what was registered, one of `VERIFY`; None: nothing."""
+        return self.verify if self.traits.runtime else None
 
 
 def read_site(name: str, document: Document) -> Site:
@@ -206,6 +175,7 @@ def read_site(name: str, document: Document) -> Site:
         data,
         name=name,
         catalogue=_read_catalogue(data["catalogue"]) if "catalogue" in data else None,
+        engine_settings={name: data[name] for name in load_engines() if name in data},
         windows=tuple(_read_window(window) for window in data.get("windows", ())),
         verify=data.get("inputs", {}).get("verify", CHECKSUM),
     )

@@ -273,7 +273,7 @@ def _compare(
         pairs.append((("site",), f"storage of {campaign.site}", site.storage, lock.storage))
     if layout is not None:
         pairs.append((("layout",), f"folder of {campaign.layout}", layout.folder, lock.layout))
-    if site is not None and site.engine == "gb2":
+    if site is not None and site.traits.logical_paths:
         now = digest_historic(repository.layouts.values())
         pairs.append((("layout",), "set of layouts of the grid's input", now, lock.historic))
     pairs += _compare_tags(repository, campaign, lock)

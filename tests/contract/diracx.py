@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest_socket
 
 from reconciler.engines.diracx.engine import DiracxEngine
+from reconciler.engines.diracx.settings import DiracxSettings
 from reconciler.ledger.writing.lease import CALL
 from reconciler.model.engine import Sighting
-from schemas.policy.site import DiracxSettings, Site
+from schemas.policy.site import Site
 from tests.contract import gateway
 from tests.contract.rig import Rig
 from tests.support.services import diracx_service
@@ -94,7 +95,7 @@ def playing(rig: DiracxRig, rooms: Path, world: World):
 class DiracxRig(Rig):
     slow = True
     patience = 120.0  # a node that is played with DIRAC's client takes its time on a busy machine
-    plays = frozenset({*FAULTS, "hold", "twice", "foreign", "broken_site", "count"})
+    plays = frozenset({*FAULTS, "runtime", "singly", "hold", "twice", "foreign", "broken_site", "count"})
 
     @classmethod
     @contextlib.contextmanager
@@ -122,22 +123,21 @@ class DiracxRig(Rig):
         self.key.write_text(f"{services.key}\n")
 
     def settings(self, **changes):
-        return DiracxSettings(
-            **{
-                "url": self.gateway.url,
-                "vo": "belle",
-                "group": "belle_production",
-                "user": "prodmgr",
-                "key": str(self.key),
-                "job_type": "Processing",
-                "mounted": True,
-            }
-            | changes
-        )
+        settings = {
+            "url": self.gateway.url,
+            "vo": "belle",
+            "group": "belle_production",
+            "user": "prodmgr",
+            "key": str(self.key),
+            "job_type": "Processing",
+            "mounted": True,
+        }
+        return DiracxSettings(**settings | changes)
 
     def make_engine(self, seconds=None, **changes):
-        site = {"name": "grid", "engine": "diracx", "storage": "data", "diracx": self.settings()} | changes
-        return DiracxEngine(Site(**site), seconds or CALL - 4)
+        settings = {"diracx": dataclasses.asdict(changes.pop("diracx", None) or self.settings())}
+        site = {"name": "grid", "engine": "diracx", "storage": "data", "engine_settings": settings}
+        return DiracxEngine(Site(**site | changes), seconds or CALL - 4)
 
     def make_batch(self, *codes, **changes):
         batch = super().make_batch(*codes, **changes)

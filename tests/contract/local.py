@@ -8,7 +8,7 @@ from tests.contract.rig import Rig
 
 
 class LocalRig(Rig):
-    plays = frozenset({"environment", "processes"})
+    plays = frozenset({"runtime", "environment", "processes"})
 
     def make_engine(self, seconds=None, **changes):
         return LocalEngine(

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from reconciler.engines.local.engine import RUNTIME
 from reconciler.model.engine import (
@@ -29,16 +29,19 @@ PATIENT = f"import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\n{
 
 
 class Rig:
-    """An engine under test. One file a rig; its class is listed in `test_engines.RIGS`.
+    """An engine under test. One file a rig; its class is listed in `rigs.RIGS`.
 
     `plays` names the faults and powers that the rig has, of those that the tests ask for; a test runs with the rigs
-    that have what it needs.
+    that have what it needs. `runtime`: jobs start with our runtime, so that one that fails leaves a result too; `singly`:
+    single members of a batch can be cancelled.
     """
 
     plays: ClassVar[frozenset[str]] = frozenset()
     slow: ClassVar[bool] = False
     patience: ClassVar[float] = 90.0
     """Seconds until anything that the site does must have happened."""
+    awkward: ClassVar[str] = "a,b c;$(touch canary)"
+    """The value of an environment variable that a shell would run, and that the engine passes on."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -89,6 +92,10 @@ class Rig:
     def reference_of_nothing(self) -> str:
         """A reference of the right form that was never given."""
         raise NotImplementedError
+
+    def make_unsubmitted(self) -> JobHandle:
+        """An attempt with a reference that was never given: its batch was made, and nothing was submitted."""
+        return dataclasses.replace(self.make_batch(OUTPUT).handles[0], reference=self.reference_of_nothing())
 
     def count_calls(self) -> int:
         """How many calls the service has had from engines (power `count`)."""
@@ -161,22 +168,25 @@ class Rig:
         return dict(engine.query(handles))
 
 
-def submitted(engine, batch):
+def submitted(engine: Engine, batch: Batch) -> list[JobHandle]:
     """The batch's handles with the references that they got."""
     answers = engine.submit(batch)
-    assert all(isinstance(answer, Accepted) for answer in answers), answers
+    accepted = [answer for answer in answers if isinstance(answer, Accepted)]
+    assert len(accepted) == len(answers), answers
     return [
         dataclasses.replace(handle, reference=answer.reference)
-        for handle, answer in zip(batch.handles, answers, strict=True)
+        for handle, answer in zip(batch.handles, accepted, strict=True)
     ]
 
 
-def result_of(engine, handle):
+def result_of(engine: Engine, handle: JobHandle) -> Any:
+    """What came of an ended attempt, as its result says."""
     engine.fetch(handle)
     return json.loads((handle.folder / "result.json").read_text())
 
 
-def ended(rig, engine, handles):
+def ended(rig: Rig, engine: Engine, handles: Sequence[JobHandle]) -> dict[str, Observation]:
+    """The observations of attempts once all have ended; each has a result of its own."""
     seen = rig.wait_for(engine, handles, Sighting.ENDED)
     for handle in handles:
         result = result_of(engine, handle)

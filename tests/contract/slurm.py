@@ -49,6 +49,8 @@ FAULTS = {
     "cancel_fails": {"scancel": "fail scancel: error: Unable to contact slurm controller (connect failure)"},
 }
 POWERS = (
+    "runtime",
+    "singly",
     "environment",
     "processes",
     "hold",

@@ -35,7 +35,7 @@ from reconciler.model.engine import (
 )
 from reconciler.outside.command import Reply
 from reconciler.outside.http import Answer
-from schemas.policy.site import BatchSettings, DiracxSettings, Gb2Settings, Site
+from schemas.policy.site import BatchSettings, Site
 from tests.contract.mutations import NOTICES, PAGES, mutate_reply
 from tests.support.doubles.gb2_commands import root_file
 
@@ -200,7 +200,7 @@ class Gb2:
             (handle.folder / "job.json").write_text(json.dumps(job))
             order = {"name": name, "members": 1, "folder": str(handle.folder), "content": REQUEST}
             (handle.folder / "production.json").write_text(json.dumps(order))
-        site = Site("grid", "gb2", "data", gb2=Gb2Settings(("/bin/with-gbasf2",), None))
+        site = Site("grid", "gb2", "data", engine_settings={"gb2": {"wrapper": ["/bin/with-gbasf2"]}})
         self.engine = Gb2Engine(site)
         self.engine._call = self.call
         self.tell: Callable[[str, Reply], Reply] = lambda _, reply: reply
@@ -230,10 +230,9 @@ class Diracx:
 
     def __init__(self, folder: Path) -> None:
         self.handles = tickets_of(folder, {"11": ("a0", 0), "12": ("a1", 0), "13": ("a2", 0)})
-        settings = DiracxSettings(
-            url="https://diracx.example.org", vo="belle", group="prod", user="prodmgr", key="/x"
-        )
-        self.engine = DiracxEngine(Site("grid", "diracx", "data", diracx=settings))
+        settings = {"url": "https://diracx.example.org", "vo": "belle", "group": "prod", "user": "prodmgr"}
+        settings |= {"key": "/x"}
+        self.engine = DiracxEngine(Site("grid", "diracx", "data", engine_settings={"diracx": settings}))
         client = Client.__new__(Client)
         client._url, client._service = "https://diracx.example.org", self
         client.credentials = self

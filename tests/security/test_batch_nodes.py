@@ -16,7 +16,7 @@ from reconciler.engines.local.engine import LocalEngine
 from reconciler.engines.slurm.engine import SlurmEngine
 from reconciler.execution.tracking.workspace import Workspace
 from reconciler.model.engine import Batch, EngineUnavailable, JobHandle, Sighting
-from schemas.policy.site import DiracxSettings, Site
+from schemas.policy.site import Site
 from tests.support.inputs.runtime_jobs import job
 from tests.support.worlds.processes import wait_until
 
@@ -67,8 +67,9 @@ def test_s35_no_process_of_a_member_of_a_batch_has_the_nonce_among_its_arguments
 
 def test_s35_the_description_of_a_job_of_the_grid_does_not_have_the_nonce(ticket, tmp_path):
     files, described = read_files(ticket, mounted=True)
-    settings = DiracxSettings("https://x", "belle", "belle_user", "somebody", token="x")
-    written = describe(ticket, described, "sandbox", Site("grid", "diracx", "data", diracx=settings))
+    settings = {"url": "https://x", "vo": "belle", "group": "belle_user", "user": "somebody", "token": "x"}
+    site = Site("grid", "diracx", "data", engine_settings={"diracx": settings})
+    written = describe(ticket, described, "sandbox", site)
     assert NONCE not in repr(written)
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from reconciler.engines.diracx.credentials import Credentials, NoToken
+from reconciler.engines.diracx.settings import DiracxSettings
 from reconciler.engines.gb2.replies import read_proxy, read_status
 from reconciler.outside.http import Answer, HttpClient, NoAnswer, NotSent
-from schemas.policy.site import DiracxSettings
 
 
 @pytest.mark.parametrize(

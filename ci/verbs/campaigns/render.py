@@ -10,7 +10,7 @@ import rich_click as click
 from ci.changes.project import Project, Settings, choose_locked, load_sound, reads_commits, reads_exports
 from ci.cli.console import count_things, print_data, say
 from ci.cli.exits import Exit, WrongUse
-from reconciler.execution.launch.grid_requests import write_excerpt
+from reconciler.engines.gb2.unit_requests import write_excerpt
 from reconciler.ledger.reading.measurement import expect_events
 from reconciler.ledger.reading.observation import find_files
 from reconciler.ledger.store.database import reading
@@ -24,6 +24,9 @@ from schemas.manifest.runs import format_run, parse_runs, split_key
 from schemas.manifest.step import Expectation
 from schemas.repository import Repository
 
+JOBS, REQUESTS = FORMS = ("jobs", "gb2")
+"""What is written: the jobs of batch systems, or production requests of the grid."""
+
 
 @click.command()
 @click.argument("name")
@@ -31,8 +34,8 @@ from schemas.repository import Repository
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["jobs", "gb2"]),
-    default="jobs",
+    type=click.Choice(FORMS),
+    default=JOBS,
     show_default=True,
     help="jobs: what a batch system runs. gb2: production requests of the grid.",
 )
@@ -60,7 +63,7 @@ def render(
     repository = load_sound(project, [name])
     choose_locked(repository, [name])
     wanted = None if run is None else _read_run(run)
-    if form == "gb2":
+    if form == REQUESTS:
         if wanted is not None:
             raise WrongUse("a production request is for a group of runs; leave --run out")
         return _render_requests(project, repository, name, output)

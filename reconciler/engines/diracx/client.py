@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from reconciler.engines.diracx.credentials import Credentials
 from reconciler.engines.diracx.sandbox import LIMIT, Archive
+from reconciler.engines.diracx.settings import DiracxSettings
 from reconciler.outside.command import Deadline
 from reconciler.outside.http import Answer, HttpClient, NoAnswer
-from schemas.policy.site import DiracxSettings
 
 PAGE = 10_000
 """Rows that a search answers at most."""

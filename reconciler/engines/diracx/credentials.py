@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlencode
 
+from reconciler.engines.diracx.settings import DiracxSettings
 from reconciler.outside.http import Answer, HttpClient, NoAnswer, is_safe
-from schemas.policy.site import DiracxSettings
 
 CLIENT = "myDIRACClientID"
 """The name under which DIRAC's public clients are known to its services."""

@@ -28,6 +28,7 @@ from reconciler.engines.diracx.jobs import (
     write_failure,
 )
 from reconciler.engines.diracx.sandbox import LIMIT, Broken, pack, unpack
+from reconciler.engines.diracx.settings import read_settings
 from reconciler.engines.results import RESULT
 from reconciler.ledger.writing.lease import PROMPT
 from reconciler.model.engine import (
@@ -63,11 +64,17 @@ class DiracxEngine:
     visibility = timedelta(seconds=30)
 
     def __init__(self, site: Site, seconds: float = PROMPT) -> None:
-        if site.diracx is None:
-            raise ValueError("a site of this engine has settings of it: the schema says so")
-        self._site, self._settings, self._seconds = site, site.diracx, seconds
+        self._site, self._settings, self._seconds = site, read_settings(site), seconds
         self.slots = site.slots or 1000
         self._client: Client | None = None
+
+    @property
+    def renewal(self) -> str:
+        """The login of DIRAC, where the credential is a file of tokens."""
+        settings = self._settings
+        if not settings.token:
+            return "renew the credential"
+        return f"as {settings.user}, say `dirac login {settings.vo} --group {settings.group}`"
 
     def __repr__(self) -> str:
         return f"DiracxEngine({self._settings.url!r})"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.engines.diracx.jdl import Value
+from reconciler.engines.diracx.settings import read_settings
 from reconciler.engines.results import RESULT, write_result
 from reconciler.model.engine import JobHandle, Observation, Sighting
 from renderer.applications.job_files import JOB
@@ -97,14 +98,13 @@ def read_files(handle: JobHandle, *, mounted: bool) -> tuple[dict[str, bytes], d
 
 def describe(handle: JobHandle, job: Mapping[str, Any], sandbox: str, site: Site) -> dict[str, Value]:
     """The description of an attempt's job, whose files are in `sandbox`."""
-    assert site.diracx is not None
-    python = site.batch.python
+    settings, python = read_settings(site), site.batch.python
     words = f"job.py {handle.name}"
     named = python != sys.executable  # else the site's file names none, and ours is not on the nodes
     described: dict[str, Value] = {
         "JobName": handle.name,
         "JobGroup": name_group(str(job["campaign"])),
-        "JobType": site.diracx.job_type,
+        "JobType": settings.job_type,
         "Executable": python if named else "/usr/bin/env",
         "Arguments": words if named else f"python3 {words}",
         "InputSandbox": (sandbox,),
@@ -115,7 +115,7 @@ def describe(handle: JobHandle, job: Mapping[str, Any], sandbox: str, site: Site
     }
     if site.batch.minutes is not None:
         described["CPUTime"] = site.batch.minutes * 60
-    if not site.diracx.mounted:
+    if not settings.mounted:
         described["InputData"] = tuple(f"LFN:{item['path']}" for item in _list_read(job))
     return described
 

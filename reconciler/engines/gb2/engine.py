@@ -40,6 +40,7 @@ from reconciler.model.engine import (
     doubt_reference,
 )
 from reconciler.outside.command import Deadline, Reply, call
+from renderer.jobs.gb2_settings import read_gb2_settings
 from schemas.policy.site import Site
 
 COMMANDS = ("register", "uploadFile", "approve", "status", "cancel")
@@ -57,12 +58,17 @@ class Gb2Engine:
 
     def __init__(self, site: Site, seconds: float = PROMPT) -> None:
         self._site, self._seconds = site, seconds
-        self._wrapper = site.gb2.wrapper if site.gb2 else ()
-        self._group = site.gb2.group if site.gb2 else None
+        settings = read_gb2_settings(site)
+        self._wrapper, self._group = settings.wrapper, settings.group
         self.slots = site.slots or 10_000
         # outputs that are merged tell nobody which run they are of
-        by_run = site.gb2 is not None and site.gb2.by_run
-        self.width = min(site.batch.width, site.runs_per_request or site.batch.width) if by_run else 1
+        width = min(site.batch.width, site.runs_per_request or site.batch.width)
+        self.width = width if settings.by_run else 1
+
+    @property
+    def renewal(self) -> str:
+        """A new proxy for a week."""
+        return f"say `gb2_proxy_init -g {self._group or 'belle_dataprod'} -v 168:00`"
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """Registers the production; its files are uploaded and it is approved then, or by a later `query`."""
@@ -203,11 +209,10 @@ class Gb2Engine:
             left, group = self._read_proxy()
         except EngineUnavailable as error:
             return [Complaint(str(error), advice)]
-        init = f"gb2_proxy_init -g {self._group or 'belle_dataprod'} -v 168:00"
         if left <= timedelta(0):
-            return [Complaint("there is no valid proxy", f"say `{init}`")]
+            return [Complaint("there is no valid proxy", self.renewal)]
         if self._group is not None and group != self._group:
-            return [Complaint(f"the proxy is of the group {group}, not {self._group}", f"say `{init}`")]
+            return [Complaint(f"the proxy is of the group {group}, not {self._group}", self.renewal)]
         return []
 
     def _observe(

@@ -66,6 +66,7 @@ class HtcondorEngine:
     shared = True
     attached = False
     visibility = timedelta(seconds=60)
+    renewal = "renew the credential"
 
     def __init__(self, site: Site, seconds: float = PROMPT) -> None:
         self._site, self._seconds = site, seconds

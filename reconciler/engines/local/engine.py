@@ -47,6 +47,7 @@ class LocalEngine:
     shared = True
     attached = True
     visibility = timedelta(0)
+    renewal = "renew the credential"
 
     def __init__(self, site: Site) -> None:
         self.slots = site.slots or os.cpu_count() or 1

@@ -66,6 +66,7 @@ class LsfEngine:
     shared = True
     attached = False
     visibility = timedelta(minutes=2)
+    renewal = "renew the credential"
 
     def __init__(self, site: Site, seconds: float = PROMPT) -> None:
         self._settings = site.batch

@@ -69,6 +69,7 @@ class SlurmEngine:
     shared = True
     attached = False
     visibility = timedelta(seconds=60)
+    renewal = "renew the credential"
 
     def __init__(self, site: Site, seconds: float = PROMPT) -> None:
         self._settings = site.batch

@@ -10,8 +10,7 @@ from sqlalchemy import Connection
 
 from reconciler.conditions.following import FORWARD
 from reconciler.conditions.metadata_file import write_metadata
-from reconciler.engines.gb2.requests import REQUEST
-from reconciler.execution.launch.grid_requests import write_unit_request
+from reconciler.engines import FILES_FOR
 from reconciler.execution.sites.guarded_engine import contain
 from reconciler.ledger.reading.observation import find_files
 from reconciler.ledger.store.database import State, reading
@@ -21,7 +20,7 @@ from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.views import View
 from reconciler.run_catalogue.catalogue import find_energies, read_files
 from renderer.applications import APPLICATIONS
-from renderer.applications.job_files import CONDITIONS, JOB, LOCAL_CONDITIONS, STEERING
+from renderer.applications.job_files import CONDITIONS, JOB, LOCAL_CONDITIONS
 from renderer.identity.payloads import PayloadSet, collect_payloads
 from renderer.identity.units import StepUnits
 from renderer.jobs.grid_input import read_inputs
@@ -165,10 +164,9 @@ class OrderWriter:
         files = dict(self._shared[key])
         if order.step.keys.software:
             files[CONDITIONS] = self._write_conditions(order)
-        if site.engine == "gb2" and STEERING in files:
+        if site.engine in FILES_FOR:
             with reading(self._state) as connection:
-                script = files[STEERING].decode()
-                files[REQUEST] = write_unit_request(connection, order, self._repository, script)
+                files |= FILES_FOR[site.engine](connection, order, self._repository, files)
         if "local_conditions" in rendered:
             files[LOCAL_CONDITIONS] = write_local_conditions(self._list_tags(order), order.run)
         return {**files, JOB: write_job(rendered)}
@@ -190,7 +188,7 @@ class OrderWriter:
         self, connection: Connection, campaign: Campaign, run: int, files: Sequence[InputFile]
     ) -> tuple[str, ...]:
         """What the units of one production have in common: their beam energy, and what the paths of their input tell."""
-        if self._repository.sites[campaign.site].engine != "gb2":
+        if not self._repository.sites[campaign.site].traits.logical_paths:
             return ()
         read = read_inputs(self._repository.layouts.values(), files)
         return (self._find_energy(connection, run), *read.tags, *read.streams)

@@ -67,6 +67,11 @@ class GuardedEngine:
         """As the engine has it."""
         return self._engine.visibility
 
+    @property
+    def renewal(self) -> str:
+        """As the engine has it."""
+        return self._engine.renewal
+
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """The engine's answers; whether it took anything before a defect showed is not known."""
         try:

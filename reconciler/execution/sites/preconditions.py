@@ -41,7 +41,7 @@ class Volume:
 class Circumstances:
     """How things are at a site at a moment (UTC). `lifetime` is the credential's: None where none is needed.
 
-    `trouble` is why its lifetime cannot be told. `in_flight` counts attempts that are pending or running there.
+    `trouble` is why its lifetime cannot be told, `renewal` what a person does to renew it. `in_flight` counts attempts that are pending or running there.
     """
 
     now: datetime
@@ -50,6 +50,7 @@ class Circumstances:
     storage: Volume | None = None
     state: Volume | None = None
     in_flight: int = 0
+    renewal: str = "renew the credential"
 
 
 def check_batch(site: Site, found: Circumstances) -> tuple[Hindrance, ...]:
@@ -70,18 +71,6 @@ def find_need(site: Site) -> timedelta:
     return UNKNOWN_RUN_TIME if minutes is None else timedelta(minutes=minutes, hours=1)
 
 
-def name_renewal(site: Site) -> str:
-    """Who renews the credential of a site, and how."""
-    whom = f"{site.contact}: " if site.contact else ""
-    if site.diracx is not None and site.diracx.token:
-        how = f"as {site.diracx.user}, say `dirac login {site.diracx.vo} --group {site.diracx.group}`"
-    elif site.gb2 is not None:
-        how = f"say `gb2_proxy_init -g {site.gb2.group or 'belle_dataprod'} -v 168:00`"
-    else:
-        how = "renew the credential"
-    return f"{whom}{how}"
-
-
 def is_open(window: Window, now: datetime) -> bool:
     """Whether a moment lies in a window: from its beginning, up to its end and without it, over midnight too."""
     here = now + timedelta(minutes=window.offset)
@@ -95,10 +84,9 @@ def is_open(window: Window, now: datetime) -> bool:
 
 
 def _check_credential(site: Site, found: Circumstances) -> Iterator[Hindrance]:
+    how = f"{site.contact}: {found.renewal}" if site.contact else found.renewal
     if found.trouble is not None:
-        yield Hindrance(
-            f"how long the credential is good cannot be told: {found.trouble}", name_renewal(site)
-        )
+        yield Hindrance(f"how long the credential is good cannot be told: {found.trouble}", how)
     elif found.lifetime is not None and found.lifetime < (need := find_need(site)):
         ends = (found.now + found.lifetime).strftime("%Y-%m-%d %H:%M UTC")
         what = (
@@ -106,7 +94,7 @@ def _check_credential(site: Site, found: Circumstances) -> Iterator[Hindrance]:
             if found.lifetime <= timedelta(0)
             else f"ends at {ends}, and a batch needs it for {need}"
         )
-        yield Hindrance(f"the credential {what}", name_renewal(site))
+        yield Hindrance(f"the credential {what}", how)
 
 
 def _check_windows(site: Site, found: Circumstances) -> Iterator[Hindrance]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -49,8 +50,7 @@ class Readiness:
         found = gather(site, self._state, datetime.fromtimestamp(self._clock(), UTC), in_flight)
         lifetime, trouble = self._find_lifetime(name, engine)
         hindrances = check_batch(
-            site,
-            Circumstances(found.now, lifetime, trouble, found.storage, found.state, found.in_flight),
+            site, replace(found, lifetime=lifetime, trouble=trouble, renewal=engine.renewal)
         )
         self._tell(name, "; and ".join(map(str, hindrances)) or None)
         return not hindrances

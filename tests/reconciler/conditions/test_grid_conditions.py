@@ -29,7 +29,7 @@ from renderer.identity.payloads import find_payloads
 from renderer.steering import load_templates
 from schemas.conditions.snapshot import Iov, freeze_tag
 from schemas.manifest.runs import run_key
-from schemas.policy.site import Gb2Settings, Site
+from schemas.policy.site import Site
 from tests.support.worlds.builders import snapshot
 from tests.support.worlds.worlds import ONE_STEP, World
 
@@ -120,7 +120,7 @@ def test_outputs_that_are_merged_are_of_one_run(tmp_path):
     assert write_order(make_tickets(tmp_path / "one", (529, "1"), DataStructureByRun="False")).members == 1
     site = Site("grid", "gb2", "data", runs_per_request=100)
     assert Gb2Engine(site).width == 1
-    apart = dataclasses.replace(site, gb2=Gb2Settings(("x",), by_run=True))
+    apart = dataclasses.replace(site, engine_settings={"gb2": {"wrapper": ["x"], "by_run": True}})
     assert Gb2Engine(apart).width == 100
 
 

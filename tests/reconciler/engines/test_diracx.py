@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from reconciler.engines.diracx import client
+from reconciler.engines.diracx.engine import DiracxEngine
 from reconciler.engines.diracx.jdl import UnwritableJdl, write_jdl
 from reconciler.engines.diracx.jobs import name_group, observe
 from reconciler.model.engine import Accepted, EngineUnavailable, Refused, Sighting, Uncertain
+from schemas.policy.site import Site
 from tests.contract import gateway
 from tests.contract.diracx import KILL, SEARCH, SUBMIT, DiracxRig, playing
 from tests.contract.rig import OUTPUT, PATIENT, ended, submitted
@@ -39,6 +41,16 @@ def change_job(handle, **changes):
 def place(number, status, minor="", application="Unknown"):
     words = ("JobID", "JobName", "Status", "MinorStatus", "ApplicationStatus")
     return dict(zip(words, (number, "a", status, minor, application), strict=True))
+
+
+def test_the_renewal_of_tokens_says_who_logs_in_where():
+    settings = {"url": "https://x", "vo": "belle", "group": "prod", "user": "me"}
+    by_token, by_key = (
+        DiracxEngine(Site("grid", "diracx", "data", engine_settings={"diracx": settings | more}))
+        for more in ({"token": "/t"}, {"key": "/k"})
+    )
+    assert by_token.renewal == "as me, say `dirac login belle --group prod`"
+    assert by_key.renewal == "renew the credential"
 
 
 # ── what states mean ──

@@ -21,7 +21,7 @@ from reconciler.model.engine import (
     Uncertain,
 )
 from renderer.jobs.requests import UNSUBMITTABLE
-from schemas.policy.site import Gb2Settings, Site
+from schemas.policy.site import Site
 from tests.support.doubles.gb2_commands import install
 from tests.support.worlds.processes import wait_until
 from tests.support.worlds.worlds import ONE_STEP, World
@@ -49,9 +49,9 @@ def grid(tmp_path):
 
 @pytest.fixture
 def make_engine(grid):
-    def make(seconds=16.0, group="belle_dataprod", **changes):
-        site = {"name": "grid", "engine": "gb2", "storage": "data", "gb2": Gb2Settings(grid.wrapper, group)}
-        return Gb2Engine(Site(**site | changes), seconds)
+    def make(seconds=16.0, group="belle_dataprod", wrapper=None):
+        settings = {"wrapper": list(wrapper or grid.wrapper), "group": group}
+        return Gb2Engine(Site("grid", "gb2", "data", engine_settings={"gb2": settings}), seconds)
 
     return make
 
@@ -238,7 +238,7 @@ def test_units_that_differ_are_no_production(grid, make_engine, make_batch):
 
 
 def test_a_missing_program_is_a_refusal(make_engine, make_batch):
-    engine = make_engine(gb2=Gb2Settings(("/nowhere/with-gbasf2",)))
+    engine = make_engine(wrapper=["/nowhere/with-gbasf2"])
     (answer,) = engine.submit(make_batch(2724))
     assert isinstance(answer, Refused)
     assert "/nowhere/with-gbasf2" in answer.reason
@@ -449,6 +449,10 @@ def test_the_lifetime_is_what_proxy_info_says(grid, make_engine):
         make_engine().lifetime()
 
 
+def test_the_renewal_of_a_proxy_names_its_group(make_engine):
+    assert make_engine().renewal == "say `gb2_proxy_init -g belle_dataprod -v 168:00`"
+
+
 def test_basf2s_environment_does_not_reach_the_commands(make_engine, make_batch, monkeypatch):
     monkeypatch.setenv("BELLE2_TOOLS", "/cvmfs/belle.cern.ch/tools")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/cvmfs")
@@ -458,7 +462,7 @@ def test_basf2s_environment_does_not_reach_the_commands(make_engine, make_batch,
 
 
 def test_a_wrapper_that_does_not_work_is_said_to(make_engine):
-    (complaint,) = make_engine(gb2=Gb2Settings(("/nowhere/with-gbasf2",))).examine()
+    (complaint,) = make_engine(wrapper=["/nowhere/with-gbasf2"]).examine()
     assert "/nowhere/with-gbasf2" in complaint.what
     assert "gb2.wrapper" in complaint.mend
 

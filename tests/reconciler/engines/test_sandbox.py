@@ -15,7 +15,7 @@ from reconciler.engines.diracx.engine import DiracxEngine
 from reconciler.engines.diracx.sandbox import MEMBERS, UNPACKED, Broken, pack, unpack
 from reconciler.model.engine import JobHandle
 from schemas.json_schema.validation import load_schema, validate_json
-from schemas.policy.site import DiracxSettings, Site
+from schemas.policy.site import Site
 
 NAME = "b2p-1f9c-proc7-reco-e3r529-j1f9c20ab-i1-a1"
 
@@ -114,8 +114,8 @@ class Listing:
 @pytest.mark.parametrize(("status", "has_result"), [("Done", True), ("Failed", False)])
 def test_a_job_whose_sandbox_is_none_has_failed_for_that_reason(room, monkeypatch, status, has_result):
     """Unless the grid has a reason of its own."""
-    settings = DiracxSettings("https://diracx.example.org", "belle", "belle_user", "somebody")
-    engine = DiracxEngine(Site("grid", "diracx", "data", diracx=settings))
+    settings = {"url": "https://diracx.example.org", "vo": "belle", "group": "belle_user", "user": "somebody"}
+    engine = DiracxEngine(Site("grid", "diracx", "data", engine_settings={"diracx": settings}))
     bad = compress(bytes(2 * UNPACKED))
     monkeypatch.setattr(engine, "_client", Listing(bad, Status=status))
     engine.fetch(JobHandle(NAME, "nonce", room, "batch", 0, "2019-02-07T12:00:00Z", "7"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reconciler.execution.sites.preconditions import Circumstances, Volume, check_batch, find_need, is_open
 from schemas.json_schema.validation import load_schema, validate
-from schemas.policy.site import BatchSettings, DiracxSettings, Gb2Settings, Queue, Site, Window, read_site
+from schemas.policy.site import BatchSettings, Queue, Site, Window, read_site
 from schemas.yaml.document import read_yaml
 
 NOW = datetime(2019, 2, 7, 12, 0, tzinfo=UTC)  # a Thursday
@@ -32,24 +32,22 @@ def test_nothing_is_in_the_way_where_nothing_is_asked_for():
 def test_a_credential_that_ends_before_the_batch_holds_it_back_and_tells_whom_and_how():
     described = site(
         batch=BatchSettings(minutes=600),
-        gb2=Gb2Settings(("w",), "belle_dataprod"),
         contact="prod@example.org",
     )
     assert find_need(described) == 11 * HOUR
     assert say(described, lifetime=12 * HOUR) == []
-    (said,) = say(described, lifetime=10 * HOUR)
+    (said,) = say(described, lifetime=10 * HOUR, renewal="say `gb2_proxy_init`")
     assert said == (
         "the credential ends at 2019-02-07 22:00 UTC, and a batch needs it for 11:00:00;"
-        " prod@example.org: say `gb2_proxy_init -g belle_dataprod -v 168:00`"
+        " prod@example.org: say `gb2_proxy_init`"
     )
     assert say(described, lifetime=timedelta(0))[0].startswith("the credential has run out; prod@example.org")
 
 
 def test_what_cannot_be_told_holds_it_back_too():
-    described = site(diracx=DiracxSettings("https://x", "belle", "prod", "me", token="/t"))
-    (said,) = say(described, trouble="the service does not answer")
-    assert said.startswith(
-        "how long the credential is good cannot be told: the service does not answer; as me, say `dirac login"
+    (said,) = say(site(), trouble="the service does not answer", renewal="say `dirac login`")
+    assert said == (
+        "how long the credential is good cannot be told: the service does not answer; say `dirac login`"
     )
 
 

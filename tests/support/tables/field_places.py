@@ -59,7 +59,7 @@ site storage reconciler/execution/launch/preparation.py
 site testing_payloads renderer/applications/basf2.py
 site payloads renderer/applications/basf2.py
 site runs_per_request renderer/jobs/requests.py
-site hs06 reconciler/execution/launch/grid_requests.py
+site hs06 reconciler/engines/gb2/unit_requests.py
 site slots reconciler/execution/launch/capacity.py
 site queue reconciler/engines/slurm/engine.py
 site queues reconciler/execution/sites/preconditions.py

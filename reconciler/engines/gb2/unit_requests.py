@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
 from reconciler.conditions.excerpt import cut_snapshots
 from reconciler.conditions.metadata_file import write_metadata
+from reconciler.engines.gb2.requests import REQUEST
 from reconciler.ledger.reading.measurement import expect_events
 from reconciler.model.work_items import WorkItem
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.run_catalogue.catalogue import find_energies
+from renderer.applications.job_files import STEERING
 from renderer.identity.units import NO_CHAIN, StepUnits
 from renderer.jobs.requests import render_requests, write_sandbox
 from schemas.manifest.runs import split_key
 from schemas.repository import Repository
 
 
-def write_unit_request(connection: Connection, order: WorkItem, repository: Repository, script: str) -> bytes:
-    """The bytes of `request.json`: the request for one unit alone, and the files that are uploaded with it.
+def files_for(
+    connection: Connection, order: WorkItem, repository: Repository, files: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """`request.json` beside a job's other `files`: the request for its unit alone, with the files to be uploaded.
 
-    The conditions metadata file is not among them: that of a batch is made of those in its attempts' folders.
+    Nothing where there is no steering script, since the grid runs basf2 only. The conditions metadata file is not uploaded
+    from here: the file of a batch is made of those in its attempts' folders.
     """
+    if STEERING not in files:
+        return {}
     recipes = tuple(output.recipe for output in order.outputs)
     hs06 = {name: site.hs06 for name, site in repository.sites.items()}
     units = StepUnits(
@@ -41,8 +48,10 @@ def write_unit_request(connection: Connection, order: WorkItem, repository: Repo
     expected = expect_events(connection, order.step, digests, hs06)
     energies = find_energies(connection, [split_key(order.run)[0]])
     (request,) = render_requests(order.campaign, units, repository, inputs, expected, energies)
-    files = {name: content.decode() for name, content in write_sandbox(request, script).items()}
-    return json.dumps({"request": request.content, "files": files}, indent=1, sort_keys=True).encode()
+    script = files[STEERING].decode()
+    uploaded = {name: content.decode() for name, content in write_sandbox(request, script).items()}
+    written = json.dumps({"request": request.content, "files": uploaded}, indent=1, sort_keys=True)
+    return {REQUEST: written.encode()}
 
 
 def write_excerpt(units: StepUnits, runs: Sequence[int]) -> bytes:
