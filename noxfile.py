@@ -73,7 +73,7 @@ def tests(session: nox.Session) -> None:
     install(session, "tests")
     for service in ("tests.support.services.rucio_server", "tests.support.services.diracx_service"):
         session.run("python", "-m", service)  # its environment, once: the tests themselves have no network
-    session.run("pytest", "--numprocesses=2", "--durations=30", *session.posargs)
+    session.run("pytest", "--numprocesses=2", "--dist=worksteal", "--durations=30", *session.posargs)
 
 
 @nox.session

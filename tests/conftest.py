@@ -46,7 +46,7 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def circle(tmp_path_factory) -> Circle:
     """People with real keys."""
     return Circle(tmp_path_factory.mktemp("keys"))
@@ -140,6 +140,37 @@ def bound():
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+RUNNING = {
+    f"tests.support.worlds.{name}"
+    for name in (
+        "command_lines",
+        "command_world",
+        "launchpad",
+        "lost_ledgers",
+        "production_model",
+        "skim_checkout",
+        "slurm_campaign",
+        "worlds",
+    )
+}
+"""Modules of worlds in which jobs run or commands are called: a second or more for each test."""
+SERVICES = {"diracx", "pad", "postgresql", "production", "slurm"}
+"""Fixtures that start as much."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items):
+    """Tests whose module uses such a world are `slow` but for those marked `quick`; whole stories begin first, and end last."""
+    uses: dict[object, bool] = {}
+    for item in items:
+        module = getattr(item, "module", None)
+        if module not in uses:
+            uses[module] = any(getattr(one, "__module__", None) in RUNNING for one in vars(module).values())
+        if (uses[module] or SERVICES & {*item.fixturenames}) and not item.get_closest_marker("quick"):
+            item.add_marker("slow")
+    items.sort(key=lambda item: "stories" not in item.path.parts)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -55,6 +55,7 @@ def test_what_nobody_approved_is_not_launched(pad, capsys):
         assert f"b2prod approve proc7 --role {role}" in told
 
 
+@pytest.mark.quick
 def test_what_four_people_approved_is_launched_and_their_approvals_are_recorded(signed):
     assert signed.launch() == Exit.FINE
     assert len(signed.produced()) == 2

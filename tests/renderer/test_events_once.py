@@ -73,6 +73,7 @@ def test_rows_of_candidates_are_events_once(rows, small, tmp_path):
     assert (sum(chunk.events for chunk in kept), sum(map(len, kept))) == (20, 100)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     counts=st.lists(st.integers(1, 6), min_size=1, max_size=30),
@@ -97,6 +98,7 @@ def test_an_event_passes_if_one_of_its_candidates_does(counts, rows, seed, tmp_p
     assert (again["events_read"], again["rows_read"]) == (len(np.unique(events)), len(events))
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     candidates=st.lists(

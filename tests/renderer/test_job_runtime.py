@@ -263,6 +263,7 @@ def test_a_site_may_choose_to_trust_sizes(tmp_path):
     assert run(tmp_path, inputs=wrong, verify="size")[0] == 0
 
 
+@pytest.mark.slow
 def test_an_input_is_read_in_pieces(tmp_path):
     source = tmp_path / "large.root"
     with source.open("wb") as stream:

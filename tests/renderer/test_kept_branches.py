@@ -21,6 +21,7 @@ from tests.support.inputs.skim_jobs import fail, lack, write_events, write_job, 
 # -- collision events
 
 
+@pytest.mark.slow
 def test_a_skim_of_collision_events_equals_a_selection_by_numpy(shared_data, tmp_path):
     """All 22 columns of the sample, column by column, of each of its 65 runs."""
     oracle = json.loads((shared_data / "cms/events/retention_oracle.json").read_text())
@@ -122,6 +123,7 @@ def read_column(tree, name):
     return branch.array(library=library)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(
     kinds=TREES,

@@ -82,6 +82,7 @@ doubles = (
 )
 
 
+@pytest.mark.slow
 @given(st.lists(doubles, min_size=3, max_size=5))
 def test_every_pair_of_doubles_compares_as_in_basf2(found):
     near = [double(bits(value) + steps) for value in found for steps in range(-4, 5)]

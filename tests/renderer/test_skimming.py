@@ -40,6 +40,7 @@ def summary(mdst):
 # -- stored decisions of real files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decision", ["final", "before_prescale"])
 @pytest.mark.parametrize("name", FILES)
 def test_every_line_accepts_what_is_known_from_elsewhere(name, decision, mdst, summary, tmp_path):
@@ -82,6 +83,7 @@ def test_output_of_a_line_names_the_events(mdst, summary, tmp_path):
     assert set(output["experiment"]) == {1003}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("events", [1, 7])
 def test_chunks_change_nothing(events, mdst, summary, tmp_path, monkeypatch):
     monkeypatch.setattr(renderer.event_data.event_file, "_CHUNK_EVENTS", events)
@@ -317,6 +319,7 @@ def test_the_program_reads_relative_paths_and_reports_last(tmp_path):
     assert (tmp_path / "application.json").stat().st_mtime_ns >= (tmp_path / "x.root").stat().st_mtime_ns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", ["-S -n", "-n"], ids=["may be raised", "may not be raised"])
 @pytest.mark.parametrize("missing", [0, 1], ids=["sound", "the last lacks its variable"])
 def test_more_outputs_than_files_may_be_open(tmp_path, limit, missing):

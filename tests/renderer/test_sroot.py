@@ -78,6 +78,7 @@ def test_a_file_that_is_cut_anywhere_within_a_record_is_refused(tmp_path_factory
         read(tmp_path_factory.getbasetemp(), sroot[:place])
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=300)
 def test_whatever_is_changed_in_a_file_it_is_read_or_refused(tmp_path_factory, sroot, data):

@@ -50,6 +50,7 @@ def old(shared_data):
 # -- real files
 
 
+@pytest.mark.slow
 def test_the_layout_and_lines_of_real_files(shared_data, old):
     summary = json.loads((shared_data / "belle2/mdst/uproot_summary.json").read_text())
     for name, known in summary.items():
@@ -184,6 +185,7 @@ def read_back(entries):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRITERS)
 @given(events=st.lists(LINES, min_size=1, max_size=5))
 def test_maps_come_back_however_they_were_streamed(write, events):

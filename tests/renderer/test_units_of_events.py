@@ -14,6 +14,8 @@ from reconciler.execution.tracking.shared_events import find_shared_events
 from renderer.event_data.event_numbers import FileNumbers, write_record
 from tests.support.worlds.builders import LAYOUTS, RELEASES, ROOT, SITE
 
+pytestmark = pytest.mark.slow
+
 MENU = """\
 schema: skims/1
 title: A menu

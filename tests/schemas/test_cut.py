@@ -260,6 +260,7 @@ soup = st.lists(st.sampled_from([*WORDS, "nan", "true", " ", "\n", ".", "=", "!"
 spaced = st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join)
 
 
+@pytest.mark.slow
 @given(st.text() | soup | spaced)
 def test_any_text_gives_a_cut_or_a_syntax_error(text):
     found = attempt(text)
@@ -273,6 +274,7 @@ def test_any_text_gives_a_cut_or_a_syntax_error(text):
 # -- normal form
 
 
+@pytest.mark.slow
 @given(conditions, st.data())
 def test_brackets_and_blanks_leave_no_trace_in_the_normal_form(expression, data):
     plain = canonical(Cut("", expression, ()))
@@ -288,6 +290,7 @@ def test_brackets_and_blanks_leave_no_trace_in_the_normal_form(expression, data)
     assert canonical(parse_cut(plain)) == plain
 
 
+@pytest.mark.slow
 @given(conditions, conditions)
 def test_different_selections_have_different_normal_forms(one, other):
     assert (canonical(Cut("", one, ())) == canonical(Cut("", other, ()))) == (one == other)

@@ -255,6 +255,7 @@ def test_w7_limits_are_inclusive_and_the_measured_value_is_told():
     assert (finding.code, str(SIZE_LIMIT + 1) in finding.message) == ("BP107", True)
 
 
+@pytest.mark.slow
 def test_w7_nodes_are_counted():
     items = NODE_LIMIT - 1
     assert read("- x\n" * items)[1] == ()
@@ -314,6 +315,7 @@ def test_what_is_shown_cannot_act_on_a_terminal():
     assert len(show("x" * 10_000)) < 70
 
 
+@pytest.mark.slow
 def test_a_full_sized_manifest_is_read_in_linear_time():
     row = '  - {experiment: 3, ranges: "529-613", types: [physics, beam]}\n'
     text = "runs:\n" + row * ((SIZE_LIMIT - 6) // len(row))
@@ -362,6 +364,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(SAFE_TEXTS, VALUES, min_size=1, max_size=4))
 def test_json_is_read_as_what_it_is(value):

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("database")
 FAILED = '{"failure": {"class": "input", "message": "the branch nTracksLE is missing"}}'
 
 
+@pytest.mark.quick
 def test_plan_apply_plan_is_empty(tmp_path):
     world = World(tmp_path)
     outcome = world.apply(world.store())

@@ -54,6 +54,7 @@ def test_every_application_is_in_the_schema_and_has_a_module():
     assert list(APPLICATIONS) == list(load_applications())
 
 
+@pytest.mark.quick
 def test_a_script_runs_with_its_words_and_is_published(world):
     world.finish()
     assert [row[:4] for row in world.produced()] == [("proc7", "convert", run, "cdst") for run in (1, 2)]

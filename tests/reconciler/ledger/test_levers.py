@@ -45,6 +45,7 @@ def test_what_is_paused_begins_nothing_until_it_is_resumed(tmp_path, scope):
     assert rows == [(scope, WHO, "the disk is being moved", WHO, "moved")]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("scope", ["site:other", "campaign:proc8"])
 def test_a_pause_stops_nothing_else(tmp_path, scope):
     world = World(tmp_path, campaign=ONE_STEP)
