@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -21,8 +20,6 @@ SECONDS = 30.0
 ATTEMPTS = 4
 PAGES = 200
 """Pages of a list that are read, of a hundred each."""
-GITHUB_ROBOT = "github-actions[bot]"
-"""Who a pipeline's own token is; it may not ask for its name."""
 
 _NEXT = re.compile(r'<([^<>]+)>;[^,]*rel="next"')
 
@@ -48,7 +45,7 @@ class _MayPass(Exception):
     """What another attempt may not meet."""
 
 
-class Forge(ABC):
+class Forge:
     """One project of one forge, or a request in it, and what its subclasses say of the forge's API.
 
     Without a token it asks as anybody may.
@@ -63,6 +60,20 @@ class Forge(ABC):
     """The path of the API below the forge's address."""
     edit: str
     """The method that changes a comment."""
+    headers: ClassVar[Mapping[str, str]]
+    """The headers that carry the token."""
+    author: str
+    """The key of a comment under which its author is."""
+    name: str
+    """The key of a person's name."""
+    robot: str | None = None
+    """Who a pipeline's own token is, where it may not ask for its name."""
+    safe: str
+    """What stays as it is when the project stands in a path."""
+    comments: str
+    """The path of a request's comments."""
+    comment: str
+    """The path of one of them."""
 
     def __init__(self, place: ForgePlace, token: str, pause: Callable[[float], None] = time.sleep) -> None:
         try:
@@ -115,17 +126,14 @@ class Forge(ABC):
             raise _MayPass(f"{where}: the forge answers with something else than its API") from error
 
     def _write(self, text: str, marker: str) -> str:
-        me = self.find_name()
-        for comment in self._list():
-            if str(comment["body"] or "").startswith(marker) and self.find_author(comment) == me:
+        me = self._find_name()
+        for comment in self.list_all(self._address(self.comments)):
+            if str(comment["body"] or "").startswith(marker) and comment[self.author][self.name] == me:
                 if comment["body"] != text:
-                    self.ask(self.edit, self.address_comment(int(comment["id"])), {"body": text})
+                    self.ask(self.edit, self._address(self.comment, int(comment["id"])), {"body": text})
                 return "edited"
-        self.ask("POST", self.address_comments(), {"body": text})
+        self.ask("POST", self._address(self.comments), {"body": text})
         return "posted"
-
-    def _list(self) -> Iterator[Mapping[str, Any]]:
-        yield from self.list_all(self.address_comments())
 
     def list_all(self, path: str, key: str | None = None) -> Iterator[Mapping[str, Any]]:
         """What a list has on all its pages; `key` is where a page has its part, None where it is that part.
@@ -156,90 +164,48 @@ class Forge(ABC):
         """
         if url.startswith("/"):
             url = f"{self.place.address.rstrip('/')}{self.prefix}{url}"
-        answer = self._client.send(
-            method, url, SECONDS, headers=self.authorize(self._token) if self._token else None, data=data
-        )
+        headers = self._authorize() if self._token else None
+        answer = self._client.send(method, url, SECONDS, headers=headers, data=data)
         if not 200 <= answer.status < 300:
             raise Answered(answer.status, _find_message(answer))
         return answer
 
-    @abstractmethod
-    def authorize(self, token: str) -> Mapping[str, str]:
-        """The headers that carry the token."""
+    def _authorize(self) -> Mapping[str, str]:
+        return {name: value.format(token=self._token) for name, value in self.headers.items()}
 
-    @abstractmethod
-    def find_name(self) -> str:
+    def _find_name(self) -> str:
         """Who we are to the forge."""
+        try:
+            return str(self.ask("GET", "/user").read_json()[self.name])
+        except Answered as answer:
+            if answer.status != 403 or self.robot is None:
+                raise
+            return self.robot
 
-    @abstractmethod
-    def find_author(self, comment: Mapping[str, Any]) -> str:
-        """Who wrote a comment."""
-
-    @abstractmethod
-    def address_comments(self) -> str:
-        """The path of the request's comments."""
-
-    @abstractmethod
-    def address_comment(self, number: int) -> str:
-        """The path of one of them."""
+    def _address(self, path: str, comment: int = 0) -> str:
+        project = quote(self.place.project, safe=self.safe)
+        return path.format(project=project, number=self.place.number, comment=comment)
 
 
 class GitLab(Forge):
     """A project of GitLab, or a merge request in it."""
 
     request, prefix, edit = "merge request", "/api/v4", "PUT"
-
-    def authorize(self, token: str) -> Mapping[str, str]:
-        """As of `Forge`."""
-        return {"PRIVATE-TOKEN": token}
-
-    def find_name(self) -> str:
-        """As of `Forge`."""
-        return str(self.ask("GET", "/user").read_json()["username"])
-
-    def find_author(self, comment: Mapping[str, Any]) -> str:
-        """As of `Forge`."""
-        return str(comment["author"]["username"])
-
-    def address_comments(self) -> str:
-        """As of `Forge`."""
-        project = quote(self.place.project, safe="")
-        return f"/projects/{project}/merge_requests/{self.place.number}/notes"
-
-    def address_comment(self, number: int) -> str:
-        """As of `Forge`."""
-        return f"{self.address_comments()}/{number}"
+    headers: ClassVar = {"PRIVATE-TOKEN": "{token}"}
+    author, name, safe = "author", "username", ""
+    comments = "/projects/{project}/merge_requests/{number}/notes"
+    comment = comments + "/{comment}"
 
 
 class GitHub(Forge):
     """A repository of GitHub, or a pull request in it, which is an issue to its comments."""
 
     request, prefix, edit = "pull request", "", "PATCH"
-
-    def authorize(self, token: str) -> Mapping[str, str]:
-        """As of `Forge`."""
-        return {"Authorization": f"Bearer {token}", "Accept": "application/vnd.github+json"}
-
-    def find_name(self) -> str:
-        """As of `Forge`."""
-        try:
-            return str(self.ask("GET", "/user").read_json()["login"])
-        except Answered as answer:
-            if answer.status != 403:
-                raise
-            return GITHUB_ROBOT
-
-    def find_author(self, comment: Mapping[str, Any]) -> str:
-        """As of `Forge`."""
-        return str(comment["user"]["login"])
-
-    def address_comments(self) -> str:
-        """As of `Forge`."""
-        return f"/repos/{quote(self.place.project)}/issues/{self.place.number}/comments"
-
-    def address_comment(self, number: int) -> str:
-        """As of `Forge`."""
-        return f"/repos/{quote(self.place.project)}/issues/comments/{number}"
+    headers: ClassVar = {"Authorization": "Bearer {token}", "Accept": "application/vnd.github+json"}
+    author, name, safe = "user", "login", "/"
+    robot = "github-actions[bot]"
+    comments = "/repos/{project}/issues/{number}/comments"
+    comment = "/repos/{project}/issues/comments/{comment}"
 
 
 def _find_message(answer: Answer) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, delete, exists, insert, select
 
 from reconciler.datasets.markers import BrokenMarker, Marker, Standing, judge_place, read_marker, write_marker
 from reconciler.ledger.reading.observation import read_identity
-from reconciler.ledger.schema.place_tables import places
+from reconciler.ledger.schema.decision_tables import places
 from reconciler.ledger.schema.tables import events, outputs
 from reconciler.ledger.store.database import State
 from reconciler.ledger.upkeep.succession import list_formers

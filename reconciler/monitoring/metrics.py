@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import Connection, Select, func, select
 
-from reconciler.ledger.schema.action_tables import pauses
+from reconciler.ledger.schema.decision_tables import pauses
 from reconciler.ledger.schema.tables import (
     attempts,
     examinations,

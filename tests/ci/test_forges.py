@@ -6,7 +6,7 @@ import pytest
 
 from ci.cli.exits import Exit, WrongUse
 from ci.command_line import run
-from ci.review.forges import GITHUB_ROBOT, ForgePlace, GitHub, GitLab
+from ci.review.forges import ForgePlace, GitHub, GitLab
 from ci.review.text import MARKER
 from reconciler.outside.errors import SourceUnavailable
 from tests.support.services.forges import ME, TOKEN, FakeForge
@@ -106,9 +106,9 @@ def test_the_token_of_a_pipeline_of_github_may_not_ask_for_its_name(forge, post)
     if forge.kind == "gitlab":
         return
     forge.name_is_secret = True
-    forge.say(GITHUB_ROBOT, TEXT)
+    forge.say(GitHub.robot, TEXT)
     assert post(f"{MARKER}\n## second\n") == "edited"
-    assert forge.texts(GITHUB_ROBOT) == [f"{MARKER}\n## second\n"]
+    assert forge.texts(GitHub.robot) == [f"{MARKER}\n## second\n"]
 
 
 def test_the_verb_posts_reviews_only(forge, tmp_path, monkeypatch, capsys):

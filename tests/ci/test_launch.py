@@ -18,8 +18,8 @@ from ci.approvals.evidence import SIGNATURE, name_revocation
 from ci.cli.exits import Exit
 from reconciler.execution.apply import reconcile
 from reconciler.execution.turn_options import TurnOptions
+from reconciler.ledger.schema.decision_tables import launches, trust_roots
 from reconciler.ledger.schema.tables import intents
-from reconciler.ledger.schema.trust_tables import launches, trust_roots
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.trust import list_floors, list_revoked, raise_floors, read_launch
 from reconciler.outside.errors import GuardRefused

@@ -11,7 +11,7 @@ from reconciler.datasets.markers import Standing
 from reconciler.datasets.places import STATE, STORAGE, is_filled, list_places, look_at_place, mark_place
 from reconciler.execution.recovery.rebuilding import Declared, Fate, Found, Survey, list_declared, survey
 from reconciler.ledger.reading.output_records import OutputRecord
-from reconciler.ledger.schema.action_tables import decisions
+from reconciler.ledger.schema.decision_tables import decisions
 from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.upkeep.succession import succeed

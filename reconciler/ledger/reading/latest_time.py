@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, select, update
 
-from reconciler.ledger.schema.trust_tables import latest_time
+from reconciler.ledger.schema.decision_tables import latest_time
 from reconciler.ledger.store.database import insert_new
 from schemas.files.times import format_time, read_time
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, insert, select
 
 PARAMETERS = 900
 """Values in one statement: SQLite before 3.32 takes 999."""
 
 STATEMENTS = 1000
 """Statements that the driver is given together."""
+
+COPIED = 5000
+"""Rows that are copied at a time."""
 
 
 def insert_rows(
@@ -38,6 +41,20 @@ def insert_rows(
             statement = f"INSERT INTO {table.name} ({names}) VALUES {', '.join([row] * each)}"  # noqa: S608 -- names of our tables
             values = [tuple(chain.from_iterable(block[at : at + each])) for at in range(begin, end, each)]
             connection.exec_driver_sql(statement, values)
+
+
+def copy_rows(
+    source: Connection,
+    target: Connection,
+    tables: Iterable[Table],
+    blanked: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Copies all rows of some tables, as of the source's transaction; `blanked` maps tables to columns and their values."""
+    for table in tables:
+        blank = (blanked or {}).get(table.name, {})
+        with source.execution_options(yield_per=COPIED).execute(select(table)) as found:
+            for part in found.mappings().partitions(COPIED):
+                target.execute(insert(table), [{**row, **blank} for row in part])
 
 
 @contextlib.contextmanager

@@ -11,14 +11,9 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, insert, inspect, select, text
 
-from reconciler.ledger.schema import (  # noqa: F401 -- each adds its tables to `metadata`
-    action_tables,
-    file_tables,
-    place_tables,
-    trust_tables,
-)
+from reconciler.ledger.schema import file_tables  # noqa: F401 -- it adds its tables to `metadata`
+from reconciler.ledger.schema.decision_tables import upgrades
 from reconciler.ledger.schema.tables import ledger, metadata
-from reconciler.ledger.schema.version_tables import upgrades
 from reconciler.ledger.store.state import State
 from reconciler.outside.clock import CLOCK
 from reconciler.outside.errors import OtherVersion
@@ -86,7 +81,7 @@ def upgrade_tables(connection: Connection, version: str = HEAD) -> None:
 
 
 def make_tables(connection: Connection) -> None:
-    """Makes the tables of a new database as they are at `HEAD`: a tenth of the cost of all migrations.
+    """Makes the tables of a new database, or of a copy, as they are at `HEAD`: a tenth of the cost of all migrations.
 
     Tests hold the two against each other.
     """

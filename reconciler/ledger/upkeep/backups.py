@@ -16,33 +16,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, create_engine, delete, func, select, update
 
 from reconciler.ledger.reading.observation import Identity, read_identity
-from reconciler.ledger.schema import (
-    action_tables,
-    file_tables,
-    place_tables,
-    tables,
-    trust_tables,
-    version_tables,
-)
+from reconciler.ledger.schema import tables
+from reconciler.ledger.schema.rows import copy_rows
 from reconciler.ledger.store.database import State, has_database, opened, reading
 from reconciler.ledger.store.privacy import FILE_MODE
-from reconciler.ledger.store.schema_versions import HEAD
-from reconciler.ledger.upkeep.migration import migrate
+from reconciler.ledger.store.schema_versions import make_tables
+from reconciler.ledger.upkeep.migration import copy_file, migrate
 from reconciler.ledger.upkeep.succession import list_formers, succeed
 from reconciler.ledger.writing.lease import holding
 from reconciler.outside.durable import sync
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-
-CHUNK = 5000
-"""Rows that are copied at a time."""
-
-MODULES = (tables, file_tables, action_tables, place_tables, trust_tables, version_tables)
-"""Whatever has tables of the ledger; a module that is not imported has none in the metadata."""
 
 NAME = re.compile(r"b2prod-[0-9a-f]{8}-[0-9]{8}T[0-9]{6}Z-[0-9]+\.sqlite")
 """The names of backups that are written into a folder."""
@@ -71,7 +58,7 @@ def write_backup(state: State, target: Path, stamp: str, keep: int | None = None
         os.close(number)
         part = Path(name)
         if state.server is None:
-            _copy_file(state.database, part)
+            copy_file(state.database, part)
         else:
             with reading(state) as connection:
                 _copy_tables(connection, part)
@@ -158,30 +145,11 @@ def _refuse_newer(state: State, backup: Identity, formers: frozenset[str]) -> No
         raise GuardRefused(f"{what}, and the backup is older, of serial {backup.serial}; nothing was changed")
 
 
-def _copy_file(source: Path, target: Path) -> None:
-    """All that was committed to an SQLite database, as of one moment; who writes it meanwhile is not held up."""
-    with (
-        closing(sqlite3.connect(f"file:{quote(str(source.absolute()))}?mode=ro", uri=True)) as before,
-        closing(sqlite3.connect(target)) as after,
-    ):
-        before.backup(after)
-        after.execute("PRAGMA journal_mode = DELETE")
-
-
 def _copy_tables(connection: Connection, target: Path) -> None:
     """All rows of a database that is no SQLite, as of the connection's transaction."""
     with _opened_copy(target) as engine, engine.begin() as copy:
-        tables.metadata.create_all(copy)
-        copy.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
-        copy.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": HEAD})
-        _copy_rows(connection, copy)
-
-
-def _copy_rows(source: Connection, target: Connection) -> None:
-    for table in tables.metadata.sorted_tables:
-        found = source.execution_options(yield_per=CHUNK).execute(select(table))
-        for part in found.mappings().partitions(CHUNK):
-            target.execute(insert(table), [dict(row) for row in part])
+        make_tables(copy)
+        copy_rows(connection, copy, tables.metadata.sorted_tables)
 
 
 def _put_into_file(copy: State, state: State) -> None:
@@ -199,7 +167,7 @@ def _put_into_server(source: Connection, state: State) -> None:
     with opened(state) as engine, engine.begin() as connection:
         for table in reversed(tables.metadata.sorted_tables):
             connection.execute(delete(table))
-        _copy_rows(source, connection)
+        copy_rows(source, connection, tables.metadata.sorted_tables)
         connection.execute(update(tables.leases).values(expires=0.0))
         for table in tables.metadata.sorted_tables:
             if "id" in table.columns and table.c.id.autoincrement and table.c.id.type.python_type is int:

@@ -6,31 +6,18 @@ and the paths of files. Every table is there, so that the copy is read by the sa
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, create_engine, insert, select, text
+from sqlalchemy import Connection, Table, create_engine, select
 
 from reconciler.ledger.reading.observation import Identity, read_identity
-from reconciler.ledger.schema import (
-    action_tables,
-    file_tables,
-    place_tables,
-    tables,
-    trust_tables,
-    version_tables,
-)
-from reconciler.ledger.store.schema_versions import HEAD
+from reconciler.ledger.schema import decision_tables, file_tables, tables
+from reconciler.ledger.schema.rows import copy_rows
+from reconciler.ledger.store.schema_versions import HEAD, make_tables
 from reconciler.outside.errors import SourceUnavailable
-
-CHUNK = 5000
-"""Rows that are copied at a time."""
-
-MODULES = (tables, file_tables, action_tables, place_tables, trust_tables, version_tables)
-"""Whatever has tables of the ledger; a module that is not imported has none in the metadata."""
 
 PUBLISHED: tuple[Table, ...] = (
     tables.ledger,
@@ -48,9 +35,9 @@ PUBLISHED: tuple[Table, ...] = (
     tables.jobs,
     tables.attempts,
     tables.products,
-    action_tables.pauses,
+    decision_tables.pauses,
     file_tables.removals,
-    version_tables.upgrades,
+    decision_tables.upgrades,
 )
 
 _BLANKED: Mapping[str, Mapping[str, Any]] = {
@@ -79,24 +66,13 @@ def write_copy(connection: Connection, file: Path) -> Copied:
     engine = create_engine(f"sqlite:///{file}")
     try:
         with engine.begin() as copy:
-            tables.metadata.create_all(copy)
-            copy.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
-            copy.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": HEAD})
-            for table in PUBLISHED:
-                blank = _BLANKED.get(table.name, {})
-                for rows in _read(connection, table):
-                    copy.execute(insert(table), [{**row, **blank} for row in rows])
+            make_tables(copy)
+            copy_rows(connection, copy, PUBLISHED, _BLANKED)
     except OSError as error:
         raise SourceUnavailable(f"{file} cannot be written: {error.strerror}") from error
     finally:
         engine.dispose()
     return Copied(read_identity(connection), HEAD)
-
-
-def _read(connection: Connection, table: Table) -> Iterator[list[dict[str, Any]]]:
-    with contextlib.closing(connection.execution_options(yield_per=CHUNK).execute(select(table))) as found:
-        for part in found.mappings().partitions(CHUNK):
-            yield [dict(row) for row in part]
 
 
 def list_launched(connection: Connection) -> frozenset[str]:

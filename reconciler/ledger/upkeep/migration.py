@@ -66,14 +66,9 @@ def _copy(state: State, version: str) -> Path:
     file = _choose(state.database.with_name(f"{state.database.stem}-{version}{state.database.suffix}"))
     try:
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE))
-        source = f"file:{quote(str(state.database.absolute()))}?mode=ro"
-        with (
-            closing(sqlite3.connect(source, uri=True)) as before,
-            closing(sqlite3.connect(file)) as after,
-        ):
-            before.backup(after)
-            after.execute("PRAGMA journal_mode = DELETE")
-        _keep(file)
+        copy_file(state.database, file)
+        for path in (file, file.parent):
+            sync(path)
     except (sqlite3.Error, OSError) as error:
         file.unlink(missing_ok=True)
         raise SourceUnavailable(
@@ -91,7 +86,11 @@ def _choose(file: Path) -> Path:
     return found
 
 
-def _keep(file: Path) -> None:
-    """Sees to it that a file and its name are on the disk."""
-    for path in (file, file.parent):
-        sync(path)
+def copy_file(source: Path, target: Path) -> None:
+    """All that was committed to an SQLite database, as of one moment; who writes it meanwhile is not held up."""
+    with (
+        closing(sqlite3.connect(f"file:{quote(str(source.absolute()))}?mode=ro", uri=True)) as before,
+        closing(sqlite3.connect(target)) as after,
+    ):
+        before.backup(after)
+        after.execute("PRAGMA journal_mode = DELETE")

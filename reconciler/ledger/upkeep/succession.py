@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, select, update
 
-from reconciler.ledger.schema.place_tables import former_ledgers
+from reconciler.ledger.schema.decision_tables import former_ledgers
 from reconciler.ledger.schema.tables import ledger
 from reconciler.ledger.store.database import insert_new
 from reconciler.outside.clock import CLOCK

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, insert, select, update
 
 from reconciler.ledger.reading.latest_time import record_latest
-from reconciler.ledger.schema import action_tables, tables
+from reconciler.ledger.schema import decision_tables, tables
 from reconciler.ledger.store.database import insert_new
 from schemas.files.canonical import canonical_json, clean_text
 from schemas.files.times import read_time
@@ -33,8 +33,8 @@ JOURNALLED: Sequence[Table] = (
     tables.attempts,
     tables.products,
     tables.registrations,
-    action_tables.pauses,
-    action_tables.decisions,
+    decision_tables.pauses,
+    decision_tables.decisions,
 )
 """The tables whose rows the journal holds, each behind those that it refers to."""
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.ledger.reading.observation import BY_HAND
-from reconciler.ledger.schema.action_tables import decisions
+from reconciler.ledger.schema.decision_tables import decisions
 from reconciler.ledger.schema.tables import LIVE, attempts, intents, jobs, outputs, plans, products
 from reconciler.ledger.writing.attempt_rows import ATTEMPTS, make_attempt
 from reconciler.ledger.writing.journal import Journal

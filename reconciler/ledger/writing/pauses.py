@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
-from reconciler.ledger.schema.action_tables import pauses
+from reconciler.ledger.schema.decision_tables import pauses
 from reconciler.ledger.writing.transaction import Writer
 
 EVERYTHING = "all"

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
-from reconciler.ledger.schema.trust_tables import floors, launches, revocations, trust_roots
+from reconciler.ledger.schema.decision_tables import floors, launches, revocations, trust_roots
 from reconciler.ledger.store.database import insert_new
 from reconciler.ledger.writing.transaction import now
 from schemas.files.canonical import canonical_json

@@ -10,7 +10,7 @@ from reconciler.datasets.markers import MARKER
 from reconciler.execution.tracking import delivery
 from reconciler.execution.tracking.alarms import is_mass
 from reconciler.execution.tracking.publication import PublishingRefused
-from reconciler.ledger.schema.action_tables import pauses
+from reconciler.ledger.schema.decision_tables import pauses
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.operator_actions import OperatorActions
 from reconciler.ledger.writing.pauses import read_pauses

@@ -13,7 +13,7 @@ from reconciler.engines.local.engine import LocalEngine
 from reconciler.execution.launch.staging import read_states
 from reconciler.execution.sites import readiness
 from reconciler.execution.sites.preconditions import Volume
-from reconciler.ledger.schema.action_tables import pauses
+from reconciler.ledger.schema.decision_tables import pauses
 from reconciler.ledger.schema.tables import files, inputs
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.pauses import PRECONDITION, read_pauses

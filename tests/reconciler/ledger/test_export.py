@@ -16,7 +16,7 @@ from ci.changes.export import ABOUT, COPY, SIGNATURE, STALE, reading_export, wri
 from ci.changes.gates import RECONCILER
 from ci.cli.exits import Exit
 from ci.command_line import run
-from reconciler.ledger.schema import file_tables, trust_tables
+from reconciler.ledger.schema import decision_tables, file_tables
 from reconciler.ledger.schema.tables import attempts
 from reconciler.ledger.store.database import opened, reading
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
@@ -62,8 +62,8 @@ def test_every_table_is_there_whatever_else_the_process_that_exports_has_importe
         archive.extract(COPY, tmp_path)
     with contextlib.closing(sqlite3.connect(tmp_path / COPY)) as copy:
         found = {name for (name,) in copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert trust_tables.metadata is file_tables.metadata
-    assert {*trust_tables.metadata.tables} <= found
+    assert decision_tables.metadata is file_tables.metadata
+    assert {*decision_tables.metadata.tables} <= found
 
 
 @pytest.mark.usefixtures("database")

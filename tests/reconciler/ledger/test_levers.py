@@ -9,7 +9,7 @@ import pytest
 
 from ci.cli.exits import Exit
 from ci.command_line import run
-from reconciler.ledger.schema.action_tables import decisions, pauses
+from reconciler.ledger.schema.decision_tables import decisions, pauses
 from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.operator_actions import Scope
 from reconciler.ledger.writing.pauses import read_pauses

@@ -8,7 +8,7 @@ import time
 from ci.cli.exits import Exit
 from ci.command_line import run
 from ci.verbs.operation import operator_actions
-from reconciler.ledger.schema.action_tables import pauses
+from reconciler.ledger.schema.decision_tables import pauses
 from reconciler.ledger.writing.pause_orders import PauseOrders
 from tests.support.worlds.processes import start_forked, wait_forked, wait_until
 from tests.support.worlds.worlds import ONE_STEP, World

@@ -15,8 +15,8 @@ from sqlalchemy import delete, func, select
 
 from reconciler.execution.apply import apply_plan, reconcile
 from reconciler.execution.outcome import Outcome
+from reconciler.ledger.schema.decision_tables import trust_roots
 from reconciler.ledger.schema.tables import attempts, inputs, intents, outputs, runs
-from reconciler.ledger.schema.trust_tables import trust_roots
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.transaction import Writer
