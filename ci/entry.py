@@ -8,9 +8,7 @@ from reconciler.outside.signals import listen
 def main() -> None:
     """Runs the command line, and ends the process."""
     listen()
-    from ci.command_line import (  # noqa: PLC0415 -- half a second, in which somebody may press Ctrl-C
-        main as run_main,
-    )
+    from ci.command_line import main as run_main  # noqa: PLC0415 -- half a second, in which somebody may press Ctrl-C
 
     run_main()
 

@@ -20,8 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from renderer.event_data.event_file import InputError, LackingError
 from renderer.event_data.event_numbers import RECORD, RepeatedEventsError, write_record
+from renderer.event_data.root_file import InputError, LackingError
 from renderer.skims.outputs import Skimmer
 from renderer.skims.task import SkimError, Task, read_task
 

@@ -104,22 +104,16 @@ class Settings:
         if not any_version and export is None:
             _refuse_version(project.state)
         if base is not None:
-            from ci.changes.change import (  # noqa: PLC0415 -- see above
-                read_change,
-            )
+            from ci.changes.change import read_change  # noqa: PLC0415 -- see above
 
             change = read_change(project.root, base, "HEAD" if head is None else head)
             project = replace(project, change=change)
         elif head is not None:
-            from ci.changes.commits import (  # noqa: PLC0415 -- see above
-                read_commit,
-            )
+            from ci.changes.commits import read_commit  # noqa: PLC0415 -- see above
 
             project = replace(project, commit=read_commit(project.root, head))
         if export is not None:
-            from ci.changes.export import (  # noqa: PLC0415 -- see above
-                reading_export,
-            )
+            from ci.changes.export import reading_export  # noqa: PLC0415 -- see above
 
             policy = project.change.before if project.change is not None else project.read_files()[0]
             opened = reading_export(export, policy, datetime.now(UTC))
@@ -133,9 +127,7 @@ class Settings:
 def _refuse_version(state: State) -> None:
     if state.server is None and not state.database.exists():
         return  # no reason to load what reads a ledger
-    from reconciler.ledger.store.database import (  # noqa: PLC0415 -- see above
-        refuse_version,
-    )
+    from reconciler.ledger.store.database import refuse_version  # noqa: PLC0415 -- see above
 
     refuse_version(state)
 
@@ -197,9 +189,7 @@ def load(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
     repository, found = judge_files(*project.read_files())
     if project.change is None or not found:
         return repository, found
-    from ci.changes.gates import (  # noqa: PLC0415 -- see above
-        select_new,
-    )
+    from ci.changes.gates import select_new  # noqa: PLC0415 -- see above
 
     _, known = judge_files(project.change.before, ())
     return repository, select_new(project.change, found, known)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import wait_exponential
 
 from ci.cli.exits import WrongUse
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.http import Answer, HttpClient, NoAnswer, NotSent, is_safe
+from reconciler.outside.retries import MayPass, retry
 
 SECONDS = 30.0
 """How long one answer of a forge is waited for."""
@@ -39,10 +40,6 @@ class Answered(Exception):
     def __init__(self, status: int, said: str) -> None:
         super().__init__(said)
         self.status, self.said = status, said
-
-
-class _MayPass(Exception):
-    """What another attempt may not meet."""
 
 
 class Forge:
@@ -95,16 +92,10 @@ class Forge:
             WrongUse: the forge refuses the token, or has no such request.
             SourceUnavailable: it does not answer, or not sensibly.
         """
-        attempts = Retrying(
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_exponential(multiplier=2),
-            sleep=self._pause,
-            retry=retry_if_exception_type(_MayPass),
-            reraise=True,
-        )
+        write = retry(ATTEMPTS, wait_exponential(multiplier=2), self._pause, self._try)
         try:
-            return attempts(self._try, text, marker)
-        except _MayPass as error:
+            return write(text, marker)
+        except MayPass as error:
             raise SourceUnavailable(str(error)) from error
 
     def _try(self, text: str, marker: str) -> str:
@@ -119,11 +110,11 @@ class Forge:
                 raise WrongUse(f"there is no {where}, or the token may not see it") from answer
             if 400 <= answer.status < 500 and answer.status != 429:
                 raise WrongUse(f"{where} was refused ({answer.status}): {said}") from answer
-            raise _MayPass(f"{where}: the forge answered {answer.status}: {said}") from answer
+            raise MayPass(f"{where}: the forge answered {answer.status}: {said}") from answer
         except (NotSent, NoAnswer) as error:
-            raise _MayPass(f"{where}: the forge does not answer: {error}") from error
+            raise MayPass(f"{where}: the forge does not answer: {error}") from error
         except (LookupError, TypeError, AttributeError) as error:
-            raise _MayPass(f"{where}: the forge answers with something else than its API") from error
+            raise MayPass(f"{where}: the forge answers with something else than its API") from error
 
     def _write(self, text: str, marker: str) -> str:
         me = self._find_name()

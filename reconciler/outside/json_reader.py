@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import RetryCallState
 
 from reconciler.outside import http
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.http import HttpClient, NoAnswer, NotSent, TooLarge, is_here, is_safe
+from reconciler.outside.retries import MayPass, retry
 from schemas.files.strict_json import parse_json
 
 REDIRECTS = 5
@@ -33,10 +34,6 @@ class JsonAnswer:
     url: str
     status: int
     data: Any
-
-
-class _MayPass(Exception):
-    """An attempt failed in a way that another may not."""
 
 
 class JsonReader:
@@ -93,16 +90,10 @@ class JsonReader:
         Raises:
             SourceUnavailable: there was no whole answer after all attempts, or it was an error, or not JSON.
         """
-        attempts = Retrying(
-            stop=stop_after_attempt(self._attempts),
-            wait=self._choose_wait,
-            sleep=self._pause,
-            retry=retry_if_exception_type(_MayPass),
-            reraise=True,
-        )
+        ask = retry(self._attempts, self._choose_wait, self._pause, self._try_bases)
         try:
-            answer = attempts(self._try_bases, path)
-        except _MayPass as error:
+            answer = ask(path)
+        except MayPass as error:
             raise SourceUnavailable(
                 f"{self.base}{path} does not answer after {self._attempts} attempts: {error}"
             ) from error
@@ -123,7 +114,7 @@ class JsonReader:
             else:
                 self._bases = [base]
                 return answer
-        raise _MayPass(str(reason)) from reason
+        raise MayPass(str(reason)) from reason
 
     def _accept(self, answer: tuple[str, int, str, bytes], *, absent_is_fine: bool) -> JsonAnswer:
         url, status, kind, body = answer
@@ -145,7 +136,7 @@ class JsonReader:
         for _ in range(REDIRECTS + 1):
             status, headers, body = self._read(url, deadline)
             if status in _REPEATED:
-                raise _MayPass(f"it answers {status}{_find_message(body)}")
+                raise MayPass(f"it answers {status}{_find_message(body)}")
             if status not in (301, 302, 303, 307, 308):
                 return url, status, headers.get("content-type", "of no stated type"), body
             target = _join(url, headers.get("location", ""))
@@ -169,7 +160,7 @@ class JsonReader:
         except TooLarge as error:
             raise SourceUnavailable(f"{url}: {error}") from error
         except NoAnswer as error:
-            raise _MayPass(str(error)) from error
+            raise MayPass(str(error)) from error
         return answer.status, answer.headers, answer.body
 
     def _choose_headers(self, url: str) -> dict[str, str]:

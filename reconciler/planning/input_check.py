@@ -137,9 +137,7 @@ def look_into(wanted: Mapping[StepT, tuple[Needs, Ends]]) -> dict[StepT, Looked]
 
     Steps of which no file can be read are left out. A storage that hangs is left alone after a while.
     """
-    from renderer.event_data.missing_branches import (  # noqa: PLC0415 -- reading ROOT files costs a second
-        look_at,
-    )
+    from renderer.event_data.missing_branches import look_at  # noqa: PLC0415 -- reading ROOT files costs a second
 
     found: dict[StepT, Looked] = {}
 

@@ -72,11 +72,11 @@ def _pin_tag(tag: GlobalTag, snapshot: Snapshot) -> PinnedTag:
     return PinnedTag(
         tag.name,
         snapshot.digest,
+        tag.on_change,
         snapshot.id,
+        tag.role,
         snapshot.state,
         "" if tag.on_change is None else snapshot.retrieved,
-        tag.on_change,
-        tag.role,
     )
 
 

@@ -14,8 +14,8 @@ from reconciler.run_catalogue.filing import RefusedFile
 from reconciler.run_catalogue.lists.file_lists import StatedFile
 from reconciler.run_catalogue.lists.run_lists import RefusedRow
 from renderer.event_data.event_count import EventCount, count_events, tell_repeated
-from renderer.event_data.event_file import InputError
 from renderer.event_data.file_metadata import FileMetadata, find_metadata
+from renderer.event_data.root_file import InputError
 from renderer.event_data.sroot_parts import read_part
 from renderer.event_data.trigger_results import StoredResults
 from schemas.manifest.runs import EXPERIMENT_LIMIT, RUN_LIMIT, format_run, run_key, split_key

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import uproot
 
-from renderer.event_data.event_file import EventFile, LackingError
-from renderer.event_data.root_file import name_nearest
+from renderer.event_data.event_file import EventFile
+from renderer.event_data.root_file import LackingError, name_nearest
 
 NUMBERS, LISTS, TEXTS = "numbers", "lists", "texts"
 """What a column holds of each row: a number or an array of fixed lengths, a list of them, or a text."""

@@ -18,19 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderer.event_data.root_file import InputError, LackingError, Tree, explain_damage, find_tree, open_file
-from renderer.event_data.trigger_results import BEFORE_PRESCALE, FINAL, Decisions, MissingLines, need_results
-
-__all__ = [
-    "BEFORE_PRESCALE",
-    "FINAL",
-    "IDENTITY",
-    "Chunk",
-    "EventFile",
-    "InputError",
-    "LackingError",
-    "explain_damage",
-    "read_events",
-]
+from renderer.event_data.trigger_results import Decisions, MissingLines, need_results
 
 IDENTITY = ("experiment", "run", "event")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import uproot
 
-from renderer.event_data.event_file import InputError, explain_damage
+from renderer.event_data.root_file import InputError, explain_damage
 
 _BRANCH = "FileMetaData"
 _DECLARED_SINCE = "2019-06-30"

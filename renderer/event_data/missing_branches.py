@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
 from renderer.event_data.branches import check_keep, describe_form
-from renderer.event_data.event_file import IDENTITY, EventFile, InputError, LackingError, explain_damage
-from renderer.event_data.root_file import name_nearest
+from renderer.event_data.event_file import IDENTITY, EventFile
+from renderer.event_data.root_file import InputError, LackingError, explain_damage, name_nearest
 from renderer.event_data.trigger_results import ResultLayout, describe_results, need_results
 
 

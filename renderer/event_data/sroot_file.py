@@ -22,7 +22,8 @@ import cramjam
 import numpy as np
 import uproot
 
-from renderer.event_data.event_file import Chunk, InputError, explain_damage
+from renderer.event_data.event_file import Chunk
+from renderer.event_data.root_file import InputError, explain_damage
 from renderer.event_data.sroot_parts import read_part
 from renderer.event_data.trigger_results import Decisions
 

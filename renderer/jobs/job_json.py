@@ -76,7 +76,9 @@ def divide_input(step: Step, files: Sequence[InputFile]) -> tuple[Job, ...]:
     groups = _gather_sets(files)
     if step.split != "file" and groups:
         groups = [tuple(file for group in groups for file in group)]
-    return tuple(Job(_job_key(group), group) for group in groups)
+    return tuple(
+        Job(digest([[one.name, one.size, one.checksum] for one in group])[:16], group) for group in groups
+    )
 
 
 def _gather_sets(files: Sequence[InputFile]) -> list[tuple[InputFile, ...]]:
@@ -109,10 +111,6 @@ def _beside(file: InputFile, name: str) -> str:
     return str(PurePosixPath(file.path).with_name(name))
 
 
-def _job_key(files: Sequence[InputFile]) -> str:
-    return digest([[file.name, file.size, file.checksum] for file in files])[:16]
-
-
 def render_job(
     campaign: Campaign,
     step: Step,
@@ -139,13 +137,7 @@ def render_job(
         "application": step.application,
         "inputs": [_describe_input(file) for file in job.inputs if file not in parts],
         "outputs": [
-            {
-                "output": output,
-                "level": step.level_of(output),
-                "file": file,
-                "fingerprint": fingerprints[output].hex(),
-                **({"skim": output} if step.skims else {}),
-            }
+            {**describe_output(step, output, file), "fingerprint": fingerprints[output].hex()}
             for output, file in names.items()
         ],
         "seed": digest([sorted(value.hex() for value in fingerprints.values()), job.key])[:32],
@@ -173,6 +165,12 @@ def name_outputs(step: Step, run: int, job: Job, outputs: Container[str]) -> dic
     """Output → name of its file, of those of a step's outputs that are wanted of a job."""
     stem = job.inputs[0].name if step.split == "file" else _name_run(*split_key(run), job)
     return {output: name_file(step, output, stem) for output in step.outputs if output in outputs}
+
+
+def describe_output(step: Step, output: str, file: str) -> dict[str, str]:
+    """An output as the JSON of a job has it; `file` is the name of its file."""
+    skim = {"skim": output} if step.skims else {}
+    return {"output": output, "level": step.level_of(output), "file": file, **skim}
 
 
 def _describe_input(file: InputFile) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from renderer.applications.job_files import CONDITIONS
 from renderer.identity.units import StepUnits
 from renderer.jobs.gb2_settings import read_gb2_settings
 from renderer.jobs.grid_input import PREFIX, GridInput, read_inputs
-from renderer.jobs.job_json import InputFile, name_file
+from renderer.jobs.job_json import InputFile, describe_output, name_file
 from renderer.jobs.request_gaps import UNKNOWN, find_gaps
 from schemas.conditions.snapshot import name_number
 from schemas.files.canonical import digest
@@ -221,13 +221,7 @@ def _describe_job(
         "release": campaign.release,
         "global_tags": [tag.name for tag in campaign.global_tags],
         "outputs": [
-            {
-                "output": output,
-                "level": step.level_of(output),
-                "file": name_file(step, output, name),
-                **({"skim": output} if step.skims else {}),
-            }
-            for output in units.fingerprints
+            describe_output(step, output, name_file(step, output, name)) for output in units.fingerprints
         ],
         "seed": seed,
         **describe_deviations(step, repository, repository.sites[campaign.site]),

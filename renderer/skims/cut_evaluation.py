@@ -20,19 +20,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.skims.cut import (
-    And,
-    Condition,
-    Cut,
-    Negative,
-    Not,
-    Number,
-    Or,
-    Relation,
-    Truth,
-    Value,
-    Variable,
-)
+from schemas.skims.cut import And, Condition, Cut, Negative, Not, Number, Or, Relation, Truth, Value, Variable
 
 _EQUAL_WITHIN = 2
 _UNDEFINED = np.array(-(2**51)).view(np.float64)

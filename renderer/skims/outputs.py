@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderer.event_data.branches import Form, check_keep, describe_form
-from renderer.event_data.event_file import IDENTITY, Chunk, EventFile, InputError, explain_damage
+from renderer.event_data.event_file import IDENTITY, Chunk, EventFile
 from renderer.event_data.event_numbers import EventNumbers
+from renderer.event_data.root_file import InputError, explain_damage
 from renderer.event_data.tree_writer import TreeWriter, read_rows
 from renderer.event_data.trigger_results import ACCEPT
 from renderer.skims.cut_evaluation import select

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from renderer.event_data.trigger_results import BEFORE_PRESCALE, FINAL
-from schemas.skims.cut import Cut, CutSyntaxError, parse_cut
+from schemas.skims.cut import Cut, parse_cut
+from schemas.skims.cut_error import CutSyntaxError
 
 
 class SkimError(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from schemas.files.canonical import canonical_json, digest
@@ -30,24 +30,15 @@ class PinnedTag:
 
     name: str
     digest: str
+    on_change: str | None = None
     id: int | None = None
+    role: str | None = None
     state: str = ""
     retrieved: str = ""
-    on_change: str | None = None
-    role: str | None = None
 
     def describe(self) -> dict[str, Any]:
-        """The tag as JSON data; what is not known is left out."""
-        entries: dict[str, Any] = {
-            "name": self.name,
-            "digest": self.digest,
-            "on_change": self.on_change,
-            "id": self.id,
-            "role": self.role,
-            "state": self.state,
-            "retrieved": self.retrieved,
-        }
-        return {key: value for key, value in entries.items() if value not in (None, "")}
+        """The tag as JSON data, in the order of the fields; what is not known is left out."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, "")}
 
 
 @dataclass(frozen=True, slots=True)

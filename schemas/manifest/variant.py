@@ -13,7 +13,7 @@ from itertools import product
 from math import prod
 
 from schemas.manifest.deviation import Deviations
-from schemas.manifest.step import Step, StepInput
+from schemas.manifest.step import Step
 
 MOST_VARIANTS = 50
 """Of one step."""
@@ -65,7 +65,8 @@ def find_declared(name: str) -> str:
 
 
 def _expand(step: Step, upstream: Sequence[Step]) -> Iterator[Step]:
-    for above, source in _list_sources(step, upstream):
+    # what a step reads: each variant of the step upstream, None where that was not expanded, with each of its skims
+    for above, source in product(upstream or (None,), step.input.divide()):
         for name, deviations in list_points(step):
             stream = _join(above.stream if above else None, source.skim if step.input.skims else None)
             variant = _join(above.variant if above else None, name)
@@ -79,11 +80,6 @@ def _expand(step: Step, upstream: Sequence[Step]) -> Iterator[Step]:
                 stream=stream,
                 variant=variant,
             )
-
-
-def _list_sources(step: Step, upstream: Sequence[Step]) -> list[tuple[Step | None, StepInput]]:
-    """What a step reads: each variant of the step upstream, None where that was not expanded, with each of its skims."""
-    return list(product(upstream or (None,), step.input.divide()))
 
 
 def _join(*words: str | None) -> str | None:

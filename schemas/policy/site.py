@@ -170,19 +170,16 @@ class Site:
 def read_site(name: str, document: Document) -> Site:
     """The site that `document`, accepted by the schema `site/1`, describes."""
     data = document.data
+    place = data.get("catalogue")
     return read_value(
         Site,
         data,
         name=name,
-        catalogue=_read_catalogue(data["catalogue"]) if "catalogue" in data else None,
+        catalogue=CatalogueSettings(**{"rule": place.get("rse", ""), **place}) if place else None,
         engine_settings={name: data[name] for name in load_engines() if name in data},
         windows=tuple(_read_window(window) for window in data.get("windows", ())),
         verify=data.get("inputs", {}).get("verify", CHECKSUM),
     )
-
-
-def _read_catalogue(data: Mapping[str, Any]) -> CatalogueSettings:
-    return CatalogueSettings(**{"rule": data.get("rse", ""), **data})
 
 
 def _read_window(data: Mapping[str, Any]) -> Window:

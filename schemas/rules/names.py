@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from schemas.findings.finding import Finding, Place
-from schemas.manifest.campaign import Campaign, Selector
+from schemas.manifest.campaign import Campaign
 from schemas.manifest.step import Step
 from schemas.manifest.variant import find_declared, is_expandable
 from schemas.repository import CAMPAIGNS, FOLDERS, NAME, NAME_HINT, Repository
@@ -148,12 +148,11 @@ def _is_reserved(name: str) -> bool:
 def _assemble_job_name(campaign: Campaign, step: Step) -> str:
     """The longest name that a job of the step can have."""
     experiment, run = max(
-        ((one.experiment, LAST_RUN if one.is_open else _find_last(one)) for one in campaign.selectors),
+        (
+            (one.experiment, LAST_RUN if one.is_open else max((item.last for item in one.ranges), default=0))
+            for one in campaign.selectors
+        ),
         key=lambda pair: len(f"{pair[0]}{pair[1]}"),
     )
     unit = f"{campaign.name}-{step.path}-e{experiment}r{run}"
     return f"{RESERVED_PREFIX}0000-{unit}-j00000000-i99999999-a{campaign.limits.max_attempts}"
-
-
-def _find_last(selector: Selector) -> int:
-    return max((item.last for item in selector.ranges), default=0)

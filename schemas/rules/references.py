@@ -12,7 +12,7 @@ from schemas.findings.finding import Finding, Place
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.layout import digest_historic
 from schemas.manifest.lock import Lock
-from schemas.manifest.runs import RunSet, format_runs, run_key
+from schemas.manifest.runs import format_runs, run_key
 from schemas.manifest.step import Step
 from schemas.manifest.variant import is_expandable
 from schemas.policy.scopes import EVERYTHING, digest_scopes
@@ -239,8 +239,7 @@ def _find_stale(repository: Repository, declared: Declared, lock: Lock, hint: st
     if lock.selection != digest([one.describe() for one in campaign.selectors]):
         place = document.key_place(("runs",))
         yield Finding(place, "BP605", "the lock was made for another selection of runs", hint)
-    outside = _find_outside(campaign, lock)
-    if outside:
+    if outside := lock.runs.subtract(_list_keys(campaign)):
         message = f"the lock has {format_runs(outside, most=5)}, which no selector names"
         yield Finding(document.key_place(("runs",)), "BP605", message, hint)
 
@@ -331,11 +330,6 @@ def _name(value: object) -> str:
         return "none"
     text = ", ".join(value) if isinstance(value, list) else str(value)
     return show(text[:12] if len(text) == 64 and text.isalnum() else text)
-
-
-def _find_outside(campaign: Campaign, lock: Lock) -> RunSet:
-    """The runs of a lock that no closed selector names."""
-    return lock.runs.subtract(_list_keys(campaign))
 
 
 def _list_keys(campaign: Campaign) -> list[tuple[int, int]]:

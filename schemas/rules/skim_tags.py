@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from schemas.findings.finding import Finding
 from schemas.manifest.step import Step
 from schemas.repository import Declared, Repository
-from schemas.skims.global_tags import ANALYSIS, ROLES, TagNeed, find_needs, takes_role
+from schemas.skims.global_tags import ANALYSIS, ROLES, find_needs, takes_role
 from schemas.yaml.scalars import show
 
 
@@ -43,13 +43,9 @@ def _check_needs(repository: Repository, declared: Declared, step: Step) -> Iter
                 hint = "choose a release from 07 on, where the tag is declared"
                 yield Finding(place, "BP521", message, hint)
             elif need.role not in given:
-                yield Finding(
-                    place, "BP521", f"{which} needs a global tag of its own ({need.role})", _tell(need)
-                )
-
-
-def _tell(need: TagNeed) -> str:
-    return f"add `- {{name: TAG, mode: snapshot, role: {need.role}}}` to `global_tags`, before the others"
+                message = f"{which} needs a global tag of its own ({need.role})"
+                hint = f"add `- {{name: TAG, mode: snapshot, role: {need.role}}}` to `global_tags`, before the others"
+                yield Finding(place, "BP521", message, hint)
 
 
 def _check_roles(repository: Repository, declared: Declared) -> Iterator[Finding]:

@@ -24,7 +24,6 @@ from typing import NamedTuple, cast
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedToken, v_args
 
 from schemas.skims.cut_error import (
-    MAX_BRACKETS,
     MAX_INTEGER,
     CutSyntaxError,
     check_brackets,
@@ -33,28 +32,6 @@ from schemas.skims.cut_error import (
     explain_token,
     explain_truth,
 )
-
-__all__ = [
-    "MAX_BRACKETS",
-    "MAX_DEPTH",
-    "MAX_INTEGER",
-    "MAX_LENGTH",
-    "And",
-    "Arithmetic",
-    "Condition",
-    "Cut",
-    "CutSyntaxError",
-    "Negative",
-    "Not",
-    "Number",
-    "Or",
-    "Relation",
-    "Truth",
-    "Value",
-    "Variable",
-    "canonical",
-    "parse_cut",
-]
 
 MAX_LENGTH = 4096
 """Characters of a cut, as written and in its normal form."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from schemas.conditions.iov import Interval, merge_intervals, parse_iov, subtract_all
 from schemas.findings.finding import Finding
-from schemas.skims.cut import Cut, CutSyntaxError, canonical, parse_cut
+from schemas.skims.cut import Cut, canonical, parse_cut
+from schemas.skims.cut_error import CutSyntaxError
 from schemas.yaml.composer import Path
 from schemas.yaml.document import Document
 from schemas.yaml.scalars import show

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from renderer.event_data.event_file import InputError
+from renderer.event_data.root_file import InputError
 from renderer.event_data.sroot_file import read_sroot
 from renderer.event_data.sroot_parts import read_part
 from tests.support.inputs.damaged_sroot import damage

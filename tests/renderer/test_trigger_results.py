@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderer.event_data.event_file import LackingError, read_events
-from renderer.event_data.root_file import InputError
+from renderer.event_data.event_file import read_events
+from renderer.event_data.root_file import InputError, LackingError
 from renderer.event_data.trigger_map import MapError, read_maps
 from renderer.event_data.trigger_results import (
     BEFORE_PRESCALE,

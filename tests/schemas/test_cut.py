@@ -11,13 +11,10 @@ from hypothesis import strategies as st
 
 from renderer.skims.cut_evaluation import select
 from schemas.skims.cut import (
-    MAX_BRACKETS,
-    MAX_INTEGER,
     MAX_LENGTH,
     And,
     Arithmetic,
     Cut,
-    CutSyntaxError,
     Negative,
     Not,
     Number,
@@ -28,6 +25,7 @@ from schemas.skims.cut import (
     canonical,
     parse_cut,
 )
+from schemas.skims.cut_error import MAX_BRACKETS, MAX_INTEGER, CutSyntaxError
 from tests.support.inputs.cut_trees import conditions, write
 
 TALK = {

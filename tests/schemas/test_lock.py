@@ -21,7 +21,7 @@ LOCK = Lock(
     selection="a" * 64,
     open_runs=('{"experiment":5,"from":1,"max_runs":800}',),
     release="release-03-00-00",
-    tags=(PinnedTag("data_reprocessing_proc7", "b" * 64, 438, "PUBLISHED"),),
+    tags=(PinnedTag("data_reprocessing_proc7", "b" * 64, id=438, state="PUBLISHED"),),
     templates=(("raw_to_mdst/1", "c" * 64),),
     skims=(("hlt_hadron", "d" * 64),),
     storage="data",

@@ -157,9 +157,7 @@ def import_event_files(
 
 
 def _read_sources(sources: Sequence[Path], level: str, separator: str | None, *, replicas: bool) -> _Sources:
-    from reconciler.run_catalogue.file_import import (  # noqa: PLC0415 -- reading ROOT files costs a second
-        read_files,
-    )
+    from reconciler.run_catalogue.file_import import read_files  # noqa: PLC0415 -- reading ROOT files costs a second
 
     cells = SEPARATORS[separator] if separator else None
     rows = [(source, row) for source in sources for row in find_files(source, cells)]

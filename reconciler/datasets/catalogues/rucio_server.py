@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import wait_exponential
 
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.http import Answer, HttpClient, NoAnswer, NotSent
+from reconciler.outside.retries import MayPass, retry
 
 TIMEOUT = 60.0
 """Seconds for one request; 2,500 replicas take a server 3.5 s."""
@@ -72,12 +73,8 @@ def read_credentials(kind: str, environment: Mapping[str, str]) -> RucioCredenti
     return RucioCredentials(proxy=proxy)
 
 
-class _MayPass(Exception):
-    """An attempt failed in a way that another may not; `failed`: by the server's own word."""
-
-    def __init__(self, said: str, *, failed: bool = False) -> None:
-        super().__init__(said)
-        self.failed = failed
+class _ServerFailed(MayPass):
+    """The server says that it failed."""
 
 
 class RucioServer:
@@ -129,17 +126,11 @@ class RucioServer:
             RucioFailed: the server fails, again and again.
             SourceUnavailable: the server does not answer, or does not let us in.
         """
-        attempts = Retrying(
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_exponential(multiplier=_PAUSE),
-            sleep=self._pause,
-            retry=retry_if_exception_type(_MayPass),
-            reraise=True,
-        )
+        ask = retry(_ATTEMPTS, wait_exponential(multiplier=_PAUSE), self._pause, self._ask)
         try:
-            return attempts(self._ask, method, path, data)
-        except _MayPass as error:
-            raise (RucioFailed if error.failed else SourceUnavailable)(
+            return ask(method, path, data)
+        except MayPass as error:
+            raise (RucioFailed if isinstance(error, _ServerFailed) else SourceUnavailable)(
                 f"Rucio at {self.url} does not answer ({method} {path}): {error}"
             ) from error
 
@@ -153,7 +144,7 @@ class RucioServer:
         kind, message = (answer.headers.get(f"exception{end}", "") for end in ("class", "message"))
         if answer.status < 500:
             raise RucioRefused(kind or f"status {answer.status}", " ".join(message.split())[:500])
-        raise _MayPass(f"{kind or answer.status}: {' '.join(message.split())[:300]}", failed=True)
+        raise _ServerFailed(f"{kind or answer.status}: {' '.join(message.split())[:300]}")
 
     def _send(self, method: str, path: str, data: Any) -> Answer:
         return self._once(method, path, {"X-Rucio-Auth-Token": self._authenticate()}, data)
@@ -162,7 +153,7 @@ class RucioServer:
         try:
             return self._client.send(method, self.url + path, self._timeout, headers=headers, data=data)
         except (NotSent, NoAnswer) as error:
-            raise _MayPass(str(error)) from error
+            raise MayPass(str(error)) from error
 
     def _authenticate(self) -> str:
         if self._token is not None:

@@ -101,16 +101,9 @@ def examine(file: Published, depth: Depth) -> FileFlaw | None:
 def _examine_content(file: Published) -> str | None:
     """What the events of a file, or what it says of itself, have against its declaration."""
     # reading ROOT files costs a second, which only a look into files has
-    from renderer.event_data.event_count import (  # noqa: PLC0415 -- see above
-        count_events,
-        tell_repeated,
-    )
-    from renderer.event_data.event_file import (  # noqa: PLC0415 -- see above
-        InputError,
-    )
-    from renderer.event_data.file_metadata import (  # noqa: PLC0415 -- see above
-        read_metadata,
-    )
+    from renderer.event_data.event_count import count_events, tell_repeated  # noqa: PLC0415 -- see above
+    from renderer.event_data.file_metadata import read_metadata  # noqa: PLC0415 -- see above
+    from renderer.event_data.root_file import InputError  # noqa: PLC0415 -- see above
 
     application = APPLICATIONS.get(file.application)
     unit = (file.experiment, file.run)

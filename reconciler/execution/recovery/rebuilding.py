@@ -241,10 +241,8 @@ def _holds_stated(file: Published) -> bool:
 
     What else is wrong with it was wrong when it was published, and is for `verify` to tell, as of any output.
     """
-    from renderer.event_data.event_file import (  # noqa: PLC0415 -- reading ROOT files costs a second
-        InputError,
-        read_events,
-    )
+    from renderer.event_data.event_file import read_events  # noqa: PLC0415 -- reading ROOT files costs a second
+    from renderer.event_data.root_file import InputError  # noqa: PLC0415 -- reading ROOT files costs a second
 
     try:
         counted = sum(chunk.events for chunk in read_events(file.path, file.name, None, (), ()))

@@ -33,12 +33,8 @@ def _judge(stated: str, release: str | None, commit: str | None) -> str | None:
 
 def _read_release(file: Path, name: str) -> str:
     """What a file states of who wrote it; nothing where it does not."""
-    from renderer.event_data.event_file import (  # noqa: PLC0415 -- reading ROOT files costs a second
-        InputError,
-    )
-    from renderer.event_data.file_metadata import (  # noqa: PLC0415 -- the same
-        find_metadata,
-    )
+    from renderer.event_data.file_metadata import find_metadata  # noqa: PLC0415 -- the same
+    from renderer.event_data.root_file import InputError  # noqa: PLC0415 -- reading ROOT files costs a second
 
     try:
         metadata = find_metadata(file, name)

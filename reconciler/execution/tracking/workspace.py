@@ -318,10 +318,8 @@ def _count_events(file: Path, name: str) -> int | str | None:
     """The events that an output holds, or what keeps them from being counted; None where it is no ROOT file."""
     if not name.endswith(".root"):
         return None
-    from renderer.event_data.event_file import (  # noqa: PLC0415 -- reading ROOT files costs a second
-        InputError,
-        read_events,
-    )
+    from renderer.event_data.event_file import read_events  # noqa: PLC0415 -- reading ROOT files costs a second
+    from renderer.event_data.root_file import InputError  # noqa: PLC0415 -- reading ROOT files costs a second
 
     try:
         return sum(chunk.events for chunk in read_events(file, name, None, (), ()))
