@@ -46,6 +46,17 @@ class FileMetadata:
         return level == "raw" and recorded and self.date < _DECLARED_SINCE
 
 
+def read_metadata(path: Path, name: str) -> FileMetadata:
+    """What the file says of itself; `name` is what messages call it.
+
+    Raises:
+        InputError: it is no ROOT file, is damaged, or says nothing of itself.
+    """
+    if (found := find_metadata(path, name)) is None:
+        raise InputError(f"{name} has no FileMetaData: it was not written by basf2, or not to its end")
+    return found
+
+
 def find_metadata(path: Path, name: str) -> FileMetadata | None:
     """As `read_metadata`; None of a file that says nothing of itself, since something else than basf2 wrote it."""
     with explain_damage(name):
@@ -53,22 +64,6 @@ def find_metadata(path: Path, name: str) -> FileMetadata | None:
         with uproot.open(path, handler=source, num_workers=1, array_cache=None) as file:
             if "persistent" not in file or _BRANCH not in file["persistent"]:
                 return None
-    return read_metadata(path, name)
-
-
-def read_metadata(path: Path, name: str) -> FileMetadata:
-    """What the file says of itself; `name` is what messages call it.
-
-    Raises:
-        InputError: it is no ROOT file, is damaged, or says nothing of itself.
-    """
-    with explain_damage(name):
-        source = uproot.source.file.MultithreadedFileSource
-        with uproot.open(path, handler=source, num_workers=1, array_cache=None) as file:
-            if "persistent" not in file or _BRANCH not in file["persistent"]:
-                raise InputError(
-                    f"{name} has no FileMetaData: it was not written by basf2, or not to its end"
-                )
             members = {branch.name: branch for branch in file["persistent"][_BRANCH].branches}
 
             def read(member: str, default: Any = None) -> Any:
