@@ -165,16 +165,23 @@ class _Reading:
 
     def folder(self, folder: str, schema: str) -> Iterator[tuple[str, str, Document]]:
         """The YAML documents directly in a folder: file, stem, document."""
+        for file, stem in self.files(folder, ".yaml", f"move it to {folder}/NAME.yaml"):
+            if (document := self.document(file, schema)) is not None:
+                yield file, stem, document
+
+    def files(self, folder: str, suffix: str, hint: str, beside: str = "") -> Iterator[tuple[str, str]]:
+        """The files directly in a folder, each with its stem; what else is there, but for folders `beside`, is objected to."""
         for file in sorted(self.tree):
             path = PurePosixPath(file)
-            if not path.is_relative_to(folder):
+            if not path.is_relative_to(folder) or (beside and beside in path.parts[3:4]):
                 continue
-            if path.suffix != ".yaml" or str(path.parent) != folder:
-                self.stranger(file, f"{folder} holds files NAME.yaml only", f"move it to {folder}/NAME.yaml")
-            elif (document := self.document(file, schema)) is not None:
-                yield file, path.stem, document
+            if path.suffix == suffix and str(path.parent) == folder:
+                yield file, path.stem
+            else:
+                what = f"NAME{suffix}, and NAME/{beside}" if beside else f"NAME{suffix} only"
+                self.refuse_file(file, f"{folder} holds files {what}", hint)
 
-    def stranger(self, file: str, message: str, hint: str) -> None:
+    def refuse_file(self, file: str, message: str, hint: str) -> None:
         if not PurePosixPath(file).name.startswith(".git"):
             self.findings.append(Finding(Place(file), "BP305", message, hint))
 
@@ -184,6 +191,9 @@ class _Reading:
             hint = "write a plain path without `..`"
             self.findings.append(Finding(document.place(("storage",)), "BP304", message, hint))
             return False
+        return self.accept_name(file, stem)
+
+    def accept_name(self, file: str, stem: str) -> bool:
         legal = NAME.fullmatch(stem) is not None
         if not legal:
             self.findings.append(Finding(Place(file), "BP301", f"{show(stem)} is no legal name", NAME_HINT))
@@ -196,7 +206,7 @@ class _Reading:
             top = "/".join(path.parts[:2])
             if top not in FOLDERS or len(path.parts) < 4:
                 if top in FOLDERS:
-                    self.stranger(file, "a campaign is a folder", f"move it to {top}/NAME/campaign.yaml")
+                    self.refuse_file(file, "a campaign is a folder", f"move it to {top}/NAME/campaign.yaml")
                 continue
             folder = PurePosixPath(*path.parts[:3])
             if str(folder / "campaign.yaml") not in self.tree and str(folder) not in seen:
@@ -205,7 +215,7 @@ class _Reading:
                 self.findings.append(Finding(Place(file), "BP305", message, "add one, or remove the folder"))
             if path.name != "campaign.yaml" or path.parent != folder:
                 if path.parent == folder and path.name != "campaign.lock":
-                    self.stranger(
+                    self.refuse_file(
                         file, "a campaign's folder holds campaign.yaml and campaign.lock", "remove it"
                     )
                 continue
@@ -234,18 +244,11 @@ class _Reading:
             yield folder.name, declared
 
     def retirements(self) -> Iterator[tuple[str, Retirement]]:
-        for file in sorted(self.tree):
-            path = PurePosixPath(file)
-            if not path.is_relative_to(RETIREMENTS) or "approvals" in path.parts[3:4]:
-                continue
-            if path.suffix != ".yaml" or str(path.parent) != RETIREMENTS:
-                hint = f"move it to {RETIREMENTS}/NAME.yaml"
-                self.stranger(file, f"{RETIREMENTS} holds files NAME.yaml, and NAME/approvals", hint)
-            elif NAME.fullmatch(path.stem) is None:
-                message = f"{show(path.stem)} is no legal name"
-                self.findings.append(Finding(Place(file), "BP301", message, NAME_HINT))
-            elif (document := self.document(file, "retirement")) is not None:
-                yield path.stem, read_retirement(path.stem, document)
+        for file, stem in self.files(
+            RETIREMENTS, ".yaml", f"move it to {RETIREMENTS}/NAME.yaml", "approvals"
+        ):
+            if self.accept_name(file, stem) and (document := self.document(file, "retirement")) is not None:
+                yield stem, read_retirement(stem, document)
 
     def skims(self) -> tuple[dict[str, Skim], dict[str, Place]]:
         skims: dict[str, Skim] = {}
@@ -293,15 +296,9 @@ class _Reading:
 
     def snapshots(self) -> dict[str, Snapshot]:
         snapshots: dict[str, Snapshot] = {}
-        for file, content in sorted(self.tree.items()):
-            path = PurePosixPath(file)
-            if not path.is_relative_to(GLOBAL_TAGS):
-                continue
-            if path.suffix != ".iov" or str(path.parent) != GLOBAL_TAGS:
-                self.stranger(file, f"{GLOBAL_TAGS} holds files NAME.iov only", "`b2prod gt` writes them")
-            else:
-                snapshot, findings = read_snapshot(file, path.stem, content)
-                self.findings.extend(findings)
-                if snapshot is not None:
-                    snapshots[path.stem] = snapshot
+        for file, stem in self.files(GLOBAL_TAGS, ".iov", "`b2prod gt` writes them"):
+            snapshot, findings = read_snapshot(file, stem, self.tree[file])
+            self.findings.extend(findings)
+            if snapshot is not None:
+                snapshots[stem] = snapshot
         return snapshots

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import rich_click as click
@@ -92,7 +92,7 @@ def verify(
     if strangers:
         if names or again or processes:
             raise WrongUse("--strangers looks at all storages, and takes neither names nor other options")
-        return _list_strangers(state, settings.trust, as_json=as_json)
+        return _list_unknown_files(state, settings.trust, as_json=as_json)
     with reading(state) as connection:
         known = list_campaigns(connection)
     if unknown := [name for name in names if name not in known]:
@@ -121,18 +121,18 @@ def verify(
     return Exit.FINDINGS if any(result.troubles for result in results) else Exit.FINE
 
 
-def _list_strangers(state: State, anchor: str | None, *, as_json: bool) -> int:
+def _list_unknown_files(state: State, anchor: str | None, *, as_json: bool) -> int:
     sites = read_pinned_sites(state, check_anchor(anchor))
     storages = {str(state.storage(site.storage)) for site in sites.values()}
     with reading(state) as connection:
         found = list(find_unknown_files(connection, state, storages))
     if as_json:
-        print_json([one.data() for one in found])
+        print_json([asdict(one) for one in found])
     else:
         for one in found:
             print_data(f"{one.path}: {one.what}: {one.advice}\n")
-        removable = sum(one.removable for one in found)
-        say(f"{count_things(len(found), 'stranger')}, {removable:,} of which may be removed")
+        removable = sum(one.may_be_removed for one in found)
+        say(f"{count_things(len(found), 'unknown file')}, {removable:,} of which may be removed")
     return Exit.FINDINGS if found else Exit.FINE
 
 

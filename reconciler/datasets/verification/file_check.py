@@ -14,8 +14,6 @@ from reconciler.run_catalogue.lists.values import spell_checksum
 from renderer.applications import APPLICATIONS
 from schemas.manifest.runs import format_run, run_key
 
-"""The tree of events in what an application writes."""
-
 
 class Depth(Enum):
     """How much of a file is looked at: its size alone, or checksum, events and metadata too."""

@@ -1,4 +1,4 @@
-"""Strangers: what lies in the storages and in the state folder, and the ledger does not know; and what of it may go."""
+"""What lies in the storages and in the state folder, and the ledger does not know; and what of it may go."""
 
 from __future__ import annotations
 
@@ -31,28 +31,19 @@ REBUILD = "`b2prod state rebuild` takes it over where its record holds; else it 
 
 
 @dataclass(frozen=True, slots=True)
-class OrphanJob:
-    """Something that the ledger does not know: where, what it is, and whether it may be removed by whoever looks after it."""
+class UnknownFile:
+    """Something that the ledger does not know: where, what it is, what to do; and whether whoever looks after it may remove it."""
 
     path: str
     what: str
-    removable: bool
     advice: str
-
-    def data(self) -> dict[str, Any]:
-        """The stranger as JSON data."""
-        return {
-            "path": self.path,
-            "what": self.what,
-            "may_be_removed": self.removable,
-            "advice": self.advice,
-        }
+    may_be_removed: bool = False
 
 
 def find_unknown_files(
     connection: Connection, state: State, storages: Collection[str]
-) -> Iterator[OrphanJob]:
-    """All strangers in storages, and in the folders of attempts and batches; nothing is changed.
+) -> Iterator[UnknownFile]:
+    """Everything unknown in storages, and in the folders of attempts and batches; nothing is changed.
 
     Raises:
         SourceUnavailable: a folder cannot be read.
@@ -75,54 +66,37 @@ def find_unknown_files(
                 yield _judge_folder(str(parent / name), name, formers)
 
 
-def _judge_file(path: str, name: str, live: Iterable[str], *, filled: bool) -> Iterator[OrphanJob]:
+def _judge_file(path: str, name: str, live: Iterable[str], *, filled: bool) -> Iterator[UnknownFile]:
     if name in MADE_BY_SYSTEMS:
         return
-    for pattern, what in _PARTS:
-        if pattern.fullmatch(name):
-            yield OrphanJob(path, what, removable=True, advice="remove it while no reconciler works")
-            return
-    if _RECORD.fullmatch(name):
-        yield OrphanJob(
-            path, "a record of an output that the ledger does not have", removable=False, advice=REBUILD
-        )
+    unfinished = next((what for pattern, what in _PARTS if pattern.fullmatch(name)), None)
+    if unfinished is None and name[0] == "." and ".b2p-" in name:
+        unfinished = "a copy that was not finished"
+    if name[0] == "." and any(name.endswith(f".{one}") for one in live):
+        return  # a copy that is being made
+    if unfinished is not None:
+        yield UnknownFile(path, unfinished, "remove it while no reconciler works", may_be_removed=True)
+    elif _RECORD.fullmatch(name):
+        yield UnknownFile(path, "a record of an output that the ledger does not have", REBUILD)
     elif name[0] == ".":
-        if any(name.endswith(f".{one}") for one in live):
-            return  # a copy that is being made
-        if ".b2p-" in name:
-            yield OrphanJob(
-                path,
-                "a copy that was not finished",
-                removable=True,
-                advice="remove it while no reconciler works",
-            )
-        else:
-            yield OrphanJob(path, "a hidden file", removable=False, advice="it is none of b2prod's")
-    elif _MANIFEST.fullmatch(name):
-        if not filled:
-            yield OrphanJob(
-                path, "a manifest of an output that the ledger does not have", removable=False, advice=REBUILD
-            )
-    else:
-        yield OrphanJob(path, "a file of data", removable=False, advice=REBUILD)
+        yield UnknownFile(path, "a hidden file", "it is none of b2prod's")
+    elif not _MANIFEST.fullmatch(name):
+        yield UnknownFile(path, "a file of data", REBUILD)
+    elif not filled:
+        yield UnknownFile(path, "a manifest of an output that the ledger does not have", REBUILD)
 
 
-def _judge_folder(path: str, name: str, formers: tuple[str, ...]) -> OrphanJob:
+def _judge_folder(path: str, name: str, formers: tuple[str, ...]) -> UnknownFile:
     aside = name.rpartition(".")[0]
     if aside and re.fullmatch(r"[0-9a-f]{8}", name.rpartition(".")[2]) and aside.startswith("b2p-"):
-        return OrphanJob(path, "what was put aside for another attempt", removable=True, advice="remove it")
+        return UnknownFile(path, "what was put aside for another attempt", "remove it", may_be_removed=True)
     if formers and name.startswith(formers):
-        advice = "the next reconcile ends its job, where it has one, and removes it"
-        return OrphanJob(
-            path,
-            "an attempt from before the ledger was put back or made again",
-            removable=False,
-            advice=advice,
-        )
+        what = "an attempt from before the ledger was put back or made again"
+        return UnknownFile(path, what, "the next reconcile ends its job, where it has one, and removes it")
     if name.startswith("b2p-"):
         advice = "of another ledger, or of one that was lost: see whether its job runs before it is removed"
-        return OrphanJob(path, "an attempt that the ledger does not have", removable=False, advice=advice)
-    return OrphanJob(path, "no attempt's", removable=False, advice="it is none of b2prod's")
+        return UnknownFile(path, "an attempt that the ledger does not have", advice)
+    return UnknownFile(path, "no attempt's", "it is none of b2prod's")
 
 
 def _read_known(connection: Connection) -> tuple[set[str], set[str]]:
