@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, and_, bindparam, delete, select
 
 from reconciler.ledger.schema.rows import insert_rows
 from reconciler.ledger.schema.tables import luminosity
-from reconciler.run_catalogue.lists.columns import Columns
+from reconciler.run_catalogue.lists.records import Columns
 from reconciler.run_catalogue.lists.run_lists import KEY, RefusedRow, RunListing, collect_rows
 from reconciler.run_catalogue.lists.values import read_real
 from reconciler.run_catalogue.run_import import ImportedRuns, remember_list, replace_quarantine

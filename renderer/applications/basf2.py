@@ -7,9 +7,8 @@ from collections.abc import Container
 from dataclasses import asdict
 from typing import Any
 
-from renderer.applications.job_files import CONDITIONS, JOB, LOCAL_CONDITIONS, STEERING
 from renderer.applications.log_patterns import BASF2, BASF2_WEAK, PYTHON, SYSTEM
-from renderer.applications.port import Application
+from renderer.applications.port import CONDITIONS, JOB, LOCAL_CONDITIONS, STEERING, Application
 from renderer.steering import digest_steering, render_steering
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.release import reads_metadata

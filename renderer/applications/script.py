@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from renderer.applications.job_files import SCRIPT
 from renderer.applications.log_patterns import ANY
-from renderer.applications.port import Application
+from renderer.applications.port import SCRIPT, Application
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.step import Step
 from schemas.policy.site import Site

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any
 
-from renderer.applications.job_files import JOB, PYTHON
 from renderer.applications.log_patterns import PYTHON as PYTHON_LINES
 from renderer.applications.log_patterns import SYSTEM
-from renderer.applications.port import Application
+from renderer.applications.port import JOB, PYTHON, Application
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.step import Step
 from schemas.policy.site import Site

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from renderer.applications.basf2 import describe_deviations
-from renderer.applications.job_files import CONDITIONS
+from renderer.applications.port import CONDITIONS
 from renderer.identity.units import StepUnits
 from renderer.jobs.gb2_settings import read_gb2_settings
 from renderer.jobs.grid_input import PREFIX, GridInput, read_inputs

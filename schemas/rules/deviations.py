@@ -11,7 +11,7 @@ from schemas.manifest.deviation import TestingPayloads
 from schemas.manifest.step import Step
 from schemas.manifest.template import DEVIATIONS
 from schemas.repository import GLOBAL_TAGS, SITES, Declared, Repository
-from schemas.rules.support.clashes import find_clash, spell
+from schemas.rules.support.documents import find_clash, spell
 from schemas.yaml.composer import Path
 from schemas.yaml.scalars import show
 from schemas.yaml.wording import suggest

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from schemas.findings.finding import Finding
 from schemas.manifest.variant import MOST_VARIANTS, count_variants, is_expandable
 from schemas.repository import Repository
-from schemas.rules.support.clashes import find_clash
+from schemas.rules.support.documents import find_clash
 from schemas.rules.support.intervals import count, take
 from schemas.yaml.composer import Path
 from schemas.yaml.scalars import show

@@ -18,10 +18,9 @@ from schemas.manifest.variant import is_expandable
 from schemas.policy.scopes import EVERYTHING, digest_scopes
 from schemas.repository import GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, SKIMS, Declared, Repository
 from schemas.rules.names import find_folders
-from schemas.rules.support.clashes import find_clash
 from schemas.rules.support.cycles import find_circles
+from schemas.rules.support.documents import ANY, find_clash, find_texts
 from schemas.rules.support.intervals import take
-from schemas.rules.support.texts import ANY, find_texts
 from schemas.skims.menu import Skim
 from schemas.yaml.composer import Path
 from schemas.yaml.scalars import show

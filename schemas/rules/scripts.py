@@ -8,7 +8,7 @@ from schemas.files.tree import SCRIPTS
 from schemas.findings.finding import Finding
 from schemas.manifest.step import Step
 from schemas.repository import Repository
-from schemas.rules.support.texts import ANY, find_texts
+from schemas.rules.support.documents import ANY, find_texts
 from schemas.yaml.scalars import show
 from schemas.yaml.wording import list_words, suggest
 

@@ -10,13 +10,11 @@ from itertools import combinations
 from schemas.findings.finding import Finding, Place
 from schemas.manifest.runs import MC_EXPERIMENTS, RunRange, parse_ranges
 from schemas.repository import Declared, Repository
-from schemas.rules.support.clashes import find_clash, spell
+from schemas.rules.support.documents import ANY, find_clash, find_texts, spell
 from schemas.rules.support.intervals import Ranges, intersect, show_ranges, subtract, take
-from schemas.rules.support.texts import ANY, find_texts
 from schemas.yaml.composer import Path
 from schemas.yaml.document import Document
 from schemas.yaml.scalars import show
-from schemas.yaml.text_places import point_into
 
 OPEN_KINDS = ("prompt", "calibration", "skim")
 """The kinds of campaigns that may take in runs after their review; a reprocessing is closed."""
@@ -112,7 +110,7 @@ def _check_list(document: Document, path: Path, text: str) -> Iterator[Finding]:
     placed: list[tuple[RunRange, Place]] = []
     for item in text.split(","):
         ranges, problems = parse_ranges(item)
-        here = point_into(document, path, offset + len(item) - len(item.lstrip()))
+        here = document.point_into(path, offset + len(item) - len(item.lstrip()))
         placed.extend((one, here) for one in ranges)
         for problem in problems:
             # the text of an author may be long; only here is it shown short

@@ -12,8 +12,8 @@ from schemas.manifest.deviation import Parameter, Scalar
 from schemas.manifest.step import Step
 from schemas.manifest.template import Template, TemplateParameter
 from schemas.repository import Repository
-from schemas.rules.support.clashes import find_clash, spell
 from schemas.rules.support.cycles import find_circles
+from schemas.rules.support.documents import find_clash, spell
 from schemas.yaml.composer import Path
 from schemas.yaml.document import Document
 from schemas.yaml.scalars import show

@@ -14,7 +14,6 @@ from schemas.skims.cut_error import CutSyntaxError
 from schemas.yaml.composer import Path
 from schemas.yaml.document import Document
 from schemas.yaml.scalars import show
-from schemas.yaml.text_places import point_into
 from schemas.yaml.wording import suggest
 
 DEFINITIONS = ("cut", "line", "registry")
@@ -131,7 +130,7 @@ def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...
             try:
                 skims.append(Skim(name, cut=parse_cut(data["cut"])))
             except CutSyntaxError as error:
-                at = point_into(document, (*path, "cut"), error.column - 1)
+                at = document.point_into((*path, "cut"), error.column - 1)
                 message = (
                     f"the cut of {name} does not parse: {error.problem} (character {error.column} of the cut)"
                 )

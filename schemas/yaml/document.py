@@ -33,35 +33,40 @@ class Document:
 
     def place(self, path: Path) -> Place:
         """The place of the value at `path`, or of its nearest ancestor that exists."""
-        node = self.root
-        for part in path:
-            child = node.children.get(part)
-            if child is None:
-                break
-            node = child
+        node, _ = self._find(path)
         return Place(self.file, node.line, node.column)
 
     def key_place(self, path: Path) -> Place:
         """The place of the key that `path` ends in; of the value, where there is no key (list items, the root)."""
-        node = self.root
-        for depth, part in enumerate(path):
-            if depth == len(path) - 1 and isinstance(part, str) and part in node.keys:
-                return Place(self.file, *node.keys[part])
-            child = node.children.get(part)
-            if child is None:
-                break
-            node = child
+        node, whole = self._find(path[:-1])
+        if whole and path and isinstance(path[-1], str) and path[-1] in node.keys:
+            return Place(self.file, *node.keys[path[-1]])
         return self.place(path)
 
     def text(self, path: Path) -> Raw | None:
         """The scalar at `path` as written, or None where there is no scalar."""
+        node, whole = self._find(path)
+        return node.raw if whole else None
+
+    def point_into(self, path: Path, offset: int) -> Place:
+        """The place of character `offset`, counted from 0, of the text at `path`.
+
+        Exact for a text on one line without escapes; the place of the value itself for a block of several lines.
+        """
+        place, raw = self.place(path), self.text(path)
+        if raw is None or "\n" in raw.text:
+            return place
+        return Place(place.file, place.line, place.column + offset + (0 if raw.plain else 1))
+
+    def _find(self, path: Path) -> tuple[Node, bool]:
+        """The node at `path`, or its nearest ancestor that exists; and whether it is the node itself."""
         node = self.root
         for part in path:
             child = node.children.get(part)
             if child is None:
-                return None
+                return node, False
             node = child
-        return node.raw
+        return node, True
 
     def ambiguous(self) -> Iterator[tuple[Path, str]]:
         """Path and text of every unquoted value that other YAML readers do not take for text."""

@@ -17,7 +17,7 @@ from ci.cli.exits import Exit, WrongUse
 from ci.verbs.data.runs import NAME_LIMIT, separator_option, tell_imported, tell_refused
 from reconciler.datasets.verification.file_check import Depth
 from reconciler.datasets.verification.file_pool import look
-from reconciler.datasets.verification.registered import list_registered
+from reconciler.datasets.verification.rounds import list_registered
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.transaction import name_user, now
 from reconciler.model.run import LEVELS, File

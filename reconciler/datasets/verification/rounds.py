@@ -6,8 +6,10 @@ A round is no part of the history of units: it says what was seen at the storage
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+import os
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
@@ -15,6 +17,8 @@ from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
 from reconciler.datasets.verification.file_check import Depth, FileFlaw, Published, Trouble
 from reconciler.datasets.verification.file_pool import Look, look
 from reconciler.ledger.schema.tables import examinations, outputs, products, recipes, runs, verifications
+from reconciler.run_catalogue.catalogue import list_files
+from schemas.manifest.runs import run_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +178,33 @@ class Rounds:
 def _forget(connection: Connection, number: int) -> None:
     connection.execute(delete(examinations).where(examinations.c.verification == number))
     connection.execute(delete(verifications).where(verifications.c.id == number))
+
+
+def list_registered(
+    connection: Connection, level: str | None, keys: Collection[int] | None
+) -> Iterator[Published]:
+    """The registered files on disk, of a level and of some runs where these are given.
+
+    The storage of each is the nearest of its folders that is there: when that is empty, it may not be mounted.
+    """
+    for row in connection.execute(list_files(level)):
+        if row.storage != "disk" or (keys is not None and run_key(row.experiment, row.run) not in keys):
+            continue
+        folder, name = os.path.split(row.path)
+        storage = Path(folder)
+        while not storage.is_dir():
+            storage = storage.parent
+        yield Published(
+            output=row.id,
+            storage=str(storage),
+            folder=os.path.relpath(folder, storage),
+            name=name,
+            size=row.size,
+            checksum=row.checksum,
+            events=row.events,
+            experiment=row.experiment,
+            run=row.run,
+            application="",
+            release=None,
+            level=row.level,
+        )

@@ -14,7 +14,7 @@ from reconciler.engines.diracx.jdl import Value
 from reconciler.engines.diracx.settings import read_settings
 from reconciler.engines.results import RESULT, write_result
 from reconciler.model.engine import JobHandle, Observation, Sighting
-from renderer.applications.job_files import JOB
+from renderer.applications.port import JOB
 from schemas.policy.site import Site
 
 RUNTIME = Path(__file__).resolve().parents[3] / "renderer" / "runtime" / "job.py"

@@ -16,7 +16,7 @@ from reconciler.conditions.metadata_file import MetadataFile, write_metadata
 from reconciler.conditions.source import UnknownTag
 from reconciler.model.engine import Batch, JobHandle
 from reconciler.outside.errors import SourceUnavailable
-from renderer.applications.job_files import CONDITIONS, JOB
+from renderer.applications.port import CONDITIONS, JOB
 from renderer.jobs.requests import NAME_LENGTH, UNSUBMITTABLE
 from schemas.manifest.runs import run_key
 

@@ -14,7 +14,7 @@ from reconciler.ledger.reading.measurement import expect_events
 from reconciler.model.work_items import WorkItem
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.run_catalogue.catalogue import find_energies
-from renderer.applications.job_files import STEERING
+from renderer.applications.port import STEERING
 from renderer.identity.units import NO_CHAIN, StepUnits
 from renderer.jobs.requests import render_requests, write_sandbox
 from schemas.manifest.runs import split_key

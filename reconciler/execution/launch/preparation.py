@@ -20,7 +20,7 @@ from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.views import View
 from reconciler.run_catalogue.catalogue import find_energies, read_files
 from renderer.applications import APPLICATIONS
-from renderer.applications.job_files import CONDITIONS, JOB, LOCAL_CONDITIONS
+from renderer.applications.port import CONDITIONS, JOB, LOCAL_CONDITIONS
 from renderer.identity.payloads import PayloadSet, collect_payloads
 from renderer.identity.units import StepUnits
 from renderer.jobs.grid_input import read_inputs

@@ -8,10 +8,9 @@ from pathlib import Path, PurePath
 
 from reconciler.model.run import LEVELS, STORAGES
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.run_catalogue.lists.columns import Columns
 from reconciler.run_catalogue.lists.folders import is_event_file, list_event_files
 from reconciler.run_catalogue.lists.json_lists import is_json, read_objects
-from reconciler.run_catalogue.lists.records import Row, open_table
+from reconciler.run_catalogue.lists.records import Columns, Row, open_table
 from reconciler.run_catalogue.lists.run_lists import KEY, RefusedRow
 from reconciler.run_catalogue.lists.values import is_blank, read_checksum, read_count, read_label, read_path
 from schemas.files.text import decode_text

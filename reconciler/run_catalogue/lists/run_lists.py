@@ -11,9 +11,8 @@ from typing import Any, Protocol, TypeVar
 from reconciler.ledger.schema.rows import without_collection
 from reconciler.model.run import ENERGIES, QUALITIES, RUN_TYPES, Run
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.run_catalogue.lists.columns import Columns
 from reconciler.run_catalogue.lists.json_lists import is_json, read_certification, read_objects
-from reconciler.run_catalogue.lists.records import Row, open_table, read_lines
+from reconciler.run_catalogue.lists.records import Columns, Row, open_table, read_lines
 from reconciler.run_catalogue.lists.values import read_count, read_label, read_time
 from schemas.files.text import decode_text
 from schemas.manifest.runs import EXPERIMENT_LIMIT, RUN_LIMIT, format_run, parse_ranges, run_key, split_key
