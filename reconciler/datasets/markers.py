@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from reconciler.outside.mounts import MARKER
 from reconciler.outside.plain_files import NotPlain, read_plain
 from schemas.files.strict_json import parse_json
 from schemas.json_schema.validation import load_schema, validate_json
+from schemas.json_schema.values import read_value
 
 SCHEMA = "place/1"
 LARGEST = 1 << 12
@@ -72,7 +73,7 @@ def read_marker(folder: str | os.PathLike[str]) -> Marker | None:
         raise BrokenMarker(f"{file} is no marker: {error}") from error
     if problems := validate_json(data, load_schema("place")):
         raise BrokenMarker(f"{file} is no marker: {problems[0]}")
-    return Marker(data["id"], data["ledger"], data["serial"], data.get("entry", 0), data.get("digest", ""))
+    return read_value(Marker, data)
 
 
 def write_marker(folder: str | os.PathLike[str], marker: Marker) -> None:
@@ -81,15 +82,7 @@ def write_marker(folder: str | os.PathLike[str], marker: Marker) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    content = {
-        "schema": SCHEMA,
-        "id": marker.id,
-        "ledger": marker.ledger,
-        "serial": marker.serial,
-        "entry": marker.entry,
-        "digest": marker.digest,
-        "note": NOTE,
-    }
+    content = {"schema": SCHEMA, **asdict(marker), "note": NOTE}
     part = Path(folder, f"{MARKER}.{secrets.token_hex(4)}")
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW

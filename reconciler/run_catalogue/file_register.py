@@ -16,7 +16,6 @@ from sqlalchemy import (
     Engine,
     Table,
     and_,
-    bindparam,
     delete,
     insert,
     select,
@@ -25,7 +24,7 @@ from sqlalchemy import (
 )
 
 from reconciler.ledger.schema.file_tables import removals, replicas
-from reconciler.ledger.schema.rows import insert_rows, without_collection
+from reconciler.ledger.schema.rows import insert_rows, match_bound, without_collection
 from reconciler.ledger.schema.tables import files, inputs, ledger
 from reconciler.model.run import File
 from reconciler.outside.checksums import digest_file
@@ -150,8 +149,8 @@ def import_files(
             connection, [one for one in decision.new if (key_of(one), one.checksum) in known.removed], when
         )
         if changed:
-            rows = [{**describe_columns(file), **_at(key_of(file))} for file in changed]
-            connection.execute(update(files).where(_here(files)), rows)
+            rows = [{**describe_columns(file), **_bind(FILE, key_of(file))} for file in changed]
+            connection.execute(update(files).where(match_bound(files, FILE)), rows)
         if decision.replicas:
             rows = [
                 {**_name(key), "path": path, "storage": storage} for key, path, storage in decision.replicas
@@ -243,10 +242,8 @@ def sum_inputs(connection: Connection, members: Iterable[File], moved: set[RunAt
                 sum(file.storage == "disk" for file in here),
             )
         )
-    at = and_(*(inputs.c[name] == bindparam(f"at_{name}") for name in _RUN))
     connection.execute(
-        delete(inputs).where(at),
-        [{f"at_{name}": value for name, value in zip(_RUN, place, strict=True)} for place in moved],
+        delete(inputs).where(match_bound(inputs, _RUN)), [_bind(_RUN, place) for place in moved]
     )
     columns = (*_RUN, "digest", "files", "bytes", "events", "on_disk")
     insert_rows(connection, inputs, columns, rows)
@@ -271,13 +268,8 @@ def _name(key: Key) -> dict[str, object]:
     return dict(zip(FILE, key, strict=True))
 
 
-def _at(key: Key) -> dict[str, object]:
-    return {f"at_{name}": value for name, value in _name(key).items()}
-
-
-def _here(table: Table) -> ColumnElement[bool]:
-    """The rows of the file that the values `at_…` name."""
-    return and_(*(table.c[name] == bindparam(f"at_{name}") for name in FILE))
+def _bind(names: Sequence[str], values: Sequence[object]) -> dict[str, object]:
+    return {f"at_{name}": value for name, value in zip(names, values, strict=True)}
 
 
 def match_file(table: Table, key: Sequence[object]) -> ColumnElement[bool]:

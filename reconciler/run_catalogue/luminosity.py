@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, bindparam, delete, select
+from sqlalchemy import Connection, Engine, delete, select
 
-from reconciler.ledger.schema.rows import insert_rows
+from reconciler.ledger.schema.rows import insert_rows, match_bound
 from reconciler.ledger.schema.tables import luminosity
 from reconciler.run_catalogue.lists.records import Columns
 from reconciler.run_catalogue.lists.run_lists import KEY, RefusedRow, RunListing, collect_rows
@@ -155,9 +155,7 @@ def _import(
     new = [one for key, one in wanted.items() if key not in known]
     changed = [one for key, one in wanted.items() if key in known and known[key] != one]
     if changed:
-        at = and_(
-            luminosity.c.experiment == bindparam("at_experiment"), luminosity.c.run == bindparam("at_run")
-        )
+        at = match_bound(luminosity, ("experiment", "run"))
         keys = [dict(zip(("at_experiment", "at_run"), split_key(one.run), strict=True)) for one in changed]
         connection.execute(delete(luminosity).where(*here, at), keys)
     columns = (*names, "experiment", "run", "value", "statistical", "systematic")

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from reconciler.ledger.schema.rows import insert_rows, without_collection
+from reconciler.ledger.schema.rows import insert_rows, match_bound, without_collection
 from reconciler.ledger.schema.tables import ledger, quarantine, run_lists, runs
 from reconciler.model.run import Run
 from reconciler.outside.errors import SourceUnavailable
@@ -151,7 +151,7 @@ def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> ImportedR
                 changed.append(after)
     insert_rows(connection, runs, (*Run._fields, "seconds"), ((*run, _count_seconds(run)) for run in new))
     if changed:
-        at = and_(runs.c.experiment == bindparam("at_experiment"), runs.c.run == bindparam("at_run"))
+        at = match_bound(runs, ("experiment", "run"))
         rows = [
             {
                 **run._asdict(),
@@ -207,7 +207,7 @@ def _mark_runs(engine: Engine, keys: Iterable[int], reason: str | None) -> int:
             raise SourceUnavailable(f"the run catalogue has no {shown}; nothing was changed")
         moved = [split_key(key) for key in wanted if known[key] != reason]
         if moved:
-            at = and_(runs.c.experiment == bindparam("at_experiment"), runs.c.run == bindparam("at_run"))
+            at = match_bound(runs, ("experiment", "run"))
             rows = [{"at_experiment": experiment, "at_run": run} for experiment, run in moved]
             connection.execute(update(runs).where(at).values(removed=reason), rows)
             move_serial(connection)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -195,16 +196,10 @@ class _Builder(Transformer[Token, Condition]):
         return condition
 
     def disjunction(self, *operands: Condition) -> Or:
-        flat: list[Condition] = []
-        for operand in operands:
-            flat.extend(operand.operands if isinstance(operand, Or) else (operand,))
-        return Or(tuple(flat))
+        return Or(_flatten(Or, operands))
 
     def conjunction(self, *operands: Condition) -> And:
-        flat: list[Condition] = []
-        for operand in operands:
-            flat.extend(operand.operands if isinstance(operand, And) else (operand,))
-        return And(tuple(flat))
+        return And(_flatten(And, operands))
 
     def inverse(self, operand: Condition) -> Not:
         return Not(operand)
@@ -239,6 +234,11 @@ class _Builder(Transformer[Token, Condition]):
 def _grammar() -> Lark:
     grammar = Path(__file__).with_name("cut.lark").read_text(encoding="utf-8")
     return Lark(grammar, parser="lalr", lexer="basic", transformer=_Builder())
+
+
+def _flatten(kind: type[And | Or], operands: Sequence[Condition]) -> tuple[Condition, ...]:
+    inner = (one.operands if isinstance(one, kind) else (one,) for one in operands)
+    return tuple(chain.from_iterable(inner))
 
 
 def _compare_as(operand: _Operand) -> Value:

@@ -213,12 +213,7 @@ def _read_more(
     row = pending.row
     files = select(products).where(products.c.output == row.id).order_by(products.c.path)
     energy = select(runs.c.energy).where(runs.c.experiment == row.experiment, runs.c.run == row.run)
-    unit = and_(
-        *(
-            outputs.c[name] == getattr(row, name)
-            for name in ("campaign", "step", "experiment", "run", "output")
-        )
-    )
+    unit = and_(*(outputs.c[name] == getattr(row, name) for name in _UNIT))
     earlier = (
         select(registrations.c.name)
         .join(outputs, outputs.c.id == registrations.c.output)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, insert, select
 
 PARAMETERS = 900
 """Values in one statement: SQLite before 3.32 takes 999."""
@@ -41,6 +41,11 @@ def insert_rows(
             statement = f"INSERT INTO {table.name} ({names}) VALUES {', '.join([row] * each)}"  # noqa: S608 -- names of our tables
             values = [tuple(chain.from_iterable(block[at : at + each])) for at in range(begin, end, each)]
             connection.exec_driver_sql(statement, values)
+
+
+def match_bound(table: Table, names: Iterable[str]) -> ColumnElement[bool]:
+    """The rows whose columns have the values that a statement is given as `at_NAME`."""
+    return and_(*(table.c[name] == bindparam(f"at_{name}") for name in names))
 
 
 def copy_rows(
