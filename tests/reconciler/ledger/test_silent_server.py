@@ -13,13 +13,21 @@ from reconciler.ledger.store import server
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.lease import holding
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-from reconciler.outside.signals import GRACE, LAST
 from tests.support.services.silent_server import gate_before
 from tests.support.worlds import worlds
 from tests.support.worlds.command_world import SignalledWorld, check_whole, read_log
 from tests.support.worlds.processes import wait_until
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+GRACE, LAST = 4.0, 6.0
+"""What a reconciler that is told to end takes here, in place of `reconciler.outside.signals`."""
+
+
+class HurriedWorld(SignalledWorld):
+    """A world whose commands wait for a shorter time before they end."""
+
+    entry = f"from reconciler.outside import signals as s; s.GRACE, s.LAST = {GRACE}, {LAST}; {SignalledWorld.entry}"
 
 
 @pytest.fixture
@@ -121,7 +129,7 @@ def test_a_reconciler_whose_ledger_is_silent_hears_that_it_is_to_end(
     with gate_before(postgresql.create_database()) as (gate, address):
         monkeypatch.setattr(worlds, "SERVER", address)
         monkeypatch.setenv("B2PROD_DATABASE", address)
-        world = SignalledWorld(tmp_path, slots=2)
+        world = HurriedWorld(tmp_path, slots=2)
         world.behave("hang")
         process = world.start("reconcile", *command)
         try:

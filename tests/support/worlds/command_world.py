@@ -8,11 +8,12 @@ import sys
 from renderer.steering import load_templates
 from tests.support.worlds.worlds import ONE_STEP, World
 
-CLI = [sys.executable, "-c", "from ci.command_line import main; main()"]
-
 
 class RealWorld(World):
     """A world whose templates are the repository's own, as the command line reads them."""
+
+    entry = "from ci.command_line import main; main()"
+    """What a process runs for a command."""
 
     def __init__(self, root, **more):
         super().__init__(root, campaign=ONE_STEP, files=(2, 2, 2), **more)
@@ -21,7 +22,11 @@ class RealWorld(World):
 
     def start(self, *arguments):
         with (self.root / "log").open("ab") as log:
-            return subprocess.Popen([*CLI, "--root", str(self.root), *arguments], stdout=log, stderr=log)
+            return subprocess.Popen(
+                [sys.executable, "-c", self.entry, "--root", str(self.root), *arguments],
+                stdout=log,
+                stderr=log,
+            )
 
     def call(self, *arguments):
         process = self.start(*arguments)
@@ -38,19 +43,18 @@ def check_whole(world):
     assert world.processes() == []
 
 
-ENTRY = [sys.executable, "-c", "from ci.entry import main; main()"]
-
-
 class SignalledWorld(RealWorld):
     """A world whose commands begin as people's do."""
 
+    entry = "from ci.entry import main; main()"
+
     def start(self, *arguments):
-        with (self.root / "log").open("ab") as log:
-            process = subprocess.Popen([*ENTRY, "--root", str(self.root), *arguments], stdout=log, stderr=log)
+        process = super().start(*arguments)
         STARTED.append(process)
         return process
 
 
+ENTRY = [sys.executable, "-c", SignalledWorld.entry]
 STARTED: list[subprocess.Popen[bytes]] = []
 
 
