@@ -19,3 +19,11 @@ def holds_anything(folder: str | os.PathLike[str]) -> bool:
     """
     with os.scandir(folder) as entries:
         return any(entry.name not in MADE_BY_SYSTEMS and entry.name != MARKER for entry in entries)
+
+
+def find_trouble(storage: str) -> str | None:
+    """What is wrong with a storage in which something should lie, as words that follow its name; None if nothing is."""
+    try:
+        return None if holds_anything(storage) else "is empty, as if it were not mounted"
+    except OSError as error:
+        return f"is not there: {error.strerror}"

@@ -181,7 +181,12 @@ def submitted(engine: Engine, batch: Batch) -> list[JobHandle]:
 
 def result_of(engine: Engine, handle: JobHandle) -> Any:
     """What came of an ended attempt, as its result says."""
-    engine.fetch(handle)
+    until = time.monotonic() + Rig.patience
+    while time.monotonic() < until:
+        with contextlib.suppress(EngineUnavailable):  # it may take several calls
+            engine.fetch(handle)
+            break
+        time.sleep(0.05)
     return json.loads((handle.folder / "result.json").read_text())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tests.contract.diracx import DiracxRig
+from tests.contract.gb2 import Gb2Rig
 from tests.contract.htcondor import HtcondorRig
 from tests.contract.local import LocalRig
 from tests.contract.lsf import LsfRig
@@ -17,4 +18,5 @@ RIGS: Mapping[str, type[Rig]] = {
     "lsf": LsfRig,
     "htcondor": HtcondorRig,
     "diracx": DiracxRig,
+    "gb2": Gb2Rig,
 }

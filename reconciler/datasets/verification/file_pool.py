@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 
 from reconciler.datasets.verification.file_check import Depth, FileFlaw, Published, UnreadableFile, examine
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.outside.mounts import holds_anything
+from reconciler.outside.mounts import find_trouble
 
 PATIENCE = 120.0
 """Seconds that a storage may take to answer, beside the time that reading takes."""
@@ -68,14 +68,7 @@ def _check_storages(files: Iterable[Published], patience: float) -> Iterator[Pub
 def _check_storage(storage: str, patience: float) -> None:
     """Ensures that a storage answers; it is asked in a thread, which may hang instead of us."""
     answer: list[str | None] = []
-
-    def ask() -> None:
-        try:
-            answer.append(None if holds_anything(storage) else "is empty, as if it were not mounted")
-        except OSError as error:
-            answer.append(f"is not there ({error.strerror})")
-
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=lambda: answer.append(find_trouble(storage)), daemon=True)
     thread.start()
     thread.join(patience)
     said = answer[0] if answer else f"did not answer within {patience:g} s"

@@ -19,7 +19,6 @@ from reconciler.engines.gb2.replies import (
     EARLY,
     RUNNING,
     Production,
-    UnreadableGb2,
     read_files,
     read_proxy,
     read_status,
@@ -39,7 +38,7 @@ from reconciler.model.engine import (
     Uncertain,
     doubt_reference,
 )
-from reconciler.outside.command import Deadline, Reply, call
+from reconciler.outside.command import Deadline, Reply, UnreadableReply, call
 from renderer.jobs.gb2_settings import read_gb2_settings
 from schemas.policy.site import Site
 
@@ -302,7 +301,7 @@ class Gb2Engine:
             raise EngineUnavailable(reply.describe())
         try:
             return read_status(reply.out, reply.error, due)
-        except UnreadableGb2 as error:
+        except UnreadableReply as error:
             raise EngineUnavailable(f"`{command[0]}` cannot be understood: {error}") from error
 
     def _list_files(self, folder: str, deadline: Deadline) -> list[str]:
@@ -311,7 +310,7 @@ class Gb2Engine:
             raise EngineUnavailable(reply.describe())
         try:
             return read_files(reply.out, folder, reply.error)
-        except UnreadableGb2 as error:
+        except UnreadableReply as error:
             raise EngineUnavailable(f"`gb2_ds_list` cannot be understood: {error}") from error
 
     def _read_proxy(self) -> tuple[timedelta, str | None]:

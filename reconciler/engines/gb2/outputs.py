@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from reconciler.engines.gb2.requests import GridRequest, read_job
 from reconciler.engines.results import RESULT, write_result
 from reconciler.model.engine import EngineUnavailable, JobHandle
+from reconciler.outside.checksums import digest_content
 
 FOLDER, LOCK, LOG = "download", "download.lock", "log"
 
@@ -96,10 +96,8 @@ class Download:
         source, target = self._folder / os.path.basename(path), self._handle.folder / str(item["file"])
         if source.exists():
             os.replace(source, target)
-        with target.open("rb") as stream:
-            checksum = hashlib.file_digest(stream, "sha256").hexdigest()
         described = {"output": item["output"], "file": item["file"], "size": target.stat().st_size}
-        return {**described, "checksum": f"sha256:{checksum}", "events": None}
+        return {**described, "checksum": digest_content(target), "events": None}
 
     def _is_whole(self, path: str) -> bool:
         """Whether a file is here up to the end that its own header states: downloads may be cut short."""

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from reconciler.outside.command import UnreadableReply
+
 EARLY = ("Initialized", "Registered", "ToApprove", "Approved")
 """Before it runs: its files are to be uploaded, then it is to be approved; `Approved` waits for the computing group."""
 
@@ -35,10 +37,6 @@ _LEFT = re.compile(r"timeleft\s{0,99}:\s{0,99}(\d{1,6}):(\d\d)(?::(\d\d))?", re.
 _GROUP = re.compile(r"DIRAC group\s*:\s*(\S+)", re.IGNORECASE)
 
 
-class UnreadableGb2(Exception):
-    """A text of which nothing can be told."""
-
-
 @dataclass(frozen=True, slots=True)
 class Production:
     """A row of `gb2_prod_status`. `state` is None for a word that is not known; tasks that are `done`, of `total`."""
@@ -60,7 +58,7 @@ def read_status(out: str, error: str = "", due: Iterable[str] = ()) -> list[Prod
     """The productions of a table; none where it is said, or shown by a heading, that there are none.
 
     Raises:
-        Unreadable: it holds words of an error, it is no such table, lines of it may be rows and are none that is known, or
+        UnreadableReply: it holds words of an error, it is no such table, lines of it may be rows and are none that is known, or
             one of the names that are `due` is in it and in no row.
     """
     text = _join(out, error)
@@ -85,15 +83,15 @@ def read_status(out: str, error: str = "", due: Iterable[str] = ()) -> list[Prod
             rows.append(row)
     said = [line for line in rest if line]
     if any(_WRONG.search(line) for line in said):
-        raise UnreadableGb2(next(line for line in said if _WRONG.search(line))[:300])
+        raise UnreadableReply(next(line for line in said if _WRONG.search(line))[:300])
     if not headed and not any(_NOTHING.fullmatch(line) for line in said):
-        raise UnreadableGb2(
+        raise UnreadableReply(
             f"neither a table nor a word of nothing: {said[0][:300] if said else 'an empty text'}"
         )
     if strange := [line for line in said if _NUMBER.search(line)]:
-        raise UnreadableGb2(f"a line with a number is no row: {strange[0][:300]}")
+        raise UnreadableReply(f"a line with a number is no row: {strange[0][:300]}")
     if lost := {name for name in due if name.lower() in text.lower()} - {row.name for row in rows}:
-        raise UnreadableGb2(f"{min(lost)} is in it, and in no row of its own")
+        raise UnreadableReply(f"{min(lost)} is in it, and in no row of its own")
     return rows
 
 
@@ -101,7 +99,7 @@ def read_files(out: str, folder: str, error: str = "") -> list[str]:
     """The files below `folder` that `gb2_ds_list` shows, each once, sorted; none where it says that there are none.
 
     Raises:
-        Unreadable: it holds words of an error, or neither files nor a word of nothing.
+        UnreadableReply: it holds words of an error, or neither files nor a word of nothing.
     """
     text = _join(out, error)
     files, rest = set(), []
@@ -113,9 +111,9 @@ def read_files(out: str, folder: str, error: str = "") -> list[str]:
             rest.append(line.strip())
     wrong = [line for line in rest if _WRONG.search(line) and not _NOTHING.fullmatch(line)]
     if wrong:
-        raise UnreadableGb2(wrong[0][:300])
+        raise UnreadableReply(wrong[0][:300])
     if not files and not any(_NOTHING.fullmatch(line) for line in rest):
-        raise UnreadableGb2(
+        raise UnreadableReply(
             f"neither files nor a word of nothing: {rest[0][:300] if rest else 'an empty text'}"
         )
     return sorted(files)
@@ -124,7 +122,7 @@ def read_files(out: str, folder: str, error: str = "") -> list[str]:
 def _join(out: str, error: str) -> str:
     """All that a command said, if what it answered has an end."""
     if out and not out.endswith("\n"):
-        raise UnreadableGb2(f"the text was cut short: …{out[-100:]}")
+        raise UnreadableReply(f"the text was cut short: …{out[-100:]}")
     return out + error
 
 

@@ -11,13 +11,12 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from reconciler.engines.htcondor.job import LOG, describe, list_items
+from reconciler.engines.shared_folders import BatchSystem
 from reconciler.engines.whole_json import read_object
-from reconciler.ledger.writing.lease import PROMPT
 from reconciler.model.engine import (
     Accepted,
     Answer,
@@ -33,7 +32,6 @@ from reconciler.model.engine import (
     doubt_reference,
 )
 from reconciler.outside.command import Deadline, Reply, call
-from schemas.policy.site import Site
 
 CALLER = Path(__file__).resolve().with_name("call.py")
 _JOB = re.compile(r"[0-9]{1,10}\.[0-9]{1,10}")
@@ -60,18 +58,8 @@ _NAMES = {
 }
 
 
-class HtcondorEngine:
-    """Submits to the local schedd; `seconds` is what any call may take."""
-
-    shared = True
-    attached = False
-    visibility = timedelta(seconds=60)
-    renewal = "renew the credential"
-
-    def __init__(self, site: Site, seconds: float = PROMPT) -> None:
-        self._site, self._seconds = site, seconds
-        self.slots = site.slots or 1000
-        self.width = site.batch.width
+class HtcondorEngine(BatchSystem):
+    """Submits to the local schedd."""
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """One cluster, with a process for each attempt."""
@@ -161,12 +149,6 @@ class HtcondorEngine:
         answer = _read(reply)
         if answer is None or "error" in answer:
             raise EngineUnavailable(answer["error"] if answer else reply.describe())
-
-    def fetch(self, handle: JobHandle) -> None:
-        """Nothing: jobs write into the attempts' folders."""
-
-    def lifetime(self) -> timedelta | None:
-        """None: no credential is needed."""
 
     def examine(self) -> Sequence[Complaint]:
         """That it is experimental, and whether bindings and schedd answer."""

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from reconciler.engines.shared_folders import VARIABLES
 from reconciler.model.engine import Batch
 from schemas.policy.site import Site
 
@@ -13,7 +14,6 @@ LOG = "condor.log"
 """The event log of an attempt, in its folder."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/+@=-]+")
-_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
 def describe(batch: Batch, site: Site) -> str:
@@ -72,7 +72,7 @@ def list_items(batch: Batch) -> list[dict[str, str]]:
 def _write_environment(site: Site) -> str:
     """In HTCondor's new syntax: blanks part variables, quotes within are doubled."""
     words = []
-    for name in (*_VARIABLES, *site.environment):
+    for name in (*VARIABLES, *site.environment):
         value = os.environ.get(name)
         if value is None:
             continue

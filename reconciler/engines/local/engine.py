@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from reconciler.engines.shared_folders import VARIABLES, SharedFolders
 from reconciler.model.engine import (
     Accepted,
     Answer,
@@ -41,19 +42,17 @@ STARTED = "started"
 _PROCESS = re.compile(rb"[1-9][0-9]{0,9}")
 
 
-class LocalEngine:
+class LocalEngine(SharedFolders):
     """Starts the job runtime as a process of its own session, at most `slots` at a time."""
 
-    shared = True
     attached = True
     visibility = timedelta(0)
-    renewal = "renew the credential"
 
     def __init__(self, site: Site) -> None:
         self.slots = site.slots or os.cpu_count() or 1
         self.width = self.slots
         self._launchers = site.launchers
-        self._environment = {"PATH", "HOME", "LANG", "TMPDIR", *site.environment}
+        self._environment = {*VARIABLES, *site.environment}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
@@ -81,12 +80,6 @@ class LocalEngine:
                 for group in _find_groups(handle):
                     with contextlib.suppress(OSError):  # ended just now
                         os.killpg(group, signal.SIGTERM)
-
-    def fetch(self, handle: JobHandle) -> None:
-        """Nothing: jobs write into the attempts' folders."""
-
-    def lifetime(self) -> timedelta | None:
-        """None: no credential is needed."""
 
     def examine(self) -> Sequence[Complaint]:
         """A launcher that is not there."""

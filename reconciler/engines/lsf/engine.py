@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -19,7 +18,6 @@ from reconciler.engines.elements import join
 from reconciler.engines.lsf.replies import (
     Key,
     LsfRecord,
-    UnreadableLsf,
     format_id,
     list_jobs,
     pick,
@@ -29,7 +27,7 @@ from reconciler.engines.lsf.replies import (
     read_reference,
     read_submission,
 )
-from reconciler.ledger.writing.lease import PROMPT
+from reconciler.engines.shared_folders import BatchSystem, find_missing, name_script, split_words
 from reconciler.model.engine import (
     Answer,
     Batch,
@@ -41,8 +39,7 @@ from reconciler.model.engine import (
     Sighting,
     doubt_reference,
 )
-from reconciler.outside.command import Deadline, Reply, call
-from schemas.policy.site import Site
+from reconciler.outside.command import Deadline, Reply, UnreadableReply, call
 
 SCRIPT = """\
 #!/bin/sh
@@ -60,26 +57,15 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.:/+-]+")
 _HARMLESS = re.compile(r"already finished|No matching job found|is being terminated|is not found")
 
 
-class LsfEngine:
-    """Submits to one queue; `seconds` is what any of its calls may take."""
+class LsfEngine(BatchSystem):
+    """Submits to one queue."""
 
-    shared = True
-    attached = False
     visibility = timedelta(minutes=2)
-    renewal = "renew the credential"
-
-    def __init__(self, site: Site, seconds: float = PROMPT) -> None:
-        self._settings = site.batch
-        self._queue = site.queue
-        self._seconds = seconds
-        self._variables = ("PATH", "HOME", "LANG", "TMPDIR", *site.environment)
-        self.slots = site.slots or 1000
-        self.width = site.batch.width
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """One array, or a plain job for a single attempt."""
         count = len(batch.handles)
-        script = Path(os.path.abspath(batch.folder)) / "element.sh"
+        script = name_script(batch.folder)
         words = ["/bin/sh", str(script), self._settings.python, str(script.with_name("member.py"))]
         for word in (batch.name, *words):
             if not _PLAIN.fullmatch(
@@ -121,7 +107,7 @@ class LsfEngine:
         seen = {one.name: doubt_reference(one) for one in handles if read_reference(one) is None}
         deadline = Deadline(self._seconds)
         records: dict[Key, LsfRecord] = {}
-        for some in _split(list_jobs(handles)):
+        for some in split_words(list_jobs(handles), CHUNK):
             records |= self._ask(some, deadline.left(0.6))
         missing: list[JobHandle] = []
         for handle in [one for one in handles if one.name not in seen]:
@@ -140,7 +126,7 @@ class LsfEngine:
             return
         deadline = Deadline(self._seconds)
         records: dict[Key, LsfRecord] = {}
-        for some in _split(list_jobs(handles)):
+        for some in split_words(list_jobs(handles), CHUNK):
             records |= self._ask(some, deadline.left(0.5))
         wanted = {(key, one.batch) for one in handles if (key := read_reference(one))}
         chosen: dict[str, list[int]] = defaultdict(list)
@@ -153,17 +139,11 @@ class LsfEngine:
             else:
                 spared.add(key[0])
         whom = [f"{job}[{join(some)}]" if job in spared else job for job, some in sorted(chosen.items())]
-        for words in _split(whom):
+        for words in split_words(whom, CHUNK):
             reply = self._call(["bkill", *words], deadline.left())
             lines = [line for line in (reply.error + "\n" + reply.out).splitlines() if line.strip()]
             if reply.status != 0 and not (lines and all(_HARMLESS.search(line) for line in lines)):
                 raise EngineUnavailable(reply.describe())
-
-    def fetch(self, handle: JobHandle) -> None:
-        """Nothing: jobs write into the attempts' folders."""
-
-    def lifetime(self) -> timedelta | None:
-        """None: no credential is needed."""
 
     def list_names(self, prefix: str) -> Mapping[str, str]:
         """Name → id of the live jobs of this user; an array is one of them."""
@@ -178,8 +158,7 @@ class LsfEngine:
         return tuple(self._examine())
 
     def _examine(self) -> Iterator[Complaint]:
-        missing = [name for name in COMMANDS if shutil.which(name) is None]
-        if missing:
+        if missing := find_missing(COMMANDS):
             what = f"the commands {', '.join(missing)} are not here"
             yield Complaint(what, "run b2prod on a host of LSF, and source its profile.lsf")
             return
@@ -213,7 +192,7 @@ class LsfEngine:
     def _options(self, folder: Path) -> Iterator[str]:
         settings = self._settings
         yield "-rn"  # a folder is used once, and queues may start jobs again
-        yield from ("-env", ", ".join(name for name in self._variables if name in os.environ))
+        yield from ("-env", ", ".join(self._list_variables()))
         yield from ("-cwd", str(folder), "-o", str(folder / "output"))
         for option, value in (
             ("-q", self._queue),
@@ -238,7 +217,7 @@ class LsfEngine:
         reply = self._call(["bjobs", "-a", "-json", "-o", FIELDS, *whom], seconds)
         try:
             return read_jobs(reply, [] if "-J" in whom else whom)
-        except UnreadableLsf as error:
+        except UnreadableReply as error:
             raise EngineUnavailable(str(error)) from error
 
     def _recall(
@@ -247,11 +226,11 @@ class LsfEngine:
         """What `bhist` knows of jobs that `bjobs` does not have: those of which it says so have ended."""
         finished: set[tuple[Key, str]] = set()
         known: set[tuple[Key, str]] = set()
-        for some in _split(list_jobs(missing)):
+        for some in split_words(list_jobs(missing), CHUNK):
             finished |= self._remember(["-d", *some], deadline.left(0.5))
         wanted = {one.name: (key, one.batch) for one in missing if (key := read_reference(one))}
         if not finished.issuperset(wanted.values()):
-            for some in _split(list_jobs(missing)):
+            for some in split_words(list_jobs(missing), CHUNK):
                 known |= self._remember(["-a", *some], deadline.left(0.5))
         for name, place in wanted.items():
             if place in finished:
@@ -268,10 +247,5 @@ class LsfEngine:
         reply = self._call(["bhist", "-n", "0", "-w", *whom], seconds)
         try:
             return read_history(reply, whom[-1] if "-J" in whom else None)
-        except UnreadableLsf as error:
+        except UnreadableReply as error:
             raise EngineUnavailable(str(error)) from error
-
-
-def _split(words: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(words), CHUNK):
-        yield words[start : start + CHUNK]

@@ -19,7 +19,7 @@ from reconciler.model.engine import (
     Sighting,
     Uncertain,
 )
-from reconciler.outside.command import Reply
+from reconciler.outside.command import Reply, UnreadableReply
 
 _SUBMITTED = re.compile(r"Job <([1-9]\d{0,9})> is submitted to (?:default )?queue <[\w.+-]+>")
 _REFERENCE = re.compile(r"([1-9][0-9]{0,9})(?:\[([1-9][0-9]{0,6})\])?")
@@ -83,10 +83,6 @@ class LsfRecord:
         return Observation(sighting, said, failure)
 
 
-class UnreadableLsf(Exception):
-    """A text of which nothing can be told."""
-
-
 def read_submission(reply: Reply, count: int) -> list[Answer]:
     said = reply.error + "\n" + reply.out
     if reply.status != 0 and not _SUBMITTED.search(said):
@@ -120,24 +116,24 @@ def read_jobs(reply: Reply, jobs: Sequence[str]) -> dict[Key, LsfRecord]:
     anything may stand before.
 
     Raises:
-        Unreadable: it is no such answer, or not of all.
+        UnreadableReply: it is no such answer, or not of all.
     """
     if reply.status is None or reply.missing:
-        raise UnreadableLsf(reply.describe())
+        raise UnreadableReply(reply.describe())
     data = find_json(reply.out)
     text = f"{reply.out}\n{reply.error}"
     absent = set(_NOT_FOUND.findall(text)) if data is None else set()
     if data is None and not (absent or _NO_JOB.search(text)):
-        raise UnreadableLsf(reply.describe())
+        raise UnreadableReply(reply.describe())
     records: dict[Key, LsfRecord] = {}
     try:
         if data is not None:
             records = dict(_read_records(data, absent))
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UnreadableLsf(f"`bjobs` answered what cannot be read: {error}") from error
+        raise UnreadableReply(f"`bjobs` answered what cannot be read: {error}") from error
     told = absent | {job for job, _ in records}
     if told and (silent := set(jobs) - told):
-        raise UnreadableLsf(f"`bjobs` was asked for {len(jobs)} jobs, and says nothing of {min(silent)}")
+        raise UnreadableReply(f"`bjobs` was asked for {len(jobs)} jobs, and says nothing of {min(silent)}")
     return records
 
 
@@ -165,10 +161,10 @@ def read_history(reply: Reply, name: str | None = None) -> set[tuple[Key, str]]:
     """The jobs of the table that `bhist -w` prints below its heading, with their names; none where it says that there are none.
 
     Raises:
-        Unreadable: it is no such table, has lines that are no rows, or jobs of other names than the one that was asked for.
+        UnreadableReply: it is no such table, has lines that are no rows, or jobs of other names than the one that was asked for.
     """
     if reply.status is None or reply.missing:
-        raise UnreadableLsf(reply.describe())
+        raise UnreadableReply(reply.describe())
     found: set[tuple[Key, str]] = set()
     headed = False
     for line in reply.out.splitlines(keepends=True):
@@ -177,13 +173,13 @@ def read_history(reply: Reply, name: str | None = None) -> set[tuple[Key, str]]:
         elif headed and line.strip():
             row = _ROW.fullmatch(line)
             if row is None:
-                raise UnreadableLsf(f"`bhist` answered a line that is no row: {line[:200]!r}")
+                raise UnreadableReply(f"`bhist` answered a line that is no row: {line[:200]!r}")
             called = re.sub(r"\[\d+\]$", "", row[3])
             if name not in (None, called):
-                raise UnreadableLsf(f"`bhist` was asked for {name}, and answered: {line[:200]!r}")
+                raise UnreadableReply(f"`bhist` was asked for {name}, and answered: {line[:200]!r}")
             found.add(((row[1], int(row[2] or 0)), called))
     if not headed and not _NO_HISTORY.search(f"{reply.out}\n{reply.error}"):
-        raise UnreadableLsf(f"neither a table nor a word of nothing came: {reply.describe()}")
+        raise UnreadableReply(f"neither a table nor a word of nothing came: {reply.describe()}")
     return found
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reconciler.engines.elements import join
+from reconciler.engines.shared_folders import BatchSystem, find_missing, name_script, split_words
 from reconciler.engines.slurm.replies import (
     UNNAMED,
     Key,
@@ -35,7 +34,6 @@ from reconciler.engines.slurm.replies import (
     read_reference,
     read_submission,
 )
-from reconciler.ledger.writing.lease import PROMPT
 from reconciler.model.engine import (
     Answer,
     Batch,
@@ -48,7 +46,6 @@ from reconciler.model.engine import (
     doubt_reference,
 )
 from reconciler.outside.command import Deadline, Reply, call
-from schemas.policy.site import Site
 
 SCRIPT = """\
 #!/bin/sh
@@ -63,26 +60,13 @@ _WRITABLE = re.compile(r"[^|\n\r%]+")
 _HARMLESS = re.compile(r"already completing or completed|Invalid job id|Job/step already", re.IGNORECASE)
 
 
-class SlurmEngine:
-    """Submits to one partition; `seconds` is what any of its calls may take."""
-
-    shared = True
-    attached = False
-    visibility = timedelta(seconds=60)
-    renewal = "renew the credential"
-
-    def __init__(self, site: Site, seconds: float = PROMPT) -> None:
-        self._settings = site.batch
-        self._partition = site.queue
-        self._seconds = seconds
-        self._variables = ("PATH", "HOME", "LANG", "TMPDIR", *site.environment)
-        self.slots = site.slots or 1000
-        self.width = site.batch.width
+class SlurmEngine(BatchSystem):
+    """Submits to one partition."""
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """One array, or a plain job for a single attempt."""
         count = len(batch.handles)
-        script = Path(os.path.abspath(batch.folder)) / "element.sh"
+        script = name_script(batch.folder)
         if not _WRITABLE.fullmatch(
             str(script)
         ):  # rows of the queue could not be read, and jobs not be found again
@@ -108,7 +92,7 @@ class SlurmEngine:
         references: dict[tuple[str, int, int], str] = {}
         deadline = Deadline(self._seconds)
         names = sorted({handle.batch for handle in handles})
-        for some in _split(names):
+        for some in split_words(names, CHUNK):
             queue = self._ask_queue(["--me", f"--name={','.join(some)}"], deadline.left(0.5), folders=True)
             mine = ("--name", some, find_earliest(handles), deadline)
             for source in (queue, self._ask_accounting(*mine, folders=True)):
@@ -181,17 +165,11 @@ class SlurmEngine:
                 chosen[job] += [] if element is None else [element]
         # an array that is cancelled as a whole keeps a record of each element, which single ones do not before they start
         whom = [f"{job}_[{join(some)}]" if job in spared else job for job, some in sorted(chosen.items())]
-        for some in _split(whom):
+        for some in split_words(whom, CHUNK):
             reply = self._call(["scancel", *some], deadline.left())
             lines = reply.error.strip().splitlines()
             if reply.status != 0 and not (lines and all(_HARMLESS.search(line) for line in lines)):
                 raise EngineUnavailable(reply.describe())
-
-    def fetch(self, handle: JobHandle) -> None:
-        """Nothing: jobs write into the attempts' folders."""
-
-    def lifetime(self) -> timedelta | None:
-        """None: no credential is needed."""
 
     def list_names(self, prefix: str) -> Mapping[str, str]:
         """Name → id of the live jobs of this user; an array is one of them."""
@@ -206,8 +184,7 @@ class SlurmEngine:
 
     def examine(self) -> Sequence[Complaint]:
         """What the controller's configuration, the partition and a trial submission (`--test-only`) say."""
-        missing = [name for name in COMMANDS if shutil.which(name) is None]
-        if missing:
+        if missing := find_missing(COMMANDS):
             what = f"the commands {', '.join(missing)} are not here"
             return [
                 Complaint(what, "run b2prod on a host with Slurm's client commands, and put them into PATH")
@@ -255,27 +232,27 @@ class SlurmEngine:
             )
 
     def _examine_partition(self, deadline: Deadline) -> Iterator[Complaint]:
-        if self._partition is None:
+        if self._queue is None:
             return
-        reply = self._call(["scontrol", "-o", "show", "partition", self._partition], deadline.left(0.4))
+        reply = self._call(["scontrol", "-o", "show", "partition", self._queue], deadline.left(0.4))
         if reply.status != 0:
             command = ["sinfo", "-h", "-o", "%R"]
             known = ", ".join(sorted(set(self._call(command, deadline.left(0.4)).out.split()))) or "none"
-            what = f"there is no partition {self._partition}, or it cannot be asked for: {reply.describe()}"
+            what = f"there is no partition {self._queue}, or it cannot be asked for: {reply.describe()}"
             yield Complaint(what, f"write one of these as `queue` into the site's file: {known}")
             return
         facts = dict(word.split("=", 1) for word in reply.out.split() if "=" in word)
         if facts.get("State") != "UP":
-            what = f"the partition {self._partition} is {facts.get('State')}: jobs would wait in it"
+            what = f"the partition {self._queue} is {facts.get('State')}: jobs would wait in it"
             yield Complaint(what, "choose another `queue`, or wait for its operators")
         most = read_minutes(facts.get("MaxTime", ""))
         if most is not None and self._settings.minutes and self._settings.minutes > most:
-            what = f"{self._settings.minutes} minutes are more than the partition {self._partition} gives, {most}"
+            what = f"{self._settings.minutes} minutes are more than the partition {self._queue} gives, {most}"
             yield Complaint(what, f"write `batch: {{minutes: {most}}}` or less into the site's file")
 
     def _examine_submission(self, deadline: Deadline) -> Iterator[Complaint]:
         with TemporaryDirectory(prefix="b2prod-") as folder:
-            script = Path(folder) / "element.sh"
+            script = name_script(Path(folder))
             script.write_text(SCRIPT, encoding="ascii")
             command = ["sbatch", "--test-only", *self._options(script.parent), str(script)]
             reply = self._call(command, deadline.left(0.8))
@@ -294,13 +271,13 @@ class SlurmEngine:
         """What every submission says beside name and array."""
         settings = self._settings
         yield "--no-requeue"  # a folder is used once
-        yield f"--export={','.join(name for name in self._variables if name in os.environ)}"
+        yield f"--export={','.join(self._list_variables())}"
         yield f"--chdir={folder}"
         yield f"--output={folder}/output"
         yield "--open-mode=append"
         yield "--input=/dev/null"
         for option, value in (
-            ("partition", self._partition),
+            ("partition", self._queue),
             ("account", settings.account),
             ("time", settings.minutes),
             ("mem", settings.memory),
@@ -338,7 +315,7 @@ class SlurmEngine:
         mine = [f"--user={os.getuid()}"] if folders else []  # it shows everybody's to an operator
         records: dict[Key, SlurmRecord] = {}
         trouble = None
-        for some in _split(whom):
+        for some in split_words(whom, CHUNK):
             command = ["sacct", "-X", "-P", "-S", since, *mine, f"{option}={','.join(some)}"]
             reply = self._call([*command, "-o", form], deadline.left(0.6))
             if reply.status != 0:
@@ -390,8 +367,3 @@ def _weigh(record: SlurmRecord, queue: SlurmAnswer) -> Observation:
         return seen
     why = queue.trouble or "the queue has forgotten it"
     return Observation(Sighting.UNKNOWN, f"{why}; accounting says {seen.reason}")
-
-
-def _split(words: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(words), CHUNK):
-        yield words[start : start + CHUNK]

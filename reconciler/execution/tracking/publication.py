@@ -20,7 +20,7 @@ from reconciler.model.work_items import Move
 from reconciler.outside.checksums import digest_content
 from reconciler.outside.durable import sync
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.outside.mounts import holds_anything
+from reconciler.outside.mounts import find_trouble
 from reconciler.outside.plain_files import NotPlain, open_plain, read_plain
 
 T = TypeVar("T")
@@ -46,16 +46,13 @@ class StorageClosed(SourceUnavailable):
 
 
 def check_storage(storage: str) -> None:
-    """Ensures that a storage, in which something is, is there: what is to be mounted is an empty folder before it is.
+    """Ensures that a storage in which something lies is mounted.
 
     Raises:
-        StorageClosed: it is not.
+        StorageClosed: the storage is not there, or is empty.
     """
-    try:
-        if not holds_anything(storage):
-            raise StorageClosed(f"the storage {storage} is empty, as if it were not mounted")
-    except OSError as error:
-        raise StorageClosed(f"the storage {storage} is not there: {error.strerror}") from error
+    if trouble := find_trouble(storage):
+        raise StorageClosed(f"the storage {storage} {trouble}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from reconciler.engines.gb2.engine import Gb2Engine
-from reconciler.engines.gb2.replies import UnreadableGb2, read_files, read_status
+from reconciler.engines.gb2.replies import read_files, read_status
 from reconciler.model.engine import (
     Accepted,
     Batch,
@@ -20,6 +20,7 @@ from reconciler.model.engine import (
     Sighting,
     Uncertain,
 )
+from reconciler.outside.command import UnreadableReply
 from renderer.jobs.requests import UNSUBMITTABLE
 from schemas.policy.site import Site
 from tests.support.doubles.gb2_commands import install
@@ -314,7 +315,7 @@ NOTICES = (
     ],
 )
 def test_a_text_that_is_no_table_proves_no_absence(text):
-    with pytest.raises(UnreadableGb2):
+    with pytest.raises(UnreadableReply):
         read_status(text)
 
 
@@ -327,7 +328,7 @@ def test_a_table_without_rows_is_one(text):
 
 @pytest.mark.parametrize("text", [*NOTICES, "/belle/a/sub00/x.root"])
 def test_a_text_without_files_says_nothing_of_outputs(text):
-    with pytest.raises(UnreadableGb2):
+    with pytest.raises(UnreadableReply):
         read_files(text, "/belle/a")
 
 
