@@ -1,4 +1,4 @@
-"""Results that are written here: of jobs that leave outputs at a grid, and nothing else that could be read."""
+"""Results of jobs on a grid that leave only outputs: b2prod writes their `result.json` itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RESULT = "result.json"
 
 
 def write_result(handle: JobHandle, **said: Any) -> None:
-    """Writes what came of an attempt into its folder, whole or not at all; `said` is what is known beyond its name.
+    """Writes `result.json` into an attempt's folder, whole or not at all; `said` are its keys beyond name and nonce.
 
     Raises:
         OSError: the folder cannot be written.

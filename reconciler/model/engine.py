@@ -1,7 +1,7 @@
-"""The port behind which jobs run: submit many, query many, cancel, find by name. One adapter a file in `reconciler.engines`.
+"""The port of engines, the systems that run jobs: submit many, query many, cancel, find by name.
 
-An engine never decides what its answers mean for a unit. It says what it knows, and where it cannot tell, it says
-that: unknown is not gone, and not failed.
+`reconciler.engines` has a folder for each engine. An engine never decides what its answers mean for a unit: it says what it
+knows. If it cannot tell, it says so: unknown does not mean gone, and does not mean failed.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Protocol, runtime_checkable
 
 
 class EngineUnavailable(Exception):
-    """A call as a whole had no usable answer: nothing can be said of any attempt. The message is for the operator.
+    """A call has no usable answer, so nothing can be said about any attempt. The message is for the operator.
 
-    `pause` is for how many seconds the system asked to be left alone, None where it said nothing of that.
+    `pause`: the system asked for no calls during so many seconds; None: it did not ask.
     """
 
     def __init__(self, message: str, pause: float | None = None) -> None:
@@ -26,10 +26,10 @@ class EngineUnavailable(Exception):
 
 
 class Sighting(Enum):
-    """What an engine says of an attempt.
+    """What an engine says about an attempt.
 
-    `ABSENT` is said only where everything that could know the attempt answered in full, and does not; `ENDED` is a
-    terminal record of the engine, which says nothing of the outputs.
+    `ABSENT`: every source that could know the attempt answered completely, and none knows it. `ENDED`: the engine has a
+    final record of the job; that says nothing about the outputs.
     """
 
     PENDING = "pending"
@@ -41,10 +41,10 @@ class Sighting(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen of one attempt.
+    """What an engine saw of one attempt.
 
-    `reason` is the engine's own word (a hold, a state, an exit code) for people. `failure` is the class that its
-    terminal record implies (transient, infrastructure, permanent, input), None where it implies none: success too.
+    `reason` is the engine's own word (a hold, a state, an exit code) for people. `failure` is the class of failure that the
+    final record implies (transient, infrastructure, permanent, input); None if it implies none, as after a success.
     """
 
     sighting: Sighting
@@ -56,10 +56,10 @@ class Observation:
 class JobHandle:
     """One attempt as an engine needs it.
 
-    `name` is unique for ever. `folder` is the attempt's own, and holds job.json and more. `batch` is the name of the
-    batch that it is submitted in and `index` its place there, from 0. `begun` is when its intent was written, UTC as
-    `2019-02-07T12:00:00Z`: no engine can know it from before. `reference` is the engine's id, None until it is known.
-    `home` is the batch's own folder, None where that is not known.
+    `name` is unique for ever. `folder` belongs to the attempt alone and holds job.json and more. `batch` is the name of the
+    batch that the attempt is submitted in, `index` its place there, from 0. `begun` is when the intent was written, UTC as
+    `2019-02-07T12:00:00Z`: no engine knows the attempt from an earlier time. `reference` is the engine's id, None until it
+    is known. `home` is the batch's own folder, None if that is not known.
     """
 
     name: str
@@ -76,8 +76,8 @@ class JobHandle:
 class Batch:
     """Attempts that are submitted together.
 
-    `name` is derived from its ordered attempts, so that the batch is found again by it after a crash. `folder` is
-    the batch's own, and is there unless the engine is attached. It holds `job.py`, `member.py`, and `members.json`,
+    `name` is computed from the ordered attempts, so that the batch can be found by its name after a crash. `folder` belongs
+    to the batch alone; it exists unless the engine is attached. It holds `job.py`, `member.py`, and `members.json`,
     which lists folder, name and nonce of each member: `python3 member.py INDEX` runs the member of that index, from 0,
     in its folder, with stdout and stderr in the file `log` there.
     """
@@ -89,7 +89,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The engine took the attempt and gave it an id that is of the form of its ids."""
+    """The engine took the attempt and gave it an id, whose form is right."""
 
     reference: str
 
@@ -104,10 +104,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Uncertain:
-    """Whether the engine took the attempt cannot be told: a time-out, noise instead of an id, a broken connection.
+    """Nobody can tell whether the engine took the attempt: a time-out, noise instead of an id, a broken connection.
 
-    `busy` is whether it says that it takes nothing now, and `pause` for how many seconds it asked to be left alone: a
-    gateway may say so of what it had passed on.
+    `busy`: the engine says that it takes nothing now; `pause`: it asked for no calls during so many seconds. A gateway may
+    say so after it passed the attempt on.
     """
 
     reason: str
@@ -117,10 +117,10 @@ class Uncertain:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """The engine did not take the attempt, since it takes none now: a limit of jobs is reached, or the service is busy.
+    """The engine did not take the attempt, because it takes none now: a limit of jobs is reached, or the service is busy.
 
-    That is no failure of anything: the attempt never was, and its job is submitted again when there is room. `fewer` is
-    whether a smaller batch may be taken at once; `pause` for how many seconds the engine asked to be left alone.
+    Nothing has failed: the job is submitted again when there is room. `fewer`: the engine may take a smaller batch now;
+    `pause`: it asked for no calls during so many seconds.
     """
 
     reason: str
@@ -132,7 +132,7 @@ Answer = Accepted | Refused | Deferred | Uncertain
 
 
 def doubt_reference(handle: JobHandle) -> Observation:
-    """Unknown: the handle's reference is none that its engine can have given to it."""
+    """Unknown: the engine cannot have given this reference to this attempt."""
     return Observation(
         Sighting.UNKNOWN, f"{(handle.reference or '')[:128]!r} is no id of a job of this attempt"
     )
@@ -140,7 +140,7 @@ def doubt_reference(handle: JobHandle) -> Observation:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """Something at a site that would go wrong: what, and how it is mended. `fatal` where no job could succeed."""
+    """Something that is wrong at a site: `what`, and what a person does about it. `fatal`: no job can succeed."""
 
     what: str
     mend: str
@@ -148,7 +148,7 @@ class Complaint:
 
 
 class Engine(Protocol):
-    """A system that runs jobs. Every call returns or raises well before a third of the lease is over, and within `CALL`."""
+    """A system that runs jobs. Every call returns or raises within `CALL`, long before a third of the lease is over."""
 
     @property
     def slots(self) -> int:
@@ -160,71 +160,73 @@ class Engine(Protocol):
 
     @property
     def shared(self) -> bool:
-        """Whether jobs see the attempts' folders; else `fetch` brings what they left."""
+        """Whether jobs see the attempts' folders. If they do not, `fetch` brings the files that they left."""
 
     @property
     def attached(self) -> bool:
-        """Whether jobs run on this machine, so that a turn waits for them instead of leaving them to the next one."""
+        """Whether jobs run on this machine: then a turn waits for them, and does not leave them to the next turn."""
 
     @property
     def visibility(self) -> timedelta:
-        """How long a job that was taken may remain invisible to `query` and `find`."""
+        """How long `query` and `find` may not see a job that the engine took."""
 
     @property
     def renewal(self) -> str:
         """What a person does to renew the credential that jobs are submitted with."""
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
-        """One answer for each of the batch's attempts, in order. Raises nothing for what the engine did."""
+        """One answer for each attempt of the batch, in order. What the engine does wrong is an answer, and no exception."""
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
-        """The references of all jobs that bear an attempt's name (or its batch's name and index), for every attempt.
+        """For each attempt, by name: the references of all jobs with its name, or with its batch's name and its index.
 
-        None found is an empty sequence; several are in the order in which the engine took them.
+        The sequence is empty if there is no such job; several jobs are in the order in which the engine took them.
 
         Raises:
-            EngineUnavailable: the answer was not complete, so that absence cannot be told.
+            EngineUnavailable: the answer is not complete, so it does not prove that a job is absent.
         """
 
     def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
-        """What is known of each attempt, by name, with a bounded number of calls; each handle has a reference.
+        """What the engine knows about each attempt, by name; each handle has a reference. The number of calls is limited.
 
         Raises:
-            EngineUnavailable: there was no usable answer at all.
+            EngineUnavailable: there is no usable answer at all.
         """
 
     def cancel(self, handles: Sequence[JobHandle]) -> None:
-        """Asks for the end of attempts; `query` tells when they have ended.
+        """Asks the engine to end attempts; `query` tells when they have ended.
 
         Raises:
-            EngineUnavailable: it cannot be asked.
+            EngineUnavailable: the engine cannot be asked.
         """
 
     def fetch(self, handle: JobHandle) -> None:
-        """Brings what an ended attempt left into its folder, result.json last; nothing where folders are shared.
+        """Brings the files of an ended attempt into its folder, result.json last; does nothing where folders are shared.
 
         Raises:
-            EngineUnavailable: it cannot be had now; nothing is said of whether it exists.
+            EngineUnavailable: the files cannot be fetched now; that does not say whether they exist.
         """
 
     def lifetime(self) -> timedelta | None:
-        """How long the credential (proxy, token) that jobs are submitted with is still good; None where none is needed.
+        """How long the credential (proxy, token) for submitting jobs is still valid; None if no credential is needed.
 
         Raises:
-            EngineUnavailable: it cannot be told.
+            EngineUnavailable: the engine cannot tell.
         """
 
     def examine(self) -> Sequence[Complaint]:
-        """What is wrong at the site, as far as can be told without submitting anything."""
+        """What is wrong at the site, as far as one can tell without submitting a job."""
 
 
 @runtime_checkable
 class JobListing(Protocol):
-    """What an engine also does that can list its jobs: so are those found that no ledger knows."""
+    """The port of an engine that can list its jobs: this finds jobs that no ledger knows."""
 
     def list_names(self, prefix: str) -> Mapping[str, str]:
-        """Name → reference of the user's jobs whose names begin so and that have not ended; a batch's name for its jobs.
+        """The user's jobs that have not ended and whose names begin with `prefix`: their references by name.
+
+        The jobs of a batch are listed once, under the name of the batch.
 
         Raises:
-            EngineUnavailable: the answer was not complete.
+            EngineUnavailable: the answer is not complete.
         """

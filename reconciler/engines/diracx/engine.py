@@ -200,7 +200,7 @@ class DiracxEngine:
             self._reach().credentials.find_access(deadline.left(0.5))
             self._reach().search("JobID", [0], deadline)
         except NoToken as error:
-            return [Complaint(str(error), "mend the credential; the message says how")]
+            return [Complaint(str(error), "renew or correct the credential, as the message says")]
         except Declined as error:
             group = f"{self._settings.vo}/{self._settings.group}"
             return [Complaint(str(error), f"ask the grid's administrators what the group {group} may do")]

@@ -1,8 +1,8 @@
-"""The grid's production system, by the text of its commands (`gb2_prod_…`), in a clean environment.
+"""The grid's production system, driven by its commands (`gb2_prod_…`) in a clean environment.
 
-A batch is one production, whose name is a digest of the batch's: names are unique there for ever, so that a second
-registration is refused and the first one is found. Ids are read from the status table alone. What a production's state
-and counts mean for one run is settled by the run's outputs, since productions stay at `Done 400/402` for ever.
+A batch is one production, whose name holds a digest of the batch's name. Names of productions are unique for ever: a second
+registration is refused, and the first one is found. Ids are read from the status table alone. A production may stay at
+`Done 400/402` for ever, so the outputs of a run decide whether that run has ended.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Gb2Engine:
         }
 
     def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
-        """One status for all productions, and the outputs of runs of those that are nearly done."""
+        """One status for all productions; for those that are nearly done, also the outputs of each run."""
         numbers = sorted({number for handle in handles if (number := _read_number(handle)) is not None})
         if not numbers:
             return {handle.name: doubt_reference(handle) for handle in handles}
@@ -137,7 +137,7 @@ class Gb2Engine:
         return seen
 
     def cancel(self, handles: Sequence[JobHandle]) -> None:
-        """Whole productions only: one whose other units are to go on is left alone."""
+        """Whole productions only: a production goes on if only some of its units are to be cancelled."""
         deadline = Deadline(self._seconds)
         members: dict[int, set[int]] = {}
         sizes: dict[int, tuple[int, str]] = {}
@@ -193,7 +193,7 @@ class Gb2Engine:
             raise EngineUnavailable(f"{handle.folder} cannot be written: {error.strerror}") from error
 
     def lifetime(self) -> timedelta:
-        """How long the proxy is still good, by `gb2_proxy_info`: the exit status of what made it says nothing."""
+        """How long the proxy is still valid, by `gb2_proxy_info`: the exit status of `gb2_proxy_init` proves nothing."""
         left, group = self._read_proxy()
         if self._group is not None and group not in {None, self._group}:
             raise EngineUnavailable(f"the proxy is of the group {group}; the site's file says {self._group}")
@@ -243,10 +243,10 @@ class Gb2Engine:
     def _list_unlisted(
         self, handles: Sequence[JobHandle], listed: Mapping[int, Production], deadline: Deadline
     ) -> dict[int, Observation]:
-        """What is said of productions that were asked for and are not in the table, by number.
+        """Observations of productions that were asked for and are not in the table, by number.
 
-        A table may be cut short: absent is only what a second one, of all productions of the group, lacks too, and that
-        has others, or says that there are none.
+        A table may be cut short. A production is absent only if a second table, of all productions of the group, lacks it
+        too and has other productions.
         """
         missing = {
             number: order
@@ -278,7 +278,7 @@ class Gb2Engine:
         }
 
     def _advance(self, production: Production, order: GridRequest, deadline: Deadline) -> None:
-        """Uploads what a registered production needs, and approves one that has it; whatever fails is tried again."""
+        """Uploads the files of a registered production, then approves it; a later `query` repeats what fails here."""
         number = str(production.number)
         state = production.state
         if state in {"Initialized", "Registered"}:
@@ -323,13 +323,13 @@ class Gb2Engine:
         return call([*self._wrapper, *command], seconds, self._environment(), folder=folder)
 
     def _environment(self) -> dict[str, str]:
-        """Nothing of basf2's, which gbasf2's cannot live with."""
+        """An environment without basf2's variables, with which gbasf2's commands do not work."""
         kept = ("HOME", "USER", "X509_USER_PROXY", "X509_CERT_DIR", *self._site.environment)
         clean = {name: os.environ[name] for name in kept if name in os.environ}
         return {**clean, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
 def _read_number(handle: JobHandle) -> int | None:
-    """The production that the handle's reference names; None where it is none, or of another place in its batch."""
+    """The production that the handle's reference names; None if it names none, or another place in the batch."""
     found = _REFERENCE.fullmatch(handle.reference or "")
     return int(found[1]) if found and int(found[2]) == handle.index else None

@@ -1,4 +1,4 @@
-"""The outputs of a run on the grid: where they lie, and how they come into an attempt's folder."""
+"""The outputs of a run on the grid: in which folders they are, and their download into an attempt's folder."""
 
 from __future__ import annotations
 

@@ -55,11 +55,11 @@ class Production:
 
 
 def read_status(out: str, error: str = "", due: Iterable[str] = ()) -> list[Production]:
-    """The productions of a table; none where it is said, or shown by a heading, that there are none.
+    """The productions of a table; empty if the text says that there are none, or has a heading without rows.
 
     Raises:
-        UnreadableReply: it holds words of an error, it is no such table, lines of it may be rows and are none that is known, or
-            one of the names that are `due` is in it and in no row.
+        UnreadableReply: the text has words of an error, or no such table; a line with a number is no known row; or one of
+            the names that are `due` is in the text and in no row.
     """
     text = _join(out, error)
     rows, rest, headed = [], [], False
@@ -96,10 +96,10 @@ def read_status(out: str, error: str = "", due: Iterable[str] = ()) -> list[Prod
 
 
 def read_files(out: str, folder: str, error: str = "") -> list[str]:
-    """The files below `folder` that `gb2_ds_list` shows, each once, sorted; none where it says that there are none.
+    """The files below `folder` that `gb2_ds_list` shows, each once, sorted; empty if it says that there are none.
 
     Raises:
-        UnreadableReply: it holds words of an error, or neither files nor a word of nothing.
+        UnreadableReply: the text has words of an error, or neither files nor the words for "no files".
     """
     text = _join(out, error)
     files, rest = set(), []
@@ -120,14 +120,14 @@ def read_files(out: str, folder: str, error: str = "") -> list[str]:
 
 
 def _join(out: str, error: str) -> str:
-    """All that a command said, if what it answered has an end."""
+    """All that a command said; a text without a newline at its end was cut short, and is refused."""
     if out and not out.endswith("\n"):
         raise UnreadableReply(f"the text was cut short: …{out[-100:]}")
     return out + error
 
 
 def read_proxy(text: str) -> tuple[timedelta, str | None]:
-    """How long a proxy is still good, and its group; no time where there is no proxy."""
+    """How long a proxy is still valid (0 without a proxy), and its group (None if the text names none)."""
     left, group = _LEFT.search(text), _GROUP.search(text)
     if left is None:
         return timedelta(0), None

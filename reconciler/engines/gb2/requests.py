@@ -1,4 +1,4 @@
-"""The production request of a batch: made of those of its attempts, and written down before it is registered."""
+"""The production request of a batch: made from the requests of its attempts, and written before it is registered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from renderer.jobs.requests import NAME_LENGTH, UNSUBMITTABLE
 from schemas.manifest.runs import run_key
 
 REQUEST = "request.json"
-"""In an attempt's folder: `request`, that of its unit alone, and the texts of the `files` that are uploaded with it."""
+"""In an attempt's folder: `request`, the request for its unit alone, and `files`, the texts that are uploaded with it."""
 
 PRODUCTION = "production.json"
 """Which production an attempt belongs to, in the attempt's folder; written before the production is registered."""
@@ -31,7 +31,7 @@ _APART = ("InputData", "ProductionName", "SteeringFilePrefix", "InputSandboxFile
 
 
 class NotReady(Exception):
-    """A batch of which no request can be submitted; the text says why."""
+    """No request can be submitted for a batch; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class GridRequest:
 
 
 def name_production(batch: str, content: Mapping[str, Any]) -> str:
-    """The name under which a batch is found for ever: of the campaign's, and a digest of the batch's."""
+    """The production's name, by which a batch is always found: from the request's name and a digest of the batch's name."""
     stem = re.sub("[^A-Za-z0-9_-]", "-", re.sub("-[0-9a-f]{10}$", "", str(content["ProductionName"])))
     ending = f"-{hashlib.sha256(batch.encode()).hexdigest()[:12]}"
     return stem[: NAME_LENGTH - len(ending)] + ending
@@ -131,7 +131,7 @@ def _join_conditions(batch: Batch) -> bytes:
 
 
 def find_order(handle: JobHandle) -> GridRequest | None:
-    """The production that an attempt was ordered with; None where it never came to that."""
+    """The production that an attempt belongs to; None if none was written down."""
     try:
         return read_order(handle)
     except (OSError, ValueError, LookupError, TypeError):

@@ -1,8 +1,8 @@
-"""One call of HTCondor's bindings, in a process that can be ended: they know no time-out.
+"""One call of HTCondor's bindings, in a process that can be killed: the bindings have no time limit.
 
     python condor_call.py submit FILE | query CONSTRAINT | remove CONSTRAINT | logs FILES | ping
 
-prints one line of JSON, with `error` where there is no answer.
+prints one line of JSON: what the function of that name returns, or `error` if there is no answer.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ PROJECTION = ["ClusterId", "ProcId", "JobStatus", "B2Batch", "HoldReason", "Exit
 
 
 def submit(condor: Any, file: str) -> dict[str, Any]:
+    """`cluster`, the id that the schedd gave, and `procs`, the number of jobs that it took; `file` holds the submission."""
     with open(file, encoding="utf-8") as stream:
         order = json.load(stream)
     description = condor.Submit(order["text"])
@@ -24,7 +25,7 @@ def submit(condor: Any, file: str) -> dict[str, Any]:
 
 
 def query(condor: Any, constraint: str) -> dict[str, Any]:
-    """The queue, and the history behind it: both, or an error."""
+    """`rows`: the jobs in the schedd's queue and history that fit; `asked`: the constraint; `count`: the number of rows."""
     schedd = condor.Schedd()
     rows = [*schedd.history(constraint, PROJECTION), *schedd.query(constraint, PROJECTION)]
     return {
@@ -35,24 +36,26 @@ def query(condor: Any, constraint: str) -> dict[str, Any]:
 
 
 def remove(condor: Any, constraint: str) -> dict[str, Any]:
+    """Nothing; the jobs that fit are removed."""
     condor.Schedd().act(condor.JobAction.Remove, constraint, reason="cancelled by b2prod")
     return {}
 
 
 def ping(condor: Any, _: str) -> dict[str, Any]:
+    """Nothing, if there is a schedd."""
     condor.Schedd()
     return {}
 
 
 def read_logs(condor: Any, files: str) -> dict[str, Any]:
-    """What the event logs tell of each job."""
+    """`logs`: for each name of `files` (JSON, name to path), each job in the log with sighting, reason and failure."""
     found = {}
     for name, file in json.loads(files).items():
         jobs: dict[str, list[Any]] = {}
         with condor.JobEventLog(file) as log:
             for event in log.events(0):
                 told, job = judge(event.type.name, event), f"{event.cluster}.{event.proc}"
-                # a job starts once, so that what is logged behind its end is late, and not a second life
+                # a job starts only once: what the log has after its end came late, and is no second start
                 if told is not None and jobs.get(job, told)[0] != "ended":
                     jobs[job] = told
         found[name] = jobs
@@ -60,7 +63,7 @@ def read_logs(condor: Any, files: str) -> dict[str, Any]:
 
 
 def judge(kind: str, event: Any) -> list[Any] | None:
-    """Sighting, reason and failure after an event; None where it changes nothing."""
+    """Sighting, reason and failure after an event; None if the event changes nothing."""
     if kind == "JOB_TERMINATED":
         if event.get("TerminatedNormally", True):
             return ["ended", f"ended with status {event.get('ReturnValue')}", None]

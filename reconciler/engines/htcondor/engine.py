@@ -1,7 +1,7 @@
-"""HTCondor, experimental: descriptions and event logs are held against its own bindings, no daemon was ever at hand.
+"""HTCondor, experimental: tested with HTCondor's own bindings and with a schedd that the tests play, never with a real one.
 
-Each attempt has an event log of its own in its folder, which is where its state is read from; the schedd is asked for
-what no log tells. The bindings (`htcondor2`) know no time-out, so that they are called in a process of their own.
+Each attempt has its own event log in its folder, and its state is read there. The schedd is asked about the attempts of
+which no log tells. The bindings (`htcondor2`) have no time limit, so they are called in a separate process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 
 from reconciler.engines.htcondor.job import LOG, describe, list_items
 from reconciler.engines.shared_folders import BatchSystem
-from reconciler.engines.whole_json import read_object
 from reconciler.model.engine import (
     Accepted,
     Answer,
@@ -32,6 +31,7 @@ from reconciler.model.engine import (
     doubt_reference,
 )
 from reconciler.outside.command import Deadline, Reply, call
+from schemas.files.strict_json import parse_json
 
 CALLER = Path(__file__).resolve().with_name("call.py")
 _JOB = re.compile(r"[0-9]{1,10}\.[0-9]{1,10}")
@@ -154,7 +154,7 @@ class HtcondorEngine(BatchSystem):
         """That it is experimental, and whether bindings and schedd answer."""
         found = [
             Complaint(
-                "the engine htcondor is experimental: it was never tried with a schedd",
+                "the engine htcondor is experimental: it was never tried with a real schedd",
                 "try a small campaign first, and tell what you saw",
                 fatal=False,
             )
@@ -205,7 +205,7 @@ def _read(reply: Reply) -> dict[str, Any] | None:
     """The last line as JSON; the bindings may print before it."""
     lines = reply.out.strip().splitlines()
     try:
-        answer = json.loads(lines[-1], object_pairs_hook=read_object) if reply.status == 0 and lines else None
+        answer = parse_json(lines[-1]) if reply.status == 0 and lines else None
     except ValueError:
         return None
     return answer if isinstance(answer, dict) else None

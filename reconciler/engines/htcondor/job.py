@@ -1,4 +1,4 @@
-"""What HTCondor is told of a batch: its submit description, with values that cannot become more than values."""
+"""The submit description of a batch for HTCondor; no value in it can act as syntax."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.:/+@=-]+")
 
 
 def describe(batch: Batch, site: Site) -> str:
-    """The submit description; items are added to it.
+    """The submit description, to which the items of `list_items` are added.
 
-    A job that would be started a second time is removed instead: its folder is used.
+    HTCondor removes a job instead of starting it a second time, because its folder is used already.
 
     Raises:
-        ValueError: a path or an option is not plain, or an environment variable cannot be passed on.
+        ValueError: a path or an option is not plain, or HTCondor cannot pass on an environment variable.
     """
     folder, settings = Path(os.path.abspath(batch.folder)), site.batch
     lines = {
@@ -70,7 +70,7 @@ def list_items(batch: Batch) -> list[dict[str, str]]:
 
 
 def _write_environment(site: Site) -> str:
-    """In HTCondor's new syntax: blanks part variables, quotes within are doubled."""
+    """The environment in HTCondor's new syntax: blanks separate variables, quotes in values are doubled."""
     words = []
     for name in (*VARIABLES, *site.environment):
         value = os.environ.get(name)

@@ -1,10 +1,10 @@
 """Processes on this machine.
 
-An attempt's folder has a file `lock` that is locked before the process starts and whose open descriptor the process
-inherits. The kernel gives the lock back when the last holder ends, and never before: so whoever can take it knows
-that the attempt has ended, also after the death of the reconciler that started it. The file may be removed, though:
-so it is also asked whether a process that was started for the attempt works in its folder. What a job wrote itself (its
-mark, its lock) never decides whom a signal goes to.
+An attempt's folder has a file `lock`. It is locked before the process starts, and the process inherits its open descriptor.
+The kernel releases the lock when the last holder ends, and never before: whoever can take the lock knows that the attempt has
+ended, also after the reconciler that started it has died. Because a job can remove the file, the engine also looks for a
+process that was started for the attempt and works in its folder. What a job wrote itself (its mark, its lock) never decides
+which process gets a signal.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class LocalEngine(SharedFolders):
         }
 
     def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
-        """Running as long as the attempt's lock is held; absent where the job never came to its first instruction."""
+        """Running as long as somebody holds the attempt's lock; absent if the job never reached its first instruction."""
         return {handle.name: self._look(handle) for handle in handles}
 
     def cancel(self, handles: Sequence[JobHandle]) -> None:

@@ -1,8 +1,8 @@
-"""LSF, by its commands' text: arrays whose elements count from 1, the batch's name as the key, bulk queries in JSON.
+"""LSF, driven by its commands: a batch is an array whose elements count from 1, and its name finds the submission again.
 
-`bjobs` knows jobs until an hour or so after their end (CLEAN_PERIOD), `bhist` also the older ones. Absent is what both
-do not know. Written after the documentation of 10.1 and replies recorded at several sites: no LSF could be had to run
-the tests against. Exit codes of `bjobs` are evidence of nothing.
+`bjobs` knows a job until about an hour after its end (CLEAN_PERIOD), `bhist` knows older jobs too. A job is absent if
+neither knows it. Written from the documentation of 10.1 and from replies recorded at several sites: the tests play LSF,
+which cannot be installed freely. Exit codes of `bjobs` prove nothing.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class LsfEngine(BatchSystem):
         return read_submission(reply, count)
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
-        """By the batch's name: first those that `bjobs` has, for the others `bhist`."""
+        """By the batch's name: `bjobs` first, then `bhist` for the attempts that `bjobs` does not have."""
         names = sorted({handle.batch for handle in handles})
         if not names:
             return {}
@@ -103,7 +103,7 @@ class LsfEngine(BatchSystem):
         return {one.name: [format_id(*key) for key in found[one.batch, one.index]] for one in handles}
 
     def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
-        """One call of `bjobs`; for what it has forgotten, one of `bhist`."""
+        """One call of `bjobs`, and one of `bhist` for the attempts that `bjobs` has forgotten."""
         seen = {one.name: doubt_reference(one) for one in handles if read_reference(one) is None}
         deadline = Deadline(self._seconds)
         records: dict[Key, LsfRecord] = {}
@@ -121,7 +121,7 @@ class LsfEngine(BatchSystem):
         return seen
 
     def cancel(self, handles: Sequence[JobHandle]) -> None:
-        """Those that `bjobs` has as live under their name; ids may have been given anew."""
+        """Only jobs that `bjobs` has as live under their name: LSF may have given an id to another job."""
         if not handles:
             return
         deadline = Deadline(self._seconds)
@@ -213,7 +213,7 @@ class LsfEngine(BatchSystem):
         return call(command, seconds, ours)
 
     def _ask(self, whom: Sequence[str], seconds: float) -> dict[Key, LsfRecord]:
-        """What `bjobs` has; what it does not have is certainly not there."""
+        """The records that `bjobs` has; a job without a record is certainly not there."""
         reply = self._call(["bjobs", "-a", "-json", "-o", FIELDS, *whom], seconds)
         try:
             return read_jobs(reply, [] if "-J" in whom else whom)
@@ -223,7 +223,7 @@ class LsfEngine(BatchSystem):
     def _recall(
         self, missing: Sequence[JobHandle], records: Mapping[Key, LsfRecord], deadline: Deadline
     ) -> Iterator[tuple[str, Observation]]:
-        """What `bhist` knows of jobs that `bjobs` does not have: those of which it says so have ended."""
+        """Observations by `bhist` of jobs that `bjobs` does not have: a job has ended only if `bhist` says so."""
         finished: set[tuple[Key, str]] = set()
         known: set[tuple[Key, str]] = set()
         for some in split_words(list_jobs(missing), CHUNK):

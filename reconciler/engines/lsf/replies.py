@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.engines.whole_json import read_object
 from reconciler.model.engine import (
     Accepted,
     Answer,
@@ -20,6 +18,7 @@ from reconciler.model.engine import (
     Uncertain,
 )
 from reconciler.outside.command import Reply, UnreadableReply
+from schemas.files.strict_json import make_decoder
 
 _SUBMITTED = re.compile(r"Job <([1-9]\d{0,9})> is submitted to (?:default )?queue <[\w.+-]+>")
 _REFERENCE = re.compile(r"([1-9][0-9]{0,9})(?:\[([1-9][0-9]{0,6})\])?")
@@ -70,12 +69,15 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class LsfRecord:
+    """A job as `bjobs` knows it."""
+
     name: str
     state: str
     code: str
     reason: str
 
     def observe(self) -> Observation:
+        """What the record says about the attempt."""
         sighting = _STATES.get(self.state, Sighting.UNKNOWN)
         words = [self.state, f"exit code {self.code}" if self.code else "", self.reason]
         said = ", ".join(word for word in words if word and word != "-")
@@ -84,6 +86,7 @@ class LsfRecord:
 
 
 def read_submission(reply: Reply, count: int) -> list[Answer]:
+    """The answers of `bsub` for the `count` attempts of a batch, in order."""
     said = reply.error + "\n" + reply.out
     if reply.status != 0 and not _SUBMITTED.search(said):
         if _FULL.search(said):
@@ -99,8 +102,8 @@ def read_submission(reply: Reply, count: int) -> list[Answer]:
 
 
 def find_json(text: str) -> Any:
-    """The object in an answer that may begin with anything; None where there is none."""
-    decoder = json.JSONDecoder(object_pairs_hook=read_object)
+    """The JSON object in an answer, with any text before it; None if there is none."""
+    decoder = make_decoder(_refuse)
     for start in re.finditer(r"^\s*\{", text, re.MULTILINE):
         try:
             return decoder.raw_decode(text, text.index("{", start.start()))[0]
@@ -109,14 +112,18 @@ def find_json(text: str) -> Any:
     return None
 
 
-def read_jobs(reply: Reply, jobs: Sequence[str]) -> dict[Key, LsfRecord]:
-    """The records of `bjobs -json`; of each of the `jobs` that were asked for by id it says that it has it, or has not.
+def _refuse(reason: str) -> None:
+    raise ValueError(reason)
 
-    All values are strings, "" where nothing is set. ERROR, `Job <101> is not found` and `No job found` say what is not there;
-    anything may stand before.
+
+def read_jobs(reply: Reply, jobs: Sequence[str]) -> dict[Key, LsfRecord]:
+    """The records of `bjobs -json` by id; a job of `jobs` without a record is one that `bjobs` says it does not have.
+
+    All values are strings, "" where nothing is set. ERROR, `Job <101> is not found` and `No job found` say what is not
+    there; any text may stand before.
 
     Raises:
-        UnreadableReply: it is no such answer, or not of all.
+        UnreadableReply: the answer has another form, or says nothing about one of the `jobs`.
     """
     if reply.status is None or reply.missing:
         raise UnreadableReply(reply.describe())
@@ -158,10 +165,10 @@ def _read_records(data: Mapping[str, Any], absent: set[str]) -> Iterator[tuple[K
 
 
 def read_history(reply: Reply, name: str | None = None) -> set[tuple[Key, str]]:
-    """The jobs of the table that `bhist -w` prints below its heading, with their names; none where it says that there are none.
+    """The jobs in the table that `bhist -w` prints below its heading, with their names; empty if it says "no matching job".
 
     Raises:
-        UnreadableReply: it is no such table, has lines that are no rows, or jobs of other names than the one that was asked for.
+        UnreadableReply: there is no such table, a line in it is no row, or a job has another name than `name`.
     """
     if reply.status is None or reply.missing:
         raise UnreadableReply(reply.describe())
@@ -192,12 +199,14 @@ def read_reference(handle: JobHandle) -> Key | None:
 
 
 def pick(records: Mapping[Key, LsfRecord], handle: JobHandle) -> LsfRecord | None:
+    """The handle's record; None if its id belongs to a job of another name."""
     key = read_reference(handle)
     record = records.get(key) if key else None
     return record if record is not None and record.name == handle.batch else None
 
 
 def list_jobs(handles: Sequence[JobHandle]) -> list[str]:
+    """The ids of the handles' jobs, each once, sorted."""
     return sorted({key[0] for handle in handles if (key := read_reference(handle))})
 
 
@@ -207,4 +216,5 @@ def place_of(index: int) -> int:
 
 
 def format_id(job: str, index: int) -> str:
+    """A job's id as LSF writes it; `index` counts from 1, and is 0 outside of arrays."""
     return f"{job}[{index}]" if index else job

@@ -1,8 +1,8 @@
-"""Slurm, by its commands' text: arrays, the batch's name as the key that a submission is found by, bulk queries.
+"""Slurm, driven by its commands: a batch is an array, and its name finds the submission again.
 
-The queue (`squeue`) knows live jobs at once and forgets ended ones; accounting (`sacct`) learns of jobs seconds later
-and keeps them. Absent is what both do not know, while no record is on its way from the one to the other (`sdiag`).
-Measured on 22.05; `sacct --json` and `squeue --json` of that version state wrong exit codes.
+The queue (`squeue`) knows live jobs at once and forgets ended ones; accounting (`sacct`) learns of jobs seconds later and
+keeps them. A job is absent if neither knows it and no record is on its way between them (`sdiag`). Measured on 22.05:
+`sacct --json` and `squeue --json` of that version give wrong exit codes.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ class SlurmEngine(BatchSystem):
         return read_submission(self._call(command, self._seconds), count)
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
-        """By the batch's name: the queue first, for accounting has it seconds later, or never where a job was held.
+        """By the batch's name: the queue first, because accounting has a job seconds later, and a held one perhaps never.
 
-        Only jobs of our own user that work in the batch's folder: anybody can read a name, and give it to a job.
+        Only jobs of our own user that work in the batch's folder count: anybody can read a name and give it to a job.
         """
         found: dict[tuple[str, int], dict[int, list[SlurmRecord]]] = defaultdict(lambda: defaultdict(list))
         references: dict[tuple[str, int, int], str] = {}
@@ -114,7 +114,7 @@ class SlurmEngine(BatchSystem):
         return answer
 
     def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
-        """One call of `squeue`; for what it does not know, one of `sacct`."""
+        """One call of `squeue`, and one of `sacct` for the attempts that `squeue` does not know."""
         seen = {one.name: doubt_reference(one) for one in handles if read_reference(one) is None}
         if len(seen) == len(handles):
             return seen
@@ -143,7 +143,7 @@ class SlurmEngine(BatchSystem):
         return seen
 
     def cancel(self, handles: Sequence[JobHandle]) -> None:
-        """Those that the queue knows as live under their name; ids may have been given anew."""
+        """Only jobs that the queue knows as live under their name: Slurm may have given an id to another job."""
         if not handles:
             return
         deadline = Deadline(self._seconds)
@@ -268,7 +268,7 @@ class SlurmEngine(BatchSystem):
             )
 
     def _options(self, folder: Path) -> Iterator[str]:
-        """What every submission says beside name and array."""
+        """The options of every submission, without name and array."""
         settings = self._settings
         yield "--no-requeue"  # a folder is used once
         yield f"--export={','.join(self._list_variables())}"
@@ -328,7 +328,7 @@ class SlurmEngine(BatchSystem):
     def _look_again(
         self, missing: Sequence[JobHandle], sources: Sequence[SlurmAnswer], deadline: Deadline
     ) -> Iterator[tuple[str, Observation]]:
-        """What is said of jobs that neither listed: a last look also finds those that another user submitted."""
+        """Observations of jobs that neither source lists: a last question also finds jobs that another user submitted."""
         trouble = next((source.trouble for source in sources if source.trouble), None)
         trouble = trouble or self._find_backlog(deadline)
         jobs = list_jobs(missing)
@@ -349,7 +349,7 @@ class SlurmEngine(BatchSystem):
                 yield handle.name, Observation(Sighting.ABSENT, "neither the queue nor accounting knows it")
 
     def _find_backlog(self, deadline: Deadline) -> str | None:
-        """Why accounting may lack records that the controller has; None where it cannot."""
+        """Why accounting may lack records that the controller has; None if it lacks none."""
         reply = self._call(["sdiag"], deadline.left(0.6))
         found = re.search(r"^\s*DBD Agent queue size:\s*(\d+)[ \t]*\n", reply.out, re.MULTILINE)
         if reply.status != 0 or found is None:
@@ -359,7 +359,7 @@ class SlurmEngine(BatchSystem):
 
 
 def _weigh(record: SlurmRecord, queue: SlurmAnswer) -> Observation:
-    """What accounting says of a job that the queue does not list: who lives, the queue alone knows."""
+    """What accounting says of a job that the queue does not list; only the queue knows which jobs are live."""
     seen = record.observe()
     if record.name == UNNAMED:
         return Observation(Sighting.UNKNOWN, "accounting does not know its name yet")

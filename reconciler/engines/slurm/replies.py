@@ -92,6 +92,7 @@ class SlurmRecord:
     folder: str = ""
 
     def observe(self) -> Observation:
+        """What the record says about the attempt."""
         word = self.state.split()[0].rstrip("+") if self.state else ""
         note = "" if self.note in {"", "None", "0:0"} else f", {self.note}"
         if word in _ENDED:
@@ -224,6 +225,7 @@ def format_id(job: str, element: int | None) -> str:
 
 
 def list_jobs(handles: Iterable[JobHandle]) -> list[str]:
+    """The ids of the handles' jobs, each once, sorted."""
     return sorted({key[0] for handle in handles if (key := read_reference(handle))})
 
 
@@ -234,7 +236,7 @@ def read_minutes(text: str) -> int | None:
 
 
 def _read_deferral(reply: Reply, count: int) -> Deferred | None:
-    """Whether Slurm takes nothing now, or not as much at once."""
+    """The deferral, if Slurm takes nothing now or takes no batch of this size; else None."""
     if reply.status == 0 or any(_SUBMITTED.fullmatch(line.strip()) for line in reply.out.splitlines()):
         return None
     limits = _LIMIT.findall(reply.error)
@@ -246,9 +248,10 @@ def _read_deferral(reply: Reply, count: int) -> Deferred | None:
 
 
 def read_submission(reply: Reply, count: int) -> list[Answer]:
-    """An id is a whole line that is nothing else, among whatever a site prints; two such lines are none.
+    """The answers of `sbatch` for the `count` attempts of a batch, in order.
 
-    A controller that takes no more lets `sbatch` wait, for minutes: one that was ended while it waited has ordered nothing.
+    An id is a line that holds nothing else, among all that a site prints; two such lines give no id. A controller that takes
+    no more jobs lets `sbatch` wait for minutes; if `sbatch` is killed while it waits, it has submitted nothing.
     """
     if deferred := _read_deferral(reply, count):
         return [deferred] * count

@@ -1,4 +1,4 @@
-"""A bulkhead around a site's engine: what nobody foresaw of it is that the site does not answer, and ends no turn."""
+"""A guard around a site's engine: an exception that nobody expected counts as a site that does not answer."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _Told = TypeVar("_Told")
 
 
 def contain(error: Exception) -> str:
-    """What is told of an exception that nobody foresaw, where it is to stop one thing and not the turn.
+    """The text about an exception that nobody expected: it stops one thing, and the turn goes on.
 
     Raises:
-        Exception: the same one, where it is foreseen and stops more: a guard, a source, the database.
+        Exception: the same exception, if it is expected and stops more: a guard, a source, the database.
     """
     foreseen = isinstance(error, GuardRefused | SourceUnavailable | SQLAlchemyError)
     if foreseen and not isinstance(error, IntegrityError):
@@ -37,43 +37,43 @@ def contain(error: Exception) -> str:
 
 
 class GuardedEngine:
-    """An engine behind which defects are unavailability. What cannot be told of a submission is uncertain."""
+    """An engine whose defects look like a service that does not answer. After a defect a submission is uncertain."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     @property
     def slots(self) -> int:
-        """As the engine has it."""
+        """The engine's own."""
         return self._engine.slots
 
     @property
     def width(self) -> int:
-        """As the engine has it."""
+        """The engine's own."""
         return self._engine.width
 
     @property
     def shared(self) -> bool:
-        """As the engine has it."""
+        """The engine's own."""
         return self._engine.shared
 
     @property
     def attached(self) -> bool:
-        """As the engine has it."""
+        """The engine's own."""
         return self._engine.attached
 
     @property
     def visibility(self) -> timedelta:
-        """As the engine has it."""
+        """The engine's own."""
         return self._engine.visibility
 
     @property
     def renewal(self) -> str:
-        """As the engine has it."""
+        """The engine's own."""
         return self._engine.renewal
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
-        """The engine's answers; whether it took anything before a defect showed is not known."""
+        """The engine's answers; uncertain after a defect, since the engine may have taken attempts before it."""
         try:
             answers = self._engine.submit(batch)
         except SourceUnavailable:
@@ -113,7 +113,7 @@ class GuardedEngine:
         """As the engine does.
 
         Raises:
-            EngineUnavailable: it cannot be had now, or the engine has a defect.
+            EngineUnavailable: the files cannot be fetched now, or the engine has a defect.
         """
         self._ask(lambda: self._engine.fetch(handle))
 

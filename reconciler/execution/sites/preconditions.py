@@ -20,7 +20,7 @@ LEAST_SPACE = 100 * 10**6
 
 @dataclass(frozen=True, slots=True)
 class Hindrance:
-    """Why nothing is submitted now, and who mends it how. Neither names a time span that runs: texts are compared."""
+    """Why nothing is submitted now, and who does what about it. Texts are compared, so neither says how long it lasts."""
 
     what: str
     mend: str
@@ -112,7 +112,7 @@ def _check_space(site: Site, found: Circumstances) -> Iterator[Hindrance]:
             continue
         if volume.free is None:
             yield Hindrance(
-                f"how much is free at {volume.folder} cannot be told", "mount it, or mend the path"
+                f"how much is free at {volume.folder} cannot be told", "mount it, or correct the path"
             )
         elif volume.free < least:
             what = f"less than {least / 10**9:g} GB are free at {volume.folder}"
