@@ -19,7 +19,8 @@ from schemas.manifest.runs import run_key
 from tests.support.worlds.builders import CAMPAIGN, FILES, swap, tree
 from tests.support.worlds.worlds import ONE_STEP, World
 
-pytestmark = pytest.mark.usefixtures("database")
+STATE = pytest.mark.usefixtures("database")
+"""For tests of commands that look at a state."""
 
 
 @pytest.fixture
@@ -57,6 +58,7 @@ def test_findings_are_findings_in_every_format(checkout, capsys):
     assert f"::error file={FILES['campaign']},line=2,col=1,title=BP201::" in capsys.readouterr().out
 
 
+@STATE
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -96,6 +98,7 @@ def test_outside_of_a_checkout_it_says_where_to_go(tmp_path, capsys):
     assert "no folder `productions`" in capsys.readouterr().err
 
 
+@STATE
 def test_a_plan_that_was_edited_is_not_applied(tmp_path, capsys):
     world = World(tmp_path, campaign=ONE_STEP)
     stored = world.store()
@@ -133,6 +136,7 @@ def test_s40_a_title_cannot_talk_to_the_terminal(checkout, capsys, title):
     assert not {"\x1b", "\u202e", "\0"} & set(told.out + told.err)
 
 
+@STATE
 def test_json_is_json_and_nothing_is_coloured_without_a_terminal(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP)
     world.reconcile()
@@ -176,6 +180,7 @@ def test_s39_markdown_of_a_plan_is_inert():
     assert row.count("|") == 8
 
 
+@STATE
 def test_b2_an_empty_list_changes_nothing(tmp_path, capsys):
     world = World(tmp_path, campaign=ONE_STEP)
     empty = tmp_path / "runs.csv"
@@ -186,6 +191,7 @@ def test_b2_an_empty_list_changes_nothing(tmp_path, capsys):
     assert world.summary() == {"submit": 2}
 
 
+@STATE
 def test_explain_tells_what_a_unit_is_made_of(tmp_path, capsys):
     world = World(tmp_path, campaign=ONE_STEP)
     world.templates = load_templates()
@@ -202,6 +208,7 @@ def test_explain_tells_what_a_unit_is_made_of(tmp_path, capsys):
     assert "not selected: the run catalogue has no such run" in capsys.readouterr().out
 
 
+@STATE
 def test_a_renamed_step_keeps_its_retention(tmp_path, capsys):
     world = World(tmp_path, campaign=ONE_STEP)
     world.templates = load_templates()

@@ -110,6 +110,7 @@ def test_what_the_public_files_contradict_is_told_with_its_place(checkout, publi
     assert list_files(checkout) == before
 
 
+@pytest.mark.slow
 def test_the_public_campaigns_become_manifests_that_check_resolve_and_render(
     checkout, public, capsys, tmp_path
 ):
@@ -140,6 +141,7 @@ def test_the_public_campaigns_become_manifests_that_check_resolve_and_render(
     assert all(one["DataLevel"] == "mdst" and one["SkimDecayMode"].startswith("9") for (one,) in described)
 
 
+@pytest.mark.slow
 def test_a_second_time_nothing_changes_and_another_file_is_never_overwritten(
     checkout, public, capsys, tmp_path
 ):

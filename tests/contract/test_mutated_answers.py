@@ -284,6 +284,7 @@ def list_truths(kind) -> dict[str, Reply]:
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "question"), QUESTIONS)
 def test_no_answer_moves_a_job_that_is_under_way(name, question, tmp_path):
     kind = KINDS[name](tmp_path)

@@ -96,6 +96,7 @@ def test_the_rehearsed_server_is_believed_when_all_is_there():
         assert register(open_catalogue(Rehearsed(lacks))) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", QUESTIONS)
 @pytest.mark.parametrize("lacks", [None, *LACKS])
 def test_no_reply_that_goes_wrong_makes_a_dataset_whole(question, lacks):

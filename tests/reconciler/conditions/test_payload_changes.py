@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,6 +63,7 @@ def look_at_every_iov(found, run):
     return {name: checksum for _, name, checksum in valid}
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(changes())
 def test_the_runs_that_are_restated_are_those_that_a_look_at_every_iov_names(change):

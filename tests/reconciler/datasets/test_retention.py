@@ -175,6 +175,7 @@ def ask(skimmed, capsys, *options, expected=Exit.FINE, name="seven"):
 KEPT = [sum(number % (run + 3) >= 3 for number in range(EVENTS)) for run in range(1, RUNS + 1)]
 
 
+@pytest.mark.slow
 def test_rates_by_skim_and_by_run(skimmed, capsys):
     (total,) = ask(skimmed, capsys)
     low, high = bound(sum(KEPT), RUNS * EVENTS)
@@ -245,6 +246,7 @@ def test_an_archived_campaign_keeps_its_rates_when_what_it_was_made_from_moves(s
     assert ask(skimmed, capsys) == before
 
 
+@pytest.mark.slow
 def test_of_a_live_campaign_counts_what_is_made_as_it_is_declared_now(skimmed, capsys):
     menu = skimmed.root / "productions/skims/menu.yaml"
     menu.write_text(menu.read_text().replace(">= 3", ">= 4"))

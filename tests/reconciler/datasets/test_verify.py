@@ -131,6 +131,7 @@ def test_a_round_that_was_cut_short_is_continued(skimmed, capsys):
     assert (code, result["files"]) == (Exit.FINDINGS, RUNS), "a round that ended is followed by a new one"
 
 
+@pytest.mark.slow
 def test_a_campaign_that_produced_nothing_is_not_verified(skimmed, capsys):
     assert skimmed.b2prod("verify", "eight") == Exit.USAGE
     assert "of these something was: seven" in capsys.readouterr().err

@@ -185,6 +185,7 @@ def test_a_reference_that_is_not_of_the_attempts_place_names_no_job(reference):
     assert pick(source, handle(reference, index=3)) is None
 
 
+@pytest.mark.slow
 def test_a_command_that_says_more_than_anybody_needs_is_ended():
     reply = call(["sh", "-c", "echo begun >&2; exec yes"], 60)
     assert reply.status is None

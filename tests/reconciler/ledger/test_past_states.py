@@ -85,6 +85,7 @@ def lay_out(root):
     shutil.copy(FIXTURES / "campaign.yaml", root / "productions/campaigns/past")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", PAST)
 def test_a_state_of_the_past_is_migrated_with_its_rows_and_restates_nothing(
     version, tmp_path, database, capsys

@@ -120,6 +120,7 @@ def test_a_campaign_without_a_lock_stops_no_other(checkout, capsys):
     assert call(checkout, capsys, "plan", "demo")[0] == Exit.FINDINGS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "step"), RENDERS, ids=lambda value: value.replace("@", "-"))
 def test_its_render_is_the_one_that_was_reviewed(checkout, capsys, tmp_path, name, step):
     assert call(checkout, capsys, "render", name, "-o", str(tmp_path))[0] == Exit.FINE

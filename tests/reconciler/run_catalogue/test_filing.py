@@ -298,6 +298,7 @@ def catalogues(draw):
     return decide(draw(st.lists(files(), max_size=6)), [], Known(), Seen(gone=["/p"])).new
 
 
+@pytest.mark.slow
 @given(catalogues(), st.lists(files(), max_size=8), PLACES)
 @settings(max_examples=500)
 def test_whatever_is_imported_a_name_a_path_and_a_content_stay_with_one_file(known, found, storage):
@@ -312,6 +313,7 @@ def test_whatever_is_imported_a_name_a_path_and_a_content_stay_with_one_file(kno
     assert {file.path for file in known} >= unchanged, "whatever was not written or told was there already"
 
 
+@pytest.mark.slow
 @given(catalogues(), st.lists(files(), max_size=8), PLACES, st.randoms())
 @settings(max_examples=300)
 def test_the_order_in_which_files_come_is_of_no_consequence(known, found, storage, random):
@@ -329,6 +331,7 @@ def test_the_order_in_which_files_come_is_of_no_consequence(known, found, storag
     assert look(settle(found, known, storage)[2]) == look(settle(other, known, storage)[2])
 
 
+@pytest.mark.slow
 @given(catalogues(), st.lists(files(), max_size=8), PLACES)
 @settings(max_examples=300)
 def test_what_was_imported_can_be_imported_again(known, found, storage):

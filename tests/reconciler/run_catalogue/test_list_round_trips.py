@@ -67,6 +67,7 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("lists")
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_the_runs_of_a_list_are_those_that_were_written(place, data):
     written = data.draw(st.lists(runs(), min_size=1, max_size=5, unique_by=lambda run: run[:2]))
