@@ -261,15 +261,13 @@ def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Decla
     return [declared for declared in chosen if names or declared.campaign.is_live]
 
 
-def choose_locked(
-    repository: Repository, names: Sequence[str], *, also_stopped: bool = False
-) -> list[Declared]:
+def choose_locked(repository: Repository, names: Sequence[str]) -> list[Declared]:
     """The campaigns named, or all live ones that have a lock; each lock agrees with its manifest.
 
     A campaign that was never locked is a draft, which nobody approved: unless it is named it is left out, and told.
 
     Raises:
-        WrongUse: there is no campaign of that name, or it is stopped and these are not asked for.
+        WrongUse: there is no campaign of that name, or it is stopped.
         FoundProblems: a lock is stale, or that of a campaign that is named is missing.
     """
     chosen = choose_campaigns(repository, names)
@@ -280,7 +278,7 @@ def choose_locked(
     findings: list[Finding] = []
     for declared in chosen:
         name = declared.campaign.name
-        if not declared.campaign.is_live and not also_stopped:
+        if not declared.campaign.is_live:
             raise WrongUse(f"{name} is stopped, and stopped campaigns are not planned")
         if declared.lock is None:
             place = Place(declared.document.file)

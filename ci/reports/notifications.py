@@ -27,7 +27,6 @@ from reconciler.monitoring.health import Condition
 from reconciler.monitoring.notices import Circle, Message, compose
 from schemas.files.text import decode_text
 
-QUIET = timedelta(hours=12)
 PATIENCE = 30.0
 """Seconds that sending may take before the reconciler goes on without it."""
 

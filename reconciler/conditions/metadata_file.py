@@ -132,9 +132,7 @@ class MetadataFile:
         return tuple(sorted(iovs))
 
 
-def write_metadata(
-    tags: Sequence[Snapshot], within: Sequence[Interval] | None = None, base_url: str = BASE_URL
-) -> bytes:
+def write_metadata(tags: Sequence[Snapshot], within: Sequence[Interval] | None = None) -> bytes:
     """The content of a metadata file with the tags; the same tags give the same bytes.
 
     With `within`, only IoVs are in it that hold for some run there, uncut. What wins where tags overlap is not in the
@@ -148,7 +146,7 @@ def write_metadata(
         connection.executescript(_SCHEMA)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("INSERT INTO baseUrls VALUES (1, ?)", (base_url,))
+        connection.execute("INSERT INTO baseUrls VALUES (1, ?)", (BASE_URL,))
         known = {tag.id for tag in tags}
         spare = (number for number in range(1, len(tags) * 2 + 1) if number not in known)
         chosen = [

@@ -132,7 +132,7 @@ def test_a_file_is_known_by_its_content(tmp_path, real):
 
 def test_a_metadata_file_is_what_basf2_looks_for(tmp_path, real):
     path = tmp_path / "metadata.sqlite"
-    path.write_bytes(write_metadata([real[NAMES[1]]], base_url="http://payloads.example.org/"))
+    path.write_bytes(write_metadata([real[NAMES[1]]]))
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (0xB2CDB,)
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
@@ -153,7 +153,7 @@ def test_a_metadata_file_is_what_basf2_looks_for(tmp_path, real):
         name, _, payload, revision, md5, *rest = row.fetchone()
         url = f"dbstore/{PAYLOAD}/dbstore_{PAYLOAD}_rev_2914.root"
         assert (name, payload, revision, md5) == (NAMES[1], PAYLOAD, 2914, checksum("2914"))
-        assert rest == [5, 199, 5, 250, url, "http://payloads.example.org/"]
+        assert rest == [5, 199, 5, 250, url, "http://belle2db.sdcc.bnl.gov/"]
         assert connection.execute("SELECT count(*) FROM full_payloads").fetchone() == (5,)
         stored = connection.execute("SELECT DISTINCT payloadUrl FROM payloads").fetchall()
         assert stored == [(None,)]
