@@ -173,50 +173,42 @@ def check_superseding(repository: Repository) -> Iterator[Finding]:
     """Ensure that `supersedes` and `compare_with` name other campaigns, without a circle; each has one successor."""
     claims: dict[str, tuple[str, Place]] = {}
     graph: dict[str, tuple[str, ...]] = {}
+    there = find_folders(repository)
     for name, declared in sorted(repository.campaigns.items()):
-        graph[name] = tuple(
-            one for one in declared.campaign.supersedes if one in repository.campaigns and one != name
-        )
-        for index, other in enumerate(declared.campaign.supersedes):
+        campaign = declared.campaign
+        graph[name] = tuple(one for one in campaign.supersedes if one in repository.campaigns and one != name)
+        for index, other in enumerate(campaign.supersedes):
             place = declared.document.place(("supersedes", index))
             if other == name:
-                yield Finding(
-                    place, "BP515", f"{show(name)} supersedes itself", "name the campaign that it replaces"
+                message, hint = f"{show(name)} supersedes itself", "name the campaign that it replaces"
+            elif other not in there:
+                message, hint = (
+                    f"there is no campaign {show(other)}",
+                    _suggest_another(repository, name, other),
                 )
-                continue
-            if other not in repository.campaigns:
-                if other not in find_folders(repository):
-                    known = [one for one in repository.campaigns if one != name]
-                    message = f"there is no campaign {show(other)}"
-                    yield Finding(
-                        place, "BP515", message, suggest(other, known, "name a campaign of this repository")
-                    )
-                continue
-            claimant, at = claims.setdefault(other, (name, place))
-            if claimant != name:
+            elif other in repository.campaigns and claims.setdefault(other, (name, place))[0] != name:
+                claimant, at = claims[other]
                 message = f"{show(other)} is superseded by {show(claimant)} already ({at})"
-                yield Finding(
-                    place, "BP515", message, f"supersede {claimant} instead, or take one of the two back"
-                )
-    for name, declared in repository.campaigns.items():
-        twin = declared.campaign.compare_with
-        if twin is not None and (twin == name or twin not in find_folders(repository)):
+                hint = f"supersede {claimant} instead, or take one of the two back"
+            else:
+                continue
+            yield Finding(place, "BP515", message, hint)
+        twin = campaign.compare_with
+        if twin is not None and (twin == name or twin not in there):
+            itself = f"{show(name)} is compared with itself"
+            message = itself if twin == name else f"there is no campaign {show(twin)}"
             place = declared.document.place(("compare_with",))
-            message = (
-                f"{show(name)} is compared with itself"
-                if twin == name
-                else f"there is no campaign {show(twin)}"
-            )
-            known = [one for one in repository.campaigns if one != name]
-            yield Finding(place, "BP515", message, suggest(twin, known, "name a campaign of this repository"))
+            yield Finding(place, "BP515", message, _suggest_another(repository, name, twin))
     for circle in find_circles(graph):
-        campaign, document = (
-            repository.campaigns[circle[0]].campaign,
-            repository.campaigns[circle[0]].document,
-        )
-        place = document.place(("supersedes", campaign.supersedes.index(circle[1])))
+        first = repository.campaigns[circle[0]]
+        place = first.document.place(("supersedes", first.campaign.supersedes.index(circle[1])))
         message = f"campaigns supersede each other in a circle: {' -> '.join(circle)}"
         yield Finding(place, "BP515", message, "let the older ones supersede nothing newer")
+
+
+def _suggest_another(repository: Repository, name: str, word: str) -> str:
+    others = (one for one in repository.campaigns if one != name)
+    return suggest(word, others, "name a campaign of this repository")
 
 
 def check_locks(repository: Repository) -> Iterator[Finding]:
