@@ -11,7 +11,7 @@ from ci.cli.console import count_things
 from ci.reports.campaign_diff import format_difference
 from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.trust import read_launch
-from reconciler.model.plan import ACTIONS
+from reconciler.model.states import PlanAction
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.installation import find_tool
 from reconciler.planning.campaign_diff.comparison import compare_campaigns
@@ -204,7 +204,7 @@ def _describe_plan(
 
 
 def _count_actions(view: View) -> Iterator[str]:
-    counts = [(word, view.plan.count(action)) for action, word in ACTIONS.items()]
+    counts = [(action.word, view.plan.count(action)) for action in PlanAction]
     listed = ", ".join(f"{word} {count:,}" for word, count in counts if count)
     yield f"  units: {listed or 'none'}, done {view.plan.done:,}"
 

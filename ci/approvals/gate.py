@@ -37,7 +37,8 @@ from reconciler.ledger.writing.trust import (
     record_launch,
     record_revoked,
 )
-from reconciler.model.plan import RESTATE, SUBMIT, CampaignPlan, Plan
+from reconciler.model.plan import CampaignPlan, Plan
+from reconciler.model.states import MAKING
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.planning.resolution import refute
@@ -388,7 +389,7 @@ def _stop(verdict: Verdict, obstacle: str) -> Verdict:
 
 
 def _count(plan: CampaignPlan) -> int:
-    return plan.count(SUBMIT) + plan.count(RESTATE)
+    return plan.count(*MAKING)
 
 
 def _name(commit: str | None) -> str:

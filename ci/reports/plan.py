@@ -8,12 +8,13 @@ from dataclasses import replace
 
 from ci.cli.markdown import escape
 from reconciler.model.deviations import Told
-from reconciler.model.plan import ACTIONS, RESTATE, CampaignPlan, Group, Plan
+from reconciler.model.plan import CampaignPlan, Group, Plan
+from reconciler.model.states import PlanAction
 from renderer.jobs.logs import gather_alike, tell_alike
 from schemas.manifest.runs import format_runs
 
 WIDTH = 100
-GLYPHS = {action: action if len(action) == 1 else "." for action in ACTIONS}
+GLYPHS = {action: action if len(action) == 1 else "." for action in PlanAction}
 
 
 def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str:
@@ -24,10 +25,10 @@ def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str
             f"campaign {campaign.campaign}  generation {campaign.generation}  done {campaign.done} units"
         )
         lines += [line for one in campaign.deviations for line in _format_deviation(one)]
-        for action, word in ACTIONS.items():
+        for action in PlanAction:
             groups = [group for group in campaign.groups if group.action == action]
             if groups:
-                lines.append(f"  {GLYPHS[action]} {word:<11} {campaign.count(action):>7} units")
+                lines.append(f"  {GLYPHS[action]} {action.word:<11} {campaign.count(action):>7} units")
                 lines += [line for group in _merge_alike(groups) for line in _format_group(group)]
         if not campaign.groups:
             lines.append("  nothing to do")
@@ -54,7 +55,12 @@ def _merge_alike(groups: Sequence[Group]) -> list[Group]:
     gathered = gather_alike(
         groups,
         lambda one: one.reason,
-        lambda one: (one.action, one.step, one.outputs, one.reason if one.action == RESTATE else None),
+        lambda one: (
+            one.action,
+            one.step,
+            one.outputs,
+            one.reason if one.action == PlanAction.RESTATE else None,
+        ),
     )
     return [
         replace(
@@ -104,7 +110,7 @@ def format_markdown(plan: Plan) -> str:
 def _format_row(group: Group) -> str:
     cells = (
         f"`{GLYPHS[group.action]}`",
-        ACTIONS[group.action],
+        group.action.word,
         str(len(group.runs)),
         group.step,
         _fold_outputs(group.outputs),
@@ -115,5 +121,5 @@ def _format_row(group: Group) -> str:
 
 
 def _count_changes(campaigns: Sequence[CampaignPlan]) -> str:
-    counts = [(word, sum(item.count(action) for item in campaigns)) for action, word in ACTIONS.items()]
+    counts = [(action.word, sum(item.count(action) for item in campaigns)) for action in PlanAction]
     return "Units: " + ", ".join(f"{word} {count}" for word, count in counts if count) + "."

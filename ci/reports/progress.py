@@ -10,7 +10,7 @@ from ci.cli.exits import Exit
 from reconciler.execution.outcome import Outcome
 from reconciler.ledger.store.database import State, reading
 from reconciler.ledger.writing.tallies import count_live
-from reconciler.model.plan import BLOCKED, QUARANTINED, UNKNOWN, WAITING
+from reconciler.model.states import MAKING, PlanAction
 from reconciler.model.work_items import Address
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.views import StateView
@@ -31,7 +31,7 @@ class Watching:
             self._bar.__exit__(None, None, None)
 
     def begin(self, state_view: StateView) -> Callable[[str, Address], None]:
-        wanted = sum(campaign.count("+") + campaign.count("~") for campaign in state_view.plan.campaigns)
+        wanted = sum(campaign.count(*MAKING) for campaign in state_view.plan.campaigns)
         names = ", ".join(campaign.campaign for campaign in state_view.plan.campaigns)
         say(f"plan {state_view.plan.digest()[:12]} for {names}: {count_things(wanted, 'unit')} to make")
         self._bar = progress("units", wanted)
@@ -73,12 +73,12 @@ def sum_up(outcome: Outcome, left_out: int = 0) -> str:
     counts = (
         (outcome.skipped, "behind those not tried"),
         (outcome.live, "in flight"),
-        (planned[WAITING] + outcome.staging, "waiting"),
-        (planned[BLOCKED], "blocked"),
-        (planned[UNKNOWN], "unknown"),
+        (planned[PlanAction.WAITING] + outcome.staging, "waiting"),
+        (planned[PlanAction.BLOCKED], "blocked"),
+        (planned[PlanAction.UNKNOWN], "unknown"),
         (outcome.paused, "paused"),
         (sum(outcome.held.values()) - outcome.paused, "not begun"),
-        (planned[QUARANTINED], "in quarantine"),
+        (planned[PlanAction.QUARANTINED], "in quarantine"),
     )
     told = [f"{count_things(outcome.produced, 'unit')} produced, {len(outcome.failed)} failed"]
     told += [f"{count:,} {what}" for count, what in counts if count > 0]
@@ -90,14 +90,20 @@ def sum_up(outcome: Outcome, left_out: int = 0) -> str:
 def judge_turn(outcome: Outcome, left_out: int = 0) -> int:
     """The exit code of a turn that was to bring everything to what is declared."""
     planned = outcome.planned
-    blocked = planned[BLOCKED] - outcome.declared_held
+    blocked = planned[PlanAction.BLOCKED] - outcome.declared_held
     if outcome.barred:
         return Exit.REFUSED
     if outcome.failed or outcome.skipped:
         return Exit.PARTLY
     if outcome.delayed:
         return Exit.UNAVAILABLE
-    if blocked or planned[QUARANTINED] or planned[UNKNOWN] or left_out or outcome.absent:
+    if (
+        blocked
+        or planned[PlanAction.QUARANTINED]
+        or planned[PlanAction.UNKNOWN]
+        or left_out
+        or outcome.absent
+    ):
         return Exit.PARTLY
     return Exit.REFUSED if outcome.paused or outcome.barred else Exit.FINE
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ci.review.summary import CampaignReview
 from reconciler.model.deviations import tell_deviations
-from reconciler.model.plan import BLOCKED, QUARANTINED, RESTATE, UNKNOWN
+from reconciler.model.states import PlanAction
 from schemas.manifest.lock import Lock
 
 
@@ -19,13 +19,13 @@ def _list_of_plan(one: CampaignReview) -> Iterator[str]:
     if one.view is None:
         return
     plan = one.view.plan
-    if again := plan.count(RESTATE):
+    if again := plan.count(PlanAction.RESTATE):
         yield f"{again:,} units that exist are made again, and analyses may be using them"
-    if unknown := plan.count(UNKNOWN):
+    if unknown := plan.count(PlanAction.UNKNOWN):
         yield f"{unknown:,} units could not be judged; while that is so, nothing is applied"
-    if blocked := plan.count(BLOCKED):
+    if blocked := plan.count(PlanAction.BLOCKED):
         yield f"{blocked:,} units are blocked"
-    if tried := plan.count(QUARANTINED):
+    if tried := plan.count(PlanAction.QUARANTINED):
         yield f"{tried:,} units failed too often, and wait for a person"
 
 

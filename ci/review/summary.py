@@ -18,7 +18,8 @@ from ci.changes.lock_check import list_touched, prove_locks
 from ci.changes.project import Project, is_about, judge_files
 from reconciler.ledger.store.database import reading
 from reconciler.ledger.upkeep.export import list_launched
-from reconciler.model.plan import RESTATE, SUBMIT, Plan
+from reconciler.model.plan import Plan
+from reconciler.model.states import MAKING, PlanAction
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.campaign_diff.comparison import compare_campaigns
 from reconciler.planning.campaign_diff.inputs import Basis, read_sides
@@ -70,7 +71,7 @@ class Review:
     origin: Origin | None
     unplanned: str = ""
 
-    def count(self, action: str) -> int:
+    def count(self, action: PlanAction) -> int:
         """How many units of the campaigns it touches have an action."""
         return sum(one.view.plan.count(action) for one in self.campaigns if one.view is not None)
 
@@ -195,7 +196,7 @@ class _Gathering:
         site = self.base.sites.get(declared.campaign.site)
         if policy is None or site is None:
             return None
-        actions = None if view is None else view.plan.count(SUBMIT) + view.plan.count(RESTATE)
+        actions = None if view is None else view.plan.count(*MAKING)
         return assess_campaign(policy, declared, site, self.change.after, self.now, actions=actions)
 
 

@@ -16,7 +16,8 @@ from ci.reports.campaign_diff import format_difference, spell, summarise
 from ci.reports.plan import GLYPHS
 from ci.review.risks import list_risks
 from ci.review.summary import CampaignReview, Compared, Review
-from reconciler.model.plan import ACTIONS, BLOCKED, RESTATE, SUBMIT, Group
+from reconciler.model.plan import Group
+from reconciler.model.states import PlanAction
 from reconciler.planning.campaign_diff.values import Difference, PayloadChange
 from reconciler.planning.estimate import Estimate
 from schemas.manifest.runs import format_runs
@@ -109,7 +110,11 @@ def _list_retirements(review: Review) -> list[str]:
 
 def count_for_forge(review: Review) -> dict[str, Any]:
     """The counts that GitLab draws beside a merge request (`artifacts:reports:terraform`)."""
-    return {"create": review.count(SUBMIT), "update": review.count(RESTATE), "delete": 0}
+    return {
+        "create": review.count(PlanAction.SUBMIT),
+        "update": review.count(PlanAction.RESTATE),
+        "delete": 0,
+    }
 
 
 def _headline(review: Review) -> str:
@@ -121,7 +126,10 @@ def _headline(review: Review) -> str:
         return f"Retirement of data: {gone}" if gone else "No campaign is touched"
     if review.plan is None:
         return f"{names}: not planned"
-    counts = [(review.count(SUBMIT), "to submit"), (review.count(RESTATE), "to make again")]
+    counts = [
+        (review.count(PlanAction.SUBMIT), "to submit"),
+        (review.count(PlanAction.RESTATE), "to make again"),
+    ]
     told = [f"{count_things(number, 'unit')} {what}" for number, what in counts if number]
     hours = [cost.cpu_hours for one in review.campaigns for cost in one.costs if cost.cpu_hours is not None]
     space = [
@@ -130,7 +138,7 @@ def _headline(review: Review) -> str:
     if told and (hours or space):
         least = "at least " if len(hours) < sum(len(one.costs) for one in review.campaigns) else ""
         told[-1] += f" ({least}{sum(hours):,.0f} CPU hours and {sum(space) / 1e12:,.1f} TB)"
-    if not told and (blocked := review.count(BLOCKED)):
+    if not told and (blocked := review.count(PlanAction.BLOCKED)):
         told = [f"nothing is launched, {count_things(blocked, 'unit')} blocked"]
     return f"{names}: {' and '.join(told) or 'nothing to do'}"
 
@@ -272,7 +280,7 @@ def _format_groups(groups: Sequence[Group]) -> list[str]:
     rows = [
         (
             code(GLYPHS[group.action]),
-            ACTIONS[group.action],
+            group.action.word,
             f"{len(group.runs):,}",
             code(group.step),
             _fold(group.outputs),

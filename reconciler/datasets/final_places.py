@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select
 from reconciler.ledger.reading.observation import narrow_runs
 from reconciler.ledger.schema.tables import outputs
 from reconciler.model.names import RECORD_PREFIX, fill_folder, name_record
+from reconciler.model.states import OutputState
 from reconciler.run_catalogue.catalogue import find_energies
 from renderer.identity.units import StepUnits
 from schemas.conditions.snapshot import name_number
@@ -94,7 +95,7 @@ def _read_versions(
     here = (outputs.c.campaign == campaign, outputs.c.step == step, outputs.c.output == output)
     query = select(*columns).where(*here).order_by(outputs.c.version)
     return {  # the highest of each is the last
-        run_key(experiment, run): version + (state != "intended")
+        run_key(experiment, run): version + (state != OutputState.INTENDED)
         for part in narrow_runs(query, runs)
         for experiment, run, version, state in connection.execute(part)
     }

@@ -17,6 +17,7 @@ from reconciler.ledger.schema.tables import events, outputs
 from reconciler.ledger.store.database import State
 from reconciler.ledger.upkeep.succession import list_formers
 from reconciler.ledger.writing.transaction import Writer
+from reconciler.model.states import OutputState
 from reconciler.outside.clock import CLOCK
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 
@@ -96,13 +97,15 @@ def _explain(standing: Standing, found: Marker | None, ledger: str, serial: int)
 
 def is_filled(connection: Connection, storage: str) -> bool:
     """Whether the ledger has something in a storage."""
-    there = exists().where(outputs.c.storage == storage, outputs.c.state == "produced")
+    there = exists().where(outputs.c.storage == storage, outputs.c.state == OutputState.PRODUCED)
     return bool(connection.execute(select(there)).scalar())
 
 
 def list_storages(connection: Connection, campaign: str) -> list[str]:
     """The storages in which a campaign has something."""
-    query = select(outputs.c.storage).where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+    query = select(outputs.c.storage).where(
+        outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED
+    )
     return sorted(connection.scalars(query.distinct()))
 
 

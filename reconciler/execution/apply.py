@@ -18,7 +18,7 @@ from reconciler.ledger.reading.observation import read_identity, read_plan
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.lease import Fenced, holding
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.model.plan import ACTIONS, RESTATE, SUBMIT
+from reconciler.model.states import PlanAction
 from reconciler.model.work_items import Address
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.planning.views import StateView, read_lost, read_state_view
@@ -226,7 +226,7 @@ def _confirm_lost(connection: Connection, lost: Mapping[str, Mapping[bytes, str]
 
 def _list_units(stored: Mapping[str, Any]) -> frozenset[Address]:
     """The units that a stored plan submits or restates: one that it only saw in flight is not its own to make."""
-    made = (ACTIONS[SUBMIT], ACTIONS[RESTATE])
+    made = (PlanAction.SUBMIT.word, PlanAction.RESTATE.word)
     return frozenset(
         (item["campaign"], group["step"], run)
         for item in stored["campaigns"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.execution.launch.admission import PAUSED
-from reconciler.model.plan import BLOCKED
+from reconciler.model.states import PlanAction
 from reconciler.model.work_items import Address
 from reconciler.planning.views import View
 
@@ -57,5 +57,5 @@ class Outcome:
         for view in views:
             for group in view.plan.groups:
                 self.planned[group.action] += len(group.runs)
-                if group.action == BLOCKED and view.campaign.state == "held":
+                if group.action == PlanAction.BLOCKED and view.campaign.state == "held":
                     self.declared_held += len(group.runs)

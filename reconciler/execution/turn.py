@@ -36,6 +36,7 @@ from reconciler.ledger.writing.pause_orders import PauseOrders
 from reconciler.ledger.writing.pauses import Pause, PauseWriter, find_pause
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
+from reconciler.model.states import FailureClass
 from reconciler.model.work_items import Address, Attempt, format_address
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.signals import find_number
@@ -299,7 +300,7 @@ class Launcher:
         except UnwritableInput as error:
             self.outcome.leave_out(made[0][1][0].campaign.name, str(error))
             for attempt, _ in made:
-                self._tracker.refuse(attempt, Failed("infrastructure", str(error)))
+                self._tracker.refuse(attempt, Failed(FailureClass.INFRASTRUCTURE, str(error)))
             return 0
         except SourceUnavailable as error:  # a disk that is full, or only to be read, is no failure of theirs
             self._capacity.close(site, str(error))

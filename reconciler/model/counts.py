@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-Miscount = tuple[str, str]
+from reconciler.model.states import FailureClass
+
+Miscount = tuple[FailureClass, str]
 """The class of a failure, as job results have it, and its reason."""
 
 Kept = tuple[str, int | None]
@@ -25,13 +27,16 @@ def judge_counts(who: str, registered: int | None, read: int | None, kept: Itera
         kept: its outputs.
     """
     if registered is not None and read is not None and read != registered:
-        return "input", f"{who} read {read:,} events, its input files are registered with {registered:,}"
+        return (
+            FailureClass.INPUT,
+            f"{who} read {read:,} events, its input files are registered with {registered:,}",
+        )
     bound, whose = (
         (read, f"{who} read") if read is not None else (registered, "its input files are registered with")
     )
     for name, events in kept:
         if bound is not None and events is not None and events > bound:
-            return "permanent", f"{name} holds {events:,} events, {whose} {bound:,}"
+            return FailureClass.PERMANENT, f"{name} holds {events:,} events, {whose} {bound:,}"
     return None
 
 
@@ -42,4 +47,4 @@ def judge_record(who: str, record: int | None, read: int | None) -> Miscount | N
     """
     if record is None or read is None or read <= record:
         return None
-    return "input", f"{who} read {read:,} events, its run has {record:,} in the run catalogue"
+    return FailureClass.INPUT, f"{who} read {read:,} events, its run has {record:,} in the run catalogue"

@@ -10,24 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.model.deviations import Told
+from reconciler.model.states import MAKING, PlanAction
 from schemas.files.canonical import digest
 from schemas.manifest.runs import format_runs
-
-SUBMIT, REUSE, RESTATE, BLOCKED, UNKNOWN, OBSOLETE = "+", "=", "~", "!", "?", "-"
-IN_FLIGHT, WAITING, QUARANTINED = "in flight", "waiting", "quarantined"
-
-ACTIONS: Mapping[str, str] = {
-    SUBMIT: "submit",
-    RESTATE: "restate",
-    REUSE: "reuse",
-    BLOCKED: "blocked",
-    UNKNOWN: "unknown",
-    OBSOLETE: "obsolete",
-    IN_FLIGHT: "in flight",
-    WAITING: "waiting",
-    QUARANTINED: "quarantined",
-}
-"""The actions, and the states that are listed but are none, in the order in which they are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +72,7 @@ class Observed:
 class Group:
     """Units of one step with the same action, for the same reason, of the same outputs. `runs` are sorted run keys."""
 
-    action: str
+    action: PlanAction
     step: str
     outputs: tuple[str, ...]
     reason: str
@@ -97,7 +82,7 @@ class Group:
     def data(self) -> dict[str, Any]:
         """The group as JSON data; `content` is the digest of all fingerprints that it is about."""
         return {
-            "action": ACTIONS[self.action],
+            "action": self.action.word,
             "step": self.step,
             "outputs": list(self.outputs),
             "reason": self.reason,
@@ -118,9 +103,9 @@ class CampaignPlan:
     groups: tuple[Group, ...]
     deviations: tuple[Told, ...] = ()
 
-    def count(self, action: str) -> int:
-        """How many units have an action."""
-        return sum(len(group.runs) for group in self.groups if group.action == action)
+    def count(self, *actions: PlanAction) -> int:
+        """How many units have one of the actions."""
+        return sum(len(group.runs) for group in self.groups if group.action in actions)
 
     def data(self) -> dict[str, Any]:
         """The campaign's plan as JSON data."""
@@ -128,7 +113,7 @@ class CampaignPlan:
             "campaign": self.campaign,
             "generation": self.generation,
             "pins": dict(self.pins),
-            "summary": {"done": self.done, **{word: self.count(action) for action, word in ACTIONS.items()}},
+            "summary": {"done": self.done, **{action.word: self.count(action) for action in PlanAction}},
             "groups": [group.data() for group in self.groups],
             **({"deviations": [one.data() for one in self.deviations]} if self.deviations else {}),
         }
@@ -148,12 +133,12 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to submit and nothing to restate."""
-        return not any(campaign.count(action) for campaign in self.campaigns for action in (SUBMIT, RESTATE))
+        return not any(campaign.count(*MAKING) for campaign in self.campaigns)
 
     @property
     def unknown(self) -> int:
         """How many units could not be judged."""
-        return sum(campaign.count(UNKNOWN) for campaign in self.campaigns)
+        return sum(campaign.count(PlanAction.UNKNOWN) for campaign in self.campaigns)
 
     def content(self) -> dict[str, Any]:
         """The plan as JSON data, without its digest."""

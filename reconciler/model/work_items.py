@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.model.engine import JobHandle
+from reconciler.model.states import AttemptState
 from renderer.identity.fingerprint import Recipe
 from renderer.identity.payloads import PayloadSet
 from renderer.identity.units import StepUnits
@@ -120,7 +121,7 @@ class Attempt:
     nonce: str
     site: str
     address: Address
-    state: str
+    state: AttemptState
     begun: str
     batch: str
     place: int

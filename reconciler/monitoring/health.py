@@ -13,11 +13,9 @@ from sqlalchemy import Connection, select
 from reconciler.execution.launch.admission import describe_stuck_canary
 from reconciler.execution.launch.staging import count_away
 from reconciler.ledger.reading.progress import list_flaws
-from reconciler.ledger.schema.tables import LIVE, attempts, intents, jobs, outputs, sites
+from reconciler.ledger.schema.tables import attempts, intents, jobs, outputs, sites
 from reconciler.ledger.writing.pauses import Pause, find_full, find_pause
-from reconciler.model.plan import BLOCKED as BLOCKED_ACTION
-from reconciler.model.plan import QUARANTINED, RESTATE, SUBMIT
-from reconciler.model.plan import WAITING as WAITING_ACTION
+from reconciler.model.states import LIVE, MAKING, AttemptState, OutputState, PlanAction
 from reconciler.planning.views import View
 from renderer.jobs.logs import gather_alike, tell_alike
 from schemas.files.times import read_time
@@ -38,7 +36,7 @@ HISTORY = 20
 _DELAYED = (
     select(intents.c.id, intents.c.reason)
     .join(outputs, outputs.c.intent == intents.c.id)
-    .where(outputs.c.state == "publishing", intents.c.reason.is_not(None))
+    .where(outputs.c.state == OutputState.PUBLISHING, intents.c.reason.is_not(None))
     .distinct()
     .order_by(intents.c.id)
 )
@@ -70,13 +68,13 @@ def _judge(
     connection: Connection, view: View, paused: Sequence[Pause], now: datetime
 ) -> Iterator[tuple[str, str]]:
     live = _read_live(connection, view.campaign.name)
-    known = [row for row in live if row.state != "uncertain" and row.unknown is None]
+    known = [row for row in live if row.state != AttemptState.UNCERTAIN and row.unknown is None]
     if known:
         yield PROGRESSING, f"{_count(len(known), 'job')} under way"
-    if reason := _name_groups(view, WAITING_ACTION):
+    if reason := _name_groups(view, PlanAction.WAITING):
         yield WAITING, reason
     yield from ((WAITING, reason) for reason in _find_tapes(connection, view))
-    wanted = any(group.action in (SUBMIT, RESTATE) for group in view.plan.groups)
+    wanted = any(group.action in MAKING for group in view.plan.groups)
     if wanted and (full := find_full(paused, view.campaign.site)):
         yield (
             WAITING,
@@ -86,10 +84,10 @@ def _judge(
         yield BLOCKED, f"{pause.scope} is paused since {pause.since} by {pause.who}: {pause.reason}"
     if reason := describe_stuck_canary(view):
         yield BLOCKED, reason
-    if reason := _name_groups(view, BLOCKED_ACTION):
+    if reason := _name_groups(view, PlanAction.BLOCKED):
         yield BLOCKED, reason
     yield from ((STALLED, reason) for reason in _find_stalls(connection, view, live, now))
-    if reason := _name_groups(view, QUARANTINED):
+    if reason := _name_groups(view, PlanAction.QUARANTINED):
         yield DEGRADED, f"in quarantine: {reason}"
     lost, wrong = list_flaws(connection, view.campaign.name)
     if lost:
@@ -107,7 +105,7 @@ def _find_tapes(connection: Connection, view: View) -> Iterator[str]:
         wished = {
             run
             for group in view.plan.groups
-            if group.step == units.step.name and group.action in (SUBMIT, RESTATE)
+            if group.step == units.step.name and group.action in MAKING
             for run in group.runs
         }
         if source.step is not None or not wished:
@@ -144,7 +142,7 @@ def _read_limits(connection: Connection, campaign: str) -> dict[str, timedelta]:
         select(intents.c.step, attempts.c.begun, attempts.c.ended)
         .join(jobs, jobs.c.id == attempts.c.job)
         .join(intents, intents.c.id == jobs.c.intent)
-        .where(intents.c.campaign == campaign, attempts.c.state == "verified")
+        .where(intents.c.campaign == campaign, attempts.c.state == AttemptState.VERIFIED)
         .order_by(attempts.c.id.desc())
         .limit(1000)
     )

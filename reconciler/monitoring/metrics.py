@@ -25,7 +25,8 @@ from reconciler.ledger.schema.tables import (
     verifications,
 )
 from reconciler.ledger.store.database import State, reading
-from reconciler.model.plan import ACTIONS, Plan
+from reconciler.model.plan import Plan
+from reconciler.model.states import IntentState, OutputState, PlanAction
 from reconciler.monitoring.health import Condition
 from reconciler.outside.errors import SourceUnavailable
 from schemas.files.times import read_time
@@ -64,9 +65,13 @@ class LedgerCollector:
 
 def _measure(connection: Connection, now: datetime) -> Iterator[Metric]:
     unit = (intents.c.campaign, intents.c.step, intents.c.state)
-    waiting = select(*unit, func.count()).where(intents.c.state.in_(("open", "quarantined"))).group_by(*unit)
+    waiting = (
+        select(*unit, func.count())
+        .where(intents.c.state.in_((IntentState.OPEN, IntentState.QUARANTINED)))
+        .group_by(*unit)
+    )
     runs = select(outputs.c.campaign, outputs.c.step, outputs.c.experiment, outputs.c.run)
-    made = runs.where(outputs.c.state == "produced").distinct().subquery()
+    made = runs.where(outputs.c.state == OutputState.PRODUCED).distinct().subquery()
     done = select(made.c.campaign, made.c.step, func.count()).group_by(made.c.campaign, made.c.step)
     units = GaugeMetricFamily("b2prod_units", "Units by what the ledger says of them", labels=_UNITS)
     for *labels, count in connection.execute(waiting):
@@ -183,8 +188,8 @@ class TurnMetrics:
         self._plan.clear()
         for campaign in plan.campaigns:
             self._plan.labels(campaign.campaign, "done").set(campaign.done)
-            for action, word in ACTIONS.items():
-                self._plan.labels(campaign.campaign, word).set(campaign.count(action))
+            for action in PlanAction:
+                self._plan.labels(campaign.campaign, action.word).set(campaign.count(action))
         self._conditions.clear()
         for (name, kind), count in _tally(conditions).items():
             self._conditions.labels(name, kind).set(count)

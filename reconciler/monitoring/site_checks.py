@@ -20,11 +20,12 @@ from reconciler.execution.sites.preconditions import check_batch
 from reconciler.execution.sites.readiness import gather
 from reconciler.execution.tracking.publication import try_storage
 from reconciler.ledger.reading.latest_time import read_latest
-from reconciler.ledger.schema.tables import LIVE, attempts, batches, events, ledger
+from reconciler.ledger.schema.tables import attempts, batches, events, ledger
 from reconciler.ledger.store.database import State, has_database, reading
 from reconciler.ledger.store.privacy import is_open
 from reconciler.ledger.writing.lease import PROMPT, tell_clock
 from reconciler.model.engine import Complaint, Engine, EngineUnavailable, JobListing
+from reconciler.model.states import LIVE
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.filesystem import find_type, is_networked
 from renderer.applications import APPLICATIONS

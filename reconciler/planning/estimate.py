@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from reconciler.ledger.reading.measurement import measure_cpu, measure_events
 from reconciler.ledger.schema.tables import inputs, outputs, products, recipes
-from reconciler.model.plan import RESTATE, SUBMIT
+from reconciler.model.states import MAKING, OutputState
 from reconciler.planning.views import View
 from renderer.identity.units import StepUnits
 from schemas.manifest.runs import split_key
@@ -39,7 +39,7 @@ def estimate_cost(connection: Connection, view: View, like: Sequence[str] = ()) 
         runs = {
             run
             for group in view.plan.groups
-            if group.step == units.step.name and group.action in (SUBMIT, RESTATE)
+            if group.step == units.step.name and group.action in MAKING
             for run in group.runs
         }
         if runs:
@@ -54,7 +54,7 @@ def measure_produced(connection: Connection, campaign: str, step: str | None = N
             outputs.c.step, func.count(outputs.c.id.distinct()), func.coalesce(func.sum(products.c.size), 0)
         )
         .outerjoin(products, products.c.output == outputs.c.id)
-        .where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+        .where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
         .group_by(outputs.c.step)
     )
     rows = [row for row in connection.execute(query) if step is None or find_declared(row[0]) == step]

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, and_, select
 from reconciler.ledger.reading.observation import CHUNK
 from reconciler.ledger.schema.tables import attempts, jobs, outputs
 from reconciler.ledger.store.database import State
-from reconciler.model.plan import RESTATE, Group
+from reconciler.model.plan import Group
+from reconciler.model.states import AttemptState, OutputState, PlanAction
 from reconciler.planning.views import View, view_campaign
 from schemas.conditions.snapshot import Snapshot
 from schemas.manifest.campaign import Limits
@@ -71,7 +72,7 @@ def _view(connection: Connection, repository: Repository, name: str, state: Stat
 
 
 def _list_restated(view: View) -> list[Group]:
-    return [group for group in view.plan.groups if group.action == RESTATE]
+    return [group for group in view.plan.groups if group.action == PlanAction.RESTATE]
 
 
 def _read_cost(
@@ -84,7 +85,7 @@ def _read_cost(
     for start in range(0, len(fingerprints), CHUNK):
         here = and_(
             outputs.c.campaign == campaign,
-            outputs.c.state == "produced",
+            outputs.c.state == OutputState.PRODUCED,
             outputs.c.fingerprint.in_(fingerprints[start : start + CHUNK]),
         )
         events += connection.scalars(select(outputs.c.events_read).where(here))
@@ -92,7 +93,7 @@ def _read_cost(
             select(attempts.c.begun, attempts.c.ended)
             .join(jobs, jobs.c.id == attempts.c.job)
             .join(outputs, outputs.c.intent == jobs.c.intent)
-            .where(here, attempts.c.state == "verified")
+            .where(here, attempts.c.state == AttemptState.VERIFIED)
         )
         for begun, ended in connection.execute(times):
             if ended is None:

@@ -10,21 +10,8 @@ from hashlib import sha256
 from typing import Any
 
 from reconciler.model.deviations import tell_deviations
-from reconciler.model.plan import (
-    ACTIONS,
-    BLOCKED,
-    IN_FLIGHT,
-    OBSOLETE,
-    QUARANTINED,
-    RESTATE,
-    REUSE,
-    SUBMIT,
-    UNKNOWN,
-    WAITING,
-    CampaignPlan,
-    Group,
-    Observed,
-)
+from reconciler.model.plan import CampaignPlan, Group, Observed
+from reconciler.model.states import MAKING, PlanAction
 from renderer.identity.payloads import Walk, name_payload_changes
 from renderer.identity.units import StepUnits
 from schemas.manifest.campaign import Campaign
@@ -73,12 +60,12 @@ class _Planning:
         self.refused, self.removed = refused, removed
         self.observed = observed
         self.done = 0
-        self.rows: dict[tuple[str, str, tuple[str, ...], str], list[int]] = {}
-        self.coming: dict[str, dict[int, str]] = {}  # step → run → its action, where it is not done
+        self.rows: dict[tuple[PlanAction, str, tuple[str, ...], str], list[int]] = {}
+        self.coming: dict[str, dict[int, PlanAction]] = {}  # step → run → its action, where it is not done
         self.walks: dict[int, Walk] = {}  # along the chains of the step that is judged, by place
         self.named: dict[tuple[str, str], str] = {}  # digests of two payload sets → what differs
 
-    def put(self, action: str, step: str, outputs: tuple[str, ...], reason: str, run: int) -> None:
+    def put(self, action: PlanAction, step: str, outputs: tuple[str, ...], reason: str, run: int) -> None:
         self.rows.setdefault((action, step, outputs, reason), []).append(run)
         self.coming.setdefault(step, {})[run] = action
 
@@ -94,17 +81,17 @@ class _Planning:
                     found[output] = here
         for run, reason in units.waiting.items():
             if run in self.refused:
-                self.put(BLOCKED, name, tuple(units.fingerprints), self.refused[run], run)
+                self.put(PlanAction.BLOCKED, name, tuple(units.fingerprints), self.refused[run], run)
             else:
-                self.put(WAITING, name, tuple(units.fingerprints), reason, run)
+                self.put(PlanAction.WAITING, name, tuple(units.fingerprints), reason, run)
         lacking: set[int] = set().union(*missing.values())
         reused = set().union(*taken.values()) - lacking
         self.done += len(units.runs) - len(lacking) - len(reused)
         for run in sorted(reused):
-            self.put(REUSE, name, _list_outputs(taken, run), "another campaign made the same", run)
+            self.put(PlanAction.REUSE, name, _list_outputs(taken, run), "another campaign made the same", run)
         if plain := self.find_plain(units, missing):
-            self.rows[SUBMIT, name, tuple(missing), NEW] = list(plain)
-            self.coming.setdefault(name, {}).update(dict.fromkeys(plain, SUBMIT))
+            self.rows[PlanAction.SUBMIT, name, tuple(missing), NEW] = list(plain)
+            self.coming.setdefault(name, {}).update(dict.fromkeys(plain, PlanAction.SUBMIT))
         if lacking - plain:
             place = {run: index for index, run in enumerate(units.runs)}
             self.walks.clear()
@@ -120,7 +107,11 @@ class _Planning:
         known |= self.refused.keys() | units.refused.keys()
         known |= {run for name, run in observed.intents if name == step.name}
         upstream = self.coming.get(step.input.step or "", {})
-        known |= {run for run, action in upstream.items() if action not in (SUBMIT, RESTATE, REUSE)}
+        known |= {
+            run
+            for run, action in upstream.items()
+            if action not in (PlanAction.SUBMIT, PlanAction.RESTATE, PlanAction.REUSE)
+        }
         return set.intersection(*missing.values()) - known
 
     def judge(self, units: StepUnits, run: int, outputs: tuple[str, ...], index: int) -> None:
@@ -129,28 +120,30 @@ class _Planning:
         wanted = frozenset(units.fingerprints[output][index] for output in outputs)
         action, reason = self.compare(units, run, outputs, index)
         intent = self.observed.intents.get((step.name, run))  # of more, where some was made elsewhere since
-        upstream = self.coming.get(step.input.step or "", {}).get(run, SUBMIT)
+        upstream = self.coming.get(step.input.step or "", {}).get(run, PlanAction.SUBMIT)
         if self.campaign.state == "held":
-            action, reason = BLOCKED, "the campaign is held"
+            action, reason = PlanAction.BLOCKED, "the campaign is held"
         elif refusal := self.refused.get(run) or units.refused.get(run):
-            action, reason = BLOCKED, refusal
+            action, reason = PlanAction.BLOCKED, refusal
         elif wanted & self.observed.unknown:
-            action, reason = UNKNOWN, "its storage cannot be read"
+            action, reason = PlanAction.UNKNOWN, "its storage cannot be read"
         elif intent is not None and intent.live:
             same = wanted <= intent.fingerprints
             action, reason = (
-                IN_FLIGHT,
+                PlanAction.IN_FLIGHT,
                 "submitted" if same else "an attempt of an earlier plan is still running",
             )
         elif intent is not None and (why := intent.find_quarantine(wanted)) is not None:
-            action, reason = QUARANTINED, why
-        elif upstream not in (SUBMIT, RESTATE, REUSE):
-            action, reason = WAITING, f"waits for {step.input.step}"
+            action, reason = PlanAction.QUARANTINED, why
+        elif upstream not in (PlanAction.SUBMIT, PlanAction.RESTATE, PlanAction.REUSE):
+            action, reason = PlanAction.WAITING, f"waits for {step.input.step}"
         elif intent is not None and wanted <= intent.fingerprints and intent.failure:
             reason = f"again, after: {intent.failure}"
         self.put(action, step.name, outputs, reason, run)
 
-    def compare(self, units: StepUnits, run: int, outputs: Iterable[str], index: int) -> tuple[str, str]:
+    def compare(
+        self, units: StepUnits, run: int, outputs: Iterable[str], index: int
+    ) -> tuple[PlanAction, str]:
         """Submit or restate, and why: what the unit was last made from against what it would be made from now."""
         recipes = {recipe.output: recipe.content for recipe in units.recipes}
         reasons: dict[str, None] = {}
@@ -170,8 +163,8 @@ class _Planning:
                     changes.append(files if units.step.input.step is None else "input restated")
                 reasons.update(dict.fromkeys(changes or ["produced before, with another fingerprint"]))
         if reasons:
-            return RESTATE, "; ".join(reasons)
-        return SUBMIT, "; ".join(lost) or NEW
+            return PlanAction.RESTATE, "; ".join(reasons)
+        return PlanAction.SUBMIT, "; ".join(lost) or NEW
 
     def name_payloads(self, units: StepUnits, before: str, after: str, run: int) -> str:
         """Which payloads changed, where the ledger knows what the run was made with. Runs only go up."""
@@ -193,8 +186,10 @@ class _Planning:
         for step, output, run in self.observed.made:
             column = columns.get(step)
             if column is None or output not in column.units.fingerprints or not column.declares(run):
-                self.rows.setdefault((OBSOLETE, step, (output,), "no longer declared"), []).append(run)
-        order = list(ACTIONS)
+                self.rows.setdefault((PlanAction.OBSOLETE, step, (output,), "no longer declared"), []).append(
+                    run
+                )
+        order = list(PlanAction)
         steps = {item.step.name: number for number, item in enumerate(units)}
         found = []
         for (action, step, outputs, reason), runs in self.rows.items():
@@ -218,33 +213,37 @@ class _Planning:
     def brake(self) -> None:
         """Blocks what would go beyond the campaign's limits, and what waits for it."""
         limits = self.campaign.limits
-        restated = sum(len(runs) for (action, *_), runs in self.rows.items() if action == RESTATE)
+        restated = sum(len(runs) for (action, *_), runs in self.rows.items() if action == PlanAction.RESTATE)
         if restated > (allowed := self.campaign.max_restate):
             limit = "max_restate" if allowed == limits.max_restate else "restate.limit"
-            self.block(RESTATE, f"{limit} is {allowed}, to restate are {restated}")
+            self.block(PlanAction.RESTATE, f"{limit} is {allowed}, to restate are {restated}")
         submitted = self.done + sum(
-            len(runs) for (action, *_), runs in self.rows.items() if action not in (OBSOLETE, BLOCKED)
+            len(runs)
+            for (action, *_), runs in self.rows.items()
+            if action not in (PlanAction.OBSOLETE, PlanAction.BLOCKED)
         )
         if submitted > limits.max_units:
-            for action in (SUBMIT, RESTATE):
+            for action in MAKING:
                 self.block(action, f"max_units is {limits.max_units}, declared are {submitted}")
 
-    def block(self, blocked: str, why: str) -> None:
+    def block(self, blocked: PlanAction, why: str) -> None:
         behind = {step.name: step.input.step for step in self.campaign.expand()}
         for (action, step, outputs, reason), runs in list(self.rows.items()):
             if action == blocked:
                 del self.rows[action, step, outputs, reason]
-                self.rows.setdefault((BLOCKED, step, outputs, f"{reason}; {why}"), []).extend(runs)
-                self.coming[step].update(dict.fromkeys(runs, BLOCKED))
+                self.rows.setdefault((PlanAction.BLOCKED, step, outputs, f"{reason}; {why}"), []).extend(runs)
+                self.coming[step].update(dict.fromkeys(runs, PlanAction.BLOCKED))
         for (action, step, outputs, reason), runs in list(self.rows.items()):
             upstream = self.coming.get(behind.get(step) or "", {})
             held = (
-                [run for run in runs if upstream.get(run) == BLOCKED] if action in (SUBMIT, RESTATE) else []
+                [run for run in runs if upstream.get(run) == PlanAction.BLOCKED] if action in MAKING else []
             )
             if held:
                 self.rows[action, step, outputs, reason] = sorted(set(runs).difference(held))
-                self.rows.setdefault((WAITING, step, outputs, f"waits for {behind[step]}"), []).extend(held)
-                self.coming[step].update(dict.fromkeys(held, BLOCKED))
+                self.rows.setdefault(
+                    (PlanAction.WAITING, step, outputs, f"waits for {behind[step]}"), []
+                ).extend(held)
+                self.coming[step].update(dict.fromkeys(held, PlanAction.BLOCKED))
         self.rows = {key: runs for key, runs in self.rows.items() if runs}
 
 

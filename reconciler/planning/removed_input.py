@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from reconciler.ledger.schema.file_tables import removals
 from reconciler.ledger.schema.tables import attempts, jobs, outputs
+from reconciler.model.states import OutputState
 from renderer.identity.units import StepUnits
 from schemas.manifest.runs import run_key, split_key
 
@@ -72,7 +73,7 @@ def _read_begun(connection: Connection, campaign: str, step: str, removed: Remov
         .where(
             outputs.c.campaign == campaign,
             outputs.c.step == step,
-            outputs.c.state == "produced",
+            outputs.c.state == OutputState.PRODUCED,
             outputs.c.experiment.in_(experiments),
         )
         .group_by(outputs.c.experiment, outputs.c.run, outputs.c.version)

@@ -16,7 +16,8 @@ from reconciler.datasets.places import check_storage_here, list_storages
 from reconciler.datasets.verification.rounds import find_lost
 from reconciler.ledger.reading.observation import observe, read_identity
 from reconciler.ledger.store.database import State
-from reconciler.model.plan import RESTATE, SUBMIT, CampaignPlan, Observed, Plan
+from reconciler.model.plan import CampaignPlan, Observed, Plan
+from reconciler.model.states import MAKING
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.planner import plan_campaign
@@ -122,7 +123,7 @@ def _list_wanted(plan: CampaignPlan) -> dict[str, list[int]]:
     """Step → the run keys that a plan would make something of."""
     wanted: dict[str, set[int]] = {}
     for group in plan.groups:
-        if group.action in (SUBMIT, RESTATE):
+        if group.action in MAKING:
             wanted.setdefault(group.step, set()).update(group.runs)
     return {step: sorted(runs) for step, runs in wanted.items()}
 

@@ -13,7 +13,8 @@ from ci.cli.exits import Exit
 from ci.command_line import b2prod, run
 from ci.reports.plan import format_markdown
 from ci.verbs import load_verb
-from reconciler.model.plan import SUBMIT, CampaignPlan, Group, Plan
+from reconciler.model.plan import CampaignPlan, Group, Plan
+from reconciler.model.states import PlanAction
 from renderer.steering import load_templates
 from schemas.manifest.runs import run_key
 from tests.support.worlds.builders import CAMPAIGN, FILES, swap, tree
@@ -173,7 +174,7 @@ def test_every_verb_has_a_help_that_fits(path, capsys, monkeypatch):
 
 def test_s39_markdown_of_a_plan_is_inert():
     hostile = "</td> @all ![x](http://x) `APPROVED` | **x**"
-    group = Group(SUBMIT, "reco", ("mdst",), hostile, (run_key(3, 529),), "")
+    group = Group(PlanAction.SUBMIT, "reco", ("mdst",), hostile, (run_key(3, 529),), "")
     text = format_markdown(Plan("ledger", 1, 1, (CampaignPlan("proc7", 1, (), 0, (group,)),)))
     (row,) = [line for line in text.splitlines() if "3:529" in line]
     assert not [mark for mark in ("</td>", "@all", "![", "](", "`APPROVED`", "**x") if mark in row]

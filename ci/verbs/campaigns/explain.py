@@ -21,7 +21,6 @@ from reconciler.ledger.reading.observation import (
     read_payloads,
 )
 from reconciler.ledger.store.database import reading
-from reconciler.model.plan import ACTIONS
 from reconciler.planning.value_origins import list_files, trace_values
 from reconciler.planning.views import View, view_campaign
 from reconciler.run_catalogue.run_selection import explain_absence
@@ -158,7 +157,7 @@ def _explain(
         state = "done"
     for group in view.plan.groups:
         if group.step == step and key in group.runs:
-            state = f"{ACTIONS[group.action]} ({', '.join(group.outputs)}): {group.reason}"
+            state = f"{group.action.word} ({', '.join(group.outputs)}): {group.reason}"
     unit: dict[str, Any] = {
         "unit": f"{view.campaign.name}/{step}/{format_run(key)}",
         "state": state,

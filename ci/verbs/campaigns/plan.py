@@ -22,7 +22,8 @@ from reconciler.execution.apply import apply_plan
 from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.reading.observation import list_campaigns
 from reconciler.ledger.store.database import reading
-from reconciler.model.plan import BLOCKED, UNKNOWN, Plan
+from reconciler.model.plan import Plan
+from reconciler.model.states import PlanAction
 from reconciler.outside.clock import CLOCK
 from reconciler.outside.errors import GuardRefused
 from reconciler.planning.views import StateView, read_state_view
@@ -111,7 +112,9 @@ def plan(
 def _has_changes(state_view: StateView) -> bool:
     """Whether there is something to do, or would be if nothing stood in its way; a campaign that is held is let be."""
     wanted = [view.plan for view in state_view.views if view.campaign.state != "held"]
-    return not state_view.plan.is_empty or any(one.count(BLOCKED) + one.count(UNKNOWN) for one in wanted)
+    return not state_view.plan.is_empty or any(
+        one.count(PlanAction.BLOCKED, PlanAction.UNKNOWN) for one in wanted
+    )
 
 
 def _name_turn(names: Sequence[str], *, refresh: bool) -> str:

@@ -12,6 +12,7 @@ from ci.cli.exits import Exit, WrongUse
 from reconciler.execution.tracking.workspace import Workspace
 from reconciler.ledger.reading.observation import list_attempts
 from reconciler.ledger.store.database import reading
+from reconciler.model.states import AttemptState
 from reconciler.outside.errors import SourceUnavailable
 from renderer.jobs.logs import find_signature
 from schemas.manifest.runs import parse_runs
@@ -47,11 +48,15 @@ def logs(settings: Settings, unit: str, lines: int, attempt: str | None, as_json
                 f"{unit} has no attempt {attempt}; it has {', '.join(one.name for one in tried[-10:])}"
             )
     else:
-        chosen = next((one for one in reversed(tried) if one.state == "failed"), tried[-1])
+        chosen = next((one for one in reversed(tried) if one.state == AttemptState.FAILED), tried[-1])
     workspace = Workspace(state.attempts, state.batches)
     text, first = workspace.read_log(chosen.name)
     if not text:
-        why = "was published, and its folder cleared" if chosen.state == "verified" else "left no log yet"
+        why = (
+            "was published, and its folder cleared"
+            if chosen.state == AttemptState.VERIFIED
+            else "left no log yet"
+        )
         raise SourceUnavailable(f"{chosen.name} ({chosen.state}) {why}: {workspace.path(chosen.name)}")
     found = find_signature(text, chosen.application, first=first)
     written = text.splitlines()
@@ -73,7 +78,7 @@ def logs(settings: Settings, unit: str, lines: int, attempt: str | None, as_json
             print_data(f"{mark}{first + one:>7}  {written[one]}\n")
         say(f"{found.place} matters: {found.signature}")
         shown = [(number, line) for number, line in shown if number > first + around[-1]]
-    elif chosen.state == "failed":
+    elif chosen.state == AttemptState.FAILED:
         say("no line of it says why, as far as the application's patterns go")
     for number, line in shown:
         print_data(f" {number:>7}  {line}\n")

@@ -21,7 +21,7 @@ from reconciler.ledger.reading.progress import read_progress
 from reconciler.ledger.schema.tables import runs
 from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.pauses import read_pauses
-from reconciler.model.plan import ACTIONS, IN_FLIGHT, QUARANTINED
+from reconciler.model.states import PlanAction
 from reconciler.monitoring.health import BLOCKED, Condition, judge_campaign
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import SourceUnavailable
@@ -89,7 +89,7 @@ def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: 
     if as_json:
         print_json([*rows, *absences, *(condition.data() for condition in conditions)])
         return _end_status(unknown.values())
-    shown = [word for word in ACTIONS.values() if any(row.get(word) for row in rows)]
+    shown = [word for word in (action.word for action in PlanAction) if any(row.get(word) for row in rows)]
     counts = ("units", "done", *shown)
     table = make_table("campaign", "step", "state", *counts, numbers=counts)
     for row in rows:
@@ -136,7 +136,7 @@ def _count_recorded(connection: Connection, name: str, state: str) -> list[dict[
 
 
 def _name_counts(in_flight: int, quarantined: int) -> dict[str, int]:
-    return {ACTIONS[IN_FLIGHT]: in_flight, ACTIONS[QUARANTINED]: quarantined}
+    return {PlanAction.IN_FLIGHT.word: in_flight, PlanAction.QUARANTINED.word: quarantined}
 
 
 def _end_status(unknown: Iterable[str]) -> int:
@@ -159,10 +159,10 @@ def _list_absences(connection: Connection, view: View) -> Iterable[dict[str, Any
 def _count_units(view: View) -> Iterable[dict[str, Any]]:
     for units in view.units:
         total = len(units.runs) + len(units.waiting)
-        counts = dict.fromkeys(ACTIONS.values(), 0)
+        counts = dict.fromkeys((action.word for action in PlanAction), 0)
         for group in view.plan.groups:
             if group.step == units.step.name:
-                counts[ACTIONS[group.action]] += len(group.runs)
+                counts[group.action.word] += len(group.runs)
         done = total - sum(count for word, count in counts.items() if word != "obsolete")
         state = {"active": "active", "held": "held"}[view.campaign.state]
         yield {

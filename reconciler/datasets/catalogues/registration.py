@@ -25,6 +25,7 @@ from reconciler.ledger.schema.tables import outputs, products, recipes, registra
 from reconciler.ledger.store.database import State, reading
 from reconciler.ledger.writing.pauses import PauseWriter, read_pauses
 from reconciler.ledger.writing.transaction import Writer, name_user
+from reconciler.model.states import OutputState
 from reconciler.outside.errors import SourceUnavailable
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.runs import run_key
@@ -187,11 +188,17 @@ def _list_pending(
     known = exists().where(registrations.c.output == outputs.c.id, registrations.c.catalogue == address)
     later = outputs.alias()
     same = and_(*(later.c[name] == outputs.c[name] for name in _UNIT))
-    later_one = exists().where(same, later.c.version > outputs.c.version, later.c.state == "produced")
+    later_one = exists().where(
+        same, later.c.version > outputs.c.version, later.c.state == OutputState.PRODUCED
+    )
     query = (
         select(outputs, recipes.c.content)
         .join(recipes, recipes.c.id == outputs.c.recipe)
-        .where(outputs.c.campaign.in_(declared), outputs.c.state == "produced", outputs.c.storage == storage)
+        .where(
+            outputs.c.campaign.in_(declared),
+            outputs.c.state == OutputState.PRODUCED,
+            outputs.c.storage == storage,
+        )
         .where(not_(known), not_(later_one))
         .order_by(outputs.c.id)
     )

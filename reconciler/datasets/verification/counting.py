@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, func, select
 from reconciler.datasets.verification.file_check import FileFlaw, Trouble
 from reconciler.ledger.schema.tables import attempts, jobs, outputs, runs
 from reconciler.model.counts import judge_counts, judge_record
+from reconciler.model.states import AttemptState, OutputState
 from reconciler.model.work_items import format_address
 from schemas.manifest.runs import run_key
 
@@ -25,7 +26,7 @@ def find_miscounts(connection: Connection, campaign: str) -> Iterator[FileFlaw]:
             (func.count() == func.count(jobs.c.events)).label("known"),
         )
         .join(attempts, attempts.c.job == jobs.c.id)
-        .where(attempts.c.state == "verified")
+        .where(attempts.c.state == AttemptState.VERIFIED)
         .group_by(jobs.c.intent)
         .subquery()
     )
@@ -35,7 +36,7 @@ def find_miscounts(connection: Connection, campaign: str) -> Iterator[FileFlaw]:
         select(*(outputs.c[name] for name in names), done.c.registered, done.c.known, runs.c.events)
         .join(done, done.c.intent == outputs.c.intent)
         .outerjoin(runs, same)
-        .where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+        .where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
         .order_by(outputs.c.id)
     )
     for step, experiment, run, output, version, kept, read, registered, known, record in connection.execute(

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
 from reconciler.datasets.verification.file_check import Depth, FileFlaw, Published, Trouble
 from reconciler.datasets.verification.file_pool import Look, look
 from reconciler.ledger.schema.tables import examinations, outputs, products, recipes, runs, verifications
+from reconciler.model.states import OutputState
 from reconciler.run_catalogue.catalogue import list_files
 from schemas.manifest.runs import run_key
 
@@ -44,7 +45,7 @@ def list_published(connection: Connection, campaign: str) -> Iterator[tuple[byte
         .join(products, products.c.output == outputs.c.id)
         .join(recipes, recipes.c.id == outputs.c.recipe)
         .outerjoin(runs, and_(runs.c.experiment == outputs.c.experiment, runs.c.run == outputs.c.run))
-        .where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+        .where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
         .order_by(outputs.c.id, products.c.path)
     )
     known: dict[int, Mapping[str, Any]] = {}

@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from reconciler.ledger.schema.tables import LIVE, attempts, batches, outputs, products
+from reconciler.ledger.schema.tables import attempts, batches, outputs, products
 from reconciler.ledger.store.database import State
 from reconciler.ledger.upkeep.succession import NAMED, list_formers
 from reconciler.model.names import name_record
+from reconciler.model.states import LIVE
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.mounts import MADE_BY_SYSTEMS, MARKER
 

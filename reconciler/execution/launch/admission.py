@@ -10,9 +10,10 @@ from sqlalchemy import Connection, func, select
 
 from reconciler.execution.launch.preparation import Wish
 from reconciler.execution.tracking.endings import LONGEST
-from reconciler.ledger.schema.tables import LIVE, attempts, intents, jobs
+from reconciler.ledger.schema.tables import attempts, intents, jobs
 from reconciler.ledger.writing.pauses import CANARY, Pause, PauseWriter, find_pause
-from reconciler.model.plan import ACTIONS, BLOCKED, OBSOLETE, QUARANTINED, REUSE, WAITING, Group
+from reconciler.model.plan import Group
+from reconciler.model.states import LIVE, IntentState, PlanAction
 from reconciler.model.work_items import Address
 from reconciler.planning.views import View
 from schemas.manifest.campaign import Canary
@@ -114,13 +115,16 @@ def describe_stuck_canary(view: View) -> str | None:
         return None
     runs = choose_canary(view, view.campaign.canary)
     groups = _list_open(view, runs)
-    stuck = [group for group in groups if group.action in (BLOCKED, QUARANTINED)]
-    if not stuck or any(group.action not in (BLOCKED, QUARANTINED, WAITING) for group in groups):
+    stuck = [group for group in groups if group.action in (PlanAction.BLOCKED, PlanAction.QUARANTINED)]
+    if not stuck or any(
+        group.action not in (PlanAction.BLOCKED, PlanAction.QUARANTINED, PlanAction.WAITING)
+        for group in groups
+    ):
         return None
     run = next(run for run in stuck[0].runs if run in runs)
     return (
         f"all others wait for its canary of {len(runs)} runs, which is not complete:"
-        f" {stuck[0].step}/{format_run(run)} is {ACTIONS[stuck[0].action]} ({stuck[0].reason});"
+        f" {stuck[0].step}/{format_run(run)} is {stuck[0].action.word} ({stuck[0].reason});"
         " mend that, or let the campaign go without a canary"
     )
 
@@ -131,9 +135,10 @@ def _list_open(view: View, runs: frozenset[int]) -> list[Group]:
     return [
         group
         for group in view.plan.groups
-        if group.action not in (OBSOLETE, REUSE)
+        if group.action not in (PlanAction.OBSOLETE, PlanAction.REUSE)
         and any(
-            run in runs and not (group.action == BLOCKED and (group.step, run) in made) for run in group.runs
+            run in runs and not (group.action == PlanAction.BLOCKED and (group.step, run) in made)
+            for run in group.runs
         )
     ]
 
@@ -144,7 +149,7 @@ def _read_early(connection: Connection, now: int) -> set[Address]:
     query = select(*columns).join(jobs, jobs.c.intent == intents.c.id)
     # a time beyond the longest pause was written by a clock that went wrong
     early = (jobs.c.after > now, jobs.c.after <= now + LONGEST)
-    rows = connection.execute(query.where(intents.c.state == "open", *early))
+    rows = connection.execute(query.where(intents.c.state == IntentState.OPEN, *early))
     return {(row.campaign, row.step, run_key(row.experiment, row.run)) for row in rows}
 
 

@@ -14,7 +14,7 @@ from reconciler.engines import FILES_FOR
 from reconciler.execution.sites.guarded_engine import contain
 from reconciler.ledger.reading.observation import find_files
 from reconciler.ledger.store.database import State, reading
-from reconciler.model.plan import RESTATE, SUBMIT
+from reconciler.model.states import MAKING
 from reconciler.model.work_items import Address, OrderedOutput, WorkItem
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.views import View
@@ -59,7 +59,7 @@ def list_wishes(views: Iterable[View]) -> list[Wish]:
     for view in views:
         for units in view.units:
             for group in view.plan.groups:
-                if group.step == units.step.name and group.action in (SUBMIT, RESTATE):
+                if group.step == units.step.name and group.action in MAKING:
                     wishes += [Wish(view, units, run, group.outputs) for run in group.runs]
     return wishes
 

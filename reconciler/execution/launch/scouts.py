@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, exists, select
 
 from reconciler.execution.launch.preparation import Wish
-from reconciler.ledger.schema.tables import LIVE, attempts, intents, jobs, outputs, recipes
+from reconciler.ledger.schema.tables import attempts, intents, jobs, outputs, recipes
+from reconciler.model.states import LIVE, OutputState
 from reconciler.model.work_items import Address
 from reconciler.planning.input_check import list_ends, list_needs, look_into
 from renderer.applications import APPLICATIONS
@@ -58,7 +59,7 @@ def read_outlook(connection: Connection, repository: Repository, wishes: Sequenc
 
 def _find_proven(connection: Connection, digests: set[str]) -> set[str]:
     """Those of the recipes, by digest, of which an output was produced."""
-    made = exists().where(outputs.c.recipe == recipes.c.id, outputs.c.state == "produced")
+    made = exists().where(outputs.c.recipe == recipes.c.id, outputs.c.state == OutputState.PRODUCED)
     return set(connection.scalars(select(recipes.c.digest).where(recipes.c.digest.in_(digests), made)))
 
 

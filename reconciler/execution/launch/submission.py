@@ -14,6 +14,7 @@ from reconciler.execution.tracking.workspace import Failed, Workspace
 from reconciler.ledger.writing.attempts import AttemptLedger, Pick
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.engine import Accepted, Answer, Batch, Deferred, Refused, Uncertain
+from reconciler.model.states import FailureClass
 from reconciler.model.work_items import Attempt
 from reconciler.outside.errors import SourceUnavailable
 
@@ -96,7 +97,7 @@ class Submitter:
                 case Deferred(reason):
                     deferred.setdefault(reason, []).append(attempt.id)
                 case Refused(reason, failure):
-                    self._tracker.refuse(attempt, Failed(failure, reason))
+                    self._tracker.refuse(attempt, Failed(FailureClass(failure), reason))
         self._attempts.record_submitted(accepted)
         for reason, numbers in deferred.items():
             self._attempts.record_deferred(numbers, reason)

@@ -24,6 +24,7 @@ from reconciler.datasets.verification.file_pool import look
 from reconciler.ledger.reading.output_records import LARGEST, OutputRecord, read_record
 from reconciler.ledger.schema.tables import outputs, products, runs
 from reconciler.model.names import name_record
+from reconciler.model.states import OutputState
 from reconciler.model.work_items import Address
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.plain_files import NotPlain, read_plain
@@ -179,7 +180,7 @@ def _read_ledger(connection: Connection) -> _Ledger:
         places[address, row.output, row.version] = value, row.state
         wanted.add((row.campaign, value))
         highest[address, row.output] = max(highest.get((address, row.output), 0), row.version)
-        if row.state == "produced":
+        if row.state == OutputState.PRODUCED:
             produced[row.campaign, value] = row.version
     return _Ledger(places, produced, wanted, highest)
 
@@ -193,7 +194,7 @@ def _judge(found: Found, ledger: _Ledger, declared: Declared, *, undeclared: boo
     there = ledger.places.get(record.place)
     if there is not None and there[0] != value:
         return replace(found, fate=Fate.LEFT, reason="the ledger has another output as this version")
-    if there is not None and there[1] == "produced":
+    if there is not None and there[1] == OutputState.PRODUCED:
         return replace(found, fate=Fate.KNOWN)
     if (other := ledger.produced.get((campaign, value))) is not None:
         return replace(found, fate=Fate.LEFT, reason=f"the ledger has the same as v{other}")

@@ -13,6 +13,7 @@ from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.pauses import ALARM, BREAKER, PauseWriter
 from reconciler.ledger.writing.units import Ledger
 from reconciler.model.counts import judge_counts, judge_record
+from reconciler.model.states import AttemptState, FailureClass
 from reconciler.model.work_items import Address, Attempt
 from reconciler.outside.clock import Clock
 from renderer.jobs.logs import Culprit, find_signature, normalise
@@ -57,12 +58,12 @@ class Endings:
         """Records the result of an attempt; false where it left none."""
         match self._workspace.collect(attempt, self._attempts.list_due(attempt)):
             case Verified() if self._attempts.is_done(attempt.job):
-                self.lose(attempt, "discarded", "another attempt of its job was faster")
-            case Failed() if attempt.state == "lost":
+                self.lose(attempt, AttemptState.DISCARDED, "another attempt of its job was faster")
+            case Failed() if attempt.state == AttemptState.LOST:
                 pass
             case Verified(made) if clash := self._attempts.find_clash(attempt, made):
                 reason = f"another job of the unit writes {clash} too; give the input files other names"
-                self._refuse(attempt, Failed("permanent", reason))
+                self._refuse(attempt, Failed(FailureClass.PERMANENT, reason))
             case Verified() as verified if miscount := self._judge_counts(attempt, verified):
                 self._refuse(attempt, miscount)
             case Verified(made, events_read, cpu_seconds, record):
@@ -71,7 +72,7 @@ class Endings:
                 elif failure := self._attempts.find_failure(attempt.intent):
                     self._land(attempt, failure)
             case Failed() if attempt.cancel:
-                self.lose(attempt, "cancelled", attempt.cancel)
+                self.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
             case Failed() as failed:
                 self.fail(attempt, failed)
             case None:
@@ -153,9 +154,9 @@ class Endings:
         how = f"{failed} jobs failed in the same way" if step is None else f"all jobs of {step} would fail so"
         self._pauses.pause(scope, BREAKER, f"{how}: {culprit.line.strip()} ({place})", "b2prod")
 
-    def lose(self, attempt: Attempt, state: str, reason: str) -> None:
+    def lose(self, attempt: Attempt, state: AttemptState, reason: str) -> None:
         """Records an attempt that tells nothing of its job, which may be tried again as often as before: within a bound."""
-        most = FRUITLESS * self._read_limit(attempt) if state == "lost" else None
+        most = FRUITLESS * self._read_limit(attempt) if state == AttemptState.LOST else None
         self._attempts.record_gone(attempt, state, reason, most=most)
         self._land(attempt, reason)
 

@@ -20,6 +20,7 @@ from reconciler.execution.tracking.workspace import Failed, Workspace
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.units import Ledger
 from reconciler.model.engine import Engine, EngineUnavailable, JobHandle, Observation, Sighting
+from reconciler.model.states import AttemptState, FailureClass
 from reconciler.model.work_items import Attempt, format_address
 from reconciler.outside.clock import Ages, Clock, format_time
 from reconciler.outside.errors import SourceUnavailable
@@ -141,7 +142,7 @@ class Tracker:
             if not group and not returning:
                 return
             group = self._adopt(engine, group)
-            known = [attempt for attempt in group if attempt.state != "uncertain"]
+            known = [attempt for attempt in group if attempt.state != AttemptState.UNCERTAIN]
             ending = [self.handle(attempt) for attempt in known if attempt.cancel]
             if ending:
                 self._cancel(site, engine, ending)
@@ -165,7 +166,7 @@ class Tracker:
             begins = not engine.shared or self._workspace.was_started(attempt.name)
             if begins and self._attempts.is_awaited(attempt, alone=True):
                 self._attempts.record_returned(attempt)
-                self._look.live.append(replace(attempt, state="running"))
+                self._look.live.append(replace(attempt, state=AttemptState.RUNNING))
             else:  # also where the mark was taken from it that it would begin with
                 self._cancel(attempt.site, engine, [self.handle(attempt)])
 
@@ -206,7 +207,7 @@ class Tracker:
 
         Where it cannot tell (accounting may be away while the queue answers), the others are followed all the same.
         """
-        doubtful = [attempt for attempt in group if attempt.state == "uncertain"]
+        doubtful = [attempt for attempt in group if attempt.state == AttemptState.UNCERTAIN]
         if not doubtful:
             return list(group)
         try:
@@ -215,7 +216,7 @@ class Tracker:
             if len(doubtful) == len(group):
                 raise
             self._note_unknown(doubtful, str(error))
-            return [attempt for attempt in group if attempt.state != "uncertain"]
+            return [attempt for attempt in group if attempt.state != AttemptState.UNCERTAIN]
         adopted = {attempt.id: found[attempt.name] for attempt in doubtful if found.get(attempt.name)}
         twins = [
             replace(self.handle(attempt), reference=other)
@@ -230,7 +231,7 @@ class Tracker:
             group = [attempt for attempt in group if attempt not in both]
         self._attempts.record_submitted({number: ids[0] for number, ids in adopted.items()})
         return [
-            replace(attempt, state="submitted", reference=adopted[attempt.id][0])
+            replace(attempt, state=AttemptState.SUBMITTED, reference=adopted[attempt.id][0])
             if attempt.id in adopted
             else attempt
             for attempt in group
@@ -240,7 +241,7 @@ class Tracker:
         doubted = not engine.attached and self._doubt_losses(engine, group, seen)
         running, again, unknown = [], [], []
         for attempt in group:
-            absent = attempt.state == "uncertain"  # complete answers did not have its name
+            absent = attempt.state == AttemptState.UNCERTAIN  # complete answers did not have its name
             default = Observation(Sighting.ABSENT if absent else Sighting.UNKNOWN)
             observation = seen.get(attempt.name, default)
             try:
@@ -257,7 +258,7 @@ class Tracker:
                         else:
                             self._doubt(engine, attempt, observation)
                         continue
-                    case Sighting.RUNNING if attempt.state == "submitted":
+                    case Sighting.RUNNING if attempt.state == AttemptState.SUBMITTED:
                         running.append(attempt.id)
                     case _:
                         pass
@@ -301,23 +302,27 @@ class Tracker:
             except EngineUnavailable as error:
                 self._note_unknown([attempt], str(error))
                 return
-        if self._endings.collect(attempt) or attempt.state == "lost":
+        if self._endings.collect(attempt) or attempt.state == AttemptState.LOST:
             return
         late = observation.failure is None and not self._is_missed(engine, attempt)
         if attempt.absences + 1 < DOUBTS or late:
             self._note_absent(attempt)  # a result may still be on its way through the file system
         elif attempt.cancel:
-            self._endings.lose(attempt, "cancelled", attempt.cancel)
+            self._endings.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
         elif observation.failure is not None:
             self._endings.fail(
-                attempt, Failed(observation.failure, observation.reason or "the engine says it failed")
+                attempt,
+                Failed(FailureClass(observation.failure), observation.reason or "the engine says it failed"),
             )
         elif engine.shared and self._workspace.bury(attempt.name):
             self._endings.fail(
-                attempt, Failed("infrastructure", "the engine says it ended well, but it never began")
+                attempt,
+                Failed(FailureClass.INFRASTRUCTURE, "the engine says it ended well, but it never began"),
             )
         else:
-            self._endings.fail(attempt, Failed("transient", "the job was started and ended without a result"))
+            self._endings.fail(
+                attempt, Failed(FailureClass.TRANSIENT, "the job was started and ended without a result")
+            )
 
     def _doubt(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
         """Weighs a complete answer without the attempt."""
@@ -331,15 +336,17 @@ class Tracker:
             return
         has_begun = engine.shared and not self._workspace.bury(attempt.name)
         if attempt.cancel:
-            self._endings.lose(attempt, "cancelled", attempt.cancel)
+            self._endings.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
         elif has_begun and (attempt.reference is None or engine.attached):
-            self._endings.fail(attempt, Failed("transient", "the job was started and ended without a result"))
+            self._endings.fail(
+                attempt, Failed(FailureClass.TRANSIENT, "the job was started and ended without a result")
+            )
         elif has_begun:
             self._endings.lose_job(
                 attempt, "the job was started, left no result, and its engine knows it no more"
             )
         elif attempt.reference is None:
-            self._endings.lose(attempt, "lost", observation.reason or "the job was never started")
+            self._endings.lose(attempt, AttemptState.LOST, observation.reason or "the job was never started")
         else:
             reason = observation.reason or "the engine took the job, and knows it no more"
             self._endings.lose_job(attempt, reason)

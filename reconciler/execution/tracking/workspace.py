@@ -14,6 +14,7 @@ from typing import Any
 
 from reconciler.execution.tracking.release_check import judge_release
 from reconciler.model.engine import Batch
+from reconciler.model.states import FailureClass
 from reconciler.model.work_items import Attempt, Product
 from reconciler.outside.checksums import digest_stream
 from reconciler.outside.errors import SourceUnavailable
@@ -59,7 +60,7 @@ class Failed:
     `scope` is `step` where all jobs of the step would fail so.
     """
 
-    failure: str
+    failure: FailureClass
     reason: str
     scope: str | None = None
 
@@ -142,10 +143,10 @@ class Workspace:
         if problems:
             return _malformed("result.json is malformed", problems[0])
         if result["nonce"] != attempt.nonce:
-            return Failed("infrastructure", "result.json belongs to another attempt")
+            return Failed(FailureClass.INFRASTRUCTURE, "result.json belongs to another attempt")
         if result["failure"]:
             said = result["failure"]
-            return Failed(said["class"], clean_text(said["message"])[:TOLD], said.get("scope"))
+            return Failed(FailureClass(said["class"]), clean_text(said["message"])[:TOLD], said.get("scope"))
         return _verify(folder, attempt, due, result)
 
     def has_result(self, name: str) -> bool:
@@ -238,7 +239,7 @@ def _list_folders(folder: Path) -> tuple[str, ...]:
 
 
 def _malformed(what: str, why: object) -> Failed:
-    return Failed("infrastructure", f"{what}: {clean_text(str(why))[:TOLD]}")
+    return Failed(FailureClass.INFRASTRUCTURE, f"{what}: {clean_text(str(why))[:TOLD]}")
 
 
 def _read_json(file: Path, most: int) -> Any:
@@ -251,20 +252,22 @@ def _verify(
     stated = {item["output"]: item for item in result["outputs"]}
     if stated.keys() != due.keys() or len(stated) != len(result["outputs"]):
         told = sorted(item["output"] for item in result["outputs"])
-        return Failed("infrastructure", f"due are {sorted(due)}, stated are {told}")
+        return Failed(FailureClass.INFRASTRUCTURE, f"due are {sorted(due)}, stated are {told}")
     products = []
     for output, known in due.items():
         item = stated[output]
         name = known or item["file"]
         file = folder / name
         if item["file"] != name or os.path.basename(name) != name:
-            return Failed("infrastructure", f"{output}: {name} is due, the result states {item['file']}")
+            return Failed(
+                FailureClass.INFRASTRUCTURE, f"{output}: {name} is due, the result states {item['file']}"
+            )
         events = _examine(file, item, attempt)
         if isinstance(events, Failed):
             return replace(events, reason=f"{output}: {events.reason}")
         if item["events"] is not None and events is not None and events != item["events"]:
             said = f"{name} holds {events:,} events, the result states {item['events']:,}"
-            return Failed("infrastructure", f"{output}: {said}")
+            return Failed(FailureClass.INFRASTRUCTURE, f"{output}: {said}")
         described = (events, item.get("rows"), item.get("kind"))
         products.append(Product(output, name, item["size"], item["checksum"], *described))
     record: dict[str, Any] = _clean(result.get("record", {}))
@@ -285,22 +288,22 @@ def _examine(file: Path, stated: Mapping[str, Any], attempt: Attempt) -> int | F
             before = os.fstat(stream.fileno())
             size = before.st_size
             if size != stated["size"] or digest_stream(stream, size) != stated["checksum"]:
-                return Failed("infrastructure", f"{file.name} is not what the result states")
+                return Failed(FailureClass.INFRASTRUCTURE, f"{file.name} is not what the result states")
             opened = Path(f"/proc/self/fd/{stream.fileno()}")
             events = _count_events(opened, file.name)
             wrong = judge_release(opened, file.name, attempt.release, attempt.commit)
             after = os.fstat(stream.fileno())
     except (FileNotFoundError, NotPlain):
-        return Failed("infrastructure", f"{file.name} is not there")
+        return Failed(FailureClass.INFRASTRUCTURE, f"{file.name} is not there")
     if (after.st_size, after.st_mtime_ns, after.st_ctime_ns) != (
         size,
         before.st_mtime_ns,
         before.st_ctime_ns,
     ):
-        return Failed("infrastructure", f"{file.name} was changed while it was looked at")
+        return Failed(FailureClass.INFRASTRUCTURE, f"{file.name} was changed while it was looked at")
     if isinstance(events, str):
-        return Failed("infrastructure", events)
-    return events if wrong is None else Failed("permanent", wrong, "step")
+        return Failed(FailureClass.INFRASTRUCTURE, events)
+    return events if wrong is None else Failed(FailureClass.PERMANENT, wrong, "step")
 
 
 def _clean(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from reconciler.ledger.schema.tables import attempts, events, intents, jobs, outputs
+from reconciler.model.states import OutputState
 from schemas.manifest.runs import format_run, run_key
 
 CHUNK = 500
@@ -92,7 +93,7 @@ def _name(verb: str, table: str, values: Mapping[str, Any]) -> str | None:
     if table == "intents":
         return "unit.begun" if new else f"unit.{state}" if state is not None else None
     if table == "outputs":
-        return "output.lost" if state == "lost" else None
+        return "output.lost" if state == OutputState.LOST else None
     if table == "plans":
         return "plan.begun" if new else "plan.ended" if values.get("ended") else None
     if table == "pauses":

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from reconciler.ledger.schema.tables import outputs
+from reconciler.model.states import OutputState
 from schemas.manifest.runs import run_key
 
 
@@ -31,7 +32,7 @@ def read_heads(
 ) -> list[Head]:
     """The produced outputs with one of the `fingerprints`; without these, the newest version of each run's output."""
     columns = ("step", "output", "experiment", "run", "fingerprint", "recipe", "events_read", "events")
-    mine = (outputs.c.campaign == campaign, outputs.c.state == "produced")
+    mine = (outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
     query = select(*(outputs.c[name] for name in columns)).where(*mine).order_by(outputs.c.version)
     rows = (
         Head(row[0], row[1], run_key(row[2], row[3]), row[4], row[5], row[6], row[7])

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, func, select
 
 from reconciler.ledger.schema.tables import attempts, jobs, outputs, products, recipes
+from reconciler.model.states import AttemptState, OutputState
 from schemas.manifest.step import Expectation, Step
 from schemas.policy.site import HS06_KEKCC
 
@@ -17,7 +18,11 @@ def measure_events(connection: Connection, recipe_digests: Sequence[str]) -> flo
         select(func.sum(products.c.size), func.sum(products.c.events))
         .join(outputs, outputs.c.id == products.c.output)
         .join(recipes, recipes.c.id == outputs.c.recipe)
-        .where(recipes.c.digest.in_(recipe_digests), outputs.c.state == "produced", products.c.events > 0)
+        .where(
+            recipes.c.digest.in_(recipe_digests),
+            outputs.c.state == OutputState.PRODUCED,
+            products.c.events > 0,
+        )
     )
     size, events = connection.execute(query).one()
     return float(size) / float(events) / 1000 if events else None
@@ -38,7 +43,11 @@ def measure_work(
     made = (
         select(outputs.c.intent, func.max(outputs.c.events_read).label("events"))
         .join(recipes, recipes.c.id == outputs.c.recipe)
-        .where(recipes.c.digest.in_(recipe_digests), outputs.c.state == "produced", outputs.c.events_read > 0)
+        .where(
+            recipes.c.digest.in_(recipe_digests),
+            outputs.c.state == OutputState.PRODUCED,
+            outputs.c.events_read > 0,
+        )
         .group_by(outputs.c.intent)
         .subquery()
     )
@@ -49,7 +58,7 @@ def measure_work(
             func.sum(attempts.c.cpu_seconds).label("seconds"),
         )
         .join(attempts, attempts.c.job == jobs.c.id)
-        .where(attempts.c.state == "verified")
+        .where(attempts.c.state == AttemptState.VERIFIED)
         .group_by(jobs.c.intent)
         .having(func.count() == func.count(attempts.c.cpu_seconds))
         .subquery()
@@ -96,7 +105,11 @@ def measure_size(connection: Connection, recipe_digest: str) -> float | None:
         select(func.sum(files), func.sum(outputs.c.events_read))
         .select_from(outputs)
         .join(recipes, recipes.c.id == outputs.c.recipe)
-        .where(recipes.c.digest == recipe_digest, outputs.c.state == "produced", outputs.c.events_read > 0)
+        .where(
+            recipes.c.digest == recipe_digest,
+            outputs.c.state == OutputState.PRODUCED,
+            outputs.c.events_read > 0,
+        )
     )
     size, events = connection.execute(query).one()
     return float(size) / float(events) / 1024 if events and size is not None else None

@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, exists, func, not_, or_, select
 
 from reconciler.ledger.schema.tables import (
-    LIVE,
     attempts,
     batches,
     intents,
@@ -28,6 +27,7 @@ from reconciler.ledger.schema.tables import (
     sites,
 )
 from reconciler.model.plan import Intent, Made, Observed, Unit
+from reconciler.model.states import LIVE, AttemptState, IntentState, OutputState
 from renderer.identity.payloads import Payload
 from renderer.identity.units import StepUnits
 from renderer.jobs.job_json import InputFile
@@ -69,7 +69,7 @@ def read_plan(connection: Connection, digest: str) -> StoredPlan | None:
 
 def list_campaigns(connection: Connection) -> list[str]:
     """The campaigns of which something was produced, by name."""
-    query = select(outputs.c.campaign).where(outputs.c.state == "produced").distinct()
+    query = select(outputs.c.campaign).where(outputs.c.state == OutputState.PRODUCED).distinct()
     return list(connection.scalars(query.order_by(outputs.c.campaign)))
 
 
@@ -103,7 +103,9 @@ def observe(
     lost: Mapping[bytes, str] | None = None,
 ) -> Observed:
     """What was produced of the units of a campaign. `lost` maps fingerprints whose files are gone or changed to which."""
-    mine = select(outputs.c.fingerprint).where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+    mine = select(outputs.c.fingerprint).where(
+        outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED
+    )
     lost = lost or {}
     produced = set(connection.scalars(mine)) - lost.keys()
     missing: set[int] = set()
@@ -151,7 +153,7 @@ def read_payloads(connection: Connection, digests: Iterable[str]) -> dict[str, t
 def read_used(connection: Connection, campaign: str) -> dict[str, list[int]]:
     """Digest of a payload set → the runs of a campaign of which something, produced last, was made with it; sorted."""
     columns = (outputs.c.step, outputs.c.output, outputs.c.experiment, outputs.c.run, outputs.c.conditions)
-    mine = and_(outputs.c.campaign == campaign, outputs.c.state == "produced")
+    mine = and_(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
     rows = connection.execute(select(*columns).where(mine).order_by(outputs.c.version))
     latest = {(step, output, run_key(*run)): digest for step, output, *run, digest in rows}
     used: dict[str, set[int]] = {}
@@ -165,7 +167,9 @@ def _find_undeclared(connection: Connection, campaign: str, units: Sequence[Step
     """The runs with a produced output that is not, or no longer, declared."""
     declared = {value for item in units for column in item.fingerprints.values() for value in column}
     query = select(outputs.c.experiment, outputs.c.run, outputs.c.fingerprint)
-    rows = connection.execute(query.where(outputs.c.campaign == campaign, outputs.c.state == "produced"))
+    rows = connection.execute(
+        query.where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
+    )
     return {run_key(experiment, run) for experiment, run, fingerprint in rows if fingerprint not in declared}
 
 
@@ -177,7 +181,7 @@ def _read_elsewhere(
         select(outputs.c.fingerprint)
         .join(recipes, recipes.c.id == outputs.c.recipe)
         .where(recipes.c.digest.in_(wanted), outputs.c.campaign != campaign)
-        .where(outputs.c.storage == storage, outputs.c.state == "produced")
+        .where(outputs.c.storage == storage, outputs.c.state == OutputState.PRODUCED)
     )
     return set(connection.scalars(query))
 
@@ -189,7 +193,7 @@ def _read_made(
     contents: dict[int, Mapping[str, Any]] = {}
     made: dict[tuple[str, str, int], Made] = {}
     columns = ("step", "output", "experiment", "run", "fingerprint", "recipe", "input", "conditions")
-    mine = (outputs.c.campaign == campaign, outputs.c.state == "produced")
+    mine = (outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
     query = select(*(outputs.c[name] for name in columns)).where(*mine).order_by(outputs.c.version)
     for here in [query] if count < len(keys) else narrow_runs(query, sorted(keys)):
         for step, output, experiment, run, fingerprint, recipe, source, conditions in connection.execute(
@@ -213,7 +217,9 @@ def narrow_runs(query: Select[Any], keys: Sequence[int]) -> Iterator[Select[Any]
             yield query.where(outputs.c.experiment == experiment, outputs.c.run.in_(chunk))
 
 
-BY_HAND = and_(intents.c.state == "quarantined", not_(exists().where(outputs.c.intent == intents.c.id)))
+BY_HAND = and_(
+    intents.c.state == IntentState.QUARANTINED, not_(exists().where(outputs.c.intent == intents.c.id))
+)
 """That an intent is a person's word that its unit is not to begin, whatever it would make."""
 
 
@@ -230,7 +236,7 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
     )
     pending = and_(
         intents.c.campaign == campaign,
-        or_(intents.c.state.in_(("open", "quarantined")), intents.c.id.in_(running)),
+        or_(intents.c.state.in_((IntentState.OPEN, IntentState.QUARANTINED)), intents.c.id.in_(running)),
     )
     wanted: dict[int, list[bytes]] = {}
     query = select(outputs.c.intent, outputs.c.fingerprint).join(intents, intents.c.id == outputs.c.intent)
@@ -243,10 +249,10 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
     for intent, state, reason in connection.execute(ours):
         if state in LIVE:
             live.add(intent)
-        elif state in ("failed", "lost"):
+        elif state in (AttemptState.FAILED, AttemptState.LOST):
             failures[intent] = reason or state
     publishing = select(outputs.c.intent).where(
-        outputs.c.campaign == campaign, outputs.c.state == "publishing"
+        outputs.c.campaign == campaign, outputs.c.state == OutputState.PUBLISHING
     )
     live.update(connection.scalars(publishing))
     columns = ("id", "step", "experiment", "run", "state", "reason")
@@ -256,7 +262,7 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
         select(*(intents.c[name] for name in columns)).where(pending).order_by(intents.c.id)
     ):
         unit = (step, run_key(experiment, run))
-        fingerprints, stopped = frozenset(wanted.get(number, ())), state == "quarantined"
+        fingerprints, stopped = frozenset(wanted.get(number, ())), state == IntentState.QUARANTINED
         failure = (stopped and reason) or failures.get(number)
         if stopped:
             stops.setdefault(unit, []).append((fingerprints, failure or "attempts used up"))
@@ -277,7 +283,9 @@ def find_files(
     found = connection.execute(
         select(outputs.c.id, outputs.c.storage, outputs.c.folder)
         .where(
-            outputs.c.fingerprint == fingerprint, outputs.c.state == "produced", outputs.c.storage == storage
+            outputs.c.fingerprint == fingerprint,
+            outputs.c.state == OutputState.PRODUCED,
+            outputs.c.storage == storage,
         )
         .order_by(outputs.c.campaign != campaign, outputs.c.id)
     ).first()
@@ -385,7 +393,11 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
 def _read_record(connection: Connection, intent: int) -> dict[str, Any]:
     """What the jobs of an intent told of how the outputs were made: branches once, events of all jobs together."""
     query = select(attempts.c.record).join(jobs, jobs.c.id == attempts.c.job)
-    verified = (jobs.c.intent == intent, attempts.c.state == "verified", attempts.c.record.is_not(None))
+    verified = (
+        jobs.c.intent == intent,
+        attempts.c.state == AttemptState.VERIFIED,
+        attempts.c.record.is_not(None),
+    )
     merged: dict[str, Any] = {}
     for text in connection.scalars(query.where(*verified).order_by(attempts.c.id)):
         told = json.loads(text)

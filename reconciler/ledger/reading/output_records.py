@@ -26,6 +26,7 @@ from reconciler.ledger.schema.tables import (
     recipes,
 )
 from reconciler.model.names import name_record
+from reconciler.model.states import AttemptState
 from reconciler.model.work_items import Address
 from renderer.identity.fingerprint import digest_files, fingerprint
 from schemas.files.canonical import digest
@@ -123,7 +124,7 @@ def write_records(connection: Connection, intent: int) -> tuple[RecordFile, ...]
             )
             .join(jobs, jobs.c.id == attempts.c.job)
             .outerjoin(batches, batches.c.id == attempts.c.batch)
-            .where(jobs.c.intent == intent, attempts.c.state == "verified")
+            .where(jobs.c.intent == intent, attempts.c.state == AttemptState.VERIFIED)
             .order_by(attempts.c.id)
         )
     )

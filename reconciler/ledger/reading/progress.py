@@ -6,15 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select
 
-from reconciler.ledger.schema.tables import (
-    LIVE,
-    attempts,
-    examinations,
-    intents,
-    jobs,
-    outputs,
-    verifications,
-)
+from reconciler.ledger.schema.tables import attempts, examinations, intents, jobs, outputs, verifications
+from reconciler.model.states import LIVE, IntentState, OutputState
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +23,10 @@ class StepProgress:
 def read_progress(connection: Connection, campaign: str) -> tuple[StepProgress, ...]:
     """The steps of a campaign of which there is anything, by name."""
     live = select(jobs.c.intent).join(attempts, attempts.c.job == jobs.c.id).where(attempts.c.state.in_(LIVE))
-    under_way = or_(intents.c.state == "open", intents.c.id.in_(live))
-    made = _list_units(connection, outputs, campaign, outputs.c.state == "produced")
+    under_way = or_(intents.c.state == IntentState.OPEN, intents.c.id.in_(live))
+    made = _list_units(connection, outputs, campaign, outputs.c.state == OutputState.PRODUCED)
     running = _list_units(connection, intents, campaign, under_way)
-    stopped = _list_units(connection, intents, campaign, intents.c.state == "quarantined") - running
+    stopped = _list_units(connection, intents, campaign, intents.c.state == IntentState.QUARANTINED) - running
     steps = sorted({step for step, _, _ in made | running | stopped})
     return tuple(
         StepProgress(
@@ -59,7 +52,7 @@ def list_flaws(connection: Connection, campaign: str) -> tuple[list[str], list[s
         .join(verifications, verifications.c.id == examinations.c.verification)
         .join(outputs, outputs.c.id == examinations.c.output)
         .where(and_(verifications.c.campaign == campaign, examinations.c.trouble.is_not(None)))
-        .where(outputs.c.state == "produced")
+        .where(outputs.c.state == OutputState.PRODUCED)
         .order_by(examinations.c.output, examinations.c.path)
     )
     lost: list[str] = []

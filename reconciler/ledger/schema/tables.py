@@ -19,6 +19,9 @@ from sqlalchemy import (
     text,
 )
 
+from reconciler.ledger.schema.state_column import StateText
+from reconciler.model.states import AttemptState, FailureClass, IntentState, OutputState
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -28,17 +31,14 @@ metadata = MetaData(
     }
 )
 
-LIVE = ("intent", "uncertain", "submitted", "running")
-"""States of an attempt that may still come to a result."""
-
 LIVE_ATTEMPT = text("state IN ('intent', 'uncertain', 'submitted', 'running')")
-"""The same, written out for the database."""
+"""That an attempt may still come to a result (`LIVE`); written out, as the next two."""
 
 LOST = text("attempts.state = 'lost'")
-"""Of an attempt; written out for the same reason as the next."""
+"""That an attempt was lost."""
 
 LIVE_OUTPUT = text("state IN ('intended', 'publishing', 'produced')")
-"""That an output is there or coming; written out, since SQLite uses a partial index only for its own words."""
+"""That an output is there or coming (`CLAIMING`); written out, since SQLite uses a partial index only for its own words."""
 
 identity = BigInteger().with_variant(Integer, "sqlite")
 # One row. `serial` moves with what a plan depends on in the ledger, `catalogue_serial` with runs and files.
@@ -186,8 +186,7 @@ bindings = Table(
     Column("run", Integer, primary_key=True),
     Column("snapshots", String(700), nullable=False),
 )
-# That a unit is to make certain outputs: open, produced, quarantined (waits for a person), released (a person let it be
-# tried again, as if anew), or abandoned (something else was wanted).
+# That a unit is to make certain outputs.
 intents = Table(
     "intents",
     metadata,
@@ -197,7 +196,7 @@ intents = Table(
     Column("step", String(64), nullable=False),
     Column("experiment", Integer, nullable=False),
     Column("run", Integer, nullable=False),
-    Column("state", String(12), nullable=False),
+    Column("state", StateText(IntentState, 12), nullable=False),
     Column("reason", String(500)),
     Column("approval", String(64)),  # digest of the approvals under which it was begun
 )
@@ -211,7 +210,7 @@ Index(
     sqlite_where=text("state = 'open'"),
     postgresql_where=text("state = 'open'"),
 )
-# One output of an intent: intended, publishing, produced, lost (was produced, and is gone), or abandoned.
+# One output of an intent.
 outputs = Table(
     "outputs",
     metadata,
@@ -226,7 +225,7 @@ outputs = Table(
     Column("recipe", identity, ForeignKey("recipes.id"), nullable=False, index=True),
     Column("input", String(64), nullable=False),
     Column("conditions", String(64)),
-    Column("state", String(12), nullable=False),
+    Column("state", StateText(OutputState, 12), nullable=False),
     Column("version", Integer, nullable=False),
     Column("storage", String(1024), nullable=False),
     Column("folder", String(1024), nullable=False),
@@ -269,10 +268,8 @@ batches = Table(
     Column("engine", String(500)),
     Column("origin", Text),
 )
-# One submission of a job: intent, uncertain (whether it was taken), submitted, running, verified, failed, lost,
-# cancelled, discarded, deferred (the site took no more, it never was). `absences` counts complete answers in a row that
-# did not know it, `unknown` is since when nothing can be told of it, `missed` since when it is gone without a result,
-# `cancel` that its end was asked for.
+# One submission of a job. `absences` counts complete answers in a row that did not know it, `unknown` is since when
+# nothing can be told of it, `missed` since when it is gone without a result, `cancel` that its end was asked for.
 attempts = Table(
     "attempts",
     metadata,
@@ -282,9 +279,9 @@ attempts = Table(
     Column("name", String(128), nullable=False, unique=True),
     Column("nonce", String(32), nullable=False),
     Column("site", String(40), nullable=False),
-    Column("state", String(12), nullable=False),
+    Column("state", StateText(AttemptState, 12), nullable=False),
     Column("reference", String(128)),  # the engine's id
-    Column("failure", String(16)),  # its class
+    Column("failure", StateText(FailureClass, 16)),
     Column("reason", String(2000)),
     Column("begun", String(20), nullable=False),
     Column("ended", String(20)),

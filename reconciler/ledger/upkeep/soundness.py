@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, create_engine, exists, func, not_, select
 
-from reconciler.ledger.schema.tables import LIVE, attempts, intents, jobs, metadata, outputs, products
+from reconciler.ledger.schema.tables import attempts, intents, jobs, metadata, outputs, products
 from reconciler.ledger.store.schema_versions import list_broken_references
 from reconciler.ledger.writing.journal import BrokenJournal, read_journal, read_rows, rebuild
+from reconciler.model.states import LIVE, AttemptState, IntentState, OutputState
 
 
 def find_unsound(connection: Connection, *, replay: bool = False) -> Iterator[str]:
@@ -48,15 +49,20 @@ def _find_contradictions(connection: Connection) -> Iterator[str]:
     """Rows that contradict one another, counted by how."""
     made = exists().where(products.c.output == outputs.c.id)
     verified = exists().where(
-        jobs.c.intent == outputs.c.intent, attempts.c.job == jobs.c.id, attempts.c.state == "verified"
+        jobs.c.intent == outputs.c.intent,
+        attempts.c.job == jobs.c.id,
+        attempts.c.state == AttemptState.VERIFIED,
     )
     tasks = exists().where(jobs.c.intent == intents.c.id)
     ended = (attempts.c.state.in_(LIVE), attempts.c.ended.is_not(None))
-    produced = outputs.c.state == "produced"
+    produced = outputs.c.state == OutputState.PRODUCED
     for what, query in (
         ("produced outputs have no file", select(func.count()).where(produced, not_(made))),
         ("produced outputs have no verified attempt", select(func.count()).where(produced, not_(verified))),
-        ("open units have no job", select(func.count()).where(intents.c.state == "open", not_(tasks))),
+        (
+            "open units have no job",
+            select(func.count()).where(intents.c.state == IntentState.OPEN, not_(tasks)),
+        ),
         ("attempts are under way and have ended", select(func.count()).where(*ended)),
     ):
         if count := connection.execute(query).scalar_one():

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import and_, exists, func, select
 
-from reconciler.ledger.schema.tables import LIVE, attempts, batches, intents, jobs, outputs
+from reconciler.ledger.schema.tables import attempts, batches, intents, jobs, outputs
 from reconciler.ledger.writing.journal import Journal
 from reconciler.ledger.writing.unit_rows import CHUNK
+from reconciler.model.states import CLAIMING, LIVE, AttemptState, IntentState, OutputState
 from reconciler.model.work_items import Attempt, WorkItem
 from reconciler.outside.installation import find_tool
 from schemas.files.canonical import canonical_json
@@ -51,7 +52,7 @@ def make_attempt(row: Any) -> Attempt:
         nonce=row.nonce,
         site=row.site,
         address=(row.campaign, row.step, run_key(row.experiment, row.run)),
-        state=row.state,
+        state=AttemptState(row.state),
         begun=row.begun,
         batch=row.batch_name or row.name,
         place=row.place or 0,
@@ -79,9 +80,11 @@ def read_jobs(journal: Journal, wanted: set[int]) -> dict[tuple[int, str], Any]:
     """The jobs of those of the intents that still want to be made, by intent and key."""
     found = {}
     listed = sorted(wanted)
-    intended = exists().where(outputs.c.intent == intents.c.id, outputs.c.state == "intended")
+    intended = exists().where(outputs.c.intent == intents.c.id, outputs.c.state == OutputState.INTENDED)
     query = (
-        select(jobs).join(intents, intents.c.id == jobs.c.intent).where(intents.c.state == "open", intended)
+        select(jobs)
+        .join(intents, intents.c.id == jobs.c.intent)
+        .where(intents.c.state == IntentState.OPEN, intended)
     )
     for start in range(0, len(listed), CHUNK):
         for row in journal.connection.execute(query.where(intents.c.id.in_(listed[start : start + CHUNK]))):
@@ -92,7 +95,7 @@ def read_jobs(journal: Journal, wanted: set[int]) -> dict[tuple[int, str], Any]:
 def is_replaced(journal: Journal, intent: int) -> bool:
     """Whether an output of an intent exists, or is coming, by another intent."""
     other = outputs.alias()
-    live = other.c.state.in_(("intended", "publishing", "produced"))
+    live = other.c.state.in_(CLAIMING)
     same = and_(other.c.campaign == outputs.c.campaign, other.c.fingerprint == outputs.c.fingerprint)
     query = select(other.c.id).join(outputs, same)
     at = and_(outputs.c.intent == intent, other.c.intent != intent, live)
@@ -101,7 +104,7 @@ def is_replaced(journal: Journal, intent: int) -> bool:
 
 def count_attempts(journal: Journal, wanted: set[int]) -> dict[int, tuple[int, bool]]:
     """Job → how many attempts it had, and whether one is verified or may still be."""
-    settled = attempts.c.state.in_((*LIVE, "verified"))
+    settled = attempts.c.state.in_((*LIVE, AttemptState.VERIFIED))
     counted = (attempts.c.job, func.count(), func.max(attempts.c.number).filter(settled))
     found = {}
     listed = sorted(wanted)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select, true
 
-from reconciler.ledger.schema.tables import LIVE, LOST, attempts, batches, intents, jobs, outputs, products
+from reconciler.ledger.schema.tables import LOST, attempts, batches, intents, jobs, outputs, products
 from reconciler.ledger.writing.attempt_rows import (
     ATTEMPTS,
     count_attempts,
@@ -26,6 +26,7 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import CHUNK
 from reconciler.ledger.writing.units import quarantine
 from reconciler.model.names import name_attempt, name_batch
+from reconciler.model.states import LIVE, AttemptState, FailureClass, IntentState, OutputState
 from reconciler.model.work_items import Attempt, Product, WorkItem
 from renderer.jobs.job_json import Job
 from schemas.files.canonical import canonical_json
@@ -79,7 +80,7 @@ class AttemptLedger:
                     "name": name,
                     "nonce": secrets.token_hex(16),
                     "site": site,
-                    "state": "intent",
+                    "state": AttemptState.INTENT,
                     "begun": begun,
                     "batch": number_of_batch,
                     "place": place,
@@ -101,7 +102,7 @@ class AttemptLedger:
                     nonce=value["nonce"],
                     site=site,
                     address=pick[0].address,
-                    state="intent",
+                    state=AttemptState.INTENT,
                     begun=begun,
                     batch=batch,
                     place=value["place"],
@@ -120,24 +121,34 @@ class AttemptLedger:
         """Attempt id → the engine's reference: these were taken, or were found at the engine by their names."""
         with self._writer.writing(polling=True) as journal:
             for attempt, reference in references.items():
-                at = and_(attempts.c.id == attempt, attempts.c.state.in_(("intent", "uncertain")))
-                values = {"state": "submitted", "reference": reference, **_SEEN}
+                at = and_(
+                    attempts.c.id == attempt,
+                    attempts.c.state.in_((AttemptState.INTENT, AttemptState.UNCERTAIN)),
+                )
+                values = {"state": AttemptState.SUBMITTED, "reference": reference, **_SEEN}
                 journal.update(attempts, at, values)
 
     def record_deferred(self, numbers: Iterable[int], reason: str) -> None:
         """Their engine took none of these, since it takes nothing now: they never were, and nothing is counted."""
-        values = {"state": "deferred", "reason": reason[:2000], "ended": self._writer.clock.show()}
-        self._change(numbers, attempts.c.state == "intent", values)
+        values = {"state": AttemptState.DEFERRED, "reason": reason[:2000], "ended": self._writer.clock.show()}
+        self._change(numbers, attempts.c.state == AttemptState.INTENT, values)
 
     def record_uncertain(self, numbers: Iterable[int], reason: str) -> None:
         """Of these it cannot be told whether the engine took them; they are looked for by their names."""
-        self._change(numbers, attempts.c.state == "intent", {"state": "uncertain", "reason": reason[:2000]})
+        self._change(
+            numbers,
+            attempts.c.state == AttemptState.INTENT,
+            {"state": AttemptState.UNCERTAIN, "reason": reason[:2000]},
+        )
 
     def doubt_intents(self) -> None:
         """Makes every intent to submit uncertain: whoever wrote it is not here to say what came of it."""
         with self._writer.writing(polling=True) as journal:
-            values = {"state": "uncertain", "reason": "the reconciler ended while it was being submitted"}
-            journal.update(attempts, attempts.c.state == "intent", values)
+            values = {
+                "state": AttemptState.UNCERTAIN,
+                "reason": "the reconciler ended while it was being submitted",
+            }
+            journal.update(attempts, attempts.c.state == AttemptState.INTENT, values)
 
     def ask_end(self, numbers: Iterable[int], reason: str) -> None:
         """Asks for the end of these; they are cancelled once their engine confirms it."""
@@ -145,7 +156,7 @@ class AttemptLedger:
 
     def record_running(self, numbers: Iterable[int]) -> None:
         """These were seen running."""
-        self._change(numbers, attempts.c.state == "submitted", {"state": "running"})
+        self._change(numbers, attempts.c.state == AttemptState.SUBMITTED, {"state": AttemptState.RUNNING})
 
     def record_seen(self, numbers: Iterable[int]) -> None:
         """These were seen again, after a complete answer without them, or none at all."""
@@ -159,8 +170,8 @@ class AttemptLedger:
     def record_returned(self, attempt: Attempt) -> None:
         """An attempt that was taken for lost is known to its engine: it is live again, and no failure of its job."""
         with self._writer.writing() as journal:
-            at = and_(attempts.c.id == attempt.id, attempts.c.state == "lost")
-            values = {"state": "running", "ended": None, "reason": None, **_SEEN}
+            at = and_(attempts.c.id == attempt.id, attempts.c.state == AttemptState.LOST)
+            values = {"state": AttemptState.RUNNING, "ended": None, "reason": None, **_SEEN}
             if journal.update(attempts, at, values):
                 counted = and_(jobs.c.id == attempt.job, jobs.c.failures > 0)
                 journal.update(jobs, counted, {"failures": jobs.c.failures - 1, "after": None})
@@ -170,11 +181,11 @@ class AttemptLedger:
 
         With `alone`, nor is another under way.
         """
-        others = ("verified", *LIVE) if alone else ("verified",)
+        others = (AttemptState.VERIFIED, *LIVE) if alone else (AttemptState.VERIFIED,)
         rival = select(attempts.c.id).where(attempts.c.job == attempt.job, attempts.c.state.in_(others))
         unit = select(intents.c.state).where(intents.c.id == attempt.intent)
         with self._writer.reading() as connection:
-            if connection.execute(unit).scalar() != "open":
+            if connection.execute(unit).scalar() != IntentState.OPEN:
                 return False
             return connection.execute(rival.where(attempts.c.id != attempt.id).limit(1)).first() is None
 
@@ -206,9 +217,9 @@ class AttemptLedger:
         """
         with self._writer.writing() as journal:
             if is_replaced(journal, attempt.intent):
-                self._end(journal, attempt, "discarded", None, "another unit makes the same")
+                self._end(journal, attempt, AttemptState.DISCARDED, None, "another unit makes the same")
                 return False
-            self._end(journal, attempt, "verified")
+            self._end(journal, attempt, AttemptState.VERIFIED)
             kept = canonical_json(record).decode() if record else None
             told = {"cpu_seconds": cpu_seconds, "events_read": events_read, "record": kept}
             journal.update(attempts, attempts.c.id == attempt.id, told)
@@ -236,11 +247,11 @@ class AttemptLedger:
             )
             mine = outputs.c.intent == attempt.intent
             journal.update(outputs, mine, {"events_read": sum_read(journal.connection, attempt.intent)})
-            verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == "verified")
+            verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == AttemptState.VERIFIED)
             open_jobs = select(jobs.c.id).where(jobs.c.intent == attempt.intent, not_(verified))
             complete = journal.connection.execute(open_jobs).first() is None
             if complete:
-                journal.update(outputs, mine, {"state": "publishing"})
+                journal.update(outputs, mine, {"state": OutputState.PUBLISHING})
         return complete
 
     def find_clash(self, attempt: Attempt, made: Sequence[Product]) -> str | None:
@@ -254,7 +265,7 @@ class AttemptLedger:
     def record_failed(
         self,
         attempt: Attempt,
-        failure: str,
+        failure: FailureClass,
         reason: str,
         *,
         max_attempts: int,
@@ -266,11 +277,13 @@ class AttemptLedger:
         `after` is when it may be tried again, in seconds since 1970; equal failures have an equal `signature`.
         """
         with self._writer.writing() as journal:
-            self._end(journal, attempt, "failed", failure, reason, signature)
-            most = 0 if failure in ("input", "permanent") else max_attempts
+            self._end(journal, attempt, AttemptState.FAILED, failure, reason, signature)
+            most = 0 if failure.is_final else max_attempts
             return _count_failure(journal, attempt, reason, most, after)
 
-    def record_gone(self, attempt: Attempt, state: str, reason: str, *, most: int | None = None) -> None:
+    def record_gone(
+        self, attempt: Attempt, state: AttemptState, reason: str, *, most: int | None = None
+    ) -> None:
         """Records an attempt that is `lost` (proven absent, no result), `cancelled` or `discarded`.
 
         It counts as no failure; but where it was the job's `most`th attempt, the unit is quarantined.
@@ -285,12 +298,12 @@ class AttemptLedger:
     def record_lost(self, attempt: Attempt, reason: str, *, max_attempts: int, after: int | None) -> bool:
         """Records that an engine took an attempt and lost it, which counts as a failure does; true as there."""
         with self._writer.writing() as journal:
-            self._end(journal, attempt, "lost", None, reason)
+            self._end(journal, attempt, AttemptState.LOST, None, reason)
             return _count_failure(journal, attempt, reason, max_attempts, after)
 
     def find_failure(self, intent: int) -> str | None:
         """Why a job of an intent is not done: what its last attempt that failed or went says; None where none did."""
-        done = select(attempts.c.job).where(attempts.c.state == "verified")
+        done = select(attempts.c.job).where(attempts.c.state == AttemptState.VERIFIED)
         query = select(attempts.c.reason).join(jobs, jobs.c.id == attempts.c.job)
         at = (jobs.c.intent == intent, attempts.c.ended.is_not(None), attempts.c.job.not_in(done))
         with self._writer.reading() as connection:
@@ -327,7 +340,7 @@ class AttemptLedger:
 
     def is_done(self, job: int) -> bool:
         """Whether an attempt of a job is verified."""
-        query = select(attempts.c.id).where(attempts.c.job == job, attempts.c.state == "verified")
+        query = select(attempts.c.id).where(attempts.c.job == job, attempts.c.state == AttemptState.VERIFIED)
         with self._writer.reading() as connection:
             return connection.execute(query).first() is not None
 
@@ -344,8 +357,8 @@ class AttemptLedger:
         self,
         journal: Journal,
         attempt: Attempt,
-        state: str,
-        failure: str | None = None,
+        state: AttemptState,
+        failure: FailureClass | None = None,
         reason: str | None = None,
         signature: str | None = None,
     ) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import Select, and_, exists, not_, or_, select
 
-from reconciler.ledger.schema.tables import LIVE, attempts, batches, intents, jobs
+from reconciler.ledger.schema.tables import attempts, batches, intents, jobs
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import CHUNK
+from reconciler.model.states import LIVE, AttemptState, IntentState
 
 
 class Leftovers:
@@ -28,14 +29,20 @@ class Leftovers:
         coming = exists().where(
             task.c.intent == intents.c.id, other.c.job == task.c.id, other.c.state.in_(LIVE)
         )
-        done = intents.c.state.not_in(("open", "quarantined"))
+        done = intents.c.state.not_in((IntentState.OPEN, IntentState.QUARANTINED))
         ended = (
             select(attempts.c.name)
             .join(jobs, jobs.c.id == attempts.c.job)
             .join(intents, intents.c.id == jobs.c.intent)
-            .where(attempts.c.state.not_in((*LIVE, "failed")))
-            .where(or_(attempts.c.state != "verified", and_(done, not_(coming))))
-            .where(or_(attempts.c.state != "lost", attempts.c.reference.is_(None), intents.c.state != "open"))
+            .where(attempts.c.state.not_in((*LIVE, AttemptState.FAILED)))
+            .where(or_(attempts.c.state != AttemptState.VERIFIED, and_(done, not_(coming))))
+            .where(
+                or_(
+                    attempts.c.state != AttemptState.LOST,
+                    attempts.c.reference.is_(None),
+                    intents.c.state != IntentState.OPEN,
+                )
+            )
         )
         return self._find(ended, attempts.c.name, sorted(names))
 
@@ -47,7 +54,7 @@ class Leftovers:
     def list_failed(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
         """Those of the attempts' names that failed, each with its site and when that was."""
         failed = select(attempts.c.name, attempts.c.site, attempts.c.ended).where(
-            attempts.c.state == "failed"
+            attempts.c.state == AttemptState.FAILED
         )
         listed, found = sorted(names), dict[str, tuple[str, str]]()
         with self._writer.reading() as connection:

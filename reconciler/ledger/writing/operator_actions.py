@@ -13,13 +13,14 @@ from sqlalchemy.exc import IntegrityError
 
 from reconciler.ledger.reading.observation import BY_HAND
 from reconciler.ledger.schema.decision_tables import decisions
-from reconciler.ledger.schema.tables import LIVE, attempts, intents, jobs, outputs, plans, products
+from reconciler.ledger.schema.tables import attempts, intents, jobs, outputs, plans, products
 from reconciler.ledger.writing.attempt_rows import ATTEMPTS, make_attempt
 from reconciler.ledger.writing.journal import Journal
 from reconciler.ledger.writing.pauses import OPERATOR, PauseWriter
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import CHUNK
 from reconciler.ledger.writing.units import quarantine
+from reconciler.model.states import LIVE, AttemptState, IntentState, OutputState
 from reconciler.model.work_items import Attempt
 from reconciler.outside.errors import GuardRefused
 from schemas.files.canonical import canonical_json, digest
@@ -49,9 +50,9 @@ class OperatorActions:
     def release(self, scope: Scope, reason: str) -> int:
         """Lets quarantined units be tried again, as if anew: how many there were."""
         with self._writer.writing() as journal:
-            found = _find_intents(journal, scope, ("quarantined",))
+            found = _find_intents(journal, scope, (IntentState.QUARANTINED,))
             for intent in found:
-                values = {"state": "released", "reason": reason[:500]}
+                values = {"state": IntentState.RELEASED, "reason": reason[:500]}
                 journal.update(intents, intents.c.id == intent, values)
             self._note(journal, "retry", scope, reason, found)
         return len(found)
@@ -70,7 +71,7 @@ class OperatorActions:
                 f" `b2prod pause campaign:{scope.campaign}` stops them all"
             )
         with self._writer.writing() as journal:
-            begun = _find_intents(journal, scope, ("open",))
+            begun = _find_intents(journal, scope, (IntentState.OPEN,))
             found = _leave_made(journal, begun)
             for intent in found:
                 quarantine(journal, intent, reason)
@@ -93,7 +94,7 @@ class OperatorActions:
         row = {"digest": digest(content), "content": canonical_json(content), "serial": 0, **moment}
         journal.insert_new(plans, [row])
         unit = {"plan": row["digest"], "campaign": scope.campaign, "step": scope.step, "approval": None}
-        state = {"state": "quarantined", "reason": reason[:500]}
+        state = {"state": IntentState.QUARANTINED, "reason": reason[:500]}
         return journal.insert(
             intents, [{**unit, **state, "experiment": one, "run": run} for one, run in runs]
         )
@@ -104,9 +105,9 @@ class OperatorActions:
         So it does with attempts of intents that were given up: their unit waits for no other attempt than them.
         """
         with self._writer.writing() as journal:
-            stopped = _leave_made(journal, _find_intents(journal, scope, ("open",)))
+            stopped = _leave_made(journal, _find_intents(journal, scope, (IntentState.OPEN,)))
             running = _find_intents(journal, scope, (), live=True)
-            given_up = set(_find_intents(journal, scope, ("abandoned", "released")))
+            given_up = set(_find_intents(journal, scope, (IntentState.ABANDONED, IntentState.RELEASED)))
             for intent in running:
                 at = and_(_is_of(intent), attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None))
                 if journal.update(attempts, at, {"cancel": reason[:500]}) and intent in given_up:
@@ -125,7 +126,7 @@ class OperatorActions:
         """
         with self._writer.writing() as journal:
             attempt = _find_doubtful(journal, scope)
-            values = {"state": "submitted", "reference": reference, "unknown": None, "absences": 0}
+            values = {"state": AttemptState.SUBMITTED, "reference": reference, "unknown": None, "absences": 0}
             journal.update(attempts, attempts.c.id == attempt.id, values)
             self._note(journal, "adopt", scope, f"{reference}: {reason}", [attempt.id])
             return attempt.name
@@ -149,7 +150,7 @@ class OperatorActions:
         with self._writer.writing() as journal:
             at = and_(attempts.c.name.in_(names), attempts.c.state.in_(LIVE))
             values = {
-                "state": "lost",
+                "state": AttemptState.LOST,
                 "reason": f"{self._who}: {reason}"[:2000],
                 "ended": self._writer.clock.show(),
             }
@@ -167,17 +168,19 @@ class OperatorActions:
             with self._writer.writing() as journal:
                 if _list_live(journal, scope):
                     raise GuardRefused(f"attempts of {scope.text} are still under way; cancel or await them")
-                found = _find_intents(journal, scope, ("open", "quarantined"))
+                found = _find_intents(journal, scope, (IntentState.OPEN, IntentState.QUARANTINED))
                 made = [intent for intent in found if _has_products(journal, intent)]
                 if not made:
                     raise GuardRefused(f"nothing of {scope.text} was verified, so there is nothing to accept")
                 for intent in made:
-                    journal.update(intents, intents.c.id == intent, {"state": "open", "reason": reason[:500]})
-                    journal.update(outputs, outputs.c.intent == intent, {"state": "publishing"})
+                    journal.update(
+                        intents, intents.c.id == intent, {"state": IntentState.OPEN, "reason": reason[:500]}
+                    )
+                    journal.update(outputs, outputs.c.intent == intent, {"state": OutputState.PUBLISHING})
                 accepted = _find_units(journal, made)
                 for intent in _list_by_hand(journal, scope):
                     if _find_units(journal, [intent]) <= accepted:  # it is not stopped any more
-                        journal.update(intents, intents.c.id == intent, {"state": "abandoned"})
+                        journal.update(intents, intents.c.id == intent, {"state": IntentState.ABANDONED})
                 self._note(journal, "accept", scope, reason, made)
         except IntegrityError as error:
             raise GuardRefused(f"{scope.text} is being made, or was made, in another way") from error
@@ -203,7 +206,9 @@ def _is_of(intent: int) -> ColumnElement[bool]:
     return attempts.c.job.in_(select(jobs.c.id).where(jobs.c.intent == intent))
 
 
-def _find_intents(journal: Journal, scope: Scope, states: Sequence[str], *, live: bool = False) -> list[int]:
+def _find_intents(
+    journal: Journal, scope: Scope, states: Sequence[IntentState], *, live: bool = False
+) -> list[int]:
     """The intents of units that are in one of the states or, if wanted, have an attempt that may come to a result."""
     running = select(jobs.c.intent).join(attempts, attempts.c.job == jobs.c.id)
     chosen: ColumnElement[bool] = intents.c.state.in_(states)
@@ -219,7 +224,7 @@ def _find_intents(journal: Journal, scope: Scope, states: Sequence[str], *, live
 
 def _leave_made(journal: Journal, found: Sequence[int]) -> list[int]:
     """The intents without those that are being published: their files may be at their final places already."""
-    made = select(outputs.c.intent).where(outputs.c.state == "publishing")
+    made = select(outputs.c.intent).where(outputs.c.state == OutputState.PUBLISHING)
     publishing = set(journal.connection.scalars(made))
     return [intent for intent in found if intent not in publishing]
 
@@ -227,7 +232,7 @@ def _leave_made(journal: Journal, found: Sequence[int]) -> list[int]:
 def _list_by_hand(journal: Journal, scope: Scope) -> list[int]:
     """The intents by which a person stopped units of a scope before they began."""
     mine = set(journal.connection.scalars(select(intents.c.id).where(BY_HAND)))
-    return [intent for intent in _find_intents(journal, scope, ("quarantined",)) if intent in mine]
+    return [intent for intent in _find_intents(journal, scope, (IntentState.QUARANTINED,)) if intent in mine]
 
 
 def _find_units(journal: Journal, numbers: Sequence[int]) -> set[tuple[int, int]]:
@@ -251,7 +256,7 @@ def _list_live(journal: Journal, scope: Scope) -> list[Attempt]:
 
 
 def _list_doubtful(journal: Journal, scope: Scope) -> list[Attempt]:
-    return [one for one in _list_live(journal, scope) if one.state == "uncertain" or one.unknown]
+    return [one for one in _list_live(journal, scope) if one.state == AttemptState.UNCERTAIN or one.unknown]
 
 
 def _find_doubtful(journal: Journal, scope: Scope) -> Attempt:

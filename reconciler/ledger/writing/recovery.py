@@ -11,7 +11,6 @@ from sqlalchemy import and_, select
 
 from reconciler.ledger.reading.output_records import OutputRecord, digest_nonce
 from reconciler.ledger.schema.tables import (
-    LIVE,
     attempts,
     batches,
     intents,
@@ -25,6 +24,7 @@ from reconciler.ledger.schema.tables import (
 from reconciler.ledger.writing.journal import Journal
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import describe_payloads
+from reconciler.model.states import COMING, LIVE, AttemptState, IntentState, OutputState
 from renderer.identity.payloads import PayloadSet
 from schemas.files.canonical import canonical_json, digest
 
@@ -63,8 +63,10 @@ class Recovery:
             for storage, record in found:
                 if _find_output(journal, record) is not None:
                     continue
-                intent = self._insert_intent(journal, record, "abandoned", reason)
-                journal.insert(outputs, [_describe_output(journal, intent, storage, record, "abandoned")])
+                intent = self._insert_intent(journal, record, IntentState.ABANDONED, reason)
+                journal.insert(
+                    outputs, [_describe_output(journal, intent, storage, record, OutputState.ABANDONED)]
+                )
                 count += 1
         return count
 
@@ -86,16 +88,18 @@ class Recovery:
             fingerprints = {record.fingerprint for (_, record), _ in members}
             self._give_up_rivals(journal, members[0][0][1].address[0], fingerprints, intent)
             if intent is None:
-                number = self._insert_intent(journal, members[0][0][1], "produced", None)
+                number = self._insert_intent(journal, members[0][0][1], IntentState.PRODUCED, None)
             else:
                 number = intent
-                ours = and_(outputs.c.intent == number, outputs.c.state.in_(("intended", "publishing")))
-                journal.update(outputs, ours, {"state": "abandoned"})
-                journal.update(intents, intents.c.id == number, {"state": "produced", "reason": None})
+                ours = and_(outputs.c.intent == number, outputs.c.state.in_(COMING))
+                journal.update(outputs, ours, {"state": OutputState.ABANDONED})
+                journal.update(
+                    intents, intents.c.id == number, {"state": IntentState.PRODUCED, "reason": None}
+                )
             names = self._insert_attempts(journal, number, [record for (_, record), _ in members])
             self._end_others(journal, number)
             for (storage, record), known in members:
-                values = _describe_output(journal, number, storage, record, "produced")
+                values = _describe_output(journal, number, storage, record, OutputState.PRODUCED)
                 output = known
                 if output is None:
                     (output,) = journal.insert(outputs, [values])
@@ -103,7 +107,9 @@ class Recovery:
                     journal.update(outputs, outputs.c.id == output, values)
                 self._insert_products(journal, output, record, names)
 
-    def _insert_intent(self, journal: Journal, record: OutputRecord, state: str, reason: str | None) -> int:
+    def _insert_intent(
+        self, journal: Journal, record: OutputRecord, state: IntentState, reason: str | None
+    ) -> int:
         unit = {key: record.data[key] for key in ("campaign", "step", "experiment", "run")}
         approval = record.data.get("approval")
         row = {**unit, "plan": self._writer.plan, "state": state, "reason": reason and reason[:500]}
@@ -117,12 +123,12 @@ class Recovery:
         query = select(outputs.c.intent).where(
             outputs.c.campaign == campaign,
             outputs.c.fingerprint.in_(fingerprints),
-            outputs.c.state.in_(("intended", "publishing")),
+            outputs.c.state.in_(COMING),
         )
         for rival in set(journal.connection.scalars(query)) - {intent}:
-            journal.update(intents, intents.c.id == rival, {"state": "abandoned", "reason": THERE})
-            ours = and_(outputs.c.intent == rival, outputs.c.state.in_(("intended", "publishing")))
-            journal.update(outputs, ours, {"state": "abandoned"})
+            journal.update(intents, intents.c.id == rival, {"state": IntentState.ABANDONED, "reason": THERE})
+            ours = and_(outputs.c.intent == rival, outputs.c.state.in_(COMING))
+            journal.update(outputs, ours, {"state": OutputState.ABANDONED})
             self._end_others(journal, rival)
 
     def _end_others(self, journal: Journal, intent: int) -> None:
@@ -143,7 +149,7 @@ class Recovery:
         for name, one in sorted(told.items()):
             job = _find_job(journal, intent, one, due.get(name, {}))
             values = {
-                "state": "verified",
+                "state": AttemptState.VERIFIED,
                 "failure": None,
                 "reason": None,
                 "cancel": None,
@@ -234,7 +240,7 @@ def _find_batch(journal: Journal, told: Mapping[str, Any]) -> int | None:
 
 
 def _describe_output(
-    journal: Journal, intent: int, storage: str, record: OutputRecord, state: str
+    journal: Journal, intent: int, storage: str, record: OutputRecord, state: OutputState
 ) -> dict[str, Any]:
     data = record.data
     counts = [file["events"] for file in data["files"]]

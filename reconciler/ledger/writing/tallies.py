@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, exists, func, not_, select
 
-from reconciler.ledger.schema.tables import LIVE, LOST, attempts, intents, jobs, outputs, runs
+from reconciler.ledger.schema.tables import LOST, attempts, intents, jobs, outputs, runs
 from reconciler.ledger.writing.transaction import Writer
+from reconciler.model.states import LIVE, AttemptState, IntentState, OutputState
 from reconciler.model.work_items import Attempt
 from schemas.manifest.runs import split_key
 
@@ -27,7 +28,7 @@ class Tallies:
     ) -> tuple[int, int]:
         """How many jobs of a campaign, or of its step, failed in that way since a time, and how many were verified."""
         alike = func.count(func.distinct(attempts.c.job)).filter(attempts.c.signature == signature)
-        good = func.count().filter(attempts.c.state == "verified")
+        good = func.count().filter(attempts.c.state == AttemptState.VERIFIED)
         query = select(alike, good).select_from(attempts).join(jobs, jobs.c.id == attempts.c.job)
         query = query.join(intents, intents.c.id == jobs.c.intent)
         query = query.where(intents.c.campaign == campaign, attempts.c.ended >= since)
@@ -39,16 +40,18 @@ class Tallies:
 
     def list_refused(self, campaign: str, since: str) -> tuple[list[str], int]:
         """The ids of a campaign's units whose jobs are all verified since a time, and that could not be published; and how many were."""
-        verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == "verified")
+        verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == AttemptState.VERIFIED)
         lacking = exists().where(jobs.c.intent == intents.c.id, not_(verified))
         recent = exists().where(
             jobs.c.intent == intents.c.id, attempts.c.job == jobs.c.id, attempts.c.ended >= since
         )
         query = select(intents.c.id, intents.c.state).where(intents.c.campaign == campaign, recent)
-        query = query.where(intents.c.state.in_(("quarantined", "produced")), not_(lacking))
+        query = query.where(
+            intents.c.state.in_((IntentState.QUARANTINED, IntentState.PRODUCED)), not_(lacking)
+        )
         with self._writer.reading() as connection:
             rows = connection.execute(query).all()
-        refused = [str(number) for number, state in rows if state == "quarantined"]
+        refused = [str(number) for number, state in rows if state == IntentState.QUARANTINED]
         return refused, len(rows) - len(refused)
 
     def list_sites_of_lost(self, since: str) -> tuple[str, ...]:
@@ -60,7 +63,7 @@ class Tallies:
     def number_outputs(self, campaign: str) -> dict[str, int]:
         """Fingerprint, in hex → id of the produced output of a campaign that has it."""
         query = select(outputs.c.fingerprint, outputs.c.id)
-        query = query.where(outputs.c.campaign == campaign, outputs.c.state == "produced")
+        query = query.where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
         with self._writer.reading() as connection:
             return {value.hex(): number for value, number in connection.execute(query)}
 
@@ -78,6 +81,6 @@ class Tallies:
 def sum_read(connection: Connection, intent: int) -> int | None:
     """The events that the verified jobs of an intent read; None where one of them does not say."""
     query = select(attempts.c.events_read).join(jobs, jobs.c.id == attempts.c.job)
-    verified = (jobs.c.intent == intent, attempts.c.state == "verified")
+    verified = (jobs.c.intent == intent, attempts.c.state == AttemptState.VERIFIED)
     counts = list(connection.scalars(query.where(*verified)))
     return None if None in counts else sum(counts)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, and_, func, select
 from reconciler.ledger.schema.tables import LIVE_OUTPUT, admissions, intents, jobs, outputs, snapshots
 from reconciler.ledger.store.database import insert_new
 from reconciler.ledger.writing.journal import Journal
+from reconciler.model.states import IntentState
 from reconciler.model.work_items import Address, WorkItem
 from renderer.identity.payloads import PayloadSet
 from schemas.conditions.snapshot import Snapshot, write_snapshot
@@ -25,7 +26,7 @@ def read_open(journal: Journal, orders: Sequence[WorkItem]) -> dict[Address, int
     """The open intents of the campaigns of `orders`, by unit."""
     names = {order.campaign.name for order in orders}
     columns = (intents.c.id, intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-    query = select(*columns).where(intents.c.campaign.in_(names), intents.c.state == "open")
+    query = select(*columns).where(intents.c.campaign.in_(names), intents.c.state == IntentState.OPEN)
     return {
         (campaign, step, run_key(experiment, run)): number
         for number, campaign, step, experiment, run in journal.connection.execute(query)
@@ -80,7 +81,7 @@ def read_failures(
     names = {order.campaign.name for order in orders}
     wanted = {order.address for order in orders}
     columns = (intents.c.id, intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-    given_up = (intents.c.campaign.in_(names), intents.c.state == "abandoned", jobs.c.failures > 0)
+    given_up = (intents.c.campaign.in_(names), intents.c.state == IntentState.ABANDONED, jobs.c.failures > 0)
     query = select(*columns, jobs.c.key, jobs.c.failures).join(jobs, jobs.c.intent == intents.c.id)
     rows = [
         (number, (campaign, step, run_key(experiment, run)), key, failures)

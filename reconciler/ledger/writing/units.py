@@ -11,7 +11,6 @@ from sqlalchemy import and_, case, func, select
 from reconciler.ledger.reading.observation import list_stopped
 from reconciler.ledger.reading.output_records import RecordFile, write_records
 from reconciler.ledger.schema.tables import (
-    LIVE,
     attempts,
     bindings,
     intents,
@@ -38,6 +37,7 @@ from reconciler.ledger.writing.unit_rows import (
     store_snapshots,
 )
 from reconciler.model.names import name_folder
+from reconciler.model.states import LIVE, AttemptState, IntentState, OutputState
 from reconciler.model.work_items import Address, Move, WorkItem
 from renderer.identity.fingerprint import Recipe
 from renderer.identity.payloads import PayloadSet
@@ -132,9 +132,9 @@ class Ledger:
                 .where(products.c.output == outputs.c.id)
                 .scalar_subquery()
             )
-            values = {"state": "produced", "produced": self._writer.clock.show(), "events": events}
+            values = {"state": OutputState.PRODUCED, "produced": self._writer.clock.show(), "events": events}
             journal.update(outputs, outputs.c.intent == intent, values)
-            journal.update(intents, intents.c.id == intent, {"state": "produced", "reason": None})
+            journal.update(intents, intents.c.id == intent, {"state": IntentState.PRODUCED, "reason": None})
 
     def record_refused(self, intent: int, reason: str) -> None:
         """Records that a unit's outputs could not be put at their final places; it waits for a person."""
@@ -149,14 +149,14 @@ class Ledger:
 
     def list_publishing(self) -> tuple[int, ...]:
         """The intents that were being published when their reconciler ended."""
-        query = select(outputs.c.intent).where(outputs.c.state == "publishing").distinct()
+        query = select(outputs.c.intent).where(outputs.c.state == OutputState.PUBLISHING).distinct()
         with self._writer.reading() as connection:
             return tuple(connection.scalars(query.order_by(outputs.c.intent)))
 
     def list_open(self, campaigns: Sequence[str]) -> set[Address]:
         """The units of campaigns that were begun, and neither ended nor were given up."""
         columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-        query = select(*columns).where(intents.c.campaign.in_(campaigns), intents.c.state == "open")
+        query = select(*columns).where(intents.c.campaign.in_(campaigns), intents.c.state == IntentState.OPEN)
         with self._writer.reading() as connection:
             rows = connection.execute(query)
             return {(campaign, step, run_key(*key)) for campaign, step, *key in rows}
@@ -170,7 +170,9 @@ class Ledger:
 
     def has_produced(self, storage: str) -> bool:
         """Whether a storage holds something of this ledger."""
-        query = select(outputs.c.id).where(outputs.c.storage == storage, outputs.c.state == "produced")
+        query = select(outputs.c.id).where(
+            outputs.c.storage == storage, outputs.c.state == OutputState.PRODUCED
+        )
         with self._writer.reading() as connection:
             return connection.execute(query.limit(1)).first() is not None
 
@@ -202,7 +204,11 @@ class Ledger:
         """
         most = func.coalesce(jobs.c.events, attempts.c.events_read)
         query = select(attempts.c.name, attempts.c.record, most).join(jobs, jobs.c.id == attempts.c.job)
-        verified = (jobs.c.intent == intent, attempts.c.state == "verified", attempts.c.record.is_not(None))
+        verified = (
+            jobs.c.intent == intent,
+            attempts.c.state == AttemptState.VERIFIED,
+            attempts.c.record.is_not(None),
+        )
         with self._writer.reading() as connection:
             rows = connection.execute(query.where(*verified).order_by(attempts.c.id))
             found = [(name, json.loads(record).get("event_numbers"), events) for name, record, events in rows]
@@ -220,10 +226,12 @@ class Ledger:
             for order in orders
             for value in order.fingerprints.values()
             for number, _, state in live.get((order.campaign.name, value), ())
-            if state == "produced"
+            if state == OutputState.PRODUCED
         ]
         for start in range(0, len(gone), CHUNK):
-            journal.update(outputs, outputs.c.id.in_(gone[start : start + CHUNK]), {"state": "lost"})
+            journal.update(
+                outputs, outputs.c.id.in_(gone[start : start + CHUNK]), {"state": OutputState.LOST}
+            )
         versions = read_versions(journal, orders)
         failures = read_failures(journal, orders)
         for order in orders:
@@ -233,7 +241,13 @@ class Ledger:
         made = journal.insert(
             intents,
             [
-                {**_unit(order), "plan": plan, "state": "open", "reason": None, "approval": order.approval}
+                {
+                    **_unit(order),
+                    "plan": plan,
+                    "state": IntentState.OPEN,
+                    "reason": None,
+                    "approval": order.approval,
+                }
                 for order in orders
             ],
         )
@@ -251,7 +265,7 @@ class Ledger:
                         "recipe": self._store_recipe(journal, item.recipe),
                         "input": item.input,
                         "conditions": item.conditions,
-                        "state": "intended",
+                        "state": OutputState.INTENDED,
                         "version": version,
                         "storage": order.storage,
                         "folder": name_folder(order, output, version),
@@ -298,12 +312,12 @@ class Ledger:
 
 def quarantine(journal: Journal, intent: int, reason: str) -> None:
     """Stops a unit until a person lets it be tried again."""
-    _abandon(journal, intent, reason, "quarantined")
+    _abandon(journal, intent, reason, IntentState.QUARANTINED)
 
 
-def _abandon(journal: Journal, intent: int, reason: str, state: str = "abandoned") -> None:
+def _abandon(journal: Journal, intent: int, reason: str, state: IntentState = IntentState.ABANDONED) -> None:
     journal.update(intents, intents.c.id == intent, {"state": state, "reason": reason[:500]})
-    journal.update(outputs, outputs.c.intent == intent, {"state": "abandoned"})
+    journal.update(outputs, outputs.c.intent == intent, {"state": OutputState.ABANDONED})
 
 
 def _abandon_undeclared(
@@ -314,7 +328,7 @@ def _abandon_undeclared(
     for number, unit, state in rivals:
         query = select(outputs.c.intent).where(outputs.c.id == number)
         intent: int = journal.connection.execute(query).scalar_one()
-        if state != "intended" or order.declares(unit) or _is_under_way(journal, intent):
+        if state != OutputState.INTENDED or order.declares(unit) or _is_under_way(journal, intent):
             return False
         given_up.add(intent)
     for intent in sorted(given_up):

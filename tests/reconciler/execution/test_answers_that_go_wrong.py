@@ -13,7 +13,8 @@ from reconciler.engines import ENGINES
 from reconciler.engines.htcondor.engine import HtcondorEngine
 from reconciler.engines.lsf.engine import LsfEngine
 from reconciler.engines.slurm.engine import SlurmEngine
-from reconciler.ledger.schema.tables import LIVE, products
+from reconciler.ledger.schema.tables import products
+from reconciler.model.states import LIVE
 from reconciler.outside.command import Reply
 from schemas.policy.site import Site
 from tests.contract.mutations import mutate_reply

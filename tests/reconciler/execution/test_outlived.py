@@ -19,6 +19,7 @@ from reconciler.ledger.store.database import opened
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
+from reconciler.model.states import AttemptState
 from tests.support.doubles.engine_double import Cluster
 from tests.support.worlds.production_model import LEASE, NAME
 from tests.support.worlds.worlds import ONE_STEP, QUIET, World, make_work_item
@@ -180,6 +181,6 @@ def test_what_runs_under_a_steps_old_name_is_not_made_under_its_new_one(tmp_path
         still = replace(renamed, declared=())
         ((attempt, _),) = recorder.begin([(order, intent, order.jobs[0])])
         assert ledger.intend([renamed]) == [None]
-        recorder.record_gone(attempt, "cancelled", "it was asked for")
+        recorder.record_gone(attempt, AttemptState.CANCELLED, "it was asked for")
         assert ledger.intend([still]) == [None], "as far as is known it is still declared"
         assert ledger.intend([renamed]) != [None]

@@ -15,6 +15,7 @@ from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
+from reconciler.model.states import FailureClass
 from reconciler.model.work_items import Product
 from reconciler.outside.errors import SourceUnavailable
 from tests.support.worlds.worlds import ONE_STEP, World, make_work_item
@@ -82,7 +83,7 @@ def test_the_serial_moves_when_one_of_a_units_jobs_is_verified_but_not_when_it_i
             recorder.record_submitted({attempt.id: str(number)})
             ledgers["record_submitted"].append(serial(world) - before)
         first, second = both
-        recorder.record_failed(first, "transient", "lost its way", max_attempts=3)
+        recorder.record_failed(first, FailureClass.TRANSIENT, "lost its way", max_attempts=3)
         before = serial(world)
         assert not recorder.record_verified(second, [Product("mdst", "a.root", 1, "sha256:00", 1)], 1)
         ledgers["record_verified"].append(serial(world) - before)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.plan import ACTIONS, Intent, Made, Observed, Plan
+from reconciler.model.plan import Intent, Made, Observed, Plan
+from reconciler.model.states import PlanAction
 from reconciler.planning.planner import _Planning, plan_campaign
 from schemas.manifest.runs import run_key
 from tests.support.worlds.builders import SKIMS, campaign, swap
@@ -311,4 +312,4 @@ def test_units_that_are_judged_as_sets_get_what_they_would_get_one_by_one(facts)
 
 
 def test_every_action_has_a_word():
-    assert list(ACTIONS) == ["+", "~", "=", "!", "?", "-", "in flight", "waiting", "quarantined"]
+    assert list(PlanAction) == ["+", "~", "=", "!", "?", "-", "in flight", "waiting", "quarantined"]

@@ -23,7 +23,7 @@ from reconciler.execution.apply import apply_plan, reconcile
 from reconciler.execution.outcome import Outcome
 from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.schema import tables
-from reconciler.ledger.schema.tables import LIVE, attempts, intents, jobs, outputs, products
+from reconciler.ledger.schema.tables import attempts, intents, jobs, outputs, products
 from reconciler.ledger.store import database
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing import lease
@@ -32,6 +32,7 @@ from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.pauses import Pause, read_pauses
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.engine import Batch
+from reconciler.model.states import LIVE
 from reconciler.outside.clock import Clock
 from reconciler.outside.errors import GuardRefused
 from reconciler.planning.views import read_state_view
