@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from reconciler.datasets.places import ForeignPlace
 from reconciler.datasets.verification.rounds import find_lost, list_published
-from reconciler.execution.launch.preparation import list_wishes
+from reconciler.execution.launch.preparation import list_work
 from reconciler.execution.outcome import Outcome
 from reconciler.execution.tracking.alarms import Alarm
 from reconciler.execution.turn import Launcher, Report
@@ -26,15 +26,15 @@ from schemas.manifest.runs import parse_runs
 from schemas.policy.site import Admission, Site
 from schemas.repository import Repository
 
-Prelude = Callable[[StateView], Report | None]
-"""Called with what is about to be applied; gives back who wants to hear of the units."""
+Announce = Callable[[StateView], Report | None]
+"""Called with what is about to be applied; returns who is told of each unit that ends, if anybody."""
 
 
 def apply_plan(
     state: State,
     repository: Repository,
     stored: Mapping[str, Any],
-    prelude: Prelude,
+    announce: Announce,
     turn_options: TurnOptions = PLAIN,
 ) -> Outcome:
     """Does what a stored plan (its JSON data) says, if today's plan is still the same.
@@ -81,14 +81,14 @@ def apply_plan(
             if not fresh:
                 with reading(state) as connection:
                     state_view = read_state_view(connection, repository, names, state, lost=lost)
-            return _launch(launcher, state_view, prelude, turn_options, _list_units(stored))
+            return _launch(launcher, state_view, announce, turn_options, _list_units(stored))
 
 
 def reconcile(
     state: State,
     repository: Repository,
     names: Sequence[str],
-    prelude: Prelude,
+    announce: Announce,
     turn_options: TurnOptions = PLAIN,
     *,
     refresh: bool = False,
@@ -124,17 +124,17 @@ def reconcile(
         digest = state_view.plan.digest()
         if not state_view.plan.is_empty:
             launcher.ledger.begin_plan(digest, {**state_view.plan.content(), "digest": digest})
-        return _launch(launcher, state_view, prelude, turn_options)
+        return _launch(launcher, state_view, announce, turn_options)
 
 
 def _launch(
     launcher: Launcher,
     state_view: StateView,
-    prelude: Prelude,
+    announce: Announce,
     turn_options: TurnOptions,
     planned: frozenset[Address] | None = None,
 ) -> Outcome:
-    """Launches what the picture's plan says; with `planned`, of that only these units."""
+    """Launches what the plan says; with `planned`, only these units of it."""
     names = [view.campaign.name for view in state_view.views]
 
     def approve() -> Mapping[str, str]:
@@ -162,13 +162,13 @@ def _launch(
         if view.campaign.state == "active" and turn_options.closed is None and view.campaign.name in names:
             launcher.ledger.admit(view.campaign.name, view.entrants)
     launcher.outcome.count_plan(state_view.views)
-    launcher.listen(prelude(state_view))
-    wishes = [wish for wish in list_wishes(state_view.views) if planned is None or wish.address in planned]
+    launcher.listen(announce(state_view))
+    items = [item for item in list_work(state_view.views) if planned is None or item.address in planned]
     if turn_options.closed is not None:
         begun = launcher.ledger.list_open(names)
-        launcher.outcome.held[turn_options.closed] += sum(wish.address not in begun for wish in wishes)
-        wishes = [wish for wish in wishes if wish.address in begun]
-    launcher.launch(launcher.brake(state_view.views, wishes), approve, turn_options)
+        launcher.outcome.held[turn_options.closed] += sum(item.address not in begun for item in items)
+        items = [item for item in items if item.address in begun]
+    launcher.launch(launcher.admit(state_view.views, items), approve, turn_options)
     launcher.ledger.end_plan()
     launcher.places.mark_storages()
     return launcher.outcome

@@ -11,14 +11,14 @@ from schemas.manifest.runs import split_key
 from schemas.manifest.step import Step
 
 
-def name_attempt(ledger: str, campaign: str, step: Step, run: int, job: str, intent: int, number: int) -> str:
+def name_attempt(ledger: str, item: WorkItem, number: int) -> str:
     """The name that an attempt bears everywhere: unique for ever, and found again by it after a crash.
 
-    `ledger` is the ledger's id, `run` a run key, `job` the job's key, `number` counts the job's attempts from 1.
+    `ledger` is the ledger's id; `item` has an intent and one job; `number` counts the job's attempts from 1.
     """
-    experiment, number_of_run = split_key(run)
-    unit = f"{campaign}-{step.path}-e{experiment}r{number_of_run}"
-    return f"b2p-{ledger[:4]}-{unit}-j{job[:8]}-i{intent}-a{number}"
+    experiment, run = split_key(item.run)
+    unit = f"{item.campaign.name}-{item.step.path}-e{experiment}r{run}"
+    return f"b2p-{ledger[:4]}-{unit}-j{item.job.key[:8]}-i{item.intent}-a{number}"
 
 
 def name_batch(ledger: str, campaign: str, step: Step, digest: str) -> str:
@@ -26,9 +26,10 @@ def name_batch(ledger: str, campaign: str, step: Step, digest: str) -> str:
     return f"b2p-{ledger[:4]}-{campaign}-{step.path}-b{digest[:16]}"
 
 
-def name_folder(order: WorkItem, output: str, version: int) -> str:
-    """The folder of one version of an output of an order, relative to the site's storage."""
-    return fill_folder(order.layout, order.campaign, order.step, order.run, output, version, order.place)
+def name_folder(item: WorkItem, output: str, version: int) -> str:
+    """The folder of one version of an output of a prepared work item, relative to the site's storage."""
+    assert item.layout is not None
+    return fill_folder(item.layout, item.campaign, item.step, item.run, output, version, item.place)
 
 
 def fill_folder(

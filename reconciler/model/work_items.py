@@ -1,10 +1,10 @@
-"""What is made: orders of units, attempts of their jobs, the files that come of them and where they go."""
+"""What is made: work items (units to be made), attempts of their jobs, the files that come of them and where they go."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.model.engine import JobHandle
@@ -30,8 +30,8 @@ def format_address(address: Address) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderedOutput:
-    """An output that an order is to make, and what determines it."""
+class PlannedOutput:
+    """An output that a unit is to make, and what determines it."""
 
     recipe: Recipe
     fingerprint: bytes
@@ -41,35 +41,94 @@ class OrderedOutput:
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """A unit that is to be made now: its outputs and its jobs.
+    """A unit that is to be made: one value from the plan to the submission of its jobs.
 
-    `payloads` are those it is made with, and `chain` the snapshots they come from, where its step uses conditions;
-    `begun` are the digests of the snapshots of `forward` tags among them. `approval` is the digest of the approvals
-    under which it is made, `engine` is what takes its jobs, `commit` that of the release as it was
-    approved, and `declared` are the units that its campaign declares.
-    `place` has the fields of the layout that the run and the global tag give. Orders go into one batch only where `alike`
-    is the same.
+    A plan gives `campaign`, `units` (all those of the step), `run`, `names` (of the outputs that are to be made), `commit`
+    (of the release as it was approved) and `declared` (all units of the campaign).
+    Preparation adds what is read when the unit's turn comes: its `jobs`, where its outputs go (`layout`, `storage` and
+    `place`, the fields of the layout that the run and the global tag give), the `payloads` that it is made with, where
+    its step uses conditions, `begun` (the digests of the snapshots of `forward` tags among those), `approval` (the digest
+    of the approvals under which it is made) and `engine` (what takes its jobs). Only items whose `alike` is equal go into
+    one batch.
+    The ledger adds `intent`, the number under which it wrote the unit down. Then the item is split into one for each job.
     """
 
     campaign: Campaign
-    step: Step
+    units: StepUnits = field(repr=False, compare=False)
     run: int
-    outputs: tuple[OrderedOutput, ...]
-    jobs: tuple[Job, ...]
-    layout: Layout
-    storage: str
+    names: tuple[str, ...]
+    commit: str | None = None
+    declared: Sequence[StepUnits] = field(default=(), repr=False, compare=False)
+    jobs: tuple[Job, ...] = ()
+    layout: Layout | None = None
+    storage: str = ""
     place: Mapping[str, str] = field(default_factory=dict)
     alike: tuple[str, ...] = ()
     payloads: PayloadSet | None = None
-    chain: tuple[Snapshot, ...] = ()
     begun: tuple[str, ...] = ()
     approval: str | None = None
     engine: str | None = None
-    commit: str | None = None
-    declared: Sequence[StepUnits] = field(default=(), repr=False, compare=False)
+    intent: int | None = None
+
+    @property
+    def step(self) -> Step:
+        """The step of its campaign."""
+        return self.units.step
+
+    @property
+    def address(self) -> Address:
+        """Which unit this is."""
+        return self.campaign.name, self.step.name, self.run
+
+    @property
+    def upstream(self) -> Address | None:
+        """The unit whose output it reads, if another step of its campaign makes that; else None."""
+        step = self.step.input.step
+        return None if step is None else (self.campaign.name, step, self.run)
+
+    @property
+    def index(self) -> int:
+        """Where its run stands in the columns of `units`, from 0."""
+        return bisect_left(self.units.runs, self.run)
+
+    @property
+    def chain(self) -> tuple[Snapshot, ...]:
+        """The snapshots that its payloads come from; the first wins."""
+        return self.units.chains.of(self.run)
+
+    @property
+    def fingerprints(self) -> dict[str, bytes]:
+        """Output → fingerprint."""
+        index = self.index
+        return {name: self.units.fingerprints[name][index] for name in self.names}
+
+    @property
+    def outputs(self) -> tuple[PlannedOutput, ...]:
+        """The outputs that are to be made."""
+        index, recipes = self.index, {recipe.output: recipe for recipe in self.units.recipes}
+        conditions = self.units.conditions[index] if self.units.conditions is not None else None
+        return tuple(
+            PlannedOutput(recipes[name], fingerprint, self.units.inputs[index], conditions)
+            for name, fingerprint in self.fingerprints.items()
+        )
+
+    @property
+    def release(self) -> str | None:
+        """The release that its application is of; None where its application is of none."""
+        return self.campaign.release if self.step.keys.software else None
+
+    @property
+    def job(self) -> Job:
+        """Its only job, once the item is split."""
+        (job,) = self.jobs
+        return job
+
+    def split(self) -> tuple[WorkItem, ...]:
+        """One item for each of its jobs, in their order."""
+        return tuple(replace(self, jobs=(job,)) for job in self.jobs)
 
     def declares(self, unit: Address) -> bool:
-        """Whether another unit of its campaign is declared, as far as the order knows."""
+        """Whether another unit of its campaign is declared, as far as the item knows."""
         _, step, run = unit
         for units in self.declared:
             if units.step.name == step:
@@ -79,27 +138,11 @@ class WorkItem:
 
     def joins(self, other: WorkItem) -> bool:
         """Whether its jobs can go into a batch with those of another."""
-        mine, others = (self.campaign.name, self.step.name), (other.campaign.name, other.step.name)
-        return mine == others and self.alike == other.alike
-
-    @property
-    def address(self) -> Address:
-        """Which unit this is."""
-        return self.campaign.name, self.step.name, self.run
+        return self.address[:2] == other.address[:2] and self.alike == other.alike
 
     def name_outputs(self, job: Job) -> dict[str, str]:
-        """Output → name of the file that a job of the order is to write."""
+        """Output → name of the file that one of its jobs is to write."""
         return name_outputs(self.step, self.run, job, self.fingerprints)
-
-    @property
-    def release(self) -> str | None:
-        """The release that its application is of, if it is of one."""
-        return self.campaign.release if self.step.keys.software else None
-
-    @property
-    def fingerprints(self) -> dict[str, bytes]:
-        """Output → fingerprint."""
-        return {item.recipe.output: item.fingerprint for item in self.outputs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +179,7 @@ class Attempt:
     commit: str | None = None
     failures: int = 0
 
-    def write_ticket(self, folder: Path) -> JobHandle:
+    def make_handle(self, folder: Path) -> JobHandle:
         """The attempt as engines know it; `folder` is its own."""
         return JobHandle(
             name=self.name,

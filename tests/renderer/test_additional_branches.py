@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from reconciler.execution.launch.preparation import OrderWriter, list_wishes
+from reconciler.execution.launch.preparation import WorkPreparation, list_work
 from renderer.steering import load_templates
 from schemas.repository import read_repository
 from schemas.rules import check_repository
@@ -45,9 +45,9 @@ def test_additional_branches_reach_a_job_and_are_told(tmp_path):
     added = f"{RECO}    additional_branches: [{{name: BKLMHit1ds, reason: alignment, ticket: BII-4458}}]\n"
     world = World(tmp_path, (RECO, added), campaign=ONE_STEP)
     state_view = world.state_view()
-    writer = OrderWriter(world.state, world.repository())
-    _, order = next(writer.make_orders(list_wishes(state_view.views), {}))
-    job = json.loads(writer.render(order, order.jobs[0])["job.json"])
+    writer = WorkPreparation(world.state, world.repository())
+    item, _ = next(writer.prepare(list_work(state_view.views), {}))
+    job = json.loads(writer.render(item.split()[0])["job.json"])
     branch = {"name": "BKLMHit1ds", "reason": "alignment", "ticket": "BII-4458"}
     assert job["additional_branches"] == [branch]
     (told,) = state_view.plan.campaigns[0].deviations

@@ -10,7 +10,7 @@ import pytest
 from ci.cli.exits import Exit
 from ci.command_line import run
 from ci.reports.plan import format_markdown, format_plan
-from reconciler.execution.launch.preparation import OrderWriter, list_wishes
+from reconciler.execution.launch.preparation import WorkPreparation, list_work
 from renderer.steering import load_templates
 from schemas.json_schema.validation import load_schema, validate_json
 from tests.support.inputs.fingerprints import EVERYTHING, declare, moved
@@ -121,15 +121,15 @@ def scan(tmp_path):
 
 def test_testing_payloads_beat_the_tags_and_are_checked_before_a_job_begins(scan, tmp_path):
     repository = scan.repository()
-    wishes = list_wishes(scan.state_view().views)
-    assert len({wish.units.fingerprints["mdst"][0] for wish in wishes if wish.run & 3 == 1}) == 2
-    writer = OrderWriter(scan.state, repository)
-    ((_, order),) = writer.make_orders(wishes[:1], {})
-    assert {payload.name for bucket in order.payloads.buckets for payload in bucket.payloads} == {
+    work = list_work(scan.state_view().views)
+    assert len({item.units.fingerprints["mdst"][0] for item in work if item.run & 3 == 1}) == 2
+    writer = WorkPreparation(scan.state, repository)
+    ((item, _),) = writer.prepare(work[:1], {})
+    assert {payload.name for bucket in item.payloads.buckets for payload in bucket.payloads} == {
         PAYLOAD,
         "CDCGeometry",
     }
-    (local,) = json.loads(writer.render(order, order.jobs[0])["job.json"])["testing_payloads"]
+    (local,) = json.loads(writer.render(item.split()[0])["job.json"])["testing_payloads"]
     assert local["database"] == f"{tmp_path}/testing/adc_0/database.txt"
     (file,) = (tmp_path / "testing/adc_2").iterdir()
     file.write_bytes(b"threshold 3e-7")
@@ -160,9 +160,9 @@ def test_words_and_values_reach_a_job_as_data_and_a_script_never(tmp_path, nasty
         f"{{module: A, parameter: b, value: {text}, reason: {json.dumps('why ' + nasty)}, ticket: A-1}}"
     )
     world = World(tmp_path, (RECO, f"{RECO}    overrides: [{override}]\n"), campaign=ONE_STEP)
-    writer = OrderWriter(world.state, world.repository())
-    _, order = next(writer.make_orders(list_wishes(world.state_view().views), {}))
-    files = writer.render(order, order.jobs[0])
+    writer = WorkPreparation(world.state, world.repository())
+    item, _ = next(writer.prepare(list_work(world.state_view().views), {}))
+    files = writer.render(item.split()[0])
     (stated,) = json.loads(files["job.json"])["overrides"]
     assert (stated["value"], stated["reason"]) == (nasty, f"why {nasty}")
     assert files["job.json"].isascii()

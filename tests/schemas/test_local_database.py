@@ -14,7 +14,7 @@ from ci.command_line import run
 from reconciler.conditions.database_file import DatabaseFile
 from reconciler.conditions.metadata_file import MetadataFile
 from reconciler.conditions.source import UnknownTag
-from reconciler.execution.launch.preparation import OrderWriter, list_wishes
+from reconciler.execution.launch.preparation import WorkPreparation, list_work
 from renderer.identity.payloads import find_payloads
 from renderer.identity.units import Chains, find_chains
 from schemas.conditions.local_database import find_misreadings, list_readings, number_lines, settle_overlaps
@@ -164,10 +164,10 @@ def test_what_a_job_may_use_of_its_tags_has_no_testing_payloads(world, tmp_path)
     """Of both there is a revision 1, and they have nothing to do with one another."""
     world.write("productions/global-tags/tag_a.iov", snapshot("tag_a", f"{PAYLOAD} 1 {'f' * 32} 0,0,-1,-1"))
     world.lock()
-    writer = OrderWriter(world.state, world.repository())
-    ((_, order),) = writer.make_orders(list_wishes(world.state_view().views)[:1], {})
+    writer = WorkPreparation(world.state, world.repository())
+    ((item, _),) = writer.prepare(list_work(world.state_view().views)[:1], {})
     file = tmp_path / "conditions.sqlite"
-    file.write_bytes(writer.render(order, order.jobs[0])["conditions.sqlite"])
+    file.write_bytes(writer.render(item.split()[0])["conditions.sqlite"])
     assert MetadataFile(file).fetch("tag_a").iovs
     with pytest.raises(UnknownTag, match=r"it has tag_a$"):
         MetadataFile(file).fetch("local")

@@ -141,7 +141,7 @@ def test_one_line_of_a_header_does_not_roll_a_running_tag_back(tmp_path, circle,
     assert not pad.starts
 
 
-def test_orders_go_by_the_sites_of_the_pinned_root_alone(grid):
+def test_units_are_prepared_by_the_sites_of_the_pinned_root_alone(grid):
     """The power of another site's cores is in what a unit is expected to take."""
     service, _ = grid
     pad = service.pad
@@ -152,4 +152,4 @@ def test_orders_go_by_the_sites_of_the_pinned_root_alone(grid):
     )
     with opened(pad.state) as engine:
         launcher = Launcher(pad.state, pad.repository(), pinned, Writer(engine, None))
-    assert launcher._orders._repository.sites == pinned
+    assert launcher._preparation._repository.sites == pinned

@@ -22,7 +22,7 @@ from schemas.repository import Repository
 
 
 def files_for(
-    connection: Connection, order: WorkItem, repository: Repository, files: Mapping[str, bytes]
+    connection: Connection, item: WorkItem, repository: Repository, files: Mapping[str, bytes]
 ) -> dict[str, bytes]:
     """`request.json` beside a job's other `files`: the request for its unit alone, with the files to be uploaded.
 
@@ -31,23 +31,23 @@ def files_for(
     """
     if STEERING not in files:
         return {}
-    recipes = tuple(output.recipe for output in order.outputs)
+    recipes = tuple(output.recipe for output in item.outputs)
     hs06 = {name: site.hs06 for name, site in repository.sites.items()}
     units = StepUnits(
-        step=order.step,
+        step=item.step,
         recipes=recipes,
-        runs=(order.run,),
-        fingerprints={output: (fingerprint,) for output, fingerprint in order.fingerprints.items()},
+        runs=(item.run,),
+        fingerprints={output: (fingerprint,) for output, fingerprint in item.fingerprints.items()},
         inputs=(),
         conditions=None,
         waiting={},
         chains=NO_CHAIN,
     )
-    inputs = {order.run: [file for job in order.jobs for file in job.inputs]}
+    inputs = {item.run: [file for job in item.jobs for file in job.inputs]}
     digests = {recipe.output: recipe.digest for recipe in recipes}
-    expected = expect_events(connection, order.step, digests, hs06)
-    energies = find_energies(connection, [split_key(order.run)[0]])
-    (request,) = render_requests(order.campaign, units, repository, inputs, expected, energies)
+    expected = expect_events(connection, item.step, digests, hs06)
+    energies = find_energies(connection, [split_key(item.run)[0]])
+    (request,) = render_requests(item.campaign, units, repository, inputs, expected, energies)
     script = files[STEERING].decode()
     uploaded = {name: content.decode() for name, content in write_sandbox(request, script).items()}
     written = json.dumps({"request": request.content, "files": uploaded}, indent=1, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Brakes: which of the units that a plan would make may begin in this turn, and what holds the others back."""
+"""Admission: which of the units that a plan would make may begin in this turn, and what holds the others back."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from reconciler.execution.launch.preparation import Wish
-from reconciler.execution.tracking.endings import LONGEST
+from reconciler.execution.tracking.attempt_recorder import LONGEST
 from reconciler.ledger.schema.tables import attempts, intents, jobs
 from reconciler.ledger.writing.pauses import CANARY, Pause, PauseWriter, find_pause
 from reconciler.model.plan import Group
 from reconciler.model.states import LIVE, IntentState, PlanAction
-from reconciler.model.work_items import Address
+from reconciler.model.work_items import Address, WorkItem
 from reconciler.planning.views import View
 from schemas.manifest.campaign import Canary
 from schemas.manifest.runs import format_run, run_key
@@ -36,28 +35,28 @@ def read_traffic(connection: Connection, now: int) -> Traffic:
     return Traffic(frozenset(_read_early(connection, now)), _count_live(connection))
 
 
-def choose_wishes(
+def choose_work(
     paused: Sequence[Pause],
     pauses: PauseWriter,
     traffic: Traffic,
     views: Sequence[View],
-    wishes: Sequence[Wish],
+    items: Sequence[WorkItem],
     held: Counter[str],
-) -> list[Wish]:
-    """The wishes that nobody stopped. A canary that is complete may pause its campaign. `held` counts the others, by reason."""
+) -> list[WorkItem]:
+    """The items that nobody stopped. A canary that is complete may pause its campaign. `held` counts the others, by reason."""
     allowed = {view.campaign.name: _find_canary(view, pauses) for view in views}
     chosen = []
-    for wish in wishes:
-        campaign = wish.view.campaign
+    for item in items:
+        campaign = item.campaign
         runs = allowed[campaign.name]
         if pause := find_pause(paused, campaign.name, campaign.site):
             held[tell_pause(pause)] += 1
-        elif wish.address in traffic.early:
+        elif item.address in traffic.early:
             held["a job failed a while ago, and is tried again later"] += 1
-        elif runs is not None and wish.run not in runs:
+        elif runs is not None and item.run not in runs:
             held[f"the canary of {campaign.name} goes first"] += 1
         else:
-            chosen.append(wish)
+            chosen.append(item)
     return chosen
 
 
@@ -66,25 +65,25 @@ def tell_pause(pause: Pause) -> str:
     return f"{pause.scope}{PAUSED}{pause.who}: {pause.reason}"
 
 
-def limit_wishes(
-    traffic: Traffic, wished: Iterable[Wish], wishes: Sequence[Wish], held: Counter[str]
-) -> list[Wish]:
+def limit_work(
+    traffic: Traffic, wished: Iterable[WorkItem], items: Sequence[WorkItem], held: Counter[str]
+) -> list[WorkItem]:
     """Of what may begin, as much as its campaign may have in flight; nothing whose input was `wished` and does not begin.
 
-    The wishes have upstream steps first.
+    The items have upstream steps first.
     """
-    coming = {wish.address for wish in wished}
+    coming = {item.address for item in wished}
     begun: Counter[str] = Counter()
-    chosen: dict[Address, Wish] = {}
-    for wish in wishes:
-        name, limit = wish.view.campaign.name, wish.view.campaign.limits.max_in_flight
-        if wish.upstream in coming and wish.upstream not in chosen:
+    chosen: dict[Address, WorkItem] = {}
+    for item in items:
+        name, limit = item.campaign.name, item.campaign.limits.max_in_flight
+        if item.upstream in coming and item.upstream not in chosen:
             held["what they read is not made yet"] += 1
         elif limit is not None and traffic.live.get(name, 0) + begun[name] >= limit:
             held[f"{name} has `max_in_flight: {limit}`"] += 1
         else:
             begun[name] += 1
-            chosen[wish.address] = wish
+            chosen[item.address] = item
     return list(chosen.values())
 
 

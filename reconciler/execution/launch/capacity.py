@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from reconciler.execution.sites.queues import Queues
 from reconciler.execution.sites.site_engines import SiteEngines
-from reconciler.execution.tracking.delivery import Delivery
+from reconciler.execution.tracking.publisher import Publisher
+from reconciler.model.work_items import Attempt
 from reconciler.outside.errors import SourceUnavailable
 from schemas.repository import Repository
 
 
 class Capacity:
-    """The room of all sites in one turn. `live` are their attempts in flight, as of the last look and since."""
+    """The room of all sites in one turn."""
 
     def __init__(
-        self, site_engines: SiteEngines, queues: Queues, delivery: Delivery, repository: Repository
+        self, site_engines: SiteEngines, queues: Queues, publisher: Publisher, repository: Repository
     ) -> None:
-        self.live: Counter[str] = Counter()
+        self._live: Counter[str] = Counter()
         self._site_engines = site_engines
         self._queues = queues
-        self._delivery = delivery
+        self._publisher = publisher
         self._repository = repository
         self._closed: dict[str, str] = {}
+
+    def count(self, live: Iterable[Attempt]) -> None:
+        """Takes note of the attempts that are in flight now."""
+        self._live = Counter(attempt.site for attempt in live)
+
+    def add(self, site: str, count: int) -> None:
+        """Takes note that so many more attempts are in flight at a site."""
+        self._live[site] += count
+
+    def count_live(self, site: str) -> int:
+        """How many attempts are in flight at a site, as of the last poll and since."""
+        return self._live[site]
+
+    def is_idle(self) -> bool:
+        """Whether no attempt is in flight at any site."""
+        return not self._live
 
     def close(self, site: str, reason: str) -> None:
         """From now on the site takes nothing more in this turn."""
@@ -37,7 +55,7 @@ class Capacity:
         except SourceUnavailable as error:  # that of others goes on
             self.close(site, str(error))
             return 0
-        return engine.slots - self.live[site] - waiting
+        return engine.slots - self._live[site] - waiting
 
     def tell(self, site: str) -> str:
         """Why nothing more begins at a site."""
@@ -45,7 +63,7 @@ class Capacity:
             return reason
         if self._site_engines.is_resting(site):
             return f"{site} did not answer, or took no more, and is left alone for a while"
-        return f"{site} has {self.live[site]:,} jobs in flight, and more are not begun there at once"
+        return f"{site} has {self._live[site]:,} jobs in flight, and more are not begun there at once"
 
     def _find_closed(self, site: str) -> str | None:
         """Why a site is closed, also where its queue takes no more, or its storage took nothing in this turn."""
@@ -54,7 +72,7 @@ class Capacity:
         if self._queues.is_full(site):
             return f"waiting: {self._queues.describe(site)} ({site})"
         campaigns = self._repository.campaigns
-        for name, reason in self._delivery.closed.items():
+        for name, reason in self._publisher.closed.items():
             if name in campaigns and campaigns[name].campaign.site == site:
                 return reason
         return None

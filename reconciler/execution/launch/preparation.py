@@ -1,10 +1,9 @@
-"""Ordering: the units that a plan wishes for become orders, and orders become what their jobs find in their folders."""
+"""Preparation: the units that a plan would make become work items, and these get all that their jobs need."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -15,7 +14,7 @@ from reconciler.execution.sites.guarded_engine import contain
 from reconciler.ledger.reading.observation import find_files
 from reconciler.ledger.store.database import State, reading
 from reconciler.model.states import MAKING
-from reconciler.model.work_items import Address, OrderedOutput, WorkItem
+from reconciler.model.work_items import WorkItem
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.views import View
 from reconciler.run_catalogue.catalogue import find_energies, read_files
@@ -24,7 +23,7 @@ from renderer.applications.port import CONDITIONS, JOB, LOCAL_CONDITIONS
 from renderer.identity.payloads import PayloadSet, collect_payloads
 from renderer.identity.units import StepUnits
 from renderer.jobs.grid_input import read_inputs
-from renderer.jobs.job_json import InputFile, Job, divide_input, render_job, write_job, write_local_conditions
+from renderer.jobs.job_json import InputFile, divide_input, render_job, write_job, write_local_conditions
 from schemas.conditions.iov import Interval
 from schemas.conditions.snapshot import Snapshot, name_number
 from schemas.manifest.campaign import Campaign
@@ -32,41 +31,21 @@ from schemas.manifest.runs import format_run, split_key
 from schemas.repository import Repository
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """One unit of the plan that is to be made."""
-
-    view: View
-    units: StepUnits
-    run: int
-    outputs: tuple[str, ...]
-
-    @property
-    def address(self) -> Address:
-        """Which unit this is."""
-        return self.view.campaign.name, self.units.step.name, self.run
-
-    @property
-    def upstream(self) -> Address | None:
-        """The unit whose output is read, if another step of the campaign makes it."""
-        step = self.units.step.input.step
-        return None if step is None else (self.view.campaign.name, step, self.run)
-
-
-def list_wishes(views: Iterable[View]) -> list[Wish]:
+def list_work(views: Iterable[View]) -> list[WorkItem]:
     """The units that the plans of `views` submit or restate, upstream steps first, in the order of runs."""
-    wishes = []
-    for view in views:
-        for units in view.units:
-            for group in view.plan.groups:
-                if group.step == units.step.name and group.action in MAKING:
-                    wishes += [Wish(view, units, run, group.outputs) for run in group.runs]
-    return wishes
+    return [
+        WorkItem(view.campaign, units, run, group.outputs, view.lock.commit, view.units)
+        for view in views
+        for units in view.units
+        for group in view.plan.groups
+        if group.step == units.step.name and group.action in MAKING
+        for run in group.runs
+    ]
 
 
-def list_baselines(repository: Repository, wishes: Iterable[Wish]) -> list[Snapshot]:
-    """The baselines of the `forward` tags of the campaigns that units are wished of."""
-    campaigns = {wish.view.campaign.name: wish.view.campaign for wish in wishes}
+def list_baselines(repository: Repository, items: Iterable[WorkItem]) -> list[Snapshot]:
+    """The baselines of the `forward` tags of the campaigns of which units are to be made."""
+    campaigns = {item.campaign.name: item.campaign for item in items}
     tags = {
         tag.name
         for campaign in campaigns.values()
@@ -76,8 +55,8 @@ def list_baselines(repository: Repository, wishes: Iterable[Wish]) -> list[Snaps
     return [repository.snapshots[name] for name in sorted(tags)]
 
 
-class OrderWriter:
-    """Writes the orders of one repository's campaigns; what neighbouring orders have in common is worked out once."""
+class WorkPreparation:
+    """Prepares the work items of one repository's campaigns; what neighbouring items share is worked out once."""
 
     def __init__(self, state: State, repository: Repository) -> None:
         self._state = state
@@ -87,88 +66,73 @@ class OrderWriter:
         self._metadata: tuple[tuple[str, str, int], bytes] | None = None
         self._energies: dict[int, Mapping[int, str]] = {}
 
-    def make_orders(
-        self, wishes: Iterable[Wish], approvals: Mapping[str, str]
-    ) -> Iterator[tuple[Wish, WorkItem | str]]:
-        """What is to be made, or why that cannot be told; without jobs where the input is not in the storage of the site."""
-        with reading(self._state) as connection:
-            for wish in wishes:
-                made: WorkItem | str
-                try:
-                    made = self._make_order(connection, wish, approvals.get(wish.view.campaign.name))
-                except SourceUnavailable as error:
-                    made = str(error)
-                except Exception as error:  # noqa: BLE001 -- a campaign's defect is its own
-                    made = contain(error)
-                yield wish, made
+    def prepare(
+        self, items: Iterable[WorkItem], approvals: Mapping[str, str]
+    ) -> Iterator[tuple[WorkItem, str | None]]:
+        """Each item, prepared, and None; or as it came, and why it cannot be prepared.
 
-    def _make_order(self, connection: Connection, wish: Wish, approval: str | None) -> WorkItem:
-        campaign, step = wish.view.campaign, wish.units.step
-        index = bisect_left(wish.units.runs, wish.run)
-        storage = str(self._state.storage(self._repository.sites[campaign.site].storage))
+        A prepared item has no jobs where its input is not in the storage of its site.
+        """
+        with reading(self._state) as connection:
+            for item in items:
+                trouble = None
+                try:
+                    prepared = self._prepare(connection, item, approvals.get(item.campaign.name))
+                except SourceUnavailable as error:
+                    trouble = str(error)
+                except Exception as error:  # noqa: BLE001 -- a campaign's defect is its own
+                    trouble = contain(error)
+                yield (prepared, None) if trouble is None else (item, trouble)
+
+    def _prepare(self, connection: Connection, item: WorkItem, approval: str | None) -> WorkItem:
+        campaign, step, index = item.campaign, item.step, item.index
+        site = self._repository.sites[campaign.site]
+        storage = str(self._state.storage(site.storage))
         if step.input.step is None:
-            files = read_files(connection, step.input.level, wish.run)
+            files = read_files(connection, step.input.level, item.run)
         else:
-            upstream = bytes.fromhex(wish.units.inputs[index])
+            upstream = bytes.fromhex(item.units.inputs[index])
             files = find_files(connection, upstream, storage, campaign.name)
-        recipes = {recipe.output: recipe for recipe in wish.units.recipes}
-        conditions = wish.units.conditions
-        chain = wish.units.chains.of(wish.run)
-        return WorkItem(
-            campaign=campaign,
-            step=step,
-            run=wish.run,
-            outputs=tuple(
-                OrderedOutput(
-                    recipe=recipes[output],
-                    fingerprint=wish.units.fingerprints[output][index],
-                    input=wish.units.inputs[index],
-                    conditions=conditions[index] if conditions is not None else None,
-                )
-                for output in wish.outputs
-            ),
+        followed = item.chain[-len(campaign.global_tags) :]
+        return replace(
+            item,
             jobs=divide_input(step, files),
             layout=self._repository.layouts[campaign.layout],
             storage=storage,
-            place=self._find_place(connection, campaign, wish.run),
-            alike=self._find_likeness(connection, campaign, wish.run, files),
-            payloads=self._collect_payloads(wish.units, index),
-            chain=chain,
+            place=self._find_place(connection, campaign, item.run),
+            alike=self._find_likeness(connection, campaign, item.run, files),
+            payloads=self._collect_payloads(item.units, index),
             begun=tuple(
                 snapshot.digest
-                for tag, snapshot in zip(
-                    campaign.global_tags, chain[-len(campaign.global_tags) :], strict=False
-                )
+                for tag, snapshot in zip(campaign.global_tags, followed, strict=False)
                 if tag.on_change == FORWARD
             ),
             approval=approval,
-            engine=self._repository.sites[campaign.site].service,
-            commit=wish.view.lock.commit,
-            declared=wish.view.units,
+            engine=site.service,
         )
 
-    def render(self, order: WorkItem, job: Job) -> dict[str, bytes]:
-        """The files that one job of an order finds in its folder, by name.
+    def render(self, item: WorkItem) -> dict[str, bytes]:
+        """The files that the only job of an item finds in its folder, by name.
 
         Raises:
-            SourceUnavailable: the order's global tags contradict one another.
+            SourceUnavailable: the item's global tags contradict one another.
         """
-        site = self._repository.sites[order.campaign.site]
+        site = self._repository.sites[item.campaign.site]
         rendered = render_job(
-            order.campaign, order.step, self._repository, site, order.run, job, order.fingerprints
+            item.campaign, item.step, self._repository, site, item.run, item.job, item.fingerprints
         )
-        key = (order.campaign.name, order.step.name)
+        key = (item.campaign.name, item.step.name)
         if key not in self._shared:
-            application = APPLICATIONS[order.step.application]
-            self._shared[key] = application.write_files(order.step, self._repository)
+            application = APPLICATIONS[item.step.application]
+            self._shared[key] = application.write_files(item.step, self._repository)
         files = dict(self._shared[key])
-        if order.step.keys.software:
-            files[CONDITIONS] = self._write_conditions(order)
+        if item.step.keys.software:
+            files[CONDITIONS] = self._write_conditions(item)
         if site.engine in FILES_FOR:
             with reading(self._state) as connection:
-                files |= FILES_FOR[site.engine](connection, order, self._repository, files)
+                files |= FILES_FOR[site.engine](connection, item, self._repository, files)
         if "local_conditions" in rendered:
-            files[LOCAL_CONDITIONS] = write_local_conditions(self._list_tags(order), order.run)
+            files[LOCAL_CONDITIONS] = write_local_conditions(self._list_tags(item), item.run)
         return {**files, JOB: write_job(rendered)}
 
     def _find_place(self, connection: Connection, campaign: Campaign, run: int) -> dict[str, str]:
@@ -207,17 +171,17 @@ class OrderWriter:
             self._payloads = collect_payloads(units.chains.of(units.runs[index]), units.runs[index])
         return self._payloads
 
-    def _list_tags(self, order: WorkItem) -> Sequence[Snapshot]:
-        """The global tags of an order: testing payloads are not among them, since a job reads them from their own files."""
-        return order.chain[len(order.step.deviations.testing_payloads) :]
+    def _list_tags(self, item: WorkItem) -> Sequence[Snapshot]:
+        """The global tags of an item: testing payloads are not among them, since a job reads them from their own files."""
+        return item.chain[len(item.step.deviations.testing_payloads) :]
 
-    def _write_conditions(self, order: WorkItem) -> bytes:
-        """The metadata file of the order's run: what a job may use is what its fingerprint was computed from."""
-        key = (order.campaign.name, order.step.name, order.run)
+    def _write_conditions(self, item: WorkItem) -> bytes:
+        """The metadata file of the item's run: what a job may use is what its fingerprint was computed from."""
+        key = (item.campaign.name, item.step.name, item.run)
         if self._metadata is None or self._metadata[0] != key:
             try:
-                content = write_metadata(self._list_tags(order), (Interval(order.run, order.run + 1),))
+                content = write_metadata(self._list_tags(item), (Interval(item.run, item.run + 1),))
             except ValueError as error:
-                raise SourceUnavailable(f"the global tags of {order.campaign.name}: {error}") from error
+                raise SourceUnavailable(f"the global tags of {item.campaign.name}: {error}") from error
             self._metadata = (key, content)
         return self._metadata[1]

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select, update
 
-from reconciler.execution.launch.preparation import Wish
 from reconciler.ledger.schema.tables import files, inputs
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.model.work_items import Address
+from reconciler.model.work_items import Address, WorkItem
 from reconciler.outside.command import call
 from schemas.manifest.runs import run_key, split_key
 from schemas.policy.site import Prestage, Site
@@ -25,9 +24,13 @@ CALLS = 10
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """The wishes whose input is on disk, how many others wait for theirs, and those whose input is lost, with the file."""
+    """What came of asking for files on tape.
 
-    wishes: list[Wish]
+    `ready` are the items whose input is on disk, `waiting` is how many others wait for theirs, `lost` are units whose
+    input is lost, each with one of its files.
+    """
+
+    ready: list[WorkItem]
     waiting: int
     lost: list[tuple[Address, str]]
 
@@ -38,48 +41,48 @@ class Stager:
     def __init__(self, sites: Mapping[str, Site], writer: Writer) -> None:
         self._sites, self._writer = sites, writer
 
-    def stage(self, wishes: Sequence[Wish]) -> Staged:
-        """Asks for the input of the wishes that is not on disk, the first ones first, within the site's limits."""
-        ready: list[Wish] = []
-        held: dict[str, list[Wish]] = {}
+    def stage(self, items: Sequence[WorkItem]) -> Staged:
+        """Asks for the input of the items that is not on disk, the first ones first, within the site's limits."""
+        ready: list[WorkItem] = []
+        held: dict[str, list[WorkItem]] = {}
         with self._writer.reading() as connection:
             away: dict[str, frozenset[int]] = {}
-            for wish in wishes:
-                source, site = wish.units.step.input, wish.view.campaign.site
+            for item in items:
+                source, site = item.step.input, item.campaign.site
                 declared = self._sites.get(site)
                 if source.step is not None or declared is None or declared.prestage is None:
-                    ready.append(wish)
+                    ready.append(item)
                     continue
                 if source.level not in away:
                     away[source.level] = find_away(connection, source.level)
-                if wish.run in away[source.level]:
-                    held.setdefault(site, []).append(wish)
+                if item.run in away[source.level]:
+                    held.setdefault(site, []).append(item)
                 else:
-                    ready.append(wish)
+                    ready.append(item)
         waiting, lost = 0, []
         for site, some in held.items():
             prestage = self._sites[site].prestage
             assert prestage is not None
             gone = self._ask(prestage, some)
             with self._writer.reading() as connection:
-                levels = {wish.units.step.input.level for wish in some}
+                levels = {item.step.input.level for item in some}
                 left = {level: find_away(connection, level) for level in levels}
-            for wish in some:
-                path = gone.get((wish.units.step.input.level, wish.run))
+            for item in some:
+                path = gone.get((item.step.input.level, item.run))
                 if path is not None:
-                    lost.append((wish.address, path))
-                elif wish.run in left[wish.units.step.input.level]:
+                    lost.append((item.address, path))
+                elif item.run in left[item.step.input.level]:
                     waiting += 1
                 else:
-                    ready.append(wish)
-        places = {wish.address: place for place, wish in enumerate(wishes)}
-        ready.sort(key=lambda wish: places[wish.address])
+                    ready.append(item)
+        places = {item.address: place for place, item in enumerate(items)}
+        ready.sort(key=lambda item: places[item.address])
         return Staged(ready, waiting, lost)
 
-    def _ask(self, prestage: Prestage, wishes: Sequence[Wish]) -> dict[tuple[str, int], str]:
+    def _ask(self, prestage: Prestage, items: Sequence[WorkItem]) -> dict[tuple[str, int], str]:
         """Calls the command; by level and run, one path of those that it calls lost."""
         with self._writer.reading() as connection:
-            wanted = _list_files(connection, wishes, prestage.in_flight)
+            wanted = _list_files(connection, items, prestage.in_flight)
         gone: dict[tuple[str, int], str] = {}
         paths = list(wanted)
         for start in range(0, min(len(paths), CALLS * prestage.batch), prestage.batch):
@@ -145,11 +148,11 @@ def read_states(text: str, asked: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _list_files(connection: Connection, wishes: Sequence[Wish], limit: int) -> dict[str, tuple[str, int]]:
+def _list_files(connection: Connection, items: Sequence[WorkItem], limit: int) -> dict[str, tuple[str, int]]:
     """Paths that are to be asked for, with level and run: those being staged first, which count against the limit."""
     found: list[tuple[bool, str, tuple[str, int]]] = []
-    for start in range(0, len(wishes), 200):
-        some = [(wish.units.step.input.level, wish.run) for wish in wishes[start : start + 200]]
+    for start in range(0, len(items), 200):
+        some = [(item.step.input.level, item.run) for item in items[start : start + 200]]
         query = (
             select(files.c.level, files.c.experiment, files.c.run, files.c.path, files.c.storage)
             .where(or_(*(_place(files, level, key) for level, key in some)), files.c.storage != DISK)

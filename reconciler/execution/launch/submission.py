@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reconciler.datasets.places import Places
-from reconciler.execution.launch.preparation import OrderWriter
+from reconciler.execution.launch.preparation import WorkPreparation
 from reconciler.execution.sites.guarded_engine import contain
 from reconciler.execution.sites.queues import Queues
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.tracker import Tracker
 from reconciler.execution.tracking.workspace import Failed, Workspace
-from reconciler.ledger.writing.attempts import AttemptLedger, Pick
+from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.engine import Accepted, Answer, Batch, Deferred, Refused, Uncertain
 from reconciler.model.states import FailureClass
-from reconciler.model.work_items import Attempt
+from reconciler.model.work_items import Attempt, WorkItem
 from reconciler.outside.errors import SourceUnavailable
 
-Submission = tuple[Attempt, Pick]
-"""An attempt that was begun, and of what."""
+Submission = tuple[Attempt, WorkItem]
+"""An attempt that was begun, and the work item of its job."""
 
 
 class UnwritableInput(Exception):
@@ -38,7 +38,7 @@ class Submitter:
         workspace: Workspace,
         tracker: Tracker,
         queues: Queues,
-        orders: OrderWriter,
+        preparation: WorkPreparation,
     ) -> None:
         self._writer = writer
         self._places = places
@@ -47,21 +47,21 @@ class Submitter:
         self._workspace = workspace
         self._tracker = tracker
         self._queues = queues
-        self._orders = orders
+        self._preparation = preparation
 
     def prepare(self, site: str, made: Sequence[Submission]) -> Batch:
         """The attempts as a batch, with all that their jobs need in its folder and in theirs.
 
         Raises:
             SourceUnavailable: the folders cannot be written; nothing was submitted.
-            Unwritable: nobody can tell what a job needs; nothing was submitted.
+            UnwritableInput: nobody can tell what a job needs; nothing was submitted.
         """
         name = made[0][0].batch
         handles = tuple(self._tracker.handle(attempt) for attempt, _ in made)
         batch = Batch(name, self._workspace.batches / name, handles)
-        for attempt, (order, _, job) in made:
+        for attempt, item in made:
             try:
-                files = self._orders.render(order, job)
+                files = self._preparation.render(item)
             except SourceUnavailable as error:
                 raise UnwritableInput(str(error)) from error
             except Exception as error:

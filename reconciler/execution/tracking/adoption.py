@@ -26,7 +26,7 @@ def check_reference(
     if (elsewhere := site_engines.tell_elsewhere(attempt)) is not None:
         raise SourceUnavailable(elsewhere)
     ticket = replace(
-        attempt.write_ticket(workspace.path(attempt.name)),
+        attempt.make_handle(workspace.path(attempt.name)),
         reference=reference,
         home=workspace.batches / attempt.batch,
     )

@@ -14,8 +14,8 @@ from datetime import timedelta
 from reconciler.execution.sites.guarded_engine import contain
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.alarms import Alarm, Alarms
-from reconciler.execution.tracking.delivery import EndedUnit
-from reconciler.execution.tracking.endings import Endings
+from reconciler.execution.tracking.attempt_recorder import AttemptRecorder
+from reconciler.execution.tracking.publisher import EndedUnit
 from reconciler.execution.tracking.workspace import Failed, Workspace
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.units import Ledger
@@ -35,8 +35,8 @@ DOUBTS = 2
 
 
 @dataclass(slots=True)
-class Look:
-    """What one look found: the attempts that are still live, those of which nothing is known, units that ended."""
+class Poll:
+    """What one poll found: the attempts that are still live, those of which nothing is known, units that ended."""
 
     live: list[Attempt] = field(default_factory=list)
     unknown: set[int] = field(default_factory=set)
@@ -52,7 +52,7 @@ class Tracker:
         attempts: AttemptLedger,
         site_engines: SiteEngines,
         workspace: Workspace,
-        endings: Endings,
+        recorder: AttemptRecorder,
         alarms: Alarms,
         clock: Clock,
     ) -> None:
@@ -62,8 +62,8 @@ class Tracker:
         self._workspace = workspace
         self._clock = clock.time
         self._ages = Ages(clock)
-        self._look = Look()
-        self._endings = endings
+        self._poll = Poll()
+        self._recorder = recorder
         self._alarms = alarms
         self.troubles: dict[str, None] = {}
         """What else a person should hear of, in words."""
@@ -74,13 +74,13 @@ class Tracker:
         for intent in self._ledger.list_publishing():
             address = self._ledger.find_address(intent)
             try:
-                self._endings.publish(intent, address)
+                self._recorder.publish(intent, address)
             except Exception as error:  # noqa: BLE001 -- as below
                 self.troubles[f"{format_address(address)} could not be published: {contain(error)}"] = None
 
-    def look(self, sites: Callable[[str], bool] = lambda _: True) -> Look:
-        """One look at every live attempt at the sites wanted, by one bulk query of each engine."""
-        self._look = Look()
+    def poll(self, sites: Callable[[str], bool] = lambda _: True) -> Poll:
+        """Asks for every live attempt at the sites wanted, by one bulk query of each engine."""
+        self._poll = Poll()
         groups: dict[str, list[Attempt]] = {}
         for attempt in self._attempts.list_live():
             groups.setdefault(attempt.site, []).append(attempt)
@@ -88,30 +88,30 @@ class Tracker:
             groups.setdefault(site, [])
         for site, group in groups.items():
             if not sites(site):
-                self._look.live += group
+                self._poll.live += group
             elif self._site_engines.is_resting(site):
                 left = self._take_results(group)
-                self._look.live += left
-                self._look.unknown.update(attempt.id for attempt in left)
+                self._poll.live += left
+                self._poll.unknown.update(attempt.id for attempt in left)
             else:
                 try:
                     self._follow(site, group)
                 except Exception as error:  # noqa: BLE001 -- what nobody foresaw at one site is no word about the others
                     self._break_off(site, group, contain(error))
-        self._look.ended, self._endings.ended = self._endings.ended, []
-        return self._look
+        self._poll.ended = self._recorder.take_ended()
+        return self._poll
 
     def _break_off(self, site: str, group: Sequence[Attempt], reason: str) -> None:
         """Nothing is known of those attempts of a site that were not looked at before something went wrong."""
         self._site_engines.record_silence(site, reason)
         self.troubles[f"{site}: {reason}"] = None
-        seen = {attempt.id for attempt in self._look.live}
+        seen = {attempt.id for attempt in self._poll.live}
         still = {attempt.id for attempt in self._attempts.list_live()}
         self._note_unknown([one for one in group if one.id in still - seen], reason)
 
     def refuse(self, attempt: Attempt, failed: Failed) -> None:
         """Records an attempt that its engine certainly did not take."""
-        self._endings.fail(attempt, failed)
+        self._recorder.fail(attempt, failed)
 
     def sweep(self) -> None:
         """Removes the folders that nobody needs any more; those of attempts that failed, after some days."""
@@ -130,7 +130,7 @@ class Tracker:
 
     def handle(self, attempt: Attempt) -> JobHandle:
         """An attempt as engines know it."""
-        handle = attempt.write_ticket(self._workspace.path(attempt.name))
+        handle = attempt.make_handle(self._workspace.path(attempt.name))
         return replace(handle, home=self._workspace.batches / attempt.batch)
 
     def _follow(self, site: str, group: Sequence[Attempt]) -> None:
@@ -156,9 +156,9 @@ class Tracker:
         self._judge(engine, group, seen)
         for attempt in returning:
             with contextlib.suppress(SourceUnavailable):  # it may still come back in a later turn
-                self._welcome(engine, attempt, seen.get(attempt.name, _NOTHING))
+                self._take_back(engine, attempt, seen.get(attempt.name, _NOTHING))
 
-    def _welcome(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
+    def _take_back(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
         """Takes up an attempt that was taken for lost and is there again; ends it where it was replaced in the meantime."""
         if observation.sighting is Sighting.ENDED and self._attempts.is_awaited(attempt, alone=False):
             self._settle(engine, attempt, observation)
@@ -166,7 +166,7 @@ class Tracker:
             begins = not engine.shared or self._workspace.was_started(attempt.name)
             if begins and self._attempts.is_awaited(attempt, alone=True):
                 self._attempts.record_returned(attempt)
-                self._look.live.append(replace(attempt, state=AttemptState.RUNNING))
+                self._poll.live.append(replace(attempt, state=AttemptState.RUNNING))
             else:  # also where the mark was taken from it that it would begin with
                 self._cancel(attempt.site, engine, [self.handle(attempt)])
 
@@ -187,8 +187,8 @@ class Tracker:
                 elsewhere.setdefault(reason, []).append(attempt)
         for reason, some in elsewhere.items():
             left = self._take_results(some)
-            self._look.live += left
-            self._look.unknown.update(attempt.id for attempt in left)
+            self._poll.live += left
+            self._poll.unknown.update(attempt.id for attempt in left)
             self._attempts.record_elsewhere([attempt.id for attempt in left], reason)
         apart = {attempt.id for some in elsewhere.values() for attempt in some}
         return [attempt for attempt in group if attempt.id not in apart]
@@ -254,7 +254,7 @@ class Tracker:
                         continue
                     case Sighting.ABSENT:
                         if doubted and self._is_missed(engine, attempt):
-                            self._doubt_in_vain(attempt)
+                            self._keep_missed(attempt)
                         else:
                             self._doubt(engine, attempt, observation)
                         continue
@@ -270,7 +270,7 @@ class Tracker:
                 continue
             if attempt.absences or attempt.unknown:
                 again.append(attempt.id)
-            self._look.live.append(attempt)
+            self._poll.live.append(attempt)
         self._attempts.record_running(running)
         self._attempts.record_seen(again)
         self._note_unknown(self._take_results(unknown), "the engine cannot tell")
@@ -280,7 +280,7 @@ class Tracker:
         left = []
         for attempt in group:
             try:
-                ended = self._workspace.has_result(attempt.name) and self._endings.collect(attempt)
+                ended = self._workspace.has_result(attempt.name) and self._recorder.collect(attempt)
             except SourceUnavailable:  # its folder does not say
                 ended = False
             except Exception as error:  # noqa: BLE001 -- as above
@@ -295,61 +295,61 @@ class Tracker:
         return contain(error)
 
     def _settle(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
-        """Records what came of an attempt that its engine says has ended; one taken for lost is welcome if it is done."""
+        """Records what came of an attempt that its engine says has ended; one that was taken for lost counts if it is done."""
         if not engine.shared:
             try:
                 engine.fetch(self.handle(attempt))
             except EngineUnavailable as error:
                 self._note_unknown([attempt], str(error))
                 return
-        if self._endings.collect(attempt) or attempt.state == AttemptState.LOST:
+        if self._recorder.collect(attempt) or attempt.state == AttemptState.LOST:
             return
         late = observation.failure is None and not self._is_missed(engine, attempt)
         if attempt.absences + 1 < DOUBTS or late:
             self._note_absent(attempt)  # a result may still be on its way through the file system
         elif attempt.cancel:
-            self._endings.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
+            self._recorder.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
         elif observation.failure is not None:
-            self._endings.fail(
+            self._recorder.fail(
                 attempt,
                 Failed(FailureClass(observation.failure), observation.reason or "the engine says it failed"),
             )
         elif engine.shared and self._workspace.bury(attempt.name):
-            self._endings.fail(
+            self._recorder.fail(
                 attempt,
                 Failed(FailureClass.INFRASTRUCTURE, "the engine says it ended well, but it never began"),
             )
         else:
-            self._endings.fail(
+            self._recorder.fail(
                 attempt, Failed(FailureClass.TRANSIENT, "the job was started and ended without a result")
             )
 
     def _doubt(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
         """Weighs a complete answer without the attempt."""
-        if self._endings.collect(attempt):
+        if self._recorder.collect(attempt):
             return
         if self._ages.tell(attempt.begun) < self._site_engines.find_visibility(attempt.site):
-            self._look.live.append(attempt)
+            self._poll.live.append(attempt)
             return
         if not self._is_missed(engine, attempt):
             self._note_absent(attempt)
             return
         has_begun = engine.shared and not self._workspace.bury(attempt.name)
         if attempt.cancel:
-            self._endings.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
+            self._recorder.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
         elif has_begun and (attempt.reference is None or engine.attached):
-            self._endings.fail(
+            self._recorder.fail(
                 attempt, Failed(FailureClass.TRANSIENT, "the job was started and ended without a result")
             )
         elif has_begun:
-            self._endings.lose_job(
+            self._recorder.lose_job(
                 attempt, "the job was started, left no result, and its engine knows it no more"
             )
         elif attempt.reference is None:
-            self._endings.lose(attempt, AttemptState.LOST, observation.reason or "the job was never started")
+            self._recorder.lose(attempt, AttemptState.LOST, observation.reason or "the job was never started")
         else:
             reason = observation.reason or "the engine took the job, and knows it no more"
-            self._endings.lose_job(attempt, reason)
+            self._recorder.lose_job(attempt, reason)
 
     def _is_missed(self, engine: Engine, attempt: Attempt) -> bool:
         """Whether with this look an attempt is gone for so long that neither it nor a result of it is to be expected."""
@@ -384,16 +384,16 @@ class Tracker:
         event = Alarm(f"site:{site}", "job", what, missed, [one.name for one in silent], len(known))
         return self._alarms.doubt(event, self._site_engines.find_brakes(site))
 
-    def _doubt_in_vain(self, attempt: Attempt) -> None:
+    def _keep_missed(self, attempt: Attempt) -> None:
         """Keeps an attempt that is missed as it is, while a person is asked; a result of it counts."""
         if left := self._take_results([attempt]):
             self._note_unknown(left, "its engine knows none of many jobs, and somebody is asked")
 
     def _note_absent(self, attempt: Attempt) -> None:
         self._attempts.record_absent([attempt.id])
-        self._look.live.append(attempt)
+        self._poll.live.append(attempt)
 
     def _note_unknown(self, group: Sequence[Attempt], reason: str) -> None:
-        self._look.live += group
-        self._look.unknown.update(attempt.id for attempt in group)
+        self._poll.live += group
+        self._poll.unknown.update(attempt.id for attempt in group)
         self._attempts.record_unknown([one.id for one in group if one.unknown is None], reason)

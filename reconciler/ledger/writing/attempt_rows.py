@@ -69,16 +69,16 @@ def make_attempt(row: Any) -> Attempt:
     )
 
 
-def describe_origin(order: WorkItem) -> str:
+def describe_origin(item: WorkItem) -> str:
     """JSON: of what the jobs of a batch are made: the b2prod at work, release and its commit as they were approved."""
-    approved = {"release": order.release, "commit": order.commit}
+    approved = {"release": item.release, "commit": item.commit}
     known = {key: value for key, value in approved.items() if value is not None}
     return canonical_json({"tool": find_tool().describe(), **known}).decode()
 
 
-def read_jobs(journal: Journal, wanted: set[int]) -> dict[tuple[int, str], Any]:
+def read_jobs(journal: Journal, wanted: set[int]) -> dict[tuple[int | None, str], Any]:
     """The jobs of those of the intents that still want to be made, by intent and key."""
-    found = {}
+    found: dict[tuple[int | None, str], Any] = {}
     listed = sorted(wanted)
     intended = exists().where(outputs.c.intent == intents.c.id, outputs.c.state == OutputState.INTENDED)
     query = (

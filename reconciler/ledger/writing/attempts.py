@@ -28,11 +28,7 @@ from reconciler.ledger.writing.units import quarantine
 from reconciler.model.names import name_attempt, name_batch
 from reconciler.model.states import LIVE, AttemptState, FailureClass, IntentState, OutputState
 from reconciler.model.work_items import Attempt, Product, WorkItem
-from renderer.jobs.job_json import Job
 from schemas.files.canonical import canonical_json
-
-Pick = tuple[WorkItem, int, Job]
-"""A job of an order that is to be tried now, and the order's intent."""
 
 _SEEN: Mapping[str, Any] = {"absences": 0, "unknown": None, "missed": None}
 
@@ -45,34 +41,32 @@ class AttemptLedger:
         self.tallies = Tallies(writer)
         self.leftovers = Leftovers(writer)
 
-    def begin(self, picks: Sequence[Pick]) -> list[tuple[Attempt, Pick]]:
-        """A new attempt for each job, all in one batch of one site.
+    def begin(self, items: Sequence[WorkItem]) -> list[tuple[Attempt, WorkItem]]:
+        """A new attempt for each item, which has an intent and one job; all in one batch of one site.
 
-        None for jobs that are verified or under way, or whose unit was stopped or settled since its intent was written.
+        There is none for a job that is verified or under way, or whose unit was stopped or settled since its intent was
+        written.
         """
         with self._writer.writing() as journal:
-            rows = read_jobs(journal, {intent for _, intent, _ in picks})
+            rows = read_jobs(journal, {item.intent for item in items if item.intent is not None})
             counts = count_attempts(journal, {row.id for row in rows.values()})
-            chosen: list[tuple[Any, Pick, int]] = []
-            for pick in picks:
-                row = rows.get((pick[1], pick[2].key))
+            chosen: list[tuple[Any, WorkItem, int]] = []
+            for item in items:
+                row = rows.get((item.intent, item.job.key))
                 tried, settled = counts.get(row.id, (0, False)) if row else (0, True)
                 if not settled:
-                    chosen.append((row, pick, tried + 1))
+                    chosen.append((row, item, tried + 1))
             if not chosen:
                 return []
-            names = [
-                name_attempt(self._writer.ledger, *_describe(pick), intent=pick[1], number=number)
-                for _, pick, number in chosen
-            ]
-            order, site = chosen[0][1][0], chosen[0][1][0].campaign.site
+            ledger, first = self._writer.ledger, chosen[0][1]
+            site, begun = first.campaign.site, self._writer.clock.show()
+            names = [name_attempt(ledger, item, number) for _, item, number in chosen]
             digest = sha256("\n".join(names).encode()).hexdigest()
-            batch = name_batch(self._writer.ledger, order.campaign.name, order.step, digest)
+            batch = name_batch(ledger, first.campaign.name, first.step, digest)
             (number_of_batch,) = journal.insert(
                 batches,
-                [{"name": batch, "site": site, "engine": order.engine, "origin": describe_origin(order)}],
+                [{"name": batch, "site": site, "engine": first.engine, "origin": describe_origin(first)}],
             )
-            begun = self._writer.clock.show()
             values = [
                 {
                     "job": row.id,
@@ -94,27 +88,27 @@ class AttemptLedger:
             (
                 Attempt(
                     id=number,
-                    intent=pick[1],
+                    intent=row.intent,
                     job=value["job"],
-                    key=pick[2].key,
+                    key=row.key,
                     number=value["number"],
                     name=value["name"],
                     nonce=value["nonce"],
                     site=site,
-                    address=pick[0].address,
+                    address=item.address,
                     state=AttemptState.INTENT,
                     begun=begun,
                     batch=batch,
                     place=value["place"],
-                    engine=order.engine,
+                    engine=first.engine,
                     events=row.events,
-                    release=order.release,
-                    commit=order.commit,
+                    release=first.release,
+                    commit=first.commit,
                     failures=row.failures,
                 ),
-                pick,
+                item,
             )
-            for number, value, (row, pick, _) in zip(ids, values, chosen, strict=True)
+            for number, value, (row, item, _) in zip(ids, values, chosen, strict=True)
         ]
 
     def record_submitted(self, references: Mapping[int, str]) -> None:
@@ -382,8 +376,3 @@ def _count_failure(
         return False
     quarantine(journal, attempt.intent, reason)
     return True
-
-
-def _describe(pick: Pick) -> tuple[str, Any, int, str]:
-    order, _, job = pick
-    return order.campaign.name, order.step, order.run, job.key

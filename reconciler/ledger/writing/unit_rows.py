@@ -22,9 +22,9 @@ CHUNK = 500
 """How many values one query asks for."""
 
 
-def read_open(journal: Journal, orders: Sequence[WorkItem]) -> dict[Address, int]:
-    """The open intents of the campaigns of `orders`, by unit."""
-    names = {order.campaign.name for order in orders}
+def read_open(journal: Journal, items: Sequence[WorkItem]) -> dict[Address, int]:
+    """The open intents of the campaigns of `items`, by unit."""
+    names = {item.campaign.name for item in items}
     columns = (intents.c.id, intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
     query = select(*columns).where(intents.c.campaign.in_(names), intents.c.state == IntentState.OPEN)
     return {
@@ -34,13 +34,13 @@ def read_open(journal: Journal, orders: Sequence[WorkItem]) -> dict[Address, int
 
 
 def read_live(
-    journal: Journal, orders: Sequence[WorkItem]
+    journal: Journal, items: Sequence[WorkItem]
 ) -> dict[tuple[str, bytes], list[tuple[int, Address, str]]]:
-    """The outputs that exist or are coming with a fingerprint of `orders`: id, unit and state."""
+    """The outputs that exist or are coming with a fingerprint of `items`: id, unit and state."""
     columns = ("id", "campaign", "step", "experiment", "run", "state", "fingerprint")
     query = select(*(outputs.c[name] for name in columns)).where(LIVE_OUTPUT)
-    values = sorted({value for order in orders for value in order.fingerprints.values()})
-    names = {order.campaign.name for order in orders}
+    values = sorted({value for item in items for value in item.fingerprints.values()})
+    names = {item.campaign.name for item in items}
     found: dict[tuple[str, bytes], list[tuple[int, Address, str]]] = {}
     for start in range(0, len(values), CHUNK):
         part = outputs.c.fingerprint.in_(values[start : start + CHUNK])
@@ -51,12 +51,12 @@ def read_live(
     return found
 
 
-def read_versions(journal: Journal, orders: Sequence[WorkItem]) -> dict[tuple[Address, str], int]:
-    """The highest version of each output of the units of `orders`."""
+def read_versions(journal: Journal, items: Sequence[WorkItem]) -> dict[tuple[Address, str], int]:
+    """The highest version of each output of the units of `items`."""
     units: dict[tuple[str, str, int], list[int]] = {}
-    for order in orders:
-        experiment, run = split_key(order.run)
-        units.setdefault((order.campaign.name, order.step.name, experiment), []).append(run)
+    for item in items:
+        experiment, run = split_key(item.run)
+        units.setdefault((item.campaign.name, item.step.name, experiment), []).append(run)
     found = {}
     for (campaign, step, experiment), runs in units.items():
         at = and_(outputs.c.campaign == campaign, outputs.c.step == step, outputs.c.experiment == experiment)
@@ -72,14 +72,14 @@ def read_versions(journal: Journal, orders: Sequence[WorkItem]) -> dict[tuple[Ad
 
 
 def read_failures(
-    journal: Journal, orders: Sequence[WorkItem]
+    journal: Journal, items: Sequence[WorkItem]
 ) -> dict[tuple[Address, frozenset[bytes], str], int]:
-    """How often jobs of the units of `orders` failed under plans that were given up, by unit, what it made, and key.
+    """How often jobs of the units of `items` failed under plans that were given up, by unit, what it made, and key.
 
     What a person let be tried again counts no more.
     """
-    names = {order.campaign.name for order in orders}
-    wanted = {order.address for order in orders}
+    names = {item.campaign.name for item in items}
+    wanted = {item.address for item in items}
     columns = (intents.c.id, intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
     given_up = (intents.c.campaign.in_(names), intents.c.state == IntentState.ABANDONED, jobs.c.failures > 0)
     query = select(*columns, jobs.c.key, jobs.c.failures).join(jobs, jobs.c.intent == intents.c.id)
@@ -98,13 +98,13 @@ def read_failures(
     return found
 
 
-def is_same(journal: Journal, intent: int, order: WorkItem) -> bool:
-    """Whether an open intent wants what an order wants, by the same jobs."""
+def is_same(journal: Journal, intent: int, item: WorkItem) -> bool:
+    """Whether an open intent wants what a work item wants, by the same jobs."""
     fingerprints = select(outputs.c.fingerprint).where(outputs.c.intent == intent)
     keys = select(jobs.c.key).where(jobs.c.intent == intent)
     wanted = set(journal.connection.scalars(fingerprints))
-    return wanted == set(order.fingerprints.values()) and set(journal.connection.scalars(keys)) == {
-        job.key for job in order.jobs
+    return wanted == set(item.fingerprints.values()) and set(journal.connection.scalars(keys)) == {
+        job.key for job in item.jobs
     }
 
 

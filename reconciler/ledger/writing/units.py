@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import and_, case, func, select
@@ -86,42 +87,45 @@ class Ledger:
         with self._writer.writing(polling=True) as journal:
             store_snapshots(journal.connection, found)
 
-    def intend(self, orders: Sequence[WorkItem]) -> list[int | None]:
-        """The intent of each unit: its open one is continued where it wants the same, else a new one is made.
+    def intend(self, items: Sequence[WorkItem]) -> list[WorkItem | None]:
+        """The items with their intents: a unit's open intent is continued where it wants the same, else a new one is made.
 
         None for a unit whose outputs another unit of the campaign makes, or has made, from equal input (one that is not
         declared any more, and of which nothing is under way, gives way to it), and for one that a person stopped meanwhile.
         """
-        if not orders:
+        if not items:
             return []
         with self._writer.writing() as journal:
-            found: list[int | None] = [None] * len(orders)
+            found: list[int | None] = [None] * len(items)
             new: list[int] = []
             claimed: dict[tuple[str, bytes], Address] = {}
-            open_intents = read_open(journal, orders)
-            stopped = list_stopped(journal.connection, {order.campaign.name for order in orders})
-            live = read_live(journal, orders)
-            for place, order in enumerate(orders):
-                if order.address in stopped:
+            open_intents = read_open(journal, items)
+            stopped = list_stopped(journal.connection, {item.campaign.name for item in items})
+            live = read_live(journal, items)
+            for place, item in enumerate(items):
+                if item.address in stopped:
                     continue
-                intent = open_intents.get(order.address)
-                if intent is not None and is_same(journal, intent, order):
+                intent = open_intents.get(item.address)
+                if intent is not None and is_same(journal, intent, item):
                     found[place] = intent
                     continue
                 if intent is not None:
                     _abandon(journal, intent, "something else is wanted now")
-                    open_intents.pop(order.address)
-                keys = [(order.campaign.name, value) for value in order.fingerprints.values()]
-                rivals = [one for key in keys for one in live.get(key, ()) if one[1] != order.address]
+                    open_intents.pop(item.address)
+                keys = [(item.campaign.name, value) for value in item.fingerprints.values()]
+                rivals = [one for key in keys for one in live.get(key, ()) if one[1] != item.address]
                 if all(
-                    claimed.get(key, order.address) == order.address for key in keys
-                ) and _abandon_undeclared(journal, order, rivals):
-                    claimed.update(dict.fromkeys(keys, order.address))
+                    claimed.get(key, item.address) == item.address for key in keys
+                ) and _abandon_undeclared(journal, item, rivals):
+                    claimed.update(dict.fromkeys(keys, item.address))
                     new.append(place)
-            made = self._make_intents(journal, [orders[place] for place in new], live)
+            made = self._make_intents(journal, [items[place] for place in new], live)
             for place, intent in zip(new, made, strict=True):
                 found[place] = intent
-        return found
+        return [
+            None if intent is None else replace(item, intent=intent)
+            for item, intent in zip(items, found, strict=True)
+        ]
 
     def record_produced(self, intent: int) -> None:
         """Records that all outputs of a unit are at their final places: from here on readers trust them."""
@@ -217,58 +221,58 @@ class Ledger:
     def _make_intents(
         self,
         journal: Journal,
-        orders: Sequence[WorkItem],
+        items: Sequence[WorkItem],
         live: Mapping[tuple[str, bytes], list[tuple[int, Address, str]]],
     ) -> list[int]:
         """New intents, each with its outputs and jobs; `live` are the outputs that are there, by fingerprint."""
         gone = [
             number
-            for order in orders
-            for value in order.fingerprints.values()
-            for number, _, state in live.get((order.campaign.name, value), ())
+            for item in items
+            for value in item.fingerprints.values()
+            for number, _, state in live.get((item.campaign.name, value), ())
             if state == OutputState.PRODUCED
         ]
         for start in range(0, len(gone), CHUNK):
             journal.update(
                 outputs, outputs.c.id.in_(gone[start : start + CHUNK]), {"state": OutputState.LOST}
             )
-        versions = read_versions(journal, orders)
-        failures = read_failures(journal, orders)
-        for order in orders:
-            self._store_payloads(journal, order.payloads)
-            _bind(journal, order)
+        versions = read_versions(journal, items)
+        failures = read_failures(journal, items)
+        for item in items:
+            self._store_payloads(journal, item.payloads)
+            _bind(journal, item)
         plan = self._writer.plan
         made = journal.insert(
             intents,
             [
                 {
-                    **_unit(order),
+                    **_unit(item),
                     "plan": plan,
                     "state": IntentState.OPEN,
                     "reason": None,
-                    "approval": order.approval,
+                    "approval": item.approval,
                 }
-                for order in orders
+                for item in items
             ],
         )
         contents = []
-        for intent, order in zip(made, orders, strict=True):
-            for item in order.outputs:
-                output = item.recipe.output
-                version = versions.get((order.address, output), 0) + 1
+        for intent, item in zip(made, items, strict=True):
+            for one in item.outputs:
+                output = one.recipe.output
+                version = versions.get((item.address, output), 0) + 1
                 contents.append(
                     {
-                        **_unit(order),
+                        **_unit(item),
                         "intent": intent,
                         "output": output,
-                        "fingerprint": item.fingerprint,
-                        "recipe": self._store_recipe(journal, item.recipe),
-                        "input": item.input,
-                        "conditions": item.conditions,
+                        "fingerprint": one.fingerprint,
+                        "recipe": self._store_recipe(journal, one.recipe),
+                        "input": one.input,
+                        "conditions": one.conditions,
                         "state": OutputState.INTENDED,
                         "version": version,
-                        "storage": order.storage,
-                        "folder": name_folder(order, output, version),
+                        "storage": item.storage,
+                        "folder": name_folder(item, output, version),
                     }
                 )
         journal.insert(outputs, contents)
@@ -279,13 +283,13 @@ class Ledger:
                     "intent": intent,
                     "key": job.key,
                     "failures": failures.get(
-                        (order.address, frozenset(order.fingerprints.values()), job.key), 0
+                        (item.address, frozenset(item.fingerprints.values()), job.key), 0
                     ),
                     "events": job.events,
-                    "due": json.dumps(order.name_outputs(job)),
+                    "due": json.dumps(item.name_outputs(job)),
                 }
-                for intent, order in zip(made, orders, strict=True)
-                for job in order.jobs
+                for intent, item in zip(made, items, strict=True)
+                for job in item.jobs
             ],
         )
         return made
@@ -320,15 +324,13 @@ def _abandon(journal: Journal, intent: int, reason: str, state: IntentState = In
     journal.update(outputs, outputs.c.intent == intent, {"state": OutputState.ABANDONED})
 
 
-def _abandon_undeclared(
-    journal: Journal, order: WorkItem, rivals: Iterable[tuple[int, Address, str]]
-) -> bool:
-    """Gives up the intents of other units for outputs that an order wants; false where one of them still counts."""
+def _abandon_undeclared(journal: Journal, item: WorkItem, rivals: Iterable[tuple[int, Address, str]]) -> bool:
+    """Gives up the intents of other units for outputs that a work item wants; false where one of them still counts."""
     given_up: set[int] = set()
     for number, unit, state in rivals:
         query = select(outputs.c.intent).where(outputs.c.id == number)
         intent: int = journal.connection.execute(query).scalar_one()
-        if state != OutputState.INTENDED or order.declares(unit) or _is_under_way(journal, intent):
+        if state != OutputState.INTENDED or item.declares(unit) or _is_under_way(journal, intent):
             return False
         given_up.add(intent)
     for intent in sorted(given_up):
@@ -342,19 +344,19 @@ def _is_under_way(journal: Journal, intent: int) -> bool:
     return journal.connection.execute(query.where(*at).limit(1)).first() is not None
 
 
-def _unit(order: WorkItem) -> dict[str, Any]:
-    experiment, run = split_key(order.run)
+def _unit(item: WorkItem) -> dict[str, Any]:
+    experiment, run = split_key(item.run)
     return {
-        "campaign": order.campaign.name,
-        "step": order.step.name,
+        "campaign": item.campaign.name,
+        "step": item.step.name,
         "experiment": experiment,
         "run": run,
     }
 
 
-def _bind(journal: Journal, order: WorkItem) -> None:
+def _bind(journal: Journal, item: WorkItem) -> None:
     """Binds a run to the snapshots of `forward` tags that it begins with; one that is bound already stays so."""
-    if order.begun:
-        experiment, run = split_key(order.run)
-        row = {"campaign": order.campaign.name, "experiment": experiment, "run": run}
-        journal.insert_new(bindings, [{**row, "snapshots": " ".join(order.begun)}])
+    if item.begun:
+        experiment, run = split_key(item.run)
+        row = {"campaign": item.campaign.name, "experiment": experiment, "run": run}
+        journal.insert_new(bindings, [{**row, "snapshots": " ".join(item.begun)}])

@@ -19,7 +19,7 @@ from reconciler.conditions.metadata_file import MetadataFile, write_metadata
 from reconciler.conditions.source import UnknownTag
 from reconciler.engines.gb2.engine import Gb2Engine
 from reconciler.engines.gb2.requests import NotReady, write_order
-from reconciler.execution.launch.preparation import OrderWriter, list_wishes
+from reconciler.execution.launch.preparation import WorkPreparation, list_work
 from reconciler.ledger.schema.tables import attempts, outputs
 from reconciler.ledger.store.database import opened
 from reconciler.model.engine import Batch, JobHandle
@@ -164,10 +164,9 @@ def test_a_batch_has_runs_of_one_energy(tmp_path):
             engine, [Run(3, n, "physics", energy=e) for n, e in ((1, "4S"), (2, "4S_offres"), (3, "4S"))]
         )
     world.lock()
-    wishes = list_wishes(world.state_view().views)
-    first, second, third = (
-        order for _, order in OrderWriter(world.state, world.repository()).make_orders(wishes, {})
-    )
+    work = list_work(world.state_view().views)
+    preparation = WorkPreparation(world.state, world.repository())
+    first, second, third = (item for item, _ in preparation.prepare(work, {}))
     assert not first.joins(second)
     assert first.joins(third)
 
@@ -222,9 +221,9 @@ def test_old_releases_are_held_to_the_payloads_of_the_run_where_the_site_has_the
         "productions/global-tags/tag_a.iov", snapshot("tag_a", *rows, f"CDCTimeZeros 2 {'3' * 32} 3,2,-1,-1")
     )
     world.lock()
-    writer = OrderWriter(world.state, world.repository())
-    orders = [order for _, order in writer.make_orders(list_wishes(world.state_view().views), {})]
-    files = writer.render(orders[1], orders[1].jobs[0])
+    writer = WorkPreparation(world.state, world.repository())
+    items = [item for item, _ in writer.prepare(list_work(world.state_view().views), {})]
+    files = writer.render(items[1].split()[0])
     job = json.loads(files["job.json"])
     assert (job["local_conditions"], job["payload_folder"]) == ("conditions.txt", str(folder))
     assert files["conditions.txt"].decode().splitlines() == [

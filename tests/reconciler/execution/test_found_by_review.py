@@ -40,11 +40,9 @@ def test_a_unit_that_was_stopped_between_its_intent_and_its_batch_is_not_begun(t
         writer = Writer(engine, None)
         ledger, recorder = Ledger(writer), AttemptLedger(writer)
         ledger.begin_plan("0" * 64, {})
-        order = make_work_item(world)
-        (intent,) = ledger.intend([order])
-        picks = [(order, intent, job) for job in order.jobs]
+        (item,) = ledger.intend([make_work_item(world)])
         OperatorActions(writer, "shifter@example.org").quarantine(Scope(NAME, NAME), "stop")
-        assert recorder.begin(picks) == []
+        assert recorder.begin(item.split()) == []
 
 
 def test_b30_what_an_engine_takes_and_loses_again_and_again_comes_to_an_end(production):

@@ -11,7 +11,7 @@ from ci.cli.exits import Exit
 from ci.command_line import run
 from reconciler.engines.slurm.engine import SlurmEngine
 from reconciler.execution.apply import reconcile
-from reconciler.execution.launch.preparation import OrderWriter
+from reconciler.execution.launch.preparation import WorkPreparation
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.workspace import Workspace
 from reconciler.execution.turn_options import TurnOptions
@@ -301,14 +301,14 @@ def reports(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("what", "name"), [(OrderWriter, "_make_order"), (OrderWriter, "render")], ids=["order", "job"]
+    ("what", "name"), [(WorkPreparation, "_prepare"), (WorkPreparation, "render")], ids=["unit", "job"]
 )
 def test_what_nobody_foresaw_of_a_campaign_while_it_is_launched_leaves_it_out(
     two, capsys, monkeypatch, reports, what, name
 ):
     def is_bad(_self, *arguments):
-        one = arguments[-2] if name == "_make_order" else arguments[0]
-        return (one.view if name == "_make_order" else one).campaign.name == "bad"
+        item = arguments[-2] if name == "_prepare" else arguments[0]
+        return item.campaign.name == "bad"
 
     fail_at(monkeypatch, what, name, when=is_bad)
     assert call(two, "reconcile", "--once") == Exit.PARTLY

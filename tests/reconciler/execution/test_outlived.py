@@ -173,13 +173,12 @@ def test_what_runs_under_a_steps_old_name_is_not_made_under_its_new_one(tmp_path
         writer = Writer(engine, None)
         ledger, recorder = Ledger(writer), AttemptLedger(writer)
         ledger.begin_plan("0" * 64, {})
-        order = make_work_item(world)
-        (intent,) = ledger.intend([order])
+        (item,) = ledger.intend([make_work_item(world)])
         world.change(("  reco:\n", "  reco2:\n"))
         declared = world.state_view().views[0].units
-        renamed = replace(order, step=declared[0].step, declared=declared)
+        renamed = replace(item, units=declared[0], declared=declared)
         still = replace(renamed, declared=())
-        ((attempt, _),) = recorder.begin([(order, intent, order.jobs[0])])
+        ((attempt, _),) = recorder.begin(item.split()[:1])
         assert ledger.intend([renamed]) == [None]
         recorder.record_gone(attempt, AttemptState.CANCELLED, "it was asked for")
         assert ledger.intend([still]) == [None], "as far as is known it is still declared"

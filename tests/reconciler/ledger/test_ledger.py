@@ -75,9 +75,8 @@ def test_the_serial_moves_when_one_of_a_units_jobs_is_verified_but_not_when_it_i
         writer = Writer(engine, None)
         ledger, recorder = Ledger(writer), AttemptLedger(writer)
         ledger.begin_plan("0" * 64, {})
-        order = make_work_item(world)
-        (intent,) = ledger.intend([order])
-        both = [attempt for attempt, _ in recorder.begin([(order, intent, job) for job in order.jobs])]
+        (item,) = ledger.intend([make_work_item(world)])
+        both = [attempt for attempt, _ in recorder.begin(item.split())]
         for number, attempt in enumerate(both):
             before = serial(world)
             recorder.record_submitted({attempt.id: str(number)})
@@ -98,13 +97,12 @@ def test_the_events_of_an_output_are_known_where_those_of_each_file_are(world, c
         writer = Writer(engine, None)
         ledger, recorder = Ledger(writer), AttemptLedger(writer)
         ledger.begin_plan("0" * 64, {})
-        order = make_work_item(world)
-        (intent,) = ledger.intend([order])
-        for number, (attempt, _) in enumerate(recorder.begin([(order, intent, job) for job in order.jobs])):
+        (item,) = ledger.intend([make_work_item(world)])
+        for number, (attempt, _) in enumerate(recorder.begin(item.split())):
             recorder.record_submitted({attempt.id: str(number)})
             made = Product("mdst", f"{number}.root", 1, "sha256:00", counts[number])
             assert recorder.record_verified(attempt, [made], 7) == (number == 1)
-        ledger.record_produced(intent)
+        ledger.record_produced(item.intent)
     assert world.rows(tables.outputs, "state", "events") == [("produced", events)]
 
 

@@ -52,7 +52,7 @@ campaign canary.then reconciler/execution/launch/admission.py:hold
 campaign limits.max_units reconciler/planning/planner.py
 campaign limits.max_restate reconciler/planning/planner.py
 campaign limits.max_in_flight reconciler/execution/launch/admission.py
-campaign limits.max_attempts reconciler/execution/tracking/endings.py
+campaign limits.max_attempts reconciler/execution/tracking/attempt_recorder.py
 site title schemas/policy/site.py:
 site engine reconciler/execution/sites/site_engines.py
 site storage reconciler/execution/launch/preparation.py

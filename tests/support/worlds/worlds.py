@@ -22,7 +22,7 @@ from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.trust import pin_root
 from reconciler.model.run import File, Run
-from reconciler.model.work_items import OrderedOutput, WorkItem
+from reconciler.model.work_items import WorkItem
 from reconciler.planning.resolution import resolve
 from reconciler.planning.views import StateView, read_state_view
 from reconciler.run_catalogue.catalogue import read_files
@@ -320,9 +320,9 @@ def make_work_item(world):
         files = read_files(connection, "raw", units.runs[0])
     return WorkItem(
         campaign=view.campaign,
-        step=units.step,
+        units=units,
         run=units.runs[0],
-        outputs=(OrderedOutput(units.recipes[0], units.fingerprints["mdst"][0], units.inputs[0], None),),
+        names=("mdst",),
         jobs=divide_input(units.step, files),
         layout=world.repository().layouts["plain"],
         storage="/storage",

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from ci.cli.exits import Exit
-from reconciler.execution.launch import scouts
-from reconciler.execution.launch.scouts import Scouts
+from reconciler.execution.launch import first_units
+from reconciler.execution.launch.first_units import FirstUnits
 from reconciler.ledger.schema.tables import attempts
 from reconciler.ledger.store.database import State, reading
 from reconciler.ledger.writing.pauses import read_pauses
@@ -29,10 +29,10 @@ KEYS = ("demo", "skims"), ("demo", "others"), ("demo", "known")
 )
 def test_one_goes_first_until_one_is_made_and_nobody_is_forgotten(units, made, under_way):
     """Units end in the order in which they begin; `made` says whether each is produced."""
-    wishes = [SimpleNamespace(address=(*key, run)) for key, run in units]
+    items = [SimpleNamespace(address=(*key, run)) for key, run in units]
     live = (*KEYS[0], 99) if under_way else None
-    ahead = Scouts({KEYS[0]: live, KEYS[1]: None})
-    running = [wish.address for wish in wishes if ahead.admit(wish)] + ([live] if live else [])
+    ahead = FirstUnits({KEYS[0]: live, KEYS[1]: None})
+    running = [item.address for item in items if ahead.admit(item)] + ([live] if live else [])
     proven = {KEYS[2]}
     ended = []
     while running:
@@ -42,15 +42,15 @@ def test_one_goes_first_until_one_is_made_and_nobody_is_forgotten(units, made, u
         ended.append(address)
         is_made = made[len(ended) % len(made)]
         proven |= {address[:2]} if is_made else set()
-        running += [wish.address for wish in ahead.end(address, produced=is_made)]
+        running += [item.address for item in ahead.end(address, produced=is_made)]
     assert list(ahead.list_waiting()) == []
-    assert Counter(ended) == Counter(wish.address for wish in wishes) + Counter([live] if live else [])
+    assert Counter(ended) == Counter(item.address for item in items) + Counter([live] if live else [])
 
 
 @pytest.fixture
 def blind(monkeypatch):
     """Nobody here can look into files, as where the grid has them."""
-    monkeypatch.setattr(scouts, "look_into", lambda _: {})
+    monkeypatch.setattr(first_units, "look_into", lambda _: {})
 
 
 def read(checkout, *columns):

@@ -1,4 +1,4 @@
-"""How attempts end: what came of each becomes what the ledger says, and a unit whose last one ended well is published."""
+"""Recording how attempts end: the ledger gets what came of each, and a unit is published once all its jobs are verified."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from hashlib import sha256
 
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.alarms import Alarm, Alarms
-from reconciler.execution.tracking.delivery import Delivery, EndedUnit
+from reconciler.execution.tracking.publisher import EndedUnit, Publisher
 from reconciler.execution.tracking.workspace import Failed, Verified, Workspace
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.pauses import ALARM, BREAKER, PauseWriter
-from reconciler.ledger.writing.units import Ledger
 from reconciler.model.counts import judge_counts, judge_record
 from reconciler.model.states import AttemptState, FailureClass
 from reconciler.model.work_items import Address, Attempt
@@ -30,13 +29,13 @@ PAUSE, SPREAD = 3600.0, (0.7, 1.3)
 LONGEST = int(PAUSE * max(SPREAD))
 
 
-class Endings:
-    """Records how the attempts of one ledger end. `ended` are the units that did with them, until somebody takes these."""
+class AttemptRecorder:
+    """Records how the attempts of one ledger end, and which units end with them."""
 
     def __init__(
         self,
         repository: Repository,
-        ledger: Ledger,
+        publisher: Publisher,
         attempts: AttemptLedger,
         pauses: PauseWriter,
         site_engines: SiteEngines,
@@ -45,14 +44,19 @@ class Endings:
         clock: Clock,
     ) -> None:
         self._alarms = alarms
-        self.ended: list[EndedUnit] = []
-        self.delivery = Delivery(ledger, workspace)
+        self._ended: list[EndedUnit] = []
+        self._publisher = publisher
         self._repository = repository
         self._attempts = attempts
         self._pauses = pauses
         self._site_engines = site_engines
         self._workspace = workspace
         self._clock = clock.time
+
+    def take_ended(self) -> list[EndedUnit]:
+        """The units that ended since this was last asked."""
+        ended, self._ended = self._ended, []
+        return ended
 
     def collect(self, attempt: Attempt) -> bool:
         """Records the result of an attempt; false where it left none."""
@@ -70,7 +74,7 @@ class Endings:
                 if self._attempts.record_verified(attempt, made, events_read, cpu_seconds, record):
                     self.publish(attempt.intent, attempt.address)
                 elif failure := self._attempts.find_failure(attempt.intent):
-                    self._land(attempt, failure)
+                    self._end_unit(attempt, failure)
             case Failed() if attempt.cancel:
                 self.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
             case Failed() as failed:
@@ -91,8 +95,8 @@ class Endings:
 
     def publish(self, intent: int, address: Address) -> None:
         """Publishes a unit of which all jobs are verified."""
-        if ended := self.delivery.deliver(intent, address):
-            self.ended.append(ended)
+        if ended := self._publisher.publish_unit(intent, address):
+            self._ended.append(ended)
             if ended.failure is not None:
                 self._doubt_refusals(address)
 
@@ -125,7 +129,7 @@ class Endings:
             signature=sha256(culprit.signature.encode()).hexdigest(),
         )
         self._trip(attempt, culprit, failed.scope)
-        self._land(attempt, failed.reason)
+        self._end_unit(attempt, failed.reason)
 
     def _find_culprit(self, attempt: Attempt, failed: Failed) -> Culprit:
         """The line of the attempt's log that tells why it failed; what the failure says, where none does."""
@@ -158,18 +162,18 @@ class Endings:
         """Records an attempt that tells nothing of its job, which may be tried again as often as before: within a bound."""
         most = FRUITLESS * self._read_limit(attempt) if state == AttemptState.LOST else None
         self._attempts.record_gone(attempt, state, reason, most=most)
-        self._land(attempt, reason)
+        self._end_unit(attempt, reason)
 
     def lose_job(self, attempt: Attempt, reason: str) -> None:
         """Records an attempt whose job its engine took and knows no more; it may come back."""
         self._attempts.record_lost(
             attempt, reason, max_attempts=self._read_limit(attempt), after=self._choose_time(attempt)
         )
-        self._land(attempt, reason)
+        self._end_unit(attempt, reason)
 
-    def _land(self, attempt: Attempt, reason: str) -> None:
+    def _end_unit(self, attempt: Attempt, reason: str) -> None:
         if self._attempts.is_resting(attempt.intent):
-            self.ended.append(EndedUnit(attempt.address, reason))
+            self._ended.append(EndedUnit(attempt.address, reason))
 
     def _read_limit(self, attempt: Attempt) -> int:
         """How often the attempt's job may fail; a campaign that is not declared any more is not tried again."""

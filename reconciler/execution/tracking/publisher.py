@@ -1,4 +1,4 @@
-"""Delivery: the outputs of units whose jobs are all verified are published, and the ledger says so."""
+"""Publisher: the outputs of units whose jobs are all verified are published, and the ledger says so."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EndedUnit:
     failure: str | None
 
 
-class Delivery:
+class Publisher:
     """Publishes the units of one ledger, in one turn.
 
     `delayed` are units that are made, and cannot be put at their final places now; `closed` the campaigns among theirs
@@ -41,7 +41,7 @@ class Delivery:
         """Names what is asked before anything is put into a storage; it raises `StorageClosed` where nothing is to be."""
         self._check = check
 
-    def deliver(self, intent: int, address: Address) -> EndedUnit | None:
+    def publish_unit(self, intent: int, address: Address) -> EndedUnit | None:
         """What came of a unit; None where it waits for its storage, which is no reason to leave the others alone."""
         moves = self._ledger.list_moves(intent)
         try:

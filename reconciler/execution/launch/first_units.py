@@ -1,4 +1,4 @@
-"""Scouts: of a step that reads its input by names, one unit goes first where nobody could look; the others follow it.
+"""FirstUnits: of a step that reads its input by names, one unit goes first where nobody could look; the others follow it.
 
 So a branch that no file has is one failed job, also where a batch system would have started all of them at once.
 """
@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, select
 
-from reconciler.execution.launch.preparation import Wish
 from reconciler.ledger.schema.tables import attempts, intents, jobs, outputs, recipes
 from reconciler.model.states import LIVE, OutputState
-from reconciler.model.work_items import Address
+from reconciler.model.work_items import Address, WorkItem
 from reconciler.planning.input_check import list_ends, list_needs, look_into
 from renderer.applications import APPLICATIONS
 from schemas.manifest.runs import run_key
@@ -25,7 +24,7 @@ StepKey = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class StepInputs:
     """What is known of steps before their first jobs.
 
     `lacking` are those whose input lacks what they read, and how that is told; `unproven` those of which nobody knows, each
@@ -36,25 +35,25 @@ class Outlook:
     unproven: Mapping[StepKey, Address | None]
 
 
-def read_outlook(connection: Connection, repository: Repository, wishes: Sequence[Wish]) -> Outlook:
-    """The outlook of the steps of some wishes. Of a step by whose recipes something was produced, nothing is doubted."""
-    doubtful: dict[StepKey, list[Wish]] = {}
-    for wish in wishes:
-        if APPLICATIONS[wish.units.step.application].reads_by_name:
-            doubtful.setdefault(wish.address[:2], []).append(wish)
+def check_inputs(connection: Connection, repository: Repository, items: Sequence[WorkItem]) -> StepInputs:
+    """The outlook of the steps of some items. Of a step by whose recipes something was produced, nothing is doubted."""
+    doubtful: dict[StepKey, list[WorkItem]] = {}
+    for item in items:
+        if APPLICATIONS[item.step.application].reads_by_name:
+            doubtful.setdefault(item.address[:2], []).append(item)
     wanted = {}
     for key, some in list(doubtful.items()):
-        step = some[0].units.step
-        made = {output for wish in some for output in wish.outputs}
+        step = some[0].step
+        made = {output for item in some for output in item.names}
         digests = {one.digest for one in some[0].units.recipes if one.output in made}
         if digests <= _find_proven(connection, digests):
             del doubtful[key]
         elif step.input.step is None and (needs := list_needs(step, repository)) is not None:
-            wanted[key] = needs, list_ends(connection, step.input.level, [wish.run for wish in some])
+            wanted[key] = needs, list_ends(connection, step.input.level, [item.run for item in some])
     looked = look_into(wanted) if wanted else {}
     lacking = {key: one.text for key, one in looked.items() if one.lacking}
     unproven = {key: _find_live(connection, key) for key in doubtful if key not in looked}
-    return Outlook(lacking, unproven)
+    return StepInputs(lacking, unproven)
 
 
 def _find_proven(connection: Connection, digests: set[str]) -> set[str]:
@@ -72,26 +71,26 @@ def _find_live(connection: Connection, key: StepKey) -> Address | None:
     return None if row is None else (*key, run_key(row.experiment, row.run))
 
 
-class Scouts:
+class FirstUnits:
     """Who goes first, in one turn. `unproven` are the steps of which one must, each with a unit of it that is under way."""
 
     def __init__(self, unproven: Mapping[StepKey, Address | None]) -> None:
         self._ahead = dict(unproven)
-        self._waiting: dict[StepKey, deque[Wish]] = {}
+        self._waiting: dict[StepKey, deque[WorkItem]] = {}
 
-    def admit(self, wish: Wish) -> bool:
+    def admit(self, item: WorkItem) -> bool:
         """Whether a unit may begin now; one that may not is kept until another ended."""
-        key = wish.address[:2]
+        key = item.address[:2]
         if key not in self._ahead:
             return True
         if self._ahead[key] is None:
-            self._ahead[key] = wish.address
-        if self._ahead[key] == wish.address:
+            self._ahead[key] = item.address
+        if self._ahead[key] == item.address:
             return True
-        self._waiting.setdefault(key, deque()).append(wish)
+        self._waiting.setdefault(key, deque()).append(item)
         return False
 
-    def end(self, address: Address, *, produced: bool) -> list[Wish]:
+    def end(self, address: Address, *, produced: bool) -> list[WorkItem]:
         """The units that may begin since another ended: all that waited for it, or the next one where it came to nothing."""
         key = address[:2]
         waiting = self._waiting.get(key, deque())
@@ -105,7 +104,7 @@ class Scouts:
         self._ahead[key] = follower.address if follower else None
         return [follower] if follower else []
 
-    def list_waiting(self) -> Iterator[Wish]:
+    def list_waiting(self) -> Iterator[WorkItem]:
         """The units that still wait."""
         for waiting in self._waiting.values():
             yield from waiting
