@@ -16,7 +16,7 @@ from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.upkeep.succession import succeed
 from reconciler.ledger.writing.lease import SECONDS, holding
-from reconciler.ledger.writing.recovery import Recovery
+from reconciler.ledger.writing.recovery import PublishedOutput, Recovery
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import admit_runs
 from reconciler.ledger.writing.units import Ledger
@@ -89,16 +89,18 @@ def recover(
         with engine.begin() as connection:
             succeed(connection, "it was made again by the records in the storages", formers)
         writer = Writer(engine, held)
-        records = [(one.storage, one.record) for one in taken if one.record]
+        published = [PublishedOutput(one.storage, one.record) for one in taken if one.record]
         Ledger(writer).begin_plan(
             digest(sorted(one.path for one in (*taken, *left))),
-            {"rebuilt": [one.tell() for _, one in records]},
+            {"rebuilt": [one.record.tell() for one in published]},
         )
         recovery = Recovery(writer)
-        recovery.keep_payloads(_collect_payloads(views, [record for _, record in records]))
-        adopted = recovery.adopt(records)
+        recovery.keep_payloads(_collect_payloads(views, [one.record for one in published]))
+        adopted = recovery.adopt(published)
         reserved = sum(
-            recovery.reserve([(one.storage, one.record)], f"found, and not taken over: {one.reason}")
+            recovery.reserve(
+                [PublishedOutput(one.storage, one.record)], f"found, and not taken over: {one.reason}"
+            )
             for one in left
             if one.record
         )

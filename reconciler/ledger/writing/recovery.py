@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import and_, select
@@ -34,8 +35,13 @@ AT_ONCE = 200
 THERE = "its outputs were found where they are published"
 """Why attempts end whose outputs another attempt has published."""
 
-Published = tuple[str, OutputRecord]
-"""A storage, and the record of an output in it."""
+
+@dataclass(frozen=True, slots=True)
+class PublishedOutput:
+    """An output that was found where it is published: the storage that it lies in, and its record there."""
+
+    storage: str
+    record: OutputRecord
 
 
 class Recovery:
@@ -44,11 +50,11 @@ class Recovery:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    def adopt(self, found: Iterable[Published]) -> int:
+    def adopt(self, found: Iterable[PublishedOutput]) -> int:
         """Takes outputs over as produced, under their versions: how many."""
-        groups: dict[tuple[str, int], list[Published]] = {}
-        for storage, record in found:
-            groups.setdefault((record.data["ledger"], record.data["intent"]), []).append((storage, record))
+        groups: dict[tuple[str, int], list[PublishedOutput]] = {}
+        for one in found:
+            groups.setdefault((one.record.data["ledger"], one.record.data["intent"]), []).append(one)
         listed = list(groups.values())
         for start in range(0, len(listed), AT_ONCE):
             with self._writer.writing() as journal:
@@ -56,17 +62,15 @@ class Recovery:
                     self._adopt(journal, group)
         return sum(map(len, listed))
 
-    def reserve(self, found: Iterable[Published], reason: str) -> int:
+    def reserve(self, found: Iterable[PublishedOutput], reason: str) -> int:
         """Writes down that these versions were given, so that the next ones have places of their own: how many."""
         count = 0
         with self._writer.writing() as journal:
-            for storage, record in found:
-                if _find_output(journal, record) is not None:
+            for one in found:
+                if _find_output(journal, one.record) is not None:
                     continue
-                intent = self._insert_intent(journal, record, IntentState.ABANDONED, reason)
-                journal.insert(
-                    outputs, [_describe_output(journal, intent, storage, record, OutputState.ABANDONED)]
-                )
+                intent = self._insert_intent(journal, one.record, IntentState.ABANDONED, reason)
+                journal.insert(outputs, [_describe_output(journal, intent, one, OutputState.ABANDONED)])
                 count += 1
         return count
 
@@ -78,17 +82,18 @@ class Recovery:
                 journal.insert_new(payload_buckets, buckets)
                 journal.insert_new(payload_sets, [whole])
 
-    def _adopt(self, journal: Journal, group: Sequence[Published]) -> None:
+    def _adopt(self, journal: Journal, group: Sequence[PublishedOutput]) -> None:
         """Takes over outputs that were made together: each in the intent that the ledger has for it, else in a new one."""
-        places: dict[int | None, list[tuple[Published, int | None]]] = {}
+        places: dict[int | None, list[tuple[PublishedOutput, int | None]]] = {}
         for published in group:
-            row = _find_output(journal, published[1])
+            row = _find_output(journal, published.record)
             places.setdefault(row and row.intent, []).append((published, row and row.id))
         for intent, members in places.items():
-            fingerprints = {record.fingerprint for (_, record), _ in members}
-            self._give_up_rivals(journal, members[0][0][1].address[0], fingerprints, intent)
+            records = [one.record for one, _ in members]
+            fingerprints = {record.fingerprint for record in records}
+            self._give_up_rivals(journal, records[0].address[0], fingerprints, intent)
             if intent is None:
-                number = self._insert_intent(journal, members[0][0][1], IntentState.PRODUCED, None)
+                number = self._insert_intent(journal, records[0], IntentState.PRODUCED, None)
             else:
                 number = intent
                 ours = and_(outputs.c.intent == number, outputs.c.state.in_(COMING))
@@ -96,16 +101,16 @@ class Recovery:
                 journal.update(
                     intents, intents.c.id == number, {"state": IntentState.PRODUCED, "reason": None}
                 )
-            names = self._insert_attempts(journal, number, [record for (_, record), _ in members])
+            names = self._insert_attempts(journal, number, records)
             self._end_others(journal, number)
-            for (storage, record), known in members:
-                values = _describe_output(journal, number, storage, record, OutputState.PRODUCED)
+            for one, known in members:
+                values = _describe_output(journal, number, one, OutputState.PRODUCED)
                 output = known
                 if output is None:
                     (output,) = journal.insert(outputs, [values])
                 else:
                     journal.update(outputs, outputs.c.id == output, values)
-                self._insert_products(journal, output, record, names)
+                self._insert_products(journal, output, one.record, names)
 
     def _insert_intent(
         self, journal: Journal, record: OutputRecord, state: IntentState, reason: str | None
@@ -240,18 +245,18 @@ def _find_batch(journal: Journal, told: Mapping[str, Any]) -> int | None:
 
 
 def _describe_output(
-    journal: Journal, intent: int, storage: str, record: OutputRecord, state: OutputState
+    journal: Journal, intent: int, published: PublishedOutput, state: OutputState
 ) -> dict[str, Any]:
-    data = record.data
+    data = published.record.data
     counts = [file["events"] for file in data["files"]]
     unit = ("campaign", "step", "experiment", "run", "output", "version", "input", "conditions")
     return {
         **{name: data[name] for name in unit},
         "intent": intent,
-        "fingerprint": record.fingerprint,
+        "fingerprint": published.record.fingerprint,
         "recipe": _store_recipe(journal, data["recipe"]),
         "state": state,
-        "storage": storage,
+        "storage": published.storage,
         "folder": data["folder"],
         "events": None if None in counts else sum(counts),
         "events_read": data["events_read"],
