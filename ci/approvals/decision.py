@@ -15,7 +15,7 @@ from reconciler.model.states import PlanAction
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.installation import find_tool
 from reconciler.planning.campaign_diff.comparison import compare_campaigns
-from reconciler.planning.campaign_diff.inputs import read_sides
+from reconciler.planning.campaign_diff.inputs import read_both
 from reconciler.planning.estimate import Estimate, estimate_cost, measure_produced
 from reconciler.planning.resolution import refute
 from reconciler.planning.views import View, view_campaign
@@ -57,7 +57,7 @@ def describe_decision(
             "nothing to compare with: no campaign that it supersedes, and no earlier version on main",
         ]
     else:
-        one, two, basis = read_sides(
+        one, two, basis = read_both(
             project.state, other.repository, other.declared, declared, later=repository
         )
         difference = format_difference(compare_campaigns(one, two), basis)

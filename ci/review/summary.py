@@ -22,7 +22,7 @@ from reconciler.model.plan import Plan
 from reconciler.model.states import MAKING, PlanAction
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.campaign_diff.comparison import compare_campaigns
-from reconciler.planning.campaign_diff.inputs import Basis, read_sides
+from reconciler.planning.campaign_diff.inputs import Basis, read_both
 from reconciler.planning.campaign_diff.values import Difference
 from reconciler.planning.estimate import Estimate, estimate_cost
 from reconciler.planning.pinning import compare_locks, pin_campaign
@@ -176,7 +176,7 @@ class _Gathering:
                 tag.name in base.snapshots for tag in other.campaign.global_tags
             ):
                 continue
-            one, two, basis = read_sides(self.project.state, base, other, declared, later=self.repository)
+            one, two, basis = read_both(self.project.state, base, other, declared, later=self.repository)
             return Compared(title, compare_campaigns(one, two), basis)
         return None
 

@@ -37,9 +37,9 @@ def apply_plan(
     announce: Announce,
     turn_options: TurnOptions = PLAIN,
 ) -> Outcome:
-    """Does what a stored plan (its JSON data) says, if today's plan is still the same.
+    """Does what a stored plan (its JSON data) says, if today's plan is the same.
 
-    A plan whose apply was interrupted may be applied again, if nothing else has moved since.
+    A plan may be applied again after an interruption, if nothing else has changed since.
 
     Raises:
         GuardRefused: the plan is stale, incomplete, or another apply is at work.
@@ -93,9 +93,9 @@ def reconcile(
     *,
     refresh: bool = False,
 ) -> Outcome:
-    """One turn: settles what was left, plans, stores the plan, and applies exactly that one.
+    """One turn: settles what an earlier one left, plans, stores the plan, and applies exactly that plan.
 
-    A campaign of which something cannot be read is left out; the outcome names it.
+    A campaign of which something cannot be read is left out, and the outcome names it.
 
     Raises:
         GuardRefused: another apply is at work.
@@ -175,9 +175,9 @@ def _launch(
 
 
 def _doubt_lost(launcher: Launcher, state_view: StateView, sites: Mapping[str, Site]) -> None:
-    """Pauses campaigns of whose published outputs so many are lost at once that the storage is doubted.
+    """Raises an alarm for campaigns that lost very many published outputs at once: the storage may be wrong.
 
-    A stored plan that says so was looked at by a person, and is applied.
+    It is not called for a stored plan, since a person has looked at that.
     """
     for view in state_view.views if state_view.plan.refreshed else ():
         name, site = view.campaign.name, sites.get(view.campaign.site)
@@ -198,7 +198,7 @@ def _check_storages(
     sites: Mapping[str, Site],
     names: Sequence[str],
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Campaigns whose storage is away, and those whose storage is not as the ledger knows it, each with what is so."""
+    """Two mappings of campaigns to reasons: `away`, whose storage cannot be reached, and `barred`, whose storage is not ours."""
     away: dict[str, str] = {}
     barred: dict[str, str] = {}
     for name in names:
@@ -215,7 +215,7 @@ def _check_storages(
 
 
 def _confirm_lost(connection: Connection, lost: Mapping[str, Mapping[bytes, str]]) -> None:
-    """Looks again for the outputs that a stored plan calls lost: a plan is an order, and tells nothing of a storage."""
+    """Checks again that the outputs are lost that a stored plan calls lost: a plan is not evidence of a storage."""
     for name, stated in lost.items():
         found = {value: flaw.trouble.value for value, flaw in find_lost(connection, name, stated)}
         kept = {value for value, _ in list_published(connection, name) if value in stated}
@@ -225,7 +225,7 @@ def _confirm_lost(connection: Connection, lost: Mapping[str, Mapping[bytes, str]
 
 
 def _list_units(stored: Mapping[str, Any]) -> frozenset[Address]:
-    """The units that a stored plan submits or restates: one that it only saw in flight is not its own to make."""
+    """The units that a stored plan submits or restates; units that were in flight then are not among them."""
     made = (PlanAction.SUBMIT.word, PlanAction.RESTATE.word)
     return frozenset(
         (item["campaign"], group["step"], run)
@@ -237,7 +237,7 @@ def _list_units(stored: Mapping[str, Any]) -> frozenset[Address]:
 
 
 def _refuse_moved(stored: Mapping[str, Any], state_view: StateView, *, resumed: bool) -> None:
-    """Names what moved since the plan was made; an interrupted plan's own writes do not count."""
+    """Raises `GuardRefused` naming what changed since the plan was made; an interrupted plan's own writes do not count."""
     now = state_view.plan.content()
     moved = []
     if stored["ledger"]["id"] != now["ledger"]["id"]:

@@ -1,4 +1,4 @@
-"""What came of a turn, in numbers and words."""
+"""The outcome of a turn, in numbers and words."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from reconciler.planning.views import View
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of an apply: units produced, failed with the reason, in vain waited for; attempts still under way, here or elsewhere.
+    """The outcome of a turn.
 
-    `staging` units wait for their input, which is on tape; those `delayed` are made, and wait for their storage; `held`
-    counts, by reason, those that did not begin. `absent` campaigns were left out since something of theirs cannot be read,
-    or went wrong, `barred` ones since a guard stopped them: an approval is missing, or a person has to say first whether
-    their storage is the right one.
-    `planned` counts what the plan had, by action; `declared_held` is how many of those blocked are of campaigns that are held.
+    Units: `produced`; `failed`, each with its reason; `skipped`, since the unit that they read was not produced, or another
+    unit makes the same; `staging`, whose input is on tape; `delayed`, whose jobs are done and whose storage takes nothing
+    now, each with the reason; `held`, which did not begin, counted by reason.
+    Attempts: `submitted` in this turn; at its end `live`, of which `attached` run on this machine; `unknown`, of which the
+    engine can tell nothing.
+    Campaigns that were left out, each with the reason: `absent`, of which something cannot be read or went wrong;
+    `barred`, which a guard stopped, since an approval is missing or a person must first say whether their storage is right.
+    `planned` counts the plan's units by action; `declared_held` is how many of the blocked ones are of held campaigns.
+    `troubles` are other messages for a person.
     """
 
     produced: int = 0
@@ -41,19 +45,19 @@ class Outcome:
 
     @property
     def paused(self) -> int:
-        """How many units did not begin because somebody, or a breaker, stopped them."""
+        """How many units did not begin because of a pause."""
         return sum(count for reason, count in self.held.items() if PAUSED in reason)
 
     def leave_out(self, campaign: str, reason: str, *, barred: bool = False) -> None:
-        """From now on nothing of a campaign begins in this turn; `barred` where a guard says so."""
+        """Leaves a campaign out for the rest of the turn; `barred` where a guard stopped it."""
         (self.barred if barred else self.absent).setdefault(campaign, reason)
 
     def is_left_out(self, campaign: str) -> bool:
-        """Whether nothing of a campaign begins."""
+        """Whether a campaign is left out."""
         return campaign in self.barred or campaign in self.absent
 
     def count_plan(self, views: Iterable[View]) -> None:
-        """Takes note of what is planned."""
+        """Counts the plan's units by action."""
         for view in views:
             for group in view.plan.groups:
                 self.planned[group.action] += len(group.runs)

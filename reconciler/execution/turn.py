@@ -1,6 +1,6 @@
 """A turn: work items become attempts, attempts are submitted in batches, and what came of them is published.
 
-Every effect follows its record, so that a process killed anywhere leaves what `Tracker` can bring to an end.
+Each effect comes after its record in the ledger, so that `Tracker` can finish what a killed process left.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ Approve = Callable[[], Mapping[str, str]]
 
 
 class Launcher:
-    """Drives engines for one ledger: what is launched is what `repository` declares, at `sites` that may be acted upon."""
+    """Runs turns for one ledger: launches what `repository` declares, at those `sites` that a launch may use."""
 
     def __init__(
         self, state: State, repository: Repository, sites: Mapping[str, Site], writer: Writer
@@ -121,7 +121,7 @@ class Launcher:
         self._pause = 0.0
 
     def listen(self, report: Report | None) -> None:
-        """Names who hears of every unit that ends."""
+        """Sets who is told of every unit that ends."""
         self._report = report
 
     def _guard(self, storage: str) -> None:
@@ -131,7 +131,7 @@ class Launcher:
             raise StorageClosed(str(error)) from error
 
     def settle(self, options: TurnOptions = PLAIN) -> None:
-        """Brings to an end what an earlier process left: records what ended, and waits for what runs on this machine."""
+        """Finishes what an earlier process left: records what has ended, and waits for what runs on this machine."""
         for file, order in self._stops.read():
             if order.since:  # it could be read
                 self._pauses.pause(order.scope, order.kind, order.reason, order.who)
@@ -216,7 +216,7 @@ class Launcher:
         ) or any(queue and self._count_room(site) > 0 for site, queue in self._ready.items())
 
     def _list_pauses(self) -> tuple[Pause, ...]:
-        """What is stopped now, by the ledger or by an order beside it."""
+        """The pauses that hold now, those of the ledger and those in files beside it."""
         return (*(pause for _, pause in self._stops.read()), *self._pauses.list_pauses())
 
     def _make_ready(self, items: Iterable[WorkItem]) -> None:
@@ -358,7 +358,7 @@ class Launcher:
             self._report(what, address)
 
     def _cancel(self) -> None:
-        """Ends what runs on this machine; what had ended by itself in the meantime counts."""
+        """Ends the jobs of this machine; those that ended by themselves before count."""
         self._ready.clear()
         self._jobs.clear()
         deadline = self._clock.steady() + PATIENCE
@@ -371,11 +371,11 @@ class Launcher:
             self._rest(moved=False)
 
     def _count_room(self, site: str, *, queued: bool = True) -> int:
-        """How many attempts more a site takes now, those waiting for it counted or not."""
+        """How many more attempts a site takes now; with `queued`, less those that wait for it."""
         return self._capacity.count_room(site, len(self._jobs.get(site, ())) if queued else 0)
 
     def _tell_rest(self) -> None:
-        """Says why what was ready has not begun."""
+        """Counts the units that were ready and did not begin, by reason."""
         stopped = self._list_pauses()
         held = self.outcome.held
         for item in self._first_units.list_waiting():

@@ -1,4 +1,4 @@
-"""How a turn is made: by whose leave, for what it waits, and by which clock."""
+"""The options of a turn: who permits it, what it waits for, and its clock."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from reconciler.outside.clock import CLOCK, Clock
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
-    """How a turn is made: by whose leave, for what it waits, how long its lease is, in seconds, by which clock, seen by whom.
+    """The options of a turn.
 
-    A turn waits for the jobs of this machine; with `patient` for all; with `bound`, for none longer than so many seconds.
-    `closed` is why nothing begins now but what was begun before; None: all may.
-    `step` is told of each write that succeeded.
+    `permits` decides which campaigns may be launched. A turn waits for the jobs of this machine; with `patient` for all
+    jobs; with `bound` for no longer than that many seconds. `lease` is the length of its lease in seconds. `closed` is the
+    reason why only units that began before may go on; None where all may begin. `step` is called after each write.
     """
 
     permits: LaunchPermission = MERGED

@@ -1,4 +1,4 @@
-"""What a plan will cost, as far as the ledger can tell: jobs, events, CPU time and space of what it makes, step by step."""
+"""The cost of a plan, as far as the ledger can tell: jobs, events, CPU time and disk space, step by step."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from schemas.manifest.variant import find_declared
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The cost of one step's units that a plan submits or restates; None: nobody can tell.
+    """The cost of those units of one step that a plan submits or restates; None: not known.
 
-    `bytes_read` are those of the registered files; `cpu_hours` and `bytes_written` follow what an event took before.
+    `bytes_read` is the size of the registered files. `cpu_hours` and `bytes_written` are extrapolated from earlier events.
     """
 
     step: str
@@ -33,7 +33,10 @@ class Estimate:
 
 
 def estimate_cost(connection: Connection, view: View, like: Sequence[str] = ()) -> tuple[Estimate, ...]:
-    """The cost of what a campaign's plan makes; where its recipes are new, by what those of the campaigns `like` took."""
+    """The cost of what a campaign's plan makes, by step.
+
+    Where a recipe was never used, the estimate uses what the same step took in the campaigns `like`.
+    """
     found = []
     for units in view.units:
         runs = {
@@ -48,7 +51,7 @@ def estimate_cost(connection: Connection, view: View, like: Sequence[str] = ()) 
 
 
 def measure_produced(connection: Connection, campaign: str, step: str | None = None) -> tuple[int, int]:
-    """How many outputs of a campaign, or of one step and its variants, exist; and their bytes."""
+    """The number of outputs of a campaign, or of one step and its variants, that exist; and their size in bytes."""
     query = (
         select(
             outputs.c.step, func.count(outputs.c.id.distinct()), func.coalesce(func.sum(products.c.size), 0)

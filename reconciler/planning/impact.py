@@ -1,4 +1,4 @@
-"""What another snapshot of a global tag would set off: units that would be restated, counted before anyone decides."""
+"""The impact of another snapshot of a global tag: the units that it would restate, counted before anyone decides."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Impact:
 def measure_impact(
     connection: Connection, repository: Repository, state: State, names: Iterable[str], snapshot: Snapshot
 ) -> tuple[Impact, ...]:
-    """What would be restated in the campaigns `names` if `snapshot` were that tag's, and is not restated today.
+    """What would be restated in the campaigns `names` if their tag had `snapshot`; what is restated today is left out.
 
-    Limits and holds are left out of it: they decide later. The campaigns have locks.
+    Limits and holds are not applied here. The campaigns have locks.
     """
     found: list[Impact] = []
     for name in names:
@@ -78,7 +78,7 @@ def _list_restated(view: View) -> list[Group]:
 def _read_cost(
     connection: Connection, campaign: str, fingerprints: list[bytes]
 ) -> tuple[int | None, float | None]:
-    """Events read and hours of the jobs that made those outputs."""
+    """The number of events read, and the wall time in hours, of the jobs that made those outputs; None: not known."""
     events: list[int | None] = []
     seconds = 0.0
     known = True

@@ -1,7 +1,7 @@
-"""Needs: the branches and HLT lines that a step reads, looked up in a file before there are jobs that all miss them.
+"""Input check: the branches and HLT lines that a step reads are looked up in a file, before all its jobs fail for want of them.
 
-A file that is not on disk, cannot be read here or holds no events says nothing. What is found out changes no plan and no
-lock: elsewhere the same file may be out of reach.
+A file that is not on disk, cannot be read here or holds no events tells nothing. The result changes no plan and no lock,
+since another host may not reach the same file.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look came to: the file that was read first, by its path, and what is lacking, each in a text that names it."""
+    """The result of a check: the path of the file that was read first, and a text for each thing that it lacks."""
 
     path: str
     lacking: tuple[str, ...] = ()
@@ -86,9 +86,9 @@ def list_needs(step: Step, repository: Repository) -> Needs | None:
 def look_up(
     connection: Connection, repository: Repository, declared: Declared, lock: Lock
 ) -> tuple[dict[str, Looked], tuple[Finding, ...]]:
-    """Looks up what the steps of a campaign read of registered files: a look for each, and what is wrong.
+    """Checks the registered input of a campaign's steps: the result for each step that was checked, and the findings.
 
-    Steps that cannot be looked up are left out: their input is made by another step, or no file of it can be read here.
+    A step is not checked where another step makes its input, or where no file of it can be read here.
     """
     campaign = declared.campaign
     runs = list(lock.runs or [run for one in campaign.selectors for run in select_runs(connection, one)])
@@ -103,7 +103,7 @@ def look_up(
             declared.document.key_place(("steps", name, "skims")),
             "BP408",
             looked.text,
-            "mend the cut, the line or the tree, or take other input",
+            "correct the cut, the line or the tree, or choose another input",
         )
         for name, looked in found.items()
         if looked.lacking
@@ -133,9 +133,9 @@ StepT = TypeVar("StepT", bound=Hashable)
 
 
 def look_into(wanted: Mapping[StepT, tuple[Needs, Ends]]) -> dict[StepT, Looked]:
-    """What is lacking for each of some steps: a file of the first runs lacks it, and one of the last lacks it too.
+    """Step → result. Something is lacking where a file of the first runs and a file of the last runs both lack it.
 
-    Steps of which no file can be read are left out. A storage that hangs is left alone after a while.
+    A step of which no file can be read is left out. The check stops after `PATIENCE` seconds, since a storage may hang.
     """
     from renderer.event_data.missing_branches import look_at  # noqa: PLC0415 -- reading ROOT files costs a second
 

@@ -19,7 +19,7 @@ from schemas.repository import Declared, Repository
 
 
 def goes_back(lock: Lock | None, generation: int, digest: str) -> bool:
-    """Whether a lock is none that may come after the one of this generation and digest, or be it."""
+    """Whether a lock is older than the one with this generation and digest, or another of the same generation."""
     if lock is None or lock.generation < generation:
         return True
     return lock.generation == generation and lock.digest() != digest
@@ -28,7 +28,7 @@ def goes_back(lock: Lock | None, generation: int, digest: str) -> bool:
 def pin_campaign(
     declared: Declared, repository: Repository, runs: Iterable[int], generation: int = 1
 ) -> Lock:
-    """The lock of a campaign whose closed selections have these runs, sorted run keys; it follows the one that there is."""
+    """The lock of a campaign whose closed selections have these runs (sorted run keys), written after its present lock."""
     campaign = declared.campaign
     lock = Lock(campaign.name, generation, gather_runs(runs), **_pin_references(campaign, repository))
     return pin_scopes(lock, campaign, declared.document.data, declared.lock)

@@ -1,6 +1,6 @@
 """Planning: what is declared minus what was produced, unit by unit. Pure: two values in, one value out.
 
-Of a million units most have nothing said of them but that they are missing: these are judged as sets, the others one by one.
+Of a million units most are new: nothing is known of them. These are judged together as sets, the others one by one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOST: Mapping[str, str] = {
     "gone": "output is gone from the storage",
     "changed": "output is not what was published",
 }
-"""What may have become of a produced output, and how that is told."""
+"""What happened to a produced output, and the words of the plan for it."""
 
 
 def plan_campaign(
@@ -37,7 +37,8 @@ def plan_campaign(
 ) -> CampaignPlan:
     """The plan of a campaign whose declared units and observed outputs are given.
 
-    `refused` are runs not to be made, with reasons; `removed` says of step and run why input files were removed since.
+    `refused` maps runs that must not be made to the reason. `removed` maps step and run to the reason why input files were
+    removed after the unit was made.
     """
     planning = _Planning(campaign, observed, refused or {}, removed or {})
     for step_units in units:
@@ -89,17 +90,20 @@ class _Planning:
         self.done += len(units.runs) - len(lacking) - len(reused)
         for run in sorted(reused):
             self.put(PlanAction.REUSE, name, _list_outputs(taken, run), "another campaign made the same", run)
-        if plain := self.find_plain(units, missing):
-            self.rows[PlanAction.SUBMIT, name, tuple(missing), NEW] = list(plain)
-            self.coming.setdefault(name, {}).update(dict.fromkeys(plain, PlanAction.SUBMIT))
-        if lacking - plain:
+        if new := self.find_new(units, missing):
+            self.rows[PlanAction.SUBMIT, name, tuple(missing), NEW] = list(new)
+            self.coming.setdefault(name, {}).update(dict.fromkeys(new, PlanAction.SUBMIT))
+        if lacking - new:
             place = {run: index for index, run in enumerate(units.runs)}
             self.walks.clear()
-            for run in sorted(lacking - plain):
+            for run in sorted(lacking - new):
                 self.judge(units, run, _list_outputs(missing, run), place[run])
 
-    def find_plain(self, units: StepUnits, missing: Mapping[str, set[int]]) -> set[int]:
-        """The runs that lack all that is missing at all, and of which nothing else is known: a million of them at once."""
+    def find_new(self, units: StepUnits, missing: Mapping[str, set[int]]) -> set[int]:
+        """The runs to submit without a closer look: every missing output is missing of them, and the ledger has nothing on them.
+
+        `missing` maps each output to the runs that lack it. There may be a million such runs, so sets find them.
+        """
         step, observed = units.step, self.observed
         if not missing or self.campaign.state == "held" or observed.unknown or observed.lost:
             return set()
@@ -144,7 +148,7 @@ class _Planning:
     def compare(
         self, units: StepUnits, run: int, outputs: Iterable[str], index: int
     ) -> tuple[PlanAction, str]:
-        """Submit or restate, and why: what the unit was last made from against what it would be made from now."""
+        """The action, submit or restate, and its reason: what the unit was last made from is compared with what is declared."""
         recipes = {recipe.output: recipe.content for recipe in units.recipes}
         reasons: dict[str, None] = {}
         lost: dict[str, None] = {}
@@ -167,7 +171,10 @@ class _Planning:
         return PlanAction.SUBMIT, "; ".join(lost) or NEW
 
     def name_payloads(self, units: StepUnits, before: str, after: str, run: int) -> str:
-        """Which payloads changed, where the ledger knows what the run was made with. Runs only go up."""
+        """Which payloads changed, where the ledger knows what the run was made with.
+
+        It is called with runs in ascending order, since a `Walk` goes forward only.
+        """
         if (before, after) not in self.named:
             known = self.observed.payloads.get(before)
             place = units.chains.bound.get(run, 0)
@@ -181,7 +188,7 @@ class _Planning:
         return self.named[before, after]
 
     def groups(self, units: Sequence[StepUnits]) -> tuple[Group, ...]:
-        self.brake()
+        self.apply_limits()
         columns = {item.step.name: _Column(item) for item in units} if self.rows or self.observed.made else {}
         for step, output, run in self.observed.made:
             column = columns.get(step)
@@ -210,8 +217,8 @@ class _Planning:
         )
         return tuple(found)
 
-    def brake(self) -> None:
-        """Blocks what would go beyond the campaign's limits, and what waits for it."""
+    def apply_limits(self) -> None:
+        """Blocks the units that exceed the campaign's limits; units that read them wait."""
         limits = self.campaign.limits
         restated = sum(len(runs) for (action, *_), runs in self.rows.items() if action == PlanAction.RESTATE)
         if restated > (allowed := self.campaign.max_restate):

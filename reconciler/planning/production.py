@@ -18,11 +18,10 @@ from schemas.repository import Declared, Repository
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """What a campaign was to make, and what of that there is.
+    """What a campaign should make, and what of it exists.
 
-    `selected` are its sorted run keys, None where nothing tells them. `made` maps each output that is declared, by step
-    and name, to the runs of which it is there. `heads` are the outputs that count, also those of steps that have
-    another name by now.
+    `selected` are its sorted run keys, None where they are not known. `made` maps each declared output, by step and name,
+    to the runs for which it exists. `heads` are the outputs that count, including those of steps that were renamed.
     """
 
     selected: tuple[int, ...] | None
@@ -35,7 +34,7 @@ class Produced:
         return tuple(dict.fromkeys(step for step, _ in self.made))
 
     def list_produced(self, step: str | None = None) -> tuple[int, ...]:
-        """The sorted run keys of which all outputs are there: those of one step, or of every step."""
+        """The sorted run keys for which all outputs exist: those of one step, or of every step."""
         columns = [runs for (name, _), runs in self.made.items() if step in (None, name)]
         return tuple(sorted(frozenset.intersection(*columns))) if columns else ()
 
@@ -43,10 +42,10 @@ class Produced:
 def read_production(
     connection: Connection, repository: Repository, name: str, state: State
 ) -> Produced | None:
-    """What there is of a campaign; None if nobody ever declared or made it.
+    """What exists of a campaign; None if it was never declared and nothing of it was made.
 
-    Of a live campaign, which has a current lock, counts what is made as it is declared now. Of another one the newest
-    version counts that there is of each run: what it was made from may be gone, and it is never made again.
+    Of a live campaign, which has a current lock, an output counts if it is made as declared now. Of any other campaign the
+    newest version of each run counts, since its input may be gone and it is never made again.
 
     Raises:
         SourceUnavailable: something cannot be read that a live campaign depends on.
@@ -97,7 +96,7 @@ def _tell_past(connection: Connection, name: str, declared: Declared | None) -> 
 
 
 def _list_selected(connection: Connection, name: str, lock: Lock) -> tuple[int, ...]:
-    """The runs that a campaign had when it ended: nothing is taken in any more."""
+    """The runs that a campaign had when it ended; it takes in no more."""
     return tuple(sorted({*lock.runs, *(read_admissions(connection, name) if lock.open_runs else ())}))
 
 

@@ -1,4 +1,4 @@
-"""Why input files went: the reasons with which files were removed, for the units that were made from them."""
+"""Removed input: the reasons for which files were removed, for the units that were made from them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SHOWN = 3
 _LENGTH = 200
 
 Removed = Mapping[int, Sequence[tuple[str, str]]]
-"""Run key → time and reason of each removal that holds, in their order."""
+"""Run key → time and reason of each removal that was not taken back, in their order."""
 
 
 def read_removed(connection: Connection, level: str, experiments: Sequence[int]) -> Removed:
-    """The removals of a level's files that hold."""
+    """The removals of a level's files that were not taken back."""
     query = (
         select(removals.c.experiment, removals.c.run, removals.c.time, removals.c.reason)
         .where(
@@ -38,7 +38,7 @@ def read_removed(connection: Connection, level: str, experiments: Sequence[int])
 
 
 def tell_waiting(units: StepUnits, removed: Removed) -> StepUnits:
-    """The units of a step; those that wait for files say also why files were removed."""
+    """The units of a step, where those that wait for files also give the reason why files were removed."""
     if units.step.input.step is not None or not removed.keys() & units.waiting.keys():
         return units
     waiting = {
@@ -51,7 +51,7 @@ def tell_waiting(units: StepUnits, removed: Removed) -> StepUnits:
 def explain_changes(
     connection: Connection, campaign: str, units: StepUnits, removed: Removed
 ) -> dict[tuple[str, int], str]:
-    """Step and run → why files of its input were removed since its outputs began to be made."""
+    """Step and run → why files of its input were removed after its first attempt began."""
     if units.step.input.step is not None or not removed:
         return {}
     begun = _read_begun(connection, campaign, units.step.name, removed)
@@ -64,7 +64,7 @@ def explain_changes(
 
 
 def _read_begun(connection: Connection, campaign: str, step: str, removed: Removed) -> dict[int, str]:
-    """When the first attempt began of what was produced last of the runs of which files were removed."""
+    """Run → when the first attempt of its newest version began, for the runs of which files were removed."""
     experiments = {split_key(key)[0] for key in removed}
     query = (
         select(outputs.c.experiment, outputs.c.run, outputs.c.version, func.min(attempts.c.begun))

@@ -24,10 +24,10 @@ from schemas.repository import Declared, Repository
 def resolve(
     connection: Connection, repository: Repository, declared: Declared, tool: Tool | None = None
 ) -> tuple[Lock, tuple[Finding, ...]]:
-    """The lock that the campaign has today, and what the run catalogue shows to be wrong with its selection.
+    """The campaign's lock as of today, and the findings of the run catalogue on its selection.
 
-    The generation is that of the present lock, one more where anything changed; and beyond every one that was launched.
-    `tool` is what a new lock says that it was written by.
+    The generation is that of the present lock, or one more where anything changed. It is greater than every generation
+    that was launched. `tool` is the program that a new lock names as its writer.
     """
     campaign = declared.campaign
     selected = [select_runs(connection, selector) for selector in campaign.selectors]
@@ -55,10 +55,10 @@ def resolve(
 def follow_lock(
     declared: Declared, repository: Repository, runs: Sequence[int], launch: Launch | None = None
 ) -> Lock:
-    """The lock that comes after the one that there is: that one itself, or of the next generation where anything changed.
+    """The next lock: the present one, or one of the next generation where anything changed.
 
-    `launch` is how far the campaign has come. Where the lock went back behind that, what was launched meanwhile is not
-    known, and so all of the next one is of its own generation.
+    `launch` is the generation that was launched last. Where the lock is older than that, the scopes that were launched
+    since are not known, so every scope of the next lock is of its own generation.
     """
     before = declared.lock
     launched = 0 if launch is None else launch.generation
@@ -71,9 +71,9 @@ def follow_lock(
 
 
 def refute(connection: Connection, declared: Declared, repository: Repository, *, whole: bool = True) -> str:
-    """What of a campaign's lock is not as manifest, repository and catalogue make it today, in words; empty: nothing.
+    """In which way a campaign's lock differs from what manifest, repository and catalogue give today; empty where it does not.
 
-    Without `whole` a run may be missing in it: one that came to the catalogue after the lock.
+    Without `whole`, the lock may lack runs that came to the catalogue after it was written.
     """
     campaign, lock = declared.campaign, declared.lock
     if lock is None:
@@ -97,7 +97,7 @@ def _check_selection(
     place = declared.document.place(("runs", number, "ranges"))
     if not runs:
         message = f"the selection of experiment {selector.experiment} matches no run of the catalogue"
-        return [Finding(place, "BP405", message, "mend ranges and types, or import the runs")]
+        return [Finding(place, "BP405", message, "correct ranges and types, or import the runs")]
     found = {split_key(run)[1] for run in runs}
     alone = [item for item in selector.ranges if item.first == item.last and item.first not in found]
     missing = [

@@ -55,7 +55,7 @@ def trace_values(
 ) -> tuple[Value, ...]:
     """Every value of a campaign, in the order of its manifest, then what is looked up, and what is derived.
 
-    `documents` are those of `list_files`. The campaign has no finding but such as leave its meaning clear.
+    `documents` are those of `list_files`. The campaign has no finding that leaves its meaning open.
     """
     campaign = declared.campaign
     releases, layouts, site = (documents[file] for file in list_files(declared))
@@ -120,7 +120,7 @@ def _walk(origin: _Origin, path: Path, data: Any, schema: Mapping[str, Any], nam
 
 
 def _trace_step(repository: Repository, step: Step) -> Iterator[Value]:
-    """What a step has without its manifest saying so: by its application, by its template, from the menu."""
+    """Values of a step that its manifest does not state: from its application, its template and the skim menu."""
     name = f"steps.{step.name}"
     given = dict(step.parameters)
     template = repository.templates[step.template] if step.template else None
@@ -136,7 +136,7 @@ def _trace_step(repository: Repository, step: Step) -> Iterator[Value]:
 
 
 def _trace_eras(repository: Repository, campaign: Campaign) -> Iterator[Value]:
-    """What the templates of a campaign were held against: the files of basf2, and where these are not its release's own."""
+    """The files of basf2 that the templates of a campaign were checked against, and whether they are of another release."""
     used = (repository.templates[step.template] for step in campaign.steps if step.template)
     for era in dict.fromkeys(era for template in used for era in template.eras):
         for index, source in enumerate(era.evidence):

@@ -56,9 +56,9 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class StateView:
-    """All planned campaigns at one moment, and their plan. `drift` says what is wrong with lost outputs.
+    """All planned campaigns at one moment, and their plan. `drift` describes each lost output.
 
-    `absent` are campaigns of which something cannot be read, with what it is: they are no part of the plan.
+    `absent` maps campaigns of which something cannot be read to the reason; the plan does not include them.
     """
 
     views: tuple[View, ...]
@@ -74,7 +74,10 @@ def view_campaign(
     state: State,
     lost: Mapping[bytes, str] | None = None,
 ) -> View:
-    """One campaign at the moment of the connection's transaction; it has a current lock."""
+    """The view of one campaign, which has a current lock, at the moment of the connection's transaction.
+
+    `lost` maps fingerprints of outputs that the storage lacks to `gone` or `changed`.
+    """
     declared = repository.campaigns[name]
     campaign, lock = declared.campaign, declared.lock
     if lock is None:
@@ -120,7 +123,7 @@ def view_campaign(
 
 
 def _list_wanted(plan: CampaignPlan) -> dict[str, list[int]]:
-    """Step → the run keys that a plan would make something of."""
+    """Step → the sorted run keys that a plan submits or restates."""
     wanted: dict[str, set[int]] = {}
     for group in plan.groups:
         if group.action in MAKING:
@@ -131,7 +134,7 @@ def _list_wanted(plan: CampaignPlan) -> dict[str, list[int]]:
 def _find_pathless(
     connection: Connection, repository: Repository, campaign: Campaign, runs: Sequence[int]
 ) -> dict[int, str]:
-    """The runs whose outputs have no path yet, each with what is not known of it."""
+    """Run → why its outputs have no path yet."""
     layout = repository.layouts[campaign.layout]
     if layout.needs("tag_id") and name_number(campaign.tag_names, repository.snapshots) is None:
         tag = campaign.tag_names[0]
@@ -153,9 +156,9 @@ def read_state_view(
     lost: Mapping[str, Mapping[bytes, str]] | None = None,
     spare: bool = False,
 ) -> StateView:
-    """The plan of the named campaigns; with `refresh`, the storage is looked at and not only the ledger.
+    """The views and the plan of the named campaigns; with `refresh`, the storage is checked too, not only the ledger.
 
-    `lost` takes the place of that look where it was had already: campaign → fingerprints, each `gone` or `changed`.
+    `lost` is the result of such a check, where it was done before: campaign → fingerprint → `gone` or `changed`.
 
     Raises:
         SourceUnavailable: something cannot be read that a campaign depends on; with `spare` only where none can be

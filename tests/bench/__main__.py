@@ -25,7 +25,7 @@ from ci.reports.campaign_diff import format_difference
 from ci.reports.plan import format_plan
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.planning.campaign_diff.comparison import compare_campaigns
-from reconciler.planning.campaign_diff.inputs import read_sides
+from reconciler.planning.campaign_diff.inputs import read_both
 from reconciler.planning.views import read_state_view
 from reconciler.run_catalogue.lists.run_lists import RunList, collect_runs
 from reconciler.run_catalogue.run_import import import_run_list
@@ -127,7 +127,7 @@ def measure_difference() -> Table:
             repository, _ = read_repository(tree, load_templates())
             pair = [repository.campaigns[one] for one in (NAME, "other")]
             times = [time.process_time()]
-            one, other, basis = read_sides(State(folder), repository, *pair)
+            one, other, basis = read_both(State(folder), repository, *pair)
             times.append(time.process_time())
             difference = compare_campaigns(one, other)
             times.append(time.process_time())

@@ -9,7 +9,7 @@ from ci.cli.console import print_data, print_json, say
 from ci.cli.exits import Exit
 from ci.reports.campaign_diff import describe_difference, format_difference
 from reconciler.planning.campaign_diff.comparison import compare_campaigns
-from reconciler.planning.campaign_diff.inputs import read_sides
+from reconciler.planning.campaign_diff.inputs import read_both
 
 
 @click.command()
@@ -27,7 +27,7 @@ def diff(settings: Settings, before: str, after: str, exit_code: bool, as_json: 
     project = settings.project()
     repository = load_readable(project, (before, after))
     chosen = choose_campaigns(repository, (before, after))
-    one, other, basis = read_sides(project.state, repository, *chosen)
+    one, other, basis = read_both(project.state, repository, *chosen)
     difference = compare_campaigns(one, other)
     for note in basis.notes:
         say(f"b2prod: {note}")

@@ -1,4 +1,4 @@
-"""Admission: which of the units that a plan would make may begin in this turn, and what holds the others back."""
+"""Admission: which units of a plan may begin in this turn, and why the others may not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAUSED = " is paused by "
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What is under way: units with a job that is not to be tried again yet, and how many units live, by campaign."""
+    """What is under way: `early` are units with a failed job that is tried again later, `live` counts units by campaign."""
 
     early: frozenset[Address]
     live: Mapping[str, int]
@@ -43,7 +43,10 @@ def choose_work(
     items: Sequence[WorkItem],
     held: Counter[str],
 ) -> list[WorkItem]:
-    """The items that nobody stopped. A canary that is complete may pause its campaign. `held` counts the others, by reason."""
+    """The items that no pause, recent failure or canary holds back; `held` counts the others, by reason.
+
+    A canary that is complete may pause its campaign.
+    """
     allowed = {view.campaign.name: _find_canary(view, pauses) for view in views}
     chosen = []
     for item in items:
@@ -61,18 +64,18 @@ def choose_work(
 
 
 def tell_pause(pause: Pause) -> str:
-    """Why a unit does not begin that a pause stops."""
+    """The reason why a unit does not begin, where a pause stops it."""
     return f"{pause.scope}{PAUSED}{pause.who}: {pause.reason}"
 
 
 def limit_work(
-    traffic: Traffic, wished: Iterable[WorkItem], items: Sequence[WorkItem], held: Counter[str]
+    traffic: Traffic, planned: Iterable[WorkItem], items: Sequence[WorkItem], held: Counter[str]
 ) -> list[WorkItem]:
-    """Of what may begin, as much as its campaign may have in flight; nothing whose input was `wished` and does not begin.
+    """As many of the items as `max_in_flight` of their campaigns allows; `held` counts the others, by reason.
 
-    The items have upstream steps first.
+    An item is also left out where its input is `planned` in this turn, and is itself left out. Upstream steps come first.
     """
-    coming = {item.address for item in wished}
+    coming = {item.address for item in planned}
     begun: Counter[str] = Counter()
     chosen: dict[Address, WorkItem] = {}
     for item in items:
@@ -104,12 +107,12 @@ def _find_canary(view: View, pauses: PauseWriter) -> frozenset[int] | None:
 
 
 def choose_canary(view: View, canary: Canary) -> frozenset[int]:
-    """The first runs of a campaign, of those that have or had an input."""
+    """The first runs of a campaign that have an input, as many as the canary says."""
     return frozenset(sorted({run for units in view.units for run in units.runs})[: canary.runs])
 
 
 def describe_stuck_canary(view: View) -> str | None:
-    """Why a canary never becomes complete by itself, so that all others wait for it; None where it may."""
+    """Why the canary cannot become complete by itself, so that all other runs wait for ever; None where it can."""
     if view.campaign.canary is None or view.campaign.state != "active":
         return None
     runs = choose_canary(view, view.campaign.canary)
@@ -124,12 +127,12 @@ def describe_stuck_canary(view: View) -> str | None:
     return (
         f"all others wait for its canary of {len(runs)} runs, which is not complete:"
         f" {stuck[0].step}/{format_run(run)} is {stuck[0].action.word} ({stuck[0].reason});"
-        " mend that, or let the campaign go without a canary"
+        " solve that, or remove the canary from the campaign"
     )
 
 
 def _list_open(view: View, runs: frozenset[int]) -> list[Group]:
-    """What is to be done of a canary. A run that was made before, and may not be made again, is no part of it any more."""
+    """What is still to be done of a canary. A run that was made before and may not be made again does not count."""
     made = {(step, run) for step, _, run in view.observed.made}
     return [
         group
@@ -146,7 +149,7 @@ def _read_early(connection: Connection, now: int) -> set[Address]:
     """The units with a job that failed, and is not yet to be tried again."""
     columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
     query = select(*columns).join(jobs, jobs.c.intent == intents.c.id)
-    # a time beyond the longest pause was written by a clock that went wrong
+    # a time beyond the longest pause was written by a wrong clock
     early = (jobs.c.after > now, jobs.c.after <= now + LONGEST)
     rows = connection.execute(query.where(intents.c.state == IntentState.OPEN, *early))
     return {(row.campaign, row.step, run_key(row.experiment, row.run)) for row in rows}

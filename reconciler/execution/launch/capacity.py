@@ -1,4 +1,4 @@
-"""How much more a site takes in this turn; and where it takes no more, why."""
+"""Capacity: how many more attempts a site takes in this turn, and why it takes no more."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Capacity:
         return not self._live
 
     def close(self, site: str, reason: str) -> None:
-        """From now on the site takes nothing more in this turn."""
+        """Lets the site take nothing more in this turn."""
         self._closed.setdefault(site, reason)
 
     def count_room(self, site: str, waiting: int = 0) -> int:
@@ -66,7 +66,7 @@ class Capacity:
         return f"{site} has {self._live[site]:,} jobs in flight, and more are not begun there at once"
 
     def _find_closed(self, site: str) -> str | None:
-        """Why a site is closed, also where its queue takes no more, or its storage took nothing in this turn."""
+        """Why a site takes nothing: it was closed, its queue is full, or its storage took nothing in this turn; else None."""
         if site in self._closed:
             return self._closed[site]
         if self._queues.is_full(site):

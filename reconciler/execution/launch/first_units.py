@@ -1,6 +1,6 @@
-"""FirstUnits: of a step that reads its input by names, one unit goes first where nobody could look; the others follow it.
+"""First units: one unit of a step goes first where nobody can check whether its input has the names that the step reads.
 
-So a branch that no file has is one failed job, also where a batch system would have started all of them at once.
+So a branch that no file has costs one failed job, and not all the jobs that a batch system would start at once.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ StepKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class StepInputs:
-    """What is known of steps before their first jobs.
+    """What is known of the input of steps before their first jobs.
 
-    `lacking` are those whose input lacks what they read, and how that is told; `unproven` those of which nobody knows, each
-    with a unit of it that is under way, if there is one.
+    `lacking` maps steps whose input lacks what they read to the text that says so. `unproven` maps steps whose input
+    nobody could check to a unit of theirs that is under way, or to None.
     """
 
     lacking: Mapping[StepKey, str]
@@ -36,7 +36,7 @@ class StepInputs:
 
 
 def check_inputs(connection: Connection, repository: Repository, items: Sequence[WorkItem]) -> StepInputs:
-    """The outlook of the steps of some items. Of a step by whose recipes something was produced, nothing is doubted."""
+    """Checks the input of the items' steps. A step by whose recipes an output was produced needs no check."""
     doubtful: dict[StepKey, list[WorkItem]] = {}
     for item in items:
         if APPLICATIONS[item.step.application].reads_by_name:
@@ -57,13 +57,13 @@ def check_inputs(connection: Connection, repository: Repository, items: Sequence
 
 
 def _find_proven(connection: Connection, digests: set[str]) -> set[str]:
-    """Those of the recipes, by digest, of which an output was produced."""
+    """The digests of those recipes by which an output was produced."""
     made = exists().where(outputs.c.recipe == recipes.c.id, outputs.c.state == OutputState.PRODUCED)
     return set(connection.scalars(select(recipes.c.digest).where(recipes.c.digest.in_(digests), made)))
 
 
 def _find_live(connection: Connection, key: StepKey) -> Address | None:
-    """A unit of a step that is under way."""
+    """A unit of a step that is under way, or None."""
     query = select(intents.c.experiment, intents.c.run).join(jobs, jobs.c.intent == intents.c.id)
     query = query.join(attempts, attempts.c.job == jobs.c.id).where(attempts.c.state.in_(LIVE))
     here = (intents.c.campaign == key[0], intents.c.step == key[1])
@@ -72,14 +72,17 @@ def _find_live(connection: Connection, key: StepKey) -> Address | None:
 
 
 class FirstUnits:
-    """Who goes first, in one turn. `unproven` are the steps of which one must, each with a unit of it that is under way."""
+    """Which unit of a step goes first, in one turn.
+
+    `unproven` maps the steps of which one unit must go first to a unit that is under way already, or to None.
+    """
 
     def __init__(self, unproven: Mapping[StepKey, Address | None]) -> None:
         self._ahead = dict(unproven)
         self._waiting: dict[StepKey, deque[WorkItem]] = {}
 
     def admit(self, item: WorkItem) -> bool:
-        """Whether a unit may begin now; one that may not is kept until another ended."""
+        """Whether a unit may begin now; one that may not is kept until the first one has ended."""
         key = item.address[:2]
         if key not in self._ahead:
             return True
@@ -91,7 +94,7 @@ class FirstUnits:
         return False
 
     def end(self, address: Address, *, produced: bool) -> list[WorkItem]:
-        """The units that may begin since another ended: all that waited for it, or the next one where it came to nothing."""
+        """The units that may begin now that a unit has ended: all that waited where it was produced, else the next one."""
         key = address[:2]
         waiting = self._waiting.get(key, deque())
         if key in self._ahead and produced:

@@ -44,7 +44,7 @@ def list_work(views: Iterable[View]) -> list[WorkItem]:
 
 
 def list_baselines(repository: Repository, items: Iterable[WorkItem]) -> list[Snapshot]:
-    """The baselines of the `forward` tags of the campaigns of which units are to be made."""
+    """The baseline snapshots of all `forward` tags of the items' campaigns."""
     campaigns = {item.campaign.name: item.campaign for item in items}
     tags = {
         tag.name
@@ -158,7 +158,7 @@ class WorkPreparation:
         return (self._find_energy(connection, run), *read.tags, *read.streams)
 
     def _find_energy(self, connection: Connection, run: int) -> str:
-        """What stands for a run's beam energy in paths; empty where it is not known."""
+        """The label of a run's beam energy in paths; empty where it is not known."""
         experiment, _ = split_key(run)
         if experiment not in self._energies:
             self._energies[experiment] = find_energies(connection, [experiment])

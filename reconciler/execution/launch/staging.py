@@ -16,7 +16,7 @@ from schemas.policy.site import Prestage, Site
 
 DISK, LOST = "disk", "lost"
 STATES = (DISK, "staging", "tape", LOST)
-"""What the command may say of a file; `lost` is no state of the catalogue: somebody has to look."""
+"""What the command may say of a file. `lost` is not written into the run catalogue: a person has to look."""
 
 CALLS = 10
 """Calls of the command in one turn."""
@@ -36,13 +36,13 @@ class Staged:
 
 
 class Stager:
-    """Asks for files, and writes what comes of it into the run catalogue."""
+    """Asks for files on tape, and writes into the run catalogue where they are."""
 
     def __init__(self, sites: Mapping[str, Site], writer: Writer) -> None:
         self._sites, self._writer = sites, writer
 
     def stage(self, items: Sequence[WorkItem]) -> Staged:
-        """Asks for the input of the items that is not on disk, the first ones first, within the site's limits."""
+        """Asks for the input that is not on disk, in the order of the items, within the site's limits."""
         ready: list[WorkItem] = []
         held: dict[str, list[WorkItem]] = {}
         with self._writer.reading() as connection:
@@ -80,7 +80,7 @@ class Stager:
         return Staged(ready, waiting, lost)
 
     def _ask(self, prestage: Prestage, items: Sequence[WorkItem]) -> dict[tuple[str, int], str]:
-        """Calls the command; by level and run, one path of those that it calls lost."""
+        """Calls the command. Returns level and run → the path of a file that the command calls lost."""
         with self._writer.reading() as connection:
             wanted = _list_files(connection, items, prestage.in_flight)
         gone: dict[tuple[str, int], str] = {}
@@ -96,7 +96,7 @@ class Stager:
         return gone
 
     def _record(self, said: Mapping[str, str], wanted: Mapping[str, tuple[str, int]]) -> None:
-        """What a plan depends on does not move by it: where a file lies changes no data."""
+        """Records where files are. Plans do not depend on it, since it changes no data."""
         if not said:
             return
         with self._writer.writing(polling=True) as journal:
@@ -128,7 +128,7 @@ def find_away(connection: Connection, level: str) -> frozenset[int]:
 
 
 def count_away(connection: Connection, level: str, runs: Iterable[int]) -> tuple[int, int, int]:
-    """Of runs of a level: how many are not on disk in full, how many of their files are, and how many there are."""
+    """How many of the runs are not on disk in full; how many files of these are on disk; how many files they have."""
     away = find_away(connection, level).intersection(runs)
     query = select(inputs.c.experiment, inputs.c.run, inputs.c.on_disk, inputs.c.files).where(
         inputs.c.level == level, inputs.c.on_disk < inputs.c.files
@@ -138,7 +138,7 @@ def count_away(connection: Connection, level: str, runs: Iterable[int]) -> tuple
 
 
 def read_states(text: str, asked: Sequence[str]) -> dict[str, str]:
-    """Path → state, of the lines `STATE PATH` in what the command prints; others are somebody's remarks."""
+    """Path → state, from the lines `STATE PATH` that the command prints; other lines are ignored."""
     known = frozenset(asked)
     found: dict[str, str] = {}
     for line in text.splitlines():
@@ -149,7 +149,7 @@ def read_states(text: str, asked: Sequence[str]) -> dict[str, str]:
 
 
 def _list_files(connection: Connection, items: Sequence[WorkItem], limit: int) -> dict[str, tuple[str, int]]:
-    """Paths that are to be asked for, with level and run: those being staged first, which count against the limit."""
+    """Path → level and run of at most `limit` files to ask for; files that are being staged come first, and count."""
     found: list[tuple[bool, str, tuple[str, int]]] = []
     for start in range(0, len(items), 200):
         some = [(item.step.input.level, item.run) for item in items[start : start + 200]]

@@ -1,4 +1,4 @@
-"""Submitting: attempts that were begun go to their engine as a batch, and what it answers is recorded."""
+"""Submission: attempts go to their engine as a batch, and the ledger records its answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Submission = tuple[Attempt, WorkItem]
 
 
 class UnwritableInput(Exception):
-    """What jobs of a campaign need cannot be written, for a reason of the campaign's; the text says which."""
+    """The files that a job needs cannot be made, because of the campaign; the message says why."""
 
 
 class Submitter:
@@ -50,11 +50,11 @@ class Submitter:
         self._preparation = preparation
 
     def prepare(self, site: str, made: Sequence[Submission]) -> Batch:
-        """The attempts as a batch, with all that their jobs need in its folder and in theirs.
+        """The batch of the attempts; its folder and theirs have all that the jobs need.
 
         Raises:
             SourceUnavailable: the folders cannot be written; nothing was submitted.
-            UnwritableInput: nobody can tell what a job needs; nothing was submitted.
+            UnwritableInput: the files that a job needs cannot be made; nothing was submitted.
         """
         name = made[0][0].batch
         handles = tuple(self._tracker.handle(attempt) for attempt, _ in made)
@@ -72,7 +72,7 @@ class Submitter:
         return batch
 
     def submit(self, site: str, batch: Batch, made: Sequence[Submission]) -> tuple[int, list[Submission]]:
-        """How many attempts of a batch were accepted, and those that their site did not take for want of room."""
+        """How many attempts of a batch were accepted, and the submissions that the site had no room for."""
         engine = self._site_engines.engine(site)
         self._writer.prolong()
         self._places.mark_state()
@@ -113,7 +113,7 @@ class Submitter:
                 self._site_engines.record_silence(site, doubt.reason)
 
     def _bury(self, attempt: Attempt, answer: Deferred) -> Answer:
-        """The answer, once the attempt cannot begin any more: a command that was ended while it waited may have got through."""
+        """The answer, once the attempt can no longer begin: a command that timed out may have submitted it all the same."""
         try:
             if self._workspace.bury(attempt.name):
                 return answer

@@ -1,4 +1,4 @@
-"""Adopting a job by an operator's word: only one that its engine has, under the attempt's name."""
+"""Adoption of a job that an operator names: only one that its engine has, under the attempt's name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEEN = (Sighting.PENDING, Sighting.RUNNING, Sighting.ENDED)
 def check_reference(
     site_engines: SiteEngines, attempt: Attempt, workspace: Workspace, reference: str
 ) -> None:
-    """Ensures that the engine has an attempt's job under a reference; `workspace` has the attempts' folders.
+    """Checks that the engine has an attempt's job under a reference; `workspace` has the attempts' folders.
 
     Raises:
         GuardRefused: it does not have it, or has it under another name.
@@ -25,15 +25,15 @@ def check_reference(
     engine = site_engines.engine(attempt.site)
     if (elsewhere := site_engines.tell_elsewhere(attempt)) is not None:
         raise SourceUnavailable(elsewhere)
-    ticket = replace(
+    handle = replace(
         attempt.make_handle(workspace.path(attempt.name)),
         reference=reference,
         home=workspace.batches / attempt.batch,
     )
     try:
-        seen = engine.query([ticket]).get(ticket.name)
-        # by its id alone also a stranger's job would do that bears the name, which everybody can read
-        known = engine.find([ticket]).get(ticket.name, ())
+        seen = engine.query([handle]).get(handle.name)
+        # its id alone proves nothing: everybody can read the name, and give it to a job of their own
+        known = engine.find([handle]).get(handle.name, ())
     except EngineUnavailable as error:
         raise SourceUnavailable(f"{attempt.site} cannot be asked for job {reference}: {error}") from error
     if seen is None or seen.sighting not in SEEN:

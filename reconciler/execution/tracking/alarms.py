@@ -1,7 +1,7 @@
-"""Alarms: so much goes wrong at once that it is rather the look that is wrong. Nothing is believed of it until a person says so.
+"""Alarms: where very many things go wrong at once, the observation is more likely to be wrong than the things.
 
-An alarm is a pause that names what it asks about. Whoever ends it answers for just that, for a day; where all of it turns
-out to be as it was, the alarm ends by itself.
+An alarm is a pause that names these things, and nothing is done about them until a person ends it. That answer counts for
+just these things, for a day. The alarm ends by itself once all of them turn out to be in order.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from reconciler.outside.clock import Clock, format_time
 from schemas.policy.site import Admission
 
 ALL = 3
-"""How many of a kind there must be for all of them to be too many."""
+"""From this number on, it is an alarm if all things of a kind go wrong."""
 
 ANSWERED = timedelta(days=1)
-"""How long an answer holds."""
+"""How long a person's answer counts."""
 
 
 def is_mass(count: int, total: int, brakes: Admission) -> bool:
-    """Whether `count` of `total` are so many that the look is doubted: a share and a number, or all there are."""
+    """Whether `count` of `total` is an alarm: more than a share and at least a number of them, or all of them."""
     if count >= brakes.at_least and 100 * count > brakes.percent * total:
         return True
     return count >= ALL and count >= total
@@ -30,10 +30,10 @@ def is_mass(count: int, total: int, brakes: Admission) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What seems to have happened at once, to which of how many things; `what` goes on after `12 of 30 `.
+    """What seems to have happened at once to many things of one `kind`; `what` continues the text `12 of 30 `.
 
-    `subject` are their names, `open` those of all of which it is not certain that they are as they were. Things of another
-    `kind` have other names.
+    `subject` are the names of the things that it happened to, `open` those of all things that are not known to be in order,
+    `total` is how many things there are.
     """
 
     scope: str
@@ -56,7 +56,7 @@ class Alarms:
         self._clock = clock
 
     def doubt(self, event: Alarm, brakes: Admission) -> bool:
-        """Whether what seems to have happened is not to be believed now."""
+        """Whether what seems to have happened must not be acted upon now."""
         going = self._pauses.read_subject(event.scope)
         seen = event.name(event.subject)
         if going is not None:
@@ -79,6 +79,6 @@ class Alarms:
 
 def _describe(event: Alarm, count: int) -> str:
     return (
-        f"{count:,} of {event.total:,} {event.what} at once; nothing is done about it until somebody looked:"
-        f" `b2prod resume {event.scope}` says that it is so, or that it is mended"
+        f"{count:,} of {event.total:,} {event.what} at once; nothing is done about it until a person has looked:"
+        f" `b2prod resume {event.scope}` says that it is true, or that it is repaired"
     )

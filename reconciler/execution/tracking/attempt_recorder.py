@@ -22,7 +22,7 @@ IDENTICAL = 5
 """Jobs of a campaign that must have failed in the same way to pause it."""
 
 FRUITLESS = 5
-"""How many attempts a job may have for each that may fail: what is never begun is no failure, and comes to an end all the same."""
+"""How many attempts a job may have for each failure that it may have: an attempt that never began is not a failure, but is bounded too."""
 
 PAUSE, SPREAD = 3600.0, (0.7, 1.3)
 """Seconds that a failed job waits at most before it is tried again, and what that is multiplied by, so that not all come at once."""
@@ -84,7 +84,7 @@ class AttemptRecorder:
         return True
 
     def _judge_counts(self, attempt: Attempt, found: Verified) -> Failed | None:
-        """Whether a job read what is registered, no more of a run than it has, and kept no more than it read."""
+        """The failure where a job read other events than are registered, more than its run has, or kept more than it read."""
         kept = [(product.path, product.events) for product in found.products]
         wrong = judge_counts("the job", attempt.events, found.events_read, kept)
         if wrong is None:
@@ -101,7 +101,7 @@ class AttemptRecorder:
                 self._doubt_refusals(address)
 
     def _doubt_refusals(self, address: Address) -> None:
-        """Pauses a campaign whose made units are refused at their final places one after the other."""
+        """Raises an alarm where the units of a campaign are refused at their final places one after the other."""
         campaign = address[0]
         scope = f"campaign:{campaign}"
         since = self._pauses.find_resumed(scope, ALARM) or ""
@@ -114,11 +114,11 @@ class AttemptRecorder:
         self._alarms.doubt(event, self._site_engines.find_brakes(declared.campaign.site if declared else ""))
 
     def _refuse(self, attempt: Attempt, failed: Failed) -> None:
-        """Records an attempt that ended well, and whose result cannot be taken: its log has nothing of that."""
+        """Records an attempt that ended well and whose result cannot be used. Its log does not tell why."""
         self.fail(attempt, failed, Culprit(normalise(failed.reason), 0, failed.reason))
 
     def fail(self, attempt: Attempt, failed: Failed, culprit: Culprit | None = None) -> None:
-        """Records an attempt that failed; of the job's failures it is one, and of its campaign's."""
+        """Records an attempt that failed, which counts for its job and for its campaign."""
         culprit = culprit or self._find_culprit(attempt, failed)
         self._attempts.record_failed(
             attempt,
@@ -159,13 +159,13 @@ class AttemptRecorder:
         self._pauses.pause(scope, BREAKER, f"{how}: {culprit.line.strip()} ({place})", "b2prod")
 
     def lose(self, attempt: Attempt, state: AttemptState, reason: str) -> None:
-        """Records an attempt that tells nothing of its job, which may be tried again as often as before: within a bound."""
+        """Records an attempt that does not count as a failure of its job; the job's number of attempts is bounded all the same."""
         most = FRUITLESS * self._read_limit(attempt) if state == AttemptState.LOST else None
         self._attempts.record_gone(attempt, state, reason, most=most)
         self._end_unit(attempt, reason)
 
     def lose_job(self, attempt: Attempt, reason: str) -> None:
-        """Records an attempt whose job its engine took and knows no more; it may come back."""
+        """Records an attempt whose job the engine took and does not know any more; it may come back."""
         self._attempts.record_lost(
             attempt, reason, max_attempts=self._read_limit(attempt), after=self._choose_time(attempt)
         )

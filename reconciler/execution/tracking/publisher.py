@@ -16,7 +16,7 @@ from schemas.manifest.runs import format_run
 
 @dataclass(frozen=True, slots=True)
 class EndedUnit:
-    """A unit whose last live attempt ended; `failure` is None where it was produced."""
+    """A unit whose last live attempt has ended; `failure` is the reason, None where the unit was produced."""
 
     address: Address
     failure: str | None
@@ -25,8 +25,8 @@ class EndedUnit:
 class Publisher:
     """Publishes the units of one ledger, in one turn.
 
-    `delayed` are units that are made, and cannot be put at their final places now; `closed` the campaigns among theirs
-    of which nothing can be published. Both say why.
+    `delayed` maps units whose jobs are verified, and whose files cannot be moved to their final place now, to the reason.
+    `closed` maps the campaigns of which nothing can be published now to the reason.
     """
 
     def __init__(self, ledger: Ledger, workspace: Workspace) -> None:
@@ -38,11 +38,11 @@ class Publisher:
         self._check: Callable[[str], None] = check_storage
 
     def guard(self, check: Callable[[str], None]) -> None:
-        """Names what is asked before anything is put into a storage; it raises `StorageClosed` where nothing is to be."""
+        """Sets a check that is called before files are moved into a storage; it raises `StorageClosed` to prevent that."""
         self._check = check
 
     def publish_unit(self, intent: int, address: Address) -> EndedUnit | None:
-        """What came of a unit; None where it waits for its storage, which is no reason to leave the others alone."""
+        """The ended unit; None where it waits for its storage, while other units go on."""
         moves = self._ledger.list_moves(intent)
         try:
             records = self._ledger.list_event_numbers(intent)
@@ -69,7 +69,7 @@ class Publisher:
         return EndedUnit(address, None)
 
     def _is_filled(self, storage: str) -> bool:
-        """Whether something was published there, so that it is neither absent nor empty."""
+        """Whether something was published there, so that an empty storage is a wrong one."""
         if storage not in self._filled:
             self._filled[storage] = self._ledger.has_produced(storage)
         return self._filled[storage]

@@ -1,7 +1,7 @@
-"""Tracking: what engines say of the live attempts becomes what the ledger says, by evidence alone.
+"""Tracking: the answers of engines about live attempts are recorded in the ledger, by evidence alone.
 
-Unknown moves nothing. Absence counts when it was told in full, twice, after the time in which a job may be invisible;
-and where the attempt's folder can be reached, only once the mark that its job would begin with is taken from it.
+An unknown state changes nothing. An attempt is absent when two complete answers lacked it, after the time in which a job
+may be invisible; and where its folder can be reached, only once its job can no longer begin.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ MEMORY = timedelta(days=7)
 _NOTHING = Observation(Sighting.UNKNOWN)
 
 DOUBTS = 2
-"""Complete answers in a row that must lack an attempt before it is taken for gone."""
+"""How many complete answers in a row must lack an attempt before it is lost."""
 
 
 @dataclass(slots=True)
 class Poll:
-    """What one poll found: the attempts that are still live, those of which nothing is known, units that ended."""
+    """The result of a poll: attempts that are still `live`, the ids of those that are `unknown`, units that `ended`."""
 
     live: list[Attempt] = field(default_factory=list)
     unknown: set[int] = field(default_factory=set)
@@ -66,10 +66,10 @@ class Tracker:
         self._recorder = recorder
         self._alarms = alarms
         self.troubles: dict[str, None] = {}
-        """What else a person should hear of, in words."""
+        """Other messages for a person, in their order."""
 
     def resume(self) -> None:
-        """Takes up what an earlier process left half-way: intents to submit, and publishing."""
+        """Continues what an earlier process left unfinished: submissions and publishing."""
         self._attempts.doubt_intents()
         for intent in self._ledger.list_publishing():
             address = self._ledger.find_address(intent)
@@ -102,7 +102,7 @@ class Tracker:
         return self._poll
 
     def _break_off(self, site: str, group: Sequence[Attempt], reason: str) -> None:
-        """Nothing is known of those attempts of a site that were not looked at before something went wrong."""
+        """Records that nothing is known of those attempts of a site that were not judged before an unexpected error."""
         self._site_engines.record_silence(site, reason)
         self.troubles[f"{site}: {reason}"] = None
         seen = {attempt.id for attempt in self._poll.live}
@@ -134,7 +134,7 @@ class Tracker:
         return replace(handle, home=self._workspace.batches / attempt.batch)
 
     def _follow(self, site: str, group: Sequence[Attempt]) -> None:
-        """Looks at the attempts of one site; where it does not answer, nothing is said of any."""
+        """Follows the attempts of one site; where it does not answer, all of them are unknown."""
         try:
             engine = self._site_engines.engine(site)
             group = self._set_apart(group)
@@ -159,7 +159,7 @@ class Tracker:
                 self._take_back(engine, attempt, seen.get(attempt.name, _NOTHING))
 
     def _take_back(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
-        """Takes up an attempt that was taken for lost and is there again; ends it where it was replaced in the meantime."""
+        """Makes a lost attempt live again that its engine knows again; ends its job where another attempt replaced it."""
         if observation.sighting is Sighting.ENDED and self._attempts.is_awaited(attempt, alone=False):
             self._settle(engine, attempt, observation)
         elif observation.sighting in (Sighting.PENDING, Sighting.RUNNING):
@@ -167,11 +167,11 @@ class Tracker:
             if begins and self._attempts.is_awaited(attempt, alone=True):
                 self._attempts.record_returned(attempt)
                 self._poll.live.append(replace(attempt, state=AttemptState.RUNNING))
-            else:  # also where the mark was taken from it that it would begin with
+            else:  # also where it can no longer begin
                 self._cancel(attempt.site, engine, [self.handle(attempt)])
 
     def _cancel(self, site: str, engine: Engine, handles: Sequence[JobHandle]) -> bool:
-        """Asks for the end of jobs; a system that refuses is asked how its jobs are all the same."""
+        """Asks for the end of jobs; false where the engine refuses, which does not stop the poll."""
         try:
             engine.cancel(handles)
         except EngineUnavailable as error:
@@ -180,7 +180,7 @@ class Tracker:
         return True
 
     def _set_apart(self, group: Sequence[Attempt]) -> list[Attempt]:
-        """The group without attempts that another engine took: what this one says of their ids is about other jobs."""
+        """The group without attempts that another engine took, since their ids mean other jobs here."""
         elsewhere: dict[str, list[Attempt]] = {}
         for attempt in group:
             if (reason := self._site_engines.tell_elsewhere(attempt)) is not None:
@@ -194,18 +194,18 @@ class Tracker:
         return [attempt for attempt in group if attempt.id not in apart]
 
     def _list_returning(self, site: str) -> tuple[Attempt, ...]:
-        """Attempts that were taken for lost: what is no process of this machine may come back all the same."""
+        """Lost attempts that may come back, as jobs outside this machine may."""
         lost = self._attempts.list_lost(site, self._since())
         return tuple(attempt for attempt in lost if self._site_engines.tell_elsewhere(attempt) is None)
 
     def _since(self) -> str:
-        """When an attempt was taken for lost at the earliest that may still come back."""
+        """The earliest time at which an attempt was lost that may still come back."""
         return format_time(self._clock() - MEMORY.total_seconds())
 
     def _adopt(self, engine: Engine, group: Sequence[Attempt]) -> list[Attempt]:
-        """The group, in which uncertain attempts that the engine has are known by its ids now.
+        """The group, where uncertain attempts that the engine has are submitted ones, with its ids.
 
-        Where it cannot tell (accounting may be away while the queue answers), the others are followed all the same.
+        Where it cannot tell (accounting may be down while the queue answers), the other attempts are followed all the same.
         """
         doubtful = [attempt for attempt in group if attempt.state == AttemptState.UNCERTAIN]
         if not doubtful:
@@ -276,7 +276,7 @@ class Tracker:
         self._note_unknown(self._take_results(unknown), "the engine cannot tell")
 
     def _take_results(self, group: Sequence[Attempt]) -> list[Attempt]:
-        """Those of the attempts that left no result: of one that did, nobody has to be asked whether it has ended."""
+        """The attempts that left no result. The results of the others are recorded, without asking the engine."""
         left = []
         for attempt in group:
             try:
@@ -325,7 +325,7 @@ class Tracker:
             )
 
     def _doubt(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
-        """Weighs a complete answer without the attempt."""
+        """Judges an attempt that a complete answer lacks."""
         if self._recorder.collect(attempt):
             return
         if self._ages.tell(attempt.begun) < self._site_engines.find_visibility(attempt.site):
@@ -352,7 +352,7 @@ class Tracker:
             self._recorder.lose_job(attempt, reason)
 
     def _is_missed(self, engine: Engine, attempt: Attempt) -> bool:
-        """Whether with this look an attempt is gone for so long that neither it nor a result of it is to be expected."""
+        """Whether an attempt has been absent for so long, this poll included, that neither it nor its result may still come."""
         if attempt.absences + 1 < DOUBTS:
             return False
         return (
@@ -364,7 +364,7 @@ class Tracker:
     def _doubt_losses(
         self, engine: Engine, group: Sequence[Attempt], seen: Mapping[str, Observation]
     ) -> bool:
-        """Whether so many attempts of a site are missed at once that its answer is doubted, complete as it was."""
+        """Whether so many attempts of a site are missing at once that its complete answer is more likely to be wrong."""
         known = [attempt for attempt in group if attempt.reference is not None and not attempt.cancel]
         if not known:
             return False
@@ -385,9 +385,9 @@ class Tracker:
         return self._alarms.doubt(event, self._site_engines.find_brakes(site))
 
     def _keep_missed(self, attempt: Attempt) -> None:
-        """Keeps an attempt that is missed as it is, while a person is asked; a result of it counts."""
+        """Leaves a missing attempt as it is until a person has decided; a result of it counts."""
         if left := self._take_results([attempt]):
-            self._note_unknown(left, "its engine knows none of many jobs, and somebody is asked")
+            self._note_unknown(left, "its engine does not know many of its jobs, and a person has to decide")
 
     def _note_absent(self, attempt: Attempt) -> None:
         self._attempts.record_absent([attempt.id])

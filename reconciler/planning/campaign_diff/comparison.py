@@ -1,4 +1,4 @@
-"""What differs between two campaigns, as values. What each means here and now is gathered in `reconciler.planning.campaign_diff.inputs`."""
+"""What differs between two campaigns, as values; `reconciler.planning.campaign_diff.inputs` reads them. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ _TOLD_OF_STEPS = ("title", "application", "template", "input", "outputs", "skims
 
 
 def compare_campaigns(before: ComparedCampaign, after: ComparedCampaign) -> Difference:
-    """What differs between two campaigns. Steps are paired by name, else as the only ones that read the same level."""
+    """What differs between two campaigns.
+
+    Steps with one name are compared; so are two steps with different names, if each is the only one of its campaign with
+    that application and that input.
+    """
     pairs = pair_steps(before.campaign.steps, after.campaign.steps)
     both = intersect(before.runs, after.runs)
     return Difference(
@@ -64,7 +68,7 @@ def compare_campaigns(before: ComparedCampaign, after: ComparedCampaign) -> Diff
 
 
 def pair_steps(before: Sequence[Step], after: Sequence[Step]) -> tuple[tuple[Step | None, Step | None], ...]:
-    """The steps of both, in order; one that has no counterpart stands alone."""
+    """Pairs of the step before and the step after, in order; None where a step has no counterpart."""
     named = {step.name: step for step in after}
     partners = {step.name: named[step.name] for step in before if step.name in named}
     left = [step for step in before if step.name not in partners]

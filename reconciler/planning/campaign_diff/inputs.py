@@ -1,6 +1,6 @@
-"""Gathering what two campaigns mean here and now, so that they can be compared. Reads only.
+"""The inputs of a campaign diff: what two campaigns mean with today's repository and run catalogue. Reads only.
 
-Neither locks nor a run catalogue need be there: what is not known is left out, and said.
+Locks and the run catalogue may be absent. What is not known is left out, and a note says so.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -32,18 +33,21 @@ LOCK, CATALOGUE, DECLARED = "lock", "catalogue", "declared"
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """Where the runs of two sides come from: `LOCK`, `CATALOGUE` or `DECLARED`. `notes` say what could not be had."""
+    """Where the runs of each campaign come from: `LOCK`, `CATALOGUE` or `DECLARED`. `notes` say what could not be read."""
 
     before: str
     after: str
     notes: tuple[str, ...] = ()
 
 
-_Found = tuple[str, tuple[int, ...]]
-"""Where the runs of a campaign come from, and their run keys."""
+class _FoundRuns(NamedTuple):
+    """Where the runs of a campaign come from, and their sorted run keys."""
+
+    source: str
+    keys: tuple[int, ...]
 
 
-def read_sides(
+def read_both(
     state: State,
     repository: Repository,
     before: Declared,
@@ -51,54 +55,61 @@ def read_sides(
     *,
     later: Repository | None = None,
 ) -> tuple[ComparedCampaign, ComparedCampaign, Basis]:
-    """Both campaigns, and where their runs come from: from the locks and the run catalogue, else from the declared ranges.
+    """The campaign before, the campaign after, and where their runs come from.
 
-    `later` is the repository of the second campaign, where that is another than the first one's.
-    The runs of one lock are never held against the declared ranges of the other, which have runs that nobody recorded.
+    Runs come from the locks and the run catalogue; where these do not have them, from the declared ranges of both. The
+    runs of one lock are never compared with the declared ranges of the other, since ranges include runs that the
+    detector did not record. `later` is the repository of the second campaign where it is not that of the first.
     """
     notes: list[str] = []
     pair = (before, after)
     places = ((repository, before), (later or repository, after))
     with contextlib.ExitStack() as stack:
         connection: Connection | None = None
-        found: list[_Found] | None = None
+        found: list[_FoundRuns] | None = None
         try:
             connection = stack.enter_context(reading(state))
             found = [_read_runs(connection, here, declared) for here, declared in places]
         except SourceUnavailable as error:
             notes.append(str(error))
-        if found is None or not all(keys for _, keys in found):
+        if found is None or not all(one.keys for one in found):
             if found is not None:
                 empty = " and ".join(
-                    one.campaign.name for one, (_, keys) in zip(pair, found, strict=True) if not keys
+                    one.campaign.name for one, runs in zip(pair, found, strict=True) if not runs.keys
                 )
                 notes.append(f"the run catalogue has no run of {empty}")
             found = _take_locks(places)
         chains = [_read_chains(connection, here, one.campaign, notes) for here, one in places]
-    words = [DECLARED, DECLARED] if found is None else [word for word, _ in found]
-    sides = [
-        _gather(here, declared, found[place][1] if found else None, chains[place])
+    words = [DECLARED, DECLARED] if found is None else [one.source for one in found]
+    both = [
+        _gather(here, declared, found[place].keys if found else None, chains[place])
         for place, (here, declared) in enumerate(places)
     ]
-    return sides[0], sides[1], Basis(words[0], words[1], tuple(dict.fromkeys(notes)))
+    return both[0], both[1], Basis(words[0], words[1], tuple(dict.fromkeys(notes)))
 
 
-def _read_runs(connection: Connection, repository: Repository, declared: Declared) -> _Found:
+def _read_runs(connection: Connection, repository: Repository, declared: Declared) -> _FoundRuns:
     lock = _current_lock(repository, declared)
     if lock is not None:
-        return LOCK, choose_runs(connection, declared.campaign, lock).runs
+        return _FoundRuns(LOCK, choose_runs(connection, declared.campaign, lock).runs)
     selectors = declared.campaign.selectors
-    return CATALOGUE, tuple(sorted({key for one in selectors for key in select_runs(connection, one)}))
+    keys = {key for one in selectors for key in select_runs(connection, one)}
+    return _FoundRuns(CATALOGUE, tuple(sorted(keys)))
 
 
-def _take_locks(places: Sequence[tuple[Repository, Declared]]) -> list[_Found] | None:
-    """The runs of the locks, where both are current and pin every run; one that has none is as the other, if it selects alike."""
+def _take_locks(places: Sequence[tuple[Repository, Declared]]) -> list[_FoundRuns] | None:
+    """The runs of both locks, or None. Each lock must be current, and its campaign must have no open selection.
+
+    A campaign without a current lock takes the other campaign's lock, if both select their runs in the same way.
+    """
     locks = [_current_lock(here, declared) for here, declared in places]
     selections = [[one.describe() for one in declared.campaign.selectors] for _, declared in places]
     if selections[0] == selections[1]:
         locks = [lock or next(filter(None, locks), None) for lock in locks]
     found = [
-        (LOCK, tuple(lock.runs)) for lock in locks if lock is not None and lock.runs and not lock.open_runs
+        _FoundRuns(LOCK, tuple(lock.runs))
+        for lock in locks
+        if lock is not None and lock.runs and not lock.open_runs
     ]
     return found if len(found) == len(places) else None
 
@@ -140,7 +151,7 @@ def _gather(
     }
     units = None
     if keys is not None and chains is not None:
-        # both sides read the files of one catalogue: any digest that is the run's own will do
+        # both campaigns read the files of one catalogue: any text that differs from run to run serves as digest
         levels = {step.input.level for step in campaign.steps if step.input.step is None}
         inputs = {level: {key: f"{level} {key}" for key in keys} for level in sorted(levels)}
         units = declare_units(campaign, repository, keys, inputs, chains)

@@ -1,4 +1,4 @@
-"""What differs between two campaigns, and what of each is compared: values alone; `differences` compares them."""
+"""What differs between two campaigns, and what of each is compared: values alone; `comparison` compares them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ComparedCampaign:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One thing that differs, with its value on either side; None: it is not said there."""
+    """One thing that differs, with its value before and after; None where the manifest does not state it."""
 
     name: str
     before: Any
@@ -52,7 +52,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class PayloadChange:
-    """A payload that some runs in both get otherwise: revision and checksum (None: they have none), and those runs."""
+    """A payload that differs for some runs of both campaigns: its revision and checksum before and after, and those runs.
+
+    None: the runs have no such payload.
+    """
 
     payload: str
     before: tuple[str, str] | None
@@ -62,7 +65,10 @@ class PayloadChange:
 
 @dataclass(frozen=True, slots=True)
 class StepChange:
-    """What differs in how a step is made; a step that only one side has has one name. `script` is a unified diff."""
+    """What differs in how a step is made. `before` and `after` are its names; None where that campaign has no such step.
+
+    `script` is a unified diff of the steering.
+    """
 
     before: str | None
     after: str | None
@@ -79,7 +85,7 @@ class StepChange:
 
 @dataclass(frozen=True, slots=True)
 class OutputChange:
-    """Data levels or skims of a step that only one side makes."""
+    """Data levels or skims of a step that only one of the campaigns makes."""
 
     before: str | None
     after: str | None
@@ -89,9 +95,9 @@ class OutputChange:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """The units in both, step and run: how many have equal fingerprints, so that the later need not make them again.
+    """How many units both campaigns have, and how many of these have equal fingerprints, so that the later can reuse them.
 
-    `hindrance`: why they are not taken over nevertheless.
+    `hindrance` is the reason why the later campaign does not reuse them all the same; None where it does.
     """
 
     units: int
@@ -101,10 +107,10 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """All that differs between two campaigns, by group; an empty group is the same. Ranges are of run keys.
+    """All differences between two campaigns, by group; an empty group means no difference. Ranges are of run keys.
 
-    `payloads` is None where they could not be compared, `shared` where units could not. `selection`: what narrows the runs,
-    or keeps them coming.
+    `payloads` is None where payloads could not be compared, `shared` where units could not. `selection` is what narrows
+    the selection of runs, or leaves it open.
     """
 
     before: str

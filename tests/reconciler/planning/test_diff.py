@@ -14,7 +14,7 @@ from ci.cli.exits import Exit
 from ci.command_line import run
 from reconciler.ledger.store.database import State
 from reconciler.planning.campaign_diff.comparison import compare_campaigns
-from reconciler.planning.campaign_diff.inputs import DECLARED, read_sides
+from reconciler.planning.campaign_diff.inputs import DECLARED, read_both
 from renderer.identity.payloads import find_payloads
 from renderer.steering import load_templates
 from schemas.manifest.runs import run_key
@@ -338,7 +338,7 @@ def read_pair(tmp, one, other, ranges=("0-9", "4-12")):
     )
     repository, findings = read_repository(files, builders.templates())
     assert not findings
-    return repository, read_sides(
+    return repository, read_both(
         State(tmp), repository, repository.campaigns["proc7"], repository.campaigns["proc8"]
     )
 
@@ -428,7 +428,7 @@ def test_every_key_of_a_manifest_that_is_another_is_told(tmp_path, key):
         changed = swap(text, OTHER_STEPS[key] if key in OTHER_STEPS else FLIPS[key])
     before, after = (read_flipped(tmp_path, one) for one in (text, changed))
     one, other = (repository.campaigns["proc7"] for repository in (before, after))
-    first, second, _ = read_sides(State(tmp_path), before, one, other, later=after)
+    first, second, _ = read_both(State(tmp_path), before, one, other, later=after)
     difference = compare_campaigns(first, second)
     same = compare_campaigns(first, first)
     told = [
