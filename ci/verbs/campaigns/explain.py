@@ -13,13 +13,8 @@ from ci.changes.project import Project, Settings, load_any, load_readable
 from ci.cli.console import count_things, print_data, print_json, print_table, say
 from ci.cli.exits import Exit, WrongUse
 from ci.reports.value_origins import describe_values, tabulate_values
-from reconciler.ledger.reading.observation import (
-    explain_unit,
-    list_attempts,
-    list_begun,
-    list_steps,
-    read_payloads,
-)
+from reconciler.ledger.reading.observation import list_begun, list_steps, read_payloads
+from reconciler.ledger.reading.unit_history import explain_unit, list_attempts
 from reconciler.ledger.store.database import reading
 from reconciler.planning.value_origins import list_files, trace_values
 from reconciler.planning.views import View, view_campaign

@@ -10,7 +10,7 @@ from ci.changes.project import Settings
 from ci.cli.console import print_data, print_json, say
 from ci.cli.exits import Exit, WrongUse
 from reconciler.execution.tracking.workspace import Workspace
-from reconciler.ledger.reading.observation import list_attempts
+from reconciler.ledger.reading.unit_history import list_attempts
 from reconciler.ledger.store.database import reading
 from reconciler.model.states import AttemptState
 from reconciler.outside.errors import SourceUnavailable

@@ -1,0 +1,133 @@
+"""The history of a unit: its attempts, and its outputs with all that the ledger has of them. Reads only."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, select
+
+from reconciler.ledger.schema.tables import (
+    attempts,
+    batches,
+    intents,
+    jobs,
+    outputs,
+    products,
+    recipes,
+    registrations,
+)
+from reconciler.model.states import AttemptState
+from schemas.manifest.runs import split_key
+
+
+@dataclass(frozen=True, slots=True)
+class UnitAttempt:
+    """An attempt of a unit. `application` is the program that ran; log patterns are declared for it."""
+
+    name: str
+    state: str
+    reason: str | None
+    application: str
+
+
+def list_attempts(connection: Connection, campaign: str, step: str, key: int) -> list[UnitAttempt]:
+    """All attempts of a unit, the oldest first."""
+    experiment, run = split_key(key)
+    query = (
+        select(attempts.c.name, attempts.c.state, attempts.c.reason, func.min(outputs.c.recipe))
+        .join(jobs, jobs.c.id == attempts.c.job)
+        .join(intents, intents.c.id == jobs.c.intent)
+        .join(outputs, outputs.c.intent == intents.c.id)
+        .where(intents.c.campaign == campaign, intents.c.step == step)
+        .where(intents.c.experiment == experiment, intents.c.run == run)
+        .group_by(attempts.c.id, attempts.c.name, attempts.c.state, attempts.c.reason)
+        .order_by(attempts.c.id)
+    )
+    rows = connection.execute(query).all()
+    stored = select(recipes.c.id, recipes.c.content).where(recipes.c.id.in_({row[3] for row in rows}))
+    applications = {
+        number: json.loads(content)["application"].partition("/")[0]
+        for number, content in connection.execute(stored)
+    }
+    return [UnitAttempt(name, state, reason, applications[recipe]) for name, state, reason, recipe in rows]
+
+
+def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> list[dict[str, Any]]:
+    """The history of a unit: its outputs, oldest first, each with its recipe, files and attempts."""
+    experiment, run = split_key(key)
+    at = and_(outputs.c.campaign == campaign, outputs.c.step == step)
+    query = select(outputs, recipes.c.content).join(recipes, recipes.c.id == outputs.c.recipe)
+    rows = connection.execute(
+        query.where(at, outputs.c.experiment == experiment, outputs.c.run == run).order_by(outputs.c.id)
+    )
+    known = select(registrations.c.catalogue, registrations.c.name, registrations.c.registered)
+    history = []
+    for row in rows:
+        columns = ("path", "size", "checksum", "events", "rows", "kind")
+        made = select(*(products.c[name] for name in columns)).where(products.c.output == row.id)
+        tried = select(
+            attempts.c.name,
+            attempts.c.state,
+            attempts.c.begun,
+            attempts.c.ended,
+            attempts.c.reason,
+            batches.c.origin,
+        )
+        tried = (
+            tried.join(jobs, jobs.c.id == attempts.c.job)
+            .outerjoin(batches, batches.c.id == attempts.c.batch)
+            .where(jobs.c.intent == row.intent)
+            .order_by(attempts.c.id)
+        )
+        history.append(
+            {
+                "output": row.output,
+                "version": row.version,
+                "state": row.state,
+                "fingerprint": row.fingerprint.hex(),
+                "recipe": json.loads(row.content),
+                "input": row.input,
+                "conditions": row.conditions,
+                "produced": row.produced,
+                "events_read": row.events_read,
+                "events": row.events,
+                "files": [
+                    {**file, "path": os.path.join(row.storage, row.folder, file["path"])}
+                    for file in connection.execute(made).mappings()
+                ],
+                "record": _read_record(connection, row.intent),
+                "registered": [
+                    {"catalogue": catalogue, "name": name, "time": time}
+                    for catalogue, name, time in connection.execute(
+                        known.where(registrations.c.output == row.id)
+                    )
+                ],
+                "attempts": [
+                    {**item, "origin": json.loads(item["origin"] or "{}")}
+                    for item in connection.execute(tried).mappings()
+                ],
+            }
+        )
+    return history
+
+
+def _read_record(connection: Connection, intent: int) -> dict[str, Any]:
+    """The records of the jobs of an intent, merged: branches once, numbers of events added."""
+    query = select(attempts.c.record).join(jobs, jobs.c.id == attempts.c.job)
+    verified = (
+        jobs.c.intent == intent,
+        attempts.c.state == AttemptState.VERIFIED,
+        attempts.c.record.is_not(None),
+    )
+    merged: dict[str, Any] = {}
+    for text in connection.scalars(query.where(*verified).order_by(attempts.c.id)):
+        told = json.loads(text)
+        told.pop("event_numbers", None)
+        for key, values in told.items():
+            known = merged.setdefault(key, {})
+            for name, value in values.items():
+                known[name] = known.get(name, 0) + value if key == "unstored" else value
+    return merged
