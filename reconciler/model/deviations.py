@@ -1,4 +1,4 @@
-"""What a campaign deviates in from the standard, as a plan tells it: each thing once, with the steps that it is in."""
+"""The deviations of a campaign from the standard, as a plan lists them: each once, with its steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The port behind which it is decided whether a campaign may be launched. What answers it belongs to `ci`."""
+"""The port that decides whether a campaign may be launched. Its implementation is in `ci`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class LaunchPermission(Protocol):
     """Who may launch what."""
 
     def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:
-        """Campaign → digest of the approvals under which what the plan says of it may be done.
+        """Campaign → digest of the approvals that permit its plan.
 
         Called before a plan is applied and before every batch.
 
         Raises:
-            GuardRefused: an approval is missing or does not hold; the message says which, and what would mend it.
+            GuardRefused: an approval is missing or does not hold; the message says which, and what to do about it.
         """
 
     def find_sites(self, repository: Repository) -> Mapping[str, Site]:
-        """The sites by which anything may be done: commands run, addresses opened, files written.
+        """The sites that may be used: whose commands may run, whose addresses may be opened, where files may be written.
 
         What a commit says of a site is for planning; nothing acts by it alone.
 

@@ -1,4 +1,4 @@
-"""The names under which things are found again: attempts, and the folders of outputs."""
+"""The names of attempts, of batches, and of the folders of outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.manifest.step import Step
 
 
 def name_attempt(ledger: str, item: WorkItem, number: int) -> str:
-    """The name that an attempt bears everywhere: unique for ever, and found again by it after a crash.
+    """The name of an attempt, unique for ever, by which its job is found again after a crash.
 
     `ledger` is the ledger's id; `item` has an intent and one job; `number` counts the job's attempts from 1.
     """

@@ -27,10 +27,10 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An intent that came to no end yet. `live`: an attempt may still deliver. `failure`: the last one's text.
+    """An intent that has not ended. `live`: an attempt may still come to a result. `failure`: the text of the last failure.
 
-    `stopped` are other intents of the unit that are quarantined, each with what it was to make. One that was to make nothing
-    stops its unit whatever that would make.
+    `stopped` are other quarantined intents of the unit, each with the fingerprints that it should make and the reason. One
+    without fingerprints stops its unit whatever that would make.
     """
 
     fingerprints: frozenset[bytes]
@@ -40,7 +40,7 @@ class Intent:
     stopped: tuple[tuple[frozenset[bytes], str], ...] = ()
 
     def find_quarantine(self, wanted: frozenset[bytes]) -> str | None:
-        """Why nobody tries to make these outputs until a person lets them be tried again; None where that is not so."""
+        """Why a unit that would make `wanted` waits for a person; None where it does not."""
         mine = ((self.fingerprints, self.failure or "attempts used up"),) if self.quarantined else ()
         return next((reason for made, reason in (*mine, *self.stopped) if not made or wanted <= made), None)
 
@@ -51,7 +51,7 @@ Unit = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the ledger knows of one campaign, and what of other campaigns' it could take over.
+    """What the ledger knows of one campaign, and of outputs of other campaigns that it could reuse.
 
     `produced` are fingerprints with an output that exists; `elsewhere` those of other campaigns at the same storage.
     `made` holds the latest output of units that were produced before; `lost` are fingerprints whose
@@ -121,7 +121,7 @@ class CampaignPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done, as one value. `lost` are fingerprints of outputs that a look at the storage missed."""
+    """What is to be done, as one value. `lost` are fingerprints of outputs that the storage lacks."""
 
     ledger: str
     serial: int

@@ -1,4 +1,4 @@
-"""Queues of sites: what is offered to one that takes no more for now, and when.
+"""Queues of sites: what a site with a full queue is offered, and when.
 
 That a queue is full is no failure of any job. The site is left alone for a while, longer the longer nothing is taken, and
 then offered one job; what it takes, it is offered twice as many of. What holds is in the ledger, so that a service and a
@@ -36,7 +36,7 @@ class Queues:
         return found.reason if found else None
 
     def find_width(self, site: str, most: int) -> int:
-        """How many attempts the next batch for a site may have, which has `most` for a queue that takes them."""
+        """How many attempts the next batch for a site may have; at most `most`."""
         if site not in self._offers:
             self._offers[site] = 1 if self._find(site) else most
         return min(most, self._offers[site])

@@ -1,4 +1,4 @@
-"""Whether a site may be given a batch now: gathers how things are there, and keeps the site paused while they are not."""
+"""Readiness: whether a site may get a batch now. It checks the preconditions, and pauses the site while they do not hold."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from reconciler.outside.errors import SourceUnavailable
 from schemas.policy.site import Site
 
 FRESH = 60.0
-"""Seconds for which what an engine says of its credential is taken as said."""
+"""Seconds for which an engine's answer about its credential is used again."""
 
 
 class Readiness:
-    """Holds sites against their preconditions, and writes down what is in the way as a pause that ends by itself."""
+    """Checks the preconditions of sites; a pause that ends by itself says which do not hold."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Readiness:
         self._told: dict[str, str | None] = {}
 
     def allow(self, name: str, in_flight: int = 0) -> bool:
-        """Whether a batch may go to a site; why not is then written in its pause."""
+        """Whether a batch may go to a site; if not, its pause says why."""
         site = self._sites.get(name)
         if site is None or self._site_engines.is_resting(name):
             return True  # other guards hold it back
@@ -56,7 +56,7 @@ class Readiness:
         return not hindrances
 
     def tell(self, name: str) -> str:
-        """What was in the way of the last batch that might not go to a site."""
+        """Why the last batch could not go to a site."""
         return f"site:{name} is paused by b2prod: {self._told.get(name) or 'it is not ready'}"
 
     def _find_lifetime(self, name: str, engine: Engine) -> tuple[timedelta | None, str | None]:

@@ -80,7 +80,7 @@ class SiteEngines:
         return described.keep_failed_days if described else KEPT
 
     def tell_elsewhere(self, attempt: Attempt) -> str | None:
-        """Why an attempt cannot be asked for: its site has another engine now than the one that took it; None if not so."""
+        """Why the site cannot be asked for an attempt: another engine than its present one took it; None where it can."""
         site = self._sites.get(attempt.site)
         if site is None or attempt.engine in (None, site.service):
             return None
@@ -101,7 +101,7 @@ class SiteEngines:
         return self.engine(site).visibility.total_seconds()
 
     def find_brakes(self, site: str) -> Admission:
-        """From when on too much goes wrong at once at a site."""
+        """The limits from which on a site raises an alarm."""
         described = self._sites.get(site)
         return Admission() if described is None else described.brakes
 

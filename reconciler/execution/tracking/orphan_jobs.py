@@ -1,4 +1,4 @@
-"""Strangers: attempts that a ledger began before it was put back from a copy, or made again, and does not know any more.
+"""Orphan jobs: attempts that a ledger began before it was restored or rebuilt, and does not know any more.
 
 Nobody will take what they make: their jobs are ended, and their folders go once none is left. They are known by names that
 begin with an id which the ledger had before; what bears its present id, or another ledger's, is not touched.

@@ -1,4 +1,4 @@
-"""The attempts' own folders: what a job finds there, what it leaves there, and clearing up behind it."""
+"""The folders of attempts: what a job finds there, what it leaves there, and removing them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STARTED, RESULT = "started", "result.json"
 SUPERSEDED = "superseded"
 LOG = "log"
 LOG_END = 1 << 18
-"""Bytes at the end of a log in which it is looked for what went wrong."""
+"""Bytes at the end of a log that are searched for the error."""
 LOG_COUNTED = 1 << 28
 """Bytes before that in which lines are counted; in a longer log they have no number from its beginning."""
 RESULT_SIZE = 1 << 20
@@ -96,7 +96,7 @@ class Workspace:
         _make_folder(batch.folder, files)
 
     def bury(self, name: str) -> bool:
-        """Takes the mark that a job begins with, so that it can never begin; false where it has begun already.
+        """Takes the mark that a job needs to begin, so that it never can; false where it has begun already.
 
         Raises:
             SourceUnavailable: the folder does not say.
@@ -113,7 +113,7 @@ class Workspace:
         return True
 
     def collect(self, attempt: Attempt, due: Mapping[str, str | None]) -> Verified | Failed | None:
-        """What came of an attempt that has ended, or None when it left no result.
+        """The result of an attempt that has ended; None where it left none.
 
         Outputs are believed only when size and checksum are those that the result states, and so is the number of their
         events, which are counted. What is due is not asked of the folder, which is the job's: `due` says it, output → name

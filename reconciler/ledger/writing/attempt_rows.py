@@ -1,4 +1,4 @@
-"""Reading the ledger, as to attempts: within a transaction that is about to write."""
+"""Reading rows of attempts, within a transaction that will write."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def describe_origin(item: WorkItem) -> str:
 
 
 def read_jobs(journal: Journal, wanted: set[int]) -> dict[tuple[int | None, str], Any]:
-    """The jobs of those of the intents that still want to be made, by intent and key."""
+    """Intent and key → job, of those intents that are still open and have no published output."""
     found: dict[tuple[int | None, str], Any] = {}
     listed = sorted(wanted)
     intended = exists().where(outputs.c.intent == intents.c.id, outputs.c.state == OutputState.INTENDED)
@@ -103,7 +103,7 @@ def is_replaced(journal: Journal, intent: int) -> bool:
 
 
 def count_attempts(journal: Journal, wanted: set[int]) -> dict[int, tuple[int, bool]]:
-    """Job → how many attempts it had, and whether one is verified or may still be."""
+    """Job → the number of its attempts, and whether one of them is verified or live."""
     settled = attempts.c.state.in_((*LIVE, AttemptState.VERIFIED))
     counted = (attempts.c.job, func.count(), func.max(attempts.c.number).filter(settled))
     found = {}

@@ -1,4 +1,4 @@
-"""Writing the ledger, as to attempts: how they are begun, what is seen of them, how they end."""
+"""Writing attempts into the ledger: their beginning, what engines say of them, and their end."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class AttemptLedger:
         ]
 
     def record_submitted(self, references: Mapping[int, str]) -> None:
-        """Attempt id → the engine's reference: these were taken, or were found at the engine by their names."""
+        """Records that the engine took attempts, or that it has them under their names: attempt id → its reference."""
         with self._writer.writing(polling=True) as journal:
             for attempt, reference in references.items():
                 at = and_(
@@ -123,12 +123,12 @@ class AttemptLedger:
                 journal.update(attempts, at, values)
 
     def record_deferred(self, numbers: Iterable[int], reason: str) -> None:
-        """Their engine took none of these, since it takes nothing now: they never were, and nothing is counted."""
+        """Records that the engine took none of these attempts, since it takes nothing now. They never began and do not count."""
         values = {"state": AttemptState.DEFERRED, "reason": reason[:2000], "ended": self._writer.clock.show()}
         self._change(numbers, attempts.c.state == AttemptState.INTENT, values)
 
     def record_uncertain(self, numbers: Iterable[int], reason: str) -> None:
-        """Of these it cannot be told whether the engine took them; they are looked for by their names."""
+        """Records that nobody knows whether the engine took these attempts; it is asked for their names later."""
         self._change(
             numbers,
             attempts.c.state == AttemptState.INTENT,
@@ -136,7 +136,7 @@ class AttemptLedger:
         )
 
     def doubt_intents(self) -> None:
-        """Makes every intent to submit uncertain: whoever wrote it is not here to say what came of it."""
+        """Makes every attempt with an intent uncertain, since the process that wrote the intent has ended."""
         with self._writer.writing(polling=True) as journal:
             values = {
                 "state": AttemptState.UNCERTAIN,
@@ -145,24 +145,24 @@ class AttemptLedger:
             journal.update(attempts, attempts.c.state == AttemptState.INTENT, values)
 
     def ask_end(self, numbers: Iterable[int], reason: str) -> None:
-        """Asks for the end of these; they are cancelled once their engine confirms it."""
+        """Records that the end of these attempts was asked for; they are cancelled once their engine confirms it."""
         self._change(numbers, attempts.c.cancel.is_(None), {"cancel": reason[:500]})
 
     def record_running(self, numbers: Iterable[int]) -> None:
-        """These were seen running."""
+        """Records that the engine said of these attempts that they run."""
         self._change(numbers, attempts.c.state == AttemptState.SUBMITTED, {"state": AttemptState.RUNNING})
 
     def record_seen(self, numbers: Iterable[int]) -> None:
-        """These were seen again, after a complete answer without them, or none at all."""
+        """Records that the engine knows these attempts again, after it did not know them or did not answer."""
         self._change(numbers, true(), _SEEN)
 
     def record_absent(self, numbers: Iterable[int]) -> None:
-        """A complete answer did not know these, or an ended one had left nothing: one sign, and no proof."""
+        """Records that a complete answer lacked these attempts, or that an ended one left no result: one sign, no proof."""
         since = func.coalesce(attempts.c.missed, self._writer.clock.show())
         self._change(numbers, true(), {"absences": attempts.c.absences + 1, "missed": since})
 
     def record_returned(self, attempt: Attempt) -> None:
-        """An attempt that was taken for lost is known to its engine: it is live again, and no failure of its job."""
+        """Records that the engine knows a lost attempt again: it is live, and no longer a failure of its job."""
         with self._writer.writing() as journal:
             at = and_(attempts.c.id == attempt.id, attempts.c.state == AttemptState.LOST)
             values = {"state": AttemptState.RUNNING, "ended": None, "reason": None, **_SEEN}
@@ -171,9 +171,9 @@ class AttemptLedger:
                 journal.update(jobs, counted, {"failures": jobs.c.failures - 1, "after": None})
 
     def is_awaited(self, attempt: Attempt, *, alone: bool) -> bool:
-        """Whether a result of an attempt would be taken: its unit is to be made, and no other attempt of its job did.
+        """Whether the result of an attempt would be used: its unit is open, and no other attempt of its job is verified.
 
-        With `alone`, nor is another under way.
+        With `alone`, no other attempt of its job may be live either.
         """
         others = (AttemptState.VERIFIED, *LIVE) if alone else (AttemptState.VERIFIED,)
         rival = select(attempts.c.id).where(attempts.c.job == attempt.job, attempts.c.state.in_(others))
@@ -184,12 +184,12 @@ class AttemptLedger:
             return connection.execute(rival.where(attempts.c.id != attempt.id).limit(1)).first() is None
 
     def record_unknown(self, numbers: Iterable[int], reason: str) -> None:
-        """Nothing can be told of these; since when is kept, and their state stays."""
+        """Records since when nothing is known of these attempts; their state stays."""
         values = {"unknown": self._writer.clock.show(), "reason": reason[:2000]}
         self._change(numbers, attempts.c.unknown.is_(None), values)
 
     def record_elsewhere(self, numbers: Iterable[int], reason: str) -> None:
-        """Nothing can be told of these by the engine that their site has now, whatever was the reason before."""
+        """Records that the engine that their site has now knows nothing of these attempts; the reason replaces any before."""
         values = {
             "unknown": func.coalesce(attempts.c.unknown, self._writer.clock.show()),
             "reason": reason[:2000],
@@ -205,7 +205,7 @@ class AttemptLedger:
         cpu_seconds: float | None = None,
         record: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Records an attempt whose outputs are as it said; true when with it the whole unit can be published.
+        """Records an attempt whose outputs are what its result states. True when the whole unit can now be published.
 
         `record` is what else is known of how they were made, as JSON data. The attempt is discarded where its unit was given up meanwhile, and another makes the same.
         """
@@ -266,7 +266,7 @@ class AttemptLedger:
         after: int | None = None,
         signature: str | None = None,
     ) -> bool:
-        """Records a failure; true when the unit is thereby quarantined: by its class, or its attempts are used up.
+        """Records a failure. True when it puts the unit into quarantine: by its class, or because no attempts are left.
 
         `after` is when it may be tried again, in seconds since 1970; equal failures have an equal `signature`.
         """
@@ -290,13 +290,13 @@ class AttemptLedger:
                 )
 
     def record_lost(self, attempt: Attempt, reason: str, *, max_attempts: int, after: int | None) -> bool:
-        """Records that an engine took an attempt and lost it, which counts as a failure does; true as there."""
+        """Records that an engine took an attempt and lost it, which counts as a failure. True when the unit is in quarantine."""
         with self._writer.writing() as journal:
             self._end(journal, attempt, AttemptState.LOST, None, reason)
             return _count_failure(journal, attempt, reason, max_attempts, after)
 
     def find_failure(self, intent: int) -> str | None:
-        """Why a job of an intent is not done: what its last attempt that failed or went says; None where none did."""
+        """The reason of the last attempt that ended without a result, of a job that is not verified; None where there is none."""
         done = select(attempts.c.job).where(attempts.c.state == AttemptState.VERIFIED)
         query = select(attempts.c.reason).join(jobs, jobs.c.id == attempts.c.job)
         at = (jobs.c.intent == intent, attempts.c.ended.is_not(None), attempts.c.job.not_in(done))
@@ -318,14 +318,14 @@ class AttemptLedger:
             return tuple(make_attempt(row) for row in rows)
 
     def list_lost(self, site: str, since: str) -> tuple[Attempt, ...]:
-        """The attempts at a site that its engine took, and that were taken for lost since a time."""
+        """The attempts at a site that its engine took, and that were lost since a time."""
         at = and_(LOST, attempts.c.site == site, attempts.c.ended >= since)
         at = and_(at, attempts.c.reference.is_not(None))
         with self._writer.reading() as connection:
             return tuple(make_attempt(row) for row in connection.execute(ATTEMPTS.where(at)))
 
     def list_due(self, attempt: Attempt) -> dict[str, str | None]:
-        """Output → name of the file that is due of an attempt's job; None where the ledger does not have the name."""
+        """Output → name of the file that the attempt's job must write; None where the ledger does not have the name."""
         query = select(jobs.c.due).where(jobs.c.id == attempt.job)
         made = select(outputs.c.output).where(outputs.c.intent == attempt.intent).order_by(outputs.c.id)
         with self._writer.reading() as connection:

@@ -1,4 +1,4 @@
-"""Reading the ledger, as to folders that nobody needs any more."""
+"""Leftovers: which folders of attempts and batches nobody needs any more."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from reconciler.model.states import LIVE, AttemptState, IntentState
 
 
 class Leftovers:
-    """What may be cleared of one ledger's attempts and batches."""
+    """Tells which folders of one ledger's attempts and batches may be removed."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
     def list_ended(self, names: Iterable[str]) -> set[str]:
-        """Those of the attempts' names whose folders nobody needs any more: not live, not failed, not unpublished.
+        """The names of those attempts whose folders nobody needs any more: not live, not failed, not waiting to be published.
 
-        Nor of a job that an engine took and lost, which may come back as long as its unit is open. Names that the
-        ledger does not know are not ours to judge.
+        A lost job that an engine took keeps its folder while its unit is open, since it may come back. Names that the
+        ledger does not know are left out.
         """
         other, task = attempts.alias(), jobs.alias()
         coming = exists().where(
@@ -47,12 +47,12 @@ class Leftovers:
         return self._find(ended, attempts.c.name, sorted(names))
 
     def list_ended_batches(self, names: Iterable[str]) -> set[str]:
-        """Those of the batches' names none of whose attempts may still come to a result."""
+        """The names of those batches that have no live attempt."""
         live = exists().where(attempts.c.batch == batches.c.id, attempts.c.state.in_(LIVE))
         return self._find(select(batches.c.name).where(not_(live)), batches.c.name, sorted(names))
 
     def list_failed(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
-        """Those of the attempts' names that failed, each with its site and when that was."""
+        """Name → site and time of the end, for those attempts that failed."""
         failed = select(attempts.c.name, attempts.c.site, attempts.c.ended).where(
             attempts.c.state == AttemptState.FAILED
         )
@@ -64,7 +64,7 @@ class Leftovers:
         return found
 
     def list_known(self, names: Iterable[str], *, of_batches: bool = False) -> set[str]:
-        """Those of the names that an attempt has, or a batch."""
+        """Those names that the ledger knows, of attempts or of batches."""
         column = batches.c.name if of_batches else attempts.c.name
         return self._find(select(column), column, sorted(names))
 

@@ -1,6 +1,6 @@
-"""An operator's levers: what a person decides about units, each recorded with who and why.
+"""Operator actions: what a person decides about units, each recorded with who and why.
 
-They need no lease: a reconciler that is at work finds what was decided at its next look.
+They need no lease: a running reconciler reads the decisions at its next poll.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class OperatorActions:
         self._who = who
 
     def release(self, scope: Scope, reason: str) -> int:
-        """Lets quarantined units be tried again, as if anew: how many there were."""
+        """Lets quarantined units be tried again, with no failures counted. Returns the number of units."""
         with self._writer.writing() as journal:
             found = _find_intents(journal, scope, (IntentState.QUARANTINED,))
             for intent in found:
@@ -58,9 +58,9 @@ class OperatorActions:
         return len(found)
 
     def quarantine(self, scope: Scope, reason: str) -> int:
-        """Stops units until a person lets them be tried again; their running jobs are not ended. How many.
+        """Stops units until a person lets them be tried again; their running jobs go on. Returns the number of units.
 
-        Of a scope with runs all units are stopped, also those that did not begin yet; of a wider one, those that did.
+        In a scope with runs every unit is stopped, also one that has not begun; in a wider scope, those that have begun.
 
         Raises:
             GuardRefused: the scope has more than `MOST` runs.
@@ -82,7 +82,7 @@ class OperatorActions:
     def _stop_before(
         self, journal: Journal, scope: Scope, stopped: set[tuple[int, int]], reason: str
     ) -> list[int]:
-        """Quarantines what did not begin: an intent without outputs, which stops its unit whatever that would make."""
+        """Quarantines units that have not begun, by an intent without outputs: it stops the unit whatever that would make."""
         if scope.step is None or scope.keys is None:
             return []
         stopped = stopped | _find_units(journal, _list_by_hand(journal, scope))
@@ -100,9 +100,9 @@ class OperatorActions:
         )
 
     def cancel(self, scope: Scope, reason: str) -> int:
-        """Asks for the end of all running attempts of units, and quarantines these: how many units.
+        """Asks for the end of all live attempts of units, and quarantines the units. Returns the number of units.
 
-        So it does with attempts of intents that were given up: their unit waits for no other attempt than them.
+        Attempts of abandoned intents are ended too, since their unit waits for them.
         """
         with self._writer.writing() as journal:
             stopped = _leave_made(journal, _find_intents(journal, scope, (IntentState.OPEN,)))
@@ -119,7 +119,7 @@ class OperatorActions:
         return len(found)
 
     def adopt(self, scope: Scope, reference: str, reason: str) -> str:
-        """Says which job of the engine a unit's doubtful attempt is; the attempt's name.
+        """Says which job of the engine a unit's doubtful attempt is. Returns the attempt's name.
 
         Raises:
             GuardRefused: there is not exactly one attempt of which nothing is known.
@@ -159,10 +159,10 @@ class OperatorActions:
         return len(gone)
 
     def accept_incomplete(self, scope: Scope, reason: str) -> int:
-        """Says that units are complete with what was verified of them; the next turn publishes that. How many.
+        """Says that units are complete with their verified jobs, which the next turn publishes. Returns the number of units.
 
         Raises:
-            GuardRefused: something of a unit still runs, nothing of it was verified, or it was produced elsewise.
+            GuardRefused: something of a unit still runs, nothing of it was verified, or another unit made the same.
         """
         try:
             with self._writer.writing() as journal:
@@ -191,7 +191,7 @@ class OperatorActions:
         return PauseWriter(self._writer).pause(scope, OPERATOR, reason, self._who)
 
     def resume(self, scope: str, reason: str) -> int:
-        """Ends the pauses of a scope, a breaker's and a canary's too: how many."""
+        """Ends the pauses of a scope, those of a breaker and a canary too. Returns the number of pauses."""
         return PauseWriter(self._writer).resume(scope, reason, self._who)
 
     def _note(

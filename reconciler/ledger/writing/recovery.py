@@ -1,4 +1,4 @@
-"""Writing the ledger, as to what it lacks: published outputs that were found by their records, with how they were made."""
+"""Recovery: writing published outputs into a ledger that lacks them, from the records beside their files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Recovery:
         self._writer = writer
 
     def adopt(self, found: Iterable[PublishedOutput]) -> int:
-        """Takes outputs over as produced, under their versions: how many."""
+        """Takes outputs over as produced, under their versions. Returns the number of outputs."""
         groups: dict[tuple[str, int], list[PublishedOutput]] = {}
         for one in found:
             groups.setdefault((one.record.data["ledger"], one.record.data["intent"]), []).append(one)
@@ -63,7 +63,7 @@ class Recovery:
         return sum(map(len, listed))
 
     def reserve(self, found: Iterable[PublishedOutput], reason: str) -> int:
-        """Writes down that these versions were given, so that the next ones have places of their own: how many."""
+        """Reserves the versions of outputs, so that new versions get other places. Returns the number of reserved versions."""
         count = 0
         with self._writer.writing() as journal:
             for one in found:
@@ -124,7 +124,7 @@ class Recovery:
     def _give_up_rivals(
         self, journal: Journal, campaign: str, fingerprints: Iterable[bytes], intent: int | None
     ) -> None:
-        """Gives up what else would make the same: it was made."""
+        """Gives up other intents for the same outputs, since these exist."""
         query = select(outputs.c.intent).where(
             outputs.c.campaign == campaign,
             outputs.c.fingerprint.in_(fingerprints),

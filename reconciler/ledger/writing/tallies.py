@@ -1,4 +1,4 @@
-"""Counting in the ledger: how many attempts ended in a way, and how many events were read."""
+"""Tallies of the ledger: attempts by how they ended, and events that were read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Tallies:
     def count_ended(
         self, campaign: str, signature: str, since: str, step: str | None = None
     ) -> tuple[int, int]:
-        """How many jobs of a campaign, or of its step, failed in that way since a time, and how many were verified."""
+        """How many jobs of a campaign, or of its step, failed with a signature since a time; how many were verified since."""
         alike = func.count(func.distinct(attempts.c.job)).filter(attempts.c.signature == signature)
         good = func.count().filter(attempts.c.state == AttemptState.VERIFIED)
         query = select(alike, good).select_from(attempts).join(jobs, jobs.c.id == attempts.c.job)
@@ -39,7 +39,7 @@ class Tallies:
         return failed, verified
 
     def list_refused(self, campaign: str, since: str) -> tuple[list[str], int]:
-        """The ids of a campaign's units whose jobs are all verified since a time, and that could not be published; and how many were."""
+        """Of a campaign's units whose last job was verified since a time: the intents of those refused, and how many were published."""
         verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == AttemptState.VERIFIED)
         lacking = exists().where(jobs.c.intent == intents.c.id, not_(verified))
         recent = exists().where(
@@ -55,7 +55,7 @@ class Tallies:
         return refused, len(rows) - len(refused)
 
     def list_sites_of_lost(self, since: str) -> tuple[str, ...]:
-        """The sites of attempts that an engine took, and that were taken for lost since a time."""
+        """The sites of attempts that an engine took, and that were lost since a time."""
         at = (LOST, attempts.c.ended >= since, attempts.c.reference.is_not(None))
         with self._writer.reading() as connection:
             return tuple(connection.scalars(select(attempts.c.site).where(*at).distinct()))
@@ -68,7 +68,7 @@ class Tallies:
             return {value.hex(): number for value, number in connection.execute(query)}
 
     def count_read(self, attempt: Attempt) -> tuple[int, int | None]:
-        """What an attempt's unit may read beside it: the events that its verified jobs read, and those that its run has.
+        """The number of events that the verified jobs of an attempt's unit read, and the number of events of its run.
 
         The number of the run's events is that of the run catalogue today; None where it is not known.
         """

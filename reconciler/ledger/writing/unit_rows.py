@@ -1,4 +1,4 @@
-"""Rows of units: those that are read within a transaction that is about to write, and what the tables have of a payload set."""
+"""Rows of units: reading them within a transaction that will write, and describing payload sets for the tables."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def read_versions(journal: Journal, items: Sequence[WorkItem]) -> dict[tuple[Add
 def read_failures(
     journal: Journal, items: Sequence[WorkItem]
 ) -> dict[tuple[Address, frozenset[bytes], str], int]:
-    """How often jobs of the units of `items` failed under plans that were given up, by unit, what it made, and key.
+    """How often jobs of the units of `items` failed under abandoned intents, by unit, fingerprints and job key.
 
-    What a person let be tried again counts no more.
+    Failures do not count any more where a person released the unit.
     """
     names = {item.campaign.name for item in items}
     wanted = {item.address for item in items}

@@ -1,4 +1,4 @@
-"""Writing the ledger, as to units: plans, intents, outputs. Every intent before its side effect."""
+"""Writing units into the ledger: plans, intents, outputs. Every intent is written before its side effect."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ class Ledger:
     def intend(self, items: Sequence[WorkItem]) -> list[WorkItem | None]:
         """The items with their intents: a unit's open intent is continued where it wants the same, else a new one is made.
 
-        None for a unit whose outputs another unit of the campaign makes, or has made, from equal input (one that is not
-        declared any more, and of which nothing is under way, gives way to it), and for one that a person stopped meanwhile.
+        None for a unit that a person stopped meanwhile, and for a unit whose outputs another unit of the campaign makes or
+        has made from equal input. That other unit is given up instead if it is no longer declared and has no live attempt.
         """
         if not items:
             return []
@@ -158,7 +158,7 @@ class Ledger:
             return tuple(connection.scalars(query.order_by(outputs.c.intent)))
 
     def list_open(self, campaigns: Sequence[str]) -> set[Address]:
-        """The units of campaigns that were begun, and neither ended nor were given up."""
+        """The units of campaigns that have an open intent."""
         columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
         query = select(*columns).where(intents.c.campaign.in_(campaigns), intents.c.state == IntentState.OPEN)
         with self._writer.reading() as connection:
