@@ -1,4 +1,4 @@
-"""The states of what the ledger records, the actions of a plan, and the classes of failures: each once, with what it means.
+"""The states of what the ledger records, the actions of a plan, the classes of failures and the kinds of pauses: each once.
 
 The texts are what the tables, the plans and the results of jobs contain, so a text never changes its meaning. The job's
 runtime (`renderer/runtime`) runs alone on a worker node and writes the failure classes as plain texts.
@@ -125,3 +125,22 @@ class FailureClass(StrEnum):
     def is_final(self) -> bool:
         """Whether another attempt would fail in the same way."""
         return self in (FailureClass.PERMANENT, FailureClass.INPUT)
+
+
+class PauseKind(StrEnum):
+    """The kind of a pause: why nothing begins in its scope."""
+
+    OPERATOR = "operator"
+    """A person paused it."""
+    BREAKER = "breaker"
+    """Several jobs failed with the same error."""
+    CANARY = "canary"
+    """The canary of a campaign is complete, and a person wants to look at it."""
+    ALARM = "alarm"
+    """Very many things seem to have gone wrong at once, and a person must say whether they have."""
+    PRECONDITION = "precondition"
+    """A site is not ready; the pause ends by itself when it is."""
+    FULL = "full"
+    """The queue of a site takes no more; it stops nothing, and ends with the first job that the site takes."""
+    CATALOGUE = "catalogue"
+    """A catalogue has something else under the name of an output of the campaign."""

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from reconciler.ledger.reading.event_log import LogEvent
+from reconciler.model.states import PauseKind
 from reconciler.monitoring.health import BLOCKED, DEGRADED, STALLED, Condition
 
 TOLD = (BLOCKED, STALLED, DEGRADED)
@@ -109,7 +110,7 @@ def _tell_events(circle: Circle, events: Iterable[LogEvent]) -> list[str]:
         if campaign is not None and not _concerns(circle, campaign):
             continue
         about = campaign or TURN
-        if event.name == "pause.begun" and facts.get("kind") != "operator":
+        if event.name == "pause.begun" and facts.get("kind") != PauseKind.OPERATOR:
             lines.append(f"{about} was paused ({facts.get('kind')}): {facts.get('reason')}")
         elif event.name == "decision.taken":
             who, verb, what = (facts.get(key) for key in ("who", "verb", "what"))

@@ -19,8 +19,9 @@ from ci.changes.commits import read_commit
 from ci.cli.exits import Exit
 from reconciler.ledger.reading.latest_time import read_latest, record_latest
 from reconciler.ledger.store.database import State, opened, reading
-from reconciler.ledger.writing.operator_actions import OPERATOR, PauseWriter
+from reconciler.ledger.writing.operator_actions import PauseWriter
 from reconciler.ledger.writing.transaction import Writer
+from reconciler.model.states import PauseKind
 from reconciler.outside.clock import Clock
 from reconciler.outside.errors import GuardRefused
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS, read_policy
@@ -94,7 +95,7 @@ def test_whatever_the_ledger_writes_is_a_time_that_it_saw(pad):
     pad.commit()
     with opened(pad.state) as engine:
         writer = PauseWriter(Writer(engine, None, Clock(time=ahead.timestamp)))
-        assert writer.pause("site:other", OPERATOR, "looked at", "x")
+        assert writer.pause("site:other", PauseKind.OPERATOR, "looked at", "x")
     with reading(pad.state) as connection:
         assert read_latest(connection) == ahead
     assert pad.launch() == Exit.REFUSED

@@ -25,7 +25,7 @@ from reconciler.ledger.schema.tables import outputs, products, recipes, registra
 from reconciler.ledger.store.database import State, reading
 from reconciler.ledger.writing.pauses import PauseWriter, read_pauses
 from reconciler.ledger.writing.transaction import Writer, name_user
-from reconciler.model.states import OutputState
+from reconciler.model.states import OutputState, PauseKind
 from reconciler.outside.errors import SourceUnavailable
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.runs import run_key
@@ -36,9 +36,6 @@ from schemas.repository import Repository
 MOST_OUTPUTS = 200
 MOST_BYTES = 20 * 10**9
 """The most that is registered at a time: it is all read, for its checksums."""
-
-CONFLICT = "catalogue"
-"""The kind of a pause that a conflict begins."""
 
 _BLOCK = 1 << 20
 _UNIT = ("campaign", "step", "experiment", "run", "output")
@@ -112,7 +109,7 @@ def register_outputs(
     """
     result = RegistrationResult()
     with reading(state) as connection:
-        stopped = {pause.scope for pause in read_pauses(connection) if pause.kind == CONFLICT}
+        stopped = {pause.scope for pause in read_pauses(connection) if pause.kind == PauseKind.CATALOGUE}
     wanted = set(repository.campaigns if names is None else names)
     for site in sites.values():
         if site.catalogue is None:
@@ -127,7 +124,7 @@ def register_outputs(
         except SourceUnavailable as error:
             result.unavailable[site.name] = str(error)
     for name, text in result.conflicts.items():
-        PauseWriter(writer).pause(f"campaign:{name}", CONFLICT, text, name_user())
+        PauseWriter(writer).pause(f"campaign:{name}", PauseKind.CATALOGUE, text, name_user())
     return result
 
 

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, func, select
 
 from reconciler.execution.tracking.attempt_recorder import LONGEST
 from reconciler.ledger.schema.tables import attempts, intents, jobs
-from reconciler.ledger.writing.pauses import CANARY, Pause, PauseWriter, find_pause
+from reconciler.ledger.writing.pauses import Pause, PauseWriter, find_pause
 from reconciler.model.plan import Group
-from reconciler.model.states import LIVE, IntentState, PlanAction
+from reconciler.model.states import LIVE, IntentState, PauseKind, PlanAction
 from reconciler.model.work_items import Address, WorkItem
 from reconciler.planning.views import View
 from schemas.manifest.campaign import Canary
@@ -99,9 +99,9 @@ def _find_canary(view: View, pauses: PauseWriter) -> frozenset[int] | None:
     if _list_open(view, runs):
         return runs
     scope = f"campaign:{view.campaign.name}"
-    if canary.hold and pauses.find_resumed(scope, CANARY) is None:
+    if canary.hold and pauses.find_resumed(scope, PauseKind.CANARY) is None:
         reason = f"its canary of {len(runs)} runs is complete; look at it, then `b2prod resume {scope}`"
-        pauses.pause(scope, CANARY, reason, "b2prod")
+        pauses.pause(scope, PauseKind.CANARY, reason, "b2prod")
         return frozenset()
     return None
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from reconciler.execution.sites.site_engines import SiteEngines
-from reconciler.ledger.writing.pauses import FULL, Pause, PauseWriter, find_full
+from reconciler.ledger.writing.pauses import Pause, PauseWriter, find_full
 from reconciler.model.engine import Deferred
+from reconciler.model.states import PauseKind
 from schemas.files.times import read_time
 
 SHORTEST, LONGEST = 10.0, 300.0
@@ -44,7 +45,7 @@ class Queues:
     def record_taken(self, site: str) -> None:
         """Notes that a site took a batch."""
         if self._find(site):
-            self._pauses.resume(f"site:{site}", "it takes jobs again", "b2prod", FULL)
+            self._pauses.resume(f"site:{site}", "it takes jobs again", "b2prod", PauseKind.FULL)
         if site not in self._limited:
             self._offers[site] = 2 * self._offers[site]
 
@@ -63,7 +64,9 @@ class Queues:
         self._offers[site] = 1
         found = self._find(site)
         if found is None:
-            self._pauses.pause(f"site:{site}", FULL, f"the site's queue is full: {reason}", "b2prod")
+            self._pauses.pause(
+                f"site:{site}", PauseKind.FULL, f"the site's queue is full: {reason}", "b2prod"
+            )
         since = _read_age(found, self._clock()) if found else 0.0
         self._site_engines.postpone(site, max(asked, min(LONGEST, max(SHORTEST, since))))
 

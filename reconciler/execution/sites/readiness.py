@@ -13,8 +13,9 @@ from pathlib import Path
 from reconciler.execution.sites.preconditions import Circumstances, Volume, check_batch
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.ledger.store.database import State
-from reconciler.ledger.writing.pauses import PRECONDITION, PauseWriter
+from reconciler.ledger.writing.pauses import PauseWriter
 from reconciler.model.engine import Engine, EngineUnavailable
+from reconciler.model.states import PauseKind
 from reconciler.outside.errors import SourceUnavailable
 from schemas.policy.site import Site
 
@@ -77,7 +78,9 @@ class Readiness:
         scope = f"site:{name}"
         if name not in self._told:
             going = [
-                one for one in self._pauses.list_pauses() if (one.scope, one.kind) == (scope, PRECONDITION)
+                one
+                for one in self._pauses.list_pauses()
+                if (one.scope, one.kind) == (scope, PauseKind.PRECONDITION)
             ]
             self._told[name] = going[0].reason if going else None
         before = self._told[name]
@@ -85,9 +88,9 @@ class Readiness:
         if reason == before:
             return
         if before is not None:
-            self._pauses.resume(scope, "it is no longer so", "b2prod", PRECONDITION)
+            self._pauses.resume(scope, "it is no longer so", "b2prod", PauseKind.PRECONDITION)
         if reason is not None:
-            self._pauses.pause(scope, PRECONDITION, reason, "b2prod")
+            self._pauses.pause(scope, PauseKind.PRECONDITION, reason, "b2prod")
         self._told[name] = reason
 
 

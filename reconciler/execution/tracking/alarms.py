@@ -10,7 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from reconciler.ledger.writing.pauses import ALARM, BRAKES, PauseWriter
+from reconciler.ledger.writing.pauses import BRAKES, PauseWriter
+from reconciler.model.states import PauseKind
 from reconciler.outside.clock import Clock, format_time
 from schemas.policy.site import Admission
 
@@ -62,7 +63,7 @@ class Alarms:
         if going is not None:
             mine = all(one.startswith(f"{event.kind} ") for one in going)
             if mine and not going & event.name(event.open):
-                self._pauses.resume(event.scope, "all of it is as it was", BRAKES, ALARM)
+                self._pauses.resume(event.scope, "all of it is as it was", BRAKES, PauseKind.ALARM)
                 return False
             if not seen <= going:
                 self._pauses.ask_more(event.scope, going | seen)
@@ -73,7 +74,7 @@ class Alarms:
         asked = seen - self._pauses.read_answered(event.scope, since)
         if not is_mass(len(asked), event.total, brakes):
             return False
-        self._pauses.pause(event.scope, ALARM, _describe(event, len(asked)), BRAKES, seen)
+        self._pauses.pause(event.scope, PauseKind.ALARM, _describe(event, len(asked)), BRAKES, seen)
         return True
 
 

@@ -10,9 +10,9 @@ from reconciler.execution.tracking.alarms import Alarm, Alarms
 from reconciler.execution.tracking.publisher import EndedUnit, Publisher
 from reconciler.execution.tracking.workspace import Failed, Verified, Workspace
 from reconciler.ledger.writing.attempts import AttemptLedger
-from reconciler.ledger.writing.pauses import ALARM, BREAKER, PauseWriter
+from reconciler.ledger.writing.pauses import PauseWriter
 from reconciler.model.counts import judge_counts, judge_record
-from reconciler.model.states import AttemptState, FailureClass
+from reconciler.model.states import AttemptState, FailureClass, PauseKind
 from reconciler.model.work_items import Address, Attempt
 from reconciler.outside.clock import Clock
 from renderer.jobs.logs import Culprit, find_signature, normalise
@@ -104,7 +104,7 @@ class AttemptRecorder:
         """Raises an alarm where the units of a campaign are refused at their final places one after the other."""
         campaign = address[0]
         scope = f"campaign:{campaign}"
-        since = self._pauses.find_resumed(scope, ALARM) or ""
+        since = self._pauses.find_resumed(scope, PauseKind.ALARM) or ""
         refused, produced = self._attempts.tallies.list_refused(campaign, since)
         total = len(refused) + produced
         event = Alarm(
@@ -150,13 +150,13 @@ class AttemptRecorder:
         scope = f"campaign:{attempt.campaign}"
         step = attempt.address[1] if extent == "step" else None
         signature = sha256(culprit.signature.encode()).hexdigest()
-        since = self._pauses.find_resumed(scope, BREAKER) or ""
+        since = self._pauses.find_resumed(scope, PauseKind.BREAKER) or ""
         failed, verified = self._attempts.tallies.count_ended(attempt.campaign, signature, since, step)
         if failed < (IDENTICAL if step is None else 1) or failed <= verified:
             return
         place = f"{culprit.place} of the log of {attempt.name}" if culprit.number else attempt.name
         how = f"{failed} jobs failed in the same way" if step is None else f"all jobs of {step} would fail so"
-        self._pauses.pause(scope, BREAKER, f"{how}: {culprit.line.strip()} ({place})", "b2prod")
+        self._pauses.pause(scope, PauseKind.BREAKER, f"{how}: {culprit.line.strip()} ({place})", "b2prod")
 
     def lose(self, attempt: Attempt, state: AttemptState, reason: str) -> None:
         """Records an attempt that does not count as a failure of its job; the job's number of attempts is bounded all the same."""

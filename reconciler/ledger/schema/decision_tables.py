@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Integer, LargeBinary, String, Table, UniqueConstraint
 
+from reconciler.ledger.schema.state_column import StateText
 from reconciler.ledger.schema.tables import identity, metadata
+from reconciler.model.states import PauseKind
 
 # Trust roots that were pinned, by which approvals are judged: the one with the highest id counts, and versions only grow.
 trust_roots = Table(
@@ -55,13 +57,13 @@ latest_time = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("moment", String(20), nullable=False),
 )
-# What is stopped for the time being: `all`, `site:NAME` or `campaign:NAME`, by an operator, a breaker or a canary.
+# What is stopped for the time being: `all`, `site:NAME` or `campaign:NAME`.
 pauses = Table(
     "pauses",
     metadata,
     Column("id", identity, primary_key=True),
     Column("scope", String(80), nullable=False),
-    Column("kind", String(12), nullable=False),
+    Column("kind", StateText(PauseKind, 12), nullable=False),
     Column("reason", String(500), nullable=False),
     Column("who", String(120), nullable=False),
     Column("since", String(20), nullable=False),

@@ -16,11 +16,11 @@ from reconciler.ledger.schema.decision_tables import decisions
 from reconciler.ledger.schema.tables import attempts, intents, jobs, outputs, plans, products
 from reconciler.ledger.writing.attempt_rows import ATTEMPTS, make_attempt
 from reconciler.ledger.writing.journal import Journal
-from reconciler.ledger.writing.pauses import OPERATOR, PauseWriter
+from reconciler.ledger.writing.pauses import PauseWriter
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import CHUNK
 from reconciler.ledger.writing.units import quarantine
-from reconciler.model.states import LIVE, AttemptState, IntentState, OutputState
+from reconciler.model.states import LIVE, AttemptState, IntentState, OutputState, PauseKind
 from reconciler.model.work_items import Attempt
 from reconciler.outside.errors import GuardRefused
 from schemas.files.canonical import canonical_json, digest
@@ -188,7 +188,7 @@ class OperatorActions:
 
     def pause(self, scope: str, reason: str) -> bool:
         """Stops what begins in `all`, `site:NAME` or `campaign:NAME`; false where it is stopped already."""
-        return PauseWriter(self._writer).pause(scope, OPERATOR, reason, self._who)
+        return PauseWriter(self._writer).pause(scope, PauseKind.OPERATOR, reason, self._who)
 
     def resume(self, scope: str, reason: str) -> int:
         """Ends the pauses of a scope, those of a breaker and a canary too. Returns the number of pauses."""

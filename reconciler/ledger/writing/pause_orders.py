@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reconciler.ledger.store.state import State
-from reconciler.ledger.writing.pauses import EVERYTHING, OPERATOR, Pause
+from reconciler.ledger.writing.pauses import EVERYTHING, Pause
+from reconciler.model.states import PauseKind
 from reconciler.outside.clock import CLOCK
 from reconciler.outside.errors import SourceUnavailable
 
@@ -59,12 +60,12 @@ class PauseOrders:
                 with file.open("rb") as stream:
                     said = json.loads(stream.read(_LONGEST))
                 words = [str(said[key]) for key in ("scope", "reason", "who", "since")]
-                pause = Pause(words[0], OPERATOR, words[1], words[2], words[3])
+                pause = Pause(words[0], PauseKind.OPERATOR, words[1], words[2], words[3])
             except FileNotFoundError:
                 continue  # taken just now
             except (OSError, ValueError, KeyError, TypeError) as error:
                 reason = f"the order {file} cannot be read ({error}): remove it, and say `b2prod pause` again"
-                pause = Pause(EVERYTHING, OPERATOR, reason, "somebody", "")
+                pause = Pause(EVERYTHING, PauseKind.OPERATOR, reason, "somebody", "")
             yield file, pause
 
     def withdraw(self, scope: str) -> int:

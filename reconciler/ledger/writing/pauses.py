@@ -12,18 +12,11 @@ from sqlalchemy import Connection, and_, select
 
 from reconciler.ledger.schema.decision_tables import pauses
 from reconciler.ledger.writing.transaction import Writer
+from reconciler.model.states import PauseKind
 
 EVERYTHING = "all"
 BRAKES = "b2prod"
-"""Who begins a pause, and may end it, where no person does."""
-OPERATOR, BREAKER, CANARY = "operator", "breaker", "canary"
-ALARM = "alarm"
-"""So much went wrong at once that a person is asked whether it is so."""
-PRECONDITION = "precondition"
-"""A site is not ready; the pause ends by itself as soon as it is."""
-
-FULL = "full"
-"""A site's queue takes no more jobs. It is tried again and again, so that nothing is stopped, and ends with the first that is taken."""
+"""Who begins and ends a pause where no person does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +24,18 @@ class Pause:
     """A pause that goes on. `scope` is `all`, `site:NAME` or `campaign:NAME`."""
 
     scope: str
-    kind: str
+    kind: PauseKind
     reason: str
     who: str
     since: str
 
     def stops(self, campaign: str, site: str) -> bool:
         """Whether nothing of a campaign may begin at a site."""
-        return self.kind != FULL and self.scope in (EVERYTHING, f"campaign:{campaign}", f"site:{site}")
+        return self.kind != PauseKind.FULL and self.scope in (
+            EVERYTHING,
+            f"campaign:{campaign}",
+            f"site:{site}",
+        )
 
 
 def read_pauses(connection: Connection) -> tuple[Pause, ...]:
@@ -55,10 +52,10 @@ def find_pause(found: Iterable[Pause], campaign: str, site: str) -> Pause | None
 
 def find_full(found: Iterable[Pause], site: str) -> Pause | None:
     """The pause that says since when a site's queue takes no more jobs; None where it does."""
-    return next((one for one in found if (one.scope, one.kind) == (f"site:{site}", FULL)), None)
+    return next((one for one in found if (one.scope, one.kind) == (f"site:{site}", PauseKind.FULL)), None)
 
 
-def read_ended(connection: Connection, scope: str, kind: str) -> str | None:
+def read_ended(connection: Connection, scope: str, kind: PauseKind) -> str | None:
     """When the last pause of that kind was ended by a person; None where none was."""
     at = and_(pauses.c.scope == scope, pauses.c.kind == kind, pauses.c.ended.is_not(None))
     found: str | None = connection.execute(
@@ -77,7 +74,7 @@ class PauseWriter:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    def pause(self, scope: str, kind: str, reason: str, who: str, subject: Iterable[str] = ()) -> bool:
+    def pause(self, scope: str, kind: PauseKind, reason: str, who: str, subject: Iterable[str] = ()) -> bool:
         """Begins a pause; false where one of that scope and kind goes on already."""
         with self._writer.writing(polling=True) as journal:
             if any((one.scope, one.kind) == (scope, kind) for one in read_pauses(journal.connection)):
@@ -88,7 +85,7 @@ class PauseWriter:
             journal.insert(pauses, [{**row, "since": self._writer.clock.show()}])
         return True
 
-    def resume(self, scope: str, reason: str, who: str, kind: str | None = None) -> int:
+    def resume(self, scope: str, reason: str, who: str, kind: PauseKind | None = None) -> int:
         """Ends the pauses of a scope, of one kind or of whatever kind: how many went on."""
         values = {"ended": self._writer.clock.show(), "ended_by": who, "ended_reason": reason[:500]}
         with self._writer.writing(polling=True) as journal:
@@ -97,21 +94,21 @@ class PauseWriter:
                 at = and_(at, pauses.c.kind == kind)
             return len(journal.update(pauses, at, values))
 
-    def find_resumed(self, scope: str, kind: str) -> str | None:
+    def find_resumed(self, scope: str, kind: PauseKind) -> str | None:
         """When a person last ended a pause of that kind; None where none did."""
         with self._writer.reading() as connection:
             return read_ended(connection, scope, kind)
 
     def read_subject(self, scope: str) -> frozenset[str] | None:
         """What an alarm of a scope that goes on asks about; None where there is none."""
-        at = and_(pauses.c.scope == scope, pauses.c.kind == ALARM, pauses.c.ended.is_(None))
+        at = and_(pauses.c.scope == scope, pauses.c.kind == PauseKind.ALARM, pauses.c.ended.is_(None))
         with self._writer.reading() as connection:
             row = connection.execute(select(pauses.c.subject).where(at)).first()
         return None if row is None else _read_names(row.subject)
 
     def read_answered(self, scope: str, since: str) -> frozenset[str]:
         """What people answered for by ending alarms of a scope since a time."""
-        at = and_(pauses.c.scope == scope, pauses.c.kind == ALARM, pauses.c.ended >= since)
+        at = and_(pauses.c.scope == scope, pauses.c.kind == PauseKind.ALARM, pauses.c.ended >= since)
         query = select(pauses.c.subject).where(at, pauses.c.ended_by != BRAKES)
         with self._writer.reading() as connection:
             return frozenset().union(*map(_read_names, connection.scalars(query)))
@@ -120,7 +117,7 @@ class PauseWriter:
         """Adds to what the alarm of a scope asks about."""
         content = zlib.compress(json.dumps(sorted(subject)).encode())
         with self._writer.writing(polling=True) as journal:
-            at = and_(pauses.c.scope == scope, pauses.c.kind == ALARM, pauses.c.ended.is_(None))
+            at = and_(pauses.c.scope == scope, pauses.c.kind == PauseKind.ALARM, pauses.c.ended.is_(None))
             journal.update(pauses, at, {"subject": content})
 
     def list_pauses(self) -> tuple[Pause, ...]:

@@ -16,8 +16,9 @@ from reconciler.execution.sites.preconditions import Volume
 from reconciler.ledger.schema.decision_tables import pauses
 from reconciler.ledger.schema.tables import files, inputs
 from reconciler.ledger.store.database import opened, reading
-from reconciler.ledger.writing.pauses import PRECONDITION, read_pauses
+from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.model.engine import EngineUnavailable
+from reconciler.model.states import PauseKind
 from reconciler.monitoring.health import judge_campaign
 from tests.support.worlds.worlds import ONE_STEP, World
 
@@ -42,7 +43,9 @@ def world(tmp_path):
 def going(world):
     with reading(world.state) as connection:
         return [
-            (pause.scope, pause.reason) for pause in read_pauses(connection) if pause.kind == PRECONDITION
+            (pause.scope, pause.reason)
+            for pause in read_pauses(connection)
+            if pause.kind == PauseKind.PRECONDITION
         ]
 
 

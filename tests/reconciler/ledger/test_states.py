@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import create_engine, insert, select
 from sqlalchemy.exc import StatementError
 
+from reconciler.ledger.schema.decision_tables import pauses
 from reconciler.ledger.schema.tables import (
     LIVE_ATTEMPT,
     LIVE_OUTPUT,
@@ -19,7 +20,15 @@ from reconciler.ledger.schema.tables import (
     outputs,
 )
 from reconciler.model import states
-from reconciler.model.states import CLAIMING, LIVE, AttemptState, FailureClass, IntentState, OutputState
+from reconciler.model.states import (
+    CLAIMING,
+    LIVE,
+    AttemptState,
+    FailureClass,
+    IntentState,
+    OutputState,
+    PauseKind,
+)
 from schemas.json_schema.validation import load_schema
 
 ROOT = Path(__file__).parents[3]
@@ -34,6 +43,7 @@ STATED = {
     attempts.c.failure: FailureClass,
     intents.c.state: IntentState,
     outputs.c.state: OutputState,
+    pauses.c.kind: PauseKind,
 }
 
 
@@ -42,7 +52,7 @@ def test_every_column_of_states_holds_an_enum():
         column
         for table in metadata.tables.values()
         for column in table.columns
-        if column.name in ("state", "failure")
+        if column.name in ("state", "failure") or column is pauses.c.kind
     }
     assert found == set(STATED)
     assert {column: column.type.states for column in found} == STATED
