@@ -167,7 +167,7 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """300 units on this machine under kills, stops, edits, levers, clock jumps and disk faults: 30 minutes, or `-- --minutes 5`."""
+    """300 units on this machine under kills, stops, edits, operator actions, clock jumps and disk faults: 30 minutes, or `-- --minutes 5`."""
     install(session, "tests")
     session.run("python", "-m", "tests.chaos", *session.posargs)
 

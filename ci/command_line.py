@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if find_told() is None:
             say(f"b2prod: {tell_defect(error)}")
     if (number := find_told()) is not None and code != 128 + number:
-        code = _tell_end(number)  # what went wrong on the way out is no reason of its own
+        code = _tell_end(number)  # what went wrong on the way out is not a reason of its own
     conclude(code)
     for stream in (sys.stdout, sys.stderr):
         try:

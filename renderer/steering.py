@@ -39,7 +39,7 @@ _IMPORTED = re.compile(r"^from (?!ROOT\b)[\w.]+ import (.+)$", re.MULTILINE)
 
 
 class TemplateBroken(Exception):
-    """A template of this repository cannot be read or rendered: its author must mend it."""
+    """A template of this repository cannot be read or rendered: its author must correct it."""
 
 
 @cache
@@ -133,7 +133,7 @@ def render_steering(template: Template, settings: Mapping[str, Parameter]) -> st
     """The steering script of `template` with `settings`, every value of which goes out as a Python literal.
 
     Raises:
-        TemplateBroken: the text asks for what is not set, the result is no Python, or its syntax tree is not
+        TemplateBroken: the text asks for what is not set, the result is not Python, or its syntax tree is not
             that of the template with other constants.
     """
     # equal values may be spelled in different ways: 1, 1.0 and True, 0.0 and -0.0
@@ -213,7 +213,7 @@ def _shape(text: str) -> Any:
     try:
         return _tree(ast.parse(text), constants=False)
     except (SyntaxError, ValueError) as error:
-        raise TemplateBroken(f"the rendered script is no Python: {error}") from error
+        raise TemplateBroken(f"the rendered script is not Python: {error}") from error
 
 
 def _tree(node: Any, *, constants: bool) -> Any:

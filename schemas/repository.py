@@ -196,7 +196,9 @@ class _Reading:
     def accept_name(self, file: str, stem: str) -> bool:
         legal = NAME.fullmatch(stem) is not None
         if not legal:
-            self.findings.append(Finding(Place(file), "BP301", f"{show(stem)} is no legal name", NAME_HINT))
+            self.findings.append(
+                Finding(Place(file), "BP301", f"{show(stem)} is not a legal name", NAME_HINT)
+            )
         return legal
 
     def campaigns(self, templates: Mapping[str, Template]) -> Iterator[tuple[str, Declared]]:

@@ -1,4 +1,4 @@
-"""Dossiers: what must be approved of a campaign or a retirement, and the evidence that the repository has of it.
+"""Assessment: what must be approved of a campaign or a retirement, and which statements the repository has.
 
 Pure: the repository's files come as a tree, from a commit or from disk.
 """
@@ -11,7 +11,7 @@ from datetime import datetime
 
 from ci.approvals.evidence import Evidence, collect_evidence
 from ci.approvals.verdict import Demand, Verdict, judge
-from ci.approvals.withdrawal import Floors
+from ci.approvals.withdrawal import CountsFrom
 from schemas.files.tree import Tree
 from schemas.manifest.lock import Lock
 from schemas.policy.policy import Policy
@@ -33,7 +33,7 @@ MOST_FILES, MOST_BYTES = 2000, 2**20
 class Past:
     """What a ledger remembers: statements that were revoked, and how far a campaign has come.
 
-    `floors` are the moments before which nothing counts any more of what somebody signed. `generation` is the highest
+    `counts_from` are the moments before which nothing counts any more of what somebody signed. `generation` is the highest
     that was launched, `lock` the digest of that lock, and `scopes` its scopes, name → digest and the generation since which
     it was so; None: they were not recorded.
     """
@@ -41,7 +41,7 @@ class Past:
     revoked: frozenset[str] = frozenset()
     generation: int = 0
     lock: str | None = None
-    floors: Floors = field(default_factory=dict)
+    counts_from: CountsFrom = field(default_factory=dict)
     scopes: Mapping[str, tuple[str, int]] | None = None
 
 
@@ -65,7 +65,7 @@ def assess_campaign(
     demand = demand_campaign(policy, declared, site, actions)
     evidence, flood = gather_evidence(tree, f"{declared.folder}/{APPROVALS}")
     obstacle = flood or _find_obstacle(declared, site, past) if demand.roles else None
-    verdict = judge(demand, evidence, policy, now, past.revoked, obstacle, past.floors)
+    verdict = judge(demand, evidence, policy, now, past.revoked, obstacle, past.counts_from)
     if policy.roles.mode == MERGE and demand.roles:
         return replace(verdict, needs=(), merge=policy.roles.branch or "")
     return verdict
@@ -98,7 +98,7 @@ def assess_retirement(
     """Who must approve a retirement, who did, and what is missing."""
     evidence, flood = gather_evidence(tree, f"{RETIRED}/{retirement.name}/{APPROVALS}")
     demand = demand_retirement(policy, retirement)
-    return judge(demand, evidence, policy, now, past.revoked, flood, past.floors)
+    return judge(demand, evidence, policy, now, past.revoked, flood, past.counts_from)
 
 
 def demand_retirement(policy: Policy, retirement: Retirement) -> Demand:

@@ -21,7 +21,7 @@ from ci.approvals.memory import remember
 from ci.approvals.root import read_pinned, read_pinned_sites
 from ci.approvals.text import format_refusal
 from ci.approvals.verdict import Verdict
-from ci.approvals.withdrawal import REVOKED, Floors
+from ci.approvals.withdrawal import REVOKED, CountsFrom
 from ci.changes.commits import is_contained, is_repository, name_commit, read_commit
 from ci.changes.project import Project
 from ci.cli.exits import WrongUse
@@ -30,12 +30,12 @@ from reconciler.ledger.reading.observation import read_identity
 from reconciler.ledger.store.database import has_database, opened, reading
 from reconciler.ledger.writing.trust import (
     Launch,
-    list_floors,
     list_revoked,
-    raise_floors,
+    list_withdrawals,
     read_launch,
     record_launch,
     record_revoked,
+    record_withdrawals,
 )
 from reconciler.model.plan import CampaignPlan, Plan
 from reconciler.model.states import MAKING
@@ -94,7 +94,7 @@ class Gate:
         """Campaign → digest of the approvals under which the plan's actions may be done; those without actions need none.
 
         Raises:
-            GuardRefused: an approval is missing or does not hold; a table says which, and the command that mends it.
+            GuardRefused: an approval is missing or does not hold; a table says which, and the command to run next.
             SourceUnavailable: policy or commit cannot be read.
         """
         self._look_back()
@@ -131,7 +131,7 @@ class Gate:
             verdicts = self.judge(dict.fromkeys(names))
         except GuardRefused as refusal:
             refused = dict.fromkeys(names, str(refusal))
-        except Exception as error:  # what nobody foresaw of one campaign is no reason to stop the others
+        except Exception as error:  # what nobody foresaw of one campaign is not a reason to stop the others
             if len(names) == 1 and isinstance(error, SourceUnavailable | SQLAlchemyError):
                 raise
             if len(names) == 1:
@@ -220,8 +220,8 @@ class Gate:
         with reading(self._project.state) as connection:
             now = bound_time(connection, self._clock())
             policy = read_pinned(connection, self._anchor)
-            floors = list_floors(connection, f"retirement/{retirement.name}")
-            past = Past(list_revoked(connection), floors=floors)
+            counts_from = list_withdrawals(connection, f"retirement/{retirement.name}")
+            past = Past(list_revoked(connection), counts_from=counts_from)
         commit, tree = self._read_source()
         verdict = self._warn(assess_retirement(policy, retirement, tree, now, past), policy)
         file = retirement.document.file
@@ -322,15 +322,15 @@ class Gate:
             one.digest for verdict in verdicts.values() for one in verdict.approvals if one.refused == REVOKED
         }
         launches: dict[str, Launch] = {}
-        floors: dict[str, Floors] = {}
+        counts_from: dict[str, CountsFrom] = {}
         with reading(self._project.state) as connection:
             gone -= list_revoked(connection)
             latest = read_latest(connection)
             for name, verdict in verdicts.items():
                 subject = verdict.demand.subject
-                known = list_floors(connection, subject)
-                if any(whose not in known or known[whose] < at for whose, at in verdict.floors.items()):
-                    floors[subject] = verdict.floors
+                known = list_withdrawals(connection, subject)
+                if any(whose not in known or known[whose] < at for whose, at in verdict.counts_from.items()):
+                    counts_from[subject] = verdict.counts_from
                 lock, generation = self._repository.campaigns[name].lock, verdict.demand.generation
                 if lock is None or generation is None or not verdict.demand.roles or not verdict.complete:
                     continue
@@ -340,19 +340,19 @@ class Gate:
                 unknown = before is not None and before.scopes is None and before.lock == launch.lock
                 if before != launch and (launched or unknown):
                     launches[name] = launch
-        if gone or launches or floors or latest is None or now > latest:
+        if gone or launches or counts_from or latest is None or now > latest:
             with opened(self._project.state) as engine, engine.begin() as connection:
                 record_latest(connection, now)
                 record_revoked(connection, sorted(gone))
-                for subject, moments in floors.items():
-                    raise_floors(connection, subject, moments)
+                for subject, moments in counts_from.items():
+                    record_withdrawals(connection, subject, moments)
                 for name, launch in launches.items():
                     record_launch(connection, name, launch)
 
 
 def _read_past(connection: Connection, name: str) -> Past:
     launch = read_launch(connection, name)
-    past = Past(list_revoked(connection), floors=list_floors(connection, f"campaign/{name}"))
+    past = Past(list_revoked(connection), counts_from=list_withdrawals(connection, f"campaign/{name}"))
     return (
         past
         if launch is None

@@ -13,12 +13,12 @@ from datetime import datetime
 from ci.approvals.assessment import APPROVALS, gather_evidence
 from ci.approvals.root import read_pinned, remember_withdrawals
 from ci.approvals.verdict import Demand, judge
-from ci.approvals.withdrawal import REVOKED, Floors
+from ci.approvals.withdrawal import REVOKED, CountsFrom
 from ci.changes.commits import is_repository, read_commit
 from ci.changes.project import Project
 from reconciler.ledger.reading.latest_time import bound_time, record_latest
 from reconciler.ledger.store.database import State, has_database, opened, reading
-from reconciler.ledger.writing.trust import list_floors, list_revoked, raise_floors, record_revoked
+from reconciler.ledger.writing.trust import list_revoked, list_withdrawals, record_revoked, record_withdrawals
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from schemas.files.tree import Tree, read_tree
 from schemas.policy.retirement import RETIREMENTS
@@ -54,7 +54,7 @@ def remember_words(state: State, tree: Tree, now: datetime, anchor: str | None) 
     if not matters or not has_database(state):
         return
     gone: set[str] = set()
-    moved: dict[str, Floors] = {}
+    moved: dict[str, CountsFrom] = {}
     with reading(state) as connection:
         try:
             policy = read_pinned(connection, anchor)
@@ -65,11 +65,15 @@ def remember_words(state: State, tree: Tree, now: datetime, anchor: str | None) 
         roles = tuple(role.name for role in policy.roles.roles)
         for folder, subject, action in matters:
             evidence, _ = gather_evidence(tree, folder)
-            known = list_floors(connection, subject)
-            verdict = judge(Demand(subject, action, {}, roles), evidence, policy, now, revoked, floors=known)
+            known = list_withdrawals(connection, subject)
+            verdict = judge(
+                Demand(subject, action, {}, roles), evidence, policy, now, revoked, counts_from=known
+            )
             gone |= {one.digest for one in verdict.approvals if one.refused == REVOKED} - revoked
             later = {
-                whose: at for whose, at in verdict.floors.items() if whose not in known or known[whose] < at
+                whose: at
+                for whose, at in verdict.counts_from.items()
+                if whose not in known or known[whose] < at
             }
             if later:
                 moved[subject] = later
@@ -77,8 +81,8 @@ def remember_words(state: State, tree: Tree, now: datetime, anchor: str | None) 
         with opened(state) as engine, engine.begin() as connection:
             record_latest(connection, now)
             record_revoked(connection, sorted(gone))
-            for subject, floors in moved.items():
-                raise_floors(connection, subject, floors)
+            for subject, counts_from in moved.items():
+                record_withdrawals(connection, subject, counts_from)
 
 
 def _list_matters(tree: Tree) -> Iterator[tuple[str, str, str]]:

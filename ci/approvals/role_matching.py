@@ -1,4 +1,4 @@
-"""Seats: who fills which role, each person once, and how long what they signed counts for it."""
+"""Role matching: who fills which role, each person once, and how long a signature counts for it."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from schemas.policy.policy import Policy
 from schemas.policy.roles import Role
 
 
-def fill_seats(
-    seats: Sequence[str],
+def match_roles(
+    roles: Sequence[str],
     willing: Mapping[str, Sequence[str]],
-    chairs: Mapping[str, Mapping[str, Sequence[str]]],
+    represented: Mapping[str, Mapping[str, Sequence[str]]],
 ) -> dict[int, str]:
-    """Seat → person, as many seats as can be filled. `seats` are roles, `willing` who signed in each.
+    """Index in `roles` → the person who fills it; as many roles are filled as possible.
 
-    `chairs` are role → person → those for whom the person signs in it, which may be themselves. Each person sits once, and
-    for each person somebody sits once in a role: a deputy takes the seat of whom they stand for.
+    `willing` has the people who signed in each role. `represented` maps role and person to those for whom the person
+    signs, which may be themselves: a deputy signs for somebody else. Each person fills one role, and within a role each
+    person is represented once.
     """
     end: Hashable = ("end",)
     free: dict[Hashable, dict[Hashable, None]] = {}
-    for number, role in enumerate(seats):
+    for number, role in enumerate(roles):
         free.setdefault("begin", {})[number] = None
         free[number] = {}
         for person in willing[role]:
-            for other in chairs[role].get(person, ()):
-                free[number][("chair", role, other)] = None
-                free[("chair", role, other)] = {("taken", role, other): None}
+            for other in represented[role].get(person, ()):
+                free[number][("represented", role, other)] = None
+                free[("represented", role, other)] = {("taken", role, other): None}
                 free.setdefault(("taken", role, other), {})[("person", person)] = None
                 free[("person", person)] = {end: None}
     while (path := _find_path(free, "begin", end)) is not None:
@@ -37,9 +38,9 @@ def fill_seats(
             free.setdefault(two, {})[one] = None
     return {
         number: person
-        for number, role in enumerate(seats)
-        for other in {name for names in chairs[role].values() for name in names}
-        if number in free.get(("chair", role, other), {})
+        for number, role in enumerate(roles)
+        for other in {name for names in represented[role].values() for name in names}
+        if number in free.get(("represented", role, other), {})
         for person in willing[role]
         if ("taken", role, other) in free.get(("person", person), {})
     }
@@ -64,7 +65,7 @@ def _end_day(day: date) -> datetime:
 def _find_path(
     free: Mapping[Hashable, Mapping[Hashable, None]], begin: Hashable, end: Hashable
 ) -> list[Hashable] | None:
-    """A path on which one more seat is filled, some people changing theirs (Ford and Fulkerson)."""
+    """A path on which one more role is filled; some people change theirs (Ford and Fulkerson)."""
     before: dict[Hashable, Hashable] = {begin: begin}
     waiting = [begin]
     for place in waiting:

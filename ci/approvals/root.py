@@ -16,12 +16,12 @@ from reconciler.ledger.reading.latest_time import bound_time, record_latest
 from reconciler.ledger.store.database import State, has_database, opened, reading
 from reconciler.ledger.writing.trust import (
     Root,
-    list_floors,
     list_revoked,
     list_roots,
+    list_withdrawals,
     pin_root,
-    raise_floors,
     record_revoked,
+    record_withdrawals,
 )
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from schemas.files.tree import Tree
@@ -157,7 +157,7 @@ def judge_root(old: Policy, new: Policy, tree: Tree, now: datetime, past: Past =
     evidence, flood = gather_evidence(tree, FOLDER)
     mine = f"{FOLDER}/{new.root[:16]}/"
     looked_at = [one if one.file.startswith(mine) else _keep_revocations(one) for one in evidence]
-    return judge(demand_root(old, new), looked_at, old, now, past.revoked, flood, past.floors)
+    return judge(demand_root(old, new), looked_at, old, now, past.revoked, flood, past.counts_from)
 
 
 def demand_root(old: Policy, new: Policy) -> Demand:
@@ -184,13 +184,15 @@ def remember_withdrawals(state: State, tree: Tree, now: datetime) -> None:
     taken = collect_withdrawals(evidence, said, SUBJECT, old, now)
     gone = taken.digests - past.revoked
     moved = {
-        whose: at for whose, at in taken.floors.items() if whose not in past.floors or past.floors[whose] < at
+        whose: at
+        for whose, at in taken.counts_from.items()
+        if whose not in past.counts_from or past.counts_from[whose] < at
     }
     if gone or moved:
         with opened(state) as engine, engine.begin() as connection:
             record_latest(connection, now)
             record_revoked(connection, sorted(gone))
-            raise_floors(connection, SUBJECT, moved)
+            record_withdrawals(connection, SUBJECT, moved)
 
 
 def _keep_revocations(one: Evidence) -> Evidence:
@@ -200,7 +202,7 @@ def _keep_revocations(one: Evidence) -> Evidence:
 
 
 def _recall(connection: Connection) -> Past:
-    return Past(list_revoked(connection), floors=list_floors(connection, SUBJECT))
+    return Past(list_revoked(connection), counts_from=list_withdrawals(connection, SUBJECT))
 
 
 def _try_statement(one: Evidence) -> Statement | None:

@@ -24,7 +24,7 @@ def describe_changes(old: Tree, new: Tree) -> list[str]:
     """Every difference of two roots, a line each, by file; nothing in a line can act on a terminal.
 
     People, roles and thresholds, keys by their fingerprints, revocations, and of sites each value: commands, addresses,
-    folders, environments. What is no text of ours is told by its digest.
+    folders, environments. What is not text of ours is told by its digest.
     """
     lines = []
     for file in sorted({*old, *new}, key=_rank):

@@ -1,4 +1,4 @@
-"""Verdicts for people: who must approve, who did, what is missing, and the command that mends it."""
+"""Verdicts for people: who must approve, who did, what is missing, and the command to run next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.policy.roles import ADMINISTRATOR
 
 
 def format_refusal(verdicts: Sequence[Verdict]) -> str:
-    """Why nothing may be launched: a table of what is missing of each campaign, and the commands that mend it."""
+    """Why nothing may be launched: a table of what is missing of each campaign, and the commands to run next."""
     lines = [f"{' and '.join(verdict.demand.name for verdict in verdicts)} may not be launched"]
     for verdict in verdicts:
         lines.append(f"{verdict.demand.name}, generation {verdict.demand.generation}")
@@ -46,7 +46,7 @@ def format_verdict(verdict: Verdict) -> str:
         lines += ["", f"  holds until {format_time(verdict.until)}"]
     commands = list(_list_commands(verdict))
     if commands:
-        lines += ["", "  to mend it", *(f"  {line}" for line in commands)]
+        lines += ["", "  run next", *(f"  {line}" for line in commands)]
     return "\n".join(lines) + "\n"
 
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ci.approvals.evidence import Evidence
-from ci.approvals.role_matching import fill_seats, find_end
+from ci.approvals.role_matching import find_end, match_roles
 from ci.approvals.withdrawal import (
     ENDED,
-    NO_FLOORS,
+    NOTHING_WITHDRAWN,
     REPLACED,
     REVOKED,
-    Floors,
+    CountsFrom,
     collect_withdrawals,
     find_doubt,
-    raise_floor,
+    withdraw_before,
 )
 from ci.ssh.signature import BadSignature, read_signature, verify_signature
 from schemas.files.canonical import digest
@@ -89,7 +89,7 @@ class Verdict:
     """What holds of a demand. `obstacle` is what stands against it whoever signs.
 
     `digest` is that of the set of approvals under which it may be done; "" where it may not. `until` is when the first of
-    these runs out. `merge` is the branch whose merge is the approval, where the policy says so: then nobody signs. `floors`
+    these runs out. `merge` is the branch whose merge is the approval, where the policy says so: then nobody signs. `counts_from`
     are the moments, as the evidence has them, before which nothing counts any more that somebody signed in a role: who
     launches remembers them. `unpinned` says which administrators must sign first, where the roles or keys of the
     repository are not those that are pinned: what is signed today is signed for these.
@@ -101,7 +101,7 @@ class Verdict:
     digest: str
     obstacle: str | None = None
     until: datetime | None = None
-    floors: Floors = field(default_factory=dict)
+    counts_from: CountsFrom = field(default_factory=dict)
     unpinned: str = ""
     merge: str | None = None
 
@@ -118,13 +118,13 @@ def judge(
     now: datetime,
     revoked: frozenset[str] = frozenset(),
     obstacle: str | None = None,
-    floors: Floors = NO_FLOORS,
+    counts_from: CountsFrom = NOTHING_WITHDRAWN,
 ) -> Verdict:
     """The verdict on a demand.
 
-    `revoked` are digests of statements that were seen to be revoked before, `floors` the moments before which nothing
+    `revoked` are digests of statements that were seen to be revoked before, `counts_from` the moments before which nothing
     counts any more of what somebody signed; of several statements of a person in a role the latest counts. Roles are
-    filled by distinct people, as a matching, deputies in the seats of those for whom they stand in; who signed as
+    filled by distinct people, as a matching, deputies for those whom they represent; who signed as
     proposer counts in no other role.
     """
     if policy.is_expired(now) and demand.action != TRUST:
@@ -134,23 +134,25 @@ def judge(
             "the policy names nobody for retirements: write `retirements: [ROLE]` under `requires` in productions/roles.yaml,"
             " and let its administrators sign that (`b2prod trust sign`)"
         )
-    judged, seen = _judge_all(evidence, demand, policy, now, revoked, floors)
+    judged, seen = _judge_all(evidence, demand, policy, now, revoked, counts_from)
     proposers = {one.principal for one in judged if one.refused is None and one.role == PROPOSER}
     willing: dict[str, set[str]] = {role: set() for role in demand.roles}
     for one in judged:
         mine = one.principal in proposers and one.role != PROPOSER
         if one.refused is None and not mine:
             willing[one.role].add(one.principal)
-    seats = [
+    needed = [
         role
         for name in demand.roles
         for role in [policy.roles.find(name)]
         if role is not None
         for _ in range(role.threshold)
     ]
-    chairs = {role.name: policy.roles.list_chairs(role, now) for role in seats}
-    taken = fill_seats(
-        [role.name for role in seats], {name: sorted(people) for name, people in willing.items()}, chairs
+    represented = {role.name: policy.roles.list_represented(role, now) for role in needed}
+    taken = match_roles(
+        [role.name for role in needed],
+        {name: sorted(people) for name, people in willing.items()},
+        represented,
     )
     needs = []
     for name in demand.roles:
@@ -158,11 +160,11 @@ def judge(
         if role is None:
             needs.append(MissingRole(name, "", 1, (), (), 1, "the policy has no such role"))
             continue
-        places = [index for index, seat in enumerate(seats) if seat.name == name]
+        places = [index for index, role in enumerate(needed) if role.name == name]
         by = tuple(sorted(taken[index] for index in places if index in taken))
         missing = role.threshold - len(by)
         people = policy.roles.list_people(role, now)
-        stands = {person: chairs[name].get(person, ()) for person in sorted(willing[name])}
+        stands = {person: represented[name].get(person, ()) for person in sorted(willing[name])}
         why = _explain(name, judged, proposers, stands, by) if missing else ""
         needs.append(MissingRole(name, role.scope, role.threshold, people, by, missing, why))
     counted = sorted({one.digest for one in judged if one.refused is None})
@@ -177,7 +179,7 @@ def judge(
         else "",
         obstacle=obstacle,
         until=min(ends, default=None),
-        floors=seen,
+        counts_from=seen,
     )
 
 
@@ -192,8 +194,8 @@ def _judge_all(
     policy: Policy,
     now: datetime,
     revoked: frozenset[str],
-    ended: Floors,
-) -> tuple[list[Approval], Floors]:
+    ended: CountsFrom,
+) -> tuple[list[Approval], CountsFrom]:
     """What every statement is worth, and before which moments nothing counts any more, as the evidence has it."""
     judged: list[Approval] = []
     read: list[tuple[Evidence, Statement]] = []
@@ -203,20 +205,20 @@ def _judge_all(
         try:
             read.append((one, read_statement(one.statement)))
         except Malformed as error:
-            judged.append(Approval(one.file, "?", "?", one.digest, f"it is no statement: {error}"))
+            judged.append(Approval(one.file, "?", "?", one.digest, f"it is not a statement: {error}"))
     known = [(one.digest, said) for one, said in read]
     taken = collect_withdrawals(evidence, known, demand.subject, policy, now)
     unheard = [next(_object_to_signer(one, said, demand, policy, now), None) for one, said in read]
     latest: dict[tuple[str, str], datetime] = {}
     for (_, said), objection in zip(read, unheard, strict=True):
         if objection is None and said.not_before <= now:
-            raise_floor(latest, (said.role, said.principal), said.not_before)
+            withdraw_before(latest, (said.role, said.principal), said.not_before)
     for (one, said), objection in zip(read, unheard, strict=True):
         whose = (said.role, said.principal)
         refused = (
             next(_object_to_place(said, demand, policy), None)
             or (REVOKED if one.digest in revoked | taken.digests else None)
-            or (REVOKED if said.not_before < taken.floors.get(whose, said.not_before) else None)
+            or (REVOKED if said.not_before < taken.counts_from.get(whose, said.not_before) else None)
             or find_doubt(one, said, taken.valid)
             or objection
             or next(_object_to_content(said, demand, policy, now), None)
@@ -226,10 +228,10 @@ def _judge_all(
         role = policy.roles.find(said.role)
         end = said.not_after if role is None else find_end(policy, role, said.principal, said.not_after, now)
         judged.append(Approval(one.file, said.role, said.principal, one.digest, refused, end))
-    floors = dict(taken.floors)
+    counts_from = dict(taken.counts_from)
     for whose, moment in latest.items():
-        raise_floor(floors, whose, moment)
-    return sorted(judged, key=lambda one: one.file), floors
+        withdraw_before(counts_from, whose, moment)
+    return sorted(judged, key=lambda one: one.file), counts_from
 
 
 def _object_to_place(said: Statement, demand: Demand, policy: Policy) -> Iterator[str]:

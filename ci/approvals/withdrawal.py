@@ -17,9 +17,9 @@ from schemas.policy.signers import NAMESPACE
 from schemas.policy.statement import REVOKE, Statement, read_statement
 from schemas.policy.wire import Malformed
 
-Floors = Mapping[tuple[str, str], datetime]
+CountsFrom = Mapping[tuple[str, str], datetime]
 """(Role, person) → what they signed before that moment counts no longer."""
-NO_FLOORS: Floors = {}
+NOTHING_WITHDRAWN: CountsFrom = {}
 
 REVOKED = "it was revoked"
 """Why a statement that was taken back does not count."""
@@ -38,7 +38,7 @@ class Withdrawals:
     """
 
     digests: frozenset[str]
-    floors: Floors
+    counts_from: CountsFrom
     valid: frozenset[tuple[bytes, bytes | None]]
 
 
@@ -52,7 +52,7 @@ def collect_withdrawals(
     """What the revocations in the evidence take back, wherever they lie. `statements` are those there are, by digest."""
     known = dict(statements)
     digests: set[str] = set()
-    floors: dict[tuple[str, str], datetime] = {}
+    counts_from: dict[tuple[str, str], datetime] = {}
     valid: set[tuple[bytes, bytes | None]] = set()
     signed = ((one.statement, one.signature) for one in evidence if one.statement is not None)
     for content, signature in {*signed, *(item for one in evidence for item in one.revocations)}:
@@ -67,13 +67,15 @@ def collect_withdrawals(
         if named is not None and (named.role, named.principal) == (taken.role, person):
             digests.add(taken.digest)
         # a time to come would end for ever what is not said yet
-        raise_floor(floors, (taken.role, person), min(taken.not_before, now) + TICK)
-    return Withdrawals(frozenset(digests), floors, frozenset(valid))
+        withdraw_before(counts_from, (taken.role, person), min(taken.not_before, now) + TICK)
+    return Withdrawals(frozenset(digests), counts_from, frozenset(valid))
 
 
-def raise_floor(floors: dict[tuple[str, str], datetime], whose: tuple[str, str], moment: datetime) -> None:
+def withdraw_before(
+    counts_from: dict[tuple[str, str], datetime], whose: tuple[str, str], moment: datetime
+) -> None:
     """Lets nothing count that was signed before the moment."""
-    floors[whose] = max(moment, floors.get(whose, moment))
+    counts_from[whose] = max(moment, counts_from.get(whose, moment))
 
 
 def find_doubt(one: Evidence, said: Statement, valid: frozenset[tuple[bytes, bytes | None]]) -> str | None:

@@ -219,7 +219,7 @@ def open_repository(root: Path) -> git.Repo:
     try:
         repository = git.Repo(root)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError) as error:
-        raise SourceUnavailable(f"{root} is no git repository: {error}") from error
+        raise SourceUnavailable(f"{root} is not a git repository: {error}") from error
     repository.git.update_environment(**_UNCHANGED)
     return repository
 
@@ -342,7 +342,7 @@ def _top(commit: git.Commit) -> _Item:
 
 
 def _find_strange(item: _Item, reading: _Reading) -> str:
-    """What an entry is, where it is no plain file; else an empty text."""
+    """What an entry is, where it is not a plain file; else an empty text."""
     if item.mode != _REGULAR:
         return _KINDS.get(item.mode, "not a regular file")
     if not {".", "..", ".git"}.isdisjoint(item.path.split("/")) or show_path(item.path) != item.path:

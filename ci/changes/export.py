@@ -140,12 +140,12 @@ def reading_export(file: Path, policy: Tree, now: datetime) -> Iterator[tuple[St
             with zipfile.ZipFile(file) as archive:
                 about, signature = (_take(archive, name) for name in (ABOUT, SIGNATURE))
                 if about is None:
-                    raise SourceUnavailable(f"{file} is no export of the state: it lacks {ABOUT}")
+                    raise SourceUnavailable(f"{file} is not an export of the state: it lacks {ABOUT}")
                 signer = _verify(file, about, signature, policy)
                 told = _read_about(file, about)
                 _extract(archive, copy, told["size"], told["sha256"])
         except (zipfile.BadZipFile, zlib.error, KeyError, NotImplementedError, EOFError, ValueError) as error:
-            raise SourceUnavailable(f"{file} is no export of the state: {error}") from error
+            raise SourceUnavailable(f"{file} is not an export of the state: {error}") from error
         except OSError as error:
             raise SourceUnavailable(
                 f"the export of the state {file} cannot be read: {error.strerror}"
@@ -171,7 +171,7 @@ def _read_about(file: Path, content: bytes) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError(f"{ABOUT} is nested too deeply") from error
     if problems := validate_json(told, load_schema("export")):
-        raise SourceUnavailable(f"{file} is no export of the state: {problems[0]}")
+        raise SourceUnavailable(f"{file} is not an export of the state: {problems[0]}")
     return dict(told)
 
 

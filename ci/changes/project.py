@@ -167,7 +167,7 @@ def find_project(root: str | None, state: str | None, database: str | None = Non
     """The project in `root`, else the one that the working folder is in; state is in `.b2prod` unless said otherwise.
 
     Raises:
-        WrongUse: there is no `productions` folder here or above, or `database` is no address.
+        WrongUse: there is no `productions` folder here or above, or `database` is not an address.
     """
     try:
         check_address(database) if database else None
@@ -204,11 +204,11 @@ def judge_files(tree: Tree, unread: Sequence[Finding]) -> tuple[Repository, tupl
 def load_any(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
     """Everything declared that can be read, and all findings; once it is said what cannot be.
 
-    For levers and those who only look: nothing in a checkout keeps anybody from stopping what runs.
+    For operator actions and for verbs that only read: a broken checkout must not keep anybody from stopping jobs.
     """
     try:
         repository, findings = load(project)
-    except Exception as error:  # noqa: BLE001 -- no defect of a reader disables the emergency brake
+    except Exception as error:  # noqa: BLE001 -- a defect of a reader must not disable the emergency stop
         say(f"what is declared cannot be read, and this goes by the ledger alone: {note_defect(error)}")
         return NOTHING, ()
     broken = [one for one in findings if one.place.file in repository.broken or one.code == UNREAD]

@@ -24,7 +24,7 @@ from schemas.yaml.wording import find_nearest, list_words
 
 TEMPLATE = "combined_skim/3"
 RESERVED = ("GT", "release", "campaign")
-"""Keys of the settings that are no skims, though they stand among them."""
+"""Keys of the settings that are not skims, though they stand among them."""
 STREAMS = {"had": "hadron", "hadron": "hadron", "all": "all"}
 ENERGIES = {"offres": "4S_offres", "4Soffres": "4S_offres", "5Sscan": "5S_scan", "4S": "4S", "5S": "5S"}
 """Words in the names of collections."""
@@ -80,7 +80,7 @@ def read_registry(text: str) -> dict[str, RegistrySkim]:
     """The skims in the text of basf2's registry.py, by name: its list of code, module and name. Nothing is executed.
 
     Raises:
-        ValueError: it is no Python, or has no such list.
+        ValueError: it is not Python, or has no such list.
     """
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.List):
@@ -113,7 +113,7 @@ def import_skims(sources: Sources, choices: Choices, repository: Repository) -> 
     release = choices.release or sources.info.data["release"]
     if not _RELEASE.fullmatch(release):
         place = sources.info.place(("release",))
-        message = f"{show(release)} is no release, but a build"
+        message = f"{show(release)} is not a release, but a build"
         made.findings.append(Finding(place, "BP902", message, "say --release RELEASE"))
     known = _list_skims(sources, repository, made)
     inputs = _read_inputs(sources, choices, made)

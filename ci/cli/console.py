@@ -63,7 +63,7 @@ def strip_controls(text: str) -> str:
     r"""The text without C0 and C1 control characters, but with newlines and tabs.
 
     What is not seen, and what turns the text around it, is written as its number, `\u202e`, as JSON has it too; U+FFFD is
-    what a path has that is no text.
+    what a path has that is not text.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -105,7 +105,7 @@ def make_table(*columns: str, title: str | None = None, numbers: tuple[str, ...]
 
 
 class _Deaf:
-    """A stream for what may get lost: a terminal that was closed is no reason to fail."""
+    """A stream for what may get lost: a terminal that was closed is not a reason to fail."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -47,7 +47,7 @@ def _opened(root: Path, file: str) -> Iterator[tuple[int, str]]:
     """The folder of a file, each part of its path opened in the one before, so that none is exchanged on the way."""
     *parts, name = file.split("/")
     if not name or not {"", ".", ".."}.isdisjoint(parts):
-        raise GuardRefused(f"{file!r} is no path below the work tree")
+        raise GuardRefused(f"{file!r} is not a path below the work tree")
     try:
         folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:

@@ -88,7 +88,7 @@ def take_tour(tour: Tour, checkout: Path) -> None:
 
 
 def _clone(tour: Tour, checkout: Path) -> bool:
-    """Makes the scratch clone; False where only the manifests could be copied, because the checkout is no clone."""
+    """Makes the scratch clone; False where only the manifests could be copied, because the checkout is not a clone."""
     tour.step("A scratch clone of this checkout, so that nothing here is touched.")
     command = f"git clone --quiet --local {shlex.quote(str(checkout))} {shlex.quote(str(tour.clone))}"
     if (checkout / ".git").exists() and shutil.which("git"):

@@ -17,7 +17,7 @@ from ci.reports.notifications import Notifier, read_recipients
 from reconciler.ledger.reading.event_log import LogEvent, find_last, read_events
 from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.pauses import read_pauses
-from reconciler.monitoring.health import Condition, judge_campaign
+from reconciler.monitoring.health import HealthStatus, judge_campaign
 from reconciler.monitoring.metrics import LedgerCollector, TurnMetrics
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.metrics_server import MetricsServer
@@ -135,7 +135,7 @@ class Monitor:
         events: list[LogEvent] = []
         unlogged: list[LogEvent] = []
         upto = self._logged
-        conditions: list[Condition] = []
+        statuses: list[HealthStatus] = []
         try:
             with reading(self._state) as connection:
                 if self._notifier is not None and self._after is not None:
@@ -145,12 +145,12 @@ class Monitor:
                 if state_view is not None and (self._turns or self._notifier):
                     paused = read_pauses(connection)
                     for view in state_view.views:
-                        conditions += judge_campaign(connection, view, paused, now)
+                        statuses += judge_campaign(connection, view, paused, now)
         except SourceUnavailable as error:
             trouble = [*trouble, str(error)]
         if self._turns is not None:
             plan = state_view.plan if state_view else None
-            self._turns.note(seconds, now, plan, conditions, fine=not trouble, whole=whole)
+            self._turns.note(seconds, now, plan, statuses, fine=not trouble, whole=whole)
         if self._log is not None:
             try:
                 self._log.write(unlogged)
@@ -161,5 +161,5 @@ class Monitor:
                 )
         if self._notifier is not None:
             judged = {view.campaign.name for view in state_view.views} if state_view else set()
-            for circle in self._notifier.tell(events, conditions, judged, trouble, now):
+            for circle in self._notifier.tell(events, statuses, judged, trouble, now):
                 say(f"the circle {circle} could not be told; it will be in the next turn")

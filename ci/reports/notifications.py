@@ -23,7 +23,7 @@ from typing import Any
 
 from ci.cli.exits import WrongUse
 from reconciler.ledger.reading.event_log import LogEvent
-from reconciler.monitoring.health import Condition
+from reconciler.monitoring.health import HealthStatus
 from reconciler.monitoring.notices import Circle, Message, compose
 from schemas.files.text import decode_text
 
@@ -60,7 +60,7 @@ def read_recipients(file: Path, checkout: Path) -> tuple[Recipients, ...]:
     except OSError as error:
         raise WrongUse(f"{file} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise WrongUse(f"{file} is no TOML: {error}") from error
+        raise WrongUse(f"{file} is not TOML: {error}") from error
     if file.resolve().is_relative_to(checkout.resolve()):
         raise WrongUse(f"{file} lies in the checkout; addresses are secrets, so keep it elsewhere")
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -126,7 +126,7 @@ class Notifier:
     def tell(
         self,
         events: Sequence[LogEvent],
-        conditions: Sequence[Condition],
+        statuses: Sequence[HealthStatus],
         judged: Collection[str],
         trouble: Sequence[str],
         now: datetime,
@@ -137,7 +137,7 @@ class Notifier:
         for one in self._recipients:
             name = one.circle.name
             owed = [*self._owed.pop(name, []), *events]
-            message, told = compose(one.circle, owed, conditions, judged, trouble, memory.get(name, {}), now)
+            message, told = compose(one.circle, owed, statuses, judged, trouble, memory.get(name, {}), now)
             if message is not None and not self._send(one.urls, message):
                 missed.append(name)
                 self._owed[name] = owed[-1000:]

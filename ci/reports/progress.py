@@ -122,7 +122,7 @@ def describe_live(state: State) -> str:
 
 
 def describe_troubles(outcome: Outcome) -> list[str]:
-    """What kept a turn from doing all that it was to do, and is no unit's failure."""
+    """What kept a turn from doing all that it was to do, and is not a unit's failure."""
     told = [
         f"{name} is left out: {text}" for name, text in (*outcome.absent.items(), *outcome.barred.items())
     ]

@@ -30,7 +30,7 @@ def tabulate_values(values: Sequence[Value], title: str) -> Table:
         column.max_width = bound
     for value in values:
         where = value.where.rpartition("/")[2] if value.where.startswith(f"{PRODUCTIONS}/") else value.where
-        # as texts: a list in brackets is no markup
+        # as texts: a list in brackets is not markup
         table.add_row(*map(Text, (value.name, _shorten(value.value), value.source, where)))
     return table
 

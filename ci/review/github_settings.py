@@ -15,8 +15,8 @@ from ci.review.pipeline_settings import (
     OURS,
     RUNNER,
     SWITCHES,
-    Examination,
     Setting,
+    SettingsCheck,
     judge,
 )
 from schemas.yaml.scalars import show
@@ -26,15 +26,15 @@ WORKFLOW = ".github/workflows/main.yml"
 _COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 
 
-class GitHubSettings(Examination):
+class GitHubSettings(SettingsCheck):
     """A repository of GitHub."""
 
     def path(self) -> str:
-        """As of `Examination`."""
+        """As of `SettingsCheck`."""
         return f"/repos/{quote(self.forge.place.project)}"
 
     def questions(self, project: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], list[Setting]]]]:
-        """As of `Examination`."""
+        """As of `SettingsCheck`."""
         branch = str(project["default_branch"])
         yield f"branch {branch}", lambda: self._judge_branch(branch)
         yield "runners of the repository", self._judge_runners
@@ -82,8 +82,8 @@ class GitHubSettings(Examination):
         what = (
             "it is of the repository: any branch's workflow may name its labels, and runs what it likes there"
         )
-        mend = f"remove it, and register it in the organization's group {RUNNER}"
-        return [Setting(f"runner {show(one['name'])}", "wrong", what, mend) for one in listed] or [
+        remedy = f"remove it, and register it in the organization's group {RUNNER}"
+        return [Setting(f"runner {show(one['name'])}", "wrong", what, remedy) for one in listed] or [
             Setting("runners of the repository", "fine")
         ]
 
@@ -138,24 +138,24 @@ class GitHubSettings(Examination):
         looked_at = f"environment {ENVIRONMENT}"
         path = f"{self.path()}/environments/{ENVIRONMENT}"
         environment = self.read(path)
-        mend = f"let {branch} alone deploy there (Settings, Environments)"
+        remedy = f"let {branch} alone deploy there (Settings, Environments)"
         if environment is None:
-            return [Setting(looked_at, "note", "there is none, or the token may not see it", mend)]
+            return [Setting(looked_at, "note", "there is none, or the token may not see it", remedy)]
         policy = environment["deployment_branch_policy"]
         open_to_all = policy is None
         if policy is not None and policy["custom_branch_policies"]:
             listed = self.forge.list_all(f"{path}/deployment-branch-policies", "branch_policies")
             open_to_all = [str(one["name"]) for one in listed] != [branch]
         return judge(
-            looked_at, (open_to_all, "wrong", "other branches than the default one may use it", mend)
+            looked_at, (open_to_all, "wrong", "other branches than the default one may use it", remedy)
         )
 
     def _judge_secrets(self) -> list[Setting]:
         listed = self.forge.list_all(f"{self.path()}/actions/secrets", "secrets")
         what = "every branch's workflow can read it"
-        mend = "put it into the host's environment file, and remove it here"
+        remedy = "put it into the host's environment file, and remove it here"
         found = [
-            Setting(f"secret {show(one['name'])}", "wrong", what, mend)
+            Setting(f"secret {show(one['name'])}", "wrong", what, remedy)
             for one in listed
             if str(one["name"]).startswith(OURS)
         ]
@@ -164,9 +164,9 @@ class GitHubSettings(Examination):
     def _judge_variables(self) -> list[Setting]:
         listed = self.forge.list_all(f"{self.path()}/actions/variables", "variables")
         what = "no job reads it"
-        mend = "put it into the host's environment file, and remove it here"
+        remedy = "put it into the host's environment file, and remove it here"
         found = [
-            Setting(f"variable {show(one['name'])}", "note", what, mend)
+            Setting(f"variable {show(one['name'])}", "note", what, remedy)
             for one in listed
             if str(one["name"]).startswith(OURS) and one["name"] not in SWITCHES
         ]

@@ -15,8 +15,8 @@ from ci.review.pipeline_settings import (
     OURS,
     RUNNER,
     SWITCHES,
-    Examination,
     Setting,
+    SettingsCheck,
     judge,
     tell_why,
 )
@@ -27,15 +27,15 @@ COMMENTS = "comments"
 TOKEN = "B2PROD_FORGE_TOKEN"  # noqa: S105 -- its name
 
 
-class GitLabSettings(Examination):
+class GitLabSettings(SettingsCheck):
     """A project of GitLab."""
 
     def path(self) -> str:
-        """As of `Examination`."""
+        """As of `SettingsCheck`."""
         return f"/projects/{quote(self.forge.place.project, safe='')}"
 
     def questions(self, project: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], list[Setting]]]]:
-        """As of `Examination`."""
+        """As of `SettingsCheck`."""
         branch = str(project["default_branch"])
         yield f"branch {branch}", lambda: self._judge_branch(branch)
         yield f"runners {RUNNER}", self._judge_runners
@@ -133,8 +133,8 @@ class GitLabSettings(Examination):
                 )
             elif key.startswith(OURS) and key not in SWITCHES:
                 what = "every branch's pipeline gets it"
-                mend = "protect it; better, put it into the host's environment file, and remove it here"
-                found += judge(looked_at, (not one["protected"], "wrong", what, mend))
+                remedy = "protect it; better, put it into the host's environment file, and remove it here"
+                found += judge(looked_at, (not one["protected"], "wrong", what, remedy))
         return found or [Setting("variables", "fine")]
 
     def _judge_environment(self) -> list[Setting]:
@@ -156,16 +156,16 @@ class GitLabSettings(Examination):
         if "ci_config_path" not in project:
             return [_hide(looked_at)]
         elsewhere = "@" in str(project["ci_config_path"] or "")
-        mend = "keep it in a project of its own (CI/CD configuration file), or run the service"
-        return judge(looked_at, (not elsewhere, "note", OF_REPOSITORY, mend))
+        remedy = "keep it in a project of its own (CI/CD configuration file), or run the service"
+        return judge(looked_at, (not elsewhere, "note", OF_REPOSITORY, remedy))
 
     def _judge_forks(self, project: Mapping[str, Any]) -> list[Setting]:
         looked_at, field = "pipelines of forks", "ci_allow_fork_pipelines_to_run_in_parent_project"
         if field not in project:
             return [_hide(looked_at)]
         what = "members may start pipelines of forks' merge requests in this project"
-        mend = "untick it (Settings, CI/CD, General pipelines)"
-        return judge(looked_at, (bool(project[field]), "note", what, mend))
+        remedy = "untick it (Settings, CI/CD, General pipelines)"
+        return judge(looked_at, (bool(project[field]), "note", what, remedy))
 
 
 def _hide(looked_at: str) -> Setting:

@@ -40,10 +40,10 @@ class Setting:
     looked_at: str
     state: State
     what: str = ""
-    mend: str = ""
+    remedy: str = ""
 
 
-class Examination(ABC):
+class SettingsCheck(ABC):
     """The settings of one project."""
 
     def __init__(self, forge: Forge) -> None:
@@ -106,7 +106,7 @@ class Examination(ABC):
 
 def judge(looked_at: str, *objections: tuple[bool, State, str, str]) -> list[Setting]:
     """The objections that hold, each with its state, what is so and what to do; one that says `fine` where none does."""
-    found = [Setting(looked_at, state, what, mend) for holds, state, what, mend in objections if holds]
+    found = [Setting(looked_at, state, what, remedy) for holds, state, what, remedy in objections if holds]
     return found or [Setting(looked_at, "fine")]
 
 

@@ -35,7 +35,7 @@ ROWS = 24
 """Rows of a table that may have many."""
 
 _OWN = ("state", "supersedes", "compare_with", "restate")
-"""What a campaign says of itself: that another says something else of itself is no difference."""
+"""What a campaign says of itself: that another says something else of itself is not a difference."""
 
 
 def format_review(review: Review) -> str:
@@ -119,7 +119,7 @@ def count_for_forge(review: Review) -> dict[str, Any]:
 
 def _headline(review: Review) -> str:
     if review.findings:
-        return f"{count_things(len(review.findings), 'finding')} to mend first"
+        return f"{count_things(len(review.findings), 'finding')} to correct first"
     names = ", ".join(code(one.name) for one in review.campaigns[:4])
     if not review.campaigns:
         gone = ", ".join(map(code, _list_retirements(review)))

@@ -59,7 +59,7 @@ def read_signature(content: bytes) -> Signature:
     try:
         wire = Wire(_remove_armour(content))
         if wire.take(len(_MAGIC)) != _MAGIC or wire.number() != 1:
-            raise BadSignature("it is no signature of version 1")
+            raise BadSignature("it is not a signature of version 1")
         key, namespace, _reserved = wire.string(), wire.string(), wire.string()
         algorithm = wire.text()
         blob = wire.string()

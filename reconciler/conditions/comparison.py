@@ -72,7 +72,7 @@ class TagComparison:
 def compare(before: Snapshot, after: Snapshot, runs: Sequence[int] | None = None) -> TagComparison:
     """What a job gets otherwise from `after` than from `before`, and which of `runs` (sorted run keys) it touches.
 
-    A payload is its checksum: a new revision of the same content is no change.
+    A payload is its checksum: a new revision of the same content is not a change.
     """
     return compare_chains((before,), (after,), runs)
 

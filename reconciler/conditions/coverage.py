@@ -47,7 +47,7 @@ def find_flaws(
 ) -> tuple[CoverageFlaw, ...]:
     """The gaps and overlaps that concern some of `runs` (sorted run keys), and what `against` has there and the tag not.
 
-    Sorted by payload and run. Overlapping IoVs of the same content are no flaw.
+    Sorted by payload and run. Overlapping IoVs of the same content are not a flaw.
     """
     own = _group(snapshot)
     other = {} if against is None else _group(against)

@@ -96,7 +96,7 @@ def parse_entries(text: str) -> tuple[DatabaseLine, ...]:
         )
         if not well_formed:
             hint = "write `dbstore/PAYLOAD REVISION firstExp,firstRun,finalExp,finalRun`"
-            raise ValueError(f"line {number}: {line[:80]!r} is no line of a local database; {hint}")
+            raise ValueError(f"line {number}: {line[:80]!r} is not a line of a local database; {hint}")
         try:
             interval = parse_iov(words[2])
         except ValueError as error:

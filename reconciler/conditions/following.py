@@ -42,7 +42,7 @@ class Update:
 
 
 def judge_update(connection: Connection, before: Snapshot, after: Snapshot) -> Update:
-    """What `after` changes for runs that the catalogue has; a payload that is merely added is no breach."""
+    """What `after` changes for runs that the catalogue has; a payload that is merely added is not a breach."""
     known = sorted(run_key(*row) for row in connection.execute(select(runs.c.experiment, runs.c.run)))
     compared = compare(before, after, known)
     breaches = (one for one in compared.changes if one.kind != "added" and one.lower < one.upper)

@@ -91,7 +91,7 @@ class MetadataFile:
                 if (application, version) != (APPLICATION_ID, VERSION):
                     raise SourceUnavailable(
                         f"{self.path} has application id {application:#x} and version {version}, not {APPLICATION_ID:#x} "
-                        f"and {VERSION}: it is no file of `b2conditionsdb download` that b2prod knows"
+                        f"and {VERSION}: it is not a file of `b2conditionsdb download` that b2prod knows"
                     )
                 self._refuse_short(connection)
                 yield connection
@@ -127,7 +127,7 @@ class MetadataFile:
         except ValueError as error:
             raise SourceUnavailable(f"{self.path}: {error}") from error
         if not numbers:
-            raise SourceUnavailable(f"{self.path}: an IoV has ends that are no numbers")
+            raise SourceUnavailable(f"{self.path}: an IoV has ends that are not numbers")
         refuse_contradictions(str(self.path), iovs)
         return tuple(sorted(iovs))
 

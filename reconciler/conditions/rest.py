@@ -91,7 +91,7 @@ def _read_item(answer: JsonAnswer, item: Any) -> Iterator[Iov]:
     checksum = _take(answer, payload, "checksum", str)
     for iov in iovs:
         if not isinstance(iov, dict):
-            raise SourceUnavailable(f"{answer.url}: an IoV of {name[:120]!r} is no JSON object")
+            raise SourceUnavailable(f"{answer.url}: an IoV of {name[:120]!r} is not a JSON object")
         first_exp, first_run, final_exp, final_run = (
             _take(answer, iov, key, int) for key in ("expStart", "runStart", "expEnd", "runEnd")
         )
@@ -128,7 +128,7 @@ def _expect(answer: JsonAnswer, kind: type) -> Any:
 
 
 def _take(answer: JsonAnswer, data: dict[str, Any], key: str, kind: type) -> Any:
-    """The value of a key; True is no number."""
+    """The value of a key; True is not a number."""
     value = data.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise SourceUnavailable(f"{answer.url}: {key!r} is {str(value)[:60]!r}")

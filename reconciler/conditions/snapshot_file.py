@@ -29,7 +29,7 @@ class SnapshotFile:
         """The snapshot in the file, whatever tag it is of.
 
         Raises:
-            SourceUnavailable: the file cannot be read, or is no whole snapshot.
+            SourceUnavailable: the file cannot be read, or is not a whole snapshot.
         """
         try:
             content = self.path.read_bytes().removeprefix(BOM_UTF8)

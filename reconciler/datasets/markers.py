@@ -70,9 +70,9 @@ def read_marker(folder: str | os.PathLike[str]) -> Marker | None:
     except OSError as error:
         raise BrokenMarker(f"{file} cannot be read: {error.strerror}") from error
     except (NotPlain, ValueError, RecursionError) as error:
-        raise BrokenMarker(f"{file} is no marker: {error}") from error
+        raise BrokenMarker(f"{file} is not a marker: {error}") from error
     if problems := validate_json(data, load_schema("place")):
-        raise BrokenMarker(f"{file} is no marker: {problems[0]}")
+        raise BrokenMarker(f"{file} is not a marker: {problems[0]}")
     return read_value(Marker, data)
 
 

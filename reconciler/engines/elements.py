@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import count, groupby
 
 MOST = 1_000_000
-"""Elements of one array; more are no array of ours."""
+"""Elements of one array; more are not an array of ours."""
 
 _TERM = re.compile(r"(\d{1,7})(?:-(\d{1,7})(?::(\d{1,7}))?)?")
 

@@ -299,7 +299,7 @@ class Launcher:
             for attempt, _ in made:
                 self._tracker.refuse(attempt, Failed(FailureClass.INFRASTRUCTURE, str(error)))
             return 0
-        except SourceUnavailable as error:  # a disk that is full, or only to be read, is no failure of theirs
+        except SourceUnavailable as error:  # a full or read-only disk is not a failure of the jobs
             self._capacity.close(site, str(error))
             self.outcome.held[str(error)] += len({attempt.address for attempt, _ in made} - self._begun)
             self._attempts.record_deferred([attempt.id for attempt, _ in made], str(error))

@@ -43,7 +43,7 @@ def judge_counts(who: str, registered: int | None, read: int | None, kept: Itera
 def judge_record(who: str, record: int | None, read: int | None) -> Miscount | None:
     """The same of the events that a unit read of its run, and of those that the run has in the run catalogue.
 
-    Fewer are no fault: not every event of a run is stored at every level.
+    Fewer are not a fault: not every event of a run is stored at every level.
     """
     if record is None or read is None or read <= record:
         return None

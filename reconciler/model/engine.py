@@ -134,7 +134,7 @@ Answer = Accepted | Refused | Deferred | Uncertain
 def doubt_reference(handle: JobHandle) -> Observation:
     """Unknown: the engine cannot have given this reference to this attempt."""
     return Observation(
-        Sighting.UNKNOWN, f"{(handle.reference or '')[:128]!r} is no id of a job of this attempt"
+        Sighting.UNKNOWN, f"{(handle.reference or '')[:128]!r} is not an id of a job of this attempt"
     )
 
 
@@ -143,7 +143,7 @@ class Complaint:
     """Something that is wrong at a site: `what`, and what a person does about it. `fatal`: no job can succeed."""
 
     what: str
-    mend: str
+    remedy: str
     fatal: bool = True
 
 

@@ -1,4 +1,4 @@
-"""Health: how a campaign is doing, in conditions with reasons. Whether it is in sync is the plan's to say."""
+"""Health: how a campaign is doing, in statuses with reasons. Whether it is in sync is the plan's to say."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _DELAYED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class HealthStatus:
     """One thing that holds of a campaign, and why."""
 
     campaign: str
@@ -58,10 +58,10 @@ class Condition:
 
 def judge_campaign(
     connection: Connection, view: View, paused: Sequence[Pause], now: datetime
-) -> tuple[Condition, ...]:
-    """The conditions of a campaign at a moment, the good one first; none where all is done and quiet."""
+) -> tuple[HealthStatus, ...]:
+    """The statuses of a campaign at a moment, the good one first; none where all is done and quiet."""
     name = view.campaign.name
-    return tuple(Condition(name, kind, reason) for kind, reason in _judge(connection, view, paused, now))
+    return tuple(HealthStatus(name, kind, reason) for kind, reason in _judge(connection, view, paused, now))
 
 
 def _judge(

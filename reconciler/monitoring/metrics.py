@@ -169,7 +169,7 @@ class TurnMetrics:
         seconds: float,
         at: datetime,
         plan: Plan | None,
-        conditions: Sequence[Condition],
+        statuses: Sequence[HealthStatus],
         *,
         fine: bool,
         whole: bool,
@@ -191,12 +191,12 @@ class TurnMetrics:
             for action in PlanAction:
                 self._plan.labels(campaign.campaign, action.word).set(campaign.count(action))
         self._conditions.clear()
-        for (name, kind), count in _tally(conditions).items():
+        for (name, kind), count in _tally(statuses).items():
             self._conditions.labels(name, kind).set(count)
 
 
-def _tally(conditions: Iterable[Condition]) -> Mapping[tuple[str, str], int]:
+def _tally(statuses: Iterable[HealthStatus]) -> Mapping[tuple[str, str], int]:
     found: dict[tuple[str, str], int] = {}
-    for one in conditions:
+    for one in statuses:
         found[one.campaign, one.kind] = found.get((one.campaign, one.kind), 0) + 1
     return found

@@ -1,6 +1,6 @@
 """Notices: what people are told of campaigns, in few messages instead of a flood.
 
-Pure: events and conditions, and what was told before, become at most one message for each circle of recipients.
+Pure: events and statuses, and what was told before, become at most one message for each circle of recipients.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Memory = Mapping[str, Mapping[str, str]]
 def compose(
     circle: Circle,
     events: Iterable[LogEvent],
-    conditions: Iterable[Condition],
+    statuses: Iterable[HealthStatus],
     judged: Collection[str],
     trouble: Sequence[str],
     memory: Memory,
@@ -60,7 +60,7 @@ def compose(
     changes its words is not told again. Only of campaigns that were `judged` can it be said that something is over;
     `trouble` is what was wrong with the turn itself.
     """
-    going = _gather(circle, conditions, trouble)
+    going = _gather(circle, statuses, trouble)
     lines: list[str] = []
     told: dict[str, dict[str, str]] = {}
     for key, text in going.items():
@@ -90,10 +90,10 @@ def compose(
     return Message(circle.name, title, body), told
 
 
-def _gather(circle: Circle, conditions: Iterable[Condition], trouble: Sequence[str]) -> dict[str, str]:
+def _gather(circle: Circle, statuses: Iterable[HealthStatus], trouble: Sequence[str]) -> dict[str, str]:
     """What goes on, by campaign and condition, all reasons of one together."""
     found: dict[str, list[str]] = {}
-    for one in conditions:
+    for one in statuses:
         if one.kind in TOLD and _concerns(circle, one.campaign):
             found.setdefault(f"{one.campaign} {one.kind}", []).append(one.reason)
     if trouble:

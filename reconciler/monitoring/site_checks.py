@@ -1,4 +1,4 @@
-"""What would go wrong at a site before it does: state, ledger, storage, commands, credential, strangers in the queue."""
+"""What would go wrong at a site before it does: state, ledger, storage, commands, credential, orphan jobs in the queue."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Symptom:
     complaint: Complaint | None = None
 
 
-def examine_state(state: State) -> Iterator[Symptom]:
+def check_state(state: State) -> Iterator[Symptom]:
     """What holds for all sites: where the state lies, and the ledger."""
     kind = find_type(state.folder)
     complaint = None
@@ -93,7 +93,7 @@ def _try_ledger(state: State) -> Complaint | None:
             there = float(connection.execute(select(tell_clock(connection))).scalar_one())
             latest = _read_last(connection)
     except SourceUnavailable as error:
-        return Complaint(str(error), "mend what the message names, or install the b2prod that fits")
+        return Complaint(str(error), "correct what the message names, or install the b2prod that fits")
     if abs(there - time.time()) > SKEW:
         what = f"the clocks of this machine and of the database differ by {abs(there - time.time()):.0f} s"
         return Complaint(what, "let both follow a time server", fatal=False)
@@ -101,8 +101,8 @@ def _try_ledger(state: State) -> Complaint | None:
         seconds=SKEW
     ):
         what = f"the ledger has been written at {format_time(latest)}, {ahead.total_seconds():.0f} s ahead of the database's clock"
-        mend = "set the clocks right; where the ledger's was wrong, its order holds all the same, and `b2prod trust clock` tells more"
-        return Complaint(what, mend, fatal=False)
+        remedy = "set the clocks right; where the ledger's was wrong, its order holds all the same, and `b2prod trust clock` tells more"
+        return Complaint(what, remedy, fatal=False)
     return None
 
 
@@ -114,13 +114,13 @@ def _read_last(connection: Connection) -> datetime | None:
     return max(found, default=None)
 
 
-def examine_site(site: Site, state: State) -> Iterator[Symptom]:
+def check_site(site: Site, state: State) -> Iterator[Symptom]:
     """All that can be told of a site without submitting anything."""
-    yield from _examine_folders(site, state)
+    yield from _check_folders(site, state)
     marker = _look_at_marker(state, STORAGE, str(state.storage(site.storage)))
     yield Symptom(site.name, "marker of the storage", marker)
-    yield from _examine_commands(site)
-    yield from _examine_catalogue(site)
+    yield from _check_commands(site)
+    yield from _check_catalogue(site)
     try:
         engine = ENGINES[site.engine](site, PROMPT)
     except KeyError:
@@ -133,24 +133,26 @@ def examine_site(site: Site, state: State) -> Iterator[Symptom]:
     yield from (Symptom(site.name, f"engine {site.engine}", one) for one in complaints)
     if not complaints:
         yield Symptom(site.name, f"engine {site.engine}")
-    yield from _examine_readiness(site, state, engine)
+    yield from _check_readiness(site, state, engine)
     if not any(one.fatal for one in complaints):
-        yield from _examine_strangers(site, state, engine)
+        yield from _check_orphan_jobs(site, state, engine)
 
 
-def _examine_folders(site: Site, state: State) -> Iterator[Symptom]:
+def _check_folders(site: Site, state: State) -> Iterator[Symptom]:
     storage = Path(state.storage(site.storage))
     complaint = None
     if not os.access(_find_existing(storage), os.W_OK | os.X_OK):
         complaint = Complaint(
-            f"{storage} cannot be written", "mend `storage`, mount it, or get the right to write there"
+            f"{storage} cannot be written", "correct `storage`, mount it, or get the right to write there"
         )
     yield Symptom(site.name, "storage", complaint)
     if complaint is None and storage.is_dir():
         yield Symptom(site.name, "publishing", _try_publishing(storage))
     if site.testing_payloads is not None:
         missing = Complaint(
-            f"there is no folder {site.testing_payloads}", "mend `testing_payloads`, or mount it", fatal=False
+            f"there is no folder {site.testing_payloads}",
+            "correct `testing_payloads`, or mount it",
+            fatal=False,
         )
         yield Symptom(
             site.name, "testing payloads", None if os.path.isdir(site.testing_payloads) else missing
@@ -159,7 +161,7 @@ def _examine_folders(site: Site, state: State) -> Iterator[Symptom]:
     if site.payloads is not None:
         missing = Complaint(
             f"there is no folder {site.payloads}",
-            "mend `payloads`, or see that it is where the jobs run",
+            "correct `payloads`, or see that it is where the jobs run",
             fatal=False,
         )
         yield Symptom(site.name, "payload files", None if os.path.isdir(site.payloads) else missing)
@@ -170,14 +172,14 @@ def _try_publishing(storage: Path) -> Complaint | None:
     try:
         unable = try_storage(storage)
     except OSError as error:
-        mend = "mend `storage`, mount it, or get the right to write there"
-        return Complaint(f"{storage} cannot be written: {error.strerror}", mend)
+        remedy = "correct `storage`, mount it, or get the right to write there"
+        return Complaint(f"{storage} cannot be written: {error.strerror}", remedy)
     if unable is None:
         return None
     return Complaint(f"nothing can be published to {storage}: {unable}", "let `storage` lie elsewhere")
 
 
-def _examine_commands(site: Site) -> Iterator[Symptom]:
+def _check_commands(site: Site) -> Iterator[Symptom]:
     """Whether programs that the site's file names can be started from here."""
     named = {
         **{f"launchers.{name}": launcher for name, launcher in site.launchers.items()},
@@ -186,18 +188,18 @@ def _examine_commands(site: Site) -> Iterator[Symptom]:
     for key, command in named.items():
         if command:
             missing = Complaint(
-                f"{command[0]} cannot be started here", f"mend `{key}`, or install what it names"
+                f"{command[0]} cannot be started here", f"correct `{key}`, or install what it names"
             )
             yield Symptom(site.name, key, None if shutil.which(command[0]) else missing)
     for name, application in APPLICATIONS.items():
         program = application.program
         if program is not None and name not in site.launchers and shutil.which(program) is None:
             what = f"no launcher of {name} is named, and there is no {program} here: its steps need one of both on the nodes"
-            mend = f"write `launchers: {{{name}: […]}}`"
-            yield Symptom(site.name, f"launchers.{name}", Complaint(what, mend, fatal=False))
+            remedy = f"write `launchers: {{{name}: […]}}`"
+            yield Symptom(site.name, f"launchers.{name}", Complaint(what, remedy, fatal=False))
 
 
-def _examine_catalogue(site: Site) -> Iterator[Symptom]:
+def _check_catalogue(site: Site) -> Iterator[Symptom]:
     """Whether outputs could be made known there."""
     if site.catalogue is None:
         return
@@ -209,7 +211,7 @@ def _examine_catalogue(site: Site) -> Iterator[Symptom]:
         yield Symptom(site.name, f"catalogue {site.catalogue.kind}", one)
 
 
-def _examine_readiness(site: Site, state: State, engine: Engine) -> Iterator[Symptom]:
+def _check_readiness(site: Site, state: State, engine: Engine) -> Iterator[Symptom]:
     found = gather(site, state, datetime.now(UTC), 0)
     try:
         found = replace(found, lifetime=engine.lifetime())
@@ -217,12 +219,12 @@ def _examine_readiness(site: Site, state: State, engine: Engine) -> Iterator[Sym
         found = replace(found, trouble=str(error))
     hindrances = check_batch(site, found)
     for one in hindrances:
-        yield Symptom(site.name, "before a batch", Complaint(one.what, one.mend))
+        yield Symptom(site.name, "before a batch", Complaint(one.what, one.remedy))
     if not hindrances:
         yield Symptom(site.name, "before a batch")
 
 
-def _examine_strangers(site: Site, state: State, engine: Engine) -> Iterator[Symptom]:
+def _check_orphan_jobs(site: Site, state: State, engine: Engine) -> Iterator[Symptom]:
     """Jobs that bear our prefix and that the ledger does not know as alive."""
     if not isinstance(engine, JobListing):
         return
@@ -232,19 +234,19 @@ def _examine_strangers(site: Site, state: State, engine: Engine) -> Iterator[Sym
             alive = (attempts.c.site == site.name, attempts.c.state.in_(LIVE))
             known = set(connection.execute(select(attempts.c.name).where(*alive)).scalars())
             known |= set(connection.execute(select(batches.c.name)).scalars())
-        strangers = sorted(engine.list_names(prefix).keys() - known)
+        orphans = sorted(engine.list_names(prefix).keys() - known)
     except SourceUnavailable:
         return  # without a ledger nothing is ours
     except EngineUnavailable as error:
         what = f"which jobs bear our names cannot be told: {error}"
-        yield Symptom(site.name, "strangers", Complaint(what, "ask again later", fatal=False))
+        yield Symptom(site.name, "orphan jobs", Complaint(what, "ask again later", fatal=False))
         return
     complaint = None
-    if strangers:
-        shown = ", ".join(strangers[:5]) + (" …" if len(strangers) > 5 else "")
-        what = f"{len(strangers)} jobs bear our names, and the ledger does not know them: {shown}"
+    if orphans:
+        shown = ", ".join(orphans[:5]) + (" …" if len(orphans) > 5 else "")
+        what = f"{len(orphans)} jobs bear our names, and the ledger does not know them: {shown}"
         complaint = Complaint(what, "cancel them there, or find the ledger that they belong to", fatal=False)
-    yield Symptom(site.name, "strangers", complaint)
+    yield Symptom(site.name, "orphan jobs", complaint)
 
 
 def _find_existing(folder: Path) -> Path:

@@ -71,7 +71,7 @@ def call(
     """Runs a command without a shell and without input, with all of `environment` and nothing else (None: ours).
 
     It is started in `folder`, or in ours.
-    At the end of its time the command is killed with whatever it started. What is no UTF-8 in its answer is replaced.
+    At the end of its time the command is killed with whatever it started. What is not UTF-8 in its answer is replaced.
     """
     try:
         process = subprocess.Popen(

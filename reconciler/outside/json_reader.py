@@ -50,7 +50,7 @@ class JsonReader:
         pause: what waits.
 
     Raises:
-        SourceUnavailable: the base is no http address, or carries a password; the token is none that a header may
+        SourceUnavailable: the base is not an http address, or carries a password; the token is none that a header may
             hold; or only plain http is left for a token.
     """
 

@@ -8,7 +8,7 @@ MADE_BY_SYSTEMS = frozenset(("lost+found", ".snapshot", ".snapshots", ".Trash-0"
 """What a file system has of itself, also one that nobody wrote to, or that was mounted in place of another."""
 
 MARKER = ".b2prod-place.json"
-"""What a storage has of b2prod itself: it says which place this is, and is no data."""
+"""What a storage has of b2prod itself: it says which place this is, and is not data."""
 
 
 def holds_anything(folder: str | os.PathLike[str]) -> bool:

@@ -20,11 +20,11 @@ def open_plain(file: Path) -> FileIO:
         OSError: it is not there, or cannot be read.
     """
     if not stat.S_ISREG(os.lstat(file).st_mode):
-        raise NotPlain(f"{file.name} is no plain file")
+        raise NotPlain(f"{file.name} is not a plain file")
     opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(opened).st_mode):  # put there in between
         os.close(opened)
-        raise NotPlain(f"{file.name} is no plain file")
+        raise NotPlain(f"{file.name} is not a plain file")
     return FileIO(opened)
 
 

@@ -182,7 +182,7 @@ def read_state_view(
             if not spare:
                 raise
             absent[name] = str(error)
-        except Exception as error:  # what nobody foresaw of one campaign is no reason to stop the others
+        except Exception as error:  # what nobody foresaw of one campaign is not a reason to stop the others
             if not spare or isinstance(error, SQLAlchemyError):
                 raise
             absent[name] = note_defect(error)

@@ -164,7 +164,7 @@ def _check_plain(path: Path) -> None:
         ValueError: it is something else than a plain file.
     """
     if path.exists() and not path.is_file():
-        raise ValueError("it is no plain file")
+        raise ValueError("it is not a plain file")
 
 
 def _choose_level(stated: StatedFile, level: str) -> str:

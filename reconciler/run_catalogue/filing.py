@@ -360,7 +360,7 @@ class _Filing:
                 stated = f"{file.size} bytes, {file.checksum}"
                 self.refuse(
                     file,
-                    f"it is no replica of {target.path}: it has {stated}, that one has {target.size} bytes, {target.checksum}",
+                    f"it is not a replica of {target.path}: it has {stated}, that one has {target.size} bytes, {target.checksum}",
                 )
             elif (other := paths.get(file.path)) is not None:
                 self.refuse(file, f"it is registered as {describe_file(other)} already; {_say(other)}")

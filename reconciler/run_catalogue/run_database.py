@@ -86,7 +86,7 @@ class RunDatabase:
             answer = self._http.get(path)
             page = answer.data
             if not isinstance(page, dict) or not isinstance(page.get("results"), list) or "next" not in page:
-                raise SourceUnavailable(f"{answer.url} is no page of runs: it has no `results` and `next`")
+                raise SourceUnavailable(f"{answer.url} is not a page of runs: it has no `results` and `next`")
             for item in page["results"]:
                 number += 1
                 yield self._read_run(number, item)
@@ -106,7 +106,7 @@ class RunDatabase:
 
     def _read_run(self, number: int, item: Any) -> Row:
         if not isinstance(item, dict):
-            return Row(number, (), (), "it is no JSON object", clean_text(str(item)[:500]))
+            return Row(number, (), (), "it is not a JSON object", clean_text(str(item)[:500]))
         values = [item.get(name) for name in _FIELDS]
         text = json.dumps(dict(zip(_FIELDS, values, strict=True)))
         try:

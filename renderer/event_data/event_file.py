@@ -180,7 +180,7 @@ class EventFile:
         if not right.all():
             place = int(np.argmin(right))
             said = f"{self.tree.label}, entry {start + place}: {branch.name} is {found[place]}"
-            raise InputError(f"{said}, which is no whole number from 0 to {np.iinfo(kind).max}")
+            raise InputError(f"{said}, which is not a whole number from 0 to {np.iinfo(kind).max}")
         return np.asarray(found.astype(kind))
 
 

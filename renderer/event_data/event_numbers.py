@@ -115,7 +115,7 @@ def read_record(record: bytes, most: int | None = None) -> list[FileNumbers]:
     try:
         described = json.loads(record[: max(end, 0)])
         if described["schema"] != _SCHEMA or len(described["files"]) > MOST_FILES:
-            raise RecordError(f"it is no {_SCHEMA}")
+            raise RecordError(f"it is not a record of schema {_SCHEMA}")
         files, at, left = [], end + 1, MOST_EVENTS if most is None else most
         for name, events, size in described["files"]:
             if type(name) is not str or type(events) is not int or type(size) is not int:

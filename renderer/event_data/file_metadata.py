@@ -35,7 +35,7 @@ class FileMetadata:
     def tell_simulated(self, level: str) -> bool | None:
         """Whether its events are simulated, as it says; None where that does not count.
 
-        Raw data of experiments 1 to 8 that were written before 30 June 2019 say so though they are real; basf2 mends it
+        Raw data of experiments 1 to 8 that were written before 30 June 2019 say so though they are real; basf2 corrects it
         as it reads them (`RootInputModule.cc`, `realDataWorkaround`, by the host that wrote them too).
         """
         return None if self.mc and self.is_undeclared(level) else self.mc
@@ -50,7 +50,7 @@ def read_metadata(path: Path, name: str) -> FileMetadata:
     """What the file says of itself; `name` is what messages call it.
 
     Raises:
-        InputError: it is no ROOT file, is damaged, or says nothing of itself.
+        InputError: it is not a ROOT file, is damaged, or says nothing of itself.
     """
     if (found := find_metadata(path, name)) is None:
         raise InputError(f"{name} has no FileMetaData: it was not written by basf2, or not to its end")

@@ -30,7 +30,7 @@ def open_file(path: Path, name: str) -> Iterator[Any]:
     """The ROOT file, as uproot has it.
 
     Raises:
-        InputError: it is no ROOT file, or is cut short.
+        InputError: it is not a ROOT file, or is cut short.
         OSError: it cannot be read.
     """
     _check_header(path, name)

@@ -81,7 +81,7 @@ def read_sroot(path: Path, name: str) -> Iterator[Chunk]:
         except EOFError:
             raise InputError(f"{name} is cut short: its gzip stream does not end") from None
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(f"{name} is no gzip file, or a damaged one: {error}") from None
+            raise InputError(f"{name} is not a gzip file, or a damaged one: {error}") from None
 
 
 class _Walk:

@@ -24,7 +24,7 @@ _RESULTS = (-1, 0, 1)
 
 
 class MapError(ValueError):
-    """The bytes are no map of lines to results; `entry` counts from the first that was given."""
+    """The bytes are not a map of lines to results; `entry` counts from the first that was given."""
 
     entry = 0
 
@@ -165,5 +165,5 @@ def _read_text(data: bytes, at: int, *, headed: bool) -> tuple[str, int]:
         at += 4
     text = data[at : at + length].decode("utf-8")
     if not text.isprintable() or not text or at + length > len(data):
-        raise MapError(f"{text[:40]!r} is no name of a line")
+        raise MapError(f"{text[:40]!r} is not a name of a line")
     return text, at + length

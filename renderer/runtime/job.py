@@ -83,7 +83,7 @@ def look_at(path: str) -> Seen:
     except OSError as error:
         raise Failure("input", "{}: {}".format(path, error.strerror))
     if not stat.S_ISREG(found.st_mode):
-        raise Failure("input", "{} is no plain file".format(path))
+        raise Failure("input", "{} is not a plain file".format(path))
     return found.st_size, found.st_mtime_ns
 
 
@@ -233,10 +233,10 @@ def read_report() -> Any:
     if not os.path.lexists("application.json"):
         return {}
     if not os.path.isfile("application.json") or os.stat("application.json").st_size > REPORT_SIZE:
-        raise Failure("infrastructure", "the application's report is no file, or too large")
+        raise Failure("infrastructure", "the application's report is not a file, or too large")
     report = read_json("application.json")
     if not isinstance(report, dict):
-        raise Failure("infrastructure", "the application's report is no JSON object")
+        raise Failure("infrastructure", "the application's report is not a JSON object")
     return report
 
 
@@ -278,7 +278,7 @@ def check_record(report: Dict[str, Any]) -> Dict[str, Any]:
     found = {}
     if report.get("record"):
         if not isinstance(report["record"], dict) or len(json.dumps(report["record"])) > RECORD_SIZE:
-            raise Failure("infrastructure", "the application's record is no object, or too large")
+            raise Failure("infrastructure", "the application's record is not an object, or too large")
         found["record"] = report["record"]
     if os.path.isfile(EVENT_NUMBERS):
         found["event_numbers"] = {

@@ -20,7 +20,19 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.skims.cut import And, Condition, Cut, Negative, Not, Number, Or, Relation, Truth, Value, Variable
+from schemas.skims.cut import (
+    And,
+    Cut,
+    HealthStatus,
+    Negative,
+    Not,
+    Number,
+    Or,
+    Relation,
+    Truth,
+    Value,
+    Variable,
+)
 
 _EQUAL_WITHIN = 2
 _UNDEFINED = np.array(-(2**51)).view(np.float64)
@@ -35,7 +47,7 @@ def select(cut: Cut, columns: Mapping[str, NDArray[np.generic]]) -> NDArray[np.b
     2**53 are rounded. Division by zero gives inf or nan. How doubles compare is said above.
 
     Raises:
-        KeyError: a variable of the cut is no column.
+        KeyError: a variable of the cut is not a column.
         ValueError: there is no column, or their lengths differ.
     """
     lengths = {len(column) for column in columns.values()}
@@ -46,7 +58,7 @@ def select(cut: Cut, columns: Mapping[str, NDArray[np.generic]]) -> NDArray[np.b
         return np.array(np.broadcast_to(_decide(cut.expression, values), (lengths.pop(),)))
 
 
-def _decide(node: Condition, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
+def _decide(node: HealthStatus, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
     if isinstance(node, Relation):
         operands = [_evaluate(operand, values) for operand in node.operands]
         result = _compare(node.operators[0], operands[0], operands[1])

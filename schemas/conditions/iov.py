@@ -84,7 +84,7 @@ def make_interval(first_exp: int, first_run: int, final_exp: int, final_run: int
     """The interval of an IoV's four numbers, both ends included; an end below 0 is unlimited, and becomes -1.
 
     Raises:
-        ValueError: the numbers are no IoV; the text says why.
+        ValueError: the numbers are not an IoV; the text says why.
     """
     text = f"{first_exp},{first_run},{final_exp},{final_run}"
     if min(first_exp, first_run) < 0:
@@ -125,7 +125,7 @@ def parse_iov(text: str) -> Interval:
         return ALWAYS
     match = _READABLE.fullmatch(stripped)
     if match is None:
-        raise ValueError(f"{text[:60]!r} is no IoV; write it as in 3,5,3,-1 or `exp 3, runs 5 - 9`")
+        raise ValueError(f"{text[:60]!r} is not an IoV; write it as in 3,5,3,-1 or `exp 3, runs 5 - 9`")
     found = {key: int(value) for key, value in match.groupdict().items() if value and value.isdecimal()}
     exp = found["exp"]
     if "run" in found:

@@ -83,7 +83,7 @@ def make_iov(payload: str, revision: str, checksum: str, ends: tuple[int, int, i
     """The IoV of a payload; `ends` are firstExp, firstRun, finalExp, finalRun, both included, -1 unlimited.
 
     Raises:
-        ValueError: a name, revision or md5 of another form, or ends that are no IoV.
+        ValueError: a name, revision or md5 of another form, or ends that are not an IoV.
     """
     for what, value, grammar in (
         ("payload name", payload, PAYLOAD_NAME),
@@ -91,7 +91,7 @@ def make_iov(payload: str, revision: str, checksum: str, ends: tuple[int, int, i
         ("md5", checksum, CHECKSUM),
     ):
         if not grammar.fullmatch(value):
-            raise ValueError(f"{value[:60]!r} is no {what}")
+            raise ValueError(f"{value[:60]!r} is not a valid {what}")
     interval = make_interval(*ends)
     return Iov(payload, revision, checksum, interval.first, interval.end)
 
@@ -204,7 +204,7 @@ def _parse(file: str, name: str, content: bytes) -> tuple[Snapshot | None, tuple
     if not lines or lines[0] != FIRST_LINE:
         findings.append(
             Finding(
-                Place(file), "BP502", f"this is no snapshot of {name}", f"its first line is `{FIRST_LINE}`"
+                Place(file), "BP502", f"this is not a snapshot of {name}", f"its first line is `{FIRST_LINE}`"
             )
         )
         return None, tuple(findings), None
@@ -245,7 +245,7 @@ def _parse(file: str, name: str, content: bytes) -> tuple[Snapshot | None, tuple
         findings.append(Finding(Place(file), "BP502", message, "write the snapshot with the tool"))
     state, source, retrieved = (header.get(key, "") for key in ("state", "source", "retrieved"))
     if retrieved and not _TIME.fullmatch(retrieved):
-        message = f"the tag was retrieved at {retrieved[:40]!r}, which is no time"
+        message = f"the tag was retrieved at {retrieved[:40]!r}, which is not a time"
         findings.append(Finding(Place(file), "BP502", message, "write the snapshot with the tool"))
     if findings:
         return None, tuple(findings), state

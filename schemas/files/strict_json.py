@@ -14,7 +14,7 @@ def parse_json(text: str | bytes) -> Any:
     """The value in `text`.
 
     Raises:
-        ValueError: it is no JSON, or nested too deeply, or has a key twice, which is named.
+        ValueError: it is not JSON, or nested too deeply, or has a key twice, which is named.
     """
 
     def refuse(reason: str) -> None:
@@ -52,4 +52,4 @@ def _collect(object_to: Callable[[str], None]) -> Callable[[list[tuple[str, Any]
 
 
 def _name(object_to: Callable[[str], None]) -> Callable[[str], None]:
-    return lambda word: object_to(f"{word} is no number of JSON")
+    return lambda word: object_to(f"{word} is not a number of JSON")

@@ -51,7 +51,7 @@ def describe_size(file: str, size: int) -> str:
 
 
 def show_path(path: str) -> str:
-    r"""A path that can be printed: what is no text, or not to be seen, is written as its bytes or its code.
+    r"""A path that can be printed: what is not text, or not to be seen, is written as its bytes or its code.
 
     >>> show_path("a\nb\u202ec")
     'a\\nb\\u202ec'

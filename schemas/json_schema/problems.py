@@ -180,7 +180,7 @@ class _Translation:
 
     def name(self, error: _Failure, path: Path) -> Problem:
         key = str(error.instance)
-        message = f"{show(key)} is no legal name here"
+        message = f"{show(key)} is not a legal name here"
         if not key.isascii():
             message += f": {code_points(key)}"
         rule = str(error.rule)
@@ -201,7 +201,7 @@ class _Translation:
             at = (*path, key)
             if number == KEY_LIMIT:
                 message = f"{len(strange) - number} more unknown keys in {name_place(path)}, from here on"
-                yield Problem(at, "BP201", message, "mend those before this first", at_key=True, unknown=True)
+                yield Problem(at, "BP201", message, "correct the others first", at_key=True, unknown=True)
                 return
             if key in retired:
                 since, instead = retired[key].get("since", ""), retired[key].get("instead", "")

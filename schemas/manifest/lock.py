@@ -134,8 +134,8 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
         return None, (Finding(Place(file), "BP605", str(error), hint),)
     if lock.text().encode() == content.replace(b"\r\n", b"\n") != content:
         message = "the lines of the lock end as on Windows: git, or an editor, converted them"
-        mend = "let .gitattributes say `* -text`, then `git rm --cached -rq . && git reset --hard`"
-        return None, (Finding(Place(file), "BP605", message, mend),)
+        remedy = "let .gitattributes say `* -text`, then `git rm --cached -rq . && git reset --hard`"
+        return None, (Finding(Place(file), "BP605", message, remedy),)
     if lock.text().encode() != content:
         return None, (Finding(Place(file), "BP605", "the lock is not as the tool writes it", hint),)
     return lock, ()

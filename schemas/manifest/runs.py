@@ -86,7 +86,10 @@ def parse_ranges(text: str) -> tuple[tuple[RunRange, ...], tuple[RangeProblem, .
             shown = item.strip() or "an empty item"
             problems.append(
                 RangeProblem(
-                    "BP402", column, f"{shown!r} is no run range", "write runs and ranges as in 529-613, 620"
+                    "BP402",
+                    column,
+                    f"{shown!r} is not a run range",
+                    "write runs and ranges as in 529-613, 620",
                 )
             )
             continue
@@ -208,7 +211,7 @@ def parse_runs(text: str, most: int = TEXT_LIMIT) -> RunSet:
         ranges, problems = parse_ranges(listed)
         known = colon and experiment.isascii() and experiment.isdecimal() and len(experiment) <= 9
         if not known or problems:
-            raise ValueError(f"{word[:80]!r} is no list of runs; write it as in 3:529-613,620")
+            raise ValueError(f"{word[:80]!r} is not a list of runs; write it as in 3:529-613,620")
         number = int(experiment)
         intervals += [(run_key(number, one.first), run_key(number, one.last)) for one in ranges]
     joined: list[tuple[int, int]] = []

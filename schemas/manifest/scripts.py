@@ -34,11 +34,11 @@ def read_scripts(tree: Tree) -> tuple[dict[str, Script], tuple[Finding, ...]]:
         if name == file or name.rpartition("/")[2].startswith(".git"):
             continue
         if NAME.fullmatch(name) is None:
-            message = f"{show(name)} is no name and version of a script"
+            message = f"{show(name)} is not a name and version of a script"
             hint = f"write it as {SCRIPTS}/NAME/VERSION, as in {SCRIPTS}/convert_raw/1"
             findings.append(Finding(Place(file), "BP305", message, hint))
         elif not content.startswith(_BEGINNINGS):
-            message = f"{name} cannot be started: it begins with no `#!`, and is no program of Linux"
+            message = f"{name} cannot be started: it begins with no `#!`, and is not a program of Linux"
             hint = "name its interpreter in the first line, as in `#!/usr/bin/env python3`"
             findings.append(Finding(Place(file, 1, 1), "BP305", message, hint))
         elif content.startswith(b"#!") and b"\r" in content.partition(b"\n")[0]:

@@ -1,4 +1,4 @@
-"""The tool: which b2prod wrote a lock, or made a job. It is told beside a decision, and is no part of it."""
+"""The tool: which b2prod wrote a lock, or made a job. It is told beside a decision, and is not part of it."""
 
 from __future__ import annotations
 

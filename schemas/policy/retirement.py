@@ -40,7 +40,7 @@ class Retirement:
     quarantine_days: int | None = None
 
     def actions(self) -> dict[str, Any]:
-        """What would be done, as JSON data: no more and no less is approved. The title is no part of it."""
+        """What would be done, as JSON data: no more and no less is approved. The title is not part of it."""
         return {
             "retirement": self.name,
             "datasets": [

@@ -102,14 +102,14 @@ class Roles:
 
     def list_people(self, role: Role, now: datetime) -> tuple[str, ...]:
         """Who may sign in a role at that moment: its people, and those who stand in for one of them."""
-        return tuple(self.list_chairs(role, now))
+        return tuple(self.list_represented(role, now))
 
-    def list_chairs(self, role: Role, now: datetime) -> dict[str, tuple[str, ...]]:
+    def list_represented(self, role: Role, now: datetime) -> dict[str, tuple[str, ...]]:
         """Who may sign in a role at that moment → for whom: for themselves, or for those for whom they stand in."""
-        chairs: dict[str, tuple[str, ...]] = {person: (person,) for person in role.people}
+        represented: dict[str, tuple[str, ...]] = {person: (person,) for person in role.people}
         for one in self._list_delegations(role, now):
-            chairs[one.deputy] = tuple(dict.fromkeys((*chairs.get(one.deputy, ()), one.principal)))
-        return chairs
+            represented[one.deputy] = tuple(dict.fromkeys((*represented.get(one.deputy, ()), one.principal)))
+        return represented
 
     def find_last_day(self, role: Role, person: str, now: datetime) -> date | None:
         """The last day on which somebody has a role as a deputy only; None: it is theirs without an end."""

@@ -169,7 +169,7 @@ def _read_time(text: str | None) -> datetime:
         except ValueError:
             pass
     hint = "write it in UTC, as in 20190201000000Z: without the Z it is local time"
-    raise _Wrong("BP801", f"{show(text or '')} is no time", hint)
+    raise _Wrong("BP801", f"{show(text or '')} is not a time", hint)
 
 
 def _read_blob(kind: str, text: str, *, judged: bool = True) -> bytes:
@@ -178,9 +178,9 @@ def _read_blob(kind: str, text: str, *, judged: bool = True) -> bytes:
         blob = base64.b64decode(text, validate=True)
         key = read_key(blob)
     except (Malformed, binascii.Error, ValueError) as error:
-        raise _Wrong("BP801", f"this is no key: {error}", hint) from None
+        raise _Wrong("BP801", f"this is not a key: {error}", hint) from None
     if key.type != kind or base64.b64encode(blob).decode() != text:
-        raise _Wrong("BP801", f"this is no key of type {show(kind)}", hint)
+        raise _Wrong("BP801", f"this is not a key of type {show(kind)}", hint)
     # a list of revoked keys may name such a one
     if judged and (weakness := find_weakness(key)):
         raise _Wrong("BP801", weakness, "make another key: `ssh-keygen -t ed25519`")

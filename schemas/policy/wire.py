@@ -89,7 +89,7 @@ def read_key(blob: bytes) -> PublicKey:
     """The public key in `blob`, the bytes that stand in base64 in a key's file.
 
     Raises:
-        Malformed: they are no key of a type that is understood.
+        Malformed: they are not a key of a type that is understood.
     """
     wire = Wire(blob)
     kind = wire.text()

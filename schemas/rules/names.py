@@ -34,7 +34,7 @@ def check_campaign_names(repository: Repository) -> Iterator[Finding]:
     for name in sorted(find_folders(repository)):
         if NAME.fullmatch(name):
             continue
-        message = f"the folder {show(name)} is no legal name of a campaign"
+        message = f"the folder {show(name)} is not a legal name of a campaign"
         if not name.isascii():
             message += f": {code_points(name)}"
         yield Finding(_place(name), "BP301", message, f"rename it to {show(_legalise(name))}; {NAME_HINT}")

@@ -151,7 +151,7 @@ def _check_kind(
     known = template is not None and template.knows_prescales
     if wanted == "line" and (skim.kind != "line" or (skim.decision != "final" and not known)):
         message = (
-            f"{show(skim.name)} is no final decision of a line, and {step.template} selects by these only"
+            f"{show(skim.name)} is not a final decision of a line, and {step.template} selects by these only"
         )
         release = declared.campaign.release
         others = [
@@ -164,7 +164,7 @@ def _check_kind(
         yield Finding(place, "BP509", message, hint)
     elif wanted in ("registry", "combined") and skim.kind != wanted:
         what = "combined skim" if wanted == "combined" else "single skim of basf2's registry"
-        message = f"{show(skim.name)} is no {what}, and {step.template} makes these only"
+        message = f"{show(skim.name)} is not a {what}, and {step.template} makes these only"
         hint = "name one with `registry`" + (" and `combines`" if wanted == "combined" else " alone")
         yield Finding(place, "BP509", message, hint)
 

@@ -100,7 +100,7 @@ def check_days(repository: Repository) -> Iterator[Finding]:
                 dt.date.fromisoformat(selector.until)
             except ValueError:
                 place = declared.document.place(("runs", index, "until"))
-                message = f"{show(selector.until)} is no day of the calendar"
+                message = f"{show(selector.until)} is not a day of the calendar"
                 yield Finding(place, "BP407", message, 'write year, month and day, as in "2019-04-30"')
 
 
@@ -115,7 +115,7 @@ def _check_list(document: Document, path: Path, text: str) -> Iterator[Finding]:
         for problem in problems:
             # the text of an author may be long; only here is it shown short
             text_shown = show(item.strip()) if item.strip() else "an empty item"
-            message = f"{text_shown} is no run range" if problem.code == "BP402" else problem.message
+            message = f"{text_shown} is not a run range" if problem.code == "BP402" else problem.message
             yield Finding(here, problem.code, message, problem.hint)
         offset += len(item) + 1
     placed.sort()

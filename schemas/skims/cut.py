@@ -4,7 +4,7 @@ Source of the grammar: basf2 `framework/scripts/b2parser.py`, `framework/utiliti
 `analysis/doc/CutStrings.rst`. As in Python, `-x ** 2` is `-(x ** 2)`.
 
 Refused, as basf2 refuses it: arithmetic with True and False (`-True`, `True + 1`), and integers that do not fit into
-32 bits (decimal or hexadecimal; the sign is no part of an integer, so the least is -2147483647).
+32 bits (decimal or hexadecimal; the sign is not part of an integer, so the least is -2147483647).
 
 Refused here, although basf2 takes it: variables with arguments, as in `daughter(0, p)`; an empty cut (write `True`);
 a bare value as a condition (write `x != 0`).
@@ -98,25 +98,25 @@ class Truth:
 class Not:
     """The contrary of a condition."""
 
-    operand: Condition
+    operand: HealthStatus
 
 
 @dataclass(frozen=True, slots=True)
 class And:
     """All of two or more conditions, none of which is an And itself."""
 
-    operands: tuple[Condition, ...]
+    operands: tuple[HealthStatus, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
     """Any of two or more conditions, none of which is an Or itself."""
 
-    operands: tuple[Condition, ...]
+    operands: tuple[HealthStatus, ...]
 
 
 Value = Number | Variable | Negative | Arithmetic
-Condition = Relation | Truth | Not | And | Or
+HealthStatus = Relation | Truth | Not | And | Or
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Cut:
     """A parsed cut: its text as written, its syntax tree, and the names of its variables, sorted, each once."""
 
     text: str
-    expression: Condition
+    expression: HealthStatus
     variables: tuple[str, ...]
 
 
@@ -132,7 +132,7 @@ def parse_cut(text: str) -> Cut:
     """The cut that `text` says.
 
     Raises:
-        CutSyntaxError: the text is no cut, or longer than MAX_LENGTH, or nested deeper than the limits. No other
+        CutSyntaxError: the text is not a cut, or longer than MAX_LENGTH, or nested deeper than the limits. No other
             exception, whatever the text.
     """
     if len(text) > MAX_LENGTH:
@@ -141,7 +141,7 @@ def parse_cut(text: str) -> Cut:
         raise CutSyntaxError(1, "the cut is empty", "write a condition, or `True` to keep every event")
     check_brackets(text)
     try:
-        expression = cast("Condition", _grammar().parse(text))
+        expression = cast("HealthStatus", _grammar().parse(text))
     except UnexpectedCharacters as error:
         raise explain_character(text, cast("int", error.pos_in_stream)) from None
     except UnexpectedToken as error:
@@ -189,19 +189,19 @@ _Operand = Value | _TruthOperand
 
 
 @v_args(inline=True)
-class _Builder(Transformer[Token, Condition]):
+class _Builder(Transformer[Token, HealthStatus]):
     """Builds the tree while the text is parsed, hence without recursion."""
 
-    def start(self, condition: Condition) -> Condition:
+    def start(self, condition: HealthStatus) -> HealthStatus:
         return condition
 
-    def disjunction(self, *operands: Condition) -> Or:
+    def disjunction(self, *operands: HealthStatus) -> Or:
         return Or(_flatten(Or, operands))
 
-    def conjunction(self, *operands: Condition) -> And:
+    def conjunction(self, *operands: HealthStatus) -> And:
         return And(_flatten(And, operands))
 
-    def inverse(self, operand: Condition) -> Not:
+    def inverse(self, operand: HealthStatus) -> Not:
         return Not(operand)
 
     def truth(self, token: Token) -> Truth:
@@ -236,7 +236,7 @@ def _grammar() -> Lark:
     return Lark(grammar, parser="lalr", lexer="basic", transformer=_Builder())
 
 
-def _flatten(kind: type[And | Or], operands: Sequence[Condition]) -> tuple[Condition, ...]:
+def _flatten(kind: type[And | Or], operands: Sequence[HealthStatus]) -> tuple[HealthStatus, ...]:
     inner = (one.operands if isinstance(one, kind) else (one,) for one in operands)
     return tuple(chain.from_iterable(inner))
 
@@ -264,15 +264,15 @@ def _normalise(token: Token) -> str:
     return str(int(value)) if value.is_integer() and value <= MAX_INTEGER else repr(value)
 
 
-def _walk(expression: Condition) -> Iterator[Condition | Value]:
-    pending: list[Condition | Value] = [expression]
+def _walk(expression: HealthStatus) -> Iterator[HealthStatus | Value]:
+    pending: list[HealthStatus | Value] = [expression]
     while pending:
         node = pending.pop()
         yield node
         pending.extend(_children(node))
 
 
-def _children(node: Condition | Value) -> Sequence[Condition | Value]:
+def _children(node: HealthStatus | Value) -> Sequence[HealthStatus | Value]:
     if isinstance(node, Relation | And | Or):
         return node.operands
     if isinstance(node, Arithmetic):
@@ -282,8 +282,8 @@ def _children(node: Condition | Value) -> Sequence[Condition | Value]:
     return ()
 
 
-def _measure_depth(expression: Condition) -> int:
-    level: list[Condition | Value] = [expression]
+def _measure_depth(expression: HealthStatus) -> int:
+    level: list[HealthStatus | Value] = [expression]
     depth = 0
     while level:
         depth += 1
@@ -298,7 +298,7 @@ _NEGATIVE = 3
 _ATOM = 5
 
 
-def _write_condition(node: Condition) -> str:
+def _write_condition(node: HealthStatus) -> str:
     if isinstance(node, Relation):
         parts = [_write_value(node.operands[0])]
         for operator, operand in zip(node.operators, node.operands[1:], strict=True):
@@ -313,9 +313,9 @@ def _write_condition(node: Condition) -> str:
     return " or ".join([_write_condition(operand) for operand in node.operands])
 
 
-def _group(node: Condition, looser: type | object) -> str:
+def _group(node: HealthStatus, looser: type | object) -> str:
     text = _write_condition(node)
-    return f"[{text}]" if isinstance(node, looser) else text  # type: ignore[arg-type]  # a union of classes is no type to mypy
+    return f"[{text}]" if isinstance(node, looser) else text  # type: ignore[arg-type]  # a union of classes is not a type to mypy
 
 
 def _write_value(node: Value, least: int = 0) -> str:

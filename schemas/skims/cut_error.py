@@ -171,7 +171,7 @@ def explain_integer(token: Token, integer: int) -> CutSyntaxError:
 def explain_truth(token: Token, operator: Token) -> CutSyntaxError:
     """The error for True or False, written by `token`, as an operand of the arithmetic `operator`."""
     number = "1" if token.lower() == "true" else "0"
-    problem = f"`{token}` is no number: basf2 compares it, and refuses `{operator}` with it"
+    problem = f"`{token}` is not a number: basf2 compares it, and refuses `{operator}` with it"
     return CutSyntaxError((token.start_pos or 0) + 1, problem, f"write `{number}`")
 
 

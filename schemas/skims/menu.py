@@ -180,6 +180,6 @@ def check_members(document: Document, skims: Mapping[str, Skim], known: Sequence
                 message = f"{name} combines {show(member)}, which is on no menu"
                 findings.append(Finding(place, "BP517", message, hint))
             elif member in skims and skims[member].kind != "registry":
-                message = f"{name} combines {show(member)}, which is no single skim of basf2's registry"
+                message = f"{name} combines {show(member)}, which is not a single skim of basf2's registry"
                 findings.append(Finding(place, "BP509", message, "take it out"))
     return findings

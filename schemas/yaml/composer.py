@@ -325,7 +325,7 @@ class _Reading:
             self.add(_at(event), "BP102", "a lone `-`", "write an item after it, or quote it: '-'")
         elif is_no_value(text):
             hint = f"write a number, or quote it: {quote(text)}"
-            self.add(_at(event), "BP109", f"{show(text)} is no value of a manifest", hint)
+            self.add(_at(event), "BP109", f"{show(text)} is not a value of a manifest", hint)
         else:
             return True
         self.refuse()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ci.approvals.assessment import Past, demand_campaign
 from ci.approvals.evidence import SIGNATURE, Evidence, name_revocation
-from ci.approvals.role_matching import fill_seats
+from ci.approvals.role_matching import match_roles
 from ci.approvals.verdict import Demand, judge
 from schemas.files.canonical import canonical_json
 from schemas.policy.policy import REVOKED, read_policy
@@ -189,7 +189,7 @@ def test_a15_other_bytes_of_the_same_json_are_no_statement(signed):
     signed.files[file] = json.dumps(json.loads(signed.files[file]), indent=1).encode()
     signed.files[file + SIGNATURE] = signed.circle.key(PERSON["coordinator"]).sign(signed.files[file])
     assert signed.missing() == "coordinator"
-    assert signed.reasons() == {"it is no statement: the file is not its own canonical form"}
+    assert signed.reasons() == {"it is not a statement: the file is not its own canonical form"}
 
 
 def test_a16_after_its_time_and_before_it(signed):
@@ -415,7 +415,7 @@ def test_a21_nobody_takes_back_what_others_signed(signed):
     assert signed.verdict().complete
     del signed.files[copy], signed.files[copy + SIGNATURE]
     assert signed.missing() == "release"
-    assert signed.verdict().floors["release", PERSON["release"]] == NOW
+    assert signed.verdict().counts_from["release", PERSON["release"]] == NOW
 
 
 def test_a21_a_revocation_whose_signer_has_another_key_by_now_leaves_what_was_signed_later(signed):
@@ -440,10 +440,10 @@ def test_of_several_statements_of_one_person_in_one_role_the_latest_counts(signe
     assert signed.missing(2) == "release"
     assert "a later statement of the same person in this role took its place" in signed.reasons(2)
     assert signed.missing(1) == ""
-    floors = signed.verdict().floors
+    counts_from = signed.verdict().counts_from
     signed.files.update({old: kept[0], old + SIGNATURE: kept[1]})
     assert signed.verdict().complete, "of what is no longer there, the ledger alone knows"
-    signed.past = Past(floors=floors)
+    signed.past = Past(counts_from=counts_from)
     assert signed.missing() == "release"
     signed.now += timedelta(seconds=1)
     signed.sign("release")
@@ -652,7 +652,7 @@ def test_as_many_seats_are_filled_as_can_be(seats, chairs):
         ]
         return max([*ways, most(number + 1, people, others)])
 
-    taken = fill_seats(seats, {role: sorted(chairs[role]) for role in chairs}, chairs)
+    taken = match_roles(seats, {role: sorted(chairs[role]) for role in chairs}, chairs)
     assert len(taken) == most(0, frozenset(), frozenset())
     assert len(set(taken.values())) == len(taken)
     assert all(person in chairs[seats[number]] for number, person in taken.items())

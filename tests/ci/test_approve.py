@@ -265,7 +265,7 @@ def test_a_retirement_is_approved_by_the_data_owner_for_exactly_its_actions(reti
         "productions/retirements/first.yaml", swap(RETIREMENT, ("The first pass", "The very first pass"))
     )
     retiring.commit()
-    assert call("approvals", "first", "--retirement")[0] == Exit.FINE, "its title is no action"
+    assert call("approvals", "first", "--retirement")[0] == Exit.FINE, "its title is not an action"
 
 
 def test_a_retirement_is_not_for_others_to_approve(retiring, call, circle):
@@ -369,7 +369,7 @@ def test_a_root_that_moved_and_is_not_pinned_sends_nobody_to_sign_again_and_agai
     code, table, _ = call("approvals", "proc7")
     assert code == Exit.REFUSED
     assert "the policy was another one when it was signed" in table
-    remedy = table.partition("to mend it")[2]
+    remedy = table.partition("run next")[2]
     assert (
         remedy.index("b2prod trust sign") < remedy.index("b2prod trust pin") < remedy.index("b2prod approve")
     )

@@ -127,7 +127,7 @@ def test_a_title_that_names_nobody_is_a_decision():
         "schema: campaign/1\n# TODO: the title is that of proc7\ntitle: Phase 2 reprocessing\n"
     )
     longer = campaign(("title: Phase 2 reprocessing", "title: As proc7b, and not preproc7"))
-    assert made.decisions[0] in draft(longer, of="proc7").decisions, "a part of another name is no name"
+    assert made.decisions[0] in draft(longer, of="proc7").decisions, "a part of another name is not a name"
 
 
 def test_only_a_reprocessing_supersedes_and_a_day_that_has_passed_is_a_decision():

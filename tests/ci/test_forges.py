@@ -120,7 +120,7 @@ def test_the_verb_posts_reviews_only(forge, tmp_path, monkeypatch, capsys):
     assert "B2PROD_FORGE_TOKEN" in capsys.readouterr().err
     monkeypatch.setenv("B2PROD_FORGE_TOKEN", TOKEN)
     assert run(arguments) == Exit.USAGE
-    assert "no review" in capsys.readouterr().err
+    assert "not a review" in capsys.readouterr().err
     assert run(["post", str(file), *where]) == Exit.USAGE
     file.write_text(TEXT)
     assert run(arguments) == Exit.FINE

@@ -307,7 +307,7 @@ def test_the_base_that_moved_on_is_what_is_merged_with(history, capsys):
 
 
 def test_s21_what_a_criss_cross_merge_undoes_is_not_judged_but_refused(history, capsys):
-    """Two merges, each of the other's branch: of either commit that both have, the undoing is no change."""
+    """Two merges, each of the other's branch: of either commit that both have, the undoing is not a change."""
     history.git("checkout", "-q", "-b", "evil")
     mine = history.commit("harmless", README="x")
     history.git("checkout", "-q", "main")

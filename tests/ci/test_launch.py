@@ -21,7 +21,7 @@ from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.schema.decision_tables import launches, trust_roots
 from reconciler.ledger.schema.tables import intents
 from reconciler.ledger.store.database import opened, reading
-from reconciler.ledger.writing.trust import list_floors, list_revoked, raise_floors, read_launch
+from reconciler.ledger.writing.trust import list_revoked, list_withdrawals, read_launch, record_withdrawals
 from reconciler.outside.errors import GuardRefused
 from schemas.policy.statement import REVOKE, Ceilings
 from tests.support.inputs.keys import ORDER, PERSON
@@ -370,9 +370,9 @@ def test_what_counts_no_longer_only_moves_on(pad):
     )
     for given, kept in ((early, early), (late, late), (early, late)):
         with opened(pad.state) as engine, engine.begin() as connection:
-            raise_floors(connection, "campaign/proc7", {whose: given})
-            assert list_floors(connection, "campaign/proc7") == {whose: kept}
-            assert list_floors(connection, "campaign/proc8") == {}
+            record_withdrawals(connection, "campaign/proc7", {whose: given})
+            assert list_withdrawals(connection, "campaign/proc7") == {whose: kept}
+            assert list_withdrawals(connection, "campaign/proc8") == {}
 
 
 def test_the_scopes_of_what_was_launched_are_recorded_also_where_an_older_version_recorded_none(signed):

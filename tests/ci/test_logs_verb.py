@@ -81,8 +81,8 @@ def test_what_was_published_has_no_log_any_more(world, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["proc7/3:1"], "is no unit"),
-        (["proc7/reco/x"], "is no run"),
+        (["proc7/3:1"], "is not a unit"),
+        (["proc7/reco/x"], "is not a run"),
         (["proc7/reco/3:77"], "nothing was tried"),
         (["proc7/reco/3:1", "--attempt", "b2p-none"], "has no attempt b2p-none; it has b2p-"),
     ],

@@ -348,7 +348,7 @@ def test_a_table_for_people_in_which_brackets_are_no_markup(github, capsys):
     printed = capsys.readouterr()
     assert "[/red][bold]" in "".join(printed.out.split())
     assert "\x1b" not in printed.out
-    assert "1 of these must be mended" in printed.err
+    assert "1 of these must be corrected" in printed.err
 
 
 @pytest.mark.parametrize(

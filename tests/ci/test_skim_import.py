@@ -225,8 +225,8 @@ def test_streams_and_further_tags_make_campaigns_of_their_own(small, checkout):
             {"registry": REGISTRY.replace("17240100", "17240101")},
             "has the code 17240101 in the registry, and 17240100",
         ),
-        ({"registry": "nothing = []"}, "registry.py is no registry of skims"),
-        ({"registry": "("}, "registry.py is no registry of skims"),
+        ({"registry": "nothing = []"}, "registry.py is not a registry of skims"),
+        ({"registry": "("}, "registry.py is not a registry of skims"),
     ],
 )
 def test_what_is_wrong_is_told_and_left_out(small, change, said):

@@ -101,7 +101,7 @@ def test_a_file_that_is_no_plan(world, call, content):
     (world.root / "plan.json").write_bytes(content)
     code, _, told = call("apply", world.root / "plan.json")
     assert code == Exit.USAGE
-    assert "plan.json is no plan" in told
+    assert "plan.json is not a plan" in told
     assert len(told) < 1000
 
 
@@ -120,11 +120,11 @@ def test_a_file_that_is_no_plan(world, call, content):
 )
 def test_a_damaged_database_is_named(world, call, verb):
     database = world.root / ".b2prod" / "b2prod.sqlite"
-    database.write_bytes(b"this is no database" * 1000)
+    database.write_bytes(b"this is not a database" * 1000)
     code, _, told = call(*verb.split())
     assert code == Exit.UNAVAILABLE
     assert str(database) in told
-    assert database.read_bytes().startswith(b"this is no database"), "it is left for somebody to look at"
+    assert database.read_bytes().startswith(b"this is not a database"), "it is left for somebody to look at"
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class Gateway(ThreadingHTTPServer):
         self.pool.clear()
 
     def handle_error(self, request, client_address) -> None:
-        """A client that went away is no news."""
+        """A client that went away is not news."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -417,14 +417,14 @@ def test_a_site_in_order_is_not_complained_of(rig):
 def test_a_site_out_of_order_is_complained_of_with_what_to_do(rig):
     for words, engine in rig.broken_sites():
         complaints = engine.examine()
-        assert any(words in one.what and one.mend for one in complaints), (words, complaints)
+        assert any(words in one.what and one.remedy for one in complaints), (words, complaints)
 
 
 @over("unreachable")
 def test_a_service_that_does_not_answer_is_a_complaint_and_no_exception(rig):
     with rig.fault("unreachable"):
         complaints = rig.make_engine(seconds=3).examine()
-        assert any(one.fatal and one.mend for one in complaints)
+        assert any(one.fatal and one.remedy for one in complaints)
 
 
 @over("count")

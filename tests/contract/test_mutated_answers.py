@@ -407,7 +407,7 @@ def test_where_no_command_says_anything_nothing_is_said_of_a_job(name, text, tmp
 
 
 def test_no_list_of_files_makes_an_output_of_them(tmp_path, monkeypatch):
-    """The grid has two files of an output where one is due, which waits for a person; half of a list is no single file."""
+    """The grid has two files of an output where one is due, which waits for a person; half of a list is not a single file."""
     kind = Gb2(tmp_path)
     handle, draw = kind.handles[0], random.Random("gb2_ds_list")
     names = ("udst_0.root", "udst_1.root")

@@ -271,7 +271,7 @@ def test_numbers_beyond_their_type_are_refused_and_never_wrapped(branch, values,
     path = write_events(tmp_path / "in.root", **{**right, branch: values})
     message = fail(write_job([path], {"all": {"cut": "True"}}), tmp_path)
     assert message.startswith(
-        f"in.root: tree `events`, entry 1: {branch} is {wrong}, which is no whole number from 0 to"
+        f"in.root: tree `events`, entry 1: {branch} is {wrong}, which is not a whole number from 0 to"
     )
 
 

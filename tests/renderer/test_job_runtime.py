@@ -96,7 +96,7 @@ open("application.json", "w").write({json.dumps(json.dumps({**told, "record": re
         ),
         (report(outputs={"out.root": {"rows": -1}}), {}, "infrastructure", "the report has -1 events"),
         (report(outputs={"out.root": {"kind": "histograms"}}), {}, "infrastructure", "no kind that is known"),
-        (report(record=[1]), {}, "infrastructure", "record is no object"),
+        (report(record=[1]), {}, "infrastructure", "record is not an object"),
         (
             (
                 "@python",
@@ -127,7 +127,7 @@ open("application.json", "w").write({json.dumps(json.dumps({**told, "record": re
             "infrastructure",
             "Recursion",
         ),
-        (("@python", "-c", "import os; os.mkfifo('application.json')"), {}, "infrastructure", "no file"),
+        (("@python", "-c", "import os; os.mkfifo('application.json')"), {}, "infrastructure", "not a file"),
         (
             ("@python", "-c", "open('application.json', 'w').truncate(1 << 40)"),
             {},

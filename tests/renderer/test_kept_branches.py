@@ -107,7 +107,7 @@ def correct_lists(tree, shapes):
 
 
 def as_bytes(column):
-    """A column so that equal ones are equal, also where they hold what is no number."""
+    """A column so that equal ones are equal, also where they hold what is not a number."""
     if isinstance(column, np.ndarray):
         return column.dtype.newbyteorder("="), column.shape, column.tobytes()
     packed = awkward.to_packed(column)

@@ -207,7 +207,7 @@ def test_a_file_cut_short_is_never_a_zero(kept, name, mdst, tmp_path):
     message = fail(write_job([tmp_path / "cut.root"], {"hadron": {"line": HADRON}}, 1003, 0), tmp_path)
     assert message.startswith("cut.root is ")
     if size == 3:
-        assert "no ROOT file" in message
+        assert "not a ROOT file" in message
     elif size:
         assert "cut short" in message
 
@@ -229,7 +229,7 @@ def test_a_file_that_is_missing_or_something_else(tmp_path):
     skims = {"all": {"cut": "True"}}
     assert "No such file" in fail(write_job([tmp_path / "no.root"], skims), tmp_path)
     (tmp_path / "text.root").write_text("roses are red")
-    assert "is no ROOT file" in fail(write_job([tmp_path / "text.root"], skims), tmp_path)
+    assert "is not a ROOT file" in fail(write_job([tmp_path / "text.root"], skims), tmp_path)
     with uproot.recreate(tmp_path / "empty.root"):
         pass
     assert "it holds no tree" in fail(write_job([tmp_path / "empty.root"], skims), tmp_path)

@@ -78,7 +78,7 @@ def test_code_in_a_value_stays_a_value(nasty):
         ("x = {{ missing }}", "missing"),
         ("x = {{ a }", "line 1"),
         ("x = {{ a", "line 1"),
-        ("x = (", "no Python"),
+        ("x = (", "not Python"),
         ("{{ a.__class__.__mro__ }}", "unsafe|cannot be put"),
         ("x = {{ cycler.__init__.__globals__ }}", "unsafe|cannot be put"),
         ("{% if a == 'b' %}x = 1{% else %}y = 2{% endif %}", "more than a constant"),

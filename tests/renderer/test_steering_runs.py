@@ -366,7 +366,7 @@ def test_sets_of_detectors_that_check_refuses_end_the_job(tmp_path, name, series
 
 
 def test_a_script_that_names_a_module_or_parameter_of_another_release_ends(tmp_path):
-    """The double is no rubber stamp: what is taken out of the facts is missed."""
+    """The double is not a rubber stamp: what is taken out of the facts is missed."""
     template, state = pick("raw_to_mdst/7", "release-08-")
     paths = write_run(tmp_path, "raw", simulated=False)
     job = make_job(template, "raw", paths)

@@ -157,7 +157,7 @@ def test_not_binds_more_than_and_and_more_than_or():
         ("a\u202e > 1", 2, "U+202E", ""),
         ("é > 1", 1, "`é`", ""),
         ("a > 1.2.3", 8, "cannot follow `1.2`", ""),
-        ("a == -True", 7, "`True` is no number: basf2 compares it, and refuses `-` with it", "write `1`"),
+        ("a == -True", 7, "`True` is not a number: basf2 compares it, and refuses `-` with it", "write `1`"),
         ("a == -(+false)", 9, "refuses `-`", "write `0`"),
         ("true + a > 1", 1, "refuses `+`", "write `1`"),
         ("a * (False) > 1", 6, "refuses `*`", "write `0`"),

@@ -1,4 +1,4 @@
-"""JSON in lists and answers: a key twice, what is no number, and numbers that would be rounded."""
+"""JSON in lists and answers: a key twice, what is not a number, and numbers that would be rounded."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_what_the_standard_parser_refuses_is_refused(rest):
     [
         ('{"a": 1, "a": 1}', "'a' is there twice"),
         ('[{"b": {"a": 1, "c": 2, "a": 3}}]', "'a' is there twice"),
-        ("[NaN]", "NaN is no number"),
-        ('{"a": -Infinity}', "-Infinity is no number"),
+        ("[NaN]", "NaN is not a number"),
+        ('{"a": -Infinity}', "-Infinity is not a number"),
         ("[" * 100_000, "nested too deeply"),
         ("[1", "Expecting"),
     ],
@@ -91,13 +91,13 @@ def test_an_object_that_is_wrong_is_refused_alone_with_its_text(tmp_path):
     assert {line: reason[:45] for line, reason in refused.items()} == {
         2: "the key 'events' is there twice in one object",
         3: "the key 'a' is there twice in one object",
-        4: "NaN is no number of JSON",
-        5: "events True is no count",
-        6: "events '816.00000000000000001' is no count",
+        4: "NaN is not a number of JSON",
+        5: "events True is not a count",
+        6: "events '816.00000000000000001' is not a count",
         7: "it has two columns 'events'",
         8: "events is stated twice: events '5' and n_even",
-        9: "events '8e2' is no count",
-        10: "it is no object with columns and values",
+        9: "events '8e2' is not a count",
+        10: "it is not an object with columns and values",
         11: "run '1" + "0" * 39,
     }
     (tmp_path / "list.json").write_text(f"[{rows[0]}, {rows[1]}]")

@@ -99,7 +99,7 @@ def test_s41_a_campaign_of_a_strange_name_is_in_no_command(name, tmp_path, capfd
     for verb in (["check"], ["plan"], ["status"], ["reconcile", "--once"]):
         run(["--root", str(world.root), *verb])
     told = "".join(capfd.readouterr())
-    assert "no legal name" in told
+    assert "not a legal name" in told
     assert not [
         command
         for command in list_commands(told)

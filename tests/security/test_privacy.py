@@ -14,7 +14,7 @@ from ci.cli.exits import Exit
 from ci.command_line import run
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.store.state import State, check_address, show_address
-from reconciler.monitoring.site_checks import examine_state
+from reconciler.monitoring.site_checks import check_state
 from reconciler.outside.errors import SourceUnavailable
 from tests.support.worlds.worlds import World
 
@@ -74,7 +74,7 @@ def test_a_folder_that_has_other_things_stays_as_it_is_and_is_told(tmp_path):
         pass
     assert folder.stat().st_mode & 0o777 == 0o755
     assert list_open(folder) == ["shared"]
-    (told,) = [one.complaint for one in examine_state(state) if one.looked_at == "who may read the state"]
+    (told,) = [one.complaint for one in check_state(state) if one.looked_at == "who may read the state"]
     assert told is not None
     assert str(folder) in told.what
 

@@ -96,7 +96,7 @@ def test_from_a_proposal_to_outputs_and_what_is_refused_on_the_way(tmp_path, cap
     assert "signed by SHA256" in comment
     assert list_units(plan) == {("reco", "3:1-2")}
 
-    # a merge is no approval
+    # a merge is not an approval
     story.merge("hlt")
     code, said = story.reconcile()
     assert code == Exit.REFUSED

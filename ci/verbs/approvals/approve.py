@@ -137,7 +137,7 @@ def approve(
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
 def approvals(settings: Settings, name: str, retirement: bool, as_json: bool) -> int:
-    """Tell who approved what, what is missing, and the command that mends it; ends with 5 where something is missing.
+    """Tell who approved what, what is missing, and the command to run next; ends with 5 where something is missing.
 
     Judged by the trust root that is pinned here, from what is committed; where none is pinned, by that of the checkout.
     """

@@ -140,7 +140,7 @@ def sign_verb(settings: Settings, key: Path | None, base: str | None, head: str 
     root = _read_root(project, head)
     policy = root.policy
     if root.commit is None:
-        raise WrongUse(f"{project.root} is no git repository, and what is signed is what a commit has")
+        raise WrongUse(f"{project.root} is not a git repository, and what is signed is what a commit has")
     before = _find_old(project, policy, base)
     if before is None:
         raise WrongUse(
@@ -150,7 +150,7 @@ def sign_verb(settings: Settings, key: Path | None, base: str | None, head: str 
     old, old_files = before
     principal, handle = find_signer(old, key)
     if principal not in old.roles.administrators.people:
-        raise WrongUse(f"{principal} is no administrator of the present root")
+        raise WrongUse(f"{principal} is not an administrator of the present root")
     if policy.roles.version <= old.roles.version:
         raise WrongUse(f"raise `version` in {ROLES} above {old.roles.version}, and commit that")
     _print_changes(old_files, root.files)
@@ -193,7 +193,7 @@ def revoke(settings: Settings, key: Path | None, of: str | None, base: str | Non
     old, _ = before
     principal, handle = find_signer(old, key)
     if principal not in old.roles.administrators.people:
-        raise WrongUse(f"{principal} is no administrator of the present root")
+        raise WrongUse(f"{principal} is not an administrator of the present root")
     person = of or principal
     tree = _read_statements(project)
     files = [file for file in tree if file.endswith(f"/{ADMINISTRATOR}.{person}{STATEMENT}")]
@@ -305,7 +305,7 @@ def _read_root(project: Project, head: str | None) -> _Root:
         commit = read_commit(project.root, head or "HEAD")
         tree, unread = commit.files, commit.findings()
     elif head is not None:
-        raise WrongUse(f"{project.root} is no git repository: there is no commit {head}")
+        raise WrongUse(f"{project.root} is not a git repository: there is no commit {head}")
     else:
         tree, unread = read_tree(project.root)
     if strange := [one for one in unread if _is_root(one.place.file)]:

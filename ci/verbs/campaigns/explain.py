@@ -46,12 +46,12 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
     if len(parts) == 1:
         return _explain_campaign(settings, what, as_json)
     if len(parts) > 3:
-        raise WrongUse(f"{what!r} is no unit; write it as in proc7/reco/3:529")
+        raise WrongUse(f"{what!r} is not a unit; write it as in proc7/reco/3:529")
     name, step = parts[0], parts[1] if len(parts) == 3 else None
     try:
         (key,) = parse_runs(parts[-1])
     except ValueError as error:
-        raise WrongUse(f"{parts[-1]!r} is no run; write it as in 3:529") from error
+        raise WrongUse(f"{parts[-1]!r} is not a run; write it as in 3:529") from error
     project = settings.project()
     repository, findings = load_any(project)
     declared = repository.campaigns.get(name)
@@ -229,7 +229,7 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
 
 
 def _describe_file(file: Mapping[str, Any]) -> str:
-    """How large a file is; what it holds, where that is not the events themselves, and rows where they are no events."""
+    """How large a file is; what it holds, where that is not the events themselves, and rows where they are not events."""
     said = [f"{file['size']} bytes"]
     if file["kind"] not in (None, "events"):
         said.append(file["kind"])

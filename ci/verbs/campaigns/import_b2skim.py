@@ -84,7 +84,7 @@ def import_b2skim(
     menu = definitions.stem
     for what, name in (("menu", menu), ("site", site), ("layout", layout)):
         if not NAME.fullmatch(name):
-            raise WrongUse(f"{name!r} is no legal name of a {what}; {NAME_HINT}")
+            raise WrongUse(f"{name!r} is not a legal name of a {what}; {NAME_HINT}")
     chosen = dict(map(_read_experiments, experiments))
     choices = Choices(menu, tags, site, layout, max_units, release, chosen)
     made = import_skims(sources, choices, repository)
@@ -125,7 +125,7 @@ def _read_registry(path: Path) -> dict[str, RegistrySkim]:
     try:
         return read_registry(decode_text(path.read_bytes()))
     except (ValueError, SyntaxError, RecursionError) as error:
-        raise WrongUse(f"{path} is no registry of skims: {error}") from error
+        raise WrongUse(f"{path} is not a registry of skims: {error}") from error
 
 
 def _read_experiments(text: str) -> tuple[str, tuple[RunRange, ...]]:

@@ -41,7 +41,7 @@ def new(settings: Settings, name: str, other: str | None) -> int:
     `# TODO: …` in it, which `check` reports until it is gone.
     """
     if not NAME.fullmatch(name):
-        raise WrongUse(f"{name!r} is no legal name; {NAME_HINT}")
+        raise WrongUse(f"{name!r} is not a legal name; {NAME_HINT}")
     project = settings.project(any_version=True)
     repository, findings = load(project)
     folder = project.root / CAMPAIGNS / name

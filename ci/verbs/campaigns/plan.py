@@ -110,7 +110,7 @@ def plan(
 
 
 def _has_changes(state_view: StateView) -> bool:
-    """Whether there is something to do, or would be if nothing stood in its way; a campaign that is held is let be."""
+    """Whether something is to be done, or is blocked or unknown; held campaigns do not count."""
     wanted = [view.plan for view in state_view.views if view.campaign.state != "held"]
     return not state_view.plan.is_empty or any(
         one.count(PlanAction.BLOCKED, PlanAction.UNKNOWN) for one in wanted
@@ -154,12 +154,12 @@ def _read_plan(file: Path) -> dict[str, Any]:
     try:
         stored = json.loads(file.read_text())
     except ValueError as error:
-        raise WrongUse(f"{file} is no plan: {error}") from error
+        raise WrongUse(f"{file} is not a plan: {error}") from error
     except RecursionError as error:
-        raise WrongUse(f"{file} is no plan: it is nested too deeply") from error
+        raise WrongUse(f"{file} is not a plan: it is nested too deeply") from error
     problems = validate_json(stored, load_schema("plan"))
     if problems:
-        raise WrongUse(f"{file} is no plan: {problems[0]}")
+        raise WrongUse(f"{file} is not a plan: {problems[0]}")
     if "origin" in stored:
         raise GuardRefused(
             f"{file} was made from an export of the state, to be read; plan again with the ledger"

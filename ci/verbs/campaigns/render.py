@@ -110,7 +110,9 @@ def _render_requests(project: Project, repository: Repository, name: str, output
         energies = find_energies(connection, experiments)
         for units in view.units:
             if units.step.template is None:
-                raise WrongUse(f"the step {units.step.name} is no basf2 step, and the grid runs basf2 only")
+                raise WrongUse(
+                    f"the step {units.step.name} is not a basf2 step, and the grid runs basf2 only"
+                )
             script = render_script(units.step, repository)
             files = (
                 {key: read_files(connection, units.step.input.level, key) for key in units.runs}
@@ -160,7 +162,7 @@ def _read_run(text: str) -> int:
     try:
         (key,) = parse_runs(text)
     except ValueError as error:
-        raise WrongUse(f"{text!r} is no run; write it as in 3:529") from error
+        raise WrongUse(f"{text!r} is not a run; write it as in 3:529") from error
     return key
 
 

@@ -90,7 +90,7 @@ def post(file: Path, gitlab: str | None, github: str | None, project: str, numbe
         raise WrongUse("there is no token in B2PROD_FORGE_TOKEN")
     text = file.read_text("utf-8")
     if not text.startswith(f"{MARKER}\n"):
-        raise WrongUse(f"{file} is no review; `b2prod review -o DIR` writes one")
+        raise WrongUse(f"{file} is not a review; `b2prod review -o DIR` writes one")
     forge = (GitLab if gitlab else GitHub)(ForgePlace(address, project, number), token)
     say(f"{forge.post(text, MARKER)} the comment on {project} {number}")
     return Exit.FINE

@@ -141,10 +141,10 @@ def import_event_files(
             for one in find_gone(connection, os.path.abspath(source))
         ]
     contradicting = _tell_simulated(read, types)
-    strangers = sorted({run_key(file.experiment, file.run) for file in read.found} - types.keys())
-    if strangers:
-        say(f"not in the run catalogue, so no campaign selects them: {count_things(len(strangers), 'run')}")
-        say(f"    {format_runs(strangers, most=5)}; add them with `b2prod runs import`")
+    unlisted = sorted({run_key(file.experiment, file.run) for file in read.found} - types.keys())
+    if unlisted:
+        say(f"not in the run catalogue, so no campaign selects them: {count_things(len(unlisted), 'run')}")
+        say(f"    {format_runs(unlisted, most=5)}; add them with `b2prod runs import`")
     if gone:
         say(
             f"registered and gone: {count_things(len(gone), 'file')}; say `b2prod files remove FILE … --reason …`"
@@ -251,7 +251,7 @@ def _tell_simulated(read: _Sources, types: Mapping[int, str]) -> bool:
             )
     if against:
         say(
-            "what is declared real data is not made of simulated events; mend the run's type, or remove the file:"
+            "what is declared real data is not made of simulated events; correct the run's type, or remove the file:"
         )
         _tell_lines([f"    {one}" for one in against])
     return bool(against)
@@ -361,7 +361,7 @@ def verify_files(
     else:
         for flaw in flaws:
             print_data(f"{flaw.trouble.value}: {flaw.text}\n")
-        say(f"{count_things(len(registered), 'file')} examined, {count_things(len(flaws), 'trouble')}")
+        say(f"{count_things(len(registered), 'file')} checked, {count_things(len(flaws), 'trouble')}")
     return Exit.FINDINGS if flaws else Exit.FINE
 
 

@@ -83,7 +83,7 @@ def pull(settings: Settings, name: str, where: str, replace: bool, as_json: bool
     """
     project = settings.project(any_version=True)
     if not TAG_NAME.fullmatch(name):
-        raise WrongUse(f"{name!r} is no name of a global tag; use letters, digits, `+`, `_`, `:`, `-`")
+        raise WrongUse(f"{name!r} is not a name of a global tag; use letters, digits, `+`, `_`, `:`, `-`")
     file = f"{GLOBAL_TAGS}/{name}.iov"
     try:
         tag = open_source(where, os.environ.get(TOKEN) or None).fetch(name)
@@ -198,7 +198,7 @@ def iov(
         raise WrongUse("give --run or --runs, not both")
     keys = _read_runs(run if run is not None else listed)
     if run is not None and len(keys) != 1:
-        raise WrongUse(f"{run!r} is no single run; write it as in 3:529")
+        raise WrongUse(f"{run!r} is not a single run; write it as in 3:529")
     snapshot = read_named(settings, name)
     if run is not None and release is None and any(one.line for one in snapshot.iovs):
         raise WrongUse(f"which line of {name} a job uses depends on its release; say --release RELEASE")

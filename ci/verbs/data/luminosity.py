@@ -82,7 +82,7 @@ def show(settings: Settings, what: str, versus: str | None, by_run: bool, unit: 
     that has its name. Statistical uncertainties are added in quadrature, systematic ones linearly.
 
     With --versus, methods are shown side by side over the runs that both have produced and measured; the others are
-    told. A name that is no campaign's is taken for a version of the values, for the same runs.
+    told. A name that no campaign has is taken for a version of the values, for the same runs.
     """
     project = settings.project()
     names = [word.partition("/")[0] for word in (what, versus) if word and ":" not in word]

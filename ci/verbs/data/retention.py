@@ -38,7 +38,7 @@ def retention(settings: Settings, name: str, by_run: bool, confidence: float, as
     with at least the probability --confidence; where nothing was kept, it says how large the rate may be all the same.
     """
     if not 0 < confidence < 1:
-        raise WrongUse(f"--confidence {confidence} is no probability between 0 and 1")
+        raise WrongUse(f"--confidence {confidence} is not a probability between 0 and 1")
     project = settings.project()
     repository = load_produced(project, [name])
     with reading(project.state) as connection:

@@ -132,7 +132,7 @@ def import_run_source(
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
 def show_quarantine(settings: Settings, as_json: bool) -> int:
-    """The lines of lists that could not be trusted. A later version of the list that has them mended clears them."""
+    """List the rows of run lists that were refused. A later version of the list that has them corrected clears them."""
     with reading(settings.project().state) as connection:
         rows = [dict(row._mapping) for row in connection.execute(list_quarantine())]  # noqa: SLF001 -- SQLAlchemy's name
     if as_json:

@@ -19,7 +19,7 @@ from ci.review.gitlab_settings import GitLabSettings
 from ci.review.pipeline_settings import Setting
 from reconciler.ledger.store.database import has_database, reading, refuse_version
 from reconciler.model.engine import Complaint
-from reconciler.monitoring.site_checks import HERE, Symptom, examine_site, examine_state
+from reconciler.monitoring.site_checks import HERE, Symptom, check_site, check_state
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from schemas.policy.policy import SITES
 from schemas.policy.site import Site
@@ -53,7 +53,7 @@ def doctor(
     if pipeline:
         if site is not None:
             raise WrongUse("--pipeline looks at a forge, and takes no site")
-        return _examine_forge(gitlab, github, name, as_json=as_json)
+        return _check_forge(gitlab, github, name, as_json=as_json)
     if gitlab or github or name:
         raise WrongUse("--gitlab, --github and --project go with --pipeline")
     project = settings.project(any_version=True)
@@ -64,7 +64,7 @@ def doctor(
     if site is not None and site not in sites:
         raise WrongUse(f"there is no site {site}; known are {', '.join(sorted(sites))}")
     chosen = [sites[site]] if site is not None else [sites[name] for name in sorted(sites)]
-    found = [*examine_state(project.state), *_examine_trust(project, settings.trust)]
+    found = [*check_state(project.state), *_check_trust(project, settings.trust)]
     try:
         pinned = read_pinned_sites(project.state, check_anchor(settings.trust))
     except SourceUnavailable:
@@ -74,7 +74,7 @@ def doctor(
         if trusted != described:
             found.append(Symptom(described.name, "trust root", _tell_unpinned(described.name, trusted)))
         if trusted is not None:
-            found += examine_site(trusted, project.state)
+            found += check_site(trusted, project.state)
     grave = sum(one.complaint is not None and one.complaint.fatal for one in found)
     if as_json:
         print_json([_describe(one) for one in found])
@@ -82,14 +82,14 @@ def doctor(
         table = make_table("site", "looked at", "", "what is wrong, and what to do")
         for one in found:
             row = (one.site, one.looked_at, _judge(one.complaint), _tell(one.complaint))
-            table.add_row(*map(Text, row))  # what is wrong may name things in brackets, which are no markup
+            table.add_row(*map(Text, row))  # what is wrong may name things in brackets, which are not markup
         print_table(table)
-        say("nothing stands in the way" if not grave else f"{grave} of these must be mended first")
+        say("nothing stands in the way" if not grave else f"{grave} of these must be corrected first")
     refuse_version(project.state)
     return Exit.FINDINGS if grave else Exit.FINE
 
 
-def _examine_forge(gitlab: str | None, github: str | None, name: str | None, *, as_json: bool) -> int:
+def _check_forge(gitlab: str | None, github: str | None, name: str | None, *, as_json: bool) -> int:
     address = gitlab or github
     if address is None or (gitlab and github) or not name:
         raise WrongUse("say which: --gitlab ADDRESS or --github ADDRESS, and --project NAME")
@@ -103,7 +103,7 @@ def _examine_forge(gitlab: str | None, github: str | None, name: str | None, *, 
     else:
         table = make_table("looked at", "", "what is so, and what to do")
         for one in found:
-            told = f"{one.what}: {one.mend}" if one.what else ""
+            told = f"{one.what}: {one.remedy}" if one.what else ""
             table.add_row(*map(Text, (one.looked_at, one.state, told)))
         print_table(table)
         say(_sum_up(grave, unknown))
@@ -114,7 +114,7 @@ def _examine_forge(gitlab: str | None, github: str | None, name: str | None, *, 
 
 def _sum_up(grave: int, unknown: int) -> str:
     if grave:
-        return f"{grave} of these must be mended before a pipeline may launch" + (
+        return f"{grave} of these must be corrected before a pipeline may launch" + (
             f"; {unknown} are unknown" if unknown else ""
         )
     return f"{unknown} of these are unknown" if unknown else "nothing is wrong, as far as the forge tells"
@@ -122,10 +122,10 @@ def _sum_up(grave: int, unknown: int) -> str:
 
 def _describe_setting(setting: Setting) -> dict[str, str]:
     described = {"looked_at": setting.looked_at, "state": setting.state}
-    return described | ({"what": setting.what, "mend": setting.mend} if setting.what else {})
+    return described | ({"what": setting.what, "mend": setting.remedy} if setting.what else {})
 
 
-def _examine_trust(project: Project, anchor: str | None) -> Iterator[Symptom]:
+def _check_trust(project: Project, anchor: str | None) -> Iterator[Symptom]:
     try:
         if has_database(project.state):
             with reading(project.state) as connection:
@@ -153,13 +153,13 @@ def _judge(complaint: Complaint | None) -> str:
 
 
 def _tell(complaint: Complaint | None) -> str:
-    return "" if complaint is None else f"{complaint.what}: {complaint.mend}"
+    return "" if complaint is None else f"{complaint.what}: {complaint.remedy}"
 
 
 def _describe(symptom: Symptom) -> dict[str, str]:
     described = {"site": symptom.site, "looked_at": symptom.looked_at, "state": _judge(symptom.complaint)}
     if symptom.complaint is not None:
-        described |= {"what": symptom.complaint.what, "mend": symptom.complaint.mend}
+        described |= {"what": symptom.complaint.what, "mend": symptom.complaint.remedy}
     return described
 
 

@@ -93,11 +93,11 @@ def _number(written: list[str], first: int, lines: int) -> list[tuple[int, Any]]
 def _read_unit(unit: str) -> tuple[str, str, int]:
     parts = unit.split("/")
     if len(parts) != 3:
-        raise WrongUse(f"{unit!r} is no unit; write it as in proc7/reco/3:529")
+        raise WrongUse(f"{unit!r} is not a unit; write it as in proc7/reco/3:529")
     try:
         (key,) = parse_runs(parts[2])
     except ValueError as error:
-        raise WrongUse(f"{parts[2]!r} is no run; write it as in 3:529") from error
+        raise WrongUse(f"{parts[2]!r} is not a run; write it as in 3:529") from error
     return parts[0], parts[1], key
 
 

@@ -59,7 +59,7 @@ class Seconds(click.FloatRange):
         """The number; what is none, as `nan`, is in no range."""
         seconds = float(super().convert(value, param, ctx))
         if math.isnan(seconds):
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
         return seconds
 
 
@@ -249,7 +249,7 @@ def _read_address(text: str | None) -> tuple[str, int] | None:
         return None
     host, _, port = text.rpartition(":")
     if not port.isascii() or not port.isdecimal() or not 0 <= int(port) < 65536:
-        raise WrongUse(f"{text!r} is no port; write 9464, or HOST:9464")
+        raise WrongUse(f"{text!r} is not a port; write 9464, or HOST:9464")
     return host or "127.0.0.1", int(port)
 
 

@@ -48,7 +48,7 @@ def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: 
     rows: list[dict[str, Any]] = []
     absences: list[dict[str, Any]] = []
     unknown: dict[str, str] = {}
-    conditions: list[Condition] = []
+    health: list[HealthStatus] = []
     now = datetime.now(UTC)
     with reading(project.state) as connection:
         for text in tell_strange(connection, project.state):
@@ -68,7 +68,7 @@ def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: 
                 state = "lock missing or stale" if stale else "cannot be planned"
                 rows += _count_recorded(connection, name, state)
                 if declared.lock is not None:
-                    conditions.append(Condition(name, BLOCKED, f"left out: {wrong[0]}"))
+                    health.append(HealthStatus(name, BLOCKED, f"left out: {wrong[0]}"))
                 continue
             begun = Counter(map(" ".join, read_bindings(connection, name).values()))
             mixed = {"begun_with": dict(sorted(begun.items()))} if begun else {}
@@ -80,14 +80,14 @@ def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: 
                 unknown[name] = note_defect(error)
             if name in unknown:
                 rows += _count_recorded(connection, name, "not known")
-                conditions.append(Condition(name, BLOCKED, f"left out: {unknown[name]}"))
+                health.append(HealthStatus(name, BLOCKED, f"left out: {unknown[name]}"))
                 continue
             rows += [{**row, **mixed} for row in _count_units(view)]
-            conditions += judge_campaign(connection, view, paused, now)
+            health += judge_campaign(connection, view, paused, now)
             if left_out:
                 absences += _list_absences(connection, view)
     if as_json:
-        print_json([*rows, *absences, *(condition.data() for condition in conditions)])
+        print_json([*rows, *absences, *(one.data() for one in health)])
         return _end_status(unknown.values())
     shown = [word for word in (action.word for action in PlanAction) if any(row.get(word) for row in rows)]
     counts = ("units", "done", *shown)
@@ -100,10 +100,10 @@ def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: 
             *(str(row.get(c, "")) for c in counts),
         )
     print_table(table)
-    if conditions:
+    if health:
         table = make_table("campaign", "condition", "why")
-        for condition in conditions:
-            table.add_row(condition.campaign, condition.kind, condition.reason)
+        for one in health:
+            table.add_row(one.campaign, one.kind, one.reason)
         print_table(table)
     for name, begun in {row["campaign"]: row.get("begun_with", {}) for row in rows}.items():
         if len(begun) > 1:

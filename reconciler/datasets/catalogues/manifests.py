@@ -51,7 +51,7 @@ def _register(dataset: RegisteredDataset) -> Conflict | None:
     except (ValueError, RecursionError):
         back = None
     if not isinstance(back, dict):
-        return Conflict(f"{file} is no manifest; it was left as it is")
+        return Conflict(f"{file} is not a manifest; it was left as it is")
     if back != content:
         differs = sorted(key for key in {*back, *content} if back.get(key) != content.get(key))
         return Conflict(f"{file} is the manifest of something else: it differs in {', '.join(differs)}")

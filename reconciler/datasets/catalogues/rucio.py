@@ -66,12 +66,12 @@ class Rucio:
                     Complaint(f"{self._rse} is closed for writing in Rucio", "ask its managers", fatal=False)
                 )
             if not element.get("deterministic", True) and not self._pfn:
-                mend = "write `pfn`, the address of the storage there, into the site's catalogue"
-                found.append(Complaint(f"{self._rse} does not derive places from names", mend))
+                remedy = "write `pfn`, the address of the storage there, into the site's catalogue"
+                found.append(Complaint(f"{self._rse} does not derive places from names", remedy))
         except RucioRefused as error:
             return [
                 Complaint(
-                    f"Rucio refuses: {error}", "mend the site's catalogue settings, or ask for the right"
+                    f"Rucio refuses: {error}", "correct the site's catalogue settings, or ask for the right"
                 )
             ]
         except SourceUnavailable as error:
@@ -253,8 +253,8 @@ class Rucio:
     ) -> Conflict | str | None:
         where = f"{self._scope}:{dataset.name}"
         entries = {entry.name: entry for entry in dataset.entries}
-        if strangers := sorted(content.keys() - entries.keys()):
-            return Conflict(f"{where} holds {strangers[0]}, which is none of its files")
+        if others := sorted(content.keys() - entries.keys()):
+            return Conflict(f"{where} holds {others[0]}, which is none of its files")
         missing = ""
         for name, entry in entries.items():
             row = content.get(name)

@@ -1,4 +1,4 @@
-"""Examining one published file: is it there, the same, and what was declared?"""
+"""The check of one published file: it exists, it is unchanged, and it is what was declared."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ def examine(file: Published, depth: Depth) -> FileFlaw | None:
     """What is wrong with a file, or None.
 
     Raises:
-        Unreadable: it cannot be examined now, which says nothing of it.
+        Unreadable: it cannot be read now, which says nothing about its content.
     """
     path = file.path
     try:
         found = os.lstat(path)
         if not stat.S_ISREG(found.st_mode):
-            return FileFlaw(Trouble.CHANGED, f"{path} is no plain file any more")
+            return FileFlaw(Trouble.CHANGED, f"{path} is not a plain file any more")
         if found.st_size != file.size:
             return FileFlaw(Trouble.CHANGED, f"{path} has {found.st_size} bytes instead of {file.size}")
         if depth is Depth.SIZE:
@@ -92,7 +92,7 @@ def examine(file: Published, depth: Depth) -> FileFlaw | None:
     except FileNotFoundError:
         return FileFlaw(Trouble.GONE, f"{path} is gone")
     except OSError as error:
-        raise UnreadableFile(f"{path} cannot be examined: {error.strerror or error}") from error
+        raise UnreadableFile(f"{path} cannot be read: {error.strerror or error}") from error
     return FileFlaw(Trouble.WRONG, f"{path}: {said}") if said else None
 
 

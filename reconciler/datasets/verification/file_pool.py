@@ -1,4 +1,4 @@
-"""Examining many files at once, in processes, so that a storage that hangs is left and not waited for."""
+"""Checks of many files at once, in processes: a storage that hangs is abandoned, and nobody waits for it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ Crew = Sequence[tuple[BaseProcess, "Connection[object, object]"]]
 
 @contextlib.contextmanager
 def _crew(count: int) -> Iterator[Crew]:
-    """Processes that examine what they are sent; they end with the context, hanging or not."""
+    """Processes that check the files that they are sent. They end with the context, even where they hang."""
     context = multiprocessing.get_context("spawn")
     crew: list[tuple[BaseProcess, Connection[object, object]]] = []
     try:
@@ -146,7 +146,7 @@ def _share_out(crew: Crew, parts: Iterator[list[Published]], patience: float) ->
             try:
                 answer = connection.recv()
             except (EOFError, OSError) as error:
-                message = f"a process that examined files in {part[0].storage} was ended from outside"
+                message = f"a process that checked files in {part[0].storage} was ended from outside"
                 raise SourceUnavailable(message) from error
             if isinstance(answer, str):
                 raise SourceUnavailable(answer)

@@ -1,6 +1,6 @@
-"""Rounds of verification: what of a campaign was examined, so that a round that was cut short is continued.
+"""Rounds of verification: which files of a campaign were checked, so that an interrupted round is continued.
 
-A round is no part of the history of units: it says what was seen at the storage, and moves nothing.
+A round is not part of the history of units: it says what was seen at the storage, and moves nothing.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Rounds:
             return Round(number, time)
 
     def choose(self, begun: Round, files: Sequence[Published]) -> list[Published]:
-        """Those of the files that the round has not examined yet."""
+        """Those of the files that the round has not checked yet."""
         done = select(examinations.c.output, examinations.c.path)
         done = done.where(examinations.c.verification == begun.id)
         with self._engine.begin() as connection:

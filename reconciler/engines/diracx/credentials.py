@@ -183,7 +183,7 @@ def _secret_file(file: Path, advice: str = "write it there") -> Iterator[TextIO]
     except OSError as error:
         raise NoToken(f"{file} cannot be read: {error.strerror}; {advice}") from error
     except UnicodeDecodeError as error:
-        raise NoToken(f"{file} is no text; {advice}") from error
+        raise NoToken(f"{file} is not text; {advice}") from error
 
 
 def _lock(stream: TextIO) -> None:

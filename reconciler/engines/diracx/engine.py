@@ -312,7 +312,7 @@ def _join_logs(handle: JobHandle) -> None:
 
 @contextmanager
 def _speaking() -> Iterator[None]:
-    """Whatever is no whole answer is none."""
+    """Whatever is not a whole answer is none."""
     try:
         yield
     except (NoToken, NotSent, NoAnswer, Declined) as error:

@@ -58,7 +58,7 @@ def read_status(out: str, error: str = "", due: Iterable[str] = ()) -> list[Prod
     """The productions of a table; empty if the text says that there are none, or has a heading without rows.
 
     Raises:
-        UnreadableReply: the text has words of an error, or no such table; a line with a number is no known row; or one of
+        UnreadableReply: the text has words of an error, or no such table; a line with a number is not a known row; or one of
             the names that are `due` is in the text and in no row.
     """
     text = _join(out, error)
@@ -89,7 +89,7 @@ def read_status(out: str, error: str = "", due: Iterable[str] = ()) -> list[Prod
             f"neither a table nor a word of nothing: {said[0][:300] if said else 'an empty text'}"
         )
     if strange := [line for line in said if _NUMBER.search(line)]:
-        raise UnreadableReply(f"a line with a number is no row: {strange[0][:300]}")
+        raise UnreadableReply(f"a line with a number is not a row: {strange[0][:300]}")
     if lost := {name for name in due if name.lower() in text.lower()} - {row.name for row in rows}:
         raise UnreadableReply(f"{min(lost)} is in it, and in no row of its own")
     return rows

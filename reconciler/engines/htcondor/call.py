@@ -55,7 +55,7 @@ def read_logs(condor: Any, files: str) -> dict[str, Any]:
         with condor.JobEventLog(file) as log:
             for event in log.events(0):
                 told, job = judge(event.type.name, event), f"{event.cluster}.{event.proc}"
-                # a job starts only once: what the log has after its end came late, and is no second start
+                # a job starts only once: what the log has after its end came late, and is not a second start
                 if told is not None and jobs.get(job, told)[0] != "ended":
                     jobs[job] = told
         found[name] = jobs

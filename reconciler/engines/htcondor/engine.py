@@ -163,8 +163,8 @@ class HtcondorEngine(BatchSystem):
         answer = _read(reply)
         if answer is None or "error" in answer:
             what = answer["error"] if answer else reply.describe()
-            mend = "say `pip install 'b2prod[htcondor]'`, and set CONDOR_CONFIG to the pool's configuration"
-            found.append(Complaint(what, mend))
+            remedy = "say `pip install 'b2prod[htcondor]'`, and set CONDOR_CONFIG to the pool's configuration"
+            found.append(Complaint(what, remedy))
         return found
 
     def _read_logs(self, handles: Sequence[JobHandle], deadline: Deadline) -> dict[str, dict[str, list[Any]]]:
@@ -178,7 +178,7 @@ class HtcondorEngine(BatchSystem):
             raise EngineUnavailable(answer["error"] if answer else reply.describe())
         logs = answer.get("logs")
         if not isinstance(logs, dict) or logs.keys() != files.keys() or not _are_logs(logs.values()):
-            raise EngineUnavailable("what came of the event logs is no answer to what was asked")
+            raise EngineUnavailable("what came of the event logs is not an answer to what was asked")
         return logs
 
     def _ask(self, constraint: str, deadline: Deadline) -> list[dict[str, Any]]:
@@ -194,7 +194,7 @@ class HtcondorEngine(BatchSystem):
             or (answer.get("asked"), answer.get("count")) != (constraint, len(rows))
             or not all(map(_is_row, rows))
         ):
-            raise EngineUnavailable("what came of the schedd is no answer to what was asked")
+            raise EngineUnavailable("what came of the schedd is not an answer to what was asked")
         return rows
 
     def _call(self, what: str, text: str, seconds: float) -> Reply:

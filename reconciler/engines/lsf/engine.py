@@ -87,7 +87,7 @@ class LsfEngine(BatchSystem):
         if not names:
             return {}
         deadline = Deadline(self._seconds)
-        alike = os.path.commonprefix(names)  # noqa: RUF071 -- of letters: these are no paths
+        alike = os.path.commonprefix(names)  # noqa: RUF071 -- of letters: these are not paths
         pattern = names[0] if len(names) == 1 else f"{alike}*"
         keys: dict[str, set[Key]] = defaultdict(set)
         for key, record in self._ask(["-J", pattern], deadline.left(0.5)).items():

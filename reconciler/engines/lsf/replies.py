@@ -160,7 +160,7 @@ def _read_records(data: Mapping[str, Any], absent: set[str]) -> Iterator[tuple[K
         key = (record["JOBID"], int(record["JOBINDEX"] or 0))
         found = LsfRecord(name, record["STAT"], record.get("EXIT_CODE", ""), record.get("EXIT_REASON", ""))
         if not all(isinstance(word, str) for word in (key[0], found.state, found.code, found.reason)):
-            raise ValueError("a value is no text")
+            raise ValueError("a value is not text")
         yield key, found
 
 
@@ -168,7 +168,7 @@ def read_history(reply: Reply, name: str | None = None) -> set[tuple[Key, str]]:
     """The jobs in the table that `bhist -w` prints below its heading, with their names; empty if it says "no matching job".
 
     Raises:
-        UnreadableReply: there is no such table, a line in it is no row, or a job has another name than `name`.
+        UnreadableReply: there is no such table, a line in it is not a row, or a job has another name than `name`.
     """
     if reply.status is None or reply.missing:
         raise UnreadableReply(reply.describe())
@@ -180,7 +180,7 @@ def read_history(reply: Reply, name: str | None = None) -> set[tuple[Key, str]]:
         elif headed and line.strip():
             row = _ROW.fullmatch(line)
             if row is None:
-                raise UnreadableReply(f"`bhist` answered a line that is no row: {line[:200]!r}")
+                raise UnreadableReply(f"`bhist` answered a line that is not a row: {line[:200]!r}")
             called = re.sub(r"\[\d+\]$", "", row[3])
             if name not in (None, called):
                 raise UnreadableReply(f"`bhist` was asked for {name}, and answered: {line[:200]!r}")
@@ -191,7 +191,7 @@ def read_history(reply: Reply, name: str | None = None) -> set[tuple[Key, str]]:
 
 
 def read_reference(handle: JobHandle) -> Key | None:
-    """The job that the handle's reference names; None where it is no id, or that of another place in its batch."""
+    """The job that the handle's reference names; None where it is not an id, or that of another place in its batch."""
     found = _REFERENCE.fullmatch(handle.reference or "")
     if found is None or place_of(int(found[2] or 0)) != handle.index:
         return None

@@ -116,8 +116,8 @@ class SlurmAnswer:
 def read_records(reply: Reply, marks: int) -> SlurmAnswer:
     """Rows `id|state|note|name`, with four marks `id|state|note|folder|name`; a name may hold anything.
 
-    They stand below a heading. Without it, or beside lines that are no rows, it is open what else is missing: an empty
-    text, a notice or a page of HTML is no empty queue. A heading of other columns is one that tells nothing of the rows.
+    They stand below a heading. Without it, or beside lines that are not rows, it is open what else is missing: an empty
+    text, a notice or a page of HTML is not an empty queue. A heading of other columns is one that tells nothing of the rows.
     """
     records: dict[Key, SlurmRecord] = {}
     strange, headed = None, False
@@ -149,14 +149,16 @@ def read_records(reply: Reply, marks: int) -> SlurmAnswer:
     if reply.out and not reply.out.endswith("\n"):
         strange = strange or "one without an end"
     if strange is not None:
-        return SlurmAnswer(records, f"`{reply.command}` answered a line that is no record: {strange[:200]!r}")
+        return SlurmAnswer(
+            records, f"`{reply.command}` answered a line that is not a record: {strange[:200]!r}"
+        )
     if not headed:
         return SlurmAnswer(records, f"`{reply.command}` answered without the heading of its table")
     return SlurmAnswer(records)
 
 
 def _read_heading(fields: Sequence[str]) -> tuple[str, ...] | None:
-    """The columns that a line names, in letters of one kind; None where it is no heading."""
+    """The columns that a line names, in letters of one kind; None where it is not a heading."""
     if _ID.fullmatch(fields[0]):
         return None
     names = tuple(re.sub(r"[^A-Z]", "", field.upper()) for field in fields)
@@ -164,7 +166,7 @@ def _read_heading(fields: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def read_reference(handle: JobHandle) -> Key | None:
-    """The job that the handle's reference names; None where it is no id, or that of another place in its batch."""
+    """The job that the handle's reference names; None where it is not an id, or that of another place in its batch."""
     found = _REFERENCE.fullmatch(handle.reference or "")
     if found is None or int(found[2] or 0) != handle.index:
         return None

@@ -146,7 +146,7 @@ def _read(storage: str, path: str) -> Found:
         content = read_plain(Path(path), LARGEST)
         record = read_record(content)
     except (NotPlain, OSError, ValueError, RecursionError) as error:
-        return Found(storage, path, None, reason=f"it is no record: {clean_text(str(error))[:500]}")
+        return Found(storage, path, None, reason=f"it is not a record: {clean_text(str(error))[:500]}")
     if found.st_uid != os.geteuid() or found.st_mode & 0o222 or not stat.S_ISREG(found.st_mode):
         return Found(storage, path, None, reason="it is another's, or somebody may write it")
     place = os.path.join(
@@ -305,7 +305,7 @@ def _choose_version(
         return one
     place, version = one.record.place[:2], one.record.data["version"]
     if version > highest.get(place, 0) + GAP:
-        return replace(one, record=None, fate=Fate.LEFT, reason=f"v{version} is no version that follows")
+        return replace(one, record=None, fate=Fate.LEFT, reason=f"v{version} is not a version that follows")
     best = newest.get((one.record.address[0], one.record.fingerprint), version)
     if one.fate is Fate.ADOPT and version < best:
         return replace(one, fate=Fate.LEFT, reason=f"v{best} is the same")

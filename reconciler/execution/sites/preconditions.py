@@ -23,10 +23,10 @@ class Hindrance:
     """Why nothing is submitted now, and who does what about it. Texts are compared, so neither says how long it lasts."""
 
     what: str
-    mend: str
+    remedy: str
 
     def __str__(self) -> str:
-        return f"{self.what}; {self.mend}"
+        return f"{self.what}; {self.remedy}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Queues of sites: what a site with a full queue is offered, and when.
 
-That a queue is full is no failure of any job. The site is left alone for a while, longer the longer nothing is taken, and
+That a queue is full is not a failure of any job. The site is left alone for a while, longer the longer nothing is taken, and
 then offered one job; what it takes, it is offered twice as many of. What holds is in the ledger, so that a service and a
 turn by hand do the same.
 """

@@ -72,7 +72,7 @@ class Alarms:
             return False
         since = format_time(self._clock.time() - ANSWERED.total_seconds())
         asked = seen - self._pauses.read_answered(event.scope, since)
-        if not is_mass(len(asked), event.total, brakes):
+        if not is_mass(len(asked), event.total, admission):
             return False
         self._pauses.pause(event.scope, PauseKind.ALARM, _describe(event, len(asked)), BRAKES, seen)
         return True

@@ -111,7 +111,9 @@ class AttemptRecorder:
             scope, "unit", "units that were made are refused when published", refused, refused, total
         )
         declared = self._repository.campaigns.get(campaign)
-        self._alarms.doubt(event, self._site_engines.find_brakes(declared.campaign.site if declared else ""))
+        self._alarms.doubt(
+            event, self._site_engines.find_admission(declared.campaign.site if declared else "")
+        )
 
     def _refuse(self, attempt: Attempt, failed: Failed) -> None:
         """Records an attempt that ended well and whose result cannot be used. Its log does not tell why."""

@@ -49,7 +49,7 @@ def find_shared_events(
             for numbers in read_record(content, events):
                 found.add_file(numbers)
         except RecordError as error:
-            return f"{file} is no record of events: {error}"
+            return f"{file} is not a record of events: {error}"
         except RepeatedEventsError as error:
             return str(error)
     return None

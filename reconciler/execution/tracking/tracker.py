@@ -96,7 +96,7 @@ class Tracker:
             else:
                 try:
                     self._follow(site, group)
-                except Exception as error:  # noqa: BLE001 -- what nobody foresaw at one site is no word about the others
+                except Exception as error:  # noqa: BLE001 -- an unexpected error at one site says nothing about the others
                     self._break_off(site, group, contain(error))
         self._poll.ended = self._recorder.take_ended()
         return self._poll
@@ -262,7 +262,7 @@ class Tracker:
                         running.append(attempt.id)
                     case _:
                         pass
-            except SourceUnavailable as error:  # its folder does not say, which is no word about the others
+            except SourceUnavailable as error:  # its folder does not say, which says nothing about the others
                 self._note_unknown([attempt], str(error))
                 continue
             except Exception as error:  # noqa: BLE001 -- neither is what nobody foresaw
@@ -382,7 +382,7 @@ class Tracker:
         ]
         site, what = known[0].site, "live jobs are unknown to their engine"
         event = Alarm(f"site:{site}", "job", what, missed, [one.name for one in silent], len(known))
-        return self._alarms.doubt(event, self._site_engines.find_brakes(site))
+        return self._alarms.doubt(event, self._site_engines.find_admission(site))
 
     def _keep_missed(self, attempt: Attempt) -> None:
         """Leaves a missing attempt as it is until a person has decided; a result of it counts."""

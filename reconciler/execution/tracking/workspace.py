@@ -279,7 +279,7 @@ def _verify(
 
 
 def _examine(file: Path, stated: Mapping[str, Any], attempt: Attempt) -> int | Failed | None:
-    """The events of a file that a result states the size and checksum of, None where it is no ROOT file; or what is wrong.
+    """The events of a file that a result states the size and checksum of, None where it is not a ROOT file; or what is wrong.
 
     All is looked at in the one file that was opened: another could be put in its place in between.
     """
@@ -318,7 +318,7 @@ def _clean(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _count_events(file: Path, name: str) -> int | str | None:
-    """The events that an output holds, or what keeps them from being counted; None where it is no ROOT file."""
+    """The events that an output holds, or what keeps them from being counted; None where it is not a ROOT file."""
     if not name.endswith(".root"):
         return None
     from renderer.event_data.event_file import read_events  # noqa: PLC0415 -- reading ROOT files costs a second

@@ -1,4 +1,4 @@
-"""The chronicle: what the journal says happened, one event after another, with keys that stay the same.
+"""The event log: what happened according to the journal, one event after another, with stable keys.
 
 The journal holds changes of rows. An event says in the words of the field what such a change means, and names the
 unit, the attempt and the site that it is about.

@@ -77,7 +77,7 @@ run_lists = Table(
     Column("runs", LargeBinary, nullable=False),
     Column("imported", String(20), nullable=False),
 )
-# Lines of lists that could not be trusted, until a later version of the list has them mended.
+# Lines of lists that could not be trusted, until a later version of the list has them corrected.
 quarantine = Table(
     "quarantine",
     metadata,

@@ -16,7 +16,7 @@ DATABASE = "b2prod.sqlite"
 _NAME = re.compile(r"[A-Za-z0-9_.$-]{1,63}")
 _HOST = re.compile(r"[A-Za-z0-9_.:%-]{0,255}")
 _HARMLESS = ("host", "port", "user", "dbname", "sslmode", "connect_timeout", "application_name")
-"""Options of an address that are no secrets."""
+"""Options of an address that are not secret."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def restore_backup(state: State, file: Path) -> Backup:
 
     Raises:
         GuardRefused: the state has another ledger, or is not older; or a reconciler is at work.
-        SourceUnavailable: the file is no backup, or the state cannot be written.
+        SourceUnavailable: the file is not a backup, or the state cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="b2prod-restore-") as folder:
         copy = State(Path(folder))
@@ -96,7 +96,7 @@ def restore_backup(state: State, file: Path) -> Backup:
             os.chmod(copy.database, FILE_MODE)
             _check_copy(file, copy.database)
         except (OSError, sqlite3.Error) as error:
-            raise SourceUnavailable(f"{file} is no backup of a ledger: {error}") from error
+            raise SourceUnavailable(f"{file} is not a backup of a ledger: {error}") from error
         migrate(copy)
         with opened(copy) as engine, engine.begin() as connection:
             before, formers = read_identity(connection), list_formers(connection)
@@ -121,9 +121,9 @@ def _check_copy(file: Path, copy: Path) -> None:
             raise SourceUnavailable(f"{file} is damaged: {said}")
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         if not {"ledger", "alembic_version", "events"} <= names:
-            raise SourceUnavailable(f"{file} is no backup of a ledger: it lacks its tables")
+            raise SourceUnavailable(f"{file} is not a backup of a ledger: it lacks its tables")
         if connection.execute("SELECT count(*) FROM ledger").fetchone()[0] != 1:
-            raise SourceUnavailable(f"{file} is no backup of a ledger: it does not say of which")
+            raise SourceUnavailable(f"{file} is not a backup of a ledger: it does not say of which")
         if "leases" in names:  # whoever had it works with another ledger
             connection.execute("UPDATE leases SET expires = 0")
             connection.commit()
@@ -146,7 +146,7 @@ def _refuse_newer(state: State, backup: Identity, formers: frozenset[str]) -> No
 
 
 def _copy_tables(connection: Connection, target: Path) -> None:
-    """All rows of a database that is no SQLite, as of the connection's transaction."""
+    """All rows of a database that is not SQLite, as of the connection's transaction."""
     with _opened_copy(target) as engine, engine.begin() as copy:
         make_tables(copy)
         copy_rows(connection, copy, tables.metadata.sorted_tables)

@@ -114,7 +114,7 @@ def _read(file: Path, line: bytes) -> dict[str, Any]:
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise SourceUnavailable(f"{file} is no journal: {error}") from error
+        raise SourceUnavailable(f"{file} is not a journal: {error}") from error
     if not isinstance(entry, dict) or not {"id", "time", "fence", "digest", "content"} <= entry.keys():
-        raise SourceUnavailable(f"{file} is no journal: a line of it is no entry")
+        raise SourceUnavailable(f"{file} is not a journal: a line of it is not an entry")
     return entry

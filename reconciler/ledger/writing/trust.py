@@ -101,13 +101,15 @@ def record_revoked(connection: Connection, statements: Iterable[str]) -> None:
         connection.execute(insert_new(connection, revocations).values(statement=statement, since=now()))
 
 
-def list_floors(connection: Connection, subject: str) -> dict[tuple[str, str], datetime]:
+def list_withdrawals(connection: Connection, subject: str) -> dict[tuple[str, str], datetime]:
     """(Role, person) → the moment before which nothing counts any more of what they signed about a subject."""
     rows = connection.execute(select(floors).where(floors.c.subject == subject))
     return {(row.role, row.principal): read_time(row.moment) for row in rows}
 
 
-def raise_floors(connection: Connection, subject: str, moments: Mapping[tuple[str, str], datetime]) -> None:
+def record_withdrawals(
+    connection: Connection, subject: str, moments: Mapping[tuple[str, str], datetime]
+) -> None:
     """Remembers moments before which statements about a subject count no longer; they only move on, whoever else writes."""
     for (role, principal), moment in sorted(moments.items()):
         whose = {"subject": subject, "role": role, "principal": principal}

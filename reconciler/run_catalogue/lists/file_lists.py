@@ -68,7 +68,7 @@ def find_files(source: Path, separator: str | None = None) -> list[StatedFile | 
         else:
             found = list(_read_list(source, separator))
     except (OSError, ValueError) as error:
-        raise SourceUnavailable(f"{source} is no list of files: {error}; nothing was changed") from error
+        raise SourceUnavailable(f"{source} is not a list of files: {error}; nothing was changed") from error
     if not found:
         raise SourceUnavailable(
             f"{source} names no file; a list has a column `path`, a folder holds files .root, .sroot, .sroot-1 …"
@@ -87,7 +87,7 @@ def _name_file(path: Path) -> StatedFile | RefusedRow:
 
 def _read_list(source: Path, separator: str | None) -> Iterator[StatedFile | RefusedRow]:
     if not source.is_file():
-        raise ValueError("it is no plain file")
+        raise ValueError("it is not a plain file")
     text = decode_text(source.read_bytes())
     if is_json(text):
         rows = read_objects(text)

@@ -38,12 +38,14 @@ def read_objects(text: str) -> Iterator[Row]:
     """The objects of a JSON list as rows; the names of their columns are in small letters.
 
     Raises:
-        ValueError: it is no list in JSON.
+        ValueError: it is not a list in JSON.
     """
     shapes: dict[tuple[str, ...], tuple[tuple[str, ...], str | None]] = {}
     for item in read_items(text, "["):
         if item.flaw is not None or not isinstance(item.value, dict):
-            yield Row(item.number, (), (), item.flaw or "it is no object with columns and values", item.text)
+            yield Row(
+                item.number, (), (), item.flaw or "it is not an object with columns and values", item.text
+            )
             continue
         keys = tuple(item.value)
         if keys not in shapes:
@@ -56,7 +58,7 @@ def read_certification(text: str) -> Iterator[Row]:
     """The runs of a certification, `{"529": [[1, 40], [43, 60]], …}`: run → luminosity sections, both ends included.
 
     Raises:
-        ValueError: it is no certification.
+        ValueError: it is not a certification.
     """
     items = list(read_items(text, "{"))
     if not any((item.key or "").isdecimal() for item in items):
@@ -76,7 +78,7 @@ def judge_sections(sections: Any) -> str | None:
         return "it has no luminosity sections"
     for pair in sections:
         if not (isinstance(pair, list) and len(pair) == 2 and all(type(end) is int for end in pair)):
-            return f"{str(pair)[:60]} is no range of luminosity sections; write it as in [1, 40]"
+            return f"{str(pair)[:60]} is not a range of luminosity sections; write it as in [1, 40]"
         if not 0 <= pair[0] <= SECTION_LIMIT or not 0 <= pair[1] <= SECTION_LIMIT:
             return f"luminosity sections {pair} cannot exist"
         if pair[0] > pair[1]:
@@ -92,7 +94,7 @@ def read_items(text: str, opening: str) -> Iterator[Item]:
     """The items of the JSON list or object that `text` is.
 
     Raises:
-        ValueError: it is no whole JSON, or another value.
+        ValueError: it is not whole JSON, or another value.
     """
     flaws: list[str] = []
     decoder = make_decoder(flaws.append)

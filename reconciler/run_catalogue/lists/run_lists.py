@@ -94,7 +94,7 @@ class RunList:
         try:
             self._text = decode_text(file.read_bytes())
         except (OSError, ValueError) as error:
-            raise SourceUnavailable(f"{file} is no run list: {error}; nothing was changed") from error
+            raise SourceUnavailable(f"{file} is not a run list: {error}; nothing was changed") from error
         self.total: int | None = self._text.count("\n")
 
     def read(self) -> Iterator[Row]:
@@ -106,7 +106,9 @@ class RunList:
         try:
             yield from self._read()
         except ValueError as error:
-            raise SourceUnavailable(f"{self._file} is no run list: {error}; nothing was changed") from error
+            raise SourceUnavailable(
+                f"{self._file} is not a run list: {error}; nothing was changed"
+            ) from error
 
     def _read(self) -> Iterator[Row]:
         text = self._text
@@ -188,7 +190,7 @@ def collect_rows(
     if not found:
         first = f" (line {refused[0].line}: {refused[0].reason})" if refused else ""
         raise SourceUnavailable(
-            f"{source.name} holds no {what} that can be read{first}, so it is no {what} list; nothing was changed"
+            f"{source.name} holds no {what} that can be read{first}, so it is not a {what} list; nothing was changed"
         )
     return tuple(found.values()), tuple(refused)
 
@@ -219,7 +221,7 @@ def _read_plain(text: str, experiment: int | None) -> Iterator[Row]:
             found = [word.strip().strip('"') for word in re.split(r"[,;|\t]", words)]
             found = words.split() if len(found) == 1 else found
             flaw = (
-                None if len(found) == 2 else f"{words!r} is no `experiment,run`; for runs of one, say which"
+                None if len(found) == 2 else f"{words!r} is not `experiment,run`; for runs of one, say which"
             )
             yield Row(number, ("experiment", "run"), found, flaw, line)
             continue

@@ -90,7 +90,7 @@ def read_real(what: str, value: object) -> float | None:
         return None
     text = value.strip() if isinstance(value, str) else str(value)
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not _REAL.fullmatch(text):
-        raise ValueError(f"{what} {_show(value)} is no number that is 0 or more")
+        raise ValueError(f"{what} {_show(value)} is not a number that is 0 or more")
     number = float(text)
     if math.isinf(number) or (number == 0 and re.match(r"[0.]*[1-9]", text)):
         raise ValueError(f"{what} {_show(value)} is beyond what can be stored")
@@ -194,12 +194,12 @@ def read_words(what: str, value: object, most: int) -> str | None:
     """A text of at most `most` characters, as it is.
 
     Raises:
-        ValueError: it is no text, or longer, or a database cannot hold it, or a blank stands at one of its ends.
+        ValueError: it is not text, or longer, or a database cannot hold it, or a blank stands at one of its ends.
     """
     if is_blank(value):
         return None
     if not isinstance(value, str):
-        raise ValueError(f"{what} {_show(value)} is no text")  # noqa: TRY004 -- as any other content that is wrong
+        raise ValueError(f"{what} {_show(value)} is not text")  # noqa: TRY004 -- as any other content that is wrong
     if value != value.strip():
         raise ValueError(f"{what} {_show(value)} has a blank at one of its ends")
     if len(value) > most:
@@ -229,11 +229,11 @@ def _spell(labels: tuple[str, ...]) -> Mapping[str, str]:
 
 def _refuse_count(what: str, value: object) -> ValueError:
     hint = "; leave it empty where it is not known" if str(value).strip().startswith("-") else ""
-    return ValueError(f"{what} {_show(value)} is no count{hint}")
+    return ValueError(f"{what} {_show(value)} is not a count{hint}")
 
 
 def _refuse_time(what: str, value: object) -> ValueError:
-    return ValueError(f"{what} {_show(value)} is no time; write it as in 2019-01-05T12:00:00Z")
+    return ValueError(f"{what} {_show(value)} is not a time; write it as in 2019-01-05T12:00:00Z")
 
 
 def _show(value: object) -> str:

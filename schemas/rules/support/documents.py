@@ -1,6 +1,6 @@
 """What rules ask of documents: single values of manifests, and findings on two things that do not go together.
 
-A manifest that its schema refused is no campaign, but most of what it says can be judged all the same, so that its
+A manifest that its schema refused is not a campaign, but most of what it says can be judged all the same, so that its
 author hears of everything at once.
 """
 

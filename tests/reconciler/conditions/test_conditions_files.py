@@ -187,7 +187,7 @@ def test_a_revision_that_looks_like_a_number_stays_what_it_is(tmp_path, revision
         ("PRAGMA application_id = 1", "application id"),
         ("PRAGMA user_version = 2", "version 2"),
         ("DELETE FROM payloads WHERE revision = 2914", "download it again"),
-        ("UPDATE iovs SET finalRun = 'many' WHERE finalRun = 250", "no numbers"),
+        ("UPDATE iovs SET finalRun = 'many' WHERE finalRun = 250", "not numbers"),
         ("UPDATE iovs SET finalRun = 3 WHERE finalRun = 250", "before it begins"),
         ("UPDATE payloads SET checksum = 'none'", "md5"),
         ("DROP VIEW iov_payloads", "cannot be read"),

@@ -158,7 +158,7 @@ CONTENT = {
     "IoV reversed": (lambda items: edit_iov(items, "expEnd", 1), "before it begins"),
     "IoV half": (lambda items: edit_iov(items, "runEnd", None), "'runEnd'"),
     "IoV fraction": (lambda items: edit_iov(items, "runEnd", 1.5), "'runEnd'"),
-    "IoV no object": (lambda items: [{**items[0], "payloadIovs": [7]}, *items[1:]], "no JSON object"),
+    "IoV no object": (lambda items: [{**items[0], "payloadIovs": [7]}, *items[1:]], "not a JSON object"),
     "two checksums": (
         lambda items: [
             *edit(items, "payloadId", 7, checksum="f" * 32, revision=items[1]["payloadId"]["revision"])

@@ -18,7 +18,7 @@ from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.upkeep.succession import list_formers
 from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.monitoring.site_checks import examine_state
+from reconciler.monitoring.site_checks import check_state
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.mounts import MARKER
 from tests.support.inputs.skimmed import Skimmed
@@ -84,7 +84,7 @@ def recover_store(world):
 
 
 def complaints(world):
-    return [one.complaint.what for one in examine_state(world.state) if one.complaint and one.complaint.fatal]
+    return [one.complaint.what for one in check_state(world.state) if one.complaint and one.complaint.fatal]
 
 
 def test_another_disk_at_the_path_is_written_by_nobody(world):

@@ -26,7 +26,7 @@ def test_nothing_is_a_stranger_where_all_is_as_it_was_made(made, capsys):
     made.restore()
     capsys.readouterr()
     assert made.b2prod("verify", "--strangers") == Exit.FINE
-    assert "0 strangers" in capsys.readouterr().err
+    assert "0 unknown files" in capsys.readouterr().err
     assert made.b2prod("verify", "--strangers", "seven") == Exit.USAGE
 
 

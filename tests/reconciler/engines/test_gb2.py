@@ -444,7 +444,7 @@ def test_the_lifetime_is_what_proxy_info_says(grid, make_engine):
     grid.write({**state, "proxy": {"timeleft": "10:00:00", "group": "belle"}})
     with pytest.raises(EngineUnavailable, match="of the group belle; the site's file says belle_dataprod"):
         make_engine().lifetime()
-    assert "gb2_proxy_init -g belle_dataprod" in make_engine().examine()[0].mend
+    assert "gb2_proxy_init -g belle_dataprod" in make_engine().examine()[0].remedy
     grid.set_faults(gb2_proxy_info="fail")
     with pytest.raises(EngineUnavailable):
         make_engine().lifetime()
@@ -465,7 +465,7 @@ def test_basf2s_environment_does_not_reach_the_commands(make_engine, make_batch,
 def test_a_wrapper_that_does_not_work_is_said_to(make_engine):
     (complaint,) = make_engine(wrapper=["/nowhere/with-gbasf2"]).examine()
     assert "/nowhere/with-gbasf2" in complaint.what
-    assert "gb2.wrapper" in complaint.mend
+    assert "gb2.wrapper" in complaint.remedy
 
 
 # ── a campaign ──

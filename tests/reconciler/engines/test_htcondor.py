@@ -117,7 +117,7 @@ def test_it_says_that_it_is_experimental_and_what_is_missing():
     experimental, missing = HtcondorEngine(make_site()).examine()
     assert (experimental.fatal, missing.fatal) == (False, True)
     assert "experimental" in experimental.what
-    assert "CONDOR_CONFIG" in missing.mend
+    assert "CONDOR_CONFIG" in missing.remedy
 
 
 @pytest.mark.parametrize(

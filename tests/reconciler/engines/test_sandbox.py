@@ -1,4 +1,4 @@
-"""Sandboxes from the grid: what unpacks to more than it should, or elsewhere, is no sandbox."""
+"""Sandboxes from the grid: what unpacks to more than it should, or elsewhere, is not a sandbox."""
 
 from __future__ import annotations
 

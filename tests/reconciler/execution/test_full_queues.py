@@ -1,4 +1,4 @@
-"""A queue that takes no more is no failure: jobs wait for room, nothing is counted, and the site is not asked all the time."""
+"""A queue that takes no more is not a failure: jobs wait for room, nothing is counted, and the site is not asked all the time."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_an_interrupt_ends_the_jobs_and_leaves_a_consistent_ledger(tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == Exit.INTERRUPTED
     assert world.processes() == []
-    assert world.attempts().keys() == {"cancelled"}, "what we ended ourselves is no failure of the job"
+    assert world.attempts().keys() == {"cancelled"}, "what we ended ourselves is not a failure of the job"
     world.behave("fine")
     assert world.call("reconcile", "--once") == Exit.FINE
     assert world.summary() == {"done": 3}

@@ -90,7 +90,7 @@ def test_a_job_is_adopted_only_where_its_engine_has_it(production, monkeypatch, 
         return told, capsys.readouterr()
 
     for reference, words in (
-        ("no such id", "is no id"),
+        ("no such id", "is not an id"),
         ("999999", "it says: absent"),
         (other.reference, other.name),
     ):

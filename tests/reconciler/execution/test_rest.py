@@ -1,4 +1,4 @@
-"""A failure is no new plan: a unit that nothing helps rests, whatever is planned in between, and its attempts are bounded."""
+"""A failure is not a new plan: a unit that nothing helps rests, whatever is planned in between, and its attempts are bounded."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_what_is_in_the_way_of_a_batch_is_told(ask, monkeypatch):
 def test_jobs_that_bear_our_names_and_that_nobody_knows_are_shown(world, ask, monkeypatch):
     monkeypatch.setattr(LocalEngine, "list_names", lambda self, prefix: {f"{prefix}x": "1"}, raising=False)
     code, found = ask()
-    told = found["local", "strangers"]
+    told = found["local", "orphan jobs"]
     assert (code, told["state"]) == (Exit.FINE, "note")
     assert "1 jobs bear our names" in told["what"]
 

@@ -23,7 +23,7 @@ from ci.reports.monitoring import Monitor
 from reconciler.ledger.store.database import State, opened
 from reconciler.ledger.writing.pauses import PauseWriter
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.monitoring.health import Condition
+from reconciler.monitoring.health import HealthStatus
 from reconciler.monitoring.metrics import LedgerCollector, TurnMetrics
 from tests.support.worlds.command_world import RealWorld
 from tests.support.worlds.processes import wait_until
@@ -74,7 +74,7 @@ def test_turns_plans_and_conditions_are_noted(world, monkeypatch):
     plan = world.state_view().plan
     registry = CollectorRegistry()
     turns = TurnMetrics(registry)
-    stalled = [Condition("proc7", "Stalled", "a"), Condition("proc7", "Stalled", "b")]
+    stalled = [HealthStatus("proc7", "Stalled", "a"), HealthStatus("proc7", "Stalled", "b")]
     at = datetime(2019, 2, 7, tzinfo=UTC)
     turns.note(2.0, at, plan, stalled, fine=True, whole=True)
     found = read(registry)
@@ -87,7 +87,7 @@ def test_turns_plans_and_conditions_are_noted(world, monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda real=time.monotonic: real() + 1000)
     turns.note(1.0, at, None, [], fine=False, whole=False)
     found = read(registry)
-    assert 1000 <= found["b2prod_good_turn_age_seconds",] < 1010, "one that was cut short is no good one"
+    assert 1000 <= found["b2prod_good_turn_age_seconds",] < 1010, "one that was cut short is not a good one"
     assert found["b2prod_turns_total", "trouble"] == 1
     assert found["b2prod_plan_units", "proc7", "submit"] == 2, "a turn without a plan says nothing of it"
 

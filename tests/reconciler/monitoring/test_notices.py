@@ -12,13 +12,13 @@ import pytest
 from ci.cli.exits import WrongUse
 from ci.reports.notifications import Notifier, Recipients, read_recipients, send
 from reconciler.ledger.reading.event_log import LogEvent
-from reconciler.monitoring.health import Condition
+from reconciler.monitoring.health import HealthStatus
 from reconciler.monitoring.notices import MOST_LINES, Circle, Message, compose
 
 NOW = datetime(2019, 2, 7, 12, tzinfo=UTC)
 ALL = Circle("production", None, timedelta(hours=12))
-STALLED = Condition("proc7", "Stalled", "kekcc does not answer (3 times in a row)")
-PROGRESSING = Condition("proc7", "Progressing", "7 jobs under way")
+STALLED = HealthStatus("proc7", "Stalled", "kekcc does not answer (3 times in a row)")
+PROGRESSING = HealthStatus("proc7", "Progressing", "7 jobs under way")
 
 
 def told(conditions=(), events=(), memory=None, now=NOW, circle=ALL, judged=("proc7", "proc8"), trouble=()):
@@ -44,7 +44,7 @@ def test_a_condition_is_told_once_then_after_the_quiet_period_then_when_it_is_ov
 
 def test_other_words_for_the_same_condition_are_not_told_again():
     _, memory = told([STALLED])
-    other = Condition("proc7", "Stalled", "kekcc does not answer (4 times in a row)")
+    other = HealthStatus("proc7", "Stalled", "kekcc does not answer (4 times in a row)")
     message, memory = told([other], memory=memory)
     assert message is None
     assert memory["proc7 Stalled"]["text"] == other.reason
@@ -58,7 +58,7 @@ def test_what_was_not_judged_is_not_over():
 
 
 def test_a_thousand_conditions_are_one_message_with_an_end():
-    many = [Condition(f"c{n}", "Degraded", "in quarantine: 1 unit") for n in range(1000)]
+    many = [HealthStatus(f"c{n}", "Degraded", "in quarantine: 1 unit") for n in range(1000)]
     message, memory = told(many, judged=[one.campaign for one in many])
     assert len(message.body.splitlines()) == MOST_LINES + 1
     assert "960 more" in message.body
@@ -66,7 +66,7 @@ def test_a_thousand_conditions_are_one_message_with_an_end():
 
 
 def test_reasons_of_one_condition_are_one_line():
-    two = [Condition("proc7", "Blocked", "paused"), Condition("proc7", "Blocked", "max_restate is 0")]
+    two = [HealthStatus("proc7", "Blocked", "paused"), HealthStatus("proc7", "Blocked", "max_restate is 0")]
     assert told(two)[0].body == "proc7 Blocked: paused; max_restate is 0"
 
 
@@ -76,7 +76,7 @@ def test_a_circle_hears_of_its_campaigns_and_of_the_reconciler_alone():
         1, "", "pause.begun", {"scope": "campaign:proc7", "kind": "breaker", "reason": "5 alike"}
     )
     assert told([STALLED], [breaker], circle=circle) == (None, {})
-    mine = Condition("proc8", "Degraded", "in quarantine: 2 units")
+    mine = HealthStatus("proc8", "Degraded", "in quarantine: 2 units")
     message, _ = told([STALLED, mine], [breaker], circle=circle, trouble=["no ledger"])
     assert message.body.splitlines() == [
         "proc8 Degraded: in quarantine: 2 units",
@@ -120,7 +120,7 @@ def test_recipients_are_read(tmp_path):
     ("text", "mode", "said"),
     [
         ('[circles.a]\nurls = ["json://h"]\n', 0o640, "can be read by others"),
-        ("[circles", 0o600, "is no TOML"),
+        ("[circles", 0o600, "is not TOML"),
         ("", 0o600, "has no circles"),
         ("[circles.a]\nurls = []\n", 0o600, "needs urls"),
         ('[circles.a]\nurls = ["json://h"]\nurl = "x"\n', 0o600, "has other keys"),

@@ -1,4 +1,4 @@
-"""The tool is told beside every decision and every job, and is no part of what is signed; jobs are of the release approved."""
+"""The tool is told beside every decision and every job, and is not part of what is signed; jobs are of the release approved."""
 
 from __future__ import annotations
 

@@ -127,9 +127,9 @@ def test_a_selector_takes(state, selector, runs):
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ("3,x,physics,1", "no count"),
-        ("3,-5,physics,1", "no count"),
-        ("3,5,physics,-99", "no count"),
+        ("3,x,physics,1", "not a count"),
+        ("3,-5,physics,1", "not a count"),
+        ("3,5,physics,-99", "not a count"),
         ("3,5,physics (short),1", "run type"),
         (",5,physics,1", "missing"),
         ("99999,5,physics,1", "experiment '99999' is beyond 9999"),
@@ -217,7 +217,7 @@ def test_the_name_of_a_raw_file_says_its_run_and_a_file_on_tape_is_not_read(tmp_
             {"path": f"on/{NAMED}", "size": 7, "checksum": "adler32:0a1b2c3d", "storage": "attic"},
             "'attic' is none of",
         ),
-        ({"path": f"on/{NAMED}", "size": -7, "checksum": "adler32:0a1b2c3d"}, "size -7 is no count"),
+        ({"path": f"on/{NAMED}", "size": -7, "checksum": "adler32:0a1b2c3d"}, "size -7 is not a count"),
         (
             {"path": f"on/{NAMED}", "size": 7, "checksum": "adler32:0a1b2c3d", "events": "many"},
             "events 'many'",

@@ -93,20 +93,20 @@ ten;15;physics;10;;;;;;
 """
 
 REFUSED = {
-    3: "events '-99' is no count; leave it empty where it is not known",
+    3: "events '-99' is not a count; leave it empty where it is not known",
     4: "run type 'physics (B = 0; solenoid off)' is none of physics, beam",
-    8: "start '5 Nov, before lunch' is no time",
+    8: "start '5 Nov, before lunch' is not a time",
     9: "9 cells instead of 10",
     10: "11 cells instead of 10",
-    12: "events '-1' is no count",
-    13: "events '1_000' is no count",
-    14: "events '７７' is no count",
+    12: "events '-1' is not a count",
+    13: "events '1_000' is not a count",
+    14: "events '７７' is not a count",
     15: "it stops (2019-11-05T00:00:00Z) before it starts (2019-11-06T00:00:00Z)",
     16: "beam energy '10.58 GeV' is none of",
     17: "quality 'so so' is none of",
     20: "run '12345678901' is beyond 99999999",
-    21: "experiment 'ten' is no count",
-    22: "files '-99' is no count",
+    21: "experiment 'ten' is not a count",
+    22: "files '-99' is not a count",
     25: "run 10:1 was listed before, differently",
 }
 
@@ -116,7 +116,7 @@ REFUSED = {
 def test_the_export_of_experiment_10_comes_in_row_by_row(place, capsys, ending):
     content = b"\xef\xbb\xbf" + EXPORT.replace("\n", ending).encode()
     assert bring(place, content, name="exp10.csv") == Exit.FINDINGS
-    assert "exp10.csv: line 3 refused: events '-99' is no count" in capsys.readouterr().err
+    assert "exp10.csv: line 3 refused: events '-99' is not a count" in capsys.readouterr().err
     at = "2019-11-05T01:00:00Z", "2019-11-05T02:00:00Z"
     assert catalogued(place, "type", "events", "start", "stop", "energy", "quality", "files") == [
         (8, 2001, "physics", 300, "2019-06-30T00:00:00Z", "2019-06-30T01:00:00Z", "4S", "good", 1),

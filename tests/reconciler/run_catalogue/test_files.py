@@ -117,12 +117,12 @@ def test_what_is_no_plain_file_is_refused_and_not_waited_for(desk):
     desk.write("in/a.root")
     code, _, told = desk("files", "import", desk.root / "in", "--level", "raw")
     assert (code, "1 new, 0 changed, 0 unchanged, 3 refused" in told) == (Exit.FINDINGS, True)
-    assert told.count("it is no plain file") == 2
+    assert told.count("it is not a plain file") == 2
     code, _, told = desk("files", "import", desk.root / "list.csv", "--level", "raw")
-    assert (code, "it is no plain file" in told) == (Exit.UNAVAILABLE, True)
+    assert (code, "it is not a plain file" in told) == (Exit.UNAVAILABLE, True)
     row = {"path": str(desk.root / "in/p.root"), "experiment": 12, "run": 1, "size": 9}
     code, _, told = desk("files", "import", desk.list([row]), "--level", "raw")
-    assert (code, "it is no plain file" in told) == (Exit.FINDINGS, True)
+    assert (code, "it is not a plain file" in told) == (Exit.FINDINGS, True)
 
 
 def test_a_path_with_a_line_end_in_a_list_is_refused(desk):
@@ -212,7 +212,7 @@ def test_a_list_declares_replicas_beside_the_files(desk):
     rows[1]["size"] = 8
     code, _, told = desk("files", "import", desk.list(rows), "--level", "raw")
     assert code == Exit.FINDINGS
-    assert "/tape/a.root: it is no replica of /disk/a.root" in told or "another content" in told
+    assert "/tape/a.root: it is not a replica of /disk/a.root" in told or "another content" in told
 
 
 def test_a_folder_that_lacks_registered_files_says_so_and_keeps_them(desk):
@@ -317,15 +317,18 @@ CANDIDATES = {"__candidate__": np.tile(np.arange(4, dtype=np.uint32), 25)}
         ),
         "an event number beyond 32 bits": (
             {"event": np.arange(100) + 2**32 - 50},
-            "event is 4294967296, which is no whole number",
+            "event is 4294967296, which is not a whole number",
         ),
-        "a run that wraps": ({"run": np.full(100, 2**32 + 1)}, "run is 4294967297, which is no whole number"),
+        "a run that wraps": (
+            {"run": np.full(100, 2**32 + 1)},
+            "run is 4294967297, which is not a whole number",
+        ),
         "a negative experiment": (
             {"experiment": np.full(100, -1)},
-            "experiment is -1, which is no whole number",
+            "experiment is -1, which is not a whole number",
         ),
-        "half a run": ({"run": np.full(100, 1.5)}, "run is 1.5, which is no whole number"),
-        "no number": ({"event": np.full(100, np.nan)}, "event is nan, which is no whole number"),
+        "half a run": ({"run": np.full(100, 1.5)}, "run is 1.5, which is not a whole number"),
+        "no number": ({"event": np.full(100, np.nan)}, "event is nan, which is not a whole number"),
         "whole numbers as doubles": ({"run": np.full(100, 1.0), "event": np.arange(100.0)}, 100),
         "events of two runs": ({"run": np.repeat(np.array([1, 2]), 50)}, "events of 2 runs (12:1, 12:2 …)"),
     }.values(),

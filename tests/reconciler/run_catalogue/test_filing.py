@@ -195,12 +195,12 @@ PLACE = replace(A, path="/copy/a.root")
         "of another content": (
             Replica(replace(PLACE, checksum="sha256:cc"), "a.root"),
             "refused",
-            "no replica of /in/a.root",
+            "not a replica of /in/a.root",
         ),
         "of another size": (
             Replica(replace(PLACE, size=11), "a.root"),
             "refused",
-            "no replica of /in/a.root",
+            "not a replica of /in/a.root",
         ),
         "of what is not registered": (
             Replica(PLACE, "nobody.root"),

@@ -144,9 +144,9 @@ def test_the_command_line_keeps_and_shows_what_it_refused(state, capsys):
     file = state.folder.parent / "daily.csv"
     file.write_text("experiment,run,events\n3,1,7\n3,2,-99\n")
     assert call(state, "runs", "import", str(file)) == Exit.FINDINGS
-    assert "daily.csv: line 3 refused: events '-99' is no count" in capsys.readouterr().err
+    assert "daily.csv: line 3 refused: events '-99' is not a count" in capsys.readouterr().err
     assert call(state, "runs", "quarantine") == Exit.FINE
-    assert "daily.csv     3  events '-99' is no count" in capsys.readouterr().out
+    assert "daily.csv     3  events '-99' is not a count" in capsys.readouterr().out
 
 
 def test_runs_are_removed_by_a_list_that_names_each_for_sure(state, bring, capsys):
@@ -155,7 +155,7 @@ def test_runs_are_removed_by_a_list_that_names_each_for_sure(state, bring, capsy
     remove = ("runs", "remove", str(file), "--reason", "why")
     file.write_text("experiment,run,events\n3,1,5\n3,two,5\n")
     assert call(state, *remove) == Exit.UNAVAILABLE
-    assert "line 3 refused: run 'two' is no count" in capsys.readouterr().err
+    assert "line 3 refused: run 'two' is not a count" in capsys.readouterr().err
     file.write_text("experiment,run,events\n3,1,5\n3,2,-99\n")
     assert call(state, *remove) == Exit.FINE
     assert "2 runs removed" in capsys.readouterr().err

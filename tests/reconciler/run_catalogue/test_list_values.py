@@ -96,7 +96,7 @@ def test_a_whole_number_may_be_written_so(value, number):
     ids=lambda value: repr(value)[:20],
 )
 def test_what_is_no_count_is_refused_and_shown(value):
-    with pytest.raises(ValueError, match=r"^events .*( is no count| is beyond |Exceeds)"):
+    with pytest.raises(ValueError, match=r"^events .*( is not a count| is beyond |Exceeds)"):
         read_count("events", value)
 
 
@@ -153,7 +153,7 @@ def test_a_time_may_be_written_so(value):
     ids=str,
 )
 def test_what_is_no_time_is_refused(value):
-    with pytest.raises(ValueError, match=r"^start .* is no time; write it as in 2019-01-05T12:00:00Z"):
+    with pytest.raises(ValueError, match=r"^start .* is not a time; write it as in 2019-01-05T12:00:00Z"):
         read_time("start", value)
 
 

@@ -56,18 +56,18 @@ def test_the_certifications_of_another_experiment_are_read_whole(shared_data):
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("3,530,physics,-99,,", "'-99' is no count"),
+        ("3,530,physics,-99,,", "'-99' is not a count"),
         ("3,530,physics,1,2019-01-02T00:00:00Z,2019-01-01T00:00:00Z", "stops"),
         ("3,530,cosmic (B=0),1,,", "cosmic (B=0)"),
-        ("3,530,physics,1,about noon,", "'about noon' is no time"),
+        ("3,530,physics,1,about noon,", "'about noon' is not a time"),
         ("3,530,physics", "3 cells instead of 6"),
         ("3,530,physics,1,,,,", "8 cells instead of 6"),
-        ("3,five,physics,1,,", "'five' is no count"),
+        ("3,five,physics,1,,", "'five' is not a count"),
         ("3,529,beam,1,,", "listed before, differently"),
         (",530,physics,1,,", "experiment or run is missing"),
         ('3,530,"physics"s,1,,,', "text follows the quote that closes in line 3, column 15"),
-        ("3,530,physics,1,2019-02-30T00:00:00Z,", "no time"),
-        ("3,530,physics,1,2019-01-01T00:00:00Z,never", "'never' is no time"),
+        ("3,530,physics,1,2019-02-30T00:00:00Z,", "not a time"),
+        ("3,530,physics,1,2019-01-01T00:00:00Z,never", "'never' is not a time"),
         ("4,530,physics,1,,", "the run is of experiment 4, the list was said to be of 3"),
     ],
     ids=lambda value: value[:24],
@@ -102,7 +102,7 @@ def test_the_command_line_maps_columns(tmp_path, capsys):
     assert "one of experiment, run" in capsys.readouterr().err
     assert run([*call, "--mapping", "run=RunNumber"]) == Exit.FINDINGS
     said = capsys.readouterr().err
-    assert "line 3 refused: run 'none' is no count" in said
+    assert "line 3 refused: run 'none' is not a count" in said
     assert "1 new, 0 changed, 0 unchanged, 1 refused" in said
 
 

@@ -39,7 +39,7 @@ PYTHON = {"json", "sys", *dir(builtins)}
 PLAIN = {"items", "get", "append", "count", "__init__"}
 """Methods of Python's own objects, and `count` of a std::map."""
 FRAMEWORK = {"basf2.Module", "basf2.statistics"}
-"""What is no function: the base of modules that are written in Python, and the statistics that are printed."""
+"""What is not a function: the base of modules that are written in Python, and the statistics that are printed."""
 
 Facts = Mapping[str, Any]
 

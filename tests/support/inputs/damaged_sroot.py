@@ -28,7 +28,7 @@ def damage(sroot, records):
         "the second, gzipped": ("a.sroot.gz", gzip.compress(sroot[: second + 5]), "record 2"),
         "the third, gzipped": ("a.sroot.gz", gzip.compress(sroot[: third + 1]), "size of record 3"),
         "the fourth, gzipped": ("a.sroot.gz", gzip.compress(sroot[: third + 5]), "record 3"),
-        "a plain file that is named .gz": ("a.sroot.gz", sroot, "no gzip file"),
+        "a plain file that is named .gz": ("a.sroot.gz", sroot, "not a gzip file"),
         "half of a gzip file": ("a.sroot.gz", packed[: len(packed) // 2], "its gzip stream does not end"),
         "a gzip file without its sum": ("a.sroot.gz", packed[:-8], "its gzip stream does not end"),
         "a gzip file with a wrong sum": ("a.sroot.gz", packed[:-8] + b"\0" * 8, "CRC check failed"),

@@ -42,7 +42,7 @@ def write_run(path, size=5, **branches):
 def read_output(path, tree="events"):
     with uproot.open(path) as file:
         tree = file[tree]
-        return {name: tree[name].array(library="np").tolist() for name in tree.keys()}  # noqa: SIM118 -- uproot's trees are no dictionaries
+        return {name: tree[name].array(library="np").tolist() for name in tree.keys()}  # noqa: SIM118 -- uproot's trees are not dictionaries
 
 
 def fail(job, folder, kind="input"):
