@@ -76,7 +76,7 @@ CLAIMING = (*COMING, OutputState.PRODUCED)
 
 
 class PlanAction(StrEnum):
-    """What a plan says of a unit, in the order in which plans show it. The last three are listed, and are no actions."""
+    """What a plan says of a unit, in the order in which plans show it. The last three are listed, and are not actions."""
 
     SUBMIT = "+"
     """It was not produced, and its jobs are submitted."""

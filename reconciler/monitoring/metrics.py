@@ -27,7 +27,7 @@ from reconciler.ledger.schema.tables import (
 from reconciler.ledger.store.database import State, reading
 from reconciler.model.plan import Plan
 from reconciler.model.states import IntentState, OutputState, PlanAction
-from reconciler.monitoring.health import Condition
+from reconciler.monitoring.health import HealthStatus
 from reconciler.outside.errors import SourceUnavailable
 from schemas.files.times import read_time
 

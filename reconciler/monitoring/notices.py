@@ -12,7 +12,7 @@ from typing import Any
 
 from reconciler.ledger.reading.event_log import LogEvent
 from reconciler.model.states import PauseKind
-from reconciler.monitoring.health import BLOCKED, DEGRADED, STALLED, Condition
+from reconciler.monitoring.health import BLOCKED, DEGRADED, STALLED, HealthStatus
 
 TOLD = (BLOCKED, STALLED, DEGRADED)
 """Conditions that somebody has to hear of; the others are as things should be."""

@@ -22,7 +22,7 @@ from reconciler.ledger.schema.tables import runs
 from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.model.states import PlanAction
-from reconciler.monitoring.health import BLOCKED, Condition, judge_campaign
+from reconciler.monitoring.health import BLOCKED, HealthStatus, judge_campaign
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.views import View, view_campaign

@@ -100,7 +100,7 @@ class SiteEngines:
             return described.visibility
         return self.engine(site).visibility.total_seconds()
 
-    def find_brakes(self, site: str) -> Admission:
+    def find_admission(self, site: str) -> Admission:
         """The limits from which on a site raises an alarm."""
         described = self._sites.get(site)
         return Admission() if described is None else described.brakes

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from reconciler.ledger.writing.pauses import BRAKES, PauseWriter
+from reconciler.ledger.writing.pauses import B2PROD, PauseWriter
 from reconciler.model.states import PauseKind
 from reconciler.outside.clock import Clock, format_time
 from schemas.policy.site import Admission
@@ -22,9 +22,9 @@ ANSWERED = timedelta(days=1)
 """How long a person's answer counts."""
 
 
-def is_mass(count: int, total: int, brakes: Admission) -> bool:
+def is_mass(count: int, total: int, admission: Admission) -> bool:
     """Whether `count` of `total` is an alarm: more than a share and at least a number of them, or all of them."""
-    if count >= brakes.at_least and 100 * count > brakes.percent * total:
+    if count >= admission.at_least and 100 * count > admission.percent * total:
         return True
     return count >= ALL and count >= total
 
@@ -56,14 +56,14 @@ class Alarms:
         self._pauses = pauses
         self._clock = clock
 
-    def doubt(self, event: Alarm, brakes: Admission) -> bool:
+    def doubt(self, event: Alarm, admission: Admission) -> bool:
         """Whether what seems to have happened must not be acted upon now."""
         going = self._pauses.read_subject(event.scope)
         seen = event.name(event.subject)
         if going is not None:
             mine = all(one.startswith(f"{event.kind} ") for one in going)
             if mine and not going & event.name(event.open):
-                self._pauses.resume(event.scope, "all of it is as it was", BRAKES, PauseKind.ALARM)
+                self._pauses.resume(event.scope, "all of it is as it was", B2PROD, PauseKind.ALARM)
                 return False
             if not seen <= going:
                 self._pauses.ask_more(event.scope, going | seen)
@@ -74,7 +74,7 @@ class Alarms:
         asked = seen - self._pauses.read_answered(event.scope, since)
         if not is_mass(len(asked), event.total, admission):
             return False
-        self._pauses.pause(event.scope, PauseKind.ALARM, _describe(event, len(asked)), BRAKES, seen)
+        self._pauses.pause(event.scope, PauseKind.ALARM, _describe(event, len(asked)), B2PROD, seen)
         return True
 
 

@@ -15,7 +15,7 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.states import PauseKind
 
 EVERYTHING = "all"
-BRAKES = "b2prod"
+B2PROD = "b2prod"
 """Who begins and ends a pause where no person does."""
 
 
@@ -109,7 +109,7 @@ class PauseWriter:
     def read_answered(self, scope: str, since: str) -> frozenset[str]:
         """What people answered for by ending alarms of a scope since a time."""
         at = and_(pauses.c.scope == scope, pauses.c.kind == PauseKind.ALARM, pauses.c.ended >= since)
-        query = select(pauses.c.subject).where(at, pauses.c.ended_by != BRAKES)
+        query = select(pauses.c.subject).where(at, pauses.c.ended_by != B2PROD)
         with self._writer.reading() as connection:
             return frozenset().union(*map(_read_names, connection.scalars(query)))
 
