@@ -17,8 +17,8 @@ from tests.support.services import diracx_service
 from tests.support.services.postgresql import Server, find_programs, serving
 from tests.support.services.slurm_cluster import PACKAGES, Cluster, list_missing, using
 from tests.support.worlds import worlds
-from tests.support.worlds.launchpad import Launchpad
 from tests.support.worlds.production_model import Production, Template
+from tests.support.worlds.signable_checkout import SignableCheckout
 
 # A suite that was started in the background, or by nohup, hears no Ctrl-C and no end of a terminal; what it starts must,
 # since tests send them.
@@ -60,9 +60,9 @@ def circle(tmp_path_factory) -> Circle:
 
 
 @pytest.fixture
-def pad(tmp_path, circle) -> Launchpad:
+def signable(tmp_path, circle) -> SignableCheckout:
     """A repository with a reconciler beside it, whose campaign these people approve."""
-    return Launchpad(tmp_path, circle)
+    return SignableCheckout(tmp_path, circle)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ RUNNING = {
     for name in (
         "command_lines",
         "command_world",
-        "launchpad",
+        "signable_checkout",
         "lost_ledgers",
         "production_model",
         "skim_checkout",
@@ -163,7 +163,7 @@ RUNNING = {
     )
 }
 """Modules of worlds in which jobs run or commands are called: a second or more for each test."""
-SERVICES = {"diracx", "pad", "postgresql", "production", "slurm"}
+SERVICES = {"diracx", "postgresql", "production", "signable", "slurm"}
 """Fixtures that start as much."""
 
 

@@ -21,7 +21,7 @@ from schemas.policy.signers import NAMESPACE
 from schemas.policy.statement import PRODUCE, RETIRE, REVOKE, Ceilings, Statement
 from tests.support.inputs.keys import ORDER, PERSON, Circle, write_roles
 from tests.support.worlds import builders
-from tests.support.worlds.desk import NOW, Desk
+from tests.support.worlds.signing_repository import NOW, SigningRepository
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +33,16 @@ def circle(tmp_path_factory):
 
 
 @pytest.fixture
-def desk(circle):
-    return Desk(circle)
+def signing(circle):
+    return SigningRepository(circle)
 
 
 @pytest.fixture
-def signed(desk):
+def signed(signing):
     """Approved by all four."""
-    desk.sign(*ORDER)
-    assert desk.verdict().complete
-    return desk
+    signing.sign(*ORDER)
+    assert signing.verdict().complete
+    return signing
 
 
 EVERYTHING = "proposer coordinator"
@@ -83,96 +83,96 @@ def test_a5_the_template_was_edited_after_signing(signed):
     assert signed.missing() == "proposer release coordinator"
 
 
-def test_a6_statements_of_another_environment(desk):
-    desk.sign(*ORDER, environment="test")
-    assert desk.missing() == " ".join(ORDER)
-    assert desk.reasons() == {
+def test_a6_statements_of_another_environment(signing):
+    signing.sign(*ORDER, environment="test")
+    assert signing.missing() == " ".join(ORDER)
+    assert signing.reasons() == {
         "it is for test of belle2/productions, this is production of belle2/productions"
     }
 
 
-def test_a6_statements_of_another_repository(desk):
-    desk.sign(*ORDER, repository="somebody/fork")
-    assert desk.missing() == " ".join(ORDER)
+def test_a6_statements_of_another_repository(signing):
+    signing.sign(*ORDER, repository="somebody/fork")
+    assert signing.missing() == " ".join(ORDER)
 
 
-def test_a7_statements_of_another_campaign(desk):
-    desk.sign(*ORDER, subject="campaign/proc6")
-    assert desk.missing() == " ".join(ORDER)
-    assert desk.reasons() == {"it is for campaign/proc6"}
+def test_a7_statements_of_another_campaign(signing):
+    signing.sign(*ORDER, subject="campaign/proc6")
+    assert signing.missing() == " ".join(ORDER)
+    assert signing.reasons() == {"it is for campaign/proc6"}
 
 
-def test_a8_the_proposer_is_also_the_coordinator(desk):
-    desk.sign("proposer", "release", "calibration")
-    desk.sign("coordinator", person=PERSON["proposer"])
-    assert desk.missing() == "coordinator"
+def test_a8_the_proposer_is_also_the_coordinator(signing):
+    signing.sign("proposer", "release", "calibration")
+    signing.sign("coordinator", person=PERSON["proposer"])
+    assert signing.missing() == "coordinator"
 
 
-def test_a9_the_proposer_also_signs_the_release(desk):
-    desk.sign("proposer", "calibration", "coordinator")
-    desk.sign("release", person=PERSON["proposer"])
-    assert desk.missing() == "release"
-    (need,) = (need for need in desk.verdict().needs if need.missing)
+def test_a9_the_proposer_also_signs_the_release(signing):
+    signing.sign("proposer", "calibration", "coordinator")
+    signing.sign("release", person=PERSON["proposer"])
+    assert signing.missing() == "release"
+    (need,) = (need for need in signing.verdict().needs if need.missing)
     assert need.why == f"{PERSON['proposer']} proposed it"
 
 
-def test_a9_a_proposer_fills_no_other_role_even_where_another_proposed_too(desk):
+def test_a9_a_proposer_fills_no_other_role_even_where_another_proposed_too(signing):
     """Two who proposed cannot split the roles between them."""
-    desk.sign("proposer", "calibration")
-    desk.sign("proposer", person=PERSON["other"])
-    desk.sign("release", "coordinator", person=PERSON["proposer"])
-    assert desk.missing() == "release coordinator"
+    signing.sign("proposer", "calibration")
+    signing.sign("proposer", person=PERSON["other"])
+    signing.sign("release", "coordinator", person=PERSON["proposer"])
+    assert signing.missing() == "release coordinator"
 
 
-def test_a10_one_person_in_three_roles(desk):
-    desk.sign("proposer")
-    desk.sign("release", "calibration", "coordinator", person=PERSON["coordinator"])
-    assert len(desk.missing().split()) == 2
+def test_a10_one_person_in_three_roles(signing):
+    signing.sign("proposer")
+    signing.sign("release", "calibration", "coordinator", person=PERSON["coordinator"])
+    assert len(signing.missing().split()) == 2
 
 
-def test_a11_one_person_in_two_roles_while_others_fill_the_rest(desk):
-    desk.sign("proposer", "release", "coordinator")
-    desk.sign("calibration", person=PERSON["coordinator"])
-    missing = desk.missing()
+def test_a11_one_person_in_two_roles_while_others_fill_the_rest(signing):
+    signing.sign("proposer", "release", "coordinator")
+    signing.sign("calibration", person=PERSON["coordinator"])
+    missing = signing.missing()
     assert missing in ("calibration", "coordinator")
-    (need,) = (need for need in desk.verdict().needs if need.missing)
+    (need,) = (need for need in signing.verdict().needs if need.missing)
     assert need.why == f"{PERSON['coordinator']} is needed in another role: one person, one role"
 
 
-def test_a11_a_matching_finds_the_one_way_to_fill_all_roles(desk):
+def test_a11_a_matching_finds_the_one_way_to_fill_all_roles(signing):
     """The coordinator could fill three roles; the count of roles signed says nothing, who can sit where does."""
-    desk.sign("proposer", "release", "calibration", "coordinator")
-    desk.sign("release", "calibration", person=PERSON["coordinator"])
-    assert desk.verdict().complete
+    signing.sign("proposer", "release", "calibration", "coordinator")
+    signing.sign("release", "calibration", person=PERSON["coordinator"])
+    assert signing.verdict().complete
 
 
 @pytest.mark.parametrize("role", ORDER)
-def test_a12_a_role_is_missing_and_named(desk, role):
-    desk.sign(*(one for one in ORDER if one != role))
-    assert desk.missing() == role
-    (need,) = (need for need in desk.verdict().needs if need.missing)
+def test_a12_a_role_is_missing_and_named(signing, role):
+    signing.sign(*(one for one in ORDER if one != role))
+    assert signing.missing() == role
+    (need,) = (need for need in signing.verdict().needs if need.missing)
     assert need.why == "nobody has signed"
     assert PERSON[role] in need.people
 
 
-def test_a13_the_right_statement_by_an_outsiders_key(desk):
-    desk.sign("proposer", "release", "calibration")
-    desk.sign("coordinator", key="outsider@example.org")
-    assert desk.missing() == "coordinator"
-    assert desk.reasons() == {"its signature does not hold: it was made with another key"}
+def test_a13_the_right_statement_by_an_outsiders_key(signing):
+    signing.sign("proposer", "release", "calibration")
+    signing.sign("coordinator", key="outsider@example.org")
+    assert signing.missing() == "coordinator"
+    assert signing.reasons() == {"its signature does not hold: it was made with another key"}
 
 
-def test_a13_a_second_key_of_the_same_person(desk):
-    desk.sign("proposer", "release", "calibration")
-    desk.sign("coordinator", key="second key of " + PERSON["coordinator"])
-    assert desk.missing() == "coordinator"
+def test_a13_a_second_key_of_the_same_person(signing):
+    signing.sign("proposer", "release", "calibration")
+    signing.sign("coordinator", key="second key of " + PERSON["coordinator"])
+    assert signing.missing() == "coordinator"
 
 
-def test_a14_the_signer_is_not_in_that_role(desk):
-    desk.sign("proposer", "release", "coordinator")
-    desk.sign("calibration", person=PERSON["other"])
-    assert desk.missing() == "calibration"
-    assert desk.reasons() == {f"{PERSON['other']} does not have the role calibration"}
+def test_a14_the_signer_is_not_in_that_role(signing):
+    signing.sign("proposer", "release", "coordinator")
+    signing.sign("calibration", person=PERSON["other"])
+    assert signing.missing() == "calibration"
+    assert signing.reasons() == {f"{PERSON['other']} does not have the role calibration"}
 
 
 def test_a15_the_statement_was_edited_after_signing(signed):
@@ -202,10 +202,10 @@ def test_a16_after_its_time_and_before_it(signed):
     assert signed.missing() == " ".join(ORDER)
 
 
-def test_a16_nobody_signs_for_longer_than_the_policy_allows(desk):
-    desk.sign(*ORDER, not_after=NOW + timedelta(days=91))
-    assert desk.missing() == " ".join(ORDER)
-    assert desk.reasons() == {"it is for more than 90 days"}
+def test_a16_nobody_signs_for_longer_than_the_policy_allows(signing):
+    signing.sign(*ORDER, not_after=NOW + timedelta(days=91))
+    assert signing.missing() == " ".join(ORDER)
+    assert signing.reasons() == {"it is for more than 90 days"}
 
 
 def test_a17_statements_of_an_older_generation(signed):
@@ -283,18 +283,18 @@ def test_a17_two_locks_cannot_have_one_generation(signed):
     assert "launched with another lock" in signed.verdict().obstacle
 
 
-def test_a18_more_actions_than_were_allowed(desk):
-    desk.sign("proposer", "release", "calibration")
-    desk.sign("coordinator", ceilings=Ceilings(max_actions=700))
-    assert desk.verdict(700).complete
-    assert desk.missing(701) == "coordinator"
-    assert desk.reasons(701) == {"its max_actions is 700, asked for are 701"}
+def test_a18_more_actions_than_were_allowed(signing):
+    signing.sign("proposer", "release", "calibration")
+    signing.sign("coordinator", ceilings=Ceilings(max_actions=700))
+    assert signing.verdict(700).complete
+    assert signing.missing(701) == "coordinator"
+    assert signing.reasons(701) == {"its max_actions is 700, asked for are 701"}
 
 
-def test_a18_limits_beyond_those_that_a_signer_agreed_to(desk):
-    desk.sign("proposer", "calibration", "coordinator")
-    desk.sign("release", ceilings=Ceilings(max_units=3999))
-    assert desk.missing() == "release"
+def test_a18_limits_beyond_those_that_a_signer_agreed_to(signing):
+    signing.sign("proposer", "calibration", "coordinator")
+    signing.sign("release", ceilings=Ceilings(max_units=3999))
+    assert signing.missing() == "release"
 
 
 PLAN = "5" * 64
@@ -357,13 +357,13 @@ def test_a21_without_a_list_of_revoked_keys_there_is_no_policy(circle):
     assert [finding.code for finding in findings] == ["BP305"]
 
 
-def revoke(desk, file, person, key=None, **changes):
+def revoke(signing, file, person, key=None, **changes):
     """Takes a statement back."""
-    said = desk.statement("release", person, subject="campaign/proc7", action=REVOKE)
-    said = replace(said, digest=hashlib.sha256(desk.files[file]).hexdigest(), **changes)
+    said = signing.statement("release", person, subject="campaign/proc7", action=REVOKE)
+    said = replace(said, digest=hashlib.sha256(signing.files[file]).hexdigest(), **changes)
     name = name_revocation(file)
-    desk.files[name] = said.data()
-    desk.files[name + SIGNATURE] = desk.circle.key(key or person).sign(said.data())
+    signing.files[name] = said.data()
+    signing.files[name + SIGNATURE] = signing.circle.key(key or person).sign(said.data())
 
 
 @pytest.mark.parametrize("who", ["release", "coordinator", "data-owner"])
@@ -487,18 +487,18 @@ def test_a22_a_wildcard_line_in_the_trust_file(circle, principal, code):
     assert code in {finding.code for finding in findings}
 
 
-def test_a23_roles_that_were_edited_in_the_same_change(desk):
+def test_a23_roles_that_were_edited_in_the_same_change(signing):
     """The reconciler judges by the root that it has pinned, whatever the repository says."""
     people = f"people: [{PERSON['calibration']}, "
     edited = write_roles((people, f"{people}{PERSON['other']}, "))
-    pinned = desk.policy
-    desk.policy = desk.circle.policy(roles=edited)
-    desk.sign("proposer", "release", "coordinator")
-    desk.sign("calibration", person=PERSON["other"])
-    assert desk.verdict().complete, "by the edited roles"
-    desk.policy = pinned
-    assert desk.missing() == " ".join(ORDER)
-    assert "the policy was another one when it was signed" in desk.reasons()
+    pinned = signing.policy
+    signing.policy = signing.circle.policy(roles=edited)
+    signing.sign("proposer", "release", "coordinator")
+    signing.sign("calibration", person=PERSON["other"])
+    assert signing.verdict().complete, "by the edited roles"
+    signing.policy = pinned
+    assert signing.missing() == " ".join(ORDER)
+    assert "the policy was another one when it was signed" in signing.reasons()
 
 
 def test_a24_one_key_under_two_principals(circle):
@@ -519,27 +519,29 @@ def test_a24_two_keys_of_one_principal(circle):
 
 
 @pytest.mark.parametrize("namespace", ["git", "file", NAMESPACE + "2"])
-def test_a25_a_signature_that_was_made_for_something_else(desk, namespace):
-    desk.sign("proposer", "release", "calibration")
-    file = desk.sign("coordinator")
-    desk.files[file + SIGNATURE] = desk.circle.key(PERSON["coordinator"]).sign(desk.files[file], namespace)
-    assert desk.missing() == "coordinator"
-    assert desk.reasons() == {
+def test_a25_a_signature_that_was_made_for_something_else(signing, namespace):
+    signing.sign("proposer", "release", "calibration")
+    file = signing.sign("coordinator")
+    signing.files[file + SIGNATURE] = signing.circle.key(PERSON["coordinator"]).sign(
+        signing.files[file], namespace
+    )
+    assert signing.missing() == "coordinator"
+    assert signing.reasons() == {
         f"its signature does not hold: it was made for `{namespace}`, not for `{NAMESPACE}`"
     }
 
 
 def test_a26_five_copies_of_one_statement_count_once(circle):
-    desk = Desk(circle)
+    signing = SigningRepository(circle)
     two = write_roles(("{scope: calibration, ", "{scope: calibration, threshold: 2, "))
-    desk.policy = circle.policy(roles=two)
-    file = [desk.sign(role) for role in ORDER][2]
+    signing.policy = circle.policy(roles=two)
+    file = [signing.sign(role) for role in ORDER][2]
     for number in range(5):
         copy = f"productions/campaigns/proc7/approvals/{number}/calibration.{number}.json"
-        desk.files[copy] = desk.files[file]
-        desk.files[copy + SIGNATURE] = desk.files[file + SIGNATURE]
-    assert desk.missing() == "calibration"
-    (need,) = (need for need in desk.verdict().needs if need.missing)
+        signing.files[copy] = signing.files[file]
+        signing.files[copy + SIGNATURE] = signing.files[file + SIGNATURE]
+    assert signing.missing() == "calibration"
+    (need,) = (need for need in signing.verdict().needs if need.missing)
     assert (need.by, need.missing) == ((PERSON["calibration"],), 1)
 
 
@@ -594,38 +596,38 @@ delegations:
 
 @pytest.mark.parametrize(("day", "counts"), [(9, False), (10, True), (20, True), (21, False)])
 def test_a_deputys_signature_counts_on_the_days_of_the_delegation(circle, day, counts):
-    desk = Desk(circle)
-    desk.policy = circle.policy(roles=write_roles() + DEPUTY)
-    desk.now = datetime(2019, 2, 9, tzinfo=UTC)
-    desk.sign("proposer", "release", "coordinator")
-    desk.sign("calibration", person=PERSON["deputy"])
-    desk.now = datetime(2019, 2, day, 23, 59, 59, tzinfo=UTC)
-    assert desk.verdict().complete == counts
+    signing = SigningRepository(circle)
+    signing.policy = circle.policy(roles=write_roles() + DEPUTY)
+    signing.now = datetime(2019, 2, 9, tzinfo=UTC)
+    signing.sign("proposer", "release", "coordinator")
+    signing.sign("calibration", person=PERSON["deputy"])
+    signing.now = datetime(2019, 2, day, 23, 59, 59, tzinfo=UTC)
+    assert signing.verdict().complete == counts
 
 
 def test_a11_a_person_and_their_deputy_fill_one_seat(circle):
     """A threshold of two asks for two of those who have the role; a deputy is one of them no more than that one is."""
     two = write_roles(("{scope: calibration, ", "{scope: calibration, threshold: 2, "))
-    desk = Desk(circle)
-    desk.policy = circle.policy(roles=two + DEPUTY)
-    desk.sign(*ORDER)
-    desk.sign("calibration", person=PERSON["deputy"])
-    assert desk.missing() == "calibration"
-    (need,) = (need for need in desk.verdict().needs if need.missing)
+    signing = SigningRepository(circle)
+    signing.policy = circle.policy(roles=two + DEPUTY)
+    signing.sign(*ORDER)
+    signing.sign("calibration", person=PERSON["deputy"])
+    assert signing.missing() == "calibration"
+    (need,) = (need for need in signing.verdict().needs if need.missing)
     assert (
         need.why
         == f"{PERSON['deputy']} stands in for {PERSON['calibration']}, who signed as well: they count once"
     )
-    desk = Desk(circle)
-    desk.policy = circle.policy(roles=two + DEPUTY)
-    desk.sign("release")
-    desk.sign("proposer", person=PERSON["other"])
-    desk.sign("coordinator", person=PERSON["proposer"])
-    desk.sign("calibration", person=PERSON["coordinator"])
-    desk.sign("calibration", person=PERSON["deputy"])
-    assert desk.verdict().complete, "another of the role, and the deputy"
-    desk.sign("calibration")
-    assert desk.verdict().complete, "who they stand in for takes nothing away"
+    signing = SigningRepository(circle)
+    signing.policy = circle.policy(roles=two + DEPUTY)
+    signing.sign("release")
+    signing.sign("proposer", person=PERSON["other"])
+    signing.sign("coordinator", person=PERSON["proposer"])
+    signing.sign("calibration", person=PERSON["coordinator"])
+    signing.sign("calibration", person=PERSON["deputy"])
+    assert signing.verdict().complete, "another of the role, and the deputy"
+    signing.sign("calibration")
+    assert signing.verdict().complete, "who they stand in for takes nothing away"
 
 
 NAMES = st.sampled_from("abcdef")
@@ -660,47 +662,47 @@ def test_as_many_seats_are_filled_as_can_be(seats, chairs):
 
 def test_until_is_when_the_first_thing_ends_that_a_launch_stands_on(circle):
     """A deputy's days, a key's bounds, the policy: each may end before the statement does."""
-    desk = Desk(circle)
-    desk.policy = circle.policy(roles=write_roles() + DEPUTY)
-    desk.sign("proposer", "release", "coordinator")
-    desk.sign("calibration", person=PERSON["deputy"])
-    until = desk.verdict().until
+    signing = SigningRepository(circle)
+    signing.policy = circle.policy(roles=write_roles() + DEPUTY)
+    signing.sign("proposer", "release", "coordinator")
+    signing.sign("calibration", person=PERSON["deputy"])
+    until = signing.verdict().until
     assert until == datetime(2019, 2, 20, 23, 59, 59, tzinfo=UTC)
-    desk.now = until
-    assert desk.verdict().complete
-    desk.now += timedelta(seconds=1)
-    assert not desk.verdict().complete
-    desk = Desk(circle)
-    desk.policy = circle.policy(roles=write_roles(('"2099-12-31"', '"2019-03-01"')))
-    desk.sign(*ORDER)
-    assert desk.verdict().until == datetime(2019, 3, 1, 23, 59, 59, tzinfo=UTC)
+    signing.now = until
+    assert signing.verdict().complete
+    signing.now += timedelta(seconds=1)
+    assert not signing.verdict().complete
+    signing = SigningRepository(circle)
+    signing.policy = circle.policy(roles=write_roles(('"2099-12-31"', '"2019-03-01"')))
+    signing.sign(*ORDER)
+    assert signing.verdict().until == datetime(2019, 3, 1, 23, 59, 59, tzinfo=UTC)
     line = circle.line(PERSON["release"])
     bounded = line.replace('b2prod-approval"', 'b2prod-approval",valid-before="20190225000000Z"')
     everybody = "".join(map(circle.line, PERSON.values()))
-    desk.policy = circle.policy(signers=everybody.replace(line, bounded))
-    desk.sign(*ORDER)
-    assert desk.verdict().until == datetime(2019, 2, 25, tzinfo=UTC)
+    signing.policy = circle.policy(signers=everybody.replace(line, bounded))
+    signing.sign(*ORDER)
+    assert signing.verdict().until == datetime(2019, 2, 25, tzinfo=UTC)
 
 
 def test_a_policy_that_expired_lets_nothing_be_launched(circle):
-    desk = Desk(circle)
-    desk.policy = circle.policy(roles=write_roles(('"2099-12-31"', '"2019-02-16"')))
-    desk.sign(*ORDER)
-    assert desk.verdict().complete
-    desk.now += timedelta(days=2)
-    assert "the policy expired on 2019-02-16" in desk.verdict().obstacle
+    signing = SigningRepository(circle)
+    signing.policy = circle.policy(roles=write_roles(('"2099-12-31"', '"2019-02-16"')))
+    signing.sign(*ORDER)
+    assert signing.verdict().complete
+    signing.now += timedelta(days=2)
+    assert "the policy expired on 2019-02-16" in signing.verdict().obstacle
 
 
 def test_a_key_counts_within_its_own_bounds(circle):
-    desk = Desk(circle)
+    signing = SigningRepository(circle)
     bounded = 'b2prod-approval",valid-after="20190201Z",valid-before="20190301000000Z"'
     line = circle.line(PERSON["release"])
     everybody = "".join(map(circle.line, PERSON.values()))
-    desk.policy = circle.policy(signers=everybody.replace(line, line.replace('b2prod-approval"', bounded)))
-    desk.sign(*ORDER)
-    assert desk.verdict().complete
-    desk.now = datetime(2019, 3, 1, 0, 0, 1, tzinfo=UTC)
-    assert desk.missing() == "release"
+    signing.policy = circle.policy(signers=everybody.replace(line, line.replace('b2prod-approval"', bounded)))
+    signing.sign(*ORDER)
+    assert signing.verdict().complete
+    signing.now = datetime(2019, 3, 1, 0, 0, 1, tzinfo=UTC)
+    assert signing.missing() == "release"
 
 
 def test_a_key_in_hardware_that_was_not_touched_does_not_count_where_the_policy_asks(circle):
@@ -715,11 +717,11 @@ TOUCH = ("validity_days: 90", "validity_days: 90\ntouch: required")
 
 def test_a_key_in_a_file_does_not_count_where_the_policy_asks_for_touch(circle):
     """A key in software cannot be touched: who stole the laptop has it."""
-    desk = Desk(circle)
-    desk.policy = circle.policy(roles=write_roles(TOUCH))
-    desk.sign(*ORDER)
-    assert desk.missing() == " ".join(ORDER)
-    (why,) = desk.reasons()
+    signing = SigningRepository(circle)
+    signing.policy = circle.policy(roles=write_roles(TOUCH))
+    signing.sign(*ORDER)
+    assert signing.missing() == " ".join(ORDER)
+    (why,) = signing.reasons()
     assert "the policy asks for a key in hardware that is touched" in why
 
 

@@ -26,29 +26,29 @@ from reconciler.outside.errors import GuardRefused
 from schemas.policy.statement import REVOKE, Ceilings
 from tests.support.inputs.keys import ORDER, PERSON
 from tests.support.worlds.builders import snapshot
-from tests.support.worlds.launchpad import Launchpad
+from tests.support.worlds.signable_checkout import SignableCheckout
 from tests.support.worlds.worlds import QUIET
 
 
 @pytest.fixture
-def signed(pad):
+def signed(signable):
     """Approved by four people, committed."""
-    pad.sign(*ORDER)
-    pad.commit("approvals")
-    return pad
+    signable.sign(*ORDER)
+    signable.commit("approvals")
+    return signable
 
 
-def refused(pad, capsys) -> str:
+def refused(signable, capsys) -> str:
     """What a launch that is refused tells; nothing was started."""
     capsys.readouterr()
-    assert pad.launch() == Exit.REFUSED
-    assert pad.starts == []
-    assert pad.attempts() == {}
+    assert signable.launch() == Exit.REFUSED
+    assert signable.starts == []
+    assert signable.attempts() == {}
     return capsys.readouterr().err
 
 
-def test_what_nobody_approved_is_not_launched(pad, capsys):
-    told = refused(pad, capsys)
+def test_what_nobody_approved_is_not_launched(signable, capsys):
+    told = refused(signable, capsys)
     assert "proc7 may not be launched" in told
     for role in ORDER:
         assert f"{role} " in told
@@ -66,44 +66,44 @@ def test_what_four_people_approved_is_launched_and_their_approvals_are_recorded(
 
 
 def test_without_a_pinned_root_nothing_is_launched(tmp_path, circle, capsys):
-    pad = Launchpad(tmp_path, circle)
-    pad.sign(*ORDER)
-    pad.commit()
-    with opened(pad.state) as engine, engine.begin() as connection:
+    signable = SignableCheckout(tmp_path, circle)
+    signable.sign(*ORDER)
+    signable.commit()
+    with opened(signable.state) as engine, engine.begin() as connection:
         connection.execute(delete(trust_roots))
-    assert "b2prod trust pin" in refused(pad, capsys)
+    assert "b2prod trust pin" in refused(signable, capsys)
 
 
 @pytest.mark.parametrize("person", ["proposer", "coordinator", "release"])
-def test_no_one_person_launches(pad, capsys, person):
+def test_no_one_person_launches(signable, capsys, person):
     """In every role that they have."""
-    roles = [role.name for role in pad.circle.policy().roles.roles if PERSON[person] in role.people]
-    pad.sign(*[role for role in roles if role in ORDER], person=PERSON[person])
-    pad.commit("by myself", GIT_AUTHOR_EMAIL=PERSON["calibration"])
-    assert refused(pad, capsys).count("MISSING") >= 3
+    roles = [role.name for role in signable.circle.policy().roles.roles if PERSON[person] in role.people]
+    signable.sign(*[role for role in roles if role in ORDER], person=PERSON[person])
+    signable.commit("by myself", GIT_AUTHOR_EMAIL=PERSON["calibration"])
+    assert refused(signable, capsys).count("MISSING") >= 3
 
 
-def test_a_second_key_of_the_same_person_launches_nothing(pad, capsys):
-    pad.sign("proposer", "calibration", "release")
-    pad.sign("coordinator", key="another key of the proposer")
-    pad.commit()
-    assert "it was made with another key" in refused(pad, capsys)
-    everybody = "".join(map(pad.circle.line, PERSON.values()))
-    line = pad.circle.line("another key of the proposer").replace(
+def test_a_second_key_of_the_same_person_launches_nothing(signable, capsys):
+    signable.sign("proposer", "calibration", "release")
+    signable.sign("coordinator", key="another key of the proposer")
+    signable.commit()
+    assert "it was made with another key" in refused(signable, capsys)
+    everybody = "".join(map(signable.circle.line, PERSON.values()))
+    line = signable.circle.line("another key of the proposer").replace(
         "another key of the proposer", PERSON["coordinator"]
     )
-    signers = everybody.replace(pad.circle.line(PERSON["coordinator"]), line)
-    for name, text in pad.circle.root(signers=signers).items():
-        pad.write(name, text)
-    pad.sign(*ORDER[:3])
-    pad.sign("coordinator", key="another key of the proposer")
-    pad.commit("with the key in the list")
-    assert "the policy was another one" in refused(pad, capsys)
+    signers = everybody.replace(signable.circle.line(PERSON["coordinator"]), line)
+    for name, text in signable.circle.root(signers=signers).items():
+        signable.write(name, text)
+    signable.sign(*ORDER[:3])
+    signable.sign("coordinator", key="another key of the proposer")
+    signable.commit("with the key in the list")
+    assert "the policy was another one" in refused(signable, capsys)
 
 
-def test_approvals_that_are_not_committed_do_not_count(pad, capsys):
-    pad.sign(*ORDER)
-    assert refused(pad, capsys).count("nobody has signed") == 4
+def test_approvals_that_are_not_committed_do_not_count(signable, capsys):
+    signable.sign(*ORDER)
+    assert refused(signable, capsys).count("nobody has signed") == 4
 
 
 def test_what_is_launched_is_what_is_committed(signed, capsys):
@@ -177,44 +177,44 @@ def test_an_expired_approval_launches_nothing(signed):
     assert signed.starts == []
 
 
-def test_s21_an_evil_merge_launches_nothing(pad, capsys):
+def test_s21_an_evil_merge_launches_nothing(signable, capsys):
     """What nobody signed comes with the merge commit alone; its trailers say that everybody agreed."""
-    pad.git("checkout", "-q", "-b", "proposal")
-    pad.sign(*ORDER)
-    pad.commit("approvals")
-    pad.git("checkout", "-q", "main")
-    pad.commit("meanwhile")
-    pad.git("merge", "-q", "--no-ff", "--no-commit", "proposal")
-    pad.change(('ranges: "1-2"', 'ranges: "1"'))
+    signable.git("checkout", "-q", "-b", "proposal")
+    signable.sign(*ORDER)
+    signable.commit("approvals")
+    signable.git("checkout", "-q", "main")
+    signable.commit("meanwhile")
+    signable.git("merge", "-q", "--no-ff", "--no-commit", "proposal")
+    signable.change(('ranges: "1-2"', 'ranges: "1"'))
     trailers = "".join(f"\nApproved-by: {PERSON[role]}" for role in ORDER)
-    pad.commit(f"Merge branch 'proposal'\n{trailers}")
-    assert len(pad.git("rev-list", "--parents", "-n1", "HEAD").split()) == 3
-    assert refused(pad, capsys).count("MISSING") == 3, "who answers for the release saw what is merged"
+    signable.commit(f"Merge branch 'proposal'\n{trailers}")
+    assert len(signable.git("rev-list", "--parents", "-n1", "HEAD").split()) == 3
+    assert refused(signable, capsys).count("MISSING") == 3, "who answers for the release saw what is merged"
 
 
-def test_an_honest_merge_and_a_squash_keep_approvals(pad):
-    pad.git("checkout", "-q", "-b", "proposal")
-    pad.sign(*ORDER)
-    pad.commit("approvals")
-    pad.git("checkout", "-q", "main")
-    pad.git("merge", "-q", "--squash", "proposal")
-    pad.commit("squashed, by somebody else", GIT_AUTHOR_EMAIL="bot@example.org")
-    assert pad.launch() == Exit.FINE
+def test_an_honest_merge_and_a_squash_keep_approvals(signable):
+    signable.git("checkout", "-q", "-b", "proposal")
+    signable.sign(*ORDER)
+    signable.commit("approvals")
+    signable.git("checkout", "-q", "main")
+    signable.git("merge", "-q", "--squash", "proposal")
+    signable.commit("squashed, by somebody else", GIT_AUTHOR_EMAIL="bot@example.org")
+    assert signable.launch() == Exit.FINE
 
 
-def test_a_rebase_neither_gives_approvals_nor_takes_them(pad, capsys):
-    pad.git("checkout", "-q", "-b", "proposal")
-    pad.sign("proposer", "release", "calibration")
-    pad.commit("approvals")
-    pad.git("checkout", "-q", "main")
-    pad.commit("meanwhile")
-    pad.git("checkout", "-q", "proposal")
-    pad.git("rebase", "-q", "main", GIT_COMMITTER_EMAIL=PERSON["coordinator"])
-    assert refused(pad, capsys).count("MISSING") == 1
-    pad.sign("coordinator")
-    pad.commit("the last one")
-    pad.git("rebase", "-q", "--force-rebase", "main", GIT_COMMITTER_EMAIL="bot@example.org")
-    assert pad.launch() == Exit.FINE
+def test_a_rebase_neither_gives_approvals_nor_takes_them(signable, capsys):
+    signable.git("checkout", "-q", "-b", "proposal")
+    signable.sign("proposer", "release", "calibration")
+    signable.commit("approvals")
+    signable.git("checkout", "-q", "main")
+    signable.commit("meanwhile")
+    signable.git("checkout", "-q", "proposal")
+    signable.git("rebase", "-q", "main", GIT_COMMITTER_EMAIL=PERSON["coordinator"])
+    assert refused(signable, capsys).count("MISSING") == 1
+    signable.sign("coordinator")
+    signable.commit("the last one")
+    signable.git("rebase", "-q", "--force-rebase", "main", GIT_COMMITTER_EMAIL="bot@example.org")
+    assert signable.launch() == Exit.FINE
 
 
 def test_a_rebase_that_changes_content_launches_nothing(signed, capsys):
@@ -227,23 +227,23 @@ def test_a_rebase_that_changes_content_launches_nothing(signed, capsys):
     assert refused(signed, capsys).count("MISSING") == 3
 
 
-def test_s24_authors_and_committers_prove_nothing(pad, capsys):
+def test_s24_authors_and_committers_prove_nothing(signable, capsys):
     for role in ORDER:
-        pad.sign(role, key="outsider@example.org")
-        pad.commit(role, GIT_AUTHOR_EMAIL=PERSON[role], GIT_COMMITTER_EMAIL=PERSON[role])
-    assert refused(pad, capsys).count("MISSING") == 4
+        signable.sign(role, key="outsider@example.org")
+        signable.commit(role, GIT_AUTHOR_EMAIL=PERSON[role], GIT_COMMITTER_EMAIL=PERSON[role])
+    assert refused(signable, capsys).count("MISSING") == 4
 
 
-def test_a23_roles_edited_in_the_same_change_launch_nothing(pad, capsys):
+def test_a23_roles_edited_in_the_same_change_launch_nothing(signable, capsys):
     mine = PERSON["proposer"]
-    roles = pad.circle.root()["productions/roles.yaml"]
-    pad.write(
+    roles = signable.circle.root()["productions/roles.yaml"]
+    signable.write(
         "productions/roles.yaml",
         roles.replace("default: [proposer, release, calibration, coordinator]", "default: [release]"),
     )
-    pad.sign("release", person=mine)
-    pad.commit("I may")
-    told = refused(pad, capsys)
+    signable.sign("release", person=mine)
+    signable.commit("I may")
+    told = refused(signable, capsys)
     assert told.count("MISSING") == 4
     assert "the policy was another one when it was signed" in told
 
@@ -255,33 +255,33 @@ def test_a_site_that_was_given_other_commands_runs_nothing(signed, capsys):
     assert "sites/local.yaml is not as it is in the pinned trust root" in refused(signed, capsys)
 
 
-def test_an_exemption_holds_for_the_site_as_it_was_pinned(pad, capsys):
+def test_an_exemption_holds_for_the_site_as_it_was_pinned(signable, capsys):
     """A site may be exempted by name, but not be given another engine afterwards."""
-    text = pad.circle.root()["productions/roles.yaml"]
+    text = signable.circle.root()["productions/roles.yaml"]
     exemption = "  exemptions:\n    - {site: local, engine: local, area: data, nobody: true, reason: tests}\n"
-    pad.write("productions/roles.yaml", text + exemption)
-    pad.commit("exempted")
-    pad.pin()
-    site = pad.root / "productions/sites/local.yaml"
+    signable.write("productions/roles.yaml", text + exemption)
+    signable.commit("exempted")
+    signable.pin()
+    site = signable.root / "productions/sites/local.yaml"
     before = site.read_text()
     site.write_text(before.replace("storage: data", "storage: data/../../elsewhere"))
-    assert pad.launch() == Exit.FINDINGS
+    assert signable.launch() == Exit.FINDINGS
     site.write_text(before.replace("storage: data", "storage: elsewhere"))
-    pad.lock()
-    pad.commit("another place")
-    assert refused(pad, capsys).count("MISSING") == 4
+    signable.lock()
+    signable.commit("another place")
+    assert refused(signable, capsys).count("MISSING") == 4
     site.write_text(before)
-    pad.lock()
-    pad.commit("back")
-    assert pad.launch() == Exit.FINE
+    signable.lock()
+    signable.commit("back")
+    assert signable.launch() == Exit.FINE
 
 
-def revoke(pad, file):
+def revoke(signable, file):
     taken = sha256(file.read_bytes()).hexdigest()
-    said = replace(pad.statement("release", action=REVOKE, generation=None), digest=taken)
+    said = replace(signable.statement("release", action=REVOKE, generation=None), digest=taken)
     gone = file.with_name(name_revocation(file.name))
     gone.write_bytes(said.data())
-    gone.with_name(gone.name + SIGNATURE).write_bytes(pad.circle.key(said.principal).sign(said.data()))
+    gone.with_name(gone.name + SIGNATURE).write_bytes(signable.circle.key(said.principal).sign(said.data()))
     return gone
 
 
@@ -304,14 +304,14 @@ def test_a_revocation_ends_a_launch_before_its_next_batch_and_is_remembered(sign
     assert signed.launch() == Exit.FINE
 
 
-def keep(pad, file):
+def keep(signable, file):
     """Puts a statement somewhere else once more, as it lies in git's history."""
     old = file.read_text(), file.with_name(file.name + SIGNATURE).read_text()
 
     def restore():
         for end, text in zip(("", SIGNATURE), old, strict=True):
-            pad.write(f"productions/campaigns/proc7/approvals/z/x.json{end}", text)
-        pad.commit("as it was")
+            signable.write(f"productions/campaigns/proc7/approvals/z/x.json{end}", text)
+        signable.commit("as it was")
 
     return restore
 
@@ -362,14 +362,14 @@ def test_s20_what_was_taken_back_is_remembered_of_a_campaign_with_nothing_to_do(
     assert signed.starts == starts
 
 
-def test_what_counts_no_longer_only_moves_on(pad):
+def test_what_counts_no_longer_only_moves_on(signable):
     whose, early, late = (
         ("release", "x@example.org"),
         datetime(2019, 2, 1, tzinfo=UTC),
         datetime(2019, 2, 2, tzinfo=UTC),
     )
     for given, kept in ((early, early), (late, late), (early, late)):
-        with opened(pad.state) as engine, engine.begin() as connection:
+        with opened(signable.state) as engine, engine.begin() as connection:
             record_withdrawals(connection, "campaign/proc7", {whose: given})
             assert list_withdrawals(connection, "campaign/proc7") == {whose: kept}
             assert list_withdrawals(connection, "campaign/proc8") == {}
@@ -415,15 +415,15 @@ def test_a_campaign_that_is_not_approved_stops_no_other(signed, capsys):
     assert {campaign for campaign, *_ in signed.produced()} == {"proc7"}
 
 
-def test_mode_merge_is_a_choice_of_the_pinned_root(pad, capsys):
-    text = pad.circle.root()["productions/roles.yaml"]
-    pad.write("productions/roles.yaml", text.replace("mode: signatures", "mode: merge\nbranch: main"))
-    pad.commit("we trust our branch")
-    assert refused(pad, capsys).count("MISSING") == 4
-    pad.pin()
-    pad.git("checkout", "-q", "-b", "proposal")
-    pad.commit("not merged")
-    assert "is not on the branch main" in refused(pad, capsys)
-    pad.git("checkout", "-q", "main")
-    pad.git("merge", "-q", "proposal")
-    assert pad.launch() == Exit.FINE
+def test_mode_merge_is_a_choice_of_the_pinned_root(signable, capsys):
+    text = signable.circle.root()["productions/roles.yaml"]
+    signable.write("productions/roles.yaml", text.replace("mode: signatures", "mode: merge\nbranch: main"))
+    signable.commit("we trust our branch")
+    assert refused(signable, capsys).count("MISSING") == 4
+    signable.pin()
+    signable.git("checkout", "-q", "-b", "proposal")
+    signable.commit("not merged")
+    assert "is not on the branch main" in refused(signable, capsys)
+    signable.git("checkout", "-q", "main")
+    signable.git("merge", "-q", "proposal")
+    assert signable.launch() == Exit.FINE

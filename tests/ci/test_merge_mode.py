@@ -11,47 +11,47 @@ from tests.support.inputs.keys import write_roles
 
 
 @pytest.fixture
-def call(pad, capsys):
+def call(signable, capsys):
     """Calls b2prod; exit code and what it says."""
 
     def called(*words):
         capsys.readouterr()
-        return pad.call(*words), capsys.readouterr().out
+        return signable.call(*words), capsys.readouterr().out
 
     return called
 
 
 @pytest.fixture
-def merging(pad):
+def merging(signable):
     """Whose policy says that merging is the approval, and on a branch a change; its base."""
     roles = write_roles(("mode: signatures", "mode: merge\nbranch: main"))
-    for name, text in pad.circle.root(roles=roles).items():
-        pad.write(name, text)
-    base = pad.commit("we trust our branch")
-    pad.git("checkout", "-q", "-b", "proposal")
-    pad.change(("max_units: 100", "max_units: 90"))
-    pad.commit("less")
+    for name, text in signable.circle.root(roles=roles).items():
+        signable.write(name, text)
+    base = signable.commit("we trust our branch")
+    signable.git("checkout", "-q", "-b", "proposal")
+    signable.change(("max_units: 100", "max_units: 90"))
+    signable.commit("less")
     return base
 
 
 @pytest.mark.parametrize("pinned", [True, False], ids=["pinned", "not pinned"])
-def test_approvals_asks_for_no_signature(pad, merging, call, tmp_path, pinned):
+def test_approvals_asks_for_no_signature(signable, merging, call, tmp_path, pinned):
     if pinned:
-        pad.pin()
+        signable.pin()
     state = () if pinned else ("--state", tmp_path / "other")
     code, table = call(*state, "approvals", "proc7")
     assert code == Exit.REFUSED
     assert "the merge to `main` is the approval: merging launches" in table
     assert "is not on the branch main" in table
     assert "MISSING" not in table
-    pad.git("checkout", "-q", "main")
-    pad.git("merge", "-q", "proposal")
+    signable.git("checkout", "-q", "main")
+    signable.git("merge", "-q", "proposal")
     code, table = call(*state, "approvals", "proc7")
     assert (code, "NOT approved" in table) == (Exit.FINE, False)
     assert json.loads(call(*state, "approvals", "proc7", "--json")[1])["merge"] == "main"
 
 
-def test_its_reviewers_are_told_so(pad, merging, call):
+def test_its_reviewers_are_told_so(signable, merging, call):
     code, comment = call("review", "--base", merging, "--head", "HEAD")
     assert code == Exit.FINE
     assert "**the merge to `main` is the approval, and merging launches.**" in comment

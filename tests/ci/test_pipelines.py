@@ -17,7 +17,7 @@ from ci.review.text import MARKER
 from tests.support.services import node_tools
 from tests.support.worlds.builders import swap
 from tests.support.worlds.history import ENVIRONMENT, History, make_history
-from tests.support.worlds.turns import install_turn
+from tests.support.worlds.production_host import install_turn
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))

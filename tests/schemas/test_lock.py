@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.manifest.lock import Lock, PinnedTag, read_lock
 from schemas.manifest.runs import gather_runs, run_key
-from tests.support.worlds.launchpad import NOBODY
+from tests.support.worlds.signable_checkout import NOBODY
 
 LOCK = Lock(
     "proc7",

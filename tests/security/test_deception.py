@@ -18,44 +18,44 @@ BYTES = "productions/campaigns/proc7/caf\udce9.txt"
 """A name that is no text."""
 
 
-def propose(pad, files):
+def propose(signable, files):
     """The base of a commit that has these files too."""
-    base = pad.git("rev-parse", "HEAD")
+    base = signable.git("rev-parse", "HEAD")
     for name, content in files.items():
-        pad.write(name, content)
-    pad.git("add", "--", *files)
-    pad.commit("proposed")
+        signable.write(name, content)
+    signable.git("add", "--", *files)
+    signable.commit("proposed")
     return base
 
 
-def test_s39_a_name_that_is_no_text_ends_no_review_and_no_check(pad, tmp_path, capsys):
-    base = propose(pad, {BYTES: "", "ci/caf\udce9.py": ""})
+def test_s39_a_name_that_is_no_text_ends_no_review_and_no_check(signable, tmp_path, capsys):
+    base = propose(signable, {BYTES: "", "ci/caf\udce9.py": ""})
     change = ("--base", base, "--head", "HEAD")
-    assert pad.call("review", *change, "-o", tmp_path / "made") == Exit.FINDINGS
+    assert signable.call("review", *change, "-o", tmp_path / "made") == Exit.FINDINGS
     assert "caf\\xe9.txt" in (tmp_path / "made/comment.md").read_text("utf-8")
     for form in FORMATS:
         capsys.readouterr()
-        assert pad.call("check", *change, f"--format={form}") == Exit.FINDINGS
+        assert signable.call("check", *change, f"--format={form}") == Exit.FINDINGS
         assert "BP705" in capsys.readouterr().out.encode("utf-8").decode()
 
 
 @pytest.mark.parametrize(("number", "size"), [(300, 65_000), (2001, 2)], ids=["large", "many"])
-def test_s10_a_flood_of_statements_is_told_and_not_read(pad, capsys, number, size):
+def test_s10_a_flood_of_statements_is_told_and_not_read(signable, capsys, number, size):
     """Each of them costs its reader as much as it can."""
-    base = pad.git("rev-parse", "HEAD")
+    base = signable.git("rev-parse", "HEAD")
     folder = "productions/campaigns/proc7/approvals"
     junk = f"[{','.join(['[1]'] * (size // 4))}]"
     for place in range(number):
-        pad.write(f"{folder}/{place}/x.json", junk)
+        signable.write(f"{folder}/{place}/x.json", junk)
         if place == 1500:
-            base = pad.commit("half of them")  # a change has at most 2,000 files
-    pad.commit("flood")
+            base = signable.commit("half of them")  # a change has at most 2,000 files
+    signable.commit("flood")
     capsys.readouterr()
     begin = time.process_time()
-    assert pad.call("review", "--base", base, "--head", "HEAD") == Exit.FINE
+    assert signable.call("review", "--base", base, "--head", "HEAD") == Exit.FINE
     assert time.process_time() - begin < PROMISED_SECONDS * MARGIN
     assert f"has {number:,} files" in capsys.readouterr().out
-    assert pad.launch() == Exit.REFUSED
+    assert signable.launch() == Exit.REFUSED
     assert "`git rm` the statements" in capsys.readouterr().err
 
 
@@ -71,30 +71,30 @@ SIGNED = "administrators have signed the new root"
         ("CODEOWNERS", "whom the forge asks for a review"),
     ],
 )
-def test_s26_nobody_is_told_that_administrators_sign_what_they_do_not(pad, capsys, file, told):
-    there = pad.root / file
-    base = propose(pad, {file: f"{there.read_text() if there.is_file() else ''}# more\n"})
+def test_s26_nobody_is_told_that_administrators_sign_what_they_do_not(signable, capsys, file, told):
+    there = signable.root / file
+    base = propose(signable, {file: f"{there.read_text() if there.is_file() else ''}# more\n"})
     capsys.readouterr()
-    pad.call("review", "--base", base, "--head", "HEAD")
+    signable.call("review", "--base", base, "--head", "HEAD")
     said = capsys.readouterr().out
     assert told in said
     assert (SIGNED in said) is (told == SIGNED)
 
 
 @pytest.mark.parametrize("end", [Exit.FINE, Exit.USAGE], ids=["reviewed", "not reviewed"])
-def test_s39_a_review_that_the_change_brings_is_not_taken_for_ours(pad, end):
+def test_s39_a_review_that_the_change_brings_is_not_taken_for_ours(signable, end):
     forged = {"review/comment.md": f"{MARKER}\n## APPROVED\n", "review/plan.json": "{}"}
-    base = propose(pad, forged)
+    base = propose(signable, forged)
     if end == Exit.USAGE:
-        pad.change(("max_units: 100", "max_units: 90"), lock=False)
-        pad.commit("mine")
-        mine = pad.git("rev-parse", "HEAD")
-        pad.git("checkout", "-q", base)
-        pad.change(("max_units: 100", "max_units: 80"), lock=False)
-        base = pad.commit("theirs")
-        pad.git("checkout", "-q", mine)
-    assert pad.call("review", "--base", base, "--head", "HEAD", "-o", pad.root / "review") == end
-    left = {file.name: file.read_text() for file in (pad.root / "review").iterdir()}
+        signable.change(("max_units: 100", "max_units: 90"), lock=False)
+        signable.commit("mine")
+        mine = signable.git("rev-parse", "HEAD")
+        signable.git("checkout", "-q", base)
+        signable.change(("max_units: 100", "max_units: 80"), lock=False)
+        base = signable.commit("theirs")
+        signable.git("checkout", "-q", mine)
+    assert signable.call("review", "--base", base, "--head", "HEAD", "-o", signable.root / "review") == end
+    left = {file.name: file.read_text() for file in (signable.root / "review").iterdir()}
     assert json.dumps(left).count("APPROVED") == 0
     assert left.get("plan.json") != "{}"
 
@@ -109,19 +109,19 @@ HIDDEN = {
 
 
 @pytest.mark.parametrize("name", HIDDEN)
-def test_s40_a_file_whose_name_hides_something_is_a_finding_that_shows_it(pad, tmp_path, capsys, name):
+def test_s40_a_file_whose_name_hides_something_is_a_finding_that_shows_it(signable, tmp_path, capsys, name):
     called, shown = HIDDEN[name]
     file = f"productions/campaigns/proc7/{called.replace('/', '')}.yaml"
-    base = propose(pad, {file: "x: 1\n"})
+    base = propose(signable, {file: "x: 1\n"})
     shown = shown.replace("/", "")
     for words in (("check",), ("check", "--base", base, "--head", "HEAD")):
         capsys.readouterr()
-        assert pad.call(*words) == Exit.FINDINGS
+        assert signable.call(*words) == Exit.FINDINGS
         told = capsys.readouterr().out
         assert shown in told
         assert all(character.isprintable() or character == "\n" for character in told)
         assert not any(line.startswith("productionsb") for line in told.splitlines())
-    pad.call("review", "--base", base, "--head", "HEAD", "-o", tmp_path / "made")
+    signable.call("review", "--base", base, "--head", "HEAD", "-o", tmp_path / "made")
     assert called not in (tmp_path / "made/comment.md").read_text("utf-8")
 
 

@@ -16,7 +16,7 @@ from tests.support.doubles import gb2_commands
 from tests.support.inputs.keys import ORDER
 from tests.support.inputs.past_productions import CAMPAIGN, FOLDER, PAST
 from tests.support.worlds.builders import LAYOUTS, snapshot
-from tests.support.worlds.launchpad import Launchpad
+from tests.support.worlds.signable_checkout import SignableCheckout
 
 GEOMETRY = f"CDCGeometry 1 {'c' * 32} 0,0,-1,-1"
 FIRST = f"CDCTimeZeros 1 {'1' * 32} 0,0,-1,-1"
@@ -24,34 +24,34 @@ BETTER = f"CDCTimeZeros 2 {'2' * 32} 1,0,-1,-1"
 
 
 class Service:
-    """A launchpad, and the clone of it whose reconciler follows `main`."""
+    """A signable checkout, and the clone of it whose reconciler follows `main`."""
 
-    def __init__(self, pad: Launchpad, folder):
-        self.pad, self.folder = pad, folder
-        pad.git("clone", "-q", str(pad.root), str(folder))
+    def __init__(self, signable: SignableCheckout, folder):
+        self.signable, self.folder = signable, folder
+        signable.git("clone", "-q", str(signable.root), str(folder))
 
     def follow(self) -> int:
-        before = ["--root", str(self.folder), "--state", str(self.pad.state.folder)]
+        before = ["--root", str(self.folder), "--state", str(self.signable.state.folder)]
         return run([*before, "reconcile", "--once", "--follow", "origin/main"])
 
 
 @pytest.fixture
 def grid(tmp_path, circle):
     """A campaign of the grid that four people approved, and nothing of it launched."""
-    pad = Launchpad(tmp_path / "checkout", circle)
+    signable = SignableCheckout(tmp_path / "checkout", circle)
     found = gb2_commands.install(tmp_path / "gb2")
-    pad.write(
+    signable.write(
         "productions/sites/local.yaml",
         f"schema: site/1\ntitle: grid\nengine: gb2\nstorage: data\n"
         f"gb2: {{wrapper: ['{found.wrapper[0]}'], group: belle_dataprod}}\n",
     )
-    pad.write(
+    signable.write(
         "productions/global-tags/tag_a.iov",
         snapshot("tag_a").replace("# state: PUBLISHED", "# id: 654\n# state: PUBLISHED"),
     )
-    pad.write("productions/campaigns/proc7/campaign.yaml", CAMPAIGN)
-    pad.write("productions/layouts.yaml", LAYOUTS + PAST)
-    with opened(pad.state) as engine:
+    signable.write("productions/campaigns/proc7/campaign.yaml", CAMPAIGN)
+    signable.write("productions/layouts.yaml", LAYOUTS + PAST)
+    with opened(signable.state) as engine:
         import_runs(engine, [Run(3, number, "physics", energy="4S") for number in (1, 2)])
         files = (
             File(
@@ -66,17 +66,17 @@ def grid(tmp_path, circle):
             for number in (1, 2)
         )
         import_files(engine, list(files))
-    (pad.root / "productions/campaigns/proc7/campaign.lock").unlink()
-    pad.lock()
-    pad.pin()
-    pad.commit("a skim campaign at the grid")
-    pad.sign(*ORDER)
-    pad.commit("approved")
-    return Service(pad, tmp_path / "service"), found
+    (signable.root / "productions/campaigns/proc7/campaign.lock").unlink()
+    signable.lock()
+    signable.pin()
+    signable.commit("a skim campaign at the grid")
+    signable.sign(*ORDER)
+    signable.commit("approved")
+    return Service(signable, tmp_path / "service"), found
 
 
-def swap(pad, file, old, new):
-    path = pad.root / "productions" / file
+def swap(signable, file, old, new):
+    path = signable.root / "productions" / file
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
@@ -98,20 +98,20 @@ def test_what_one_person_changes_after_approval_is_not_what_the_grid_is_asked_fo
     grid, capsys, file, old, new, told
 ):
     service, wrapped = grid
-    pad = service.pad
-    swap(pad, file, old, new)
-    pad.commit("after approval, by one person")
-    assert pad.call("check") == Exit.FINDINGS
+    signable = service.signable
+    swap(signable, file, old, new)
+    signable.commit("after approval, by one person")
+    assert signable.call("check") == Exit.FINDINGS
     assert told in capsys.readouterr().out
     assert service.follow() == Exit.FINDINGS
     assert not wrapped.read()["productions"]
-    assert pad.call("approvals", "proc7") != Exit.FINE
+    assert signable.call("approvals", "proc7") != Exit.FINE
 
 
 def test_a_title_that_nobody_approves_is_not_in_what_the_grid_is_asked_for(grid):
     service, wrapped = grid
-    swap(service.pad, "campaigns/proc7/campaign.yaml", "title: skims", "title: something else")
-    service.pad.commit("another title")
+    swap(service.signable, "campaigns/proc7/campaign.yaml", "title: skims", "title: something else")
+    service.signable.commit("another title")
     assert service.follow() == Exit.FINE
     made = wrapped.read()["productions"].values()
     assert made
@@ -120,36 +120,36 @@ def test_a_title_that_nobody_approves_is_not_in_what_the_grid_is_asked_for(grid)
 
 @pytest.mark.parametrize("rule", ["forward", "restate"])
 def test_one_line_of_a_header_does_not_roll_a_running_tag_back(tmp_path, circle, capsys, rule):
-    pad = Launchpad(tmp_path / "checkout", circle)
+    signable = SignableCheckout(tmp_path / "checkout", circle)
     running = snapshot("tag_a", GEOMETRY, FIRST).replace("PUBLISHED", "RUNNING")
-    pad.write("productions/global-tags/tag_a.iov", running)
-    swap(pad, "campaigns/proc7/campaign.yaml", "mode: snapshot", f"mode: running, on_change: {rule}")
-    pad.lock()
-    pad.commit("running tag")
-    pad.sign(*ORDER)
-    pad.commit("approved")
-    service = Service(pad, tmp_path / "service")
-    pad.write(
+    signable.write("productions/global-tags/tag_a.iov", running)
+    swap(signable, "campaigns/proc7/campaign.yaml", "mode: snapshot", f"mode: running, on_change: {rule}")
+    signable.lock()
+    signable.commit("running tag")
+    signable.sign(*ORDER)
+    signable.commit("approved")
+    service = Service(signable, tmp_path / "service")
+    signable.write(
         "database/tag_a.iov", snapshot("tag_a", GEOMETRY, FIRST, BETTER).replace("PUBLISHED", "RUNNING")
     )
-    assert pad.call("gt", "follow", "--from", pad.root / "database/tag_a.iov") == Exit.FINE
-    swap(pad, "global-tags/tag_a.iov", "# state:", "# retrieved: 9999-12-31T00:00:00Z\n# state:")
-    pad.commit("one line of a header, nobody signed")
+    assert signable.call("gt", "follow", "--from", signable.root / "database/tag_a.iov") == Exit.FINE
+    swap(signable, "global-tags/tag_a.iov", "# state:", "# retrieved: 9999-12-31T00:00:00Z\n# state:")
+    signable.commit("one line of a header, nobody signed")
     capsys.readouterr()
     assert service.follow() == Exit.FINDINGS
     assert "time at which tag_a was read" in capsys.readouterr().err
-    assert not pad.starts
+    assert not signable.starts
 
 
 def test_units_are_prepared_by_the_sites_of_the_pinned_root_alone(grid):
     """The power of another site's cores is in what a unit is expected to take."""
     service, _ = grid
-    pad = service.pad
-    pinned = pad.repository().sites
-    pad.write(
+    signable = service.signable
+    pinned = signable.repository().sites
+    signable.write(
         "productions/sites/other.yaml",
         "schema: site/1\ntitle: x\nengine: local\nstorage: x\nhs06: 99\n",
     )
-    with opened(pad.state) as engine:
-        launcher = Launcher(pad.state, pad.repository(), pinned, Writer(engine, None))
+    with opened(signable.state) as engine:
+        launcher = Launcher(signable.state, signable.repository(), pinned, Writer(engine, None))
     assert launcher._preparation._repository.sites == pinned

@@ -42,10 +42,10 @@ PLACES = (
 ACTIVE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
 
-def put(pad, name):
+def put(signable, name):
     for place in PLACES:
         path = place.replace("NAME", f"{name}/campaign.yaml") if "NAME" in place else f"{place}/{name}"
-        pad.write(f"productions/{path}", "schema: retirement/1\n")
+        signable.write(f"productions/{path}", "schema: retirement/1\n")
 
 
 def list_commands(text):
@@ -54,20 +54,20 @@ def list_commands(text):
 
 
 @pytest.mark.parametrize("case", STRANGE)
-def test_s41_a_strange_name_of_a_file_is_told_and_does_nothing(case, pad, tmp_path, capfd):
-    base = pad.git("rev-parse", "HEAD")
-    put(pad, STRANGE[case])
-    pad.commit("strange")
+def test_s41_a_strange_name_of_a_file_is_told_and_does_nothing(case, signable, tmp_path, capfd):
+    base = signable.git("rev-parse", "HEAD")
+    put(signable, STRANGE[case])
+    signable.commit("strange")
     told = {}
     for form in FORMATS:
-        assert pad.call("check", f"--format={form}") == Exit.FINDINGS
+        assert signable.call("check", f"--format={form}") == Exit.FINDINGS
         told[form] = "".join(capfd.readouterr())
     change = ("--base", base, "--head", "HEAD")
-    assert pad.call("review", *change, "-o", tmp_path / "made") == Exit.FINDINGS
+    assert signable.call("review", *change, "-o", tmp_path / "made") == Exit.FINDINGS
     comment = (tmp_path / "made/comment.md").read_text("utf-8")
     told["verbs"] = "".join(capfd.readouterr()) + comment
     for verb in (("doctor",), ("trust", "show"), ("approvals", "proc7"), ("status",), ("plan",)):
-        pad.call(*verb)
+        signable.call(*verb)
     told["verbs"] += "".join(capfd.readouterr())
     for form, text in told.items():
         assert "Traceback" not in text
@@ -81,11 +81,11 @@ def test_s41_a_strange_name_of_a_file_is_told_and_does_nothing(case, pad, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["x; touch evil", "$(touch evil)", "a b", "-x", "`touch evil`", "a'b"])
-def test_s41_a_retirement_of_a_strange_name_is_offered_no_command(name, pad, tmp_path):
-    base = pad.git("rev-parse", "HEAD")
-    pad.write(f"productions/retirements/{name}.yaml", "schema: retirement/1\n")
-    pad.commit("retire")
-    pad.call("review", "--base", base, "--head", "HEAD", "-o", tmp_path / "made")
+def test_s41_a_retirement_of_a_strange_name_is_offered_no_command(name, signable, tmp_path):
+    base = signable.git("rev-parse", "HEAD")
+    signable.write(f"productions/retirements/{name}.yaml", "schema: retirement/1\n")
+    signable.commit("retire")
+    signable.call("review", "--base", base, "--head", "HEAD", "-o", tmp_path / "made")
     comment = (tmp_path / "made/comment.md").read_text("utf-8")
     assert "Retirement" in comment
     assert "b2prod approvals" not in comment

@@ -14,26 +14,26 @@ from tests.support.doubles import gb2_commands
 from tests.support.inputs.keys import ORDER
 from tests.support.inputs.past_productions import CAMPAIGN, FOLDER, PAST
 from tests.support.worlds.builders import LAYOUTS, snapshot
-from tests.support.worlds.launchpad import Launchpad
+from tests.support.worlds.signable_checkout import SignableCheckout
 
 
 @pytest.fixture
 def launched(tmp_path, circle):
     """A campaign of two jobs that are under way at the grid, and the service that follows `main`."""
-    pad = Launchpad(tmp_path / "checkout", circle)
+    signable = SignableCheckout(tmp_path / "checkout", circle)
     grid = gb2_commands.install(tmp_path / "gb2")
-    pad.write(
+    signable.write(
         "productions/sites/local.yaml",
         f"schema: site/1\ntitle: grid\nengine: gb2\nstorage: data\n"
         f"gb2: {{wrapper: ['{grid.wrapper[0]}'], group: belle_dataprod}}\n",
     )
-    pad.write(
+    signable.write(
         "productions/global-tags/tag_a.iov",
         snapshot("tag_a").replace("# state: PUBLISHED", "# id: 654\n# state: PUBLISHED"),
     )
-    pad.write("productions/layouts.yaml", LAYOUTS + PAST)
-    pad.write("productions/campaigns/proc7/campaign.yaml", CAMPAIGN)
-    with opened(pad.state) as engine:
+    signable.write("productions/layouts.yaml", LAYOUTS + PAST)
+    signable.write("productions/campaigns/proc7/campaign.yaml", CAMPAIGN)
+    with opened(signable.state) as engine:
         import_runs(engine, [Run(3, run, "physics", energy="4S") for run in (1, 2)])
         import_files(
             engine,
@@ -50,30 +50,30 @@ def launched(tmp_path, circle):
                 for run in (1, 2)
             ],
         )
-    (pad.root / "productions/campaigns/proc7/campaign.lock").unlink()
-    pad.lock()
-    pad.pin()
-    pad.commit("a skim campaign at the grid")
-    pad.sign(*ORDER)
-    pad.commit("approved")
+    (signable.root / "productions/campaigns/proc7/campaign.lock").unlink()
+    signable.lock()
+    signable.pin()
+    signable.commit("a skim campaign at the grid")
+    signable.sign(*ORDER)
+    signable.commit("approved")
     service = tmp_path / "service"
-    pad.git("clone", "-q", str(pad.root), str(service))
+    signable.git("clone", "-q", str(signable.root), str(service))
 
     def follow():
-        before = ["--root", str(service), "--state", str(pad.state.folder)]
+        before = ["--root", str(service), "--state", str(signable.state.folder)]
         return run([*before, "reconcile", "--once", "--follow", "origin/main"])
 
     assert follow() == Exit.FINE
-    return pad, grid, follow
+    return signable, grid, follow
 
 
 def test_one_merge_that_nobody_signed_runs_no_command_on_the_production_host(launched, tmp_path, capsys):
-    pad, grid, follow = launched
+    signable, grid, follow = launched
     assert [one["state"] for one in grid.read()["productions"].values()]
     canary = tmp_path / "canary"
-    site = pad.root / "productions/sites/local.yaml"
+    site = signable.root / "productions/sites/local.yaml"
     site.write_text(site.read_text().replace(grid.wrapper[0], f"/bin/sh', '-c', 'touch {canary}', 'x"))
-    pad.commit("another wrapper")
+    signable.commit("another wrapper")
     asked = len(grid.calls)
     assert follow() == Exit.FINE
     assert not canary.exists()

@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 
 from ci.changes.follow import APPLIED
 from tests.support.inputs.keys import ORDER, Circle
-from tests.support.worlds.launchpad import Launchpad
-from tests.support.worlds.turns import install_turn
+from tests.support.worlds.production_host import install_turn
+from tests.support.worlds.signable_checkout import SignableCheckout
 
 ROOT = Path(__file__).parents[2]
 GITLAB = ROOT / ".gitlab-ci.yml"
@@ -55,10 +55,10 @@ def read_launch_scripts():
 
 
 @pytest.fixture
-def pad(tmp_path):
+def signable(tmp_path):
     """What people push to, approved and ready; `clone` is the one of the production host."""
     (tmp_path / "keys").mkdir()
-    made = Launchpad(tmp_path / "pushed", Circle(tmp_path / "keys"))
+    made = SignableCheckout(tmp_path / "pushed", Circle(tmp_path / "keys"))
     made.sign(*ORDER)
     made.commit("approved")
     made.clone = tmp_path / "clone"
@@ -106,21 +106,23 @@ def set_traps(folder: Path, canary: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("forge", ["gitlab", "github"])
-def test_s31_the_job_that_launches_runs_nothing_of_a_checkout_or_of_its_environment(pad, tmp_path, forge):
+def test_s31_the_job_that_launches_runs_nothing_of_a_checkout_or_of_its_environment(
+    signable, tmp_path, forge
+):
     canary = tmp_path / "canary"
     checkout = tmp_path / "checkout"
-    pad.git("clone", "-q", str(pad.root), str(checkout))
+    signable.git("clone", "-q", str(signable.root), str(checkout))
     traps = set_traps(checkout, canary)
     # the same is merged, lies in the work tree of the host's clone, and in its folder of git
-    set_traps(pad.root, canary)
-    pad.git("add", "-A", "-f")
-    pad.git("commit", "-q", "-m", "merged by somebody")
-    head = pad.git("rev-parse", "HEAD")
-    set_traps(pad.clone, canary)
-    for place in (checkout, pad.clone):
+    set_traps(signable.root, canary)
+    signable.git("add", "-A", "-f")
+    signable.git("commit", "-q", "-m", "merged by somebody")
+    head = signable.git("rev-parse", "HEAD")
+    set_traps(signable.clone, canary)
+    for place in (checkout, signable.clone):
         set_traps(place / ".git", canary)
-    pad.git("-C", str(pad.clone), "config", "core.fsmonitor", str(pad.clone / "bin/monitor"))
-    tools = install_turn(tmp_path / "host", pad.clone, pad.state.folder)
+    signable.git("-C", str(signable.clone), "config", "core.fsmonitor", str(signable.clone / "bin/monitor"))
+    tools = install_turn(tmp_path / "host", signable.clone, signable.state.folder)
     script = "\n".join(read_launch_scripts()[forge])
 
     def launch(cwd, **environment):
@@ -138,10 +140,10 @@ def test_s31_the_job_that_launches_runs_nothing_of_a_checkout_or_of_its_environm
     assert not canary.exists(), canary.read_text()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 units produced" in done.stderr
-    assert pad.git("-C", str(pad.clone), "rev-parse", APPLIED) == head, (
+    assert signable.git("-C", str(signable.clone), "rev-parse", APPLIED) == head, (
         "it was the head of main, fetched by the host"
     )
-    done = launch(pad.clone, **traps)
+    done = launch(signable.clone, **traps)
     assert not canary.exists(), canary.read_text()
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -19,15 +19,15 @@ from reconciler.run_catalogue.run_import import import_runs
 from schemas.manifest.runs import run_key
 from schemas.policy.scopes import pin_scopes
 from tests.support.inputs.keys import ORDER, PERSON
-from tests.support.worlds.launchpad import Launchpad
+from tests.support.worlds.signable_checkout import SignableCheckout
 
 LOCK = "productions/campaigns/proc7/campaign.lock"
 
 
 @pytest.fixture
-def pad(tmp_path, circle):
+def signable(tmp_path, circle):
     """A campaign of the physics runs of 1 to 4, which are 1 and 3; its lock is honest, and nothing is signed."""
-    made = Launchpad(tmp_path / "checkout", circle)
+    made = SignableCheckout(tmp_path / "checkout", circle)
     kinds = ("physics", "cosmic", "physics", "cosmic")
     with opened(made.state) as engine:
         import_runs(engine, [Run(3, number, kind) for number, kind in enumerate(kinds, 1)])
@@ -39,19 +39,19 @@ def pad(tmp_path, circle):
     return made
 
 
-def forge(pad, *runs):
+def forge(signable, *runs):
     """Writes the lock that `resolve` would write for these runs."""
-    repository = pad.repository()
+    repository = signable.repository()
     declared = repository.campaigns["proc7"]
     keys = [run_key(3, number) for number in runs]
-    pad.write(LOCK, pin_campaign(declared, repository, keys, declared.lock.generation + 1).text())
-    return pad.commit("a lock by hand")
+    signable.write(LOCK, pin_campaign(declared, repository, keys, declared.lock.generation + 1).text())
+    return signable.commit("a lock by hand")
 
 
-def launch(pad):
-    pad.sign(*ORDER)
-    pad.commit("approved")
-    return pad.call("reconcile", "--once")
+def launch(signable):
+    signable.sign(*ORDER)
+    signable.commit("approved")
+    return signable.call("reconcile", "--once")
 
 
 @pytest.mark.parametrize(
@@ -67,44 +67,48 @@ def launch(pad):
     ],
     ids=["one more", "moved", "others", "one less"],
 )
-def test_a_lock_with_other_runs_is_found_by_its_reviewers_and_not_launched(pad, capsys, tmp_path, runs, told):
-    head = forge(pad, *runs)
+def test_a_lock_with_other_runs_is_found_by_its_reviewers_and_not_launched(
+    signable, capsys, tmp_path, runs, told
+):
+    head = forge(signable, *runs)
     export = tmp_path / "state.zip"
-    write_export(pad.state, export, None, datetime.now(UTC))
+    write_export(signable.state, export, None, datetime.now(UTC))
     capsys.readouterr()
     for verb in ("review", "check"):
-        asked = (verb, "--base", pad.base, "--head", head, "--state-export", export)
-        assert pad.call(*asked) == Exit.FINDINGS
+        asked = (verb, "--base", signable.base, "--head", head, "--state-export", export)
+        assert signable.call(*asked) == Exit.FINDINGS
         assert told in html.unescape(capsys.readouterr().out)
-    pad.sign(*ORDER)
-    pad.commit("approved")
-    assert pad.call("approvals", "proc7") == Exit.REFUSED
+    signable.sign(*ORDER)
+    signable.commit("approved")
+    assert signable.call("approvals", "proc7") == Exit.REFUSED
     assert told in " ".join(capsys.readouterr().out.split())
     if {1, 3} & {*runs}:  # else nothing of it could begin anyway
         for words in ((), ("proc7",)):
-            assert pad.call("reconcile", "--once", *words) == Exit.REFUSED
+            assert signable.call("reconcile", "--once", *words) == Exit.REFUSED
             assert told in " ".join(capsys.readouterr().err.split())
     # runs that are in no order are blocked, which is more than an approval that is missing
-    assert pad.call("reconcile", "--once", "proc7") == (Exit.REFUSED if {1, 3} & {*runs} else Exit.PARTLY)
-    assert not pad.starts
+    assert signable.call("reconcile", "--once", "proc7") == (
+        Exit.REFUSED if {1, 3} & {*runs} else Exit.PARTLY
+    )
+    assert not signable.starts
 
 
-def test_who_is_about_to_sign_is_told_what_the_catalogue_does_not_bear_out(pad, capsys, monkeypatch):
-    key = pad.circle.key(PERSON["calibration"]).file
+def test_who_is_about_to_sign_is_told_what_the_catalogue_does_not_bear_out(signable, capsys, monkeypatch):
+    key = signable.circle.key(PERSON["calibration"]).file
     for runs, told in (((1, 3), False), ((1, 2, 3), True)):
-        forge(pad, *runs)
+        forge(signable, *runs)
         capsys.readouterr()
         monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
-        assert pad.call("approve", "proc7", "--role", "calibration", "--key", key) != Exit.FINE
+        assert signable.call("approve", "proc7", "--role", "calibration", "--key", key) != Exit.FINE
         assert (
             "NOT PROVEN by the run catalogue here: the lock of proc7 has 3:2" in capsys.readouterr().out
         ) is told
 
 
-def test_a_run_that_no_range_has_needs_no_catalogue_to_be_found(pad, capsys):
-    pad.register_runs([9])
-    head = forge(pad, 1, 3, 9)
-    assert pad.call("check", "--base", pad.base, "--head", head) == Exit.FINDINGS
+def test_a_run_that_no_range_has_needs_no_catalogue_to_be_found(signable, capsys):
+    signable.register_runs([9])
+    head = forge(signable, 1, 3, 9)
+    assert signable.call("check", "--base", signable.base, "--head", head) == Exit.FINDINGS
     assert "the lock has 3:9, which no selector names" in capsys.readouterr().out
 
 
@@ -125,42 +129,42 @@ def test_a_run_that_no_range_has_needs_no_catalogue_to_be_found(pad, capsys):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_no_other_entry_of_a_lock_is_believed_either(pad, capsys, change):
+def test_no_other_entry_of_a_lock_is_believed_either(signable, capsys, change):
     """Scopes and generations fit to what was written, as whoever forges a lock would have it."""
-    declared = pad.repository().campaigns["proc7"]
+    declared = signable.repository().campaigns["proc7"]
     forged = replace(declared.lock, generation=declared.lock.generation + 1, **change)
     forged = pin_scopes(forged, declared.campaign, declared.document.data, declared.lock)
-    pad.write(LOCK, forged.text())
-    head = pad.commit("a lock by hand")
-    assert pad.call("review", "--base", pad.base, "--head", head) != Exit.FINE
-    assert launch(pad) != Exit.FINE
-    assert not pad.starts
+    signable.write(LOCK, forged.text())
+    head = signable.commit("a lock by hand")
+    assert signable.call("review", "--base", signable.base, "--head", head) != Exit.FINE
+    assert launch(signable) != Exit.FINE
+    assert not signable.starts
 
 
-def test_one_word_of_a_lock_that_is_edited_is_found(pad):
-    text = (pad.root / LOCK).read_text()
+def test_one_word_of_a_lock_that_is_edited_is_found(signable):
+    text = (signable.root / LOCK).read_text()
     for key, value in json.loads(text).items():
         if isinstance(value, int | str):
             other = text.replace(f'"{key}": {json.dumps(value)}', f'"{key}": {json.dumps(value * 2)}')
             assert other != text
-            pad.write(LOCK, other)
-            assert pad.call("check") == Exit.FINDINGS, key
+            signable.write(LOCK, other)
+            assert signable.call("check") == Exit.FINDINGS, key
 
 
-def test_what_comes_to_the_catalogue_after_a_launch_stops_only_what_it_is_about(pad, capsys):
+def test_what_comes_to_the_catalogue_after_a_launch_stops_only_what_it_is_about(signable, capsys):
     """A run whose type was corrected is not made any more; one that came late is not taken in; the others go on."""
-    pad.behave("status 7", "reco-3")
-    launch(pad)
-    with opened(pad.state) as engine:
+    signable.behave("status 7", "reco-3")
+    launch(signable)
+    with opened(signable.state) as engine:
         import_runs(engine, [Run(3, 3, "cosmic"), Run(3, 4, "physics")])
-    pad.retry()
-    assert ("blocked", "reco", "3:3") in [group[:3] for group in pad.groups()]
-    reason = next(group[3] for group in pad.groups() if group[2] == "3:3")
+    signable.retry()
+    assert ("blocked", "reco", "3:3") in [group[:3] for group in signable.groups()]
+    reason = next(group[3] for group in signable.groups() if group[2] == "3:3")
     assert reason.startswith("the lock has it, and its type is cosmic, not physics")
-    assert pad.call("reconcile", "--once") == Exit.PARTLY, "its run is blocked until it is locked again"
-    assert not [group for group in pad.groups() if "3:4" in group[2]]
-    pad.change(('"1-4"', '"1-4", exclude: "3"'))
-    pad.commit("locked again")
-    assert pad.repository().campaigns["proc7"].lock.pinned()["runs"] == ["3:1,4"]
-    assert launch(pad) == Exit.FINE
-    assert [one[2] & 0xFFFF for one in pad.produced()] == [1, 4]
+    assert signable.call("reconcile", "--once") == Exit.PARTLY, "its run is blocked until it is locked again"
+    assert not [group for group in signable.groups() if "3:4" in group[2]]
+    signable.change(('"1-4"', '"1-4", exclude: "3"'))
+    signable.commit("locked again")
+    assert signable.repository().campaigns["proc7"].lock.pinned()["runs"] == ["3:1,4"]
+    assert launch(signable) == Exit.FINE
+    assert [one[2] & 0xFFFF for one in signable.produced()] == [1, 4]

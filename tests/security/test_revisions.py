@@ -12,14 +12,14 @@ from ci.changes.follow import Followed, fetch_head
 from reconciler.outside.errors import SourceUnavailable
 from tests.support.inputs.keys import ORDER
 from tests.support.worlds.history import make_history
-from tests.support.worlds.launchpad import Launchpad
+from tests.support.worlds.signable_checkout import SignableCheckout
 
 
 @pytest.fixture
-def clone(pad, circle, tmp_path):
+def clone(signable, circle, tmp_path):
     """A clone that has a branch of its own, with its main behind that of its origin."""
-    pad.git("clone", "-q", str(pad.root), str(tmp_path / "clone"))
-    made = object.__new__(Launchpad)
+    signable.git("clone", "-q", str(signable.root), str(tmp_path / "clone"))
+    made = object.__new__(SignableCheckout)
     made.root = tmp_path / "clone"
     made.git("checkout", "-q", "-b", "mine")
     (made.root / "productions/other.yaml").write_text("x")
@@ -54,46 +54,48 @@ def test_tags_commits_and_short_names_are_found_where_no_branch_is_called_so(clo
             name_commit(clone.root, name)
 
 
-def test_s29_objects_that_were_replaced_and_histories_that_were_grafted_are_ignored(pad, tmp_path):
+def test_s29_objects_that_were_replaced_and_histories_that_were_grafted_are_ignored(signable, tmp_path):
     """`git replace` and grafts make git show other content, and another past, under the same id."""
-    before = pad.git("rev-parse", "HEAD")
-    files = dict(read_commit(pad.root).files)
-    pad.git("checkout", "-q", "--orphan", "evil")
-    (pad.root / "productions/evil.yaml").write_text("x")
-    evil = pad.commit("evil")
-    pad.git("checkout", "-q", "main")
-    pad.git("replace", before, evil)
-    blob = pad.git("rev-parse", f"{evil}:productions/evil.yaml")
-    pad.git(
+    before = signable.git("rev-parse", "HEAD")
+    files = dict(read_commit(signable.root).files)
+    signable.git("checkout", "-q", "--orphan", "evil")
+    (signable.root / "productions/evil.yaml").write_text("x")
+    evil = signable.commit("evil")
+    signable.git("checkout", "-q", "main")
+    signable.git("replace", before, evil)
+    blob = signable.git("rev-parse", f"{evil}:productions/evil.yaml")
+    signable.git(
         "replace",
         "-f",
-        pad.git("--no-replace-objects", "rev-parse", f"{before}:productions/roles.yaml"),
+        signable.git("--no-replace-objects", "rev-parse", f"{before}:productions/roles.yaml"),
         blob,
     )
-    assert "productions/evil.yaml" in pad.git("ls-tree", "-r", "--name-only", before), (
+    assert "productions/evil.yaml" in signable.git("ls-tree", "-r", "--name-only", before), (
         "git itself shows the other one"
     )
-    assert read_commit(pad.root, before).files == files
-    (pad.root / ".git/info/grafts").write_text(f"{evil} {before}\n")
-    assert not is_ancestor(pad.root, before, evil)
-    assert fetch_head(cloned(pad, tmp_path), Followed("origin", "main"), datetime.now(UTC)).files == files
+    assert read_commit(signable.root, before).files == files
+    (signable.root / ".git/info/grafts").write_text(f"{evil} {before}\n")
+    assert not is_ancestor(signable.root, before, evil)
+    assert (
+        fetch_head(cloned(signable, tmp_path), Followed("origin", "main"), datetime.now(UTC)).files == files
+    )
 
 
-def cloned(pad, tmp_path):
+def cloned(signable, tmp_path):
     """A clone with the refs of its origin that replace objects, as some fetch them."""
-    pad.git("clone", "-q", str(pad.root), str(tmp_path / "copy"))
-    pad.git("-C", str(tmp_path / "copy"), "fetch", "-q", "origin", "refs/replace/*:refs/replace/*")
+    signable.git("clone", "-q", str(signable.root), str(tmp_path / "copy"))
+    signable.git("-C", str(tmp_path / "copy"), "fetch", "-q", "origin", "refs/replace/*:refs/replace/*")
     return tmp_path / "copy"
 
 
-def test_s29_a_replaced_commit_launches_nothing(pad):
-    pad.sign(*ORDER)
-    signed = pad.commit("signed")
-    pad.git("reset", "-q", "--hard", "HEAD~1")
-    unsigned = pad.git("rev-parse", "HEAD")
-    pad.git("replace", unsigned, signed)
-    assert pad.launch() != 0
-    assert pad.attempts() == {}
+def test_s29_a_replaced_commit_launches_nothing(signable):
+    signable.sign(*ORDER)
+    signed = signable.commit("signed")
+    signable.git("reset", "-q", "--hard", "HEAD~1")
+    unsigned = signable.git("rev-parse", "HEAD")
+    signable.git("replace", unsigned, signed)
+    assert signable.launch() != 0
+    assert signable.attempts() == {}
 
 
 def test_s29_a_folder_that_has_a_name_twice_is_not_read(tmp_path):

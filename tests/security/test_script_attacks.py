@@ -7,15 +7,15 @@ import pytest
 from schemas.repository import read_repository
 from tests.support.inputs.keys import ORDER
 from tests.support.inputs.scripts import CONVERT, SCRIPT
-from tests.support.worlds.launchpad import Launchpad
 from tests.support.worlds.processes import find_processes, wait_until
+from tests.support.worlds.signable_checkout import SignableCheckout
 
 FILE = "productions/scripts/convert_raw/1"
 SITE = "productions/sites/local.yaml"
 
 
-class ScriptPad(Launchpad):
-    """A pad whose campaign runs a script, at a site that allows it."""
+class ScriptCheckout(SignableCheckout):
+    """A signable checkout whose campaign runs a script, at a site that allows it."""
 
     allowed = "scripts: [convert_raw]\n"
 
@@ -38,7 +38,7 @@ class ScriptPad(Launchpad):
 
 @pytest.fixture
 def scripted(tmp_path, circle):
-    return ScriptPad(tmp_path, circle)
+    return ScriptCheckout(tmp_path, circle)
 
 
 def test_a_script_runs_once_all_have_signed(scripted, capsys):
@@ -68,11 +68,11 @@ def test_a_script_that_was_changed_in_the_work_tree_alone_does_not_run(scripted,
 
 
 def test_a_site_that_allows_other_scripts_runs_none_of_it(tmp_path, circle, capsys, monkeypatch):
-    monkeypatch.setattr(ScriptPad, "allowed", "scripts: [other]\n")
-    pad = ScriptPad(tmp_path / "pad", circle)
-    pad.sign(*ORDER)
-    pad.commit()
-    assert "BP524" in pad.refuse(capsys)
+    monkeypatch.setattr(ScriptCheckout, "allowed", "scripts: [other]\n")
+    signable = ScriptCheckout(tmp_path / "checkout", circle)
+    signable.sign(*ORDER)
+    signable.commit()
+    assert "BP524" in signable.refuse(capsys)
 
 
 def test_what_the_pinned_site_does_not_allow_is_not_made_right_by_a_signed_campaign(scripted, capsys):

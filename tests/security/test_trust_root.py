@@ -33,14 +33,14 @@ TWO = (PERSON["coordinator"], PERSON["data-owner"])
 
 
 @pytest.fixture
-def call(pad, capsys, monkeypatch):
+def call(signable, capsys, monkeypatch):
     """Calls b2prod with something typed; exit code and all that was told."""
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
 
     def called(*words, typed="2\n"):
         capsys.readouterr()
         monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-        code = pad.call(*words)
+        code = signable.call(*words)
         told = capsys.readouterr()
         assert "Traceback" not in told.out + told.err
         return code, told.out + told.err
@@ -52,83 +52,83 @@ def sign(call, circle, person, *more, typed="2\n"):
     return call("trust", "sign", "--key", circle.key(person).file, *more, typed=typed)
 
 
-def propose(pad, *changes, site="") -> None:
+def propose(signable, *changes, site="") -> None:
     """Commits a root with version 2."""
-    pad.write(ROLES, write_roles(("version: 1", "version: 2"), *changes))
+    signable.write(ROLES, write_roles(("version: 1", "version: 2"), *changes))
     if site:
-        (pad.root / SITE_FILE).write_text((pad.root / SITE_FILE).read_text() + site)
-    pad.commit("a new root")
+        (signable.root / SITE_FILE).write_text((signable.root / SITE_FILE).read_text() + site)
+    signable.commit("a new root")
 
 
 # ── time ──
 
 
-def test_an_approval_that_was_seen_to_be_over_is_over_when_the_clock_goes_back(pad):
+def test_an_approval_that_was_seen_to_be_over_is_over_when_the_clock_goes_back(signable):
     now = datetime.now(UTC)
-    pad.sign(*ORDER, not_after=(now + timedelta(days=1)).replace(microsecond=0))
-    pad.commit()
-    with opened(pad.state):
+    signable.sign(*ORDER, not_after=(now + timedelta(days=1)).replace(microsecond=0))
+    signable.commit()
+    with opened(signable.state):
         pass
-    later, _ = pad.gate(lambda: now + timedelta(days=1, seconds=1)).sort(["proc7"])
+    later, _ = signable.gate(lambda: now + timedelta(days=1, seconds=1)).sort(["proc7"])
     assert later == []
-    assert pad.gate(lambda: now).sort(["proc7"])[0] == [], (
+    assert signable.gate(lambda: now).sort(["proc7"])[0] == [], (
         "the clock went back, and the approval came with it"
     )
     with pytest.raises(GuardRefused, match="it held until"):
-        pad.gate(lambda: now).verify(["proc7"], pad.state_view().plan)
+        signable.gate(lambda: now).verify(["proc7"], signable.state_view().plan)
 
 
 @pytest.mark.parametrize(
     "before", [timedelta(microseconds=1), timedelta(milliseconds=500), timedelta(days=300)]
 )
-def test_what_ended_a_moment_ago_has_ended(pad, before):
+def test_what_ended_a_moment_ago_has_ended(signable, before):
     end = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
-    pad.sign(*ORDER, not_after=end)
-    pad.commit()
-    assert pad.gate(lambda: end + timedelta(microseconds=1)).sort(["proc7"])[0] == []
-    assert pad.gate(lambda: end + timedelta(microseconds=1) - before).sort(["proc7"])[0] == []
+    signable.sign(*ORDER, not_after=end)
+    signable.commit()
+    assert signable.gate(lambda: end + timedelta(microseconds=1)).sort(["proc7"])[0] == []
+    assert signable.gate(lambda: end + timedelta(microseconds=1) - before).sort(["proc7"])[0] == []
 
 
-def test_whatever_the_ledger_writes_is_a_time_that_it_saw(pad):
+def test_whatever_the_ledger_writes_is_a_time_that_it_saw(signable):
     ahead = datetime.now(UTC).replace(microsecond=0) + timedelta(days=200)
-    pad.sign(*ORDER)
-    pad.commit()
-    with opened(pad.state) as engine:
+    signable.sign(*ORDER)
+    signable.commit()
+    with opened(signable.state) as engine:
         writer = PauseWriter(Writer(engine, None, Clock(time=ahead.timestamp)))
         assert writer.pause("site:other", PauseKind.OPERATOR, "looked at", "x")
-    with reading(pad.state) as connection:
+    with reading(signable.state) as connection:
         assert read_latest(connection) == ahead
-    assert pad.launch() == Exit.REFUSED
+    assert signable.launch() == Exit.REFUSED
 
 
-def test_a_clock_that_had_been_wrong_is_set_back_by_an_operators_word(pad, call):
+def test_a_clock_that_had_been_wrong_is_set_back_by_an_operators_word(signable, call):
     now = datetime.now(UTC)
-    pad.sign(*ORDER)
-    pad.commit()
-    with opened(pad.state) as engine, engine.begin() as connection:
+    signable.sign(*ORDER)
+    signable.commit()
+    with opened(signable.state) as engine, engine.begin() as connection:
         record_latest(connection, now + timedelta(days=4000))
         record_latest(connection, now)
-    assert pad.launch() == Exit.REFUSED
+    assert signable.launch() == Exit.REFUSED
     assert "the clock of this machine is behind" in call("trust", "show")[1]
     assert call("trust", "clock", "--set-back", typed="yes\n")[0] == Exit.REFUSED
-    assert pad.launch() == Exit.REFUSED
+    assert signable.launch() == Exit.REFUSED
     assert call("trust", "clock", "--set-back", typed=f"{now:%Y-%m-%d}\n")[0] == Exit.FINE
-    assert pad.launch() == Exit.FINE
+    assert signable.launch() == Exit.FINE
 
 
 # ── roots ──
 
 
-def test_the_work_tree_is_not_what_is_signed_shown_or_pinned(pad, call, circle):
+def test_the_work_tree_is_not_what_is_signed_shown_or_pinned(signable, call, circle):
     before = call("trust", "show")[1]
-    pad.write(ROLES, write_roles(("version: 1", "version: 2")))
+    signable.write(ROLES, write_roles(("version: 1", "version: 2")))
     for words in (("trust", "show"), ("trust", "pin"), ("trust", "sign", "--key", circle.key(TWO[0]).file)):
         code, told = call(*words)
         assert code == Exit.REFUSED, words
         assert ROLES in told
-    assert not (pad.root / FOLDER).exists()
+    assert not (signable.root / FOLDER).exists()
     assert call("trust", "show", "--head", "HEAD") == (Exit.FINE, before)
-    pad.commit()
+    signable.commit()
     assert sign(call, circle, TWO[0])[0] == Exit.FINE
 
 
@@ -153,8 +153,8 @@ DIRT = {
 
 
 @pytest.mark.parametrize("dirt", DIRT)
-def test_a_dirty_policy_is_refused(dirt, pad, call, circle, tmp_path):
-    DIRT[dirt](pad.root)
+def test_a_dirty_policy_is_refused(dirt, signable, call, circle, tmp_path):
+    DIRT[dirt](signable.root)
     for words in (("trust", "show"), ("--state", tmp_path / "other", "trust", "pin"), ("trust", "pin")):
         assert call(*words)[0] == Exit.REFUSED, words
     assert sign(call, circle, TWO[0])[0] == Exit.REFUSED
@@ -202,21 +202,21 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_who_signs_a_root_is_shown_what_changes(change, pad, call, circle):
+def test_who_signs_a_root_is_shown_what_changes(change, signable, call, circle):
     changes, site, told = CHANGES[change]
-    propose(pad, *changes, site=site)
+    propose(signable, *changes, site=site)
     for answer in (sign(call, circle, TWO[0]), call("trust", "show"), call("trust", "pin")):
         assert told in answer[1], answer[1]
 
 
-def test_who_signs_a_root_is_shown_whose_key_changes(pad, call, circle, tmp_path):
+def test_who_signs_a_root_is_shown_whose_key_changes(signable, call, circle, tmp_path):
     key = make_key(tmp_path, "another")
-    lines = (pad.root / SIGNERS).read_text().splitlines()
+    lines = (signable.root / SIGNERS).read_text().splitlines()
     mine = circle.key(PERSON["release"]).public
     changed = [line.replace(mine, key.public) for line in lines if PERSON["other"] not in line]
-    pad.write(SIGNERS, "\n".join(changed) + "\n")
-    pad.write(REVOKED, f"{mine}\n")
-    propose(pad, (f", {PERSON['other']}]", "]"))
+    signable.write(SIGNERS, "\n".join(changed) + "\n")
+    signable.write(REVOKED, f"{mine}\n")
+    propose(signable, (f", {PERSON['other']}]", "]"))
     code, told = sign(call, circle, TWO[0])
     assert code == Exit.FINE
     old, new = fingerprint(circle.key(PERSON["release"]).blob), fingerprint(key.blob)
@@ -257,9 +257,9 @@ def test_what_is_shown_is_plain_text():
 
 
 @pytest.mark.parametrize("where", ["", "/x", "/x/administrator.json", "/x/administrator.json.sig"])
-def test_signing_writes_through_no_link(where, pad, call, circle, tmp_path):
-    propose(pad)
-    policy, _ = read_policy(read_commit(pad.root).files)
+def test_signing_writes_through_no_link(where, signable, call, circle, tmp_path):
+    propose(signable)
+    policy, _ = read_policy(read_commit(signable.root).files)
     person = f"administrator.{TWO[0]}"
     path = f"{FOLDER}{where}".replace("/x", f"/{policy.root[:16]}").replace("administrator", person)
     outside = tmp_path / "outside"
@@ -267,8 +267,8 @@ def test_signing_writes_through_no_link(where, pad, call, circle, tmp_path):
         outside.write_text("mine")
     else:
         outside.mkdir()
-    (pad.root / path).parent.mkdir(parents=True, exist_ok=True)
-    (pad.root / path).symlink_to(outside)
+    (signable.root / path).parent.mkdir(parents=True, exist_ok=True)
+    (signable.root / path).symlink_to(outside)
     code, told = sign(call, circle, TWO[0])
     assert code == Exit.REFUSED
     assert "a symbolic link" in told
@@ -277,10 +277,10 @@ def test_signing_writes_through_no_link(where, pad, call, circle, tmp_path):
     )
 
 
-def test_an_approval_and_a_lock_are_written_through_no_link(pad, call, circle, tmp_path):
+def test_an_approval_and_a_lock_are_written_through_no_link(signable, call, circle, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
-    folder = pad.root / "productions/campaigns/proc7"
+    folder = signable.root / "productions/campaigns/proc7"
     (folder / "approvals").symlink_to(outside)
     assert call(
         "approve", "proc7", "--role", "release", "--key", circle.key(PERSON["release"]).file, typed="proc7\n"
@@ -293,33 +293,33 @@ def test_an_approval_and_a_lock_are_written_through_no_link(pad, call, circle, t
     assert list(outside.iterdir()) == []
 
 
-def test_what_is_signed_is_the_step_from_the_root_that_was_shown(pad, call, circle, tmp_path):
+def test_what_is_signed_is_the_step_from_the_root_that_was_shown(signable, call, circle, tmp_path):
     """A root on main that nobody pinned hides what it changed from who compares with it."""
-    propose(pad, site="environment: [HOME]\n")
-    pad.git("checkout", "-q", "-b", "next")
-    pad.write(ROLES, write_roles(("version: 1", "version: 3")))
-    pad.commit("harmless, it seems")
+    propose(signable, site="environment: [HOME]\n")
+    signable.git("checkout", "-q", "-b", "next")
+    signable.write(ROLES, write_roles(("version: 1", "version: 3")))
+    signable.commit("harmless, it seems")
     for person in TWO:
         code, told = sign(call, circle, person, typed="3\n")
         assert code == Exit.FINE
         assert "HOME" in told, "the root that is pinned here is what it is held against"
-    shutil.rmtree(pad.root / FOLDER)
+    shutil.rmtree(signable.root / FOLDER)
     laptop = ("--state", tmp_path / "laptop", "trust", "sign", "--key")
     for person in TWO:
         code, told = call(*laptop, circle.key(person).file, typed="3\n")
         assert code == Exit.FINE
         assert "HOME" not in told
-    pad.commit("signed on laptops")
+    signable.commit("signed on laptops")
     code, told = call("trust", "pin")
     assert code == Exit.REFUSED
     assert "follows another root" in told
 
 
-def test_a_statement_about_a_root_is_taken_back_for_good(pad, call, circle):
-    propose(pad, ("threshold: 2", "threshold: 1"))
+def test_a_statement_about_a_root_is_taken_back_for_good(signable, call, circle):
+    propose(signable, ("threshold: 2", "threshold: 1"))
     for person in TWO:
         assert sign(call, circle, person)[0] == Exit.FINE
-    signed = pad.commit("signed by two")
+    signed = signable.commit("signed by two")
     mine = circle.key(TWO[1]).file
     assert (
         call("trust", "revoke", "--key", circle.key(PERSON["release"]).file, typed=f"{TWO[1]}\n")[0]
@@ -327,46 +327,46 @@ def test_a_statement_about_a_root_is_taken_back_for_good(pad, call, circle):
     )
     assert call("trust", "revoke", "--key", mine, typed="no\n")[0] == Exit.REFUSED
     assert call("trust", "revoke", "--key", mine, typed=f"{TWO[1]}\n")[0] == Exit.FINE
-    pad.commit("taken back")
+    signable.commit("taken back")
     code, told = call("trust", "pin")
     assert code == Exit.REFUSED
     assert "it was revoked" in told
-    pad.git("reset", "-q", "--hard", signed)
+    signable.git("reset", "-q", "--hard", signed)
     code, told = call("trust", "pin")
     assert code == Exit.REFUSED, "the revocation was taken away"
     assert "it was revoked" in told
     assert "it was revoked" in call("trust", "show")[1]
     time.sleep(1.1)
     assert sign(call, circle, TWO[1])[0] == Exit.FINE
-    pad.commit("signed again")
+    signable.commit("signed again")
     assert call("trust", "pin")[0] == Exit.FINE
 
 
-def test_a_revocation_that_one_turn_saw_is_remembered(pad, call, circle):
-    propose(pad, ("threshold: 2", "threshold: 1"))
+def test_a_revocation_that_one_turn_saw_is_remembered(signable, call, circle):
+    propose(signable, ("threshold: 2", "threshold: 1"))
     for person in TWO:
         assert sign(call, circle, person)[0] == Exit.FINE
-    signed = pad.commit("signed by two")
-    laptop = ("--state", pad.root / "laptop")
+    signed = signable.commit("signed by two")
+    laptop = ("--state", signable.root / "laptop")
     words = (*laptop, "trust", "revoke", "--of", TWO[1], "--base", "HEAD~1", "--key", circle.key(TWO[0]).file)
     assert call(*words, typed=f"{TWO[1]}\n")[0] == Exit.FINE
-    pad.commit("another takes it back")
-    pad.call("reconcile", "--once")
-    pad.git("reset", "-q", "--hard", signed)
+    signable.commit("another takes it back")
+    signable.call("reconcile", "--once")
+    signable.git("reset", "-q", "--hard", signed)
     assert call("trust", "pin")[0] == Exit.REFUSED
 
 
-def test_a_revocation_counts_wherever_it_lies_and_those_of_strangers_do_not(pad, call, circle):
-    propose(pad)
+def test_a_revocation_counts_wherever_it_lies_and_those_of_strangers_do_not(signable, call, circle):
+    propose(signable)
     for person in TWO:
         assert sign(call, circle, person)[0] == Exit.FINE
-    signed = pad.commit("signed")
+    signed = signable.commit("signed")
     assert call("trust", "revoke", "--key", circle.key(TWO[0]).file, typed=f"{TWO[0]}\n")[0] == Exit.FINE
-    ((folder,), others) = [*(pad.root / FOLDER).iterdir()], pad.root / FOLDER / "0000000000000000"
+    ((folder,), others) = [*(signable.root / FOLDER).iterdir()], signable.root / FOLDER / "0000000000000000"
     others.mkdir()
     for file in list(folder.glob("*.revoked.json*")):
         file.rename(others / file.name.replace(".revoked.json", ".json"))
-    pad.commit("the revocation under another name, in another folder")
+    signable.commit("the revocation under another name, in another folder")
     assert call("trust", "pin")[0] == Exit.REFUSED
     assert signed
 
@@ -374,12 +374,12 @@ def test_a_revocation_counts_wherever_it_lies_and_those_of_strangers_do_not(pad,
 # ── what a merge may do ──
 
 
-def test_a_root_that_exempts_a_site_says_what_a_merge_does_there(pad, call):
+def test_a_root_that_exempts_a_site_says_what_a_merge_does_there(signable, call):
     exemption = (
         "requires:\n",
         "requires:\n  exemptions:\n    - {site: local, engine: local, area: data, nobody: true, reason: tests}\n",
     )
-    propose(pad, exemption)
+    propose(signable, exemption)
     told = call("trust", "show")[1]
     assert "merges      under the repository's root" in told
     for words in (
@@ -389,9 +389,9 @@ def test_a_root_that_exempts_a_site_says_what_a_merge_does_there(pad, call):
     ):
         assert words in told
     assert "under the pinned root" not in told
-    told = call("--state", pad.root / "other", "trust", "pin")[1]
+    told = call("--state", signable.root / "other", "trust", "pin")[1]
     assert "whoever can merge a campaign" in told
-    assert "merges      under the pinned root" in call("--state", pad.root / "other", "trust", "show")[1]
+    assert "merges      under the pinned root" in call("--state", signable.root / "other", "trust", "show")[1]
 
 
 def test_where_all_is_signed_a_merge_does_nothing(circle):

@@ -109,11 +109,11 @@ def test_s25_what_verifies_any_text_elsewhere_does_not_here():
         verify_signature(signature, b"any text", blob, NAMESPACE)
 
 
-def test_s25_check_tells_where_such_a_key_is(pad, capsys):
-    file = pad.root / SIGNERS
-    mine = pad.circle.line(PERSON["release"])
+def test_s25_check_tells_where_such_a_key_is(signable, capsys):
+    file = signable.root / SIGNERS
+    mine = signable.circle.line(PERSON["release"])
     file.write_text(file.read_text().replace(mine, write_line(write_edwards(1))))
-    assert pad.call("check") == Exit.FINDINGS
+    assert signable.call("check") == Exit.FINDINGS
     told = "".join(capsys.readouterr())
     assert "small order" in told
     assert f"{SIGNERS}:" in told

@@ -8,8 +8,8 @@ import pytest
 
 from reconciler.engines.diracx.engine import DiracxEngine
 from tests.contract.diracx import DiracxRig, playing
-from tests.support.worlds.kills import KILLED, die_at, list_steps
 from tests.support.worlds.processes import run_forked, wait_until
+from tests.support.worlds.reconciler_kills import KILLED, die_at, list_steps
 from tests.support.worlds.worlds import ONE_STEP, World
 
 STEPS = list_steps(DiracxEngine) | {"what a job left is brought": (DiracxEngine, "fetch")}

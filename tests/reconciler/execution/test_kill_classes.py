@@ -8,8 +8,8 @@ from reconciler.engines.local.engine import LocalEngine
 from reconciler.execution.tracking import publisher
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.units import Ledger
-from tests.support.worlds.kills import KILLED, die_at
 from tests.support.worlds.processes import run_forked
+from tests.support.worlds.reconciler_kills import KILLED, die_at
 from tests.support.worlds.worlds import World
 
 pytestmark = pytest.mark.usefixtures("database")

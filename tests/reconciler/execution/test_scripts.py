@@ -23,11 +23,9 @@ from schemas.policy.roles import Exemption, Role, Roles
 from schemas.policy.scopes import RELEASE, describe_scopes
 from schemas.repository import read_repository
 from tests.support.inputs.runtime_jobs import job
-from tests.support.inputs.scripts import CONVERT, SCRIPT, STEPS
+from tests.support.inputs.scripts import CONVERT, SCRIPT
 from tests.support.worlds.processes import wait_until
-from tests.support.worlds.worlds import CAMPAIGN, World
-
-CONVERT += STEPS + CAMPAIGN[CAMPAIGN.index("limits:") :]
+from tests.support.worlds.worlds import World
 
 
 class Converting(World):

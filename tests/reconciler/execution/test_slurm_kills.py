@@ -13,8 +13,8 @@ from reconciler.ledger.schema import tables
 from reconciler.model.engine import Uncertain
 from tests.contract import doubles
 from tests.support.services.slurm_cluster import Room
-from tests.support.worlds.kills import KILLED, die_at, list_steps
 from tests.support.worlds.processes import run_forked, wait_until
+from tests.support.worlds.reconciler_kills import KILLED, die_at, list_steps
 from tests.support.worlds.slurm_campaign import SlurmWorld
 
 UNITS = 3

@@ -14,7 +14,7 @@ from reconciler.outside.installation import find_tool
 from schemas.manifest.lock import read_lock
 from schemas.manifest.tool import Tool
 from tests.support.inputs.keys import ORDER
-from tests.support.worlds.launchpad import Launchpad
+from tests.support.worlds.signable_checkout import SignableCheckout
 from tests.support.worlds.worlds import ONE_STEP, World
 
 OTHER = Tool("0.0.9", "a" * 64, "b" * 64, "c" * 40)
@@ -29,60 +29,60 @@ def test_this_b2prod_knows_what_it_is():
 
 
 @pytest.fixture
-def pad(tmp_path, circle):
-    return Launchpad(tmp_path / "checkout", circle)
+def signable(tmp_path, circle):
+    return SignableCheckout(tmp_path / "checkout", circle)
 
 
-def read(pad):
-    return read_lock(LOCK, (pad.root / LOCK).read_bytes())[0]
+def read(signable):
+    return read_lock(LOCK, (signable.root / LOCK).read_bytes())[0]
 
 
-def test_a_lock_says_who_wrote_it_and_another_b2prod_writes_it_anew_for_no_other_reason(pad):
-    pad.change(("max_units: 100", "max_units: 99"), lock=False)
-    assert pad.call("resolve", "proc7") == Exit.FINE
-    lock = read(pad)
+def test_a_lock_says_who_wrote_it_and_another_b2prod_writes_it_anew_for_no_other_reason(signable):
+    signable.change(("max_units: 100", "max_units: 99"), lock=False)
+    assert signable.call("resolve", "proc7") == Exit.FINE
+    lock = read(signable)
     assert lock.tool == find_tool()
-    pad.write(LOCK, replace(lock, tool=OTHER).text())
-    before = (pad.root / LOCK).read_bytes()
-    assert pad.call("resolve", "proc7") == Exit.FINE
-    assert pad.call("resolve", "--check", "proc7") == Exit.FINE
-    assert (pad.root / LOCK).read_bytes() == before
+    signable.write(LOCK, replace(lock, tool=OTHER).text())
+    before = (signable.root / LOCK).read_bytes()
+    assert signable.call("resolve", "proc7") == Exit.FINE
+    assert signable.call("resolve", "--check", "proc7") == Exit.FINE
+    assert (signable.root / LOCK).read_bytes() == before
 
 
-def test_approvals_hold_whoever_wrote_the_lock(pad):
-    pad.sign(*ORDER)
-    pad.write(LOCK, replace(read(pad), tool=OTHER).text())
-    pad.commit("approved")
-    assert pad.call("approvals", "proc7") == Exit.FINE
-    assert pad.launch() == Exit.FINE
+def test_approvals_hold_whoever_wrote_the_lock(signable):
+    signable.sign(*ORDER)
+    signable.write(LOCK, replace(read(signable), tool=OTHER).text())
+    signable.commit("approved")
+    assert signable.call("approvals", "proc7") == Exit.FINE
+    assert signable.launch() == Exit.FINE
 
 
-def test_a_review_tells_that_the_tool_or_a_template_is_another_one(pad, capsys):
-    pad.write(LOCK, replace(read(pad), tool=OTHER).text())
-    base = pad.commit("by another b2prod")
-    pad.change(("max_units: 100", "max_units: 99"), lock=False)
-    assert pad.call("resolve", "proc7") == Exit.FINE
-    head = pad.commit("fewer units")
+def test_a_review_tells_that_the_tool_or_a_template_is_another_one(signable, capsys):
+    signable.write(LOCK, replace(read(signable), tool=OTHER).text())
+    base = signable.commit("by another b2prod")
+    signable.change(("max_units: 100", "max_units: 99"), lock=False)
+    assert signable.call("resolve", "proc7") == Exit.FINE
+    head = signable.commit("fewer units")
     capsys.readouterr()
-    assert pad.call("review", "--base", base, "--head", head) == Exit.FINE
+    assert signable.call("review", "--base", base, "--head", head) == Exit.FINE
     said = capsys.readouterr().out
     assert "the lock was written by b2prod" in said
     assert "the one before by b2prod 0.0.9" in said
 
 
-def test_every_job_has_the_tool_that_made_it_in_its_record(pad, capsys):
-    pad.sign(*ORDER)
-    pad.commit("approved")
-    assert pad.launch() == Exit.FINE
+def test_every_job_has_the_tool_that_made_it_in_its_record(signable, capsys):
+    signable.sign(*ORDER)
+    signable.commit("approved")
+    assert signable.launch() == Exit.FINE
     capsys.readouterr()
-    assert pad.call("explain", "--json", "proc7/reco/3:1") == Exit.FINE
+    assert signable.call("explain", "--json", "proc7/reco/3:1") == Exit.FINE
     found = json.loads(capsys.readouterr().out)
     origins = [one["origin"] for unit in found for item in unit["history"] for one in item["attempts"]]
     assert origins
     assert all(
         origin == {"tool": find_tool().describe(), "release": "release-03-00-00"} for origin in origins
     )
-    assert pad.call("explain", "proc7/reco/3:1") == Exit.FINE
+    assert signable.call("explain", "proc7/reco/3:1") == Exit.FINE
     assert f"by {find_tool()}" in capsys.readouterr().out
 
 

@@ -15,7 +15,10 @@ steps:
     parameters: {threshold: 3}
 """
 CONVERT = (
-    CAMPAIGN[: CAMPAIGN.index("release:")] + CAMPAIGN[CAMPAIGN.index("site:") : CAMPAIGN.index("steps:")]
+    CAMPAIGN[: CAMPAIGN.index("release:")]
+    + CAMPAIGN[CAMPAIGN.index("site:") : CAMPAIGN.index("steps:")]
+    + STEPS
+    + CAMPAIGN[CAMPAIGN.index("limits:") :]
 )
 SCRIPT = """\
 #!/bin/sh

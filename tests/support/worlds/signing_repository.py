@@ -18,13 +18,13 @@ from tests.support.inputs.keys import PERSON, Circle
 from tests.support.worlds import builders
 
 GENERATION = 3
-"""Of the lock with which a desk begins."""
+"""Of the lock with which the repository begins."""
 NOW = datetime(2019, 2, 15, 9, 0, tzinfo=UTC)
 RUNS = tuple(run_key(3, number) for number in (529, 530))
 
 
 @dataclass
-class Desk:
+class SigningRepository:
     """A repository with one campaign, on which people sign; `policy` is the root that the reconciler has pinned."""
 
     circle: Circle

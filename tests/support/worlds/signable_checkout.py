@@ -32,7 +32,7 @@ NOBODY = {
 }
 
 
-class Launchpad(World):
+class SignableCheckout(World):
     """A world with two units, whose policy asks for four people; its root is committed and pinned."""
 
     def __init__(self, root: Path, circle: Circle) -> None:
