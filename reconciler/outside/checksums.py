@@ -17,7 +17,7 @@ def digest_content(file: Path) -> str:
 
 
 def digest_stream(stream: BufferedReader | FileIO, most: int | None = None) -> str:
-    """The same of an open file's, from where it is read next; of at most `most` bytes: one that grows has no end."""
+    """The checksum of an open file from its current position, `sha256:…`; of at most `most` bytes, since a file may grow."""
     if most is None:
         return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
     found, room = hashlib.sha256(), memoryview(bytearray(_BLOCK))

@@ -1,4 +1,4 @@
-"""Time as a reconciler sees it: of day for its records, steady for its pauses, and how it waits."""
+"""The reconciler's clocks: the time of day for records, a steady one for pauses, and a way to wait."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from schemas.files import times
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Seconds since 1970, steady seconds since some moment, and a way to let seconds pass.
+    """Seconds since 1970, steady seconds since some moment, and a function that waits.
 
-    Who holds a lease is not judged by this clock, but by the database's.
+    The database's clock, and not this one, decides who holds a lease.
     """
 
     time: Callable[[], float] = time
@@ -48,8 +48,8 @@ class Ages:
     def tell(self, time: str) -> float:
         """Seconds since a time.
 
-        One in the future was written by a clock that was ahead: its age is counted from when it was met here, so that nobody
-        waits until clocks have come there. One that is far in the future is long ago.
+        A time in the future comes from a clock that was ahead: its age counts from the moment when this process first met
+        it, so that nobody waits until that time. A time that is far in the future counts as long ago.
         """
         age = self._clock.time() - times.read_time(time).timestamp()
         if age >= 0.0 or age <= -FUTURE:

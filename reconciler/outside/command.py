@@ -1,4 +1,4 @@
-"""Commands of batch systems: argument vectors with an end in time, and all that they said."""
+"""Commands of batch systems: argument vectors with a time limit, and everything that they printed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ MOST, BLOCK = 1 << 26, 1 << 16
 class Reply:
     """What a command answered.
 
-    `status` is None where it did not end in time, or said too much, and was killed; `out` is then what came.
+    `status` is None if the command did not end in time, or printed too much, and was killed; `out` is then what it had
+    printed.
     """
 
     command: str
@@ -34,11 +35,11 @@ class Reply:
 
     @property
     def missing(self) -> bool:
-        """Whether the program could not be started at all: certainly nothing happened."""
+        """Whether the program could not be started at all, so that certainly nothing happened."""
         return self.status == MISSING and self.error.startswith("b2prod: ")
 
     def describe(self) -> str:
-        """One line for people: how it ended, and the last that it said."""
+        """One line for people: how the command ended, and the first line that it printed."""
         lines = [line.strip() for line in (self.error + "\n" + self.out).splitlines() if line.strip()]
         said = f": {lines[0][:300]}" if lines else ", and said nothing"
         if self.status is None:
@@ -52,13 +53,13 @@ class UnreadableReply(Exception):
 
 
 class Deadline:
-    """The end of a call that consists of several commands."""
+    """The time limit of a call that consists of several commands."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
 
     def left(self, share: float = 1.0) -> float:
-        """Seconds that the next command may take: a share of what is left, and never nothing."""
+        """Seconds that the next command may take: a share of the time that is left, and always more than 0."""
         return max(0.05, (self._end - time.monotonic()) * share)
 
 
@@ -68,10 +69,10 @@ def call(
     environment: Mapping[str, str] | None = None,
     folder: str | None = None,
 ) -> Reply:
-    """Runs a command without a shell and without input, with all of `environment` and nothing else (None: ours).
+    """What a command answers; it runs without a shell and without input, with exactly `environment` (None: ours).
 
-    It is started in `folder`, or in ours.
-    At the end of its time the command is killed with whatever it started. What is not UTF-8 in its answer is replaced.
+    It starts in `folder` (None: in our working folder). After `seconds` the command is killed, with everything that it
+    started. Bytes of its answer that are not UTF-8 are replaced.
     """
     try:
         process = subprocess.Popen(
@@ -103,7 +104,7 @@ def call(
 
 
 def _listen(process: subprocess.Popen[bytes], said: Mapping[IO[bytes], bytearray], end: float) -> bool:
-    """Gathers what a process says on its pipes, until it ends; false where it does not in time, or says too much."""
+    """Reads what a process prints, until it ends; false if it does not end in time, or prints too much."""
     with selectors.DefaultSelector() as pipes:
         for pipe, text in said.items():
             pipes.register(pipe, selectors.EVENT_READ, text)

@@ -1,4 +1,4 @@
-"""Defects: what nobody foresaw is told in a line, and all that Python knows of it is kept in a file."""
+"""Defects: an exception that nobody expected is told in one line, and its whole trace is kept in a file."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import traceback
 from importlib.metadata import version
 
 _KEPT: dict[str, str] = {}
-"""What was kept of this process's defects already, by its text: a service meets the same one turn after turn."""
+"""The files of this process's defects, by the text of the trace: a service meets the same defect in every turn."""
 
 
 def tell_defect(error: Exception) -> str:
-    """What an exception is that no command foresaw, and where the file is that is to be sent with a report."""
+    """The text about an exception that no command expects, with the file that a report should include."""
     return f"a defect: {type(error).__name__}: {error}\nplease report it, with {_keep(error)}"
 
 
 def note_defect(error: Exception) -> str:
-    """The same as part of a line, on what stops one thing and not the command; of the same defect there is one file."""
+    """The same as part of a line, for a defect that stops one thing and not the command; one file for equal defects."""
     trace = "".join(traceback.format_exception(error))
     if trace not in _KEPT:
         _KEPT[trace] = _keep(error)

@@ -1,4 +1,4 @@
-"""What is on disk also after a crash of the machine."""
+"""Data that is still on disk after a crash of the machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def sync(path: str | os.PathLike[str]) -> None:
     """Waits until a file, or the names in a folder, are on disk.
 
     Raises:
-        OSError: it is not there, or its disk is broken.
+        OSError: there is no such file, or its disk is broken.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:

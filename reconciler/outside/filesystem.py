@@ -1,4 +1,4 @@
-"""Which kind of file system a folder is on: locks of several hosts' processes hold on local disks only."""
+"""The type of the file system that a folder is on: file locks are reliable on local disks only."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NETWORKED = frozenset(
 
 
 def find_type(folder: Path) -> str | None:
-    """The type of the file system that a folder is, or would be, on; None where this machine does not tell."""
+    """The type of the file system of a folder, which need not exist yet; None if this machine does not tell."""
     try:
         lines = MOUNTS.read_text().splitlines()
     except OSError:
@@ -58,5 +58,5 @@ def is_networked(kind: str | None) -> bool:
 
 
 def _unescape(text: str) -> str:
-    """Blanks and the like stand as octal numbers in the list of mounts."""
+    """The path that a word of the list of mounts stands for: blanks and some others are octal numbers there."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

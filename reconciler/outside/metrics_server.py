@@ -1,4 +1,4 @@
-"""The port at which metrics are served: bounded in connections, and in what each may take."""
+"""The server of metrics: it limits the number of connections, and the time of each."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 CONNECTIONS = 16
-"""Connections served at a time; another one is closed at once. Whoever scrapes comes again."""
+"""Connections that are served at a time; a further one is closed at once, and the scraper comes again."""
 
 PATIENCE = 5.0
 """Seconds for which a connection may say nothing."""
 
 LONGEST = 20.0
-"""Seconds after which a connection ends in any case: one that drips would keep its place for ever."""
+"""Seconds after which a connection ends in any case: a slow client would keep its place for ever."""
 
 
 class _Handler(WSGIRequestHandler):
     timeout = PATIENCE
 
     def log_message(self, *_: Any) -> None:
-        """Scrapes are nothing that anybody wants to read of."""
+        """Nothing: nobody wants to read about every scrape."""
 
 
 class MetricsServer(ThreadingMixIn, WSGIServer):
@@ -34,7 +34,7 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
     Without a bound, a thousand idle connections would take all open files that the reconciler may have.
 
     Raises:
-        OSError: the port cannot be had.
+        OSError: the port is in use, or not allowed.
     """
 
     daemon_threads = True
@@ -54,7 +54,7 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """What such a thread does."""
+        """Serves one connection in its thread, for at most `LONGEST` seconds."""
         end = threading.Timer(LONGEST, self._break, (request,))
         end.daemon = True
         try:
@@ -69,13 +69,13 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
             request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away or said nonsense concerns nobody here."""
+        """Nothing: a client that went away or sent nonsense is no error of ours."""
 
     def start(self) -> None:
-        """Serves from now on."""
+        """Starts serving."""
         threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True).start()
 
     def close(self) -> None:
-        """Serves no longer; the port is free."""
+        """Stops serving, and frees the port."""
         self.shutdown()
         self.server_close()

@@ -1,18 +1,18 @@
-"""What lies in a folder that a file system may be mounted at: before it is, the folder is there and holds nothing."""
+"""Storages that may be mounted: before the file system is mounted, its folder exists and is empty."""
 
 from __future__ import annotations
 
 import os
 
 MADE_BY_SYSTEMS = frozenset(("lost+found", ".snapshot", ".snapshots", ".Trash-0"))
-"""What a file system has of itself, also one that nobody wrote to, or that was mounted in place of another."""
+"""Names that a file system makes itself, also one to which nobody wrote."""
 
 MARKER = ".b2prod-place.json"
-"""What a storage has of b2prod itself: it says which place this is, and is not data."""
+"""The file by which b2prod marks a storage: it says which place this is, and counts as no data."""
 
 
 def holds_anything(folder: str | os.PathLike[str]) -> bool:
-    """Whether something lies there that somebody put there.
+    """Whether the folder holds something that a person or a program put there.
 
     Raises:
         OSError: there is no such folder, or it cannot be read.

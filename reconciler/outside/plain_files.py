@@ -1,4 +1,4 @@
-"""What jobs leave behind, read with care: only plain files, only so much of them, and never a wait."""
+"""Files that jobs wrote: only plain files are read, only up to a size, and without waiting."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 
 class NotPlain(Exception):
-    """Under the name of a file lies something else (a link, a pipe, a folder), or more than it may hold."""
+    """The file is a link, a pipe or a folder, or larger than it may be."""
 
 
 def open_plain(file: Path) -> FileIO:
     """A plain file, open to be read.
 
     Raises:
-        NotPlain: it is none: opening a pipe might wait for ever, and a link leads to what is not the job's.
-        OSError: it is not there, or cannot be read.
+        NotPlain: it is no plain file: opening a pipe might wait for ever, and a link can lead to files of others.
+        OSError: there is no such file, or it cannot be read.
     """
     if not stat.S_ISREG(os.lstat(file).st_mode):
         raise NotPlain(f"{file.name} is not a plain file")
@@ -32,8 +32,8 @@ def read_plain(file: Path, most: int) -> bytes:
     """The content of a plain file of at most `most` bytes.
 
     Raises:
-        NotPlain: it is none, or larger.
-        OSError: it is not there, or cannot be read.
+        NotPlain: it is no plain file, or larger.
+        OSError: there is no such file, or it cannot be read.
     """
     with open_plain(file) as stream:
         content = bytearray()

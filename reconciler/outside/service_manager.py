@@ -1,4 +1,4 @@
-"""What systemd is told of a service: that it began, that it still gets on, that it ends. Where it did not ask, nothing is."""
+"""Messages to systemd: the service is ready, is alive, is stopping. Without systemd, nothing is sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 
 class ServiceManager:
-    """The one who started this process, as its environment tells (sd_notify)."""
+    """The manager that started this process, as the environment says (sd_notify)."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         address = environment.get("NOTIFY_SOCKET", "")
@@ -19,16 +19,16 @@ class ServiceManager:
         self._watched = told.isdecimal() and mine
 
     def ready(self) -> None:
-        """The service has begun."""
+        """Says that the service is ready."""
         self._tell("READY=1")
 
     def step(self) -> None:
-        """It got on by a step; many a second are fine."""
+        """Says that the service is alive; it may be called many times a second."""
         if self._watched:
             self._tell("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """It was told to end, and does."""
+        """Says that the service is stopping."""
         self._tell("STOPPING=1")
 
     def _tell(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""A client of DiracX's HTTP API: requests with a token, searches that are complete or none, and sandboxes."""
+"""A client of DiracX's HTTP API: requests with a token, searches whose answers are complete, and sandboxes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from reconciler.outside.command import Deadline
 from reconciler.outside.http import Answer, HttpClient, NoAnswer
 
 PAGE = 10_000
-"""Rows that a search answers at most."""
+"""The most rows that a search answers."""
 
 COLUMNS = ("JobID", "JobName", "Status", "MinorStatus", "ApplicationStatus")
 
 COLUMNS_DUE = frozenset(COLUMNS[:3])
-"""Those of which every job has a value: its name, and a state."""
+"""The columns in which every job has a value."""
 
 _PFN = re.compile(
     r"(?:SB:[A-Za-z]+\|)?/S3/[a-z0-9.-]{3,63}(?:/[^/|\s]+){3}/sha256:([0-9a-f]{64})\.[a-z0-9.]+"
@@ -29,7 +29,7 @@ _RANGE = re.compile(r"jobs (\d{1,12})-(\d{1,12})/(\d{1,12})")
 
 
 class Declined(Exception):
-    """The service itself refused a request, and did nothing; `status` is why, the text its own word."""
+    """The service itself refused a request, and did nothing; `status` is the HTTP status, the text is the service's."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(f"DiracX answers {status}: {detail}")
@@ -37,7 +37,7 @@ class Declined(Exception):
 
 
 class Busy(NoAnswer):
-    """The service did not take the request, and says that it takes none now; `pause` as in `Answer.pause`."""
+    """The service takes no requests now, and did not take this one; `pause` as in `Deferred`."""
 
     def __init__(self, status: int, detail: str | None, pause: float | None) -> None:
         super().__init__(
@@ -59,11 +59,11 @@ class Client:
         self.credentials = Credentials(settings, self._service)
 
     def ask(self, method: str, path: str, deadline: Deadline, data: Any = None) -> Answer:
-        """The answer to a request; one that is refused for its token (401) is made once more with a new token.
+        """The answer to a request; if the service refuses the token (401), the request is sent again with a new token.
 
         Raises:
-            Declined: the service refused it, by its own word; a gateway's page is no such word.
-            Busy: it was not taken, and may be later.
+            Declined: the service itself refused the request; a page of a gateway is no refusal.
+            Busy: the service did not take the request, and may take it later.
         """
         for last in (False, True):
             token = self.credentials.find_access(deadline.left(0.4))
@@ -87,7 +87,7 @@ class Client:
         raise NoAnswer(f"status {answer.status} came back" + (f": {detail}" if detail else ""))
 
     def search(self, parameter: str, values: Sequence[object], deadline: Deadline) -> list[Mapping[str, Any]]:
-        """All jobs of ours that have one of the values, in the order in which they were taken; complete.
+        """All our jobs that have one of the values, in the order in which the service took them; the list is complete.
 
         Raises:
             Declined: the search is not allowed.
@@ -102,7 +102,7 @@ class Client:
         return sorted(rows, key=lambda row: row["JobID"])
 
     def list_begun(self, prefix: str, states: Sequence[str], deadline: Deadline) -> list[Mapping[str, Any]]:
-        """All jobs of ours in those states whose names begin so; complete, too."""
+        """All our jobs in those states whose names begin with `prefix`; the list is complete."""
         conditions: list[Mapping[str, Any]] = [
             {"parameter": "JobName", "operator": "like", "value": f"{prefix}%"},
             {"parameter": "Status", "operator": "in", "values": list(states)},
@@ -141,7 +141,7 @@ class Client:
         raise NoAnswer("a search has no end")
 
     def store(self, archive: Archive, deadline: Deadline) -> str:
-        """The name of a sandbox, which the store has then; what it has already is not sent again.
+        """Puts a sandbox into the store, unless the store has it already; returns its name.
 
         Raises:
             Declined: the store does not take it.
@@ -177,7 +177,7 @@ class Client:
         """The sandboxes that a job left, in their order.
 
         Raises:
-            Declined: the job is not there, or not ours; which of both is not told.
+            Declined: there is no such job, or it is not ours; the service does not say which.
         """
         names = self.ask("GET", f"jobs/{job}/sandbox/output", deadline).read_json()
         if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
@@ -185,10 +185,10 @@ class Client:
         return [one for one in names if one]
 
     def load(self, name: str, deadline: Deadline) -> bytes:
-        """The bytes of a sandbox, whose sum is that in its name.
+        """The bytes of a sandbox; their checksum is the one in its name.
 
         Raises:
-            Declined: it may not be read.
+            Declined: we may not read it.
         """
         found = _PFN.fullmatch(name)
         if found is None:

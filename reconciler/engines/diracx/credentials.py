@@ -1,7 +1,7 @@
-"""Tokens of DiracX: where they come from, how long they are good, and that nobody sees them.
+"""Tokens of DiracX: where they come from, and how long they are valid. No text shows a token.
 
-Either a file that `dirac login` wrote (its tokens are renewed there, under the lock that DIRAC's own commands use,
-since a refresh token that is used a second time revokes them all), or an API key of a service account.
+They come from a file that `dirac login` wrote, or from an API key of a service account. The tokens of a file are renewed
+there, under the lock that DIRAC's own commands use: a refresh token that is used twice revokes all of them.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ CLIENT = "myDIRACClientID"
 """The name under which DIRAC's public clients are known to its services."""
 
 MARGIN = 60.0
-"""Seconds before its end from which a token counts as used up."""
+"""A token counts as expired so many seconds before its end."""
 
 LAST = 2.0**36
-"""Seconds since 1970 after which no token ends: some 2,000 years."""
+"""No token ends later than this, in seconds since 1970: some 2,000 years."""
 
 PATIENCE = 5.0
-"""Seconds after which a file of tokens that another process has locked is given up."""
+"""Seconds to wait for a file of tokens that another process has locked."""
 
 
 class NoToken(Exception):
-    """There is no token to be had; the text says why and what to do, and holds nothing of any secret."""
+    """There is no token; the text says why and what to do, and shows no secret."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -71,15 +71,15 @@ class Credentials:
         return f"Credentials({self._settings.user!r}, …)"
 
     def forget(self) -> None:
-        """The service does not take the token any more: the next one is another one."""
+        """Notes that the service refuses the token, so that `find_access` returns another one."""
         if self._tokens is not None:
             self._refused, self._tokens = self._tokens.access, None
 
     def find_access(self, seconds: float) -> str:
-        """A token that is good for a while.
+        """A token that is valid for at least `MARGIN` seconds.
 
         Raises:
-            NoToken: there is none.
+            NoToken: there is no token.
             NotSent, NoAnswer: the service cannot give one now.
         """
         if self._tokens is None or self._tokens.ends - self._clock() < MARGIN:
@@ -87,7 +87,7 @@ class Credentials:
         return self._tokens.access
 
     def find_lifetime(self, seconds: float) -> timedelta | None:
-        """How long tokens can be had without a person; None where there is no end: an API key.
+        """How long tokens can be renewed without a person; None if there is no end, as with an API key.
 
         Raises:
             NoToken, NotSent, NoAnswer: as above.
@@ -160,7 +160,7 @@ class Credentials:
         return Tokens(access, self._clock() + seconds, _read_end(reply.get("refresh_token"))), reply
 
     def _check_owner(self, access: str) -> None:
-        """With another user's token every job of ours would look absent."""
+        """Refuses a token of another user, with which all our jobs would look absent."""
         settings = self._settings
         claims = _read_claims(access)
         is_of = claims.get("preferred_username"), claims.get("vo"), claims.get("dirac_group")
@@ -172,7 +172,7 @@ class Credentials:
 
 @contextmanager
 def _secret_file(file: Path, advice: str = "write it there") -> Iterator[TextIO]:
-    """A file that only its owner can read, locked."""
+    """A file of tokens, open and locked; only its owner may be able to read it."""
     try:
         with file.open("r+", encoding="utf-8") as stream:
             mode = os.fstat(stream.fileno()).st_mode & 0o077
@@ -202,7 +202,7 @@ def _lock(stream: TextIO) -> None:
 
 
 def _rewrite(stream: TextIO, text: str) -> None:
-    """Replaces what is in the file that the lock is on: a rename would leave the lock behind."""
+    """Replaces the content of the locked file in place: after a rename the lock would be on the old file."""
     stream.seek(0)
     stream.truncate()
     stream.write(text)
@@ -211,7 +211,7 @@ def _rewrite(stream: TextIO, text: str) -> None:
 
 
 def _read_claims(token: object) -> Mapping[str, Any]:
-    """What a token says of itself, unverified: the service judges it, we read its end and its owner."""
+    """The claims of a token, unverified: the service checks them, and we read the token's end and owner."""
     try:
         part = str(token).split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
@@ -228,10 +228,10 @@ def _read_end(token: object) -> float | None:
 
 
 def _read_seconds(told: Any) -> float:
-    """Seconds, or a time in seconds since 1970, that date and time can be reckoned with.
+    """Seconds, or a time in seconds since 1970, as a number within 0 and `LAST`.
 
     Raises:
-        TypeError, ValueError, OverflowError: it is none.
+        TypeError, ValueError, OverflowError: there is no such number.
     """
     seconds = float(told)
     if not 0 <= seconds <= LAST:

@@ -1,7 +1,7 @@
-"""Job descriptions for DIRAC (JDL), written so that no value can become anything but a value.
+"""Job descriptions for DIRAC (JDL); no value in them can act as syntax.
 
-DIRAC's reader knows no escapes: it splits at `;`, `[` and `=`, replaces `%j`, divides lists at `,` and takes the blanks
-out of them. So a value that has more than plain characters is refused and never quoted.
+DIRAC's reader knows no escapes: it splits at `;`, `[` and `=`, replaces `%j`, divides lists at `,` and removes the blanks in
+them. So a value with other than plain characters is refused, and never quoted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def write_jdl(values: Mapping[str, Value]) -> str:
     """The job description; lists are tuples, and an empty one is left out.
 
     Raises:
-        Unwritable: a value is not plain text.
+        UnwritableJdl: a value is not plain text.
     """
     return (
         "["

@@ -188,6 +188,7 @@ class EngineDouble:
     slots = 20
     width = 3
     visibility = timedelta(seconds=VISIBILITY)
+    renewal = "renew the credential"
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
