@@ -128,6 +128,7 @@ def test_what_is_no_longer_declared_is_obsolete_and_is_no_change():
     text = campaign(("[hlt_hadron, hlt_bhabha]", "[hlt_hadron]"))
     plan = PlannedCampaign().produce().change(campaign=text).plan()
     assert rows(plan) == [("-", "skims", ("hlt_bhabha",), TEN)]
+    assert [group.content for group in plan.groups] == [""], "it has no fingerprints any more"
     assert plan.done == 20
 
 
@@ -213,6 +214,28 @@ def test_more_units_than_allowed_are_none():
     plan = PlannedCampaign(limits="max_units: 19").plan()
     assert {group.action for group in plan.groups} == {"!"}
     assert "max_units is 19, declared are 20" in plan.groups[0].reason
+
+
+def test_as_many_units_as_allowed_are_made():
+    assert {group.action for group in PlannedCampaign(limits="max_units: 20").plan().groups} == {"+"}
+
+
+def test_what_reads_a_unit_that_a_limit_blocks_waits_for_it():
+    text = campaign(("prune_tracks: false", "prune_tracks: true"))
+    world = PlannedCampaign()
+    plan = world.plan()
+    made = world.produce(replace(plan, groups=tuple(one for one in plan.groups if one.step == "reco")))
+    blocked, waiting = made.change(campaign=text).plan().groups
+    assert (blocked.action, blocked.step, len(blocked.runs)) == ("!", "reco", 10)
+    assert (waiting.action, waiting.step, waiting.reason) == ("waiting", "skims", "waits for reco")
+    assert waiting.runs == blocked.runs
+
+
+def test_a_run_that_must_not_be_made_is_blocked_with_its_reason():
+    world = PlannedCampaign()
+    plan = plan_campaign(world.campaign, world.units(), world.observed, refused={RUNS[0]: "too late"})
+    told = {(g.action, g.step, g.reason) for g in plan.groups if RUNS[0] in g.runs}
+    assert told == {("!", "reco", "too late"), ("!", "skims", "too late")}
 
 
 def test_a_held_campaign_is_planned_and_nothing_is_launched():
