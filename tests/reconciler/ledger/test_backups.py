@@ -104,7 +104,7 @@ def test_what_is_newer_or_another_is_not_written_over(world, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + b"x" * 5000])
 def test_what_is_no_backup_is_told(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(SourceUnavailable, match=r"is no backup|is damaged"):
+    with pytest.raises(SourceUnavailable, match=r"is not a backup|is damaged"):
         restore_backup(State(tmp_path / "state"), tmp_path / "file")
     assert not (tmp_path / "state").exists()
 
