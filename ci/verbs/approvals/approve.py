@@ -99,7 +99,7 @@ def approve(
     against: str | None,
     comment: str | None,
 ) -> int:
-    """Show what is decided, and sign it: one file more in the campaign's folder, to be committed.
+    """Show what is decided, and sign it. This writes a statement into the campaign's folder; commit it.
 
     Keys in files, in an agent and in hardware work; OpenSSH's `ssh-keygen` signs.
     """
@@ -137,7 +137,7 @@ def approve(
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
 def approvals(settings: Settings, name: str, retirement: bool, as_json: bool) -> int:
-    """Tell who approved what, what is missing, and the command to run next; ends with 5 where something is missing.
+    """Show who approved what, which approvals are missing, and the command to run next; exit code 5 if any is missing.
 
     Judged by the trust root that is pinned here, from what is committed; where none is pinned, by that of the checkout.
     """

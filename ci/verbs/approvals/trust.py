@@ -57,7 +57,7 @@ def _reads_head(command: _Command) -> _Command:
 
 @click.group()
 def trust() -> None:
-    """The trust root: roles, keys, revocations and sites, by which approvals are judged."""
+    """Show, pin and sign the trust root: roles, keys, revocations and sites, by which approvals are judged."""
 
 
 @trust.command()

@@ -35,7 +35,7 @@ def check(
     head: str | None,
     export: Path | None,
 ) -> int:
-    """Hold every manifest against schemas and rules; needs no network.
+    """Check every manifest against the schemas and rules; needs no network.
 
     With NAMES, only findings in those campaigns, and in what all campaigns share, are shown. With --base, a change is
     judged too: what was launched stays as it is, names are not used again, and campaigns come alone. Commits are read

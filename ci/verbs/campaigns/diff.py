@@ -19,7 +19,7 @@ from reconciler.planning.campaign_diff.inputs import read_both
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
 def diff(settings: Settings, before: str, after: str, exit_code: bool, as_json: bool) -> int:
-    """What differs between the campaigns A and B, and how much of A the other would take over.
+    """Show what differs between the campaigns A and B, and how many outputs of A the campaign B can reuse.
 
     Release, global tags and the payloads that change with the runs concerned, steering, runs, outputs; apart from
     these the site and the layout, which change no data. Needs neither locks nor a run catalogue.

@@ -35,7 +35,7 @@ from schemas.yaml.document import read_yaml
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
 def explain(settings: Settings, what: str, as_json: bool) -> int:
-    """What a finding's code means, where a campaign's values come from, or why a unit is as it is.
+    """Explain a finding's code, where the values of a campaign come from, or the state of a unit.
 
     Of a unit: what it was made of, when, by which attempts.
     """

@@ -67,7 +67,7 @@ def import_b2skim(
     max_units: int,
     write: bool,
 ) -> int:
-    """Take over skim campaigns of b2skim: a skim menu, and a campaign for each of theirs and each stream that is read.
+    """Import the skim campaigns of b2skim: write a skim menu, and one campaign for each campaign and input stream of b2skim.
 
     DEFINITIONS (flaggedSkim.yaml) says what the combined skims combine, INFO (infoSkim.yaml) what each reads and
     needs, COLLECTIONS which data are skimmed. What one of them names and another does not define is reported and left

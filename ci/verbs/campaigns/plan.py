@@ -67,7 +67,7 @@ def plan(
     head: str | None,
     export: Path | None,
 ) -> int:
-    """Show what is declared and not produced, unit by unit, with reasons. Changes nothing.
+    """Show which declared units are not produced, and why. Changes nothing.
 
     A campaign of which something is wrong, or cannot be read, is left out, which ends with 6 where others are planned. A
     plan of an export of the state is for reading: it says how old that is, and is not applied.
@@ -127,7 +127,7 @@ def _name_turn(names: Sequence[str], *, refresh: bool) -> str:
 @click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.pass_obj
 def apply_stored(settings: Settings, plan: Path) -> int:
-    """Do exactly what a stored plan says, or refuse: when anything it was made from has moved, it is stale."""
+    """Do exactly what a stored plan says; refuse if anything that the plan was made from has changed."""
     stored = _read_plan(plan)
     project = settings.project()
     names = [item["campaign"] for item in stored["campaigns"]]

@@ -58,7 +58,7 @@ def render(
     head: str | None,
     export: Path | None,
 ) -> int:
-    """Write the steering scripts and the job JSONs, or the grid's production requests: the same bytes every time."""
+    """Write the steering scripts and job JSONs, or the production requests for the grid; the same bytes every time."""
     project = settings.project(base, head, export)
     repository = load_sound(project, [name])
     choose_locked(repository, [name])

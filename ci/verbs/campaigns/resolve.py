@@ -35,7 +35,7 @@ def resolve_lock(
     head: str | None,
     export: Path | None,
 ) -> int:
-    """Pin everything that could move (runs, releases, tags, templates, skims) in the campaign's lock.
+    """Write the campaign's lock: it pins everything that could change (runs, releases, tags, templates, skims).
 
     Branches and HLT lines that skims need are looked up in the first registered file of their input that can be read here;
     a lock is not written for input that lacks them.

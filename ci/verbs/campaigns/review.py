@@ -38,7 +38,7 @@ WRITTEN = (COMMENT, "terraform.json", "codequality.json", "findings.sarif", "pla
 def review(
     settings: Settings, output: Path | None, base: str | None, head: str | None, export: Path | None
 ) -> int:
-    """Tell reviewers what a change sets off: what, how much, what is different, why, who must approve, what is risky.
+    """Show reviewers what a change starts: units, costs, differences, reasons, missing approvals and risks.
 
     The change is read from git's objects; templates, schemas and rules are those of this checkout, which should be the
     base. Where the state cannot be had, the review says so, and ends with 4.
@@ -78,7 +78,7 @@ def review(
     "--number", required=True, type=click.IntRange(min=1), help="The request's number in the project."
 )
 def post(file: Path, gitlab: str | None, github: str | None, project: str, number: int) -> int:
-    """Put a review beside the change: as one comment, which later reviews edit in place.
+    """Post a review on the pull request, as one comment; later reviews edit this comment.
 
     The token is in B2PROD_FORGE_TOKEN; it needs the right to comment, and no other.
     """

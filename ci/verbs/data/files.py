@@ -44,7 +44,7 @@ _runs_argument = click.argument("which", metavar="[RUNS]", required=False)
 
 @click.group()
 def files() -> None:
-    """The files of the run catalogue: what is registered, and what was taken out."""
+    """Import, list, verify and remove the files of the run catalogue."""
 
 
 @dataclass(slots=True)

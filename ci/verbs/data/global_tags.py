@@ -59,7 +59,7 @@ FROM_HELP = "A REST service, what `b2conditionsdb download` wrote, a database.tx
 
 @click.group()
 def gt() -> None:
-    """Global tags: their snapshots in productions/global-tags, and what differs between them."""
+    """Pull, show and compare snapshots of global tags, and show what a new snapshot would change."""
 
 
 @gt.command()

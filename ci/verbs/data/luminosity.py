@@ -60,7 +60,7 @@ class _ShowsByDefault(click.RichGroup):
 
 @click.group(cls=_ShowsByDefault)
 def lumi() -> None:
-    """Luminosity by run and method: `b2prod lumi proc7` shows the totals of what a campaign produced."""
+    """Import and show luminosity: `b2prod lumi proc7` shows the totals of what a campaign produced."""
 
 
 @lumi.command("show")

@@ -30,7 +30,7 @@ from reconciler.outside.errors import GuardRefused, SourceUnavailable
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
 def register(settings: Settings, names: tuple[str, ...], batch: int, as_json: bool) -> int:
-    """Make produced outputs known to the catalogue of their site, and read them back.
+    """Register published outputs in the file catalogue or Rucio of their site, and read them back.
 
     What is known already is left alone. Where the catalogue knows something else under a name of ours, the campaign is
     paused.

@@ -31,7 +31,7 @@ from schemas.manifest.runs import format_run
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: rates and intervals as fractions.")
 @click.pass_obj
 def retention(settings: Settings, name: str, by_run: bool, confidence: float, as_json: bool) -> int:
-    """Retention rates: events kept over events read, by skim, with intervals by Clopper and Pearson.
+    """Show retention rates by skim: events kept over events read, with Clopper-Pearson intervals.
 
     NAME is a campaign in any state. Of a live one counts what is made as it is declared now; of one that is stopped,
     archived or no longer declared, the newest version that there is of each run. The interval covers the true rate

@@ -39,7 +39,7 @@ separator_option = click.option(
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
 def runs(context: click.Context, as_json: bool) -> int:
-    """The run catalogue: the runs that exist, and the files registered for them."""
+    """Show, import and remove the runs of the run catalogue."""
     if context.invoked_subcommand is not None:
         return Exit.FINE
     with reading(context.obj.project().state) as connection:

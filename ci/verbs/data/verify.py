@@ -81,7 +81,7 @@ def verify(
     strangers: bool,
     as_json: bool,
 ) -> int:
-    """Read every published file: size, checksum, events, and what it says of itself.
+    """Read every published file, and check its size, checksum, events and metadata.
 
     The events that were read, kept, registered with the inputs and recorded of the run are held against one another.
 

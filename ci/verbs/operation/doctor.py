@@ -42,7 +42,7 @@ def doctor(
     name: str | None,
     as_json: bool,
 ) -> int:
-    """Look at everything that a site needs, without submitting anything: all sites, or one.
+    """Check everything that a site needs, for one site or all; nothing is submitted.
 
     A site is asked by its file in the pinned trust root; what a checkout says of it is compared, and never run.
 

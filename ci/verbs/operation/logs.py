@@ -34,7 +34,7 @@ _AROUND = 3
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
 def logs(settings: Settings, unit: str, lines: int, attempt: str | None, as_json: bool) -> int:
-    """Show the end of the log of a unit's latest attempt, and the line that tells why it failed."""
+    """Show the end of the log of a unit's latest attempt, and the line that says why it failed."""
     campaign, step, key = _read_unit(unit)
     state = settings.project().state
     with reading(state) as connection:

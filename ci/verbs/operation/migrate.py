@@ -13,7 +13,7 @@ from reconciler.ledger.upkeep.migration import migrate
 @click.command("migrate")
 @click.pass_obj
 def migrate_verb(settings: Settings) -> int:
-    """Bring the state to this b2prod's version, after a copy of it: all of the way or not at all.
+    """Migrate the state to the version of this b2prod, completely or not at all; it is copied first.
 
     Stop the reconciler first; older tools refuse the state from then on. The copy of an SQLite file is put beside it. A
     PostgreSQL database is not copied: dump it before, with its own `pg_dump`.

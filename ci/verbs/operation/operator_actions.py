@@ -42,7 +42,7 @@ reasoned = click.option("--reason", required=True, help="Why; kept in the ledger
 @reasoned
 @click.pass_obj
 def pause(settings: Settings, scope: str, reason: str) -> int:
-    """Stop at once what would begin; what runs goes on."""
+    """Stop new jobs at once; jobs that run go on."""
     project = settings.project()
     _check_scope(project, scope)
     order = PauseOrders(project.state).write(scope, reason, name_user())
@@ -74,7 +74,7 @@ def pause(settings: Settings, scope: str, reason: str) -> int:
 @reasoned
 @click.pass_obj
 def resume(settings: Settings, scope: str, reason: str) -> int:
-    """Go on after a pause, be it yours, a breaker's, or that of a canary."""
+    """End a pause, whether a person, an alarm or a canary began it."""
     project = settings.project()
     _check_scope(project, scope)
     with _acting(project) as actions:
@@ -88,7 +88,7 @@ def resume(settings: Settings, scope: str, reason: str) -> int:
 @reasoned
 @click.pass_obj
 def retry(settings: Settings, unit: str, reason: str) -> int:
-    """Let quarantined units be tried again: of a campaign, of a step, or runs of a step as in 3:529-613."""
+    """Try quarantined units again: of a campaign, of a step, or of runs of a step, as in 3:529-613."""
     project, scope = _read_scope(settings, unit)
     with _acting(project) as actions:
         count = actions.release(scope, reason)
@@ -100,7 +100,7 @@ def retry(settings: Settings, unit: str, reason: str) -> int:
 @reasoned
 @click.pass_obj
 def quarantine(settings: Settings, unit: str, reason: str) -> int:
-    """Stop units until `retry`; jobs of theirs that run are not ended.
+    """Stop units until `retry`; their running jobs go on.
 
     With runs, as in proc7/reco/3:529, also units that did not begin yet.
     """
@@ -133,7 +133,7 @@ def cancel(settings: Settings, unit: str, reason: str) -> int:
 def settle(
     settings: Settings, unit: str, adopt: str | None, absent: bool, accept_incomplete: bool, reason: str
 ) -> int:
-    """Decide about a unit of which the engine tells nothing, or that will not be completed."""
+    """Decide about a unit whose state the engine cannot tell, or that cannot be completed."""
     if (adopt is not None) + absent + accept_incomplete != 1:
         raise WrongUse("say one of --adopt ID, --absent and --accept-incomplete")
     project, scope = _read_scope(settings, unit)
@@ -161,7 +161,7 @@ def settle(
 @click.argument("fence", type=int)
 @click.pass_obj
 def unlock_lease(settings: Settings, fence: int) -> int:
-    """Take the lease from a reconciler that is dead; FENCE is in the message that refused you."""
+    """End the lease of a reconciler that is dead; the error message that refused your command names FENCE."""
     holder = unlock(settings.project().state, fence)
     say(f"the lease of {holder} has ended; whatever it still writes will be refused")
     return Exit.FINE

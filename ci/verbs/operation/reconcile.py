@@ -130,7 +130,7 @@ def reconcile_verb(
     follow: str | None,
     oldest: int | None,
 ) -> int:
-    """Bring what is produced to what is declared: finish what was left, plan, and apply exactly that plan.
+    """Produce what is declared: finish earlier work, make a plan, and apply exactly this plan.
 
     Jobs of this machine are waited for; those of batch systems and of the grid are left to run, and the next turn
     collects them. What is wrong with one campaign leaves that one out. The last line sums up; where something stands in

@@ -15,7 +15,7 @@ from ci.cli.exits import Exit
 
 @click.group("state")
 def state_group() -> None:
-    """The ledger as a whole: check it, make it again, and publish a copy of what plans are made from."""
+    """Check, back up, restore, rebuild and export the ledger."""
 
 
 @state_group.command("export")

@@ -39,7 +39,7 @@ from schemas.repository import CAMPAIGNS, Repository
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
 def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: bool) -> int:
-    """How far each campaign is, step by step.
+    """Show how far each campaign is, step by step.
 
     Of a campaign that cannot be read or planned, what the ledger has of it.
     """
