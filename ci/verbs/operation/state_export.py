@@ -59,6 +59,3 @@ def show(settings: Settings, file: Path, as_json: bool) -> int:
         else:
             print_data(f"{origin.describe()}\n")
     return Exit.FINE
-
-
-COMMANDS = (state_group,)
