@@ -69,7 +69,7 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
             request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: a client that went away or sent nonsense is no error of ours."""
+        """Nothing: a client that went away or sent nonsense is not an error of ours."""
 
     def start(self) -> None:
         """Starts serving."""

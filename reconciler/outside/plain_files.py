@@ -16,7 +16,7 @@ def open_plain(file: Path) -> FileIO:
     """A plain file, open to be read.
 
     Raises:
-        NotPlain: it is no plain file: opening a pipe might wait for ever, and a link can lead to files of others.
+        NotPlain: it is not a plain file: opening a pipe might wait for ever, and a link can lead to files of others.
         OSError: there is no such file, or it cannot be read.
     """
     if not stat.S_ISREG(os.lstat(file).st_mode):
@@ -32,7 +32,7 @@ def read_plain(file: Path, most: int) -> bytes:
     """The content of a plain file of at most `most` bytes.
 
     Raises:
-        NotPlain: it is no plain file, or larger.
+        NotPlain: it is not a plain file, or larger.
         OSError: there is no such file, or it cannot be read.
     """
     with open_plain(file) as stream:

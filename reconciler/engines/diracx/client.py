@@ -62,7 +62,7 @@ class Client:
         """The answer to a request; if the service refuses the token (401), the request is sent again with a new token.
 
         Raises:
-            Declined: the service itself refused the request; a page of a gateway is no refusal.
+            Declined: the service itself refused the request; a page of a gateway is not a refusal.
             Busy: the service did not take the request, and may take it later.
         """
         for last in (False, True):
