@@ -90,14 +90,14 @@ def test_states_that_jobs_use(state):
     [
         (lambda text: text.replace("CDCGeometry 1 ", "CDCGeometry 2 "), "digest"),
         (lambda text: text.replace("# name: tag", "# name: other"), "holds the tag 'other'"),
-        (lambda text: text.replace("# b2prod snapshot/1", "# b2prod snapshot/2"), "no snapshot"),
+        (lambda text: text.replace("# b2prod snapshot/1", "# b2prod snapshot/2"), "not a snapshot"),
         (lambda text: text.replace("0,0,-1,-1", "3,5,3,4"), "not an IoV"),
         (lambda text: text.replace("0,0,-1,-1", "3,5,-1,4"), "not an IoV"),
         (lambda text: text.replace("0,0,-1,-1", "9" * 5000 + ",0,-1,-1"), "not an IoV"),
         (lambda text: text + "A 1 " + "0" * 32 + " 0,0,-1,-1\n", "not sorted"),
         (lambda text: text.replace("# state:", "# id: seven\n# state:"), "id"),
-        (lambda _: "", "no snapshot"),
-        (lambda _: "\0\xff", "no snapshot"),
+        (lambda _: "", "not a snapshot"),
+        (lambda _: "\0\xff", "not a snapshot"),
     ],
 )
 def test_what_was_edited_is_found(change, says):
