@@ -380,6 +380,7 @@ def test_json_is_read_as_what_it_is(value):
     .filter(bool)
 )
 @example("._0")
+@example("-_0")
 def test_w8_whatever_another_reader_coerces_is_resolved_or_marked(text):
     for version in ("1.1", "1.2"):
         yaml = YAML(typ="safe", pure=True)
