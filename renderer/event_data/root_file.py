@@ -52,7 +52,7 @@ def explain_damage(name: str) -> Iterator[None]:
     except Exception as error:
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         raise InputError(
-            f"{name} is damaged or no ROOT file: {type(error).__name__} {said}".rstrip()
+            f"{name} is damaged or not a ROOT file: {type(error).__name__} {said}".rstrip()
         ) from error
 
 
@@ -62,7 +62,7 @@ def _check_header(path: Path, name: str) -> None:
         head = file.read(20)
         size = file.seek(0, 2)
     if not head.startswith(b"root"):
-        raise InputError(f"{name} is {'no ROOT file' if size else 'an empty file (0 bytes)'}")
+        raise InputError(f"{name} is {'not a ROOT file' if size else 'an empty file (0 bytes)'}")
     if len(head) < 20:
         raise InputError(f"{name} is cut short: it has {size} bytes, less than a ROOT header")
     version = struct.unpack(">i", head[4:8])[0]

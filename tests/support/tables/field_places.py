@@ -61,7 +61,7 @@ site payloads renderer/applications/basf2.py
 site runs_per_request renderer/jobs/requests.py
 site hs06 reconciler/engines/gb2/unit_requests.py
 site slots reconciler/execution/launch/capacity.py
-site queue reconciler/engines/slurm/engine.py
+site queue reconciler/engines/shared_folders.py
 site queues reconciler/execution/sites/preconditions.py
 site queues.*.cpu_minutes schemas/policy/site.py:
 site queues.*.memory schemas/rules/limits.py
