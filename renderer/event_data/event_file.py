@@ -243,7 +243,7 @@ def read_events(
 
     Raises:
         LackingError: the file lacks the tree, a branch or a line.
-        InputError: the file is missing, damaged or no ROOT file, or a number is none of an experiment, run or event.
+        InputError: the file is missing, damaged or not a ROOT file, or a number is none of an experiment, run or event.
     """
     with EventFile(path, name, tree) as events:
         yield from events.read_chunks(tuple(variables), tuple(decisions))

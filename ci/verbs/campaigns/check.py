@@ -45,14 +45,14 @@ def check(
     project = settings.project(base, head, export, any_version=True)
     repository, findings = load(project)
     if project.change is not None:
-        from ci.changes.gates import judge_change, list_locked  # noqa: PLC0415 -- see `ci.project`
+        from ci.changes.gates import judge_change, list_locked  # noqa: PLC0415 -- see `ci.changes.project`
 
         before, _ = judge_files(project.change.before, ())
         launched, proven = None, tuple[Finding, ...]()
         if project.origin is not None:
-            from ci.changes.lock_check import prove_locks  # noqa: PLC0415 -- see `ci.project`
-            from reconciler.ledger.store.database import reading  # noqa: PLC0415 -- see `ci.project`
-            from reconciler.ledger.upkeep.export import list_launched  # noqa: PLC0415 -- see `ci.project`
+            from ci.changes.lock_check import prove_locks  # noqa: PLC0415 -- see `ci.changes.project`
+            from reconciler.ledger.store.database import reading  # noqa: PLC0415 -- see `ci.changes.project`
+            from reconciler.ledger.upkeep.export import list_launched  # noqa: PLC0415 -- see `ci.changes.project`
 
             with reading(project.state) as connection:
                 launched = list_launched(connection)
