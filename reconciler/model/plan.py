@@ -22,7 +22,7 @@ class Made:
     fingerprint: bytes
     recipe: Mapping[str, Any]
     input: str
-    conditions: str | None
+    payload_set: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class PlannedOutput:
     recipe: Recipe
     fingerprint: bytes
     input: str
-    conditions: str | None
+    payload_set: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,9 @@ class WorkItem:
     def outputs(self) -> tuple[PlannedOutput, ...]:
         """The outputs that are to be made."""
         index, recipes = self.index, {recipe.output: recipe for recipe in self.units.recipes}
-        conditions = self.units.conditions[index] if self.units.conditions is not None else None
+        payload_set = self.units.payload_sets[index] if self.units.payload_sets is not None else None
         return tuple(
-            PlannedOutput(recipes[name], fingerprint, self.units.inputs[index], conditions)
+            PlannedOutput(recipes[name], fingerprint, self.units.inputs[index], payload_set)
             for name, fingerprint in self.fingerprints.items()
         )
 

@@ -158,9 +158,9 @@ class _Planning:
                 lost[LOST[trouble]] = None
             elif made is not None:
                 changes = list(name_changes(made.recipe, recipes[output]))
-                conditions = units.conditions[index] if units.conditions else None
-                if made.conditions != conditions:
-                    changes.append(self.name_payloads(units, made.conditions or "", conditions or "", run))
+                payload_set = units.payload_sets[index] if units.payload_sets else None
+                if made.payload_set != payload_set:
+                    changes.append(self.name_payloads(units, made.payload_set or "", payload_set or "", run))
                 if made.input != units.inputs[index]:
                     why = self.removed.get((units.step.name, run))
                     files = "input files changed" + (f"; removed: {why}" if why else "")

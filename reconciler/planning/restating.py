@@ -98,8 +98,8 @@ def _compare(before: StepUnits, after: StepUnits | None) -> Iterator[tuple[Path,
             yield path, f"{name}: {change}", before.runs
     if before.step.input != after.step.input:
         yield step, f"{name} reads something else", before.runs
-    if before.conditions != after.conditions:
-        pairs = zip(before.runs, before.conditions or (), after.conditions or (), strict=True)
+    if before.payload_sets != after.payload_sets:
+        pairs = zip(before.runs, before.payload_sets or (), after.payload_sets or (), strict=True)
         yield ("global_tags",), f"{name}: payloads changed", [run for run, one, two in pairs if one != two]
 
 

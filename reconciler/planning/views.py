@@ -105,7 +105,7 @@ def view_campaign(
     why: dict[tuple[str, int], str] = {}
     for item in units:
         why |= explain_changes(connection, name, item, removed.get(item.step.input.level, {}))
-        for chain, here in item.chains.divide(item.runs) if item.conditions is not None else ():
+        for chain, here in item.chains.divide(item.runs) if item.payload_sets is not None else ():
             for run, what in find_uncovered(chain, here, find_needed(repository, item.step)).items():
                 refused.setdefault(run, f"{what} is valid for it")
     storage = str(state.storage(repository.sites[campaign.site].storage))

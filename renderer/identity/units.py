@@ -68,7 +68,7 @@ class StepUnits:
     """The units of one step.
 
     `runs` are sorted run keys of the runs that have an input; `fingerprints` holds, for each output, a column over
-    `runs` (32 bytes each); `inputs` is the column that entered them (hexadecimal), `conditions` the payload sets'.
+    `runs` (32 bytes each); `inputs` is the column that entered them (hexadecimal), `payload_sets` the payload sets'.
     `waiting` are declared runs whose input is not there in full yet, each with what it waits for; `refused` are those of
     `runs` whose input cannot be right, with the reason.
     `chains` are the tags that the step uses, with the payloads that it reads; none where conditions do not count.
@@ -79,7 +79,7 @@ class StepUnits:
     runs: Sequence[int]
     fingerprints: Mapping[str, Sequence[bytes]]
     inputs: Sequence[str]
-    conditions: Sequence[str] | None
+    payload_sets: Sequence[str] | None
     waiting: Mapping[int, str]
     chains: Chains
     refused: Mapping[int, str] = field(default_factory=dict)
@@ -148,14 +148,16 @@ def declare_units(
                 refused.setdefault(run, f"{why}, and {template.name} is for real data")
         recipes = write_recipes(campaign, step, repository)
         used = find_chains(campaign, step, repository, declared)
-        conditions = used.digest(present) if step.keys.software else None
+        payload_sets = used.digest(present) if step.keys.software else None
         made[step.name] = StepUnits(
             step=step,
             recipes=recipes,
             runs=present,
-            fingerprints={r.output: fingerprint_runs(r.digest, source, column, conditions) for r in recipes},
+            fingerprints={
+                r.output: fingerprint_runs(r.digest, source, column, payload_sets) for r in recipes
+            },
             inputs=column,
-            conditions=conditions,
+            payload_sets=payload_sets,
             waiting=waiting,
             chains=used,
             refused=refused,

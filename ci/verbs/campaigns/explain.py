@@ -80,7 +80,7 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
                     if source.inferred is not None
                 ]
                 why = find_trust(view.campaign, units.step, repository, site)
-                if units.conditions is not None and why is not None:
+                if units.payload_sets is not None and why is not None:
                     found[-1]["trusted"] = list(view.campaign.tag_names)
                     found[-1]["trusted_because"] = why
     if not found:
@@ -158,7 +158,7 @@ def _explain(
         "state": state,
         "history": history,
     }
-    if units.conditions is not None:
+    if units.payload_sets is not None:
         known = [made[item["conditions"]] for item in history if item["conditions"] in made]
         due = tuple(
             Payload(name, iov.revision, iov.checksum)

@@ -39,7 +39,7 @@ def files_for(
         runs=(item.run,),
         fingerprints={output: (fingerprint,) for output, fingerprint in item.fingerprints.items()},
         inputs=(),
-        conditions=None,
+        payload_sets=None,
         waiting={},
         chains=NO_CHAIN,
     )

@@ -165,9 +165,9 @@ class WorkPreparation:
         return self._energies[experiment].get(run, "")
 
     def _collect_payloads(self, units: StepUnits, index: int) -> PayloadSet | None:
-        if units.conditions is None:
+        if units.payload_sets is None:
             return None
-        if self._payloads is None or self._payloads.digest != units.conditions[index]:
+        if self._payloads is None or self._payloads.digest != units.payload_sets[index]:
             self._payloads = collect_payloads(units.chains.of(units.runs[index]), units.runs[index])
         return self._payloads
 

@@ -155,7 +155,7 @@ def _collect_payloads(views: Sequence[View], records: Sequence[OutputRecord]) ->
     steps = {(view.campaign.name, item.step.name): item for view in views for item in view.units}
     for name, (campaign, step, run) in wanted.items():
         item = steps.get((campaign, step))
-        if item is None or item.conditions is None:
+        if item is None or item.payload_sets is None:
             continue
         found = collect_payloads(item.chains.of(run), run)
         if found.digest == name:

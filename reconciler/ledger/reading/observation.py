@@ -118,7 +118,7 @@ def observe(
     if current < len(produced):
         missing.update(_find_undeclared(connection, campaign, units))
     made = _read_made(connection, campaign, missing, len(produced) + len(lost))
-    former = {one.conditions for one in made.values() if one.conditions is not None}
+    former = {one.payload_set for one in made.values() if one.payload_set is not None}
     return Observed(
         produced=produced,
         elsewhere=_read_elsewhere(connection, campaign, units, storage) if reuse else frozenset(),

@@ -268,7 +268,7 @@ class Ledger:
                         "fingerprint": one.fingerprint,
                         "recipe": self._store_recipe(journal, one.recipe),
                         "input": one.input,
-                        "conditions": one.conditions,
+                        "conditions": one.payload_set,
                         "state": OutputState.INTENDED,
                         "version": version,
                         "storage": item.storage,

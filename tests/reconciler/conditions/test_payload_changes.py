@@ -75,7 +75,7 @@ def test_the_runs_that_are_restated_are_those_that_a_look_at_every_iov_names(cha
         conditions: {
             name: iov.checksum for name, iov in find_payloads((repository.snapshots[TAG],), run).items()
         }
-        for run, conditions in zip(RUNS, world.units()[0].conditions, strict=True)
+        for run, conditions in zip(RUNS, world.units()[0].payload_sets, strict=True)
     }
     world.observed = replace(world.observed, payloads=sets)
     declare(world, after)
@@ -96,7 +96,7 @@ def test_a_payload_that_changed_is_named_with_its_runs():
     always = [Iov(name, "1", "1" * 32, 0, FOREVER) for name in NAMES]
     repository = declare(world, always)
     world.produce()
-    (made,) = set(world.units()[0].conditions)
+    (made,) = set(world.units()[0].payload_sets)
     payloads = find_payloads((repository.snapshots[TAG],), RUNS[0])
     world.observed = replace(
         world.observed, payloads={made: {name: iov.checksum for name, iov in payloads.items()}}

@@ -51,7 +51,7 @@ class PlannedCampaign:
                         for run in group.runs:
                             index = item.runs.index(run)
                             value = item.fingerprints[output][index]
-                            conditions = item.conditions[index] if item.conditions else None
+                            conditions = item.payload_sets[index] if item.payload_sets else None
                             made[group.step, output, run] = Made(
                                 value, recipe.content, item.inputs[index], conditions
                             )
