@@ -1,1 +1,1 @@
-"""Who may, and when: the command line, the reports, the demo."""
+"""Who may, and when, and what people see: the command line, approvals, reviews, reports, the demo."""

@@ -1,1 +1,1 @@
-"""What git has: commits, changes, the project, exports; and what a change may do."""
+"""The repository that a command works on: commits, changes and what they may do, drafts, exports of the state."""

@@ -30,7 +30,7 @@ SHARES: Mapping[str, float] = {
     "tautau": 0.06,
     "beam_background": 0.15,
 }
-"""What an event is, and how often."""
+"""Process → share of the events."""
 
 Columns = dict[str, npt.NDArray[np.float64]]
 

@@ -14,7 +14,7 @@ from reconciler.planning.value_origins import Value
 from schemas.files.tree import PRODUCTIONS
 
 PLACES = 24
-"""Columns for where a value is."""
+"""Width of the column `where`, in characters."""
 
 
 def tabulate_values(values: Sequence[Value], title: str) -> Table:

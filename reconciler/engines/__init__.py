@@ -1,4 +1,4 @@
-"""Engines by kind. Adding one is a file here, a line below, and its entry in the contract tests."""
+"""Engines by kind, each in a folder. CONTRIBUTING.md tells what a new one needs."""
 
 from __future__ import annotations
 

@@ -13,6 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from reconciler.model.states import FailureClass
+
 
 class EngineUnavailable(Exception):
     """A call has no usable answer, so nothing can be said about any attempt. The message is for the operator.
@@ -49,7 +51,7 @@ class Observation:
 
     sighting: Sighting
     reason: str | None = None
-    failure: str | None = None
+    failure: FailureClass | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Refused:
     """The engine certainly did not take the attempt. `failure` is the class of the refusal."""
 
     reason: str
-    failure: str = "infrastructure"
+    failure: FailureClass = FailureClass.INFRASTRUCTURE
 
 
 @dataclass(frozen=True, slots=True)

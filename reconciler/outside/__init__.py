@@ -1,1 +1,1 @@
-"""The only way out: requests to services over HTTP."""
+"""The only way out: commands, HTTP, clock, signals, files; and the errors that end a command."""

@@ -1,4 +1,4 @@
-"""Reading JSON over HTTP from a service that may be slow, moved, broken or away.
+"""Reading JSON over HTTP from a service that may answer slowly, redirect, answer nonsense, or not answer at all.
 
 Whatever is not a whole answer is `SourceUnavailable`. Waiting is bounded in total, not only between two bytes.
 """
@@ -24,7 +24,7 @@ from schemas.files.strict_json import parse_json
 REDIRECTS = 5
 SIZE_LIMIT = 512 * 2**20
 _REPEATED = (429, 500, 502, 503, 504)
-"""States of a service that may pass."""
+"""HTTP status codes after which a request is sent again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from reconciler.model.deviations import tell_deviations
 from reconciler.model.plan import CampaignPlan, Group, Observed
 from reconciler.model.states import MAKING, PlanAction
 from renderer.identity.payloads import Walk, name_payload_changes
-from renderer.identity.units import StepUnits
+from renderer.identity.units import StepUnits, tell_wait
 from schemas.manifest.campaign import Campaign
 
 NEW = "not produced"
@@ -140,7 +140,7 @@ class _Planning:
         elif intent is not None and (why := intent.find_quarantine(wanted)) is not None:
             action, reason = PlanAction.QUARANTINED, why
         elif upstream not in (PlanAction.SUBMIT, PlanAction.RESTATE, PlanAction.REUSE):
-            action, reason = PlanAction.WAITING, f"waits for {step.input.step}"
+            action, reason = PlanAction.WAITING, tell_wait(step.input.step)
         elif intent is not None and wanted <= intent.fingerprints and intent.failure:
             reason = f"again, after: {intent.failure}"
         self.put(action, step.name, outputs, reason, run)
@@ -247,9 +247,9 @@ class _Planning:
             )
             if held:
                 self.rows[action, step, outputs, reason] = sorted(set(runs).difference(held))
-                self.rows.setdefault(
-                    (PlanAction.WAITING, step, outputs, f"waits for {behind[step]}"), []
-                ).extend(held)
+                self.rows.setdefault((PlanAction.WAITING, step, outputs, tell_wait(behind[step])), []).extend(
+                    held
+                )
                 self.coming[step].update(dict.fromkeys(held, PlanAction.BLOCKED))
         self.rows = {key: runs for key, runs in self.rows.items() if runs}
 

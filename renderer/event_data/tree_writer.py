@@ -42,7 +42,7 @@ def read_rows(tree: Tree, columns: tuple[Column, ...], start: int, stop: int) ->
 class TreeWriter:
     """A new ROOT file with a tree of a given form, which has all branches even without rows.
 
-    Rows are held back until they fill baskets, in `share` bytes at most.
+    Rows stay in memory until they fill a basket, or take `share` bytes.
     """
 
     def __init__(self, path: Path, form: Form, share: int) -> None:
@@ -80,7 +80,7 @@ class TreeWriter:
             self._write(self._form.basket_rows if self._bytes < self._share else 0)
 
     def _write(self, least: int) -> None:
-        """Writes what is held back in baskets of the form's rows; what is left below `least` rows stays."""
+        """Writes baskets of as many rows as the form has; fewer than `least` rows stay in memory."""
         if not self._rows:
             return
         names = [column.name for column in self._form.columns]

@@ -101,6 +101,11 @@ def find_chains(campaign: Campaign, step: Step, repository: Repository, tags: Ch
     return used if names is None else used.limited(names)
 
 
+def tell_wait(step: str | None) -> str:
+    """Why a unit waits whose input is a unit of `step` that is not produced: the reason in a plan."""
+    return f"waits for {step}"
+
+
 def declare_units(
     campaign: Campaign,
     repository: Repository,
@@ -138,7 +143,7 @@ def declare_units(
         else:
             upstream = made[step.input.step]
             present = list(upstream.runs)
-            waiting = dict.fromkeys(upstream.waiting, f"waits for {step.input.step}")
+            waiting = dict.fromkeys(upstream.waiting, tell_wait(step.input.step))
             refused = {}
             roots[step.name] = roots[step.input.step]
             source, column = "unit", [value.hex() for value in upstream.fingerprints[step.input.output]]

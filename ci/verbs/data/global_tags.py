@@ -249,7 +249,7 @@ def diff(
     exit_code: bool,
     as_json: bool,
 ) -> int:
-    """What a job gets otherwise from B than from A, payload by payload, and the runs that it touches.
+    """The payloads that a job gets from B and not from A, and the runs whose payloads differ.
 
     A and B are names of snapshots or files NAME.iov. The runs are those of the run catalogue where there is one, and
     with --runs only those of them that are listed.
@@ -332,7 +332,7 @@ def check_tag(settings: Settings, name: str, listed: str, against: str | None, a
 
 
 def read_named(settings: Settings, name: str, called: str | None = None) -> Snapshot:
-    """The snapshot of that name in the repository, or in the file NAME.iov; its tag may be one that is `called` so.
+    """The snapshot of that name in the repository, or in the file NAME.iov; `called` is the tag's name if the file is named differently.
 
     Raises:
         WrongUse: there is none.

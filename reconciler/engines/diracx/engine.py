@@ -45,6 +45,7 @@ from reconciler.model.engine import (
     Uncertain,
     doubt_reference,
 )
+from reconciler.model.states import FailureClass
 from reconciler.outside.command import Deadline
 from reconciler.outside.http import NoAnswer, NotSent
 from schemas.policy.site import Site
@@ -92,7 +93,7 @@ class DiracxEngine:
             try:
                 descriptions[handle.name] = self._prepare(handle, storing)
             except (NotSendable, UnwritableJdl) as error:
-                answers[handle.name] = Refused(str(error), "permanent")
+                answers[handle.name] = Refused(str(error), FailureClass.PERMANENT)
             except Declined as error:
                 answers[handle.name] = _refuse(error)
             except Busy as error:  # nor will it take the others
@@ -297,7 +298,7 @@ def _read_numbers(reply: Any, count: int) -> list[int]:
 def _refuse(error: Declined) -> Answer:
     """What the service refused by its own word; only a description that it cannot read is the attempt's fault."""
     if error.status in {400, 413, 422}:
-        return Refused(str(error), "permanent")
+        return Refused(str(error), FailureClass.PERMANENT)
     return Uncertain(f"not ordered: {error}")
 
 

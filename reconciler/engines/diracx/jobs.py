@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from reconciler.engines.diracx.jdl import Value
 from reconciler.engines.diracx.settings import read_settings
 from reconciler.engines.results import RESULT, write_result
 from reconciler.model.engine import JobHandle, Observation, Sighting
+from reconciler.model.states import FailureClass
 from renderer.applications.port import JOB
 from schemas.policy.site import Site
 
@@ -41,18 +42,18 @@ LIVE = tuple(state for state, sighting in _STATES.items() if sighting is not Sig
 _SOUND = ("", "Unknown", "Done", "Executed", "Execution Complete", "All events processed")
 """What the application of a job that is Done may say of itself when it went well."""
 
-_CLASSES: tuple[tuple[str, str], ...] = (
-    ("input data", "input"),
-    ("input resolution", "input"),
-    ("sandbox", "infrastructure"),
-    ("stalled", "infrastructure"),
-    ("watchdog", "infrastructure"),
-    ("cpu limit", "infrastructure"),
-    ("wall clock", "infrastructure"),
-    ("exception during execution", "infrastructure"),
-    ("job wrapper", "infrastructure"),
-    ("reschedul", "transient"),
-    ("pilot", "transient"),
+_CLASSES: Sequence[tuple[str, FailureClass]] = (
+    ("input data", FailureClass.INPUT),
+    ("input resolution", FailureClass.INPUT),
+    ("sandbox", FailureClass.INFRASTRUCTURE),
+    ("stalled", FailureClass.INFRASTRUCTURE),
+    ("watchdog", FailureClass.INFRASTRUCTURE),
+    ("cpu limit", FailureClass.INFRASTRUCTURE),
+    ("wall clock", FailureClass.INFRASTRUCTURE),
+    ("exception during execution", FailureClass.INFRASTRUCTURE),
+    ("job wrapper", FailureClass.INFRASTRUCTURE),
+    ("reschedul", FailureClass.TRANSIENT),
+    ("pilot", FailureClass.TRANSIENT),
 )
 
 
@@ -159,13 +160,13 @@ def write_failure(handle: JobHandle, message: str) -> None:
         OSError: the folder cannot be written.
     """
     if not (handle.folder / RESULT).exists():
-        write_result(handle, failure={"class": "infrastructure", "message": message})
+        write_result(handle, failure={"class": FailureClass.INFRASTRUCTURE, "message": message})
 
 
-def _classify(status: str, minor: str, application: str) -> str | None:
+def _classify(status: str, minor: str, application: str) -> FailureClass | None:
     if status == "Done":
-        return None if application in _SOUND else "unclassified"
+        return None if application in _SOUND else FailureClass.UNCLASSIFIED
     if status != "Failed":
-        return "transient"  # killed or deleted, by us or by an operator of the grid
+        return FailureClass.TRANSIENT  # killed or deleted, by us or by an operator of the grid
     said = f"{minor} {application}".lower()
-    return next((kind for words, kind in _CLASSES if words in said), "unclassified")
+    return next((kind for words, kind in _CLASSES if words in said), FailureClass.UNCLASSIFIED)

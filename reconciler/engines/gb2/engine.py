@@ -38,6 +38,7 @@ from reconciler.model.engine import (
     Uncertain,
     doubt_reference,
 )
+from reconciler.model.states import FailureClass
 from reconciler.outside.command import Deadline, Reply, UnreadableReply, call
 from renderer.jobs.gb2_settings import read_gb2_settings
 from schemas.policy.site import Site
@@ -75,7 +76,7 @@ class Gb2Engine:
         try:
             order = write_order(batch)
         except NotReady as error:
-            return [Refused(str(error), "permanent")] * len(batch.handles)
+            return [Refused(str(error), FailureClass.PERMANENT)] * len(batch.handles)
         reply = self._call(["gb2_prod_register", str(order.file)], deadline.left(0.5), str(order.folder))
         if reply.missing:
             return [Refused(reply.describe())] * len(batch.handles)
@@ -222,7 +223,7 @@ class Gb2Engine:
         if state in EARLY:
             return Observation(Sighting.PENDING, reason)
         if state in CANCELLED:
-            return Observation(Sighting.ENDED, reason, "transient")
+            return Observation(Sighting.ENDED, reason, FailureClass.TRANSIENT)
         if state == DONE and not production.is_short:
             return Observation(Sighting.ENDED, reason)
         if not (production.done and production.total and production.done >= NEARLY * production.total):

@@ -11,6 +11,7 @@ from typing import Any
 from reconciler.engines.gb2.requests import GridRequest, read_job
 from reconciler.engines.results import RESULT, write_result
 from reconciler.model.engine import EngineUnavailable, JobHandle
+from reconciler.model.states import FailureClass
 from reconciler.outside.checksums import digest_content
 
 FOLDER, LOCK, LOG = "download", "download.lock", "log"
@@ -87,7 +88,9 @@ class Download:
         ]
         if wrong:
             message = f"one file is due of each output, and the grid has {', '.join(wrong)}"
-            write_result(self._handle, key=job["key"], failure={"class": "permanent", "message": message})
+            write_result(
+                self._handle, key=job["key"], failure={"class": FailureClass.PERMANENT, "message": message}
+            )
         else:
             outputs = [self._move(item, files[item["output"]][0]) for item in job["outputs"]]
             write_result(self._handle, key=job["key"], outputs=outputs)

@@ -30,6 +30,7 @@ from reconciler.model.engine import (
     Uncertain,
     doubt_reference,
 )
+from reconciler.model.states import FailureClass
 from reconciler.outside.command import Deadline, Reply, call
 from schemas.files.strict_json import parse_json
 
@@ -69,7 +70,7 @@ class HtcondorEngine(BatchSystem):
             text = describe(batch, self._site)
             file.write_text(json.dumps({"text": text, "items": list_items(batch)}))
         except ValueError as error:
-            return [Refused(str(error), "permanent")] * count
+            return [Refused(str(error), FailureClass.PERMANENT)] * count
         except OSError as error:
             return [Refused(f"{file} cannot be written: {error.strerror}")] * count
         reply = self._call("submit", str(file), self._seconds)
@@ -251,4 +252,4 @@ def _judge(row: Mapping[str, Any] | None, handle: JobHandle) -> Observation:
     status = row.get("JobStatus")
     sighting = _STATUS.get(status, Sighting.UNKNOWN) if isinstance(status, int) else Sighting.UNKNOWN
     reason = f"{_NAMES.get(status or 0, status)}{': ' + row['HoldReason'] if row.get('HoldReason') else ''}"
-    return Observation(sighting, reason, "transient" if status == 3 else None)
+    return Observation(sighting, reason, FailureClass.TRANSIENT if status == 3 else None)

@@ -17,6 +17,7 @@ from reconciler.model.engine import (
     Sighting,
     Uncertain,
 )
+from reconciler.model.states import FailureClass
 from reconciler.outside.command import Reply, UnreadableReply
 from schemas.files.strict_json import make_decoder
 
@@ -47,20 +48,20 @@ _STATES = {
 """UNKWN and ZOMBI say that LSF lost touch with the job's host: neither ended nor failed."""
 
 _FAILURES = {
-    "TERM_MEMLIMIT": "permanent",
-    "TERM_RUNLIMIT": "transient",
-    "TERM_CPULIMIT": "transient",
-    "TERM_DEADLINE": "transient",
-    "TERM_PREEMPT": "transient",
-    "TERM_OWNER": "transient",
-    "TERM_ADMIN": "transient",
-    "TERM_FORCE_OWNER": "transient",
-    "TERM_FORCE_ADMIN": "transient",
-    "TERM_EXTERNAL_SIGNAL": "transient",
-    "TERM_ORPHAN_SYSTEM": "infrastructure",
-    "TERM_CWD_NOTEXIST": "infrastructure",
-    "TERM_PRE_EXEC_FAIL": "infrastructure",
-    "TERM_RC_RECLAIM": "infrastructure",
+    "TERM_MEMLIMIT": FailureClass.PERMANENT,
+    "TERM_RUNLIMIT": FailureClass.TRANSIENT,
+    "TERM_CPULIMIT": FailureClass.TRANSIENT,
+    "TERM_DEADLINE": FailureClass.TRANSIENT,
+    "TERM_PREEMPT": FailureClass.TRANSIENT,
+    "TERM_OWNER": FailureClass.TRANSIENT,
+    "TERM_ADMIN": FailureClass.TRANSIENT,
+    "TERM_FORCE_OWNER": FailureClass.TRANSIENT,
+    "TERM_FORCE_ADMIN": FailureClass.TRANSIENT,
+    "TERM_EXTERNAL_SIGNAL": FailureClass.TRANSIENT,
+    "TERM_ORPHAN_SYSTEM": FailureClass.INFRASTRUCTURE,
+    "TERM_CWD_NOTEXIST": FailureClass.INFRASTRUCTURE,
+    "TERM_PRE_EXEC_FAIL": FailureClass.INFRASTRUCTURE,
+    "TERM_RC_RECLAIM": FailureClass.INFRASTRUCTURE,
 }
 
 Key = tuple[str, int]

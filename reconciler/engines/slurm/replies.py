@@ -19,6 +19,7 @@ from reconciler.model.engine import (
     Sighting,
     Uncertain,
 )
+from reconciler.model.states import FailureClass
 from reconciler.outside.command import Reply
 
 SKEW = timedelta(hours=1)
@@ -61,14 +62,14 @@ _RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE
 _ENDED = {
     "COMPLETED": None,
     "FAILED": None,
-    "CANCELLED": "transient",
-    "TIMEOUT": "transient",
-    "DEADLINE": "transient",
-    "PREEMPTED": "transient",
-    "OUT_OF_MEMORY": "permanent",
-    "NODE_FAIL": "infrastructure",
-    "BOOT_FAIL": "infrastructure",
-    "REVOKED": "infrastructure",
+    "CANCELLED": FailureClass.TRANSIENT,
+    "TIMEOUT": FailureClass.TRANSIENT,
+    "DEADLINE": FailureClass.TRANSIENT,
+    "PREEMPTED": FailureClass.TRANSIENT,
+    "OUT_OF_MEMORY": FailureClass.PERMANENT,
+    "NODE_FAIL": FailureClass.INFRASTRUCTURE,
+    "BOOT_FAIL": FailureClass.INFRASTRUCTURE,
+    "REVOKED": FailureClass.INFRASTRUCTURE,
 }
 
 _HEADINGS = {

@@ -1,1 +1,1 @@
-"""Sites and their engines: whether they answer, and how much they take."""
+"""Sites in a turn: whether an engine answers, whether preconditions hold, and how many attempts a queue takes."""
