@@ -56,7 +56,9 @@ def serving(programs: Path) -> Iterator[Server]:
     call("initdb", "-A", "trust", "-U", OWNER, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
     port = 15000 + os.getpid() % 17000  # below the range that the kernel hands out, and each worker's own
     settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder}
-    settings |= dict.fromkeys(("fsync", "full_page_writes", "synchronous_commit"), "off")
+    settings |= dict.fromkeys(
+        ("fsync", "full_page_writes"), "off"
+    )  # a commit survives `crash`, and no loss of power
     log = str(folder / "log")
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     try:
