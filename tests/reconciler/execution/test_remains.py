@@ -97,9 +97,9 @@ def link(file):
         pytest.param(change(outputs=[1] * 300_000), "result.json is malformed", id="many mistakes"),
         pytest.param(write("result.json", "[" * 100_000), "nested too deeply", id="deep"),
         pytest.param(lambda room: os.truncate(room / "result.json", 1 << 44), "larger than", id="huge"),
-        pytest.param(replace("result.json", os.mkfifo), "no plain file", id="pipe"),
-        pytest.param(replace("result.json", os.mkdir), "no plain file", id="folder"),
-        pytest.param(replace("result.json", link), "no plain file", id="link"),
+        pytest.param(replace("result.json", os.mkfifo), "not a plain file", id="pipe"),
+        pytest.param(replace("result.json", os.mkdir), "not a plain file", id="folder"),
+        pytest.param(replace("result.json", link), "not a plain file", id="link"),
         pytest.param(
             change(event_numbers={"size": 5, "checksum": f"sha256:{'0' * 64}"}),
             "event-numbers is not there",
