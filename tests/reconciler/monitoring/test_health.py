@@ -77,7 +77,9 @@ def test_waiting_blocked_and_degraded_say_why(tmp_path):
 
 
 def test_failures_that_differ_in_names_and_numbers_alone_are_told_once(tmp_path, capsys):
-    world = World(tmp_path, ("max_restate: 10", "max_restate: 10, max_attempts: 1"), campaign=ONE_STEP)
+    world = World(
+        tmp_path, ("max_restate: 10", "max_restate: 10, max_attempts: 1"), campaign=ONE_STEP, slots=1
+    )
     world.behave(
         'report {"failure": {"class": "input", "message": "raw.1.0.root is 7 bytes short"}}', "reco-1"
     )
