@@ -23,7 +23,7 @@ def main(index: int) -> None:
     # not as an argument, which everybody on the node can read
     environment = dict(os.environ, B2PROD_NONCE=nonce)
     command = [sys.executable, os.path.join(here, "job.py"), name]
-    os.execve(sys.executable, command, environment)  # noqa: S606
+    os.execve(sys.executable, command, environment)  # noqa: S606 -- the job takes over this process; there is no shell
 
 
 if __name__ == "__main__":

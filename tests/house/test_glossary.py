@@ -123,7 +123,7 @@ def find_banned(text: str) -> list[tuple[int, str, str]]:
 def read_glossary() -> list[tuple[str, str, str]]:
     """The rows of the glossary: word, what it means, what it is not called."""
     rows = [line.split("|")[1:-1] for line in GLOSSARY.read_text().splitlines() if line.startswith("| ")]
-    return [tuple(cell.strip() for cell in row) for row in rows if row[0].strip() != "word"]  # type: ignore[misc]
+    return [tuple(cell.strip() for cell in row) for row in rows if row[0].strip() != "word"]
 
 
 def test_a_word_is_defined_once():

@@ -15,8 +15,8 @@ from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.ledger.writing.transaction import Writer
 from schemas.files.tree import read_tree
 from schemas.repository import read_repository
-from tests.support.inputs.skimmed import RUNS, Skimmed
 from tests.support.worlds.builders import SITE
+from tests.support.worlds.skimmed import RUNS, Skimmed
 from tests.support.worlds.worlds import pin_checkout
 
 CATALOGUED = f"{SITE}catalogue: {{kind: files}}\n"

@@ -21,9 +21,9 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.monitoring.site_checks import check_state
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.mounts import MARKER
-from tests.support.inputs.skimmed import Skimmed
 from tests.support.worlds.lost_ledgers import copy_ledger, lose, put_back, recover_world
 from tests.support.worlds.processes import find_processes, start_forked, wait_forked, wait_until
+from tests.support.worlds.skimmed import Skimmed
 from tests.support.worlds.worlds import ONE_STEP, World
 
 A, B, MINE, OTHER = "a" * 32, "b" * 32, "1" * 32, "2" * 32

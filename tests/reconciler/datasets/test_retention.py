@@ -18,7 +18,7 @@ from ci.cli.quantities import format_rate
 from reconciler.ledger.reading.heads import Head
 from reconciler.ledger.schema.tables import outputs
 from reconciler.planning.retention import ONE_SIGMA, bound_rates, measure_retention
-from tests.support.inputs.skimmed import EVENTS, RUNS, Skimmed
+from tests.support.worlds.skimmed import EVENTS, RUNS, Skimmed
 
 pairs = st.integers(0, 400).flatmap(lambda read: st.tuples(st.integers(0, read), st.just(read)))
 

@@ -18,9 +18,9 @@ from reconciler.ledger.schema.tables import registrations
 from reconciler.ledger.store.database import State, reading
 from reconciler.outside.errors import SourceUnavailable
 from schemas.policy.site import CatalogueSettings
-from tests.support.inputs.skimmed import RUNS, Skimmed
 from tests.support.services.rucio_server import ACCOUNT, PASSWORD, USER, serving_rucio
 from tests.support.worlds.builders import SITE
+from tests.support.worlds.skimmed import RUNS, Skimmed
 
 pytestmark = [pytest.mark.slow, pytest.mark.allow_hosts(["127.0.0.1"])]
 RSE, OTHER, PLACED, SCOPE = "KEK-TMP-SE", "DESY-TMP-SE", "KEK-PLACED-SE", "belle"

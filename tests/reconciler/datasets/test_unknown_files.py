@@ -13,7 +13,7 @@ from ci.cli.exits import Exit
 from reconciler.ledger.schema.tables import attempts
 from reconciler.ledger.store.database import opened
 from reconciler.outside.clock import format_time
-from tests.support.inputs.skimmed import Skimmed
+from tests.support.worlds.skimmed import Skimmed
 from tests.support.worlds.worlds import ONE_STEP, World
 
 

@@ -24,8 +24,8 @@ from reconciler.ledger.store.database import State, opened, reading
 from reconciler.outside.checksums import digest_file
 from reconciler.outside.errors import SourceUnavailable
 from tests.support.inputs.published_files import published
-from tests.support.inputs.skimmed import RUNS, Skimmed
 from tests.support.worlds.processes import wait_until
+from tests.support.worlds.skimmed import RUNS, Skimmed
 
 
 @pytest.fixture(scope="module")

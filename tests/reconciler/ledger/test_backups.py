@@ -20,9 +20,9 @@ from reconciler.ledger.upkeep.journal_file import compare_journal, ship_journal
 from reconciler.ledger.upkeep.soundness import find_unsound
 from reconciler.ledger.writing.journal import read_rows
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-from tests.support.inputs.skimmed import Skimmed
 from tests.support.worlds.lost_ledgers import recover_world
 from tests.support.worlds.processes import start_forked, wait_forked, wait_until
+from tests.support.worlds.skimmed import Skimmed
 from tests.support.worlds.worlds import ONE_STEP, World
 
 STAMP = "2019-02-07T12:00:00Z"

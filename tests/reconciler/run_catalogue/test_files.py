@@ -18,7 +18,7 @@ from ci.command_line import run
 from reconciler.ledger.schema.tables import files
 from reconciler.ledger.store.database import State, opened
 from tests.support.inputs.damaged_sroot import damage
-from tests.support.inputs.skimmed import Skimmed
+from tests.support.worlds.skimmed import Skimmed
 
 
 class ImportingCheckout:
@@ -473,7 +473,7 @@ def made(tmp_path_factory):
 def test_units_of_a_removed_file_are_made_again_with_its_reason(made, capsys):
     """Run 2's file is replaced by another one, run 3's goes without any."""
     made.restore()
-    old = made.root / "events/mdst.2.root"
+    old = made.root / "in/mdst.2.root"
     with uproot.open(old) as file:
         columns = {key: values[:40] for key, values in file["events"].arrays(library="np").items()}
     (made.root / "better").mkdir(exist_ok=True)
@@ -492,7 +492,7 @@ def test_units_of_a_removed_file_are_made_again_with_its_reason(made, capsys):
     assert made.b2prod("explain", "seven/skims/7:2", "--json") == Exit.FINE
     (unit,) = json.loads(capsys.readouterr().out)
     assert [item["events_read"] for item in unit["history"]] == [100, 40]
-    assert made.b2prod("files", "import", made.root / "events/mdst.3.root", "--level", "mdst") == Exit.FINE
+    assert made.b2prod("files", "import", made.root / "in/mdst.3.root", "--level", "mdst") == Exit.FINE
     capsys.readouterr()
     assert made.b2prod("plan") == Exit.FINE
     assert "done 3 units" in capsys.readouterr().out, "what came back is what was made before"

@@ -43,9 +43,9 @@ FILE = "productions/campaigns/seven/campaign.yaml"
 
 
 class Checkout:
-    """A checkout with a campaign of three runs, a file each, in `root`."""
+    """A checkout with a campaign of three runs, a file each, in `root`. `tracks` gives `nTracksLE` by run and event."""
 
-    def __init__(self, root, *, tree="events"):
+    def __init__(self, root, *, menu=MENU, size=5, tree="events", tracks=None):
         self.root = root
         self.state = root / ".b2prod"
         texts = {
@@ -53,12 +53,12 @@ class Checkout:
             "layouts.yaml": LAYOUTS,
             "releases.yaml": RELEASES,
             "sites/local.yaml": SITE,
-            "skims/menu.yaml": MENU,
+            "skims/menu.yaml": menu,
         }
         for name, text in texts.items():
             self.write(f"productions/{name}", text)
         for number in (1, 2, 3):
-            write_events(root / "in" / f"mdst.{number}.root", number, tree=tree)
+            write_events(root / "in" / f"mdst.{number}.root", number, size, tree, tracks)
         self.write(
             "runs.json", json.dumps([{"experiment": 7, "run": n, "type": "physics"} for n in (1, 2, 3)])
         )
@@ -79,14 +79,15 @@ class Checkout:
         return run(["--root", str(self.root), *map(str, arguments)])
 
 
-def write_events(file, run_number, size=5, tree="events"):
+def write_events(file, run_number, size=5, tree="events", tracks=None):
     file.parent.mkdir(exist_ok=True)
     identity = {
         "experiment": np.full(size, 7, np.int32),
         "run": np.full(size, run_number, np.int32),
         "event": np.arange(size, dtype=np.int64),
     }
-    columns = {**identity, "nTracksLE": np.arange(size, dtype=np.float64)}
+    events = np.arange(size, dtype=np.float64)
+    columns = {**identity, "nTracksLE": events if tracks is None else tracks(run_number, events)}
     with uproot.recreate(file) as written:
         made = written.mktree(tree, {name: column.dtype for name, column in columns.items()})
         if size:

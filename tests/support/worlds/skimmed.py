@@ -1,0 +1,44 @@
+"""A checkout with real ROOT outputs: three runs of experiment 7 skimmed by the embedded application, used by verbs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ci.cli.exits import Exit
+from reconciler.ledger.store.database import State
+from tests.support.worlds.builders import SITE
+from tests.support.worlds.skim_checkout import Checkout
+from tests.support.worlds.worlds import pin_checkout
+
+MENU = """\
+schema: skims/1
+title: A menu
+provenance: Made up for tests
+skims:
+  many: {cut: "[nTracksLE >= 3]"}
+"""
+
+RUNS = 3
+EVENTS = 100
+
+
+class Skimmed(Checkout):
+    """The checkout, in `root`; `files` are its outputs, by run. Its site is `site` from when they were made on."""
+
+    def __init__(self, root: Path, site: str = SITE) -> None:
+        super().__init__(root, menu=MENU, size=EVENTS, tracks=lambda run, events: events % (run + 3))
+        for arguments in (("resolve", "seven"), ("trust", "pin"), ("reconcile", "--once")):
+            assert self.b2prod(*arguments) == Exit.FINE
+        self.write("productions/sites/local.yaml", site)
+        pin_checkout(root, State(root / ".b2prod"))
+        shutil.copytree(root / ".b2prod", root / "kept")
+
+    def restore(self) -> None:
+        """Puts the state back as it was when everything was produced."""
+        shutil.rmtree(self.root / ".b2prod")
+        shutil.copytree(self.root / "kept", self.root / ".b2prod")
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted((self.root / ".b2prod" / "data").rglob("*.root"))
