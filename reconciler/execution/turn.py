@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import islice, takewhile
 from signal import SIGINT
 
-from reconciler.datasets.places import ForeignPlace, Places
+from reconciler.datasets.places import Places
 from reconciler.execution.launch.admission import choose_work, limit_work, read_traffic, tell_pause
 from reconciler.execution.launch.capacity import Capacity
 from reconciler.execution.launch.first_units import FirstUnits, check_inputs
@@ -25,7 +25,6 @@ from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.alarms import Alarms
 from reconciler.execution.tracking.attempt_recorder import AttemptRecorder
 from reconciler.execution.tracking.orphan_jobs import end_orphan_jobs
-from reconciler.execution.tracking.publication import StorageClosed
 from reconciler.execution.tracking.publisher import EndedUnit, Publisher
 from reconciler.execution.tracking.tracker import Poll, Tracker
 from reconciler.execution.tracking.workspace import Failed, Workspace
@@ -38,6 +37,7 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
 from reconciler.model.states import FailureClass
 from reconciler.model.work_items import Address, Attempt, WorkItem, format_address
+from reconciler.outside.clock import Ages
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.signals import find_number
 from reconciler.planning.views import View
@@ -66,49 +66,38 @@ class Launcher:
     def __init__(
         self, state: State, repository: Repository, sites: Mapping[str, Site], writer: Writer
     ) -> None:
-        self.ledger = Ledger(writer)
-        self._attempts = AttemptLedger(writer)
-        self._pauses = PauseWriter(writer)
+        clock = writer.clock
+        self.ledger, attempts, pauses = Ledger(writer), AttemptLedger(writer), PauseWriter(writer)
+        engines, workspace = SiteEngines(sites, writer), Workspace(state.attempts, state.batches)
+        self.alarms, self.tallies = Alarms(pauses, clock), attempts.tallies
+        self.places = Places(state, writer)
+        self.outcome = Outcome()
+        self._attempts, self._pauses, self._engines, self._workspace = attempts, pauses, engines, workspace
         self._stops = PauseOrders(state)
-        self._engines = SiteEngines(sites, writer)
-        self._workspace = Workspace(state.attempts, state.batches)
-        self.alarms, self.tallies = Alarms(self._pauses, writer.clock), self._attempts.tallies
-        self._publisher = Publisher(self.ledger, self._workspace)
-        recorder = AttemptRecorder(
-            repository,
-            self._publisher,
-            self._attempts,
-            self._pauses,
-            self._engines,
-            self._workspace,
-            self.alarms,
-            writer.clock,
+        self._publisher = Publisher(self.ledger, workspace, self.places)
+        self._recorder = recorder = AttemptRecorder(
+            repository, self._publisher, attempts, pauses, engines, workspace, self.alarms, clock
         )
         self._tracker = Tracker(
-            self.ledger, self._attempts, self._engines, self._workspace, recorder, self.alarms, writer.clock
+            self.ledger, attempts, engines, workspace, recorder, self.alarms, clock, Ages(clock)
         )
-        self._queues = Queues(self._engines, self._pauses, writer.clock.time)
-        self._capacity = Capacity(self._engines, self._queues, self._publisher, repository)
-        self.outcome = Outcome()
-        self._clock = writer.clock
-        self._repository = repository
-        self._writer = writer
+        self._queues = Queues(engines, pauses, clock.time)
+        self._capacity = Capacity(engines, self._queues, self._publisher, repository)
         # what is prepared depends on other sites too, as on what their cores can do
         self._preparation = WorkPreparation(state, replace(repository, sites=sites))
-        self.places = Places(state, writer)
-        self._publisher.guard(self._guard)
         self._submitter = Submitter(
             writer,
             self.places,
-            self._attempts,
-            self._engines,
-            self._workspace,
-            self._tracker,
+            attempts,
+            engines,
+            workspace,
+            recorder,
             self._queues,
             self._preparation,
         )
-        self._readiness = Readiness(state, sites, self._engines, self._pauses, writer.clock.time)
+        self._readiness = Readiness(state, sites, engines, pauses, clock.time)
         self._stager = Stager(sites, writer)
+        self._clock, self._repository, self._writer = clock, repository, writer
         self._report: Report | None = None
         self._first_units = FirstUnits({})
         self._ready: dict[str, deque[WorkItem]] = {}  # by site
@@ -123,12 +112,6 @@ class Launcher:
     def listen(self, report: Report | None) -> None:
         """Sets who is told of every unit that ends."""
         self._report = report
-
-    def _guard(self, storage: str) -> None:
-        try:
-            self.places.check_storage(storage)
-        except (ForeignPlace, SourceUnavailable) as error:
-            raise StorageClosed(str(error)) from error
 
     def settle(self, options: TurnOptions = PLAIN) -> None:
         """Finishes what an earlier process left: records what has ended, and waits for what runs on this machine."""
@@ -158,10 +141,9 @@ class Launcher:
         )
         staged = self._stager.stage(chosen)
         self.outcome.staging = staged.waiting
-        for address, path in staged.lost:
-            self.outcome.failed.append(
-                (format_address(address), f"{path} is lost, says the site's prestage command")
-            )
+        for address, path in staged.lost.items():
+            told = f"{path} is lost, says the site's prestage command"
+            self.outcome.failed.append((format_address(address), told))
         return limit_work(traffic, items, staged.ready, held)
 
     def _check_inputs(self, items: Sequence[WorkItem]) -> list[WorkItem]:
@@ -297,7 +279,7 @@ class Launcher:
         except UnwritableInput as error:
             self.outcome.leave_out(made[0][1].campaign.name, str(error))
             for attempt, _ in made:
-                self._tracker.refuse(attempt, Failed(FailureClass.INFRASTRUCTURE, str(error)))
+                self._recorder.fail(attempt, Failed(FailureClass.INFRASTRUCTURE, str(error)))
             return 0
         except SourceUnavailable as error:  # a full or read-only disk is not a failure of the jobs
             self._capacity.close(site, str(error))

@@ -179,8 +179,8 @@ class Attempt:
     commit: str | None = None
     failures: int = 0
 
-    def make_handle(self, folder: Path) -> JobHandle:
-        """The attempt as engines know it; `folder` is its own."""
+    def make_handle(self, folder: Path, home: Path) -> JobHandle:
+        """The attempt as engines know it; `folder` is its own, `home` that of its batch."""
         return JobHandle(
             name=self.name,
             nonce=self.nonce,
@@ -189,6 +189,7 @@ class Attempt:
             index=self.place,
             begun=self.begun,
             reference=self.reference,
+            home=home,
         )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from reconciler.execution.sites.queues import Queues
 from reconciler.execution.sites.site_engines import SiteEngines
@@ -13,18 +14,16 @@ from reconciler.outside.errors import SourceUnavailable
 from schemas.repository import Repository
 
 
+@dataclass(eq=False, slots=True)
 class Capacity:
     """The room of all sites in one turn."""
 
-    def __init__(
-        self, site_engines: SiteEngines, queues: Queues, publisher: Publisher, repository: Repository
-    ) -> None:
-        self._live: Counter[str] = Counter()
-        self._site_engines = site_engines
-        self._queues = queues
-        self._publisher = publisher
-        self._repository = repository
-        self._closed: dict[str, str] = {}
+    site_engines: SiteEngines
+    queues: Queues
+    publisher: Publisher
+    repository: Repository
+    _live: Counter[str] = field(default_factory=Counter)
+    _closed: dict[str, str] = field(default_factory=dict)
 
     def count(self, live: Iterable[Attempt]) -> None:
         """Takes note of the attempts that are in flight now."""
@@ -48,10 +47,10 @@ class Capacity:
 
     def count_room(self, site: str, waiting: int = 0) -> int:
         """How many attempts more a site takes now, beside those that wait for it already."""
-        if self._site_engines.is_resting(site) or self._find_closed(site) is not None:
+        if self.site_engines.is_resting(site) or self._find_closed(site) is not None:
             return 0
         try:
-            engine = self._site_engines.engine(site)
+            engine = self.site_engines.engine(site)
         except SourceUnavailable as error:  # that of others goes on
             self.close(site, str(error))
             return 0
@@ -61,7 +60,7 @@ class Capacity:
         """Why nothing more begins at a site."""
         if (reason := self._find_closed(site)) is not None:
             return reason
-        if self._site_engines.is_resting(site):
+        if self.site_engines.is_resting(site):
             return f"{site} did not answer, or took no more, and is left alone for a while"
         return f"{site} has {self._live[site]:,} jobs in flight, and more are not begun there at once"
 
@@ -69,10 +68,10 @@ class Capacity:
         """Why a site takes nothing: it was closed, its queue is full, or its storage took nothing in this turn; else None."""
         if site in self._closed:
             return self._closed[site]
-        if self._queues.is_full(site):
-            return f"waiting: {self._queues.describe(site)} ({site})"
-        campaigns = self._repository.campaigns
-        for name, reason in self._publisher.closed.items():
+        if self.queues.is_full(site):
+            return f"waiting: {self.queues.describe(site)} ({site})"
+        campaigns = self.repository.campaigns
+        for name, reason in self.publisher.closed.items():
             if name in campaigns and campaigns[name].campaign.site == site:
                 return reason
         return None

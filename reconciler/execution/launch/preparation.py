@@ -75,14 +75,14 @@ class WorkPreparation:
         """
         with reading(self._state) as connection:
             for item in items:
-                trouble = None
+                trouble: str | None = None
                 try:
                     prepared = self._prepare(connection, item, approvals.get(item.campaign.name))
                 except SourceUnavailable as error:
-                    trouble = str(error)
+                    prepared, trouble = item, str(error)
                 except Exception as error:  # noqa: BLE001 -- a campaign's defect is its own
-                    trouble = contain(error)
-                yield (prepared, None) if trouble is None else (item, trouble)
+                    prepared, trouble = item, contain(error)
+                yield prepared, trouble
 
     def _prepare(self, connection: Connection, item: WorkItem, approval: str | None) -> WorkItem:
         campaign, step, index = item.campaign, item.step, item.index

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select, update
 
@@ -26,13 +28,13 @@ CALLS = 10
 class Staged:
     """What came of asking for files on tape.
 
-    `ready` are the items whose input is on disk, `waiting` is how many others wait for theirs, `lost` are units whose
-    input is lost, each with one of its files.
+    `ready` are the items whose input is on disk, `waiting` is how many others wait for theirs, `lost` maps units whose
+    input is lost to one of its files.
     """
 
     ready: list[WorkItem]
     waiting: int
-    lost: list[tuple[Address, str]]
+    lost: Mapping[Address, str]
 
 
 class Stager:
@@ -43,41 +45,33 @@ class Stager:
 
     def stage(self, items: Sequence[WorkItem]) -> Staged:
         """Asks for the input that is not on disk, in the order of the items, within the site's limits."""
-        ready: list[WorkItem] = []
-        held: dict[str, list[WorkItem]] = {}
+        asked: defaultdict[str, list[WorkItem]] = defaultdict(list)
+        away: dict[str, frozenset[int]] = {}
         with self._writer.reading() as connection:
-            away: dict[str, frozenset[int]] = {}
             for item in items:
-                source, site = item.step.input, item.campaign.site
-                declared = self._sites.get(site)
-                if source.step is not None or declared is None or declared.prestage is None:
-                    ready.append(item)
+                source, site = item.step.input, self._sites.get(item.campaign.site)
+                if source.step is not None or site is None or site.prestage is None:
                     continue
                 if source.level not in away:
                     away[source.level] = find_away(connection, source.level)
                 if item.run in away[source.level]:
-                    held.setdefault(site, []).append(item)
-                else:
-                    ready.append(item)
-        waiting, lost = 0, []
-        for site, some in held.items():
-            prestage = self._sites[site].prestage
+                    asked[site.name].append(item)
+        waiting: set[Address] = set()
+        lost: dict[Address, str] = {}
+        for name, some in asked.items():
+            prestage = self._sites[name].prestage
             assert prestage is not None
             gone = self._ask(prestage, some)
             with self._writer.reading() as connection:
-                levels = {item.step.input.level for item in some}
-                left = {level: find_away(connection, level) for level in levels}
+                left = {level: find_away(connection, level) for level in away}
             for item in some:
-                path = gone.get((item.step.input.level, item.run))
-                if path is not None:
-                    lost.append((item.address, path))
-                elif item.run in left[item.step.input.level]:
-                    waiting += 1
-                else:
-                    ready.append(item)
-        places = {item.address: place for place, item in enumerate(items)}
-        ready.sort(key=lambda item: places[item.address])
-        return Staged(ready, waiting, lost)
+                level = item.step.input.level
+                if (level, item.run) in gone:
+                    lost[item.address] = gone[level, item.run]
+                elif item.run in left[level]:
+                    waiting.add(item.address)
+        ready = [item for item in items if item.address not in waiting and item.address not in lost]
+        return Staged(ready, len(waiting), lost)
 
     def _ask(self, prestage: Prestage, items: Sequence[WorkItem]) -> dict[tuple[str, int], str]:
         """Calls the command. Returns level and run → the path of a file that the command calls lost."""
@@ -102,39 +96,31 @@ class Stager:
         with self._writer.writing(polling=True) as journal:
             for path, state in said.items():
                 level, key = wanted[path]
-                here = _place(files, level, key)
-                journal.connection.execute(
-                    update(files).where(here, files.c.path == path).values(storage=state)
-                )
+                here = (_place(files, level, key), files.c.path == path)
+                journal.connection.execute(update(files).where(*here).values(storage=state))
             for level, key in {wanted[path] for path in said}:
-                count = (
-                    select(func.count())
-                    .select_from(files)
-                    .where(_place(files, level, key), files.c.storage == DISK)
-                    .scalar_subquery()
-                )
-                journal.connection.execute(
-                    update(inputs).where(_place(inputs, level, key)).values(on_disk=count)
-                )
+                on_disk = (_place(files, level, key), files.c.storage == DISK)
+                count = select(func.count()).select_from(files).where(*on_disk).scalar_subquery()
+                changed = update(inputs).where(_place(inputs, level, key)).values(on_disk=count)
+                journal.connection.execute(changed)
         self._writer.prolong()
 
 
 def find_away(connection: Connection, level: str) -> frozenset[int]:
     """The runs of which not all files of a level are on disk."""
-    query = select(inputs.c.experiment, inputs.c.run).where(
-        inputs.c.level == level, inputs.c.on_disk < inputs.c.files
-    )
-    return frozenset(run_key(*row) for row in connection.execute(query))
+    return frozenset(run_key(row.experiment, row.run) for row in _list_away(connection, level))
 
 
-def count_away(connection: Connection, level: str, runs: Iterable[int]) -> tuple[int, int, int]:
+def count_away(connection: Connection, level: str, runs: Collection[int]) -> tuple[int, int, int]:
     """How many of the runs are not on disk in full; how many files of these are on disk; how many files they have."""
-    away = find_away(connection, level).intersection(runs)
-    query = select(inputs.c.experiment, inputs.c.run, inputs.c.on_disk, inputs.c.files).where(
-        inputs.c.level == level, inputs.c.on_disk < inputs.c.files
-    )
-    rows = [row for row in connection.execute(query) if run_key(row.experiment, row.run) in away]
+    rows = [row for row in _list_away(connection, level) if run_key(row.experiment, row.run) in runs]
     return len(rows), sum(row.on_disk for row in rows), sum(row.files for row in rows)
+
+
+def _list_away(connection: Connection, level: str) -> Sequence[Any]:
+    columns = (inputs.c.experiment, inputs.c.run, inputs.c.on_disk, inputs.c.files)
+    query = select(*columns).where(inputs.c.level == level, inputs.c.on_disk < inputs.c.files)
+    return connection.execute(query).all()
 
 
 def read_states(text: str, asked: Sequence[str]) -> dict[str, str]:

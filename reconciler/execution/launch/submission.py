@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from reconciler.datasets.places import Places
 from reconciler.execution.launch.preparation import WorkPreparation
 from reconciler.execution.sites.guarded_engine import contain
 from reconciler.execution.sites.queues import Queues
 from reconciler.execution.sites.site_engines import SiteEngines
-from reconciler.execution.tracking.tracker import Tracker
+from reconciler.execution.tracking.attempt_recorder import AttemptRecorder
 from reconciler.execution.tracking.workspace import Failed, Workspace
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.engine import Accepted, Answer, Batch, Deferred, Refused, Uncertain
-from reconciler.model.states import FailureClass
 from reconciler.model.work_items import Attempt, WorkItem
 from reconciler.outside.errors import SourceUnavailable
 
@@ -26,28 +27,18 @@ class UnwritableInput(Exception):
     """The files that a job needs cannot be made, because of the campaign; the message says why."""
 
 
+@dataclass(eq=False, frozen=True, slots=True)
 class Submitter:
     """Gives batches to the engines of one ledger."""
 
-    def __init__(
-        self,
-        writer: Writer,
-        places: Places,
-        attempts: AttemptLedger,
-        site_engines: SiteEngines,
-        workspace: Workspace,
-        tracker: Tracker,
-        queues: Queues,
-        preparation: WorkPreparation,
-    ) -> None:
-        self._writer = writer
-        self._places = places
-        self._attempts = attempts
-        self._site_engines = site_engines
-        self._workspace = workspace
-        self._tracker = tracker
-        self._queues = queues
-        self._preparation = preparation
+    writer: Writer
+    places: Places
+    attempts: AttemptLedger
+    site_engines: SiteEngines
+    workspace: Workspace
+    recorder: AttemptRecorder
+    queues: Queues
+    preparation: WorkPreparation
 
     def prepare(self, site: str, made: Sequence[Submission]) -> Batch:
         """The batch of the attempts; its folder and theirs have all that the jobs need.
@@ -57,25 +48,25 @@ class Submitter:
             UnwritableInput: the files that a job needs cannot be made; nothing was submitted.
         """
         name = made[0][0].batch
-        handles = tuple(self._tracker.handle(attempt) for attempt, _ in made)
-        batch = Batch(name, self._workspace.batches / name, handles)
+        handles = tuple(self.workspace.make_handle(attempt) for attempt, _ in made)
+        batch = Batch(name, self.workspace.batches / name, handles)
         for attempt, item in made:
             try:
-                files = self._preparation.render(item)
+                files = self.preparation.render(item)
             except SourceUnavailable as error:
                 raise UnwritableInput(str(error)) from error
             except Exception as error:
                 raise UnwritableInput(contain(error)) from error
-            self._workspace.prepare(attempt, files)
-        if not self._site_engines.engine(site).attached:
-            self._workspace.prepare_batch(batch)
+            self.workspace.prepare(attempt, files)
+        if not self.site_engines.engine(site).attached:
+            self.workspace.prepare_batch(batch)
         return batch
 
     def submit(self, site: str, batch: Batch, made: Sequence[Submission]) -> tuple[int, list[Submission]]:
         """How many attempts of a batch were accepted, and the submissions that the site had no room for."""
-        engine = self._site_engines.engine(site)
-        self._writer.prolong()
-        self._places.mark_state()
+        engine = self.site_engines.engine(site)
+        self.writer.prolong()
+        self.places.mark_state()
         answers = [
             self._bury(attempt, answer) if engine.shared and isinstance(answer, Deferred) else answer
             for (attempt, _), answer in zip(made, engine.submit(batch), strict=True)
@@ -86,36 +77,36 @@ class Submitter:
 
     def _record(self, site: str, made: Sequence[Submission], answers: Sequence[Answer]) -> None:
         accepted: dict[int, str] = {}
-        doubtful: dict[Uncertain, list[int]] = {}
-        deferred: dict[str, list[int]] = {}
+        doubtful: defaultdict[Uncertain, list[int]] = defaultdict(list)
+        deferred: defaultdict[str, list[int]] = defaultdict(list)
         for (attempt, _), answer in zip(made, answers, strict=True):
             match answer:
                 case Accepted(reference):
                     accepted[attempt.id] = reference
                 case Uncertain() as doubt:
-                    doubtful.setdefault(doubt, []).append(attempt.id)
+                    doubtful[doubt].append(attempt.id)
                 case Deferred(reason):
-                    deferred.setdefault(reason, []).append(attempt.id)
+                    deferred[reason].append(attempt.id)
                 case Refused(reason, failure):
-                    self._tracker.refuse(attempt, Failed(FailureClass(failure), reason))
-        self._attempts.record_submitted(accepted)
+                    self.recorder.fail(attempt, Failed(failure, reason))
+        self.attempts.record_submitted(accepted)
         for reason, numbers in deferred.items():
-            self._attempts.record_deferred(numbers, reason)
+            self.attempts.record_deferred(numbers, reason)
         if full := [answer for answer in answers if isinstance(answer, Deferred)]:
-            self._queues.record_deferred(site, full)
+            self.queues.record_deferred(site, full)
         elif accepted:
-            self._queues.record_taken(site)
+            self.queues.record_taken(site)
         for doubt, numbers in doubtful.items():
-            self._attempts.record_uncertain(numbers, doubt.reason)
+            self.attempts.record_uncertain(numbers, doubt.reason)
             if doubt.busy:
-                self._queues.record_full(site, doubt.reason, doubt.pause or 0.0)
+                self.queues.record_full(site, doubt.reason, doubt.pause or 0.0)
             else:
-                self._site_engines.record_silence(site, doubt.reason)
+                self.site_engines.record_silence(site, doubt.reason)
 
     def _bury(self, attempt: Attempt, answer: Deferred) -> Answer:
         """The answer, once the attempt can no longer begin: a command that timed out may have submitted it all the same."""
         try:
-            if self._workspace.bury(attempt.name):
+            if self.workspace.bury(attempt.name):
                 return answer
         except SourceUnavailable:
             pass

@@ -41,36 +41,9 @@ class GuardedEngine:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-
-    @property
-    def slots(self) -> int:
-        """The engine's own."""
-        return self._engine.slots
-
-    @property
-    def width(self) -> int:
-        """The engine's own."""
-        return self._engine.width
-
-    @property
-    def shared(self) -> bool:
-        """The engine's own."""
-        return self._engine.shared
-
-    @property
-    def attached(self) -> bool:
-        """The engine's own."""
-        return self._engine.attached
-
-    @property
-    def visibility(self) -> timedelta:
-        """The engine's own."""
-        return self._engine.visibility
-
-    @property
-    def renewal(self) -> str:
-        """The engine's own."""
-        return self._engine.renewal
+        self.slots, self.width = engine.slots, engine.width
+        self.shared, self.attached = engine.shared, engine.attached
+        self.visibility, self.renewal = engine.visibility, engine.renewal
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """The engine's answers; uncertain after a defect, since the engine may have taken attempts before it."""

@@ -85,16 +85,16 @@ def is_open(window: Window, now: datetime) -> bool:
 
 def _check_credential(site: Site, found: Circumstances) -> Iterator[Hindrance]:
     how = f"{site.contact}: {found.renewal}" if site.contact else found.renewal
+    need = find_need(site)
     if found.trouble is not None:
         yield Hindrance(f"how long the credential is good cannot be told: {found.trouble}", how)
-    elif found.lifetime is not None and found.lifetime < (need := find_need(site)):
+    elif found.lifetime is None or found.lifetime >= need:
+        return
+    elif found.lifetime <= timedelta(0):
+        yield Hindrance("the credential has run out", how)
+    else:
         ends = (found.now + found.lifetime).strftime("%Y-%m-%d %H:%M UTC")
-        what = (
-            "has run out"
-            if found.lifetime <= timedelta(0)
-            else f"ends at {ends}, and a batch needs it for {need}"
-        )
-        yield Hindrance(f"the credential {what}", how)
+        yield Hindrance(f"the credential ends at {ends}, and a batch needs it for {need}", how)
 
 
 def _check_windows(site: Site, found: Circumstances) -> Iterator[Hindrance]:
@@ -104,16 +104,13 @@ def _check_windows(site: Site, found: Circumstances) -> Iterator[Hindrance]:
 
 
 def _check_space(site: Site, found: Circumstances) -> Iterator[Hindrance]:
-    for volume, least in (
-        (found.storage, max(LEAST_SPACE, site.min_free * 10**9)),
-        (found.state, LEAST_SPACE),
-    ):
+    in_storage = max(LEAST_SPACE, site.min_free * 10**9)
+    for volume, least in ((found.storage, in_storage), (found.state, LEAST_SPACE)):
         if volume is None:
             continue
         if volume.free is None:
-            yield Hindrance(
-                f"how much is free at {volume.folder} cannot be told", "mount it, or correct the path"
-            )
+            what = f"how much is free at {volume.folder} cannot be told"
+            yield Hindrance(what, "mount it, or correct the path")
         elif volume.free < least:
             what = f"less than {least / 10**9:g} GB are free at {volume.folder}"
             yield Hindrance(what, "retire what is obsolete, or ask for more space")

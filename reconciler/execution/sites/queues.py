@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from reconciler.execution.sites.site_engines import SiteEngines
-from reconciler.ledger.writing.pauses import Pause, PauseWriter, find_full
+from reconciler.ledger.writing.pauses import B2PROD, Pause, PauseWriter, find_full
 from reconciler.model.engine import Deferred
 from reconciler.model.states import PauseKind
 from schemas.files.times import read_time
@@ -45,7 +45,7 @@ class Queues:
     def record_taken(self, site: str) -> None:
         """Notes that a site took a batch."""
         if self._find(site):
-            self._pauses.resume(f"site:{site}", "it takes jobs again", "b2prod", PauseKind.FULL)
+            self._pauses.resume(f"site:{site}", "it takes jobs again", B2PROD, PauseKind.FULL)
         if site not in self._limited:
             self._offers[site] = 2 * self._offers[site]
 
@@ -63,18 +63,12 @@ class Queues:
         self._limited.add(site)
         self._offers[site] = 1
         found = self._find(site)
+        since = 0.0
         if found is None:
-            self._pauses.pause(
-                f"site:{site}", PauseKind.FULL, f"the site's queue is full: {reason}", "b2prod"
-            )
-        since = _read_age(found, self._clock()) if found else 0.0
+            self._pauses.pause(f"site:{site}", PauseKind.FULL, f"the site's queue is full: {reason}", B2PROD)
+        else:
+            since = self._clock() - read_time(found.since).timestamp()
         self._site_engines.postpone(site, max(asked, min(LONGEST, max(SHORTEST, since))))
 
     def _find(self, site: str) -> Pause | None:
         return find_full(self._pauses.list_pauses(), site)
-
-
-def _read_age(pause: Pause, now: float) -> float:
-    """For how many seconds a pause goes on."""
-    began = read_time(pause.since)
-    return now - began.timestamp()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,32 +22,28 @@ FRESH = 60.0
 """Seconds for which an engine's answer about its credential is used again."""
 
 
+@dataclass(eq=False, slots=True)
 class Readiness:
     """Checks the preconditions of sites; a pause that ends by itself says which do not hold."""
 
-    def __init__(
-        self,
-        state: State,
-        sites: Mapping[str, Site],
-        site_engines: SiteEngines,
-        pauses: PauseWriter,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._state, self._sites, self._site_engines, self._pauses = state, sites, site_engines, pauses
-        self._clock = clock
-        self._lifetimes: dict[str, tuple[float, timedelta | None, str | None]] = {}
-        self._told: dict[str, str | None] = {}
+    state: State
+    sites: Mapping[str, Site]
+    site_engines: SiteEngines
+    pauses: PauseWriter
+    clock: Callable[[], float]
+    _lifetimes: dict[str, tuple[float, timedelta | None, str | None]] = field(default_factory=dict)
+    _told: dict[str, str | None] = field(default_factory=dict)
 
     def allow(self, name: str, in_flight: int = 0) -> bool:
         """Whether a batch may go to a site; if not, its pause says why."""
-        site = self._sites.get(name)
-        if site is None or self._site_engines.is_resting(name):
+        site = self.sites.get(name)
+        if site is None or self.site_engines.is_resting(name):
             return True  # other guards hold it back
         try:
-            engine = self._site_engines.engine(name)
+            engine = self.site_engines.engine(name)
         except SourceUnavailable:
             return True
-        found = gather(site, self._state, datetime.fromtimestamp(self._clock(), UTC), in_flight)
+        found = gather(site, self.state, datetime.fromtimestamp(self.clock(), UTC), in_flight)
         lifetime, trouble = self._find_lifetime(name, engine)
         hindrances = check_batch(
             site, replace(found, lifetime=lifetime, trouble=trouble, renewal=engine.renewal)
@@ -61,7 +56,7 @@ class Readiness:
         return f"site:{name} is paused by b2prod: {self._told.get(name) or 'it is not ready'}"
 
     def _find_lifetime(self, name: str, engine: Engine) -> tuple[timedelta | None, str | None]:
-        now = self._clock()
+        now = self.clock()
         asked, lifetime, trouble = self._lifetimes.get(name, (-FRESH, None, None))
         if now - asked >= FRESH:
             try:
@@ -77,20 +72,17 @@ class Readiness:
         """Begins, changes or ends the pause of a site that is for its preconditions."""
         scope = f"site:{name}"
         if name not in self._told:
-            going = [
-                one
-                for one in self._pauses.list_pauses()
-                if (one.scope, one.kind) == (scope, PauseKind.PRECONDITION)
-            ]
-            self._told[name] = going[0].reason if going else None
+            mine = (scope, PauseKind.PRECONDITION)
+            going = (one.reason for one in self.pauses.list_pauses() if (one.scope, one.kind) == mine)
+            self._told[name] = next(going, None)
         before = self._told[name]
         reason = reason and reason[:500]
         if reason == before:
             return
         if before is not None:
-            self._pauses.resume(scope, "it is no longer so", "b2prod", PauseKind.PRECONDITION)
+            self.pauses.resume(scope, "it is no longer so", "b2prod", PauseKind.PRECONDITION)
         if reason is not None:
-            self._pauses.pause(scope, PauseKind.PRECONDITION, reason, "b2prod")
+            self.pauses.pause(scope, PauseKind.PRECONDITION, reason, "b2prod")
         self._told[name] = reason
 
 

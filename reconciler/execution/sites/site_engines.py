@@ -76,8 +76,7 @@ class SiteEngines:
 
     def find_kept_days(self, site: str) -> int:
         """For how many days the folders of failed attempts are kept."""
-        described = self._sites.get(site)
-        return described.keep_failed_days if described else KEPT
+        return self._sites[site].keep_failed_days if site in self._sites else KEPT
 
     def tell_elsewhere(self, attempt: Attempt) -> str | None:
         """Why the site cannot be asked for an attempt: another engine than its present one took it; None where it can."""
@@ -102,8 +101,7 @@ class SiteEngines:
 
     def find_admission(self, site: str) -> Admission:
         """The limits from which on a site raises an alarm."""
-        described = self._sites.get(site)
-        return Admission() if described is None else described.brakes
+        return self._sites[site].brakes if site in self._sites else Admission()
 
     def is_attached(self, site: str) -> bool:
         """Whether a site's jobs run on this machine."""

@@ -25,11 +25,7 @@ def check_reference(
     engine = site_engines.engine(attempt.site)
     if (elsewhere := site_engines.tell_elsewhere(attempt)) is not None:
         raise SourceUnavailable(elsewhere)
-    handle = replace(
-        attempt.make_handle(workspace.path(attempt.name)),
-        reference=reference,
-        home=workspace.batches / attempt.batch,
-    )
+    handle = replace(workspace.make_handle(attempt), reference=reference)
     try:
         seen = engine.query([handle]).get(handle.name)
         # its id alone proves nothing: everybody can read the name, and give it to a job of their own

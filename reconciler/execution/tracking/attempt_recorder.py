@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from reconciler.execution.sites.site_engines import SiteEngines
@@ -29,29 +30,19 @@ PAUSE, SPREAD = 3600.0, (0.7, 1.3)
 LONGEST = int(PAUSE * max(SPREAD))
 
 
+@dataclass(eq=False, slots=True)
 class AttemptRecorder:
     """Records how the attempts of one ledger end, and which units end with them."""
 
-    def __init__(
-        self,
-        repository: Repository,
-        publisher: Publisher,
-        attempts: AttemptLedger,
-        pauses: PauseWriter,
-        site_engines: SiteEngines,
-        workspace: Workspace,
-        alarms: Alarms,
-        clock: Clock,
-    ) -> None:
-        self._alarms = alarms
-        self._ended: list[EndedUnit] = []
-        self._publisher = publisher
-        self._repository = repository
-        self._attempts = attempts
-        self._pauses = pauses
-        self._site_engines = site_engines
-        self._workspace = workspace
-        self._clock = clock.time
+    repository: Repository
+    publisher: Publisher
+    attempts: AttemptLedger
+    pauses: PauseWriter
+    site_engines: SiteEngines
+    workspace: Workspace
+    alarms: Alarms
+    clock: Clock
+    _ended: list[EndedUnit] = field(default_factory=list)
 
     def take_ended(self) -> list[EndedUnit]:
         """The units that ended since this was last asked."""
@@ -60,20 +51,20 @@ class AttemptRecorder:
 
     def collect(self, attempt: Attempt) -> bool:
         """Records the result of an attempt; false where it left none."""
-        match self._workspace.collect(attempt, self._attempts.list_due(attempt)):
-            case Verified() if self._attempts.is_done(attempt.job):
+        match self.workspace.collect(attempt, self.attempts.list_due(attempt)):
+            case Verified() if self.attempts.is_done(attempt.job):
                 self.lose(attempt, AttemptState.DISCARDED, "another attempt of its job was faster")
             case Failed() if attempt.state == AttemptState.LOST:
                 pass
-            case Verified(made) if clash := self._attempts.find_clash(attempt, made):
+            case Verified(made) if clash := self.attempts.find_clash(attempt, made):
                 reason = f"another job of the unit writes {clash} too; give the input files other names"
                 self._refuse(attempt, Failed(FailureClass.PERMANENT, reason))
             case Verified() as verified if miscount := self._judge_counts(attempt, verified):
                 self._refuse(attempt, miscount)
             case Verified(made, events_read, cpu_seconds, record):
-                if self._attempts.record_verified(attempt, made, events_read, cpu_seconds, record):
+                if self.attempts.record_verified(attempt, made, events_read, cpu_seconds, record):
                     self.publish(attempt.intent, attempt.address)
-                elif failure := self._attempts.find_failure(attempt.intent):
+                elif failure := self.attempts.find_failure(attempt.intent):
                     self._end_unit(attempt, failure)
             case Failed() if attempt.cancel:
                 self.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
@@ -88,14 +79,14 @@ class AttemptRecorder:
         kept = [(product.path, product.events) for product in found.products]
         wrong = judge_counts("the job", attempt.events, found.events_read, kept)
         if wrong is None:
-            before, record = self._attempts.tallies.count_read(attempt)
+            before, record = self.attempts.tallies.count_read(attempt)
             read = found.events_read if found.events_read is not None else attempt.events
             wrong = judge_record("the unit", record, before + (read or 0))
         return Failed(*wrong) if wrong else None
 
     def publish(self, intent: int, address: Address) -> None:
         """Publishes a unit of which all jobs are verified."""
-        if ended := self._publisher.publish_unit(intent, address):
+        if ended := self.publisher.publish_unit(intent, address):
             self._ended.append(ended)
             if ended.failure is not None:
                 self._doubt_refusals(address)
@@ -104,16 +95,14 @@ class AttemptRecorder:
         """Raises an alarm where the units of a campaign are refused at their final places one after the other."""
         campaign = address[0]
         scope = f"campaign:{campaign}"
-        since = self._pauses.find_resumed(scope, PauseKind.ALARM) or ""
-        refused, produced = self._attempts.tallies.list_refused(campaign, since)
+        since = self.pauses.find_resumed(scope, PauseKind.ALARM) or ""
+        refused, produced = self.attempts.tallies.list_refused(campaign, since)
         total = len(refused) + produced
         event = Alarm(
             scope, "unit", "units that were made are refused when published", refused, refused, total
         )
-        declared = self._repository.campaigns.get(campaign)
-        self._alarms.doubt(
-            event, self._site_engines.find_admission(declared.campaign.site if declared else "")
-        )
+        declared = self.repository.campaigns.get(campaign)
+        self.alarms.doubt(event, self.site_engines.find_admission(declared.campaign.site if declared else ""))
 
     def _refuse(self, attempt: Attempt, failed: Failed) -> None:
         """Records an attempt that ended well and whose result cannot be used. Its log does not tell why."""
@@ -122,7 +111,7 @@ class AttemptRecorder:
     def fail(self, attempt: Attempt, failed: Failed, culprit: Culprit | None = None) -> None:
         """Records an attempt that failed, which counts for its job and for its campaign."""
         culprit = culprit or self._find_culprit(attempt, failed)
-        self._attempts.record_failed(
+        self.attempts.record_failed(
             attempt,
             failed.failure,
             failed.reason,
@@ -135,8 +124,8 @@ class AttemptRecorder:
 
     def _find_culprit(self, attempt: Attempt, failed: Failed) -> Culprit:
         """The line of the attempt's log that tells why it failed; what the failure says, where none does."""
-        text, first = self._workspace.read_log(attempt.name)
-        declared = self._repository.campaigns.get(attempt.campaign)
+        text, first = self.workspace.read_log(attempt.name)
+        declared = self.repository.campaigns.get(attempt.campaign)
         step = declared and next(
             (one for one in declared.campaign.expand() if one.name == attempt.address[1]), None
         )
@@ -152,40 +141,40 @@ class AttemptRecorder:
         scope = f"campaign:{attempt.campaign}"
         step = attempt.address[1] if extent == "step" else None
         signature = sha256(culprit.signature.encode()).hexdigest()
-        since = self._pauses.find_resumed(scope, PauseKind.BREAKER) or ""
-        failed, verified = self._attempts.tallies.count_ended(attempt.campaign, signature, since, step)
+        since = self.pauses.find_resumed(scope, PauseKind.BREAKER) or ""
+        failed, verified = self.attempts.tallies.count_ended(attempt.campaign, signature, since, step)
         if failed < (IDENTICAL if step is None else 1) or failed <= verified:
             return
         place = f"{culprit.place} of the log of {attempt.name}" if culprit.number else attempt.name
         how = f"{failed} jobs failed in the same way" if step is None else f"all jobs of {step} would fail so"
-        self._pauses.pause(scope, PauseKind.BREAKER, f"{how}: {culprit.line.strip()} ({place})", "b2prod")
+        self.pauses.pause(scope, PauseKind.BREAKER, f"{how}: {culprit.line.strip()} ({place})", "b2prod")
 
     def lose(self, attempt: Attempt, state: AttemptState, reason: str) -> None:
         """Records an attempt that does not count as a failure of its job; the job's number of attempts is bounded all the same."""
         most = FRUITLESS * self._read_limit(attempt) if state == AttemptState.LOST else None
-        self._attempts.record_gone(attempt, state, reason, most=most)
+        self.attempts.record_gone(attempt, state, reason, most=most)
         self._end_unit(attempt, reason)
 
     def lose_job(self, attempt: Attempt, reason: str) -> None:
         """Records an attempt whose job the engine took and does not know any more; it may come back."""
-        self._attempts.record_lost(
+        self.attempts.record_lost(
             attempt, reason, max_attempts=self._read_limit(attempt), after=self._choose_time(attempt)
         )
         self._end_unit(attempt, reason)
 
     def _end_unit(self, attempt: Attempt, reason: str) -> None:
-        if self._attempts.is_resting(attempt.intent):
+        if self.attempts.is_resting(attempt.intent):
             self._ended.append(EndedUnit(attempt.address, reason))
 
     def _read_limit(self, attempt: Attempt) -> int:
         """How often the attempt's job may fail; a campaign that is not declared any more is not tried again."""
-        declared = self._repository.campaigns.get(attempt.campaign)
+        declared = self.repository.campaigns.get(attempt.campaign)
         return declared.campaign.limits.max_attempts if declared else 1
 
     def _choose_time(self, attempt: Attempt) -> int | None:
         """When a failed job may be tried again: later each time, and at once where jobs run on this machine."""
-        if self._site_engines.engine(attempt.site).attached:
+        if self.site_engines.engine(attempt.site).attached:
             return None
         failures = min(attempt.failures, 12)
         pause = min(PAUSE, 60.0 * 2**failures) * random.uniform(*SPREAD)  # noqa: S311 -- no secret
-        return int(self._clock() + pause)
+        return int(self.clock.time() + pause)

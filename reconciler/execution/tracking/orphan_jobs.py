@@ -17,7 +17,7 @@ from reconciler.execution.tracking.workspace import Workspace
 from reconciler.ledger.upkeep.succession import NAMED, list_formers
 from reconciler.ledger.writing.leftovers import Leftovers
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.model.engine import EngineUnavailable, JobHandle, Sighting
+from reconciler.model.engine import Engine, EngineUnavailable, JobHandle, Sighting
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.plain_files import NotPlain, read_plain
 
@@ -45,13 +45,12 @@ def end_orphan_jobs(
     running, complete = 0, True
     for site in site_engines.list_sites():
         try:
-            attached = site_engines.engine(site).attached
-            here = (
-                [_make_handle(workspace, name) for name in attempts]
-                if attached
-                else [handle for name in batches for handle in _read_members(workspace.batches / name)]
-            )
-            running += _end(site_engines, site, here)
+            engine = site_engines.engine(site)
+            if engine.attached:
+                here = [JobHandle(name, "", workspace.path(name), name, 0, LONG_AGO) for name in attempts]
+            else:
+                here = [handle for name in batches for handle in _read_members(workspace.batches / name)]
+            running += _end(engine, here) if here else 0
         except (EngineUnavailable, SourceUnavailable):
             complete = False  # it is not known whether one runs there
     if complete and not running:
@@ -67,10 +66,6 @@ def _list_unknown(
     return [name for name in mine if name not in known]
 
 
-def _make_handle(workspace: Workspace, name: str) -> JobHandle:
-    return JobHandle(name, "", workspace.path(name), name, 0, LONG_AGO)
-
-
 def _read_members(home: Path) -> list[JobHandle]:
     """The members of a batch, as its folder has them; none where it does not say."""
     try:
@@ -83,11 +78,8 @@ def _read_members(home: Path) -> list[JobHandle]:
         return []
 
 
-def _end(site_engines: SiteEngines, site: str, handles: Sequence[JobHandle]) -> int:
-    """How many of the handles' jobs still run at a site, after their end was asked for."""
-    engine = site_engines.engine(site)
-    if not handles:
-        return 0
+def _end(engine: Engine, handles: Sequence[JobHandle]) -> int:
+    """How many of the handles' jobs still run, after their end was asked for."""
     found = engine.find(handles)
     known = [
         replace(handle, reference=reference) for handle in handles for reference in found.get(handle.name, ())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from reconciler.datasets.places import ForeignPlace, Places
 from reconciler.execution.tracking.publication import PublishingRefused, StorageClosed, check_storage, publish
 from reconciler.execution.tracking.shared_events import find_shared_events
 from reconciler.execution.tracking.workspace import Workspace
@@ -29,17 +29,13 @@ class Publisher:
     `closed` maps the campaigns of which nothing can be published now to the reason.
     """
 
-    def __init__(self, ledger: Ledger, workspace: Workspace) -> None:
+    def __init__(self, ledger: Ledger, workspace: Workspace, places: Places) -> None:
         self.delayed: dict[Address, str] = {}
         self.closed: dict[str, str] = {}
         self._ledger = ledger
         self._workspace = workspace
+        self._places = places
         self._filled: dict[str, bool] = {}
-        self._check: Callable[[str], None] = check_storage
-
-    def guard(self, check: Callable[[str], None]) -> None:
-        """Sets a check that is called before files are moved into a storage; it raises `StorageClosed` to prevent that."""
-        self._check = check
 
     def publish_unit(self, intent: int, address: Address) -> EndedUnit | None:
         """The ended unit; None where it waits for its storage, while other units go on."""
@@ -51,8 +47,7 @@ class Publisher:
                 return EndedUnit(address, shared)
             for storage in {move.storage for move in moves}:
                 if self._is_filled(storage):
-                    check_storage(storage)
-                    self._check(storage)
+                    self._check_storage(storage)
             publish(moves, self._workspace, self._ledger.write_records(intent))
         except PublishingRefused as refused:
             self._ledger.record_refused(intent, str(refused))
@@ -67,6 +62,13 @@ class Publisher:
         self._filled.update((move.storage, True) for move in moves)
         self._workspace.sweep({move.attempt for move in moves})
         return EndedUnit(address, None)
+
+    def _check_storage(self, storage: str) -> None:
+        check_storage(storage)
+        try:
+            self._places.check_storage(storage)
+        except (ForeignPlace, SourceUnavailable) as error:
+            raise StorageClosed(str(error)) from error
 
     def _is_filled(self, storage: str) -> bool:
         """Whether something was published there, so that an empty storage is a wrong one."""

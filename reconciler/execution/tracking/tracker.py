@@ -30,6 +30,8 @@ MEMORY = timedelta(days=7)
 
 _NOTHING = Observation(Sighting.UNKNOWN)
 
+WITHOUT_RESULT = "the job was started and ended without a result"
+
 DOUBTS = 2
 """How many complete answers in a row must lack an attempt before it is lost."""
 
@@ -43,38 +45,28 @@ class Poll:
     ended: list[EndedUnit] = field(default_factory=list)
 
 
+@dataclass(eq=False, slots=True)
 class Tracker:
-    """Follows the live attempts of one ledger."""
+    """Follows the live attempts of one ledger. `troubles` are other messages for a person, in their order."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        attempts: AttemptLedger,
-        site_engines: SiteEngines,
-        workspace: Workspace,
-        recorder: AttemptRecorder,
-        alarms: Alarms,
-        clock: Clock,
-    ) -> None:
-        self._ledger = ledger
-        self._attempts = attempts
-        self._site_engines = site_engines
-        self._workspace = workspace
-        self._clock = clock.time
-        self._ages = Ages(clock)
-        self._poll = Poll()
-        self._recorder = recorder
-        self._alarms = alarms
-        self.troubles: dict[str, None] = {}
-        """Other messages for a person, in their order."""
+    ledger: Ledger
+    attempts: AttemptLedger
+    site_engines: SiteEngines
+    workspace: Workspace
+    recorder: AttemptRecorder
+    alarms: Alarms
+    clock: Clock
+    ages: Ages
+    troubles: dict[str, None] = field(default_factory=dict)
+    _poll: Poll = field(default_factory=Poll)
 
     def resume(self) -> None:
         """Continues what an earlier process left unfinished: submissions and publishing."""
-        self._attempts.doubt_intents()
-        for intent in self._ledger.list_publishing():
-            address = self._ledger.find_address(intent)
+        self.attempts.doubt_intents()
+        for intent in self.ledger.list_publishing():
+            address = self.ledger.find_address(intent)
             try:
-                self._recorder.publish(intent, address)
+                self.recorder.publish(intent, address)
             except Exception as error:  # noqa: BLE001 -- as below
                 self.troubles[f"{format_address(address)} could not be published: {contain(error)}"] = None
 
@@ -82,77 +74,66 @@ class Tracker:
         """Asks for every live attempt at the sites wanted, by one bulk query of each engine."""
         self._poll = Poll()
         groups: dict[str, list[Attempt]] = {}
-        for attempt in self._attempts.list_live():
+        for attempt in self.attempts.list_live():
             groups.setdefault(attempt.site, []).append(attempt)
-        for site in self._attempts.tallies.list_sites_of_lost(self._since()):
+        for site in self.attempts.tallies.list_sites_of_lost(self._since()):
             groups.setdefault(site, [])
         for site, group in groups.items():
             if not sites(site):
                 self._poll.live += group
-            elif self._site_engines.is_resting(site):
-                left = self._take_results(group)
-                self._poll.live += left
-                self._poll.unknown.update(attempt.id for attempt in left)
+            elif self.site_engines.is_resting(site):
+                self._leave(self._take_results(group))
             else:
                 try:
                     self._follow(site, group)
                 except Exception as error:  # noqa: BLE001 -- an unexpected error at one site says nothing about the others
                     self._break_off(site, group, contain(error))
-        self._poll.ended = self._recorder.take_ended()
+        self._poll.ended = self.recorder.take_ended()
         return self._poll
 
     def _break_off(self, site: str, group: Sequence[Attempt], reason: str) -> None:
         """Records that nothing is known of those attempts of a site that were not judged before an unexpected error."""
-        self._site_engines.record_silence(site, reason)
+        self.site_engines.record_silence(site, reason)
         self.troubles[f"{site}: {reason}"] = None
         seen = {attempt.id for attempt in self._poll.live}
-        still = {attempt.id for attempt in self._attempts.list_live()}
+        still = {attempt.id for attempt in self.attempts.list_live()}
         self._note_unknown([one for one in group if one.id in still - seen], reason)
-
-    def refuse(self, attempt: Attempt, failed: Failed) -> None:
-        """Records an attempt that its engine certainly did not take."""
-        self._recorder.fail(attempt, failed)
 
     def sweep(self) -> None:
         """Removes the folders that nobody needs any more; those of attempts that failed, after some days."""
-        names = self._workspace.names()
-        self._workspace.sweep(
-            self._attempts.leftovers.list_ended(names) | self._list_expired(names),
-            self._attempts.leftovers.list_ended_batches(self._workspace.batch_names()),
+        names = self.workspace.names()
+        self.workspace.sweep(
+            self.attempts.leftovers.list_ended(names) | self._list_expired(names),
+            self.attempts.leftovers.list_ended_batches(self.workspace.batch_names()),
         )
 
     def _list_expired(self, names: Sequence[str]) -> set[str]:
         return {
             name
-            for name, (site, ended) in self._attempts.leftovers.list_failed(names).items()
-            if ended < format_time(self._clock() - 86400 * self._site_engines.find_kept_days(site))
+            for name, (site, ended) in self.attempts.leftovers.list_failed(names).items()
+            if ended < format_time(self.clock.time() - 86400 * self.site_engines.find_kept_days(site))
         }
-
-    def handle(self, attempt: Attempt) -> JobHandle:
-        """An attempt as engines know it."""
-        handle = attempt.make_handle(self._workspace.path(attempt.name))
-        return replace(handle, home=self._workspace.batches / attempt.batch)
 
     def _follow(self, site: str, group: Sequence[Attempt]) -> None:
         """Follows the attempts of one site; where it does not answer, all of them are unknown."""
         try:
-            engine = self._site_engines.engine(site)
+            engine = self.site_engines.engine(site)
             group = self._set_apart(group)
             returning = () if engine.attached else self._list_returning(site)
             if not group and not returning:
                 return
             group = self._adopt(engine, group)
             known = [attempt for attempt in group if attempt.state != AttemptState.UNCERTAIN]
-            ending = [self.handle(attempt) for attempt in known if attempt.cancel]
+            ending = [self.workspace.make_handle(attempt) for attempt in known if attempt.cancel]
             if ending:
                 self._cancel(site, engine, ending)
-            asked = [self.handle(attempt) for attempt in (*known, *returning)]
+            asked = [self.workspace.make_handle(attempt) for attempt in (*known, *returning)]
             seen = engine.query(asked) if asked else {}
         except (EngineUnavailable, SourceUnavailable) as error:
-            self._site_engines.record_silence(site, str(error), getattr(error, "pause", None))
+            self.site_engines.record_silence(site, str(error), getattr(error, "pause", None))
             self._note_unknown(self._take_results(group), str(error))
             return
-        self._site_engines.record_answer(site)
+        self.site_engines.record_answer(site)
         self._judge(engine, group, seen)
         for attempt in returning:
             with contextlib.suppress(SourceUnavailable):  # it may still come back in a later turn
@@ -160,15 +141,15 @@ class Tracker:
 
     def _take_back(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
         """Makes a lost attempt live again that its engine knows again; ends its job where another attempt replaced it."""
-        if observation.sighting is Sighting.ENDED and self._attempts.is_awaited(attempt, alone=False):
+        if observation.sighting is Sighting.ENDED and self.attempts.is_awaited(attempt, alone=False):
             self._settle(engine, attempt, observation)
         elif observation.sighting in (Sighting.PENDING, Sighting.RUNNING):
-            begins = not engine.shared or self._workspace.was_started(attempt.name)
-            if begins and self._attempts.is_awaited(attempt, alone=True):
-                self._attempts.record_returned(attempt)
+            begins = not engine.shared or self.workspace.was_started(attempt.name)
+            if begins and self.attempts.is_awaited(attempt, alone=True):
+                self.attempts.record_returned(attempt)
                 self._poll.live.append(replace(attempt, state=AttemptState.RUNNING))
             else:  # also where it can no longer begin
-                self._cancel(attempt.site, engine, [self.handle(attempt)])
+                self._cancel(attempt.site, engine, [self.workspace.make_handle(attempt)])
 
     def _cancel(self, site: str, engine: Engine, handles: Sequence[JobHandle]) -> bool:
         """Asks for the end of jobs; false where the engine refuses, which does not stop the poll."""
@@ -183,24 +164,22 @@ class Tracker:
         """The group without attempts that another engine took, since their ids mean other jobs here."""
         elsewhere: dict[str, list[Attempt]] = {}
         for attempt in group:
-            if (reason := self._site_engines.tell_elsewhere(attempt)) is not None:
+            if (reason := self.site_engines.tell_elsewhere(attempt)) is not None:
                 elsewhere.setdefault(reason, []).append(attempt)
         for reason, some in elsewhere.items():
-            left = self._take_results(some)
-            self._poll.live += left
-            self._poll.unknown.update(attempt.id for attempt in left)
-            self._attempts.record_elsewhere([attempt.id for attempt in left], reason)
+            left = self._leave(self._take_results(some))
+            self.attempts.record_elsewhere([attempt.id for attempt in left], reason)
         apart = {attempt.id for some in elsewhere.values() for attempt in some}
         return [attempt for attempt in group if attempt.id not in apart]
 
     def _list_returning(self, site: str) -> tuple[Attempt, ...]:
         """Lost attempts that may come back, as jobs outside this machine may."""
-        lost = self._attempts.list_lost(site, self._since())
-        return tuple(attempt for attempt in lost if self._site_engines.tell_elsewhere(attempt) is None)
+        lost = self.attempts.list_lost(site, self._since())
+        return tuple(attempt for attempt in lost if self.site_engines.tell_elsewhere(attempt) is None)
 
     def _since(self) -> str:
         """The earliest time at which an attempt was lost that may still come back."""
-        return format_time(self._clock() - MEMORY.total_seconds())
+        return format_time(self.clock.time() - MEMORY.total_seconds())
 
     def _adopt(self, engine: Engine, group: Sequence[Attempt]) -> list[Attempt]:
         """The group, where uncertain attempts that the engine has are submitted ones, with its ids.
@@ -211,7 +190,7 @@ class Tracker:
         if not doubtful:
             return list(group)
         try:
-            found = engine.find([self.handle(attempt) for attempt in doubtful])
+            found = engine.find([self.workspace.make_handle(attempt) for attempt in doubtful])
         except EngineUnavailable as error:
             if len(doubtful) == len(group):
                 raise
@@ -219,7 +198,7 @@ class Tracker:
             return [attempt for attempt in group if attempt.state != AttemptState.UNCERTAIN]
         adopted = {attempt.id: found[attempt.name] for attempt in doubtful if found.get(attempt.name)}
         twins = [
-            replace(self.handle(attempt), reference=other)
+            replace(self.workspace.make_handle(attempt), reference=other)
             for attempt in doubtful
             for other in adopted.get(attempt.id, ())[1:]
         ]
@@ -229,7 +208,7 @@ class Tracker:
             self._note_unknown(both, "the engine has it twice, and does not end one of the two")
             adopted = {number: ids for number, ids in adopted.items() if len(ids) == 1}
             group = [attempt for attempt in group if attempt not in both]
-        self._attempts.record_submitted({number: ids[0] for number, ids in adopted.items()})
+        self.attempts.record_submitted({number: ids[0] for number, ids in adopted.items()})
         return [
             replace(attempt, state=AttemptState.SUBMITTED, reference=adopted[attempt.id][0])
             if attempt.id in adopted
@@ -271,8 +250,8 @@ class Tracker:
             if attempt.absences or attempt.unknown:
                 again.append(attempt.id)
             self._poll.live.append(attempt)
-        self._attempts.record_running(running)
-        self._attempts.record_seen(again)
+        self.attempts.record_running(running)
+        self.attempts.record_seen(again)
         self._note_unknown(self._take_results(unknown), "the engine cannot tell")
 
     def _take_results(self, group: Sequence[Attempt]) -> list[Attempt]:
@@ -280,7 +259,7 @@ class Tracker:
         left = []
         for attempt in group:
             try:
-                ended = self._workspace.has_result(attempt.name) and self._recorder.collect(attempt)
+                ended = self.workspace.has_result(attempt.name) and self.recorder.collect(attempt)
             except SourceUnavailable:  # its folder does not say
                 ended = False
             except Exception as error:  # noqa: BLE001 -- as above
@@ -298,58 +277,51 @@ class Tracker:
         """Records what came of an attempt that its engine says has ended; one that was taken for lost counts if it is done."""
         if not engine.shared:
             try:
-                engine.fetch(self.handle(attempt))
+                engine.fetch(self.workspace.make_handle(attempt))
             except EngineUnavailable as error:
                 self._note_unknown([attempt], str(error))
                 return
-        if self._recorder.collect(attempt) or attempt.state == AttemptState.LOST:
+        if self.recorder.collect(attempt) or attempt.state == AttemptState.LOST:
             return
         late = observation.failure is None and not self._is_missed(engine, attempt)
         if attempt.absences + 1 < DOUBTS or late:
             self._note_absent(attempt)  # a result may still be on its way through the file system
         elif attempt.cancel:
-            self._recorder.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
+            self.recorder.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
         elif observation.failure is not None:
-            self._recorder.fail(
-                attempt,
-                Failed(FailureClass(observation.failure), observation.reason or "the engine says it failed"),
-            )
-        elif engine.shared and self._workspace.bury(attempt.name):
-            self._recorder.fail(
-                attempt,
-                Failed(FailureClass.INFRASTRUCTURE, "the engine says it ended well, but it never began"),
-            )
+            self._fail(attempt, observation.failure, observation.reason or "the engine says it failed")
+        elif engine.shared and self.workspace.bury(attempt.name):
+            reason = "the engine says it ended well, but it never began"
+            self._fail(attempt, FailureClass.INFRASTRUCTURE, reason)
         else:
-            self._recorder.fail(
-                attempt, Failed(FailureClass.TRANSIENT, "the job was started and ended without a result")
-            )
+            self._fail(attempt, FailureClass.TRANSIENT, WITHOUT_RESULT)
+
+    def _fail(self, attempt: Attempt, failure: FailureClass, reason: str) -> None:
+        self.recorder.fail(attempt, Failed(failure, reason))
 
     def _doubt(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
         """Judges an attempt that a complete answer lacks."""
-        if self._recorder.collect(attempt):
+        if self.recorder.collect(attempt):
             return
-        if self._ages.tell(attempt.begun) < self._site_engines.find_visibility(attempt.site):
+        if self.ages.tell(attempt.begun) < self.site_engines.find_visibility(attempt.site):
             self._poll.live.append(attempt)
             return
         if not self._is_missed(engine, attempt):
             self._note_absent(attempt)
             return
-        has_begun = engine.shared and not self._workspace.bury(attempt.name)
+        has_begun = engine.shared and not self.workspace.bury(attempt.name)
         if attempt.cancel:
-            self._recorder.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
+            self.recorder.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
         elif has_begun and (attempt.reference is None or engine.attached):
-            self._recorder.fail(
-                attempt, Failed(FailureClass.TRANSIENT, "the job was started and ended without a result")
-            )
+            self._fail(attempt, FailureClass.TRANSIENT, WITHOUT_RESULT)
         elif has_begun:
-            self._recorder.lose_job(
-                attempt, "the job was started, left no result, and its engine knows it no more"
-            )
+            reason = "the job was started, left no result, and its engine knows it no more"
+            self.recorder.lose_job(attempt, reason)
         elif attempt.reference is None:
-            self._recorder.lose(attempt, AttemptState.LOST, observation.reason or "the job was never started")
+            self.recorder.lose(attempt, AttemptState.LOST, observation.reason or "the job was never started")
         else:
             reason = observation.reason or "the engine took the job, and knows it no more"
-            self._recorder.lose_job(attempt, reason)
+            self.recorder.lose_job(attempt, reason)
 
     def _is_missed(self, engine: Engine, attempt: Attempt) -> bool:
         """Whether an attempt has been absent for so long, this poll included, that neither it nor its result may still come."""
@@ -358,7 +330,7 @@ class Tracker:
         return (
             engine.attached
             or attempt.missed is None
-            or self._ages.tell(attempt.missed) >= self._site_engines.find_visibility(attempt.site)
+            or self.ages.tell(attempt.missed) >= self.site_engines.find_visibility(attempt.site)
         )
 
     def _doubt_losses(
@@ -373,7 +345,7 @@ class Tracker:
             one
             for one in known
             if sightings[one.name] in (Sighting.ABSENT, Sighting.UNKNOWN)
-            and not self._workspace.has_result(one.name)
+            and not self.workspace.has_result(one.name)
         ]
         missed = [
             one.name
@@ -382,7 +354,7 @@ class Tracker:
         ]
         site, what = known[0].site, "live jobs are unknown to their engine"
         event = Alarm(f"site:{site}", "job", what, missed, [one.name for one in silent], len(known))
-        return self._alarms.doubt(event, self._site_engines.find_admission(site))
+        return self.alarms.doubt(event, self.site_engines.find_admission(site))
 
     def _keep_missed(self, attempt: Attempt) -> None:
         """Leaves a missing attempt as it is until a person has decided; a result of it counts."""
@@ -390,10 +362,15 @@ class Tracker:
             self._note_unknown(left, "its engine does not know many of its jobs, and a person has to decide")
 
     def _note_absent(self, attempt: Attempt) -> None:
-        self._attempts.record_absent([attempt.id])
+        self.attempts.record_absent([attempt.id])
         self._poll.live.append(attempt)
 
-    def _note_unknown(self, group: Sequence[Attempt], reason: str) -> None:
+    def _leave(self, group: Sequence[Attempt]) -> Sequence[Attempt]:
+        """The same attempts, which stay live and unknown in this poll."""
         self._poll.live += group
         self._poll.unknown.update(attempt.id for attempt in group)
-        self._attempts.record_unknown([one.id for one in group if one.unknown is None], reason)
+        return group
+
+    def _note_unknown(self, group: Sequence[Attempt], reason: str) -> None:
+        self._leave(group)
+        self.attempts.record_unknown([one.id for one in group if one.unknown is None], reason)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.execution.tracking.release_check import judge_release
-from reconciler.model.engine import Batch
+from reconciler.model.engine import Batch, JobHandle
 from reconciler.model.states import FailureClass
 from reconciler.model.work_items import Attempt, Product
 from reconciler.outside.checksums import digest_stream
@@ -75,6 +75,10 @@ class Workspace:
     def path(self, name: str) -> Path:
         """The folder of the attempt called `name`."""
         return self.folder / name
+
+    def make_handle(self, attempt: Attempt) -> JobHandle:
+        """An attempt as engines know it."""
+        return attempt.make_handle(self.path(attempt.name), self.batches / attempt.batch)
 
     def prepare(self, attempt: Attempt, files: Mapping[str, bytes]) -> None:
         """Makes the attempt's folder with all that its job reads; `files` maps names to contents.
