@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Integer, LargeBinary, String, Table, UniqueConstraint
 
-from reconciler.ledger.schema.state_column import StateText
-from reconciler.ledger.schema.tables import identity, metadata
+from reconciler.ledger.schema.columns import StateText, identity
+from reconciler.ledger.schema.tables import metadata
 from reconciler.model.states import PauseKind
 
 # Trust roots that were pinned, by which approvals are judged: the one with the highest id counts, and versions only grow.

@@ -15,7 +15,8 @@ from sqlalchemy import (
     text,
 )
 
-from reconciler.ledger.schema.tables import files, identity, metadata, runs
+from reconciler.ledger.schema.columns import identity
+from reconciler.ledger.schema.tables import files, metadata, runs
 
 SIMULATED: ColumnElement[str] = literal_column("'mc'")
 """The type of runs of simulated events, as the index has it: of a parameter no database knows that it fits."""

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-from reconciler.ledger.schema.state_column import StateText
+from reconciler.ledger.schema.columns import StateText, identity, index_where
 from reconciler.model.states import AttemptState, FailureClass, IntentState, OutputState
 
 metadata = MetaData(
@@ -40,7 +40,6 @@ LOST = text("attempts.state = 'lost'")
 LIVE_OUTPUT = text("state IN ('intended', 'publishing', 'produced')")
 """That an output is there or coming (`CLAIMING`); written out, since SQLite uses a partial index only for its own words."""
 
-identity = BigInteger().with_variant(Integer, "sqlite")
 # One row. `serial` moves with what a plan depends on in the ledger, `catalogue_serial` with runs and files.
 ledger = Table(
     "ledger",
@@ -199,16 +198,9 @@ intents = Table(
     Column("state", StateText(IntentState, 12), nullable=False),
     Column("reason", String(500)),
     Column("approval", String(64)),  # digest of the approvals under which it was begun
-)
-Index(
-    "uq_intents_open",
-    intents.c.campaign,
-    intents.c.step,
-    intents.c.experiment,
-    intents.c.run,
-    unique=True,
-    sqlite_where=text("state = 'open'"),
-    postgresql_where=text("state = 'open'"),
+    index_where(
+        "uq_intents_open", text("state = 'open'"), "campaign", "step", "experiment", "run", unique=True
+    ),
 )
 # One output of an intent.
 outputs = Table(
@@ -233,17 +225,10 @@ outputs = Table(
     Column("events_read", BigInteger),
     Column("produced", String(20)),
     UniqueConstraint("campaign", "step", "experiment", "run", "output", "version"),
+    index_where("uq_outputs_live", LIVE_OUTPUT, "campaign", "fingerprint", unique=True),
+    Index("ix_outputs_run", "campaign", "experiment", "run"),
+    Index("ix_outputs_produced", "fingerprint", sqlite_where=text("state = 'produced'")),
 )
-Index(
-    "uq_outputs_live",
-    outputs.c.campaign,
-    outputs.c.fingerprint,
-    unique=True,
-    sqlite_where=LIVE_OUTPUT,
-    postgresql_where=LIVE_OUTPUT,
-)
-Index("ix_outputs_run", outputs.c.campaign, outputs.c.experiment, outputs.c.run)
-Index("ix_outputs_produced", outputs.c.fingerprint, sqlite_where=text("state = 'produced'"))
 # `after` is when a job that failed may be tried again, in seconds since 1970; `events` is how many its input files are
 # registered with, null where that is not known of each.
 jobs = Table(
@@ -297,20 +282,8 @@ attempts = Table(
     Column("events_read", BigInteger),  # the same
     Column("record", Text),  # JSON: what else is known of how it was made, and `event_numbers`, a checksum
     UniqueConstraint("job", "number"),
-)
-Index(
-    "uq_attempts_live",
-    attempts.c.job,
-    unique=True,
-    sqlite_where=LIVE_ATTEMPT,
-    postgresql_where=LIVE_ATTEMPT,
-)
-Index(
-    "ix_attempts_lost",
-    attempts.c.site,
-    attempts.c.ended,
-    sqlite_where=text("state = 'lost'"),
-    postgresql_where=text("state = 'lost'"),
+    index_where("uq_attempts_live", LIVE_ATTEMPT, "job", unique=True),
+    index_where("ix_attempts_lost", text("state = 'lost'"), "site", "ended"),
 )
 # The files of an output; `path` is below the output's folder, `kind` events or event list, `rows` the entries of its tree.
 products = Table(

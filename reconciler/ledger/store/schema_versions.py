@@ -6,7 +6,6 @@ Numbers of versions are names; the order is in the migrations.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import Connection, insert, inspect, select, text
@@ -21,8 +20,6 @@ from reconciler.outside.installation import find_tool
 
 HEAD = "0021"
 """The newest migration, the one that this tool reads and writes."""
-
-MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 _NAME = "SELECT version_num FROM alembic_version"
 _WRITERS = "SELECT tool FROM upgrades ORDER BY id DESC LIMIT 1"
@@ -61,10 +58,9 @@ def refuse_other_version(state: State, connection: Connection, version: str) -> 
 
 def list_versions() -> tuple[str, ...]:
     """The versions that this tool knows, the oldest first."""
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 -- costs 0.2 s, and is needed once
+    from reconciler.ledger.migrations.versions import MIGRATIONS  # noqa: PLC0415 -- 0.2 s, and is needed once
 
-    scripts = ScriptDirectory(str(MIGRATIONS))
-    return tuple(reversed([one.revision for one in scripts.walk_revisions()]))
+    return tuple(MIGRATIONS)
 
 
 def upgrade_tables(connection: Connection, version: str = HEAD) -> None:
@@ -72,12 +68,18 @@ def upgrade_tables(connection: Connection, version: str = HEAD) -> None:
 
     On SQLite it must not enforce foreign keys: a table is altered there by a copy that takes its place.
     """
-    from alembic import command, config  # noqa: PLC0415 -- as above
+    from alembic.migration import MigrationContext  # noqa: PLC0415 -- as above
+    from alembic.operations import Operations  # noqa: PLC0415 -- as above
 
-    settings = config.Config()
-    settings.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    settings.attributes["connection"] = connection
-    command.upgrade(settings, version)
+    from reconciler.ledger.migrations.versions import MIGRATIONS  # noqa: PLC0415 -- as above
+
+    names = list(MIGRATIONS)
+    before = read_version(connection)
+    begin = 0 if before is None else names.index(before) + 1
+    operations = Operations(MigrationContext.configure(connection, opts={"target_metadata": metadata}))
+    for name in names[begin : names.index(version) + 1]:
+        MIGRATIONS[name](operations)
+        _write_version(connection, name)
 
 
 def make_tables(connection: Connection) -> None:
@@ -86,8 +88,17 @@ def make_tables(connection: Connection) -> None:
     Tests hold the two against each other.
     """
     metadata.create_all(connection, checkfirst=False)
-    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
-    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+    _write_version(connection, HEAD)
+
+
+def _write_version(connection: Connection, version: str) -> None:
+    """Sets the version of a database, in the table that Alembic reads."""
+    if read_version(connection) is None:
+        connection.execute(
+            text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+        )
+    connection.execute(text("DELETE FROM alembic_version"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": version})
 
 
 def record_upgrade(connection: Connection) -> None:

@@ -1,11 +1,19 @@
-"""A text column that holds the values of one enum: any other text is refused when it is written or asked for."""
+"""Parts of tables: numbers of rows, texts of one enum, and indexes of some of a table's rows."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import Dialect, String
+from sqlalchemy import BigInteger, Dialect, Index, Integer, String, TextClause
 from sqlalchemy.types import TypeDecorator
+
+identity = BigInteger().with_variant(Integer, "sqlite")
+"""The type of the numbers that the database gives to rows."""
+
+
+def index_where(name: str, where: TextClause, *columns: str, unique: bool = False) -> Index:
+    """An index of the rows that fulfil a condition, on either database."""
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 class StateText(TypeDecorator[str]):

@@ -1,0 +1,226 @@
+"""All versions of the ledger's tables, with what each changed; those from 0006 and 0010 on are described here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from alembic.operations import Operations
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from reconciler.ledger.migrations.early_versions import (
+    add_engines,
+    add_file_catalogues,
+    add_lists_of_runs,
+    add_payload_sets,
+    describe_run,
+    lengthen_steps,
+    make_first_tables,
+)
+from reconciler.ledger.schema.columns import identity
+
+
+def add_cpu_time(op: Operations) -> None:
+    """0006: CPU time of attempts."""
+    op.add_column("attempts", Column("cpu_seconds", Double))
+
+
+def add_approvals(op: Operations) -> None:
+    """0007: pinned trust roots, the generations that were launched, statements that were revoked."""
+    op.create_table(
+        "trust_roots",
+        Column("id", identity, primary_key=True),
+        Column("digest", String(64), nullable=False),
+        Column("version", Integer, nullable=False, unique=True),
+        Column("content", LargeBinary, nullable=False),
+        Column("pinned", String(20), nullable=False),
+        Column("by", String(1000), nullable=False),
+    )
+    op.create_table(
+        "launches",
+        Column("campaign", String(40), primary_key=True),
+        Column("generation", Integer, nullable=False),
+        Column("lock", String(64), nullable=False),
+        Column("approval", String(64), nullable=False),
+        Column("since", String(20), nullable=False),
+    )
+    op.create_table(
+        "revocations",
+        Column("statement", String(64), primary_key=True),
+        Column("since", String(20), nullable=False),
+    )
+
+
+def add_engines_of_batches(op: Operations) -> None:
+    """0010: which engine took a batch. Null is not known: the one that its site has."""
+    op.add_column("batches", Column("engine", String(500)))
+
+
+def add_withdrawals(op: Operations) -> None:
+    """0011: before which moments statements no longer count, and the scopes of what was launched."""
+    op.add_column("launches", Column("scopes", String(1000)))
+    op.create_table(
+        "floors",
+        Column("subject", String(130), primary_key=True),
+        Column("role", String(31), primary_key=True),
+        Column("principal", String(130), primary_key=True),
+        Column("moment", String(20), nullable=False),
+    )
+
+
+def add_counts(op: Operations) -> None:
+    """0012: how many events the input files of a job are registered with, and how many its verified attempt read."""
+    op.add_column("jobs", Column("events", BigInteger))
+    op.add_column("attempts", Column("events_read", BigInteger))
+
+
+def add_records(op: Operations) -> None:
+    """0013: what a job tells of how its outputs were made: kinds and rows of files, and a record of its attempt."""
+    op.add_column("attempts", Column("record", Text))
+    op.add_column("products", Column("rows", BigInteger))
+    op.add_column("products", Column("kind", String(16)))
+
+
+def add_removed_files(op: Operations) -> None:
+    """0014: files that were removed, other places of files, and an index by which equal files are found."""
+    op.create_index("ix_files_checksum", "files", ["checksum"])
+    op.create_table(
+        "replicas",
+        Column("id", identity, primary_key=True),
+        *describe_run(),
+        Column("level", String(16), nullable=False),
+        Column("name", String(255), nullable=False),
+        Column("path", String(4096), nullable=False),
+        Column("storage", String(8), nullable=False),
+        Index("ix_replicas_file", "level", "experiment", "run", "name"),
+    )
+    op.create_table(
+        "removals",
+        Column("id", identity, primary_key=True),
+        *describe_run(),
+        Column("level", String(16), nullable=False),
+        Column("name", String(255), nullable=False),
+        Column("path", String(4096), nullable=False),
+        Column("size", BigInteger, nullable=False),
+        Column("checksum", String(80), nullable=False),
+        Column("events", BigInteger),
+        Column("storage", String(8), nullable=False),
+        Column("reason", String(500), nullable=False),
+        Column("who", String(120), nullable=False),
+        Column("time", String(20), nullable=False),
+        Column("restored", String(20)),
+        Index("ix_removals_file", "level", "experiment", "run", "name"),
+    )
+
+
+def add_simulated_files(op: Operations) -> None:
+    """0015: what files say of their events, simulated or real, and indexes of the few that are simulated."""
+    op.add_column("files", Column("simulated", Boolean))
+    op.add_column("removals", Column("simulated", Boolean))
+    op.create_index(
+        "ix_files_simulated",
+        "files",
+        ["level", "experiment", "run"],
+        sqlite_where=text("simulated IS 1"),
+        postgresql_where=text("simulated IS true"),
+    )
+    simulated = text("type = 'mc'")
+    op.create_index(
+        "ix_runs_simulated",
+        "runs",
+        ["experiment", "run"],
+        sqlite_where=simulated,
+        postgresql_where=simulated,
+    )
+
+
+def add_latest_time(op: Operations) -> None:
+    """0016: the latest time that was seen: what expired stays expired when clocks go back."""
+    op.create_table(
+        "latest_time", Column("id", Integer, primary_key=True), Column("moment", String(20), nullable=False)
+    )
+
+
+def add_what_is_due(op: Operations) -> None:
+    """0017: which files are due of a job: the job writes the folder of its attempt, and does not say it."""
+    op.add_column("jobs", Column("due", Text))
+
+
+def add_tools(op: Operations) -> None:
+    """0018: which b2prod made the jobs of a batch, and which release, by name and commit, was approved for them."""
+    op.add_column("batches", Column("origin", Text))
+
+
+def add_upgrades(op: Operations) -> None:
+    """0019: which tool brought the tables to which version."""
+    op.create_table(
+        "upgrades",
+        Column("id", identity, primary_key=True),
+        Column("version", String(32), nullable=False),
+        Column("tool", String(200), nullable=False),
+        Column("time", String(20), nullable=False),
+    )
+
+
+def add_places(op: Operations) -> None:
+    """0020: which ledgers this one was before, and which folders are its own."""
+    op.create_table(
+        "former_ledgers",
+        Column("id", String(32), primary_key=True),
+        Column("until", String(20), nullable=False),
+        Column("reason", String(500), nullable=False),
+    )
+    op.create_table(
+        "places",
+        Column("id", String(32), primary_key=True),
+        Column("kind", String(8), nullable=False),
+        Column("path", String(1024), nullable=False),
+        Column("since", String(20), nullable=False),
+        UniqueConstraint("kind", "path"),
+    )
+
+
+def add_brakes(op: Operations) -> None:
+    """0021: what a brake asked about, and since when an attempt is missed."""
+    op.add_column("pauses", Column("subject", LargeBinary))
+    lost = text("state = 'lost'")
+    op.create_index(
+        "ix_attempts_lost", "attempts", ["site", "ended"], sqlite_where=lost, postgresql_where=lost
+    )
+    op.add_column("attempts", Column("missed", String(20)))
+
+
+MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
+    "0001": make_first_tables,
+    "0002": add_payload_sets,
+    "0003": add_lists_of_runs,
+    "0004": lengthen_steps,
+    "0005": add_engines,
+    "0008": add_file_catalogues,
+    "0006": add_cpu_time,  # its number was given out before that of the migration that it follows
+    "0007": add_approvals,
+    "0010": add_engines_of_batches,
+    "0011": add_withdrawals,
+    "0012": add_counts,
+    "0013": add_records,
+    "0014": add_removed_files,
+    "0015": add_simulated_files,
+    "0016": add_latest_time,
+    "0017": add_what_is_due,
+    "0018": add_tools,
+    "0019": add_upgrades,
+    "0020": add_places,
+    "0021": add_brakes,
+}
+"""Version → what makes it of the version before, the oldest first."""
