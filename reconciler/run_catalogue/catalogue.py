@@ -14,6 +14,8 @@ from renderer.jobs.job_json import InputFile
 from schemas.manifest.layout import COSMICS
 from schemas.manifest.runs import RunSet, gather_runs, run_key, split_key
 
+_OF_RUN = and_(inputs.c.experiment == runs.c.experiment, inputs.c.run == runs.c.run)
+
 
 def find_known(connection: Connection, keys: Iterable[int]) -> dict[int, str | None]:
     """Those of the run keys that the catalogue has, each with the reason for which it was removed, or None."""
@@ -40,10 +42,9 @@ def read_inputs(connection: Connection, level: str, experiments: Sequence[int]) 
 
 def find_incomplete(connection: Connection, experiments: Sequence[int]) -> dict[int, str]:
     """Run key → what is wrong with the number of its RAW files, where another number is declared."""
-    same = and_(inputs.c.experiment == runs.c.experiment, inputs.c.run == runs.c.run)
     query = (
         select(runs.c.experiment, runs.c.run, inputs.c.files, runs.c.files)
-        .join(inputs, same)
+        .join(inputs, _OF_RUN)
         .where(inputs.c.level == "raw", inputs.c.files != runs.c.files, runs.c.experiment.in_(experiments))
     )
     return {
@@ -71,26 +72,22 @@ def find_excessive(
 
     Where the events of some files of a run are not known, those of the others are held against the run.
     """
-    same = and_(inputs.c.experiment == runs.c.experiment, inputs.c.run == runs.c.run)
-    query = (
-        select(inputs.c.level, runs.c.experiment, runs.c.run, inputs.c.events, runs.c.events)
-        .join(inputs, same)
-        .where(inputs.c.level.in_(sorted(levels)), runs.c.experiment.in_(experiments))
-    )
+    unit = (inputs.c.level, runs.c.experiment, runs.c.run, runs.c.events)
+    here = and_(inputs.c.level.in_(sorted(levels)), runs.c.experiment.in_(experiments))
+    whole = select(*unit, inputs.c.events).join(inputs, _OF_RUN).where(here, inputs.c.events > runs.c.events)
     alike = and_(*(files.c[name] == inputs.c[name] for name in ("level", "experiment", "run")))
     counted = func.sum(files.c.events)
     partly = (
-        select(inputs.c.level, runs.c.experiment, runs.c.run, counted, runs.c.events)
-        .join(inputs, same)
+        select(*unit, counted)
+        .join(inputs, _OF_RUN)
         .join(files, alike)
-        .where(inputs.c.level.in_(sorted(levels)), runs.c.experiment.in_(experiments))
-        .where(inputs.c.events.is_(None), inputs.c.files > 1, files.c.events.is_not(None))
-        .group_by(inputs.c.level, runs.c.experiment, runs.c.run, runs.c.events)
+        .where(here, inputs.c.events.is_(None), inputs.c.files > 1, files.c.events.is_not(None))
+        .group_by(*unit)
         .having(counted > runs.c.events)
     )
     found: dict[str, dict[int, str]] = {}
-    for which, least in ((query.where(inputs.c.events > runs.c.events), ""), (partly, "at least ")):
-        for level, experiment, run, there, recorded in connection.execute(which):
+    for query, least in ((whole, ""), (partly, "at least ")):
+        for level, experiment, run, recorded, there in connection.execute(query):
             said = f"{least}{int(there):,} events, the run itself with {recorded:,}"
             found.setdefault(level, {})[run_key(experiment, run)] = (
                 f"its {level} files are registered with {said}"
@@ -127,12 +124,11 @@ def read_files(connection: Connection, level: str, key: int) -> tuple[InputFile,
 
 def list_runs() -> Select[Any]:
     """The query for all runs with their registered data, one row a run and level."""
-    on = and_(runs.c.experiment == inputs.c.experiment, runs.c.run == inputs.c.run)
     names = ("experiment", "run", "type", "energy", "quality", "events", "start", "stop", "removed")
     registered = (inputs.c.level, inputs.c.files, inputs.c.on_disk, inputs.c.bytes)
     return (
         select(*(runs.c[name] for name in names), *registered)
-        .outerjoin(inputs, on)
+        .outerjoin(inputs, _OF_RUN)
         .order_by(runs.c.experiment, runs.c.run, inputs.c.level)
     )
 

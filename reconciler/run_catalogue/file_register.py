@@ -17,14 +17,13 @@ from sqlalchemy import (
     Table,
     and_,
     delete,
-    insert,
     select,
     true,
     update,
 )
 
 from reconciler.ledger.schema.file_tables import removals, replicas
-from reconciler.ledger.schema.rows import insert_rows, match_bound, without_collection
+from reconciler.ledger.schema.rows import bind, insert_rows, match_bound, without_collection
 from reconciler.ledger.schema.tables import files, inputs, ledger
 from reconciler.model.run import File
 from reconciler.outside.checksums import digest_file
@@ -83,13 +82,9 @@ class Disk:
         """Whether a file is at its path. Where nothing of its folders is here, or they are empty, that is not known."""
         if file.storage != "disk":
             return FilePlace.UNKNOWN
-        try:
-            os.lstat(file.path)
-        except (FileNotFoundError, NotADirectoryError):
-            return FilePlace.GONE if _has_neighbours(Path(file.path)) else FilePlace.UNKNOWN
-        except OSError:
-            return FilePlace.UNKNOWN
-        return FilePlace.THERE
+        place = find_place(file.path)
+        unsure = place is FilePlace.GONE and not _has_neighbours(Path(file.path))
+        return FilePlace.UNKNOWN if unsure else place
 
     def same(self, one: str, other: str) -> bool:
         """Whether two paths lead to one file."""
@@ -106,6 +101,17 @@ class Disk:
             except OSError:
                 self._digests[path, algorithm] = None
         return self._digests[path, algorithm]
+
+
+def find_place(path: str) -> FilePlace:
+    """Whether anything is at a path, as far as this machine can tell."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return FilePlace.GONE
+    except OSError:
+        return FilePlace.UNKNOWN
+    return FilePlace.THERE
 
 
 def _has_neighbours(path: Path) -> bool:
@@ -149,13 +155,10 @@ def import_files(
             connection, [one for one in decision.new if (key_of(one), one.checksum) in known.removed], when
         )
         if changed:
-            rows = [{**describe_columns(file), **_bind(FILE, key_of(file))} for file in changed]
+            rows = [{**describe_columns(file), **bind(FILE, key_of(file))} for file in changed]
             connection.execute(update(files).where(match_bound(files, FILE)), rows)
-        if decision.replicas:
-            rows = [
-                {**_name(key), "path": path, "storage": storage} for key, path, storage in decision.replicas
-            ]
-            connection.execute(insert(replicas), rows)
+        copies = ((*key, path, storage) for key, path, storage in decision.replicas)
+        insert_rows(connection, replicas, (*FILE, "path", "storage"), copies)
         written = {key_of(file): file for file in (*decision.new, *changed)}
         after = {**known.files, **written}
         if written:
@@ -172,12 +175,9 @@ def _read_serial(connection: Connection) -> int:
 def _read_known(connection: Connection, found: Sequence[File], others: Sequence[Replica]) -> Known:
     """What the catalogue has that an import has to do with."""
     known: dict[Key, File] = {}
-    columns = [files.c[name] for name in COLUMNS]
 
     def take(condition: ColumnElement[bool]) -> None:
-        for row in connection.execute(select(*columns).where(condition)):
-            file = File(*row)
-            known[key_of(file)] = file
+        known.update((key_of(file), file) for file in select_files(connection, condition))
 
     everything = [*found, *(one.file for one in others)]
     runs_at = {key_of(file)[:3] for file in everything}
@@ -196,16 +196,19 @@ def _read_known(connection: Connection, found: Sequence[File], others: Sequence[
     copies: dict[str, Key] = {}
     for ids in _divide(_find_paths(connection, replicas, paths)):
         query = select(replicas.c.path, *(replicas.c[name] for name in FILE)).where(replicas.c.id.in_(ids))
-        for path, level, experiment, run, name in connection.execute(query):
-            copies[path] = level, experiment, run, name
+        copies.update((path, (*key,)) for path, *key in connection.execute(query))
     gone: set[tuple[Key, str]] = set()
     for condition in match_runs(removals, runs_at):
-        query = select(*(removals.c[name] for name in FILE), removals.c.checksum)
-        for level, experiment, run, name, checksum in connection.execute(
-            query.where(condition, removals.c.restored.is_(None))
-        ):
-            gone.add(((level, experiment, run, name), spell_checksum(checksum)))
+        query = select(removals.c.checksum, *(removals.c[name] for name in FILE))
+        rows = connection.execute(query.where(condition, removals.c.restored.is_(None)))
+        gone.update(((*key,), spell_checksum(checksum)) for checksum, *key in rows)
     return Known(known, copies, frozenset(gone))
+
+
+def select_files(connection: Connection, *conditions: ColumnElement[bool]) -> list[File]:
+    """The registered files that meet all conditions."""
+    query = select(*(files.c[name] for name in COLUMNS)).where(*conditions)
+    return [File(*row) for row in connection.execute(query)]
 
 
 def _find_paths(connection: Connection, table: Table, paths: set[str]) -> list[int]:
@@ -243,7 +246,7 @@ def sum_inputs(connection: Connection, members: Iterable[File], moved: set[RunAt
             )
         )
     connection.execute(
-        delete(inputs).where(match_bound(inputs, _RUN)), [_bind(_RUN, place) for place in moved]
+        delete(inputs).where(match_bound(inputs, _RUN)), [bind(_RUN, place) for place in moved]
     )
     columns = (*_RUN, "digest", "files", "bytes", "events", "on_disk")
     insert_rows(connection, inputs, columns, rows)
@@ -251,9 +254,8 @@ def sum_inputs(connection: Connection, members: Iterable[File], moved: set[RunAt
 
 def _find_excess(connection: Connection, touched: set[RunAt]) -> Iterator[str]:
     """Of the runs that were touched, those of which more events are registered than their records state."""
-    excessive = find_excessive(
-        connection, {level for level, _, _ in touched}, sorted({experiment for _, experiment, _ in touched})
-    )
+    levels, experiments = {one[0] for one in touched}, sorted({one[1] for one in touched})
+    excessive = find_excessive(connection, levels, experiments)
     for level, experiment, run in sorted(touched):
         key = run_key(experiment, run)
         if (said := excessive.get(level, {}).get(key)) is not None:
@@ -262,14 +264,6 @@ def _find_excess(connection: Connection, touched: set[RunAt]) -> Iterator[str]:
 
 def describe_columns(file: File) -> dict[str, object]:
     return dict(zip(COLUMNS, _values(file), strict=True))
-
-
-def _name(key: Key) -> dict[str, object]:
-    return dict(zip(FILE, key, strict=True))
-
-
-def _bind(names: Sequence[str], values: Sequence[object]) -> dict[str, object]:
-    return {f"at_{name}": value for name, value in zip(names, values, strict=True)}
 
 
 def match_file(table: Table, key: Sequence[object]) -> ColumnElement[bool]:

@@ -14,14 +14,15 @@ from reconciler.ledger.schema.tables import files
 from reconciler.model.run import File
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.run_catalogue.file_register import (
-    COLUMNS,
     FILE,
     describe_columns,
+    find_place,
     match_file,
     match_runs,
+    select_files,
     sum_inputs,
 )
-from reconciler.run_catalogue.filing import Key, describe_key, key_of
+from reconciler.run_catalogue.filing import FilePlace, Key, describe_file, key_of
 from reconciler.run_catalogue.run_import import move_serial
 
 _DESCRIBED = re.compile(r"([a-z]+)/([0-9]{1,9}):([0-9]{1,9})/(.+)", re.ASCII)
@@ -77,8 +78,7 @@ def remove_files(engine: Engine, wanted: Sequence[str], reason: str, who: str, w
         moved_runs = {key[:3] for key, _ in chosen}
         members: list[File] = []
         for condition in match_runs(files, moved_runs):
-            query = select(*(files.c[name] for name in COLUMNS)).where(condition)
-            members += [File(*row) for row in connection.execute(query)]
+            members += select_files(connection, condition)
         sum_inputs(connection, members, moved_runs)
         move_serial(connection)
     return removed
@@ -86,20 +86,17 @@ def remove_files(engine: Engine, wanted: Sequence[str], reason: str, who: str, w
 
 def _find_named(connection: Connection, text: str) -> tuple[File, str | None]:
     """The file that is meant, and its place where a path was given."""
-    columns = [files.c[name] for name in COLUMNS]
     path = os.path.abspath(text)
-    found = [File(*row) for row in connection.execute(select(*columns).where(files.c.path == path))]
-    if found:
+    if found := select_files(connection, files.c.path == path):
         return _choose(text, found), path
     copies = select(*(replicas.c[name] for name in FILE)).where(replicas.c.path == path)
-    for key in connection.execute(copies).all():
-        row = connection.execute(select(*columns).where(match_file(files, key))).one()
-        return File(*row), path
+    if (key := connection.execute(copies).first()) is not None:
+        return select_files(connection, match_file(files, key))[0], path
     named = files.c.name == text
     if (match := _DESCRIBED.fullmatch(text)) is not None:
         level, experiment, run, name = match.groups()
         named = or_(named, match_file(files, (level, int(experiment), int(run), name)))
-    found = [File(*row) for row in connection.execute(select(*columns).where(named))]
+    found = select_files(connection, named)
     if not found:
         last = connection.execute(
             select(removals.c.time, removals.c.reason)
@@ -117,7 +114,7 @@ def _find_named(connection: Connection, text: str) -> tuple[File, str | None]:
 
 def _choose(text: str, found: Sequence[File]) -> File:
     if len(found) > 1:
-        shown = "".join(f"\n    {describe_key(key_of(file))}  {file.path}" for file in found[:10])
+        shown = "".join(f"\n    {describe_file(file)}  {file.path}" for file in found[:10])
         more = f"\n    … and {len(found) - 10} more" if len(found) > 10 else ""
         raise AmbiguousFileError(
             f"{text} names {len(found)} files; say which, by path or as below:{shown}{more}"
@@ -135,21 +132,11 @@ def _list_replicas(connection: Connection, key: Key) -> dict[str, str]:
 def find_gone(connection: Connection, folder: str) -> list[tuple[File, list[str]]]:
     """The files below a folder that are registered as on disk and are not there; each with its other places."""
     below = f"{folder.rstrip('/')}/"
-    query = select(*(files.c[name] for name in COLUMNS))
-    query = query.where(files.c.path.startswith(below, autoescape=True), files.c.storage == "disk")
-    gone = []
-    for row in connection.execute(query.order_by(files.c.path)):
-        file = File(*row)
-        if file.path.startswith(below) and _is_gone(file.path):
-            gone.append((file, list(_list_replicas(connection, key_of(file)))))
-    return gone
-
-
-def _is_gone(path: str) -> bool:
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
+    here = select_files(
+        connection, files.c.path.startswith(below, autoescape=True), files.c.storage == "disk"
+    )
+    return [
+        (file, list(_list_replicas(connection, key_of(file))))
+        for file in sorted(here, key=lambda file: file.path)
+        if file.path.startswith(below) and find_place(file.path) is FilePlace.GONE
+    ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, select
 
-from reconciler.ledger.schema.rows import insert_rows, match_bound
+from reconciler.ledger.schema.rows import bind, insert_rows, match_bound
 from reconciler.ledger.schema.tables import luminosity
 from reconciler.run_catalogue.lists.records import Columns
 from reconciler.run_catalogue.lists.run_lists import KEY, RefusedRow, RunListing, collect_rows
@@ -25,6 +25,10 @@ MOST = 1e12
 
 Where = tuple[str, str, str]
 """What values belong together by: method, version and correction ("" for none)."""
+
+_WHERE = ("method", "version", "correction")
+_RUN = ("experiment", "run")
+_STORED = (*_WHERE, *_RUN, "value", "statistical", "systematic")
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     **KEY,
@@ -74,19 +78,29 @@ def collect_measurements(
     """
 
     def read(key: int, values: Sequence[Any]) -> Measurement:
-        return _read_measurement(key, values[len(KEY) :], UNITS[unit])
+        names = ("luminosity", "statistical uncertainty", "systematic uncertainty")
+        stated = map(read_real, names, values[len(KEY) :])
+        numbers = [None if number is None else number * UNITS[unit] for number in stated]
+        value, statistical, systematic = numbers
+        if value is None:
+            raise ValueError("it states no luminosity")
+        if not all((number or 0.0) < MOST for number in numbers):
+            raise ValueError(
+                f"luminosity {value} ± {statistical} ± {systematic} nb⁻¹ is beyond what a run can have"
+            )
+        return Measurement(key, value, statistical, systematic)
 
     return collect_rows(listing, Columns(COLUMNS), read, "luminosity", advance)
 
 
 def import_luminosity_list(
     engine: Engine,
-    where: tuple[str, str, str],
+    where: Where,
     found: Sequence[Measurement],
     refused: Sequence[RefusedRow],
     when: str,
 ) -> ImportedRuns:
-    """Records a list of measurements; `where` is their method, version and correction.
+    """Records a list of measurements, and its refused rows.
 
     Raises:
         SourceUnavailable: runs that the list had before are neither in it nor removed; nothing was changed.
@@ -96,28 +110,33 @@ def import_luminosity_list(
     with engine.begin() as connection:
         remember_list(connection, name, keys, when)
         replace_quarantine(connection, name, refused, when)
-        return _import(connection, where, found)
+        return import_luminosity(connection, where, found)
 
 
-def import_luminosity(
-    engine: Engine, where: tuple[str, str, str], found: Iterable[Measurement]
-) -> ImportedRuns:
-    """Records measurements; `where` is their method, version and correction."""
-    with engine.begin() as connection:
-        return _import(connection, where, found)
+def import_luminosity(connection: Connection, where: Where, found: Iterable[Measurement]) -> ImportedRuns:
+    """Records measurements: new ones are added, others are put in the place of those of the same run."""
+    here = and_(*(luminosity.c[name] == value for name, value in zip(_WHERE, where, strict=True)))
+    known = {one.run: one for _, one in _read(connection, here)}
+    wanted = {one.run: one for one in found}
+    new = [one for key, one in wanted.items() if key not in known]
+    changed = [one for key, one in wanted.items() if key in known and known[key] != one]
+    if changed:
+        keys = [bind(_RUN, split_key(one.run)) for one in changed]
+        connection.execute(delete(luminosity).where(here, match_bound(luminosity, _RUN)), keys)
+    rows = (
+        (*where, *split_key(one.run), one.value, one.statistical, one.systematic) for one in (*new, *changed)
+    )
+    insert_rows(connection, luminosity, _STORED, rows)
+    return ImportedRuns(len(new), len(changed), len(wanted) - len(new) - len(changed))
 
 
 def read_luminosity(connection: Connection, runs: Collection[int]) -> dict[Where, dict[int, Measurement]]:
     """The measurements of the run keys `runs` by run key, for every method, version and correction that has any."""
     wanted = set(runs)
-    columns = (luminosity.c[name] for name in ("method", "version", "correction"))
-    values = (luminosity.c[name] for name in ("experiment", "run", "value", "statistical", "systematic"))
-    here = luminosity.c.experiment.in_({split_key(key)[0] for key in wanted})
     found: dict[Where, dict[int, Measurement]] = {}
-    for row in map(tuple, connection.execute(select(*columns, *values).where(here))):
-        key = run_key(row[3], row[4])
-        if key in wanted:
-            found.setdefault((row[0], row[1], row[2]), {})[key] = Measurement(key, *row[5:])
+    for where, one in _read(connection, luminosity.c.experiment.in_({key >> 32 for key in wanted})):
+        if one.run in wanted:
+            found.setdefault(where, {})[one.run] = one
     return dict(sorted(found.items()))
 
 
@@ -141,47 +160,7 @@ def add_luminosity(where: Where, measured: Mapping[int, Measurement], runs: Coll
     )
 
 
-def _import(
-    connection: Connection, where: tuple[str, str, str], found: Iterable[Measurement]
-) -> ImportedRuns:
-    names = ("method", "version", "correction")
-    here = [luminosity.c[name] == value for name, value in zip(names, where, strict=True)]
-    measured = (luminosity.c[name] for name in ("experiment", "run", "value", "statistical", "systematic"))
-    known = {
-        experiment << 32 | run: Measurement(experiment << 32 | run, *values)
-        for experiment, run, *values in connection.execute(select(*measured).where(*here))
-    }
-    wanted = {one.run: one for one in found}
-    new = [one for key, one in wanted.items() if key not in known]
-    changed = [one for key, one in wanted.items() if key in known and known[key] != one]
-    if changed:
-        at = match_bound(luminosity, ("experiment", "run"))
-        keys = [dict(zip(("at_experiment", "at_run"), split_key(one.run), strict=True)) for one in changed]
-        connection.execute(delete(luminosity).where(*here, at), keys)
-    columns = (*names, "experiment", "run", "value", "statistical", "systematic")
-    insert_rows(
-        connection,
-        luminosity,
-        columns,
-        (
-            (*where, *split_key(one.run), one.value, one.statistical, one.systematic)
-            for one in (*new, *changed)
-        ),
-    )
-    return ImportedRuns(len(new), len(changed), len(wanted) - len(new) - len(changed))
-
-
-def _read_measurement(key: int, values: Sequence[Any], unit: float) -> Measurement:
-    value, statistical, systematic = (
-        None if number is None else number * unit
-        for number in map(
-            read_real, ("luminosity", "statistical uncertainty", "systematic uncertainty"), values
-        )
-    )
-    if value is None:
-        raise ValueError("it states no luminosity")
-    if not all((number or 0.0) < MOST for number in (value, statistical, systematic)):
-        raise ValueError(
-            f"luminosity {value} ± {statistical} ± {systematic} nb⁻¹ is beyond what a run can have"
-        )
-    return Measurement(key, value, statistical, systematic)
+def _read(connection: Connection, condition: ColumnElement[bool]) -> Iterator[tuple[Where, Measurement]]:
+    query = select(*(luminosity.c[name] for name in _STORED)).where(condition)
+    for method, version, correction, experiment, run, *values in connection.execute(query):
+        yield (method, version, correction), Measurement(run_key(experiment, run), *values)

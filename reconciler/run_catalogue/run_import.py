@@ -9,13 +9,15 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from reconciler.ledger.schema.rows import insert_rows, match_bound, without_collection
+from reconciler.ledger.schema.rows import bind, insert_rows, match_bound, without_collection
 from reconciler.ledger.schema.tables import ledger, quarantine, run_lists, runs
 from reconciler.model.run import Run
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.run_catalogue.catalogue import find_known
 from reconciler.run_catalogue.lists.run_lists import RefusedRow
 from schemas.manifest.runs import format_runs, parse_runs, run_key, split_key
+
+_RUN = ("experiment", "run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +57,27 @@ def import_runs(engine: Engine, found: Iterable[Run]) -> ImportedRuns:
         return _import_runs(connection, _by_key(found))
 
 
-def remove_runs(engine: Engine, keys: Iterable[int], reason: str) -> int:
-    """Takes runs out of use, for a reason; what is known of them stays. How many there were.
+def mark_runs(engine: Engine, keys: Iterable[int], removed: str | None) -> int:
+    """Takes runs out of use for the reason `removed`, or with None brings them back. Returns how many runs it changed.
+
+    What is known of the runs stays.
 
     Raises:
         SourceUnavailable: the catalogue lacks some of them; nothing was changed.
     """
-    return _mark_runs(engine, keys, reason[:500])
-
-
-def restore_runs(engine: Engine, keys: Iterable[int]) -> int:
-    """Brings removed runs back into use: how many there were.
-
-    Raises:
-        SourceUnavailable: the catalogue lacks some of them; nothing was changed.
-    """
-    return _mark_runs(engine, keys, None)
+    wanted = sorted(set(keys))
+    reason = None if removed is None else removed[:500]
+    with engine.begin() as connection:
+        known = find_known(connection, wanted)
+        missing = [key for key in wanted if key not in known]
+        if missing:
+            shown = format_runs(missing, most=10)
+            raise SourceUnavailable(f"the run catalogue has no {shown}; nothing was changed")
+        moved = [bind(_RUN, split_key(key)) for key in wanted if known[key] != reason]
+        if moved:
+            connection.execute(update(runs).where(match_bound(runs, _RUN)).values(removed=reason), moved)
+            move_serial(connection)
+    return len(moved)
 
 
 def remember_list(connection: Connection, name: str, keys: set[int], when: str) -> None:
@@ -82,12 +89,10 @@ def remember_list(connection: Connection, name: str, keys: set[int], when: str) 
     at = run_lists.c.name == name
     stored = connection.execute(select(run_lists.c.runs).where(at)).scalar()
     before = set(parse_runs(zlib.decompress(stored).decode())) if stored else set()
-    missing = before - keys
+    removed = find_known(connection, before - keys)
+    missing = sorted(key for key in before - keys if removed.get(key) is None)
     if missing:
-        removed = find_known(connection, sorted(missing))
-        missing = {key for key in missing if removed.get(key) is None}
-    if missing:
-        shown = format_runs(sorted(missing), most=10)
+        shown = format_runs(missing, most=10)
         raise SourceUnavailable(
             f"{name} lacks {len(missing)} of the {len(before)} runs that it had before: {shown}; nothing was changed."
             " If they are to go, say so first: `b2prod runs remove RUNS --reason …`"
@@ -101,26 +106,15 @@ def remember_list(connection: Connection, name: str, keys: set[int], when: str) 
 def replace_quarantine(connection: Connection, name: str, refused: Sequence[RefusedRow], when: str) -> None:
     """Puts the refused lines of a list in the place of those of its last version; one that stayed keeps its date."""
     here = quarantine.c.list == name
-    columns = (quarantine.c.line, quarantine.c.text, quarantine.c.reason, quarantine.c.since)
-    before = [
-        tuple(row) for row in connection.execute(select(*columns).where(here).order_by(quarantine.c.id))
-    ]
-    since = {row[1:3]: row[3] for row in reversed(before)}
-    rows = [(row.line, row.text[:500], row.reason[:500]) for row in refused]
-    after = [(*row, since.get(row[1:], when)) for row in rows]
+    columns = ("list", "line", "text", "reason", "since")
+    query = select(*(quarantine.c[column] for column in columns)).where(here).order_by(quarantine.c.id)
+    before = [tuple(row) for row in connection.execute(query)]
+    since = {row[2:4]: row[4] for row in reversed(before)}
+    rows = [(name, row.line, row.text[:500], row.reason[:500]) for row in refused]
+    after = [(*row, since.get(row[2:], when)) for row in rows]
     if before != after:
         connection.execute(delete(quarantine).where(here))
-        names = ("line", "text", "reason", "since")
-        if after:
-            connection.execute(
-                insert(quarantine), [{"list": name, **dict(zip(names, row, strict=True))} for row in after]
-            )
-
-
-def quarantine_rows(engine: Engine, name: str, refused: Sequence[RefusedRow], when: str) -> None:
-    """Records the refused rows of a list in the place of those of its last version."""
-    with engine.begin() as connection:
-        replace_quarantine(connection, name, refused, when)
+        insert_rows(connection, quarantine, columns, after)
 
 
 def _by_key(found: Iterable[Run]) -> dict[int, Run]:
@@ -151,17 +145,11 @@ def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> ImportedR
                 changed.append(after)
     insert_rows(connection, runs, (*Run._fields, "seconds"), ((*run, _count_seconds(run)) for run in new))
     if changed:
-        at = match_bound(runs, ("experiment", "run"))
         rows = [
-            {
-                **run._asdict(),
-                "seconds": _count_seconds(run),
-                "at_experiment": run.experiment,
-                "at_run": run.run,
-            }
+            {**run._asdict(), "seconds": _count_seconds(run), **bind(_RUN, (run.experiment, run.run))}
             for run in changed
         ]
-        connection.execute(update(runs).where(at), rows)
+        connection.execute(update(runs).where(match_bound(runs, _RUN)), rows)
     if new or changed:
         move_serial(connection)
     unchanged = len(wanted) - len(new) - len(changed) - len(refused)
@@ -195,23 +183,6 @@ def _count_seconds(run: Run) -> int | None:
         return None
     took = datetime.fromisoformat(run.stop) - datetime.fromisoformat(run.start)
     return took.days * 86400 + took.seconds
-
-
-def _mark_runs(engine: Engine, keys: Iterable[int], reason: str | None) -> int:
-    wanted = sorted(set(keys))
-    with engine.begin() as connection:
-        known = find_known(connection, wanted)
-        missing = [key for key in wanted if key not in known]
-        if missing:
-            shown = format_runs(missing, most=10)
-            raise SourceUnavailable(f"the run catalogue has no {shown}; nothing was changed")
-        moved = [split_key(key) for key in wanted if known[key] != reason]
-        if moved:
-            at = match_bound(runs, ("experiment", "run"))
-            rows = [{"at_experiment": experiment, "at_run": run} for experiment, run in moved]
-            connection.execute(update(runs).where(at).values(removed=reason), rows)
-            move_serial(connection)
-    return len(moved)
 
 
 def move_serial(connection: Connection) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -18,10 +17,12 @@ from reconciler.run_catalogue.catalogue import find_known
 from schemas.manifest.campaign import Campaign, Selector
 from schemas.manifest.lock import Lock
 from schemas.manifest.runs import RunRange, RunSet, format_runs, gather_runs, run_key, split_key
-from schemas.rules.support.intervals import take
+from schemas.rules.support.intervals import contain, take
 
 RANGES_IN_SQL = 200
 """Up to so many ranges are handed to the database; beyond, membership is found here."""
+
+_NO_RUN = "the run catalogue has no such run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,8 @@ def select_runs(connection: Connection, selector: Selector) -> list[int]:
     query = query.order_by(runs.c.id if selector.is_open else runs.c.run)
     base = run_key(selector.experiment, 0)
     found = [base | run for (run,) in connection.execute(query)]
-    if len(selector.ranges) > RANGES_IN_SQL:
-        found = list(compress(found, _are_within(found, base, selector.ranges)))
-    if len(selector.exclude) > RANGES_IN_SQL:
-        found = list(compress(found, ~_are_within(found, base, selector.exclude)))
+    if max(len(selector.ranges), len(selector.exclude)) > RANGES_IN_SQL:
+        found = list(compress(found, _are_within(found, base, take(selector))))
     return found
 
 
@@ -104,7 +103,7 @@ def find_foreign(connection: Connection, campaign: Campaign, lock: Lock) -> dict
         for row in connection.execute(select(runs).where(there))
         if run_key(row.experiment, row.run) in foreign
     ]
-    found = dict.fromkeys(foreign, "the run catalogue has no such run") if len(rows) < len(foreign) else {}
+    found = dict.fromkeys(foreign, _NO_RUN) if len(rows) < len(foreign) else {}
     for why, keys in explain_absences(campaign, lock, rows).items():
         found.update(dict.fromkeys(keys, why))
     return found
@@ -129,10 +128,7 @@ def explain_absence(connection: Connection, campaign: Campaign, lock: Lock, key:
     """Why a campaign does not take a run."""
     experiment, run = split_key(key)
     row = connection.execute(select(runs).where(runs.c.experiment == experiment, runs.c.run == run)).first()
-    if row is None:
-        return "the run catalogue has no such run"
-    reasons = explain_absences(campaign, lock, [row])
-    return next(iter(reasons))
+    return _NO_RUN if row is None else _explain(campaign, lock.runs, row)
 
 
 def explain_absences(campaign: Campaign, lock: Lock, rows: Sequence[Any]) -> dict[str, list[int]]:
@@ -161,11 +157,11 @@ def _explain(campaign: Campaign, locked: RunSet, row: Any) -> str:
 
 def judge_run(selector: Selector, row: Any) -> Iterator[str]:
     """What keeps a run of the selector's experiment out: nothing, exactly if `select_runs` finds it."""
-    if selector.first is None and row.run not in _Within(selector.ranges):
+    if selector.first is None and not contain(selector.ranges, row.run):
         yield "it is not in `ranges`"
     if selector.first is not None and row.run < selector.first:
         yield f"it is not in the selection, which begins with run {selector.first}"
-    if row.run in _Within(selector.exclude):
+    if contain(selector.exclude, row.run):
         yield "it is excluded"
     for what, value, wanted in (
         ("type", row.type, selector.types),
@@ -199,9 +195,9 @@ def _write_conditions(selector: Selector) -> Iterator[ColumnElement[bool]]:
     if selector.first is not None:
         yield runs.c.run >= selector.first
     elif len(selector.ranges) <= RANGES_IN_SQL:
-        yield or_(*map(_between, selector.ranges))
+        yield or_(*(runs.c.run.between(one.first, one.last) for one in selector.ranges))
     if 0 < len(selector.exclude) <= RANGES_IN_SQL:
-        yield not_(or_(*map(_between, selector.exclude)))
+        yield not_(or_(*(runs.c.run.between(one.first, one.last) for one in selector.exclude)))
     yield from _write_qualities(selector)
 
 
@@ -234,15 +230,11 @@ def _find_failing(connection: Connection, selector: Selector) -> list[int]:
     return [base | run for (run,) in connection.execute(query)]
 
 
-def _between(item: RunRange) -> ColumnElement[bool]:
-    return and_(runs.c.run >= item.first, runs.c.run <= item.last)
-
-
 def _names(selector: Selector, key: int) -> bool:
     """Whether an open selector is about a run that it took in: what it is like may have changed, and does not count."""
     experiment, run = split_key(key)
     first = selector.first or 0
-    return experiment == selector.experiment and run >= first and run not in _Within(selector.exclude)
+    return experiment == selector.experiment and run >= first and not contain(selector.exclude, run)
 
 
 def _refuse_removed(known: Mapping[int, str | None]) -> dict[int, str]:
@@ -255,19 +247,6 @@ def _refuse_removed(known: Mapping[int, str | None]) -> dict[int, str]:
 
 def _are_within(keys: Sequence[int], base: int, ranges: Sequence[RunRange]) -> NDArray[np.bool_]:
     """For each run key of an experiment, of which `base` is the first, whether it is in sorted, disjoint ranges."""
-    numbers = np.array(keys, dtype=np.int64) - base
-    firsts, lasts = (np.array([getattr(item, end) for item in ranges]) for end in ("first", "last"))
-    place = np.searchsorted(firsts, numbers, "right") - 1
-    return np.asarray((place >= 0) & (numbers <= lasts[place]))
-
-
-class _Within:
-    """Membership in sorted, disjoint ranges."""
-
-    def __init__(self, ranges: Sequence[RunRange]) -> None:
-        self.ranges = ranges
-        self.firsts = [item.first for item in ranges]
-
-    def __contains__(self, run: int) -> bool:
-        place = bisect_right(self.firsts, run) - 1
-        return place >= 0 and run <= self.ranges[place].last
+    edges = np.array([edge for one in ranges for edge in (one.first, one.last + 1)], dtype=np.int64)
+    passed = np.searchsorted(edges, np.array(keys, dtype=np.int64) - base, "right")
+    return np.asarray(passed % 2 == 1)

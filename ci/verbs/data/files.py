@@ -29,7 +29,7 @@ from reconciler.run_catalogue.lists.file_lists import find_files
 from reconciler.run_catalogue.lists.folders import is_event_file
 from reconciler.run_catalogue.lists.records import SEPARATORS
 from reconciler.run_catalogue.lists.run_lists import RefusedRow
-from reconciler.run_catalogue.run_import import ImportedRuns, quarantine_rows
+from reconciler.run_catalogue.run_import import ImportedRuns, replace_quarantine
 from schemas.manifest.runs import format_runs, parse_runs, run_key
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ def import_event_files(
         for one in filed.decision.refused:
             read.refuse(one)
         for name in read.lists:
-            quarantine_rows(engine, name, read.list_refused(name), now())
+            with engine.begin() as connection:
+                replace_quarantine(connection, name, read.list_refused(name), now())
     _tell_lines(
         [
             "refused: " + ": ".join(filter(None, (one.path, one.reason)))

@@ -18,7 +18,7 @@ from reconciler.run_catalogue.lists.records import SEPARATORS
 from reconciler.run_catalogue.lists.run_lists import COLUMNS, RefusedRow, RunList, RunListing, collect_runs
 from reconciler.run_catalogue.luminosity import Measurement, import_luminosity
 from reconciler.run_catalogue.run_database import RunDatabase
-from reconciler.run_catalogue.run_import import ImportedRuns, import_run_list, remove_runs, restore_runs
+from reconciler.run_catalogue.run_import import ImportedRuns, import_run_list, mark_runs
 from schemas.manifest.runs import EXPERIMENT_LIMIT, RunRange, format_run, parse_ranges, parse_runs, run_key
 
 TOKEN = "B2PROD_RUNDB_TOKEN"  # noqa: S105 -- the variable's name
@@ -121,7 +121,8 @@ def import_run_source(
             measured = [
                 Measurement(key, listing.luminosity[key]) for key in sorted(taken & {*listing.luminosity})
             ]
-            import_luminosity(engine, ("online", "rundb", ""), measured)
+            with engine.begin() as connection:
+                import_luminosity(connection, ("online", "rundb", ""), measured)
     tell_refused(called, imported.refused)
     refused = (*refused, *imported.refused)
     tell_imported("runs", imported, len(refused))
@@ -158,7 +159,7 @@ def remove(settings: Settings, which: str, reason: str) -> int:
     them is not touched.
     """
     with opened(settings.project().state) as engine:
-        count = remove_runs(engine, _read_keys(which), reason)
+        count = mark_runs(engine, _read_keys(which), reason)
     say(f"{count_things(count, 'run')} removed")
     return Exit.FINE
 
@@ -169,7 +170,7 @@ def remove(settings: Settings, which: str, reason: str) -> int:
 def restore(settings: Settings, which: str) -> int:
     """Bring removed runs back into use."""
     with opened(settings.project().state) as engine:
-        count = restore_runs(engine, _read_keys(which))
+        count = mark_runs(engine, _read_keys(which), None)
     say(f"{count_things(count, 'run')} restored")
     return Exit.FINE
 

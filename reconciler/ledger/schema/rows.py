@@ -44,8 +44,13 @@ def insert_rows(
 
 
 def match_bound(table: Table, names: Iterable[str]) -> ColumnElement[bool]:
-    """The rows whose columns have the values that a statement is given as `at_NAME`."""
+    """The rows whose columns have the values that `bind` gives a statement."""
     return and_(*(table.c[name] == bindparam(f"at_{name}") for name in names))
+
+
+def bind(names: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
+    """The parameters of a statement for the rows that have these values in these columns."""
+    return {f"at_{name}": value for name, value in zip(names, values, strict=True)}
 
 
 def copy_rows(

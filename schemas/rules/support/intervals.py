@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from schemas.manifest import spans
@@ -31,6 +32,12 @@ def subtract(ranges: Iterable[RunRange], without: Iterable[RunRange]) -> Ranges:
     ['1-2', '5-8']
     """
     return _fold(spans.subtract(_unfold(ranges), _unfold(without)))
+
+
+def contain(ranges: Sequence[RunRange], run: int) -> bool:
+    """Whether a run is in one of sorted, disjoint ranges."""
+    place = bisect_right(ranges, run, key=lambda one: one.first) - 1
+    return place >= 0 and run <= ranges[place].last
 
 
 def take(selector: Selector) -> Ranges:

@@ -19,8 +19,7 @@ from reconciler.run_catalogue.run_import import (
     ImportedRuns,
     import_run_list,
     import_runs,
-    remove_runs,
-    restore_runs,
+    mark_runs,
 )
 from schemas.manifest.runs import run_key
 from tests.support.worlds import worlds
@@ -212,19 +211,19 @@ def test_a_list_that_makes_a_run_stop_before_it_starts_is_refused_with_what_is_k
 def test_a_removed_run_stays_removed_whatever_is_imported_until_it_is_restored(state):
     with opened(state) as engine:
         import_runs(engine, [Run(3, 1), Run(3, 2)])
-        assert remove_runs(engine, [run_key(3, 1)], "why") == 1
-        assert remove_runs(engine, [run_key(3, 1)], "why") == 0
+        assert mark_runs(engine, [run_key(3, 1)], "why") == 1
+        assert mark_runs(engine, [run_key(3, 1)], "why") == 0
         assert import_runs(engine, [Run(3, 1), Run(3, 2)]) == ImportedRuns(unchanged=2, removed=1)
         with pytest.raises(SourceUnavailable, match=r"has no 3:9; nothing"):
-            restore_runs(engine, [run_key(3, 1), run_key(3, 9)])
-        assert restore_runs(engine, [run_key(3, 1)]) == 1
+            mark_runs(engine, [run_key(3, 1), run_key(3, 9)], None)
+        assert mark_runs(engine, [run_key(3, 1)], None) == 1
         assert import_runs(engine, [Run(3, 1)]) == ImportedRuns(unchanged=1)
 
 
 def test_a_campaign_shows_a_removed_run_as_blocked_and_goes_on_with_the_others(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP)
     with opened(world.state) as engine:
-        remove_runs(engine, [run_key(3, 2)], "taken without the magnet")
+        mark_runs(engine, [run_key(3, 2)], "taken without the magnet")
     why = "removed from the run catalogue: taken without the magnet"
     assert world.groups() == [("submit", "reco", "3:1", "not produced"), ("blocked", "reco", "3:2", why)]
     world.lock()

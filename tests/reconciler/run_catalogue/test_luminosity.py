@@ -38,6 +38,11 @@ def make_engine():
     return engine
 
 
+def record(engine, where, found):
+    with engine.begin() as connection:
+        return import_luminosity(connection, where, found)
+
+
 def total_luminosity(connection, runs):
     return [add_luminosity(where, found, runs) for where, found in read_luminosity(connection, runs).items()]
 
@@ -50,7 +55,7 @@ uncertainties = st.none() | st.floats(0, 1e3, allow_nan=False)
 def test_statistical_uncertainties_add_in_quadrature_and_systematic_ones_linearly(values):
     engine = make_engine()
     measured = [Measurement(run_key(3, number), *row) for number, row in values.items()]
-    import_luminosity(engine, ("bhabha", "proc7", ""), measured)
+    record(engine, ("bhabha", "proc7", ""), measured)
     with engine.connect() as connection:
         (total,) = total_luminosity(connection, [run_key(3, number) for number in range(22)])
     value, statistical, systematic = zip(*values.values(), strict=True)
@@ -71,7 +76,7 @@ def test_values_of_other_methods_versions_and_corrections_are_kept_apart():
         ("gg", "prod6", ""),
     ]
     for number, where in enumerate(places):
-        import_luminosity(engine, where, [Measurement(run_key(3, 1), number)])
+        record(engine, where, [Measurement(run_key(3, 1), number)])
     with engine.connect() as connection:
         totals = total_luminosity(connection, [run_key(3, 1)])
     assert [(one.method, one.version, one.correction, one.value) for one in totals] == [
@@ -350,9 +355,9 @@ def test_the_same_list_again_changes_nothing_and_a_shorter_one_is_refused(anywhe
 def test_a_later_value_takes_the_place_of_the_earlier():
     engine = make_engine()
     where = ("bhabha", "proc7", "")
-    import_luminosity(engine, where, [Measurement(run_key(3, number), 1.0) for number in (1, 2)])
+    record(engine, where, [Measurement(run_key(3, number), 1.0) for number in (1, 2)])
     later = [Measurement(run_key(3, 2), 2.0), Measurement(run_key(3, 3), 3.0)]
-    assert import_luminosity(engine, where, later) == ImportedRuns(new=1, changed=1)
+    assert record(engine, where, later) == ImportedRuns(new=1, changed=1)
     with engine.connect() as connection:
         assert total_luminosity(connection, [run_key(3, number) for number in (1, 2, 3)])[0].value == 6.0
 

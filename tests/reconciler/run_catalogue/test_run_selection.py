@@ -15,7 +15,7 @@ from reconciler.ledger.schema import tables
 from reconciler.ledger.store.database import opened, reading
 from reconciler.model.run import ENERGIES, QUALITIES, RUN_TYPES, Run
 from reconciler.run_catalogue.lists.run_lists import RunList, collect_runs
-from reconciler.run_catalogue.run_import import ImportedRuns, import_runs, remove_runs
+from reconciler.run_catalogue.run_import import ImportedRuns, import_runs, mark_runs
 from reconciler.run_catalogue.run_selection import judge_run, select_runs
 from renderer.steering import load_templates
 from schemas.json_schema.validation import load_schema
@@ -226,6 +226,6 @@ def test_explain_tells_a_run_that_is_not_there_from_one_that_was_removed(tmp_pat
     assert run([*call, "proc7/3:77"]) == Exit.FINE
     assert "the run catalogue has no such run" in capsys.readouterr().out
     with opened(world.state) as engine:
-        remove_runs(engine, [run_key(3, 3)], "a test")
+        mark_runs(engine, [run_key(3, 3)], "a test")
     assert run([*call, "proc7/3:3"]) == Exit.FINE
     assert "it was removed from the run catalogue: a test" in capsys.readouterr().out
