@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from renderer.identity.units import Chains
 from schemas.conditions.iov import ALWAYS, Interval, merge_intervals, subtract_all
 from schemas.conditions.snapshot import LOCAL, USABLE_STATES, Iov, Snapshot, rank_revision
 from schemas.manifest.step import Step
@@ -68,28 +69,23 @@ def find_flaws(
     return tuple(flaws)
 
 
-def find_needed(repository: Repository, step: Step) -> frozenset[str] | None:
-    """The names of the payloads that a step reads, or None where its template doesn't say."""
-    return repository.templates[step.template].payloads if step.template else None
+def find_uncovered(repository: Repository, step: Step, chains: Chains, runs: Sequence[int]) -> dict[int, str]:
+    """Of the sorted run keys `runs`, those for which their chain lacks a payload that a step reads: `no NAME in TAGS`.
 
-
-def find_uncovered(
-    chain: Sequence[Snapshot], runs: Sequence[int], needed: frozenset[str] | None
-) -> dict[int, str]:
-    """Of the sorted run keys `runs`, those for which a chain of tags lacks a needed payload: `no NAME in TAGS`.
-
-    Where it is not known which payloads are needed (None), one at least is.
+    Where the step's template does not say which payloads it reads, the step needs at least one.
     """
-    iovs: dict[str, list[Iov]] = {name: [] for name in needed or ("",)}
-    for snapshot in chain:
-        for iov in snapshot.iovs:
-            iovs.get(iov.payload if needed is not None else "", []).append(iov)
-    tags = ", ".join(snapshot.name for snapshot in chain)
+    needed = repository.templates[step.template].payloads if step.template else None
     lacking: dict[int, str] = {}
-    for payload, found in sorted(iovs.items()):
-        for part in subtract_all((ALWAYS,), _cover(found)):
-            for run in runs[bisect_left(runs, part.first) : bisect_left(runs, part.end)]:
-                lacking.setdefault(run, f"no {payload or 'payload'} in {tags}")
+    for chain, here in chains.divide(runs):
+        iovs: dict[str, list[Iov]] = {name: [] for name in needed or ("",)}
+        for snapshot in chain:
+            for iov in snapshot.iovs:
+                iovs.get(iov.payload if needed is not None else "", []).append(iov)
+        tags = ", ".join(snapshot.name for snapshot in chain)
+        for payload, found in sorted(iovs.items()):
+            for part in subtract_all((ALWAYS,), _cover(found)):
+                for run in here[bisect_left(here, part.first) : bisect_left(here, part.end)]:
+                    lacking.setdefault(run, f"no {payload or 'payload'} in {tags}")
     return lacking
 
 

@@ -48,9 +48,8 @@ def measure_impact(
     found: list[Impact] = []
     for name in names:
         today = _view(connection, repository, name, state)
-        newest = replace(
-            snapshot, retrieved="9999-12-31T23:59:59Z"
-        )  # of a running tag, later than all that is known
+        # of a running tag, later than all that is known
+        newest = replace(snapshot, retrieved="9999-12-31T23:59:59Z")
         other = replace(repository, snapshots={**repository.snapshots, snapshot.name: newest})
         then = _view(connection, other, name, state)
         due = {(group.step, run) for group in _list_restated(today) for run in group.runs}

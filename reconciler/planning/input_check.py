@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, select
 
@@ -29,8 +29,7 @@ _RUNS = 5
 """Runs at either end whose files are tried."""
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(NamedTuple):
     """What a step reads of each event: variables of a tree (None: the usual one), and lines with their decisions.
 
     `keep` are patterns of branches that it keeps.
@@ -40,10 +39,6 @@ class Needs:
     variables: tuple[str, ...]
     lines: tuple[tuple[str, str], ...]
     keep: tuple[str, ...] = ()
-
-    def names(self) -> tuple[str | None, tuple[str, ...], tuple[tuple[str, str], ...], tuple[str, ...]]:
-        """What is looked for in a file: tree, variables, lines and patterns."""
-        return self.tree, self.variables, self.lines, self.keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +117,9 @@ def list_ends(connection: Connection, level: str, runs: Sequence[int]) -> Ends:
 def _list_files(connection: Connection, level: str, runs: Sequence[int]) -> Iterator[Named]:
     for key in runs:
         experiment, run = split_key(key)
-        query = select(files.c.name, files.c.path).where(
-            files.c.level == level, files.c.experiment == experiment, files.c.run == run
-        )
-        rows = connection.execute(query.where(files.c.storage == "disk").order_by(files.c.name))
-        yield from ((name, path) for name, path in rows)
+        at = (files.c.level == level, files.c.experiment == experiment, files.c.run == run)
+        query = select(files.c.name, files.c.path).where(*at, files.c.storage == "disk")
+        yield from (tuple(row) for row in connection.execute(query.order_by(files.c.name)))
 
 
 StepT = TypeVar("StepT", bound=Hashable)
@@ -143,8 +136,8 @@ def look_into(wanted: Mapping[StepT, tuple[Needs, Ends]]) -> dict[StepT, Looked]
 
     def work() -> None:
         for name, (needs, (first, last)) in wanted.items():
-            if (one := look_at(first, *needs.names())) is not None:
-                other = look_at(last, *needs.names()) if one[1] else None
+            if (one := look_at(first, *needs)) is not None:
+                other = look_at(last, *needs) if one[1] else None
                 lacking = [text for what, text in one[1].items() if other is None or what in other[1]]
                 found[name] = Looked(one[0], tuple(dict.fromkeys(lacking)))
 

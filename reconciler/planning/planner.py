@@ -5,7 +5,7 @@ Of a million units most are new: nothing is known of them. These are judged toge
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -24,6 +24,9 @@ LOST: Mapping[str, str] = {
     "changed": "output is not what was published",
 }
 """What happened to a produced output, and the words of the plan for it."""
+
+_COMING = (*MAKING, PlanAction.REUSE)
+"""Actions after which the output of a unit exists."""
 
 
 def plan_campaign(
@@ -66,9 +69,11 @@ class _Planning:
         self.walks: dict[int, Walk] = {}  # along the chains of the step that is judged, by place
         self.named: dict[tuple[str, str], str] = {}  # digests of two payload sets → what differs
 
-    def put(self, action: PlanAction, step: str, outputs: tuple[str, ...], reason: str, run: int) -> None:
-        self.rows.setdefault((action, step, outputs, reason), []).append(run)
-        self.coming.setdefault(step, {})[run] = action
+    def put(
+        self, action: PlanAction, step: str, outputs: tuple[str, ...], reason: str, runs: Collection[int]
+    ) -> None:
+        self.rows.setdefault((action, step, outputs, reason), []).extend(runs)
+        self.coming.setdefault(step, {}).update(dict.fromkeys(runs, action))
 
     def add(self, units: StepUnits) -> None:
         name, elsewhere = units.step.name, self.observed.elsewhere
@@ -81,18 +86,16 @@ class _Planning:
                     here = {run for run, value in zip(units.runs, column, strict=True) if value in values}
                     found[output] = here
         for run, reason in units.waiting.items():
-            if run in self.refused:
-                self.put(PlanAction.BLOCKED, name, tuple(units.fingerprints), self.refused[run], run)
-            else:
-                self.put(PlanAction.WAITING, name, tuple(units.fingerprints), reason, run)
+            action = PlanAction.BLOCKED if run in self.refused else PlanAction.WAITING
+            self.put(action, name, tuple(units.fingerprints), self.refused.get(run, reason), (run,))
         lacking: set[int] = set().union(*missing.values())
         reused = set().union(*taken.values()) - lacking
         self.done += len(units.runs) - len(lacking) - len(reused)
         for run in sorted(reused):
-            self.put(PlanAction.REUSE, name, _list_outputs(taken, run), "another campaign made the same", run)
+            outputs = _list_outputs(taken, run)
+            self.put(PlanAction.REUSE, name, outputs, "another campaign made the same", (run,))
         if new := self.find_new(units, missing):
-            self.rows[PlanAction.SUBMIT, name, tuple(missing), NEW] = list(new)
-            self.coming.setdefault(name, {}).update(dict.fromkeys(new, PlanAction.SUBMIT))
+            self.put(PlanAction.SUBMIT, name, tuple(missing), NEW, new)
         if lacking - new:
             place = {run: index for index, run in enumerate(units.runs)}
             self.walks.clear()
@@ -111,11 +114,7 @@ class _Planning:
         known |= self.refused.keys() | units.refused.keys()
         known |= {run for name, run in observed.intents if name == step.name}
         upstream = self.coming.get(step.input.step or "", {})
-        known |= {
-            run
-            for run, action in upstream.items()
-            if action not in (PlanAction.SUBMIT, PlanAction.RESTATE, PlanAction.REUSE)
-        }
+        known |= {run for run, action in upstream.items() if action not in _COMING}
         return set.intersection(*missing.values()) - known
 
     def judge(self, units: StepUnits, run: int, outputs: tuple[str, ...], index: int) -> None:
@@ -132,18 +131,16 @@ class _Planning:
         elif wanted & self.observed.unknown:
             action, reason = PlanAction.UNKNOWN, "its storage cannot be read"
         elif intent is not None and intent.live:
-            same = wanted <= intent.fingerprints
-            action, reason = (
-                PlanAction.IN_FLIGHT,
-                "submitted" if same else "an attempt of an earlier plan is still running",
-            )
+            action, reason = PlanAction.IN_FLIGHT, "submitted"
+            if not wanted <= intent.fingerprints:
+                reason = "an attempt of an earlier plan is still running"
         elif intent is not None and (why := intent.find_quarantine(wanted)) is not None:
             action, reason = PlanAction.QUARANTINED, why
-        elif upstream not in (PlanAction.SUBMIT, PlanAction.RESTATE, PlanAction.REUSE):
+        elif upstream not in _COMING:
             action, reason = PlanAction.WAITING, tell_wait(step.input.step)
         elif intent is not None and wanted <= intent.fingerprints and intent.failure:
             reason = f"again, after: {intent.failure}"
-        self.put(action, step.name, outputs, reason, run)
+        self.put(action, step.name, outputs, reason, (run,))
 
     def compare(
         self, units: StepUnits, run: int, outputs: Iterable[str], index: int
@@ -193,29 +190,21 @@ class _Planning:
         for step, output, run in self.observed.made:
             column = columns.get(step)
             if column is None or output not in column.units.fingerprints or not column.declares(run):
-                self.rows.setdefault((PlanAction.OBSOLETE, step, (output,), "no longer declared"), []).append(
-                    run
-                )
+                obsolete = (PlanAction.OBSOLETE, step, (output,), "no longer declared")
+                self.rows.setdefault(obsolete, []).append(run)
         order = list(PlanAction)
         steps = {item.step.name: number for number, item in enumerate(units)}
         found = []
         for (action, step, outputs, reason), runs in self.rows.items():
             listed = tuple(sorted(runs))
-            found.append(
-                Group(
-                    action, step, outputs, reason, listed, _digest_group(columns.get(step), outputs, listed)
-                )
-            )
-        found.sort(
-            key=lambda g: (
-                order.index(g.action),
-                steps.get(g.step, len(steps)),
-                g.outputs,
-                g.reason,
-                g.runs[:1],
-            )
-        )
-        return tuple(found)
+            fingerprints = _digest_group(columns.get(step), outputs, listed)
+            found.append(Group(action, step, outputs, reason, listed, fingerprints))
+
+        def rank(group: Group) -> tuple[Any, ...]:
+            place = steps.get(group.step, len(steps))
+            return order.index(group.action), place, group.outputs, group.reason, group.runs[:1]
+
+        return tuple(sorted(found, key=rank))
 
     def apply_limits(self) -> None:
         """Blocks the units that exceed the campaign's limits; units that read them wait."""
@@ -238,19 +227,13 @@ class _Planning:
         for (action, step, outputs, reason), runs in list(self.rows.items()):
             if action == blocked:
                 del self.rows[action, step, outputs, reason]
-                self.rows.setdefault((PlanAction.BLOCKED, step, outputs, f"{reason}; {why}"), []).extend(runs)
-                self.coming[step].update(dict.fromkeys(runs, PlanAction.BLOCKED))
+                self.put(PlanAction.BLOCKED, step, outputs, f"{reason}; {why}", runs)
         for (action, step, outputs, reason), runs in list(self.rows.items()):
-            upstream = self.coming.get(behind.get(step) or "", {})
-            held = (
-                [run for run in runs if upstream.get(run) == PlanAction.BLOCKED] if action in MAKING else []
-            )
+            upstream = self.coming.get(behind.get(step) or "", {}) if action in MAKING else {}
+            held = [run for run in runs if upstream.get(run, PlanAction.SUBMIT) not in _COMING]
             if held:
                 self.rows[action, step, outputs, reason] = sorted(set(runs).difference(held))
-                self.rows.setdefault((PlanAction.WAITING, step, outputs, tell_wait(behind[step])), []).extend(
-                    held
-                )
-                self.coming[step].update(dict.fromkeys(held, PlanAction.BLOCKED))
+                self.put(PlanAction.WAITING, step, outputs, tell_wait(behind[step]), held)
         self.rows = {key: runs for key, runs in self.rows.items() if runs}
 
 

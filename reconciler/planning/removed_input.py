@@ -54,12 +54,10 @@ def explain_changes(
     """Step and run → why files of its input were removed after its first attempt began."""
     if units.step.input.step is not None or not removed:
         return {}
-    begun = _read_begun(connection, campaign, units.step.name, removed)
     told = {}
-    for run, time in begun.items():
-        reasons = [reason for when, reason in removed[run] if when >= time]
-        if reasons:
-            told[units.step.name, run] = _join(iter(reasons))
+    for run, time in _read_begun(connection, campaign, units.step.name, removed).items():
+        if since := _join(reason for when, reason in removed[run] if when >= time):
+            told[units.step.name, run] = since
     return told
 
 
@@ -79,11 +77,8 @@ def _read_begun(connection: Connection, campaign: str, step: str, removed: Remov
         .group_by(outputs.c.experiment, outputs.c.run, outputs.c.version)
         .order_by(outputs.c.version)
     )
-    begun = {}
-    for experiment, run, _, time in connection.execute(query):
-        if (key := run_key(experiment, run)) in removed:
-            begun[key] = time
-    return begun
+    rows = ((run_key(row.experiment, row.run), row[-1]) for row in connection.execute(query))
+    return {run: time for run, time in rows if run in removed}
 
 
 def _join(reasons: Iterator[str]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from reconciler.conditions.coverage import find_needed, find_uncovered
+from reconciler.conditions.coverage import find_uncovered
 from reconciler.ledger.writing.trust import Launch, read_launch
 from reconciler.planning.pinning import compare_locks, goes_back, pin_campaign
 from reconciler.run_catalogue.catalogue import find_known
@@ -19,6 +19,7 @@ from schemas.manifest.lock import Lock
 from schemas.manifest.runs import format_run, format_runs, split_key
 from schemas.manifest.tool import Tool
 from schemas.repository import Declared, Repository
+from schemas.rules.support.intervals import contain
 
 
 def resolve(
@@ -30,18 +31,14 @@ def resolve(
     that was launched. `tool` is the program that a new lock names as its writer.
     """
     campaign = declared.campaign
-    selected = [select_runs(connection, selector) for selector in campaign.selectors]
-    findings = [
-        finding
-        for number, (selector, runs) in enumerate(zip(campaign.selectors, selected, strict=True))
-        for finding in _check_selection(declared, number, selector, runs)
-    ]
-    closed = sorted(
-        run
-        for selector, runs in zip(campaign.selectors, selected, strict=True)
-        if not selector.is_open
-        for run in runs
-    )
+    findings: list[Finding] = []
+    closed: list[int] = []
+    for number, selector in enumerate(campaign.selectors):
+        if not selector.is_open:
+            runs = select_runs(connection, selector)
+            findings += _check_selection(declared, number, selector, runs)
+            closed += runs
+    closed.sort()
     findings += _check_limits(declared, closed)
     findings += _check_coverage(declared, repository, closed)
     lock = follow_lock(declared, repository, closed, read_launch(connection, campaign.name))
@@ -91,77 +88,65 @@ def refute(connection: Connection, declared: Declared, repository: Repository, *
 
 def _check_selection(
     declared: Declared, number: int, selector: Selector, runs: Sequence[int]
-) -> list[Finding]:
-    if selector.is_open:
-        return []
+) -> Iterator[Finding]:
     place = declared.document.place(("runs", number, "ranges"))
     if not runs:
         message = f"the selection of experiment {selector.experiment} matches no run of the catalogue"
-        return [Finding(place, "BP405", message, "correct ranges and types, or import the runs")]
+        yield Finding(place, "BP405", message, "correct ranges and types, or import the runs")
+        return
     found = {split_key(run)[1] for run in runs}
-    alone = [item for item in selector.ranges if item.first == item.last and item.first not in found]
-    missing = [
-        str(item)
-        for item in alone
-        if not any(out.first <= item.first <= out.last for out in selector.exclude)
-    ]
+    alone = (item.first for item in selector.ranges if item.first == item.last and item.first not in found)
+    missing = [str(run) for run in alone if not contain(selector.exclude, run)]
     if missing and not selector.types:
         listed = ", ".join(missing[:10]) + (" …" if len(missing) > 10 else "")
         message = f"the run catalogue has no run {listed} of experiment {selector.experiment}"
-        return [Finding(place, "BP406", message, "import the runs, or take them out")]
-    return []
+        yield Finding(place, "BP406", message, "import the runs, or take them out")
 
 
-def _check_limits(declared: Declared, runs: Sequence[int]) -> list[Finding]:
-    campaign = declared.campaign
-    steps = len(campaign.expand())
+def _check_limits(declared: Declared, runs: Sequence[int]) -> Iterator[Finding]:
+    most, steps = declared.campaign.limits.max_units, len(declared.campaign.expand())
     units = len(runs) * steps
-    if units <= campaign.limits.max_units:
-        return []
-    message = f"{len(runs)} runs × {steps} steps are {units} units, max_units is {campaign.limits.max_units}"
-    place = declared.document.place(("limits", "max_units"))
-    return [Finding(place, "BP701", message, "raise max_units, or select fewer runs")]
+    if units > most:
+        message = f"{len(runs)} runs × {steps} steps are {units} units, max_units is {most}"
+        place = declared.document.place(("limits", "max_units"))
+        yield Finding(place, "BP701", message, "raise max_units, or select fewer runs")
 
 
-def _check_coverage(declared: Declared, repository: Repository, runs: Sequence[int]) -> list[Finding]:
+def _check_coverage(declared: Declared, repository: Repository, runs: Sequence[int]) -> Iterator[Finding]:
     """The tags together have every payload that is known to be needed, for every run."""
     campaign = declared.campaign
     tags = Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
-    lacking: dict[str, list[int]] = {}
+    lacking: dict[str, set[int]] = {}
     for step in campaign.expand():
         if step.keys.software:
-            for chain, here in find_chains(campaign, step, repository, tags).divide(runs):
-                for run, what in find_uncovered(chain, here, find_needed(repository, step)).items():
-                    lacking.setdefault(what, []).append(run)
+            chains = find_chains(campaign, step, repository, tags)
+            for run, what in find_uncovered(repository, step, chains, runs).items():
+                lacking.setdefault(what, set()).add(run)
     place = declared.document.place(("global_tags",))
     hint = "name a tag that has it, leave the runs out, or pull the tag again when it has come"
-    return [
-        Finding(place, "BP503", f"{what} is valid for {format_runs(sorted(set(found)), most=10)}", hint)
-        for what, found in lacking.items()
-    ]
+    for what, found in lacking.items():
+        message = f"{what} is valid for {format_runs(sorted(found), most=10)}"
+        yield Finding(place, "BP503", message, hint)
 
 
-def _check_shrinking(connection: Connection, declared: Declared, before: Lock, after: Lock) -> list[Finding]:
+def _check_shrinking(
+    connection: Connection, declared: Declared, before: Lock, after: Lock
+) -> Iterator[Finding]:
     """A closed selection loses a run only when its author says so: by other ranges, types or exclusions."""
     lost = sorted(set(before.runs) - set(after.runs))
-    removed = find_known(connection, lost) if lost else {}
-    lost = [key for key in lost if removed.get(key) is None]
-    if lost and before.selection != after.selection:
-        named = [run for run in lost if _names(declared.campaign, run)]
-        lost = sorted(set(named) - find_known(connection, named).keys())
-    if not lost:
-        return []
-    message = f"the run catalogue no longer has {format_runs(lost, most=10)} as the lock has it"
-    hint = "import them again; to leave them out, write them into `exclude`"
-    return [Finding(declared.document.key_place(("runs",)), "BP606", message, hint)]
+    known = find_known(connection, lost)
+    lost = [key for key in lost if known.get(key) is None]
+    if before.selection != after.selection:
+        lost = [key for key in lost if key not in known and _names(declared.campaign, *split_key(key))]
+    if lost:
+        message = f"the run catalogue no longer has {format_runs(lost, most=10)} as the lock has it"
+        hint = "import them again; to leave them out, write them into `exclude`"
+        yield Finding(declared.document.key_place(("runs",)), "BP606", message, hint)
 
 
-def _names(campaign: Campaign, key: int) -> bool:
+def _names(campaign: Campaign, experiment: int, run: int) -> bool:
     """Whether a closed selector still names a run, and does not exclude it."""
-    experiment, run = split_key(key)
     return any(
-        selector.experiment == experiment
-        and any(item.first <= run <= item.last for item in selector.ranges)
-        and not any(item.first <= run <= item.last for item in selector.exclude)
-        for selector in campaign.selectors
+        one.experiment == experiment and contain(one.ranges, run) and not contain(one.exclude, run)
+        for one in campaign.selectors
     )

@@ -15,7 +15,6 @@ from renderer.steering import digest_steering
 from schemas.files.canonical import digest
 from schemas.json_schema.validation import load_schema
 from schemas.manifest.campaign import Campaign
-from schemas.manifest.deviation import Parameter
 from schemas.manifest.runs import format_runs
 from schemas.manifest.step import Step
 from schemas.repository import GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, Declared, Repository
@@ -23,15 +22,8 @@ from schemas.yaml.composer import Path
 from schemas.yaml.document import Document
 
 MANIFEST, SCHEMA, TEMPLATE = "manifest", "schema default", "template default"
-RELEASE, SNAPSHOT, SITE, LAYOUT, SKIM, LOCK = (
-    "release table",
-    "snapshot",
-    "site",
-    "layout",
-    "skim menu",
-    "lock",
-)
-DERIVED, EVIDENCE = "derived", "sources of basf2"
+RELEASE, SNAPSHOT, SITE, LAYOUT = "release table", "snapshot", "site", "layout"
+SKIM, LOCK, DERIVED, EVIDENCE = "skim menu", "lock", "derived", "sources of basf2"
 """Where a value can come from."""
 
 
@@ -59,8 +51,7 @@ def trace_values(
     """
     campaign = declared.campaign
     releases, layouts, site = (documents[file] for file in list_files(declared))
-    folder = declared.folder
-    found = [Value("name", campaign.name, DERIVED, f"the folder {folder}")]
+    found = [Value("name", campaign.name, DERIVED, f"the folder {declared.folder}")]
     found += _trace(_Origin(declared.document, MANIFEST, "campaign"), (), "")
     for step in campaign.steps:
         found += _trace_step(repository, step)
@@ -75,7 +66,7 @@ def trace_values(
     for units in declare_units(campaign, repository, (), {}, NO_CHAIN):
         found += _derive_units(units)
     found += _trace_eras(repository, campaign)
-    found += _trace_lock(declared, declared.lock_file)
+    found += _trace_lock(declared)
     return tuple(found)
 
 
@@ -128,8 +119,8 @@ def _trace_step(repository: Repository, step: Step) -> Iterator[Value]:
         yield Value(f"{name}.era", ", ".join(era.name for era in template.eras), TEMPLATE, template.name)
     for parameter in template.parameters if template is not None else ():
         if parameter.name not in given:
-            what, value = f"{name}.parameters.{parameter.name}", _plain(parameter.default)
-            yield Value(what, value, TEMPLATE, step.template or "")
+            default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+            yield Value(f"{name}.parameters.{parameter.name}", default, TEMPLATE, step.template or "")
     for output in step.outputs if step.skims else ():
         for key, value in repository.skims[output].describe().items():
             yield Value(f"{name}.{output}.{key}", value, SKIM, str(repository.skim_places[output]))
@@ -147,12 +138,8 @@ def _trace_tag(repository: Repository, tag: str) -> Value:
     file, snapshot = f"{GLOBAL_TAGS}/{tag}.iov", repository.snapshots.get(tag)
     if snapshot is None:
         return Value(f"global tag {tag}", None, SNAPSHOT, f"{file} is missing; run `b2prod gt pull {tag}`")
-    return Value(
-        f"global tag {tag}",
-        snapshot.digest,
-        DERIVED,
-        f"digest of the IoVs ({len(snapshot.iovs):,}) in {file}",
-    )
+    where = f"digest of the IoVs ({len(snapshot.iovs):,}) in {file}"
+    return Value(f"global tag {tag}", snapshot.digest, DERIVED, where)
 
 
 def _derive_step(repository: Repository, declared: Declared, step: Step) -> Iterator[Value]:
@@ -177,8 +164,8 @@ def _derive_units(units: StepUnits) -> Iterator[Value]:
     yield Value(f"{name}.fingerprint", "one for each run and output", DERIVED, where)
 
 
-def _trace_lock(declared: Declared, file: str) -> Iterator[Value]:
-    lock = declared.lock
+def _trace_lock(declared: Declared) -> Iterator[Value]:
+    lock, file = declared.lock, declared.lock_file
     if lock is None:
         where = f"there is none; run `b2prod resolve {declared.campaign.name}`"
         yield Value("lock", None, LOCK, where)
@@ -187,7 +174,3 @@ def _trace_lock(declared: Declared, file: str) -> Iterator[Value]:
         yield Value("lock.runs", format_runs(lock.runs, most=6), LOCK, file)
         yield Value("lock", lock.digest(), DERIVED, "digest of the lock, without its generation")
     yield Value("manifest", digest(declared.document.data), DERIVED, "digest of the manifest's values")
-
-
-def _plain(value: Parameter) -> Any:
-    return list(value) if isinstance(value, tuple) else value

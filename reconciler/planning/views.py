@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from reconciler.conditions.coverage import find_needed, find_uncovered
+from reconciler.conditions.coverage import find_uncovered
 from reconciler.conditions.following import choose_chains, refuse_uncovered
 from reconciler.datasets.final_places import find_taken
 from reconciler.datasets.places import check_storage_here, list_storages
@@ -85,8 +85,8 @@ def view_campaign(
     chosen = choose_runs(connection, campaign, lock)
     runs = chosen.runs
     experiments = sorted({split_key(key)[0] for key in runs})
-    levels = {step.input.level for step in campaign.steps if step.input.step is None}
-    inputs = {level: read_inputs(connection, level, experiments) for level in sorted(levels)}
+    levels = sorted({step.input.level for step in campaign.steps if step.input.step is None})
+    inputs = {level: read_inputs(connection, level, experiments) for level in levels}
     chains, ignored = choose_chains(connection, repository, campaign)
     refused = {**refuse_uncovered(repository, ignored, runs), **chosen.refused}
     refused |= _find_pathless(connection, repository, campaign, runs)
@@ -95,7 +95,7 @@ def view_campaign(
     used = (repository.templates.get(step.template or "") for step in campaign.steps)
     declaring = any(template is not None and template.declares_real for template in used)
     simulated = find_simulated(connection, levels, experiments) if declaring else {}
-    removed = {level: read_removed(connection, level, experiments) for level in sorted(levels)}
+    removed = {level: read_removed(connection, level, experiments) for level in levels}
     units = tuple(
         tell_waiting(item, removed.get(item.step.input.level, {}))
         for item in declare_units(
@@ -105,20 +105,19 @@ def view_campaign(
     why: dict[tuple[str, int], str] = {}
     for item in units:
         why |= explain_changes(connection, name, item, removed.get(item.step.input.level, {}))
-        for chain, here in item.chains.divide(item.runs) if item.payload_sets is not None else ():
-            for run, what in find_uncovered(chain, here, find_needed(repository, item.step)).items():
+        if item.payload_sets is not None:
+            for run, what in find_uncovered(repository, item.step, item.chains, item.runs).items():
                 refused.setdefault(run, f"{what} is valid for it")
     storage = str(state.storage(repository.sites[campaign.site].storage))
     observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=lost)
     pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))
     plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why)
-    if state.copy is None and (wanted := _list_wanted(plan)):
-        taken = find_taken(connection, repository, campaign, units, wanted, storage)
-        if taken:
-            units = tuple(
-                replace(item, refused={**item.refused, **taken.get(item.step.name, {})}) for item in units
-            )
-            plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why)
+    wanted = {} if state.copy is not None else _list_wanted(plan)
+    if wanted and (taken := find_taken(connection, repository, campaign, units, wanted, storage)):
+        units = tuple(
+            replace(item, refused={**item.refused, **taken.get(item.step.name, {})}) for item in units
+        )
+        plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why)
     return View(campaign, lock, units, observed, plan, chosen.entrants)
 
 
@@ -195,11 +194,7 @@ def read_state_view(
         campaigns=tuple(view.plan for view in views),
         refreshed=refresh,
         lost=tuple(
-            sorted(
-                f"{name} {value.hex()} {trouble}"
-                for name, values in gone.items()
-                for value, trouble in values.items()
-            )
+            sorted(f"{name} {value.hex()} {gone[name][value]}" for name in gone for value in gone[name])
         ),
     )
     return StateView(tuple(views), plan, tuple(drift), absent)

@@ -128,24 +128,23 @@ def list_paths(found: Iterable[File]) -> set[str]:
     """The paths that decide about files: their own, and those of their neighbours in a set."""
     paths = set()
     for file in found:
-        paths.add(file.path)
-        if (part := part_of(file)) is not None:
-            paths |= {beside(file, name) for name in (part.before, part.after) if name}
+        part = part_of(file)
+        neighbours = () if part is None else (part.before, part.after)
+        paths |= {file.path, *(beside(file, name) for name in neighbours if name)}
     return paths
 
 
 def list_comparisons(found: Sequence[File], known: Known) -> list[tuple[str, str]]:
     """The paths that must be read to tell whether a file changed, each with the algorithm of what is registered."""
-    asked = []
-    for file in found:
-        before = known.files.get(key_of(file))
-        if before is not None and (algorithm := _find_algorithm(before, file)) is not None:
-            asked.append((file.path, algorithm))
-    return asked
+    pairs = ((known.files.get(key_of(file)), file) for file in found)
+    asked = ((file.path, _find_algorithm(before, file)) for before, file in pairs)
+    return [(path, algorithm) for path, algorithm in asked if algorithm is not None]
 
 
-def _find_algorithm(before: File, file: File) -> str | None:
+def _find_algorithm(before: File | None, file: File) -> str | None:
     """The algorithm by which a file on disk must be read to be compared; None where it can be compared as it is."""
+    if before is None:
+        return None
     algorithm = before.checksum.partition(":")[0]
     alike = file.checksum.startswith(f"{algorithm}:") or file.size != before.size or file.storage != "disk"
     return None if alike else algorithm
@@ -242,30 +241,23 @@ class _Filing:
             return file
         file = self.put_alike(before, file)
         equal = content_of(before) == content_of(file) and before.size == file.size
-        if self.known.replicas.get(file.path) == key:
-            if equal:
-                self.made.unchanged += 1
-            else:
-                self.refuse(
-                    file, f"it is a replica of {before.path}, and has another content now; {_say(file)}"
-                )
-            return None
-        if before == file:
+        replica = self.known.replicas.get(file.path) == key
+        if before == file or (replica and equal):
             self.made.unchanged += 1
+            return None
+        if replica:
+            self.refuse(file, f"it is a replica of {before.path}, and has another content now; {_say(file)}")
             return None
         if before.path == file.path or self.storage.same(before.path, file.path):
             return file
-        place = self.storage.judge(before)
+        place, what = self.storage.judge(before), f"{describe_file(file)} is registered at {before.path}"
         if equal and place is FilePlace.THERE:
-            self.refuse(
-                file, f"{describe_file(file)} is registered at {before.path}, which is equal: {_REPLICA}"
-            )
-            return None
-        if not equal and place is not FilePlace.GONE:
-            what = f"{describe_file(file)} is registered at {before.path}, with another content"
-            self.refuse(file, f"{what}; {_say(before)}")
-            return None
-        return file
+            self.refuse(file, f"{what}, which is equal: {_REPLICA}")
+        elif not equal and place is not FilePlace.GONE:
+            self.refuse(file, f"{what}, with another content; {_say(before)}")
+        else:
+            return file
+        return None
 
     def put_alike(self, before: File, file: File) -> File:
         """The file in the terms in which it is registered: by the same checksum, and with the events that were known.
@@ -273,10 +265,8 @@ class _Filing:
         A checksum of another algorithm says nothing of the one that is registered, so the file is read for it.
         """
         algorithm = _find_algorithm(before, file)
-        if algorithm is not None:
-            found = self.storage.digest(file.path, algorithm)
-            if found is not None and found == spell_checksum(before.checksum):
-                file = replace(file, checksum=before.checksum)
+        if algorithm and self.storage.digest(file.path, algorithm) == spell_checksum(before.checksum):
+            file = replace(file, checksum=before.checksum)
         if content_of(file) == content_of(before):
             events = before.events if file.events is None else file.events
             said = before.simulated if file.simulated is None else file.simulated
@@ -342,11 +332,11 @@ class _Filing:
             file = replica.file
             if replica.of is None:
                 targets = contents.get(content_of(file), [])
-            elif (target := paths.get(replica.of)) is not None:
-                targets = [target]
+            elif replica.of in paths:
+                targets = [paths[replica.of]]
             else:
-                targets = [one for one in after.values() if one.name == replica.of]
-                targets = [one for one in targets if key_of(one)[:3] == key_of(file)[:3]] or targets
+                named = [one for one in after.values() if one.name == replica.of]
+                targets = [one for one in named if key_of(one)[:3] == key_of(file)[:3]] or named
             what = replica.of or "a file with its content"
             if len(targets) != 1:
                 many = f"{what} is {len(targets)} files: {_join(list(map(describe_file, targets)))}"
@@ -357,11 +347,8 @@ class _Filing:
             if same.path == target.path:
                 self.refuse(file, f"it is {describe_file(target)} itself, and no replica")
             elif content_of(same) != content_of(target) or same.size != target.size:
-                stated = f"{file.size} bytes, {file.checksum}"
-                self.refuse(
-                    file,
-                    f"it is not a replica of {target.path}: it has {stated}, that one has {target.size} bytes, {target.checksum}",
-                )
+                mine, theirs = (f"has {one.size} bytes, {one.checksum}" for one in (file, target))
+                self.refuse(file, f"it is not a replica of {target.path}: it {mine}, that one {theirs}")
             elif (other := paths.get(file.path)) is not None:
                 self.refuse(file, f"it is registered as {describe_file(other)} already; {_say(other)}")
             elif self.known.replicas.get(file.path) == key_of(target):

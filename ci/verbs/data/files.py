@@ -25,8 +25,7 @@ from reconciler.run_catalogue.catalogue import list_files, list_removals, list_r
 from reconciler.run_catalogue.file_register import Filed, import_files
 from reconciler.run_catalogue.file_removal import AmbiguousFileError, find_gone, remove_files
 from reconciler.run_catalogue.filing import RefusedFile, Replica
-from reconciler.run_catalogue.lists.file_lists import find_files
-from reconciler.run_catalogue.lists.folders import is_event_file
+from reconciler.run_catalogue.lists.file_lists import find_files, is_event_file
 from reconciler.run_catalogue.lists.records import SEPARATORS
 from reconciler.run_catalogue.lists.run_lists import RefusedRow
 from reconciler.run_catalogue.run_import import ImportedRuns, replace_quarantine

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from reconciler.outside.checksums import digest_file
-from reconciler.run_catalogue.lists.folders import is_event_file
+from reconciler.run_catalogue.lists.file_lists import is_event_file
 from reconciler.run_catalogue.lists.values import spell_checksum
 from renderer.applications import APPLICATIONS
 from schemas.manifest.runs import format_run, run_key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -38,32 +38,28 @@ def compare_campaigns(before: ComparedCampaign, after: ComparedCampaign) -> Diff
     that application and that input.
     """
     pairs = pair_steps(before.campaign.steps, after.campaign.steps)
+    renamed = {one.name: other.name for one, other in pairs if one is not None and other is not None}
     both = intersect(before.runs, after.runs)
     return Difference(
         before=before.name,
         after=after.name,
-        release=tuple(_compare_values({"release": _name_release}, before, after)),
+        release=_compare({"release": _name_release(before)}, {"release": _name_release(after)}),
         tags=tuple(_compare_tags(before.campaign, after.campaign)),
         payloads=_compare_payloads(before, after, both),
         steering=tuple(
-            change for one, other in pairs if (change := _compare_steps(before, after, one, other, pairs))
+            change for one, other in pairs if (change := _compare_steps(before, after, one, other, renamed))
         ),
-        selection=tuple(_compare_values(_SELECTION, before, after)),
+        selection=_compare({"selection": _narrow(before)}, {"selection": _narrow(after)}),
         only_before=subtract(before.runs, after.runs),
         only_after=subtract(after.runs, before.runs),
         both=both,
         outputs=tuple(made for one, other in pairs if (made := _compare_outputs(one, other))),
-        site=tuple(_compare_values(_SITE, before, after)),
-        limits=(
-            *_compare_values(_LIMITS, before, after),
-            *_compare_limits(before.campaign.limits.describe(), after.campaign.limits.describe()),
-            *_compare_others(before.manifest, after.manifest),
+        site=_compare(_describe_site(before), _describe_site(after)),
+        limits=_compare(_describe_limits(before), _describe_limits(after)),
+        names=_compare(
+            _list_names(before, renamed), _list_names(after, {name: name for name in renamed.values()})
         ),
-        names=(
-            *_compare_keys(NAMES, before.manifest, after.manifest),
-            *_compare_titles(before.manifest["steps"], after.manifest["steps"], pairs),
-        ),
-        shared=_share_units(before, after, pairs),
+        shared=_share_units(before, after, renamed),
     )
 
 
@@ -86,40 +82,19 @@ def _role(step: Step) -> tuple[str, str, bool]:
     return step.application, step.input.level, step.input.step is None
 
 
-def _compare_values(
-    wanted: Mapping[str, Callable[[ComparedCampaign], Any]], before: ComparedCampaign, after: ComparedCampaign
-) -> Iterator[Field]:
-    for name, read in wanted.items():
-        if (one := read(before)) != (other := read(after)):
-            yield Field(name, one, other)
+def _compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Field, ...]:
+    """The keys of either whose values differ. A key that is missing has the value None."""
+    return tuple(
+        Field(name, before.get(name), after.get(name))
+        for name in dict.fromkeys((*before, *after))
+        if before.get(name) != after.get(name)
+    )
 
 
-def _compare_keys(
-    names: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Any]
-) -> Iterator[Field]:
-    for name in names:
-        if before.get(name) != after.get(name):
-            yield Field(name, before.get(name), after.get(name))
-
-
-def _compare_titles(
-    before: Mapping[str, Any], after: Mapping[str, Any], pairs: Sequence[tuple[Step | None, Step | None]]
-) -> Iterator[Field]:
-    for one, other in pairs:
-        if one is not None and other is not None:
-            titles = [steps[step.name].get("title") for steps, step in ((before, one), (after, other))]
-            if titles[0] != titles[1]:
-                yield Field(f"title of {other.name}", *titles)
-
-
-def _compare_limits(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Field]:
-    return _compare_keys(list(before), before, after)
-
-
-def _compare_others(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Field]:
-    """The keys of a manifest that no group is about: what is added to the schema is told too."""
-    others = [key for key in dict.fromkeys((*before, *after)) if key not in (*_TOLD, *NAMES)]
-    return _compare_keys(others, before, after)
+def _list_names(side: ComparedCampaign, steps: Mapping[str, str]) -> dict[str, Any]:
+    """What a campaign and its steps are called. `steps` maps names of its steps to those that the later campaign has."""
+    titles = {f"title of {later}": side.manifest["steps"][name].get("title") for name, later in steps.items()}
+    return {**{name: side.manifest.get(name) for name in NAMES}, **titles}
 
 
 def _name_release(side: ComparedCampaign) -> str | None:
@@ -127,17 +102,21 @@ def _name_release(side: ComparedCampaign) -> str | None:
     return name if found is None else f"{name} ({found.date})"
 
 
-_SITE: Mapping[str, Callable[[ComparedCampaign], Any]] = {
-    "site": lambda side: side.campaign.site,
-    "engine": lambda side: side.site.engine,
-    "storage": lambda side: side.site.storage,
-    "layout": lambda side: side.campaign.layout,
-    "folders": lambda side: side.folder,
-}
-_LIMITS: Mapping[str, Callable[[ComparedCampaign], Any]] = {
-    "kind": lambda side: side.campaign.kind,
-    "state": lambda side: side.campaign.state,
-}
+def _describe_site(side: ComparedCampaign) -> dict[str, Any]:
+    return {
+        "site": side.campaign.site,
+        "engine": side.site.engine,
+        "storage": side.site.storage,
+        "layout": side.campaign.layout,
+        "folders": side.folder,
+    }
+
+
+def _describe_limits(side: ComparedCampaign) -> dict[str, Any]:
+    """Kind, state and limits; and the keys of the manifest that no other group shows, such as later additions to the schema."""
+    others = {key: value for key, value in side.manifest.items() if key not in (*_TOLD, *NAMES)}
+    campaign = side.campaign
+    return {"kind": campaign.kind, "state": campaign.state, **campaign.limits.describe(), **others}
 
 
 def _narrow(side: ComparedCampaign) -> list[dict[str, Any]]:
@@ -146,15 +125,12 @@ def _narrow(side: ComparedCampaign) -> list[dict[str, Any]]:
     return [{key: one[key] for key in one if key not in ("ranges", "exclude")} for one in described]
 
 
-_SELECTION: Mapping[str, Callable[[ComparedCampaign], Any]] = {"selection": _narrow}
-
-
 def _compare_tags(before: Campaign, after: Campaign) -> Iterator[Field]:
     old, new = (
         {tag.name: ", ".join(filter(None, (tag.mode, tag.on_change, tag.role))) for tag in one.global_tags}
         for one in (before, after)
     )
-    yield from _compare_keys([*old, *(name for name in new if name not in old)], old, new)
+    yield from _compare(old, new)
     orders = [[name for name in names if name in old and name in new] for names in (old, new)]
     if orders[0] != orders[1]:
         yield Field("order", orders[0], orders[1])
@@ -211,28 +187,11 @@ def _compare_steps(
     after: ComparedCampaign,
     one: Step | None,
     other: Step | None,
-    pairs: Sequence[tuple[Step | None, Step | None]],
+    renamed: Mapping[str, str],
 ) -> StepChange | None:
     if one is None or other is None:
         return StepChange(_name(one), _name(other))
-    renamed = {left.name: right.name for left, right in pairs if left is not None and right is not None}
-    fields = [
-        Field(name, mine, theirs)
-        for name, mine, theirs in (
-            ("application", one.application, other.application),
-            ("template", one.template, other.template),
-            ("split", one.split, other.split),
-            ("input level", one.input.level, other.input.level),
-            ("input step", renamed.get(one.input.step or "", one.input.step), other.input.step),
-            ("input skim", one.input.skim, other.input.skim),
-            ("input skims", list(one.input.skims) or None, list(other.input.skims) or None),
-            ("input complete", one.input.complete, other.input.complete),
-        )
-        if mine != theirs
-    ]
-    manifests = [side.manifest["steps"][step.name] for side, step in ((before, one), (after, other))]
-    keys = [key for key in dict.fromkeys(chain(*manifests)) if key not in _TOLD_OF_STEPS]
-    fields += _compare_keys(keys, *manifests)
+    fields = _compare(_describe_step(before, one, renamed), _describe_step(after, other, {}))
     old, new = before.settings[one.name], after.settings[other.name]
     parameters = tuple(
         Field(name, _name_setting(old.get(name)), _name_setting(new.get(name)))
@@ -246,8 +205,24 @@ def _compare_steps(
         f"{after.name}/{other.name}/{other.script or 'steering.py'}",
         lineterm="",
     )
-    change = StepChange(one.name, other.name, tuple(fields), parameters, tuple(script))
+    change = StepChange(one.name, other.name, fields, parameters, tuple(script))
     return None if change.is_renaming and one.name == other.name else change
+
+
+def _describe_step(side: ComparedCampaign, step: Step, renamed: Mapping[str, str]) -> dict[str, Any]:
+    read = step.input
+    stated = side.manifest["steps"][step.name]
+    return {
+        "application": step.application,
+        "template": step.template,
+        "split": step.split,
+        "input level": read.level,
+        "input step": renamed.get(read.step or "", read.step),
+        "input skim": read.skim,
+        "input skims": list(read.skims) or None,
+        "input complete": read.complete,
+        **{key: value for key, value in stated.items() if key not in _TOLD_OF_STEPS},
+    }
 
 
 def _name(step: Step | None) -> str | None:
@@ -263,34 +238,33 @@ def _name_setting(setting: tuple[Parameter, bool] | None) -> Any:
 
 
 def _compare_outputs(one: Step | None, other: Step | None) -> OutputChange | None:
-    mine, theirs = (step.outputs if step is not None else () for step in (one, other))
-    only = [
-        tuple(name for name in these if name not in those)
-        for these, those in ((mine, theirs), (theirs, mine))
-    ]
-    return OutputChange(_name(one), _name(other), only[0], only[1]) if any(only) else None
+    mine, theirs = (() if step is None else step.outputs for step in (one, other))
+    only_before = tuple(name for name in mine if name not in theirs)
+    only_after = tuple(name for name in theirs if name not in mine)
+    changed = only_before or only_after
+    return OutputChange(_name(one), _name(other), only_before, only_after) if changed else None
 
 
 def _share_units(
-    before: ComparedCampaign, after: ComparedCampaign, pairs: Sequence[tuple[Step | None, Step | None]]
+    before: ComparedCampaign, after: ComparedCampaign, renamed: Mapping[str, str]
 ) -> Shared | None:
     """A unit of `after` is equal when `before` has each of its outputs with that fingerprint."""
     if before.units is None or after.units is None:
         return None
     made = {value for units in before.units for column in units.fingerprints.values() for value in column}
-    partners = {other.name: one.name for one, other in pairs if one is not None and other is not None}
     units = equal = 0
-    runs = {item.step.name: item.runs for item in before.units}
-    for item in after.units:
+    runs = {}
+    for item in before.units:
         name, at, variant = item.step.name.partition("@")  # of a variant, as in `cdst@adc0`
-        here = set(runs.get(f"{partners.get(name)}{at}{variant}", ()))
+        runs[f"{renamed.get(name, '')}{at}{variant}"] = item.runs
+    for item in after.units:
+        here = set(item.runs).intersection(runs.get(item.step.name, ()))
         other = {
             run
             for column in item.fingerprints.values()
             for run, value in zip(item.runs, column, strict=True)
             if value not in made
         }
-        here.intersection_update(item.runs)
         units += len(here)
         equal += len(here - other)
     hindrance = None

@@ -41,10 +41,10 @@ class Basis:
 
 
 class _FoundRuns(NamedTuple):
-    """Where the runs of a campaign come from, and their sorted run keys."""
+    """Where the runs of a campaign come from, and their sorted run keys; None where only its declared ranges are known."""
 
     source: str
-    keys: tuple[int, ...]
+    keys: tuple[int, ...] | None
 
 
 def read_both(
@@ -62,30 +62,24 @@ def read_both(
     detector did not record. `later` is the repository of the second campaign where it is not that of the first.
     """
     notes: list[str] = []
-    pair = (before, after)
     places = ((repository, before), (later or repository, after))
     with contextlib.ExitStack() as stack:
         connection: Connection | None = None
-        found: list[_FoundRuns] | None = None
         try:
             connection = stack.enter_context(reading(state))
-            found = [_read_runs(connection, here, declared) for here, declared in places]
+            found = [_read_runs(connection, *place) for place in places]
+            empty = [one.campaign.name for (_, one), runs in zip(places, found, strict=True) if not runs.keys]
+            if empty:
+                notes.append(f"the run catalogue has no run of {' and '.join(empty)}")
+                found = _take_locks(places)
         except SourceUnavailable as error:
             notes.append(str(error))
-        if found is None or not all(one.keys for one in found):
-            if found is not None:
-                empty = " and ".join(
-                    one.campaign.name for one, runs in zip(pair, found, strict=True) if not runs.keys
-                )
-                notes.append(f"the run catalogue has no run of {empty}")
             found = _take_locks(places)
         chains = [_read_chains(connection, here, one.campaign, notes) for here, one in places]
-    words = [DECLARED, DECLARED] if found is None else [one.source for one in found]
-    both = [
-        _gather(here, declared, found[place].keys if found else None, chains[place])
-        for place, (here, declared) in enumerate(places)
-    ]
-    return both[0], both[1], Basis(words[0], words[1], tuple(dict.fromkeys(notes)))
+    one, other = (
+        _gather(*place, runs.keys, chain) for place, runs, chain in zip(places, found, chains, strict=True)
+    )
+    return one, other, Basis(found[0].source, found[1].source, tuple(dict.fromkeys(notes)))
 
 
 def _read_runs(connection: Connection, repository: Repository, declared: Declared) -> _FoundRuns:
@@ -97,8 +91,8 @@ def _read_runs(connection: Connection, repository: Repository, declared: Declare
     return _FoundRuns(CATALOGUE, tuple(sorted(keys)))
 
 
-def _take_locks(places: Sequence[tuple[Repository, Declared]]) -> list[_FoundRuns] | None:
-    """The runs of both locks, or None. Each lock must be current, and its campaign must have no open selection.
+def _take_locks(places: Sequence[tuple[Repository, Declared]]) -> list[_FoundRuns]:
+    """The runs of both locks, or of neither. Each lock must be current, and its campaign must have no open selection.
 
     A campaign without a current lock takes the other campaign's lock, if both select their runs in the same way.
     """
@@ -106,12 +100,10 @@ def _take_locks(places: Sequence[tuple[Repository, Declared]]) -> list[_FoundRun
     selections = [[one.describe() for one in declared.campaign.selectors] for _, declared in places]
     if selections[0] == selections[1]:
         locks = [lock or next(filter(None, locks), None) for lock in locks]
-    found = [
-        _FoundRuns(LOCK, tuple(lock.runs))
-        for lock in locks
-        if lock is not None and lock.runs and not lock.open_runs
-    ]
-    return found if len(found) == len(places) else None
+    closed = [lock for lock in locks if lock is not None and lock.runs and not lock.open_runs]
+    if len(closed) < len(places):
+        return [_FoundRuns(DECLARED, None) for _ in places]
+    return [_FoundRuns(LOCK, tuple(lock.runs)) for lock in closed]
 
 
 def _current_lock(repository: Repository, declared: Declared) -> Lock | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from reconciler.model.run import LEVELS, STORAGES
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.run_catalogue.lists.folders import is_event_file, list_event_files
 from reconciler.run_catalogue.lists.json_lists import is_json, read_objects
-from reconciler.run_catalogue.lists.records import Columns, Row, open_table
+from reconciler.run_catalogue.lists.records import Columns, Row, read_table
 from reconciler.run_catalogue.lists.run_lists import KEY, RefusedRow
 from reconciler.run_catalogue.lists.values import is_blank, read_checksum, read_count, read_label, read_path
+from renderer.event_data.sroot_parts import read_part
 from schemas.files.text import decode_text
 from schemas.manifest.runs import EXPERIMENT_LIMIT, RUN_LIMIT
 
@@ -50,6 +51,39 @@ class StatedFile:
     line: int = 0
     text: str = ""
     simulated: bool | None = None
+
+
+def is_event_file(name: str) -> bool:
+    """Whether a file of that name holds events: a ROOT file, or raw data in the sequential format of the DAQ."""
+    return name.endswith(".root") or read_part(name) is not None
+
+
+def list_event_files(folder: Path) -> list[Path]:
+    """The paths of all files of events below a folder, sorted; folders behind symbolic links too, each folder once.
+
+    Raises:
+        OSError: a folder below cannot be listed, so that files in it would be missing without a word.
+    """
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    waiting = [str(folder)]
+    while waiting:
+        linked: list[str] = []
+        for start in waiting:
+            for here, folders, names in os.walk(start, onerror=_raise):
+                status = os.stat(here)
+                if (status.st_dev, status.st_ino) in seen:
+                    folders.clear()
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+                linked += [path for name in folders if os.path.islink(path := os.path.join(here, name))]
+                found += [Path(here, name) for name in names if is_event_file(name)]
+        waiting = linked  # what has a place of its own keeps it
+    return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def find_files(source: Path, separator: str | None = None) -> list[StatedFile | RefusedRow]:
@@ -93,7 +127,7 @@ def _read_list(source: Path, separator: str | None) -> Iterator[StatedFile | Ref
         rows = read_objects(text)
     else:
         known = {name for names in COLUMNS.values() for name in names}
-        rows = open_table(text, {"path": COLUMNS["path"]}, known, separator, comments=False).read()
+        rows = read_table(text, {"path": COLUMNS["path"]}, known, separator, comments=False)
     columns = Columns(COLUMNS)
     return (_judge(columns, row) for row in rows)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -45,54 +45,28 @@ class QuoteError(ValueError):
         self.closed = closed
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table below its header. `separator` is empty where the header has one column: then each line is a cell."""
-
-    names: tuple[str, ...]
-    separator: str
-    _text: str
-    _begin: int
-    _line: int
-    _comments: bool
-
-    def read(self) -> Iterator[Row]:
-        """The rows below the header, but for those without any content; one with too many or too few cells is broken.
-
-        Raises:
-            QuoteError: it is not sure where a record ends.
-        """
-        names, width = self.names, len(self.names)
-        for line, cells, text, flaw in _read_records(
-            self._text, self._begin, self._line, self.separator, comments=self._comments
-        ):
-            if len(cells) == width and flaw is None:
-                if cells[0] or any(map(str.strip, cells)):
-                    yield Row(line, names, cells, None, text)
-            elif flaw or any(map(str.strip, cells)):
-                yield Row(line, names, (), flaw or f"{len(cells)} cells instead of {width}", text)
-
-
-def open_table(
+def read_table(
     text: str,
     needed: Mapping[str, Collection[str]],
     known: Collection[str],
     separator: str | None = None,
     *,
     comments: bool = True,
-) -> Table:
-    """The table in `text`, whose first line with content is its header.
+) -> Iterator[Row]:
+    """The rows of the table in `text`, whose first line with content is its header; rows without content are left out.
 
     `needed` are the columns that it must have, each with all its names; `known` are the names of further ones. The
     separator is the one by which the header has the needed columns, then most known ones, then most columns; blanks are
-    it where no other is.
-    With `comments`, lines that begin with `#` are not read.
+    it where no other is. A header with one column has no separator: then each line is a cell.
+    With `comments`, lines that begin with `#` are not read. A row with too many or too few cells is broken.
 
     Raises:
         ValueError: the header lacks a needed column, or has two of one name, or its quotes are wrong.
+        QuoteError: it is not sure where a record ends.
     """
     begin, line, declared = _find_header(text, comments=comments)
     given, ending = separator or declared, find_ending(text)
+    every = {*known, *chain.from_iterable(needed.values())}
     headers: list[tuple[str, tuple[str, ...], int]] = []
     problem: QuoteError | None = None
     for candidate in SEPARATORS.values() if given is None else (given,):
@@ -107,22 +81,24 @@ def open_table(
 
     def judge(header: tuple[str, tuple[str, ...], int]) -> tuple[bool, bool, int, int]:
         candidate, names, _ = header
-        every = {*known, *(name for possible in needed.values() for name in possible)}
         return not find_lacking(names), candidate != " ", len(every.intersection(names)), len(names)
 
     found, names, end = max(headers, key=judge, default=("", (), begin))
-    lacking = find_lacking(names)
-    if lacking and problem is not None:
-        raise problem
-    if lacking:
+    if lacking := find_lacking(names):
         shown = ", ".join(name for name in names if name)[:200]
-        raise ValueError(f"its header (line {line}) has no column `{lacking[0]}`; it has: {shown}")
+        raise problem or ValueError(f"its header (line {line}) has no column `{lacking[0]}`; it has: {shown}")
     for name in names:
         if name and names.count(name) > 1:
             raise ValueError(f"its header (line {line}) has two columns `{name}`; name one of them otherwise")
-    if len(names) == 1 and given is None:
-        found = ""
-    return Table(names, found, text, end, line + text.count(ending, begin, end), comments)
+    width = len(names)
+    between = found if width > 1 or given is not None else ""
+    first = line + text.count(ending, begin, end)
+    for number, cells, written, flaw in _read_records(text, end, first, between, comments=comments):
+        if len(cells) == width and flaw is None:
+            if cells[0] or any(map(str.strip, cells)):
+                yield Row(number, names, cells, None, written)
+        elif flaw or any(map(str.strip, cells)):
+            yield Row(number, names, (), flaw or f"{len(cells)} cells instead of {width}", written)
 
 
 def _find_header(text: str, *, comments: bool) -> tuple[int, int, str | None]:
@@ -177,10 +153,8 @@ def _read_records(
         if not line or line.isspace() or (comments and line[0] == "#"):
             continue
         if '"' not in line:  # nearly all lines; the expression below costs five times as much
-            if separator == " ":
-                yield first, line.split(), line, None
-            else:
-                yield first, line.split(separator) if separator else [line], line, None
+            cells = line.split(separator if separator != " " else None) if separator else [line]
+            yield first, cells, line, None
             continue
         paired = line.count('"') % 2 == 0
         try:
@@ -268,7 +242,7 @@ class Columns:
             raise ValueError(row.broken)
         if (
             row.names is not self._seen
-        ):  # once a table: looking for names in each row costs more than all the rest
+        ):  # once a table: to look for names in each row costs more than the rest
             self._find(row.names)
         values = self._take((*row.values, None))
         return self._choose(row, values) if self._several else values

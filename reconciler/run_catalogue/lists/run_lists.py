@@ -12,7 +12,7 @@ from reconciler.ledger.schema.rows import without_collection
 from reconciler.model.run import ENERGIES, QUALITIES, RUN_TYPES, Run
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.run_catalogue.lists.json_lists import is_json, read_certification, read_objects
-from reconciler.run_catalogue.lists.records import Columns, Row, open_table, read_lines
+from reconciler.run_catalogue.lists.records import Columns, Row, read_lines, read_table
 from reconciler.run_catalogue.lists.values import read_count, read_label, read_time
 from schemas.files.text import decode_text
 from schemas.manifest.runs import EXPERIMENT_LIMIT, RUN_LIMIT, format_run, parse_ranges, run_key, split_key
@@ -123,11 +123,10 @@ class RunList:
         if not any(map(str.isalpha, first)):
             return _read_plain(text, self.experiment)
         needed: dict[str, tuple[str, ...]] = {theirs: (theirs,) for theirs in self._mapping.values()}
-        for ours in ("run",) if self.experiment is not None else KEY:
-            if ours not in self._mapping:
-                needed[ours] = KEY[ours]
+        asked = ("run",) if self.experiment is not None else KEY
+        needed |= {ours: KEY[ours] for ours in asked if ours not in self._mapping}
         known = {name for names in COLUMNS.values() for name in names}
-        return self._rename(open_table(text, needed, known, self._separator).read())
+        return self._rename(read_table(text, needed, known, self._separator))
 
     def _rename(self, rows: Iterator[Row]) -> Iterator[Row]:
         """The rows under our names, where the list has its own: what it calls so itself is then another column."""

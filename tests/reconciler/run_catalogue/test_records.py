@@ -9,13 +9,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reconciler.run_catalogue.lists.records import SEPARATORS, QuoteError, open_table
+from reconciler.run_catalogue.lists.records import SEPARATORS, QuoteError, read_table
 from tests.support.inputs.delimited_tables import BETWEEN, ENDINGS, texts, write
 
 
 def read(text, separator=None, **options):
-    table = open_table(text, {"run": ("run",)}, ("type",), separator, **options)
-    return [list(row.values) if row.broken is None else row for row in table.read()]
+    rows = read_table(text, {"run": ("run",)}, ("type",), separator, **options)
+    return [list(row.values) if row.broken is None else row for row in rows]
 
 
 @given(
@@ -63,8 +63,7 @@ def test_blanks_of_any_number_separate_where_the_header_has_nothing_else(rows):
 def test_whatever_the_text_is_each_line_is_of_one_record_or_the_list_is_refused(rest, separator):
     text = f"run,type\n{rest}"
     try:
-        table = open_table(text, {"run": ("run",)}, ("type",), separator)
-        rows = list(table.read())
+        rows = list(read_table(text, {"run": ("run",)}, ("type",), separator))
     except ValueError:
         return
     lines = [row.line for row in rows]
@@ -125,11 +124,15 @@ def test_a_quote_that_was_not_written_twice_refuses_its_row_alone_where_the_line
         ("run type", " "),
         ("sep=|\nrun|a,b,c,d", "|"),
         ('"run";"a,b,c,d"', ";"),
-        ("run", ""),
     ],
 )
 def test_the_separator_is_found_by_the_columns_that_it_gives(header, separator):
-    assert open_table(f"{header}\n", {"run": ("run",)}, ("type",)).separator == separator
+    row = header.splitlines()[-1]
+    assert read(f"{header}\n{row}\n") == list(csv.reader([row], delimiter=separator))
+
+
+def test_below_a_header_with_one_column_each_line_is_a_cell():
+    assert read("run\n1,2;3\n") == [["1,2;3"]]
 
 
 @pytest.mark.parametrize(
