@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from reconciler.ledger.writing.lease import PROMPT
-from reconciler.model.engine import JobHandle
+from reconciler.model.engine import Complaint, JobHandle, Refused
 from schemas.policy.site import Site
 
 VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -40,6 +41,8 @@ class BatchSystem(SharedFolders):
         self._settings = site.batch
         self._queue = site.queue
         self._seconds = seconds
+        self._most = f"%{site.batch.running}" if site.batch.running else ""
+        """The limit of an array's jobs that run at once, as batch systems write it."""
         self.slots = site.slots or 1000
         self.width = site.batch.width
 
@@ -47,18 +50,50 @@ class BatchSystem(SharedFolders):
         """The names of the environment variables that jobs get, as far as they are set here."""
         return [name for name in (*VARIABLES, *self._site.environment) if name in os.environ]
 
+    def _list_options(self, names: Sequence[str], unit: str = "") -> Iterator[tuple[str, str | None]]:
+        """The options that the site's file sets: queue, account, minutes and memory under `names`, and its own."""
+        settings = self._settings
+        memory = settings.memory and f"{settings.memory}{unit}"
+        values = (self._queue, settings.account, settings.minutes, memory)
+        yield from (
+            (name, str(value)) for name, value in zip(names, values, strict=True) if value is not None
+        )
+        yield from ((option.name, option.value) for option in settings.options)
+
+    def _compare_width(self, most: int, parameter: str) -> Iterator[Complaint]:
+        """A complaint if arrays are wider than the system's parameter allows."""
+        if self.width > most:
+            what = f"arrays of {self.width} jobs are wider than the site allows ({parameter} is {most})"
+            yield Complaint(what, f"write `batch: {{width: {most}}}` or less into the site's file")
+
 
 def name_script(folder: Path) -> Path:
     """The absolute path of the script that starts the members of a batch, in the batch's folder."""
     return Path(os.path.abspath(folder)) / "element.sh"
 
 
-def find_missing(commands: Sequence[str]) -> list[str]:
-    """Those commands that are not in PATH."""
-    return [name for name in commands if shutil.which(name) is None]
+def write_file(file: Path, text: str) -> Refused | None:
+    """Writes a file that a submission needs; the answer to the submission if it cannot be written."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        return Refused(f"{file} cannot be written: {error.strerror}")
+    return None
+
+
+def find_missing(commands: Sequence[str], remedy: str) -> list[Complaint]:
+    """A complaint if some commands are not in PATH."""
+    missing = [name for name in commands if shutil.which(name) is None]
+    return [Complaint(f"the commands {', '.join(missing)} are not here", remedy)] if missing else []
 
 
 def split_words(words: Sequence[str], most: int) -> Iterator[Sequence[str]]:
     """The words in order, at most `most` at a time."""
     for start in range(0, len(words), most):
         yield words[start : start + most]
+
+
+def is_harmless(said: str, harmless: re.Pattern[str]) -> bool:
+    """Whether a command that failed said nothing but what is harmless, in each of its lines."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    return bool(lines) and all(harmless.search(line) for line in lines)

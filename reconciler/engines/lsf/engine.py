@@ -14,20 +14,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from reconciler.engines.elements import join
+from reconciler.engines.arrays import Key, observe_each
 from reconciler.engines.lsf.replies import (
-    Key,
+    JOBS,
     LsfRecord,
-    format_id,
-    list_jobs,
     pick,
-    place_of,
     read_history,
     read_jobs,
-    read_reference,
     read_submission,
 )
-from reconciler.engines.shared_folders import BatchSystem, find_missing, name_script, split_words
+from reconciler.engines.shared_folders import (
+    BatchSystem,
+    find_missing,
+    is_harmless,
+    name_script,
+    split_words,
+    write_file,
+)
 from reconciler.model.engine import (
     Answer,
     Batch,
@@ -37,9 +40,8 @@ from reconciler.model.engine import (
     Observation,
     Refused,
     Sighting,
-    doubt_reference,
 )
-from reconciler.outside.command import Deadline, Reply, UnreadableReply, call
+from reconciler.outside.command import Deadline, Reply, call
 
 SCRIPT = """\
 #!/bin/sh
@@ -67,19 +69,15 @@ class LsfEngine(BatchSystem):
         count = len(batch.handles)
         script = name_script(batch.folder)
         words = ["/bin/sh", str(script), self._settings.python, str(script.with_name("member.py"))]
+        # LSF hands the command to a shell, and writes it where quotes break
         for word in (batch.name, *words):
-            if not _PLAIN.fullmatch(
-                word
-            ):  # LSF hands the command to a shell, and writes it where quotes break
+            if not _PLAIN.fullmatch(word):
                 return [Refused(f"{word!r} holds characters that LSF cannot be trusted with")] * count
-        try:
-            script.write_text(SCRIPT, encoding="ascii")
-        except OSError as error:
-            return [Refused(f"{script} cannot be written: {error.strerror}")] * count
-        most = f"%{self._settings.running}" if self._settings.running else ""
-        name = f"{batch.name}[1-{count}]{most}" if count > 1 else batch.name
+        if refused := write_file(script, SCRIPT):
+            return [refused] * count
+        name = f"{batch.name}[1-{count}]{self._most}" if count > 1 else batch.name
         reply = self._call(["bsub", "-J", name, *self._options(script.parent), *words], self._seconds)
-        return read_submission(reply, count)
+        return JOBS.name_members(read_submission(reply, count), batch.handles)
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         """By the batch's name: `bjobs` first, then `bhist` for the attempts that `bjobs` does not have."""
@@ -94,83 +92,56 @@ class LsfEngine(BatchSystem):
             keys[record.name].add(key)
         for name in names:
             wanted = {handle.index for handle in handles if handle.batch == name}
-            if wanted - {place_of(index) for _, index in keys[name]}:
+            if wanted - {element or 0 for _, element in keys[name]}:
                 keys[name] |= {key for key, _ in self._remember(["-a", "-J", name], deadline.left(0.5))}
         found: dict[tuple[str, int], list[Key]] = defaultdict(list)
         for name, some in keys.items():
             for key in sorted(some, key=lambda one: int(one[0])):
-                found[name, place_of(key[1])].append(key)
-        return {one.name: [format_id(*key) for key in found[one.batch, one.index]] for one in handles}
+                found[name, key[1] or 0].append(key)
+        return {one.name: [JOBS.write(*key) for key in found[one.batch, one.index]] for one in handles}
 
     def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
         """One call of `bjobs`, and one of `bhist` for the attempts that `bjobs` has forgotten."""
-        seen = {one.name: doubt_reference(one) for one in handles if read_reference(one) is None}
+        doubted, known = observe_each(handles, JOBS.doubt)
         deadline = Deadline(self._seconds)
-        records: dict[Key, LsfRecord] = {}
-        for some in split_words(list_jobs(handles), CHUNK):
-            records |= self._ask(some, deadline.left(0.6))
-        missing: list[JobHandle] = []
-        for handle in [one for one in handles if one.name not in seen]:
-            record = pick(records, handle)
-            if record is None:
-                missing.append(handle)
-            else:
-                seen[handle.name] = record.observe()
-        if missing:
-            seen |= self._recall(missing, records, deadline)
-        return seen
+        records = self._ask_each(known, 0.6, deadline)
+        seen, missing = observe_each(known, lambda handle: pick(records, handle))
+        recalled = self._recall(missing, records, deadline) if missing else ()
+        return doubted | seen | dict(recalled)
 
     def cancel(self, handles: Sequence[JobHandle]) -> None:
         """Only jobs that `bjobs` has as live under their name: LSF may have given an id to another job."""
         if not handles:
             return
         deadline = Deadline(self._seconds)
-        records: dict[Key, LsfRecord] = {}
-        for some in split_words(list_jobs(handles), CHUNK):
-            records |= self._ask(some, deadline.left(0.5))
-        wanted = {(key, one.batch) for one in handles if (key := read_reference(one))}
-        chosen: dict[str, list[int]] = defaultdict(list)
-        spared: set[str] = set()
-        for key, record in records.items():
-            if record.observe().sighting is Sighting.ENDED:
-                continue
-            if (key, record.name) in wanted:
-                chosen[key[0]] += [key[1]] if key[1] else []
-            else:
-                spared.add(key[0])
-        whom = [f"{job}[{join(some)}]" if job in spared else job for job, some in sorted(chosen.items())]
-        for words in split_words(whom, CHUNK):
-            reply = self._call(["bkill", *words], deadline.left())
-            lines = [line for line in (reply.error + "\n" + reply.out).splitlines() if line.strip()]
-            if reply.status != 0 and not (lines and all(_HARMLESS.search(line) for line in lines)):
+        records = self._ask_each(handles, 0.5, deadline)
+        wanted = {(JOBS.read(one), one.batch) for one in handles}
+        live = ((key, (key, record.name) in wanted) for key, record in records.items() if record.is_live)
+        for some in split_words(JOBS.select(live), CHUNK):
+            reply = self._call(["bkill", *some], deadline.left())
+            if reply.status != 0 and not is_harmless(f"{reply.error}\n{reply.out}", _HARMLESS):
                 raise EngineUnavailable(reply.describe())
 
     def list_names(self, prefix: str) -> Mapping[str, str]:
         """Name → id of the live jobs of this user; an array is one of them."""
-        return {
-            record.name: job
-            for (job, _), record in self._ask(["-J", f"{prefix}*"], self._seconds).items()
-            if record.observe().sighting is not Sighting.ENDED
-        }
+        records = self._ask(["-J", f"{prefix}*"], self._seconds)
+        return {record.name: job for (job, _), record in records.items() if record.is_live}
 
     def examine(self) -> Sequence[Complaint]:
         """What the queue and the parameters of the system say."""
         return tuple(self._examine())
 
     def _examine(self) -> Iterator[Complaint]:
-        if missing := find_missing(COMMANDS):
-            what = f"the commands {', '.join(missing)} are not here"
-            yield Complaint(what, "run b2prod on a host of LSF, and source its profile.lsf")
+        if missing := find_missing(COMMANDS, "run b2prod on a host of LSF, and source its profile.lsf"):
+            yield from missing
             return
         deadline = Deadline(self._seconds)
         reply = self._call(["bqueues", *([self._queue] if self._queue else [])], deadline.left(0.5))
         rows = [line.split() for line in reply.out.splitlines()]
         states = {row[0]: row[2] for row in rows if len(row) > 2 and ":" in row[2]}
         if "No such queue" in reply.error + reply.out:
-            yield Complaint(
-                f"there is no queue {self._queue}",
-                "write another `queue` into the site's file: see `bqueues`",
-            )
+            what = f"there is no queue {self._queue}"
+            yield Complaint(what, "write another `queue` into the site's file: see `bqueues`")
         elif not states:
             yield Complaint(reply.describe(), "ask for LSF's state with `lsid`")
             return
@@ -179,31 +150,17 @@ class LsfEngine(BatchSystem):
             yield Complaint(what, "choose another `queue`, or wait for its operators")
         reply = self._call(["bparams", "-a"], deadline.left(0.5))
         found = re.search(r"^\s*MAX_JOB_ARRAY_SIZE\s*=\s*(\d+)", reply.out, re.MULTILINE)
-        most = int(found[1]) if found else 1000
-        if self.width > most:
-            what = (
-                f"arrays of {self.width} jobs are wider than the site allows (MAX_JOB_ARRAY_SIZE is {most})"
-            )
-            yield Complaint(what, f"write `batch: {{width: {most}}}` or less into the site's file")
+        yield from self._compare_width(int(found[1]) if found else 1000, "MAX_JOB_ARRAY_SIZE")
         if not _PLAIN.fullmatch(self._settings.python):
             what = f"{self._settings.python} holds characters that LSF cannot be trusted with"
             yield Complaint(what, "write a plain `python` into `batch`")
 
     def _options(self, folder: Path) -> Iterator[str]:
-        settings = self._settings
         yield "-rn"  # a folder is used once, and queues may start jobs again
         yield from ("-env", ", ".join(self._list_variables()))
         yield from ("-cwd", str(folder), "-o", str(folder / "output"))
-        for option, value in (
-            ("-q", self._queue),
-            ("-P", settings.account),
-            ("-W", settings.minutes),
-            ("-M", settings.memory and f"{settings.memory}MB"),
-        ):
-            if value is not None:
-                yield from (option, str(value))
-        for one in settings.options:
-            yield from (f"-{one.name}",) if one.value is None else (f"-{one.name}", one.value)
+        for name, value in self._list_options(("q", "P", "W", "M"), unit="MB"):
+            yield from (f"-{name}",) if value is None else (f"-{name}", value)
 
     def _call(self, command: Sequence[str], seconds: float) -> Reply:
         # what people set for their own use of these commands (formats, queues, silence) must not reach ours
@@ -215,23 +172,24 @@ class LsfEngine(BatchSystem):
     def _ask(self, whom: Sequence[str], seconds: float) -> dict[Key, LsfRecord]:
         """The records that `bjobs` has; a job without a record is certainly not there."""
         reply = self._call(["bjobs", "-a", "-json", "-o", FIELDS, *whom], seconds)
-        try:
-            return read_jobs(reply, [] if "-J" in whom else whom)
-        except UnreadableReply as error:
-            raise EngineUnavailable(str(error)) from error
+        return read_jobs(reply, [] if "-J" in whom else whom)
+
+    def _ask_each(
+        self, handles: Sequence[JobHandle], share: float, deadline: Deadline
+    ) -> dict[Key, LsfRecord]:
+        records: dict[Key, LsfRecord] = {}
+        for some in split_words(JOBS.list_jobs(handles), CHUNK):
+            records |= self._ask(some, deadline.left(share))
+        return records
 
     def _recall(
         self, missing: Sequence[JobHandle], records: Mapping[Key, LsfRecord], deadline: Deadline
     ) -> Iterator[tuple[str, Observation]]:
         """Observations by `bhist` of jobs that `bjobs` does not have: a job has ended only if `bhist` says so."""
-        finished: set[tuple[Key, str]] = set()
-        known: set[tuple[Key, str]] = set()
-        for some in split_words(list_jobs(missing), CHUNK):
-            finished |= self._remember(["-d", *some], deadline.left(0.5))
-        wanted = {one.name: (key, one.batch) for one in missing if (key := read_reference(one))}
-        if not finished.issuperset(wanted.values()):
-            for some in split_words(list_jobs(missing), CHUNK):
-                known |= self._remember(["-a", *some], deadline.left(0.5))
+        wanted = {one.name: (key, one.batch) for one in missing if (key := JOBS.read(one))}
+        finished = self._remember_each(missing, "-d", deadline)
+        rest = set(wanted.values()) - finished
+        known = self._remember_each(missing, "-a", deadline) if rest else set()
         for name, place in wanted.items():
             if place in finished:
                 yield name, Observation(Sighting.ENDED, "ended, says the history")
@@ -243,9 +201,14 @@ class LsfEngine(BatchSystem):
             else:
                 yield name, Observation(Sighting.ABSENT, "neither bjobs nor bhist knows it")
 
+    def _remember_each(
+        self, handles: Sequence[JobHandle], which: str, deadline: Deadline
+    ) -> set[tuple[Key, str]]:
+        jobs: set[tuple[Key, str]] = set()
+        for some in split_words(JOBS.list_jobs(handles), CHUNK):
+            jobs |= self._remember([which, *some], deadline.left(0.5))
+        return jobs
+
     def _remember(self, whom: Sequence[str], seconds: float) -> set[tuple[Key, str]]:
         reply = self._call(["bhist", "-n", "0", "-w", *whom], seconds)
-        try:
-            return read_history(reply, whom[-1] if "-J" in whom else None)
-        except UnreadableReply as error:
-            raise EngineUnavailable(str(error)) from error
+        return read_history(reply, whom[-1] if "-J" in whom else None)

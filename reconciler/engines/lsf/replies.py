@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.engines.arrays import Key, Notation
 from reconciler.model.engine import (
     Accepted,
     Answer,
     Deferred,
+    EngineUnavailable,
     JobHandle,
     Observation,
     Refused,
@@ -18,11 +20,12 @@ from reconciler.model.engine import (
     Uncertain,
 )
 from reconciler.model.states import FailureClass
-from reconciler.outside.command import Reply, UnreadableReply
+from reconciler.outside.command import Reply
 from schemas.files.strict_json import make_decoder
 
+JOBS = Notation(re.compile(r"([1-9][0-9]{0,9})(?:\[([1-9][0-9]{0,6})\])?"), "{}[{}]", "{}[{}]", first=1)
+
 _SUBMITTED = re.compile(r"Job <([1-9]\d{0,9})> is submitted to (?:default )?queue <[\w.+-]+>")
-_REFERENCE = re.compile(r"([1-9][0-9]{0,9})(?:\[([1-9][0-9]{0,6})\])?")
 _FULL = re.compile(
     r"Pending job threshold reached|has reached (?:the|its|his) [\w /-]{0,40}(?:limit|threshold)",
     re.IGNORECASE,
@@ -35,37 +38,20 @@ _HEADING = re.compile(r"\s*JOBID\s+USER\s+JOB_NAME\s+PEND\s+PSUSP\s+RUN\s+USUSP\
 _ROW = re.compile(r"\s*([1-9]\d{0,9})(?:\[([1-9]\d{0,6})\])?\s+\S+\s+(\S.*?)(?:\s+\d{1,12}){7}[ \t]*\n")
 
 _STATES = {
-    "PEND": Sighting.PENDING,
-    "PROV": Sighting.PENDING,
-    "WAIT": Sighting.PENDING,
-    "PSUSP": Sighting.PENDING,
-    "RUN": Sighting.RUNNING,
-    "USUSP": Sighting.RUNNING,
-    "SSUSP": Sighting.RUNNING,
-    "DONE": Sighting.ENDED,
-    "EXIT": Sighting.ENDED,
+    **dict.fromkeys(("PEND", "PROV", "WAIT", "PSUSP"), Sighting.PENDING),
+    **dict.fromkeys(("RUN", "USUSP", "SSUSP"), Sighting.RUNNING),
+    **dict.fromkeys(("DONE", "EXIT"), Sighting.ENDED),
 }
 """UNKWN and ZOMBI say that LSF lost touch with the job's host: neither ended nor failed."""
 
 _FAILURES = {
     "TERM_MEMLIMIT": FailureClass.PERMANENT,
-    "TERM_RUNLIMIT": FailureClass.TRANSIENT,
-    "TERM_CPULIMIT": FailureClass.TRANSIENT,
-    "TERM_DEADLINE": FailureClass.TRANSIENT,
-    "TERM_PREEMPT": FailureClass.TRANSIENT,
-    "TERM_OWNER": FailureClass.TRANSIENT,
-    "TERM_ADMIN": FailureClass.TRANSIENT,
-    "TERM_FORCE_OWNER": FailureClass.TRANSIENT,
-    "TERM_FORCE_ADMIN": FailureClass.TRANSIENT,
-    "TERM_EXTERNAL_SIGNAL": FailureClass.TRANSIENT,
-    "TERM_ORPHAN_SYSTEM": FailureClass.INFRASTRUCTURE,
-    "TERM_CWD_NOTEXIST": FailureClass.INFRASTRUCTURE,
-    "TERM_PRE_EXEC_FAIL": FailureClass.INFRASTRUCTURE,
-    "TERM_RC_RECLAIM": FailureClass.INFRASTRUCTURE,
+    **dict.fromkeys(("TERM_RUNLIMIT", "TERM_CPULIMIT", "TERM_DEADLINE"), FailureClass.TRANSIENT),
+    **dict.fromkeys(("TERM_PREEMPT", "TERM_OWNER", "TERM_ADMIN"), FailureClass.TRANSIENT),
+    **dict.fromkeys(("TERM_FORCE_OWNER", "TERM_FORCE_ADMIN", "TERM_EXTERNAL_SIGNAL"), FailureClass.TRANSIENT),
+    **dict.fromkeys(("TERM_ORPHAN_SYSTEM", "TERM_CWD_NOTEXIST"), FailureClass.INFRASTRUCTURE),
+    **dict.fromkeys(("TERM_PRE_EXEC_FAIL", "TERM_RC_RECLAIM"), FailureClass.INFRASTRUCTURE),
 }
-
-Key = tuple[str, int]
-"""A job's id, and its index in an array from 1; 0 outside of arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +71,24 @@ class LsfRecord:
         failure = _FAILURES.get(self.reason.split(":")[0].strip()) if self.state == "EXIT" else None
         return Observation(sighting, said, failure)
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the record does not say that the job has ended."""
+        return _STATES.get(self.state) is not Sighting.ENDED
 
-def read_submission(reply: Reply, count: int) -> list[Answer]:
-    """The answers of `bsub` for the `count` attempts of a batch, in order."""
+
+def read_submission(reply: Reply, count: int) -> Answer:
+    """The answer of `bsub` for a batch of `count` attempts, by the id of its job."""
     said = reply.error + "\n" + reply.out
     if reply.status != 0 and not _SUBMITTED.search(said):
         if _FULL.search(said):
-            return [Deferred(reply.describe(), fewer=reply.status is not None)] * count
+            return Deferred(reply.describe(), fewer=reply.status is not None)
         if count > 1 and _TOO_WIDE.search(said):
-            return [Deferred(reply.describe(), fewer=True)] * count
+            return Deferred(reply.describe(), fewer=True)
     if reply.missing or (reply.status not in {0, None} and "Job not submitted" in reply.error + reply.out):
-        return [Refused(reply.describe())] * count
+        return Refused(reply.describe())
     found = _SUBMITTED.findall(reply.out)
-    if reply.status != 0 or len(found) != 1:
-        return [Uncertain(reply.describe())] * count
-    return [Accepted(format_id(found[0], index + 1 if count > 1 else 0)) for index in range(count)]
+    return Accepted(found[0]) if reply.status == 0 and len(found) == 1 else Uncertain(reply.describe())
 
 
 def find_json(text: str) -> Any:
@@ -124,24 +113,24 @@ def read_jobs(reply: Reply, jobs: Sequence[str]) -> dict[Key, LsfRecord]:
     there; any text may stand before.
 
     Raises:
-        UnreadableReply: the answer has another form, or says nothing about one of the `jobs`.
+        EngineUnavailable: the answer has another form, or says nothing about one of the `jobs`.
     """
     if reply.status is None or reply.missing:
-        raise UnreadableReply(reply.describe())
+        raise EngineUnavailable(reply.describe())
     data = find_json(reply.out)
     text = f"{reply.out}\n{reply.error}"
     absent = set(_NOT_FOUND.findall(text)) if data is None else set()
     if data is None and not (absent or _NO_JOB.search(text)):
-        raise UnreadableReply(reply.describe())
+        raise EngineUnavailable(reply.describe())
     records: dict[Key, LsfRecord] = {}
     try:
         if data is not None:
             records = dict(_read_records(data, absent))
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UnreadableReply(f"`bjobs` answered what cannot be read: {error}") from error
+        raise EngineUnavailable(f"`bjobs` answered what cannot be read: {error}") from error
     told = absent | {job for job, _ in records}
     if told and (silent := set(jobs) - told):
-        raise UnreadableReply(f"`bjobs` was asked for {len(jobs)} jobs, and says nothing of {min(silent)}")
+        raise EngineUnavailable(f"`bjobs` was asked for {len(jobs)} jobs, and says nothing of {min(silent)}")
     return records
 
 
@@ -158,21 +147,27 @@ def _read_records(data: Mapping[str, Any], absent: set[str]) -> Iterator[tuple[K
             absent.add(record["JOBID"])
             continue
         name = re.sub(r"\[\d+\]$", "", record["JOB_NAME"])
-        key = (record["JOBID"], int(record["JOBINDEX"] or 0))
+        key = (record["JOBID"], _read_element(record["JOBINDEX"]))
         found = LsfRecord(name, record["STAT"], record.get("EXIT_CODE", ""), record.get("EXIT_REASON", ""))
         if not all(isinstance(word, str) for word in (key[0], found.state, found.code, found.reason)):
             raise ValueError("a value is not text")
         yield key, found
 
 
+def _read_element(index: str | None) -> int | None:
+    """The place of an element in its batch, of its index; that counts from 1, and is 0 outside of arrays."""
+    number = int(index or 0)
+    return number - 1 if number else None
+
+
 def read_history(reply: Reply, name: str | None = None) -> set[tuple[Key, str]]:
     """The jobs in the table that `bhist -w` prints below its heading, with their names; empty if it says "no matching job".
 
     Raises:
-        UnreadableReply: there is no such table, a line in it is not a row, or a job has another name than `name`.
+        EngineUnavailable: there is no such table, a line in it is not a row, or a job has another name than `name`.
     """
     if reply.status is None or reply.missing:
-        raise UnreadableReply(reply.describe())
+        raise EngineUnavailable(reply.describe())
     found: set[tuple[Key, str]] = set()
     headed = False
     for line in reply.out.splitlines(keepends=True):
@@ -181,41 +176,18 @@ def read_history(reply: Reply, name: str | None = None) -> set[tuple[Key, str]]:
         elif headed and line.strip():
             row = _ROW.fullmatch(line)
             if row is None:
-                raise UnreadableReply(f"`bhist` answered a line that is not a row: {line[:200]!r}")
+                raise EngineUnavailable(f"`bhist` answered a line that is not a row: {line[:200]!r}")
             called = re.sub(r"\[\d+\]$", "", row[3])
             if name not in (None, called):
-                raise UnreadableReply(f"`bhist` was asked for {name}, and answered: {line[:200]!r}")
-            found.add(((row[1], int(row[2] or 0)), called))
+                raise EngineUnavailable(f"`bhist` was asked for {name}, and answered: {line[:200]!r}")
+            found.add(((row[1], _read_element(row[2])), called))
     if not headed and not _NO_HISTORY.search(f"{reply.out}\n{reply.error}"):
-        raise UnreadableReply(f"neither a table nor a word of nothing came: {reply.describe()}")
+        raise EngineUnavailable(f"neither a table nor a word of nothing came: {reply.describe()}")
     return found
 
 
-def read_reference(handle: JobHandle) -> Key | None:
-    """The job that the handle's reference names; None where it is not an id, or that of another place in its batch."""
-    found = _REFERENCE.fullmatch(handle.reference or "")
-    if found is None or place_of(int(found[2] or 0)) != handle.index:
-        return None
-    return found[1], int(found[2] or 0)
-
-
-def pick(records: Mapping[Key, LsfRecord], handle: JobHandle) -> LsfRecord | None:
-    """The handle's record; None if its id belongs to a job of another name."""
-    key = read_reference(handle)
+def pick(records: Mapping[Key, LsfRecord], handle: JobHandle) -> Observation | None:
+    """What the handle's record says; None if there is none, or its id belongs to a job of another name."""
+    key = JOBS.read(handle)
     record = records.get(key) if key else None
-    return record if record is not None and record.name == handle.batch else None
-
-
-def list_jobs(handles: Sequence[JobHandle]) -> list[str]:
-    """The ids of the handles' jobs, each once, sorted."""
-    return sorted({key[0] for handle in handles if (key := read_reference(handle))})
-
-
-def place_of(index: int) -> int:
-    """An element's place in its batch, from 0."""
-    return max(0, index - 1)
-
-
-def format_id(job: str, index: int) -> str:
-    """A job's id as LSF writes it; `index` counts from 1, and is 0 outside of arrays."""
-    return f"{job}[{index}]" if index else job
+    return record.observe() if record is not None and record.name == handle.batch else None

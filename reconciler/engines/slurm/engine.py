@@ -14,24 +14,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reconciler.engines.elements import join
-from reconciler.engines.shared_folders import BatchSystem, find_missing, name_script, split_words
+from reconciler.engines.arrays import Key, observe_each
+from reconciler.engines.shared_folders import (
+    BatchSystem,
+    find_missing,
+    is_harmless,
+    name_script,
+    split_words,
+    write_file,
+)
 from reconciler.engines.slurm.replies import (
+    JOBS,
     UNNAMED,
-    Key,
     SlurmAnswer,
     SlurmRecord,
     are_ours,
     find_earliest,
-    format_id,
     is_ours,
     is_under_way,
-    list_jobs,
     pick,
     pick_whole,
     read_minutes,
     read_records,
-    read_reference,
     read_submission,
 )
 from reconciler.model.engine import (
@@ -43,7 +47,6 @@ from reconciler.model.engine import (
     Observation,
     Refused,
     Sighting,
-    doubt_reference,
 )
 from reconciler.outside.command import Deadline, Reply, call
 
@@ -67,29 +70,24 @@ class SlurmEngine(BatchSystem):
         """One array, or a plain job for a single attempt."""
         count = len(batch.handles)
         script = name_script(batch.folder)
-        if not _WRITABLE.fullmatch(
-            str(script)
-        ):  # rows of the queue could not be read, and jobs not be found again
+        # rows of the queue could not be read, and jobs not be found again
+        if not _WRITABLE.fullmatch(str(script)):
             return [Refused(f"{script} holds a character that Slurm's tables have no place for")] * count
-        try:
-            script.write_text(SCRIPT, encoding="ascii")
-        except OSError as error:
-            return [Refused(f"{script} cannot be written: {error.strerror}")] * count
-        array = []
-        if count > 1:
-            most = f"%{self._settings.running}" if self._settings.running else ""
-            array = [f"--array=0-{count - 1}{most}"]
+        if refused := write_file(script, SCRIPT):
+            return [refused] * count
+        array = [f"--array=0-{count - 1}{self._most}"] if count > 1 else []
         command = ["sbatch", "--parsable", f"--job-name={batch.name}", *array, *self._options(script.parent)]
         command += [str(script), self._settings.python, str(script.with_name("member.py"))]
-        return read_submission(self._call(command, self._seconds), count)
+        answer = read_submission(self._call(command, self._seconds), count)
+        return JOBS.name_members(answer, batch.handles)
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         """By the batch's name: the queue first, because accounting has a job seconds later, and a held one perhaps never.
 
         Only jobs of our own user that work in the batch's folder count: anybody can read a name and give it to a job.
         """
-        found: dict[tuple[str, int], dict[int, list[SlurmRecord]]] = defaultdict(lambda: defaultdict(list))
-        references: dict[tuple[str, int, int], str] = {}
+        found: dict[tuple[str, int], dict[int, list[tuple[str, SlurmRecord]]]]
+        found = defaultdict(lambda: defaultdict(list))
         deadline = Deadline(self._seconds)
         names = sorted({handle.batch for handle in handles})
         for some in split_words(names, CHUNK):
@@ -99,48 +97,36 @@ class SlurmEngine(BatchSystem):
                 if source.trouble:
                     raise EngineUnavailable(source.trouble)
                 for (job, element), record in source.records.items():
-                    place = (record.name, element or 0)
-                    found[place][int(job)].append(record)
-                    references[(*place, int(job))] = format_id(job, element)
+                    told = (JOBS.write(job, element), record)
+                    found[record.name, element or 0][int(job)].append(told)
         answer: dict[str, list[str]] = {}
         for handle in handles:
-            place = (handle.batch, handle.index)
-            ours = {job: are_ours(records, handle) for job, records in sorted(found[place].items())}
-            if silent := [references[(*place, job)] for job, told in ours.items() if told is None]:
+            jobs = [told for _, told in sorted(found[handle.batch, handle.index].items())]
+            ours = {told[-1][0]: are_ours((record for _, record in told), handle) for told in jobs}
+            if silent := [reference for reference, known in ours.items() if known is None]:
                 raise EngineUnavailable(f"Slurm does not tell in which folder {', '.join(silent)} works")
-            answer[handle.name] = [references[(*place, job)] for job, told in ours.items() if told]
+            answer[handle.name] = [reference for reference, known in ours.items() if known]
         if not all(answer.values()) and (late := self._find_backlog(deadline)):
             raise EngineUnavailable(late)
         return answer
 
     def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
         """One call of `squeue`, and one of `sacct` for the attempts that `squeue` does not know."""
-        seen = {one.name: doubt_reference(one) for one in handles if read_reference(one) is None}
-        if len(seen) == len(handles):
+        seen, known = observe_each(handles, JOBS.doubt)
+        if not known:
             return seen
         deadline = Deadline(self._seconds)
         queue = self._ask_queue(["--me"], deadline.left(0.6))
-        rest: list[JobHandle] = []
-        for handle in (one for one in handles if one.name not in seen):
-            if (record := pick(queue, handle)) is None:
-                rest.append(handle)
-            else:
-                seen[handle.name] = record.observe()
+        listed, rest = observe_each(known, lambda handle: _observe(pick(queue, handle)))
+        seen |= listed
         if not rest:
             return seen
-        accounting = self._ask_accounting("--jobs", list_jobs(rest), find_earliest(rest), deadline)
+        accounting = self._ask_accounting("--jobs", JOBS.list_jobs(rest), find_earliest(rest), deadline)
         if not queue.usable and not accounting.usable:
             raise EngineUnavailable(f"{queue.trouble}; {accounting.trouble}")
-        missing: list[JobHandle] = []
-        for handle in rest:
-            record = pick(accounting, handle)
-            if record is None:
-                missing.append(handle)
-            else:
-                seen[handle.name] = _weigh(record, queue)
-        if missing:
-            seen |= dict(self._look_again(missing, (queue, accounting), deadline))
-        return seen
+        ended, missing = observe_each(rest, lambda handle: _weigh(pick(accounting, handle), queue))
+        seen |= ended
+        return seen | dict(self._look_again(missing, (queue, accounting), deadline)) if missing else seen
 
     def cancel(self, handles: Sequence[JobHandle]) -> None:
         """Only jobs that the queue knows as live under their name: Slurm may have given an id to another job."""
@@ -151,24 +137,16 @@ class SlurmEngine(BatchSystem):
         if not queue.usable:
             raise EngineUnavailable(str(queue.trouble))
         wanted = {(handle.batch, handle.index, handle.reference): handle for handle in handles}
-        chosen: dict[str, list[int]] = defaultdict(list)
-        spared: set[str] = set()
-        for (job, element), record in queue.records.items():
-            place = (record.name, element or 0)
-            if record.observe().sighting is Sighting.ENDED:
-                continue
+
+        def is_meant(key: Key, record: SlurmRecord) -> bool:
+            place = (record.name, key[1] or 0)
             named = wanted.get((*place, None))
-            meant = (*place, format_id(job, element)) in wanted or (named and is_ours(record, named))
-            if not meant:
-                spared.add(job)
-            else:
-                chosen[job] += [] if element is None else [element]
-        # an array that is cancelled as a whole keeps a record of each element, which single ones do not before they start
-        whom = [f"{job}_[{join(some)}]" if job in spared else job for job, some in sorted(chosen.items())]
-        for some in split_words(whom, CHUNK):
+            return (*place, JOBS.write(*key)) in wanted or bool(named and is_ours(record, named))
+
+        live = ((key, is_meant(key, one)) for key, one in queue.records.items() if one.is_live)
+        for some in split_words(JOBS.select(live), CHUNK):
             reply = self._call(["scancel", *some], deadline.left())
-            lines = reply.error.strip().splitlines()
-            if reply.status != 0 and not (lines and all(_HARMLESS.search(line) for line in lines)):
+            if reply.status != 0 and not is_harmless(reply.error, _HARMLESS):
                 raise EngineUnavailable(reply.describe())
 
     def list_names(self, prefix: str) -> Mapping[str, str]:
@@ -176,19 +154,14 @@ class SlurmEngine(BatchSystem):
         queue = self._ask_queue(["--me"], self._seconds)
         if queue.trouble:
             raise EngineUnavailable(queue.trouble)
-        return {
-            record.name: job
-            for (job, _), record in queue.records.items()
-            if record.name.startswith(prefix) and record.observe().sighting is not Sighting.ENDED
-        }
+        mine = ((record, job) for (job, _), record in queue.records.items() if record.name.startswith(prefix))
+        return {record.name: job for record, job in mine if record.is_live}
 
     def examine(self) -> Sequence[Complaint]:
         """What the controller's configuration, the partition and a trial submission (`--test-only`) say."""
-        if missing := find_missing(COMMANDS):
-            what = f"the commands {', '.join(missing)} are not here"
-            return [
-                Complaint(what, "run b2prod on a host with Slurm's client commands, and put them into PATH")
-            ]
+        remedy = "run b2prod on a host with Slurm's client commands, and put them into PATH"
+        if missing := find_missing(COMMANDS, remedy):
+            return missing
         deadline = Deadline(self._seconds)
         reply = self._call(["scontrol", "show", "config"], deadline.left(0.4))
         if reply.status != 0:
@@ -202,34 +175,25 @@ class SlurmEngine(BatchSystem):
         ]
 
     def _examine_configuration(self, settings: Mapping[str, str]) -> Iterator[Complaint]:
-        width, most = self.width, int(settings.get("MaxArraySize", "1001"))
-        if width > most:
-            what = f"arrays of {width} jobs are wider than the site allows (MaxArraySize is {most})"
-            yield Complaint(what, f"write `batch: {{width: {most}}}` or less into the site's file")
+        yield from self._compare_width(int(settings.get("MaxArraySize", "1001")), "MaxArraySize")
         if self.slots > int(settings.get("MaxJobCount", "10000")):
             what = f"{self.slots} slots are more jobs than the controller keeps (MaxJobCount is {settings['MaxJobCount']})"
             yield Complaint(what, "write fewer `slots` into the site's file", fatal=False)
         if settings.get("JobRequeue") == "1":
             what = "the site lets Slurm start jobs again by itself (JobRequeue is 1)"
-            yield Complaint(
-                what, "nothing: b2prod forbids it for its jobs; only an operator can", fatal=False
-            )
+            remedy = "nothing: b2prod forbids it for its jobs; only an operator can"
+            yield Complaint(what, remedy, fatal=False)
 
     def _examine_accounting(self, settings: Mapping[str, str], deadline: Deadline) -> Iterator[Complaint]:
         if settings.get("AccountingStorageType", "").endswith("none"):
             age = settings.get("MinJobAge", "300 sec")
-            what = (
-                f"the site keeps no accounting: {age} after its end nothing is known of a job but its result"
-            )
+            what = f"the site keeps no accounting: {age} after a job's end only its result is known"
             yield Complaint(what, "reconcile more often than that, or ask for slurmdbd", fatal=False)
             return
         reply = self._call(["sacct", "-X", "-P", "-n", "-S", "now", "-o", "JobID"], deadline.left(0.4))
         if reply.status != 0:
-            yield Complaint(
-                reply.describe(),
-                "ask for slurmdbd: without it ended jobs cannot be told from lost ones",
-                fatal=False,
-            )
+            remedy = "ask for slurmdbd: without it ended jobs cannot be told from lost ones"
+            yield Complaint(reply.describe(), remedy, fatal=False)
 
     def _examine_partition(self, deadline: Deadline) -> Iterator[Complaint]:
         if self._queue is None:
@@ -257,43 +221,31 @@ class SlurmEngine(BatchSystem):
             command = ["sbatch", "--test-only", *self._options(script.parent), str(script)]
             reply = self._call(command, deadline.left(0.8))
         if reply.status != 0:
-            yield Complaint(
-                f"a trial submission is refused: {reply.describe()}",
-                "correct `queue` and `batch` in the site's file",
-            )
+            what = f"a trial submission is refused: {reply.describe()}"
+            yield Complaint(what, "correct `queue` and `batch` in the site's file")
         if not os.access(self._settings.python, os.X_OK):
             what = f"{self._settings.python}, which is to start the jobs, is not on this host"
-            yield Complaint(
-                what, "see that it is on the nodes, or write another `python` into `batch`", fatal=False
-            )
+            remedy = "see that it is on the nodes, or write another `python` into `batch`"
+            yield Complaint(what, remedy, fatal=False)
 
     def _options(self, folder: Path) -> Iterator[str]:
         """The options of every submission, without name and array."""
-        settings = self._settings
         yield "--no-requeue"  # a folder is used once
         yield f"--export={','.join(self._list_variables())}"
         yield f"--chdir={folder}"
         yield f"--output={folder}/output"
         yield "--open-mode=append"
         yield "--input=/dev/null"
-        for option, value in (
-            ("partition", self._queue),
-            ("account", settings.account),
-            ("time", settings.minutes),
-            ("mem", settings.memory),
-        ):
-            if value is not None:
-                yield f"--{option}={value}"
-        for one in settings.options:
-            yield f"--{one.name}" if one.value is None else f"--{one.name}={one.value}"
+        for name, value in self._list_options(("partition", "account", "time", "mem")):
+            yield f"--{name}" if value is None else f"--{name}={value}"
 
     def _call(self, command: Sequence[str], seconds: float) -> Reply:
         # what people set for their own use of these commands (formats, arrays, clusters) must not reach ours
+        theirs = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
         ours = {
             name: value
             for name, value in os.environ.items()
-            if name == "SLURM_CONF"
-            or not name.startswith(("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_"))
+            if name == "SLURM_CONF" or not name.startswith(theirs)
         }
         if command[0] != "sbatch":
             ours |= {"TZ": "UTC", "LC_ALL": "C", "SLURM_BITSTR_LEN": "0"}
@@ -331,13 +283,12 @@ class SlurmEngine(BatchSystem):
         """Observations of jobs that neither source lists: a last question also finds jobs that another user submitted."""
         trouble = next((source.trouble for source in sources if source.trouble), None)
         trouble = trouble or self._find_backlog(deadline)
-        jobs = list_jobs(missing)
+        jobs = JOBS.list_jobs(missing)
         last = self._ask_queue([f"--jobs={','.join(jobs[:CHUNK])}"], deadline.left())
         trouble = trouble or last.trouble or ("there are too many to ask for" if len(jobs) > CHUNK else None)
         for handle in missing:
-            record = pick(last, handle) or next(
-                filter(None, (pick_whole(one, handle) for one in sources)), None
-            )
+            ended = (pick_whole(source, handle) for source in sources)
+            record = pick(last, handle) or next(filter(None, ended), None)
             if record is not None:
                 yield handle.name, record.observe()
             elif trouble:
@@ -358,12 +309,16 @@ class SlurmEngine(BatchSystem):
         return f"accounting is behind: {waiting} records are on their way" if waiting else None
 
 
-def _weigh(record: SlurmRecord, queue: SlurmAnswer) -> Observation:
+def _observe(record: SlurmRecord | None) -> Observation | None:
+    return None if record is None else record.observe()
+
+
+def _weigh(record: SlurmRecord | None, queue: SlurmAnswer) -> Observation | None:
     """What accounting says of a job that the queue does not list; only the queue knows which jobs are live."""
-    seen = record.observe()
+    seen = _observe(record)
+    if record is None or seen is None or (seen.sighting is Sighting.ENDED and record.name != UNNAMED):
+        return seen
     if record.name == UNNAMED:
         return Observation(Sighting.UNKNOWN, "accounting does not know its name yet")
-    if seen.sighting is Sighting.ENDED:
-        return seen
     why = queue.trouble or "the queue has forgotten it"
     return Observation(Sighting.UNKNOWN, f"{why}; accounting says {seen.reason}")

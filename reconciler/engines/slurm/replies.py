@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from reconciler.engines.elements import expand
+from reconciler.engines.arrays import Key, Notation, expand
 from reconciler.model.engine import (
     Accepted,
     Answer,
@@ -30,7 +30,7 @@ UNNAMED = "allocation"
 
 _ID = re.compile(r"([1-9]\d{0,9})(?:_(\d{1,7}|\[[^\]|]*\]))?(?:\+\d+)?")
 
-_REFERENCE = re.compile(r"([1-9][0-9]{0,9})(?:_([0-9]{1,7}))?")
+JOBS = Notation(re.compile(r"([1-9][0-9]{0,9})(?:_([0-9]{1,7}))?"), "{}_{}", "{}_[{}]")
 
 _SUBMITTED = re.compile(r"([1-9]\d{0,9})(?:;[\w.-]+)?")
 _REFUSED = re.compile(
@@ -48,29 +48,32 @@ _BUSY = re.compile(
     r"|Batch job submission failed: (?:Resource temporarily unavailable|Slurm temporarily unable)"
 )
 
-_PENDING = {
-    "PENDING",
-    "CONFIGURING",
-    "REQUEUED",
-    "REQUEUE_FED",
-    "REQUEUE_HOLD",
-    "RESV_DEL_HOLD",
-    "SPECIAL_EXIT",
+_STATES = {
+    **dict.fromkeys(
+        (
+            "PENDING",
+            "CONFIGURING",
+            "REQUEUED",
+            "REQUEUE_FED",
+            "REQUEUE_HOLD",
+            "RESV_DEL_HOLD",
+            "SPECIAL_EXIT",
+        ),
+        Sighting.PENDING,
+    ),
+    **dict.fromkeys(
+        ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"),
+        Sighting.RUNNING,
+    ),
 }
-_RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
-# FAILED stands for whatever the job's exit code was, and a fresh record of accounting has none yet: no class follows.
-_ENDED = {
-    "COMPLETED": None,
-    "FAILED": None,
-    "CANCELLED": FailureClass.TRANSIENT,
-    "TIMEOUT": FailureClass.TRANSIENT,
-    "DEADLINE": FailureClass.TRANSIENT,
-    "PREEMPTED": FailureClass.TRANSIENT,
+_ENDS = {
+    # FAILED stands for whatever the job's exit code was, and a fresh record of accounting has none yet
+    **dict.fromkeys(("COMPLETED", "FAILED"), None),
+    **dict.fromkeys(("CANCELLED", "TIMEOUT", "DEADLINE", "PREEMPTED"), FailureClass.TRANSIENT),
     "OUT_OF_MEMORY": FailureClass.PERMANENT,
-    "NODE_FAIL": FailureClass.INFRASTRUCTURE,
-    "BOOT_FAIL": FailureClass.INFRASTRUCTURE,
-    "REVOKED": FailureClass.INFRASTRUCTURE,
+    **dict.fromkeys(("NODE_FAIL", "BOOT_FAIL", "REVOKED"), FailureClass.INFRASTRUCTURE),
 }
+"""The states in which a job has ended, with the class of failure that they imply."""
 
 _HEADINGS = {
     ("JOBID", "STATE", *note, name)
@@ -78,9 +81,6 @@ _HEADINGS = {
     for name in ("NAME", "JOBNAME")
 }
 """The headings of the tables that are asked for, of the queue and of accounting."""
-
-Key = tuple[str, int | None]
-"""A job's id, and its index in an array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +96,16 @@ class SlurmRecord:
         """What the record says about the attempt."""
         word = self.state.split()[0].rstrip("+") if self.state else ""
         note = "" if self.note in {"", "None", "0:0"} else f", {self.note}"
-        if word in _ENDED:
-            return Observation(Sighting.ENDED, f"{self.state}{note}", _ENDED[word])
-        if word in _PENDING:
-            return Observation(Sighting.PENDING, f"{self.state}{note}")
-        if word in _RUNNING:
-            return Observation(Sighting.RUNNING, f"{self.state}{note}")
+        if word in _ENDS:
+            return Observation(Sighting.ENDED, f"{self.state}{note}", _ENDS[word])
+        if word in _STATES:
+            return Observation(_STATES[word], f"{self.state}{note}")
         return Observation(Sighting.UNKNOWN, f"a state that is not known: {self.state}")
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the record does not say that the job has ended."""
+        return self.observe().sighting is not Sighting.ENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,41 +124,29 @@ def read_records(reply: Reply, marks: int) -> SlurmAnswer:
     text, a notice or a page of HTML is not an empty queue. A heading of other columns is one that tells nothing of the rows.
     """
     records: dict[Key, SlurmRecord] = {}
-    strange, headed = None, False
+    strange: list[str] = []
+    headed, says = False, f"`{reply.command}` answered"
     for line in reply.out.splitlines():
         fields = line.split("|", marks)
         if (heading := _read_heading(fields)) is not None:
             if headed or len(fields) != marks + 1 or heading not in _HEADINGS:
-                return SlurmAnswer(
-                    {}, f"`{reply.command}` answered a table that is not known: {line[:200]!r}"
-                )
+                return SlurmAnswer({}, f"{says} a table that is not known: {line[:200]!r}")
             headed = True
             continue
+        elements = None
         found = _ID.fullmatch(fields[0])
-        if found is None or len(fields) != marks + 1 or "\0" in line:
-            strange = strange or line
+        if found is not None and len(fields) == marks + 1 and "\0" not in line:
+            elements = expand(found[2]) if found[2] else [None]
+        if found is None or elements is None:
+            strange.append(line)
             continue
-        job, element = found[1], found[2]
         record = SlurmRecord(fields[-1], fields[1], fields[2], fields[3] if marks > 3 else "")
-        if element is None:
-            records[job, None] = record
-        elif element.isdecimal():
-            records[job, int(element)] = record
-        else:
-            indices = expand(element)
-            if indices is None:
-                strange = strange or line
-            else:
-                records.update(dict.fromkeys(((job, index) for index in indices), record))
+        records |= dict.fromkeys(((found[1], element) for element in elements), record)
     if reply.out and not reply.out.endswith("\n"):
-        strange = strange or "one without an end"
-    if strange is not None:
-        return SlurmAnswer(
-            records, f"`{reply.command}` answered a line that is not a record: {strange[:200]!r}"
-        )
-    if not headed:
-        return SlurmAnswer(records, f"`{reply.command}` answered without the heading of its table")
-    return SlurmAnswer(records)
+        strange.append("one without an end")
+    if strange:
+        return SlurmAnswer(records, f"{says} a line that is not a record: {strange[0][:200]!r}")
+    return SlurmAnswer(records, None if headed else f"{says} without the heading of its table")
 
 
 def _read_heading(fields: Sequence[str]) -> tuple[str, ...] | None:
@@ -166,17 +157,9 @@ def _read_heading(fields: Sequence[str]) -> tuple[str, ...] | None:
     return names if len(names) > 1 and set(names) & {"JOBID", "ARRAYJOBID"} else None
 
 
-def read_reference(handle: JobHandle) -> Key | None:
-    """The job that the handle's reference names; None where it is not an id, or that of another place in its batch."""
-    found = _REFERENCE.fullmatch(handle.reference or "")
-    if found is None or int(found[2] or 0) != handle.index:
-        return None
-    return found[1], int(found[2]) if found[2] else None
-
-
 def pick(source: SlurmAnswer, handle: JobHandle) -> SlurmRecord | None:
     """The handle's record; none where its id belongs to a job of another name."""
-    key = read_reference(handle)
+    key = JOBS.read(handle)
     record = source.records.get(key) if key else None
     return record if record is not None and record.name in {handle.batch, UNNAMED} else None
 
@@ -202,8 +185,7 @@ def are_ours(records: Iterable[SlurmRecord], handle: JobHandle) -> bool | None:
 def is_under_way(source: SlurmAnswer, handle: JobHandle) -> bool:
     """Whether a job that bears the handle's batch's name and index has not ended, whatever its id."""
     return any(
-        (record.name, element or 0) == (handle.batch, handle.index)
-        and record.observe().sighting is not Sighting.ENDED
+        (record.name, element or 0) == (handle.batch, handle.index) and record.is_live
         for (_, element), record in source.records.items()
     )
 
@@ -217,19 +199,9 @@ def find_earliest(handles: Iterable[JobHandle]) -> str:
 def pick_whole(source: SlurmAnswer, handle: JobHandle) -> SlurmRecord | None:
     """The end of the handle's whole array: one that was cancelled before it started may have no other record."""
     record = source.records.get(((handle.reference or "").partition("_")[0], None))
-    if record is None or record.name != handle.batch or record.observe().sighting is not Sighting.ENDED:
+    if record is None or record.name != handle.batch or record.is_live:
         return None
     return record
-
-
-def format_id(job: str, element: int | None) -> str:
-    """A job's id as Slurm writes it."""
-    return job if element is None else f"{job}_{element}"
-
-
-def list_jobs(handles: Iterable[JobHandle]) -> list[str]:
-    """The ids of the handles' jobs, each once, sorted."""
-    return sorted({key[0] for handle in handles if (key := read_reference(handle))})
 
 
 def read_minutes(text: str) -> int | None:
@@ -250,18 +222,17 @@ def _read_deferral(reply: Reply, count: int) -> Deferred | None:
     return Deferred(reply.describe()) if _BUSY.search(reply.error) else None
 
 
-def read_submission(reply: Reply, count: int) -> list[Answer]:
-    """The answers of `sbatch` for the `count` attempts of a batch, in order.
+def read_submission(reply: Reply, count: int) -> Answer:
+    """The answer of `sbatch` for a batch of `count` attempts, by the id of its job.
 
     An id is a line that holds nothing else, among all that a site prints; two such lines give no id. A controller that takes
     no more jobs lets `sbatch` wait for minutes; if `sbatch` is killed while it waits, it has submitted nothing.
     """
     if deferred := _read_deferral(reply, count):
-        return [deferred] * count
+        return deferred
     if reply.missing or (reply.status not in {0, None} and _REFUSED.search(reply.error)):
-        return [Refused(reply.describe())] * count
+        return Refused(reply.describe())
     ids = [found for line in reply.out.split("\n") if (found := _SUBMITTED.fullmatch(line))]
     if reply.status != 0 or len(ids) != 1 or not reply.out.endswith("\n"):  # else digits of it may be missing
-        return [Uncertain(reply.describe())] * count
-    job = ids[0][1]
-    return [Accepted(job if count == 1 else f"{job}_{index}") for index in range(count)]
+        return Uncertain(reply.describe())
+    return Accepted(ids[0][1])

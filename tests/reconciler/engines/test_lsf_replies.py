@@ -185,7 +185,7 @@ def test_elements_that_have_ended_are_not_killed_and_the_rest_in_one_call(site):
     ],
 )
 def test_answers_to_a_submission(text, status, kind):
-    (answered,) = read_submission(Reply("bsub", status, text, ""), 1)
+    answered = read_submission(Reply("bsub", status, text, ""), 1)
     assert isinstance(answered, kind)
     if kind is Accepted:
         assert answered.reference == "101"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.engines.elements import expand, join
+from reconciler.engines.arrays import expand, join
 from reconciler.engines.slurm.engine import SlurmEngine
 from reconciler.engines.slurm.replies import pick, pick_whole, read_minutes, read_records
 from reconciler.model.engine import Batch, JobHandle, Sighting
