@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from schemas.skims.cut import (
     And,
+    Condition,
     Cut,
-    HealthStatus,
     Negative,
     Not,
     Number,
@@ -58,7 +58,7 @@ def select(cut: Cut, columns: Mapping[str, NDArray[np.generic]]) -> NDArray[np.b
         return np.array(np.broadcast_to(_decide(cut.expression, values), (lengths.pop(),)))
 
 
-def _decide(node: HealthStatus, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
+def _decide(node: Condition, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
     if isinstance(node, Relation):
         operands = [_evaluate(operand, values) for operand in node.operands]
         result = _compare(node.operators[0], operands[0], operands[1])

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedToken, v_args
 
@@ -98,25 +98,25 @@ class Truth:
 class Not:
     """The contrary of a condition."""
 
-    operand: HealthStatus
+    operand: Condition
 
 
 @dataclass(frozen=True, slots=True)
 class And:
     """All of two or more conditions, none of which is an And itself."""
 
-    operands: tuple[HealthStatus, ...]
+    operands: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
     """Any of two or more conditions, none of which is an Or itself."""
 
-    operands: tuple[HealthStatus, ...]
+    operands: tuple[Condition, ...]
 
 
 Value = Number | Variable | Negative | Arithmetic
-HealthStatus = Relation | Truth | Not | And | Or
+Condition = Relation | Truth | Not | And | Or
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Cut:
     """A parsed cut: its text as written, its syntax tree, and the names of its variables, sorted, each once."""
 
     text: str
-    expression: HealthStatus
+    expression: Condition
     variables: tuple[str, ...]
 
 
@@ -141,21 +141,18 @@ def parse_cut(text: str) -> Cut:
         raise CutSyntaxError(1, "the cut is empty", "write a condition, or `True` to keep every event")
     check_brackets(text)
     try:
-        expression = cast("HealthStatus", _grammar().parse(text))
+        expression = cast("Condition", _grammar().parse(text))
     except UnexpectedCharacters as error:
         raise explain_character(text, cast("int", error.pos_in_stream)) from None
     except UnexpectedToken as error:
         here = None if error.token.type == "$END" else error.token
         before = _grammar().lex(text[: here.start_pos if here else None])
         raise explain_token(text, tuple(before), here, error.expected) from None
-    depth = _measure_depth(expression)
-    if depth > MAX_DEPTH:
-        raise CutSyntaxError(
-            1,
-            f"the cut is nested {depth} levels deep, the limit is {MAX_DEPTH}",
-            "write it with fewer operations",
-        )
-    names = {node.name for node in _walk(expression) if isinstance(node, Variable)}
+    levels = list(_list_levels(expression))
+    if len(levels) > MAX_DEPTH:
+        problem = f"the cut is nested {len(levels)} levels deep, the limit is {MAX_DEPTH}"
+        raise CutSyntaxError(1, problem, "write it with fewer operations")
+    names = {node.name for level in levels for node in level if isinstance(node, Variable)}
     cut = Cut(text, expression, tuple(sorted(names)))
     length = len(canonical(cut))
     if length > MAX_LENGTH:
@@ -179,43 +176,36 @@ def canonical(cut: Cut) -> str:
 # -- parsing
 
 
-class _TruthOperand(NamedTuple):
-    """True or False where a value stands: it may be compared, as 1 or 0, and nothing else."""
-
-    token: Token
-
-
-_Operand = Value | _TruthOperand
+_Operand = Value | Token
+"""A value; or the token of True or False where a value stands: it may be compared, as 1 or 0, and nothing else."""
 
 
 @v_args(inline=True)
-class _Builder(Transformer[Token, HealthStatus]):
+class _Builder(Transformer[Token, Condition]):
     """Builds the tree while the text is parsed, hence without recursion."""
 
-    def start(self, condition: HealthStatus) -> HealthStatus:
+    def start(self, condition: Condition) -> Condition:
         return condition
 
-    def disjunction(self, *operands: HealthStatus) -> Or:
+    def disjunction(self, *operands: Condition) -> Or:
         return Or(_flatten(Or, operands))
 
-    def conjunction(self, *operands: HealthStatus) -> And:
+    def conjunction(self, *operands: Condition) -> And:
         return And(_flatten(And, operands))
 
-    def inverse(self, operand: HealthStatus) -> Not:
+    def inverse(self, operand: Condition) -> Not:
         return Not(operand)
 
     def truth(self, token: Token) -> Truth:
         return Truth(token.lower() == "true")
 
-    def comparison(self, *parts: _Operand | Token) -> Relation:
-        operands = (_compare_as(cast("_Operand", part)) for part in parts[::2])
+    def comparison(self, *parts: _Operand) -> Relation:
+        operands = (_compare_as(part) for part in parts[::2])
         return Relation(tuple(operands), tuple(str(part) for part in parts[1::2]))
 
     def arithmetic(self, left: _Operand, operator: Token, right: _Operand) -> Arithmetic:
-        return Arithmetic(str(operator), _calculate_with(left, operator), _calculate_with(right, operator))
-
-    def power(self, left: _Operand, operator: Token, right: _Operand) -> Arithmetic:
-        return Arithmetic("**", _calculate_with(left, operator), _calculate_with(right, operator))
+        spelled = "**" if operator == "^" else str(operator)
+        return Arithmetic(spelled, _calculate_with(left, operator), _calculate_with(right, operator))
 
     def sign(self, mark: Token, operand: _Operand) -> _Operand:
         return Negative(_calculate_with(operand, mark)) if mark == "-" else operand
@@ -223,8 +213,8 @@ class _Builder(Transformer[Token, HealthStatus]):
     def number(self, token: Token) -> Number:
         return Number(_normalise(token))
 
-    def truth_number(self, token: Token) -> _TruthOperand:
-        return _TruthOperand(token)
+    def truth_number(self, token: Token) -> Token:
+        return token
 
     def variable(self, token: Token) -> Variable:
         return Variable(str(token))
@@ -236,20 +226,20 @@ def _grammar() -> Lark:
     return Lark(grammar, parser="lalr", lexer="basic", transformer=_Builder())
 
 
-def _flatten(kind: type[And | Or], operands: Sequence[HealthStatus]) -> tuple[HealthStatus, ...]:
+def _flatten(kind: type[And | Or], operands: Sequence[Condition]) -> tuple[Condition, ...]:
     inner = (one.operands if isinstance(one, kind) else (one,) for one in operands)
     return tuple(chain.from_iterable(inner))
 
 
 def _compare_as(operand: _Operand) -> Value:
-    if isinstance(operand, _TruthOperand):
-        return Number("1" if operand.token.lower() == "true" else "0")
+    if isinstance(operand, Token):
+        return Number("1" if operand.lower() == "true" else "0")
     return operand
 
 
 def _calculate_with(operand: _Operand, operator: Token) -> Value:
-    if isinstance(operand, _TruthOperand):
-        raise explain_truth(operand.token, operator)
+    if isinstance(operand, Token):
+        raise explain_truth(operand, operator)
     return operand
 
 
@@ -264,15 +254,7 @@ def _normalise(token: Token) -> str:
     return str(int(value)) if value.is_integer() and value <= MAX_INTEGER else repr(value)
 
 
-def _walk(expression: HealthStatus) -> Iterator[HealthStatus | Value]:
-    pending: list[HealthStatus | Value] = [expression]
-    while pending:
-        node = pending.pop()
-        yield node
-        pending.extend(_children(node))
-
-
-def _children(node: HealthStatus | Value) -> Sequence[HealthStatus | Value]:
+def _children(node: Condition | Value) -> Sequence[Condition | Value]:
     if isinstance(node, Relation | And | Or):
         return node.operands
     if isinstance(node, Arithmetic):
@@ -282,13 +264,12 @@ def _children(node: HealthStatus | Value) -> Sequence[HealthStatus | Value]:
     return ()
 
 
-def _measure_depth(expression: HealthStatus) -> int:
-    level: list[HealthStatus | Value] = [expression]
-    depth = 0
+def _list_levels(expression: Condition) -> Iterator[Sequence[Condition | Value]]:
+    """The nodes of a tree, level by level."""
+    level: Sequence[Condition | Value] = [expression]
     while level:
-        depth += 1
+        yield level
         level = [child for node in level for child in _children(node)]
-    return depth
 
 
 # -- normal form
@@ -298,7 +279,7 @@ _NEGATIVE = 3
 _ATOM = 5
 
 
-def _write_condition(node: HealthStatus) -> str:
+def _write_condition(node: Condition) -> str:
     if isinstance(node, Relation):
         parts = [_write_value(node.operands[0])]
         for operator, operand in zip(node.operators, node.operands[1:], strict=True):
@@ -313,7 +294,7 @@ def _write_condition(node: HealthStatus) -> str:
     return " or ".join([_write_condition(operand) for operand in node.operands])
 
 
-def _group(node: HealthStatus, looser: type | object) -> str:
+def _group(node: Condition, looser: type | object) -> str:
     text = _write_condition(node)
     return f"[{text}]" if isinstance(node, looser) else text  # type: ignore[arg-type]  # a union of classes is not a type to mypy
 

@@ -58,11 +58,8 @@ def check_brackets(text: str) -> None:
         if character in _OPENERS:
             opened.append((character, position))
             if len(opened) > MAX_BRACKETS:
-                raise CutSyntaxError(
-                    position + 1,
-                    f"more than {MAX_BRACKETS} brackets are open at once",
-                    "remove redundant brackets",
-                )
+                problem = f"more than {MAX_BRACKETS} brackets are open at once"
+                raise CutSyntaxError(position + 1, problem, "remove redundant brackets")
         elif character in _CLOSERS:
             due = _CLOSERS[character]
             if not any(bracket == due for bracket, _ in opened):
@@ -109,49 +106,39 @@ def explain_token(
     """The error for `here` (None: the text ends), which stands after the tokens `before` in place of `expected`."""
     position = len(text.rstrip()) if here is None else here.start_pos or 0
     last = before[-1] if before else None
+    last_kind = last.type if last is not None else None
     kind = "$END" if here is None else here.type
     shown = _END if here is None else f"`{here}`"
-    column = position + 1
+    at, hint = position, ""
     group = _find_group(before)
-    if kind == "_LEFT" and last is not None and last.type == "NAME":
-        return CutSyntaxError(
-            (last.start_pos or 0) + 1,
-            f"`{last}(…)`: variables with arguments are not supported",
-            "name a variable that the files store",
-        )
-    if "NAME" in expected:
-        if kind == "_OPEN":
-            return CutSyntaxError(column, "`[` stands where a value is due", "group arithmetic with `( )`")
-        if last is None:
-            return CutSyntaxError(column, f"nothing stands before {shown}", "write a condition")
-        if kind in {"_CLOSE", "_RIGHT"} and last.type in {"_OPEN", "_LEFT"}:
-            return CutSyntaxError(
-                column, f"the brackets `{last}{here}` are empty", "write a condition in them"
-            )
-        return CutSyntaxError(column, f"a value or a condition is missing between `{last}` and {shown}")
-    if group is not None and kind in {"COMPARE", "_AND", "_OR", "_NOT"}:
-        return CutSyntaxError(
-            (group.start_pos or 0) + 1,
-            f"`( )` groups arithmetic, and {shown} belongs to conditions",
-            "group conditions with `[ ]`",
-        )
-    if "COMPARE" in expected and kind in {"_AND", "_OR", "_CLOSE", "$END"}:
-        start = _find_value(before)
-        bare = text[start:position].strip()
-        return CutSyntaxError(start + 1, f"`{bare}` is a value, not a condition", f"write `{bare} != 0`")
-    if kind == "COMPARE":
-        if last is not None and last.type in {"_CLOSE", "TRUTH"}:
-            return CutSyntaxError(
-                column, f"a condition cannot be compared by {shown}", "group arithmetic with `( )`"
-            )
-        return CutSyntaxError(
-            column, f"{shown} is a third comparison in a row", "join comparisons with `and`"
-        )
-    hint = "write an operator, `and` or `or` between them"
-    for word in (last, here):
-        if word is not None and word.type == "NAME" and word.lower() in {"and", "or", "not"}:
-            hint = f"write `{word.lower()}` in small letters"
-    return CutSyntaxError(column, f"{shown} cannot follow `{last}`", hint)
+    if kind == "_LEFT" and last is not None and last_kind == "NAME":
+        at, problem = last.start_pos or 0, f"`{last}(…)`: variables with arguments are not supported"
+        hint = "name a variable that the files store"
+    elif "NAME" in expected and kind == "_OPEN":
+        problem, hint = "`[` stands where a value is due", "group arithmetic with `( )`"
+    elif "NAME" in expected and last is None:
+        problem, hint = f"nothing stands before {shown}", "write a condition"
+    elif "NAME" in expected and kind in {"_CLOSE", "_RIGHT"} and last_kind in {"_OPEN", "_LEFT"}:
+        problem, hint = f"the brackets `{last}{here}` are empty", "write a condition in them"
+    elif "NAME" in expected:
+        problem = f"a value or a condition is missing between `{last}` and {shown}"
+    elif group is not None and kind in {"COMPARE", "_AND", "_OR", "_NOT"}:
+        at, problem = group.start_pos or 0, f"`( )` groups arithmetic, and {shown} belongs to conditions"
+        hint = "group conditions with `[ ]`"
+    elif "COMPARE" in expected and kind in {"_AND", "_OR", "_CLOSE", "$END"}:
+        at = _find_value(before)
+        bare = text[at:position].strip()
+        problem, hint = f"`{bare}` is a value, not a condition", f"write `{bare} != 0`"
+    elif kind == "COMPARE" and last_kind in {"_CLOSE", "TRUTH"}:
+        problem, hint = f"a condition cannot be compared by {shown}", "group arithmetic with `( )`"
+    elif kind == "COMPARE":
+        problem, hint = f"{shown} is a third comparison in a row", "join comparisons with `and`"
+    else:
+        problem, hint = f"{shown} cannot follow `{last}`", "write an operator, `and` or `or` between them"
+        for word in (last, here):
+            if word is not None and word.type == "NAME" and word.lower() in {"and", "or", "not"}:
+                hint = f"write `{word.lower()}` in small letters"
+    return CutSyntaxError(at + 1, problem, hint)
 
 
 def explain_integer(token: Token, integer: int) -> CutSyntaxError:
