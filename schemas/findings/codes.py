@@ -25,13 +25,9 @@ class Code:
     right: str
 
 
-def _read_codes() -> Mapping[str, Code]:
-    # TOML, not YAML: the examples hold just what our YAML reader refuses
-    tables = tomllib.loads(Path(__file__).with_name("codes.toml").read_text("utf-8"))
-    return MappingProxyType({code: Code(code, **texts) for code, texts in tables.items()})
-
-
-CODES: Mapping[str, Code] = _read_codes()
+# TOML, not YAML: the examples hold just what our YAML reader refuses
+_TABLES = tomllib.loads(Path(__file__).with_name("codes.toml").read_text("utf-8"))
+CODES: Mapping[str, Code] = MappingProxyType({code: Code(code, **texts) for code, texts in _TABLES.items()})
 """Every code that a finding may have, in order."""
 
 
@@ -47,9 +43,6 @@ def explain(code: str) -> str:
         textwrap.fill(about.rule, WIDTH),
         textwrap.fill(f"Why: {about.why}", WIDTH),
     ]
-    parts += [f"{label}:\n{textwrap.indent(text.rstrip(), '    ')}" for label, text in _examples(about)]
+    examples = {"Wrong": about.wrong, "Right": about.right}
+    parts += [f"{label}:\n{textwrap.indent(text.rstrip(), '    ')}" for label, text in examples.items()]
     return "\n\n".join(parts) + "\n"
-
-
-def _examples(about: Code) -> tuple[tuple[str, str], ...]:
-    return ("Wrong", about.wrong), ("Right", about.right)

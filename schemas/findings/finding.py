@@ -21,7 +21,11 @@ class Place:
     column: int = 1
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{self.file}:{self.spell()}"
+
+    def spell(self) -> str:
+        """The place for a message about the same file, `7:33`."""
+        return f"{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

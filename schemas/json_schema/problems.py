@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from jsonschema import ValidationError
-from referencing import Registry
-
 from schemas.json_schema.levels import find_levels, resolve
 from schemas.yaml.composer import Path
+from schemas.yaml.document import find_value
 from schemas.yaml.scalars import Raw, code_points, plain_form, quote, show
 from schemas.yaml.wording import (
     BOUNDS,
@@ -23,16 +21,19 @@ from schemas.yaml.wording import (
     name_place,
     name_types,
     spell_bounds,
+    suggest,
     suggest_retyped,
     write_flow,
 )
+
+Error = Any
+"""A `ValidationError` of jsonschema, whose types say of each attribute that it may be unset."""
 
 KEY_LIMIT = 50
 """Unknown keys of one mapping that are told one by one."""
 
 _RESERVED = frozenset({"attempt", "fingerprint"})
 _RESERVED_PREFIX = "b2p-"
-_SHAPES = ("type", "enum", "const")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,350 +52,308 @@ class Problem:
     unknown: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """A validator's error, as far as it is used here. `schema`: the one that holds the failing keyword.
-
-    `inside`: the path from the schema that this is an alternative of; `branch`: which alternative.
-    """
-
-    keyword: str
-    rule: Any
-    instance: Any
-    schema: Mapping[str, Any]
-    path: Path
-    schema_path: Path
-    inside: Path
-    branch: str | int
-    context: tuple[_Failure, ...]
-
-    @classmethod
-    def of(cls, error: ValidationError) -> _Failure:
-        schema: Any = error.schema
-        return cls(
-            str(error.validator),
-            error.validator_value,
-            error.instance,
-            schema if isinstance(schema, dict) else {},
-            tuple(error.absolute_path),
-            tuple(error.absolute_schema_path),
-            tuple(error.relative_path),
-            error.relative_schema_path[0] if error.relative_schema_path else "",
-            tuple(cls.of(one) for one in error.context or ()),
-        )
-
-
 def translate(
-    errors: Iterable[ValidationError],
+    errors: Iterable[Error],
     data: Any,
     schema: Mapping[str, Any],
-    registry: Registry[Any],
     text: Callable[[Path], Raw | None],
 ) -> list[Problem]:
     """The problems behind `errors`, in no particular order; where a value has the wrong type, only that is said.
 
     `text` gives a scalar as it was written, or None where that is not known.
     """
-    translation = _Translation(data, schema, registry, text)
+    translation = _Translation(data, schema, text)
     problems: list[Problem] = []
-    failures = [_Failure.of(error) for error in errors]
-    found = sorted(failures, key=lambda error: [(isinstance(part, str), part) for part in error.path])
-    for _, group in groupby(found, key=lambda error: error.path):
+    found = sorted(errors, key=lambda error: [(isinstance(part, str), part) for part in error.absolute_path])
+    for _, group in groupby(found, key=lambda error: error.absolute_path):
         here = list(group)
-        wrong_type = [error for error in here if error.keyword == "type" and not _is_of_name(error, data)]
+        wrong_type = [one for one in here if one.validator == "type" and not translation.is_of_name(one)]
         for error in wrong_type[:1] or here:
             problems.extend(translation.explain(error))
     return problems
-
-
-def _is_of_name(error: _Failure, data: Any) -> bool:
-    """Whether the error is about a key: `propertyNames` gives the path of the mapping, and the key as the instance."""
-    return "propertyNames" in error.schema_path and isinstance(_at(data, error.path), dict)
-
-
-def _at(data: Any, path: Path) -> Any:
-    for part in path:
-        data = data[part]
-    return data
-
-
-def _code(error: _Failure, default: str) -> str:
-    return str(error.schema.get("x-code", default))
-
-
-def _hint(error: _Failure, default: str) -> str:
-    """What the schema says to write, or `default`, or else an example of the schema."""
-    if "x-hint" in error.schema:
-        return str(error.schema["x-hint"])
-    examples = error.schema.get("examples")
-    return default or (f"for example {write_flow(examples[0])}" if examples else "")
 
 
 @dataclass(frozen=True, slots=True)
 class _Translation:
     data: Any
     schema: Mapping[str, Any]
-    registry: Registry[Any]
     text: Callable[[Path], Raw | None]
 
-    def explain(self, error: _Failure) -> Iterator[Problem]:
-        path = error.path
-        keyword = error.keyword
-        if _is_of_name(error, self.data):
-            yield self.name(error, path)
-        elif keyword in ("additionalProperties", "unevaluatedProperties"):
-            yield from self.unknown_keys(error, path)
-        elif keyword == "required":
-            yield from self.missing(error, path)
-        elif keyword == "uniqueItems":
-            yield from self.repeated(error, path)
-        elif keyword == "dependentRequired":
-            yield from self.dependent(error, path)
-        elif keyword == "not":
-            yield self.excluded(error, path)
-        elif keyword in ("anyOf", "oneOf"):
-            yield from self.alternatives(error, path)
-        elif keyword == "None":
-            yield Problem(path, "BP207", f"{name_place(path)} is not allowed here", "remove it", at_key=True)
-        elif error.instance is None and keyword in _SHAPES:
-            yield self.null(error, path, _wanted(error))
-        elif keyword == "type":
-            yield self.type(error, path, _wanted(error))
-        elif keyword in ("enum", "const"):
-            yield self.choice(error, path)
-        elif keyword in ("minItems", "minProperties", "minLength") and not error.instance:
-            yield _empty(path)
-        elif keyword in BOUNDS:
-            yield _bound(error, path)
-        elif keyword == "pattern":
-            message = f"{name_place(path)} is {show(error.instance)}, which is not written as it should be"
-            hint = _hint(error, f"it must match {error.rule}")
-            yield Problem(path, _code(error, "BP204"), message, hint)
-        else:
-            yield Problem(
-                path,
-                _code(error, "BP207"),
-                f"{name_place(path)} breaks the rule {show(keyword)}",
-                _hint(error, ""),
-            )
+    def is_of_name(self, error: Error) -> bool:
+        """Whether it is about a key: `propertyNames` gives the path of the mapping, and the key as the instance."""
+        at = tuple(error.absolute_path)
+        return "propertyNames" in error.absolute_schema_path and isinstance(find_value(self.data, at), dict)
 
-    def name(self, error: _Failure, path: Path) -> Problem:
-        key = str(error.instance)
-        message = f"{show(key)} is not a legal name here"
-        if not key.isascii():
-            message += f": {code_points(key)}"
-        rule = str(error.rule)
-        hint = _hint(
-            error, f"it must match {rule}" if error.keyword == "pattern" else f"{error.keyword}: {rule}"
-        )
-        return Problem((*path, key), _code(error, "BP301"), message, hint, at_key=True)
+    def explain(self, error: Error) -> Iterable[Problem]:
+        keyword, path = error.validator, tuple(error.absolute_path)
+        explanations: Mapping[str, Callable[[Error, Path], Iterable[Problem]]] = {
+            "additionalProperties": self.unknown_keys,
+            "unevaluatedProperties": self.unknown_keys,
+            "required": self.missing,
+            "uniqueItems": _find_repeated,
+            "dependentRequired": _find_dependent,
+            "anyOf": self.alternatives,
+            "oneOf": self.alternatives,
+        }
+        if self.is_of_name(error):
+            return [_name(error, path)]
+        if keyword in explanations:
+            return explanations[keyword](error, path)
+        return [self.explain_value(error, keyword, path)]
+
+    def explain_value(self, error: Error, keyword: str | None, path: Path) -> Problem:
+        here = name_place(path)
+        if keyword == "not":
+            return _exclude(error, path)
+        if keyword is None:
+            return Problem(path, "BP207", f"{here} is not allowed here", "remove it", at_key=True)
+        if keyword in ("type", "enum", "const"):
+            wanted = _wanted(error)
+            if error.instance is None:
+                return self.null(error, path, wanted)
+            return self.type(error, path, wanted) if wanted else self.choice(error, path)
+        if keyword in ("minItems", "minProperties", "minLength") and not error.instance:
+            return _empty(path)
+        if keyword in BOUNDS:
+            value = error.instance
+            seen = show(value) if isinstance(value, int | float) else f"{len(value)} long"
+            hint = f"allowed: {spell_bounds(error.schema)}"
+            return _problem(error, path, "BP206", f"{here} is {seen}, out of bounds", hint)
+        if keyword == "pattern":
+            message = f"{here} is {show(error.instance)}, which is not written as it should be"
+            return _problem(error, path, "BP204", message, f"it must match {error.validator_value}")
+        return _problem(error, path, "BP207", f"{here} breaks the rule {show(keyword)}")
 
     # ── keys ──
 
-    def unknown_keys(self, error: _Failure, path: Path) -> Iterator[Problem]:
+    def unknown_keys(self, error: Error, path: Path) -> Iterator[Problem]:
         known: dict[str, Any] = error.schema.get("properties", {})
         retired: dict[str, Any] = error.schema.get("x-retired", {})
         patterns = error.schema.get("patternProperties", ())
         keys = (key for key in error.instance if key not in known)
         strange = [key for key in keys if not any(re.search(one, key) for one in patterns)]
-        for number, key in enumerate(strange):
-            at = (*path, key)
-            if number == KEY_LIMIT:
-                message = f"{len(strange) - number} more unknown keys in {name_place(path)}, from here on"
-                yield Problem(at, "BP201", message, "correct the others first", at_key=True, unknown=True)
-                return
+        for key in strange[:KEY_LIMIT]:
+            code, hint = "BP201", "remove it"
             if key in retired:
                 since, instead = retired[key].get("since", ""), retired[key].get("instead", "")
-                message = f"the key {show(key)} is retired" + (f" since {since}" if since else "")
-                yield Problem(
-                    at, "BP209", message, f"write {instead}" if instead else "remove it", True, unknown=True
+                code, message = (
+                    "BP209",
+                    f"the key {show(key)} is retired" + (f" since {since}" if since else ""),
                 )
+                hint = f"write {instead}" if instead else hint
             elif key in _RESERVED or key.startswith(_RESERVED_PREFIX):
-                message = f"the key {show(key)} belongs to the tool"
-                yield Problem(at, "BP210", message, "remove it", at_key=True, unknown=True)
+                code, message = "BP210", f"the key {show(key)} belongs to the tool"
             else:
-                message = f"unknown key {show(key)} in {name_place(path)}"
-                if not key.isascii():
-                    message += f": {code_points(key)}"
-                yield Problem(at, "BP201", message, self.suggest(key, known), at_key=True, unknown=True)
+                message = f"unknown key {show(key)} in {name_place(path)}{_spell_odd(key)}"
+                hint = self.suggest(key, known)
+            yield Problem((*path, key), code, message, hint, at_key=True, unknown=True)
+        if rest := strange[KEY_LIMIT:]:
+            message = f"{len(rest)} more unknown keys in {name_place(path)}, from here on"
+            hint = "correct the others first"
+            yield Problem((*path, rest[0]), "BP201", message, hint, at_key=True, unknown=True)
 
     def suggest(self, key: str, known: Mapping[str, Any]) -> str:
         """What an unknown key may have been meant to be."""
         before, colon, after = key.partition(":")
         if colon and before in known:
             return f"write a blank after the colon: {show(f'{before}: {after}')}"
-        levels = find_levels(self.schema, self.registry).get(key, ())
+        levels = find_levels(self.schema).get(key, ())
         legal = f"legal under {' and '.join(levels)}" if levels else ""
         near = find_nearest(key, known)
         if near is not None:
             return f"did you mean {show(near)}?" + (f" ({legal})" if legal else "")
         return legal or (f"known keys: {list_words(sorted(known))}" if known else "remove it")
 
-    def missing(self, error: _Failure, path: Path) -> Iterator[Problem]:
+    def missing(self, error: Error, path: Path) -> Iterator[Problem]:
         properties = error.schema.get("properties", {})
-        for key in error.rule:
+        for key in error.validator_value:
             if key in error.instance:
                 continue
-            about = resolve(properties.get(key, {}), self.schema, self.registry)
+            about = resolve(properties.get(key, {}), self.schema)
             title, examples = about.get("title", ""), about.get("examples") or ()
             described = f" ({title})" if title and title.lower() != key.lower().replace("_", " ") else ""
             example = f"{key}: {write_flow(examples[0])}" if examples else f"{key}:"
             message = f"{show(key)}{described} is missing in {name_place(path)}"
             yield Problem(path, _code(error, "BP202"), message, f"add `{example}`", at_key=True)
 
-    def dependent(self, error: _Failure, path: Path) -> Iterator[Problem]:
-        for key, needed in error.rule.items():
-            lacking = [one for one in needed if one not in error.instance] if key in error.instance else []
-            if lacking:
-                message = f"{show(key)} needs {list_words(lacking)} beside it"
-                hint = _hint(error, f"add {list_words(lacking)}, or remove {show(key)}")
-                yield Problem((*path, key), _code(error, "BP207"), message, hint, at_key=True)
-
-    def excluded(self, error: _Failure, path: Path) -> Problem:
-        rule = error.rule
-        keys = [*rule.get("required", ())] if isinstance(rule, dict) else []
-        if not keys or not isinstance(error.instance, dict):
-            message = f"{name_place(path)} is {show(error.instance)}, which is not allowed here"
-            return Problem(path, _code(error, "BP207"), message, _hint(error, ""))
-        if len(keys) == 1:
-            message, hint = f"{show(keys[0])} is not allowed here", "remove it"
-        else:
-            message, hint = f"{list_words(keys)} exclude each other", "keep one of them"
-        return self.clash(error, path, keys, message, hint)
-
-    def clash(self, error: _Failure, path: Path, keys: Sequence[str], message: str, hint: str) -> Problem:
-        """A problem of several keys of one mapping, told at the one that the author wrote last."""
-        *others, last = [(*path, key) for key in error.instance if key in keys]
-        return Problem(
-            last, _code(error, "BP207"), message, _hint(error, hint), at_key=True, others=tuple(others)
-        )
-
-    def repeated(self, error: _Failure, path: Path) -> Iterator[Problem]:
-        first: dict[str, int] = {}
-        for index, item in enumerate(error.instance):
-            earlier = first.setdefault(json.dumps(item, sort_keys=True), index)
-            if earlier != index:
-                message = f"{show(item)} is listed twice in {name_place(path)}"
-                code = _code(error, "BP601")
-                yield Problem((*path, index), code, message, "keep one of them", others=((*path, earlier),))
-
     # ── alternatives ──
 
-    def alternatives(self, error: _Failure, path: Path) -> Iterator[Problem]:
-        branches = error.rule
+    def alternatives(self, error: Error, path: Path) -> Iterable[Problem]:
+        branches = error.validator_value
         if isinstance(error.instance, dict) and all(set(one) <= {"required"} for one in branches):
-            yield self.one_of_keys(error, path)
-            return
-        context = sorted(error.context, key=lambda one: int(one.branch))
-        by_branch = [list(group) for _, group in groupby(context, key=lambda one: one.branch)]
-        shapes = [[one for one in group if one.keyword == "type" and not one.inside] for group in by_branch]
+            return [_one_of_keys(error, path)]
+        context = sorted(error.context, key=_find_branch)
+        by_branch = [list(group) for _, group in groupby(context, key=_find_branch)]
+        shapes = [[one for one in group if _is_shape(one)] for group in by_branch]
         if shapes and all(shapes):
             wanted = [name for group in shapes for name in _wanted(group[0])]
-            yield self.null(error, path, wanted) if error.instance is None else self.type(error, path, wanted)
-            return
+            tell = self.null if error.instance is None else self.type
+            return [tell(error, path, wanted)]
         near = [group for group in by_branch if not any(_rules_out(one) for one in group)]
         if len(near) == 1:
-            for one in near[0]:
-                yield from self.explain(one)
-            return
+            return [problem for one in near[0] for problem in self.explain(one)]
         titles = [str(one["title"]) for one in branches if isinstance(one, dict) and "title" in one]
         forms = f": {', '.join(titles)}" if titles else ""
-        number = "more than one" if not context else "none"
+        number = "none" if context else "more than one"
         message = f"{name_place(path)} fits {number} of the allowed forms{forms}"
-        yield Problem(path, _code(error, "BP207"), message, _hint(error, ""))
-
-    def one_of_keys(self, error: _Failure, path: Path) -> Problem:
-        groups = [branch.get("required", []) for branch in error.rule]
-        choice = " or ".join(" with ".join(show(key) for key in group) for group in groups)
-        met = [group for group in groups if all(key in error.instance for key in group)]
-        if not met:
-            only = "exactly one" if error.keyword == "oneOf" else "one"
-            message = f"{only} of {choice} is needed in {name_place(path)}"
-            return Problem(path, _code(error, "BP207"), message, _hint(error, "add it"), at_key=True)
-        keys = [key for group in met for key in group]
-        message = f"{list_words(dict.fromkeys(keys))} exclude each other"
-        return self.clash(error, path, keys, message, "keep one of them")
+        return [_problem(error, path, "BP207", message)]
 
     # ── values ──
 
-    def null(self, error: _Failure, path: Path, wanted: Sequence[str]) -> Problem:
+    def null(self, error: Error, path: Path, wanted: Sequence[str]) -> Problem:
         raw = self.text(path)
         if raw is not None and raw.text and "string" in wanted:
             return _to_quote(path, raw.text)
-        if error.keyword == "enum" and raw is not None and raw.text in error.rule:
+        if error.validator == "enum" and raw is not None and raw.text in error.validator_value:
             return _to_quote(path, raw.text)
         return _empty(path)
 
-    def type(self, error: _Failure, path: Path, wanted: Sequence[str]) -> Problem:
+    def type(self, error: Error, path: Path, wanted: Sequence[str]) -> Problem:
         value, raw = error.instance, self.text(path)
         if raw is not None and raw.plain:
             if "string" in wanted and not isinstance(value, str):
                 return _to_quote(path, raw.text)
-            form = plain_form(raw.text) if raw.ambiguous else None
             if raw.ambiguous and {"integer", "number", "boolean"} & set(wanted):
                 message = f"{show(raw.text)} is not {name_types(wanted)} to every YAML reader"
-                hint = f"write {form}" if form is not None else f"write {name_types(wanted)}"
-                return Problem(path, "BP108", message, hint)
+                return Problem(path, "BP108", message, f"write {plain_form(raw.text) or name_types(wanted)}")
         message = f"{name_place(path)} must be {name_types(wanted)}, not {describe(value)}"
         return Problem(path, "BP204", message, suggest_retyped(value, wanted) or _hint(error, ""))
 
-    def choice(self, error: _Failure, path: Path) -> Problem:
+    def choice(self, error: Error, path: Path) -> Problem:
         value, raw = error.instance, self.text(path)
-        one_only = error.keyword == "const"
-        known = [error.rule] if one_only else list(error.rule)
+        one_only = error.validator == "const"
+        known = [error.validator_value] if one_only else list(error.validator_value)
         if raw is not None and raw.plain and not isinstance(value, str) and raw.text in known:
             return _to_quote(path, raw.text)
         code = _code(error, "BP205")
         if code == "BP208":
             message = f"{name_place(path)} is {show(value)}, which this tool does not read"
             return Problem(path, code, message, f"it reads: {list_words(known)}")
-        near = (
-            find_nearest(value, [one for one in known if isinstance(one, str)])
-            if isinstance(value, str)
-            else None
-        )
-        hint = f"write {show(known[0])}" if one_only else f"one of {list_words(known)}"
-        if near is not None and not one_only:
-            hint = f"did you mean {show(near)}? {hint}"
+        every = f"one of {list_words(known)}"
+        hint = f"write {show(known[0])}" if one_only else suggest(value, known, every, link="")
         return Problem(path, code, f"{name_place(path)} cannot be {show(value)}", hint)
 
 
-def _rules_out(error: _Failure) -> bool:
+def _code(error: Error, default: str) -> str:
+    return str(_annotate(error, "x-code", default))
+
+
+def _hint(error: Error, default: str) -> str:
+    """What the schema says to write, or `default`, or else an example of the schema."""
+    examples = _annotate(error, "examples", ())
+    example = f"for example {write_flow(examples[0])}" if examples else ""
+    return str(_annotate(error, "x-hint", default or example))
+
+
+def _annotate(error: Error, key: str, default: Any) -> Any:
+    return error.schema.get(key, default) if isinstance(error.schema, dict) else default
+
+
+def _problem(
+    error: Error, path: Path, code: str, message: str, hint: str = "", *, at_key: bool = False
+) -> Problem:
+    """A problem whose code and hint are those that the schema has beside the keyword, else these."""
+    return Problem(path, _code(error, code), message, _hint(error, hint), at_key)
+
+
+def _spell_odd(key: str) -> str:
+    return "" if key.isascii() else f": {code_points(key)}"
+
+
+def _name(error: Error, path: Path) -> Problem:
+    key, rule = str(error.instance), str(error.validator_value)
+    message = f"{show(key)} is not a legal name here{_spell_odd(key)}"
+    hint = f"it must match {rule}" if error.validator == "pattern" else f"{error.validator}: {rule}"
+    return _problem(error, (*path, key), "BP301", message, hint, at_key=True)
+
+
+def _find_dependent(error: Error, path: Path) -> Iterator[Problem]:
+    for key, needed in error.validator_value.items():
+        lacking = [one for one in needed if one not in error.instance] if key in error.instance else []
+        if lacking:
+            message = f"{show(key)} needs {list_words(lacking)} beside it"
+            hint = f"add {list_words(lacking)}, or remove {show(key)}"
+            yield _problem(error, (*path, key), "BP207", message, hint, at_key=True)
+
+
+def _find_repeated(error: Error, path: Path) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, item in enumerate(error.instance):
+        earlier = first.setdefault(json.dumps(item, sort_keys=True), index)
+        if earlier != index:
+            message = f"{show(item)} is listed twice in {name_place(path)}"
+            code = _code(error, "BP601")
+            yield Problem((*path, index), code, message, "keep one of them", others=((*path, earlier),))
+
+
+def _exclude(error: Error, path: Path) -> Problem:
+    rule = error.validator_value
+    keys = rule.get("required", []) if isinstance(rule, dict) else []
+    if not keys or not isinstance(error.instance, dict):
+        message = f"{name_place(path)} is {show(error.instance)}, which is not allowed here"
+        return _problem(error, path, "BP207", message)
+    if len(keys) == 1:
+        return _clash(error, path, keys, f"{show(keys[0])} is not allowed here", "remove it")
+    return _clash(error, path, keys)
+
+
+def _one_of_keys(error: Error, path: Path) -> Problem:
+    groups = [branch.get("required", []) for branch in error.validator_value]
+    met = [key for group in groups if all(one in error.instance for one in group) for key in group]
+    if met:
+        return _clash(error, path, list(dict.fromkeys(met)))
+    choice = " or ".join(" with ".join(show(key) for key in group) for group in groups)
+    only = "exactly one" if error.validator == "oneOf" else "one"
+    message = f"{only} of {choice} is needed in {name_place(path)}"
+    return _problem(error, path, "BP207", message, "add it", at_key=True)
+
+
+def _clash(
+    error: Error,
+    path: Path,
+    keys: Sequence[str],
+    message: str = "",
+    hint: str = "keep one of them",
+) -> Problem:
+    """A problem of several keys of one mapping, told at the one that the author wrote last."""
+    *others, last = [(*path, key) for key in error.instance if key in keys]
+    message = message or f"{list_words(keys)} exclude each other"
+    return Problem(last, _code(error, "BP207"), message, _hint(error, hint), True, tuple(others))
+
+
+def _find_branch(error: Error) -> int:
+    """Which alternative of its parent the error is about."""
+    return int(error.relative_schema_path[0])
+
+
+def _is_shape(error: Error) -> bool:
+    """Whether the alternative itself, not what is inside, has the wrong type."""
+    return error.validator == "type" and not error.relative_path
+
+
+def _rules_out(error: Error) -> bool:
     """Whether this error of one alternative shows that another alternative was meant."""
-    if error.keyword == "type" and not error.inside:
+    if _is_shape(error):
         return True
-    one_only = error.keyword == "const" or (error.keyword == "enum" and len(error.rule) == 1)
-    return len(error.inside) <= (1 if one_only else 0) and error.keyword in ("const", "enum")
+    keyword, rule = error.validator, error.validator_value
+    one_only = keyword == "const" or (keyword == "enum" and len(rule) == 1)
+    return len(error.relative_path) <= (1 if one_only else 0) and keyword in ("const", "enum")
 
 
-def _wanted(error: _Failure) -> list[str]:
+def _wanted(error: Error) -> list[str]:
     """The types that the failing schema would take."""
-    if error.keyword == "type":
-        value = error.rule
-        return [value] if isinstance(value, str) else list(value)
-    return []
+    if error.validator != "type":
+        return []
+    wanted = error.validator_value
+    return [wanted] if isinstance(wanted, str) else list(wanted)
 
 
 def _to_quote(path: Path, text: str) -> Problem:
-    return Problem(
-        path,
-        "BP108",
-        f"{name_place(path)} must be text, and unquoted {show(text)} is not",
-        f"quote it: {quote(text)}",
-    )
+    message = f"{name_place(path)} must be text, and unquoted {show(text)} is not"
+    return Problem(path, "BP108", message, f"quote it: {quote(text)}")
 
 
 def _empty(path: Path) -> Problem:
-    hint = (
-        "write what is meant, or remove the key"
-        if path and isinstance(path[-1], str)
-        else "write what is meant"
-    )
-    return Problem(path, "BP203", f"{name_place(path)} is empty, which means neither all nor a default", hint)
-
-
-def _bound(error: _Failure, path: Path) -> Problem:
-    value = error.instance
-    seen = show(value) if isinstance(value, int | float) else f"{len(value)} long"
-    hint = f"allowed: {spell_bounds(error.schema)}"
-    return Problem(path, _code(error, "BP206"), f"{name_place(path)} is {seen}, out of bounds", hint)
+    instead = ", or remove the key" if path and isinstance(path[-1], str) else ""
+    message = f"{name_place(path)} is empty, which means neither all nor a default"
+    return Problem(path, "BP203", message, f"write what is meant{instead}")

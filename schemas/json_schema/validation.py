@@ -14,7 +14,6 @@ import jsonschema_rs
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
-from referencing.jsonschema import DRAFT202012
 
 from schemas.findings.finding import MOST, Finding
 from schemas.json_schema.problems import Problem, translate
@@ -22,8 +21,6 @@ from schemas.yaml.composer import Path
 from schemas.yaml.document import Document
 from schemas.yaml.scalars import plain_form, quote, show
 
-_FOLDER = FilePath(__file__).parents[1]
-_SUFFIX = ".schema.json"
 _OF_A_TEXT = frozenset(("type", "pattern", "title", "description", "examples", "x-code", "x-hint"))
 """Keywords of a schema that asks of a text no more than its pattern."""
 
@@ -35,7 +32,8 @@ def load_schema(name: str) -> Mapping[str, Any]:
     Raises:
         FileNotFoundError: there is no such schema.
     """
-    schema: Mapping[str, Any] = json.loads((_FOLDER / f"{name}{_SUFFIX}").read_bytes())
+    file = FilePath(__file__).parents[1] / f"{name}.schema.json"
+    schema: Mapping[str, Any] = json.loads(file.read_bytes())
     return schema
 
 
@@ -64,14 +62,17 @@ def validate(document: Document, schema: Mapping[str, Any]) -> tuple[Finding, ..
     to write), `x-retired` (`{"key": {"since": …, "instead": …}}`). Patterns match the whole text, in ASCII terms. What the
     reader has already refused is not reported again.
     """
-    problems = translate(_errors(document.data, schema), document.data, schema, _registry(), document.text)
+    problems = translate(_errors(document.data, schema), document.data, schema, document.text)
     problems = [one for one in problems if not _is_refused(document, one.path)]
     reported = {one.path for one in problems}
     unknown = {one.path for one in problems if one.unknown}
     for path, text in document.ambiguous():
         inside = any(path[:length] in unknown for length in range(1, len(path) + 1))
         if path not in reported and not inside and not _is_refused(document, path):
-            problems.append(_ambiguity(path, text))
+            other = plain_form(text)
+            doubt = f", others as `{other}`" if other is not None else ""
+            message = f"unquoted {show(text)} is not text to every YAML reader{doubt}"
+            problems.append(Problem(path, "BP108", message, f"quote it: {quote(text)}"))
     return tuple(sorted({_finding(document, one) for one in problems}))
 
 
@@ -82,26 +83,19 @@ def validate_json(value: Any, schema: Mapping[str, Any]) -> tuple[str, ...]:
     hundred thousand of them reads none.
     """
     errors = islice(_errors(value, schema), MOST)
-    problems = translate(errors, value, schema, _registry(), lambda _path: None)
+    problems = translate(errors, value, schema, lambda _path: None)
     return tuple(sorted({f"{_pointer(one.path)}: {one.message}" for one in problems}))
 
 
 def _finding(document: Document, problem: Problem) -> Finding:
-    place = document.key_place(problem.path) if problem.at_key else document.place(problem.path)
-    others = [document.key_place(path) if problem.at_key else document.place(path) for path in problem.others]
-    also = f" (see also {', '.join(f'{one.line}:{one.column}' for one in others)})" if others else ""
-    return Finding(place, problem.code, problem.message + also, problem.hint)
+    locate = document.key_place if problem.at_key else document.place
+    others = ", ".join(locate(path).spell() for path in problem.others)
+    also = f" (see also {others})" if others else ""
+    return Finding(locate(problem.path), problem.code, problem.message + also, problem.hint)
 
 
 def _is_refused(document: Document, path: Path) -> bool:
     return any(path[:length] in document.refused for length in range(len(path) + 1))
-
-
-def _ambiguity(path: Path, text: str) -> Problem:
-    other = plain_form(text)
-    doubt = f", others as `{other}`" if other is not None else ""
-    message = f"unquoted {show(text)} is not text to every YAML reader{doubt}"
-    return Problem(path, "BP108", message, f"quote it: {quote(text)}")
 
 
 def _pointer(path: Path) -> str:
@@ -112,16 +106,8 @@ def _pointer(path: Path) -> str:
 
 
 def _errors(value: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
-    errors: Iterator[ValidationError] = _STRICT(dict(schema), registry=_registry()).iter_errors(value)
+    errors: Iterator[ValidationError] = _STRICT(dict(schema), registry=Registry()).iter_errors(value)
     return errors
-
-
-@cache
-def _registry() -> Registry[Any]:
-    contents = (json.loads(path.read_bytes()) for path in sorted(_FOLDER.glob(f"*{_SUFFIX}")))
-    resources = map(DRAFT202012.create_resource, contents)
-    registry: Registry[Any] = Registry()
-    return registry.with_resources((identity, one) for one in resources if (identity := one.id()) is not None)
 
 
 def _match_whole(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:

@@ -26,6 +26,11 @@ def read_value(kind: type[T], data: Mapping[str, Any], **made: Any) -> T:
     return kind(**read, **made)
 
 
+def read_named(kind: type[T], data: Mapping[str, Mapping[str, Any]]) -> dict[str, T]:
+    """The dataclasses `kind` that `data` has by name; each has its key as the field `name`."""
+    return {name: read_value(kind, value, name=name) for name, value in data.items()}
+
+
 @cache
 def _find_hints(kind: Any) -> Mapping[str, Any]:
     hints = get_type_hints(kind)

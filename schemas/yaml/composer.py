@@ -23,7 +23,6 @@ from ruamel.yaml.events import (
 from schemas.findings.finding import Finding, Lines, Place
 from schemas.yaml.scalars import (
     Raw,
-    Scalar,
     code_points,
     is_ambiguous,
     is_forbidden,
@@ -40,7 +39,6 @@ from schemas.yaml.syntax import (
     check_continuation,
     check_layout,
     explain_error,
-    find_comments,
 )
 
 NODE_LIMIT = 50_000
@@ -68,31 +66,6 @@ class Node:
     children: dict[str | int, Node] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Composed:
-    """What a text says. `complete`: it was read to its end and is one document, which then is `data` and `root`.
-
-    `comments`: place and text of each, with its `#`.
-    """
-
-    complete: bool
-    data: Any
-    root: Node
-    refused: frozenset[Path]
-    findings: tuple[Finding, ...]
-    comments: tuple[tuple[Place, str], ...]
-
-
-def compose(file: str, text: str) -> Composed:
-    """What `text` says, which has no forbidden character and no carriage return; raises nothing."""
-    reading = _Reading(file, text)
-    complete = reading.read()
-    found = find_comments(text, reading.spans) if complete else ()
-    comments = tuple((Place(file, *reading.locate(index)), comment) for index, comment in found)
-    findings = tuple(reading.findings)
-    return Composed(complete, reading.data, reading.root, frozenset(reading.refused), findings, comments)
-
-
 @dataclass(slots=True)
 class _Open:
     """A collection whose end has not come yet.
@@ -113,8 +86,12 @@ class _Open:
         return self.key if isinstance(self.data, dict) else len(self.data)
 
 
-class _Reading:
-    """One pass over the events of one text."""
+class Reading:
+    """One pass over the events of one text, which has no forbidden character and no carriage return.
+
+    What it says is in `data` and `root` once `read` was called, what is wrong in `findings`, and in `refused` the paths of values
+    that have a finding.
+    """
 
     def __init__(self, file: str, text: str) -> None:
         self.file = file
@@ -129,6 +106,7 @@ class _Reading:
         self.spans: list[Span] = []
 
     def read(self) -> bool:
+        """Whether the text was read to its end and is one document."""
         complete, end = False, len(self.text)
         yaml = YAML(typ="safe", pure=True)
         yaml.Scanner = BoundedScanner
@@ -158,9 +136,8 @@ class _Reading:
             if isinstance(event, DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    self.add(
-                        _at(event), "BP103", "a second document begins here", "keep one document in a file"
-                    )
+                    message = "a second document begins here"
+                    self.add(_at(event), "BP103", message, "keep one document in a file")
                     return False
                 continue
             if not isinstance(event, (ScalarEvent, CollectionStartEvent, AliasEvent)):
@@ -183,7 +160,11 @@ class _Reading:
         if isinstance(event, AliasEvent):
             message = f"an alias, {show('*' + str(event.anchor))}"
             self.add(_at(event), "BP105", message, "write out what it stands for")
-            self.place_alias(event)
+            if self.key_is_next:
+                self.begin_value("", dropped=True)
+            else:
+                self.refuse()
+                self.place(None, Node(*_at(event)))
             return
         if event.anchor is not None:
             hint = "remove it, and write out what its aliases stand for"
@@ -191,10 +172,8 @@ class _Reading:
         if event.ctag is not None:
             index = event.start_mark.index
             written = re.match(r"(&\S+\s+)?(\S*)", self.text[index : index + 80])
-            tag = written[2] if written else ""
-            self.add(
-                _at(event), "BP106", f"a tag, {show(tag)}", "remove it: what a value is, the schema says"
-            )
+            message = f"a tag, {show(written[2] if written else '')}"
+            self.add(_at(event), "BP106", message, "remove it: what a value is, the schema says")
             self.refuse()
         if isinstance(event, CollectionStartEvent):
             self.open(event)
@@ -221,17 +200,16 @@ class _Reading:
     def report(self, error: MarkedYAMLError) -> int:
         """Adds the finding of a syntax error; returns the index at which reading stopped."""
         mark, message, hint = explain_error(error, self.lines)
-        at = (mark.line + 1, mark.column + 1)
+        line, column = mark.line + 1, mark.column + 1
         template = _TEMPLATE.search(self.lines[mark.line]) if mark.line < len(self.lines) else None
-        if template and template.start() <= mark.column:
-            self.refuse_template((at[0], template.start() + 1), template[0])
+        if template and template.start() < column:
+            self.refuse_template((line, template.start() + 1), template[0])
         elif "<stream end>" in str(error.problem) and self.stack and self.stack[-1].flow:
-            opened = self.stack[-1].node
-            self.add(
-                (opened.line, opened.column), "BP102", "the bracket that opens here is not closed", "close it"
-            )
+            node = self.stack[-1].node
+            message = "the bracket that opens here is not closed"
+            self.add((node.line, node.column), "BP102", message, "close it")
         else:
-            self.add(at, "BP102", message, hint)
+            self.add((line, column), "BP102", message, hint)
         return int(mark.index)
 
     def refuse_template(self, at: tuple[int, int], found: str) -> None:
@@ -262,13 +240,6 @@ class _Reading:
         parent = self.stack[-1]
         parent.key, parent.dropped, parent.key_is_next = key, dropped, False
 
-    def place_alias(self, event: Any) -> None:
-        if self.key_is_next:
-            self.begin_value("", dropped=True)
-        else:
-            self.refuse()
-            self.place(None, Node(*_at(event)))
-
     def open(self, event: Any) -> None:
         is_key, at = self.key_is_next, _at(event)
         if is_key:
@@ -277,9 +248,8 @@ class _Reading:
                 self.refuse_template((at[0], at[1] - 1), "{{")
                 self.refuse(up=1)
             else:
-                self.add(
-                    at, "BP102", "a list or a mapping stands where a key should", "write the key as a word"
-                )
+                message = "a list or a mapping stands where a key should"
+                self.add(at, "BP102", message, "write the key as a word")
         data: dict[str, Any] | list[Any] = {} if isinstance(event, MappingStartEvent) else []
         self.stack.append(_Open(Node(*at), data, bool(event.flow_style), is_key))
 
@@ -304,15 +274,10 @@ class _Reading:
     # ── scalars ──
 
     def take_scalar(self, event: Any) -> None:
-        text, plain = event.value, event.style is None
+        text, plain, at = event.value, event.style is None, _at(event)
         self.check_text(event)
-        value: Scalar = text
-        ambiguous = False
-        if plain:
-            value = resolve_plain(text)
-            if isinstance(value, str):
-                ambiguous = self.check_plain(event) and is_ambiguous(text)
-        at = _at(event)
+        value = resolve_plain(text) if plain else text
+        ambiguous = plain and isinstance(value, str) and self.check_plain(event) and is_ambiguous(text)
         if plain and not text and self.stack and isinstance(self.stack[-1].data, dict):
             # where nothing stands, the parser points at whatever comes next
             at = self.stack[-1].node.keys.get(self.stack[-1].key, at)
@@ -373,19 +338,14 @@ class _Reading:
         parent.node.keys[key] = at
         self.begin_value(key)
         self.check_text(event)
-        if not plain:
-            return
-        value = resolve_plain(key)
-        if not isinstance(value, str):
+        value = resolve_plain(key) if plain else None
+        if plain and not isinstance(value, str):
             self.add(at, "BP204", f"the key {show(key)} is not text", f"quote it: {quote(key)}")
-        elif not self.check_plain(event):
-            return
-        elif is_ambiguous(key):
+            self.refuse()
+        elif plain and self.check_plain(event) and is_ambiguous(key):
             message = f"the unquoted key {show(key)} is not text to every YAML reader"
             self.add(at, "BP108", message, f"quote it: {quote(key)}")
-        else:
-            return
-        self.refuse()
+            self.refuse()
 
 
 def _at(event: Any) -> tuple[int, int]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 from schemas.files.tree import SIZE_LIMITS
 from schemas.findings.finding import Finding, Place, limit_findings
-from schemas.yaml.composer import Node, Path, compose
+from schemas.yaml.composer import Node, Path, Reading
 from schemas.yaml.scalars import Raw, code_points, is_forbidden
+from schemas.yaml.syntax import find_comments
 
 SIZE_LIMIT = SIZE_LIMITS[".yaml"]
 """Bytes of one file."""
@@ -58,6 +61,21 @@ class Document:
             return place
         return Place(place.file, place.line, place.column + offset + (0 if raw.plain else 1))
 
+    def report(self, path: Path, code: str, message: str, hint: str) -> Finding:
+        """The finding on the value at `path`."""
+        return Finding(self.place(path), code, message, hint)
+
+    def report_key(self, path: Path, code: str, message: str, hint: str) -> Finding:
+        """The finding on the key that `path` ends in."""
+        return Finding(self.key_place(path), code, message, hint)
+
+    def report_clash(
+        self, first: Path, second: Path, message: str, hint: str, code: str = "BP207"
+    ) -> Finding:
+        """The finding on two keys or list items that exclude each other, or of which one asks for the other."""
+        there, here = sorted((self.key_place(first), self.key_place(second)))
+        return Finding(here, code, f"{message} (see also {there.spell()})", hint)
+
     def _find(self, path: Path) -> tuple[Node, bool]:
         """The node at `path`, or its nearest ancestor that exists; and whether it is the node itself."""
         node = self.root
@@ -78,6 +96,11 @@ class Document:
             pending.extend(((*path, part), child) for part, child in node.children.items())
 
 
+def find_value(data: Any, path: Path) -> Any:
+    """The value at a path, which is there."""
+    return reduce(getitem, path, data)
+
+
 def read_yaml(file: str, content: bytes) -> tuple[Document | None, tuple[Finding, ...]]:
     """The document in `content`, and everything the reader objects to, sorted by place.
 
@@ -91,11 +114,14 @@ def read_yaml(file: str, content: bytes) -> tuple[Document | None, tuple[Finding
     if isinstance(decoded, Finding):
         return None, (decoded,)
     text, findings = _replace_forbidden(file, decoded.replace("\r\n", "\n"))
-    composed = compose(file, text)
-    every = limit_findings((*findings, *composed.findings))
-    if not composed.complete:
+    reading = Reading(file, text)
+    complete = reading.read()
+    every = limit_findings((*findings, *reading.findings))
+    if not complete:
         return None, every
-    return Document(file, composed.data, composed.refused, composed.root, composed.comments), every
+    found = find_comments(text, reading.spans)
+    comments = tuple((Place(file, *reading.locate(index)), comment) for index, comment in found)
+    return Document(file, reading.data, frozenset(reading.refused), reading.root, comments), every
 
 
 def _decode(file: str, content: bytes) -> str | Finding:

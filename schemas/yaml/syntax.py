@@ -50,13 +50,10 @@ def check_layout(text: str, spans: Sequence[Span], end: int) -> Iterator[tuple[i
     start = 0
     for first, last, style in (*spans, (end, end, None)):
         yield from _check_gap(text, start, first)
-        if style in ("|", ">"):
-            # the header may hold a comment, which the scanner has looked at
-            start = last
-        else:
+        if style not in ("|", ">"):  # the header may hold a comment, which the scanner has looked at
             for tab in _TAB_INDENT.finditer(text, first, last):
                 yield tab.end() - 1, "BP102", "a line begins with a tab", _TAB_HINT
-            start = last
+        start = last
 
 
 def _check_gap(text: str, start: int, end: int) -> Iterator[tuple[int, str, str, str]]:
@@ -101,22 +98,27 @@ def check_continuation(lines: Sequence[str], first: int, last: int, block: int) 
             yield number
 
 
-_EXACT = {
-    "mapping values are not allowed here": (
-        "a `:` that does not belong here",
-        "begin a new line with the key, indented as its neighbours, or quote the text",
-    ),
-    "sequence entries are not allowed here": ("a `-` that does not belong here", "begin a new line with it"),
-    "mapping keys are not allowed here": ("a `?` that does not belong here", "quote the text"),
-    "found unexpected document separator": (
-        "the quotation that begins here is not closed before the end of the document",
-        "close it",
-    ),
-    "found duplicate YAML directive": (
-        "a directive, `%YAML`",
-        "remove the line: a manifest has no directives",
-    ),
+_PROBLEMS = {
+    "mapping values are not allowed here": "a `:` that does not belong here; begin a new line with the key, indented as its neighbours, or quote the text",
+    "sequence entries are not allowed here": "a `-` that does not belong here; begin a new line with it",
+    "mapping keys are not allowed here": "a `?` that does not belong here; quote the text",
+    "found unexpected document separator": "the quotation that begins here is not closed before the end of the document; close it",
+    "found duplicate YAML directive": "a directive, `%YAML`; remove the line: a manifest has no directives",
+    "could not find expected ':'": "expected `:` after this key; write `key: value`, or indent the line to continue the text above",
+    "more indented follow up line": "the blank lines of this block of text are indented deeper than its first line; indent alike",
+    "found unknown escape character": "an unknown escape, {escape}; use single quotes",
+    "found character": "no value begins with {character}; quote the text",
+    "found unexpected end of stream": "the quotation that begins here is not closed; close it",
+    "expected '<document start>'": "expected the end of the file, found {token}; keep one document in a file",
+    "found non-comment content": "expected the end of the file, found {token}; keep one document in a file",
 }
+"""How a problem of the parser begins → what is wrong, and what to do."""
+_AT_CONTEXT = (
+    "found unexpected document separator",
+    "could not find expected ':'",
+    "found unexpected end of stream",
+)
+"""The problems whose cause is where their context begins."""
 _TOKENS = {
     "<block sequence start>": "a list `-` at another indentation",
     "<block mapping start>": "a key at another indentation",
@@ -147,52 +149,23 @@ def explain_error(error: MarkedYAMLError, lines: Sequence[str]) -> tuple[Any, st
         not line[: mark.column].strip() and "\t" in line[: mark.column]
     ):
         return mark, "a tab is used for indentation", "indent with blanks"
-    if problem in _EXACT:
-        message, hint = _EXACT[problem]
-        return (cause if "separator" in problem else mark), message, hint
-    if problem == "could not find expected ':'":
-        return (
-            cause,
-            "expected `:` after this key",
-            "write `key: value`, or indent the line to continue the text above",
-        )
-    if problem.startswith("more indented follow up line"):
-        return (
-            mark,
-            "the blank lines of this block of text are indented deeper than its first line",
-            "indent alike",
-        )
-    if problem.startswith("found unknown escape character"):
-        return (
-            mark,
-            f"an unknown escape, {show(line[mark.column - 1 : mark.column + 1])}",
-            "use single quotes",
-        )
-    if problem.startswith("found character"):
-        found = line[mark.column : mark.column + 1]
-        return mark, f"no value begins with {show(found)}", "quote the text"
-    if problem.startswith("found unexpected end of stream"):
-        return cause, "the quotation that begins here is not closed", "close it"
-    if "expected '<document start>'" in problem or problem.startswith("found non-comment content"):
-        return mark, f"expected the end of the file, found {_token(problem)}", "keep one document in a file"
+    column, token = mark.column, _find_token(problem)
+    for beginning, text in _PROBLEMS.items():
+        if problem.startswith(beginning):
+            message, _, hint = text.partition("; ")
+            escape, character = show(line[column - 1 : column + 1]), show(line[column : column + 1])
+            message = message.format(escape=escape, character=character, token=token)
+            return cause if beginning in _AT_CONTEXT else mark, message, hint
     expected = _KINDS.get(context)
     if expected:
-        after = f" after what begins at {_spell(cause)}" if cause.index < mark.index else ""
-        return mark, f"expected {expected}{after}, found {_token(problem)}", ""
+        begun = f" after what begins at {cause.line + 1}:{cause.column + 1}"
+        return mark, f"expected {expected}{begun if cause.index < mark.index else ''}, found {token}", ""
     where = f" {context}" if context and context != problem else ""
-    return mark, f"{_printable(problem)}{_printable(where)}", ""
+    return mark, "".join(one if one.isprintable() else " " for one in problem + where), ""
 
 
-def _spell(mark: Any) -> str:
-    return f"{mark.line + 1}:{mark.column + 1}"
-
-
-def _token(problem: str) -> str:
+def _find_token(problem: str) -> str:
     """What was found instead, from the tail of the parser's message."""
     quoted = re.findall(r"'([^']*)'", re.split(r"found|got|marker", problem)[-1])
     token = quoted[-1] if quoted else ""
     return _TOKENS.get(token, show(token) if token else "something else")
-
-
-def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else " " for one in text)

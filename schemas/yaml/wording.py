@@ -62,15 +62,17 @@ def list_words(values: Iterable[Any]) -> str:
     return ", ".join(show(value) for value in values)
 
 
-def suggest(word: str, known: Iterable[str], otherwise: str) -> str:
-    """A hint on a word that is none of the known ones: the nearest of them, if one is near, and what else to do."""
+def suggest(word: Any, known: Iterable[Any], otherwise: str, link: str = "otherwise ") -> str:
+    """A hint on a word that is not a known one: the nearest of them, if one is near, and what else to do."""
     near = find_nearest(word, known)
-    return f"did you mean {show(near)}? otherwise {otherwise}" if near else otherwise
+    return f"did you mean {show(near)}? {link}{otherwise}" if near else otherwise
 
 
-def find_nearest(word: str, known: Iterable[str]) -> str | None:
-    """The word that was probably meant, or None; capitals and `-` for `_` count for nothing."""
-    plain = {one.lower().replace("-", "_"): one for one in known}
+def find_nearest(word: Any, known: Iterable[Any]) -> str | None:
+    """The text that was probably meant, or None, as where `word` is not text; capitals and `-` for `_` count for nothing."""
+    if not isinstance(word, str):
+        return None
+    plain = {one.lower().replace("-", "_"): one for one in known if isinstance(one, str)}
     near = difflib.get_close_matches(word.lower().replace("-", "_"), list(plain), n=1, cutoff=0.6)
     return plain[near[0]] if near else None
 
@@ -83,31 +85,24 @@ def name_types(wanted: Sequence[str]) -> str:
 
 def describe(value: Any) -> str:
     """What a value is seen to be; lists and mappings without their content."""
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
     if isinstance(value, str):
         return f"the text {show(value)}"
-    return show(value)
+    kinds: dict[type, str] = {dict: "a mapping", list: "a list"}
+    return kinds.get(type(value)) or show(value)
 
 
 def suggest_retyped(value: Any, wanted: Sequence[str]) -> str:
     """How to write a value of the wrong type, where that can be told."""
-    number = {"integer", "number"} & set(wanted)
-    if number and isinstance(value, str) and value.lstrip("-").isdecimal() and value.isascii():
-        return f"write it without quotes: {value}"
-    if "boolean" in wanted and value in ("true", "false"):
+    numeric = isinstance(value, str) and value.lstrip("-").isdecimal() and value.isascii()
+    is_number = numeric and not {"integer", "number"}.isdisjoint(wanted)
+    if is_number or ("boolean" in wanted and value in ("true", "false")):
         return f"write it without quotes: {value}"
     if "integer" in wanted and isinstance(value, float) and value.is_integer() and abs(value) < 10**15:
         return f"write {int(value)}"
-    if "array" in wanted and not isinstance(value, dict):
-        return f"write [{value if isinstance(value, str) else json.dumps(value)}]" if _is_short(value) else ""
+    shown = str(value)
+    if "array" in wanted and not isinstance(value, dict) and len(shown) < 40 and shown.isprintable():
+        return f"write [{value if isinstance(value, str) else json.dumps(value)}]"
     return ""
-
-
-def _is_short(value: Any) -> bool:
-    return len(str(value)) < 40 and str(value).isprintable()
 
 
 def spell_bounds(schema: Mapping[str, Any]) -> str:
