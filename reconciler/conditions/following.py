@@ -15,7 +15,7 @@ from reconciler.ledger.schema.tables import bindings, ledger, runs, snapshots
 from reconciler.ledger.writing.unit_rows import store_snapshots
 from reconciler.outside.errors import SourceUnavailable
 from renderer.identity.units import Chains
-from schemas.conditions.snapshot import Snapshot, parse_snapshot
+from schemas.conditions.snapshot import Snapshot, read_snapshot
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.runs import run_key
 from schemas.repository import Repository
@@ -139,7 +139,7 @@ def _read(connection: Connection, tag: str, digest: str) -> Snapshot:
     content = connection.execute(query).scalar()
     if content is None:
         raise SourceUnavailable(f"the ledger has no snapshot {digest[:12]} of {tag}, which runs are bound to")
-    snapshot, findings = parse_snapshot(f"{tag}.iov", tag, zlib.decompress(content))
+    snapshot, findings = read_snapshot(f"{tag}.iov", tag, zlib.decompress(content), any_state=True)
     if snapshot is None:
         raise SourceUnavailable(
             f"the ledger's snapshot {digest[:12]} of {tag} is damaged: {findings[0].message}"

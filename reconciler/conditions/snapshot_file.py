@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
 from reconciler.outside.errors import SourceUnavailable
-from schemas.conditions.snapshot import FIRST_LINE, Snapshot, parse_snapshot
+from schemas.conditions.snapshot import FIRST_LINE, Snapshot, read_snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class SnapshotFile:
             content = self.path.read_bytes().removeprefix(BOM_UTF8)
         except OSError as error:
             raise SourceUnavailable(f"{self.path} cannot be read: {error.strerror}") from error
-        snapshot, findings = parse_snapshot(str(self.path), _find_name(content), content)
+        snapshot, findings = read_snapshot(str(self.path), _find_name(content), content, any_state=True)
         if snapshot is None:
             raise SourceUnavailable("; ".join(str(finding) for finding in findings[:3]))
         return snapshot

@@ -131,16 +131,11 @@ def parse_iov(text: str) -> Interval:
     if "run" in found:
         if match["forever"]:
             return make_interval(exp, found["run"], -1, -1)
-        return make_interval(exp, found["run"], found.get("exp2", exp), _last_run(match, found))
+        last = -1 if match["all"] else found.get("run2", found["run"])
+        return make_interval(exp, found["run"], found.get("exp2", exp), last)
     if match["open"]:
         return make_interval(exp, 0, -1, -1)
     return make_interval(exp, found.get("from", 0), found.get("last", exp), found.get("to", -1))
-
-
-def _last_run(match: re.Match[str], found: dict[str, int]) -> int:
-    if match["all"]:
-        return -1
-    return found.get("run2", found["run"])
 
 
 def merge_intervals(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
@@ -156,8 +151,5 @@ def subtract_all(intervals: Iterable[Interval], others: Iterable[Interval]) -> t
 
 def touches_any(first: int, end: int, intervals: Sequence[Interval]) -> bool:
     """Whether a run from `first` to before `end` is in one of the intervals, which are sorted and apart."""
-    index = bisect_right(intervals, first, key=_take_end)
+    index = bisect_right(intervals, first, key=attrgetter("end"))
     return index < len(intervals) and intervals[index].first < end
-
-
-_take_end = attrgetter("end")

@@ -65,27 +65,22 @@ def find_misreadings(snapshot: Snapshot, release: str) -> Iterator[Misreading]:
     for payload, iovs in _group(snapshot.iovs):
         strange = next((one for one in iovs if any(not _reads(way, one.revision) for way in readings)), None)
         if strange is not None:
-            yield Misreading(
-                strange,
-                f"{release} does not read the revision {strange.revision} of {payload}",
+            reason = f"{release} does not read the revision {strange.revision} of {payload}"
+            hint = (
                 f"give it a number: write `dbstore/{payload} 1 …`, call the file dbstore_{payload}_rev_1.root, and say"
-                f" `b2prod gt pull {snapshot.name} --from database.txt`; or choose a release from 06 on",
+                f" `b2prod gt pull {snapshot.name} --from database.txt`; or choose a release from 06 on"
             )
-            continue
-        found = [tuple(_settle(iovs, way)) for way in readings]
-        if any(way.by_line for way in readings) and not all(one.line for one in iovs) and _is_open(iovs):
-            yield Misreading(
-                iovs[0],
-                f"{release} takes the last line of {payload}, and the snapshot does not have the lines' order",
-                f"say `b2prod gt pull {snapshot.name} --from database.txt` again, which keeps it",
+            yield Misreading(strange, reason, hint)
+        elif any(way.by_line for way in readings) and not all(one.line for one in iovs) and _is_open(iovs):
+            reason = (
+                f"{release} takes the last line of {payload}, and the snapshot does not have the lines' order"
             )
-        elif len(set(found)) > 1:
+            hint = f"say `b2prod gt pull {snapshot.name} --from database.txt` again, which keeps it"
+            yield Misreading(iovs[0], reason, hint)
+        elif len({tuple(_settle(iovs, way)) for way in readings}) > 1:
             ways = "the last line, or the highest revision"
-            yield Misreading(
-                iovs[0],
-                f"it is not known which line of {payload} {release} takes where several hold: {ways}",
-                "shorten the IoVs so that they do not overlap",
-            )
+            reason = f"it is not known which line of {payload} {release} takes where several hold: {ways}"
+            yield Misreading(iovs[0], reason, "shorten the IoVs so that they do not overlap")
 
 
 def settle_overlaps(snapshot: Snapshot, release: str) -> Snapshot:
@@ -114,25 +109,21 @@ def _reads(reading: Reading, revision: str) -> bool:
     """Whether it takes a revision for what it is: of a number with zeros in front it would look for another file."""
     if reading.hashes:
         return True
-    return (
-        revision.isdecimal() and revision == str(int(revision)) and reading.lowest <= int(revision) <= _MOST
-    )
+    number = int(revision) if revision.isdecimal() else -1
+    return revision == str(number) and reading.lowest <= number <= _MOST
 
 
-def _settle(iovs: Sequence[Iov], reading: Reading) -> Iterator[Iov]:
+def _settle(iovs: Sequence[Iov], reading: Reading) -> list[Iov]:
     """The IoVs of one payload, cut where another one counts; in the order of runs, without their lines."""
     ranked = ((((-one.line,) if reading.by_line else ()) + rank_iov(one), one) for one in iovs)
-    last: Iov | None = None
+    settled: list[Iov] = []
     for first, end, _, winner in sweep(ranked):
-        same = last is not None and (last.revision, last.checksum) == (winner.revision, winner.checksum)
-        if last is not None and last.end == first and same:
-            last = replace(last, end=end)
-            continue
-        if last is not None:
-            yield last
-        last = replace(winner, first=first, end=end, line=0)
-    if last is not None:
-        yield last
+        content = winner.revision, winner.checksum
+        if settled and settled[-1].end == first and (settled[-1].revision, settled[-1].checksum) == content:
+            settled[-1] = replace(settled[-1], end=end)
+        else:
+            settled.append(replace(winner, first=first, end=end, line=0))
+    return settled
 
 
 def _is_open(iovs: Sequence[Iov]) -> bool:

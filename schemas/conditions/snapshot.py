@@ -85,11 +85,12 @@ def make_iov(payload: str, revision: str, checksum: str, ends: tuple[int, int, i
     Raises:
         ValueError: a name, revision or md5 of another form, or ends that are not an IoV.
     """
-    for what, value, grammar in (
+    names = (
         ("payload name", payload, PAYLOAD_NAME),
         ("revision", revision, REVISION),
         ("md5", checksum, CHECKSUM),
-    ):
+    )
+    for what, value, grammar in names:
         if not grammar.fullmatch(value):
             raise ValueError(f"{value[:60]!r} is not a valid {what}")
     interval = make_interval(*ends)
@@ -155,16 +156,8 @@ def freeze_tag(
     retrieved: str = "",
 ) -> Snapshot:
     """The snapshot of a tag: IoVs in the order of their lines, each once."""
-    lines = sorted((str(iov), iov) for iov in set(iovs))
-    return Snapshot(
-        name,
-        state,
-        _digest(line for line, _ in lines),
-        tuple(iov for _, iov in lines),
-        tag_id,
-        source,
-        retrieved,
-    )
+    lines = dict(sorted((str(iov), iov) for iov in set(iovs)))
+    return Snapshot(name, state, _digest(lines), tuple(lines.values()), tag_id, source, retrieved)
 
 
 def write_snapshot(snapshot: Snapshot) -> bytes:
@@ -182,36 +175,23 @@ def write_snapshot(snapshot: Snapshot) -> bytes:
     return "\n".join((FIRST_LINE, *lines, *map(str, snapshot.iovs), "")).encode()
 
 
-def read_snapshot(file: str, name: str, content: bytes) -> tuple[Snapshot | None, tuple[Finding, ...]]:
-    """The snapshot of the tag `name` in a file, or what is wrong with the file or the tag's state."""
-    snapshot, findings, state = _parse(file, name, content)
-    if state is not None and state not in (*USABLE_STATES, LOCAL):
-        hint = "freeze the tag, or choose another"
-        message = f"{name} is in state {state!r}, which no job may use"
-        return None, (*findings, Finding(Place(file), "BP502", message, hint))
-    return snapshot, findings
-
-
-def parse_snapshot(file: str, name: str, content: bytes) -> tuple[Snapshot | None, tuple[Finding, ...]]:
-    """The snapshot of the tag `name` in a file whatever its state, or what is wrong with the file."""
-    return _parse(file, name, content)[:2]
-
-
-def _parse(file: str, name: str, content: bytes) -> tuple[Snapshot | None, tuple[Finding, ...], str | None]:
-    """As `parse_snapshot`, and the state that the header states, if there is a header."""
+def read_snapshot(
+    file: str, name: str, content: bytes, *, any_state: bool = False
+) -> tuple[Snapshot | None, tuple[Finding, ...]]:
+    """The snapshot of the tag `name` in a file, or what is wrong with the file or, unless `any_state`, with the tag's state."""
     lines = content.decode("utf-8", "replace").splitlines()
     findings: list[Finding] = []
+
+    def refuse(message: str, hint: str = "write the snapshot with the tool", line: int = 1) -> None:
+        findings.append(Finding(Place(file, line), "BP502", message, hint))
+
     if not lines or lines[0] != FIRST_LINE:
-        findings.append(
-            Finding(
-                Place(file), "BP502", f"this is not a snapshot of {name}", f"its first line is `{FIRST_LINE}`"
-            )
-        )
-        return None, tuple(findings), None
+        refuse(f"this is not a snapshot of {name}", f"its first line is `{FIRST_LINE}`")
+        return None, tuple(findings)
     header = dict(line[2:].split(": ", 1) for line in lines[1:] if line.startswith("# ") and ": " in line)
+    state, source, retrieved, known = (header.get(key, "") for key in ("state", "source", "retrieved", "id"))
     if header.get("name") != name:
-        found = f"the file {name}.iov holds the tag {header.get('name')!r}"
-        findings.append(Finding(Place(file), "BP502", found, "name the file after the tag"))
+        refuse(f"the file {name}.iov holds the tag {header.get('name')!r}", "name the file after the tag")
     listed: list[str] = []
     iovs: list[Iov] = []
     above = 0
@@ -222,35 +202,29 @@ def _parse(file: str, name: str, content: bytes) -> tuple[Snapshot | None, tuple
         listed.append(line)
         match = _LINE.fullmatch(line)
         iov = match and _read_iov(*match.groups())
-        if iov and iov.line and header.get("state") != LOCAL:
-            iov = None
-        if iov:
+        if iov and (not iov.line or state == LOCAL):
             iovs.append(iov)
         else:
             hint = "a line is `payload revision md5 firstExp,firstRun,finalExp,finalRun`"
-            findings.append(Finding(Place(file, number), "BP502", f"not an IoV: {line[:80]!r}", hint))
+            refuse(f"not an IoV: {line[:80]!r}", hint, number)
             if len(findings) > MOST:
                 break
     if listed != sorted(listed):
-        findings.append(
-            Finding(Place(file), "BP502", "the IoVs are not sorted", "write the snapshot with the tool")
-        )
+        refuse("the IoVs are not sorted")
     digest = _digest(listed)
     if header.get("digest") != digest:
         hint = f"fetch the tag again; do not edit snapshots (the lines have digest {digest})"
-        findings.append(Finding(Place(file), "BP502", "the lines do not match the header's digest", hint))
-    number_text = header.get("id", "")
-    if number_text and not re.fullmatch(r"[0-9]{1,18}", number_text, re.ASCII):
-        message = f"the tag's id is {number_text[:40]!r}"
-        findings.append(Finding(Place(file), "BP502", message, "write the snapshot with the tool"))
-    state, source, retrieved = (header.get(key, "") for key in ("state", "source", "retrieved"))
+        refuse("the lines do not match the header's digest", hint)
+    if known and not re.fullmatch(r"[0-9]{1,18}", known, re.ASCII):
+        refuse(f"the tag's id is {known[:40]!r}")
     if retrieved and not _TIME.fullmatch(retrieved):
-        message = f"the tag was retrieved at {retrieved[:40]!r}, which is not a time"
-        findings.append(Finding(Place(file), "BP502", message, "write the snapshot with the tool"))
+        refuse(f"the tag was retrieved at {retrieved[:40]!r}, which is not a time")
+    if not any_state and state not in (*USABLE_STATES, LOCAL):
+        refuse(f"{name} is in state {state!r}, which no job may use", "freeze the tag, or choose another")
     if findings:
-        return None, tuple(findings), state
-    known = int(number_text) if number_text else None
-    return Snapshot(name, state, digest, tuple(iovs), known, source, retrieved, above), (), state
+        return None, tuple(findings)
+    tag_id = int(known) if known else None
+    return Snapshot(name, state, digest, tuple(iovs), tag_id, source, retrieved, above), ()
 
 
 def _digest(lines: Iterable[str]) -> str:

@@ -40,8 +40,8 @@ from schemas.conditions.snapshot import (
     TAG_NAME,
     Iov,
     Snapshot,
-    parse_snapshot,
     rank_revision,
+    read_snapshot,
     write_snapshot,
 )
 from schemas.findings.finding import Finding, Place
@@ -144,7 +144,7 @@ def refuse_unusable(file: str, tag: Tag) -> None:
 
 def _read_present(path: Path, file: str, name: str) -> Snapshot | None:
     """The snapshot that is there already; one that cannot be read is replaced."""
-    return parse_snapshot(file, name, path.read_bytes())[0] if path.exists() else None
+    return read_snapshot(file, name, path.read_bytes(), any_state=True)[0] if path.exists() else None
 
 
 def _find_pinned(project: Project, snapshot: Snapshot) -> list[str]:
@@ -348,7 +348,9 @@ def read_named(settings: Settings, name: str, called: str | None = None) -> Snap
         hint = "" if is_file else f"; `b2prod gt pull {name}` writes it"
         raise WrongUse(f"there is no snapshot {name}: {error.strerror}{hint}") from error
     file = name if is_file else f"{GLOBAL_TAGS}/{name}.iov"
-    snapshot, findings = parse_snapshot(file, called if is_file and called else path.stem, content)
+    snapshot, findings = read_snapshot(
+        file, called if is_file and called else path.stem, content, any_state=True
+    )
     if snapshot is None:
         raise FoundProblems(findings)
     return snapshot
