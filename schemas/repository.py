@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from schemas.conditions.snapshot import Snapshot, read_snapshot
 from schemas.files.tree import Tree
 from schemas.findings.finding import Finding, Place, limit_findings
 from schemas.json_schema.validation import load_schema, validate
-from schemas.json_schema.values import read_value
+from schemas.json_schema.values import read_named, read_value
 from schemas.manifest.campaign import Campaign, read_campaign
 from schemas.manifest.layout import Layout, check_folder
 from schemas.manifest.lock import Lock, read_lock
@@ -77,16 +77,11 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedManifest:
-    """A campaign's manifest that its schema objects to, and the places of what it objects to."""
-
-    document: Document
-    places: frozenset[Place]
-
-
-@dataclass(frozen=True, slots=True)
 class Repository:
-    """Everything that is declared. What a finding kept from being read is not in here, but is in `broken`."""
+    """Everything that is declared. What a finding kept from being read is not in here, but is in `broken`.
+
+    `refused` are the manifests that their schema objects to, each with the places of what it objects to.
+    """
 
     campaigns: Mapping[str, Declared]
     sites: Mapping[str, Site]
@@ -100,12 +95,28 @@ class Repository:
     retirements: Mapping[str, Retirement] = field(default_factory=dict)
     scripts: Mapping[str, Script] = field(default_factory=dict)
     broken: frozenset[str] = field(default=frozenset())
-    refused: tuple[RefusedManifest, ...] = ()
+    refused: tuple[tuple[Document, frozenset[Place]], ...] = ()
     site_documents: Mapping[str, Document] = field(default_factory=dict)
 
-    def list_steps(self) -> Iterator[tuple[Declared, Step]]:
-        """Every step as it is declared, each with its campaign."""
-        return ((one, step) for one in self.campaigns.values() for step in one.campaign.steps)
+    def list_templates(self, release: str | None) -> list[Template]:
+        """The templates that serve a release, any where that is None, in their latest versions."""
+        return [
+            one
+            for one in self.templates.values()
+            if one.superseded is None and (release is None or one.serves(release))
+        ]
+
+    def list_campaigns(self) -> Iterator[tuple[Campaign, Document]]:
+        """Every campaign, with the document that it was read from."""
+        return ((one.campaign, one.document) for one in self.campaigns.values())
+
+    def list_steps(self) -> Iterator[tuple[Campaign, Document, Step]]:
+        """Every step as it is declared, with its campaign and the document of that."""
+        return (
+            (campaign, document, step)
+            for campaign, document in self.list_campaigns()
+            for step in campaign.steps
+        )
 
 
 def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repository, tuple[Finding, ...]]:
@@ -147,21 +158,24 @@ class _Reading:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.findings: list[Finding] = []
-        self.refused: list[RefusedManifest] = []
+        self.refused: list[tuple[Document, frozenset[Place]]] = []
         self.misnamed: set[str] = set()
+
+    def refuse(self, file: str, code: str, message: str, hint: str) -> None:
+        self.findings.append(Finding(Place(file), code, message, hint))
 
     def document(self, file: str, schema: str) -> Document | None:
         """The file as a document that the schema accepts, or None and findings."""
         if file not in self.tree:
-            self.findings.append(Finding(Place(file), "BP305", f"{file} is missing", "add it"))
+            self.refuse(file, "BP305", f"{file} is missing", "add it")
             return None
         document, findings = read_yaml(file, self.tree[file])
         if document is not None:
             findings += validate(document, load_schema(schema))
         self.findings.extend(findings)
         if document is not None and findings and schema == "campaign":
-            self.refused.append(RefusedManifest(document, frozenset(finding.place for finding in findings)))
-        return document if document is not None and not findings else None
+            self.refused.append((document, frozenset(finding.place for finding in findings)))
+        return None if findings else document
 
     def folder(self, folder: str, schema: str) -> Iterator[tuple[str, str, Document]]:
         """The YAML documents directly in a folder: file, stem, document."""
@@ -183,72 +197,68 @@ class _Reading:
 
     def refuse_file(self, file: str, message: str, hint: str) -> None:
         if not PurePosixPath(file).name.startswith(".git"):
-            self.findings.append(Finding(Place(file), "BP305", message, hint))
+            self.refuse(file, "BP305", message, hint)
 
     def accept_site(self, file: str, stem: str, document: Document) -> bool:
         if ".." in document.data["storage"].split("/"):
             message = f"the storage {show(document.data['storage'])} leads elsewhere"
             hint = "write a plain path without `..`"
-            self.findings.append(Finding(document.place(("storage",)), "BP304", message, hint))
+            self.findings.append(document.report(("storage",), "BP304", message, hint))
             return False
         return self.accept_name(file, stem)
 
     def accept_name(self, file: str, stem: str) -> bool:
         legal = NAME.fullmatch(stem) is not None
         if not legal:
-            self.findings.append(
-                Finding(Place(file), "BP301", f"{show(stem)} is not a legal name", NAME_HINT)
-            )
+            self.refuse(file, "BP301", f"{show(stem)} is not a legal name", NAME_HINT)
         return legal
 
     def campaigns(self, templates: Mapping[str, Template]) -> Iterator[tuple[str, Declared]]:
-        seen: set[str] = set()
+        folders: dict[str, str] = {}
         for file in sorted(self.tree):
-            path = PurePosixPath(file)
-            top = "/".join(path.parts[:2])
-            if top not in FOLDERS or len(path.parts) < 4:
-                if top in FOLDERS:
-                    self.refuse_file(file, "a campaign is a folder", f"move it to {top}/NAME/campaign.yaml")
-                continue
-            folder = PurePosixPath(*path.parts[:3])
-            if str(folder / "campaign.yaml") not in self.tree and str(folder) not in seen:
-                seen.add(str(folder))
-                message = f"the folder {folder.name} has no campaign.yaml"
-                self.findings.append(Finding(Place(file), "BP305", message, "add one, or remove the folder"))
-            if path.name != "campaign.yaml" or path.parent != folder:
-                if path.parent == folder and path.name != "campaign.lock":
-                    self.refuse_file(
-                        file, "a campaign's folder holds campaign.yaml and campaign.lock", "remove it"
-                    )
-                continue
-            document = self.document(file, "campaign")
-            if document is None:
-                continue
-            if _PLAIN.fullmatch(folder.name) is None:  # a rule tells it; commands are offered with names
-                self.misnamed.add(file)
-                continue
-            lock: Lock | None = None
-            lock_file = str(folder / "campaign.lock")
-            if lock_file in self.tree:
-                lock, findings = read_lock(lock_file, self.tree[lock_file])
-                self.findings.extend(findings)
-            declared = Declared(read_campaign(folder.name, document, templates), document, lock)
-            if declared.is_archived and declared.campaign.is_live:
-                message = f"{folder.name} is in {ARCHIVE}, and is not `state: stopped`"
-                hint = f"write `state: stopped`, or move it to {CAMPAIGNS}"
-                place = document.place(("state",)) if "state" in document.data else Place(file, 1, 1)
-                self.findings.append(Finding(place, "BP608", message, hint))
-            other = f"{ARCHIVE if top == CAMPAIGNS else CAMPAIGNS}/{folder.name}/campaign.yaml"
-            if other in self.tree and declared.is_archived:
-                message = f"there is also a campaign {folder.name} in {CAMPAIGNS}"
-                self.findings.append(Finding(Place(file), "BP302", message, "names are never used twice"))
-                continue
-            yield folder.name, declared
+            top, *below = _split(file)
+            if top in FOLDERS and len(below) < 2:
+                self.refuse_file(file, "a campaign is a folder", f"move it to {top}/NAME/campaign.yaml")
+            elif top in FOLDERS:
+                folders.setdefault(f"{top}/{below[0]}", file)
+                if len(below) == 2 and below[1] not in ("campaign.yaml", "campaign.lock"):
+                    message = "a campaign's folder holds campaign.yaml and campaign.lock"
+                    self.refuse_file(file, message, "remove it")
+        for folder, first in folders.items():
+            name = folder.rpartition("/")[2]
+            if f"{folder}/campaign.yaml" not in self.tree:
+                message = f"the folder {name} has no campaign.yaml"
+                self.refuse(first, "BP305", message, "add one, or remove the folder")
+            elif (declared := self.campaign(folder, name, templates)) is not None:
+                yield name, declared
+
+    def campaign(self, folder: str, name: str, templates: Mapping[str, Template]) -> Declared | None:
+        file = f"{folder}/campaign.yaml"
+        document = self.document(file, "campaign")
+        if document is None:
+            return None
+        if _PLAIN.fullmatch(name) is None:  # a rule tells it; commands are offered with names
+            self.misnamed.add(file)
+            return None
+        declared = Declared(read_campaign(name, document, templates), document)
+        if declared.lock_file in self.tree:
+            lock, findings = read_lock(declared.lock_file, self.tree[declared.lock_file])
+            self.findings.extend(findings)
+            declared = replace(declared, lock=lock)
+        if declared.is_archived and declared.campaign.is_live:
+            message = f"{name} is in {ARCHIVE}, and is not `state: stopped`"
+            hint = f"write `state: stopped`, or move it to {CAMPAIGNS}"
+            place = document.place(("state",)) if "state" in document.data else Place(file)
+            self.findings.append(Finding(place, "BP608", message, hint))
+        if declared.is_archived and f"{CAMPAIGNS}/{name}/campaign.yaml" in self.tree:
+            message = f"there is also a campaign {name} in {CAMPAIGNS}"
+            self.refuse(file, "BP302", message, "names are never used twice")
+            return None
+        return declared
 
     def retirements(self) -> Iterator[tuple[str, Retirement]]:
-        for file, stem in self.files(
-            RETIREMENTS, ".yaml", f"move it to {RETIREMENTS}/NAME.yaml", "approvals"
-        ):
+        hint = f"move it to {RETIREMENTS}/NAME.yaml"
+        for file, stem in self.files(RETIREMENTS, ".yaml", hint, "approvals"):
             if self.accept_name(file, stem) and (document := self.document(file, "retirement")) is not None:
                 yield stem, read_retirement(stem, document)
 
@@ -276,25 +286,22 @@ class _Reading:
     def layouts(self) -> dict[str, Layout]:
         layouts: dict[str, Layout] = {}
         document = self.document(LAYOUTS, "layouts")
-        if document is not None:
-            for name, data in document.data["layouts"].items():
-                problem = check_folder(data["folder"], historic=data.get("historic", False))
-                if problem:
-                    place = document.place(("layouts", name, "folder"))
-                    hint = "write it as in {campaign}/{step}/{experiment}/{run}/{stream}/{level}/{version}"
-                    self.findings.append(
-                        Finding(place, "BP304", f"the folder of layout {name}: {problem}", hint)
-                    )
-                else:
-                    layouts[name] = read_value(Layout, data, name=name)
+        if document is None:
+            return layouts
+        for name, data in document.data["layouts"].items():
+            problem = check_folder(data["folder"], historic=data.get("historic", False))
+            if problem is None:
+                layouts[name] = read_value(Layout, data, name=name)
+            else:
+                message = f"the folder of layout {name}: {problem}"
+                hint = "write it as in {campaign}/{step}/{experiment}/{run}/{stream}/{level}/{version}"
+                path = ("layouts", name, "folder")
+                self.findings.append(document.report(path, "BP304", message, hint))
         return layouts
 
     def releases(self) -> dict[str, Release]:
         document = self.document(RELEASES, "releases")
-        if document is None:
-            return {}
-        found = document.data["releases"].items()
-        return {name: read_value(Release, data, name=name) for name, data in found}
+        return {} if document is None else read_named(Release, document.data["releases"])
 
     def snapshots(self) -> dict[str, Snapshot]:
         snapshots: dict[str, Snapshot] = {}
@@ -304,3 +311,10 @@ class _Reading:
             if snapshot is not None:
                 snapshots[stem] = snapshot
         return snapshots
+
+
+def _split(file: str) -> list[str]:
+    """The folder below the root's own, as `productions/campaigns`, and the parts of the path below it."""
+    room, _, rest = file.partition("/")
+    top, *below = rest.split("/")
+    return [f"{room}/{top}", *below]

@@ -163,7 +163,7 @@ def judge(
         places = [index for index, role in enumerate(needed) if role.name == name]
         by = tuple(sorted(taken[index] for index in places if index in taken))
         missing = role.threshold - len(by)
-        people = policy.roles.list_people(role, now)
+        people = tuple(policy.roles.list_represented(role, now))
         stands = {person: represented[name].get(person, ()) for person in sorted(willing[name])}
         why = _explain(name, judged, proposers, stands, by) if missing else ""
         needs.append(MissingRole(name, role.scope, role.threshold, people, by, missing, why))
@@ -254,7 +254,7 @@ def _object_to_signer(
     if role is None or said.role not in demand.roles:
         yield f"the role {said.role} is not asked for"
         return
-    if said.principal not in roles.list_people(role, now):
+    if said.principal not in roles.list_represented(role, now):
         yield f"{said.principal} does not have the role {said.role}"
     signer = policy.signers.get(said.principal)
     if signer is None:

@@ -21,7 +21,7 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError(reason)
 
     try:
-        return json.loads(text, object_pairs_hook=_collect(refuse), parse_constant=_name(refuse))
+        return json.loads(text, **_object_by(refuse))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -32,14 +32,15 @@ def make_decoder(object_to: Callable[[str], None]) -> json.JSONDecoder:
     Numbers that are not whole stay as they are written, so that none is rounded.
     """
     return json.JSONDecoder(
-        object_pairs_hook=_collect(object_to),
-        parse_constant=_name(object_to),
+        **_object_by(object_to),
         parse_float=str,
         parse_int=lambda digits: int(digits) if len(digits) <= DIGITS else digits,
     )
 
 
-def _collect(object_to: Callable[[str], None]) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+def _object_by(object_to: Callable[[str], None]) -> dict[str, Any]:
+    """What json is to call where the standard parser would pass over something."""
+
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
@@ -48,8 +49,7 @@ def _collect(object_to: Callable[[str], None]) -> Callable[[list[tuple[str, Any]
             object_to(f"the key {twice[:80]!r} is there twice in one object")
         return found
 
-    return collect
+    def name(word: str) -> None:
+        object_to(f"{word} is not a number of JSON")
 
-
-def _name(object_to: Callable[[str], None]) -> Callable[[str], None]:
-    return lambda word: object_to(f"{word} is not a number of JSON")
+    return {"object_pairs_hook": collect, "parse_constant": name}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 _FORM = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -19,3 +19,12 @@ def read_time(text: str) -> datetime:
 def format_time(moment: datetime) -> str:
     """A moment as `2019-02-15T09:00:00Z`."""
     return moment.astimezone(UTC).strftime(_FORM)
+
+
+def is_day(text: str) -> bool:
+    """Whether a text names a day that the calendar has, as `2019-02-15` does."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

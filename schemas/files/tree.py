@@ -71,38 +71,35 @@ def read_tree(root: Path, top: str = PRODUCTIONS) -> tuple[dict[str, bytes], tup
     tree: dict[str, bytes] = {}
     findings: list[Finding] = []
 
-    def refuse(path: Path, error: OSError) -> None:
-        file = show_path(path.relative_to(root).as_posix())
-        message = f"{file} cannot be read: {error.strerror}"
-        findings.append(Finding(Place(file), "BP305", message, "let this user read it"))
+    def refuse(file: str, code: str, message: str, hint: str) -> None:
+        findings.append(Finding(Place(file), code, f"{file} {message}", hint))
 
-    for folder, folders, files in os.walk(
-        root / top, onerror=lambda error: refuse(Path(str(error.filename)), error)
-    ):
+    def refuse_unread(path: Path, error: OSError) -> None:
+        file = show_path(path.relative_to(root).as_posix())
+        refuse(file, "BP305", f"cannot be read: {error.strerror}", "let this user read it")
+
+    def refuse_folder(error: OSError) -> None:
+        refuse_unread(Path(str(error.filename)), error)
+
+    for folder, folders, files in os.walk(root / top, onerror=refuse_folder):
         folders.sort()
         for name in [*folders, *sorted(files)]:
             path = Path(folder, name)
             file = path.relative_to(root).as_posix()
             try:
                 status = path.lstat()
-            except OSError as error:
-                refuse(path, error)
-                continue
-            if stat.S_ISDIR(status.st_mode):
-                continue
-            if (shown := show_path(file)) != file:
-                message = f"{shown} has a character in its name that cannot be seen, or is none"
-                findings.append(Finding(Place(shown), "BP304", message, "give it another name"))
-            elif not stat.S_ISREG(status.st_mode):
-                kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
-                findings.append(
-                    Finding(Place(file), "BP304", f"{file} is {kind}", "put the content itself there")
-                )
-            elif wrong := describe_size(file, status.st_size):
-                findings.append(Finding(Place(file), "BP107", f"{file} is {wrong}", "split it"))
-            else:
-                try:
+                if stat.S_ISDIR(status.st_mode):
+                    continue
+                if (shown := show_path(file)) != file:
+                    message = "has a character in its name that cannot be seen, or is none"
+                    refuse(shown, "BP304", message, "give it another name")
+                elif not stat.S_ISREG(status.st_mode):
+                    kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
+                    refuse(file, "BP304", f"is {kind}", "put the content itself there")
+                elif wrong := describe_size(file, status.st_size):
+                    refuse(file, "BP107", f"is {wrong}", "split it")
+                else:
                     tree[file] = path.read_bytes() if find_limit(file) is not None else b""
-                except OSError as error:
-                    refuse(path, error)
+            except OSError as error:
+                refuse_unread(path, error)
     return tree, tuple(findings)

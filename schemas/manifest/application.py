@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from schemas.json_schema.validation import load_schema
-from schemas.json_schema.values import read_value
+from schemas.json_schema.values import read_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,4 @@ def load_applications() -> Mapping[str, ApplicationKeys]:
     """The applications by name, in the order of the schema."""
     step = load_schema("campaign")["$defs"]["step"]
     declared: Mapping[str, Mapping[str, Any]] = step["properties"]["application"]["x-applications"]
-    return MappingProxyType(
-        {name: read_value(ApplicationKeys, data, name=name) for name, data in declared.items()}
-    )
+    return MappingProxyType(read_named(ApplicationKeys, declared))

@@ -40,19 +40,10 @@ class Selector:
 
     def describe(self) -> dict[str, Any]:
         """The selector as JSON data, in a normal form; what is not set is left out."""
-        entries: dict[str, Any] = {
-            "experiment": self.experiment,
-            "ranges": ", ".join(map(str, self.ranges)),
-            "exclude": ", ".join(map(str, self.exclude)),
-            "types": sorted(self.types),
-            "energies": sorted(self.energies),
-            "quality": sorted(self.quality),
-            "min_events": self.min_events,
-            "min_minutes": self.min_minutes,
-            "from": self.first,
-            "until": self.until,
-            "max_runs": self.max_runs,
-        }
+        entries = asdict(self)
+        entries["from"] = entries.pop("first")
+        entries |= {key: ", ".join(map(str, getattr(self, key))) for key in ("ranges", "exclude")}
+        entries |= {key: sorted(entries[key]) for key in ("types", "energies", "quality")}
         return {key: value for key, value in entries.items() if value not in (None, "", [])}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,16 +75,8 @@ STANDARD = Deviations()
 
 def read_scans(data: Mapping[str, Any]) -> tuple[Scan, ...]:
     """The scans of a step's data, in their order."""
-    return tuple(
-        Scan(
-            name,
-            tuple((point, _read_point(scan, value)) for point, value in scan["values"].items())
-            if ("payload" in scan) != ("module" in scan)
-            else (),
-            scan.get("payload"),
-        )
-        for name, scan in data.get("scan", {}).items()
-    )
+    scans = data.get("scan", {}).items()
+    return tuple(Scan(name, tuple(_read_points(scan)), scan.get("payload")) for name, scan in scans)
 
 
 def freeze(value: Any) -> Parameter:
@@ -92,8 +84,11 @@ def freeze(value: Any) -> Parameter:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _read_point(scan: Mapping[str, Any], value: Any) -> Deviations:
+def _read_points(scan: Mapping[str, Any]) -> Iterator[tuple[str, Deviations]]:
     why = {"reason": scan["reason"], "ticket": scan["ticket"]}
-    if "payload" in scan:
-        return Deviations(testing_payloads=(TestingPayloads(str(value), **why),))
-    return Deviations((Override(scan["module"], scan.get("parameter", ""), freeze(value), **why),))
+    for point, value in scan["values"].items() if ("payload" in scan) != ("module" in scan) else ():
+        if "payload" in scan:
+            yield point, Deviations(testing_payloads=(TestingPayloads(str(value), **why),))
+        else:
+            override = Override(scan["module"], scan.get("parameter", ""), freeze(value), **why)
+            yield point, Deviations((override,))

@@ -40,12 +40,8 @@ HISTORIC_FIELDS: Mapping[str, str] = {
     "skim": r"[A-Za-z][A-Za-z0-9_]*",
     "code": r"[0-9]{8}",
     "part": r"sub[0-9]{2}",
-    "storage": "|".join(
-        (
-            *("/hsm/belle2/bdata/Data", "/ghi/fs01/belle2/bdata/Data", "/group/belle2/dataprod/Data"),
-            *("/belle/Data", "/belle/Data/proc", "/belle/MC", "/belle"),
-        )
-    ),
+    "storage": "/hsm/belle2/bdata/Data|/ghi/fs01/belle2/bdata/Data|/group/belle2/dataprod/Data"
+    "|/belle/Data|/belle/Data/proc|/belle/MC|/belle",
     "stream_number": r"s[0-9]{2}",
     "event_type": r"[A-Za-z][A-Za-z0-9_]*",
     "branch": r"Data|MC",
@@ -168,8 +164,7 @@ def check_folder(folder: str, *, historic: bool = False) -> str | None:
     if missing and not historic:
         return f"without {{{missing[0]}}} two outputs would share a folder"
     literal = re.sub(r"\{[a-z_]+\}", "x", folder)
-    if not re.fullmatch(r"[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*", literal, re.ASCII) or ".." in literal.split(
-        "/"
-    ):
+    plain = re.fullmatch(r"[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*", literal, re.ASCII)
+    if not plain or ".." in literal.split("/"):
         return "not a plain relative path"
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from schemas.files.canonical import canonical_json, digest
@@ -14,7 +14,8 @@ from schemas.json_schema.values import read_value
 from schemas.manifest.runs import RunSet, format_runs, parse_runs
 from schemas.manifest.tool import Tool
 
-_NO_RUNS = RunSet()
+_NAMED = ("steps", "testing_payloads", "templates", "skims", "scripts")
+"""The fields of a lock that map names to digests."""
 RUN_BOUND = 2_000_000
 """Runs of one lock: twice as many as a campaign is built for."""
 
@@ -57,7 +58,7 @@ class Lock:
 
     campaign: str
     generation: int
-    runs: RunSet = _NO_RUNS
+    runs: RunSet = field(default_factory=RunSet)
     selection: str = ""
     open_runs: tuple[str, ...] = ()
     release: str | None = None
@@ -96,11 +97,7 @@ class Lock:
             "release": self.release,
             "commit": self.commit,
             "global_tags": [tag.describe() for tag in self.tags],
-            "steps": dict(self.steps),
-            "testing_payloads": dict(self.testing_payloads),
-            "templates": dict(self.templates),
-            "skims": dict(self.skims),
-            "scripts": dict(self.scripts),
+            **{name: dict(getattr(self, name)) for name in _NAMED},
             "site": {"engine": self.engine, "storage": self.storage, "layout": self.layout}
             | ({} if self.historic is None else {"historic": self.historic}),
         }
@@ -120,24 +117,28 @@ class Lock:
 def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ...]]:
     """The lock in a file, or what is wrong with the file."""
     hint = "do not edit locks; write it again with `b2prod resolve`"
+
+    def refuse(code: str, *messages: str, hint: str = hint) -> tuple[None, tuple[Finding, ...]]:
+        return None, tuple(Finding(Place(file), code, message, hint) for message in messages)
+
     try:
         data = json.loads(content)
         canonical_json(data)  # raises for NaN and for half a character, which json.loads lets pass
     except (ValueError, RecursionError) as error:
-        return None, (Finding(Place(file), "BP112", f"not JSON: {error}", hint),)
-    problems = validate_json(data, load_schema("lock"))
-    if problems:
-        return None, tuple(Finding(Place(file), "BP605", problem, hint) for problem in problems)
+        return refuse("BP112", f"not JSON: {error}")
+    if problems := validate_json(data, load_schema("lock")):
+        return refuse("BP605", *problems)
     try:
         lock = make_lock(data)
     except ValueError as error:
-        return None, (Finding(Place(file), "BP605", str(error), hint),)
-    if lock.text().encode() == content.replace(b"\r\n", b"\n") != content:
+        return refuse("BP605", str(error))
+    written = lock.text().encode()
+    if written == content.replace(b"\r\n", b"\n") != content:
         message = "the lines of the lock end as on Windows: git, or an editor, converted them"
         remedy = "let .gitattributes say `* -text`, then `git rm --cached -rq . && git reset --hard`"
-        return None, (Finding(Place(file), "BP605", message, remedy),)
-    if lock.text().encode() != content:
-        return None, (Finding(Place(file), "BP605", "the lock is not as the tool writes it", hint),)
+        return refuse("BP605", message, hint=remedy)
+    if written != content:
+        return refuse("BP605", "the lock is not as the tool writes it")
     return lock, ()
 
 
@@ -147,7 +148,6 @@ def make_lock(data: Mapping[str, Any]) -> Lock:
     Raises:
         ValueError: its runs are none, or too many.
     """
-    names = ("steps", "testing_payloads", "templates", "skims", "scripts")
     scopes = sorted(data.get("scopes", {}).items())
     return read_value(
         Lock,
@@ -155,7 +155,7 @@ def make_lock(data: Mapping[str, Any]) -> Lock:
         runs=parse_runs(" ".join(data.get("runs", ())), RUN_BOUND),
         open_runs=tuple(canonical_json(item).decode() for item in data.get("open_runs", ())),
         tags=tuple(PinnedTag(**item) for item in data.get("global_tags", ())),
-        **{name: tuple(sorted(data.get(name, {}).items())) for name in names},
+        **{name: tuple(sorted(data.get(name, {}).items())) for name in _NAMED},
         scopes=tuple((name, one["digest"]) for name, one in scopes),
         since=tuple((name, one["generation"]) for name, one in scopes),
         **data["site"],

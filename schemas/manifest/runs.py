@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from schemas.manifest.spans import subtract
+from schemas.manifest.spans import Span, subtract, unite
+from schemas.yaml.scalars import show
 
 EXPERIMENT_LIMIT = 9999
 RUN_LIMIT = 99_999_999
@@ -59,12 +60,16 @@ class RunRange:
 
 @dataclass(frozen=True, slots=True)
 class RangeProblem:
-    """One thing that is wrong in a list of ranges: finding code, column in the list (from 0), text, hint."""
+    """One thing that is wrong in a list of ranges: finding code, column in the list (from 0), text, hint.
+
+    `repeats` is the column of the range that names the same runs, where that is what is wrong.
+    """
 
     code: str
     column: int
     message: str
     hint: str
+    repeats: int | None = None
 
 
 def parse_ranges(text: str) -> tuple[tuple[RunRange, ...], tuple[RangeProblem, ...]]:
@@ -81,48 +86,38 @@ def parse_ranges(text: str) -> tuple[tuple[RunRange, ...], tuple[RangeProblem, .
     for item in text.split(","):
         column = offset + len(item) - len(item.lstrip())
         offset += len(item) + 1
-        match = _ITEM.fullmatch(item.strip())
-        if match is None:
-            shown = item.strip() or "an empty item"
-            problems.append(
-                RangeProblem(
-                    "BP402",
-                    column,
-                    f"{shown!r} is not a run range",
-                    "write runs and ranges as in 529-613, 620",
-                )
-            )
-            continue
-        first, last = (
-            int(digits[:20]) for digits in (match[1], match[2] or match[1])
-        )  # beyond the limit anyway
-        if max(first, last) > RUN_LIMIT:
-            problems.append(
-                RangeProblem(
-                    "BP403",
-                    column,
-                    f"run {max(first, last)} is beyond {RUN_LIMIT}",
-                    "write a run that can exist",
-                )
-            )
-        elif first > last:
-            problems.append(
-                RangeProblem(
-                    "BP401", column, f"the range {first}-{last} is reversed", f"write {last}-{first}"
-                )
-            )
+        found = _parse_item(item.strip(), column)
+        if isinstance(found, RunRange):
+            ranges.append((found, column))
         else:
-            ranges.append((RunRange(first, last), column))
+            problems.append(found)
     ranges.sort()
-    for (before, _), (after, column) in pairwise(ranges):
+    furthest = ranges[:1]
+    for after, column in ranges[1:]:
+        before, at = furthest[0]
         if after.first <= before.last:
             twice = RunRange(after.first, min(before.last, after.last))
-            problems.append(
-                RangeProblem(
-                    "BP404", column, f"{after} repeats run {twice} of {before}", "list every run once"
-                )
-            )
+            message = f"{after} repeats run {twice} of {before}"
+            problems.append(RangeProblem("BP404", column, message, "list every run once", at))
+        if after.last > before.last:
+            furthest = [(after, column)]
     return tuple(item for item, _ in ranges), tuple(problems)
+
+
+def _parse_item(item: str, column: int) -> RunRange | RangeProblem:
+    match = _ITEM.fullmatch(item)
+    if match is None:
+        message = f"{show(item) if item else 'an empty item'} is not a run range"
+        return RangeProblem("BP402", column, message, "write runs and ranges as in 529-613, 620")
+    # twenty digits are beyond the limit anyway
+    first, last = int(match[1][:20]), int((match[2] or match[1])[:20])
+    if max(first, last) > RUN_LIMIT:
+        message = f"run {max(first, last)} is beyond {RUN_LIMIT}"
+        return RangeProblem("BP403", column, message, "write a run that can exist")
+    if first > last:
+        message = f"the range {first}-{last} is reversed"
+        return RangeProblem("BP401", column, message, f"write {last}-{first}")
+    return RunRange(first, last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +147,20 @@ class RunSet:
 
     def subtract(self, others: Iterable[tuple[int, int]]) -> RunSet:
         """What is left without other intervals, both ends of which are included as well."""
-        left = subtract(*([(first, last + 1) for first, last in some] for some in (self.intervals, others)))
-        return RunSet(tuple((first, end - 1) for first, end in left))
+        return _close(subtract(_open(self.intervals), _open(others)))
+
+
+def _open(intervals: Iterable[tuple[int, int]]) -> Iterator[Span]:
+    return ((first, last + 1) for first, last in intervals)
+
+
+def _close(spans: Iterable[Span]) -> RunSet:
+    return RunSet(tuple((first, end - 1) for first, end in spans))
 
 
 def gather_runs(keys: Iterable[int]) -> RunSet:
     """The set of run keys that are sorted and distinct."""
-    return (
-        keys if isinstance(keys, RunSet) else RunSet(tuple((one.first, one.last) for one in fold_runs(keys)))
-    )
+    return RunSet(tuple((one.first, one.last) for one in fold_runs(keys)))
 
 
 def fold_runs(runs: Iterable[int]) -> Iterator[RunRange]:
@@ -214,15 +214,10 @@ def parse_runs(text: str, most: int = TEXT_LIMIT) -> RunSet:
             raise ValueError(f"{word[:80]!r} is not a list of runs; write it as in 3:529-613,620")
         number = int(experiment)
         intervals += [(run_key(number, one.first), run_key(number, one.last)) for one in ranges]
-    joined: list[tuple[int, int]] = []
-    for first, last in sorted(intervals):
-        if joined and first <= joined[-1][1]:
-            raise ValueError(f"run {format_run(first)} is listed twice")
-        if joined and first == joined[-1][1] + 1:
-            joined[-1] = (joined[-1][0], last)
-        else:
-            joined.append((first, last))
-    found = RunSet(tuple(joined))
+    for (_, before), (after, _) in pairwise(sorted(intervals)):
+        if after <= before:
+            raise ValueError(f"run {format_run(after)} is listed twice")
+    found = _close(unite(_open(intervals)))
     if len(found) > most:
         raise ValueError(f"{len(found):,} runs in one list; at most {most:,} are taken")
     return found

@@ -36,14 +36,14 @@ def read_scripts(tree: Tree) -> tuple[dict[str, Script], tuple[Finding, ...]]:
         if NAME.fullmatch(name) is None:
             message = f"{show(name)} is not a name and version of a script"
             hint = f"write it as {SCRIPTS}/NAME/VERSION, as in {SCRIPTS}/convert_raw/1"
-            findings.append(Finding(Place(file), "BP305", message, hint))
         elif not content.startswith(_BEGINNINGS):
             message = f"{name} cannot be started: it begins with no `#!`, and is not a program of Linux"
             hint = "name its interpreter in the first line, as in `#!/usr/bin/env python3`"
-            findings.append(Finding(Place(file, 1, 1), "BP305", message, hint))
         elif content.startswith(b"#!") and b"\r" in content.partition(b"\n")[0]:
             message = f"the first line of {name} ends with a carriage return, which becomes a part of the interpreter's name"
-            findings.append(Finding(Place(file, 1, 1), "BP305", message, "let its lines end with \\n alone"))
+            hint = "let its lines end with \\n alone"
         else:
             scripts[name] = Script(name, content, hashlib.sha256(content).hexdigest())
+            continue
+        findings.append(Finding(Place(file), "BP305", message, hint))
     return scripts, tuple(findings)

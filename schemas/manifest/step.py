@@ -8,14 +8,7 @@ from typing import Any
 
 from schemas.json_schema.values import read_value
 from schemas.manifest.application import ApplicationKeys, load_applications
-from schemas.manifest.deviation import (
-    STANDARD,
-    Deviations,
-    Parameter,
-    Scan,
-    freeze,
-    read_scans,
-)
+from schemas.manifest.deviation import STANDARD, Deviations, Parameter, Scan, freeze, read_scans
 from schemas.manifest.template import Template
 
 
@@ -28,7 +21,7 @@ class StepInput:
     says so, `registered` as many as are registered.
     """
 
-    level: str
+    level: str = "skim"
     step: str | None = None
     skim: str | None = None
     complete: str = "declared"
@@ -140,13 +133,11 @@ def read_step(name: str, data: Mapping[str, Any], templates: Mapping[str, Templa
     data = {key: value for key, value in data.items() if key not in application.refuses}
     template = templates.get(data.get("template", ""))
     skims = application.writes == "skims" or "skims" in data
-    outputs = data.get("skims" if skims else "outputs", ())
     return read_value(
         Step,
         {"split": application.split, **data},
         name=name,
-        input=read_value(StepInput, {"level": "skim", **data["input"]}),
-        outputs=tuple(outputs),
+        outputs=tuple(data.get("skims" if skims else "outputs", ())),
         parameters=tuple((key, freeze(value)) for key, value in sorted(data.get("parameters", {}).items())),
         skims=skims,
         deviations=read_value(Deviations, data),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from schemas.json_schema.values import read_value
+from schemas.json_schema.values import read_named, read_value
 from schemas.manifest.deviation import Parameter
 from schemas.yaml.document import Document
 
@@ -25,9 +24,8 @@ class TemplateSource:
     inferred: str | None = None
 
     def __str__(self) -> str:
-        where = (
-            f" at {self.commit[:9]}" if self.commit else f" (version {self.version})" if self.version else ""
-        )
+        version = f" (version {self.version})" if self.version else ""
+        where = f" at {self.commit[:9]}" if self.commit else version
         return f"{self.path}{f':{self.line}' if self.line else ''}{where}"
 
     def tell(self) -> str:
@@ -186,36 +184,18 @@ def read_template(name: str, document: Document, text: str, eras: Sequence[Era] 
     `eras` are those that it names.
     """
     data = document.data
-    releases = (
-        one for era in eras for one in (*era.releases, *(era.light if data.get("light", False) else ()))
-    )
+    deviates, trigger = data.get("deviates", False), data.get("calculates_trigger", False)
+    releases = (one for era in eras for one in (*era.releases, *(era.light if data.get("light") else ())))
     return read_value(
         Template,
         data,
         name=name,
         text=text,
-        reads=tuple(data["reads"]) if isinstance(data["reads"], list) else (data["reads"],),
+        reads=(data["reads"],) if isinstance(data["reads"], str) else tuple(data["reads"]),
         releases=tuple(releases) or tuple(data["releases"]),
         eras=tuple(eras),
-        skims={True: "line", False: None}.get(data.get("skims", False), data.get("skims")),
-        deviates=_read_deviates(data),
-        trigger=_read_trigger(data),
-        parameters=tuple(
-            read_value(TemplateParameter, value, name=key)
-            for key, value in data.get("parameters", {}).items()
-        ),
+        skims="line" if data.get("skims") is True else data.get("skims") or None,
+        deviates=frozenset(DEVIATIONS if deviates is True else deviates or ()),
+        trigger=read_value(TriggerCalculation, {} if trigger is True else trigger) if trigger else None,
+        parameters=tuple(read_named(TemplateParameter, data.get("parameters", {})).values()),
     )
-
-
-def _read_deviates(data: Mapping[str, Any]) -> frozenset[str]:
-    said = data.get("deviates", False)
-    if isinstance(said, bool):
-        return frozenset(DEVIATIONS if said else ())
-    return frozenset(said)
-
-
-def _read_trigger(data: Mapping[str, Any]) -> TriggerCalculation | None:
-    said = data.get("calculates_trigger", False)
-    if isinstance(said, bool):
-        return TriggerCalculation() if said else None
-    return TriggerCalculation(said["parameter"], tuple(said["values"]))

@@ -21,13 +21,10 @@ MOST_VARIANTS = 50
 
 def list_points(step: Step) -> list[tuple[str, Deviations]]:
     """The points of a step's own scans, each with its name and what it deviates in; one without a name for a step without."""
-    combined = []
-    for points in product(*(scan.points for scan in step.scans)):
-        deviations = step.deviations
-        for _, one in points:
-            deviations += one
-        combined.append(("+".join(name for name, _ in points), deviations))
-    return combined
+    return [
+        ("+".join(name for name, _ in points), sum((one for _, one in points), step.deviations))
+        for points in product(*(scan.points for scan in step.scans))
+    ]
 
 
 def count_variants(steps: Sequence[Step]) -> dict[str, int]:

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from schemas.files.canonical import digest
 from schemas.files.tree import Tree
@@ -14,7 +13,7 @@ from schemas.findings.finding import Finding, Place
 from schemas.json_schema.validation import load_schema, validate
 from schemas.policy.roles import Roles, check_days, check_roles, read_roles
 from schemas.policy.signers import Signer, read_revoked, read_signers
-from schemas.yaml.document import read_yaml
+from schemas.yaml.document import Document, read_yaml
 
 ROLES = "productions/roles.yaml"
 SIGNERS = "productions/allowed_signers"
@@ -65,17 +64,18 @@ def read_policy(tree: Tree) -> tuple[Policy | None, tuple[Finding, ...]]:
         for file in (ROLES, SIGNERS, REVOKED)
         if file not in tree
     ]
-    signers, wrong = read_signers(SIGNERS, tree.get(SIGNERS, b""))
-    findings += wrong
-    revoked, wrong = read_revoked(REVOKED, tree.get(REVOKED, b""))
-    findings += wrong
-    roles, said, wrong = _read_roles(tree.get(ROLES), frozenset(signers))
-    findings += wrong
-    if roles is None or findings:
+    signers, wrong_signers = read_signers(SIGNERS, tree.get(SIGNERS, b""))
+    revoked, wrong_revoked = read_revoked(REVOKED, tree.get(REVOKED, b""))
+    document, wrong_roles = _read_roles(tree.get(ROLES))
+    findings += (*wrong_signers, *wrong_revoked, *wrong_roles)
+    if document is not None:
+        findings += check_roles(document, read_roles(document), frozenset(signers))
+    if document is None or findings:
         return None, tuple(sorted(findings))
+    said = {key: value for key, value in document.data.items() if key not in ("version", "expires")}
     files = {file: hashlib.sha256(content).hexdigest() for file, content in select_root(tree).items()}
     return Policy(
-        roles=roles,
+        roles=read_roles(document),
         signers=signers,
         revoked=revoked,
         digest=digest({"roles": said, "signers": [signer.describe() for signer in signers.values()]}),
@@ -84,17 +84,10 @@ def read_policy(tree: Tree) -> tuple[Policy | None, tuple[Finding, ...]]:
     ), ()
 
 
-def _read_roles(
-    content: bytes | None, signers: frozenset[str]
-) -> tuple[Roles | None, dict[str, Any], tuple[Finding, ...]]:
-    """The roles, what of them statements are bound to, and what is wrong with them."""
+def _read_roles(content: bytes | None) -> tuple[Document | None, tuple[Finding, ...]]:
     if content is None:
-        return None, {}, ()
+        return None, ()
     document, findings = read_yaml(ROLES, content)
     if document is not None and not findings:
         findings = validate(document, load_schema("roles")) or check_days(document)
-    if document is None or findings:
-        return None, {}, findings
-    roles = read_roles(document)
-    said = {key: value for key, value in document.data.items() if key not in ("version", "expires")}
-    return roles, said, tuple(check_roles(document, roles, signers))
+    return None if findings else document, findings

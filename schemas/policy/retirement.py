@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from schemas.files.canonical import digest
@@ -43,9 +43,7 @@ class Retirement:
         """What would be done, as JSON data: no more and no less is approved. The title is not part of it."""
         return {
             "retirement": self.name,
-            "datasets": [
-                {"campaign": one.campaign, "step": one.step} for one in sorted(self.datasets, key=str)
-            ],
+            "datasets": [asdict(one) for one in sorted(self.datasets, key=str)],
             "reason": self.reason,
             "successor": self.successor,
             "quarantine_days": self.quarantine_days,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import product
 from pathlib import PurePosixPath
 from typing import Any
 
+from schemas.files.times import is_day
 from schemas.findings.finding import Finding
-from schemas.json_schema.values import read_value
+from schemas.json_schema.values import read_named, read_value
 from schemas.policy.scopes import RETIREMENTS
-from schemas.yaml.document import Document
+from schemas.yaml.composer import Path
+from schemas.yaml.document import Document, find_value
 from schemas.yaml.wording import suggest
 
 SIGNATURES, MERGE = "signatures", "merge"
@@ -43,8 +46,8 @@ class Exemption:
     site: str
     engine: str
     area: str
-    roles: tuple[str, ...]
     reason: str
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +103,6 @@ class Roles:
                 return one.roles
         return self.default
 
-    def list_people(self, role: Role, now: datetime) -> tuple[str, ...]:
-        """Who may sign in a role at that moment: its people, and those who stand in for one of them."""
-        return tuple(self.list_represented(role, now))
-
     def list_represented(self, role: Role, now: datetime) -> dict[str, tuple[str, ...]]:
         """Who may sign in a role at that moment → for whom: for themselves, or for those for whom they stand in."""
         represented: dict[str, tuple[str, ...]] = {person: (person,) for person in role.people}
@@ -134,116 +133,94 @@ def read_roles(document: Document) -> Roles:
         Roles,
         {**data, **data["requires"]},
         administrators=read_value(Role, data["administrators"], name=ADMINISTRATOR, scope=""),
-        roles=tuple(read_value(Role, role, name=name) for name, role in data["roles"].items()),
-        exemptions=tuple(
-            read_value(Exemption, {"roles": [], **one}) for one in data["requires"].get("exemptions", ())
-        ),
-        delegations=tuple(
-            read_value(
-                Delegation,
-                one,
-                principal=one["for"],
-                first=date.fromisoformat(one["from"]),
-                last=date.fromisoformat(one["until"]),
-            )
-            for one in data.get("delegations", ())
-        ),
+        roles=tuple(read_named(Role, data["roles"]).values()),
+        delegations=tuple(_read_delegation(one) for one in data.get("delegations", ())),
         touch=data.get("touch") == "required",
     )
 
 
+def _read_delegation(data: Mapping[str, Any]) -> Delegation:
+    renamed = {"principal": data["for"], "first": data["from"], "last": data["until"]}
+    return read_value(Delegation, {**data, **renamed})
+
+
 def check_days(document: Document) -> tuple[Finding, ...]:
     """Findings on days that the calendar does not have, and on delegations that end before they begin."""
-    data = document.data
-    paths: list[tuple[str | int, ...]] = [("expires",)]
-    for number in range(len(data.get("delegations", ()))):
-        paths += [("delegations", number, "from"), ("delegations", number, "until")]
+    delegations = document.data.get("delegations", ())
+    paths: list[Path] = [("expires",)]
+    paths += [("delegations", *path) for path in product(range(len(delegations)), ("from", "until"))]
+    days = {path: find_value(document.data, path) for path in paths}
     found = [
-        Finding(document.place(path), "BP806", f"there is no day {_reach(data, path)}", "write a day")
-        for path in paths
-        if not _is_day(_reach(data, path))
+        document.report(path, "BP806", f"there is no day {day}", "write a day")
+        for path, day in days.items()
+        if not is_day(day)
     ]
-    for number, one in enumerate(() if found else data.get("delegations", ())):
-        place = document.place(("delegations", number, "until"))
-        days = (date.fromisoformat(one["until"]) - date.fromisoformat(one["from"])).days + 1
-        if days < 1:
-            found.append(Finding(place, "BP806", "the delegation ends before it begins", "exchange the days"))
-        elif days > LONGEST_DELEGATION:
-            message = f"the delegation is for {days} days; at most {LONGEST_DELEGATION} are allowed"
-            found.append(Finding(place, "BP806", message, "give the role to the person, or shorten it"))
+    for number, one in enumerate(() if found else delegations):
+        path = ("delegations", number, "until")
+        length = (date.fromisoformat(one["until"]) - date.fromisoformat(one["from"])).days + 1
+        if length < 1:
+            message = "the delegation ends before it begins"
+            found.append(document.report(path, "BP806", message, "exchange the days"))
+        elif length > LONGEST_DELEGATION:
+            message = f"the delegation is for {length} days; at most {LONGEST_DELEGATION} are allowed"
+            hint = "give the role to the person, or shorten it"
+            found.append(document.report(path, "BP806", message, hint))
     return tuple(found)
 
 
 def check_roles(document: Document, roles: Roles, signers: frozenset[str]) -> Iterator[Finding]:
     """Findings on roles that nobody has, people without a key, and thresholds that cannot be reached."""
     names = [role.name for role in roles.roles]
-    asked: list[tuple[tuple[str | int, ...], str]] = [
-        (("requires", "default", number), name) for number, name in enumerate(roles.default)
-    ]
-    asked += [(("requires", "retirements", number), name) for number, name in enumerate(roles.retirements)]
+    asked = _number(roles.default, "requires", "default")
+    asked += _number(roles.retirements, "requires", "retirements")
     for index, one in enumerate(roles.exemptions):
-        path = ("requires", "exemptions", index, "roles")
-        if bool(one.roles) == ("nobody" in document.data["requires"]["exemptions"][index]):
+        path = ("requires", "exemptions", index)
+        if bool(one.roles) == ("nobody" in find_value(document.data, path)):
             message = "an exemption says either which roles must sign, or `nobody: true`"
-            yield Finding(document.place(path[:-1]), "BP805", message, "write one of the two")
-        asked += [((*path, number), name) for number, name in enumerate(one.roles)]
+            yield document.report(path, "BP805", message, "write one of the two")
+        asked += _number(one.roles, *path, "roles")
     asked += [(("delegations", index, "role"), one.role) for index, one in enumerate(roles.delegations)]
     for place, name in asked:
         role = roles.role(name)
         if role is None:
             hint = suggest(name, names, f"choose one of {', '.join(names)}")
-            yield Finding(document.place(place), "BP805", f"there is no role {name}", hint)
+            yield document.report(place, "BP805", f"there is no role {name}", hint)
         elif place[0] == "requires" and (role.scope == RETIREMENTS) != (place[1] == "retirements"):
             what = "retirements" if role.scope == RETIREMENTS else "campaigns"
             message = f"the role {name} answers for {what}"
-            yield Finding(document.place(place), "BP805", message, "name a role with another scope")
+            yield document.report(place, "BP805", message, "name a role with another scope")
     yield from _check_people(document, roles, signers)
 
 
 def _check_people(document: Document, roles: Roles, signers: frozenset[str]) -> Iterator[Finding]:
-    groups: list[tuple[tuple[str | int, ...], Role]] = [(("administrators",), roles.administrators)]
-    groups += [(("roles", role.name), role) for role in roles.roles]
-    people: list[tuple[tuple[str | int, ...], str]] = []
-    for path, role in groups:
-        people += [((*path, "people", number), person) for number, person in enumerate(role.people)]
+    groups: dict[Path, Role] = {("administrators",): roles.administrators}
+    groups |= {("roles", role.name): role for role in roles.roles}
+    people: list[tuple[Path, str]] = []
+    for path, role in groups.items():
+        people += _number(role.people, *path, "people")
         if role.threshold > len(role.people):
             message = f"{role.threshold} must sign, and there are {len(role.people)}"
-            yield Finding(
-                document.place((*path, "threshold")), "BP805", message, "name more people, or ask fewer"
-            )
-        if role.name == ADMINISTRATOR and path[0] == "roles":
-            yield Finding(
-                document.key_place(path), "BP805", f"no role is called {ADMINISTRATOR}", "choose another name"
-            )
+            hint = "name more people, or ask fewer"
+            yield document.report((*path, "threshold"), "BP805", message, hint)
+        if path == ("roles", ADMINISTRATOR):
+            message = f"no role is called {ADMINISTRATOR}"
+            yield document.report_key(path, "BP805", message, "choose another name")
     for index, one in enumerate(roles.delegations):
-        people += [
-            (("delegations", index, "deputy"), one.deputy),
-            (("delegations", index, "for"), one.principal),
-        ]
+        path = ("delegations", index)
+        people += [((*path, "deputy"), one.deputy), ((*path, "for"), one.principal)]
         known = roles.role(one.role)
         if known is not None and one.principal not in known.people:
             message = f"{one.principal} does not have the role {one.role}"
-            yield Finding(
-                document.place(("delegations", index, "for")), "BP805", message, "name one who has it"
-            )
+            yield document.report((*path, "for"), "BP805", message, "name one who has it")
     for path, person in people:
         if person not in signers:
             hint = "add a line to allowed_signers, or take the person out"
-            yield Finding(document.place(path), "BP805", f"{person} has no key that counts", hint)
+            yield document.report(path, "BP805", f"{person} has no key that counts", hint)
     if roles.mode == MERGE and roles.branch is None:
         hint = "write the protected branch, as in `branch: main`"
-        yield Finding(document.key_place(("mode",)), "BP805", "mode merge needs a branch", hint)
+        yield document.report_key(("mode",), "BP805", "mode merge needs a branch", hint)
 
 
-def _reach(data: Any, path: tuple[str | int, ...]) -> Any:
-    for part in path:
-        data = data[part]
-    return data
-
-
-def _is_day(text: str) -> bool:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
+def _number(values: Iterable[str], *path: str | int) -> list[tuple[Path, str]]:
+    """The values of a list, each with its path."""
+    return [((*path, number), value) for number, value in enumerate(values)]

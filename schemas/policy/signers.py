@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -24,6 +24,7 @@ NAMESPACE = "b2prod-approval"
 PRINCIPAL = re.compile(r"[a-z0-9][a-z0-9._+-]{0,60}@[a-z0-9][a-z0-9.-]{0,60}", re.ASCII)
 """One person: small letters only, so that no two differ by their case alone."""
 
+_KEY_HINT = "write type and key, as `ssh-keygen` wrote them"
 _OPTION = re.compile(r'([a-z-]+)(?:="([^"]*)")?')
 _TIME = re.compile(r"(\d{8})(\d{4}(?:\d{2})?)?Z", re.ASCII)
 
@@ -56,41 +57,31 @@ def read_signers(file: str, content: bytes) -> tuple[dict[str, Signer], tuple[Fi
     """The people and keys of an `allowed_signers`, and everything that is wrong with it."""
     signers: dict[str, Signer] = {}
     owners: dict[bytes, str] = {}
-    findings = _find_hidden(file, content)
-    for number, line in _list_lines(content):
-        place = Place(file, number)
-        try:
-            signer = _read_signer(line)
-        except _Wrong as wrong:
-            findings.append(Finding(place, wrong.code, str(wrong), wrong.hint))
-            if len(findings) > MOST:
-                break
-            continue
+
+    def add(line: str) -> None:
+        signer = _read_signer(line)
         if signer.principal in signers:
             message = f"{signer.principal} has a second key"
-            findings.append(Finding(place, "BP804", message, "one key a person: take the other out"))
-        elif signer.key in owners:
+            raise _Wrong("BP804", message, "one key a person: take the other out")
+        if signer.key in owners:
             message = f"the key of {signer.principal} is also that of {owners[signer.key]}"
-            findings.append(Finding(place, "BP804", message, "one person a key: each needs their own"))
-        else:
-            signers[signer.principal] = signer
-            owners[signer.key] = signer.principal
-    return signers, tuple(findings)
+            raise _Wrong("BP804", message, "one person a key: each needs their own")
+        signers[signer.principal] = signer
+        owners[signer.key] = signer.principal
+
+    return signers, _read_lines(file, content, add)
 
 
 def read_revoked(file: str, content: bytes) -> tuple[frozenset[bytes], tuple[Finding, ...]]:
     """The keys of a list of public keys, one a line, and everything that is wrong with it."""
     keys: set[bytes] = set()
-    findings = _find_hidden(file, content)
-    for number, line in _list_lines(content):
-        try:
-            kind, _, rest = line.partition(" ")
-            keys.add(_read_blob(kind, rest.split(" ")[0], judged=False))
-        except _Wrong as wrong:
-            findings.append(Finding(Place(file, number), wrong.code, str(wrong), wrong.hint))
-            if len(findings) > MOST:
-                break
-    return frozenset(keys), tuple(findings)
+
+    def add(line: str) -> None:
+        kind, _, rest = line.partition(" ")
+        keys.add(_read_blob(kind, rest.split(" ")[0], judged=False))
+
+    findings = _read_lines(file, content, add)
+    return frozenset(keys), findings
 
 
 class _Wrong(Exception):
@@ -101,32 +92,37 @@ class _Wrong(Exception):
 
 def _find_hidden(file: str, content: bytes) -> list[Finding]:
     """Lines, comments too, that some show otherwise than they are read: a lone carriage return hides what follows it."""
-    hint = "write it with plain blanks and line ends"
-    found = []
+    found: list[Finding] = []
     for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), 1):
         plain = line.removesuffix("\r").replace("\t", " ")
-        if not plain.isprintable():
-            strange = next(character for character in plain if not character.isprintable())
+        strange = next((character for character in plain if not character.isprintable()), None)
+        if strange is not None and len(found) <= MOST:
             message = f"there is a character that cannot be seen, {code_points(strange)}"
+            hint = "write it with plain blanks and line ends"
             found.append(Finding(Place(file, number), "BP111", message, hint))
-            if len(found) > MOST:
-                break
     return found
 
 
-def _list_lines(content: bytes) -> Iterator[tuple[int, str]]:
+def _read_lines(file: str, content: bytes, read: Callable[[str], None]) -> tuple[Finding, ...]:
+    """Gives every line that is no comment to `read`; returns what is wrong with the file, up to a limit."""
+    findings = _find_hidden(file, content)
     for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), 1):
         if line.strip() and not line.lstrip().startswith("#"):
-            yield number, line.rstrip("\r").strip()
+            try:
+                read(line.rstrip("\r").strip())
+            except _Wrong as wrong:
+                findings.append(Finding(Place(file, number), wrong.code, str(wrong), wrong.hint))
+                if len(findings) > MOST:
+                    break
+    return tuple(findings)
 
 
 def _read_signer(line: str) -> Signer:
     words = line.split()
     principal = words[0]
     if PRINCIPAL.fullmatch(principal) is None:
-        raise _Wrong(
-            "BP802", f"{show(principal)} is not exactly one person", "write one address, in small letters"
-        )
+        message = f"{show(principal)} is not exactly one person"
+        raise _Wrong("BP802", message, "write one address, in small letters")
     options = words[1] if len(words) > 1 and words[1] not in KEY_TYPES else ""
     given = _read_options(options)
     if given.pop("namespaces", None) != NAMESPACE:
@@ -138,9 +134,7 @@ def _read_signer(line: str) -> Signer:
         raise _Wrong("BP803", message, "only namespaces, valid-after and valid-before are")
     key = words[2:] if options else words[1:]
     if len(key) < 2:
-        raise _Wrong(
-            "BP801", f"the line of {principal} has no key", "write type and key, as `ssh-keygen` wrote them"
-        )
+        raise _Wrong("BP801", f"the line of {principal} has no key", _KEY_HINT)
     return Signer(principal, _read_blob(key[0], key[1]), times.get("valid-after"), times.get("valid-before"))
 
 
@@ -151,9 +145,8 @@ def _read_options(text: str) -> dict[str, str | None]:
         match = _OPTION.match(text, at)
         end = match.end() if match else at
         if match is None or match[1] in given or text[end : end + 1] not in ("", ","):
-            raise _Wrong(
-                "BP801", f"the options {show(text)} cannot be read", f'write namespaces="{NAMESPACE}"'
-            )
+            message = f"the options {show(text)} cannot be read"
+            raise _Wrong("BP801", message, f'write namespaces="{NAMESPACE}"')
         given[match[1]] = match[2]
         at = end + 1
     return given
@@ -161,26 +154,24 @@ def _read_options(text: str) -> dict[str, str | None]:
 
 def _read_time(text: str | None) -> datetime:
     match = _TIME.fullmatch(text or "")
-    if match is not None:
-        try:
-            return datetime.strptime(match[1] + (match[2] or "").ljust(6, "0"), "%Y%m%d%H%M%S").replace(
-                tzinfo=UTC
-            )
-        except ValueError:
-            pass
+    try:
+        if match is not None:
+            digits = match[1] + (match[2] or "").ljust(6, "0")
+            return datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        pass  # a day or an hour that there is not
     hint = "write it in UTC, as in 20190201000000Z: without the Z it is local time"
     raise _Wrong("BP801", f"{show(text or '')} is not a time", hint)
 
 
 def _read_blob(kind: str, text: str, *, judged: bool = True) -> bytes:
-    hint = "write type and key, as `ssh-keygen` wrote them"
     try:
         blob = base64.b64decode(text, validate=True)
         key = read_key(blob)
     except (Malformed, binascii.Error, ValueError) as error:
-        raise _Wrong("BP801", f"this is not a key: {error}", hint) from None
+        raise _Wrong("BP801", f"this is not a key: {error}", _KEY_HINT) from None
     if key.type != kind or base64.b64encode(blob).decode() != text:
-        raise _Wrong("BP801", f"this is not a key of type {show(kind)}", hint)
+        raise _Wrong("BP801", f"this is not a key of type {show(kind)}", _KEY_HINT)
     # a list of revoked keys may name such a one
     if judged and (weakness := find_weakness(key)):
         raise _Wrong("BP801", weakness, "make another key: `ssh-keygen -t ed25519`")

@@ -24,6 +24,8 @@ moving the trust root."""
 STATEMENT_LIMIT = 64 * 1024
 """Bytes of a statement."""
 
+_SAID = ("repository", "environment", "action", "role", "principal", "generation", "comment", "of")
+"""The fields of a statement that its file has under the same names."""
 _TYPE = "https://in-toto.io/Statement/v1"
 _PREDICATE = "https://b2prod.example.org/approval/1"
 
@@ -82,19 +84,12 @@ class Statement:
     def content(self) -> dict[str, Any]:
         """The statement as JSON data; what is not said is left out."""
         predicate = {
-            "repository": self.repository,
-            "environment": self.environment,
-            "action": self.action,
-            "role": self.role,
-            "principal": self.principal,
-            "generation": self.generation,
+            **{name: getattr(self, name) for name in _SAID},
             "policy_digest": self.policy,
             "plan_digest": self.plan,
             "limits": self.ceilings.describe() or None,
             "not_before": format_time(self.not_before),
             "not_after": format_time(self.not_after),
-            "comment": self.comment,
-            "of": self.of,
         }
         return {
             "_type": _TYPE,

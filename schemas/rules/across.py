@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from itertools import combinations
+from itertools import combinations, product
 
 from schemas.findings.finding import Finding, Place
 from schemas.manifest.campaign import Campaign
+from schemas.manifest.step import Step
 from schemas.manifest.variant import find_declared
 from schemas.repository import Declared, Repository
 from schemas.rules.support.folders import OPEN, fill_folders
-from schemas.rules.support.intervals import intersect, show_ranges, take
+from schemas.rules.support.intervals import find_common, take
 from schemas.yaml.composer import Path
 from schemas.yaml.scalars import show
 
@@ -65,7 +66,7 @@ def check_common_runs(repository: Repository) -> Iterator[Finding]:
             there = live[before].document.place(outputs[before][key])
             message = f"{key} of run {common} is made by {show(before)} too ({there})"
             hint = f"write `supersedes: [{before}]`, or select other runs; what is equal is reused in either case"
-            yield Finding(live[name].document.place(outputs[name][key]), "BP603", message, hint)
+            yield live[name].document.report(outputs[name][key], "BP603", message, hint)
 
 
 def _belong_together(
@@ -73,9 +74,8 @@ def _belong_together(
 ) -> bool:
     """Whether one replaces the other, or repeats it; what a campaign repeats stands for it."""
     one, other = ({here, live[here].campaign.compare_with or here} for here in (before, name))
-    return bool(one & other) or any(
-        a in replaced.get(b, ()) or b in replaced.get(a, ()) for a in one for b in other
-    )
+    pairs = [*product(one, other), *product(other, one)]
+    return bool(one & other) or any(old in replaced.get(new, ()) for old, new in pairs)
 
 
 def _live(repository: Repository) -> Iterator[tuple[str, Declared]]:
@@ -86,18 +86,20 @@ def _list_outputs(campaign: Campaign) -> Mapping[str, Path]:
     """What the campaign makes, as it is called in messages, and where that stands."""
     found: dict[str, Path] = {}
     for step in campaign.steps:
-        key = "skims" if step.skims else "outputs"
-        for index, output in enumerate(step.outputs):
+        for output in step.outputs:
             name = f"the skim {output}" if step.skims else output
-            found.setdefault(name, ("steps", step.name, key, index))
+            found.setdefault(name, _locate_output(step, output))
     return found
 
 
 def _place_output(declared: Declared, step: str, output: str) -> Place:
     found = declared.campaign.step(find_declared(step))
     assert found is not None
-    key = "skims" if found.skims else "outputs"
-    return declared.document.place(("steps", found.name, key, found.outputs.index(output)))
+    return declared.document.place(_locate_output(found, output))
+
+
+def _locate_output(step: Step, output: str) -> Path:
+    return ("steps", step.name, "skims" if step.skims else "outputs", step.outputs.index(output))
 
 
 def _find_candidates(live: Mapping[str, Declared]) -> set[tuple[str, str]]:
@@ -119,14 +121,8 @@ def _find_candidates(live: Mapping[str, Declared]) -> set[tuple[str, str]]:
 
 def _find_common(one: Campaign, other: Campaign) -> str:
     """The runs that both campaigns may choose, for a message; empty when there are none."""
-    for mine in one.selectors:
-        for theirs in other.selectors:
-            apart = mine.types and theirs.types and not set(mine.types) & set(theirs.types)
-            if mine.experiment == theirs.experiment and not apart:
-                common = intersect(take(mine), take(theirs))
-                if common:
-                    return show_ranges(common, mine.experiment)
-    return ""
+    pairs = product(one.selectors, other.selectors)
+    return next((common for mine, theirs in pairs if (common := find_common(mine, theirs, "types"))), "")
 
 
 def _follow_superseding(repository: Repository) -> Mapping[str, set[str]]:
@@ -135,12 +131,9 @@ def _follow_superseding(repository: Repository) -> Mapping[str, set[str]]:
     for name in repository.campaigns:
         pending, seen = [name], set[str]()
         while pending:
-            here = pending.pop()
-            if here in replaced and here != name:
-                seen |= replaced[here]
-            elif here in repository.campaigns:
-                fresh = set(repository.campaigns[here].campaign.supersedes) - seen
-                seen |= fresh
-                pending.extend(fresh)
+            here = repository.campaigns.get(pending.pop())
+            fresh = set(here.campaign.supersedes) - seen if here is not None else set[str]()
+            seen |= fresh
+            pending.extend(fresh)
         replaced[name] = seen
     return replaced

@@ -19,8 +19,8 @@ _TODO = re.compile(r"#+ *TODO\b:? *(.*)")
 
 def check_decisions(repository: Repository) -> Iterator[Finding]:
     """Ensure that no comment of a manifest begins with TODO: a campaign that is not decided on is not reviewed."""
-    for declared in repository.campaigns.values():
-        for place, comment in declared.document.comments:
+    for _, document in repository.list_campaigns():
+        for place, comment in document.comments:
             found = _TODO.match(comment)
             if found is not None:
                 message = f"to be decided: {found[1].strip() or 'what this is about'}"
@@ -29,12 +29,11 @@ def check_decisions(repository: Repository) -> Iterator[Finding]:
 
 def check_tickets(repository: Repository) -> Iterator[Finding]:
     """Ensure that a reprocessing says where it was agreed; one that is stopped is not asked for it any more."""
-    for declared in repository.campaigns.values():
-        campaign, document = declared.campaign, declared.document
+    for campaign, document in repository.list_campaigns():
         if campaign.kind == STRICT and campaign.is_live and "ticket" not in document.data:
             message = f"a campaign of `kind: {STRICT}` needs `ticket`: where it was agreed"
             hint = "add it, as in `ticket: BIIDP-1000`"
-            yield Finding(document.key_place(("kind",)), "BP708", message, hint)
+            yield document.report_key(("kind",), "BP708", message, hint)
 
 
 def check_touch(repository: Repository) -> Iterator[Finding]:

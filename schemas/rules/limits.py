@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from schemas.findings.finding import Finding
 from schemas.manifest.variant import MOST_VARIANTS, count_variants, is_expandable
 from schemas.repository import Repository
-from schemas.rules.support.documents import find_clash
 from schemas.rules.support.intervals import count, take
-from schemas.yaml.composer import Path
 from schemas.yaml.scalars import show
 
 UNIT_LIMIT = 10**8
@@ -21,8 +19,7 @@ UNIT_LIMIT = 10**8
 
 def check_ceilings(repository: Repository) -> Iterator[Finding]:
     """Ensure that what is declared can be meant: not beyond all measure, and no ceiling below one run of each step."""
-    for declared in repository.campaigns.values():
-        campaign, document = declared.campaign, declared.document
+    for campaign, document in repository.list_campaigns():
         # too many variants are another rule's to tell
         counts = count_variants(campaign.steps) if is_expandable(campaign.steps) else {}
         steps = sum(counts.get(step.name, 1) for step in campaign.steps)
@@ -30,54 +27,46 @@ def check_ceilings(repository: Repository) -> Iterator[Finding]:
         runs = sum(one.max_runs or 0 if one.is_open else count(take(one)) for one in campaign.selectors)
         if runs * steps > UNIT_LIMIT:
             message = f"{runs} declared runs × {steps} steps are {runs * steps} units; at most {UNIT_LIMIT} may be declared"
-            yield Finding(document.key_place(("runs",)), "BP701", message, "select the runs that are meant")
+            yield document.report_key(("runs",), "BP701", message, "select the runs that are meant")
         if campaign.limits.max_units < steps:
-            message = (
-                f"one run has {steps} units, one for each {each}; allowed are {campaign.limits.max_units}"
-            )
-            yield Finding(document.place(("limits", "max_units")), "BP701", message, f"write {steps} or more")
+            message = f"a run has {steps} units, one for each {each}; allowed are {campaign.limits.max_units}"
+            yield document.report(("limits", "max_units"), "BP701", message, f"write {steps} or more")
 
 
 def check_restating(repository: Repository) -> Iterator[Finding]:
     """Ensure that outputs may be restated only where a second version has a place of its own."""
-    for declared in repository.campaigns.values():
-        campaign = declared.campaign
+    for campaign, document in repository.list_campaigns():
         layout = repository.layouts.get(campaign.layout)
         if layout is not None and campaign.limits.max_restate and not layout.versioned:
             message = f"nothing can be restated: the layout {layout.name} has no `{{version}}`"
             hint = "write `max_restate: 0`, or choose a layout with `{version}`"
-            yield find_clash(declared.document, ("layout",), ("limits", "max_restate"), message, hint)
+            yield document.report_clash(("layout",), ("limits", "max_restate"), message, hint)
 
 
 def check_restate_limits(repository: Repository) -> Iterator[Finding]:
     """Ensure that a change of the data allows no more units to be made again than the campaign's limits do."""
-    for declared in repository.campaigns.values():
-        restate, limits = declared.campaign.restate, declared.campaign.limits
+    for campaign, document in repository.list_campaigns():
+        restate, limits = campaign.restate, campaign.limits
         if restate is not None and restate.limit > limits.max_restate:
             message = f"{restate.limit} units may be made again, and max_restate is {limits.max_restate}"
             hint = f"write `max_restate: {restate.limit}`, or a lower limit"
-            paths = ("restate", "limit"), ("limits",)
-            yield find_clash(declared.document, *paths, message, hint)
+            yield document.report_clash(("restate", "limit"), ("limits",), message, hint)
 
 
 def check_variants(repository: Repository) -> Iterator[Finding]:
     """Ensure that skims and scans do not make too many variants of a step; it is told of steps that make more of them."""
-    for declared in repository.campaigns.values():
-        counts = count_variants(declared.campaign.steps)
-        for step in declared.campaign.steps:
-            if counts[step.name] <= MOST_VARIANTS or not (step.scans or step.input.skims):
+    for campaign, document in repository.list_campaigns():
+        counts = count_variants(campaign.steps)
+        for step in campaign.steps:
+            number = counts[step.name]
+            if number <= MOST_VARIANTS or not (step.scans or step.input.skims):
                 continue
-            what = " and ".join(
-                word for word, there in (("skims", step.input.skims), ("scans", step.scans)) if there
-            )
-            path: Path = (
-                ("steps", step.name, "scan") if step.scans else ("steps", step.name, "input", "skims")
-            )
-            message = (
-                f"the {what} make {counts[step.name]:,} variants of {step.name}; the most are {MOST_VARIANTS}"
-            )
+            kinds = {"skims": step.input.skims, "scans": step.scans}
+            what = " and ".join(kind for kind, found in kinds.items() if found)
+            key = ("scan",) if step.scans else ("input", "skims")
+            message = f"the {what} make {number:,} variants of {step.name}; the most are {MOST_VARIANTS}"
             hint = "take fewer, or divide them among several campaigns"
-            yield Finding(declared.document.key_place(path), "BP701", message, hint)
+            yield document.report_key(("steps", step.name, *key), "BP701", message, hint)
 
 
 def check_queues(repository: Repository) -> Iterator[Finding]:
@@ -90,7 +79,7 @@ def check_queues(repository: Repository) -> Iterator[Finding]:
         if limits is None:
             message = f"there is no queue {show(site.queue)} among `queues`"
             hint = f"write one of {', '.join(sorted(site.queues))}, or add its limits"
-            yield Finding(document.place(("queue",)), "BP506", message, hint)
+            yield document.report(("queue",), "BP506", message, hint)
             continue
         asked = (
             (("batch", "minutes"), site.batch.minutes, limits.minutes, "minutes"),
@@ -100,6 +89,5 @@ def check_queues(repository: Repository) -> Iterator[Finding]:
         for path, wanted, most, unit in asked:
             if wanted is not None and most is not None and wanted > most:
                 message = f"the queue {site.queue} gives {most} {unit}, not {wanted}"
-                yield Finding(
-                    document.place(path), "BP702", message, f"write {most} or less, or choose another queue"
-                )
+                hint = f"write {most} or less, or choose another queue"
+                yield document.report(path, "BP702", message, hint)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from schemas.conditions.iov import Interval, merge_intervals
-from schemas.findings.finding import Finding
+from schemas.conditions.iov import Interval, make_interval, merge_intervals
+from schemas.findings.finding import Finding, Place
 from schemas.manifest.campaign import Campaign
-from schemas.manifest.runs import RUN_LIMIT, RunRange, run_key, split_key
+from schemas.manifest.runs import RUN_LIMIT, RunRange, split_key
 from schemas.manifest.step import Step
-from schemas.repository import Declared, Repository
+from schemas.repository import Repository
 from schemas.rules.support.intervals import show_ranges, take
 from schemas.skims.menu import Skim, Validity
 from schemas.yaml.scalars import show
@@ -17,43 +17,45 @@ from schemas.yaml.scalars import show
 
 def check_lines(repository: Repository) -> Iterator[Finding]:
     """Ensure that the data from which a step takes events by a line of the HLT have that line."""
-    for declared, step in repository.list_steps():
+    for campaign, document, step in repository.list_steps():
         for index, name in enumerate(step.outputs if step.skims else ()):
             skim = repository.skims.get(name)
             if skim is not None and skim.line is not None:
-                yield from _check_line(repository, declared, step, index, skim)
+                place = document.place(("steps", step.name, "skims", index))
+                yield from _check_line(repository, campaign, step, place, skim)
 
 
 def _check_line(
-    repository: Repository, declared: Declared, step: Step, index: int, skim: Skim
+    repository: Repository, campaign: Campaign, step: Step, place: Place, skim: Skim
 ) -> Iterator[Finding]:
-    place, validity = declared.document.place(("steps", step.name, "skims", index)), skim.validity
+    validity = skim.validity
     if validity is None:
-        message = (
-            f"{show(skim.name)} selects by {skim.line}, and its menu does not say which data have such lines"
-        )
+        message = f"{show(skim.name)} selects by {skim.line}; its menu does not say which data have this line"
         example = "`holds_for: {runs: [exp 7 - forever], releases: [release-04]}`"
         hint = f"add it to {repository.skim_places[skim.name].file}, as in {example}"
         yield Finding(place, "BP519", message, hint)
         return
-    release = _find_release(repository, declared.campaign, step)
-    runs = _list_runs(declared.campaign)
-    outside = validity.find_outside(runs)
-    if not outside or (release is not None and validity.serves(release)):
+    release = _find_release(repository, campaign, step)
+    runs = _list_runs(campaign)
+    if _has_line(validity, runs, release):
         return
     made = f", and {release} does not calculate it" if release is not None else ""
-    message = f"{show(skim.name)} selects by {skim.line}, which the HLT did not have in {_list_outside(outside)}{made}"
+    message = f"{show(skim.name)} selects by {skim.line}, which the HLT did not have in {_list_outside(validity.find_outside(runs))}{made}"
     others = [
         f"{one.name} ({one.line})"
         for one in repository.skims.values()
         if one.line is not None
-        and one.validity is not None
         and one.line.rpartition("&")[2] == str(skim.line).rpartition("&")[2]
         and one.decision == skim.decision
-        and (not one.validity.find_outside(runs) or (release is not None and one.validity.serves(release)))
+        and one.validity is not None
+        and _has_line(one.validity, runs, release)
     ]
     instead = f"take {' or '.join(others)}" if others else "take a line that these data have"
     yield Finding(place, "BP519", message, f"{instead}; its menu holds for {_describe(validity)}")
+
+
+def _has_line(validity: Validity, runs: Sequence[Interval], release: str | None) -> bool:
+    return not validity.find_outside(runs) or (release is not None and validity.serves(release))
 
 
 def _describe(validity: Validity) -> str:
@@ -97,12 +99,7 @@ def _find_release(repository: Repository, campaign: Campaign, step: Step) -> str
 def _list_runs(campaign: Campaign) -> tuple[Interval, ...]:
     """The runs that a campaign may take, sorted; of an open selection all to the end of the experiment."""
     return merge_intervals(
-        Interval(
-            run_key(selector.experiment, one.first),
-            run_key(selector.experiment, one.last) + 1
-            if one.last < RUN_LIMIT
-            else run_key(selector.experiment + 1, 0),
-        )
-        for selector in campaign.selectors
-        for one in take(selector)
+        make_interval(here.experiment, one.first, here.experiment, -1 if one.last >= RUN_LIMIT else one.last)
+        for here in campaign.selectors
+        for one in take(here)
     )

@@ -46,9 +46,7 @@ def check_campaign_cases(repository: Repository) -> Iterator[Finding]:
     for name in sorted(find_folders(repository)):
         other = seen.setdefault(name.lower(), name)
         if other != name:
-            message = (
-                f"the campaigns {show(name)} and {show(other)} ({_place(other)}) differ in capitals only"
-            )
+            message = f"campaigns {show(name)} and {show(other)} ({_place(other)}) differ in capitals only"
             yield Finding(_place(name), "BP302", message, "give one of them another name")
 
 
@@ -58,42 +56,34 @@ def check_reserved_names(repository: Repository) -> Iterator[Finding]:
         if _is_reserved(name):
             message = f"the name {show(name)} belongs to the tool"
             yield Finding(_place(name), "BP210", message, "give the campaign another name")
-    for declared, step in repository.list_steps():
+    for _, document, step in repository.list_steps():
         if _is_reserved(step.name):
-            place = declared.document.key_place(("steps", step.name))
             message = f"the name {show(step.name)} belongs to the tool"
-            yield Finding(place, "BP210", message, "give the step another name")
+            yield document.report_key(("steps", step.name), "BP210", message, "give the step another name")
 
 
 def check_assembled_names(repository: Repository) -> Iterator[Finding]:
     """Ensure that job names and path components stay within the limits of engines and file systems."""
-    for declared in repository.campaigns.values():
-        campaign, document = declared.campaign, declared.document
+    for campaign, document in repository.list_campaigns():
         # too many variants are another rule's to tell
         steps = campaign.expand() if is_expandable(campaign.steps) else campaign.steps
         step = max(steps, key=lambda one: len(one.name))
-        declares = document.key_place(("steps", find_declared(step.name)))
+        path = ("steps", find_declared(step.name))
         if len(step.name) > STEP_NAME_LIMIT:
-            message = (
-                f"the variant {step.name} has {len(step.name)} bytes; at most {STEP_NAME_LIMIT} are kept"
-            )
-            yield Finding(
-                declares,
-                "BP303",
-                message,
-                "shorten the names of the step, and of the skims and points that tell its variants apart",
-            )
+            message = f"variant {step.name} has {len(step.name)} bytes; at most {STEP_NAME_LIMIT} are kept"
+            hint = "shorten the names of the step, and of the skims and points that tell its variants apart"
+            yield document.report_key(path, "BP303", message, hint)
         job = _assemble_job_name(campaign, step)
         if len(job.encode()) > JOB_NAME_LIMIT:
             message = f"the job name {job} has {len(job.encode())} bytes; at most {JOB_NAME_LIMIT} are shown in full"
             hint = "shorten the name of the step or of the campaign"
-            yield Finding(declares, "BP303", message, hint)
+            yield document.report_key(path, "BP303", message, hint)
         folders = (folder for _, _, folder in fill_folders(repository, campaign, LONGEST))
         component = max((part for folder in folders for part in folder.split("/")), key=len, default="")
         if len(component.encode()) > COMPONENT_LIMIT:
             message = f"the path component {component} has {len(component.encode())} bytes; at most {COMPONENT_LIMIT} are legal"
             hint = "choose a layout that puts fewer fields into one folder, or shorter names"
-            yield Finding(document.place(("layout",)), "BP303", message, hint)
+            yield document.report(("layout",), "BP303", message, hint)
 
 
 def check_experiment_names(repository: Repository) -> Iterator[Finding]:
@@ -102,26 +92,21 @@ def check_experiment_names(repository: Repository) -> Iterator[Finding]:
     `exp5` in a name means experiment 5; `exp30_to_exp35` means those and all between. `GCR` or `cosmic`, in any
     capitals, rules out selectors whose types are physics and beam only.
     """
-    for name, declared in repository.campaigns.items():
-        document = declared.document
+    for campaign, document in repository.list_campaigns():
+        name = campaign.name
         told = [int(number) for number in _EXPERIMENT.findall(name.lower())]
         cosmic = _COSMIC.search(name.lower())
-        for index, selector in enumerate(declared.campaign.selectors):
+        for index, selector in enumerate(campaign.selectors):
             if told and not min(told) <= selector.experiment <= max(told):
-                said = (
-                    f"experiment {told[0]}"
-                    if len(set(told)) == 1
-                    else f"experiments {min(told)} to {max(told)}"
-                )
-                message = (
-                    f"the campaign {show(name)} reads experiment {selector.experiment}, its name says {said}"
-                )
-                place = document.place(("runs", index, "experiment"))
-                yield Finding(place, "BP604", message, "rename the campaign, or correct the experiment")
+                first, last = min(told), max(told)
+                said = f"experiments {first} to {last}" if first < last else f"experiment {first}"
+                message = f"{show(name)} reads experiment {selector.experiment}, its name says {said}"
+                hint = "rename the campaign, or correct the experiment"
+                yield document.report(("runs", index, "experiment"), "BP604", message, hint)
             if cosmic and selector.types and set(selector.types) <= {"physics", "beam"}:
-                message = f"the campaign {show(name)} reads {' and '.join(selector.types)} runs only, not cosmic ones"
-                place = document.place(("runs", index, "types"))
-                yield Finding(place, "BP604", message, "write `types: [cosmic]`, or rename the campaign")
+                message = f"{show(name)} reads {' and '.join(selector.types)} runs only, not cosmic ones"
+                hint = "write `types: [cosmic]`, or rename the campaign"
+                yield document.report(("runs", index, "types"), "BP604", message, hint)
 
 
 def find_folders(repository: Repository) -> set[str]:
@@ -147,12 +132,10 @@ def _is_reserved(name: str) -> bool:
 
 def _assemble_job_name(campaign: Campaign, step: Step) -> str:
     """The longest name that a job of the step can have."""
-    experiment, run = max(
-        (
-            (one.experiment, LAST_RUN if one.is_open else max((item.last for item in one.ranges), default=0))
-            for one in campaign.selectors
-        ),
-        key=lambda pair: len(f"{pair[0]}{pair[1]}"),
+    runs = (
+        (one.experiment, LAST_RUN if one.is_open else max((item.last for item in one.ranges), default=0))
+        for one in campaign.selectors
     )
+    experiment, run = max(runs, key=lambda pair: len(f"{pair[0]}{pair[1]}"))
     unit = f"{campaign.name}-{step.path}-e{experiment}r{run}"
     return f"{RESERVED_PREFIX}0000-{unit}-j00000000-i99999999-a{campaign.limits.max_attempts}"

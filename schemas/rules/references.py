@@ -19,7 +19,7 @@ from schemas.policy.scopes import EVERYTHING, digest_scopes
 from schemas.repository import GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, SKIMS, Declared, Repository
 from schemas.rules.names import find_folders
 from schemas.rules.support.cycles import find_circles
-from schemas.rules.support.documents import ANY, find_clash, find_texts
+from schemas.rules.support.documents import ANY, find_texts
 from schemas.rules.support.intervals import take
 from schemas.skims.menu import Skim
 from schemas.yaml.composer import Path
@@ -29,6 +29,8 @@ from schemas.yaml.wording import list_words, suggest
 MOVING = frozenset({"master", "main", "latest", "online"})
 """Names of tags that mean something else tomorrow, in any capitals."""
 
+_Pair = tuple[Path, str, object, object]
+"""A path of the manifest, what is there, its value here and in the lock."""
 _RESOLVE = "write the lock again: `b2prod resolve {}`"
 
 
@@ -40,7 +42,7 @@ def check_releases(repository: Repository) -> Iterator[Finding]:
         if release not in repository.releases:
             message = f"there is no release {show(release)} in {RELEASES}"
             hint = suggest(release, repository.releases, "add it there")
-            yield Finding(document.place(path), "BP501", message, hint)
+            yield document.report(path, "BP501", message, hint)
 
 
 def check_global_tags(repository: Repository) -> Iterator[Finding]:
@@ -52,32 +54,30 @@ def check_global_tags(repository: Repository) -> Iterator[Finding]:
         if earlier != path:
             message = f"the global tag {show(name)} is listed twice"
             hint = "keep the one whose place in the chain is right"
-            yield find_clash(document, earlier[:-1], path[:-1], message, hint, "BP505")
+            yield document.report_clash(earlier[:-1], path[:-1], message, hint, "BP505")
         elif name.lower() in MOVING:
             message = f"{show(name)} is a moving name: it means something else tomorrow"
             hint = "freeze the tag under a name of its own, and write that"
-            yield Finding(document.place(path), "BP504", message, hint)
+            yield document.report(path, "BP504", message, hint)
         elif name not in repository.snapshots and file not in repository.broken:
             message = f"the global tag {show(name)} has no snapshot"
             hint = suggest(name, repository.snapshots, f"add {file}")
-            yield Finding(document.place(path), "BP502", message, hint)
+            yield document.report(path, "BP502", message, hint)
 
 
 def check_running(repository: Repository) -> Iterator[Finding]:
     """Ensure that a running tag says what its changes mean, and that others say nothing of it."""
-    for declared in repository.campaigns.values():
-        for index, tag in enumerate(declared.campaign.global_tags):
+    for campaign, document in repository.list_campaigns():
+        for index, tag in enumerate(campaign.global_tags):
             here = ("global_tags", index, "mode")
             if tag.mode == "running" and tag.on_change is None:
                 message = "a running tag says what a change of it means"
                 hint = "add `on_change: restate`, `on_change: forward` or `on_change: ignore`"
-                yield Finding(declared.document.place(here), "BP207", message, hint)
+                yield document.report(here, "BP207", message, hint)
             elif tag.mode != "running" and tag.on_change is not None:
                 there = ("global_tags", index, "on_change")
                 message = "a snapshot does not change, so `on_change` says nothing"
-                yield find_clash(
-                    declared.document, here, there, message, "remove it, or write `mode: running`"
-                )
+                yield document.report_clash(here, there, message, "remove it, or write `mode: running`")
 
 
 def check_places(repository: Repository) -> Iterator[Finding]:
@@ -86,36 +86,34 @@ def check_places(repository: Repository) -> Iterator[Finding]:
         file = f"{SITES}/{site}.yaml"
         if site not in repository.sites and file not in repository.broken:
             hint = suggest(site, repository.sites, f"add {file}")
-            yield Finding(document.place(path), "BP506", f"there is no site {show(site)}", hint)
+            yield document.report(path, "BP506", f"there is no site {show(site)}", hint)
     for document, path, layout in find_texts(repository, "layout"):
         known = repository.layouts.get(layout)
         if known is None and LAYOUTS not in repository.broken:
             hint = suggest(layout, repository.layouts, f"add it to {LAYOUTS}")
-            yield Finding(document.place(path), "BP506", f"there is no layout {show(layout)}", hint)
+            yield document.report(path, "BP506", f"there is no layout {show(layout)}", hint)
         elif known is not None and known.historic:
             message = f"the layout {layout} is of paths as they were; nothing is written to them"
             others = [name for name, one in repository.layouts.items() if not one.historic]
-            yield Finding(document.place(path), "BP506", message, f"choose {', '.join(others)}")
+            yield document.report(path, "BP506", message, f"choose {', '.join(others)}")
     for document, path, template in find_texts(repository, "steps", ANY, "template"):
         if template not in repository.templates:
             hint = suggest(template, repository.templates, f"there are: {list_words(repository.templates)}")
-            yield Finding(document.place(path), "BP506", f"there is no template {show(template)}", hint)
+            yield document.report(path, "BP506", f"there is no template {show(template)}", hint)
 
 
 def check_numbers(repository: Repository) -> Iterator[Finding]:
     """Ensure that the first global tag's number is known where a campaign that goes on has it in its paths."""
-    for declared in repository.campaigns.values():
-        campaign = declared.campaign
+    for campaign, document in repository.list_campaigns():
         layout = repository.layouts.get(campaign.layout)
         if campaign.state != "active" or layout is None or layout.historic or not layout.needs("tag_id"):
             continue
         found = repository.snapshots.get(campaign.tag_names[0]) if campaign.global_tags else None
         if found is not None and found.id is None:
             file = f"{GLOBAL_TAGS}/{found.name}.iov"
-            place = declared.document.place(("global_tags", 0, "name"))
             message = f"{show(campaign.layout)} names folders by the number of {show(found.name)}, which {file} does not have"
             hint = f"`b2prod gt pull {found.name}` writes it, or add the line `# id: NUMBER` to the file's header"
-            yield Finding(place, "BP520", message, hint)
+            yield document.report(("global_tags", 0, "name"), "BP520", message, hint)
 
 
 def check_skims(repository: Repository) -> Iterator[Finding]:
@@ -123,42 +121,33 @@ def check_skims(repository: Repository) -> Iterator[Finding]:
     read = {place.file for place in repository.skim_places.values()}
     if any(file.startswith(f"{SKIMS}/") and file not in read for file in repository.broken):
         return
-    for declared, step in repository.list_steps():
+    for campaign, document, step in repository.list_steps():
         for index, name in enumerate(step.outputs if step.skims else ()):
             known = repository.skims.get(name)
             if known is not None:
-                yield from _check_kind(repository, declared, step, index, known)
+                place = document.place(("steps", step.name, "skims", index))
+                yield from _check_kind(repository, campaign.release, step, place, known)
     for document, path, name in find_texts(repository, "steps", ANY, "skims", ANY):
         if name not in repository.skim_places:
             hint = suggest(name, repository.skim_places, f"define it in {SKIMS}")
-            yield Finding(document.place(path), "BP517", f"the skim {show(name)} is not on the menu", hint)
+            yield document.report(path, "BP517", f"the skim {show(name)} is not on the menu", hint)
 
 
 def _check_kind(
-    repository: Repository, declared: Declared, step: Step, index: int, skim: Skim
+    repository: Repository, release: str | None, step: Step, place: Place, skim: Skim
 ) -> Iterator[Finding]:
     """A template makes skims of one kind; of lines many only those after the prescale. uproot selects by cuts and lines."""
-    place = declared.document.place(("steps", step.name, "skims", index))
     if "template" in step.keys.refuses:
         if skim.registered is not None:
-            message = (
-                f"{show(skim.name)} is a skim of basf2's registry, which {step.application} does not make"
-            )
+            message = f"{show(skim.name)} is a skim of basf2's registry; {step.application} makes none"
             yield Finding(place, "BP509", message, "let a basf2 step with the template offline_skim make it")
         return
     template = repository.templates.get(step.template or "")
     wanted = template.skims if template is not None else None
     known = template is not None and template.knows_prescales
     if wanted == "line" and (skim.kind != "line" or (skim.decision != "final" and not known)):
-        message = (
-            f"{show(skim.name)} is not a final decision of a line, and {step.template} selects by these only"
-        )
-        release = declared.campaign.release
-        others = [
-            one.name
-            for one in repository.templates.values()
-            if one.knows_prescales and (release is None or one.serves(release))
-        ]
+        message = f"{show(skim.name)} is not a final decision of a line; {step.template} takes only these"
+        others = [one.name for one in repository.list_templates(release) if one.knows_prescales]
         instead = f"take {others[-1]}, " if skim.kind == "line" and others else ""
         hint = f"{instead}name a skim with `line`, or let an uproot step make it"
         yield Finding(place, "BP509", message, hint)
@@ -182,10 +171,8 @@ def check_superseding(repository: Repository) -> Iterator[Finding]:
             if other == name:
                 message, hint = f"{show(name)} supersedes itself", "name the campaign that it replaces"
             elif other not in there:
-                message, hint = (
-                    f"there is no campaign {show(other)}",
-                    _suggest_another(repository, name, other),
-                )
+                message = f"there is no campaign {show(other)}"
+                hint = _suggest_another(repository, name, other)
             elif other in repository.campaigns and claims.setdefault(other, (name, place))[0] != name:
                 claimant, at = claims[other]
                 message = f"{show(other)} is superseded by {show(claimant)} already ({at})"
@@ -197,13 +184,13 @@ def check_superseding(repository: Repository) -> Iterator[Finding]:
         if twin is not None and (twin == name or twin not in there):
             itself = f"{show(name)} is compared with itself"
             message = itself if twin == name else f"there is no campaign {show(twin)}"
-            place = declared.document.place(("compare_with",))
-            yield Finding(place, "BP515", message, _suggest_another(repository, name, twin))
+            hint = _suggest_another(repository, name, twin)
+            yield declared.document.report(("compare_with",), "BP515", message, hint)
     for circle in find_circles(graph):
         first = repository.campaigns[circle[0]]
-        place = first.document.place(("supersedes", first.campaign.supersedes.index(circle[1])))
         message = f"campaigns supersede each other in a circle: {' -> '.join(circle)}"
-        yield Finding(place, "BP515", message, "let the older ones supersede nothing newer")
+        path = ("supersedes", first.campaign.supersedes.index(circle[1]))
+        yield first.document.report(path, "BP515", message, "let the older ones supersede nothing newer")
 
 
 def _suggest_another(repository: Repository, name: str, word: str) -> str:
@@ -225,14 +212,14 @@ def _find_stale(repository: Repository, declared: Declared, lock: Lock, hint: st
         message = f"this is the lock of {show(lock.campaign)}, not of {show(campaign.name)}"
         yield Finding(Place(declared.lock_file), "BP605", message, hint)
     for path, what, now, locked in _compare(repository, campaign, lock):
-        message = f"the lock pins another {what}: {_name(locked)}, and this is {_name(now)}"
-        yield Finding(document.place(path), "BP605", message, hint)
+        if now != locked:
+            message = f"the lock pins another {what}: {_name(locked)}, and this is {_name(now)}"
+            yield document.report(path, "BP605", message, hint)
     if lock.selection != digest([one.describe() for one in campaign.selectors]):
-        place = document.key_place(("runs",))
-        yield Finding(place, "BP605", "the lock was made for another selection of runs", hint)
+        yield document.report_key(("runs",), "BP605", "the lock was made for another selection of runs", hint)
     if outside := lock.runs.subtract(_list_keys(campaign)):
         message = f"the lock has {format_runs(outside, most=5)}, which no selector names"
-        yield Finding(document.key_place(("runs",)), "BP605", message, hint)
+        yield document.report_key(("runs",), "BP605", message, hint)
 
 
 def _check_scopes(declared: Declared, lock: Lock, hint: str) -> Iterator[Finding]:
@@ -247,56 +234,49 @@ def _check_scopes(declared: Declared, lock: Lock, hint: str) -> Iterator[Finding
         yield Finding(Place(declared.lock_file), "BP605", message, hint)
 
 
-def _compare(
-    repository: Repository, campaign: Campaign, lock: Lock
-) -> Iterator[tuple[tuple[str | int, ...], str, object, object]]:
-    """Path of the manifest, what it is, its value here and in the lock, for all that differs."""
+def _compare(repository: Repository, campaign: Campaign, lock: Lock) -> Iterator[_Pair]:
+    yield ("release",), "release", campaign.release, lock.release
     release = repository.releases.get(campaign.release or "")
-    site, layout = repository.sites.get(campaign.site), repository.layouts.get(campaign.layout)
-    pairs: list[tuple[tuple[str | int, ...], str, object, object]] = [
-        (("release",), "release", campaign.release, lock.release),
-    ]
     if release is not None and campaign.release == lock.release:
-        pairs.append((("release",), f"commit of {campaign.release}", release.commit, lock.commit))
+        yield ("release",), f"commit of {campaign.release}", release.commit, lock.commit
+    site, layout = repository.sites.get(campaign.site), repository.layouts.get(campaign.layout)
     if site is not None:
-        pairs.append((("site",), f"engine of {campaign.site}", site.engine, lock.engine))
-        pairs.append((("site",), f"storage of {campaign.site}", site.storage, lock.storage))
+        yield ("site",), f"engine of {campaign.site}", site.engine, lock.engine
+        yield ("site",), f"storage of {campaign.site}", site.storage, lock.storage
     if layout is not None:
-        pairs.append((("layout",), f"folder of {campaign.layout}", layout.folder, lock.layout))
+        yield ("layout",), f"folder of {campaign.layout}", layout.folder, lock.layout
     if site is not None and site.traits.logical_paths:
-        now = digest_historic(repository.layouts.values())
-        pairs.append((("layout",), "set of layouts of the grid's input", now, lock.historic))
-    pairs += _compare_tags(repository, campaign, lock)
+        historic = digest_historic(repository.layouts.values())
+        yield ("layout",), "set of layouts of the grid's input", historic, lock.historic
+    yield from _compare_tags(repository, campaign, lock)
     templates = sorted({step.template for step in campaign.steps if step.template})
-    pairs.append((("steps",), "set of templates", templates, [name for name, _ in lock.templates]))
+    yield ("steps",), "set of templates", templates, [name for name, _ in lock.templates]
     expanded = campaign.expand() if is_expandable(campaign.steps) else ()
     steps = sorted(step.name for step in expanded)
-    pairs.append((("steps",), "set of steps and variants", steps, [name for name, _ in lock.steps]))
+    yield ("steps",), "set of steps and variants", steps, [name for name, _ in lock.steps]
     testing = {one.name for step in expanded for one in step.deviations.testing_payloads}
     contents = {name: repository.snapshots[name].digest for name in testing if name in repository.snapshots}
     if contents.keys() == testing:
-        pairs.append((("steps",), "set of testing payloads", contents, dict(lock.testing_payloads)))
-    now_scripts = {
-        name: repository.scripts[name].digest for name in campaign.scripts if name in repository.scripts
-    }
-    if len(now_scripts) == len(campaign.scripts):
-        pairs.append((("steps",), "set of scripts", now_scripts, dict(lock.scripts)))
-    skims = sorted({name for step in campaign.steps if step.skims for name in step.outputs})
-    pairs.append((("steps",), "set of skims", skims, [name for name, _ in lock.skims]))
+        yield ("steps",), "set of testing payloads", contents, dict(lock.testing_payloads)
+    known = [name for name in campaign.scripts if name in repository.scripts]
+    if len(known) == len(campaign.scripts):
+        scripts = {name: repository.scripts[name].digest for name in known}
+        yield ("steps",), "set of scripts", scripts, dict(lock.scripts)
+    skims = [
+        (name, ("steps", step.name, "skims", index))
+        for step in campaign.steps
+        if step.skims
+        for index, name in enumerate(step.outputs)
+    ]
+    yield ("steps",), "set of skims", sorted({name for name, _ in skims}), [name for name, _ in lock.skims]
     pinned = dict(lock.skims)
-    for step in campaign.steps:
-        for index, name in enumerate(step.outputs if step.skims else ()):
-            if name in pinned and name in repository.skims:
-                now = digest(repository.skims[name].describe())
-                pairs.append(
-                    (("steps", step.name, "skims", index), f"definition of {name}", now, pinned[name])
-                )
-    return (pair for pair in pairs if pair[2] != pair[3])
+    for name, path in skims:
+        if name in pinned and name in repository.skims:
+            described = digest(repository.skims[name].describe())
+            yield path, f"definition of {name}", described, pinned[name]
 
 
-def _compare_tags(
-    repository: Repository, campaign: Campaign, lock: Lock
-) -> Iterator[tuple[tuple[str | int, ...], str, object, object]]:
+def _compare_tags(repository: Repository, campaign: Campaign, lock: Lock) -> Iterator[_Pair]:
     meant = {tag.name: tag.on_change for tag in campaign.global_tags if tag.on_change}
     stored = {tag.name: tag.on_change for tag in lock.tags if tag.on_change}
     yield ("global_tags",), "on_change of the tags", meant, stored
@@ -325,11 +305,9 @@ def _name(value: object) -> str:
 
 def _list_keys(campaign: Campaign) -> list[tuple[int, int]]:
     """First and last run key of each range that closed selectors leave after their exclusions, sorted."""
-    ranges = []
-    for selector in campaign.selectors:
-        if not selector.is_open:
-            ranges += [
-                (run_key(selector.experiment, one.first), run_key(selector.experiment, one.last))
-                for one in take(selector)
-            ]
-    return sorted(ranges)
+    return sorted(
+        (run_key(selector.experiment, one.first), run_key(selector.experiment, one.last))
+        for selector in campaign.selectors
+        if not selector.is_open
+        for one in take(selector)
+    )

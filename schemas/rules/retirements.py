@@ -23,8 +23,8 @@ def check_retirements(repository: Repository) -> Iterator[Finding]:
             whole = RetiredDataset(dataset.campaign)
             if other := seen.get(dataset) or seen.get(whole):
                 message = f"{dataset} is retired by {other} already"
-                place = retirement.document.place(("datasets", number, "campaign"))
-                yield Finding(place, "BP707", message, "take it out of one of them")
+                hint = "take it out of one of them"
+                yield retirement.document.report(("datasets", number, "campaign"), "BP707", message, hint)
             seen.setdefault(dataset, retirement.name)
 
 
@@ -36,8 +36,7 @@ def _check_completeness(retirement: Retirement) -> Iterator[Finding]:
     }
     for key, hint in hints.items():
         if key not in retirement.document.data:
-            place = retirement.document.place(())
-            yield Finding(place, "BP704", f"the retirement has no `{key}`", hint)
+            yield retirement.document.report((), "BP704", f"the retirement has no `{key}`", hint)
 
 
 def _check_successor(repository: Repository, retirement: Retirement) -> Iterator[Finding]:
@@ -63,10 +62,8 @@ def _check_dataset(
         yield Finding(place, "BP707", f"there is no campaign {dataset.campaign}", hint)
         return
     if declared.campaign.is_live:
-        hint = "stop it first (`state: stopped`), or take it out"
-        yield Finding(
-            place, "BP707", f"{dataset.campaign} is not stopped, and would make its data again", hint
-        )
+        message = f"{dataset.campaign} is not stopped, and would make its data again"
+        yield Finding(place, "BP707", message, "stop it first (`state: stopped`), or take it out")
     if dataset.step is not None and declared.campaign.step(dataset.step) is None:
         known = ", ".join(step.name for step in declared.campaign.steps)
         message = f"{dataset.campaign} has no step {dataset.step}"

@@ -23,24 +23,23 @@ def check_scripts(repository: Repository) -> Iterator[Finding]:
     for document, path, name in find_texts(repository, "steps", ANY, "script"):
         if name not in repository.scripts and f"{SCRIPTS}/{name}" not in repository.broken:
             hint = suggest(name, repository.scripts, f"add the file {SCRIPTS}/{name}")
-            yield Finding(document.place(path), "BP506", f"there is no script {show(name)}", hint)
-    for declared, step in repository.list_steps():
-        site = repository.sites.get(declared.campaign.site)
+            yield document.report(path, "BP506", f"there is no script {show(name)}", hint)
+    for campaign, document, step in repository.list_steps():
+        site = repository.sites.get(campaign.site)
         if site is not None and step.script is not None and step.script_name not in site.scripts:
             message = f"the site {site.name} does not let the script {step.script_name} run"
             hint = "choose another site, or have the name added to `scripts` of the site's file, which its people sign"
-            place = declared.document.place(("steps", step.name, "script"))
-            yield Finding(place, "BP524", message, hint)
+            yield document.report(("steps", step.name, "script"), "BP524", message, hint)
 
 
 def check_arguments(repository: Repository) -> Iterator[Finding]:
     """Ensure that what stands for something in a script's arguments stands for something that there is."""
-    for declared, step in repository.list_steps():
+    for _, document, step in repository.list_steps():
         for index, word in enumerate(step.arguments):
             if wrong := _find_wrong(step, word):
-                place = declared.document.place(("steps", step.name, "arguments", index))
                 known = [*PLACES, *(f"{OUTPUT}{output}" for output in step.outputs)]
-                yield Finding(place, "BP205", wrong, f"words with `@` in front are {list_words(known)}")
+                hint = f"words with `@` in front are {list_words(known)}"
+                yield document.report(("steps", step.name, "arguments", index), "BP205", wrong, hint)
 
 
 def _find_wrong(step: Step, word: str) -> str | None:

@@ -13,91 +13,85 @@ from schemas.manifest.step import Step
 from schemas.manifest.template import Template, TemplateParameter
 from schemas.repository import Repository
 from schemas.rules.support.cycles import find_circles
-from schemas.rules.support.documents import find_clash, spell
 from schemas.yaml.composer import Path
 from schemas.yaml.document import Document
 from schemas.yaml.scalars import show
-from schemas.yaml.wording import find_nearest, list_words, suggest
+from schemas.yaml.wording import list_words, suggest
 
 
 def check_step_keys(repository: Repository) -> Iterator[Finding]:
     """Ensure that each step has the keys of its application, and none of another one's."""
-    for declared, step in repository.list_steps():
-        document = declared.document
+    for _, document, step in repository.list_steps():
         given, path = document.data["steps"][step.name], ("steps", step.name)
         keys = step.keys
         for key in keys.needs:
             if key not in given:
                 there = document.place((*path, "application"))
                 message = f"the step {step.name} needs `{key}`, because its application is {step.application}"
-                place = document.key_place(path)
-                yield Finding(place, "BP207", f"{message} (see also {spell(there)})", f"add `{key}`")
+                hint = f"add `{key}`"
+                yield document.report_key(path, "BP207", f"{message} (see also {there.spell()})", hint)
         several = keys.writes == "levels or skims"
         if several and "outputs" not in given and "skims" not in given:
             message = f"the step {step.name} does not say what it writes"
-            yield Finding(document.key_place(path), "BP207", message, "add `outputs`, or `skims`")
+            yield document.report_key(path, "BP207", message, "add `outputs`, or `skims`")
         if several and "outputs" in given and "skims" in given:
             message = "a step writes either data levels or skims"
-            yield find_clash(document, (*path, "outputs"), (*path, "skims"), message, "keep one of them")
+            yield document.report_clash((*path, "outputs"), (*path, "skims"), message, "keep one of them")
         for key in keys.refuses:
             if key in given:
                 message = f"`{key}` means nothing where the application is {step.application}"
                 instead = list_words(keys.needs)
                 hint = f"remove it; {step.application} steps have {instead}"
-                yield find_clash(document, (*path, "application"), (*path, key), message, hint)
+                yield document.report_clash((*path, "application"), (*path, key), message, hint)
 
 
 def check_software(repository: Repository) -> Iterator[Finding]:
     """Ensure that release and global tags are declared exactly where a step uses them."""
-    for declared in repository.campaigns.values():
-        document = declared.document
-        user = next((step for step in declared.campaign.steps if step.keys.software), None)
+    for campaign, document in repository.list_campaigns():
+        user = next((step for step in campaign.steps if step.keys.software), None)
         users = " or ".join(one.name for one in load_applications().values() if one.software)
         for key, example in (("release", "release-03-00-00"), ("global_tags", "[{name: …, mode: snapshot}]")):
             if user is not None and key not in document.data:
                 there = document.place(("steps", user.name, "application"))
-                message = f"{user.application} steps need `{key}` (see also {spell(there)})"
-                yield Finding(document.key_place(()), "BP207", message, f"add `{key}: {example}`")
+                message = f"{user.application} steps need `{key}` (see also {there.spell()})"
+                yield document.report_key((), "BP207", message, f"add `{key}: {example}`")
             if user is None and key in document.data:
                 message = f"no step uses `{key}`: none of them is a {users} step"
-                yield Finding(document.key_place((key,)), "BP511", message, "remove it")
+                yield document.report_key((key,), "BP511", message, "remove it")
 
 
 def check_inputs(repository: Repository) -> Iterator[Finding]:
     """Ensure that what a step reads is a level of the run catalogue, or is made by the step that is named."""
-    for declared, step in repository.list_steps():
-        document, campaign = declared.document, declared.campaign
+    for campaign, document, step in repository.list_steps():
         given, path = document.data["steps"][step.name]["input"], ("steps", step.name, "input")
         if "step" not in given:
             for key in ("skim", "skims"):
                 if key in given:
                     message = "a skim is read from the step that writes it, and no `step` is named"
                     hint = "add `step: NAME`, or read a `level` of the run catalogue"
-                    yield Finding(document.key_place((*path, key)), "BP509", message, hint)
+                    yield document.report_key((*path, key), "BP509", message, hint)
             continue
         upstream = campaign.step(given["step"])
         if upstream is None:
             known = [one.name for one in campaign.steps]
             hint = suggest(given["step"], known, f"choose one of {list_words(known)}")
             message = f"there is no step {show(given['step'])} in this campaign"
-            yield Finding(document.place((*path, "step")), "BP508", message, hint)
+            yield document.report((*path, "step"), "BP508", message, hint)
         else:
             yield from _check_reading(document, path, given, upstream)
 
 
 def check_circles(repository: Repository) -> Iterator[Finding]:
     """Ensure that no step reads, directly or through others, what it writes itself."""
-    for declared in repository.campaigns.values():
+    for campaign, document in repository.list_campaigns():
         graph = {
-            step.name: (step.input.step,)
-            if step.input.step and declared.campaign.step(step.input.step)
-            else ()
-            for step in declared.campaign.steps
+            step.name: (step.input.step,) if step.input.step and campaign.step(step.input.step) else ()
+            for step in campaign.steps
         }
         for circle in find_circles(graph):
-            place = declared.document.place(("steps", circle[0], "input", "step"))
             message = f"steps read each other in a circle: {' -> '.join(circle)}"
-            yield Finding(place, "BP510", message, "let one of them read a level of the run catalogue")
+            hint = "let one of them read a level of the run catalogue"
+            yield document.report(("steps", circle[0], "input", "step"), "BP510", message, hint)
 
 
 def check_outputs(repository: Repository) -> Iterator[Finding]:
@@ -105,10 +99,10 @@ def check_outputs(repository: Repository) -> Iterator[Finding]:
 
     Two steps of one application are the same when template and its parameters, deviations and kept branches are.
     """
-    for declared in repository.campaigns.values():
+    for campaign, document in repository.list_campaigns():
         made: dict[tuple[object, ...], tuple[Step, int]] = {}
-        for name in declared.document.data["steps"]:
-            step = declared.campaign.step(name)
+        for name in document.data["steps"]:
+            step = campaign.step(name)
             assert step is not None
             given = step.parameters if step.keys.parameters is None else ()
             how = (step.template, given, step.deviations, step.scans, step.keep)
@@ -119,62 +113,58 @@ def check_outputs(repository: Repository) -> Iterator[Finding]:
                     places = ("steps", first.name, next(keys), at), ("steps", name, next(keys), index)
                     message = f"{show(output)} is made twice of the same input: by {first.name} and by {name}"
                     hint = "let one of the two steps make it"
-                    yield find_clash(declared.document, *places, message, hint, "BP602")
+                    yield document.report_clash(*places, message, hint, "BP602")
 
 
 def check_templates(repository: Repository) -> Iterator[Finding]:
     """Ensure that each template serves the release, reads what its step reads, and writes what its step writes."""
-    for declared, step in repository.list_steps():
+    for campaign, document, step in repository.list_steps():
         template = repository.templates.get(step.template or "")
         if template is None:
             continue
-        document, release = declared.document, declared.campaign.release
-        path = ("steps", step.name)
+        release, path = campaign.release, ("steps", step.name)
         if release is not None and not template.serves(release):
             served = ", ".join(f"{one}…" for one in template.releases)
-            there = spell(document.place(("release",)))
+            there = document.place(("release",)).spell()
             message = f"{template.name} calls what {show(release)} does not have (see also {there})"
-            place = document.place((*path, "template"))
-            yield Finding(place, "BP703", message, f"it serves {served}: choose another template or release")
+            hint = f"it serves {served}: choose another template or release"
+            yield document.report((*path, "template"), "BP703", message, hint)
         if template.superseded is not None and not template.superseded.runs:
             message = f"basf2 does not run {template.name}: {template.superseded.why}"
-            place = document.place((*path, "template"))
-            yield Finding(place, "BP703", message, f"choose {template.superseded.by}")
+            yield document.report((*path, "template"), "BP703", message, f"choose {template.superseded.by}")
         if step.skims != (template.skims is not None):
             key, other = ("skims", "outputs") if step.skims else ("outputs", "skims")
             message = f"{template.name} writes {'skims' if template.skims else 'data levels'}"
-            place = document.key_place((*path, key))
-            yield Finding(place, "BP509", message, f"write `{other}`, or choose another template")
+            hint = f"write `{other}`, or choose another template"
+            yield document.report_key((*path, key), "BP509", message, hint)
             continue
         for index, output in enumerate(() if step.skims else step.outputs):
             kept = output == step.input.level or not template.keeps_level
             if output not in template.writes or not kept:
-                message = (
-                    f"{template.name} does not write {output}{'' if kept else f' of {step.input.level}'}"
-                )
-                place = document.place((*path, "outputs", index))
+                source = "" if kept else f" of {step.input.level}"
+                message = f"{template.name} does not write {output}{source}"
                 made = ", ".join(template.writes) if kept else f"{step.input.level}, as it reads"
-                yield Finding(place, "BP509", message, f"it writes {made}")
+                yield document.report((*path, "outputs", index), "BP509", message, f"it writes {made}")
         said = document.data["steps"][step.name]["input"]
         named = next((key for key in ("level", "skim", "skims") if key in said), None)
-        upstream = declared.campaign.step(said.get("step", ""))
+        upstream = campaign.step(said.get("step", ""))
         known = named == "level" or (upstream is not None and upstream.skims)
         if named is not None and known and step.input.level not in template.reads:
             message = f"{template.name} does not read {step.input.level}"
-            place = document.place((*path, "input", named))
-            yield Finding(place, "BP509", message, f"it reads {', '.join(template.reads)}")
+            hint = f"it reads {', '.join(template.reads)}"
+            yield document.report((*path, "input", named), "BP509", message, hint)
 
 
 def check_parameters(repository: Repository) -> Iterator[Finding]:
     """Ensure that each parameter is one that is read, and that its value is of the right type and allowed."""
-    for declared, step in repository.list_steps():
+    for _, document, step in repository.list_steps():
         template = repository.templates.get(step.template or "")
         for name, value in step.parameters:
             path = ("steps", step.name, "parameters", name)
             if step.keys.parameters is not None:
-                yield from _check_own(declared.document, path, value, step.keys)
+                yield from _check_own(document, path, value, step.keys)
             elif template is not None:
-                yield from _check_parameter(declared.document, path, template, value)
+                yield from _check_parameter(document, path, template, value)
 
 
 def _check_reading(
@@ -185,33 +175,32 @@ def _check_reading(
     if not upstream.outputs:
         return
     if upstream.skims:
-        if "level" in given and given["level"] != "skim" and upstream.keys.level == "skim":
+        if given.get("level", "skim") != "skim" and upstream.keys.level == "skim":
             message = f"{upstream.name} writes skims, not {given['level']}"
-            yield Finding(document.place((*path, "level")), "BP509", message, f"{made}; write `skim: NAME`")
+            yield document.report((*path, "level"), "BP509", message, f"{made}; write `skim: NAME`")
         elif "skim" not in given and "skims" not in given:
             message = f"it is not said which skim of {upstream.name} is read"
             hint = f"{made}; write `skim: NAME`, or `skims: [NAME, …]` for a variant for each"
-            yield Finding(document.key_place(path), "BP509", message, hint)
+            yield document.report_key(path, "BP509", message, hint)
         elif "skim" in given and "skims" in given:
             message = "a step reads one `skim`, or by its variants each of `skims`"
-            yield find_clash(document, (*path, "skim"), (*path, "skims"), message, "keep one of them")
+            yield document.report_clash((*path, "skim"), (*path, "skims"), message, "keep one of them")
     elif "skim" in given or "skims" in given:
         message = f"{upstream.name} writes data levels, not skims"
-        place = document.key_place((*path, "skim" if "skim" in given else "skims"))
-        yield Finding(place, "BP509", message, f"{made}; write `level: NAME`")
+        hint = f"{made}; write `level: NAME`"
+        yield document.report_key((*path, "skim" if "skim" in given else "skims"), "BP509", message, hint)
     elif "level" not in given:
         message = f"it is not said which level of {upstream.name} is read"
-        yield Finding(document.key_place(path), "BP509", message, f"{made}; write `level: NAME`")
+        yield document.report_key(path, "BP509", message, f"{made}; write `level: NAME`")
     key = "skim" if upstream.skims else "level"
-    read: list[tuple[Path, str]] = [((*path, key), given[key])] if key in given else []
+    read: dict[Path, str] = {(key,): given[key]} if key in given else {}
     if upstream.skims:
-        read += [((*path, "skims", index), name) for index, name in enumerate(given.get("skims", ()))]
-    for at, name in read:
+        read |= {("skims", index): name for index, name in enumerate(given.get("skims", ()))}
+    for at, name in read.items():
         if name not in upstream.outputs:
-            near = find_nearest(name, upstream.outputs)
-            hint = f"did you mean {show(near)}? {made}" if near else made
             message = f"{upstream.name} does not make {show(name)}"
-            yield Finding(document.place(at), "BP509", message, hint)
+            hint = suggest(name, upstream.outputs, made, link="")
+            yield document.report((*path, *at), "BP509", message, hint)
 
 
 def _check_own(
@@ -222,48 +211,37 @@ def _check_own(
     if name not in known:
         message = f"no {application.name} step reads the parameter {show(name)}"
         reads = f"it reads {list_words(known)} only"
-        yield Finding(document.key_place(path), "BP507", message, reads)
+        yield document.report_key(path, "BP507", message, reads)
     elif not isinstance(value, str):
         message = f"`{name}` must be text, {known[name]}, not {show(value)}"
-        yield Finding(document.place(path), "BP204", message, f"write it as in `{name}: events`")
+        yield document.report(path, "BP204", message, f"write it as in `{name}: events`")
     elif not value:
-        yield Finding(document.place(path), "BP203", f"`{name}` is empty", f"write {known[name]}")
+        yield document.report(path, "BP203", f"`{name}` is empty", f"write {known[name]}")
 
 
 def _check_parameter(
     document: Document, path: tuple[str, ...], template: Template, value: Parameter
 ) -> Iterator[Finding]:
-    known = template.parameter(path[-1])
+    known, name = template.parameter(path[-1]), path[-1]
     if known is None:
         names = [one.name for one in template.parameters]
-        near = find_nearest(path[-1], names)
-        hint = f"did you mean {show(near)}? " if near else ""
         reads = f"it reads {list_words(names)}" if names else "it reads none"
-        message = f"{template.name} does not read the parameter {show(path[-1])}"
-        yield Finding(document.key_place(path), "BP507", message, f"{hint}{reads}")
-        return
-    wrong = _find_wrong_type(known, value)
-    if wrong is not None:
-        message = f"{show(path[-1])} of {template.name} must be {wrong}, not {show(value)}"
-        yield Finding(
-            document.place(path), "BP204", message, f"write it as the default, {show(known.default)}"
+        message = f"{template.name} does not read the parameter {show(name)}"
+        yield document.report_key(path, "BP507", message, suggest(name, names, reads, link=""))
+    elif wrong := _find_wrong_type(known, value):
+        message = f"{show(name)} of {template.name} must be {wrong}, not {show(value)}"
+        yield document.report(path, "BP204", message, f"write it as the default, {show(known.default)}")
+    elif known.values:
+        members: dict[Path, Scalar] = (
+            {(*path, index): one for index, one in enumerate(value)}
+            if isinstance(value, tuple)
+            else {path: value}
         )
-        return
-    members: tuple[tuple[tuple[str | int, ...], Scalar], ...] = (
-        tuple(((*path, index), one) for index, one in enumerate(value))
-        if isinstance(value, tuple)
-        else ((path, value),)
-    )
-    for at, one in members:
-        if known.values and _sign(one) not in map(_sign, known.values):
-            near = (
-                find_nearest(one, [v for v in known.values if isinstance(v, str)])
-                if isinstance(one, str)
-                else None
-            )
-            hint = f"did you mean {show(near)}? " if near else ""
-            message = f"{show(path[-1])} of {template.name} cannot be {show(one)}"
-            yield Finding(document.place(at), "BP205", message, f"{hint}one of {list_words(known.values)}")
+        for at, one in members.items():
+            if _sign(one) not in map(_sign, known.values):
+                message = f"{show(name)} of {template.name} cannot be {show(one)}"
+                hint = suggest(one, known.values, f"one of {list_words(known.values)}", link="")
+                yield document.report(at, "BP205", message, hint)
 
 
 def _find_wrong_type(known: TemplateParameter, value: Parameter) -> str | None:
@@ -291,18 +269,15 @@ COMPONENTS = "components"
 
 def check_detectors(repository: Repository) -> Iterator[Finding]:
     """Ensure that the detectors that a step chooses are a set with which basf2 starts."""
-    for declared, step in repository.list_steps():
+    for _, document, step in repository.list_steps():
         template = repository.templates.get(step.template or "")
         chosen = dict(step.parameters).get(COMPONENTS)
         if template is None or not isinstance(chosen, tuple) or not chosen:
             continue
-        place = declared.document.place(("steps", step.name, "parameters", COMPONENTS))
         for rule in template.find_component_rules():
             missing = sorted(rule.needs - set(chosen))
             if rule.when <= set(chosen) and missing:
-                with_them = f" with {list_words(sorted(rule.when))}" if rule.when else ""
-                message = (
-                    f"{template.name}{with_them} needs {list_words(missing)}: {rule.why} ({rule.source})"
-                )
+                beside = f" with {list_words(sorted(rule.when))}" if rule.when else ""
+                message = f"{template.name}{beside} needs {list_words(missing)}: {rule.why} ({rule.source})"
                 hint = f"add {list_words(missing)} to {show(COMPONENTS)}, or leave the list out"
-                yield Finding(place, "BP522", message, hint)
+                yield document.report(("steps", step.name, "parameters", COMPONENTS), "BP522", message, hint)

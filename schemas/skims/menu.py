@@ -9,10 +9,11 @@ from typing import Any
 
 from schemas.conditions.iov import Interval, merge_intervals, parse_iov, subtract_all
 from schemas.findings.finding import Finding
+from schemas.json_schema.values import read_value
 from schemas.skims.cut import Cut, canonical, parse_cut
 from schemas.skims.cut_error import CutSyntaxError
 from schemas.yaml.composer import Path
-from schemas.yaml.document import Document
+from schemas.yaml.document import Document, find_value
 from schemas.yaml.scalars import show
 from schemas.yaml.wording import suggest
 
@@ -27,6 +28,10 @@ class RegistrySkim:
     code: str
     module: str
     name: str
+
+    def describe(self) -> dict[str, Any]:
+        """What tells it from all others, as JSON data."""
+        return {"code": self.code, "name": self.name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +89,10 @@ class Skim:
             return {"cut": canonical(self.cut)}
         if self.registered is None:
             return {"line": self.line or "", "decision": self.decision}
-        described: dict[str, Any] = _identify(self.registered)
+        described: dict[str, Any] = self.registered.describe()
         if self.combines:
-            described["combines"] = [_identify(one) for one in sorted(self.members, key=lambda one: one.code)]
+            described["combines"] = [one.describe() for one in sorted(self.members, key=lambda one: one.code)]
         return described
-
-
-def _identify(skim: RegistrySkim) -> dict[str, Any]:
-    return {"code": skim.code, "name": skim.name}
 
 
 def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...]]:
@@ -104,37 +105,23 @@ def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...
         given = [key for key in DEFINITIONS if key in data]
         alone = next((key for key, needed in _NEEDS.items() if key in data and needed not in data), None)
         if len(given) != 1:
-            message = (
-                f"skim {name} needs one of `cut`, `line` and `registry`, not {' and '.join(given) or 'none'}"
-            )
-            findings.append(Finding(document.key_place(path), "BP207", message, "keep one of them"))
+            message = f"{name} needs one of `cut`, `line` and `registry`, not {' and '.join(given) or 'none'}"
+            findings.append(document.report_key(path, "BP207", message, "keep one of them"))
         elif alone is not None:
-            place = document.key_place((*path, alone))
             message = f"`{alone}` goes with `{_NEEDS[alone]}` only"
-            findings.append(Finding(place, "BP207", message, "remove it"))
-        elif "cut" not in data:
-            registered = RegistrySkim(**data["registry"]) if "registry" in data else None
-            combines = tuple(data.get("combines", ()))
-            own = _read_validity(document, path, findings) or whole
-            skims.append(
-                Skim(
-                    name,
-                    line=data.get("line"),
-                    decision=data.get("decision", "final"),
-                    registered=registered,
-                    combines=combines,
-                    validity=own if "line" in data else None,
-                )
-            )
-        else:
+            findings.append(document.report_key((*path, alone), "BP207", message, "remove it"))
+        elif "cut" in data:
             try:
                 skims.append(Skim(name, cut=parse_cut(data["cut"])))
             except CutSyntaxError as error:
                 at = document.point_into((*path, "cut"), error.column - 1)
-                message = (
-                    f"the cut of {name} does not parse: {error.problem} (character {error.column} of the cut)"
-                )
+                message = f"the cut of {name} does not parse: {error.problem} (character {error.column})"
                 findings.append(Finding(at, "BP516", message, error.hint))
+        else:
+            own = _read_validity(document, path, findings) or whole
+            registered = RegistrySkim(**data["registry"]) if "registry" in data else None
+            validity = own if "line" in data else None
+            skims.append(read_value(Skim, data, name=name, registered=registered, validity=validity))
     return tuple(skims), tuple(findings)
 
 
@@ -143,9 +130,7 @@ _NEEDS = {"decision": "line", "holds_for": "line", "combines": "registry"}
 
 def _read_validity(document: Document, path: Path, findings: list[Finding]) -> Validity | None:
     """What a menu, or the skim at `path`, says of the data with its lines; intervals that are none are told."""
-    data = document.data
-    for key in path:
-        data = data[key]
+    data = find_value(document.data, path)
     if "holds_for" not in data:
         return None
     runs: list[Interval] = []
@@ -154,19 +139,24 @@ def _read_validity(document: Document, path: Path, findings: list[Finding]) -> V
             runs.append(parse_iov(text))
         except ValueError as error:
             message, _, hint = str(error).partition("; ")
-            place = document.place((*path, "holds_for", "runs", index))
-            findings.append(Finding(place, "BP402", message, hint or "write it as in `exp 3, runs 5 - 9`"))
+            findings.append(
+                document.report(
+                    (*path, "holds_for", "runs", index),
+                    "BP402",
+                    message,
+                    hint or "write it as in `exp 3, runs 5 - 9`",
+                )
+            )
     return Validity(merge_intervals(runs), tuple(data["holds_for"].get("releases", ())))
 
 
 def combine_skims(skims: Mapping[str, Skim]) -> dict[str, Skim]:
     """The skims, each with the members that it combines, as far as they are there."""
-    return {name: replace(skim, members=_find_members(skim, skims)) for name, skim in skims.items()}
-
-
-def _find_members(skim: Skim, skims: Mapping[str, Skim]) -> tuple[RegistrySkim, ...]:
-    found = (skims[name].registered for name in skim.combines if name in skims)
-    return tuple(one for one in found if one is not None)
+    registered = {name: skim.registered for name, skim in skims.items() if skim.registered is not None}
+    return {
+        name: replace(skim, members=tuple(registered[one] for one in skim.combines if one in registered))
+        for name, skim in skims.items()
+    }
 
 
 def check_members(document: Document, skims: Mapping[str, Skim], known: Sequence[str]) -> list[Finding]:
@@ -174,12 +164,12 @@ def check_members(document: Document, skims: Mapping[str, Skim], known: Sequence
     findings = []
     for name, data in document.data["skims"].items():
         for index, member in enumerate(data.get("combines", ())):
-            place = document.place(("skims", name, "combines", index))
+            path = ("skims", name, "combines", index)
             if member not in known:
                 hint = suggest(member, known, "define it, or take it out")
                 message = f"{name} combines {show(member)}, which is on no menu"
-                findings.append(Finding(place, "BP517", message, hint))
+                findings.append(document.report(path, "BP517", message, hint))
             elif member in skims and skims[member].kind != "registry":
                 message = f"{name} combines {show(member)}, which is not a single skim of basf2's registry"
-                findings.append(Finding(place, "BP509", message, "take it out"))
+                findings.append(document.report(path, "BP509", message, "take it out"))
     return findings

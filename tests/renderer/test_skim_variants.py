@@ -184,7 +184,7 @@ def test_too_many_skims_and_points_are_counted_together():
 def test_one_run_takes_a_unit_for_each_variant():
     text = HEAD + SKIMS + step("cdst", "step: skims, skims: [hlt_a, hlt_b]", more=SCAN)
     (finding,) = _check(f"{text}limits: {{max_units: 4}}\n")
-    assert finding.message == "one run has 5 units, one for each step and variant; allowed are 4"
+    assert finding.message == "a run has 5 units, one for each step and variant; allowed are 4"
 
 
 def _check(campaign, menu=MENU):

@@ -233,7 +233,7 @@ def _state(
 ) -> Statement:
     now = _tell_start(project, signing)
     roles = signing.policy.roles
-    people = roles.list_people(signing.role, now)
+    people = roles.list_represented(signing.role, now)
     if signing.principal not in people:
         raise WrongUse(
             f"{signing.principal} does not have the role {signing.role.name}; who has: {', '.join(people)}"

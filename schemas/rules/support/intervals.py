@@ -50,6 +50,19 @@ def take(selector: Selector) -> Ranges:
     return subtract(ranges, selector.exclude)
 
 
+def find_common(one: Selector, other: Selector, *narrowing: str) -> str:
+    """The runs that both selectors may choose, for a message; empty when there are none.
+
+    Selectors that both set a property of `narrowing`, without a value in common, cannot meet.
+    """
+    narrowed = [(getattr(one, name), getattr(other, name)) for name in narrowing]
+    apart = any(mine and theirs and not set(mine) & set(theirs) for mine, theirs in narrowed)
+    if one.experiment != other.experiment or apart:
+        return ""
+    common = intersect(take(one), take(other))
+    return show_ranges(common, one.experiment) if common else ""
+
+
 def count(ranges: Iterable[RunRange]) -> int:
     """How many runs there are; the ranges are disjoint."""
     return sum(item.last - item.first + 1 for item in ranges)

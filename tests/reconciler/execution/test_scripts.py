@@ -115,8 +115,8 @@ ROLES = Roles(
     roles=(Role("release", RELEASE, ("a@example.org",)), Role("other", RELEASE, ("b@example.org",))),
     default=("release",),
     exemptions=(
-        Exemption("local", "local", "scratch", (), "for tries"),
-        Exemption("local", "local", "area", ("other",), "of a group"),
+        Exemption("local", "local", "scratch", "for tries"),
+        Exemption("local", "local", "area", "of a group", ("other",)),
     ),
 )  # fmt: skip
 
