@@ -104,7 +104,7 @@ def _find_hidden(file: str, content: bytes) -> list[Finding]:
 
 
 def _read_lines(file: str, content: bytes, read: Callable[[str], None]) -> tuple[Finding, ...]:
-    """Gives every line that is no comment to `read`; returns what is wrong with the file, up to a limit."""
+    """Gives every line but comments to `read`; returns what is wrong with the file, up to a limit."""
     findings = _find_hidden(file, content)
     for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), 1):
         if line.strip() and not line.lstrip().startswith("#"):

@@ -86,7 +86,7 @@ class _Open:
         return self.key if isinstance(self.data, dict) else len(self.data)
 
 
-class Reading:
+class Composer:
     """One pass over the events of one text, which has no forbidden character and no carriage return.
 
     What it says is in `data` and `root` once `read` was called, what is wrong in `findings`, and in `refused` the paths of values

@@ -10,7 +10,7 @@ from typing import Any
 
 from schemas.files.tree import SIZE_LIMITS
 from schemas.findings.finding import Finding, Place, limit_findings
-from schemas.yaml.composer import Node, Path, Reading
+from schemas.yaml.composer import Composer, Node, Path
 from schemas.yaml.scalars import Raw, code_points, is_forbidden
 from schemas.yaml.syntax import find_comments
 
@@ -114,14 +114,14 @@ def read_yaml(file: str, content: bytes) -> tuple[Document | None, tuple[Finding
     if isinstance(decoded, Finding):
         return None, (decoded,)
     text, findings = _replace_forbidden(file, decoded.replace("\r\n", "\n"))
-    reading = Reading(file, text)
-    complete = reading.read()
-    every = limit_findings((*findings, *reading.findings))
+    composer = Composer(file, text)
+    complete = composer.read()
+    every = limit_findings((*findings, *composer.findings))
     if not complete:
         return None, every
-    found = find_comments(text, reading.spans)
-    comments = tuple((Place(file, *reading.locate(index)), comment) for index, comment in found)
-    return Document(file, reading.data, frozenset(reading.refused), reading.root, comments), every
+    found = find_comments(text, composer.spans)
+    comments = tuple((Place(file, *composer.locate(index)), comment) for index, comment in found)
+    return Document(file, composer.data, frozenset(composer.refused), composer.root, comments), every
 
 
 def _decode(file: str, content: bytes) -> str | Finding:
