@@ -27,27 +27,25 @@ click.rich_click.COMMAND_GROUPS = {
 click.rich_click.MAX_WIDTH = 100
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--root", metavar="DIR", help="The checkout to work on; else the one around the working folder."
-)
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("--root", metavar="DIR", help="The checkout; else the one around the working folder.")
 @click.option(
     "--state",
     metavar="DIR",
     envvar="B2PROD_STATE",
-    help="The folder of ledger, run catalogue and attempts; else .b2prod in the checkout.",
+    help="The folder of the ledger, the run catalogue and the attempts; else .b2prod in the checkout.",
 )
 @click.option(
     "--database",
     metavar="ADDRESS",
     envvar="B2PROD_DATABASE",
-    help="A PostgreSQL database for ledger and run catalogue, postgresql://user@host/name; else a file in the state.",
+    help="The PostgreSQL database of the ledger and the run catalogue, postgresql://user@host/name; else a file in the state.",
 )
 @click.option(
     "--trust",
     metavar="DIGEST",
     envvar="B2PROD_TRUST",
-    help="The trust root that this site began with; nothing is launched under one that does not come from it.",
+    help="The digest of this site's first trust root; jobs are launched only under a root that follows from it.",
 )
 @click.version_option(package_name="b2prod")
 @click.pass_context

@@ -7,7 +7,6 @@ the work tree is on, and what is about to be launched must be exactly that.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,13 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ci.approvals.assessment import Past, assess_campaign, assess_retirement, require_roles
 from ci.approvals.memory import remember
-from ci.approvals.root import read_pinned, read_pinned_sites
+from ci.approvals.root import check_anchor, read_pinned, read_pinned_sites
 from ci.approvals.text import format_refusal
 from ci.approvals.verdict import Verdict
 from ci.approvals.withdrawal import REVOKED, CountsFrom
 from ci.changes.commits import is_contained, is_repository, name_commit, read_commit
 from ci.changes.project import Project
-from ci.cli.exits import WrongUse
 from reconciler.ledger.reading.latest_time import bound_time, read_latest, record_latest
 from reconciler.ledger.reading.observation import read_identity
 from reconciler.ledger.store.database import has_database, opened, reading
@@ -60,17 +58,6 @@ def tell_time() -> datetime:
     return datetime.now(UTC)
 
 
-def check_anchor(anchor: str | None) -> str | None:
-    """The digest that a site's configuration names, if it is one.
-
-    Raises:
-        WrongUse: it is none.
-    """
-    if anchor is not None and re.fullmatch("[0-9a-f]{64}", anchor) is None:
-        raise WrongUse("B2PROD_TRUST is the digest of a trust root, 64 digits: `b2prod trust show` tells it")
-    return anchor
-
-
 class Gate:
     """Permits what its people approved, by the pinned policy. `repository` is what the launch goes by."""
 
@@ -78,12 +65,11 @@ class Gate:
         self,
         project: Project,
         repository: Repository,
-        anchor: str | None = None,
         clock: Callable[[], datetime] = tell_time,
     ) -> None:
         self._project = project
         self._repository = repository
-        self._anchor = anchor
+        self._anchor = check_anchor(project.trust)
         self._clock = clock
         self._source: tuple[str | None, Tree] = (None, {})
         self._seen: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -12,6 +13,8 @@ from ci.approvals.assessment import NO_PAST, Past, gather_evidence
 from ci.approvals.evidence import Evidence
 from ci.approvals.verdict import Demand, Verdict, judge
 from ci.approvals.withdrawal import collect_withdrawals
+from ci.changes.project import Project
+from ci.cli.exits import WrongUse
 from reconciler.ledger.reading.latest_time import bound_time, record_latest
 from reconciler.ledger.store.database import State, has_database, opened, reading
 from reconciler.ledger.writing.trust import (
@@ -94,6 +97,28 @@ def read_pinned_sites(state: State, anchor: str | None) -> dict[str, Site]:
         name = file.removeprefix(f"{SITES}/").removesuffix(".yaml")
         found[name] = read_site(name, document)
     return found
+
+
+def check_anchor(anchor: str | None) -> str | None:
+    """The digest that a site's configuration names, if it is one.
+
+    Raises:
+        WrongUse: it is none.
+    """
+    if anchor is not None and re.fullmatch("[0-9a-f]{64}", anchor) is None:
+        raise WrongUse("B2PROD_TRUST is the digest of a trust root, 64 digits: `b2prod trust show` tells it")
+    return anchor
+
+
+def find_pinned_sites(project: Project) -> dict[str, Site]:
+    """The sites of the trust root that is pinned in a project's state, by name; see `read_pinned_sites`."""
+    return read_pinned_sites(project.state, check_anchor(project.trust))
+
+
+def list_pinned_storages(project: Project) -> list[str]:
+    """The folders of these sites below which outputs are published, sorted."""
+    sites = find_pinned_sites(project).values()
+    return sorted({str(project.state.storage(site.storage)) for site in sites})
 
 
 def pin(

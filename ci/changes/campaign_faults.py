@@ -16,7 +16,8 @@ from ci.changes.project import (
     load_any,
 )
 from ci.cli.console import count_things, say
-from ci.cli.exits import FoundProblems, WrongUse
+from ci.cli.exits import FoundProblems
+from ci.cli.options import refuse_unknown_name
 from reconciler.outside.errors import SourceUnavailable
 from schemas.files.tree import PRODUCTIONS, show_path
 from schemas.findings.finding import Finding
@@ -146,10 +147,7 @@ def refuse_unknown(project: Project, name: str, begun: Sequence[str]) -> None:
     Raises:
         WrongUse: it is neither.
     """
-    folders = list_folders(project)
-    if name not in folders and name not in begun:
-        known = ", ".join(sorted({*folders, *begun})) or "none"
-        raise WrongUse(f"there is no campaign {name}; there are: {known}")
+    refuse_unknown_name("campaign", name, sorted({*list_folders(project), *begun}))
 
 
 def _hinders(finding: Finding, repository: Repository, name: str) -> bool:

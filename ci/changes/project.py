@@ -6,13 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import update_wrapper
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
 from ci.cli.console import say
 from ci.cli.exits import FoundProblems, WrongUse
+from ci.cli.options import FILE, refuse_unknown_name
 from reconciler.ledger.store.state import State, check_address
 from reconciler.outside.defects import note_defect
 from reconciler.planning.pinning import compare_locks, pin_campaign
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 # What reads commits and exports is imported where one is asked for: git and the ledger take longer than a check.
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
+_Verb = Callable[..., int | None]
 
 NOTHING = Repository({}, {}, {}, {}, {}, {}, {}, {})
 """A repository in which nothing is declared, as far as anybody can tell."""
@@ -57,7 +60,7 @@ class Project:
     """A checkout with a `productions` folder, and where its state lies.
 
     `commit` and `change` take the place of the work tree, where a verb was told to read one of them; with `origin`, the
-    state is an export.
+    state is an export. `trust` is the digest that the site's configuration names, as it was given.
     """
 
     root: Path
@@ -65,6 +68,7 @@ class Project:
     commit: Commit | None = None
     change: Change | None = None
     origin: Origin | None = None
+    trust: str | None = None
 
     def read_files(self) -> tuple[Tree, tuple[Finding, ...]]:
         """The files that are looked at, and what is wrong with those that were not read."""
@@ -100,7 +104,7 @@ class Settings:
         Raises:
             OtherVersion: it is not, which is told before manifests of that time are read.
         """
-        project = find_project(self.root, self.state, self.database)
+        project = find_project(self.root, self.state, self.database, self.trust)
         if not any_version and export is None:
             _refuse_version(project.state)
         if base is not None:
@@ -157,13 +161,32 @@ def reads_exports(command: _Command) -> _Command:
     return click.option(
         "--state-export",
         "export",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FILE,
         envvar="B2PROD_STATE_EXPORT",
         help="Read this export of the state (`b2prod state export`), not the ledger itself.",
     )(command)
 
 
-def find_project(root: str | None, state: str | None, database: str | None = None) -> Project:
+def passes_project(*, any_version: bool = False, commits: bool = False) -> Callable[[_Verb], _Verb]:
+    """Calls a verb with the project that it works on; with `commits`, options say what is read in place of the work tree and the state."""
+
+    def decorate(verb: _Verb) -> _Verb:
+        @click.pass_obj
+        def work(settings: Settings, /, **options: Any) -> int | None:
+            where = {name: options.pop(name) for name in ("base", "head", "export")} if commits else {}
+            return verb(settings.project(**where, any_version=any_version), **options)
+
+        update_wrapper(work, verb)
+        return reads_commits(reads_exports(work)) if commits else work
+
+    return decorate
+
+
+pass_project = passes_project()
+"""Calls a verb with the project that it works on, whose state is of this tool's version."""
+
+
+def find_project(root: str | None, state: str | None, database: str | None, trust: str | None) -> Project:
     """The project in `root`, else the one that the working folder is in; state is in `.b2prod` unless said otherwise.
 
     Raises:
@@ -181,7 +204,7 @@ def find_project(root: str | None, state: str | None, database: str | None = Non
             f"no folder `{PRODUCTIONS}` in {here}{'' if root else ' or above it'}; go to a checkout, or give --root"
         )
     folder = Path(os.path.abspath(state)) if state else found / ".b2prod"
-    return Project(found, State(folder, database or None))
+    return Project(found, State(folder, database or None), trust=trust)
 
 
 def load(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
@@ -254,9 +277,7 @@ def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Decla
         WrongUse: there is no campaign of that name.
     """
     for name in names:
-        if name not in repository.campaigns:
-            known = ", ".join(repository.campaigns) or "none"
-            raise WrongUse(f"there is no campaign {name}; there are: {known}")
+        refuse_unknown_name("campaign", name, repository.campaigns)
     chosen = [repository.campaigns[name] for name in names or repository.campaigns]
     return [declared for declared in chosen if names or declared.campaign.is_live]
 

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO, cast
 
 from rich.console import Console
@@ -81,6 +81,12 @@ def _spell(one: str) -> str:
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
+def limit_lines(lines: Sequence[str], most: int, where: str = "") -> list[str]:
+    """The lines, or the first `most` of them with one more that counts the others and says `where` they are."""
+    left = len(lines) - most
+    return [*lines[:most], *([f"… and {left:,} more{where}"] if left > 0 else [])]
+
+
 def count_things(count: int, what: str) -> str:
     """A number with its noun: `1 unit`, `24 units`."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
@@ -128,6 +134,19 @@ def print_table(table: Table) -> None:
     console = Console(file=sys.stdout, highlight=False, soft_wrap=False)
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     console.print(table)
+
+
+def print_rows(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    numbers: tuple[str, ...] = (),
+    title: str | None = None,
+) -> None:
+    """Writes a table to stdout, a line for each of the rows; a cell that is None is empty."""
+    table = make_table(*columns, title=title, numbers=numbers)
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    print_table(table)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from urllib.parse import quote
 
 from schemas.files.canonical import digest
@@ -13,12 +14,11 @@ from schemas.findings.finding import Finding
 
 def format_text(findings: Sequence[Finding]) -> str:
     """One finding a paragraph: place, code and message, then the hint."""
-    lines = []
-    for finding in findings:
-        lines.append(f"{finding.place}: {finding.code} {finding.message}")
-        if finding.hint:
-            lines.append(f"    {finding.hint}")
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(
+        f"{finding.place}: {finding.code} {finding.message}\n"
+        + (f"    {finding.hint}\n" if finding.hint else "")
+        for finding in findings
+    )
 
 
 def format_json(findings: Sequence[Finding]) -> str:
@@ -28,7 +28,17 @@ def format_json(findings: Sequence[Finding]) -> str:
 
 def format_gitlab(findings: Sequence[Finding]) -> str:
     """GitLab's code quality report (the subset of Code Climate's format that GitLab reads)."""
-    return json.dumps([_describe_for_gitlab(finding) for finding in findings], indent=2) + "\n"
+    issues = [
+        {
+            "description": _join(finding),
+            "check_name": finding.code,
+            "fingerprint": digest(_describe(finding)),
+            "severity": "major",
+            "location": {"path": finding.place.file, "lines": {"begin": finding.place.line}},
+        }
+        for finding in findings
+    ]
+    return json.dumps(issues, indent=2) + "\n"
 
 
 def format_github(findings: Sequence[Finding]) -> str:
@@ -105,19 +115,7 @@ FORMATS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
 
 
 def _describe(finding: Finding) -> dict[str, str | int]:
-    place = finding.place
-    where: dict[str, str | int] = {"file": place.file, "line": place.line, "column": place.column}
-    return {"code": finding.code, **where, "message": finding.message, "hint": finding.hint}
-
-
-def _describe_for_gitlab(finding: Finding) -> dict[str, object]:
-    return {
-        "description": _join(finding),
-        "check_name": finding.code,
-        "fingerprint": digest(_describe(finding)),
-        "severity": "major",
-        "location": {"path": finding.place.file, "lines": {"begin": finding.place.line}},
-    }
+    return {"code": finding.code, **asdict(finding.place), "message": finding.message, "hint": finding.hint}
 
 
 def _join(finding: Finding) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from types import MappingProxyType
 
 import rich_click as click
@@ -19,9 +19,9 @@ from reconciler.outside.signals import begin
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """Where a verb is, and its line in the help: the first paragraph of its own."""
+    """Where a verb's command is, `module:name` below this package, and its line in the help: its own first paragraph."""
 
-    module: str
+    place: str
     line: str
 
 
@@ -51,5 +51,5 @@ class Verbs(click.RichGroup):
 
 def load_verb(name: str) -> click.Command:
     """The verb of that name."""
-    commands: tuple[click.Command, ...] = import_module(f"{__name__}.{VERBS[name].module}").COMMANDS
-    return next(command for command in commands if command.name == name)
+    command: click.Command = resolve_name(f"{__name__}.{VERBS[name].place}")
+    return command

@@ -11,9 +11,10 @@ from itertools import chain
 from sqlalchemy import Connection, Engine, func, select, update
 
 from reconciler.conditions.comparison import PayloadUse, compare
-from reconciler.ledger.schema.tables import bindings, ledger, runs, snapshots
+from reconciler.ledger.schema.tables import bindings, ledger, snapshots
 from reconciler.ledger.writing.unit_rows import store_snapshots
 from reconciler.outside.errors import SourceUnavailable
+from reconciler.run_catalogue.catalogue import list_run_keys
 from renderer.identity.units import Chains
 from schemas.conditions.snapshot import Snapshot, read_snapshot
 from schemas.manifest.campaign import Campaign
@@ -43,7 +44,7 @@ class Update:
 
 def judge_update(connection: Connection, before: Snapshot, after: Snapshot) -> Update:
     """What `after` changes for runs that the catalogue has; a payload that is merely added is not a breach."""
-    known = sorted(run_key(*row) for row in connection.execute(select(runs.c.experiment, runs.c.run)))
+    known = list_run_keys(connection)
     compared = compare(before, after, known)
     breaches = (one for one in compared.changes if one.kind != "added" and one.lower < one.upper)
     return Update(before, after, known, tuple(breaches))

@@ -122,6 +122,11 @@ def read_files(connection: Connection, level: str, key: int) -> tuple[InputFile,
     return tuple(sorted((InputFile(*row) for row in connection.execute(query)), key=lambda file: file.name))
 
 
+def list_run_keys(connection: Connection) -> list[int]:
+    """The keys of all runs, sorted, removed ones too."""
+    return sorted(run_key(*row) for row in connection.execute(select(runs.c.experiment, runs.c.run)))
+
+
 def list_runs() -> Select[Any]:
     """The query for all runs with their registered data, one row a run and level."""
     names = ("experiment", "run", "type", "energy", "quality", "events", "start", "stop", "removed")

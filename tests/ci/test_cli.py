@@ -74,7 +74,7 @@ def test_findings_are_findings_in_every_format(checkout, capsys):
         (("explain", "nonsense"), Exit.USAGE, "neither a code"),
         (("explain", "proc7/3-5"), Exit.USAGE, "write it as in 3:529"),
         (("apply", "missing.json"), Exit.USAGE, "does not exist"),
-        (("reconcile", "--watch", "--interval", "nan"), Exit.USAGE, "not a number of seconds"),
+        (("reconcile", "--watch", "--interval", "nan"), Exit.USAGE, "is not a number"),
         (("reconcile", "--watch", "--interval", "1e9"), Exit.USAGE, "86400"),
         (("reconcile", "--once", "--lease", "inf"), Exit.USAGE, "3600"),
         (("reconcile", "--once", "--lease", "0"), Exit.USAGE, "--lease"),

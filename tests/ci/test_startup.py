@@ -30,12 +30,13 @@ def test_a_help_and_a_check_load_nothing_that_reads_events_or_the_ledger(module)
 
 
 def test_no_verb_loads_what_reads_events_before_it_comes_to_that():
-    modules = {f"ci.verbs.{verb.module}" for verb in VERBS.values()}
+    modules = {f"ci.verbs.{verb.place.partition(':')[0]}" for verb in VERBS.values()}
     assert not load(*sorted(modules)) & EVENTS
 
 
 @pytest.mark.parametrize("name", VERBS)
 def test_a_verb_says_the_line_of_the_help_itself(name):
     verb = load_verb(name)
+    assert verb.name == name
     assert VERBS[name].line == " ".join(verb.help.partition("\n\n")[0].split())
     assert name in b2prod.commands

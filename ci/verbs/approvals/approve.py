@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -17,20 +16,19 @@ from ci.approvals.assessment import (
     demand_retirement,
 )
 from ci.approvals.decision import describe_decision, describe_retirement
-from ci.approvals.evidence import SIGNATURE, name_revocation, name_statement
-from ci.approvals.gate import Gate, check_anchor, tell_time
+from ci.approvals.evidence import REVOCATION, STATEMENT, name_statement
+from ci.approvals.gate import Gate, tell_time
 from ci.approvals.role_matching import find_end
 from ci.approvals.root import find_pinned
 from ci.approvals.text import describe_verdict, format_verdict
 from ci.approvals.verdict import Demand, Verdict
-from ci.approvals.withdrawal import TICK
 from ci.changes.commits import is_contained, name_commit
-from ci.changes.project import Project, Settings, choose_locked, load_sound
+from ci.changes.project import Project, choose_locked, load_sound, pass_project
 from ci.cli.console import print_data, print_json, say
 from ci.cli.exits import Exit, WrongUse
-from ci.cli.work_tree import write_files
-from ci.ssh.signing import find_signer, sign
-from reconciler.outside.errors import GuardRefused
+from ci.cli.options import confirm, key_option, refuse_unknown_name, writes_json
+from ci.ssh.signing import find_signer
+from ci.verbs.approvals.statements import StatementWriter, tell_start
 from schemas.files.times import format_time
 from schemas.manifest.campaign import Limits
 from schemas.policy.policy import ROLES, Policy, read_policy
@@ -38,8 +36,7 @@ from schemas.policy.retirement import RETIREMENTS as RETIRED
 from schemas.policy.retirement import Retirement
 from schemas.policy.roles import Role
 from schemas.policy.scopes import EVERYTHING, RETIREMENTS
-from schemas.policy.statement import REVOKE, Ceilings, Statement, bound, read_statement
-from schemas.policy.wire import Malformed
+from schemas.policy.statement import Ceilings, Statement, bound
 from schemas.repository import Repository
 
 
@@ -53,42 +50,29 @@ class _Matter:
     limits: Limits | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Signing:
-    """A matter, the role in which it is signed, by whom, and with which key."""
-
-    matter: _Matter
-    policy: Policy
-    role: Role
-    principal: str
-    key: Path | str
-
-
 @click.command()
 @click.argument("name")
 @click.option("--role", required=True, help="The role in which you sign, as in productions/roles.yaml.")
+@key_option
+@click.option("--revoke", is_flag=True, help="Take back what was signed in this role; --of says by whom.")
+@click.option("--of", metavar="PERSON", help="With --revoke: whose statements; else your own.")
 @click.option(
-    "--key", envvar="B2PROD_KEY", type=click.Path(path_type=Path), help="The SSH key; else the agent's."
+    "--days",
+    type=click.IntRange(min=1),
+    help="How long the statement holds; else as long as the policy allows.",
 )
 @click.option(
-    "--revoke",
-    is_flag=True,
-    help="Take back what was signed in this role: yours, or as one who may, another's.",
-)
-@click.option("--of", metavar="PERSON", help="With --revoke: whose statement; else your own.")
-@click.option(
-    "--days", type=click.IntRange(min=1), help="How long it holds; else as long as the policy allows."
+    "--max-actions", type=click.IntRange(min=0), help="How many units one plan may submit and restate."
 )
 @click.option(
-    "--max-actions", type=click.IntRange(min=0), help="Most units that one plan may submit and restate."
-)
-@click.option(
-    "--against", metavar="OTHER", help="The campaign to compare with; else what was merged, or is superseded."
+    "--against",
+    metavar="OTHER",
+    help="Compare with this campaign; else with what was merged, or is superseded.",
 )
 @click.option("--comment", help="What you want to say.")
-@click.pass_obj
+@pass_project
 def approve(
-    settings: Settings,
+    project: Project,
     name: str,
     role: str,
     key: Path | None,
@@ -98,56 +82,59 @@ def approve(
     max_actions: int | None,
     against: str | None,
     comment: str | None,
-) -> int:
+) -> None:
     """Show what is decided, and sign it. This writes a statement into the campaign's folder; commit it.
 
     Keys in files, in an agent and in hardware work; OpenSSH's `ssh-keygen` signs.
     """
-    project = settings.project()
     repository = load_sound(project, [name])
-    signing = _prepare(project, repository, name, role, key, against)
-    matter = signing.matter
+    policy = _find_policy(repository)
+    roles = {one.name: one for one in policy.roles.roles}
+    refuse_unknown_name("role", role, roles)
+    chosen = roles[role]
+    principal, handle = find_signer(policy, key)
+    signer = StatementWriter(project, policy, role, principal, handle)
+    if chosen.scope == RETIREMENTS:
+        matter = _open_retirement(project, policy, _find_retirement(repository, name))
+    else:
+        matter = _open_campaign(project, repository, policy, name, against)
     print_data(matter.text)
-    say(f"\nyou are {signing.principal}, in the role {role}, which answers for: {signing.role.scope}")
+    say(f"\nyou are {principal}, in the role {role}, which answers for: {chosen.scope}")
     pinned = find_pinned(project.state)
     counts = None if pinned is None else read_policy(pinned.files)[0]
-    if counts is not None and counts.digest != signing.policy.digest:
+    if counts is not None and counts.digest != policy.digest:
         say(
             "roles or keys here are not those that are pinned: what you sign counts once administrators have signed them"
             " (`b2prod trust sign`) and `b2prod trust pin` has taken them up"
         )
     if revoke:
-        return _revoke(project, signing, of or signing.principal)
+        _revoke(signer, matter, of or principal)
+        return
     if role not in matter.demand.roles:
         say(f"the policy does not ask for the role {role} here")
     ceilings = Ceilings(max_actions=max_actions)
-    if signing.role.scope == EVERYTHING and matter.limits is not None:
+    if chosen.scope == EVERYTHING and matter.limits is not None:
         ceilings = bound(matter.limits, max_actions)
-    statement = _state(project, signing, days, ceilings, comment)
-    end = find_end(signing.policy, signing.role, signing.principal, statement.not_after, statement.not_before)
+    statement = _state(signer, matter, chosen, days, ceilings=ceilings, comment=comment)
+    end = find_end(policy, chosen, principal, statement.not_after, statement.not_before)
     _ask(name, f"to approve it until {format_time(end)}")
-    file = name_statement(matter.folder, statement.digest, role, signing.principal)
-    _write(project, signing, file, statement)
-    return Exit.FINE
+    signer.write(name_statement(matter.folder, statement.digest, role, principal), statement)
 
 
 @click.command()
 @click.argument("name")
-@click.option("--retirement", is_flag=True, help="NAME is that of a retirement.")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@click.pass_obj
-def approvals(settings: Settings, name: str, retirement: bool, as_json: bool) -> int:
+@click.option("--retirement", is_flag=True, help="NAME is the name of a retirement.")
+@writes_json
+@pass_project
+def approvals(project: Project, name: str, retirement: bool, as_json: bool) -> int:
     """Show who approved what, which approvals are missing, and the command to run next; exit code 5 if any is missing.
 
-    Judged by the trust root that is pinned here, from what is committed; where none is pinned, by that of the checkout.
+    This uses the trust root that is pinned here and reads what is committed. If no root is pinned, it uses the checkout's.
     """
-    project = settings.project()
     repository = load_sound(project, [name])
-    gate = Gate(project, repository, check_anchor(settings.trust))
+    gate = Gate(project, repository)
     if find_pinned(project.state) is None:
-        say(
-            "no trust root is pinned here: this goes by the one of the checkout, and by what is not committed too"
-        )
+        say("no trust root is pinned here: this uses the checkout's, with what is not committed")
         verdict = _judge_here(project, repository, name, retirement=retirement)
     elif retirement:
         verdict = gate.judge_retirement(_find_retirement(repository, name))
@@ -176,34 +163,16 @@ def _judge_here(project: Project, repository: Repository, name: str, *, retireme
     return verdict if merged else replace(verdict, obstacle=told, digest="")
 
 
-def _prepare(
-    project: Project, repository: Repository, name: str, wanted: str, key: Path | None, against: str | None
-) -> _Signing:
-    policy = _find_policy(repository)
-    role = policy.roles.role(wanted)
-    if role is None:
-        known = ", ".join(one.name for one in policy.roles.roles)
-        raise WrongUse(f"there is no role {wanted}; there are: {known}")
-    principal, handle = find_signer(policy, key)
-    if role.scope == RETIREMENTS:
-        matter = _open_retirement(project, policy, _find_retirement(repository, name))
-    else:
-        matter = _open_campaign(project, repository, policy, name, against)
-    return _Signing(matter, policy, role, principal, handle)
-
-
 def _open_campaign(
     project: Project, repository: Repository, policy: Policy, name: str, against: str | None
 ) -> _Matter:
     (declared,) = choose_locked(repository, [name])
-    lock, campaign = declared.lock, declared.campaign
-    if lock is None:
-        raise WrongUse(f"{name} has no lock; run `b2prod resolve {name}`")
+    assert declared.lock is not None  # `choose_locked` refuses a campaign without one
     return _Matter(
-        demand_campaign(policy, declared, repository.sites[campaign.site]),
+        demand_campaign(policy, declared, repository.sites[declared.campaign.site]),
         f"{declared.folder}/{APPROVALS}",
-        describe_decision(project, repository, declared, lock, against),
-        campaign.limits,
+        describe_decision(project, repository, declared, declared.lock, against),
+        declared.campaign.limits,
     )
 
 
@@ -216,9 +185,7 @@ def _open_retirement(project: Project, policy: Policy, retirement: Retirement) -
 
 
 def _find_retirement(repository: Repository, name: str) -> Retirement:
-    if name not in repository.retirements:
-        known = ", ".join(repository.retirements) or "none"
-        raise WrongUse(f"there is no retirement {name}; there are: {known}")
+    refuse_unknown_name("retirement", name, repository.retirements)
     return repository.retirements[name]
 
 
@@ -228,88 +195,34 @@ def _find_policy(repository: Repository) -> Policy:
     return repository.policy
 
 
-def _state(
-    project: Project, signing: _Signing, days: int | None, ceilings: Ceilings, comment: str | None
-) -> Statement:
-    now = _tell_start(project, signing)
-    roles = signing.policy.roles
-    people = roles.list_represented(signing.role, now)
-    if signing.principal not in people:
-        raise WrongUse(
-            f"{signing.principal} does not have the role {signing.role.name}; who has: {', '.join(people)}"
-        )
+def _state(signer: StatementWriter, matter: _Matter, role: Role, days: int | None, **said: Any) -> Statement:
+    """What is signed on a matter, by somebody who has the role."""
+    now = tell_start(_read_files(signer, matter, signer.principal, REVOCATION).values())
+    roles, demand = signer.policy.roles, matter.demand
+    people = roles.list_represented(role, now)
+    if signer.principal not in people:
+        raise WrongUse(f"{signer.principal} does not have the role {role.name}; who has: {', '.join(people)}")
     if days is not None and days > roles.validity_days:
         raise WrongUse(f"the policy allows {roles.validity_days} days at most")
-    return Statement(
-        subject=signing.matter.demand.subject,
-        digest=signing.matter.demand.scopes[signing.role.scope],
-        action=signing.matter.demand.action,
-        role=signing.role.name,
-        principal=signing.principal,
-        repository=roles.repository,
-        environment=roles.environment,
-        policy=signing.policy.digest,
-        not_before=now,
-        not_after=now + timedelta(days=days or roles.validity_days),
-        generation=signing.matter.demand.since.get(signing.role.scope),
-        ceilings=ceilings,
-        plan=signing.matter.demand.plan,
-        comment=comment,
-    )
+    said |= {"generation": demand.since.get(role.scope), "plan": demand.plan}
+    return signer.state(demand.subject, demand.scopes[role.scope], demand.action, now, days, **said)
 
 
-def _tell_start(project: Project, signing: _Signing) -> datetime:
-    """Now; the next second where one's own words were taken back within this one, since all until then ended."""
-    now = tell_time()
-    for file in (project.root / signing.matter.folder).glob(
-        f"*/{signing.role.name}.{signing.principal}.revoked.json"
-    ):
-        try:
-            taken = read_statement(file.read_bytes())
-        except Malformed:
-            continue
-        if taken.not_before <= now < taken.not_before + TICK:
-            now = taken.not_before + TICK
-    return now
-
-
-def _revoke(project: Project, signing: _Signing, person: str) -> int:
+def _revoke(signer: StatementWriter, matter: _Matter, person: str) -> None:
     """Takes every statement of a person in the role back, whatever it was for."""
-    top = project.root / signing.matter.folder
-    files = sorted(top.glob(f"*/{signing.role.name}.{person}.json"))
-    if not files:
-        raise WrongUse(f"{person} has signed nothing in the role {signing.role.name}")
-    _ask(signing.matter.demand.name, f"to take back all that {person} signed so far as {signing.role.name}")
-    now = tell_time()
-    roles = signing.policy.roles
-    for file in files:
-        statement = Statement(
-            subject=signing.matter.demand.subject,
-            digest=hashlib.sha256(file.read_bytes()).hexdigest(),
-            action=REVOKE,
-            role=signing.role.name,
-            principal=signing.principal,
-            repository=roles.repository,
-            environment=roles.environment,
-            policy=signing.policy.digest,
-            not_before=now,
-            not_after=now + timedelta(days=roles.validity_days),
-            of=person,
-        )
-        _write(project, signing, name_revocation(file.relative_to(project.root).as_posix()), statement)
-    return Exit.FINE
+    statements = _read_files(signer, matter, person, STATEMENT)
+    if not statements:
+        raise WrongUse(f"{person} has signed nothing in the role {signer.role}")
+    _ask(matter.demand.name, f"to take back all that {person} signed so far as {signer.role}")
+    signer.take_back(matter.demand.subject, statements, person)
+
+
+def _read_files(signer: StatementWriter, matter: _Matter, person: str, ending: str) -> dict[str, bytes]:
+    """The files of a person in the signer's role that the work tree has on a matter."""
+    root = signer.project.root
+    found = sorted((root / matter.folder).glob(f"*/{signer.role}.{person}{ending}"))
+    return {file.relative_to(root).as_posix(): file.read_bytes() for file in found}
 
 
 def _ask(name: str, what: str) -> None:
-    typed = click.prompt(f"type the name {what}", type=str, err=True)
-    if typed.strip() != name:
-        raise GuardRefused(f"that was not {name}; nothing was signed")
-
-
-def _write(project: Project, signing: _Signing, file: str, statement: Statement) -> None:
-    signature = sign(statement.data(), signing.policy, signing.principal, signing.key)
-    write_files(project.root, {file: statement.data(), f"{file}{SIGNATURE}": signature})
-    say(f"wrote {file} and its signature; commit both")
-
-
-COMMANDS = (approve, approvals)
+    confirm(name, f"type the name {what}", f"that was not {name}; nothing was signed")

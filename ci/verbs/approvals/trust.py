@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
 
 import rich_click as click
 
 from ci.approvals.decision import MERGED
-from ci.approvals.evidence import REVOCATION, SIGNATURE, STATEMENT, name_revocation, name_statement
-from ci.approvals.gate import check_anchor, tell_time
-from ci.approvals.root import FOLDER, assess_root, demand_root, find_pinned, pin, remember_withdrawals
+from ci.approvals.evidence import REVOCATION, STATEMENT, name_statement
+from ci.approvals.gate import tell_time
+from ci.approvals.root import (
+    FOLDER,
+    assess_root,
+    check_anchor,
+    demand_root,
+    find_pinned,
+    pin,
+    remember_withdrawals,
+)
 from ci.approvals.root_text import describe_changes, describe_merges
 from ci.approvals.text import format_verdict
-from ci.approvals.withdrawal import TICK
 from ci.changes.commits import Commit, is_repository, read_commit
-from ci.changes.project import Project, Settings
+from ci.changes.project import Project, pass_project
 from ci.cli.console import print_data, say
-from ci.cli.exits import Exit, FoundProblems, WrongUse
-from ci.cli.work_tree import write_files
-from ci.ssh.signing import find_signer, sign
+from ci.cli.exits import FoundProblems, WrongUse
+from ci.cli.options import confirm, key_option
+from ci.ssh.signing import find_signer
+from ci.verbs.approvals.statements import StatementWriter, tell_start
 from reconciler.ledger.reading.latest_time import read_latest, set_latest
 from reconciler.ledger.store.database import opened, reading
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
@@ -34,10 +40,6 @@ from schemas.files.tree import PRODUCTIONS, Tree, read_tree
 from schemas.findings.finding import Finding, Place
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS, SITES, Policy, read_policy, select_root
 from schemas.policy.roles import ADMINISTRATOR
-from schemas.policy.statement import REVOKE, Statement, read_statement
-from schemas.policy.wire import Malformed
-
-_Command = TypeVar("_Command", bound=Callable[..., object])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,14 @@ class _Root:
     commit: str | None
 
 
-def _reads_head(command: _Command) -> _Command:
-    text = "The commit whose root is meant; else HEAD, and then the work tree must have the same root."
-    return click.option("--head", metavar="REV", help=text)(command)
+_head_option = click.option(
+    "--head", metavar="REV", help="The commit with the root; else HEAD, if the work tree has the same root."
+)
+_base_option = click.option(
+    "--base",
+    metavar="REV",
+    help="If no root is pinned here: a commit with the root that is pinned elsewhere.",
+)
 
 
 @click.group()
@@ -61,21 +68,19 @@ def trust() -> None:
 
 
 @trust.command()
-@_reads_head
-@click.pass_obj
-def show(settings: Settings, head: str | None) -> int:
+@_head_option
+@pass_project
+def show(project: Project, head: str | None) -> None:
     """Show the root that is pinned here and the one that is committed, what they differ in, and who must sign the latter."""
-    project = settings.project()
     root = _read_root(project, head)
     policy, roles = root.policy, root.policy.roles
-    print_data(
-        f"repository  {policy.root}  version {roles.version}, for {roles.environment} of {roles.repository}\n"
-    )
+    valid = f"for {roles.environment} of {roles.repository}"
+    print_data(f"repository  {policy.root}  version {roles.version}, {valid}\n")
     pinned = find_pinned(project.state)
     if pinned is None:
         print_data("pinned      nothing; `b2prod trust pin` pins the repository's\n")
         _print_merges("the repository's root", policy)
-        return Exit.FINE
+        return
     print_data(f"pinned      {pinned.digest}  version {pinned.version}, {pinned.pinned}, {pinned.by}\n")
     old, _findings = read_policy(pinned.files)
     if old is not None:
@@ -92,16 +97,14 @@ def show(settings: Settings, head: str | None) -> int:
             f"the clock of this machine is behind {format_time(latest)}, the latest time that the ledger has seen, and by which"
             " approvals are judged: set it right; where the other was wrong, `b2prod trust clock --set-back`"
         )
-    return Exit.FINE
 
 
 @trust.command("pin")
-@_reads_head
-@click.pass_obj
-def pin_verb(settings: Settings, head: str | None) -> int:
+@_head_option
+@pass_project
+def pin_verb(project: Project, head: str | None) -> None:
     """Pin the root that is committed here; once one is pinned, only one that its administrators signed can follow it."""
-    project = settings.project()
-    anchor = check_anchor(settings.trust)
+    anchor = check_anchor(project.trust)
     root = _read_root(project, head)
     pinned = find_pinned(project.state)
     if pinned is not None and pinned.digest != root.policy.root:
@@ -110,33 +113,24 @@ def pin_verb(settings: Settings, head: str | None) -> int:
     elif pinned is None:
         roles = root.policy.roles
         asked = ", ".join(roles.default) or "nobody"
-        say(
-            f"approvals are for {roles.environment} of {roles.repository}, by {roles.mode}: {asked} must sign"
-        )
+        where = f"{roles.environment} of {roles.repository}"
+        say(f"approvals are for {where}, by {roles.mode}: {asked} must sign")
         for line in describe_merges(roles):
             say(f"but {line}")
     say(pin(project.state, root.policy, root.files, root.tree, tell_time(), anchor))
-    return Exit.FINE
 
 
 @trust.command("sign")
-@click.option(
-    "--key", envvar="B2PROD_KEY", type=click.Path(path_type=Path), help="The key; else the agent's."
-)
-@click.option(
-    "--base",
-    metavar="REV",
-    help="Where no root is pinned here: a commit with the root that is pinned where it counts.",
-)
-@_reads_head
-@click.pass_obj
-def sign_verb(settings: Settings, key: Path | None, base: str | None, head: str | None) -> int:
+@key_option
+@_base_option
+@_head_option
+@pass_project
+def sign_verb(project: Project, key: Path | None, base: str | None, head: str | None) -> None:
     """As an administrator of the present root: show what the committed one changes, and sign it.
 
-    The present one is what is pinned here, else what is on main. What is signed is for this step alone: it counts
+    The present root is the one that is pinned here, else the one on main. The signature is for this step alone: it counts
     where the present root is pinned.
     """
-    project = settings.project()
     root = _read_root(project, head)
     policy = root.policy
     if root.commit is None:
@@ -148,111 +142,75 @@ def sign_verb(settings: Settings, key: Path | None, base: str | None, head: str 
             " pinned, name a commit that has the one before: `b2prod trust sign --base REV`"
         )
     old, old_files = before
-    principal, handle = find_signer(old, key)
-    if principal not in old.roles.administrators.people:
-        raise WrongUse(f"{principal} is not an administrator of the present root")
-    if policy.roles.version <= old.roles.version:
+    signer = _find_administrator(project, old, key)
+    version = policy.roles.version
+    if version <= old.roles.version:
         raise WrongUse(f"raise `version` in {ROLES} above {old.roles.version}, and commit that")
     _print_changes(old_files, root.files)
     _print_merges("the new root", policy)
-    typed = click.prompt(
-        f"type the new version, {policy.roles.version}, to sign it, as the commit {root.commit[:12]} has it, as {principal}",
-        type=str,
-        err=True,
+    confirm(
+        str(version),
+        f"type the new version, {version}, to sign it, as the commit {root.commit[:12]} has it, as {signer.principal}",
+        "that was not the version; nothing was signed",
     )
-    if typed != str(policy.roles.version):
-        raise GuardRefused("that was not the version; nothing was signed")
     demand = demand_root(old, policy)
-    statement = _state(
-        old,
-        principal,
-        _tell_start(project, principal),
-        digest=policy.root,
-        action=demand.action,
-        generation=policy.roles.version,
+    statement = signer.state(
+        demand.subject,
+        policy.root,
+        demand.action,
+        tell_start(_select_signed(project, signer.principal, REVOCATION).values()),
+        generation=version,
         plan=demand.plan,
     )
-    file = name_statement(FOLDER, policy.root, ADMINISTRATOR, principal)
-    _write(project, file, statement, sign(statement.data(), old, principal, handle))
-    return Exit.FINE
+    signer.write(name_statement(FOLDER, policy.root, ADMINISTRATOR, signer.principal), statement)
 
 
 @trust.command("revoke")
-@click.option(
-    "--key", envvar="B2PROD_KEY", type=click.Path(path_type=Path), help="The key; else the agent's."
-)
+@key_option
 @click.option("--of", metavar="PERSON", help="Whose statements; else your own.")
-@click.option("--base", metavar="REV", help="Where no root is pinned here: a commit with the root that is.")
-@click.pass_obj
-def revoke(settings: Settings, key: Path | None, of: str | None, base: str | None) -> int:
-    """As an administrator of the present root: take back what was signed about roots until now, one's own or another's."""
-    project = settings.project()
+@_base_option
+@pass_project
+def revoke(project: Project, key: Path | None, of: str | None, base: str | None) -> None:
+    """As an administrator of the present root: take back what you, or another person, signed about roots until now."""
     before = _find_old(project, None, base)
     if before is None:
         raise WrongUse(f"there is no root here: no {ROLES} is pinned or committed")
     old, _ = before
-    principal, handle = find_signer(old, key)
-    if principal not in old.roles.administrators.people:
-        raise WrongUse(f"{principal} is not an administrator of the present root")
-    person = of or principal
-    tree = _read_statements(project)
-    files = [file for file in tree if file.endswith(f"/{ADMINISTRATOR}.{person}{STATEMENT}")]
-    if not files:
+    signer = _find_administrator(project, old, key)
+    person = of or signer.principal
+    statements = _select_signed(project, person, STATEMENT)
+    if not statements:
         raise WrongUse(f"{person} has signed nothing about roots")
-    typed = click.prompt(
-        f"type {person} to take back all that they signed about roots so far", type=str, err=True
+    confirm(
+        person,
+        f"type {person} to take back all that they signed about roots so far",
+        f"that was not {person}; nothing was taken back",
     )
-    if typed != person:
-        raise GuardRefused(f"that was not {person}; nothing was taken back")
-    now = tell_time()
-    for file in files:
-        taken = hashlib.sha256(tree[file]).hexdigest()
-        statement = _state(old, principal, now, digest=taken, action=REVOKE, of=person)
-        _write(project, name_revocation(file), statement, sign(statement.data(), old, principal, handle))
+    signer.take_back(demand_root(old, old).subject, statements, person)
     remember_withdrawals(project.state, _read_statements(project), tell_time())
-    return Exit.FINE
-
-
-def _state(old: Policy, principal: str, since: datetime, **said: Any) -> Statement:
-    """What an administrator of a root states about the next one, or about what was stated."""
-    return Statement(
-        subject=demand_root(old, old).subject,
-        role=ADMINISTRATOR,
-        principal=principal,
-        repository=old.roles.repository,
-        environment=old.roles.environment,
-        policy=old.digest,
-        not_before=since,
-        not_after=since + timedelta(days=old.roles.validity_days),
-        **said,
-    )
 
 
 @trust.command("clock")
-@click.option("--set-back", is_flag=True, help="Go by this machine's clock again: the later time was wrong.")
-@click.pass_obj
-def clock(settings: Settings, set_back: bool) -> int:
-    """Tell the latest time that the ledger has seen: approvals that had expired by then stay expired if clocks go back."""
-    project = settings.project()
+@click.option("--set-back", is_flag=True, help="Use this machine's clock again: the later time was wrong.")
+@pass_project
+def clock(project: Project, set_back: bool) -> None:
+    """Show the latest time that the ledger has seen: approvals that had expired by then stay expired if a clock goes back."""
     with reading(project.state) as connection:
         latest = read_latest(connection)
     print_data(f"{'nothing was judged yet' if latest is None else format_time(latest)}\n")
     now = tell_time()
     if not set_back:
-        return Exit.FINE
+        return
     if latest is None or latest <= now:
         raise WrongUse("the clock of this machine is not behind it: there is nothing to set back")
-    typed = click.prompt(
+    confirm(
+        f"{now:%Y-%m-%d}",
         f"approvals that ended between {format_time(now)} and then count again; type {now:%Y-%m-%d}, today, to set it back",
-        type=str,
-        err=True,
+        "that was not today; nothing was set back",
     )
-    if typed != f"{now:%Y-%m-%d}":
-        raise GuardRefused("that was not today; nothing was set back")
     with opened(project.state) as engine, engine.begin() as connection:
         set_latest(connection, now)
     say(f"the latest time is {format_time(now)} now")
-    return Exit.FINE
 
 
 def _print_changes(old: Tree, new: Tree) -> None:
@@ -277,15 +235,11 @@ def _find_old(project: Project, policy: Policy | None, base: str | None) -> tupl
     else:
         # a branch has the new root once its first administrator has committed
         candidates = list(_read_merged(project.root))
-    read = ((read_policy(files)[0], files) for files in candidates)
-    return next(
-        (
-            (old, files)
-            for old, files in read
-            if old is not None and (policy is None or old.root != policy.root)
-        ),
-        None,
-    )
+    for files in candidates:
+        old, _ = read_policy(files)
+        if old is not None and (policy is None or old.root != policy.root):
+            return old, files
+    return None
 
 
 def _read_merged(root: Path) -> Iterator[Tree]:
@@ -357,28 +311,20 @@ def _refuse_bytes(files: Mapping[str, bytes]) -> None:
         raise FoundProblems(found)
 
 
+def _find_administrator(project: Project, old: Policy, key: Path | None) -> StatementWriter:
+    principal, handle = find_signer(old, key)
+    if principal not in old.roles.administrators.people:
+        raise WrongUse(f"{principal} is not an administrator of the present root")
+    return StatementWriter(project, old, ADMINISTRATOR, principal, handle)
+
+
 def _read_statements(project: Project) -> Tree:
     """The statements about roots: those of the commit, and those that are not committed yet."""
     committed = read_commit(project.root, top=FOLDER).files if is_repository(project.root) else {}
     return {**committed, **read_tree(project.root, FOLDER)[0]}
 
 
-def _tell_start(project: Project, principal: str) -> datetime:
-    """Now; the next second where their words were taken back within this one, since all until then ended."""
-    now = tell_time()
-    for file, content in _read_statements(project).items():
-        if not file.endswith(f"/{ADMINISTRATOR}.{principal}{REVOCATION}"):
-            continue
-        with suppress(Malformed):
-            taken = read_statement(content)
-            if taken.not_before <= now < taken.not_before + TICK:
-                now = taken.not_before + TICK
-    return now
-
-
-def _write(project: Project, file: str, statement: Statement, signature: bytes) -> None:
-    write_files(project.root, {file: statement.data(), file + SIGNATURE: signature})
-    say(f"wrote {file} and its signature; commit both")
-
-
-COMMANDS = (trust,)
+def _select_signed(project: Project, person: str, ending: str) -> Tree:
+    """Of these, a person's statements, or their revocations."""
+    whose = f"/{ADMINISTRATOR}.{person}{ending}"
+    return {file: content for file, content in _read_statements(project).items() if file.endswith(whose)}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import rich_click as click
 
-from ci.changes.project import Settings, judge_files, load, reads_commits, reads_exports
+from ci.changes.project import Project, judge_files, load, passes_project
 from ci.cli.console import count_things, print_data, say
-from ci.cli.exits import Exit, WrongUse
+from ci.cli.exits import Exit
 from ci.cli.findings import FORMATS
+from ci.cli.options import refuse_unknown_name
 from schemas.findings.finding import Finding
 from schemas.repository import FOLDERS
 
@@ -21,28 +20,17 @@ from schemas.repository import FOLDERS
     "form",
     type=click.Choice(list(FORMATS)),
     default="text",
-    show_default=True,
-    help="How findings are written; gitlab and github are what those forges read.",
+    help="How findings are written; gitlab and github are for those forges.",
 )
-@reads_commits
-@reads_exports
-@click.pass_obj
-def check(
-    settings: Settings,
-    names: tuple[str, ...],
-    form: str,
-    base: str | None,
-    head: str | None,
-    export: Path | None,
-) -> int:
+@passes_project(any_version=True, commits=True)
+def check(project: Project, names: tuple[str, ...], form: str) -> int:
     """Check every manifest against the schemas and rules; needs no network.
 
-    With NAMES, only findings in those campaigns, and in what all campaigns share, are shown. With --base, a change is
-    judged too: what was launched stays as it is, names are not used again, and campaigns come alone. Commits are read
-    from git's objects; what is not committed is not seen. What was launched is what has a lock on the base; an export of
-    the state that is of today knows better, and by its catalogue the locks of the change are proven.
+    With NAMES, this shows only findings in those campaigns, and in what all campaigns share. With --base, it judges a change
+    too: what was launched stays as it is, names are not used again, and a campaign comes without other changes. Commits are
+    read from git's objects, so that files that are not committed do not count. A campaign with a lock on the base counts as
+    launched; an export of the state of today says it exactly, and its catalogue proves the locks of the change.
     """
-    project = settings.project(base, head, export, any_version=True)
     repository, findings = load(project)
     if project.change is not None:
         from ci.changes.gates import judge_change, list_locked  # noqa: PLC0415 -- see `ci.changes.project`
@@ -64,8 +52,8 @@ def check(
         findings = tuple(sorted({*findings, *judged, *proven}))
     files = project.read_files()[0]
     known = {file.split("/")[2] for file in files if "/".join(file.split("/")[:2]) in FOLDERS}
-    if unknown := [name for name in names if name not in known]:
-        raise WrongUse(f"there is no campaign {unknown[0]}; there are: {', '.join(sorted(known)) or 'none'}")
+    for name in names:
+        refuse_unknown_name("campaign", name, sorted(known))
     if names:
         folders = tuple(f"{top}/{name}/" for top in FOLDERS for name in names)
         findings = tuple(
@@ -85,6 +73,3 @@ def check(
     )
     say(f"{', '.join(count_things(*count) for count in counts)}: no findings")
     return Exit.FINE
-
-
-COMMANDS = (check,)

@@ -1,4 +1,4 @@
-"""Why something is as it is: explain."""
+"""Why something is as it is, and what differs between two campaigns: explain, diff."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import rich_click as click
 from sqlalchemy import Connection
 
 from ci.changes.campaign_faults import choose_launchable, refuse_unknown
-from ci.changes.project import Project, Settings, load_any, load_readable
+from ci.changes.project import Project, Settings, choose_campaigns, load_any, load_readable, pass_project
 from ci.cli.console import count_things, print_data, print_json, print_table, say
 from ci.cli.exits import Exit, WrongUse
+from ci.cli.options import read_run, writes_json
+from ci.reports.campaign_diff import describe_difference, format_difference
 from ci.reports.value_origins import describe_values, tabulate_values
 from reconciler.ledger.reading.observation import list_begun, list_steps, read_payloads
 from reconciler.ledger.reading.unit_history import explain_unit, list_attempts
 from reconciler.ledger.store.database import reading
+from reconciler.planning.campaign_diff.comparison import compare_campaigns
+from reconciler.planning.campaign_diff.inputs import read_both
 from reconciler.planning.value_origins import list_files, trace_values
 from reconciler.planning.views import View, view_campaign
 from reconciler.run_catalogue.run_selection import explain_absence
@@ -24,34 +28,32 @@ from renderer.identity.payloads import Payload, find_payloads
 from renderer.identity.units import StepUnits
 from schemas.findings.codes import CODES
 from schemas.findings.codes import explain as explain_code
-from schemas.manifest.runs import format_run, parse_runs
+from schemas.manifest.runs import format_run
 from schemas.manifest.tool import Tool
-from schemas.policy.site import CHECKSUM, SIZE
+from schemas.policy.site import CHECKSUM, SIZE, Site
+from schemas.repository import Repository
 from schemas.yaml.document import read_yaml
 
 
 @click.command()
 @click.argument("what", metavar="CODE | CAMPAIGN | CAMPAIGN[/STEP]/RUN")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@writes_json
 @click.pass_obj
-def explain(settings: Settings, what: str, as_json: bool) -> int:
+def explain(settings: Settings, what: str, as_json: bool) -> None:
     """Explain a finding's code, where the values of a campaign come from, or the state of a unit.
 
-    Of a unit: what it was made of, when, by which attempts.
+    For a unit, this shows what it was made of, when, and by which attempts.
     """
     if what.upper() in CODES:
         print_data(explain_code(what.upper()))
-        return Exit.FINE
+        return
     parts = what.split("/")
     if len(parts) == 1:
-        return _explain_campaign(settings, what, as_json)
+        _explain_campaign(settings.project(any_version=True), what, as_json=as_json)
+        return
     if len(parts) > 3:
         raise WrongUse(f"{what!r} is not a unit; write it as in proc7/reco/3:529")
-    name, step = parts[0], parts[1] if len(parts) == 3 else None
-    try:
-        (key,) = parse_runs(parts[-1])
-    except ValueError as error:
-        raise WrongUse(f"{parts[-1]!r} is not a run; write it as in 3:529") from error
+    name, step, key = parts[0], parts[1] if len(parts) == 3 else None, read_run(parts[-1])
     project = settings.project()
     repository, findings = load_any(project)
     declared = repository.campaigns.get(name)
@@ -61,41 +63,44 @@ def explain(settings: Settings, what: str, as_json: bool) -> int:
     if choice is None or choice.wrong:
         for text in choice.describe() if choice is not None else ():
             say(f"{text}; this is what the ledger has of it")
-        return _explain_recorded(project, name, step, key, as_json=as_json)
-    site = repository.sites[repository.campaigns[name].campaign.site]
-    found = []
-    with reading(project.state) as connection:
-        view = view_campaign(connection, repository, name, project.state)
-        for units in view.units:
-            if step in (None, units.step.name):
-                history = explain_unit(connection, name, units.step.name, key)
-                made = read_payloads(connection, {item["conditions"] for item in history} - {None})
-                found.append(_explain(connection, view, units, key, history, made))
-                found[-1]["verifies"] = site.verifies
-                template = repository.templates.get(units.step.template or "")
-                found[-1]["inferred"] = [
-                    f"{source}, {source.tell()}"
-                    for era in (template.eras if template is not None else ())
-                    for source in era.evidence
-                    if source.inferred is not None
-                ]
-                why = find_trust(view.campaign, units.step, repository, site)
-                if units.payload_sets is not None and why is not None:
-                    found[-1]["trusted"] = list(view.campaign.tag_names)
-                    found[-1]["trusted_because"] = why
-    if not found:
-        raise WrongUse(
-            f"{name} has no step {step}; it has {', '.join(units.step.name for units in view.units)}"
-        )
+        found, site = _list_recorded(project, name, step, key), ""
+    else:
+        found, site = _list_declared(project, repository, name, step, key)
     if as_json:
         print_json(found)
+    elif found:
+        print_data("\n".join(_format_unit(unit, site) for unit in found))
     else:
-        print_data("\n".join(_format_unit(unit, site.name) for unit in found))
-    return Exit.FINE
+        say(f"nothing of {name} was begun")
 
 
-def _explain_recorded(project: Project, name: str, step: str | None, key: int, *, as_json: bool) -> int:
-    """What the ledger alone has of a unit: its outputs and attempts, whatever is declared."""
+@click.command()
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@click.option("--exit-code", is_flag=True, help="End with 2 if more differs than names and titles.")
+@writes_json
+@pass_project
+def diff(project: Project, before: str, after: str, exit_code: bool, as_json: bool) -> int:
+    """Show what differs between the campaigns A and B, and how many outputs of A the campaign B can reuse.
+
+    This compares release, global tags, payloads with the runs where they change, steering, runs and outputs; and separately
+    the site and the layout, which change no data. It works without locks and without a run catalogue.
+    """
+    repository = load_readable(project, (before, after))
+    chosen = choose_campaigns(repository, (before, after))
+    one, other, basis = read_both(project.state, repository, *chosen)
+    difference = compare_campaigns(one, other)
+    for note in basis.notes:
+        say(f"b2prod: {note}")
+    if as_json:
+        print_json(describe_difference(difference, basis))
+    else:
+        print_data(format_difference(difference, basis))
+    return Exit.CHANGES if exit_code and not difference.is_nominal else Exit.FINE
+
+
+def _list_recorded(project: Project, name: str, step: str | None, key: int) -> list[dict[str, Any]]:
+    """What the ledger alone has of a run: outputs and attempts, whatever is declared."""
     found = []
     with reading(project.state) as connection:
         refuse_unknown(project, name, list_begun(connection))
@@ -104,19 +109,29 @@ def _explain_recorded(project: Project, name: str, step: str | None, key: int, *
             history = explain_unit(connection, name, one, key)
             last = f"; the last attempt, {tried[-1].name}, is {tried[-1].state}" if tried else ""
             state = "nothing is recorded" if not history else f"recorded as {history[-1]['state']}{last}"
-            unit = f"{name}/{one}/{format_run(key)}"
-            found.append({"unit": unit, "state": state, "history": history})
-    if as_json:
-        print_json(found)
-    elif found:
-        print_data("\n".join(_format_unit(unit, "") for unit in found))
-    else:
-        say(f"nothing of {name} was begun")
-    return Exit.FINE
+            found.append({"unit": f"{name}/{one}/{format_run(key)}", "state": state, "history": history})
+    return found
 
 
-def _explain_campaign(settings: Settings, name: str, as_json: bool) -> int:
-    project = settings.project(any_version=True)
+def _list_declared(
+    project: Project, repository: Repository, name: str, step: str | None, key: int
+) -> tuple[list[dict[str, Any]], str]:
+    """The units of a run as they are declared, and the name of their site."""
+    site = repository.sites[repository.campaigns[name].campaign.site]
+    with reading(project.state) as connection:
+        view = view_campaign(connection, repository, name, project.state)
+        found = [
+            _explain(connection, repository, site, view, units, key)
+            for units in view.units
+            if step in (None, units.step.name)
+        ]
+    if not found:
+        names = ", ".join(units.step.name for units in view.units)
+        raise WrongUse(f"{name} has no step {step}; it has {names}")
+    return found, site.name
+
+
+def _explain_campaign(project: Project, name: str, *, as_json: bool) -> None:
     repository = load_readable(project, [name])
     if name not in repository.campaigns:
         known = ", ".join(repository.campaigns) or "none"
@@ -131,19 +146,13 @@ def _explain_campaign(settings: Settings, name: str, as_json: bool) -> int:
         print_json(describe_values(values))
     else:
         print_table(tabulate_values(values, declared.document.file))
-    return Exit.FINE
 
 
 def _explain(
-    connection: Connection,
-    view: View,
-    units: StepUnits,
-    key: int,
-    history: list[dict[str, Any]],
-    made: Mapping[str, tuple[Payload, ...]],
+    connection: Connection, repository: Repository, site: Site, view: View, units: StepUnits, key: int
 ) -> dict[str, Any]:
-    """A unit as JSON; `made` are the payload sets that the ledger knows of its history, by digest."""
-    step = units.step.name
+    """A unit as JSON data."""
+    step = units.step
     if key in units.waiting:
         state = f"waiting: {units.waiting[key]}"
     elif key not in units.runs:
@@ -151,14 +160,16 @@ def _explain(
     else:
         state = "done"
     for group in view.plan.groups:
-        if group.step == step and key in group.runs:
+        if group.step == step.name and key in group.runs:
             state = f"{group.action.word} ({', '.join(group.outputs)}): {group.reason}"
+    history = explain_unit(connection, view.campaign.name, step.name, key)
     unit: dict[str, Any] = {
-        "unit": f"{view.campaign.name}/{step}/{format_run(key)}",
+        "unit": f"{view.campaign.name}/{step.name}/{format_run(key)}",
         "state": state,
         "history": history,
     }
     if units.payload_sets is not None:
+        made = read_payloads(connection, {item["conditions"] for item in history} - {None})
         known = [made[item["conditions"]] for item in history if item["conditions"] in made]
         due = tuple(
             Payload(name, iov.revision, iov.checksum)
@@ -167,6 +178,18 @@ def _explain(
         unit["made_with" if known else "to_make_with"] = {
             one.name: {"revision": one.revision, "checksum": one.checksum} for one in (known or [due])[-1]
         }
+    unit["verifies"] = site.verifies
+    template = repository.templates.get(step.template or "")
+    unit["inferred"] = [
+        f"{source}, {source.tell()}"
+        for era in (template.eras if template is not None else ())
+        for source in era.evidence
+        if source.inferred is not None
+    ]
+    why = find_trust(view.campaign, step, repository, site)
+    if units.payload_sets is not None and why is not None:
+        unit["trusted"] = list(view.campaign.tag_names)
+        unit["trusted_because"] = why
     return unit
 
 
@@ -236,6 +259,3 @@ def _describe_file(file: Mapping[str, Any]) -> str:
     if file["rows"] not in (None, file["events"]):
         said.append(f"{file['events']} events in {file['rows']} rows")
     return ", ".join(said)
-
-
-COMMANDS = (explain,)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import rich_click as click
 
-from ci.changes.project import Project, Settings, load
+from ci.changes.project import Project, load, passes_project
 from ci.changes.skim_import import Choices, Sources, import_skims, read_registry
 from ci.cli.console import count_things, print_data, say
 from ci.cli.exits import Exit, FoundProblems, WrongUse
 from ci.cli.findings import format_text
+from ci.cli.options import EXISTING_FILE
 from ci.cli.work_tree import write_files
 from renderer.steering import load_templates
 from schemas.files.text import decode_text
@@ -23,38 +24,36 @@ from schemas.rules import check_repository
 from schemas.skims.menu import RegistrySkim
 from schemas.yaml.document import Document, read_yaml
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
 
 @click.command("import-b2skim")
-@click.argument("definitions", type=FILE)
-@click.argument("info", type=FILE)
-@click.argument("collections", type=FILE, required=False)
+@click.argument("definitions", type=EXISTING_FILE)
+@click.argument("info", type=EXISTING_FILE)
+@click.argument("collections", type=EXISTING_FILE, required=False)
 @click.option(
     "--global-tag",
     "tags",
     metavar="TAG",
     multiple=True,
     required=True,
-    help="The chain of global tags that the files do not name; may be given several times.",
+    help="A global tag that the files do not name; may be given several times, in the order of the chain.",
 )
-@click.option("--registry", type=FILE, help="basf2's registry of skims (registry.py); read as data, not run.")
-@click.option("--release", help="The release, where the files name a build or another one.")
+@click.option(
+    "--registry", type=EXISTING_FILE, help="basf2's registry of skims (registry.py); it is not run."
+)
+@click.option("--release", help="The release, if the files name a build or another release.")
 @click.option(
     "--experiments",
     metavar="CAMPAIGN=LIST",
     multiple=True,
-    help="The experiments of a campaign whose collections do not tell them, as in proc16=7-10,12.",
+    help="The experiments of a campaign, if its collections do not say them, as in proc16=7-10,12.",
 )
-@click.option("--site", default="grid", show_default=True, help="Where the jobs go.")
-@click.option("--layout", default="plain", show_default=True, help="The family of output paths.")
-@click.option(
-    "--max-units", default=100_000, show_default=True, type=click.IntRange(1), help="Of each campaign."
-)
-@click.option("--write", is_flag=True, help="Write the files; without it, they are listed only.")
-@click.pass_obj
+@click.option("--site", default="grid", help="Where the jobs go.")
+@click.option("--layout", default="plain", help="The layout of the output paths.")
+@click.option("--max-units", default=100_000, type=click.IntRange(1), help="The limit of each campaign.")
+@click.option("--write", is_flag=True, help="Write the files; without this, they are only listed.")
+@passes_project(any_version=True)
 def import_b2skim(
-    settings: Settings,
+    project: Project,
     definitions: Path,
     info: Path,
     collections: Path | None,
@@ -73,7 +72,6 @@ def import_b2skim(
     needs, COLLECTIONS which data are skimmed. What one of them names and another does not define is reported and left
     out. The campaigns are held; files that exist are never changed.
     """
-    project = settings.project(any_version=True)
     repository, _ = load(project)
     sources = Sources(
         _read_source(definitions, "b2skim_definitions"),
@@ -158,6 +156,3 @@ def _check_files(project: Project, files: dict[str, str]) -> list[Finding]:
     added = {file: text.encode() for file, text in files.items()}
     repository, findings = read_repository({**tree, **added}, load_templates())
     return [one for one in (*findings, *check_repository(repository)) if one.place.file in added]
-
-
-COMMANDS = (import_b2skim,)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import rich_click as click
 
 from ci.changes.draft import Draft, Undraftable, draft_campaign
-from ci.changes.project import Settings, choose_campaigns, load, refuse_broken
+from ci.changes.project import Project, choose_campaigns, load, passes_project, refuse_broken
 from ci.cli.console import count_things, say
-from ci.cli.exits import Exit, WrongUse
+from ci.cli.exits import WrongUse
 from ci.cli.work_tree import write_files
 from schemas.repository import CAMPAIGNS, NAME, NAME_HINT
 
@@ -33,16 +33,15 @@ limits: {{max_units: 24}}
 @click.command()
 @click.argument("name")
 @click.option("--from", "other", metavar="OTHER", help="Copy this campaign instead of the smallest one.")
-@click.pass_obj
-def new(settings: Settings, name: str, other: str | None) -> int:
+@passes_project(any_version=True)
+def new(project: Project, name: str, other: str | None) -> None:
     """Write a new campaign: the smallest valid manifest, or a copy to change.
 
-    A copy is held, and supersedes the other where both are reprocessings; what a person has to decide is a comment
+    A copy is held. If both campaigns are reprocessings, it supersedes the other. What a person has to decide is a comment
     `# TODO: …` in it, which `check` reports until it is gone.
     """
     if not NAME.fullmatch(name):
         raise WrongUse(f"{name!r} is not a legal name; {NAME_HINT}")
-    project = settings.project(any_version=True)
     repository, findings = load(project)
     folder = project.root / CAMPAIGNS / name
     if name.lower() in {known.lower() for known in repository.campaigns} or folder.exists():
@@ -61,7 +60,3 @@ def new(settings: Settings, name: str, other: str | None) -> int:
     left = count_things(len(draft.decisions), "decision")
     tells = f"; {left} to make, `b2prod check {name}` lists them" if draft.decisions else ""
     say(f"wrote {file.relative_to(project.root)}{tells or f'; change it, then `b2prod check {name}`'}")
-    return Exit.FINE
-
-
-COMMANDS = (new,)

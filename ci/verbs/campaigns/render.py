@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import rich_click as click
 
-from ci.changes.project import Project, Settings, choose_locked, load_sound, reads_commits, reads_exports
+from ci.changes.project import Project, choose_locked, load_sound, passes_project
 from ci.cli.console import count_things, print_data, say
-from ci.cli.exits import Exit, WrongUse
+from ci.cli.exits import WrongUse
+from ci.cli.options import FOLDER, read_run
 from reconciler.engines.gb2.unit_requests import write_excerpt
 from reconciler.ledger.reading.measurement import expect_events
 from reconciler.ledger.reading.observation import find_files
@@ -20,11 +22,12 @@ from renderer.applications import APPLICATIONS
 from renderer.applications.basf2 import render_script
 from renderer.jobs.job_json import divide_input, render_job, write_job
 from renderer.jobs.requests import Request, render_requests, write_request, write_sandbox
-from schemas.manifest.runs import format_run, parse_runs, split_key
+from schemas.manifest.runs import format_run, split_key
 from schemas.manifest.step import Expectation
 from schemas.repository import Repository
 
-JOBS, REQUESTS = FORMS = ("jobs", "gb2")
+JOBS = "jobs"
+FORMS = (JOBS, "gb2")
 """What is written: the jobs of batch systems, or production requests of the grid."""
 
 
@@ -36,44 +39,32 @@ JOBS, REQUESTS = FORMS = ("jobs", "gb2")
     "form",
     type=click.Choice(FORMS),
     default=JOBS,
-    show_default=True,
     help="jobs: what a batch system runs. gb2: production requests of the grid.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="The folder to write to; without it, the files are listed only.",
-)
-@reads_commits
-@reads_exports
-@click.pass_obj
-def render(
-    settings: Settings,
-    name: str,
-    run: str | None,
-    form: str,
-    output: Path | None,
-    base: str | None,
-    head: str | None,
-    export: Path | None,
-) -> int:
+@click.option("-o", "--output", type=FOLDER, help="Write to this folder; else the files are only listed.")
+@passes_project(commits=True)
+def render(project: Project, name: str, run: str | None, form: str, output: Path | None) -> None:
     """Write the steering scripts and job JSONs, or the production requests for the grid; the same bytes every time."""
-    project = settings.project(base, head, export)
     repository = load_sound(project, [name])
     choose_locked(repository, [name])
-    wanted = None if run is None else _read_run(run)
-    if form == REQUESTS:
-        if wanted is not None:
-            raise WrongUse("a production request is for a group of runs; leave --run out")
-        return _render_requests(project, repository, name, output)
+    wanted = None if run is None else read_run(run)
+    if form == JOBS:
+        _render_jobs(project, repository, name, wanted, output)
+    elif wanted is not None:
+        raise WrongUse("a production request is for a group of runs; leave --run out")
+    else:
+        _render_requests(project, repository, name, output)
+
+
+def _render_jobs(
+    project: Project, repository: Repository, name: str, wanted: int | None, output: Path | None
+) -> None:
     waiting = 0
     with reading(project.state) as connection:
         view = view_campaign(connection, repository, name, project.state)
         if wanted is not None and not any(wanted in units.runs for units in view.units):
-            raise WrongUse(
-                f"{name} has no unit for run {format_run(wanted)}, or no input is registered for it"
-            )
+            run = format_run(wanted)
+            raise WrongUse(f"{name} has no unit for run {run}, or no input is registered for it")
         site = repository.sites[view.campaign.site]
         storage = str(project.state.storage(site.storage))
         for units in view.units:
@@ -95,14 +86,12 @@ def render(
                     file = f"{name}/{step.name}/e{experiment:04d}/r{number:05d}-{job.key}.json"
                     _write(file, write_job(data), output)
     if waiting:
-        say(
-            f"not rendered yet, because an earlier step's output is not there: {count_things(waiting, 'unit')}"
-        )
-    return Exit.FINE
+        count = count_things(waiting, "unit")
+        say(f"not rendered yet, because an earlier step's output is not there: {count}")
 
 
-def _render_requests(project: Project, repository: Repository, name: str, output: Path | None) -> int:
-    obstacles: dict[str, int] = {}
+def _render_requests(project: Project, repository: Repository, name: str, output: Path | None) -> None:
+    obstacles: Counter[str] = Counter()
     hs06 = {site.name: site.hs06 for site in repository.sites.values()}
     with reading(project.state) as connection:
         view = view_campaign(connection, repository, name, project.state)
@@ -110,15 +99,11 @@ def _render_requests(project: Project, repository: Repository, name: str, output
         energies = find_energies(connection, experiments)
         for units in view.units:
             if units.step.template is None:
-                raise WrongUse(
-                    f"the step {units.step.name} is not a basf2 step, and the grid runs basf2 only"
-                )
+                raise WrongUse(f"{units.step.name} is not a basf2 step, and the grid runs basf2 only")
             script = render_script(units.step, repository)
-            files = (
-                {key: read_files(connection, units.step.input.level, key) for key in units.runs}
-                if units.step.input.step is None
-                else {}
-            )
+            files = {}
+            if units.step.input.step is None:
+                files = {key: read_files(connection, units.step.input.level, key) for key in units.runs}
             recipes = {recipe.output: recipe.digest for recipe in units.recipes}
             expected = expect_events(connection, units.step, recipes, hs06)
             requests = render_requests(view.campaign, units, repository, files, expected, energies)
@@ -128,24 +113,20 @@ def _render_requests(project: Project, repository: Repository, name: str, output
                 conditions = write_excerpt(units, request.runs) if request.has_conditions else None
                 for file, content in write_sandbox(request, script, conditions).items():
                     _write(f"{stem}/{file}", content, output)
-                for obstacle in request.obstacles:
-                    obstacles[obstacle] = obstacles.get(obstacle, 0) + 1
+                obstacles.update(request.obstacles)
             say(f"{units.step.name}: {_sum_up(requests, expected)}")
     for obstacle, count in obstacles.items():
         say(f"{count_things(count, 'request')} cannot be submitted: {obstacle}")
-    return Exit.FINE
 
 
 def _sum_up(requests: Sequence[Request], expected: Expectation) -> str:
     """What requests are expected to read and to take, together."""
-    counts = [request.events for request in requests]
     told = count_things(len(requests), "request")
-    if not counts or None in counts:
+    counts = [request.events for request in requests if request.events is not None]
+    if not requests or len(counts) < len(requests):
         return f"{told} for an unknown number of events"
-    events = sum(count for count in counts if count is not None)
-    hours = (
-        "" if expected.cpu_seconds is None else f", {events * expected.cpu_seconds / 3600:,.1f} h of CPU time"
-    )
+    events, seconds = sum(counts), expected.cpu_seconds
+    hours = "" if seconds is None else f", {events * seconds / 3600:,.1f} h of CPU time"
     return f"{told} for {events:,} events{hours}"
 
 
@@ -156,14 +137,3 @@ def _write(file: str, content: bytes, output: Path | None) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
     print_data(f"{file}\n")
-
-
-def _read_run(text: str) -> int:
-    try:
-        (key,) = parse_runs(text)
-    except ValueError as error:
-        raise WrongUse(f"{text!r} is not a run; write it as in 3:529") from error
-    return key
-
-
-COMMANDS = (render,)

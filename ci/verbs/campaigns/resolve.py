@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import rich_click as click
 
-from ci.changes.project import STALE, Settings, choose_campaigns, load_sound, reads_commits, reads_exports
+from ci.changes.project import STALE, Project, choose_campaigns, load_sound, passes_project
 from ci.cli.console import say
-from ci.cli.exits import Exit, FoundProblems, WrongUse
+from ci.cli.exits import FoundProblems, WrongUse
 from ci.cli.work_tree import write_files
 from ci.review.merged_locks import take_merged
 from reconciler.ledger.store.database import reading
@@ -21,28 +19,16 @@ from schemas.findings.finding import Finding, Place
 
 @click.command("resolve")
 @click.argument("names", nargs=-1, required=True)
-@click.option(
-    "--check", "only_check", is_flag=True, help="Write nothing; prove that the lock is what would be written."
-)
-@reads_commits
-@reads_exports
-@click.pass_obj
-def resolve_lock(
-    settings: Settings,
-    names: tuple[str, ...],
-    only_check: bool,
-    base: str | None,
-    head: str | None,
-    export: Path | None,
-) -> int:
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; check that the lock is current.")
+@passes_project(commits=True)
+def resolve_lock(project: Project, names: tuple[str, ...], only_check: bool) -> None:
     """Write the campaign's lock: it pins everything that could change (runs, releases, tags, templates, skims).
 
-    Branches and HLT lines that skims need are looked up in the first registered file of their input that can be read here;
-    a lock is not written for input that lacks them.
+    Branches and HLT lines that skims need are looked up in the first registered input file that can be read here. If the
+    input lacks them, no lock is written.
     """
-    if (base or head) and not only_check:
+    if (project.change or project.commit) and not only_check:
         raise WrongUse("a commit cannot be written to; say --check, or leave --base and --head out")
-    project = settings.project(base, head, export)
     repository = load_sound(project, names, judge_locks=False)
     findings: list[Finding] = []
     with reading(project.state) as connection:
@@ -59,23 +45,11 @@ def resolve_lock(
             if before == lock:
                 say(f"{name}: the lock is current, generation {lock.generation}, {len(lock.runs)} runs")
             elif only_check:
-                moved = (
-                    ", ".join(compare_locks(before, lock) or ["generation"]) if before else "it is missing"
-                )
-                findings.append(
-                    Finding(
-                        Place(file),
-                        STALE,
-                        f"the lock of {name} is not current: {moved}",
-                        f"run `b2prod resolve {name}`",
-                    )
-                )
+                moved = compare_locks(before, lock) or ["generation"] if before else ["it is missing"]
+                message = f"the lock of {name} is not current: {', '.join(moved)}"
+                findings.append(Finding(Place(file), STALE, message, f"run `b2prod resolve {name}`"))
             elif not problems:
                 write_files(project.root, {file: lock.text().encode()})
                 say(f"{name}: wrote {file}, generation {lock.generation}, {len(lock.runs)} runs")
     if findings:
         raise FoundProblems(sorted(findings))
-    return Exit.FINE
-
-
-COMMANDS = (resolve_lock,)

@@ -14,6 +14,7 @@ from ci.changes.project import Settings, reads_commits, reads_exports
 from ci.cli.console import print_data, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.findings import FORMATS
+from ci.cli.options import EXISTING_FILE, FOLDER
 from ci.review.forges import ForgePlace, GitHub, GitLab
 from ci.review.summary import Review, gather_review
 from ci.review.text import MARKER, count_for_forge, format_review
@@ -29,7 +30,7 @@ WRITTEN = (COMMENT, "terraform.json", "codequality.json", "findings.sarif", "pla
 @click.option(
     "-o",
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Write comment.md, and what forges draw from: plan.json, terraform.json, codequality.json, findings.sarif.",
 )
 @reads_commits
@@ -40,8 +41,8 @@ def review(
 ) -> int:
     """Show reviewers what a change starts: units, costs, differences, reasons, missing approvals and risks.
 
-    The change is read from git's objects; templates, schemas and rules are those of this checkout, which should be the
-    base. Where the state cannot be had, the review says so, and ends with 4.
+    The change is read from git's objects. Templates, schemas and rules are those of this checkout, which should be the
+    base. If the state cannot be read, the review says so, and ends with 4.
     """
     if base is None:
         raise WrongUse("say what the change is held against, as in --base origin/main")
@@ -70,17 +71,15 @@ def review(
 
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=EXISTING_FILE)
 @click.option("--gitlab", metavar="ADDRESS", help="The GitLab that has the merge request.")
 @click.option("--github", metavar="ADDRESS", help="The API of the GitHub that has the pull request.")
 @click.option("--project", required=True, help="Its project: OWNER/NAME, or an id of GitLab.")
-@click.option(
-    "--number", required=True, type=click.IntRange(min=1), help="The request's number in the project."
-)
-def post(file: Path, gitlab: str | None, github: str | None, project: str, number: int) -> int:
+@click.option("--number", required=True, type=click.IntRange(min=1), help="The number of the request there.")
+def post(file: Path, gitlab: str | None, github: str | None, project: str, number: int) -> None:
     """Post a review on the pull request, as one comment; later reviews edit this comment.
 
-    The token is in B2PROD_FORGE_TOKEN; it needs the right to comment, and no other.
+    The token is in B2PROD_FORGE_TOKEN; it needs only the right to comment.
     """
     address = gitlab or github
     if address is None or (gitlab and github):
@@ -93,7 +92,6 @@ def post(file: Path, gitlab: str | None, github: str | None, project: str, numbe
         raise WrongUse(f"{file} is not a review; `b2prod review -o DIR` writes one")
     forge = (GitLab if gitlab else GitHub)(ForgePlace(address, project, number), token)
     say(f"{forge.post(text, MARKER)} the comment on {project} {number}")
-    return Exit.FINE
 
 
 def _write(made: Review) -> Mapping[str, str]:
@@ -106,6 +104,3 @@ def _write(made: Review) -> Mapping[str, str]:
     if made.plan is not None:
         files["plan.json"] = store_plan(made.plan, made.origin)
     return files
-
-
-COMMANDS = (review, post)

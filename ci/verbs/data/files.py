@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from ci.changes.project import Settings
-from ci.cli.console import count_things, make_table, print_data, print_json, print_table, progress, say
+from ci.changes.project import Project, pass_project
+from ci.cli.console import count_things, limit_lines, print_data, print_json, print_rows, progress, say
 from ci.cli.exits import Exit, WrongUse
+from ci.cli.options import processes_option, read_runs, writes_json
 from ci.verbs.data.runs import NAME_LIMIT, separator_option, tell_imported, tell_refused
 from reconciler.datasets.verification.file_check import Depth
 from reconciler.datasets.verification.file_pool import look
@@ -29,7 +30,7 @@ from reconciler.run_catalogue.lists.file_lists import find_files, is_event_file
 from reconciler.run_catalogue.lists.records import SEPARATORS
 from reconciler.run_catalogue.lists.run_lists import RefusedRow
 from reconciler.run_catalogue.run_import import ImportedRuns, replace_quarantine
-from schemas.manifest.runs import format_runs, parse_runs, run_key
+from schemas.manifest.runs import format_runs, run_key
 
 if TYPE_CHECKING:
     from renderer.event_data.trigger_results import StoredResults
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 _SHOWN = 50
 """How many lines of one kind an import writes."""
 
-_level_option = click.option("--level", type=click.Choice(LEVELS), help="Of one data level only.")
+_level_option = click.option("--level", type=click.Choice(LEVELS), help="Only this data level.")
 _runs_argument = click.argument("which", metavar="[RUNS]", required=False)
 
 
@@ -84,33 +85,30 @@ class _Sources:
     required=True,
     help="The data level of the files; a list may say otherwise.",
 )
-@click.option(
-    "--replicas",
-    is_flag=True,
-    help="The files are other places of files that are registered, and read by no job.",
-)
+@click.option("--replicas", is_flag=True, help="The files are copies of registered ones; no job reads them.")
 @separator_option
-@click.pass_obj
+@pass_project
 def import_event_files(
-    settings: Settings, sources: tuple[Path, ...], level: str, replicas: bool, separator: str | None
+    project: Project, sources: tuple[Path, ...], level: str, replicas: bool, separator: str | None
 ) -> int:
     """Register files of events: of a folder, single ones, or those of a list (a table or JSON) with a column `path`.
 
     Experiment, run and events are read from the files: ROOT files, and raw data in the DAQ's format (.sroot, .sroot-1
     …, also .gz), of level sroot. A list may give them, with size, checksum (as in adler32:0a1b2c3d) and storage (disk,
-    tape, staging); ROOT files are not opened then. The name of a RAW file says its run.
+    tape, staging); then ROOT files are not opened. The name of a RAW file says its run.
 
-    A file that holds other events than its FileMetaData states is refused. Those that say that their events are simulated,
-    or of which a list says so (`simulated`, yes or no), are told, and where their run is one of real data no template that declares real data reads them.
+    A file is refused if it holds other events than its FileMetaData states. Files that say that their events are simulated,
+    or of which a list says so (`simulated`, yes or no), are listed; if their run is one of real data, no template for real
+    data reads them.
 
     A run has one file of a name at a level, and a content is registered once: files that contradict this are refused,
-    each with the other's path. Another place of a file is a replica: --replicas, or a column `replica_of` with the path
-    or name of the file. Files below a folder that are registered and gone are told, and stay registered; a file that
-    was removed stays so until its path is given.
+    each with the other's path. A copy of a file is a replica: give --replicas, or a column `replica_of` with the path or
+    name of the file. Files below a folder that are registered and gone are listed, and stay registered. A file that was
+    removed stays so until its own path is given.
     """
     sources = tuple(dict.fromkeys(sources))
     read = _read_sources(sources, level, separator, replicas=replicas)
-    state = settings.project().state
+    state = project.state
     single = [
         os.path.abspath(source) for source in sources if source.is_file() and is_event_file(source.name)
     ]
@@ -121,34 +119,24 @@ def import_event_files(
         for name in read.lists:
             with engine.begin() as connection:
                 replace_quarantine(connection, name, read.list_refused(name), now())
-    _tell_lines(
-        [
-            "refused: " + ": ".join(filter(None, (one.path, one.reason)))
-            for name, one in read.refused
-            if name is None
-        ]
-    )
+    refused = [one for name, one in read.refused if name is None]
+    _tell_lines(["refused: " + ": ".join(filter(None, (one.path, one.reason))) for one in refused])
     for name in read.lists:
         tell_refused(name, read.list_refused(name))
     _tell_filed(filed, len(read.refused))
     _tell_results(read.results)
     with reading(state) as connection:
         types = {run_key(row.experiment, row.run): row.type for row in connection.execute(list_runs())}
-        gone = [
-            one
-            for source in sources
-            if source.is_dir()
-            for one in find_gone(connection, os.path.abspath(source))
-        ]
+        folders = [os.path.abspath(source) for source in sources if source.is_dir()]
+        gone = [one for folder in folders for one in find_gone(connection, folder)]
     contradicting = _tell_simulated(read, types)
     unlisted = sorted({run_key(file.experiment, file.run) for file in read.found} - types.keys())
     if unlisted:
         say(f"not in the run catalogue, so no campaign selects them: {count_things(len(unlisted), 'run')}")
         say(f"    {format_runs(unlisted, most=5)}; add them with `b2prod runs import`")
     if gone:
-        say(
-            f"registered and gone: {count_things(len(gone), 'file')}; say `b2prod files remove FILE … --reason …`"
-        )
+        count = count_things(len(gone), "file")
+        say(f"registered and gone: {count}; say `b2prod files remove FILE … --reason …`")
         _tell_lines(
             [f"    {file.path}{f', a replica is at {places[0]}' if places else ''}" for file, places in gone]
         )
@@ -207,12 +195,8 @@ def _tell_filed(filed: Filed, refused: int) -> None:
         count = count_things(len(made.kept_out), "file")
         say(f"{count} removed earlier and left out; `b2prod files import` with its own path brings one back")
         _tell_lines([f"    {file.path}" for file in made.kept_out])
-    _tell_lines(
-        [
-            f"{path}: basf2 reads {after} after it, which is not registered; import it too, or put it elsewhere"
-            for path, after in made.alone
-        ]
-    )
+    alone = "which is not registered; import it too, or put it elsewhere"
+    _tell_lines([f"{path}: basf2 reads {after} after it, {alone}" for path, after in made.alone])
     _tell_lines([f"more events than the run has: {one}" for one in filed.excess])
 
 
@@ -230,97 +214,88 @@ def _tell_simulated(read: _Sources, types: Mapping[int, str]) -> bool:
     """Says which files are of simulated events by their own word; whether any speaks against the type of its run."""
     simulated = [file for file in read.found if file.simulated]
     if simulated:
-        say(
-            f"of simulated events, by what they say of themselves (isMC): {count_things(len(simulated), 'file')}"
-        )
+        count = count_things(len(simulated), "file")
+        say(f"of simulated events, by what they say of themselves (isMC): {count}")
     if read.undeclared:
         count = count_things(len(read.undeclared), "file")
-        say(
-            f"raw data from before 30 June 2019, which say wrongly that they are simulated: {count}, taken as real"
-        )
+        said = "raw data from before 30 June 2019, which say wrongly that they are simulated"
+        say(f"{said}: {count}, taken as real")
     against = []
     for file in read.found:
         kind = types.get(run_key(file.experiment, file.run), "unknown")
         if file.simulated and kind not in ("mc", "unknown"):
-            against.append(
-                f"{file.path}: it says that its events are simulated, and its run is one of {kind} data"
-            )
-        if file.simulated is False and kind == "mc":
-            against.append(
-                f"{file.path}: it says that its events are real, and its run is one of simulated events"
-            )
+            said = f"its events are simulated, and its run is one of {kind} data"
+        elif file.simulated is False and kind == "mc":
+            said = "its events are real, and its run is one of simulated events"
+        else:
+            continue
+        against.append(f"{file.path}: it says that {said}")
     if against:
-        say(
-            "what is declared real data is not made of simulated events; correct the run's type, or remove the file:"
-        )
+        say("real data are not made of simulated events; correct the run's type, or remove the file:")
         _tell_lines([f"    {one}" for one in against])
     return bool(against)
 
 
 def _tell_lines(lines: Sequence[str]) -> None:
-    for line in lines[:_SHOWN]:
+    for line in limit_lines(lines, _SHOWN):
         say(line)
-    if len(lines) > _SHOWN:
-        say(f"… and {len(lines) - _SHOWN} more")
 
 
 @files.command("list")
 @_runs_argument
 @_level_option
-@click.option("--removed", is_flag=True, help="Those that were removed, with the reason.")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@click.pass_obj
-def show_files(settings: Settings, which: str | None, level: str | None, removed: bool, as_json: bool) -> int:
-    """The files that are registered, or those that were removed: of all runs, or of RUNS as in "3:529-613,620"."""
-    keys = _read_runs(which)
-    with reading(settings.project().state) as connection:
+@click.option("--removed", is_flag=True, help="List the removed files, with the reasons.")
+@writes_json
+@pass_project
+def show_files(project: Project, which: str | None, level: str | None, removed: bool, as_json: bool) -> None:
+    """List the files that are registered, or those that were removed: of all runs, or of RUNS as in "3:529-613,620"."""
+    keys = None if which is None else read_runs(which)
+    with reading(project.state) as connection:
         query = list_removals(level) if removed else list_files(level)
-        rows = [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 -- SQLAlchemy's name
+        rows = [dict(row) for row in connection.execute(query).mappings()]
         places: dict[tuple[Any, ...], list[str]] = {}
         for copy in connection.execute(list_replicas()):
             places.setdefault((copy.level, copy.experiment, copy.run, copy.name), []).append(copy.path)
-    shown = []
-    for row in rows:
-        if keys is None or run_key(row["experiment"], row["run"]) in keys:
-            del row["id"]
-            if removed:
-                del row["restored"]
-            else:
-                row["replicas"] = places.get(
-                    tuple(row[name] for name in ("level", "experiment", "run", "name")), []
-                )
-            shown.append(row)
+    shown = [row for row in rows if keys is None or run_key(row["experiment"], row["run"]) in keys]
+    for row in shown:
+        del row["id"]
+        if removed:
+            del row["restored"]
+        else:
+            where = tuple(row[name] for name in ("level", "experiment", "run", "name"))
+            row["replicas"] = places.get(where, [])
     if as_json:
         print_json(shown)
-        return Exit.FINE
-    last = ("removed", "by", "reason") if removed else ("storage", "path")
-    table = make_table("level", "run", "name", "events", "bytes", *last, numbers=("events", "bytes"))
+        return
+    last = (
+        {"time": "removed", "who": "by", "reason": "reason"}
+        if removed
+        else {"storage": "storage", "path": "path"}
+    )
+    cells: list[Sequence[Any]] = []
     for row in shown:
-        ends = (row["time"], row["who"], row["reason"]) if removed else (row["storage"], row["path"])
-        counts = ("" if row["events"] is None else str(row["events"]), str(row["size"]))
-        table.add_row(row["level"], f"{row['experiment']}:{row['run']}", row["name"], *counts, *ends)
-        for path in row.get("replicas", ()):
-            table.add_row("", "", "", "", "", "replica", path)
-    print_table(table)
-    return Exit.FINE
+        run = f"{row['experiment']}:{row['run']}"
+        ends = (row[name] for name in last)
+        cells.append((row["level"], run, row["name"], row["events"], row["size"], *ends))
+        cells += [("", "", "", "", "", "replica", path) for path in row.get("replicas", ())]
+    columns = ("level", "run", "name", "events", "bytes", *last.values())
+    print_rows(columns, cells, numbers=("events", "bytes"))
 
 
 @files.command("remove")
 @click.argument("which", metavar="FILE…", nargs=-1, required=True)
-@click.option(
-    "--reason", required=True, help="Why; kept with your name, and shown where units are made again."
-)
-@click.pass_obj
-def remove(settings: Settings, which: tuple[str, ...], reason: str) -> int:
+@click.option("--reason", required=True, help="Why; kept with your name, and shown by plans.")
+@pass_project
+def remove(project: Project, which: tuple[str, ...], reason: str) -> None:
     """Take files out of the run catalogue: by path, by name, or as LEVEL/RUN/NAME as in mdst/12:1/a.root.
 
     Nothing is deleted from disk. The units that read the file are made again, with this reason, or wait for another
-    file; where a file has replicas, a path takes that place out alone. `files import` with its path brings it back.
+    file. If a file has replicas, a path takes out only the copy there. `files import` with its path brings it back.
     """
     reason = " ".join(reason.split())
     if not reason:
         raise WrongUse("--reason is empty; write why the files are taken out")
-    with opened(settings.project().state) as engine:
+    with opened(project.state) as engine:
         try:
             removed = remove_files(engine, which, reason, name_user(), now())
         except AmbiguousFileError as error:
@@ -328,26 +303,23 @@ def remove(settings: Settings, which: tuple[str, ...], reason: str) -> int:
     for one in removed:
         stays = f"; the file stays registered, at {one.stays}" if one.stays else ""
         say(f"removed: {one.path}{stays}")
-    return Exit.FINE
 
 
 @files.command("verify")
 @_runs_argument
 @_level_option
-@click.option(
-    "--processes", type=click.IntRange(1, 256), help="How many read at once; else one for each processor."
-)
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@click.pass_obj
+@processes_option
+@writes_json
+@pass_project
 def verify_files(
-    settings: Settings, which: str | None, level: str | None, processes: int | None, as_json: bool
+    project: Project, which: str | None, level: str | None, processes: int | None, as_json: bool
 ) -> int:
-    """Read the registered files that are on disk: size, checksum, run and events against what the catalogue says.
+    """Read the registered files that are on disk, and compare size, checksum, run and events with the catalogue.
 
-    Of all runs, or of RUNS as in "3:529-613,620". Nothing is changed: what is gone or wrong is for a person to decide.
+    Of all runs, or of RUNS as in "3:529-613,620". Nothing is changed: a person decides about what is gone or wrong.
     """
-    with reading(settings.project().state) as connection:
-        registered = list(list_registered(connection, level, _read_runs(which)))
+    with reading(project.state) as connection:
+        registered = list(list_registered(connection, level, None if which is None else read_runs(which)))
     flaws = []
     with progress("verifying", len(registered)) as advance:
         for _, flaw in look(registered, Depth.FULL, processes=processes):
@@ -363,15 +335,3 @@ def verify_files(
             print_data(f"{flaw.trouble.value}: {flaw.text}\n")
         say(f"{count_things(len(registered), 'file')} checked, {count_things(len(flaws), 'trouble')}")
     return Exit.FINDINGS if flaws else Exit.FINE
-
-
-def _read_runs(which: str | None) -> frozenset[int] | None:
-    if which is None:
-        return None
-    try:
-        return frozenset(parse_runs(which))
-    except ValueError as error:
-        raise WrongUse(str(error)) from error
-
-
-COMMANDS = (files,)

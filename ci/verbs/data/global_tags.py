@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 
 import rich_click as click
-from sqlalchemy import select
 
-from ci.changes.project import Project, Settings, load
+from ci.changes.project import Project, Settings, load, passes_project
 from ci.cli.console import print_data, print_json, say
 from ci.cli.exits import Exit, FoundProblems, WrongUse
+from ci.cli.options import read_run, read_runs, writes_json
 from ci.cli.work_tree import write_files
 from ci.reports.conditions import (
     align_rows,
@@ -27,13 +27,13 @@ from reconciler.conditions.comparison import compare, list_differences
 from reconciler.conditions.coverage import find_flaws, is_usable
 from reconciler.conditions.opening import open_source
 from reconciler.conditions.rest import DEFAULT_ADDRESS
-from reconciler.conditions.source import Tag, UnknownTag
-from reconciler.ledger.schema.tables import runs as runs_table
+from reconciler.conditions.source import Tag, TagSource, UnknownTag
 from reconciler.ledger.store.database import has_database, reading
 from reconciler.outside.clock import CLOCK
 from reconciler.outside.errors import GuardRefused
+from reconciler.run_catalogue.catalogue import list_run_keys
 from renderer.identity.payloads import find_payloads
-from schemas.conditions.iov import Interval, merge_intervals, touches_any
+from schemas.conditions.iov import Interval, touches_any
 from schemas.conditions.local_database import settle_overlaps
 from schemas.conditions.snapshot import (
     LOCAL,
@@ -45,16 +45,29 @@ from schemas.conditions.snapshot import (
     write_snapshot,
 )
 from schemas.findings.finding import Finding, Place
-from schemas.manifest.lock import Lock
-from schemas.manifest.runs import fold_runs, parse_runs
+from schemas.manifest.lock import Lock, PinnedTag
+from schemas.manifest.runs import RunSet
 from schemas.repository import GLOBAL_TAGS
 
 TOKEN = "B2PROD_CONDITIONS_TOKEN"  # noqa: S105 -- the variable's name
 """The environment variable of the token for the conditions database, where it wants one; it is never printed."""
 
-RUNS_HELP = "Only these runs, as in '3:1-600 5:1-8'."
-JSON_HELP = "Write JSON."
-FROM_HELP = "A REST service, what `b2conditionsdb download` wrote, a database.txt, or a snapshot."
+from_option = click.option(
+    "--from",
+    "where",
+    metavar="URL|FILE",
+    default=DEFAULT_ADDRESS,
+    envvar="B2PROD_CONDITIONS",
+    help="A REST service, a file that `b2conditionsdb download` wrote, a database.txt, or a snapshot.",
+)
+_runs_option = click.option(
+    "--runs",
+    "listed",
+    metavar="RUNS",
+    default="",
+    show_default=False,
+    help="Only these runs, as in '3:1-600 5:1-8'.",
+)
 
 
 @click.group()
@@ -64,34 +77,22 @@ def gt() -> None:
 
 @gt.command()
 @click.argument("name")
-@click.option(
-    "--from",
-    "where",
-    metavar="URL|FILE",
-    default=DEFAULT_ADDRESS,
-    envvar="B2PROD_CONDITIONS",
-    show_default=True,
-    help=FROM_HELP,
-)
-@click.option("--replace", is_flag=True, help="Write it although campaigns are locked to another snapshot.")
-@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-@click.pass_obj
-def pull(settings: Settings, name: str, where: str, replace: bool, as_json: bool) -> int:
+@from_option
+@click.option("--replace", is_flag=True, help="Write it even if campaigns are locked to another snapshot.")
+@writes_json
+@passes_project(any_version=True)
+def pull(project: Project, name: str, where: str, replace: bool, as_json: bool) -> None:
     """Write the snapshot productions/global-tags/NAME.iov.
 
-    A token for the REST service is taken from the environment variable B2PROD_CONDITIONS_TOKEN, if that is set.
+    The environment variable B2PROD_CONDITIONS_TOKEN may hold a token for the REST service.
     """
-    project = settings.project(any_version=True)
     if not TAG_NAME.fullmatch(name):
         raise WrongUse(f"{name!r} is not a name of a global tag; use letters, digits, `+`, `_`, `:`, `-`")
     file = f"{GLOBAL_TAGS}/{name}.iov"
-    try:
-        tag = open_source(where, os.environ.get(TOKEN) or None).fetch(name)
-    except UnknownTag as error:
-        raise WrongUse(str(error)) from error
-    refuse_unusable(file, tag)
-    snapshot = tag.freeze(CLOCK.show())
-    before = _read_present(project.root / file, file, name)
+    snapshot = fetch_usable(open_source(where, os.environ.get(TOKEN) or None), name).freeze(CLOCK.show())
+    path = project.root / file
+    # a snapshot that cannot be read is replaced
+    before = read_snapshot(file, name, path.read_bytes(), any_state=True)[0] if path.exists() else None
     pinned = _find_pinned(project, snapshot)
     if pinned and not replace:
         raise GuardRefused(
@@ -99,11 +100,7 @@ def pull(settings: Settings, name: str, where: str, replace: bool, as_json: bool
             f"then `b2prod resolve {' '.join(pinned)}`"
         )
     removed, added = ((), snapshot.iovs) if before is None else list_differences(before, snapshot)
-    current = before is not None and (before.digest, before.state, before.id) == (
-        snapshot.digest,
-        snapshot.state,
-        snapshot.id,
-    )
+    current = before is not None and _identify(before) == _identify(snapshot)
     if not current:
         write_files(project.root, {file: write_snapshot(snapshot)})
     if as_json:
@@ -120,31 +117,31 @@ def pull(settings: Settings, name: str, where: str, replace: bool, as_json: bool
     elif current:
         say(f"{file} is current: {len(snapshot.iovs)} IoVs, {snapshot.state}")
     else:
-        say(
-            f"wrote {file}: {len(snapshot.iovs)} IoVs, {len(added)} new, {len(removed)} gone, {snapshot.state}"
-        )
+        counts = f"{len(snapshot.iovs)} IoVs, {len(added)} new, {len(removed)} gone"
+        say(f"wrote {file}: {counts}, {snapshot.state}")
     if pinned and not as_json:
         say(f"now run `b2prod resolve {' '.join(pinned)}`")
-    return Exit.FINE
 
 
-def refuse_unusable(file: str, tag: Tag) -> None:
-    """Ensures that jobs may use a tag.
+def fetch_usable(source: TagSource, name: str) -> Tag:
+    """The tag of a name, which jobs may use.
 
     Raises:
-        FoundProblems: its state forbids it, or it is empty; `file` is where its snapshot would be.
+        WrongUse: the source has no such tag.
+        FoundProblems: the tag's state forbids its use, or the tag is empty.
     """
+    try:
+        tag = source.fetch(name)
+    except UnknownTag as error:
+        raise WrongUse(str(error)) from error
     if not is_usable(tag.state):
-        message = f"{tag.name} is in state {tag.state}, which no job may use; nothing is written"
-        raise FoundProblems([Finding(Place(file), "BP502", message, "freeze the tag, or choose another")])
-    if not tag.iovs:
-        message = f"{tag.name} holds no payload; nothing is written"
-        raise FoundProblems([Finding(Place(file), "BP502", message, "choose another tag")])
-
-
-def _read_present(path: Path, file: str, name: str) -> Snapshot | None:
-    """The snapshot that is there already; one that cannot be read is replaced."""
-    return read_snapshot(file, name, path.read_bytes(), any_state=True)[0] if path.exists() else None
+        what, hint = f"is in state {tag.state}, which no job may use", "freeze the tag, or choose another"
+    elif not tag.iovs:
+        what, hint = "holds no payload", "choose another tag"
+    else:
+        return tag
+    place = Place(f"{GLOBAL_TAGS}/{name}.iov")
+    raise FoundProblems([Finding(place, "BP502", f"{name} {what}; nothing is written", hint)])
 
 
 def _find_pinned(project: Project, snapshot: Snapshot) -> list[str]:
@@ -159,46 +156,48 @@ def _find_pinned(project: Project, snapshot: Snapshot) -> list[str]:
 
 def _pins_another(lock: Lock, snapshot: Snapshot) -> bool:
     local = dict(lock.testing_payloads).get(snapshot.name, snapshot.digest) != snapshot.digest
-    seen = (snapshot.digest, snapshot.id, snapshot.state)
-    return local or any(
-        (tag.digest, tag.id, tag.state) != seen for tag in lock.tags if tag.name == snapshot.name
-    )
+    pinned = (tag for tag in lock.tags if tag.name == snapshot.name)
+    return local or any(_identify(tag) != _identify(snapshot) for tag in pinned)
+
+
+def _identify(one: Snapshot | PinnedTag) -> tuple[str, int | None, str]:
+    return one.digest, one.id, one.state
 
 
 @gt.command()
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@writes_json
 @click.pass_obj
-def show(settings: Settings, name: str, as_json: bool) -> int:
-    """What a snapshot is of, when and where it was read, and how much is in it."""
+def show(settings: Settings, name: str, as_json: bool) -> None:
+    """Show the tag of a snapshot, when and where it was read, and how much is in it."""
     snapshot = read_named(settings, name)
     described = describe_snapshot(snapshot)
     if as_json:
         print_json(described)
     else:
         print_data(align_rows([(key, str(value)) for key, value in described.items() if value is not None]))
-    return Exit.FINE
 
 
 @gt.command()
 @click.argument("name")
-@click.option("--run", "run", metavar="EXP:RUN", help="Only what holds for this run, as in 3:529.")
-@click.option("--runs", "listed", metavar="RUNS", help=RUNS_HELP)
-@click.option("--release", metavar="RELEASE", help="Of a local database: what jobs of this release use.")
-@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@click.option("--run", "run", metavar="EXP:RUN", help="Only the IoVs that hold for this run, as in 3:529.")
+@_runs_option
+@click.option(
+    "--release", metavar="RELEASE", help="For a local database: which IoVs jobs of this release use."
+)
+@writes_json
 @click.pass_obj
 def iov(
-    settings: Settings, name: str, run: str | None, listed: str | None, release: str | None, as_json: bool
-) -> int:
-    """The IoVs of a snapshot; for a single run, also which of them a job uses.
+    settings: Settings, name: str, run: str | None, listed: str, release: str | None, as_json: bool
+) -> None:
+    """Show the IoVs of a snapshot; for a single run, also which of them a job uses.
 
-    Of a local database whose IoVs overlap that depends on the release, as in --release release-03-00-01.
+    If IoVs of a local database overlap, that depends on the release, as in --release release-03-00-01.
     """
-    if run is not None and listed is not None:
+    if run is not None and listed:
         raise WrongUse("give --run or --runs, not both")
-    keys = _read_runs(run if run is not None else listed)
-    if run is not None and len(keys) != 1:
-        raise WrongUse(f"{run!r} is not a single run; write it as in 3:529")
+    key = None if run is None else read_run(run)
+    keys = read_runs(run or listed)
     snapshot = read_named(settings, name)
     if run is not None and release is None and any(one.line for one in snapshot.iovs):
         raise WrongUse(f"which line of {name} a job uses depends on its release; say --release RELEASE")
@@ -208,13 +207,13 @@ def iov(
         key=lambda one: (one.payload, one.first, one.end, rank_revision(one.revision)),
     )
     used: set[Iov] = set()
-    if run is not None:
-        best = find_payloads([settle_overlaps(snapshot, release or "")], keys[0])
+    if key is not None:
+        best = find_payloads([settle_overlaps(snapshot, release or "")], key)
         winners = {(one.payload, one.revision) for one in best.values()}
         used = {one for one in found if (one.payload, one.revision) in winners}
     if as_json:
         print_json([{**describe_iov(one), **({"used": one in used} if run else {})} for one in found])
-        return Exit.FINE
+        return
     unused = "another line counts" if snapshot.state == LOCAL else "a higher revision holds"
     rows = [
         (
@@ -227,39 +226,29 @@ def iov(
         for one in found
     ]
     print_data(align_rows([("payload", "revision", "md5", "IoV"), *rows]))
-    return Exit.FINE
 
 
 @gt.command()
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
-@click.option("--runs", "listed", metavar="RUNS", help=RUNS_HELP)
-@click.option(
-    "--iovs", "by_iov", is_flag=True, help="Every IoV that came or went, also where another hides it."
-)
-@click.option("--exit-code", is_flag=True, help="End with 2 where there are changes.")
-@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@_runs_option
+@click.option("--iovs", "by_iov", is_flag=True, help="Every IoV that came or went, even if another hides it.")
+@click.option("--exit-code", is_flag=True, help="End with 2 if there are changes.")
+@writes_json
 @click.pass_obj
 def diff(
-    settings: Settings,
-    before: str,
-    after: str,
-    listed: str | None,
-    by_iov: bool,
-    exit_code: bool,
-    as_json: bool,
+    settings: Settings, before: str, after: str, listed: str, by_iov: bool, exit_code: bool, as_json: bool
 ) -> int:
-    """The payloads that a job gets from B and not from A, and the runs whose payloads differ.
+    """Show which payloads a job gets from B and not from A, and the runs whose payloads differ.
 
-    A and B are names of snapshots or files NAME.iov. The runs are those of the run catalogue where there is one, and
-    with --runs only those of them that are listed.
+    A and B are names of snapshots or files NAME.iov. The runs are those of the run catalogue, if there is one; with --runs,
+    only those of them that are listed.
     """
     old, new = read_named(settings, before), read_named(settings, after)
-    wanted = _read_runs(listed)
+    wanted = read_runs(listed)
     within = _fold(wanted) if wanted else None
     catalogue = _read_catalogue(settings)
-    known = set(wanted) if wanted and catalogue is not None else None
-    keys = [key for key in catalogue if known is None or key in known] if catalogue is not None else wanted
+    keys = [*wanted] if catalogue is None else [key for key in catalogue if not wanted or key in wanted]
     compared = compare(old, new, keys)
     changes = [c for c in compared.changes if within is None or touches_any(c.first, c.end, within)]
     removed, added = list_differences(old, new, within)
@@ -297,12 +286,12 @@ def diff(
 @gt.command("check")
 @click.argument("name")
 @click.option("--runs", "listed", metavar="RUNS", required=True, help="The runs, as in '3:1-600 5:1-8'.")
-@click.option("--against", metavar="OTHER", help="A snapshot whose payloads this one must have too.")
-@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@click.option("--against", metavar="OTHER", help="A snapshot; NAME must have its payloads too.")
+@writes_json
 @click.pass_obj
 def check_tag(settings: Settings, name: str, listed: str, against: str | None, as_json: bool) -> int:
-    """Whether jobs can use a tag for runs: its state, gaps and overlaps, payloads that OTHER has and it has not."""
-    keys = _read_runs(listed)
+    """Check whether jobs can use a tag for runs: its state, gaps and overlaps, and payloads that only OTHER has."""
+    keys = [*read_runs(listed)]
     if not keys:
         raise WrongUse("--runs lists no run; write it as in '3:1-600 5:1-8'")
     snapshot = read_named(settings, name)
@@ -310,24 +299,14 @@ def check_tag(settings: Settings, name: str, listed: str, against: str | None, a
     flaws = find_flaws(snapshot, keys, other)
     usable = is_usable(snapshot.state)
     if as_json:
-        print_json(
-            {
-                **describe_snapshot(snapshot),
-                "flaws": [describe_flaw(flaw, keys) for flaw in flaws],
-            }
-        )
+        print_json({**describe_snapshot(snapshot), "flaws": [describe_flaw(flaw, keys) for flaw in flaws]})
     else:
         print_data(align_rows([name_flaw(flaw, keys) for flaw in flaws]))
         if not usable:
             say(f"{name} is in state {snapshot.state!r}, which no job may use; freeze it, or choose another")
-        counts = [
-            f"{sum(flaw.kind == kind for flaw in flaws)} {kind}" for kind in ("gap", "missing", "overlap")
-        ]
-        say(
-            f"{name}, {len(keys)} runs: {', '.join(counts)}"
-            if flaws
-            else f"{name}, {len(keys)} runs: complete"
-        )
+        counts = Counter(flaw.kind for flaw in flaws)
+        told = ", ".join(f"{counts[kind]} {kind}" for kind in ("gap", "missing", "overlap"))
+        say(f"{name}, {len(keys)} runs: {told if flaws else 'complete'}")
     return Exit.FINE if usable and not flaws else Exit.FINDINGS
 
 
@@ -356,13 +335,6 @@ def read_named(settings: Settings, name: str, called: str | None = None) -> Snap
     return snapshot
 
 
-def _read_runs(text: str | None) -> tuple[int, ...]:
-    try:
-        return () if text is None else tuple(parse_runs(text))
-    except ValueError as error:
-        raise WrongUse(str(error)) from error
-
-
 def _read_catalogue(settings: Settings) -> list[int] | None:
     """All runs of the run catalogue, sorted; None where no state is kept."""
     try:
@@ -372,9 +344,8 @@ def _read_catalogue(settings: Settings) -> list[int] | None:
     if not has_database(state):
         return None
     with reading(state) as connection:
-        query = select(runs_table.c.experiment, runs_table.c.run)
-        return sorted(experiment << 32 | run for experiment, run in connection.execute(query))
+        return list_run_keys(connection)
 
 
-def _fold(keys: Sequence[int]) -> tuple[Interval, ...]:
-    return merge_intervals(Interval(found.first, found.last + 1) for found in fold_runs(keys))
+def _fold(keys: RunSet) -> list[Interval]:
+    return [Interval(first, last + 1) for first, last in keys.intervals]

@@ -10,9 +10,10 @@ import rich_click as click
 from sqlalchemy import Connection
 
 from ci.changes.campaign_faults import load_produced
-from ci.changes.project import Settings
+from ci.changes.project import Project, pass_project
 from ci.cli.console import count_things, print_data, print_json, print_table, progress, say
 from ci.cli.exits import Exit, WrongUse
+from ci.cli.options import EXISTING_FILE, read_runs
 from ci.reports.luminosity import (
     describe_pair,
     describe_share,
@@ -46,7 +47,7 @@ from reconciler.run_catalogue.luminosity_totals import (
     pair_values,
     share_luminosity,
 )
-from schemas.manifest.runs import format_runs, parse_runs
+from schemas.manifest.runs import format_runs
 from schemas.repository import Repository
 
 
@@ -65,26 +66,23 @@ def lumi() -> None:
 
 @lumi.command("show")
 @click.argument("what", metavar="CAMPAIGN[/STEP] | RUNS")
-@click.option(
-    "--versus", metavar="OTHER", help="Another campaign, or version of the values, to show beside it."
-)
+@click.option("--versus", metavar="OTHER", help="Show another campaign, or version of the values, beside it.")
 @click.option("--by-run", is_flag=True, help="One line for each run and method.")
 @click.option(
-    "--unit", type=click.Choice([*UNITS]), default="pb", show_default=True, help="Inverse, of what is shown."
+    "--unit", type=click.Choice([*UNITS]), default="pb", help="Show values in the inverse of this unit."
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, in inverse nanobarn.")
-@click.pass_obj
-def show(settings: Settings, what: str, versus: str | None, by_run: bool, unit: str, as_json: bool) -> int:
-    """The luminosity of what a campaign has produced, or of runs as in "3:529-613,620", by every method.
+@pass_project
+def show(project: Project, what: str, versus: str | None, by_run: bool, unit: str, as_json: bool) -> None:
+    """Show the luminosity of what a campaign has produced, or of runs as in "3:529-613,620", by every method.
 
-    Of a campaign, in whatever state it is, those runs count of which every output is produced; with CAMPAIGN/STEP,
-    every output of that step. What is selected and missing is told beside it. Its own values are those of the version
-    that has its name. Statistical uncertainties are added in quadrature, systematic ones linearly.
+    The campaign may be in any state. A run counts if every output of it is produced; with CAMPAIGN/STEP, every output of
+    that step. Runs that are selected and missing are shown too. The values are those of the version with the campaign's
+    name. Statistical uncertainties are added in quadrature, systematic ones linearly.
 
-    With --versus, methods are shown side by side over the runs that both have produced and measured; the others are
-    told. A name that no campaign has is taken for a version of the values, for the same runs.
+    With --versus, methods are shown side by side over the runs that both have produced and measured; other runs are
+    listed. A name that no campaign has is the name of a version of the values, for the same runs.
     """
-    project = settings.project()
     names = [word.partition("/")[0] for word in (what, versus) if word and ":" not in word]
     repository = load_produced(project, names)
     there = None
@@ -109,24 +107,23 @@ def show(settings: Settings, what: str, versus: str | None, by_run: bool, unit: 
         if side.version is not None and not any(side.owns(where[1]) for where in measured):
             listed = ", ".join(versions) or "none"
             say(f"these runs have no luminosity of the version {side.version}; there are: {listed}")
-    return Exit.FINE
 
 
 @lumi.command("import")
-@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("source", type=EXISTING_FILE)
 @click.option("--method", required=True, help="How it was measured, as in bhabha or gamma_gamma.")
 @click.option(
-    "--version", required=True, help="Of which processing the values are, as in proc7; or `online`."
+    "--version", required=True, help="The processing that the values are of, as proc7; or `online`."
 )
+@click.option("--correction", default="", show_default=False, help="What the values are corrected for.")
 @click.option(
-    "--correction", default="", help="What the values were corrected for, in a few words; none if left out."
+    "--unit", type=click.Choice([*UNITS]), required=True, help="The list has values in its inverse."
 )
-@click.option("--unit", type=click.Choice([*UNITS]), required=True, help="Inverse, of the list's numbers.")
-@click.option("--experiment", type=EXPERIMENT, help="Of all runs of a list that does not say so.")
+@click.option("--experiment", type=EXPERIMENT, help="The experiment, if the list has no such column.")
 @separator_option
-@click.pass_obj
+@pass_project
 def import_list(
-    settings: Settings,
+    project: Project,
     source: Path,
     method: str,
     version: str,
@@ -151,7 +148,7 @@ def import_list(
     with progress("lines", listing.total) as advance:
         found, refused = collect_measurements(listing, unit, advance)
     tell_refused(source.name, refused)
-    with opened(settings.project().state) as engine:
+    with opened(project.state) as engine:
         imported = import_luminosity_list(engine, (method, version, correction), found, refused, now())
     tell_imported("luminosities", imported, len(refused))
     return Exit.FINDINGS if refused else Exit.FINE
@@ -160,10 +157,7 @@ def import_list(
 def _choose(connection: Connection, repository: Repository, what: str, state: State) -> RunSelection | None:
     """The runs that a campaign or a step of it made, or that a text lists; None if there is no such campaign."""
     if ":" in what:
-        try:
-            return RunSelection(what, None, tuple(parse_runs(what)))
-        except ValueError as error:
-            raise WrongUse(str(error)) from error
+        return RunSelection(what, None, tuple(read_runs(what)))
     name, _, step = what.partition("/")
     production = read_production(connection, repository, name, state)
     if production is None:
@@ -236,6 +230,3 @@ def _join(*words: str) -> str:
 
 def _list(runs: Sequence[int]) -> str:
     return f"{count_things(len(runs), 'run')}: {format_runs(runs, most=10)}"
-
-
-COMMANDS = (lumi,)

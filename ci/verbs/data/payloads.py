@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import rich_click as click
 
-from ci.changes.project import Settings, choose_campaigns, choose_locked, load_sound
-from ci.cli.console import count_things, make_table, print_data, print_json, print_table, say
-from ci.cli.exits import Exit, WrongUse
-from ci.reports.conditions import align_rows, describe_change, name_change
-from ci.verbs.data.global_tags import FROM_HELP, JSON_HELP, TOKEN, gt, read_named, refuse_unusable
+from ci.changes.project import Project, Settings, choose_campaigns, choose_locked, load_sound, pass_project
+from ci.cli.console import count_things, print_data, print_json, print_rows, say
+from ci.cli.exits import Exit
+from ci.cli.options import refuse_unknown_name, writes_json
+from ci.reports.conditions import SHOWN_RANGES, align_rows, describe_change, name_change
+from ci.verbs.data.global_tags import TOKEN, fetch_usable, from_option, gt, read_named
 from reconciler.conditions.following import Update, judge_update, read_latest, record_snapshot
 from reconciler.conditions.opening import open_source
-from reconciler.conditions.rest import DEFAULT_ADDRESS
-from reconciler.conditions.source import UnknownTag
 from reconciler.ledger.reading.observation import read_payloads, read_used
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.lease import holding
@@ -26,28 +25,19 @@ from reconciler.planning.impact import Impact, measure_impact
 from renderer.identity.payloads import Payload
 from schemas.files.times import format_time
 from schemas.manifest.runs import format_runs
-from schemas.repository import GLOBAL_TAGS
-
-SHOWN_RANGES = 6
-"""Ranges of runs that a line shows at most."""
 
 
 @gt.command()
-@click.option(
-    "--from", "where", metavar="URL|FILE", default=DEFAULT_ADDRESS, envvar="B2PROD_CONDITIONS", help=FROM_HELP
-)
-@click.option(
-    "--exit-code", is_flag=True, help="End with 2 where payloads changed for runs of the catalogue."
-)
-@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-@click.pass_obj
-def follow(settings: Settings, where: str, exit_code: bool, as_json: bool) -> int:
+@from_option
+@click.option("--exit-code", is_flag=True, help="End with 2 if payloads changed for runs of the catalogue.")
+@writes_json
+@pass_project
+def follow(project: Project, where: str, exit_code: bool, as_json: bool) -> int:
     """Look at the running tags of all live campaigns, and keep what is new in the ledger.
 
-    Payloads that changed for runs of the catalogue are reported: such a tag was not only appended to. What that means
-    for a campaign, its manifest says (`on_change`), and `b2prod plan` shows.
+    Payloads that changed for runs of the catalogue are reported: such a tag was not only appended to. The manifest of a
+    campaign says what follows (`on_change`), and `b2prod plan` shows it.
     """
-    project = settings.project()
     repository = load_sound(project, judge_locks=False)
     names = {
         tag.name
@@ -63,16 +53,10 @@ def follow(settings: Settings, where: str, exit_code: bool, as_json: bool) -> in
     found: list[Update] = []
     with holding(project.state), opened(project.state) as engine:
         for name in sorted(names):
-            try:
-                tag = source.fetch(name)
-            except UnknownTag as error:
-                raise WrongUse(str(error)) from error
-            refuse_unusable(f"{GLOBAL_TAGS}/{name}.iov", tag)
+            tag = fetch_usable(source, name)
             baseline = repository.snapshots[name]
             if None not in (tag.id, baseline.id) and tag.id != baseline.id:
-                raise GuardRefused(
-                    f"{name} has the id {tag.id}, not {baseline.id}: it is another tag of that name"
-                )
+                raise GuardRefused(f"{name} has the id {tag.id}, not {baseline.id}: it is another tag")
             with reading(project.state) as connection:
                 before = read_latest(connection, baseline)
                 found.append(judge_update(connection, before, tag.freeze(format_time(now))))
@@ -113,11 +97,10 @@ def _tell_update(one: Update) -> None:
 @gt.command()
 @click.argument("campaign")
 @click.option("--payload", metavar="NAME", help="Only this payload.")
-@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-@click.pass_obj
-def used(settings: Settings, campaign: str, payload: str | None, as_json: bool) -> int:
-    """The payloads that a campaign's data were really made with, and for which runs."""
-    project = settings.project()
+@writes_json
+@pass_project
+def used(project: Project, campaign: str, payload: str | None, as_json: bool) -> None:
+    """Show which payloads a campaign's data were made with, and for which runs."""
     with reading(project.state) as connection:
         found = read_used(connection, campaign)
         sets = read_payloads(connection, found)
@@ -141,34 +124,32 @@ def used(settings: Settings, campaign: str, payload: str | None, as_json: bool) 
             ]
         )
     elif rows:
-        table = make_table("payload", "revision", "md5", "runs", numbers=("revision",))
-        for one, keys in rows:
-            table.add_row(one.name, one.revision, one.checksum, format_runs(keys, SHOWN_RANGES))
-        print_table(table)
+        cells = [
+            (one.name, one.revision, one.checksum, format_runs(keys, SHOWN_RANGES)) for one, keys in rows
+        ]
+        print_rows(("payload", "revision", "md5", "runs"), cells, numbers=("revision",))
     if not found:
         say(f"nothing of {campaign} was produced with payloads")
     elif payload is not None and not rows:
         say(f"no run of {campaign} was made with a payload {payload}")
     if unrecorded:
         say(f"made before payloads were recorded: {format_runs(unrecorded, SHOWN_RANGES)}")
-    return Exit.FINE
 
 
 @gt.command()
 @click.argument("name")
 @click.argument("new", metavar="NEWSNAPSHOT")
-@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@writes_json
 @click.pass_obj
-def impact(settings: Settings, name: str, new: str, as_json: bool) -> int:
-    """What would be produced again if the tag NAME had the IoVs of NEWSNAPSHOT, a name or a file NAME.iov.
+def impact(settings: Settings, name: str, new: str, as_json: bool) -> None:
+    """Show what would be produced again if the tag NAME had the IoVs of NEWSNAPSHOT, a name or a file NAME.iov.
 
-    Counts units of all live campaigns that use the tag, with the payload that causes each. Nothing is changed. Hours
-    are what the jobs took when the units were made.
+    This counts the units of all live campaigns that use the tag, with the payload that is the reason. Hours are what the
+    jobs took when the units were made. Nothing is changed.
     """
     project = settings.project()
     repository = load_sound(project, judge_locks=False)
-    if name not in repository.snapshots:
-        raise WrongUse(f"there is no snapshot {name}; there are: {', '.join(repository.snapshots) or 'none'}")
+    refuse_unknown_name("snapshot", name, repository.snapshots)
     snapshot = replace(read_named(settings, new, called=name), name=name)
     using = [
         campaign
@@ -181,38 +162,26 @@ def impact(settings: Settings, name: str, new: str, as_json: bool) -> int:
         found = measure_impact(connection, repository, project.state, using, snapshot)
     if as_json:
         print_json([_describe(one) for one in found])
-        return Exit.FINE
+        return
     if found:
-        columns = ("campaign", "step", "outputs", "why", "units", "events", "job hours", "runs")
-        table = make_table(*columns, numbers=("units", "events", "job hours"))
-        for one in found:
-            table.add_row(
+        numbers = ("units", "events", "job hours")
+        cells = [
+            (
                 one.campaign,
                 one.step,
                 ", ".join(one.outputs),
                 one.reason,
                 f"{len(one.runs):,}",
-                "" if one.events is None else f"{one.events:,}",
-                "" if one.hours is None else f"{one.hours:.1f}",
+                None if one.events is None else f"{one.events:,}",
+                None if one.hours is None else f"{one.hours:.1f}",
                 format_runs(one.runs, SHOWN_RANGES),
             )
-        print_table(table)
+            for one in found
+        ]
+        print_rows(("campaign", "step", "outputs", "why", *numbers, "runs"), cells, numbers)
     units = sum(len(one.runs) for one in found)
     say(f"{count_things(units, 'unit')} of {count_things(len(using), 'campaign')} would be restated")
-    return Exit.FINE
 
 
 def _describe(one: Impact) -> dict[str, Any]:
-    return {
-        "campaign": one.campaign,
-        "step": one.step,
-        "outputs": list(one.outputs),
-        "reason": one.reason,
-        "units": len(one.runs),
-        "events": one.events,
-        "hours": one.hours,
-        "runs": format_runs(one.runs),
-    }
-
-
-COMMANDS = (gt,)
+    return {**asdict(one), "units": len(one.runs), "runs": format_runs(one.runs)}

@@ -6,11 +6,11 @@ from dataclasses import asdict
 
 import rich_click as click
 
-from ci.approvals.gate import check_anchor
-from ci.approvals.root import read_pinned_sites
-from ci.changes.project import Settings, choose_campaigns, load_sound
+from ci.approvals.root import find_pinned_sites
+from ci.changes.project import Project, choose_campaigns, load_sound, pass_project
 from ci.cli.console import count_things, print_json, say
 from ci.cli.exits import Exit
+from ci.cli.options import writes_json
 from reconciler.datasets.catalogues.registration import MOST_OUTPUTS, RegistrationResult, register_outputs
 from reconciler.ledger.reading.observation import read_identity
 from reconciler.ledger.store.database import opened, reading
@@ -24,22 +24,20 @@ from reconciler.outside.errors import GuardRefused, SourceUnavailable
     "--batch",
     type=click.IntRange(1, 10_000),
     default=MOST_OUTPUTS,
-    show_default=True,
-    help="Outputs that are registered at a time.",
+    help="How many outputs to register at once.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@click.pass_obj
-def register(settings: Settings, names: tuple[str, ...], batch: int, as_json: bool) -> int:
+@writes_json
+@pass_project
+def register(project: Project, names: tuple[str, ...], batch: int, as_json: bool) -> int:
     """Register published outputs in the file catalogue or Rucio of their site, and read them back.
 
-    What is known already is left alone. Where the catalogue knows something else under a name of ours, the campaign is
-    paused.
+    Outputs that the catalogue knows already are left alone. If the catalogue has something else under one of our names, the
+    campaign is paused.
     """
-    project = settings.project()
     repository = load_sound(project, names, judge_locks=False)
     chosen = [one.campaign.name for one in choose_campaigns(repository, names)]
     total = RegistrationResult()
-    sites = read_pinned_sites(project.state, check_anchor(settings.trust))
+    sites = find_pinned_sites(project)
     if unpinned := sorted({repository.campaigns[name].campaign.site for name in chosen} - sites.keys()):
         raise GuardRefused(
             f"no pinned trust root has the site {unpinned[0]}: nothing is sent to its catalogue; see `b2prod trust show`"
@@ -76,6 +74,3 @@ def register(settings: Settings, names: tuple[str, ...], batch: int, as_json: bo
     if total.unavailable:
         raise SourceUnavailable("; ".join(f"{site}: {text}" for site, text in total.unavailable.items()))
     return Exit.FINDINGS if total.changed else Exit.FINE
-
-
-COMMANDS = (register,)

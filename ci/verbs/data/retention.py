@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import rich_click as click
 
 from ci.changes.campaign_faults import load_produced, refuse_unknown
-from ci.changes.project import Settings
-from ci.cli.console import count_things, make_table, print_data, print_json, print_table, say
-from ci.cli.exits import Exit, WrongUse
+from ci.changes.project import Project, pass_project
+from ci.cli.console import count_things, print_data, print_json, print_rows, say
+from ci.cli.exits import WrongUse
+from ci.cli.options import FiniteRange
 from ci.cli.quantities import format_rate
 from reconciler.ledger.store.database import reading
 from reconciler.planning.production import Produced, read_production
@@ -23,23 +25,20 @@ from schemas.manifest.runs import format_run
 @click.option("--by-run", is_flag=True, help="One line for each run and skim.")
 @click.option(
     "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=ONE_SIGMA,
     show_default="0.6827, one standard deviation",
-    help="Of the intervals.",
+    help="The probability with which an interval covers the true rate.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: rates and intervals as fractions.")
-@click.pass_obj
-def retention(settings: Settings, name: str, by_run: bool, confidence: float, as_json: bool) -> int:
+@pass_project
+def retention(project: Project, name: str, by_run: bool, confidence: float, as_json: bool) -> None:
     """Show retention rates by skim: events kept over events read, with Clopper-Pearson intervals.
 
-    NAME is a campaign in any state. Of a live one counts what is made as it is declared now; of one that is stopped,
-    archived or no longer declared, the newest version that there is of each run. The interval covers the true rate
-    with at least the probability --confidence; where nothing was kept, it says how large the rate may be all the same.
+    NAME is a campaign in any state. For a live one, outputs count that are made as declared now; for one that is stopped,
+    archived or no longer declared, the newest version of each run. The interval covers the true rate with at least the
+    probability --confidence; if no event was kept, it says how large the rate may still be.
     """
-    if not 0 < confidence < 1:
-        raise WrongUse(f"--confidence {confidence} is not a probability between 0 and 1")
-    project = settings.project()
     repository = load_produced(project, [name])
     with reading(project.state) as connection:
         production = read_production(connection, repository, name, project.state)
@@ -52,7 +51,6 @@ def retention(settings: Settings, name: str, by_run: bool, confidence: float, as
     else:
         _print(name, rows, by_run=by_run, confidence=confidence)
     _tell_what_does_not_count(production, rows)
-    return Exit.FINE
 
 
 def _describe(row: Retention, confidence: float) -> dict[str, Any]:
@@ -66,41 +64,34 @@ def _describe(row: Retention, confidence: float) -> dict[str, Any]:
 
 def _print(name: str, rows: Sequence[Retention], *, by_run: bool, confidence: float) -> None:
     which = "run" if by_run else "runs"
-    print_data(
-        f"{name}: events kept over events read, Clopper–Pearson intervals of {100 * confidence:.4g} %\n"
-    )
+    intervals = f"Clopper–Pearson intervals of {100 * confidence:.4g} %"
+    print_data(f"{name}: events kept over events read, {intervals}\n")
     columns = ("step", "output", which, "read", "kept", "rate / %")
-    table = make_table(*columns, numbers=("runs", "read", "kept", "rate / %"))
-    for row in rows:
-        where = f"{row.runs:,}" if row.run is None else format_run(row.run)
-        rate = format_rate(row.rate, row.low, row.high)
-        counts = ("not counted" if count is None else f"{count:,}" for count in (row.read, row.kept))
-        table.add_row(row.step, row.output, where, *counts, rate)
-    print_table(table)
+    cells = [
+        (
+            row.step,
+            row.output,
+            f"{row.runs:,}" if row.run is None else format_run(row.run),
+            *("not counted" if count is None else f"{count:,}" for count in (row.read, row.kept)),
+            format_rate(row.rate, row.low, row.high),
+        )
+        for row in rows
+    ]
+    print_rows(columns, cells, numbers=("runs", "read", "kept", "rate / %"))
 
 
 def _tell_what_does_not_count(production: Produced, rows: Sequence[Retention]) -> None:
     for (step, output), made in production.made.items():
         missing = 0 if production.selected is None else len(production.selected) - len(made)
         if missing:
-            say(
-                f"{step}/{output}: {count_things(missing, 'run')} of {len(production.selected or ()):,} not produced"
-            )
-    for output, runs in _count_uncounted(rows).items():
+            selected = len(production.selected or ())
+            say(f"{step}/{output}: {count_things(missing, 'run')} of {selected:,} not produced")
+    uncounted: Counter[str] = Counter()
+    for row in rows:
+        uncounted[f"{row.step}/{row.output}"] += row.uncounted
+    for output, runs in (+uncounted).items():
         say(f"{output}: {count_things(runs, 'run')} left out, since their events were not counted")
     for row in rows:
         if row.read is not None and row.kept is not None and row.kept > row.read:
             of = f" of {format_run(row.run)}" if row.run is not None else ""
             say(f"{row.step}/{row.output}{of}: no rate, since more events were kept than read")
-
-
-def _count_uncounted(rows: Sequence[Retention]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for row in rows:
-        if row.uncounted:
-            where = f"{row.step}/{row.output}"
-            found[where] = found.get(where, 0) + row.uncounted
-    return found
-
-
-COMMANDS = (retention,)

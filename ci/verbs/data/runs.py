@@ -7,9 +7,10 @@ from pathlib import Path
 
 import rich_click as click
 
-from ci.changes.project import Settings
-from ci.cli.console import count_things, make_table, print_json, print_table, progress, say
+from ci.changes.project import Project, pass_project
+from ci.cli.console import count_things, limit_lines, print_json, print_rows, progress, say
 from ci.cli.exits import Exit, WrongUse
+from ci.cli.options import read_runs, writes_json
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.transaction import now
 from reconciler.outside.errors import SourceUnavailable
@@ -19,7 +20,7 @@ from reconciler.run_catalogue.lists.run_lists import COLUMNS, RefusedRow, RunLis
 from reconciler.run_catalogue.luminosity import Measurement, import_luminosity
 from reconciler.run_catalogue.run_database import RunDatabase
 from reconciler.run_catalogue.run_import import ImportedRuns, import_run_list, mark_runs
-from schemas.manifest.runs import EXPERIMENT_LIMIT, RunRange, format_run, parse_ranges, parse_runs, run_key
+from schemas.manifest.runs import EXPERIMENT_LIMIT, RunRange, format_run, parse_ranges, run_key
 
 TOKEN = "B2PROD_RUNDB_TOKEN"  # noqa: S105 -- the variable's name
 
@@ -31,48 +32,45 @@ NAME_LIMIT = 200
 separator_option = click.option(
     "--separator",
     type=click.Choice([*SEPARATORS]),
-    help="What stands between the cells of a table; else it is found by the header.",
+    help="What separates the cells of a table; if not given, the header tells.",
 )
 
 
 @click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@writes_json
 @click.pass_context
-def runs(context: click.Context, as_json: bool) -> int:
+def runs(context: click.Context, as_json: bool) -> None:
     """Show, import and remove the runs of the run catalogue."""
     if context.invoked_subcommand is not None:
-        return Exit.FINE
+        return
     with reading(context.obj.project().state) as connection:
-        rows = [dict(row._mapping) for row in connection.execute(list_runs())]  # noqa: SLF001 -- SQLAlchemy's name
+        rows = [dict(row) for row in connection.execute(list_runs()).mappings()]
     if as_json:
         print_json(rows)
-        return Exit.FINE
-    numbers = ("events", "files", "on disk", "MB")
-    names = ("run", "type", "energy", "quality", "events", "start", "level", "files", "on disk", "MB")
-    table = make_table(*names, numbers=numbers)
-    for row in rows:
-        size = "" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f}"
-        kind = row["type"] if row["removed"] is None else "removed"
-        cells = (kind, row["energy"], row["quality"], row["events"], row["start"], row["level"] or "no files")
-        counts = (row["files"], row["on_disk"])
-        table.add_row(
+        return
+    columns = ("run", "type", "energy", "quality", "events", "start", "level", "files", "on disk", "MB")
+    cells = [
+        (
             f"{row['experiment']}:{row['run']}",
-            *("" if c is None else str(c) for c in (*cells, *counts)),
-            size,
+            row["type"] if row["removed"] is None else "removed",
+            *(row[name] for name in ("energy", "quality", "events", "start")),
+            row["level"] or "no files",
+            row["files"],
+            row["on_disk"],
+            None if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f}",
         )
-    print_table(table)
-    return Exit.FINE
+        for row in rows
+    ]
+    print_rows(columns, cells, numbers=("events", "files", "on disk", "MB"))
 
 
 @runs.command("import")
 @click.argument("source")
-@click.option(
-    "--as", "name", help="What the list is called; else its file's name. Its next version has the same."
-)
+@click.option("--as", "name", help="The list's name, the same for all its versions; else the file's name.")
 @click.option(
     "--experiment",
     type=EXPERIMENT,
-    help="Of all runs of a list that does not say so, or of the run database.",
+    help="The experiment: for the run database, or a list without such a column.",
 )
 @click.option("--runs", "asked", metavar="529-613", help="Ask the run database for these runs only.")
 @click.option(
@@ -80,13 +78,13 @@ def runs(context: click.Context, as_json: bool) -> int:
     "pairs",
     metavar="COLUMN=NAME",
     multiple=True,
-    help="What the list calls a column, as in run=RunNumber; may be given several times.",
+    help="The list's name for a column, as in run=RunNumber; may be given several times.",
 )
 @separator_option
 @click.option("--token", envvar=TOKEN, help=f"For the run database; better given as {TOKEN}.")
-@click.pass_obj
+@pass_project
 def import_run_source(
-    settings: Settings,
+    project: Project,
     source: str,
     name: str | None,
     experiment: int | None,
@@ -102,18 +100,16 @@ def import_run_source(
     Columns: experiment, run; and, where known, type, events, start, stop, energy, quality, files. A time without a zone
     is UTC. A line that begins with # is a comment. Rows that cannot be trusted go to `runs quarantine`.
 
-    No run is ever removed by an import: a list that lacks runs of its last version changes nothing.
+    An import never removes a run: if a list lacks runs of its last version, they stay.
     """
     listing = _open_listing(source, experiment, asked, pairs, separator, token)
     called = name or listing.name
     if len(called) > NAME_LIMIT or not called.isprintable():
-        raise WrongUse(
-            f"a list's name has at most {NAME_LIMIT} characters, all printable; give it another with --as"
-        )
+        raise WrongUse(f"a list's name has at most {NAME_LIMIT} printable characters; give another with --as")
     with progress("lines", listing.total) as advance:
         found, refused = collect_runs(listing, advance)
     tell_refused(called, refused)
-    with progress("recording", None), opened(settings.project().state) as engine:
+    with progress("recording", None), opened(project.state) as engine:
         imported = import_run_list(engine, called, found, refused, now())
         if isinstance(listing, RunDatabase) and listing.luminosity:
             taken = {run_key(run.experiment, run.run) for run in found}
@@ -130,58 +126,53 @@ def import_run_source(
 
 
 @runs.command("quarantine")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@click.pass_obj
-def show_quarantine(settings: Settings, as_json: bool) -> int:
-    """List the rows of run lists that were refused. A later version of the list that has them corrected clears them."""
-    with reading(settings.project().state) as connection:
-        rows = [dict(row._mapping) for row in connection.execute(list_quarantine())]  # noqa: SLF001 -- SQLAlchemy's name
+@writes_json
+@pass_project
+def show_quarantine(project: Project, as_json: bool) -> None:
+    """List the rows of run lists that were refused, until a later version of the list has them corrected."""
+    with reading(project.state) as connection:
+        rows = [dict(row) for row in connection.execute(list_quarantine()).mappings()]
     if as_json:
         print_json(rows)
-        return Exit.FINE
-    table = make_table("list", "line", "reason", "text", "since", numbers=("line",))
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    print_table(table)
-    return Exit.FINE
+        return
+    columns = ("list", "line", "reason", "text", "since")
+    print_rows(columns, [[*row.values()] for row in rows], numbers=("line",))
 
 
 @runs.command("remove")
 @click.argument("which", metavar="RUNS")
-@click.option(
-    "--reason", required=True, help="Why they are not to be used; kept, and shown where they are missed."
-)
-@click.pass_obj
-def remove(settings: Settings, which: str, reason: str) -> int:
+@click.option("--reason", required=True, help="Why; kept, and shown where the runs are missing.")
+@pass_project
+def remove(project: Project, which: str, reason: str) -> None:
     """Take runs out of use: RUNS as in "3:529-613,620", or a file that lists them.
 
-    What is known of them stays, campaigns that have them in their lock show them as blocked, and what was produced of
-    them is not touched.
+    The catalogue keeps what it knows of them. Campaigns with these runs in their lock show them as blocked. What was
+    produced of them is not touched.
     """
-    with opened(settings.project().state) as engine:
+    with opened(project.state) as engine:
         count = mark_runs(engine, _read_keys(which), reason)
     say(f"{count_things(count, 'run')} removed")
-    return Exit.FINE
 
 
 @runs.command("restore")
 @click.argument("which", metavar="RUNS")
-@click.pass_obj
-def restore(settings: Settings, which: str) -> int:
+@pass_project
+def restore(project: Project, which: str) -> None:
     """Bring removed runs back into use."""
-    with opened(settings.project().state) as engine:
+    with opened(project.state) as engine:
         count = mark_runs(engine, _read_keys(which), None)
     say(f"{count_things(count, 'run')} restored")
-    return Exit.FINE
 
 
 def tell_refused(name: str, refused: Sequence[RefusedRow]) -> None:
     """Says which rows of a list were refused, and why."""
-    for row in refused[:20]:
-        where = f"line {row.line}" if row.line or row.run is None else f"run {format_run(row.run)}"
-        say(f"{name}: {where} refused: {row.reason}")
-    if len(refused) > 20:
-        say(f"… and {len(refused) - 20} more; `b2prod runs quarantine` lists all")
+    lines = [
+        f"{name}: {f'line {row.line}' if row.line or row.run is None else f'run {format_run(row.run)}'}"
+        f" refused: {row.reason}"
+        for row in refused
+    ]
+    for line in limit_lines(lines, 20, "; `b2prod runs quarantine` lists all"):
+        say(line)
 
 
 def _open_listing(
@@ -228,8 +219,8 @@ def _read_keys(which: str) -> tuple[int, ...]:
         named = {run_key(run.experiment, run.run) for run in found}
         return tuple(named.union(row.run for row in refused if row.run is not None))
     try:
-        return tuple(parse_runs(which))
-    except ValueError as error:
+        return tuple(read_runs(which))
+    except WrongUse as error:
         raise WrongUse(f"{error}, and there is no such file") from error
 
 
@@ -238,9 +229,5 @@ def tell_imported(what: str, imported: ImportedRuns, refused: int) -> None:
     counts = f"{imported.new} new, {imported.changed} changed, {imported.unchanged} unchanged"
     say(f"{what}: {counts}, {refused} refused")
     if imported.removed:
-        say(
-            f"{count_things(imported.removed, 'run')} of them were removed and stay so; see `b2prod runs restore`"
-        )
-
-
-COMMANDS = (runs,)
+        count = count_things(imported.removed, "run")
+        say(f"{count} of them were removed and stay so; see `b2prod runs restore`")

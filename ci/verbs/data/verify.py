@@ -10,11 +10,11 @@ from typing import Any
 import rich_click as click
 from sqlalchemy import Connection
 
-from ci.approvals.gate import check_anchor
-from ci.approvals.root import read_pinned_sites
-from ci.changes.project import Settings
+from ci.approvals.root import list_pinned_storages
+from ci.changes.project import Project, pass_project
 from ci.cli.console import count_things, print_data, print_json, progress, say
 from ci.cli.exits import Exit, WrongUse
+from ci.cli.options import processes_option, writes_json
 from reconciler.datasets.places import check_storage_here, list_storages
 from reconciler.datasets.verification.counting import find_miscounts
 from reconciler.datasets.verification.file_check import Depth, FileFlaw, Published
@@ -22,7 +22,7 @@ from reconciler.datasets.verification.file_pool import Look, look
 from reconciler.datasets.verification.rounds import Rounds, list_published
 from reconciler.datasets.verification.unknown_files import find_unknown_files
 from reconciler.ledger.reading.observation import list_campaigns
-from reconciler.ledger.store.database import State, opened, reading
+from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.transaction import now
 from reconciler.outside.errors import SourceUnavailable
 
@@ -62,19 +62,17 @@ class _Result:
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--again", is_flag=True, help="Begin anew, also where an earlier round was cut short.")
-@click.option(
-    "--processes", type=click.IntRange(1, 256), help="How many read at once; else one for each processor."
-)
+@click.option("--again", is_flag=True, help="Begin a new round, even if the last one did not end.")
+@processes_option
 @click.option(
     "--strangers",
     is_flag=True,
-    help="List instead what lies in the storages and in the state, and the ledger does not know.",
+    help="List instead files of storages and state that the ledger does not know.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@click.pass_obj
+@writes_json
+@pass_project
 def verify(
-    settings: Settings,
+    project: Project,
     names: tuple[str, ...],
     again: bool,
     processes: int | None,
@@ -83,16 +81,16 @@ def verify(
 ) -> int:
     """Read every published file, and check its size, checksum, events and metadata.
 
-    The events that were read, kept, registered with the inputs and recorded of the run are held against one another.
+    The numbers of events that were read, kept, registered with the inputs and recorded for the run are compared.
 
-    A round that was cut short is continued. What is gone or changed is made again by the next plan with --refresh;
-    what was published wrong is for a person to decide.
+    If the last round did not end, this continues it. The next plan with --refresh makes again what is gone or changed; if
+    something was published wrong, a person decides.
     """
-    state = settings.project().state
     if strangers:
         if names or again or processes:
             raise WrongUse("--strangers looks at all storages, and takes neither names nor other options")
-        return _list_unknown_files(state, settings.trust, as_json=as_json)
+        return _list_unknown_files(project, as_json=as_json)
+    state = project.state
     with reading(state) as connection:
         known = list_campaigns(connection)
     if unknown := [name for name in names if name not in known]:
@@ -121,11 +119,10 @@ def verify(
     return Exit.FINDINGS if any(result.troubles for result in results) else Exit.FINE
 
 
-def _list_unknown_files(state: State, anchor: str | None, *, as_json: bool) -> int:
-    sites = read_pinned_sites(state, check_anchor(anchor))
-    storages = {str(state.storage(site.storage)) for site in sites.values()}
-    with reading(state) as connection:
-        found = list(find_unknown_files(connection, state, storages))
+def _list_unknown_files(project: Project, *, as_json: bool) -> int:
+    storages = list_pinned_storages(project)
+    with reading(project.state) as connection:
+        found = list(find_unknown_files(connection, project.state, storages))
     if as_json:
         print_json([asdict(one) for one in found])
     else:
@@ -186,6 +183,3 @@ def _print(result: _Result) -> None:
         f"{result.campaign}: {count_things(result.files, 'file')} ({result.bytes / 1e6:,.1f} MB) examined in "
         f"{result.seconds:.1f} s ({rate:,.0f} MB/s), {count_things(len(result.troubles), 'trouble')}"
     )
-
-
-COMMANDS = (verify,)

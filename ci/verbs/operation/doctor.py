@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import rich_click as click
-from rich.text import Text
 
-from ci.approvals.gate import check_anchor
-from ci.approvals.root import read_pinned, read_pinned_sites
+from ci.approvals.root import check_anchor, find_pinned_sites, read_pinned
 from ci.changes.project import Project, Settings, load
-from ci.cli.console import make_table, print_json, print_table, say
+from ci.cli.console import print_json, print_rows, say
 from ci.cli.exits import Exit, FoundProblems, WrongUse
+from ci.cli.options import refuse_unknown_name, writes_json
 from ci.review.forges import ForgePlace, GitHub, GitLab
 from ci.review.github_settings import GitHubSettings
 from ci.review.gitlab_settings import GitLabSettings
-from ci.review.pipeline_settings import Setting
-from reconciler.ledger.store.database import has_database, reading, refuse_version
+from reconciler.ledger.store.database import State, has_database, reading, refuse_version
 from reconciler.model.engine import Complaint
 from reconciler.monitoring.site_checks import HERE, Symptom, check_site, check_state
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
@@ -31,7 +29,7 @@ from schemas.policy.site import Site
 @click.option("--gitlab", metavar="ADDRESS", help="With --pipeline: the GitLab.")
 @click.option("--github", metavar="ADDRESS", help="With --pipeline: the API of the GitHub.")
 @click.option("--project", "name", metavar="NAME", help="With --pipeline: OWNER/NAME, or an id of GitLab.")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@writes_json
 @click.pass_obj
 def doctor(
     settings: Settings,
@@ -58,33 +56,21 @@ def doctor(
         raise WrongUse("--gitlab, --github and --project go with --pipeline")
     project = settings.project(any_version=True)
     repository, findings = load(project)
-    sites = repository.sites
-    if site is not None and (broken := [one for one in findings if one.place.file == f"{SITES}/{site}.yaml"]):
-        raise FoundProblems(broken)
-    if site is not None and site not in sites:
-        raise WrongUse(f"there is no site {site}; known are {', '.join(sorted(sites))}")
-    chosen = [sites[site]] if site is not None else [sites[name] for name in sorted(sites)]
-    found = [*check_state(project.state), *_check_trust(project, settings.trust)]
+    if site is not None:
+        if broken := [one for one in findings if one.place.file == f"{SITES}/{site}.yaml"]:
+            raise FoundProblems(broken)
+        refuse_unknown_name("site", site, sorted(repository.sites))
+    chosen = sorted(repository.sites) if site is None else [site]
+    found = [*check_state(project.state), *_check_trust(project)]
     try:
-        pinned = read_pinned_sites(project.state, check_anchor(settings.trust))
+        pinned = find_pinned_sites(project)
     except SourceUnavailable:
         chosen, pinned = [], {}  # the ledger's own complaint says it
-    for described in chosen:
-        trusted = pinned.get(described.name)
-        if trusted != described:
-            found.append(Symptom(described.name, "trust root", _tell_unpinned(described.name, trusted)))
-        if trusted is not None:
-            found += check_site(trusted, project.state)
+    for one in chosen:
+        found += _check_site(repository.sites[one], pinned.get(one), project.state)
     grave = sum(one.complaint is not None and one.complaint.fatal for one in found)
-    if as_json:
-        print_json([_describe(one) for one in found])
-    else:
-        table = make_table("site", "looked at", "", "what is wrong, and what to do")
-        for one in found:
-            row = (one.site, one.looked_at, _judge(one.complaint), _tell(one.complaint))
-            table.add_row(*map(Text, row))  # what is wrong may name things in brackets, which are not markup
-        print_table(table)
-        say("nothing stands in the way" if not grave else f"{grave} of these must be corrected first")
+    said = f"{grave} of these must be corrected first" if grave else "nothing stands in the way"
+    _print(map(_describe_symptom, found), ("site", "looked at"), said, as_json=as_json)
     refuse_version(project.state)
     return Exit.FINDINGS if grave else Exit.FINE
 
@@ -98,15 +84,8 @@ def _check_forge(gitlab: str | None, github: str | None, name: str | None, *, as
         GitLabSettings(GitLab(place, token)).look() if gitlab else GitHubSettings(GitHub(place, token)).look()
     )
     grave, unknown = (sum(one.state == state for one in found) for state in ("wrong", "unknown"))
-    if as_json:
-        print_json([_describe_setting(one) for one in found])
-    else:
-        table = make_table("looked at", "", "what is so, and what to do")
-        for one in found:
-            told = f"{one.what}: {one.remedy}" if one.what else ""
-            table.add_row(*map(Text, (one.looked_at, one.state, told)))
-        print_table(table)
-        say(_sum_up(grave, unknown))
+    described = (_describe(one.state, one.what, one.remedy, looked_at=one.looked_at) for one in found)
+    _print(described, ("looked at",), _sum_up(grave, unknown), as_json=as_json)
     if grave:
         return Exit.FINDINGS
     return Exit.UNAVAILABLE if unknown else Exit.FINE
@@ -120,16 +99,11 @@ def _sum_up(grave: int, unknown: int) -> str:
     return f"{unknown} of these are unknown" if unknown else "nothing is wrong, as far as the forge tells"
 
 
-def _describe_setting(setting: Setting) -> dict[str, str]:
-    described = {"looked_at": setting.looked_at, "state": setting.state}
-    return described | ({"what": setting.what, "mend": setting.remedy} if setting.what else {})
-
-
-def _check_trust(project: Project, anchor: str | None) -> Iterator[Symptom]:
+def _check_trust(project: Project) -> Iterator[Symptom]:
     try:
         if has_database(project.state):
             with reading(project.state) as connection:
-                read_pinned(connection, check_anchor(anchor))
+                read_pinned(connection, check_anchor(project.trust))
             yield Symptom(HERE, "trust root")
     except GuardRefused as refused:
         yield Symptom(HERE, "trust root", Complaint(str(refused), "`b2prod trust show` tells more"))
@@ -137,30 +111,40 @@ def _check_trust(project: Project, anchor: str | None) -> Iterator[Symptom]:
         return  # the ledger's own complaint says it
 
 
-def _tell_unpinned(name: str, trusted: Site | None) -> Complaint:
-    file = f"{SITES}/{name}.yaml"
-    if trusted is None:
+def _check_site(declared: Site, pinned: Site | None, state: State) -> Iterator[Symptom]:
+    """What is wrong with a site as it is pinned, and whether it is pinned as it is declared."""
+    name, file = declared.name, f"{SITES}/{declared.name}.yaml"
+    if pinned is None:
         what = f"{file} is in no pinned trust root, so nothing that it names is run, opened or looked at"
-        return Complaint(what, "look at it, then pin it: `b2prod trust show`, `b2prod trust pin`")
-    what = f"{file} is not as it is pinned; the site was examined as pinned"
-    return Complaint(what, "administrators sign a new root (`b2prod trust sign`)", fatal=False)
+        remedy = "look at it, then pin it: `b2prod trust show`, `b2prod trust pin`"
+        yield Symptom(name, "trust root", Complaint(what, remedy))
+        return
+    if pinned != declared:
+        what = f"{file} is not as it is pinned; the site was examined as pinned"
+        remedy = "administrators sign a new root (`b2prod trust sign`)"
+        yield Symptom(name, "trust root", Complaint(what, remedy, fatal=False))
+    yield from check_site(pinned, state)
 
 
-def _judge(complaint: Complaint | None) -> str:
+def _describe_symptom(symptom: Symptom) -> dict[str, str]:
+    where = {"site": symptom.site, "looked_at": symptom.looked_at}
+    complaint = symptom.complaint
     if complaint is None:
-        return "fine"
-    return "wrong" if complaint.fatal else "note"
+        return _describe("fine", "", "", **where)
+    return _describe("wrong" if complaint.fatal else "note", complaint.what, complaint.remedy, **where)
 
 
-def _tell(complaint: Complaint | None) -> str:
-    return "" if complaint is None else f"{complaint.what}: {complaint.remedy}"
+def _describe(state: str, what: str, remedy: str, **where: str) -> dict[str, str]:
+    return {**where, "state": state, **({"what": what, "mend": remedy} if what else {})}
 
 
-def _describe(symptom: Symptom) -> dict[str, str]:
-    described = {"site": symptom.site, "looked_at": symptom.looked_at, "state": _judge(symptom.complaint)}
-    if symptom.complaint is not None:
-        described |= {"what": symptom.complaint.what, "mend": symptom.complaint.remedy}
-    return described
-
-
-COMMANDS = (doctor,)
+def _print(found: Iterable[dict[str, str]], where: Sequence[str], said: str, *, as_json: bool) -> None:
+    """Writes what was found, as JSON or as a table that begins with the columns `where`; then it says a line."""
+    if as_json:
+        print_json([*found])
+        return
+    cells = [(*one.values(),) for one in found]
+    state = len(where)
+    rows = [(*row[: state + 1], ": ".join(row[state + 1 :])) for row in cells]
+    print_rows((*where, "", "what is wrong, and what to do"), rows)
+    say(said)

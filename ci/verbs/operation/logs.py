@@ -6,16 +6,16 @@ from typing import Any
 
 import rich_click as click
 
-from ci.changes.project import Settings
+from ci.changes.project import Project, pass_project
 from ci.cli.console import print_data, print_json, say
-from ci.cli.exits import Exit, WrongUse
+from ci.cli.exits import WrongUse
+from ci.cli.options import read_run, writes_json
 from reconciler.execution.tracking.workspace import Workspace
 from reconciler.ledger.reading.unit_history import list_attempts
 from reconciler.ledger.store.database import reading
 from reconciler.model.states import AttemptState
 from reconciler.outside.errors import SourceUnavailable
 from renderer.jobs.logs import find_signature
-from schemas.manifest.runs import parse_runs
 
 _AROUND = 3
 """Lines shown on either side of the one that matters."""
@@ -23,20 +23,18 @@ _AROUND = 3
 
 @click.command()
 @click.argument("unit", metavar="CAMPAIGN/STEP/RUN")
-@click.option(
-    "--lines", type=click.IntRange(0, 100_000), default=20, show_default=True, help="How much of the end."
-)
+@click.option("--lines", type=click.IntRange(0, 100_000), default=20, help="How many lines of the end.")
 @click.option(
     "--attempt",
     metavar="NAME",
-    help="This attempt; else the latest one that failed, else the latest. `b2prod explain UNIT` lists them.",
+    help="This attempt; else the latest failed one, else the latest. `b2prod explain UNIT` lists them.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@click.pass_obj
-def logs(settings: Settings, unit: str, lines: int, attempt: str | None, as_json: bool) -> int:
+@writes_json
+@pass_project
+def logs(project: Project, unit: str, lines: int, attempt: str | None, as_json: bool) -> None:
     """Show the end of the log of a unit's latest attempt, and the line that says why it failed."""
     campaign, step, key = _read_unit(unit)
-    state = settings.project().state
+    state = project.state
     with reading(state) as connection:
         tried = list_attempts(connection, campaign, step, key)
     if not tried:
@@ -44,9 +42,8 @@ def logs(settings: Settings, unit: str, lines: int, attempt: str | None, as_json
     if attempt is not None:
         chosen = next((one for one in tried if one.name == attempt), None)
         if chosen is None:
-            raise WrongUse(
-                f"{unit} has no attempt {attempt}; it has {', '.join(one.name for one in tried[-10:])}"
-            )
+            names = ", ".join(one.name for one in tried[-10:])
+            raise WrongUse(f"{unit} has no attempt {attempt}; it has {names}")
     else:
         chosen = next((one for one in reversed(tried) if one.state == AttemptState.FAILED), tried[-1])
     workspace = Workspace(state.attempts, state.batches)
@@ -66,7 +63,7 @@ def logs(settings: Settings, unit: str, lines: int, attempt: str | None, as_json
         )
         facts = {"attempt": chosen.name, "state": chosen.state, "reason": chosen.reason}
         print_json({**facts, "culprit": culprit, "first": first, "lines": written[-lines:] if lines else []})
-        return Exit.FINE
+        return
     said = f": {chosen.reason}" if chosen.reason else ""
     say(f"{chosen.name} is {chosen.state}{said}")
     shown = _number(written, first, lines)
@@ -82,7 +79,6 @@ def logs(settings: Settings, unit: str, lines: int, attempt: str | None, as_json
         say("no line of it says why, as far as the application's patterns go")
     for number, line in shown:
         print_data(f" {number:>7}  {line}\n")
-    return Exit.FINE
 
 
 def _number(written: list[str], first: int, lines: int) -> list[tuple[int, Any]]:
@@ -94,11 +90,4 @@ def _read_unit(unit: str) -> tuple[str, str, int]:
     parts = unit.split("/")
     if len(parts) != 3:
         raise WrongUse(f"{unit!r} is not a unit; write it as in proc7/reco/3:529")
-    try:
-        (key,) = parse_runs(parts[2])
-    except ValueError as error:
-        raise WrongUse(f"{parts[2]!r} is not a run; write it as in 3:529") from error
-    return parts[0], parts[1], key
-
-
-COMMANDS = (logs,)
+    return parts[0], parts[1], read_run(parts[2])

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import rich_click as click
 from sqlalchemy import Connection
 
-from ci.approvals.gate import check_anchor
-from ci.approvals.root import read_pinned_sites
-from ci.changes.project import Project, Settings, choose_campaigns, list_folders, load_any
+from ci.approvals.root import find_pinned_sites
+from ci.changes.project import Project, choose_campaigns, list_folders, load_any, pass_project
 from ci.cli.console import count_things, say
-from ci.cli.exits import Exit, WrongUse
+from ci.cli.exits import WrongUse
+from ci.cli.options import read_runs, reasoned
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.adoption import check_reference
 from reconciler.execution.tracking.workspace import Workspace
@@ -24,9 +24,7 @@ from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.pause_orders import PauseOrders
 from reconciler.ledger.writing.pauses import EVERYTHING, read_pauses
 from reconciler.ledger.writing.transaction import Writer, name_user
-from schemas.manifest.runs import parse_runs
 from schemas.manifest.variant import is_expandable
-from schemas.policy.site import Site
 from schemas.repository import SITES, Declared
 
 PATIENCE = 3.0
@@ -34,16 +32,13 @@ PATIENCE = 3.0
 
 UNIT = "CAMPAIGN[/STEP[/RUNS]]"
 
-reasoned = click.option("--reason", required=True, help="Why; kept in the ledger with your name.")
-
 
 @click.command()
 @click.argument("scope", metavar="all|site:NAME|campaign:NAME")
 @reasoned
-@click.pass_obj
-def pause(settings: Settings, scope: str, reason: str) -> int:
+@pass_project
+def pause(project: Project, scope: str, reason: str) -> None:
     """Stop new jobs at once; jobs that run go on."""
-    project = settings.project()
     _check_scope(project, scope)
     order = PauseOrders(project.state).write(scope, reason, name_user())
     answers: list[bool | Exception] = []
@@ -66,61 +61,52 @@ def pause(settings: Settings, scope: str, reason: str) -> int:
             say(f"{scope} is paused by the order {order}; the ledger could not be written: {error}")
         case _:
             say(f"{scope} is paused by the order {order}, which a reconciler reads first: the ledger is busy")
-    return Exit.FINE
 
 
 @click.command()
 @click.argument("scope", metavar="all|site:NAME|campaign:NAME")
 @reasoned
-@click.pass_obj
-def resume(settings: Settings, scope: str, reason: str) -> int:
+@pass_project
+def resume(project: Project, scope: str, reason: str) -> None:
     """End a pause, whether a person, an alarm or a canary began it."""
-    project = settings.project()
     _check_scope(project, scope)
     with _acting(project) as actions:
         ended = PauseOrders(project.state).withdraw(scope) + actions.resume(scope, reason)
     say(f"{scope} goes on" if ended else f"{scope} was not paused; nothing was changed")
-    return Exit.FINE
 
 
 @click.command()
 @click.argument("unit", metavar=UNIT)
 @reasoned
-@click.pass_obj
-def retry(settings: Settings, unit: str, reason: str) -> int:
+@pass_project
+def retry(project: Project, unit: str, reason: str) -> None:
     """Try quarantined units again: of a campaign, of a step, or of runs of a step, as in 3:529-613."""
-    project, scope = _read_scope(settings, unit)
-    with _acting(project) as actions:
-        count = actions.release(scope, reason)
-    return _tell(count, "will be tried again by the next reconcile", "nothing of this is quarantined")
+    count = _decide(OperatorActions.release, project, unit, reason)
+    _tell(count, "will be tried again by the next reconcile", "nothing of this is quarantined")
 
 
 @click.command()
 @click.argument("unit", metavar=UNIT)
 @reasoned
-@click.pass_obj
-def quarantine(settings: Settings, unit: str, reason: str) -> int:
+@pass_project
+def quarantine(project: Project, unit: str, reason: str) -> None:
     """Stop units until `retry`; their running jobs go on.
 
     With runs, as in proc7/reco/3:529, also units that did not begin yet.
     """
-    project, scope = _read_scope(settings, unit)
-    with _acting(project) as actions:
-        count = actions.quarantine(scope, reason)
+    count = _decide(OperatorActions.quarantine, project, unit, reason)
     nothing = "nothing of this is under way; units that did not begin are stopped by their runs, as in proc7/reco/3:529"
-    return _tell(count, "will not be tried until `b2prod retry`", nothing)
+    _tell(count, "will not be tried until `b2prod retry`", nothing)
 
 
 @click.command()
 @click.argument("unit", metavar=UNIT)
 @reasoned
-@click.pass_obj
-def cancel(settings: Settings, unit: str, reason: str) -> int:
+@pass_project
+def cancel(project: Project, unit: str, reason: str) -> None:
     """End the jobs of units; they stay in quarantine until `retry`."""
-    project, scope = _read_scope(settings, unit)
-    with _acting(project) as actions:
-        count = actions.cancel(scope, reason)
-    return _tell(count, "will be ended by the next turn of the reconciler", "nothing of this is under way")
+    count = _decide(OperatorActions.cancel, project, unit, reason)
+    _tell(count, "will be ended by the next turn of the reconciler", "nothing of this is under way")
 
 
 @click.command()
@@ -129,42 +115,40 @@ def cancel(settings: Settings, unit: str, reason: str) -> int:
 @click.option("--absent", is_flag=True, help="The engine has no job of the unit; it may be tried again.")
 @click.option("--accept-incomplete", is_flag=True, help="Publish what was verified, and leave it at that.")
 @reasoned
-@click.pass_obj
+@pass_project
 def settle(
-    settings: Settings, unit: str, adopt: str | None, absent: bool, accept_incomplete: bool, reason: str
-) -> int:
+    project: Project, unit: str, adopt: str | None, absent: bool, accept_incomplete: bool, reason: str
+) -> None:
     """Decide about a unit whose state the engine cannot tell, or that cannot be completed."""
     if (adopt is not None) + absent + accept_incomplete != 1:
         raise WrongUse("say one of --adopt ID, --absent and --accept-incomplete")
-    project, scope = _read_scope(settings, unit)
+    if accept_incomplete:
+        count = _decide(OperatorActions.accept_incomplete, project, unit, reason)
+        _tell(count, "will be published by the next reconcile", "")
+        return
+    scope = _read_scope(project, unit)
+    workspace = Workspace(project.state.attempts, project.state.batches)
     if adopt is not None:
-        sites = read_pinned_sites(project.state, check_anchor(settings.trust))
-        _check_job(project, sites, scope, adopt)
+        _check_job(project, workspace, scope, adopt)
     with _acting(project) as actions:
         if adopt is not None:
             say(f"{actions.adopt(scope, adopt, reason)} is followed as job {adopt} from now on")
-            return Exit.FINE
-        if accept_incomplete:
-            count = actions.accept_incomplete(scope, reason)
-            return _tell(count, "will be published by the next reconcile", "")
-        workspace = Workspace(project.state.attempts, project.state.batches)
+            return
         names = actions.list_doubtful(scope)
         begun = [name for name in names if not workspace.bury(name)]
         for name in begun:
             say(f"{name} has begun, so it is not absent; it stays as it is")
         count = actions.declare_absent(scope, [name for name in names if name not in begun], reason)
         say(f"{count_things(count, 'attempt')} declared absent")
-    return Exit.FINE
 
 
 @click.command("unlock")
 @click.argument("fence", type=int)
-@click.pass_obj
-def unlock_lease(settings: Settings, fence: int) -> int:
+@pass_project
+def unlock_lease(project: Project, fence: int) -> None:
     """End the lease of a reconciler that is dead; the error message that refused your command names FENCE."""
-    holder = unlock(settings.project().state, fence)
+    holder = unlock(project.state, fence)
     say(f"the lease of {holder} has ended; whatever it still writes will be refused")
-    return Exit.FINE
 
 
 @contextlib.contextmanager
@@ -175,55 +159,53 @@ def _acting(project: Project) -> Iterator[OperatorActions]:
         yield OperatorActions(Writer(engine, None), name_user())
 
 
-def _check_job(project: Project, sites: Mapping[str, Site], scope: Scope, reference: str) -> None:
+def _decide(
+    action: Callable[[OperatorActions, Scope, str], int], project: Project, unit: str, reason: str
+) -> int:
+    """The number of units that an action was taken on."""
+    scope = _read_scope(project, unit)
+    with _acting(project) as actions:
+        return action(actions, scope, reason)
+
+
+def _check_job(project: Project, workspace: Workspace, scope: Scope, reference: str) -> None:
     """Ensures that the engine has the job that a unit is to be followed as."""
+    sites = find_pinned_sites(project)
     with opened(project.state) as engine:
         writer = Writer(engine, None)
         attempt = OperatorActions(writer, name_user()).find_doubtful(scope)
-        workspace = Workspace(project.state.attempts, project.state.batches)
         check_reference(SiteEngines(sites, writer), attempt, workspace, reference)
 
 
-def _read_scope(settings: Settings, unit: str) -> tuple[Project, Scope]:
+def _read_scope(project: Project, unit: str) -> Scope:
     """Units that are declared, or of which the ledger has anything: their jobs outlive a declaration.
 
     Where a campaign's files are there and cannot be read, its steps are what the command says.
     """
     name, _, rest = unit.partition("/")
     step, _, runs = rest.partition("/")
-    try:
-        keys = frozenset(parse_runs(runs)) if runs else None
-    except ValueError as error:
-        raise WrongUse(str(error)) from error
-    project = settings.project()
+    scope = Scope(unit, name, step or None, frozenset(read_runs(runs)) if runs else None)
     repository, _ = load_any(project)
-    scope = Scope(unit, name, step or None, keys)
     declared = repository.campaigns.get(name)
     names = _list_declared(declared) if declared else []
     if declared is not None and (not step or step in names):
-        return project, scope
-    begun = _list_steps(project, name)
+        return scope
+    begun = _read_ledger(project, lambda connection: list_steps(connection, name))
     if declared is None and name in list_folders(project):
         say(f"{name} is there, and cannot be read: it is taken to have what {unit} says")
-        return project, scope
+        return scope
     if declared is None and not begun:
         choose_campaigns(repository, [name])  # refuses a name that nobody knows
     if step and step not in begun:
-        known = ", ".join(names or begun)
-        raise WrongUse(f"{name} has no step {step}; it has {known}")
+        raise WrongUse(f"{name} has no step {step}; it has {', '.join(names or begun)}")
     gone = name if declared is None else f"{name}/{step}"
     say(f"{gone} is not declared any more; this is about what the ledger has of it")
-    return project, scope
+    return scope
 
 
 def _list_declared(declared: Declared) -> list[str]:
     steps = declared.campaign.steps
     return [one.name for one in (declared.campaign.expand() if is_expandable(steps) else steps)]
-
-
-def _list_steps(project: Project, campaign: str) -> list[str]:
-    """The steps of a campaign that the ledger knows."""
-    return _read_ledger(project, lambda connection: list_steps(connection, campaign))
 
 
 def _check_scope(project: Project, scope: str) -> None:
@@ -236,12 +218,9 @@ def _check_scope(project: Project, scope: str) -> None:
         known = {*list_folders(project), *_read_ledger(project, list_begun)}
     elif kind == "site":
         known = {*list_folders(project, SITES), *_read_ledger(project, list_sites)}
-    if name not in known and scope not in _read_ledger(project, _list_paused):
+    paused = _read_ledger(project, lambda connection: [pause.scope for pause in read_pauses(connection)])
+    if name not in known and scope not in paused:
         raise WrongUse(f"{scope} is nothing that can be paused; write all, site:NAME or campaign:NAME")
-
-
-def _list_paused(connection: Connection) -> list[str]:
-    return [pause.scope for pause in read_pauses(connection)]
 
 
 def _read_ledger(project: Project, read: Callable[[Connection], list[str]]) -> list[str]:
@@ -251,9 +230,5 @@ def _read_ledger(project: Project, read: Callable[[Connection], list[str]]) -> l
         return read(connection)
 
 
-def _tell(count: int, what: str, nothing: str) -> int:
+def _tell(count: int, what: str, nothing: str) -> None:
     say(f"{count_things(count, 'unit')} {what}" if count else f"{nothing}; nothing was changed")
-    return Exit.FINE
-
-
-COMMANDS = (pause, resume, cancel, retry, quarantine, settle, unlock_lease)

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import rich_click as click
 
-from ci.approvals.gate import Gate, check_anchor, tell_time
+from ci.approvals.gate import Gate, tell_time
 from ci.approvals.memory import remember
+from ci.approvals.root import check_anchor
 from ci.changes.campaign_faults import load_launchable
 from ci.changes.follow import Followed, fetch_head, mark_applied, read_applied, read_followed
-from ci.changes.project import Project, Settings
+from ci.changes.project import Project, pass_project
 from ci.cli.console import count_things, say
 from ci.cli.exits import Exit, WrongUse
+from ci.cli.options import FILE, FiniteRange
 from ci.reports.monitoring import Monitor
 from ci.reports.progress import Watching, describe_live, describe_troubles, judge_turn, tell_outcome
 from reconciler.datasets.catalogues.registration import register_outputs
@@ -50,73 +50,54 @@ A_TURN = 50
 """Outputs that a turn makes known at each site; `b2prod register` does all."""
 
 
-class Seconds(click.FloatRange):
-    """A number of seconds between two, both of which may be meant."""
-
-    name = "seconds"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number; what is none, as `nan`, is in no range."""
-        seconds = float(super().convert(value, param, ctx))
-        if math.isnan(seconds):
-            self.fail(f"{value!r} is not a number of seconds", param, ctx)
-        return seconds
-
-
 @click.command("reconcile")
 @click.argument("names", nargs=-1)
 @click.option("--once", is_flag=True, help="One turn: settle, plan, apply.")
 @click.option("--watch", is_flag=True, help="Turn after turn, until SIGTERM or Ctrl-C.")
 @click.option(
-    "--wait", "patient", is_flag=True, help="With --once: wait for all jobs, also those of batch systems."
+    "--wait", "patient", is_flag=True, help="With --once: wait for all jobs, those of batch systems too."
 )
 @click.option("--refresh", is_flag=True, help="Look at the storage too, not only at the ledger.")
 @click.option(
     "--interval",
-    type=Seconds(0.1, 86_400.0),
+    type=FiniteRange(0.1, 86_400.0),
     default=60.0,
-    show_default=True,
     metavar="SECONDS",
-    help="With --watch: from turn to turn.",
+    help="With --watch: the time from one turn to the next.",
 )
 @click.option(
     "--lease",
-    type=Seconds(1.0, 3600.0),
+    type=FiniteRange(1.0, 3600.0),
     default=SECONDS,
-    show_default=True,
     metavar="SECONDS",
-    help="How long this process may be silent before another may take over.",
+    help="If this process is silent for so long, another one may take over.",
 )
 @click.option(
     "--metrics",
     metavar="[HOST:]PORT",
-    help="With --watch: serve metrics for Prometheus there; the host is 127.0.0.1 unless you say so.",
+    help="With --watch: serve metrics for Prometheus there; the host is 127.0.0.1 if you give none.",
 )
-@click.option(
-    "--log",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="With --watch: append every event to this file, a line of JSON each.",
-)
+@click.option("--log", type=FILE, help="With --watch: append every event to this file, as a line of JSON.")
 @click.option(
     "--notify",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     envvar="B2PROD_NOTIFY",
-    help="With --watch: a file outside the repository that says who is told of what needs a person.",
+    help="With --watch: a file outside the repository; it says whom to tell if something needs a person.",
 )
 @click.option(
     "--follow",
     metavar="REMOTE/BRANCH",
-    help="Fetch this branch before each turn, and go by its head instead of the work tree: origin/main.",
+    help="Fetch this branch, as origin/main, before each turn, and read its head instead of the work tree.",
 )
 @click.option(
     "--oldest",
     type=click.IntRange(min=1),
     metavar="DAYS",
-    help="With --follow: refuse a head that is older; a forge may serve an old one.",
+    help="With --follow: refuse a head that is older than this.",
 )
-@click.pass_obj
+@pass_project
 def reconcile_verb(
-    settings: Settings,
+    project: Project,
     names: tuple[str, ...],
     once: bool,
     watch: bool,
@@ -132,10 +113,10 @@ def reconcile_verb(
 ) -> int:
     """Produce what is declared: finish earlier work, make a plan, and apply exactly this plan.
 
-    Jobs of this machine are waited for; those of batch systems and of the grid are left to run, and the next turn
-    collects them. What is wrong with one campaign leaves that one out. The last line sums up; where something stands in
-    the way, the turn ends with 6, or with 5 where that is a pause or an approval that is missing. With --follow nothing is checked out, and a head that does not come after the one that was last
-    launched from is refused.
+    A turn waits for jobs of this machine. It leaves jobs of batch systems and of the grid to run, and the next turn collects
+    them. A campaign with something wrong is left out, and the others go on. The last line sums up. Where something stands in
+    the way, the turn ends with 6; where that is a pause or a missing approval, with 5. With --follow nothing is checked out,
+    and a head is refused if it does not come after the one that was last launched from.
     """
     if oldest and not follow:
         raise WrongUse("--oldest goes with --follow")
@@ -146,26 +127,25 @@ def reconcile_verb(
         raise WrongUse("--wait goes with --once; --watch comes back to every job anyway")
     if once and (metrics or log):
         raise WrongUse("--metrics and --log go with --watch")
-    project = settings.project()
-    anchor = check_anchor(settings.trust)
+    anchor = check_anchor(project.trust)
     if watch:
         with (
             _telling(project.state),
             Monitor(project, _read_address(metrics), log, notify) as monitor,
             ending_softly() as stopped,
         ):
-            _watch(project, names, interval, lease, anchor, monitor, followed, stopped)
+            _watch(project, names, interval, lease, monitor, followed, stopped)
         return Exit.FINE
-    project, away = _read_head(project, followed)
+    project, away, closed = _read_head(project, followed)
     remember(project, anchor, tell_time())  # also where findings let nothing begin
     choice = load_launchable(project, names)
     chosen, repository = choice.require(), choice.repository
-    gate = Gate(project, repository, anchor)
+    gate = Gate(project, repository)
     permitted, refused = gate.sort(chosen)
     if refused and not permitted and away is None:
         raise GuardRefused("\n".join(refused.values()))
     with _telling(project.state), Watching() as watching:
-        turn_options = TurnOptions(gate, patient=patient, lease=lease, closed=_tell_away(away))
+        turn_options = TurnOptions(gate, patient=patient, lease=lease, closed=closed)
         outcome = reconcile(
             project.state, repository, permitted, watching.begin, turn_options, refresh=refresh
         )
@@ -193,29 +173,25 @@ def _telling(state: State) -> Iterator[None]:
         raise
 
 
-def _read_head(project: Project, followed: Followed | None) -> tuple[Project, Away | None]:
-    """The project as the head of the branch has it that is followed.
+def _read_head(project: Project, followed: Followed | None) -> tuple[Project, Away | None, str | None]:
+    """The project as the head of the followed branch has it.
 
-    Where that cannot be gone by, it is as it was last launched from, with the reason: what was begun goes on.
+    Where the head cannot be used, the project is as it was last launched from; the error comes with it, and why nothing new
+    begins.
 
     Raises:
         GuardRefused: the head is refused, and nothing was launched from yet.
         SourceUnavailable: it cannot be had, and nothing was launched from yet.
     """
     if followed is None:
-        return project, None
+        return project, None, None
     try:
-        return _read_newest(project, followed), None
+        return _read_newest(project, followed), None, None
     except (GuardRefused, SourceUnavailable) as error:
         with contextlib.suppress(SourceUnavailable):  # git itself cannot be read, as was said
             if (applied := read_applied(project.root)) is not None:
-                return replace(project, commit=applied), error
+                return replace(project, commit=applied), error, f"only what was begun goes on: {error}"
         raise
-
-
-def _tell_away(away: Away | None) -> str | None:
-    """Why nothing new begins in a turn that goes by what was last launched from."""
-    return None if away is None else f"only what was begun goes on: {away}"
 
 
 def _read_newest(project: Project, followed: Followed) -> Project:
@@ -258,7 +234,6 @@ def _watch(
     names: Sequence[str],
     interval: float,
     lease: float,
-    anchor: str | None,
     monitor: Monitor,
     followed: Followed | None,
     stopped: threading.Event,
@@ -273,10 +248,10 @@ def _watch(
         whole, sound = False, True
         state_views: list[StateView] = []
         try:
-            here, away = _read_head(project, followed)
-            bound, closed = min(interval, lease / 3), _tell_away(away)
+            here, _, closed = _read_head(project, followed)
+            bound = min(interval, lease / 3)
             turn_options = TurnOptions(bound=bound, lease=lease, closed=closed, step=manager.step)
-            outcome, trouble = _turn(here, names, turn_options, anchor, state_views.append)
+            outcome, trouble = _turn(here, names, turn_options, state_views.append)
             trouble += [text] if (text := turn_options.closed) is not None else _try_marking(here)
         except (GuardRefused, OSError, SourceUnavailable, TemplateBroken, WrongUse) as error:
             trouble = [f"this turn did nothing: {error}"]
@@ -313,16 +288,12 @@ def _rest(seconds: float, stopped: threading.Event, step: Callable[[], None] | N
 
 
 def _turn(
-    project: Project,
-    names: Sequence[str],
-    turn_options: TurnOptions,
-    anchor: str | None,
-    see: Callable[[StateView], None],
+    project: Project, names: Sequence[str], turn_options: TurnOptions, see: Callable[[StateView], None]
 ) -> tuple[Outcome, list[str]]:
     """One turn over the campaigns that are in order, and what is wrong with the others: of these, nothing begins."""
     choice = load_launchable(project, names)
     repository = choice.repository
-    gate = Gate(project, repository, anchor)
+    gate = Gate(project, repository)
     permitted, refused = gate.sort(choice.chosen)
     outcome = reconcile(project.state, repository, permitted, see, replace(turn_options, permits=gate))
     told = [*choice.describe(), *choice.describe_idle()]
@@ -342,6 +313,3 @@ def _register(
         say(f"{count_things(done.outputs, 'output')} registered")
     stopped = [f"{name} is paused: {text}" for name, text in done.conflicts.items()]
     return [*stopped, *(f"{site}: {text}" for site, text in done.unavailable.items()), *done.changed]
-
-
-COMMANDS = (reconcile_verb,)

@@ -11,9 +11,9 @@ import rich_click as click
 from sqlalchemy import Connection, select
 
 from ci.changes.campaign_faults import choose_launchable, refuse_unknown
-from ci.changes.project import STALE, Project, Settings, list_folders, load_any
-from ci.cli.console import make_table, print_data, print_json, print_table, say
-from ci.cli.exits import Exit
+from ci.changes.project import STALE, Project, list_folders, load_any, pass_project
+from ci.cli.console import print_data, print_json, print_rows, say
+from ci.cli.options import writes_json
 from reconciler.conditions.following import read_bindings
 from reconciler.datasets.places import tell_strange
 from reconciler.ledger.reading.observation import list_begun
@@ -33,17 +33,14 @@ from schemas.repository import CAMPAIGNS, Repository
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option(
-    "--left-out", is_flag=True, help="Also which runs of the experiments are not selected, and why."
-)
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@click.pass_obj
-def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: bool) -> int:
+@click.option("--left-out", is_flag=True, help="Also show which runs are not selected, and why.")
+@writes_json
+@pass_project
+def status(project: Project, names: tuple[str, ...], left_out: bool, as_json: bool) -> None:
     """Show how far each campaign is, step by step.
 
-    Of a campaign that cannot be read or planned, what the ledger has of it.
+    For a campaign that cannot be read or planned, this shows what the ledger has of it.
     """
-    project = settings.project()
     repository, findings = load_any(project)
     rows: list[dict[str, Any]] = []
     absences: list[dict[str, Any]] = []
@@ -88,33 +85,29 @@ def status(settings: Settings, names: tuple[str, ...], left_out: bool, as_json: 
                 absences += _list_absences(connection, view)
     if as_json:
         print_json([*rows, *absences, *(one.data() for one in health)])
-        return _end_status(unknown.values())
-    shown = [word for word in (action.word for action in PlanAction) if any(row.get(word) for row in rows)]
+    else:
+        _print(rows, health, absences if left_out else None)
+    if unknown:
+        raise SourceUnavailable("; ".join(unknown.values()))
+
+
+def _print(
+    rows: Sequence[dict[str, Any]], health: Sequence[HealthStatus], absences: Sequence[dict[str, Any]] | None
+) -> None:
+    shown = [action.word for action in PlanAction if any(row.get(action.word) for row in rows)]
     counts = ("units", "done", *shown)
-    table = make_table("campaign", "step", "state", *counts, numbers=counts)
-    for row in rows:
-        table.add_row(
-            str(row["campaign"]),
-            str(row.get("step", "")),
-            str(row["state"]),
-            *(str(row.get(c, "")) for c in counts),
-        )
-    print_table(table)
+    columns = ("campaign", "step", "state", *counts)
+    print_rows(columns, [[row.get(column) for column in columns] for row in rows], numbers=counts)
     if health:
-        table = make_table("campaign", "condition", "why")
-        for one in health:
-            table.add_row(one.campaign, one.kind, one.reason)
-        print_table(table)
+        print_rows(("campaign", "condition", "why"), [(one.campaign, one.kind, one.reason) for one in health])
     for name, begun in {row["campaign"]: row.get("begun_with", {}) for row in rows}.items():
         if len(begun) > 1:
             parts = ", ".join(f"{runs} with {digest[:12]}" for digest, runs in begun.items())
             print_data(f"{name} is a mixture: of the runs of its running tag began {parts}\n")
-    if left_out:
-        table = make_table("campaign", "left out", "runs", "why", title="Not selected", numbers=("left out",))
-        for row in absences:
-            table.add_row(row["campaign"], f"{row['left_out']:,}", row["runs"], row["why"])
-        print_table(table)
-    return _end_status(unknown.values())
+    if absences is not None:
+        cells = [(row["campaign"], f"{row['left_out']:,}", row["runs"], row["why"]) for row in absences]
+        columns = ("campaign", "left out", "runs", "why")
+        print_rows(columns, cells, numbers=("left out",), title="Not selected")
 
 
 def _list_shown(project: Project, repository: Repository, begun: Sequence[str]) -> list[str]:
@@ -128,22 +121,16 @@ def _list_shown(project: Project, repository: Repository, begun: Sequence[str]) 
 def _count_recorded(connection: Connection, name: str, state: str) -> list[dict[str, Any]]:
     """What the ledger has of a campaign that is not planned."""
     row = {"campaign": name, "state": state}
-    counted = read_progress(connection, name)
     return [
-        {**row, "step": one.step, "done": one.done, **_name_counts(one.in_flight, one.quarantined)}
-        for one in counted
+        {
+            **row,
+            "step": one.step,
+            "done": one.done,
+            PlanAction.IN_FLIGHT.word: one.in_flight,
+            PlanAction.QUARANTINED.word: one.quarantined,
+        }
+        for one in read_progress(connection, name)
     ] or [row]
-
-
-def _name_counts(in_flight: int, quarantined: int) -> dict[str, int]:
-    return {PlanAction.IN_FLIGHT.word: in_flight, PlanAction.QUARANTINED.word: quarantined}
-
-
-def _end_status(unknown: Iterable[str]) -> int:
-    """Says of which campaigns the status could not be told, and why."""
-    if messages := "; ".join(unknown):
-        raise SourceUnavailable(messages)
-    return Exit.FINE
 
 
 def _list_absences(connection: Connection, view: View) -> Iterable[dict[str, Any]]:
@@ -164,15 +151,11 @@ def _count_units(view: View) -> Iterable[dict[str, Any]]:
             if group.step == units.step.name:
                 counts[group.action.word] += len(group.runs)
         done = total - sum(count for word, count in counts.items() if word != "obsolete")
-        state = {"active": "active", "held": "held"}[view.campaign.state]
         yield {
             "campaign": view.campaign.name,
             "step": units.step.name,
-            "state": state,
+            "state": view.campaign.state,
             "units": total,
             "done": done,
             **counts,
         }
-
-
-COMMANDS = (status,)

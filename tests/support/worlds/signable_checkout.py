@@ -101,7 +101,7 @@ class SignableCheckout(World):
 
     def gate(self, clock=None) -> Gate:
         project = Project(self.root, self.state)
-        return Gate(project, self.repository(), None, *([] if clock is None else [clock]))
+        return Gate(project, self.repository(), *([] if clock is None else [clock]))
 
     def call(self, *words: object) -> int:
         return run(["--root", str(self.root), *map(str, words)])

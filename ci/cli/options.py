@@ -1,0 +1,85 @@
+"""What options and arguments of several verbs share: their types, their help, and how their texts are read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from ci.cli.exits import WrongUse
+from reconciler.outside.errors import GuardRefused
+from schemas.manifest.runs import RunSet, parse_runs
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+"""A file, which need not exist."""
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+writes_json = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+reasoned = click.option("--reason", required=True, help="Why; kept in the ledger with your name.")
+processes_option = click.option(
+    "--processes", type=click.IntRange(1, 256), help="How many read at once; else one for each processor."
+)
+key_option = click.option(
+    "--key", envvar="B2PROD_KEY", type=click.Path(path_type=Path), help="The SSH key; else the agent's."
+)
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; `nan` is in no range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
+def read_runs(text: str) -> RunSet:
+    """The runs that a text lists, as in "3:529-613,620".
+
+    Raises:
+        WrongUse: the text is not a list of runs.
+    """
+    try:
+        return parse_runs(text)
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+
+
+def read_run(text: str) -> int:
+    """The key of the one run that a text names, as in "3:529".
+
+    Raises:
+        WrongUse: the text does not name exactly one run.
+    """
+    try:
+        (key,) = parse_runs(text)
+    except ValueError as error:
+        raise WrongUse(f"{text!r} is not a run; write it as in 3:529") from error
+    return key
+
+
+def refuse_unknown_name(what: str, name: str, known: Iterable[str]) -> None:
+    """Nothing, where a name is one of those that are known.
+
+    Raises:
+        WrongUse: it is not; the message lists the known ones in their order.
+    """
+    known = list(known)
+    if name not in known:
+        raise WrongUse(f"there is no {what} {name}; there are: {', '.join(known) or 'none'}")
+
+
+def confirm(expected: str, question: str, refusal: str) -> None:
+    """Asks a person to type a word, on stderr.
+
+    Raises:
+        GuardRefused: something else was typed.
+    """
+    if click.prompt(question, type=str, err=True).strip() != expected:
+        raise GuardRefused(refusal)
