@@ -12,7 +12,7 @@ from reconciler.ledger.schema.tables import inputs, outputs, products, recipes
 from reconciler.model.states import MAKING, OutputState
 from reconciler.planning.views import View
 from renderer.identity.units import StepUnits
-from schemas.manifest.runs import split_key
+from schemas.manifest.runs import run_key
 from schemas.manifest.variant import find_declared
 
 
@@ -72,15 +72,11 @@ def _estimate_step(
     if step.input.step is not None:
         return Estimate(step.name, len(runs), len(runs) if by_run else None)
     columns = (inputs.c.experiment, inputs.c.run, inputs.c.files, inputs.c.events, inputs.c.bytes)
-    files = size = 0
-    events: int | None = 0
-    for experiment in sorted({split_key(run)[0] for run in runs}):
-        here = (inputs.c.level == step.input.level) & (inputs.c.experiment == experiment)
-        for row in connection.execute(select(*columns).where(here)):
-            if (row.experiment << 32) + row.run in runs:
-                files += row.files
-                size += row.bytes
-                events = None if events is None or row.events is None else events + row.events
+    query = select(*columns).where(
+        inputs.c.level == step.input.level, inputs.c.experiment.in_({run >> 32 for run in runs})
+    )
+    rows = [row for row in connection.execute(query) if run_key(row.experiment, row.run) in runs]
+    events = None if any(row.events is None for row in rows) else sum(row.events for row in rows)
     mine = [recipe.digest for recipe in units.recipes]
     digests = [mine, _list_recipes(connection, [view.campaign.name, *like], step.name)]
     seconds = next((rate for one in digests if (rate := measure_cpu(connection, one)) is not None), None)
@@ -88,9 +84,9 @@ def _estimate_step(
     return Estimate(
         step=step.name,
         units=len(runs),
-        jobs=len(runs) if by_run else files,
+        jobs=len(runs) if by_run else sum(row.files for row in rows),
         events=events,
-        bytes_read=size,
+        bytes_read=sum(row.bytes for row in rows),
         cpu_hours=None if events is None or seconds is None else events * seconds / 3600,
         bytes_written=None if events is None or kilobytes is None else events * kilobytes * 1000,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, select
 
@@ -79,8 +79,7 @@ def _read_cost(
 ) -> tuple[int | None, float | None]:
     """The number of events read, and the wall time in hours, of the jobs that made those outputs; None: not known."""
     events: list[int | None] = []
-    seconds = 0.0
-    known = True
+    spans: list[tuple[str, str | None]] = []
     for start in range(0, len(fingerprints), CHUNK):
         here = and_(
             outputs.c.campaign == campaign,
@@ -94,10 +93,10 @@ def _read_cost(
             .join(outputs, outputs.c.intent == jobs.c.intent)
             .where(here, attempts.c.state == AttemptState.VERIFIED)
         )
-        for begun, ended in connection.execute(times):
-            if ended is None:
-                known = False
-            else:
-                seconds += (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
+        spans += [(begun, ended) for begun, ended in connection.execute(times)]
     counted = [count for count in events if count is not None]
-    return sum(counted) if len(counted) == len(fingerprints) else None, seconds / 3600 if known else None
+    took = [datetime.fromisoformat(ended) - datetime.fromisoformat(begun) for begun, ended in spans if ended]
+    return (
+        sum(counted) if len(counted) == len(fingerprints) else None,
+        sum(took, timedelta()) / timedelta(hours=1) if len(took) == len(spans) else None,
+    )

@@ -80,25 +80,24 @@ def _read_file(stated: StatedFile, path: Path, level: str) -> FoundFile:
     listed = {"experiment": stated.experiment, "run": stated.run, "events": stated.events}
     numbers |= {key: value for key, value in listed.items() if value is not None}
     known = {"experiment", "run"} <= numbers.keys()
-    enough = known and ("events" in numbers or (stated.checksum is not None and stated.size is not None))
+    whole = stated.checksum is not None and stated.size is not None
+    if stated.storage != "disk" and not (known and whole):
+        raise ValueError(
+            f"it is on {stated.storage}, so run, size and checksum must be stated: it is not read for them"
+        )
+    enough = known and (whole or "events" in numbers)
+    counting = stated.storage == "disk" and (level == SROOT or not enough)
+    if (counting or stated.checksum is None) and path.exists() and not path.is_file():
+        raise ValueError("it is not a plain file")  # a pipe, for one, would be waited for
     counted, metadata = None, None
-    if stated.storage != "disk":
-        if not enough or stated.size is None or stated.checksum is None:
-            raise ValueError(
-                f"it is on {stated.storage}, so run, size and checksum must be stated: it is not read for them"
-            )
-    elif not enough or level == SROOT:
-        _check_plain(path)
+    if counting:
         counted = count_events(path, path.name)
         numbers = {**_judge_count(path, counted, numbers), **numbers}
-        if level not in _WITHOUT_METADATA:
-            metadata = find_metadata(path, path.name)
-    if counted is not None and metadata is not None:
-        _judge_metadata(metadata, counted)
+        metadata = find_metadata(path, path.name) if level not in _WITHOUT_METADATA else None
+        if metadata is not None:
+            _judge_metadata(metadata, counted)
     if numbers["experiment"] > EXPERIMENT_LIMIT or numbers["run"] > RUN_LIMIT:
         raise ValueError(f"there cannot be a run {numbers['experiment']}:{numbers['run']}")
-    if stated.checksum is None:
-        _check_plain(path)
     size = stated.size
     if size is None or counted is not None:
         size = path.stat().st_size
@@ -130,11 +129,9 @@ def _choose_simulated(stated: StatedFile, metadata: FileMetadata | None, level: 
         ValueError: they contradict one another.
     """
     said = None if metadata is None else metadata.tell_simulated(level)
-    if stated.simulated is not None and said is not None and stated.simulated is not said:
-        words = ("real", "simulated")
-        raise ValueError(
-            f"it says that its events are {words[said]}, and the list that they are {words[stated.simulated]}"
-        )
+    if stated.simulated is not None and said is (not stated.simulated):
+        mine, theirs = ("simulated", "real") if said else ("real", "simulated")
+        raise ValueError(f"it says that its events are {mine}, and the list that they are {theirs}")
     return stated.simulated if said is None else said
 
 
@@ -147,41 +144,25 @@ def _judge_metadata(metadata: FileMetadata, counted: EventCount) -> None:
     if metadata.events not in (counted.rows, counted.events):  # an ntuple has rows, and its events
         said = f"its metadata state {metadata.events:,} events, and it holds {counted.rows:,}"
         raise ValueError(f"{said}: put such files together with `b2file-merge`, or make it again")
-    if (
-        counted.runs
-        and not metadata.low <= split_key(counted.runs[0]) <= split_key(counted.runs[-1]) <= metadata.high
-    ):
-        ends = " to ".join(
-            dict.fromkeys(f"{experiment}:{run}" for experiment, run in (metadata.low, metadata.high))
-        )
+    low, high = metadata.low, metadata.high
+    if counted.runs and not low <= split_key(counted.runs[0]) <= split_key(counted.runs[-1]) <= high:
+        ends = " to ".join(dict.fromkeys(f"{experiment}:{run}" for experiment, run in (low, high)))
         raise ValueError(f"its metadata state {ends}, and its events are of {format_run(counted.runs[0])}")
-
-
-def _check_plain(path: Path) -> None:
-    """Ensures that a file can be read to its end: a pipe, for one, would be waited for.
-
-    Raises:
-        ValueError: it is something else than a plain file.
-    """
-    if path.exists() and not path.is_file():
-        raise ValueError("it is not a plain file")
 
 
 def _choose_level(stated: StatedFile, level: str) -> str:
     """The level that is stated; raw data in the DAQ's format are at theirs, whatever raw data were said to be."""
     level = stated.level or level
     sequential = read_part(os.path.basename(stated.path)) is not None
-    if sequential and level in (SROOT, RAW):
-        return SROOT
-    if sequential:
+    if sequential and level not in (SROOT, RAW):
         raise ValueError(
             f"its name says that it is raw data in the DAQ's format, of level `{SROOT}`, not `{level}`"
         )
-    if level == SROOT:
+    if level == SROOT and not sequential:
         raise ValueError(
             f"files of level `{SROOT}` have names that end with .sroot, .sroot-1 … or the same with .gz"
         )
-    return level
+    return SROOT if sequential else level
 
 
 def _judge_count(path: Path, counted: EventCount, said: Mapping[str, int]) -> dict[str, int]:
@@ -195,19 +176,15 @@ def _judge_count(path: Path, counted: EventCount, said: Mapping[str, int]) -> di
         raise ValueError(
             f"{path.name} holds events of {len(counted.runs)} runs ({shown} …); a unit reads files of one run"
         )
-    if not counted.runs:
-        if not {"experiment", "run"} <= said.keys():
-            raise ValueError(
-                f"{path.name} has no events, so it does not say which run it is of; register it by a list"
-            )
-        found = run_key(said["experiment"], said["run"])
-    else:
-        (found,) = counted.runs
-    experiment, run = found >> 32, found & 0xFFFFFFFF
-    told = {"experiment": experiment, "run": run, **said}
-    if (told["experiment"], told["run"]) != (experiment, run):
-        said_of = format_run(run_key(told["experiment"], told["run"]))
-        raise ValueError(f"its events are of run {format_run(found)}, it is said to be of {said_of}")
+    if not counted.runs and not {"experiment", "run"} <= said.keys():
+        raise ValueError(
+            f"{path.name} has no events, so it does not say which run it is of; register it by a list"
+        )
+    experiment, run = split_key(counted.runs[0]) if counted.runs else (said["experiment"], said["run"])
+    told = run_key(said.get("experiment", experiment), said.get("run", run))
+    if told != run_key(experiment, run):
+        found = format_run(counted.runs[0])
+        raise ValueError(f"its events are of run {found}, it is said to be of {format_run(told)}")
     if (repeated := tell_repeated(counted)) is not None:
         raise ValueError(repeated)
     if said.get("events", counted.events) != counted.events:

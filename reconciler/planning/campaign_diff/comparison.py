@@ -18,6 +18,7 @@ from reconciler.planning.campaign_diff.values import (
     Shared,
     StepChange,
 )
+from renderer.applications import APPLICATIONS
 from renderer.identity.units import Chains
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.deviation import Parameter
@@ -41,8 +42,8 @@ def compare_campaigns(before: ComparedCampaign, after: ComparedCampaign) -> Diff
     renamed = {one.name: other.name for one, other in pairs if one is not None and other is not None}
     both = intersect(before.runs, after.runs)
     return Difference(
-        before=before.name,
-        after=after.name,
+        before=before.campaign.name,
+        after=after.campaign.name,
         release=_compare({"release": _name_release(before)}, {"release": _name_release(after)}),
         tags=tuple(_compare_tags(before.campaign, after.campaign)),
         payloads=_compare_payloads(before, after, both),
@@ -98,17 +99,20 @@ def _list_names(side: ComparedCampaign, steps: Mapping[str, str]) -> dict[str, A
 
 
 def _name_release(side: ComparedCampaign) -> str | None:
-    name, found = side.campaign.release, side.release
+    name = side.campaign.release
+    found = side.repository.releases.get(name or "")
     return name if found is None else f"{name} ({found.date})"
 
 
 def _describe_site(side: ComparedCampaign) -> dict[str, Any]:
+    site, layout = side.campaign.site, side.campaign.layout
+    found = side.repository.sites[site]
     return {
-        "site": side.campaign.site,
-        "engine": side.site.engine,
-        "storage": side.site.storage,
-        "layout": side.campaign.layout,
-        "folders": side.folder,
+        "site": site,
+        "engine": found.engine,
+        "storage": found.storage,
+        "layout": layout,
+        "folders": side.repository.layouts[layout].folder,
     }
 
 
@@ -145,17 +149,29 @@ def _compare_payloads(
 ) -> tuple[PayloadChange, ...] | None:
     if before.chains is None or after.chains is None:
         return None
-    reads = None if before.reads is None or after.reads is None else before.reads | after.reads
+    read = _find_read(before), _find_read(after)
     found: dict[tuple[str, _Use, _Use], list[RunRange]] = {}
     for one, other, runs in _divide(before.chains, after.chains, both):
         lasts = [item.last for item in runs]
         for change in compare_chains(before.chains.chains[one], after.chains.chains[other]).changes:
             here = tuple(_cut(runs, lasts, change.first, change.end - 1))
-            if here and (reads is None or change.payload in reads):
+            if here and any(names is None or change.payload in names for names in read):
                 key = (change.payload, _identify(change.before), _identify(change.after))
                 found.setdefault(key, []).extend(here)
     changes = (PayloadChange(*key, unite(runs)) for key, runs in found.items())
     return tuple(sorted(changes, key=lambda change: (change.payload, change.runs)))
+
+
+def _find_read(side: ComparedCampaign) -> set[str] | None:
+    """The payloads that the campaign's templates read, or None where one may read any."""
+    read: set[str] = set()
+    for step in side.campaign.steps:
+        if step.template:
+            payloads = side.repository.templates[step.template].payloads
+            if payloads is None:
+                return None
+            read |= payloads
+    return read
 
 
 def _identify(segment: Segment | None) -> _Use:
@@ -192,17 +208,17 @@ def _compare_steps(
     if one is None or other is None:
         return StepChange(_name(one), _name(other))
     fields = _compare(_describe_step(before, one, renamed), _describe_step(after, other, {}))
-    old, new = before.settings[one.name], after.settings[other.name]
+    old, new = _read_settings(before, one), _read_settings(after, other)
     parameters = tuple(
         Field(name, _name_setting(old.get(name)), _name_setting(new.get(name)))
         for name in dict.fromkeys((*old, *new))
         if (old.get(name) or (None,))[0] != (new.get(name) or (None,))[0]
     )
     script = difflib.unified_diff(
-        before.scripts.get(one.name, "").splitlines(),
-        after.scripts.get(other.name, "").splitlines(),
-        f"{before.name}/{one.name}/{one.script or 'steering.py'}",
-        f"{after.name}/{other.name}/{other.script or 'steering.py'}",
+        _render(before, one),
+        _render(after, other),
+        f"{before.campaign.name}/{one.name}/{one.script or 'steering.py'}",
+        f"{after.campaign.name}/{other.name}/{other.script or 'steering.py'}",
         lineterm="",
     )
     change = StepChange(one.name, other.name, fields, parameters, tuple(script))
@@ -227,6 +243,19 @@ def _describe_step(side: ComparedCampaign, step: Step, renamed: Mapping[str, str
 
 def _name(step: Step | None) -> str | None:
     return None if step is None else step.name
+
+
+def _render(side: ComparedCampaign, step: Step) -> list[str]:
+    """The lines of the files that the step's application reads."""
+    files = APPLICATIONS[step.application].write_files(step, side.repository)
+    return b"".join(files.values()).decode(errors="replace").splitlines()
+
+
+def _read_settings(side: ComparedCampaign, step: Step) -> dict[str, tuple[Parameter, bool]]:
+    """The parameters of a step with their values, and whether the manifest gives them."""
+    given = dict(step.parameters)
+    every = side.repository.templates[step.template].settings(given) if step.template else given
+    return {name: (value, name in given) for name, value in every.items()}
 
 
 def _name_setting(setting: tuple[Parameter, bool] | None) -> Any:
@@ -269,7 +298,7 @@ def _share_units(
         equal += len(here - other)
     hindrance = None
     if not after.campaign.reuse:
-        hindrance = f"{after.name} says `reuse: never`"
-    elif before.site.storage != after.site.storage:
+        hindrance = f"{after.campaign.name} says `reuse: never`"
+    elif _describe_site(before)["storage"] != _describe_site(after)["storage"]:
         hindrance = "it is at another storage"
     return Shared(units, equal, hindrance)

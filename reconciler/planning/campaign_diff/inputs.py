@@ -6,7 +6,7 @@ Locks and the run catalogue may be absent. What is not known is left out, and a 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,13 +18,10 @@ from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.campaign_diff.values import ComparedCampaign
 from reconciler.planning.pinning import compare_locks, pin_campaign
 from reconciler.run_catalogue.run_selection import choose_runs, select_runs
-from renderer.applications import APPLICATIONS
 from renderer.identity.units import Chains, declare_units
 from schemas.manifest.campaign import Campaign
-from schemas.manifest.deviation import Parameter
 from schemas.manifest.lock import Lock
 from schemas.manifest.runs import RunRange, fold_runs, run_key
-from schemas.manifest.step import Step
 from schemas.repository import Declared, Repository
 from schemas.rules.support.intervals import Ranges, take, unite
 
@@ -138,34 +135,14 @@ def _gather(
     repository: Repository, declared: Declared, keys: tuple[int, ...] | None, chains: Chains | None
 ) -> ComparedCampaign:
     campaign = declared.campaign
-    files = {
-        step.name: APPLICATIONS[step.application].write_files(step, repository) for step in campaign.steps
-    }
     units = None
     if keys is not None and chains is not None:
         # both campaigns read the files of one catalogue: any text that differs from run to run serves as digest
         levels = {step.input.level for step in campaign.steps if step.input.step is None}
         inputs = {level: {key: f"{level} {key}" for key in keys} for level in sorted(levels)}
         units = declare_units(campaign, repository, keys, inputs, chains)
-    return ComparedCampaign(
-        campaign=campaign,
-        manifest=declared.document.data,
-        release=repository.releases.get(campaign.release or ""),
-        site=repository.sites[campaign.site],
-        folder=repository.layouts[campaign.layout].folder,
-        scripts={name: b"".join(some.values()).decode(errors="replace") for name, some in files.items()},
-        settings={step.name: _read_settings(repository, step) for step in campaign.steps},
-        runs=_declare_ranges(campaign) if keys is None else tuple(fold_runs(keys)),
-        chains=chains,
-        units=units,
-        reads=_find_read(repository, campaign),
-    )
-
-
-def _read_settings(repository: Repository, step: Step) -> Mapping[str, tuple[Parameter, bool]]:
-    given = dict(step.parameters)
-    every = repository.templates[step.template].settings(given) if step.template else given
-    return {name: (value, name in given) for name, value in every.items()}
+    runs = _declare_ranges(campaign) if keys is None else tuple(fold_runs(keys))
+    return ComparedCampaign(repository, declared, runs, chains, units)
 
 
 def _declare_ranges(campaign: Campaign) -> Ranges:
@@ -174,9 +151,3 @@ def _declare_ranges(campaign: Campaign) -> Ranges:
         for selector in campaign.selectors
         for item in take(selector)
     )
-
-
-def _find_read(repository: Repository, campaign: Campaign) -> frozenset[str] | None:
-    """The payloads that the campaign's templates read, or None where one may read any."""
-    known = [repository.templates[step.template].payloads for step in campaign.steps if step.template]
-    return None if None in known else frozenset().union(*(names for names in known if names is not None))

@@ -8,37 +8,33 @@ from typing import Any
 
 from renderer.identity.units import Chains, StepUnits
 from schemas.manifest.campaign import Campaign
-from schemas.manifest.deviation import Parameter
-from schemas.policy.site import Site
-from schemas.repository import Release
+from schemas.repository import Declared, Repository
 from schemas.rules.support.intervals import Ranges, unite
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedCampaign:
-    """One of two campaigns, with what its manifest refers to. `runs` are ranges of run keys, both ends included.
+    """One of two campaigns, with the repository that its manifest refers to. `runs` are ranges of run keys, both ends included.
 
-    `scripts` maps basf2 steps to their rendered steering, `settings` every step to its parameters with their values and
-    whether the manifest gives them. `chains` are None where a tag has no snapshot, `units` where runs are not known.
-    `reads` are the payloads that its templates read; None: any.
+    `chains` are None where a tag has no snapshot, `units` where runs are not known.
     """
 
-    campaign: Campaign
-    manifest: Mapping[str, Any]
-    release: Release | None
-    site: Site
-    folder: str
-    scripts: Mapping[str, str]
-    settings: Mapping[str, Mapping[str, tuple[Parameter, bool]]]
+    repository: Repository
+    declared: Declared
     runs: Ranges
-    chains: Chains | None = None
-    units: tuple[StepUnits, ...] | None = None
-    reads: frozenset[str] | None = None
+    chains: Chains | None
+    units: tuple[StepUnits, ...] | None
 
     @property
-    def name(self) -> str:
-        """The campaign's name."""
-        return self.campaign.name
+    def campaign(self) -> Campaign:
+        """What the manifest declares."""
+        return self.declared.campaign
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """The manifest as JSON data."""
+        manifest: Mapping[str, Any] = self.declared.document.data
+        return manifest
 
 
 @dataclass(frozen=True, slots=True)
