@@ -6,6 +6,7 @@ Of a million units most are new: nothing is known of them. These are judged toge
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -50,24 +51,22 @@ def plan_campaign(
     return CampaignPlan(campaign.name, generation, pins, planning.done, groups, deviations)
 
 
+@dataclass(slots=True)
 class _Planning:
     """One pass over a campaign's steps, upstream first."""
 
-    def __init__(
-        self,
-        campaign: Campaign,
-        observed: Observed,
-        refused: Mapping[int, str],
-        removed: Mapping[tuple[str, int], str],
-    ) -> None:
-        self.campaign = campaign
-        self.refused, self.removed = refused, removed
-        self.observed = observed
-        self.done = 0
-        self.rows: dict[tuple[PlanAction, str, tuple[str, ...], str], list[int]] = {}
-        self.coming: dict[str, dict[int, PlanAction]] = {}  # step → run → its action, where it is not done
-        self.walks: dict[int, Walk] = {}  # along the chains of the step that is judged, by place
-        self.named: dict[tuple[str, str], str] = {}  # digests of two payload sets → what differs
+    campaign: Campaign
+    observed: Observed
+    refused: Mapping[int, str]
+    removed: Mapping[tuple[str, int], str]
+    done: int = 0
+    rows: dict[tuple[PlanAction, str, tuple[str, ...], str], list[int]] = field(default_factory=dict)
+    coming: dict[str, dict[int, PlanAction]] = field(default_factory=dict)
+    """Step → run → its action, where it is not done."""
+    walks: dict[int, Walk] = field(default_factory=dict)
+    """Walks along the chains of the step that is judged, by place."""
+    named: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Digests of two payload sets → what differs."""
 
     def put(
         self, action: PlanAction, step: str, outputs: tuple[str, ...], reason: str, runs: Collection[int]

@@ -12,7 +12,6 @@ from reconciler.ledger.reading.observation import list_campaigns
 from reconciler.ledger.store.database import State
 from reconciler.planning.views import View, view_campaign
 from reconciler.run_catalogue.run_selection import choose_runs, read_admissions
-from schemas.manifest.lock import Lock
 from schemas.repository import Declared, Repository
 
 
@@ -81,10 +80,11 @@ def _tell_present(connection: Connection, view: View, selected: Sequence[int]) -
 def _tell_past(connection: Connection, name: str, declared: Declared | None) -> Produced:
     heads = read_heads(connection, name)
     lock = declared.lock if declared is not None else None
-    selected = _list_selected(connection, name, lock) if lock is not None else None
-    if selected is not None:
-        wanted = set(selected)
+    selected = None
+    if lock is not None:  # the campaign ended, and takes in no more runs
+        wanted = {*lock.runs, *(read_admissions(connection, name) if lock.open_runs else ())}
         heads = [head for head in heads if head.run in wanted]
+        selected = tuple(sorted(wanted))
     runs: dict[tuple[str, str], set[int]] = {}
     for head in heads:
         runs.setdefault((head.step, head.output), set()).add(head.run)
@@ -93,11 +93,6 @@ def _tell_past(connection: Connection, name: str, declared: Declared | None) -> 
     else:
         made = _match(runs, [(s.name, output) for s in declared.campaign.expand() for output in s.outputs])
     return Produced(selected, made, tuple(heads))
-
-
-def _list_selected(connection: Connection, name: str, lock: Lock) -> tuple[int, ...]:
-    """The runs that a campaign had when it ended; it takes in no more."""
-    return tuple(sorted({*lock.runs, *(read_admissions(connection, name) if lock.open_runs else ())}))
 
 
 def _match(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 from renderer.applications.basf2 import render_script
@@ -78,31 +80,27 @@ class _Origin:
     source: str
     schema: str | None = None
 
-    @property
-    def root(self) -> Mapping[str, Any]:
-        return load_schema(self.schema) if self.schema is not None else {}
-
 
 def _trace(origin: _Origin, path: Path, name: str) -> Iterator[Value]:
     """The values at and below a path of a document, called by `name` and what comes below, and the defaults."""
-    data = origin.document.data
-    for part in path:
-        data = data[part]
-    yield from _walk(origin, path, data, origin.root, name)
+    data = reduce(getitem, path, origin.document.data)
+    schema = {} if origin.schema is None else load_schema(origin.schema)
+    yield from _walk(origin, path, data, schema, name)
 
 
 def _walk(origin: _Origin, path: Path, data: Any, schema: Mapping[str, Any], name: str) -> Iterator[Value]:
     if "$ref" in schema:
-        schema = {**origin.root["$defs"][schema["$ref"].rpartition("/")[2]], **schema}
+        definitions = load_schema(origin.schema or "")["$defs"]
+        schema = {**definitions[schema["$ref"].rpartition("/")[2]], **schema}
     if isinstance(data, dict):
         known, others = schema.get("properties", {}), schema.get("additionalProperties", {})
+        prefix = f"{name}." if name else ""
         for key, inner in data.items():
             below = known.get(key, others if isinstance(others, dict) else {})
-            yield from _walk(origin, (*path, key), inner, below, f"{name}.{key}" if name else key)
+            yield from _walk(origin, (*path, key), inner, below, f"{prefix}{key}")
         for key, below in known.items():
             if key not in data and "default" in below:
-                what = f"{name}.{key}" if name else key
-                yield Value(what, below["default"], SCHEMA, f"{origin.schema}/1")
+                yield Value(f"{prefix}{key}", below["default"], SCHEMA, f"{origin.schema}/1")
     elif isinstance(data, list) and any(isinstance(item, dict | list) for item in data):
         for index, inner in enumerate(data):
             yield from _walk(origin, (*path, index), inner, schema.get("items", {}), f"{name}[{index}]")

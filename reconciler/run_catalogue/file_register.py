@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Engine,
@@ -155,7 +156,7 @@ def import_files(
             connection, [one for one in decision.new if (key_of(one), one.checksum) in known.removed], when
         )
         if changed:
-            rows = [{**describe_columns(file), **bind(FILE, key_of(file))} for file in changed]
+            rows = [{**asdict(file), **bind(FILE, key_of(file))} for file in changed]
             connection.execute(update(files).where(match_bound(files, FILE)), rows)
         copies = ((*key, path, storage) for key, path, storage in decision.replicas)
         insert_rows(connection, replicas, (*FILE, "path", "storage"), copies)
@@ -176,26 +177,24 @@ def _read_known(connection: Connection, found: Sequence[File], others: Sequence[
     """What the catalogue has that an import has to do with."""
     known: dict[Key, File] = {}
 
-    def take(condition: ColumnElement[bool]) -> None:
-        known.update((key_of(file), file) for file in select_files(connection, condition))
+    def take(conditions: Iterable[ColumnElement[bool]]) -> None:
+        known.update((key_of(file), file) for file in select_files(connection, conditions))
 
     everything = [*found, *(one.file for one in others)]
     runs_at = {key_of(file)[:3] for file in everything}
-    for condition in match_runs(files, runs_at):
-        take(condition)
+    take(match_runs(files, runs_at))
     # What is there as it was says nothing that could contradict.
     everything = [file for file in everything if known.get(key_of(file)) != file]
     checksums = {one for file in everything for one in list_spellings(file.checksum)}
-    for chunk in _divide(sorted(checksums)):
-        take(files.c.checksum.in_(chunk))
-    for chunk in _divide(sorted({one.of for one in others if one.of and not os.path.isabs(one.of)})):
-        take(files.c.name.in_(chunk))
-    paths = list_paths(everything) | {one.of for one in others if one.of and os.path.isabs(one.of)}
-    for ids in _divide(_find_paths(connection, files, paths)):
-        take(files.c.id.in_(ids))
+    take(_match_any(files.c.checksum, checksums))
+    originals = {one.of for one in others if one.of}
+    absolute = set(filter(os.path.isabs, originals))
+    take(_match_any(files.c.name, originals - absolute))
+    paths = list_paths(everything) | absolute
+    take(_match_any(files.c.id, _find_paths(connection, files, paths)))
     copies: dict[str, Key] = {}
-    for ids in _divide(_find_paths(connection, replicas, paths)):
-        query = select(replicas.c.path, *(replicas.c[name] for name in FILE)).where(replicas.c.id.in_(ids))
+    for condition in _match_any(replicas.c.id, _find_paths(connection, replicas, paths)):
+        query = select(replicas.c.path, *(replicas.c[name] for name in FILE)).where(condition)
         copies.update((path, (*key,)) for path, *key in connection.execute(query))
     gone: set[tuple[Key, str]] = set()
     for condition in match_runs(removals, runs_at):
@@ -205,10 +204,11 @@ def _read_known(connection: Connection, found: Sequence[File], others: Sequence[
     return Known(known, copies, frozenset(gone))
 
 
-def select_files(connection: Connection, *conditions: ColumnElement[bool]) -> list[File]:
-    """The registered files that meet all conditions."""
-    query = select(*(files.c[name] for name in COLUMNS)).where(*conditions)
-    return [File(*row) for row in connection.execute(query)]
+def select_files(connection: Connection, conditions: Iterable[ColumnElement[bool]]) -> Iterator[File]:
+    """The registered files that meet one of the conditions, condition by condition."""
+    query = select(*(files.c[name] for name in COLUMNS))
+    for condition in conditions:
+        yield from (File(*row) for row in connection.execute(query.where(condition)))
 
 
 def _find_paths(connection: Connection, table: Table, paths: set[str]) -> list[int]:
@@ -262,10 +262,6 @@ def _find_excess(connection: Connection, touched: set[RunAt]) -> Iterator[str]:
             yield f"{format_run(key)}: {said}"
 
 
-def describe_columns(file: File) -> dict[str, object]:
-    return dict(zip(COLUMNS, _values(file), strict=True))
-
-
 def match_file(table: Table, key: Sequence[object]) -> ColumnElement[bool]:
     return and_(*(table.c[name] == value for name, value in zip(FILE, key, strict=True)))
 
@@ -274,13 +270,11 @@ def match_runs(table: Table, places: set[RunAt]) -> Iterator[ColumnElement[bool]
     """Conditions that the rows of these runs meet, one of them each."""
     for (level, experiment), group in groupby(sorted(places), key=itemgetter(0, 1)):
         level_too = table.c.level == level if "level" in table.c else true()
-        for chunk in _divide([run for _, _, run in group]):
-            yield and_(level_too, table.c.experiment == experiment, table.c.run.in_(chunk))
+        for within in _match_any(table.c.run, [run for _, _, run in group]):
+            yield and_(level_too, table.c.experiment == experiment, within)
 
 
-T = TypeVar("T")
-
-
-def _divide(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(values), CHUNK):
-        yield values[start : start + CHUNK]
+def _match_any(column: Column[Any], values: Iterable[Any]) -> Iterator[ColumnElement[bool]]:
+    """Conditions that rows with one of these values meet, one of them each."""
+    listed = sorted(values)
+    return (column.in_(listed[start : start + CHUNK]) for start in range(0, len(listed), CHUNK))

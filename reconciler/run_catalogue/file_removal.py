@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
-from sqlalchemy import Connection, Engine, delete, insert, or_, select, update
+from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select, update
 
 from reconciler.ledger.schema.file_tables import removals, replicas
 from reconciler.ledger.schema.tables import files
@@ -15,7 +15,6 @@ from reconciler.model.run import File
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.run_catalogue.file_register import (
     FILE,
-    describe_columns,
     find_place,
     match_file,
     match_runs,
@@ -57,29 +56,24 @@ def remove_files(engine: Engine, wanted: Sequence[str], reason: str, who: str, w
             file, path = _find_named(connection, text)
             chosen[key_of(file), path] = file
         for (key, path), file in chosen.items():
-            copies = _list_replicas(connection, key)
-            places = {file.path: file.storage, **copies}
+            places = {file.path: file.storage, **_list_replicas(connection, key)}
             leaving = [path] if path is not None and len(places) > 1 else list(places)
             staying = [one for one in places if one not in leaving]
             for one in leaving:
                 moved = replace(file, path=one, storage=places[one])
-                row = {**describe_columns(moved), "reason": reason[:500], "who": who[:120], "time": when}
+                row = {**asdict(moved), "reason": reason[:500], "who": who[:120], "time": when}
                 connection.execute(insert(removals), [row])
-                connection.execute(delete(replicas).where(match_file(replicas, key), replicas.c.path == one))
                 removed.append(Removal(file, one, staying[0] if staying else None))
             if not staying:
                 connection.execute(delete(files).where(match_file(files, key)))
-            elif file.path in leaving:
+            elif file.path in leaving:  # a replica takes its place
                 place = {"path": staying[0], "storage": places[staying[0]]}
                 connection.execute(update(files).where(match_file(files, key)).values(place))
-                connection.execute(
-                    delete(replicas).where(match_file(replicas, key), replicas.c.path == staying[0])
-                )
+                leaving.append(staying[0])
+            copied = and_(match_file(replicas, key), replicas.c.path.in_(leaving))
+            connection.execute(delete(replicas).where(copied))
         moved_runs = {key[:3] for key, _ in chosen}
-        members: list[File] = []
-        for condition in match_runs(files, moved_runs):
-            members += select_files(connection, condition)
-        sum_inputs(connection, members, moved_runs)
+        sum_inputs(connection, select_files(connection, match_runs(files, moved_runs)), moved_runs)
         move_serial(connection)
     return removed
 
@@ -87,27 +81,24 @@ def remove_files(engine: Engine, wanted: Sequence[str], reason: str, who: str, w
 def _find_named(connection: Connection, text: str) -> tuple[File, str | None]:
     """The file that is meant, and its place where a path was given."""
     path = os.path.abspath(text)
-    if found := select_files(connection, files.c.path == path):
+    if found := [*select_files(connection, [files.c.path == path])]:
         return _choose(text, found), path
     copies = select(*(replicas.c[name] for name in FILE)).where(replicas.c.path == path)
     if (key := connection.execute(copies).first()) is not None:
-        return select_files(connection, match_file(files, key))[0], path
+        (file,) = select_files(connection, [match_file(files, key)])
+        return file, path
     named = files.c.name == text
     if (match := _DESCRIBED.fullmatch(text)) is not None:
         level, experiment, run, name = match.groups()
         named = or_(named, match_file(files, (level, int(experiment), int(run), name)))
-    found = select_files(connection, named)
+    found = [*select_files(connection, [named])]
     if not found:
         last = connection.execute(
             select(removals.c.time, removals.c.reason)
             .where(or_(removals.c.path == path, removals.c.name == text), removals.c.restored.is_(None))
             .order_by(removals.c.id.desc())
         ).first()
-        known = (
-            f": it was removed on {last.time}, {last.reason}"
-            if last
-            else "; `b2prod files list` shows what is"
-        )
+        known = f": it was removed on {last.time}, {last.reason}" if last else "; see `b2prod files list`"
         raise SourceUnavailable(f"no file {text} is registered{known}; nothing was changed")
     return _choose(text, found), None
 
@@ -132,9 +123,8 @@ def _list_replicas(connection: Connection, key: Key) -> dict[str, str]:
 def find_gone(connection: Connection, folder: str) -> list[tuple[File, list[str]]]:
     """The files below a folder that are registered as on disk and are not there; each with its other places."""
     below = f"{folder.rstrip('/')}/"
-    here = select_files(
-        connection, files.c.path.startswith(below, autoescape=True), files.c.storage == "disk"
-    )
+    on_disk = and_(files.c.path.startswith(below, autoescape=True), files.c.storage == "disk")
+    here = select_files(connection, [on_disk])
     return [
         (file, list(_list_replicas(connection, key_of(file))))
         for file in sorted(here, key=lambda file: file.path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -277,17 +278,15 @@ class _Filing:
         """Takes out of `coming` the files whose content another file has; whether there were any."""
         count = len(coming)
         registered: dict[Content, list[File]] = {}
-        wanted = {content_of(file) for file in coming.values()}
+        wanted = Counter(map(content_of, coming.values()))
         for key, file in self.known.files.items():
             content = content_of(file)
             if content in wanted and (key not in coming or content_of(coming[key]) == content):
                 registered.setdefault(content, []).append(file)
-        first: dict[Content, Key] = {}
         equal: dict[Content, list[File]] = {}
-        for key, file in coming.items():
-            content = content_of(file)
-            if (owner := first.setdefault(content, key)) != key:
-                equal.setdefault(content, [coming[owner]]).append(file)
+        for file in coming.values():
+            if wanted[content_of(file)] > 1:
+                equal.setdefault(content_of(file), []).append(file)
         for key, file in list(coming.items()):
             content = content_of(file)
             others = [*registered.get(content, ()), *equal.get(content, ())]

@@ -11,7 +11,6 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, select
 
 from reconciler.ledger.schema.rows import bind, insert_rows, match_bound
 from reconciler.ledger.schema.tables import luminosity
-from reconciler.run_catalogue.lists.records import Columns
 from reconciler.run_catalogue.lists.run_lists import KEY, RefusedRow, RunListing, collect_rows
 from reconciler.run_catalogue.lists.values import read_real
 from reconciler.run_catalogue.run_import import ImportedRuns, remember_list, replace_quarantine
@@ -90,7 +89,7 @@ def collect_measurements(
             )
         return Measurement(key, value, statistical, systematic)
 
-    return collect_rows(listing, Columns(COLUMNS), read, "luminosity", advance)
+    return collect_rows(listing, COLUMNS, read, "luminosity", advance)
 
 
 def import_luminosity_list(

@@ -26,7 +26,7 @@ class RunSelection:
     @property
     def missing(self) -> tuple[int, ...] | None:
         """The runs that are selected and not produced."""
-        return None if self.selected is None else _subtract(self.selected, self.produced)
+        return None if self.selected is None else tuple(sorted({*self.selected} - {*self.produced}))
 
     def owns(self, version: str, other: RunSelection | None = None) -> bool:
         """Whether a version of the values is its own: of listed runs all are, save that of the other side."""
@@ -79,7 +79,14 @@ class Pair:
 
 def share_luminosity(side: RunSelection, measured: Measured) -> list[Share]:
     """The totals of a side by everything that was measured, its own version first."""
-    return [_share(side, where, found) for where, found in _order(side, measured)]
+    return [
+        Share(
+            add_luminosity(where, found, side.produced),
+            None if side.selected is None else add_luminosity(where, found, side.selected),
+            None if side.missing is None else add_luminosity(where, found, side.missing),
+        )
+        for where, found in _order(side, measured)
+    ]
 
 
 def list_values(side: RunSelection, measured: Measured) -> Iterator[RunValue]:
@@ -102,13 +109,13 @@ def pair_luminosity(here: RunSelection, there: RunSelection, measured: Measured)
     for where, mine, theirs in _match(here, there, measured):
         alone = not (mine and theirs)
         both = {run for run in common if (alone or run in mine) and (alone or run in theirs)}
-        totals = [
+        one, other = (
             add_luminosity(where, {run: found[run] for run in both if run in found}, side.produced)
             if found
             else None
             for found, side in ((mine, here), (theirs, there))
-        ]
-        yield Pair(where, totals[0], totals[1], left=_subtract(common, both))
+        )
+        yield Pair(where, one, other, left=tuple(sorted(common - both)))
 
 
 def pair_values(here: RunSelection, there: RunSelection, measured: Measured) -> Iterator[Pair]:
@@ -130,13 +137,6 @@ def _order(side: RunSelection, measured: Measured) -> list[tuple[Where, Mapping[
     )
 
 
-def _share(side: RunSelection, where: Where, found: Mapping[int, Measurement]) -> Share:
-    others = (
-        None if runs is None else add_luminosity(where, found, runs) for runs in (side.selected, side.missing)
-    )
-    return Share(add_luminosity(where, found, side.produced), *others)
-
-
 def _match(
     here: RunSelection, there: RunSelection, measured: Measured
 ) -> Iterator[tuple[Where, Mapping[int, Measurement], Mapping[int, Measurement]]]:
@@ -151,7 +151,3 @@ def _match(
         if (method, correction) not in shown
     ]
     yield from sorted(rows, key=lambda row: (row[0][0], row[0][2], row[0][1]))
-
-
-def _subtract(runs: tuple[int, ...] | set[int], others: tuple[int, ...] | set[int]) -> tuple[int, ...]:
-    return tuple(sorted({*runs} - {*others}))

@@ -140,7 +140,10 @@ def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> ImportedR
         after = (before if before == after else _merge(before, after)).settle_type()
         if after != before:
             if (reason := _find_contradiction(after)) is not None:
-                refused.append(RefusedRow(0, _describe(wanted[key]), reason, key))
+                stated = (
+                    f"{name} {value}" for name, value in wanted[key]._asdict().items() if value is not None
+                )
+                refused.append(RefusedRow(0, ", ".join(stated), reason, key))
             else:
                 changed.append(after)
     insert_rows(connection, runs, (*Run._fields, "seconds"), ((*run, _count_seconds(run)) for run in new))
@@ -169,12 +172,6 @@ def _find_contradiction(run: Run) -> str | None:
     if run.start is None or run.stop is None or run.start <= run.stop:
         return None
     return f"with what is known of the run, it stops ({run.stop}) before it starts ({run.start})"
-
-
-def _describe(run: Run) -> str:
-    """A run as a list states it, for people."""
-    stated = {key: value for key, value in run._asdict().items() if value is not None}
-    return ", ".join(f"{key} {value}" for key, value in stated.items())
 
 
 def _count_seconds(run: Run) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -46,29 +47,32 @@ def choose_runs(connection: Connection, campaign: Campaign, lock: Lock) -> Chose
     Raises:
         SourceUnavailable: the run catalogue lacks runs of the lock: it shrank, or is another one.
     """
-    known = find_known(connection, lock.runs) if lock.runs else {}
+    known = find_known(connection, lock.runs)
     if len(known) < len(lock.runs):
         lacking = lock.runs.subtract(gather_runs(sorted(known)).intervals)
         listed = format_runs(lacking, most=10)
         raise SourceUnavailable(
             f"the run catalogue lacks runs that {campaign.name} was locked with: {listed}"
         )
-    refused = _refuse_removed(known)
-    for key, why in find_foreign(connection, campaign, lock).items():
-        refused.setdefault(key, f"the lock has it, and {why}; run `b2prod resolve {campaign.name}`")
+    refused = {
+        key: f"the lock has it, and {why}; run `b2prod resolve {campaign.name}`"
+        for key, why in find_foreign(connection, campaign, lock).items()
+    }
     keys, entrants = set(lock.runs), list[int]()
     admitted = read_admissions(connection, campaign.name) if lock.open_runs else set()
     for selector in campaign.selectors:
         if not selector.is_open:
             continue
         inside = [key for key in admitted if _names(selector, key)]
-        refused.update(_refuse_removed(find_known(connection, inside)))
+        known |= find_known(connection, inside)
         coming = [key for key in select_runs(connection, selector) if key not in admitted]
         room = max(0, (selector.max_runs or 0) - len(inside))
         entrants += coming[:room]
         late = f"max_runs is {selector.max_runs}, and that many came before it"
-        refused.update(dict.fromkeys(coming[room:], late))
+        refused |= dict.fromkeys(coming[room:], late)
         keys.update(inside, coming)
+    removed = ((key, reason) for key, reason in known.items() if reason is not None)
+    refused.update((key, f"removed from the run catalogue: {reason}") for key, reason in removed)
     return Chosen(tuple(sorted(keys)), refused, tuple(entrants))
 
 
@@ -98,11 +102,8 @@ def find_foreign(connection: Connection, campaign: Campaign, lock: Lock) -> dict
     if not foreign:
         return {}
     there = runs.c.experiment.in_(sorted({first >> 32 for first, _ in foreign.intervals}))
-    rows = [
-        row
-        for row in connection.execute(select(runs).where(there))
-        if run_key(row.experiment, row.run) in foreign
-    ]
+    every = connection.execute(select(runs).where(there))
+    rows = [row for row in every if run_key(row.experiment, row.run) in foreign]
     found = dict.fromkeys(foreign, _NO_RUN) if len(rows) < len(foreign) else {}
     for why, keys in explain_absences(campaign, lock, rows).items():
         found.update(dict.fromkeys(keys, why))
@@ -143,12 +144,11 @@ def _explain(campaign: Campaign, locked: RunSet, row: Any) -> str:
     if row.removed is not None:
         return f"it was removed from the run catalogue: {row.removed}"
     reasons = []
-    for selector in campaign.selectors:
-        if selector.experiment == row.experiment:
-            objections = list(judge_run(selector, row))
-            if not objections and not selector.is_open and run_key(row.experiment, row.run) not in locked:
-                objections = ["it fits since the lock was written; resolve again to take it in"]
-            reasons.append(", ".join(objections))
+    for selector in [one for one in campaign.selectors if one.experiment == row.experiment]:
+        objections = list(judge_run(selector, row))
+        if not objections and not selector.is_open and run_key(row.experiment, row.run) not in locked:
+            objections = ["it fits since the lock was written; resolve again to take it in"]
+        reasons.append(", ".join(objections))
     if not reasons:
         return f"no selection is of experiment {row.experiment}"
     # of several selections, the one that comes nearest is the one that its author means
@@ -172,21 +172,22 @@ def judge_run(selector: Selector, row: Any) -> Iterator[str]:
             yield f"its {what} is not known"
         elif wanted and value not in wanted:
             yield f"its {what} is {value}, not {' or '.join(wanted)}"
-    if selector.min_events is not None:
-        if row.events is None:
-            yield "its number of events is not known"
-        elif row.events < selector.min_events:
-            yield f"it has fewer than {selector.min_events} events"
-    if selector.min_minutes is not None:
-        if row.seconds is None:
-            yield "its length is not known"
-        elif row.seconds < 60 * selector.min_minutes:
-            yield f"it is shorter than {selector.min_minutes} minutes"
-    if selector.until is not None:
-        if row.start is None:
-            yield "its start is not known"
-        elif row.start[:10] > selector.until:
-            yield f"it started after {selector.until}"
+    least, minutes, until = selector.min_events, selector.min_minutes, selector.until
+    for what, value, limit, fits, objection in (
+        ("number of events", row.events, least, operator.ge, f"it has fewer than {least} events"),
+        (
+            "length",
+            row.seconds,
+            minutes and 60 * minutes,
+            operator.ge,
+            f"it is shorter than {minutes} minutes",
+        ),
+        ("start", row.start and row.start[:10], until, operator.le, f"it started after {until}"),
+    ):
+        if limit is not None and value is None:
+            yield f"its {what} is not known"
+        elif limit is not None and not fits(value, limit):
+            yield objection
 
 
 def _write_conditions(selector: Selector) -> Iterator[ColumnElement[bool]]:
@@ -235,14 +236,6 @@ def _names(selector: Selector, key: int) -> bool:
     experiment, run = split_key(key)
     first = selector.first or 0
     return experiment == selector.experiment and run >= first and not contain(selector.exclude, run)
-
-
-def _refuse_removed(known: Mapping[int, str | None]) -> dict[int, str]:
-    return {
-        key: f"removed from the run catalogue: {reason}"
-        for key, reason in known.items()
-        if reason is not None
-    }
 
 
 def _are_within(keys: Sequence[int], base: int, ranges: Sequence[RunRange]) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -21,7 +22,6 @@ from reconciler.planning.campaign_diff.values import (
 from renderer.applications import APPLICATIONS
 from renderer.identity.units import Chains
 from schemas.manifest.campaign import Campaign
-from schemas.manifest.deviation import Parameter
 from schemas.manifest.runs import RunRange, fold_runs
 from schemas.manifest.step import Step
 from schemas.rules.support.intervals import Ranges, intersect, subtract, unite
@@ -41,22 +41,24 @@ def compare_campaigns(before: ComparedCampaign, after: ComparedCampaign) -> Diff
     pairs = pair_steps(before.campaign.steps, after.campaign.steps)
     renamed = {one.name: other.name for one, other in pairs if one is not None and other is not None}
     both = intersect(before.runs, after.runs)
+    described = _describe(before), _describe(after)
+    groups = {name: _compare(values, described[1][name]) for name, values in described[0].items()}
     return Difference(
         before=before.campaign.name,
         after=after.campaign.name,
-        release=_compare({"release": _name_release(before)}, {"release": _name_release(after)}),
+        release=groups["release"],
         tags=tuple(_compare_tags(before.campaign, after.campaign)),
         payloads=_compare_payloads(before, after, both),
         steering=tuple(
             change for one, other in pairs if (change := _compare_steps(before, after, one, other, renamed))
         ),
-        selection=_compare({"selection": _narrow(before)}, {"selection": _narrow(after)}),
+        selection=groups["selection"],
         only_before=subtract(before.runs, after.runs),
         only_after=subtract(after.runs, before.runs),
         both=both,
         outputs=tuple(made for one, other in pairs if (made := _compare_outputs(one, other))),
-        site=_compare(_describe_site(before), _describe_site(after)),
-        limits=_compare(_describe_limits(before), _describe_limits(after)),
+        site=groups["site"],
+        limits=groups["limits"],
         names=_compare(
             _list_names(before, renamed), _list_names(after, {name: name for name in renamed.values()})
         ),
@@ -98,35 +100,28 @@ def _list_names(side: ComparedCampaign, steps: Mapping[str, str]) -> dict[str, A
     return {**{name: side.manifest.get(name) for name in NAMES}, **titles}
 
 
-def _name_release(side: ComparedCampaign) -> str | None:
-    name = side.campaign.release
-    found = side.repository.releases.get(name or "")
-    return name if found is None else f"{name} ({found.date})"
+def _describe(side: ComparedCampaign) -> dict[str, dict[str, Any]]:
+    """What a campaign states, by groups of which each value is compared alone.
 
-
-def _describe_site(side: ComparedCampaign) -> dict[str, Any]:
-    site, layout = side.campaign.site, side.campaign.layout
-    found = side.repository.sites[site]
-    return {
-        "site": site,
-        "engine": found.engine,
-        "storage": found.storage,
-        "layout": layout,
-        "folders": side.repository.layouts[layout].folder,
-    }
-
-
-def _describe_limits(side: ComparedCampaign) -> dict[str, Any]:
-    """Kind, state and limits; and the keys of the manifest that no other group shows, such as later additions to the schema."""
+    The limits are with the keys of the manifest that no other group shows, such as later additions to the schema.
+    """
+    campaign, here = side.campaign, side.repository
+    release, site = here.releases.get(campaign.release or ""), here.sites[campaign.site]
     others = {key: value for key, value in side.manifest.items() if key not in (*_TOLD, *NAMES)}
-    campaign = side.campaign
-    return {"kind": campaign.kind, "state": campaign.state, **campaign.limits.describe(), **others}
-
-
-def _narrow(side: ComparedCampaign) -> list[dict[str, Any]]:
-    """The selectors without the runs that they name."""
-    described = [selector.describe() for selector in side.campaign.selectors]
-    return [{key: one[key] for key in one if key not in ("ranges", "exclude")} for one in described]
+    return {
+        "release": {"release": campaign.release if release is None else f"{release.name} ({release.date})"},
+        "selection": {
+            "selection": [replace(one, ranges=(), exclude=()).describe() for one in campaign.selectors]
+        },
+        "site": {
+            "site": campaign.site,
+            "engine": site.engine,
+            "storage": site.storage,
+            "layout": campaign.layout,
+            "folders": here.layouts[campaign.layout].folder,
+        },
+        "limits": {"kind": campaign.kind, "state": campaign.state, **campaign.limits.describe(), **others},
+    }
 
 
 def _compare_tags(before: Campaign, after: Campaign) -> Iterator[Field]:
@@ -164,14 +159,10 @@ def _compare_payloads(
 
 def _find_read(side: ComparedCampaign) -> set[str] | None:
     """The payloads that the campaign's templates read, or None where one may read any."""
-    read: set[str] = set()
-    for step in side.campaign.steps:
-        if step.template:
-            payloads = side.repository.templates[step.template].payloads
-            if payloads is None:
-                return None
-            read |= payloads
-    return read
+    templates = [side.repository.templates[step.template] for step in side.campaign.steps if step.template]
+    if any(template.payloads is None for template in templates):
+        return None
+    return {name for template in templates for name in template.payloads or ()}
 
 
 def _identify(segment: Segment | None) -> _Use:
@@ -208,11 +199,10 @@ def _compare_steps(
     if one is None or other is None:
         return StepChange(_name(one), _name(other))
     fields = _compare(_describe_step(before, one, renamed), _describe_step(after, other, {}))
-    old, new = _read_settings(before, one), _read_settings(after, other)
     parameters = tuple(
-        Field(name, _name_setting(old.get(name)), _name_setting(new.get(name)))
-        for name in dict.fromkeys((*old, *new))
-        if (old.get(name) or (None,))[0] != (new.get(name) or (None,))[0]
+        field
+        for field in _compare(_read_settings(before, one), _read_settings(after, other))
+        if (field.before or {}).get("value") != (field.after or {}).get("value")
     )
     script = difflib.unified_diff(
         _render(before, one),
@@ -251,19 +241,15 @@ def _render(side: ComparedCampaign, step: Step) -> list[str]:
     return b"".join(files.values()).decode(errors="replace").splitlines()
 
 
-def _read_settings(side: ComparedCampaign, step: Step) -> dict[str, tuple[Parameter, bool]]:
-    """The parameters of a step with their values, and whether the manifest gives them."""
+def _read_settings(side: ComparedCampaign, step: Step) -> dict[str, dict[str, Any]]:
+    """The parameters of a step with their values, and which of these the manifest does not give."""
     given = dict(step.parameters)
     every = side.repository.templates[step.template].settings(given) if step.template else given
-    return {name: (value, name in given) for name, value in every.items()}
-
-
-def _name_setting(setting: tuple[Parameter, bool] | None) -> Any:
-    if setting is None:
-        return None
-    value, given = setting
-    shown = list(value) if isinstance(value, tuple) else value
-    return {"value": shown} if given else {"value": shown, "default": True}
+    settings: dict[str, dict[str, Any]] = {}
+    for name, value in every.items():
+        shown = list(value) if isinstance(value, tuple) else value
+        settings[name] = {"value": shown} if name in given else {"value": shown, "default": True}
+    return settings
 
 
 def _compare_outputs(one: Step | None, other: Step | None) -> OutputChange | None:
@@ -299,6 +285,6 @@ def _share_units(
     hindrance = None
     if not after.campaign.reuse:
         hindrance = f"{after.campaign.name} says `reuse: never`"
-    elif _describe_site(before)["storage"] != _describe_site(after)["storage"]:
+    elif len({side.repository.sites[side.campaign.site].storage for side in (before, after)}) > 1:
         hindrance = "it is at another storage"
     return Shared(units, equal, hindrance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from json import JSONDecodeError
 from typing import Any, NamedTuple
@@ -40,17 +41,15 @@ def read_objects(text: str) -> Iterator[Row]:
     Raises:
         ValueError: it is not a list in JSON.
     """
-    shapes: dict[tuple[str, ...], tuple[tuple[str, ...], str | None]] = {}
+    name_columns = cache(
+        _name_columns
+    )  # so that rows of one shape have the same names, as `Columns` wants it
     for item in read_items(text, "["):
         if item.flaw is not None or not isinstance(item.value, dict):
-            yield Row(
-                item.number, (), (), item.flaw or "it is not an object with columns and values", item.text
-            )
+            broken = item.flaw or "it is not an object with columns and values"
+            yield Row(item.number, (), (), broken, item.text)
             continue
-        keys = tuple(item.value)
-        if keys not in shapes:
-            shapes[keys] = _name_columns(keys)
-        names, flaw = shapes[keys]
+        names, flaw = name_columns(tuple(item.value))
         yield Row(item.number, names, tuple(item.value.values()), flaw, item.text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -134,15 +135,12 @@ class RunList:
             return rows
         own = {theirs: ours for ours, theirs in self._mapping.items()}
         hidden = {name for ours in self._mapping for name in COLUMNS.get(ours, (ours,))}
-        named: dict[tuple[str, ...], tuple[str, ...]] = {}
 
+        @cache
         def rename(names: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(own.get(name, "" if name in hidden else name) for name in names)
 
-        return (
-            row._replace(names=named.get(row.names) or named.setdefault(row.names, rename(row.names)))
-            for row in rows
-        )
+        return (row._replace(names=rename(row.names)) for row in rows)
 
 
 def collect_runs(
@@ -153,25 +151,26 @@ def collect_runs(
     Raises:
         SourceUnavailable: the source cannot be read to its end, or holds no run at all.
     """
-    return collect_rows(source, Columns(COLUMNS), _read_run, "run", advance)
+    return collect_rows(source, COLUMNS, _read_run, "run", advance)
 
 
 @without_collection()
 def collect_rows(
     source: RunListing,
-    columns: Columns,
+    names: Mapping[str, tuple[str, ...]],
     read: Callable[[int, Sequence[Any]], T],
     what: str,
     advance: Callable[[], None],
 ) -> tuple[tuple[T, ...], tuple[RefusedRow, ...]]:
     """What `read` makes of each row's run key and values, and the rows for which it raised ValueError.
 
-    `columns` begin with those of `KEY`. `advance` is called for each row. A run that is listed twice with different
+    `names` maps columns to their names, those of `KEY` first. `advance` is called for each row. A run that is listed twice with different
     values is refused the second time. `what` names what is listed.
 
     Raises:
         SourceUnavailable: the source cannot be read to its end, or holds nothing that can be read.
     """
+    columns = Columns(names)
     found: dict[int, T] = {}
     refused: list[RefusedRow] = []
     for row in source.read():
@@ -230,10 +229,9 @@ def _read_plain(text: str, experiment: int | None) -> Iterator[Row]:
             flaws.append(f"{words[:80]!r} is more than {RANGE_LIMIT:,} runs")
         for flaw in flaws:
             yield Row(number, ("run",), (), flaw, line)
-        if not flaws:
-            for item in ranges:
-                for run in range(item.first, item.last + 1):
-                    yield Row(number, ("run",), (run,), None, line)
+        for item in ranges if not flaws else ():
+            for run in range(item.first, item.last + 1):
+                yield Row(number, ("run",), (run,), None, line)
 
 
 def _read_run(key: int, values: Sequence[Any]) -> Run:
