@@ -69,14 +69,9 @@ def _pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any
 
 
 def _pin_tag(tag: GlobalTag, snapshot: Snapshot) -> PinnedTag:
+    retrieved = "" if tag.on_change is None else snapshot.retrieved
     return PinnedTag(
-        tag.name,
-        snapshot.digest,
-        tag.on_change,
-        snapshot.id,
-        tag.role,
-        snapshot.state,
-        "" if tag.on_change is None else snapshot.retrieved,
+        tag.name, snapshot.digest, tag.on_change, snapshot.id, tag.role, snapshot.state, retrieved
     )
 
 

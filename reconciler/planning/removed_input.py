@@ -20,14 +20,38 @@ Removed = Mapping[int, Sequence[tuple[str, str]]]
 """Run key → time and reason of each removal that was not taken back, in their order."""
 
 
-def read_removed(connection: Connection, level: str, experiments: Sequence[int]) -> Removed:
-    """The removals of a level's files that were not taken back."""
+def explain_removals(
+    connection: Connection, campaign: str, experiments: Sequence[int], units: Sequence[StepUnits]
+) -> tuple[tuple[StepUnits, ...], dict[tuple[str, int], str]]:
+    """The units of a campaign, where those that wait for files also give the reasons why files were removed.
+
+    Also step and run → why files of its input were removed after its first attempt began.
+    """
+    levels = sorted({item.step.input.level for item in units if item.step.input.step is None})
+    by_level = {level: _read_removed(connection, level, experiments) for level in levels}
+    told: list[StepUnits] = []
+    changes: dict[tuple[str, int], str] = {}
+    for item in units:
+        removed = by_level[item.step.input.level] if item.step.input.step is None else {}
+        if not removed:
+            told.append(item)
+            continue
+        waiting = {
+            run: f"{why}; removed: {_join(reason for _, reason in removed[run])}" if run in removed else why
+            for run, why in item.waiting.items()
+        }
+        told.append(replace(item, waiting=waiting))
+        for run, time in _read_begun(connection, campaign, item.step.name, removed).items():
+            if since := _join(reason for when, reason in removed[run] if when >= time):
+                changes[item.step.name, run] = since
+    return tuple(told), changes
+
+
+def _read_removed(connection: Connection, level: str, experiments: Sequence[int]) -> Removed:
     query = (
         select(removals.c.experiment, removals.c.run, removals.c.time, removals.c.reason)
         .where(
-            removals.c.level == level,
-            removals.c.experiment.in_(experiments),
-            removals.c.restored.is_(None),
+            removals.c.level == level, removals.c.experiment.in_(experiments), removals.c.restored.is_(None)
         )
         .order_by(removals.c.id)
     )
@@ -35,30 +59,6 @@ def read_removed(connection: Connection, level: str, experiments: Sequence[int])
     for experiment, run, time, reason in connection.execute(query):
         found.setdefault(run_key(experiment, run), []).append((time, reason))
     return found
-
-
-def tell_waiting(units: StepUnits, removed: Removed) -> StepUnits:
-    """The units of a step, where those that wait for files also give the reason why files were removed."""
-    if units.step.input.step is not None or not removed.keys() & units.waiting.keys():
-        return units
-    waiting = {
-        run: f"{why}; removed: {_join(reason for _, reason in removed[run])}" if run in removed else why
-        for run, why in units.waiting.items()
-    }
-    return replace(units, waiting=waiting)
-
-
-def explain_changes(
-    connection: Connection, campaign: str, units: StepUnits, removed: Removed
-) -> dict[tuple[str, int], str]:
-    """Step and run → why files of its input were removed after its first attempt began."""
-    if units.step.input.step is not None or not removed:
-        return {}
-    told = {}
-    for run, time in _read_begun(connection, campaign, units.step.name, removed).items():
-        if since := _join(reason for when, reason in removed[run] if when >= time):
-            told[units.step.name, run] = since
-    return told
 
 
 def _read_begun(connection: Connection, campaign: str, step: str, removed: Removed) -> dict[int, str]:

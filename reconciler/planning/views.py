@@ -21,7 +21,7 @@ from reconciler.model.states import MAKING
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.planner import plan_campaign
-from reconciler.planning.removed_input import explain_changes, read_removed, tell_waiting
+from reconciler.planning.removed_input import explain_removals
 from reconciler.run_catalogue.catalogue import (
     find_energies,
     find_excessive,
@@ -95,16 +95,9 @@ def view_campaign(
     used = (repository.templates.get(step.template or "") for step in campaign.steps)
     declaring = any(template is not None and template.declares_real for template in used)
     simulated = find_simulated(connection, levels, experiments) if declaring else {}
-    removed = {level: read_removed(connection, level, experiments) for level in levels}
-    units = tuple(
-        tell_waiting(item, removed.get(item.step.input.level, {}))
-        for item in declare_units(
-            campaign, repository, runs, inputs, chains, incomplete, excessive, simulated
-        )
-    )
-    why: dict[tuple[str, int], str] = {}
+    units = declare_units(campaign, repository, runs, inputs, chains, incomplete, excessive, simulated)
+    units, why = explain_removals(connection, name, experiments, units)
     for item in units:
-        why |= explain_changes(connection, name, item, removed.get(item.step.input.level, {}))
         if item.payload_sets is not None:
             for run, what in find_uncovered(repository, item.step, item.chains, item.runs).items():
                 refused.setdefault(run, f"{what} is valid for it")

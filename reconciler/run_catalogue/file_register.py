@@ -10,18 +10,7 @@ from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    Engine,
-    Table,
-    and_,
-    delete,
-    select,
-    true,
-    update,
-)
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, and_, delete, select, update
 
 from reconciler.ledger.schema.file_tables import removals, replicas
 from reconciler.ledger.schema.rows import bind, insert_rows, match_bound, without_collection
@@ -152,9 +141,8 @@ def import_files(
         decision = decide(found, others, known, disk, frozenset(named))
         changed = [file for _, file in (*decision.moved, *decision.changed)]
         insert_rows(connection, files, COLUMNS, map(_values, decision.new))
-        _restore(
-            connection, [one for one in decision.new if (key_of(one), one.checksum) in known.removed], when
-        )
+        back = (file for file in decision.new if (key_of(file), file.checksum) in known.removed)
+        _restore(connection, back, when)
         if changed:
             rows = [{**asdict(file), **bind(FILE, key_of(file))} for file in changed]
             connection.execute(update(files).where(match_bound(files, FILE)), rows)
@@ -234,22 +222,14 @@ def sum_inputs(connection: Connection, members: Iterable[File], moved: set[RunAt
             by_run.setdefault(place, []).append(file)
     rows = []
     for place, here in by_run.items():
+        digest = digest_files((file.name, file.size, file.checksum) for file in here)
+        size, on_disk = sum(file.size for file in here), sum(file.storage == "disk" for file in here)
         counted = [file.events for file in here if file.events is not None]
-        rows.append(
-            (
-                *place,
-                digest_files((file.name, file.size, file.checksum) for file in here),
-                len(here),
-                sum(file.size for file in here),
-                sum(counted) if len(counted) == len(here) else None,
-                sum(file.storage == "disk" for file in here),
-            )
-        )
-    connection.execute(
-        delete(inputs).where(match_bound(inputs, _RUN)), [bind(_RUN, place) for place in moved]
-    )
-    columns = (*_RUN, "digest", "files", "bytes", "events", "on_disk")
-    insert_rows(connection, inputs, columns, rows)
+        events = sum(counted) if len(counted) == len(here) else None
+        rows.append((*place, digest, len(here), size, events, on_disk))
+    old = [bind(_RUN, place) for place in moved]
+    connection.execute(delete(inputs).where(match_bound(inputs, _RUN)), old)
+    insert_rows(connection, inputs, (*_RUN, "digest", "files", "bytes", "events", "on_disk"), rows)
 
 
 def _find_excess(connection: Connection, touched: set[RunAt]) -> Iterator[str]:
@@ -269,9 +249,8 @@ def match_file(table: Table, key: Sequence[object]) -> ColumnElement[bool]:
 def match_runs(table: Table, places: set[RunAt]) -> Iterator[ColumnElement[bool]]:
     """Conditions that the rows of these runs meet, one of them each."""
     for (level, experiment), group in groupby(sorted(places), key=itemgetter(0, 1)):
-        level_too = table.c.level == level if "level" in table.c else true()
         for within in _match_any(table.c.run, [run for _, _, run in group]):
-            yield and_(level_too, table.c.experiment == experiment, within)
+            yield and_(table.c.level == level, table.c.experiment == experiment, within)
 
 
 def _match_any(column: Column[Any], values: Iterable[Any]) -> Iterator[ColumnElement[bool]]:

@@ -93,11 +93,7 @@ def collect_measurements(
 
 
 def import_luminosity_list(
-    engine: Engine,
-    where: Where,
-    found: Sequence[Measurement],
-    refused: Sequence[RefusedRow],
-    when: str,
+    engine: Engine, where: Where, found: Sequence[Measurement], refused: Sequence[RefusedRow], when: str
 ) -> ImportedRuns:
     """Records a list of measurements, and its refused rows.
 

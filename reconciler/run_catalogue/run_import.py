@@ -139,7 +139,11 @@ def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> ImportedR
         after = wanted[key]
         after = (before if before == after else _merge(before, after)).settle_type()
         if after != before:
-            if (reason := _find_contradiction(after)) is not None:
+            # two lists know one half each
+            if after.start is not None and after.stop is not None and after.stop < after.start:
+                reason = (
+                    f"with what is known of the run, it stops ({after.stop}) before it starts ({after.start})"
+                )
                 stated = (
                     f"{name} {value}" for name, value in wanted[key]._asdict().items() if value is not None
                 )
@@ -165,13 +169,6 @@ def _merge(before: Run, after: Run) -> Run:
         known if stated in (None, "unknown") and known is not None else stated
         for known, stated in zip(before, after, strict=True)
     )
-
-
-def _find_contradiction(run: Run) -> str | None:
-    """What is wrong with a run of which two lists know one half each; None where nothing is."""
-    if run.start is None or run.stop is None or run.start <= run.stop:
-        return None
-    return f"with what is known of the run, it stops ({run.stop}) before it starts ({run.start})"
 
 
 def _count_seconds(run: Run) -> int | None:

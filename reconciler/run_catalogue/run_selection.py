@@ -163,14 +163,11 @@ def judge_run(selector: Selector, row: Any) -> Iterator[str]:
         yield f"it is not in the selection, which begins with run {selector.first}"
     if contain(selector.exclude, row.run):
         yield "it is excluded"
-    for what, value, wanted in (
-        ("type", row.type, selector.types),
-        ("energy", row.energy, selector.energies),
-        ("quality", row.quality, selector.quality),
-    ):
-        if wanted and value is None:
+    for what, wanted in _list_labels(selector).items():
+        value = getattr(row, what)
+        if value is None:
             yield f"its {what} is not known"
-        elif wanted and value not in wanted:
+        elif value not in wanted:
             yield f"its {what} is {value}, not {' or '.join(wanted)}"
     least, minutes, until = selector.min_events, selector.min_minutes, selector.until
     for what, value, limit, fits, objection in (
@@ -202,15 +199,16 @@ def _write_conditions(selector: Selector) -> Iterator[ColumnElement[bool]]:
     yield from _write_qualities(selector)
 
 
+def _list_labels(selector: Selector) -> dict[str, tuple[str, ...]]:
+    """Column → the labels of which a run must have one there, for the columns that a selector asks for."""
+    labels = {"type": selector.types, "energy": selector.energies, "quality": selector.quality}
+    return {what: wanted for what, wanted in labels.items() if wanted}
+
+
 def _write_qualities(selector: Selector) -> Iterator[ColumnElement[bool]]:
     """What a selector asks of a run beside its number."""
-    for column, wanted in (
-        (runs.c.type, selector.types),
-        (runs.c.energy, selector.energies),
-        (runs.c.quality, selector.quality),
-    ):
-        if wanted:
-            yield column.in_(wanted)
+    for what, wanted in _list_labels(selector).items():
+        yield runs.c[what].in_(wanted)
     if selector.min_events is not None:
         yield runs.c.events >= selector.min_events
     if selector.min_minutes is not None:

@@ -17,14 +17,8 @@ from renderer.event_data.sroot_parts import read_part
 from schemas.files.text import decode_text
 from schemas.manifest.runs import EXPERIMENT_LIMIT, RUN_LIMIT
 
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "path": ("path",),
-    **KEY,
-    **{
-        name: (name,)
-        for name in ("level", "name", "size", "checksum", "events", "storage", "replica_of", "simulated")
-    },
-}
+_STATED = ("level", "name", "size", "checksum", "events", "storage", "replica_of", "simulated")
+COLUMNS: Mapping[str, tuple[str, ...]] = {"path": ("path",), **KEY, **{name: (name,) for name in _STATED}}
 """The columns of a list of files, with all their names; only `path` is needed, what is missing is read from the file.
 
 `replica_of` is the path or name of the file of which this is another place; `simulated` whether its events are: yes or no.
@@ -126,8 +120,7 @@ def _read_list(source: Path, separator: str | None) -> Iterator[StatedFile | Ref
     if is_json(text):
         rows = read_objects(text)
     else:
-        known = {name for names in COLUMNS.values() for name in names}
-        rows = read_table(text, {"path": COLUMNS["path"]}, known, separator, comments=False)
+        rows = read_table(text, {"path": COLUMNS["path"]}, COLUMNS, separator, comments=False)
     columns = Columns(COLUMNS)
     return (_judge(columns, row) for row in rows)
 

@@ -48,14 +48,14 @@ class QuoteError(ValueError):
 def read_table(
     text: str,
     needed: Mapping[str, Collection[str]],
-    known: Collection[str],
+    known: Mapping[str, Collection[str]],
     separator: str | None = None,
     *,
     comments: bool = True,
 ) -> Iterator[Row]:
     """The rows of the table in `text`, whose first line with content is its header; rows without content are left out.
 
-    `needed` are the columns that it must have, each with all its names; `known` are the names of further ones. The
+    `needed` are the columns that it must have, each with all its names; `known` are further ones. The
     separator is the one by which the header has the needed columns, then most known ones, then most columns; blanks are
     it where no other is. A header with one column has no separator: then each line is a cell.
     With `comments`, lines that begin with `#` are not read. A row with too many or too few cells is broken.
@@ -66,7 +66,7 @@ def read_table(
     """
     begin, line, declared = _find_header(text, comments=comments)
     given, ending = separator or declared, find_ending(text)
-    every = {*known, *chain.from_iterable(needed.values())}
+    every = {*chain(*needed.values(), *known.values())}
     headers: list[tuple[str, tuple[str, ...], int]] = []
     problem: QuoteError | None = None
     for candidate in SEPARATORS.values() if given is None else (given,):

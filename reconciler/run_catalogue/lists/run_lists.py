@@ -126,8 +126,7 @@ class RunList:
         needed: dict[str, tuple[str, ...]] = {theirs: (theirs,) for theirs in self._mapping.values()}
         asked = ("run",) if self.experiment is not None else KEY
         needed |= {ours: KEY[ours] for ours in asked if ours not in self._mapping}
-        known = {name for names in COLUMNS.values() for name in names}
-        return self._rename(read_table(text, needed, known, self._separator))
+        return self._rename(read_table(text, needed, COLUMNS, self._separator))
 
     def _rename(self, rows: Iterator[Row]) -> Iterator[Row]:
         """The rows under our names, where the list has its own: what it calls so itself is then another column."""

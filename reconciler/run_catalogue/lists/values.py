@@ -181,11 +181,13 @@ def list_spellings(checksum: str) -> tuple[str, ...]:
     return (checksum,) if digits == checksum else (checksum, f"adler32:{digits.lstrip('0') or '0'}")
 
 
-def read_words(what: str, value: object, most: int) -> str | None:
-    """A text of at most `most` characters, as it is.
+def read_path(what: str, value: object, most: int) -> str | None:
+    """A path or a name of at most `most` characters, as it is.
 
     Raises:
-        ValueError: it is not text, or longer, or a database cannot hold it, or a blank stands at one of its ends.
+        ValueError: it is not text, or longer, or a database cannot hold it, or a blank stands at one of its ends; or it has
+            a line end or another control character, which no file of events has in its name, and a list whose quotes do
+            not pair.
     """
     if is_blank(value):
         return None
@@ -197,20 +199,9 @@ def read_words(what: str, value: object, most: int) -> str | None:
         raise ValueError(f"{what} has {len(value)} characters; at most {most} are kept")
     if _UNSTORABLE.search(value):
         raise ValueError(f"{what} {_show(value)} has a character that is none")
+    if _CONTROL.search(value):
+        raise ValueError(f"{what} {_show(value)} has a line end or another control character")
     return value
-
-
-def read_path(what: str, value: object, most: int) -> str | None:
-    """A path or a name of at most `most` characters, as it is.
-
-    Raises:
-        ValueError: as of `read_words`; or it has a line end or another control character, which no file of events has in
-            its name, and a list whose quotes do not pair.
-    """
-    path = read_words(what, value, most)
-    if path is not None and _CONTROL.search(path):
-        raise ValueError(f"{what} {_show(path)} has a line end or another control character")
-    return path
 
 
 @cache

@@ -18,9 +18,9 @@ from reconciler.run_catalogue.lists.values import (
     read_checksum,
     read_count,
     read_label,
+    read_path,
     read_real,
     read_time,
-    read_words,
     spell_checksum,
 )
 
@@ -34,7 +34,7 @@ BLANK = [None, "", "  ", "\t"]
         lambda value: read_real("luminosity", value),
         lambda value: read_time("start", value),
         lambda value: read_label("quality", value, ("good",)),
-        lambda value: read_words("name", value, 10),
+        lambda value: read_path("name", value, 10),
         read_checksum,
     ],
 )
@@ -229,6 +229,6 @@ def test_a_label_has_one_spelling_and_no_remark():
 
 
 @pytest.mark.parametrize("value", ["x" * 11, " x", "x\t", "a\0b", "\ud800", 5, ["x"]])
-def test_words_that_cannot_be_kept_as_they_are_are_refused(value):
+def test_a_path_that_cannot_be_kept_as_it_is_is_refused(value):
     with pytest.raises(ValueError, match="name"):
-        read_words("name", value, 10)
+        read_path("name", value, 10)

@@ -14,7 +14,7 @@ from tests.support.inputs.delimited_tables import BETWEEN, ENDINGS, texts, write
 
 
 def read(text, separator=None, **options):
-    rows = read_table(text, {"run": ("run",)}, ("type",), separator, **options)
+    rows = read_table(text, {"run": ("run",)}, {"type": ("type",)}, separator, **options)
     return [list(row.values) if row.broken is None else row for row in rows]
 
 
@@ -63,7 +63,7 @@ def test_blanks_of_any_number_separate_where_the_header_has_nothing_else(rows):
 def test_whatever_the_text_is_each_line_is_of_one_record_or_the_list_is_refused(rest, separator):
     text = f"run,type\n{rest}"
     try:
-        rows = list(read_table(text, {"run": ("run",)}, ("type",), separator))
+        rows = list(read_table(text, {"run": ("run",)}, {"type": ("type",)}, separator))
     except ValueError:
         return
     lines = [row.line for row in rows]
