@@ -10,8 +10,7 @@ from rich.table import Table
 
 from ci.cli.console import make_table
 from ci.cli.quantities import count_digits
-from reconciler.run_catalogue.luminosity import UNITS, Measurement, Total
-from reconciler.run_catalogue.luminosity_totals import Pair, RunValue, Share
+from reconciler.run_catalogue.luminosity import UNITS, Measurement, Pair, RunValue, Share, Total
 from schemas.manifest.runs import format_run, format_runs
 
 

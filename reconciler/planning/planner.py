@@ -172,15 +172,13 @@ class _Planning:
         It is called with runs in ascending order, since a `Walk` goes forward only.
         """
         if (before, after) not in self.named:
-            known = self.observed.payloads.get(before)
-            place = units.chains.bound.get(run, 0)
-            if place not in self.walks:
-                self.walks[place] = Walk(units.chains.of(run))
-            self.named[before, after] = (
-                "payloads changed"
-                if known is None
-                else name_payload_changes(known, self.walks[place].advance(run).checksums())
-            )
+            known, what = self.observed.payloads.get(before), "payloads changed"
+            if known is not None:
+                place = units.chains.bound.get(run, 0)
+                if place not in self.walks:
+                    self.walks[place] = Walk(units.chains.of(run))
+                what = name_payload_changes(known, self.walks[place].advance(run).checksums())
+            self.named[before, after] = what
         return self.named[before, after]
 
     def groups(self, units: Sequence[StepUnits]) -> tuple[Group, ...]:
@@ -212,11 +210,9 @@ class _Planning:
         if restated > (allowed := self.campaign.max_restate):
             limit = "max_restate" if allowed == limits.max_restate else "restate.limit"
             self.block(PlanAction.RESTATE, f"{limit} is {allowed}, to restate are {restated}")
-        submitted = self.done + sum(
-            len(runs)
-            for (action, *_), runs in self.rows.items()
-            if action not in (PlanAction.OBSOLETE, PlanAction.BLOCKED)
-        )
+        left_out = (PlanAction.OBSOLETE, PlanAction.BLOCKED)
+        counted = (len(runs) for (action, *_), runs in self.rows.items() if action not in left_out)
+        submitted = self.done + sum(counted)
         if submitted > limits.max_units:
             for action in MAKING:
                 self.block(action, f"max_units is {limits.max_units}, declared are {submitted}")

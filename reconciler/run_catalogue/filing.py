@@ -115,7 +115,7 @@ def describe_key(key: Key) -> str:
 
 
 def describe_file(file: File) -> str:
-    """The same."""
+    """A file as `describe_key` calls it."""
     return describe_key(key_of(file))
 
 
@@ -216,11 +216,9 @@ class _Filing:
             for file in members:
                 others = _join([one.path for one in members if one.path != file.path])
                 way = f"they are equal: {_REPLICA}" if alike else "a list can give each a `name` of its own"
-                self.refuse(
-                    file,
-                    f"{describe_file(file)} is also {others} in this import; a run has one file of a name at a level,"
-                    f" so none of them is taken; {way}",
-                )
+                what = f"{describe_file(file)} is also {others} in this import"
+                why = "a run has one file of a name at a level, so none of them is taken"
+                self.refuse(file, f"{what}; {why}; {way}")
         for keys in doubles.values():
             shown = " and as ".join(map(describe_key, keys))
             for file in filter(None, [chosen.pop(key, None) for key in keys]):
@@ -231,9 +229,8 @@ class _Filing:
         """The file as it is to be written; None where it is unchanged, kept out, or refused for what is registered."""
         before, here = self.known.files.get(key), self.paths.get(file.path)
         if here is not None and here is not before:
-            self.refuse(
-                file, f"it is registered as {describe_file(here)}, not as {describe_file(file)}; {_say(here)}"
-            )
+            known, found = map(describe_file, (here, file))
+            self.refuse(file, f"it is registered as {known}, not as {found}; {_say(here)}")
             return None
         if before is None:
             if file.path not in self.named and (key, spell_checksum(file.checksum)) in self.known.removed:
@@ -277,26 +274,25 @@ class _Filing:
     def refuse_equal(self, coming: dict[Key, File]) -> bool:
         """Takes out of `coming` the files whose content another file has; whether there were any."""
         count = len(coming)
-        registered: dict[Content, list[File]] = {}
         wanted = Counter(map(content_of, coming.values()))
+        holders: dict[Content, list[File]] = {}
         for key, file in self.known.files.items():
             content = content_of(file)
             if content in wanted and (key not in coming or content_of(coming[key]) == content):
-                registered.setdefault(content, []).append(file)
-        equal: dict[Content, list[File]] = {}
+                holders.setdefault(content, []).append(file)
         for file in coming.values():
             if wanted[content_of(file)] > 1:
-                equal.setdefault(content_of(file), []).append(file)
+                holders.setdefault(content_of(file), []).append(file)
         for key, file in list(coming.items()):
             content = content_of(file)
-            others = [*registered.get(content, ()), *equal.get(content, ())]
-            others = [other for other in others if key_of(other) != key]
+            others = [other for other in holders.get(content, ()) if key_of(other) != key]
             before = self.known.files.get(key)
             if not others or (before is not None and content_of(before) == content):
                 continue
             del coming[key]
             shown = _join([f"{other.path} ({describe_file(other)})" for other in others])
-            gone = [one for one in registered.get(content, ()) if self.storage.judge(one) is FilePlace.GONE]
+            registered = [one for one in others if self.paths.get(one.path) is one]
+            gone = [one for one in registered if self.storage.judge(one) is FilePlace.GONE]
             way = f"{gone[0].path} is gone, and {_say(gone[0])}" if gone else _REPLICA
             self.refuse(file, f"it has the content of {shown}, by {file.checksum}: {way}")
         return len(coming) < count
@@ -311,9 +307,8 @@ class _Filing:
                 there = paths.get(before) or self.paths.get(before)
                 if there is None or key_of(there)[:3] != key[:3]:
                     del coming[key], paths[file.path]
-                    self.refuse(
-                        file, f"the part before it, {before}, is not registered; import them together"
-                    )
+                    what = f"the part before it, {before}, is not registered"
+                    self.refuse(file, f"{what}; import them together")
         for part, _, file in parts:
             after = beside(file, part.after)
             known = file.path not in paths or after in paths or after in self.paths

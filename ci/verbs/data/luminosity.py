@@ -32,19 +32,17 @@ from reconciler.run_catalogue.lists.records import SEPARATORS
 from reconciler.run_catalogue.lists.run_lists import RunList
 from reconciler.run_catalogue.luminosity import (
     UNITS,
-    Total,
-    collect_measurements,
-    import_luminosity_list,
-    list_versions,
-    read_luminosity,
-)
-from reconciler.run_catalogue.luminosity_totals import (
     Measured,
     Pair,
     RunSelection,
+    Total,
+    collect_measurements,
+    import_luminosity_list,
     list_values,
+    list_versions,
     pair_luminosity,
     pair_values,
+    read_luminosity,
     share_luminosity,
 )
 from schemas.manifest.runs import format_runs
