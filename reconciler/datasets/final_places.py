@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
@@ -71,7 +71,8 @@ def find_taken(
             if not runs:
                 continue
             versions = _read_versions(connection, campaign.name, name, output, runs)
-            energies = _find_energies(connection, layout, runs)
+            experiments = sorted({split_key(run)[0] for run in runs})
+            energies = find_energies(connection, experiments) if layout.needs("energy") else {}
             for run in runs:
                 version = versions.get(run, 1)
                 place = {"tag_id": here.tag, "energy": energies.get(run, "")}
@@ -79,12 +80,6 @@ def find_taken(
                 if _is_taken(here, folder, output, version):
                     taken.setdefault(name, {})[run] = TAKEN.format(storage)
     return taken
-
-
-def _find_energies(connection: Connection, layout: Layout, runs: Iterable[int]) -> Mapping[int, str]:
-    if not layout.needs("energy"):
-        return {}
-    return find_energies(connection, sorted({split_key(run)[0] for run in runs}))
 
 
 def _read_versions(

@@ -13,11 +13,12 @@ import secrets
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from enum import Enum
+from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
 from reconciler.outside.mounts import MARKER
-from reconciler.outside.plain_files import NotPlain, read_plain
+from reconciler.outside.plain_files import NotPlain, create_plain, read_plain
 from schemas.files.strict_json import parse_json
 from schemas.json_schema.validation import load_schema, validate_json
 from schemas.json_schema.values import read_value
@@ -85,8 +86,7 @@ def write_marker(folder: str | os.PathLike[str], marker: Marker) -> None:
     content = {"schema": SCHEMA, **asdict(marker), "note": NOTE}
     part = Path(folder, f"{MARKER}.{secrets.token_hex(4)}")
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with open(os.open(part, flags, 0o644), "wb") as stream:
+        with BufferedWriter(create_plain(part, 0o644)) as stream:
             stream.write(json.dumps(content, indent=1).encode() + b"\n")
         os.replace(part, Path(folder, MARKER))
     finally:

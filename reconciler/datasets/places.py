@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
-from sqlalchemy import Connection, and_, delete, exists, insert, select
+from sqlalchemy import Connection, delete, exists, insert, select
 
 from reconciler.datasets.markers import BrokenMarker, Marker, Standing, judge_place, read_marker, write_marker
 from reconciler.ledger.reading.observation import read_identity
@@ -19,7 +19,7 @@ from reconciler.ledger.upkeep.succession import list_formers
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.states import OutputState
 from reconciler.outside.clock import CLOCK
-from reconciler.outside.errors import GuardRefused, SourceUnavailable
+from reconciler.outside.errors import GuardRefused, SourceUnavailable, foreseeing
 
 STATE, STORAGE = "state", "storage"
 
@@ -38,12 +38,16 @@ class StoragePlace:
     marker: Marker | None
     reason: str = ""
 
+    @property
+    def is_right(self) -> bool:
+        """Whether the ledger may work with it: it is its own, or nobody's yet."""
+        return self.standing in (Standing.OWN, Standing.NEW)
+
 
 def look_at_place(connection: Connection, kind: str, path: str) -> StoragePlace:
     """How a folder stands to the ledger; `kind` is `STATE` or `STORAGE`."""
     identity, formers = read_identity(connection), list_formers(connection)
-    at = and_(places.c.kind == kind, places.c.path == path)
-    known: str | None = connection.execute(select(places.c.id).where(at)).scalar()
+    known = _find_known(connection, kind, path)
     try:
         found = read_marker(path)
     except BrokenMarker as error:
@@ -63,6 +67,13 @@ def look_at_place(connection: Connection, kind: str, path: str) -> StoragePlace:
     return StoragePlace(
         kind, path, standing, found, _explain(standing, found, identity.ledger, identity.serial)
     )
+
+
+def _find_known(connection: Connection, kind: str, path: str) -> str | None:
+    """The id by which the ledger knows a place."""
+    at = (places.c.kind == kind, places.c.path == path)
+    known: str | None = connection.execute(select(places.c.id).where(*at)).scalar()
+    return known
 
 
 def _remembers(connection: Connection, marker: Marker) -> bool:
@@ -109,9 +120,16 @@ def list_storages(connection: Connection, campaign: str) -> list[str]:
     return sorted(connection.scalars(query.distinct()))
 
 
-def tell_away(place: StoragePlace) -> str:
-    """That a storage is away."""
-    return f"the storage {place.path} is away: {place.reason}; what it holds cannot be told"
+def tell_wrong(place: StoragePlace) -> str:
+    """Why nothing is done with a place that is not right, and what a person can do."""
+    if place.standing is Standing.AWAY:
+        return f"the storage {place.path} is away: {place.reason}; what it holds cannot be told"
+    what = "the state folder" if place.kind == STATE else "the storage"
+    ways = (
+        "`b2prod state restore FILE` puts a backup back, `b2prod state rebuild` takes over what is published, and"
+        f" `b2prod state adopt {place.path}` says that this is right"
+    )
+    return f"{what} {place.path} is not as the ledger knows it: {place.reason}; {ways}"
 
 
 def check_storage_here(connection: Connection, storage: str) -> None:
@@ -121,20 +139,8 @@ def check_storage_here(connection: Connection, storage: str) -> None:
         SourceUnavailable: it is away, or another's.
     """
     place = look_at_place(connection, STORAGE, storage)
-    if place.standing is Standing.AWAY:
-        raise SourceUnavailable(tell_away(place))
-    if place.standing is Standing.FOREIGN:
-        raise SourceUnavailable(tell_refusal(place))
-
-
-def tell_refusal(place: StoragePlace) -> str:
-    """Why nothing is done with a place, and what a person can do."""
-    what = "the state folder" if place.kind == STATE else "the storage"
-    ways = (
-        "`b2prod state restore FILE` puts a backup back, `b2prod state rebuild` takes over what is published, and"
-        f" `b2prod state adopt {place.path}` says that this is right"
-    )
-    return f"{what} {place.path} is not as the ledger knows it: {place.reason}; {ways}"
+    if place.standing in (Standing.AWAY, Standing.FOREIGN):
+        raise SourceUnavailable(tell_wrong(place))
 
 
 class Places:
@@ -155,12 +161,10 @@ class Places:
         """
         with self._writer.reading() as connection:
             place = look_at_place(connection, STATE, str(self._state.folder))
-        if place.standing not in (Standing.OWN, Standing.NEW):
-            raise ForeignPlace(tell_refusal(place))
-        try:
+        if not place.is_right:
+            raise ForeignPlace(tell_wrong(place))
+        with foreseeing(f"{place.path} cannot be written"):
             self._marker = mark_place(self._writer, STATE, place.path)
-        except OSError as error:
-            raise SourceUnavailable(f"{place.path} cannot be written: {error.strerror}") from error
 
     def check_storage(self, storage: str) -> None:
         """Ensures that a storage is the ledger's, or nobody's yet.
@@ -173,10 +177,14 @@ class Places:
             with self._writer.reading() as connection:
                 self._seen[storage] = look_at_place(connection, STORAGE, storage)
         place = self._seen[storage]
-        if place.standing is Standing.AWAY:
-            raise SourceUnavailable(tell_away(place))
-        if place.standing not in (Standing.OWN, Standing.NEW):
-            raise ForeignPlace(tell_refusal(place))
+        if not place.is_right:
+            away = place.standing is Standing.AWAY
+            raise (SourceUnavailable if away else ForeignPlace)(tell_wrong(place))
+
+    def is_filled(self, storage: str) -> bool:
+        """Whether the ledger has something in a storage."""
+        with self._writer.reading() as connection:
+            return is_filled(connection, storage)
 
     def mark_state(self) -> None:
         """Notes in the state folder how far the ledger has come: before anything is submitted for it.
@@ -189,20 +197,14 @@ class Places:
         if self._marker is None or self._marker.serial == identity.serial:
             return
         marker = Marker(self._marker.id, identity.ledger, identity.serial, *last)
-        try:
+        with foreseeing(f"{self._state.folder} cannot be written"):
             write_marker(self._state.folder, marker)
-        except OSError as error:
-            raise SourceUnavailable(f"{self._state.folder} cannot be written: {error.strerror}") from error
         self._marker = marker
 
     def mark_storages(self) -> None:
         """Notes in the storages that were looked at, and in which something is published, how far the ledger has come."""
         for storage, place in self._seen.items():
-            if place.standing not in (Standing.OWN, Standing.NEW):
-                continue
-            with self._writer.reading() as connection:
-                filled = is_filled(connection, storage)
-            if filled:
+            if place.is_right and self.is_filled(storage):
                 with contextlib.suppress(OSError):  # what takes nothing says so when something is published
                     mark_place(self._writer, STORAGE, storage)
 
@@ -216,10 +218,9 @@ def mark_place(writer: Writer, kind: str, path: str, *, anew: bool = False) -> M
     Raises:
         OSError: the marker cannot be written.
     """
-    at = and_(places.c.kind == kind, places.c.path == path)
     with writer.reading() as connection:
         identity, last = read_identity(connection), _read_last(connection)
-        known: str | None = connection.execute(select(places.c.id).where(at)).scalar()
+        known = _find_known(connection, kind, path)
     found = None
     if not anew:
         with contextlib.suppress(BrokenMarker):
@@ -230,8 +231,9 @@ def mark_place(writer: Writer, kind: str, path: str, *, anew: bool = False) -> M
         write_marker(path, marker)
     if number != known:
         with writer.writing(polling=True) as journal:
-            mine = at if kind == STORAGE else places.c.kind == STATE
-            journal.connection.execute(delete(places).where(mine if anew else at))
+            # a ledger has one state folder, so a new one takes the place of any that it knows
+            at = () if anew and kind == STATE else (places.c.path == path,)
+            journal.connection.execute(delete(places).where(places.c.kind == kind, *at))
             journal.connection.execute(delete(places).where(places.c.id == number))  # it was moved
             row = {"id": number, "kind": kind, "path": path, "since": CLOCK.show()}
             journal.connection.execute(insert(places).values(**row))
@@ -253,8 +255,4 @@ def tell_strange(connection: Connection, state: State) -> list[str]:
     known = connection.scalars(select(places.c.path).where(places.c.kind == STORAGE)).all()
     found = [look_at_place(connection, STATE, str(state.folder))]
     found += [look_at_place(connection, STORAGE, path) for path in sorted(known)]
-    return [
-        tell_away(place) if place.standing is Standing.AWAY else tell_refusal(place)
-        for place in found
-        if place.standing not in (Standing.OWN, Standing.NEW)
-    ]
+    return [tell_wrong(place) for place in found if not place.is_right]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from reconciler.datasets.places import ForeignPlace
 from reconciler.datasets.verification.rounds import find_lost, list_published
@@ -16,14 +16,13 @@ from reconciler.execution.turn import Launcher, Report
 from reconciler.execution.turn_options import PLAIN, TurnOptions
 from reconciler.ledger.reading.observation import read_identity, read_plan
 from reconciler.ledger.store.database import State, opened, reading
-from reconciler.ledger.writing.lease import Fenced, holding
+from reconciler.ledger.writing.lease import Fenced, Lease, holding
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.states import PlanAction
 from reconciler.model.work_items import Address
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.planning.views import StateView, read_lost, read_state_view
 from schemas.manifest.runs import parse_runs
-from schemas.policy.site import Admission, Site
 from schemas.repository import Repository
 
 Announce = Callable[[StateView], Report | None]
@@ -65,17 +64,10 @@ def apply_plan(
                 f"{state_view.plan.unknown} units could not be judged; plan again when they can"
             )
         with opened(state) as engine:
-            sites = turn_options.permits.find_sites(repository)
-            launcher = Launcher(
-                state, repository, sites, Writer(engine, lease, turn_options.clock, turn_options.step)
-            )
+            launcher = _make_launcher(state, repository, engine, lease, turn_options)
             turn_options.permits.verify(names, state_view.plan)
             launcher.places.check_state()
-            away, barred = _check_storages(state, launcher, repository, sites, names)
-            if barred:
-                raise ForeignPlace("\n".join(barred.values()))
-            if away:
-                raise SourceUnavailable("\n".join(away.values()))
+            _refuse_storages(*_check_storages(state, launcher, repository, names))
             launcher.ledger.begin_plan(stored["digest"], stored)
             launcher.settle(turn_options)
             if not fresh:
@@ -104,27 +96,30 @@ def reconcile(
     with reading(state) as connection:
         read_identity(connection)  # without a run catalogue there is nothing to reconcile with
     with holding(state, turn_options.lease) as lease, opened(state) as engine:
-        sites = turn_options.permits.find_sites(repository)
-        launcher = Launcher(
-            state, repository, sites, Writer(engine, lease, turn_options.clock, turn_options.step)
-        )
+        launcher = _make_launcher(state, repository, engine, lease, turn_options)
         launcher.places.check_state()
         launcher.settle(turn_options)
-        away, barred = _check_storages(state, launcher, repository, sites, names)
+        away, barred = _check_storages(state, launcher, repository, names)
         left = [name for name in names if name not in away and name not in barred]
         if names and not left:
-            if barred:
-                raise ForeignPlace("\n".join(dict.fromkeys(barred.values())))
-            raise SourceUnavailable("\n".join(dict.fromkeys(away.values())))
+            _refuse_storages(away, barred)
         with reading(state) as connection:
             state_view = read_state_view(connection, repository, left, state, refresh=refresh, spare=True)
         launcher.outcome.absent.update({**state_view.absent, **away})
         launcher.outcome.barred.update(barred)
-        _doubt_lost(launcher, state_view, sites)
+        _doubt_lost(launcher, state_view)
         digest = state_view.plan.digest()
         if not state_view.plan.is_empty:
             launcher.ledger.begin_plan(digest, {**state_view.plan.content(), "digest": digest})
         return _launch(launcher, state_view, announce, turn_options)
+
+
+def _make_launcher(
+    state: State, repository: Repository, engine: Engine, lease: Lease, turn_options: TurnOptions
+) -> Launcher:
+    sites = turn_options.permits.find_sites(repository)
+    writer = Writer(engine, lease, turn_options.clock, turn_options.step)
+    return Launcher(state, repository, sites, writer)
 
 
 def _launch(
@@ -140,22 +135,19 @@ def _launch(
     def approve() -> Mapping[str, str]:
         try:
             return turn_options.permits.verify(names, state_view.plan)
-        except Fenced:
-            raise
-        except GuardRefused:
-            if planned is not None:  # a stored plan is applied as it is, or not
+        except GuardRefused as refusal:
+            # a stored plan is applied as it is, or not
+            if planned is not None or isinstance(refusal, Fenced):
                 raise
-            for name in tuple(names):
-                try:
-                    turn_options.permits.verify([name], state_view.plan)
-                except Fenced:
+        for name in tuple(names):
+            try:
+                turn_options.permits.verify([name], state_view.plan)
+            except GuardRefused as refusal:
+                if isinstance(refusal, Fenced) or (len(names) == 1 and not launcher.outcome.submitted):
                     raise
-                except GuardRefused as refusal:
-                    if len(names) == 1 and not launcher.outcome.submitted:
-                        raise
-                    launcher.outcome.leave_out(name, str(refusal), barred=True)
-                    names.remove(name)
-            return turn_options.permits.verify(names, state_view.plan)
+                launcher.outcome.leave_out(name, str(refusal), barred=True)
+                names.remove(name)
+        return turn_options.permits.verify(names, state_view.plan)
 
     approve()
     for view in state_view.views:
@@ -174,35 +166,30 @@ def _launch(
     return launcher.outcome
 
 
-def _doubt_lost(launcher: Launcher, state_view: StateView, sites: Mapping[str, Site]) -> None:
+def _doubt_lost(launcher: Launcher, state_view: StateView) -> None:
     """Raises an alarm for campaigns that lost very many published outputs at once: the storage may be wrong.
 
     It is not called for a stored plan, since a person has looked at that.
     """
+    entries = [entry.split(" ") for entry in state_view.plan.lost]
     for view in state_view.views if state_view.plan.refreshed else ():
-        name, site = view.campaign.name, sites.get(view.campaign.site)
+        name = view.campaign.name
         known = launcher.tallies.number_outputs(name)
-        entries = [entry.split(" ") for entry in state_view.plan.lost]
         lost = [str(known.get(value, value)) for campaign, value, _ in entries if campaign == name]
-        total = len(view.observed.produced) + len(lost)
-        event = Alarm(
-            f"campaign:{name}", "output", "published outputs are gone or changed", lost, lost, total
+        total, what = len(view.observed.produced) + len(lost), "published outputs are gone or changed"
+        launcher.alarms.doubt(
+            Alarm(f"campaign:{name}", "output", what, lost, lost, total), view.campaign.site
         )
-        launcher.alarms.doubt(event, site.brakes if site else Admission())
 
 
 def _check_storages(
-    state: State,
-    launcher: Launcher,
-    repository: Repository,
-    sites: Mapping[str, Site],
-    names: Sequence[str],
+    state: State, launcher: Launcher, repository: Repository, names: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Two mappings of campaigns to reasons: `away`, whose storage cannot be reached, and `barred`, whose storage is not ours."""
     away: dict[str, str] = {}
     barred: dict[str, str] = {}
     for name in names:
-        site = sites.get(repository.campaigns[name].campaign.site)
+        site = launcher.sites.get(repository.campaigns[name].campaign.site)
         if site is None:
             continue
         try:
@@ -212,6 +199,14 @@ def _check_storages(
         except ForeignPlace as error:
             barred[name] = str(error)
     return away, barred
+
+
+def _refuse_storages(away: Mapping[str, str], barred: Mapping[str, str]) -> None:
+    """Raises an error where a storage is away or not ours, each reason once."""
+    if barred:
+        raise ForeignPlace("\n".join(dict.fromkeys(barred.values())))
+    if away:
+        raise SourceUnavailable("\n".join(dict.fromkeys(away.values())))
 
 
 def _confirm_lost(connection: Connection, lost: Mapping[str, Mapping[bytes, str]]) -> None:

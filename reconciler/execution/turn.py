@@ -5,7 +5,7 @@ Each effect comes after its record in the ledger, so that `Tracker` can finish w
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, takewhile
@@ -25,7 +25,7 @@ from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.alarms import Alarms
 from reconciler.execution.tracking.attempt_recorder import AttemptRecorder
 from reconciler.execution.tracking.orphan_jobs import end_orphan_jobs
-from reconciler.execution.tracking.publisher import EndedUnit, Publisher
+from reconciler.execution.tracking.publication import EndedUnit, Publisher
 from reconciler.execution.tracking.tracker import Poll, Tracker
 from reconciler.execution.tracking.workspace import Failed, Workspace
 from reconciler.execution.turn_options import PLAIN, TurnOptions
@@ -69,9 +69,9 @@ class Launcher:
         clock = writer.clock
         self.ledger, attempts, pauses = Ledger(writer), AttemptLedger(writer), PauseWriter(writer)
         engines, workspace = SiteEngines(sites, writer), Workspace(state.attempts, state.batches)
-        self.alarms, self.tallies = Alarms(pauses, clock), attempts.tallies
+        self.alarms, self.tallies = Alarms(pauses, engines, clock), attempts.tallies
         self.places = Places(state, writer)
-        self.outcome = Outcome()
+        self.outcome, self.sites = Outcome(), sites
         self._attempts, self._pauses, self._engines, self._workspace = attempts, pauses, engines, workspace
         self._stops = PauseOrders(state)
         self._publisher = Publisher(self.ledger, workspace, self.places)
@@ -98,7 +98,7 @@ class Launcher:
         self._readiness = Readiness(state, sites, engines, pauses, clock.time)
         self._stager = Stager(sites, writer)
         self._clock, self._repository, self._writer = clock, repository, writer
-        self._report: Report | None = None
+        self._report: Report = lambda _what, _address: None
         self._first_units = FirstUnits({})
         self._ready: dict[str, deque[WorkItem]] = {}  # by site
         self._behind: dict[Address, list[WorkItem]] = {}  # by the unit that they read
@@ -111,7 +111,7 @@ class Launcher:
 
     def listen(self, report: Report | None) -> None:
         """Sets who is told of every unit that ends."""
-        self._report = report
+        self._report = report or self._report
 
     def settle(self, options: TurnOptions = PLAIN) -> None:
         """Finishes what an earlier process left: records what has ended, and waits for what runs on this machine."""
@@ -132,7 +132,7 @@ class Launcher:
     def admit(self, views: Sequence[View], items: Sequence[WorkItem]) -> list[WorkItem]:
         """Those of the items that nothing holds back in this turn: no pause, canary, limit, recent failure, or tape."""
         for site in {item.campaign.site for item in items}:
-            self._readiness.allow(site, self._capacity.count_live(site))
+            self._readiness.allow(site, self._capacity.live[site])
         with self._writer.reading() as connection:
             traffic = read_traffic(connection, int(self._clock.time()))
         held = self.outcome.held
@@ -245,7 +245,7 @@ class Launcher:
         for item, intended in zip(prepared, self.ledger.intend(prepared), strict=True):
             if intended is None:  # another unit makes the same: once it has, this one is done as well
                 self.outcome.skipped += 1
-                self._tell("skipped", item.address)
+                self._report("skipped", item.address)
                 self._skip(self._behind.pop(item.address, []))
                 self._queue(self._first_units.end(item.address, produced=False))
                 continue
@@ -255,7 +255,7 @@ class Launcher:
         """Submits what waits for a site, in batches of one campaign's step and of a kind: how many attempts."""
         queue, submitted = self._jobs.get(site, deque()), 0
         while queue and (room := self._count_room(site, queued=False)) > 0:
-            if not self._readiness.allow(site, self._capacity.count_live(site)):
+            if not self._readiness.allow(site, self._capacity.live[site]):
                 self._capacity.close(site, self._readiness.tell(site))
                 break
             width = min(room, self._queues.find_width(site, self._engines.engine(site).width))
@@ -290,7 +290,7 @@ class Launcher:
         self._jobs[site].extendleft(item for _, item in reversed(left))
         waiting = {attempt.id for attempt, _ in left}
         self._begun.update(attempt.address for attempt, _ in made if attempt.id not in waiting)
-        self._capacity.add(site, len(made) - len(left))
+        self._capacity.live[site] += len(made) - len(left)
         self.outcome.submitted += accepted
         return len(made) - len(left)
 
@@ -306,7 +306,7 @@ class Launcher:
             return False
 
         poll = self._tracker.poll(is_due)
-        self._capacity.count(poll.live)
+        self._capacity.live = Counter(attempt.site for attempt in poll.live)
         return poll
 
     def _record_ended(self, ended: Iterable[EndedUnit]) -> None:
@@ -322,22 +322,18 @@ class Launcher:
             if unit.failure is None:
                 self._done.add(unit.address)
                 self.outcome.produced += 1
-                self._tell("produced", unit.address)
+                self._report("produced", unit.address)
                 self._make_ready(following)
             else:
                 self.outcome.failed.append((format_address(unit.address), unit.failure))
-                self._tell("failed", unit.address)
+                self._report("failed", unit.address)
                 self._skip(following)
 
     def _skip(self, items: Iterable[WorkItem]) -> None:
         for item in items:
             self.outcome.skipped += 1
-            self._tell("skipped", item.address)
+            self._report("skipped", item.address)
             self._skip(self._behind.pop(item.address, []))
-
-    def _tell(self, what: str, address: Address) -> None:
-        if self._report is not None:
-            self._report(what, address)
 
     def _cancel(self) -> None:
         """Ends the jobs of this machine; those that ended by themselves before count."""
@@ -375,5 +371,5 @@ class Launcher:
     def _rest(self, *, moved: bool) -> None:
         """Waits before the next poll: shortly while things move, longer while they do not."""
         self._pause = 0.01 if moved else min(0.2, self._pause * 1.5 + 0.01)
-        if not self._capacity.is_idle():
+        if self._capacity.live:
             self._clock.sleep(self._pause)

@@ -67,7 +67,7 @@ def _look_at_marker(state: State, kind: str, path: str) -> Complaint | None:
             place = look_at_place(connection, kind, path)
     except SourceUnavailable:
         return None  # the ledger's own complaint says it
-    if place.standing in (Standing.OWN, Standing.NEW):
+    if place.is_right:
         return None
     what = f"{path} is not as the ledger knows it: {place.reason}"
     if place.standing is Standing.AWAY:

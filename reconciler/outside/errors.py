@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class GuardRefused(Exception):
     """A guard refused: exit code 5, and nothing was done."""
@@ -13,3 +16,12 @@ class SourceUnavailable(Exception):
 
 class OtherVersion(SourceUnavailable):
     """The tables of a state are older or newer than this tool's: exit code 3, and the message says what to do."""
+
+
+@contextmanager
+def foreseeing(trouble: str) -> Iterator[None]:
+    """Raises `SourceUnavailable` where the block raises an `OSError`: the trouble, and the system's reason."""
+    try:
+        yield
+    except OSError as error:
+        raise SourceUnavailable(f"{trouble}: {error.strerror or error}") from error

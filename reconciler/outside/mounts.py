@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+
+from reconciler.outside.errors import SourceUnavailable
 
 MADE_BY_SYSTEMS = frozenset(("lost+found", ".snapshot", ".snapshots", ".Trash-0"))
 """Names that a file system makes itself, also one to which nobody wrote."""
@@ -27,3 +30,22 @@ def find_trouble(storage: str) -> str | None:
         return None if holds_anything(storage) else "is empty, as if it were not mounted"
     except OSError as error:
         return f"is not there: {error.strerror}"
+
+
+def list_files(storage: str, leaves_out: Callable[[str], bool]) -> Iterator[str]:
+    """The paths of all files below a storage, in order; links are not followed.
+
+    Folders are left out where `leaves_out` is true of their name.
+
+    Raises:
+        SourceUnavailable: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise SourceUnavailable(f"{error.filename} cannot be read: {error.strerror}")
+
+    if not os.path.lexists(storage):
+        return
+    for folder, folders, names in os.walk(storage, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not leaves_out(name))
+        yield from (os.path.join(folder, name) for name in sorted(names))

@@ -1,4 +1,4 @@
-"""Files that jobs wrote: only plain files are read, only up to a size, and without waiting."""
+"""Files beside which jobs write: only plain files are read, only up to a size, without waiting; links are not followed."""
 
 from __future__ import annotations
 
@@ -42,3 +42,13 @@ def read_plain(file: Path, most: int) -> bytes:
             if len(content) > most:
                 raise NotPlain(f"{file.name} is larger than {most:,} bytes")
         return bytes(content)
+
+
+def create_plain(file: str | os.PathLike[str], mode: int, folder: int | None = None) -> FileIO:
+    """A new file, open to be written. `folder`: the open folder in which it is made, where `file` is only its name.
+
+    Raises:
+        OSError: something has that name, be it a link, or the file cannot be made.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return FileIO(os.open(file, flags, mode, dir_fd=folder), "w")

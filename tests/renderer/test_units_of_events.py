@@ -189,7 +189,7 @@ def test_a_record_that_was_changed_is_no_record(tmp_path, monkeypatch, capsys):
             (workspace.path(records[0][0]) / "event-numbers").write_bytes(other)
         return find_shared_events(records, workspace, run)
 
-    monkeypatch.setattr("reconciler.execution.tracking.publisher.find_shared_events", meddle)
+    monkeypatch.setattr("reconciler.execution.tracking.publication.find_shared_events", meddle)
     checkout.make()
     assert checkout.outputs == []
     assert "event-numbers was verified, and is another file now" in checkout.explain(capsys)["state"]

@@ -123,7 +123,7 @@ def test_an_open_file_of_the_job_does_not_lead_to_what_was_published(world, monk
         kept.extend(os.open(workspace.path(move.attempt) / move.path, os.O_WRONLY) for move in moves)
         publish(moves, workspace, records)
 
-    monkeypatch.setattr("reconciler.execution.tracking.publisher.publish", hold)
+    monkeypatch.setattr("reconciler.execution.tracking.publication.publish", hold)
     assert world.reconcile().produced == 1
     assert len(kept) == 2
     for late in kept:

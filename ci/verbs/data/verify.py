@@ -19,7 +19,7 @@ from reconciler.datasets.places import check_storage_here, list_storages
 from reconciler.datasets.verification.counting import find_miscounts
 from reconciler.datasets.verification.file_check import Depth, FileFlaw, Published
 from reconciler.datasets.verification.file_pool import Look, look
-from reconciler.datasets.verification.rounds import Rounds, list_published
+from reconciler.datasets.verification.rounds import Round, begin_round, list_published
 from reconciler.datasets.verification.unknown_files import find_unknown_files
 from reconciler.ledger.reading.observation import list_campaigns
 from reconciler.ledger.store.database import opened, reading
@@ -107,7 +107,8 @@ def verify(
             results.append(_Result(name, now(), 0, unavailable=away))
             continue
         with opened(state) as engine:
-            results.append(_verify(Rounds(engine), name, files, again=again, processes=processes))
+            begun = begin_round(engine, name, now(), again=again)
+            results.append(_verify(begun, files, processes))
         results[-1].troubles += miscounts
     if as_json:
         print_json([result.data() for result in results])
@@ -143,11 +144,8 @@ def _find_away(connection: Connection, name: str) -> str | None:
     return None
 
 
-def _verify(
-    rounds: Rounds, name: str, files: Sequence[Published], *, again: bool, processes: int | None
-) -> _Result:
-    begun = rounds.begin(name, now(), again=again)
-    left = rounds.choose(begun, files)
+def _verify(begun: Round, files: Sequence[Published], processes: int | None) -> _Result:
+    name, left = begun.campaign, begun.choose(files)
     result = _Result(name, begun.begun, len(files) - len(left))
     if result.earlier:
         earlier = count_things(result.earlier, "file")
@@ -162,16 +160,16 @@ def _verify(
                 result.bytes += one[0].size
                 advance()
                 if time.monotonic() > written + _EVERY:
-                    rounds.record(begun, seen)
+                    begun.record(seen)
                     seen, written = [], time.monotonic()
     except SourceUnavailable as error:
         result.unavailable = str(error)
     finally:
-        rounds.record(begun, seen)
+        begun.record(seen)
     result.seconds = time.monotonic() - start
-    result.troubles = rounds.read_troubles(begun)
+    result.troubles = begun.read_troubles()
     if result.unavailable is None:
-        rounds.end(begun, name, now())
+        begun.end(now())
     return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import rich_click as click
 from sqlalchemy import Connection
@@ -15,7 +16,6 @@ from ci.cli.console import count_things, say
 from ci.cli.exits import WrongUse
 from ci.cli.options import read_runs, reasoned
 from reconciler.execution.sites.site_engines import SiteEngines
-from reconciler.execution.tracking.adoption import check_reference
 from reconciler.execution.tracking.workspace import Workspace
 from reconciler.ledger.reading.observation import list_begun, list_sites, list_steps, read_identity
 from reconciler.ledger.store.database import has_database, opened, reading
@@ -174,7 +174,8 @@ def _check_job(project: Project, workspace: Workspace, scope: Scope, reference: 
     with opened(project.state) as engine:
         writer = Writer(engine, None)
         attempt = OperatorActions(writer, name_user()).find_doubtful(scope)
-        check_reference(SiteEngines(sites, writer), attempt, workspace, reference)
+        handle = replace(workspace.make_handle(attempt), reference=reference)
+        SiteEngines(sites, writer).check_reference(attempt, handle)
 
 
 def _read_scope(project: Project, unit: str) -> Scope:

@@ -14,7 +14,6 @@ from ci.changes.project import Project, load, pass_project, passes_project
 from ci.cli.console import count_things, limit_lines, print_data, print_json, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import FILE, reasoned, writes_json
-from reconciler.datasets.markers import Standing
 from reconciler.datasets.places import STATE, STORAGE, list_places
 from reconciler.execution.recovery.rebuilding import Fate
 from reconciler.execution.recovery.recovering import Recovered, adopt_place, look_around, recover, take_over
@@ -93,7 +92,7 @@ def check(project: Project, replay: bool, against: Path | None, as_json: bool) -
         found += [
             f"{place.path}: {place.reason}"
             for place in list_places(connection, project.state, storages)
-            if place.standing not in (Standing.OWN, Standing.NEW)
+            if not place.is_right
         ]
     if as_json:
         print_json({"sound": not found, "found": found})

@@ -26,7 +26,7 @@ from reconciler.ledger.store.database import State, reading
 from reconciler.ledger.writing.pauses import PauseWriter, read_pauses
 from reconciler.ledger.writing.transaction import Writer, name_user
 from reconciler.model.states import OutputState, PauseKind
-from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.errors import SourceUnavailable, foreseeing
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.runs import run_key
 from schemas.manifest.step import Step
@@ -60,11 +60,17 @@ class RegistrationResult:
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """An output that its catalogue does not know yet, as the ledger says."""
+    """An output that its catalogue does not know yet, as the ledger says.
+
+    `energy` is that of its run, `replaces` are the names under which its earlier versions are known.
+    """
 
     row: Any
     step: Step
     campaign: Campaign
+    files: Sequence[Any]
+    energy: str | None
+    replaces: tuple[str, ...]
 
 
 class _Changed(Exception):
@@ -91,7 +97,6 @@ def register_outputs(
     names: Iterable[str] | None = None,
     *,
     limit: int = MOST_OUTPUTS,
-    most_bytes: int = MOST_BYTES,
 ) -> RegistrationResult:
     """Makes published outputs known, the oldest first, at most `limit` of them for each site.
 
@@ -104,8 +109,7 @@ def register_outputs(
         sites: those that may be acted upon, with the addresses of their catalogues.
         writer: of the ledger.
         names: the campaigns; all that are declared when it is None.
-        limit: outputs of a site at a time.
-        most_bytes: of a site at a time; one output is always taken.
+        limit: outputs of a site at a time; one is always taken, however many bytes it has.
     """
     result = RegistrationResult()
     with reading(state) as connection:
@@ -120,7 +124,7 @@ def register_outputs(
             if one.campaign.site == site.name and name in wanted and f"campaign:{name}" not in stopped
         ]
         try:
-            _register_site(state, site, site.catalogue, here, writer, result, limit, most_bytes)
+            _register_site(state, site, site.catalogue, here, writer, result, limit)
         except SourceUnavailable as error:
             result.unavailable[site.name] = str(error)
     for name, text in result.conflicts.items():
@@ -136,7 +140,6 @@ def _register_site(
     writer: Writer,
     result: RegistrationResult,
     limit: int,
-    most_bytes: int,
 ) -> None:
     if not campaigns:
         return
@@ -148,14 +151,13 @@ def _register_site(
             connection, catalogue.address, str(state.storage(site.storage)), campaigns, limit + 1
         )
         result.more |= len(pending) > limit
-        described = [(one, *_read_more(connection, one, catalogue.address)) for one in pending[:limit]]
-    for one, files, energy, replaces in described:
-        size = sum(row.size for row in files)
-        if datasets and total + size > most_bytes:
+    for one in pending[:limit]:
+        size = sum(file.size for file in one.files)
+        if datasets and total + size > MOST_BYTES:
             result.more = True
             break
         try:
-            dataset = _describe(one, files, energy, replaces, catalogue.algorithms)
+            dataset = _describe(one, catalogue.algorithms)
         except _Changed as error:
             result.changed.append(str(error))
             continue
@@ -200,21 +202,20 @@ def _list_pending(
         .order_by(outputs.c.id)
     )
     by_name = {one.name: one for one in campaigns}
-    found: list[_Pending] = []
+    found: list[tuple[Any, Step, Campaign]] = []
     for row in connection.execute(query):
         step = declared[row.campaign].get(row.step)
         if step is not None and row.output in step.outputs:
-            found.append(_Pending(row, step, by_name[row.campaign]))
+            found.append((row, step, by_name[row.campaign]))
             if len(found) == limit:
                 break
-    return found
+    return [_Pending(*one, *_read_more(connection, one[0], address)) for one in found]
 
 
 def _read_more(
-    connection: Connection, pending: _Pending, address: str
-) -> tuple[list[Any], str | None, tuple[str, ...]]:
+    connection: Connection, row: Any, address: str
+) -> tuple[Sequence[Any], str | None, tuple[str, ...]]:
     """The files of an output, the energy of its run, and the names under which its earlier versions are known."""
-    row = pending.row
     files = select(products).where(products.c.output == row.id).order_by(products.c.path)
     energy = select(runs.c.energy).where(runs.c.experiment == row.experiment, runs.c.run == row.run)
     unit = and_(*(outputs.c[name] == getattr(row, name) for name in _UNIT))
@@ -224,38 +225,22 @@ def _read_more(
         .where(unit, outputs.c.version < row.version, registrations.c.catalogue == address)
         .order_by(outputs.c.version)
     )
-    return (
-        list(connection.execute(files)),
-        connection.execute(energy).scalar(),
-        tuple(connection.scalars(earlier)),
-    )
+    names = tuple(connection.scalars(earlier))
+    return connection.execute(files).all(), connection.execute(energy).scalar(), names
 
 
-def _describe(
-    pending: _Pending,
-    files: Sequence[Any],
-    energy: str | None,
-    replaces: tuple[str, ...],
-    algorithms: Sequence[str],
-) -> RegisteredDataset:
+def _describe(pending: _Pending, algorithms: Sequence[str]) -> RegisteredDataset:
     row, step, campaign = pending.row, pending.step, pending.campaign
     folder = os.path.join(row.storage, row.folder)
     run = run_key(row.experiment, row.run)
     release = json.loads(row.content).get("release")
-    name = name_dataset(campaign, step, row.output, run, row.version, release, energy)
+    name = name_dataset(campaign, step, row.output, run, row.version, release, pending.energy)
     facts = {
-        "campaign": row.campaign,
-        "step": row.step,
-        "output": row.output,
+        **{name: getattr(row, name) for name in (*_UNIT, "version", "events", "produced")},
         "level": step.level_of(row.output),
-        "experiment": row.experiment,
-        "run": row.run,
-        "version": row.version,
         "fingerprint": row.fingerprint.hex(),
-        "events": row.events,
         "release": release,
         "global_tags": [tag.name for tag in campaign.global_tags],
-        "produced": row.produced,
     }
     entries = tuple(
         RegisteredFile(
@@ -265,11 +250,10 @@ def _describe(
             checksums=_sum(os.path.join(folder, file.path), file.size, file.checksum, algorithms),
             events=file.events,
         )
-        for file in files
+        for file in pending.files
     )
-    return RegisteredDataset(
-        name, name_collection(campaign, step, row.output), replaces, folder, facts, entries
-    )
+    collection = name_collection(campaign, step, row.output)
+    return RegisteredDataset(name, collection, pending.replaces, folder, facts, entries)
 
 
 def _sum(path: str, size: int, checksum: str, algorithms: Sequence[str]) -> dict[str, str]:
@@ -283,16 +267,15 @@ def _sum(path: str, size: int, checksum: str, algorithms: Sequence[str]) -> dict
     if set(algorithms) <= {algorithm}:
         return {algorithm: digits}
     known, adler, length = hashlib.new(algorithm), 1, 0
-    try:
-        with open(path, "rb") as stream:
-            while block := stream.read(_BLOCK):
-                known.update(block)
-                adler = zlib.adler32(block, adler)
-                length += len(block)
-    except FileNotFoundError as error:
-        raise _Changed(f"{path} is gone, and was not registered") from error
-    except OSError as error:
-        raise SourceUnavailable(f"{path} cannot be read: {error.strerror}") from error
+    with foreseeing(f"{path} cannot be read"):
+        try:
+            with open(path, "rb") as stream:
+                while block := stream.read(_BLOCK):
+                    known.update(block)
+                    adler = zlib.adler32(block, adler)
+                    length += len(block)
+        except FileNotFoundError as error:
+            raise _Changed(f"{path} is gone, and was not registered") from error
     if (length, known.hexdigest()) != (size, digits):
         raise _Changed(f"{path} is not what was published, and was not registered")
     return {"adler32": f"{adler:08x}"}

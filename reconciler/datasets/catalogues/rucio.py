@@ -6,7 +6,9 @@ a question for what it does not know is answered by an empty list. So everything
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import NoneType
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -53,31 +55,25 @@ class Rucio:
     def examine(self) -> Sequence[Complaint]:
         """As the port says: whether we are let in, and scope and storage element are there."""
         try:
-            scopes = self._server.get("/scopes/")
+            scopes = self._server.call("GET", "/scopes/")
             known = scopes[0] if scopes and isinstance(scopes[0], list) else scopes
             found = []
             if self._scope not in known:
-                found.append(
-                    Complaint(f"Rucio has no scope {self._scope}", "make it, or name another in the site")
-                )
-            (element,) = read_rows(self._server.get(f"/rses/{quote(self._rse)}"), count=1)
+                what = f"Rucio has no scope {self._scope}"
+                found.append(Complaint(what, "make it, or name another in the site"))
+            (element,) = read_rows(self._server.call("GET", f"/rses/{quote(self._rse)}"), count=1)
             if not element.get("availability_write", True):
-                found.append(
-                    Complaint(f"{self._rse} is closed for writing in Rucio", "ask its managers", fatal=False)
-                )
+                what = f"{self._rse} is closed for writing in Rucio"
+                found.append(Complaint(what, "ask its managers", fatal=False))
             if not element.get("deterministic", True) and not self._pfn:
                 remedy = "write `pfn`, the address of the storage there, into the site's catalogue"
                 found.append(Complaint(f"{self._rse} does not derive places from names", remedy))
         except RucioRefused as error:
-            return [
-                Complaint(
-                    f"Rucio refuses: {error}", "correct the site's catalogue settings, or ask for the right"
-                )
-            ]
+            remedy = "correct the site's catalogue settings, or ask for the right"
+            return [Complaint(f"Rucio refuses: {error}", remedy)]
         except SourceUnavailable as error:
-            return [
-                Complaint(str(error), "start it, or wait: what is published stays, and is registered later")
-            ]
+            remedy = "start it, or wait: what is published stays, and is registered later"
+            return [Complaint(str(error), remedy)]
         return found
 
     def register(self, datasets: Sequence[RegisteredDataset]) -> Mapping[str, Conflict | None]:
@@ -100,7 +96,7 @@ class Rucio:
             self._add_rules(left)
             self._collect(left)
             for name, said in self._look(left).items():
-                if isinstance(said, str) and self._is_closed(name):
+                if isinstance(said, str) and self._read_did(name).get("open") is False:
                     drop({name: Conflict(f"{self._scope}:{name} is closed, and not whole: {said}")})
                 elif isinstance(said, str):
                     raise SourceUnavailable(f"Rucio at {self._server.url} took it, but {said}")
@@ -117,15 +113,12 @@ class Rucio:
         """Makes the datasets; a conflict is one whose name is a file's or a container's."""
 
         def make(some: Sequence[RegisteredDataset]) -> None:
-            rows = [
-                {"scope": self._scope, "name": one.name, "type": "DATASET", "meta": _describe(one)}
-                for one in some
-            ]
-            self._server.post("/dids", rows)
+            rows = [{**self._did(one.name), "type": "DATASET", "meta": _describe(one)} for one in some]
+            self._server.call("POST", "/dids", rows)
 
         conflicts = {}
         for dataset in _do(datasets, make):
-            kind = self._find_type(dataset.name)
+            kind = self._read_did(dataset.name).get("type")
             if kind not in ("DATASET", None):
                 conflicts[dataset.name] = Conflict(
                     f"{self._scope}:{dataset.name} is a {kind}, and no dataset"
@@ -148,8 +141,7 @@ class Rucio:
         for some in divide(missing):
             rows = [
                 {
-                    "scope": self._scope,
-                    "name": entry.name,
+                    **self._did(entry.name),
                     "bytes": entry.size,
                     "adler32": entry.checksums["adler32"],
                     **({"meta": {"events": entry.events}} if entry.events is not None else {}),
@@ -159,12 +151,12 @@ class Rucio:
             ]
             try:
                 data = {"rse": self._rse, "files": rows, "ignore_availability": True}
-                self._server.post("/replicas/", data)
+                self._server.call("POST", "/replicas/", data)
             except RucioFailed:
                 taken = {
                     dataset.name: Conflict(f"{self._scope}:{entry.name} is a {kind}, and no file")
                     for dataset, entry in some
-                    if (kind := self._find_type(entry.name)) not in ("FILE", None)
+                    if (kind := self._read_did(entry.name).get("type")) not in ("FILE", None)
                 }
                 if not taken:
                     raise
@@ -175,40 +167,32 @@ class Rucio:
         """Attaches the files; a dataset that is closed is left as it is, and read back."""
         pairs = [(dataset.name, entry.name) for dataset in datasets for entry in dataset.entries]
         for some in divide(pairs):
-            held: dict[str, list[dict[str, str]]] = {}
+            held: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
             for dataset, entry in some:
-                held.setdefault(dataset, []).append({"scope": self._scope, "name": entry})
-            rows = [{"scope": self._scope, "name": name, "dids": dids} for name, dids in held.items()]
-            list(_do(rows, self._attach_rows, (*_EXISTS, _CLOSED)))
+                held[dataset].append(self._did(entry))
+            rows = [{**self._did(name), "dids": dids} for name, dids in held.items()]
+            _do(rows, self._attach_rows, (*_EXISTS, _CLOSED))
 
     def _attach_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         # else a batch with one file that is attached already attaches none
-        self._server.post("/dids/attachments", {"attachments": rows, "ignore_duplicate": True})
+        self._server.call("POST", "/dids/attachments", {"attachments": rows, "ignore_duplicate": True})
 
     def _add_rules(self, datasets: Sequence[RegisteredDataset]) -> None:
         def add(some: Sequence[RegisteredDataset]) -> None:
-            data = {
-                "copies": 1,
-                "rse_expression": self._rule,
-                "account": self._account,
-                "grouping": "DATASET",
-            }
-            dids = [{"scope": self._scope, "name": one.name} for one in some]
-            self._server.post("/rules/", {**data, "dids": dids, "comment": "b2prod"})
+            rule = {"rse_expression": self._rule, "copies": 1, "grouping": "DATASET", "comment": "b2prod"}
+            dids = [self._did(one.name) for one in some]
+            self._server.call("POST", "/rules/", {**rule, "account": self._account, "dids": dids})
 
-        list(_do(datasets, add))
+        _do(datasets, add)
 
     def _collect(self, datasets: Sequence[RegisteredDataset]) -> None:
         """Puts the datasets into the containers of all runs."""
         for name, members in _gather(datasets).items():
-            try:
-                self._server.post("/dids", [{"scope": self._scope, "name": name, "type": "CONTAINER"}])
-            except RucioRefused as error:
-                if error.kind not in _EXISTS:
-                    raise
+            with _allowing(*_EXISTS):
+                self._server.call("POST", "/dids", [{**self._did(name), "type": "CONTAINER"}])
             for some in divide(members):
-                dids = [{"scope": self._scope, "name": one.name} for one in some]
-                self._attach_rows([{"scope": self._scope, "name": name, "dids": dids}])
+                dids = [self._did(one.name) for one in some]
+                self._attach_rows([{**self._did(name), "dids": dids}])
 
     def _look(self, datasets: Sequence[RegisteredDataset]) -> dict[str, Conflict | str | None]:
         """What is known of datasets: None, all of it and as it is; a text, what is missing; or a conflict."""
@@ -216,19 +200,23 @@ class Rucio:
         ruled: set[str] = set()
         members = {name: {row["name"] for row in self._list_content(name)} for name in _gather(datasets)}
         for some in divide(datasets):
-            dids = [{"scope": self._scope, "name": one.name} for one in some]
+            dids = [self._did(one.name) for one in some]
             strange = False
             # asked for with their parents, a thousand files would take the server many times as long
             for row in self._list_replicas(dids):
                 mine = content.get(row["name"].rpartition("/")[0])
-                strange |= mine is None
-                (mine if mine is not None else {})[row["name"]] = row
+                if mine is None:
+                    strange = True
+                else:
+                    mine[row["name"]] = row
             if strange:
                 for one in some:
                     for row in self._list_content(one.name):
                         content[one.name].setdefault(row["name"], row)
             asked = {"dids": [{**one, "type": "dataset"} for one in dids]}
-            locks = read_rows(self._server.post("/locks/bulk_locks_for_dids", asked), name=str, account=str)
+            locks = read_rows(
+                self._server.call("POST", "/locks/bulk_locks_for_dids", asked), name=str, account=str
+            )
             ruled |= {row["name"] for row in locks if row["account"] == self._account}
         found: dict[str, Conflict | str | None] = {}
         for one in datasets:
@@ -241,12 +229,17 @@ class Rucio:
 
     def _list_content(self, name: str) -> list[Mapping[str, Any]]:
         """What a dataset or container holds; nothing where there is none."""
-        try:
-            return read_rows(self._server.get(self._path(name, "/dids")), name=str)
-        except RucioRefused as error:
-            if error.kind != _ABSENT:
-                raise
-            return []
+        found: list[Mapping[str, Any]] = []
+        with _allowing(_ABSENT):
+            found += read_rows(self._server.call("GET", self._path(name, "/dids")), name=str)
+        return found
+
+    def _read_did(self, name: str) -> Mapping[str, Any]:
+        """What is known under a name; nothing where the name is not known."""
+        found: Mapping[str, Any] = {}
+        with _allowing(_ABSENT):
+            (found,) = read_rows(self._server.call("GET", self._path(name)), count=1, type=str)
+        return found
 
     def _judge(
         self, dataset: RegisteredDataset, content: Mapping[str, Mapping[str, Any]]
@@ -271,64 +264,41 @@ class Rucio:
                 missing = missing or f"{name} is not shown at {self._rse}"
         return missing or None
 
-    def _is_closed(self, name: str) -> bool:
-        try:
-            (row,) = read_rows(self._server.get(self._path(name)), count=1)
-        except RucioRefused as error:
-            if error.kind != _ABSENT:
-                raise
-            return False
-        return row.get("open") is False
-
     def _close(self, datasets: Sequence[RegisteredDataset]) -> None:
         """Closes those datasets that are open: a version never changes."""
         for some in divide(datasets):
-            dids = [{"scope": self._scope, "name": one.name} for one in some]
-            rows = read_rows(self._server.post("/dids/bulkmeta", {"dids": dids}), name=str, is_open=bool)
+            dids = [self._did(one.name) for one in some]
+            rows = read_rows(
+                self._server.call("POST", "/dids/bulkmeta", {"dids": dids}), name=str, is_open=bool
+            )
             if {row["name"] for row in rows} != {one.name for one in some}:
                 raise SourceUnavailable(f"Rucio at {self._server.url} does not tell which datasets are open")
             for row in rows:
                 if row["is_open"] is False:
                     continue
-                try:
-                    self._server.put(self._path(row["name"], "/status"), {"open": False})
-                except RucioRefused as error:
-                    if error.kind != _CLOSED:
-                        raise
+                with _allowing(_CLOSED):
+                    self._server.call("PUT", self._path(row["name"], "/status"), {"open": False})
 
     def _replace(self, datasets: Sequence[RegisteredDataset]) -> None:
         """Takes earlier versions out of the containers, last of all."""
         for dataset in datasets:
             for name in dataset.replaces:
-                try:
-                    dids = [{"scope": self._scope, "name": name}]
-                    self._server.delete(self._path(dataset.collection, "/dids"), {"dids": dids})
-                except RucioRefused as error:
-                    if error.kind != _ABSENT:
-                        raise
+                with _allowing(_ABSENT):
+                    dids = [self._did(name)]
+                    self._server.call("DELETE", self._path(dataset.collection, "/dids"), {"dids": dids})
 
     def _read_replicas(self, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """What is known of files, by name; of a file that is not known nothing is."""
-        found: dict[str, Mapping[str, Any]] = {}
-        for some in divide(names):
-            dids = [{"scope": self._scope, "name": name} for name in some]
-            # all states: one that is not there yet is known all the same
-            for row in self._list_replicas(dids):
-                found[row["name"]] = row
-        return found
+        # all states: one that is not there yet is known all the same
+        return {
+            row["name"]: row
+            for some in divide(names)
+            for row in self._list_replicas([self._did(name) for name in some])
+        }
 
     def _list_replicas(self, dids: Sequence[Mapping[str, str]]) -> list[Mapping[str, Any]]:
-        rows = self._server.post("/replicas/list", {"dids": dids, "all_states": True})
+        rows = self._server.call("POST", "/replicas/list", {"dids": dids, "all_states": True})
         return read_rows(rows, name=str, bytes=int, adler32=(str, NoneType), rses=dict, states=dict)
-
-    def _find_type(self, name: str) -> str | None:
-        try:
-            (row,) = read_rows(self._server.get(self._path(name)), count=1, type=str)
-        except RucioRefused as error:
-            if error.kind != _ABSENT:
-                raise
-            return None
-        return str(row["type"])
 
     def _compare(self, entry: RegisteredFile, row: Mapping[str, Any]) -> str:
         """What differs between a file and what is known under its name; nothing where nothing does."""
@@ -343,6 +313,9 @@ class Rucio:
 
     def _place(self, entry: RegisteredFile) -> str:
         return f"{self._pfn}/{entry.path}"
+
+    def _did(self, name: str) -> dict[str, str]:
+        return {"scope": self._scope, "name": name}
 
     def _path(self, name: str, rest: str = "") -> str:
         return address_did(self._scope, name, rest)
@@ -369,10 +342,21 @@ def _describe(dataset: RegisteredDataset) -> dict[str, Any]:
     return {"run_number": facts["run"], "datatype": facts["level"], "campaign": facts["campaign"]}
 
 
+@contextmanager
+def _allowing(*kinds: str) -> Iterator[None]:
+    """Goes on where the server refuses the block's request for one of these reasons."""
+    try:
+        yield
+    except RucioRefused as error:
+        if error.kind not in kinds:
+            raise
+
+
 def _do(
     things: Sequence[Thing], act: Callable[[Sequence[Thing]], None], done: Sequence[str] = _EXISTS
-) -> Iterator[Thing]:
-    """Does something with many things at once, or one by one where for some it is done; these are yielded."""
+) -> list[Thing]:
+    """Does something with many things at once, or one by one where it is done for some. Returns these."""
+    before = []
     for some in divide(things):
         try:
             act(some)
@@ -385,7 +369,8 @@ def _do(
                 except RucioRefused as again:
                     if again.kind not in done:
                         raise
-                    yield one
+                    before.append(one)
+    return before
 
 
 def _gather(datasets: Iterable[RegisteredDataset]) -> dict[str, list[RegisteredDataset]]:

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -45,11 +45,8 @@ class RucioCredentials:
     """Who we are to the server: a user with a password, or a proxy certificate's file."""
 
     user: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     proxy: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Credentials(user={self.user!r}, proxy={self.proxy!r})"
 
 
 def read_credentials(kind: str, environment: Mapping[str, str]) -> RucioCredentials:
@@ -61,9 +58,8 @@ def read_credentials(kind: str, environment: Mapping[str, str]) -> RucioCredenti
     if kind == "userpass":
         user, password = environment.get("B2PROD_RUCIO_USER"), environment.get("B2PROD_RUCIO_PASSWORD")
         if not user or not password:
-            raise SourceUnavailable(
-                "Rucio wants B2PROD_RUCIO_USER and B2PROD_RUCIO_PASSWORD in the environment"
-            )
+            wanted = "B2PROD_RUCIO_USER and B2PROD_RUCIO_PASSWORD"
+            raise SourceUnavailable(f"Rucio wants {wanted} in the environment")
         return RucioCredentials(user=user, password=password)
     proxy = environment.get("X509_USER_PROXY", f"/tmp/x509up_u{os.getuid()}")  # noqa: S108 -- the usual place of proxies
     if not os.path.isfile(proxy):
@@ -102,24 +98,8 @@ class RucioServer:
                 f"the proxy certificate {credentials.proxy} cannot be used: {error}"
             ) from error
 
-    def get(self, path: str) -> list[Any]:
-        """The JSON values that an answer holds, one a line."""
-        return self._call("GET", path, None)
-
-    def post(self, path: str, data: Any) -> list[Any]:
-        """The same, of something that is asked for, or added."""
-        return self._call("POST", path, data)
-
-    def put(self, path: str, data: Any) -> list[Any]:
-        """The same, of something that is changed."""
-        return self._call("PUT", path, data)
-
-    def delete(self, path: str, data: Any) -> list[Any]:
-        """The same, of something that is taken away."""
-        return self._call("DELETE", path, data)
-
-    def _call(self, method: str, path: str, data: Any) -> list[Any]:
-        """What is answered.
+    def call(self, method: str, path: str, data: Any = None) -> list[Any]:
+        """The JSON values that the answer to a request holds, one a line.
 
         Raises:
             RucioRefused: the request is refused.

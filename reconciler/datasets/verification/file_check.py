@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from reconciler.outside.checksums import digest_file
+from reconciler.outside.errors import foreseeing
 from reconciler.run_catalogue.lists.file_lists import is_event_file
 from reconciler.run_catalogue.lists.values import spell_checksum
 from renderer.applications import APPLICATIONS
@@ -66,33 +67,28 @@ class Published:
         return Path(self.storage, self.folder, self.name)
 
 
-class UnreadableFile(Exception):
-    """The storage does not tell: nothing can be said of the file."""
-
-
 def examine(file: Published, depth: Depth) -> FileFlaw | None:
     """What is wrong with a file, or None.
 
     Raises:
-        Unreadable: it cannot be read now, which says nothing about its content.
+        SourceUnavailable: it cannot be read now, which says nothing about its content.
     """
     path = file.path
-    try:
-        found = os.lstat(path)
-        if not stat.S_ISREG(found.st_mode):
-            return FileFlaw(Trouble.CHANGED, f"{path} is not a plain file any more")
-        if found.st_size != file.size:
-            return FileFlaw(Trouble.CHANGED, f"{path} has {found.st_size} bytes instead of {file.size}")
-        if depth is Depth.SIZE:
-            return None
-        sum_ = digest_file(path, file.checksum.partition(":")[0])
-        if sum_ is not None and sum_ != spell_checksum(file.checksum):
-            return FileFlaw(Trouble.CHANGED, f"{path} has checksum {sum_} instead of {file.checksum}")
-        said = _examine_content(file) if is_event_file(file.name) else None
-    except FileNotFoundError:
-        return FileFlaw(Trouble.GONE, f"{path} is gone")
-    except OSError as error:
-        raise UnreadableFile(f"{path} cannot be read: {error.strerror or error}") from error
+    with foreseeing(f"{path} cannot be read"):
+        try:
+            found = os.lstat(path)
+            if not stat.S_ISREG(found.st_mode):
+                return FileFlaw(Trouble.CHANGED, f"{path} is not a plain file any more")
+            if found.st_size != file.size:
+                return FileFlaw(Trouble.CHANGED, f"{path} has {found.st_size} bytes instead of {file.size}")
+            if depth is Depth.SIZE:
+                return None
+            sum_ = digest_file(path, file.checksum.partition(":")[0])
+            if sum_ is not None and sum_ != spell_checksum(file.checksum):
+                return FileFlaw(Trouble.CHANGED, f"{path} has checksum {sum_} instead of {file.checksum}")
+            said = _examine_content(file) if is_event_file(file.name) else None
+        except FileNotFoundError:
+            return FileFlaw(Trouble.GONE, f"{path} is gone")
     return FileFlaw(Trouble.WRONG, f"{path}: {said}") if said else None
 
 
@@ -107,11 +103,8 @@ def _examine_content(file: Published) -> str | None:
     unit = (file.experiment, file.run)
     try:
         counted = count_events(file.path, file.name, None if application is None else application.tree)
-        metadata = (
-            read_metadata(file.path, file.name)
-            if application is not None and application.states_metadata
-            else None
-        )
+        stated = application is not None and application.states_metadata
+        metadata = read_metadata(file.path, file.name) if stated else None
     except InputError as error:
         if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
             raise error.__cause__ from None

@@ -10,9 +10,8 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 
-from reconciler.datasets.verification.file_check import Depth, FileFlaw, Published, UnreadableFile, examine
+from reconciler.datasets.verification.file_check import Depth, FileFlaw, Published, examine
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.mounts import find_trouble
 
@@ -28,13 +27,7 @@ _FILES, _BYTES = 200, 256 << 20
 Look = tuple[Published, FileFlaw | None]
 
 
-def look(
-    files: Iterable[Published],
-    depth: Depth,
-    *,
-    processes: int | None = None,
-    patience: float = PATIENCE,
-) -> Iterator[Look]:
+def look(files: Iterable[Published], depth: Depth, *, processes: int | None = None) -> Iterator[Look]:
     """Each file with what is wrong with it, in any order.
 
     Sizes are asked for by this process, the rest is read by `processes` others: as many as there are processors when
@@ -44,34 +37,31 @@ def look(
         SourceUnavailable: a storage is not there, is empty, does not answer in time, or does not let a file be read:
             what it holds cannot be told. What was yielded before stands.
     """
-    checked = _check_storages(files, patience)
+    checked = _check_storages(files)
     if depth is Depth.SIZE or processes == 0:
         for file in checked:
-            try:
-                yield file, examine(file, depth)
-            except UnreadableFile as error:
-                raise SourceUnavailable(str(error)) from error
+            yield file, examine(file, depth)
         return
     with _crew(processes or os.cpu_count() or 1) as crew:
-        yield from _share_out(crew, _divide(checked), patience)
+        yield from _share_out(crew, _divide(checked))
 
 
-def _check_storages(files: Iterable[Published], patience: float) -> Iterator[Published]:
+def _check_storages(files: Iterable[Published]) -> Iterator[Published]:
     seen: set[str] = set()
     for file in files:
         if file.storage not in seen:
-            _check_storage(file.storage, patience)
+            _check_storage(file.storage)
             seen.add(file.storage)
         yield file
 
 
-def _check_storage(storage: str, patience: float) -> None:
+def _check_storage(storage: str) -> None:
     """Ensures that a storage answers; it is asked in a thread, which may hang instead of us."""
     answer: list[str | None] = []
     thread = threading.Thread(target=lambda: answer.append(find_trouble(storage)), daemon=True)
     thread.start()
-    thread.join(patience)
-    said = answer[0] if answer else f"did not answer within {patience:g} s"
+    thread.join(PATIENCE)
+    said = answer[0] if answer else f"did not answer within {PATIENCE:g} s"
     if said is not None:
         raise SourceUnavailable(f"the storage {storage} {said}; what it holds cannot be told")
 
@@ -89,26 +79,24 @@ def _divide(files: Iterable[Published]) -> Iterator[list[Published]]:
         yield part
 
 
-Crew = Sequence[tuple[BaseProcess, "Connection[object, object]"]]
+Crew = Sequence["Connection[object, object]"]
+"""The connections to processes that check files."""
 
 
 @contextlib.contextmanager
 def _crew(count: int) -> Iterator[Crew]:
     """Processes that check the files that they are sent. They end with the context, even where they hang."""
     context = multiprocessing.get_context("spawn")
-    crew: list[tuple[BaseProcess, Connection[object, object]]] = []
-    try:
+    with contextlib.ExitStack() as stack:
+        crew = []
         for _ in range(count):
             ours, theirs = context.Pipe()
-            process: BaseProcess = context.Process(target=_work, args=(theirs,), daemon=True)
+            process = context.Process(target=_work, args=(theirs,), daemon=True)
             process.start()
+            stack.callback(process.kill)
             theirs.close()
-            crew.append((process, ours))
+            crew.append(stack.enter_context(ours))
         yield crew
-    finally:
-        for process, ours in crew:
-            ours.close()
-            process.kill()
 
 
 def _work(inbox: Connection[object, object]) -> None:
@@ -119,11 +107,11 @@ def _work(inbox: Connection[object, object]) -> None:
             assert isinstance(part, list)
             try:
                 inbox.send([examine(file, Depth.FULL) for file in part])
-            except UnreadableFile as error:
+            except SourceUnavailable as error:
                 inbox.send(str(error))
 
 
-def _share_out(crew: Crew, parts: Iterator[list[Published]], patience: float) -> Iterator[Look]:
+def _share_out(crew: Crew, parts: Iterator[list[Published]]) -> Iterator[Look]:
     busy: dict[Connection[object, object], tuple[list[Published], float]] = {}
 
     def give(connection: Connection[object, object]) -> None:
@@ -131,9 +119,9 @@ def _share_out(crew: Crew, parts: Iterator[list[Published]], patience: float) ->
         if part is not None:
             connection.send(part)
             needed = sum(file.size for file in part) / _SLOWEST
-            busy[connection] = part, time.monotonic() + patience + needed
+            busy[connection] = part, time.monotonic() + PATIENCE + needed
 
-    for _, connection in crew:
+    for connection in crew:
         give(connection)
     while busy:
         left = min(deadline for _, deadline in busy.values()) - time.monotonic()

@@ -22,14 +22,6 @@ from reconciler.run_catalogue.catalogue import list_files
 from schemas.manifest.runs import run_key
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """A round over a campaign's published files, and when it was begun."""
-
-    id: int
-    begun: str
-
-
 def list_published(connection: Connection, campaign: str) -> Iterator[tuple[bytes, Published]]:
     """The published files of a campaign, each with its output's fingerprint."""
     query = (
@@ -113,38 +105,28 @@ def _list_suspected(connection: Connection, campaign: str) -> set[tuple[int, str
     return {(output, path) for output, path in connection.execute(query)}
 
 
-class Rounds:
-    """Writes rounds."""
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round over a campaign's published files, which was begun at a time."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    engine: Engine
+    campaign: str
+    id: int
+    begun: str
 
-    def begin(self, campaign: str, time: str, *, again: bool = False) -> Round:
-        """The campaign's round that was cut short, or a new one; with `again`, always a new one."""
-        with self._engine.begin() as connection:
-            left = and_(verifications.c.campaign == campaign, verifications.c.ended.is_(None))
-            found = connection.execute(select(verifications).where(left)).first()
-            if found is not None and not again:
-                return Round(found.id, found.begun)
-            if found is not None:
-                _forget(connection, found.id)
-            made = insert(verifications).values(campaign=campaign, begun=time)
-            (number,) = connection.execute(made).inserted_primary_key or (0,)
-            return Round(number, time)
-
-    def choose(self, begun: Round, files: Sequence[Published]) -> list[Published]:
+    def choose(self, files: Sequence[Published]) -> list[Published]:
         """Those of the files that the round has not checked yet."""
         done = select(examinations.c.output, examinations.c.path)
-        done = done.where(examinations.c.verification == begun.id)
-        with self._engine.begin() as connection:
+        done = done.where(examinations.c.verification == self.id)
+        with self.engine.begin() as connection:
             seen = {(output, path) for output, path in connection.execute(done)}
         return [file for file in files if (file.output, file.name) not in seen]
 
-    def record(self, begun: Round, looks: Sequence[Look]) -> None:
+    def record(self, looks: Sequence[Look]) -> None:
         """Keeps what was seen of some files."""
         rows = [
             {
-                "verification": begun.id,
+                "verification": self.id,
                 "output": file.output,
                 "path": file.name,
                 "trouble": flaw.trouble.value if flaw else None,
@@ -153,27 +135,41 @@ class Rounds:
             for file, flaw in looks
         ]
         if rows:
-            with self._engine.begin() as connection:
+            with self.engine.begin() as connection:
                 connection.execute(insert(examinations), rows)
 
-    def read_troubles(self, begun: Round) -> list[FileFlaw]:
+    def read_troubles(self) -> list[FileFlaw]:
         """All that the round has found, also before it was continued."""
         query = select(examinations.c.trouble, examinations.c.text)
-        mine = and_(examinations.c.verification == begun.id, examinations.c.trouble.is_not(None))
-        query = query.where(mine).order_by(examinations.c.output, examinations.c.path)
-        with self._engine.begin() as connection:
+        mine = (examinations.c.verification == self.id, examinations.c.trouble.is_not(None))
+        query = query.where(*mine).order_by(examinations.c.output, examinations.c.path)
+        with self.engine.begin() as connection:
             return [FileFlaw(Trouble(trouble), text) for trouble, text in connection.execute(query)]
 
-    def end(self, begun: Round, campaign: str, time: str) -> None:
-        """Ends a round: it takes the place of the one before, and of it only what was wrong is kept."""
-        with self._engine.begin() as connection:
-            earlier = and_(verifications.c.campaign == campaign, verifications.c.id != begun.id)
-            for number in connection.scalars(select(verifications.c.id).where(earlier)).all():
+    def end(self, time: str) -> None:
+        """Ends the round: it takes the place of the one before, and of it only what was wrong is kept."""
+        with self.engine.begin() as connection:
+            earlier = (verifications.c.campaign == self.campaign, verifications.c.id != self.id)
+            for number in connection.scalars(select(verifications.c.id).where(*earlier)).all():
                 _forget(connection, number)
-            fine = and_(examinations.c.verification == begun.id, examinations.c.trouble.is_(None))
-            connection.execute(delete(examinations).where(fine))
-            mine = verifications.c.id == begun.id
+            fine = (examinations.c.verification == self.id, examinations.c.trouble.is_(None))
+            connection.execute(delete(examinations).where(*fine))
+            mine = verifications.c.id == self.id
             connection.execute(update(verifications).where(mine).values(ended=time))
+
+
+def begin_round(engine: Engine, campaign: str, time: str, *, again: bool = False) -> Round:
+    """The campaign's round that was cut short, or a new one; with `again`, always a new one."""
+    with engine.begin() as connection:
+        left = (verifications.c.campaign == campaign, verifications.c.ended.is_(None))
+        found = connection.execute(select(verifications).where(*left)).first()
+        if found is not None and not again:
+            return Round(engine, campaign, found.id, found.begun)
+        if found is not None:
+            _forget(connection, found.id)
+        made = insert(verifications).values(campaign=campaign, begun=time)
+        (number,) = connection.execute(made).inserted_primary_key or (0,)
+        return Round(engine, campaign, number, time)
 
 
 def _forget(connection: Connection, number: int) -> None:

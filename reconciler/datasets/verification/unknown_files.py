@@ -15,20 +15,30 @@ from reconciler.ledger.store.database import State
 from reconciler.ledger.upkeep.succession import NAMED, list_formers
 from reconciler.model.names import name_record
 from reconciler.model.states import LIVE
-from reconciler.outside.errors import SourceUnavailable
-from reconciler.outside.mounts import MADE_BY_SYSTEMS, MARKER
+from reconciler.outside.mounts import MADE_BY_SYSTEMS, MARKER, list_files
 
 CHUNK = 500
 
-_RECORD = re.compile(r"\.b2prod\.[A-Za-z0-9_]+\.v[0-9]+\.json")
-_MANIFEST = re.compile(r"b2prod\.[A-Za-z0-9_]+\.v[0-9]+\.json")
-_PARTS = (
-    (re.compile(r"\.\.b2prod\..*\.json\.part"), "a record that was not finished"),
-    (re.compile(rf"{re.escape(MARKER)}\.[0-9a-f]{{8}}"), "a marker that was not finished"),
-    (re.compile(r"\.b2prod\..*\.json\.[0-9a-f]{32}"), "a manifest that was not finished"),
-)
+_MANIFEST = "a manifest of an output that the ledger does not have"
 
 REBUILD = "`b2prod state rebuild` takes it over where its record holds; else it is yours to decide"
+UNFINISHED = "remove it while no reconciler works"
+
+_KINDS = (
+    (r"\.\.b2prod\..*\.json\.part", "a record that was not finished", UNFINISHED),
+    (rf"{re.escape(MARKER)}\.[0-9a-f]{{8}}", "a marker that was not finished", UNFINISHED),
+    (r"\.b2prod\..*\.json\.[0-9a-f]{32}", "a manifest that was not finished", UNFINISHED),
+    (r"(?=\.).*\.b2p-.*", "a copy that was not finished", UNFINISHED),
+    (
+        r"\.b2prod\.[A-Za-z0-9_]+\.v[0-9]+\.json",
+        "a record of an output that the ledger does not have",
+        REBUILD,
+    ),
+    (r"\..*", "a hidden file", "it is none of b2prod's"),
+    (r"b2prod\.[A-Za-z0-9_]+\.v[0-9]+\.json", _MANIFEST, REBUILD),
+    (r".*", "a file of data", REBUILD),
+)
+"""Patterns of names, what such a file is, and what to do with it; the first that fits holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ def find_unknown_files(
     folders = {os.path.dirname(path) for path in known}
     live = set(connection.scalars(select(attempts.c.name).where(attempts.c.state.in_(LIVE))))
     for storage in sorted(set(storages)):
-        for path in _list_files(storage):
+        for path in list_files(storage, MADE_BY_SYSTEMS.__contains__):
             folder, name = os.path.split(path)
             if path in known or path in records or name == MARKER:
                 continue
@@ -68,23 +78,14 @@ def find_unknown_files(
 
 
 def _judge_file(path: str, name: str, live: Iterable[str], *, filled: bool) -> Iterator[UnknownFile]:
-    if name in MADE_BY_SYSTEMS:
+    copied = name[0] == "." and any(name.endswith(f".{one}") for one in live)
+    if name in MADE_BY_SYSTEMS or copied:
         return
-    unfinished = next((what for pattern, what in _PARTS if pattern.fullmatch(name)), None)
-    if unfinished is None and name[0] == "." and ".b2p-" in name:
-        unfinished = "a copy that was not finished"
-    if name[0] == "." and any(name.endswith(f".{one}") for one in live):
-        return  # a copy that is being made
-    if unfinished is not None:
-        yield UnknownFile(path, unfinished, "remove it while no reconciler works", may_be_removed=True)
-    elif _RECORD.fullmatch(name):
-        yield UnknownFile(path, "a record of an output that the ledger does not have", REBUILD)
-    elif name[0] == ".":
-        yield UnknownFile(path, "a hidden file", "it is none of b2prod's")
-    elif not _MANIFEST.fullmatch(name):
-        yield UnknownFile(path, "a file of data", REBUILD)
-    elif not filled:
-        yield UnknownFile(path, "a manifest of an output that the ledger does not have", REBUILD)
+    what, advice = next(
+        (what, advice) for form, what, advice in _KINDS if re.fullmatch(form, name, re.DOTALL)
+    )
+    if not (what == _MANIFEST and filled):
+        yield UnknownFile(path, what, advice, may_be_removed=advice == UNFINISHED)
 
 
 def _judge_folder(path: str, name: str, formers: tuple[str, ...]) -> UnknownFile:
@@ -117,14 +118,3 @@ def _find(connection: Connection, column: Any, names: list[str]) -> set[str]:
     for start in range(0, len(names), CHUNK):
         found.update(connection.scalars(select(column).where(column.in_(names[start : start + CHUNK]))))
     return found
-
-
-def _list_files(storage: str) -> Iterator[str]:
-    def refuse(error: OSError) -> None:
-        raise SourceUnavailable(f"{error.filename} cannot be read: {error.strerror}")
-
-    if not os.path.lexists(storage):
-        return
-    for folder, folders, names in os.walk(storage, onerror=refuse):
-        folders[:] = sorted(name for name in folders if name not in MADE_BY_SYSTEMS)
-        yield from (os.path.join(folder, name) for name in sorted(names))

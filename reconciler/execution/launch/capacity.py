@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from reconciler.execution.sites.queues import Queues
 from reconciler.execution.sites.site_engines import SiteEngines
-from reconciler.execution.tracking.publisher import Publisher
-from reconciler.model.work_items import Attempt
+from reconciler.execution.tracking.publication import Publisher
 from reconciler.outside.errors import SourceUnavailable
 from schemas.repository import Repository
 
 
 @dataclass(eq=False, slots=True)
 class Capacity:
-    """The room of all sites in one turn."""
+    """The room of all sites in one turn. `live` counts the attempts in flight by site, as of the last poll and since."""
 
     site_engines: SiteEngines
     queues: Queues
     publisher: Publisher
     repository: Repository
-    _live: Counter[str] = field(default_factory=Counter)
+    live: Counter[str] = field(default_factory=Counter)
     _closed: dict[str, str] = field(default_factory=dict)
-
-    def count(self, live: Iterable[Attempt]) -> None:
-        """Takes note of the attempts that are in flight now."""
-        self._live = Counter(attempt.site for attempt in live)
-
-    def add(self, site: str, count: int) -> None:
-        """Takes note that so many more attempts are in flight at a site."""
-        self._live[site] += count
-
-    def count_live(self, site: str) -> int:
-        """How many attempts are in flight at a site, as of the last poll and since."""
-        return self._live[site]
-
-    def is_idle(self) -> bool:
-        """Whether no attempt is in flight at any site."""
-        return not self._live
 
     def close(self, site: str, reason: str) -> None:
         """Lets the site take nothing more in this turn."""
@@ -54,7 +36,7 @@ class Capacity:
         except SourceUnavailable as error:  # that of others goes on
             self.close(site, str(error))
             return 0
-        return engine.slots - self._live[site] - waiting
+        return engine.slots - self.live[site] - waiting
 
     def tell(self, site: str) -> str:
         """Why nothing more begins at a site."""
@@ -62,7 +44,7 @@ class Capacity:
             return reason
         if self.site_engines.is_resting(site):
             return f"{site} did not answer, or took no more, and is left alone for a while"
-        return f"{site} has {self._live[site]:,} jobs in flight, and more are not begun there at once"
+        return f"{site} has {self.live[site]:,} jobs in flight, and more are not begun there at once"
 
     def _find_closed(self, site: str) -> str | None:
         """Why a site takes nothing: it was closed, its queue is full, or its storage took nothing in this turn; else None."""

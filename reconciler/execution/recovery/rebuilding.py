@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -21,14 +22,14 @@ from sqlalchemy import Connection, select
 
 from reconciler.datasets.verification.file_check import Depth, Published, Trouble
 from reconciler.datasets.verification.file_pool import look
+from reconciler.execution.tracking.workspace import count_events
 from reconciler.ledger.reading.output_records import LARGEST, OutputRecord, read_record
 from reconciler.ledger.schema.tables import outputs, products, runs
 from reconciler.model.names import name_record
 from reconciler.model.states import OutputState
 from reconciler.model.work_items import Address
-from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.mounts import list_files
 from reconciler.outside.plain_files import NotPlain, read_plain
-from renderer.identity.units import StepUnits
 from schemas.files.canonical import clean_text
 from schemas.manifest.runs import run_key
 
@@ -83,16 +84,6 @@ Declared = Mapping[tuple[str, bytes], tuple[str, int]]
 """Campaign and fingerprint → output and run key of what is declared now."""
 
 
-def list_declared(
-    campaign: str, units: Iterable[StepUnits]
-) -> Iterator[tuple[tuple[str, bytes], tuple[str, int]]]:
-    """The items of a `Declared` for the units of a campaign."""
-    for item in units:
-        for output, column in item.fingerprints.items():
-            for run, value in zip(item.runs, column, strict=True):
-                yield (campaign, value), (output, run)
-
-
 def survey(
     connection: Connection, storages: Collection[str], declared: Declared, *, undeclared: bool = False
 ) -> Survey:
@@ -104,7 +95,7 @@ def survey(
     found: list[Found] = []
     data: list[str] = []
     for storage in sorted(set(storages)):
-        for path in _list_files(storage):
+        for path in list_files(storage, lambda folder: folder.startswith(".")):
             name = os.path.basename(path)
             if RECORD.fullmatch(name):
                 found.append(_read(storage, path))
@@ -124,39 +115,23 @@ def survey(
     return Survey(tuple(found), tuple(path for path in data if path not in told))
 
 
-def _list_files(storage: str) -> Iterator[str]:
-    """Every file below a storage; links are not followed, and what is b2prod's own there is left out."""
-
-    def refuse(error: OSError) -> None:
-        raise SourceUnavailable(
-            f"{error.filename} cannot be read: {error.strerror}; what it holds cannot be told"
-        )
-
-    if not os.path.lexists(storage):
-        return
-    for folder, folders, names in os.walk(storage, onerror=refuse):
-        folders[:] = sorted(name for name in folders if name[0] != ".")
-        yield from (os.path.join(folder, name) for name in sorted(names))
-
-
 def _read(storage: str, path: str) -> Found:
     """A record that is where and whose it says; left, where it is not."""
     try:
         found = os.lstat(path)
-        content = read_plain(Path(path), LARGEST)
-        record = read_record(content)
+        record = read_record(read_plain(Path(path), LARGEST))
     except (NotPlain, OSError, ValueError, RecursionError) as error:
         return Found(storage, path, None, reason=f"it is not a record: {clean_text(str(error))[:500]}")
+    folder, name = record.data["folder"], name_record(record.data["output"], record.data["version"])
     if found.st_uid != os.geteuid() or found.st_mode & 0o222 or not stat.S_ISREG(found.st_mode):
-        return Found(storage, path, None, reason="it is another's, or somebody may write it")
-    place = os.path.join(
-        storage, record.data["folder"], name_record(record.data["output"], record.data["version"])
-    )
-    if place != path:
-        return Found(storage, path, None, reason=f"it is of another place: {record.data['folder']}")
-    if not record.is_consistent:
-        return Found(storage, path, None, reason="its fingerprint is not that of what it states")
-    return Found(storage, path, record, Fate.ADOPT)
+        reason = "it is another's, or somebody may write it"
+    elif os.path.join(storage, folder, name) != path:
+        reason = f"it is of another place: {folder}"
+    elif not record.is_consistent:
+        reason = "its fingerprint is not that of what it states"
+    else:
+        return Found(storage, path, record, Fate.ADOPT)
+    return Found(storage, path, None, reason=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,18 +145,18 @@ class _Ledger:
 
 
 def _read_ledger(connection: Connection) -> _Ledger:
-    names = ("campaign", "step", "experiment", "run", "output", "version", "fingerprint", "state")
     places: dict[tuple[Address, str, int], tuple[bytes, str]] = {}
-    produced: dict[tuple[str, bytes], int] = {}
-    wanted: set[tuple[str, bytes]] = set()
-    highest: dict[tuple[Address, str], int] = {}
-    for row in connection.execute(select(*(outputs.c[name] for name in names))):
-        address, value = (row.campaign, row.step, run_key(row.experiment, row.run)), bytes(row.fingerprint)
-        places[address, row.output, row.version] = value, row.state
-        wanted.add((row.campaign, value))
-        highest[address, row.output] = max(highest.get((address, row.output), 0), row.version)
-        if row.state == OutputState.PRODUCED:
-            produced[row.campaign, value] = row.version
+    highest: defaultdict[tuple[Address, str], int] = defaultdict(int)
+    for row in connection.execute(select(outputs)):
+        address = (row.campaign, row.step, run_key(row.experiment, row.run))
+        places[address, row.output, row.version] = bytes(row.fingerprint), row.state
+        highest[address, row.output] = max(highest[address, row.output], row.version)
+    produced = {
+        (address[0], value): version
+        for (address, _, version), (value, state) in places.items()
+        if state == OutputState.PRODUCED
+    }
+    wanted = {(place[0][0], value) for place, (value, _) in places.items()}
     return _Ledger(places, produced, wanted, highest)
 
 
@@ -242,14 +217,8 @@ def _holds_stated(file: Published) -> bool:
 
     What else is wrong with it was wrong when it was published, and is for `verify` to tell, as of any output.
     """
-    from renderer.event_data.event_file import read_events  # noqa: PLC0415 -- reading ROOT files costs a second
-    from renderer.event_data.root_file import InputError  # noqa: PLC0415 -- reading ROOT files costs a second
-
-    try:
-        counted = sum(chunk.events for chunk in read_events(file.path, file.name, None, (), ()))
-    except InputError:
-        return False
-    return file.events is None or counted == file.events
+    counted = count_events(file.path, file.name)
+    return isinstance(counted, int) and file.events in (None, counted)
 
 
 def _list_published(
@@ -276,15 +245,13 @@ def _list_published(
 
 def _choose_versions(found: Sequence[Found], ledger: _Ledger) -> list[Found]:
     """Of one fingerprint the newest version is taken; what is declared no more, only below one that is taken or known."""
-    newest: dict[tuple[str, bytes], int] = {}
-    taken: dict[tuple[Address, str], int] = {}
+    newest: defaultdict[tuple[str, bytes], int] = defaultdict(int)
+    taken: defaultdict[tuple[Address, str], int] = defaultdict(int)
     for one in found:
-        if one.record is None or one.fate not in (Fate.ADOPT, Fate.KNOWN):
-            continue
-        key, version = (one.record.address[0], one.record.fingerprint), one.record.data["version"]
-        newest[key] = max(newest.get(key, 0), version)
-        place = one.record.place[:2]
-        taken[place] = max(taken.get(place, 0), version)
+        if one.record is not None and one.fate in (Fate.ADOPT, Fate.KNOWN):
+            key, place = (one.record.address[0], one.record.fingerprint), one.record.place[:2]
+            newest[key] = max(newest[key], one.record.data["version"])
+            taken[place] = max(taken[place], one.record.data["version"])
     chosen = []
     highest = dict(ledger.highest)
     for one in sorted(found, key=lambda one: (one.record is None, one.record.place if one.record else ())):

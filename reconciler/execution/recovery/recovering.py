@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, and_, select
 
 from reconciler.datasets.markers import Standing
 from reconciler.datasets.places import STATE, STORAGE, is_filled, list_places, look_at_place, mark_place
-from reconciler.execution.recovery.rebuilding import Declared, Fate, Found, Survey, list_declared, survey
+from reconciler.execution.recovery.rebuilding import Declared, Fate, Found, Survey, survey
 from reconciler.ledger.reading.output_records import OutputRecord
 from reconciler.ledger.schema.decision_tables import decisions
 from reconciler.ledger.schema.tables import outputs
@@ -20,7 +20,7 @@ from reconciler.ledger.writing.recovery import PublishedOutput, Recovery
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import admit_runs
 from reconciler.ledger.writing.units import Ledger
-from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.errors import SourceUnavailable, foreseeing
 from reconciler.planning.views import View, view_campaign
 from renderer.identity.payloads import PayloadSet, collect_payloads
 from schemas.files.canonical import digest
@@ -75,11 +75,7 @@ def recover(
         with reading(state) as connection:
             views, absent = _view_all(connection, repository, state)
             found = survey(connection, storages, _gather(views), undeclared=undeclared)
-            strange = [
-                place
-                for place in list_places(connection, state, storages)
-                if place.standing not in (Standing.OWN, Standing.NEW)
-            ]
+            strange = [place for place in list_places(connection, state, storages) if not place.is_right]
             taken = found.choose(Fate.ADOPT, Fate.HISTORY)
             left = [one for one in found.choose(Fate.LEFT) if _is_new(connection, one)]
         if not taken and not left and not strange:
@@ -146,7 +142,13 @@ def _view_all(
 
 
 def _gather(views: Sequence[View]) -> Declared:
-    return {key: value for view in views for key, value in list_declared(view.campaign.name, view.units)}
+    return {
+        (view.campaign.name, value): (output, run)
+        for view in views
+        for units in view.units
+        for output, column in units.fingerprints.items()
+        for run, value in zip(units.runs, column, strict=True)
+    }
 
 
 def _collect_payloads(views: Sequence[View], records: Sequence[OutputRecord]) -> Iterator[PayloadSet]:
@@ -190,16 +192,13 @@ def adopt_place(state: State, kind: str, path: str, who: str, reason: str) -> st
     with holding(state) as held, opened(state) as engine:
         with reading(state) as connection:
             before = look_at_place(connection, kind, path)
-        fine = before.standing in (Standing.OWN, Standing.NEW)
-        if not fine and before.standing is not Standing.AWAY:
+        if not before.is_right and before.standing is not Standing.AWAY:
             formers = {before.marker.ledger} if kind == STATE and before.marker else set()
             with engine.begin() as connection:
                 succeed(connection, f"{path} was adopted: {reason}", formers)
         writer = Writer(engine, held)
-        try:
-            mark_place(writer, kind, path, anew=not fine)
-        except OSError as error:
-            raise SourceUnavailable(f"{path} cannot be written: {error.strerror}") from error
+        with foreseeing(f"{path} cannot be written"):
+            mark_place(writer, kind, path, anew=not before.is_right)
         with writer.writing(polling=True) as journal:
             row = {"time": writer.clock.show(), "verb": "adopt place", "what": path[:200], "who": who}
             journal.insert(decisions, [{**row, "reason": reason[:500]}])

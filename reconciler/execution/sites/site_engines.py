@@ -12,9 +12,9 @@ from reconciler.engines import ENGINES
 from reconciler.execution.sites.guarded_engine import GuardedEngine, contain
 from reconciler.ledger.schema.tables import sites
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.model.engine import Engine
+from reconciler.model.engine import Engine, EngineUnavailable, JobHandle, Sighting
 from reconciler.model.work_items import Attempt
-from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from schemas.policy.site import KEPT, Admission, Site
 
 SHORTEST, LONGEST = 5.0, 600.0
@@ -69,6 +69,31 @@ class SiteEngines:
                 raise SourceUnavailable(f"nothing can be asked of {site}: {contain(error)}") from error
             self._engines[site] = GuardedEngine(made)
         return self._engines[site]
+
+    def check_reference(self, attempt: Attempt, handle: JobHandle) -> None:
+        """Checks that the engine of an attempt's site has its job under the reference of a handle.
+
+        Raises:
+            GuardRefused: it does not have it, or has it under another name.
+            SourceUnavailable: the engine cannot be asked.
+        """
+        site, reference = attempt.site, handle.reference
+        engine = self.engine(site)
+        if (elsewhere := self.tell_elsewhere(attempt)) is not None:
+            raise SourceUnavailable(elsewhere)
+        try:
+            seen = engine.query([handle]).get(handle.name)
+            # its id alone proves nothing: everybody can read the name, and give it to a job of their own
+            known = engine.find([handle]).get(handle.name, ())
+        except EngineUnavailable as error:
+            raise SourceUnavailable(f"{site} cannot be asked for job {reference}: {error}") from error
+        if seen is None or seen.sighting in (Sighting.ABSENT, Sighting.UNKNOWN):
+            said = seen.reason or seen.sighting.value if seen else "nothing"
+            raise GuardRefused(f"{site} has no job {reference} of {attempt.name}; it says: {said}")
+        if reference not in known:
+            raise GuardRefused(
+                f"{site} has job {reference}, but not as one that was submitted for {attempt.name}"
+            )
 
     def list_sites(self) -> tuple[str, ...]:
         """The sites that may be acted upon."""

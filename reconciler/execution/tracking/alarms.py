@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
+from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.ledger.writing.pauses import B2PROD, PauseWriter
 from reconciler.model.states import PauseKind
 from reconciler.outside.clock import Clock, format_time
@@ -49,32 +50,33 @@ class Alarm:
         return frozenset(f"{self.kind} {one}" for one in names)
 
 
+@dataclass(frozen=True, slots=True)
 class Alarms:
-    """Raises and ends the alarms of one ledger."""
+    """Raises and ends the alarms of one ledger; `site_engines` tell the limits of sites."""
 
-    def __init__(self, pauses: PauseWriter, clock: Clock) -> None:
-        self._pauses = pauses
-        self._clock = clock
+    pauses: PauseWriter
+    site_engines: SiteEngines
+    clock: Clock
 
-    def doubt(self, event: Alarm, admission: Admission) -> bool:
-        """Whether what seems to have happened must not be acted upon now."""
-        going = self._pauses.read_subject(event.scope)
+    def doubt(self, event: Alarm, site: str) -> bool:
+        """Whether what seems to have happened at a site must not be acted upon now."""
+        going = self.pauses.read_subject(event.scope)
         seen = event.name(event.subject)
         if going is not None:
             mine = all(one.startswith(f"{event.kind} ") for one in going)
             if mine and not going & event.name(event.open):
-                self._pauses.resume(event.scope, "all of it is as it was", B2PROD, PauseKind.ALARM)
+                self.pauses.resume(event.scope, "all of it is as it was", B2PROD, PauseKind.ALARM)
                 return False
             if not seen <= going:
-                self._pauses.ask_more(event.scope, going | seen)
+                self.pauses.ask_more(event.scope, going | seen)
             return True
         if not seen:
             return False
-        since = format_time(self._clock.time() - ANSWERED.total_seconds())
-        asked = seen - self._pauses.read_answered(event.scope, since)
-        if not is_mass(len(asked), event.total, admission):
+        since = format_time(self.clock.time() - ANSWERED.total_seconds())
+        asked = seen - self.pauses.read_answered(event.scope, since)
+        if not is_mass(len(asked), event.total, self.site_engines.find_admission(site)):
             return False
-        self._pauses.pause(event.scope, PauseKind.ALARM, _describe(event, len(asked)), B2PROD, seen)
+        self.pauses.pause(event.scope, PauseKind.ALARM, _describe(event, len(asked)), B2PROD, seen)
         return True
 
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.alarms import Alarm, Alarms
-from reconciler.execution.tracking.publisher import EndedUnit, Publisher
+from reconciler.execution.tracking.publication import EndedUnit, Publisher
 from reconciler.execution.tracking.workspace import Failed, Verified, Workspace
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.pauses import PauseWriter
@@ -98,28 +98,28 @@ class AttemptRecorder:
         since = self.pauses.find_resumed(scope, PauseKind.ALARM) or ""
         refused, produced = self.attempts.tallies.list_refused(campaign, since)
         total = len(refused) + produced
-        event = Alarm(
-            scope, "unit", "units that were made are refused when published", refused, refused, total
-        )
+        what = "units that were made are refused when published"
+        event = Alarm(scope, "unit", what, refused, refused, total)
         declared = self.repository.campaigns.get(campaign)
-        self.alarms.doubt(event, self.site_engines.find_admission(declared.campaign.site if declared else ""))
+        self.alarms.doubt(event, declared.campaign.site if declared else "")
 
     def _refuse(self, attempt: Attempt, failed: Failed) -> None:
         """Records an attempt that ended well and whose result cannot be used. Its log does not tell why."""
-        self.fail(attempt, failed, Culprit(normalise(failed.reason), 0, failed.reason))
+        self.fail(attempt, failed, _blame(failed))
 
     def fail(self, attempt: Attempt, failed: Failed, culprit: Culprit | None = None) -> None:
         """Records an attempt that failed, which counts for its job and for its campaign."""
         culprit = culprit or self._find_culprit(attempt, failed)
+        signature = sha256(culprit.signature.encode()).hexdigest()
         self.attempts.record_failed(
             attempt,
             failed.failure,
             failed.reason,
             max_attempts=self._read_limit(attempt),
             after=self._choose_time(attempt),
-            signature=sha256(culprit.signature.encode()).hexdigest(),
+            signature=signature,
         )
-        self._trip(attempt, culprit, failed.scope)
+        self._trip(attempt, culprit, signature, failed.scope)
         self._end_unit(attempt, failed.reason)
 
     def _find_culprit(self, attempt: Attempt, failed: Failed) -> Culprit:
@@ -130,9 +130,9 @@ class AttemptRecorder:
             (one for one in declared.campaign.expand() if one.name == attempt.address[1]), None
         )
         found = find_signature(text, step.application if step else None, first=first)
-        return found or Culprit(normalise(failed.reason), 0, failed.reason)
+        return found or _blame(failed)
 
-    def _trip(self, attempt: Attempt, culprit: Culprit, extent: str | None) -> None:
+    def _trip(self, attempt: Attempt, culprit: Culprit, signature: str, extent: str | None) -> None:
         """Pauses a campaign in which the same error struck several jobs, and more than came to a good end.
 
         Where the error is one of all jobs of the step, the first is enough. Counted is from the beginning, or from when
@@ -140,7 +140,6 @@ class AttemptRecorder:
         """
         scope = f"campaign:{attempt.campaign}"
         step = attempt.address[1] if extent == "step" else None
-        signature = sha256(culprit.signature.encode()).hexdigest()
         since = self.pauses.find_resumed(scope, PauseKind.BREAKER) or ""
         failed, verified = self.attempts.tallies.count_ended(attempt.campaign, signature, since, step)
         if failed < (IDENTICAL if step is None else 1) or failed <= verified:
@@ -178,3 +177,8 @@ class AttemptRecorder:
         failures = min(attempt.failures, 12)
         pause = min(PAUSE, 60.0 * 2**failures) * random.uniform(*SPREAD)  # noqa: S311 -- no secret
         return int(self.clock.time() + pause)
+
+
+def _blame(failed: Failed) -> Culprit:
+    """What a failure says of itself, in the place of a line of a log."""
+    return Culprit(normalise(failed.reason), 0, failed.reason)

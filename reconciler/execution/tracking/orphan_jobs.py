@@ -7,9 +7,8 @@ begin with an id which the ledger had before; what bears its present id, or anot
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from reconciler.execution.sites.site_engines import SiteEngines
@@ -37,9 +36,11 @@ def end_orphan_jobs(
         formers = {f"b2p-{one[:NAMED]}-" for one in list_formers(connection)}
     if not formers:
         return 0
-    ours = tuple(sorted(formers))
-    attempts = _list_unknown(workspace.names(), ours, ledger.list_known)
-    batches = _list_unknown(workspace.batch_names(), ours, partial(ledger.list_known, of_batches=True))
+    ours = tuple(formers)
+    attempts = [name for name in workspace.names() if name.startswith(ours)]
+    batches = [name for name in workspace.batch_names() if name.startswith(ours)]
+    attempts = sorted({*attempts} - ledger.list_known(attempts))
+    batches = sorted({*batches} - ledger.list_known(batches, of_batches=True))
     if not attempts and not batches:
         return 0
     running, complete = 0, True
@@ -56,14 +57,6 @@ def end_orphan_jobs(
     if complete and not running:
         workspace.sweep(attempts, batches)
     return running
-
-
-def _list_unknown(
-    names: Iterable[str], ours: tuple[str, ...], list_known: Callable[[Iterable[str]], set[str]]
-) -> list[str]:
-    mine = [name for name in names if name.startswith(ours)]
-    known = list_known(mine) if mine else set()
-    return [name for name in mine if name not in known]
 
 
 def _read_members(home: Path) -> list[JobHandle]:

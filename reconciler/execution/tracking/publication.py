@@ -8,22 +8,23 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import TypeVar
 
+from reconciler.datasets.places import ForeignPlace, Places
+from reconciler.execution.tracking.shared_events import find_shared_events
 from reconciler.execution.tracking.workspace import Workspace
 from reconciler.ledger.reading.output_records import LARGEST, RecordFile, is_same_output
-from reconciler.model.work_items import Move
+from reconciler.ledger.writing.units import Ledger
+from reconciler.model.work_items import Address, Move
 from reconciler.outside.checksums import digest_content
 from reconciler.outside.durable import sync
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.mounts import find_trouble
-from reconciler.outside.plain_files import NotPlain, open_plain, read_plain
-
-T = TypeVar("T")
+from reconciler.outside.plain_files import NotPlain, create_plain, open_plain, read_plain
+from schemas.manifest.runs import format_run
 
 CLOSED = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)
@@ -45,6 +46,14 @@ class StorageClosed(SourceUnavailable):
     """A storage takes nothing now, of whichever unit."""
 
 
+@dataclass(frozen=True, slots=True)
+class EndedUnit:
+    """A unit whose last live attempt has ended; `failure` is the reason, None where the unit was produced."""
+
+    address: Address
+    failure: str | None
+
+
 def check_storage(storage: str) -> None:
     """Ensures that a storage in which something lies is mounted.
 
@@ -53,6 +62,59 @@ def check_storage(storage: str) -> None:
     """
     if trouble := find_trouble(storage):
         raise StorageClosed(f"the storage {storage} {trouble}")
+
+
+class Publisher:
+    """Publishes the units of one ledger, in one turn.
+
+    `delayed` maps units whose jobs are verified, and whose files cannot be moved to their final place now, to the reason.
+    `closed` maps the campaigns of which nothing can be published now to the reason.
+    """
+
+    def __init__(self, ledger: Ledger, workspace: Workspace, places: Places) -> None:
+        self.delayed: dict[Address, str] = {}
+        self.closed: dict[str, str] = {}
+        self._ledger = ledger
+        self._workspace = workspace
+        self._places = places
+        self._filled: dict[str, bool] = {}
+
+    def publish_unit(self, intent: int, address: Address) -> EndedUnit | None:
+        """The ended unit; None where it waits for its storage, while other units go on."""
+        moves = self._ledger.list_moves(intent)
+        try:
+            records = self._ledger.list_event_numbers(intent)
+            if shared := find_shared_events(records, self._workspace, format_run(address[2])):
+                self._ledger.record_refused(intent, shared)
+                return EndedUnit(address, shared)
+            for storage in {move.storage for move in moves}:
+                self._check_storage(storage)
+            publish(moves, self._workspace, self._ledger.write_records(intent))
+        except PublishingRefused as refused:
+            self._ledger.record_refused(intent, str(refused))
+            return EndedUnit(address, str(refused))
+        except SourceUnavailable as error:
+            self._ledger.record_delayed(intent, str(error))
+            self.delayed[address] = str(error)
+            if isinstance(error, StorageClosed):
+                self.closed[address[0]] = str(error)
+            return None
+        self._ledger.record_produced(intent)
+        self._filled.update((move.storage, True) for move in moves)
+        self._workspace.sweep({move.attempt for move in moves})
+        return EndedUnit(address, None)
+
+    def _check_storage(self, storage: str) -> None:
+        """Ensures that a storage is there and the ledger's, where something was published to it, so that an empty one is wrong."""
+        if storage not in self._filled:
+            self._filled[storage] = self._places.is_filled(storage)
+        if not self._filled[storage]:
+            return
+        check_storage(storage)
+        try:
+            self._places.check_storage(storage)
+        except (ForeignPlace, SourceUnavailable) as error:
+            raise StorageClosed(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +141,24 @@ def publish(moves: Iterable[Move], workspace: Workspace, records: Iterable[Recor
     """
     transfers = [_plan_transfer(move, workspace) for move in moves]
     try:
-        missing = [one for one in transfers if _do(_bring, one)]
+        missing = []
+        for one in transfers:
+            with _judging(one.final, one.move.storage):
+                missing += [one] if _bring(one) else []
         for record in records:
             _put_record(record)
         for one in missing:
-            _do(_place, one)
+            with _judging(
+                one.final, one.move.storage
+            ):  # where a file came just now, the next turn looks at it
+                _place(one)
     finally:
         for one in transfers:
             with contextlib.suppress(OSError):
                 one.beside.unlink()
     for folder, storage in {one.final.parent: one.move.storage for one in transfers}.items():
-        try:
+        with _judging(folder, storage):
             sync(folder)
-        except OSError as error:
-            raise _judge(error, folder, storage) from error
 
 
 def _put_record(record: RecordFile) -> None:
@@ -100,18 +166,16 @@ def _put_record(record: RecordFile) -> None:
     final = Path(record.storage, record.folder, record.name)
     beside = final.with_name(f".{record.name}.part")
     try:
-        if not os.path.lexists(final):
-            beside.unlink(missing_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with FileIO(os.open(beside, flags, 0o444), "w") as stream:
-                stream.write(record.content)
-                os.fsync(stream.fileno())
-            _give_name(beside, final, record.storage)
-        found = read_plain(final, LARGEST)
+        with _judging(final, record.storage):
+            if not os.path.lexists(final):
+                beside.unlink(missing_ok=True)
+                with create_plain(beside, 0o444) as stream:
+                    stream.write(record.content)
+                    os.fsync(stream.fileno())
+                _give_name(beside, final, record.storage)
+            found = read_plain(final, LARGEST)
     except NotPlain as error:
         raise PublishingRefused(f"{final}: {error}; it was left as it is") from None
-    except OSError as error:
-        raise _judge(error, final, record.storage) from error
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
@@ -123,14 +187,6 @@ def _plan_transfer(move: Move, workspace: Workspace) -> _Transfer:
     folder = Path(move.storage, move.folder)
     beside = folder / f".{move.path}.{move.attempt}"
     return _Transfer(move, workspace.path(move.attempt) / move.path, folder / move.path, beside)
-
-
-def _do(step: Callable[[_Transfer], T], transfer: _Transfer) -> T:
-    """What a step of a transfer gives back; what the file system has against it is a reason of its own kind."""
-    try:
-        return step(transfer)
-    except OSError as error:  # also where the file came just now: the next turn looks at it
-        raise _judge(error, transfer.final, transfer.move.storage) from error
 
 
 def _bring(transfer: _Transfer) -> bool:
@@ -162,9 +218,8 @@ def _copy(source: FileIO, target: Path, size: int) -> None:
 
     A file that is larger was changed, and one that grows has no end: neither may fill the storage.
     """
-    opened = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o444)
-    with FileIO(opened, "w") as stream:
-        left = size + 1
+    with create_plain(target, 0o444) as stream:
+        left, opened = size + 1, stream.fileno()
         try:
             while left and (count := os.copy_file_range(source.fileno(), opened, min(left, BLOCK))):
                 left -= count
@@ -260,11 +315,15 @@ def _rename(source: Path, target: Path) -> None:
         raise OSError(number, os.strerror(number), str(source), None, str(target))
 
 
-def _judge(error: OSError, place: Path, storage: str) -> SourceUnavailable:
-    """Whether it is the storage that takes nothing, or only this place in it."""
-    closed = error.errno in CLOSED or not os.path.isdir(storage) or not os.access(storage, os.W_OK | os.X_OK)
-    kind = StorageClosed if closed else SourceUnavailable
-    return kind(f"{place} cannot be written now: {error.strerror}")
+@contextlib.contextmanager
+def _judging(place: Path, storage: str) -> Iterator[None]:
+    """Where the file system refuses: whether the storage takes nothing, or only this place in it."""
+    try:
+        yield
+    except OSError as error:
+        usable = os.path.isdir(storage) and os.access(storage, os.W_OK | os.X_OK)
+        kind = SourceUnavailable if usable and error.errno not in CLOSED else StorageClosed
+        raise kind(f"{place} cannot be written now: {error.strerror}") from error
 
 
 def _is_same(final: Path, move: Move) -> bool:

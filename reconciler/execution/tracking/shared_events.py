@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from reconciler.execution.tracking.workspace import Workspace
-from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.errors import foreseeing
 from reconciler.outside.plain_files import NotPlain, read_plain
 from renderer.event_data.event_numbers import (
     LINE,
@@ -37,12 +37,11 @@ def find_shared_events(
     found = EventNumbers(run)
     for attempt, checksum, events in records:
         file = workspace.path(attempt) / RECORD
-        try:
-            content = read_plain(file, MOST if events is None else min(MOST, LINE + 5 * events))
-        except (FileNotFoundError, NotPlain):
-            return f"{file} was verified, and is gone before the unit was published"
-        except OSError as error:
-            raise SourceUnavailable(f"{file} cannot be read now: {error.strerror}") from error
+        with foreseeing(f"{file} cannot be read now"):
+            try:
+                content = read_plain(file, MOST if events is None else min(MOST, LINE + 5 * events))
+            except (FileNotFoundError, NotPlain):
+                return f"{file} was verified, and is gone before the unit was published"
         if f"sha256:{sha256(content).hexdigest()}" != checksum:
             return f"{file} was verified, and is another file now"
         try:

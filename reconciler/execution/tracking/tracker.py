@@ -15,7 +15,7 @@ from reconciler.execution.sites.guarded_engine import contain
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.alarms import Alarm, Alarms
 from reconciler.execution.tracking.attempt_recorder import AttemptRecorder
-from reconciler.execution.tracking.publisher import EndedUnit
+from reconciler.execution.tracking.publication import EndedUnit
 from reconciler.execution.tracking.workspace import Failed, Workspace
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.units import Ledger
@@ -354,7 +354,7 @@ class Tracker:
         ]
         site, what = known[0].site, "live jobs are unknown to their engine"
         event = Alarm(f"site:{site}", "job", what, missed, [one.name for one in silent], len(known))
-        return self.alarms.doubt(event, self.site_engines.find_admission(site))
+        return self.alarms.doubt(event, site)
 
     def _keep_missed(self, attempt: Attempt) -> None:
         """Leaves a missing attempt as it is until a person has decided; a result of it counts."""

@@ -1,24 +1,24 @@
-"""The folders of attempts: what a job finds there, what it leaves there, and removing them."""
+"""The folders of attempts: what a job finds there, what it leaves there and whether that is what was asked for; removing them."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from io import BufferedReader
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
 from typing import Any
 
-from reconciler.execution.tracking.release_check import judge_release
 from reconciler.model.engine import Batch, JobHandle
 from reconciler.model.states import FailureClass
 from reconciler.model.work_items import Attempt, Product
 from reconciler.outside.checksums import digest_stream
-from reconciler.outside.errors import SourceUnavailable
-from reconciler.outside.plain_files import NotPlain, open_plain, read_plain
+from reconciler.outside.errors import foreseeing
+from reconciler.outside.plain_files import NotPlain, create_plain, open_plain, read_plain
 from renderer.event_data.event_numbers import RECORD
 from schemas.files.canonical import clean_text
 from schemas.files.strict_json import parse_json
@@ -35,6 +35,9 @@ RESULT_SIZE = 1 << 20
 """Bytes that a result may have; one output takes some 200."""
 TOLD = 2000
 """Characters of a failure's message that are kept."""
+
+_COMMIT = re.compile(r"([0-9a-f]{7,64})(-modified)?", re.ASCII)
+_RELEASE = re.compile(r"(?:pre)?release-[0-9]{2}-[0-9a-z-]+", re.ASCII)
 
 RUNTIME = Path(__file__).resolve().parents[3] / "renderer" / "runtime"
 
@@ -63,6 +66,16 @@ class Failed:
     failure: FailureClass
     reason: str
     scope: str | None = None
+
+
+class _Unusable(Exception):
+    """What an attempt left cannot be used; `failed` says why."""
+
+    def __init__(
+        self, reason: str, failure: FailureClass = FailureClass.INFRASTRUCTURE, scope: str | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.failed = Failed(failure, reason, scope)
 
 
 class Workspace:
@@ -106,14 +119,13 @@ class Workspace:
             SourceUnavailable: the folder does not say.
         """
         marker = self.path(name) / STARTED
-        try:
+        with foreseeing(f"{marker} cannot be written"):
             marker.parent.mkdir(parents=True, exist_ok=True)
-            with marker.open("x") as stream:
-                stream.write(SUPERSEDED)
-        except FileExistsError:
-            return not self.was_started(name)
-        except OSError as error:
-            raise SourceUnavailable(f"{marker} cannot be written: {error.strerror}") from error
+            try:
+                with marker.open("x") as stream:
+                    stream.write(SUPERSEDED)
+            except FileExistsError:
+                return not self.was_started(name)
         return True
 
     def collect(self, attempt: Attempt, due: Mapping[str, str | None]) -> Verified | Failed | None:
@@ -127,31 +139,12 @@ class Workspace:
             SourceUnavailable: the folder cannot be read now, which says nothing of the result.
         """
         folder = self.path(attempt.name)
-        try:
-            return self._collect(folder, attempt, due)
-        except OSError as error:
-            raise SourceUnavailable(f"{folder} cannot be read now: {error.strerror}") from error
-
-    def _collect(
-        self, folder: Path, attempt: Attempt, due: Mapping[str, str | None]
-    ) -> Verified | Failed | None:
-        try:
-            result = _read_json(folder / RESULT, RESULT_SIZE)
-            # the quick check first: a file may be made to keep the strict one busy for minutes
-            check_rendered(result, "result")
-            problems = validate_json(result, load_schema("result"))
-        except FileNotFoundError:
-            return None
-        except (NotPlain, ValueError) as error:
-            return _malformed("result.json is malformed", error)
-        if problems:
-            return _malformed("result.json is malformed", problems[0])
-        if result["nonce"] != attempt.nonce:
-            return Failed(FailureClass.INFRASTRUCTURE, "result.json belongs to another attempt")
-        if result["failure"]:
-            said = result["failure"]
-            return Failed(FailureClass(said["class"]), clean_text(said["message"])[:TOLD], said.get("scope"))
-        return _verify(folder, attempt, due, result)
+        with foreseeing(f"{folder} cannot be read now"):
+            try:
+                result = _read_result(folder / RESULT)
+                return None if result is None else _verify(folder, attempt, due, result)
+            except _Unusable as told:
+                return told.failed
 
     def has_result(self, name: str) -> bool:
         """Whether the attempt left something in the place of a result, as far as the folder tells."""
@@ -164,14 +157,13 @@ class Workspace:
             SourceUnavailable: the folder does not say.
         """
         marker = self.path(name) / STARTED
-        try:
-            return read_plain(marker, 4096) != SUPERSEDED.encode()
-        except FileNotFoundError:
-            return False
-        except NotPlain:
-            return True  # not our mark, which is all that keeps a job from its first instruction
-        except OSError as error:
-            raise SourceUnavailable(f"{marker} cannot be read now: {error.strerror}") from error
+        with foreseeing(f"{marker} cannot be read now"):
+            try:
+                return read_plain(marker, 4096) != SUPERSEDED.encode()
+            except FileNotFoundError:
+                return False
+            except NotPlain:
+                return True  # not our mark, which is all that keeps a job from its first instruction
 
     def read_log(self, name: str) -> tuple[str, int]:
         """The end of an attempt's log, and the number of its first line; nothing where there is none.
@@ -217,7 +209,7 @@ def _make_folder(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
     Raises:
         SourceUnavailable: it cannot be written.
     """
-    try:
+    with foreseeing(f"{folder} cannot be written"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(folder):
             aside = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}")
@@ -229,85 +221,88 @@ def _make_folder(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
         here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             for name, (content, mode) in files.items():
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-                with open(os.open(name, flags, mode, dir_fd=here), "wb") as stream:
+                with BufferedWriter(create_plain(name, mode, here)) as stream:
                     stream.write(content)
         finally:
             os.close(here)
-    except OSError as error:
-        raise SourceUnavailable(f"{folder} cannot be written: {error.strerror}") from error
 
 
 def _list_folders(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(os.listdir(folder))) if folder.is_dir() else ()
 
 
-def _malformed(what: str, why: object) -> Failed:
-    return Failed(FailureClass.INFRASTRUCTURE, f"{what}: {clean_text(str(why))[:TOLD]}")
-
-
-def _read_json(file: Path, most: int) -> Any:
-    return parse_json(read_plain(file, most))
+def _read_result(file: Path) -> Any:
+    """What a job left as its result; None where it left nothing."""
+    try:
+        result = parse_json(read_plain(file, RESULT_SIZE))
+        # the quick check first: a file may be made to keep the strict one busy for minutes
+        check_rendered(result, "result")
+        problems: Sequence[object] = validate_json(result, load_schema("result"))
+    except FileNotFoundError:
+        return None
+    except (NotPlain, ValueError) as error:
+        problems = [error]
+    if problems:
+        raise _Unusable(f"result.json is malformed: {clean_text(str(problems[0]))[:TOLD]}")
+    return result
 
 
 def _verify(
     folder: Path, attempt: Attempt, due: Mapping[str, str | None], result: Mapping[str, Any]
 ) -> Verified | Failed:
+    if result["nonce"] != attempt.nonce:
+        raise _Unusable("result.json belongs to another attempt")
+    if said := result["failure"]:
+        return Failed(FailureClass(said["class"]), clean_text(said["message"])[:TOLD], said.get("scope"))
     stated = {item["output"]: item for item in result["outputs"]}
     if stated.keys() != due.keys() or len(stated) != len(result["outputs"]):
         told = sorted(item["output"] for item in result["outputs"])
-        return Failed(FailureClass.INFRASTRUCTURE, f"due are {sorted(due)}, stated are {told}")
+        raise _Unusable(f"due are {sorted(due)}, stated are {told}")
     products = []
     for output, known in due.items():
         item = stated[output]
         name = known or item["file"]
-        file = folder / name
         if item["file"] != name or os.path.basename(name) != name:
-            return Failed(
-                FailureClass.INFRASTRUCTURE, f"{output}: {name} is due, the result states {item['file']}"
-            )
-        events = _examine(file, item, attempt)
-        if isinstance(events, Failed):
-            return replace(events, reason=f"{output}: {events.reason}")
+            raise _Unusable(f"{output}: {name} is due, the result states {item['file']}")
+        events = _examine(folder / name, item, attempt, f"{output}: ")
         if item["events"] is not None and events is not None and events != item["events"]:
-            said = f"{name} holds {events:,} events, the result states {item['events']:,}"
-            return Failed(FailureClass.INFRASTRUCTURE, f"{output}: {said}")
+            differ = f"{name} holds {events:,} events, the result states {item['events']:,}"
+            raise _Unusable(f"{output}: {differ}")
         described = (events, item.get("rows"), item.get("kind"))
         products.append(Product(output, name, item["size"], item["checksum"], *described))
     record: dict[str, Any] = _clean(result.get("record", {}))
     if numbers := result.get("event_numbers"):
-        if isinstance(wrong := _examine(folder / RECORD, numbers, attempt), Failed):
-            return wrong
+        _examine(folder / RECORD, numbers, attempt)
         record["event_numbers"] = numbers["checksum"]
     return Verified(tuple(products), result.get("events_read"), result["cpu_seconds"], record)
 
 
-def _examine(file: Path, stated: Mapping[str, Any], attempt: Attempt) -> int | Failed | None:
-    """The events of a file that a result states the size and checksum of, None where it is not a ROOT file; or what is wrong.
+def _examine(file: Path, stated: Mapping[str, Any], attempt: Attempt, prefix: str = "") -> int | None:
+    """The events of a file that a result states the size and checksum of; None where it is not a ROOT file.
 
-    All is looked at in the one file that was opened: another could be put in its place in between.
+    All is looked at in the one file that was opened: another could be put in its place in between. Every message about
+    what is wrong begins with `prefix`.
     """
     try:
         with open_plain(file) as stream:
             before = os.fstat(stream.fileno())
             size = before.st_size
             if size != stated["size"] or digest_stream(stream, size) != stated["checksum"]:
-                return Failed(FailureClass.INFRASTRUCTURE, f"{file.name} is not what the result states")
+                raise _Unusable(f"{prefix}{file.name} is not what the result states")
             opened = Path(f"/proc/self/fd/{stream.fileno()}")
-            events = _count_events(opened, file.name)
+            events = count_events(opened, file.name)
             wrong = judge_release(opened, file.name, attempt.release, attempt.commit)
             after = os.fstat(stream.fileno())
     except (FileNotFoundError, NotPlain):
-        return Failed(FailureClass.INFRASTRUCTURE, f"{file.name} is not there")
-    if (after.st_size, after.st_mtime_ns, after.st_ctime_ns) != (
-        size,
-        before.st_mtime_ns,
-        before.st_ctime_ns,
-    ):
-        return Failed(FailureClass.INFRASTRUCTURE, f"{file.name} was changed while it was looked at")
+        raise _Unusable(f"{prefix}{file.name} is not there") from None
+    states = [(found.st_size, found.st_mtime_ns, found.st_ctime_ns) for found in (before, after)]
+    if states[0] != states[1]:
+        raise _Unusable(f"{prefix}{file.name} was changed while it was looked at")
     if isinstance(events, str):
-        return Failed(FailureClass.INFRASTRUCTURE, events)
-    return events if wrong is None else Failed(FailureClass.PERMANENT, wrong, "step")
+        raise _Unusable(f"{prefix}{events}")
+    if wrong is not None:
+        raise _Unusable(f"{prefix}{wrong}", FailureClass.PERMANENT, "step")
+    return events
 
 
 def _clean(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -321,7 +316,7 @@ def _clean(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _count_events(file: Path, name: str) -> int | str | None:
+def count_events(file: Path, name: str) -> int | str | None:
     """The events that an output holds, or what keeps them from being counted; None where it is not a ROOT file."""
     if not name.endswith(".root"):
         return None
@@ -332,3 +327,37 @@ def _count_events(file: Path, name: str) -> int | str | None:
         return sum(chunk.events for chunk in read_events(file, name, None, (), ()))
     except InputError as error:
         return str(error)
+
+
+def judge_release(file: Path, name: str, release: str | None, commit: str | None) -> str | None:
+    """What speaks against a file, called `name`, being of an approved release and its commit; None where nothing does.
+
+    Builds of a release state its name, builds from git a commit: what a file does not state, or the approval did not have,
+    is not judged. The file is there, and can be read.
+    """
+    if (release is None and commit is None) or not name.endswith(".root"):
+        return None
+    wrong = _judge(_read_release(file, name), release, commit)
+    return f"{name} was made by {wrong}" if wrong else None
+
+
+def _judge(stated: str, release: str | None, commit: str | None) -> str | None:
+    if match := _COMMIT.fullmatch(stated):
+        if commit is None or (commit.startswith(match[1]) and not match[2]):
+            return None
+        return f"the commit {stated}, and {commit} was approved"
+    if release is None or not (_RELEASE.fullmatch(stated) and _RELEASE.fullmatch(release)):
+        return None
+    return None if stated == release else f"{stated}, and {release} was approved"
+
+
+def _read_release(file: Path, name: str) -> str:
+    """What a file states of who wrote it; nothing where it does not."""
+    from renderer.event_data.file_metadata import find_metadata  # noqa: PLC0415 -- the same
+    from renderer.event_data.root_file import InputError  # noqa: PLC0415 -- reading ROOT files costs a second
+
+    try:
+        metadata = find_metadata(file, name)
+    except InputError:
+        return ""
+    return "" if metadata is None else metadata.release

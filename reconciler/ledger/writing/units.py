@@ -172,14 +172,6 @@ class Ledger:
             row = connection.execute(select(*columns).where(intents.c.id == intent)).one()
         return row.campaign, row.step, run_key(row.experiment, row.run)
 
-    def has_produced(self, storage: str) -> bool:
-        """Whether a storage holds something of this ledger."""
-        query = select(outputs.c.id).where(
-            outputs.c.storage == storage, outputs.c.state == OutputState.PRODUCED
-        )
-        with self._writer.reading() as connection:
-            return connection.execute(query.limit(1)).first() is not None
-
     def list_moves(self, intent: int) -> tuple[Move, ...]:
         """Where the verified files of an intent are to go."""
         columns = (attempts.c.name, products.c.path, outputs.c.storage, outputs.c.folder, products.c.size)

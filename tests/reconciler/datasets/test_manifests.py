@@ -108,7 +108,7 @@ def test_a_manifest_of_something_else_stops_the_campaign_and_is_left_as_it_is(sk
     assert len(registered(skimmed)) == RUNS
 
 
-def test_a_turn_registers_no_more_than_it_may(skimmed):
+def test_a_turn_registers_no_more_than_it_may(skimmed, monkeypatch):
     state = State(skimmed.root / ".b2prod")
     tree, _ = read_tree(skimmed.root)
     repository, _ = read_repository(tree, {})
@@ -118,9 +118,10 @@ def test_a_turn_registers_no_more_than_it_may(skimmed):
         assert [(turn.outputs, turn.more) for turn in turns] == [(2, True), (1, False), (0, False)]
         assert register_outputs(state, repository, repository.sites, writer, ["another"]).outputs == 0
     skimmed.restore()
+    monkeypatch.setattr(registration, "MOST_BYTES", 1)
     with opened(state) as engine:
         few = [
-            register_outputs(state, repository, repository.sites, Writer(engine, None), most_bytes=1).outputs
+            register_outputs(state, repository, repository.sites, Writer(engine, None)).outputs
             for _ in range(RUNS)
         ]
     assert few == [1] * RUNS, "one output is always taken"

@@ -108,14 +108,14 @@ def test_a_crash_after_any_request_is_gone_on_from(rucio, done):
     """The client ends after its `done`-th request; another one finishes what it left."""
     dataset, other = make_dataset(), make_dataset(count=1)
     broken = open_rucio(rucio)
-    call, left = broken._server._call, itertools.repeat(None, done)
+    call, left = broken._server.call, itertools.repeat(None, done)
 
     def crash(*arguments):
         if next(left, "over") == "over":
             raise KeyboardInterrupt
         return call(*arguments)
 
-    broken._server._call = crash
+    broken._server.call = crash
     with contextlib.suppress(KeyboardInterrupt):
         assert broken.register([dataset, other]) == {dataset.name: None, other.name: None}
     assert open_rucio(rucio).register([dataset, other]) == {dataset.name: None, other.name: None}

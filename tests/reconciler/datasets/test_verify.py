@@ -16,10 +16,11 @@ import pytest
 import uproot
 
 from ci.cli.exits import Exit
+from reconciler.datasets.verification import file_pool
 from reconciler.datasets.verification import rounds as rounds_module
-from reconciler.datasets.verification.file_check import Depth, Trouble, UnreadableFile, examine
+from reconciler.datasets.verification.file_check import Depth, Trouble, examine
 from reconciler.datasets.verification.file_pool import look
-from reconciler.datasets.verification.rounds import Rounds, find_lost, list_published
+from reconciler.datasets.verification.rounds import begin_round, find_lost, list_published
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.outside.checksums import digest_file
 from reconciler.outside.errors import SourceUnavailable
@@ -121,8 +122,7 @@ def test_a_round_that_was_cut_short_is_continued(skimmed, capsys):
     with reading(state) as connection:
         files = [file for _, file in list_published(connection, "seven")]
     with opened(state) as engine:
-        begun = Rounds(engine).begin("seven", "2019-02-07T12:00:00Z")
-        Rounds(engine).record(begun, [(files[0], None)])
+        begin_round(engine, "seven", "2019-02-07T12:00:00Z").record([(files[0], None)])
     skimmed.files[0].unlink()
     code, (result,), err = verify(skimmed, capsys)
     assert (code, result["files"], result["examined_earlier"]) == (Exit.FINE, RUNS - 1, 1)
@@ -231,15 +231,16 @@ def test_what_cannot_be_read_is_not_gone(tmp_path, monkeypatch):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "lstat", refuse)
-    with pytest.raises(UnreadableFile, match="Input/output error"):
+    with pytest.raises(SourceUnavailable, match="Input/output error"):
         examine(file, Depth.SIZE)
 
 
 @pytest.mark.slow
-def test_a_storage_that_hangs_is_left(tmp_path):
+def test_a_storage_that_hangs_is_left(tmp_path, monkeypatch):
     """The examining process is stopped, as the kernel stops one that reads from a server that is away."""
     file = published(events_file(tmp_path))
-    looks = look([file] * 1000, Depth.FULL, processes=1, patience=5.0)
+    monkeypatch.setattr(file_pool, "PATIENCE", 5.0)
+    looks = look([file] * 1000, Depth.FULL, processes=1)
     next(looks)
     (child,) = multiprocessing.active_children()
     os.kill(child.pid, signal.SIGSTOP)

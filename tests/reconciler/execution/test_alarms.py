@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from reconciler.datasets.markers import MARKER
-from reconciler.execution.tracking import publisher
+from reconciler.execution.tracking import publication
 from reconciler.execution.tracking.alarms import is_mass
 from reconciler.execution.tracking.publication import PublishingRefused
 from reconciler.ledger.schema.decision_tables import pauses
@@ -202,14 +202,14 @@ def test_units_that_are_refused_one_after_the_other_pause_their_campaign(tmp_pat
     def refuse(*_):
         raise PublishingRefused("it exists and is another file")
 
-    publish = publisher.publish
-    monkeypatch.setattr(publisher, "publish", refuse)
+    publish = publication.publish
+    monkeypatch.setattr(publication, "publish", refuse)
     world.reconcile()
     assert len(world.starts) == 3
     ((scope, kind, reason),) = world.rows(pauses, "scope", "kind", "reason")
     assert (scope, kind) == ("campaign:proc7", "alarm")
     assert reason.startswith("3 of 3 units that were made are refused when published at once")
-    monkeypatch.setattr(publisher, "publish", publish)
+    monkeypatch.setattr(publication, "publish", publish)
     pull(world, lambda levers: levers.resume("campaign:proc7", "the ledger was an old one"))
     world.retry()
     assert world.reconcile().produced == 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.engines.local.engine import LocalEngine
-from reconciler.execution.tracking import publisher
+from reconciler.execution.tracking import publication
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.units import Ledger
 from tests.support.worlds.processes import run_forked
@@ -23,7 +23,7 @@ POINTS = {
     "seen running": (AttemptLedger, "record_running", "after"),
     "not verified": (AttemptLedger, "record_verified", "before"),
     "verified": (AttemptLedger, "record_verified", "after"),
-    "published, not recorded": (publisher, "publish", "after"),
+    "published, not recorded": (publication, "publish", "after"),
     "produced": (Ledger, "record_produced", "after"),
 }
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from ci.cli.exits import Exit
-from reconciler.execution.tracking.release_check import judge_release
+from reconciler.execution.tracking.workspace import judge_release
 from reconciler.outside.installation import find_tool
 from schemas.manifest.lock import read_lock
 from schemas.manifest.tool import Tool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from reconciler.execution.tracking import publisher
+from reconciler.execution.tracking import publication
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.units import Ledger
 
@@ -20,7 +20,7 @@ def list_steps(engine: type) -> dict[str, tuple[Any, str]]:
         "its ids are recorded": (AttemptLedger, "record_submitted"),
         "the jobs are asked for": (engine, "query"),
         "a result is recorded": (AttemptLedger, "record_verified"),
-        "outputs are moved": (publisher, "publish"),
+        "outputs are moved": (publication, "publish"),
         "a unit is produced": (Ledger, "record_produced"),
     }
 
