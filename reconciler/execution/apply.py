@@ -69,11 +69,11 @@ def apply_plan(
             launcher.places.check_state()
             _refuse_storages(*_check_storages(state, launcher, repository, names))
             launcher.ledger.begin_plan(stored["digest"], stored)
-            launcher.settle(turn_options)
+            launcher.settle()
             if not fresh:
                 with reading(state) as connection:
                     state_view = read_state_view(connection, repository, names, state, lost=lost)
-            return _launch(launcher, state_view, announce, turn_options, _list_units(stored))
+            return _launch(launcher, state_view, announce, _list_units(stored))
 
 
 def reconcile(
@@ -98,7 +98,7 @@ def reconcile(
     with holding(state, turn_options.lease) as lease, opened(state) as engine:
         launcher = _make_launcher(state, repository, engine, lease, turn_options)
         launcher.places.check_state()
-        launcher.settle(turn_options)
+        launcher.settle()
         away, barred = _check_storages(state, launcher, repository, names)
         left = [name for name in names if name not in away and name not in barred]
         if names and not left:
@@ -111,7 +111,7 @@ def reconcile(
         digest = state_view.plan.digest()
         if not state_view.plan.is_empty:
             launcher.ledger.begin_plan(digest, {**state_view.plan.content(), "digest": digest})
-        return _launch(launcher, state_view, announce, turn_options)
+        return _launch(launcher, state_view, announce)
 
 
 def _make_launcher(
@@ -119,48 +119,48 @@ def _make_launcher(
 ) -> Launcher:
     sites = turn_options.permits.find_sites(repository)
     writer = Writer(engine, lease, turn_options.clock, turn_options.step)
-    return Launcher(state, repository, sites, writer)
+    return Launcher(state, repository, sites, writer, turn_options)
 
 
 def _launch(
     launcher: Launcher,
     state_view: StateView,
     announce: Announce,
-    turn_options: TurnOptions,
     planned: frozenset[Address] | None = None,
 ) -> Outcome:
     """Launches what the plan says; with `planned`, only these units of it."""
     names = [view.campaign.name for view in state_view.views]
+    verify, closed = launcher.options.permits.verify, launcher.options.closed
 
     def approve() -> Mapping[str, str]:
         try:
-            return turn_options.permits.verify(names, state_view.plan)
+            return verify(names, state_view.plan)
         except GuardRefused as refusal:
             # a stored plan is applied as it is, or not
             if planned is not None or isinstance(refusal, Fenced):
                 raise
         for name in tuple(names):
             try:
-                turn_options.permits.verify([name], state_view.plan)
+                verify([name], state_view.plan)
             except GuardRefused as refusal:
                 if isinstance(refusal, Fenced) or (len(names) == 1 and not launcher.outcome.submitted):
                     raise
                 launcher.outcome.leave_out(name, str(refusal), barred=True)
                 names.remove(name)
-        return turn_options.permits.verify(names, state_view.plan)
+        return verify(names, state_view.plan)
 
     approve()
     for view in state_view.views:
-        if view.campaign.state == "active" and turn_options.closed is None and view.campaign.name in names:
+        if view.campaign.state == "active" and closed is None and view.campaign.name in names:
             launcher.ledger.admit(view.campaign.name, view.entrants)
     launcher.outcome.count_plan(state_view.views)
     launcher.listen(announce(state_view))
     items = [item for item in list_work(state_view.views) if planned is None or item.address in planned]
-    if turn_options.closed is not None:
+    if closed is not None:
         begun = launcher.ledger.list_open(names)
-        launcher.outcome.held[turn_options.closed] += sum(item.address not in begun for item in items)
+        launcher.outcome.held[closed] += sum(item.address not in begun for item in items)
         items = [item for item in items if item.address in begun]
-    launcher.launch(launcher.admit(state_view.views, items), approve, turn_options)
+    launcher.launch(launcher.admit(state_view.views, items), approve)
     launcher.ledger.end_plan()
     launcher.places.mark_storages()
     return launcher.outcome

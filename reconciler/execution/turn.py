@@ -12,9 +12,15 @@ from itertools import islice, takewhile
 from signal import SIGINT
 
 from reconciler.datasets.places import Places
-from reconciler.execution.launch.admission import choose_work, limit_work, read_traffic, tell_pause
+from reconciler.execution.launch.admission import (
+    FirstUnits,
+    check_inputs,
+    choose_work,
+    limit_work,
+    read_traffic,
+    tell_pause,
+)
 from reconciler.execution.launch.capacity import Capacity
-from reconciler.execution.launch.first_units import FirstUnits, check_inputs
 from reconciler.execution.launch.preparation import WorkPreparation, list_baselines
 from reconciler.execution.launch.staging import Stager
 from reconciler.execution.launch.submission import Submission, Submitter, UnwritableInput
@@ -64,14 +70,19 @@ class Launcher:
     """Runs turns for one ledger: launches what `repository` declares, at those `sites` that a launch may use."""
 
     def __init__(
-        self, state: State, repository: Repository, sites: Mapping[str, Site], writer: Writer
+        self,
+        state: State,
+        repository: Repository,
+        sites: Mapping[str, Site],
+        writer: Writer,
+        options: TurnOptions = PLAIN,
     ) -> None:
         clock = writer.clock
         self.ledger, attempts, pauses = Ledger(writer), AttemptLedger(writer), PauseWriter(writer)
         engines, workspace = SiteEngines(sites, writer), Workspace(state.attempts, state.batches)
         self.alarms, self.tallies = Alarms(pauses, engines, clock), attempts.tallies
         self.places = Places(state, writer)
-        self.outcome, self.sites = Outcome(), sites
+        self.outcome, self.sites, self.options = Outcome(), sites, options
         self._attempts, self._pauses, self._engines, self._workspace = attempts, pauses, engines, workspace
         self._stops = PauseOrders(state)
         self._publisher = Publisher(self.ledger, workspace, self.places)
@@ -113,7 +124,7 @@ class Launcher:
         """Sets who is told of every unit that ends."""
         self._report = report or self._report
 
-    def settle(self, options: TurnOptions = PLAIN) -> None:
+    def settle(self) -> None:
         """Finishes what an earlier process left: records what has ended, and waits for what runs on this machine."""
         for file, order in self._stops.read():
             if order.since:  # it could be read
@@ -122,8 +133,8 @@ class Launcher:
         self._tracker.resume()
         while True:
             poll = self._poll()
-            waited = self._list_waited(poll, options)
-            if not waited or {one.id for one in waited} <= poll.unknown or options.bound is not None:
+            waited = self._list_waited(poll)
+            if not waited or {one.id for one in waited} <= poll.unknown or self.options.bound is not None:
                 break
             self._rest(moved=bool(poll.ended))
         end_orphan_jobs(self._writer, self._engines, self._workspace, self._attempts.leftovers)
@@ -157,12 +168,12 @@ class Launcher:
             self.outcome.held["the input lacks what their step reads"] += left
         return chosen
 
-    def launch(self, items: Sequence[WorkItem], approve: Approve, options: TurnOptions = PLAIN) -> None:
+    def launch(self, items: Sequence[WorkItem], approve: Approve) -> None:
         """Makes every unit given, as many at a time as the sites have slots.
 
         At Ctrl-C (SIGINT) the jobs of this machine are ended and recorded as cancelled; at other signals they run on.
         """
-        end = None if options.bound is None else self._clock.steady() + options.bound
+        end = None if self.options.bound is None else self._clock.steady() + self.options.bound
         self.ledger.keep_snapshots(list_baselines(self._repository, items))
         given = {item.address for item in items}
         for item in items:
@@ -175,7 +186,7 @@ class Launcher:
                 begun = self._begin(approve)
                 poll = self._poll()
                 self._record_ended(poll.ended)
-                waited = {one.id for one in self._list_waited(poll, options)}
+                waited = {one.id for one in self._list_waited(poll)}
                 if not poll.ended and not begun and waited <= poll.unknown and not self._can_begin():
                     break
                 if end is not None and self._clock.steady() > end:
@@ -365,8 +376,8 @@ class Launcher:
             left = {item.address for item in queue} - self._begun
             held.update(self._capacity.tell(site) for _ in left)
 
-    def _list_waited(self, poll: Poll, options: TurnOptions) -> list[Attempt]:
-        return [one for one in poll.live if options.patient or self._engines.is_attached(one.site)]
+    def _list_waited(self, poll: Poll) -> list[Attempt]:
+        return [one for one in poll.live if self.options.patient or self._engines.is_attached(one.site)]
 
     def _rest(self, *, moved: bool) -> None:
         """Waits before the next poll: shortly while things move, longer while they do not."""

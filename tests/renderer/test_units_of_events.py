@@ -10,7 +10,7 @@ import uproot
 
 from ci.cli.exits import Exit
 from ci.command_line import run
-from reconciler.execution.tracking.shared_events import find_shared_events
+from reconciler.execution.tracking.publication import find_shared_events
 from renderer.event_data.event_numbers import FileNumbers, write_record
 from tests.support.worlds.builders import LAYOUTS, RELEASES, ROOT, SITE
 

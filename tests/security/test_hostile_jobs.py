@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from reconciler.execution.tracking import workspace
-from reconciler.execution.tracking.publication import PublishingRefused, publish
-from reconciler.execution.tracking.shared_events import find_shared_events
+from reconciler.execution.tracking.publication import PublishingRefused, find_shared_events, publish
 from reconciler.execution.tracking.workspace import Workspace
 from reconciler.ledger.schema.tables import attempts
 from reconciler.model.work_items import Move
@@ -105,7 +104,7 @@ def test_a_file_that_grew_after_it_was_verified_does_not_fill_the_storage(
 def test_events_are_counted_in_the_file_whose_checksum_counts(tmp_path, monkeypatch):
     """A process that the job left behind puts another file in its place while the events are counted."""
     world = World(tmp_path, campaign=ONE_STEP, files=[1])
-    count = workspace._count_events
+    count = workspace.count_events
 
     def swap(file, *rest):
         (output,) = world.state.attempts.glob("*/mdst.*.root")
@@ -117,7 +116,7 @@ def test_events_are_counted_in_the_file_whose_checksum_counts(tmp_path, monkeypa
             output.unlink()
             output.with_name("kept").rename(output)
 
-    monkeypatch.setattr(workspace, "_count_events", swap)
+    monkeypatch.setattr(workspace, "count_events", swap)
     outcome = world.reconcile()
     assert outcome.produced == 0
     assert {reason for (reason,) in world.rows(attempts, "reason")} == {

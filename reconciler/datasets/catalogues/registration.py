@@ -2,6 +2,10 @@
 
 An output is registered once it was read back from the catalogue as it is. A process that ends in between leaves
 something in the catalogue that the ledger does not know of yet; the next one finds it, and goes on.
+
+Logical names have the form of the grid's, and are the same wherever copies of a file lie. Their elements are those of basf2's
+`skim/tools/lpns2yaml.py`: release, global tag, campaign, production, experiment, beam energy, run, skim where there is one,
+data level. b2prod has no production numbers: step and version stand in their place.
 """
 
 from __future__ import annotations
@@ -17,7 +21,6 @@ from typing import Any
 from sqlalchemy import Connection, and_, exists, not_, select
 
 from reconciler.datasets.catalogues.manifests import Manifests
-from reconciler.datasets.catalogues.names import name_collection, name_dataset
 from reconciler.datasets.catalogues.port import Catalogue, RegisteredDataset, RegisteredFile
 from reconciler.datasets.catalogues.rucio import Rucio
 from reconciler.datasets.catalogues.rucio_server import RucioServer, read_credentials
@@ -28,7 +31,7 @@ from reconciler.ledger.writing.transaction import Writer, name_user
 from reconciler.model.states import OutputState, PauseKind
 from reconciler.outside.errors import SourceUnavailable, foreseeing
 from schemas.manifest.campaign import Campaign
-from schemas.manifest.runs import run_key
+from schemas.manifest.runs import run_key, split_key
 from schemas.manifest.step import Step
 from schemas.policy.site import CatalogueSettings, Site
 from schemas.repository import Repository
@@ -36,6 +39,11 @@ from schemas.repository import Repository
 MOST_OUTPUTS = 200
 MOST_BYTES = 20 * 10**9
 """The most that is registered at a time: it is all read, for its checksums."""
+
+PREFIX = "/belle/Data"
+
+UNKNOWN = "unknown"
+"""Stands for a beam energy that the run catalogue does not know."""
 
 _BLOCK = 1 << 20
 _UNIT = ("campaign", "step", "experiment", "run", "output")
@@ -234,7 +242,7 @@ def _describe(pending: _Pending, algorithms: Sequence[str]) -> RegisteredDataset
     folder = os.path.join(row.storage, row.folder)
     run = run_key(row.experiment, row.run)
     release = json.loads(row.content).get("release")
-    name = name_dataset(campaign, step, row.output, run, row.version, release, pending.energy)
+    name = _name_dataset(campaign, step, row.output, run, row.version, release, pending.energy)
     facts = {
         **{name: getattr(row, name) for name in (*_UNIT, "version", "events", "produced")},
         "level": step.level_of(row.output),
@@ -252,7 +260,7 @@ def _describe(pending: _Pending, algorithms: Sequence[str]) -> RegisteredDataset
         )
         for file in pending.files
     )
-    collection = name_collection(campaign, step, row.output)
+    collection = _name_collection(campaign, step, row.output)
     return RegisteredDataset(name, collection, pending.replaces, folder, facts, entries)
 
 
@@ -292,3 +300,37 @@ def _record(writer: Writer, address: str, done: Sequence[tuple[int, RegisteredDa
             for number, dataset in done
         ]
         journal.insert_new(registrations, rows)
+
+
+def _name_dataset(
+    campaign: Campaign,
+    step: Step,
+    output: str,
+    run: int,
+    version: int,
+    release: str | None,
+    energy: str | None,
+) -> str:
+    """The name of one version of an output of a run; its files' names go on from there.
+
+    `run` is a run key, `release` what the version was made with.
+    """
+    experiment, number = split_key(run)
+    production = f"{step.path}-v{version}"
+    place = (f"e{experiment:04d}", energy or UNKNOWN, f"r{number:05d}")
+    return "/".join((_begin(campaign, release), production, *place, *_end(step, output)))
+
+
+def _name_collection(campaign: Campaign, step: Step, output: str) -> str:
+    """The name of all runs of an output of a step together."""
+    return "/".join((_begin(campaign, campaign.release), step.path, *_end(step, output)))
+
+
+def _begin(campaign: Campaign, release: str | None) -> str:
+    tag = campaign.global_tags[0].name if campaign.global_tags else "none"
+    return "/".join((PREFIX, release or "none", tag, campaign.name))
+
+
+def _end(step: Step, output: str) -> tuple[str, ...]:
+    level = step.level_of(output)
+    return (output, level) if step.skims else (level,)

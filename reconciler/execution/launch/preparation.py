@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from reconciler.conditions.following import FORWARD
 from reconciler.conditions.metadata_file import write_metadata
 from reconciler.engines import FILES_FOR
-from reconciler.execution.sites.guarded_engine import contain
+from reconciler.execution.sites.site_engines import contain
 from reconciler.ledger.reading.observation import find_files
 from reconciler.ledger.store.database import State, reading
 from reconciler.model.states import MAKING

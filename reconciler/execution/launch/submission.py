@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from reconciler.datasets.places import Places
 from reconciler.execution.launch.preparation import WorkPreparation
-from reconciler.execution.sites.guarded_engine import contain
 from reconciler.execution.sites.queues import Queues
-from reconciler.execution.sites.site_engines import SiteEngines
+from reconciler.execution.sites.site_engines import SiteEngines, contain
 from reconciler.execution.tracking.attempt_recorder import AttemptRecorder
 from reconciler.execution.tracking.workspace import Failed, Workspace
 from reconciler.ledger.writing.attempts import AttemptLedger

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from reconciler.execution.sites.guarded_engine import contain
-from reconciler.execution.sites.site_engines import SiteEngines
+from reconciler.execution.sites.site_engines import SiteEngines, contain
 from reconciler.execution.tracking.alarms import Alarm, Alarms
 from reconciler.execution.tracking.attempt_recorder import AttemptRecorder
 from reconciler.execution.tracking.publication import EndedUnit
@@ -119,7 +118,9 @@ class Tracker:
         try:
             engine = self.site_engines.engine(site)
             group = self._set_apart(group)
-            returning = () if engine.attached else self._list_returning(site)
+            # lost attempts may come back, as jobs outside this machine may
+            lost = () if engine.attached else self.attempts.list_lost(site, self._since())
+            returning = [one for one in lost if self.site_engines.tell_elsewhere(one) is None]
             if not group and not returning:
                 return
             group = self._adopt(engine, group)
@@ -169,13 +170,7 @@ class Tracker:
         for reason, some in elsewhere.items():
             left = self._leave(self._take_results(some))
             self.attempts.record_elsewhere([attempt.id for attempt in left], reason)
-        apart = {attempt.id for some in elsewhere.values() for attempt in some}
-        return [attempt for attempt in group if attempt.id not in apart]
-
-    def _list_returning(self, site: str) -> tuple[Attempt, ...]:
-        """Lost attempts that may come back, as jobs outside this machine may."""
-        lost = self.attempts.list_lost(site, self._since())
-        return tuple(attempt for attempt in lost if self.site_engines.tell_elsewhere(attempt) is None)
+        return [attempt for attempt in group if self.site_engines.tell_elsewhere(attempt) is None]
 
     def _since(self) -> str:
         """The earliest time at which an attempt was lost that may still come back."""
@@ -224,50 +219,40 @@ class Tracker:
             default = Observation(Sighting.ABSENT if absent else Sighting.UNKNOWN)
             observation = seen.get(attempt.name, default)
             try:
-                match observation.sighting:
-                    case Sighting.UNKNOWN:
-                        unknown.append(attempt)
-                        continue
-                    case Sighting.ENDED:
-                        self._settle(engine, attempt, observation)
-                        continue
-                    case Sighting.ABSENT:
-                        if doubted and self._is_missed(engine, attempt):
-                            self._keep_missed(attempt)
-                        else:
-                            self._doubt(engine, attempt, observation)
-                        continue
-                    case Sighting.RUNNING if attempt.state == AttemptState.SUBMITTED:
+                if observation.sighting is Sighting.UNKNOWN:
+                    unknown.append(attempt)
+                elif observation.sighting is Sighting.ENDED:
+                    self._settle(engine, attempt, observation)
+                elif observation.sighting is not Sighting.ABSENT:
+                    if observation.sighting is Sighting.RUNNING and attempt.state == AttemptState.SUBMITTED:
                         running.append(attempt.id)
-                    case _:
-                        pass
+                    if attempt.absences or attempt.unknown:
+                        again.append(attempt.id)
+                    self._poll.live.append(attempt)
+                elif doubted and self._is_missed(engine, attempt):
+                    self._keep_missed(attempt)
+                else:
+                    self._doubt(engine, attempt, observation)
             except SourceUnavailable as error:  # its folder does not say, which says nothing about the others
                 self._note_unknown([attempt], str(error))
-                continue
             except Exception as error:  # noqa: BLE001 -- neither is what nobody foresaw
                 self._note_unknown([attempt], self._doubt_result(attempt, error))
-                continue
-            if attempt.absences or attempt.unknown:
-                again.append(attempt.id)
-            self._poll.live.append(attempt)
         self.attempts.record_running(running)
         self.attempts.record_seen(again)
         self._note_unknown(self._take_results(unknown), "the engine cannot tell")
 
     def _take_results(self, group: Sequence[Attempt]) -> list[Attempt]:
         """The attempts that left no result. The results of the others are recorded, without asking the engine."""
-        left = []
-        for attempt in group:
-            try:
-                ended = self.workspace.has_result(attempt.name) and self.recorder.collect(attempt)
-            except SourceUnavailable:  # its folder does not say
-                ended = False
-            except Exception as error:  # noqa: BLE001 -- as above
-                self._doubt_result(attempt, error)
-                ended = False
-            if not ended:
-                left.append(attempt)
-        return left
+        return [attempt for attempt in group if not self._take_result(attempt)]
+
+    def _take_result(self, attempt: Attempt) -> bool:
+        try:
+            return self.workspace.has_result(attempt.name) and self.recorder.collect(attempt)
+        except SourceUnavailable:  # its folder does not say
+            return False
+        except Exception as error:  # noqa: BLE001 -- as above
+            self._doubt_result(attempt, error)
+            return False
 
     def _doubt_result(self, attempt: Attempt, error: Exception) -> str:
         self.troubles[f"{attempt.name} could not be judged: {contain(error)}"] = None
@@ -358,8 +343,10 @@ class Tracker:
 
     def _keep_missed(self, attempt: Attempt) -> None:
         """Leaves a missing attempt as it is until a person has decided; a result of it counts."""
-        if left := self._take_results([attempt]):
-            self._note_unknown(left, "its engine does not know many of its jobs, and a person has to decide")
+        if not self._take_result(attempt):
+            self._note_unknown(
+                [attempt], "its engine does not know many of its jobs, and a person has to decide"
+            )
 
     def _note_absent(self, attempt: Attempt) -> None:
         self.attempts.record_absent([attempt.id])

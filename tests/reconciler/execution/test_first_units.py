@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from ci.cli.exits import Exit
-from reconciler.execution.launch import first_units
-from reconciler.execution.launch.first_units import FirstUnits
+from reconciler.execution.launch import admission
+from reconciler.execution.launch.admission import FirstUnits
 from reconciler.ledger.schema.tables import attempts
 from reconciler.ledger.store.database import State, reading
 from reconciler.ledger.writing.pauses import read_pauses
@@ -50,7 +50,7 @@ def test_one_goes_first_until_one_is_made_and_nobody_is_forgotten(units, made, u
 @pytest.fixture
 def blind(monkeypatch):
     """Nobody here can look into files, as where the grid has them."""
-    monkeypatch.setattr(first_units, "look_into", lambda _: {})
+    monkeypatch.setattr(admission, "look_into", lambda _: {})
 
 
 def read(checkout, *columns):
