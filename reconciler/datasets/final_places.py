@@ -102,13 +102,11 @@ def _is_taken(here: _Site, folder: str, output: str, version: int) -> bool:
         names = os.listdir(os.path.join(here.storage, folder))
     except OSError:
         return False
-    if name_record(output, version) in names:
-        return True
-    data = [name for name in names if not name.startswith((".", "b2prod."))]
-    if here.layout.versioned:  # the folder has this one version of this one output
-        return bool(data)
-    known = any(name.startswith(RECORD_PREFIX) for name in names)  # of a version before
-    return bool(data) and version == 1 and not known
+    data = any(not name.startswith((".", "b2prod.")) for name in names)
+    former = any(name.startswith(RECORD_PREFIX) for name in names)
+    # a versioned folder has this one version of this one output
+    free = not data or (not here.layout.versioned and (version > 1 or former))
+    return name_record(output, version) in names or not free
 
 
 def _list_present(here: _Site, units: StepUnits, output: str) -> set[int]:

@@ -103,17 +103,29 @@ def judge_place(
     *,
     filled: bool,
     remembered: bool = True,
-) -> Standing:
-    """How a place stands to a ledger with an id, a serial and earlier ids.
+) -> tuple[Standing, str]:
+    """How a place stands to a ledger with an id, a serial and earlier ids; and why, where it is not right.
 
     `known` is the id by which the ledger knows the place, None where it does not; `filled`, that it has something there.
     """
     if found is None:
-        return Standing.AWAY if known is not None and filled else Standing.NEW
-    if known is not None and found.id != known:
-        return Standing.FOREIGN
+        if known is None or not filled:
+            return Standing.NEW, ""
+        return (
+            Standing.AWAY,
+            "it has no marker, and the ledger has published there: another disk is there, or none",
+        )
+    if known not in (None, found.id) or found.ledger not in (ledger, *formers):
+        if found.ledger == ledger:
+            return Standing.FOREIGN, "its marker is another than the one that the ledger knows"
+        ids = f"the ledger {found.ledger[:8]}, and this one is {ledger[:8]}"
+        return Standing.FOREIGN, f"it belongs to {ids}: it was lost, or is another"
     if found.ledger in formers:
-        return Standing.OWN
-    if found.ledger != ledger:
-        return Standing.FOREIGN
-    return Standing.OWN if remembered and found.serial <= serial else Standing.AHEAD
+        return Standing.OWN, ""
+    if found.serial > serial:
+        ahead = f"it was last written to at serial {found.serial}, and the ledger is at {serial}"
+    elif not remembered:
+        ahead = f"entry {found.entry} of its ledger's journal is not in this one's"
+    else:
+        return Standing.OWN, ""
+    return Standing.AHEAD, f"{ahead}: an older copy was put back"

@@ -59,14 +59,12 @@ def look_at_place(connection: Connection, kind: str, path: str) -> StoragePlace:
             reason = f"the ledger works with the state folder {other.path}"
             return StoragePlace(kind, path, Standing.FOREIGN, found, reason)
     remembered = found is None or _remembers(connection, found)
-    standing = judge_place(
+    standing, reason = judge_place(
         found, known, identity.ledger, identity.serial, formers, filled=filled, remembered=remembered
     )
     if kind == STATE and standing is Standing.AWAY:
-        standing = Standing.FOREIGN
-    return StoragePlace(
-        kind, path, standing, found, _explain(standing, found, identity.ledger, identity.serial)
-    )
+        standing, reason = Standing.FOREIGN, "it has no marker, and the ledger knows it by one"
+    return StoragePlace(kind, path, standing, found, reason)
 
 
 def _find_known(connection: Connection, kind: str, path: str) -> str | None:
@@ -89,23 +87,6 @@ def _read_last(connection: Connection) -> tuple[int, str]:
     return (row.id, row.digest) if row is not None else (0, "")
 
 
-def _explain(standing: Standing, found: Marker | None, ledger: str, serial: int) -> str:
-    match standing:
-        case Standing.AWAY:
-            return "it has no marker, and the ledger has published there: another disk is there, or none"
-        case Standing.AHEAD if found and found.serial <= serial:
-            return f"entry {found.entry} of its ledger's journal is not in this one's: an older copy was put back"
-        case Standing.AHEAD if found:
-            return f"it was last written to at serial {found.serial}, and the ledger is at {serial}: an older copy was put back"
-        case Standing.FOREIGN if found is None:
-            return "it has no marker, and the ledger knows it by one"
-        case Standing.FOREIGN if found and found.ledger != ledger:
-            return f"it belongs to the ledger {found.ledger[:8]}, and this one is {ledger[:8]}: it was lost, or is another"
-        case Standing.FOREIGN:
-            return "its marker is another than the one that the ledger knows"
-    return ""
-
-
 def is_filled(connection: Connection, storage: str) -> bool:
     """Whether the ledger has something in a storage."""
     there = exists().where(outputs.c.storage == storage, outputs.c.state == OutputState.PRODUCED)
@@ -114,10 +95,8 @@ def is_filled(connection: Connection, storage: str) -> bool:
 
 def list_storages(connection: Connection, campaign: str) -> list[str]:
     """The storages in which a campaign has something."""
-    query = select(outputs.c.storage).where(
-        outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED
-    )
-    return sorted(connection.scalars(query.distinct()))
+    there = (outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
+    return sorted(connection.scalars(select(outputs.c.storage).where(*there).distinct()))
 
 
 def tell_wrong(place: StoragePlace) -> str:

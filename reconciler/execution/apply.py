@@ -12,8 +12,7 @@ from reconciler.datasets.verification.rounds import find_lost, list_published
 from reconciler.execution.launch.preparation import list_work
 from reconciler.execution.outcome import Outcome
 from reconciler.execution.tracking.alarms import Alarm
-from reconciler.execution.turn import Launcher, Report
-from reconciler.execution.turn_options import PLAIN, TurnOptions
+from reconciler.execution.turn import PLAIN, Launcher, Report, TurnOptions
 from reconciler.ledger.reading.observation import read_identity, read_plan
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.lease import Fenced, Lease, holding
@@ -59,10 +58,8 @@ def apply_plan(
         resumed = begun is not None and begun.ended is None and begun.serial == state_view.plan.serial
         if not fresh:
             _refuse_moved(stored, state_view, resumed=resumed)
-        if state_view.plan.unknown:
-            raise GuardRefused(
-                f"{state_view.plan.unknown} units could not be judged; plan again when they can"
-            )
+        if unknown := state_view.plan.unknown:
+            raise GuardRefused(f"{unknown} units could not be judged; plan again when they can")
         with opened(state) as engine:
             launcher = _make_launcher(state, repository, engine, lease, turn_options)
             turn_options.permits.verify(names, state_view.plan)
@@ -123,10 +120,7 @@ def _make_launcher(
 
 
 def _launch(
-    launcher: Launcher,
-    state_view: StateView,
-    announce: Announce,
-    planned: frozenset[Address] | None = None,
+    launcher: Launcher, state_view: StateView, announce: Announce, planned: frozenset[Address] | None = None
 ) -> Outcome:
     """Launches what the plan says; with `planned`, only these units of it."""
     names = [view.campaign.name for view in state_view.views]
@@ -177,9 +171,8 @@ def _doubt_lost(launcher: Launcher, state_view: StateView) -> None:
         known = launcher.tallies.number_outputs(name)
         lost = [str(known.get(value, value)) for campaign, value, _ in entries if campaign == name]
         total, what = len(view.observed.produced) + len(lost), "published outputs are gone or changed"
-        launcher.alarms.doubt(
-            Alarm(f"campaign:{name}", "output", what, lost, lost, total), view.campaign.site
-        )
+        event = Alarm(f"campaign:{name}", "output", what, lost, lost, total)
+        launcher.alarms.doubt(event, view.campaign.site)
 
 
 def _check_storages(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from signal import SIGINT
 
@@ -34,16 +34,17 @@ from reconciler.execution.tracking.orphan_jobs import end_orphan_jobs
 from reconciler.execution.tracking.publication import EndedUnit, Publisher
 from reconciler.execution.tracking.tracker import Poll, Tracker
 from reconciler.execution.tracking.workspace import Failed, Workspace
-from reconciler.execution.turn_options import PLAIN, TurnOptions
 from reconciler.ledger.store.database import State
 from reconciler.ledger.writing.attempts import AttemptLedger
+from reconciler.ledger.writing.lease import SECONDS
 from reconciler.ledger.writing.pause_orders import PauseOrders
 from reconciler.ledger.writing.pauses import Pause, PauseWriter, find_pause
-from reconciler.ledger.writing.transaction import Writer
+from reconciler.ledger.writing.transaction import Step, Writer
 from reconciler.ledger.writing.units import Ledger
+from reconciler.model.launch_permission import MERGED, LaunchPermission
 from reconciler.model.states import FailureClass
 from reconciler.model.work_items import Address, Attempt, WorkItem, format_address
-from reconciler.outside.clock import Ages
+from reconciler.outside.clock import CLOCK, Ages, Clock
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.signals import find_number
 from reconciler.planning.views import View
@@ -58,6 +59,27 @@ ROUND = 1000
 
 POLL = 5.0
 """Seconds between two polls of a system that is not this machine, while a turn waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOptions:
+    """The options of a turn.
+
+    `permits` decides which campaigns may be launched. A turn waits for the jobs of this machine; with `patient` for all
+    jobs; with `bound` for no longer than that many seconds. `lease` is the length of its lease in seconds. `closed` is the
+    reason why only units that began before may go on; None where all may begin. `step` is called after each write.
+    """
+
+    permits: LaunchPermission = MERGED
+    patient: bool = False
+    bound: float | None = None
+    lease: float = SECONDS
+    clock: Clock = CLOCK
+    closed: str | None = None
+    step: Step | None = None
+
+
+PLAIN = TurnOptions()
 
 Report = Callable[[str, Address], None]
 """Called with `produced`, `failed` or `skipped` and the unit."""
@@ -97,14 +119,7 @@ class Launcher:
         # what is prepared depends on other sites too, as on what their cores can do
         self._preparation = WorkPreparation(state, replace(repository, sites=sites))
         self._submitter = Submitter(
-            writer,
-            self.places,
-            attempts,
-            engines,
-            workspace,
-            recorder,
-            self._queues,
-            self._preparation,
+            writer, self.places, attempts, engines, workspace, recorder, self._queues, self._preparation
         )
         self._readiness = Readiness(state, sites, engines, pauses, clock.time)
         self._stager = Stager(sites, writer)
@@ -147,23 +162,20 @@ class Launcher:
         with self._writer.reading() as connection:
             traffic = read_traffic(connection, int(self._clock.time()))
         held = self.outcome.held
-        chosen = self._check_inputs(
-            choose_work(self._list_pauses(), self._pauses, traffic, views, items, held)
-        )
-        staged = self._stager.stage(chosen)
-        self.outcome.staging = staged.waiting
-        for address, path in staged.lost.items():
+        allowed = choose_work(self._list_pauses(), self._pauses, traffic, views, items, held)
+        ready, self.outcome.staging, lost = self._stager.stage(self._check_inputs(allowed))
+        for address, path in lost.items():
             told = f"{path} is lost, says the site's prestage command"
             self.outcome.failed.append((format_address(address), told))
-        return limit_work(traffic, items, staged.ready, held)
+        return limit_work(traffic, items, ready, held)
 
     def _check_inputs(self, items: Sequence[WorkItem]) -> list[WorkItem]:
         """The items without those of steps whose input lacks what they read: that is told once, and no job fails for it."""
         with self._writer.reading() as connection:
-            inputs = check_inputs(connection, self._repository, items)
-        self._first_units = FirstUnits(inputs.unproven)
-        self.outcome.failed += [("/".join(key), text) for key, text in inputs.lacking.items()]
-        chosen = [item for item in items if item.address[:2] not in inputs.lacking]
+            lacking, unproven = check_inputs(connection, self._repository, items)
+        self._first_units = FirstUnits(unproven)
+        self.outcome.failed += [("/".join(key), text) for key, text in lacking.items()]
+        chosen = [item for item in items if item.address[:2] not in lacking]
         if left := len(items) - len(chosen):
             self.outcome.held["the input lacks what their step reads"] += left
         return chosen
@@ -255,12 +267,10 @@ class Launcher:
                 self._record_ended([EndedUnit(item.address, reason)])
         for item, intended in zip(prepared, self.ledger.intend(prepared), strict=True):
             if intended is None:  # another unit makes the same: once it has, this one is done as well
-                self.outcome.skipped += 1
-                self._report("skipped", item.address)
-                self._skip(self._behind.pop(item.address, []))
+                self._skip([item])
                 self._queue(self._first_units.end(item.address, produced=False))
-                continue
-            self._jobs.setdefault(item.campaign.site, deque()).extend(intended.split())
+            else:
+                self._jobs.setdefault(item.campaign.site, deque()).extend(intended.split())
 
     def _submit(self, site: str, approve: Approve) -> int:
         """Submits what waits for a site, in batches of one campaign's step and of a kind: how many attempts."""
@@ -311,10 +321,10 @@ class Launcher:
         self._writer.prolong(idle=True)
 
         def is_due(site: str) -> bool:
-            if self._engines.is_attached(site) or now - self._polled.get(site, -POLL) >= POLL:
+            due = self._engines.is_attached(site) or now - self._polled.get(site, -POLL) >= POLL
+            if due:
                 self._polled[site] = now
-                return True
-            return False
+            return due
 
         poll = self._tracker.poll(is_due)
         self._capacity.live = Counter(attempt.site for attempt in poll.live)

@@ -26,7 +26,7 @@ from ci.reports.progress import Watching, describe_live, describe_troubles, judg
 from reconciler.datasets.catalogues.registration import register_outputs
 from reconciler.execution.apply import reconcile
 from reconciler.execution.outcome import Outcome
-from reconciler.execution.turn_options import TurnOptions
+from reconciler.execution.turn import TurnOptions
 from reconciler.ledger.reading.latest_time import bound_time
 from reconciler.ledger.store.database import State, has_database, opened, reading
 from reconciler.ledger.writing.lease import SECONDS

@@ -12,7 +12,7 @@ from uuid import uuid4
 from reconciler.datasets.catalogues.port import Conflict, RegisteredDataset
 from reconciler.model.engine import Complaint
 from reconciler.outside.durable import sync
-from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.errors import foreseeing
 
 SCHEMA = "manifest/1"
 
@@ -31,13 +31,8 @@ class Manifests:
         """As the port says. A manifest that is there already is never written over."""
         found: dict[str, Conflict | None] = {}
         for dataset in datasets:
-            try:
+            with foreseeing(f"{dataset.folder}: no manifest can be written or read"):
                 found[dataset.name] = _register(dataset)
-            except OSError as error:
-                place = error.filename or dataset.folder
-                raise SourceUnavailable(
-                    f"{place}: no manifest can be written or read: {error.strerror}"
-                ) from error
         return found
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, not_, select
+from sqlalchemy import Connection, exists, not_, select
 
 from reconciler.datasets.catalogues.manifests import Manifests
 from reconciler.datasets.catalogues.port import Catalogue, RegisteredDataset, RegisteredFile
@@ -31,7 +31,6 @@ from reconciler.ledger.writing.transaction import Writer, name_user
 from reconciler.model.states import OutputState, PauseKind
 from reconciler.outside.errors import SourceUnavailable, foreseeing
 from schemas.manifest.campaign import Campaign
-from schemas.manifest.runs import run_key, split_key
 from schemas.manifest.step import Step
 from schemas.policy.site import CatalogueSettings, Site
 from schemas.repository import Repository
@@ -154,10 +153,9 @@ def _register_site(
     catalogue = open_catalogue(settings)
     datasets: dict[str, tuple[int, RegisteredDataset]] = {}
     total = 0
+    storage = str(state.storage(site.storage))
     with reading(state) as connection:
-        pending = _list_pending(
-            connection, catalogue.address, str(state.storage(site.storage)), campaigns, limit + 1
-        )
+        pending = _list_pending(connection, catalogue.address, storage, campaigns, limit + 1)
         result.more |= len(pending) > limit
     for one in pending[:limit]:
         size = sum(file.size for file in one.files)
@@ -194,19 +192,13 @@ def _list_pending(
     declared = {one.name: {step.name: step for step in one.expand()} for one in campaigns}
     known = exists().where(registrations.c.output == outputs.c.id, registrations.c.catalogue == address)
     later = outputs.alias()
-    same = and_(*(later.c[name] == outputs.c[name] for name in _UNIT))
-    later_one = exists().where(
-        same, later.c.version > outputs.c.version, later.c.state == OutputState.PRODUCED
-    )
+    same = (later.c[name] == outputs.c[name] for name in _UNIT)
+    newer = exists().where(*same, later.c.version > outputs.c.version, later.c.state == OutputState.PRODUCED)
     query = (
         select(outputs, recipes.c.content)
         .join(recipes, recipes.c.id == outputs.c.recipe)
-        .where(
-            outputs.c.campaign.in_(declared),
-            outputs.c.state == OutputState.PRODUCED,
-            outputs.c.storage == storage,
-        )
-        .where(not_(known), not_(later_one))
+        .where(outputs.c.campaign.in_(declared), outputs.c.state == OutputState.PRODUCED)
+        .where(outputs.c.storage == storage, not_(known), not_(newer))
         .order_by(outputs.c.id)
     )
     by_name = {one.name: one for one in campaigns}
@@ -226,11 +218,11 @@ def _read_more(
     """The files of an output, the energy of its run, and the names under which its earlier versions are known."""
     files = select(products).where(products.c.output == row.id).order_by(products.c.path)
     energy = select(runs.c.energy).where(runs.c.experiment == row.experiment, runs.c.run == row.run)
-    unit = and_(*(outputs.c[name] == getattr(row, name) for name in _UNIT))
+    unit = (outputs.c[name] == getattr(row, name) for name in _UNIT)
     earlier = (
         select(registrations.c.name)
         .join(outputs, outputs.c.id == registrations.c.output)
-        .where(unit, outputs.c.version < row.version, registrations.c.catalogue == address)
+        .where(*unit, outputs.c.version < row.version, registrations.c.catalogue == address)
         .order_by(outputs.c.version)
     )
     names = tuple(connection.scalars(earlier))
@@ -240,9 +232,10 @@ def _read_more(
 def _describe(pending: _Pending, algorithms: Sequence[str]) -> RegisteredDataset:
     row, step, campaign = pending.row, pending.step, pending.campaign
     folder = os.path.join(row.storage, row.folder)
-    run = run_key(row.experiment, row.run)
     release = json.loads(row.content).get("release")
-    name = _name_dataset(campaign, step, row.output, run, row.version, release, pending.energy)
+    run = (f"e{row.experiment:04d}", pending.energy or UNKNOWN, f"r{row.run:05d}")
+    name = _join_name(campaign, step, row.output, release, (f"{step.path}-v{row.version}", *run))
+    of_all_runs = _join_name(campaign, step, row.output, campaign.release, (step.path,))
     facts = {
         **{name: getattr(row, name) for name in (*_UNIT, "version", "events", "produced")},
         "level": step.level_of(row.output),
@@ -260,8 +253,7 @@ def _describe(pending: _Pending, algorithms: Sequence[str]) -> RegisteredDataset
         )
         for file in pending.files
     )
-    collection = _name_collection(campaign, step, row.output)
-    return RegisteredDataset(name, collection, pending.replaces, folder, facts, entries)
+    return RegisteredDataset(name, of_all_runs, pending.replaces, folder, facts, entries)
 
 
 def _sum(path: str, size: int, checksum: str, algorithms: Sequence[str]) -> dict[str, str]:
@@ -302,35 +294,11 @@ def _record(writer: Writer, address: str, done: Sequence[tuple[int, RegisteredDa
         journal.insert_new(registrations, rows)
 
 
-def _name_dataset(
-    campaign: Campaign,
-    step: Step,
-    output: str,
-    run: int,
-    version: int,
-    release: str | None,
-    energy: str | None,
+def _join_name(
+    campaign: Campaign, step: Step, output: str, release: str | None, middle: Iterable[str]
 ) -> str:
-    """The name of one version of an output of a run; its files' names go on from there.
-
-    `run` is a run key, `release` what the version was made with.
-    """
-    experiment, number = split_key(run)
-    production = f"{step.path}-v{version}"
-    place = (f"e{experiment:04d}", energy or UNKNOWN, f"r{number:05d}")
-    return "/".join((_begin(campaign, release), production, *place, *_end(step, output)))
-
-
-def _name_collection(campaign: Campaign, step: Step, output: str) -> str:
-    """The name of all runs of an output of a step together."""
-    return "/".join((_begin(campaign, campaign.release), step.path, *_end(step, output)))
-
-
-def _begin(campaign: Campaign, release: str | None) -> str:
+    """The logical name of what `middle` tells of an output of a step, made with a release."""
     tag = campaign.global_tags[0].name if campaign.global_tags else "none"
-    return "/".join((PREFIX, release or "none", tag, campaign.name))
-
-
-def _end(step: Step, output: str) -> tuple[str, ...]:
     level = step.level_of(output)
-    return (output, level) if step.skims else (level,)
+    end = (output, level) if step.skims else (level,)
+    return "/".join((PREFIX, release or "none", tag, campaign.name, *middle, *end))

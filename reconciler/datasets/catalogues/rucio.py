@@ -19,7 +19,6 @@ from reconciler.datasets.catalogues.rucio_server import (
     RucioRefused,
     RucioServer,
     Thing,
-    address_did,
     divide,
     read_rows,
 )
@@ -30,10 +29,10 @@ from schemas.policy.site import CatalogueSettings
 NAME_LENGTH = 250
 _EXISTS = (
     "DataIdentifierAlreadyExists",
+    "FileAlreadyExists",
     "Duplicate",
     "DuplicateRule",
     "DuplicateContent",
-    "FileAlreadyExists",
 )
 _CLOSED, _ABSENT = "UnsupportedOperation", "DataIdentifierNotFound"
 
@@ -120,9 +119,8 @@ class Rucio:
         for dataset in _do(datasets, make):
             kind = self._read_did(dataset.name).get("type")
             if kind not in ("DATASET", None):
-                conflicts[dataset.name] = Conflict(
-                    f"{self._scope}:{dataset.name} is a {kind}, and no dataset"
-                )
+                told = f"{self._scope}:{dataset.name} is a {kind}, and no dataset"
+                conflicts[dataset.name] = Conflict(told)
         return conflicts
 
     def _add_replicas(self, datasets: Sequence[RegisteredDataset]) -> dict[str, Conflict]:
@@ -214,10 +212,9 @@ class Rucio:
                     for row in self._list_content(one.name):
                         content[one.name].setdefault(row["name"], row)
             asked = {"dids": [{**one, "type": "dataset"} for one in dids]}
-            locks = read_rows(
-                self._server.call("POST", "/locks/bulk_locks_for_dids", asked), name=str, account=str
-            )
-            ruled |= {row["name"] for row in locks if row["account"] == self._account}
+            locks = self._server.call("POST", "/locks/bulk_locks_for_dids", asked)
+            rows = read_rows(locks, name=str, account=str)
+            ruled |= {row["name"] for row in rows if row["account"] == self._account}
         found: dict[str, Conflict | str | None] = {}
         for one in datasets:
             found[one.name] = self._judge(one, content[one.name])
@@ -268,16 +265,13 @@ class Rucio:
         """Closes those datasets that are open: a version never changes."""
         for some in divide(datasets):
             dids = [self._did(one.name) for one in some]
-            rows = read_rows(
-                self._server.call("POST", "/dids/bulkmeta", {"dids": dids}), name=str, is_open=bool
-            )
+            told = self._server.call("POST", "/dids/bulkmeta", {"dids": dids})
+            rows = read_rows(told, name=str, is_open=bool)
             if {row["name"] for row in rows} != {one.name for one in some}:
                 raise SourceUnavailable(f"Rucio at {self._server.url} does not tell which datasets are open")
-            for row in rows:
-                if row["is_open"] is False:
-                    continue
+            for name in (row["name"] for row in rows if row["is_open"]):
                 with _allowing(_CLOSED):
-                    self._server.call("PUT", self._path(row["name"], "/status"), {"open": False})
+                    self._server.call("PUT", self._path(name, "/status"), {"open": False})
 
     def _replace(self, datasets: Sequence[RegisteredDataset]) -> None:
         """Takes earlier versions out of the containers, last of all."""
@@ -306,10 +300,8 @@ class Rucio:
         theirs = row["bytes"], row["adler32"]
         if ours == theirs:
             return ""
-        return (
-            f"{self._scope}:{entry.name} is known with {theirs[0]} bytes and adler32 {theirs[1]}, "
-            f"ours has {ours[0]} bytes and adler32 {ours[1]}"
-        )
+        known, own = (f"{size} bytes and adler32 {checksum}" for size, checksum in (theirs, ours))
+        return f"{self._scope}:{entry.name} is known with {known}, ours has {own}"
 
     def _place(self, entry: RegisteredFile) -> str:
         return f"{self._pfn}/{entry.path}"
@@ -318,7 +310,7 @@ class Rucio:
         return {"scope": self._scope, "name": name}
 
     def _path(self, name: str, rest: str = "") -> str:
-        return address_did(self._scope, name, rest)
+        return f"/dids/{quote(self._scope, safe='')}/{quote(name, safe='')}{rest}"
 
 
 def _point(place: str) -> tuple[str, str | None, str]:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from tenacity import wait_exponential
 
@@ -110,9 +109,8 @@ class RucioServer:
         try:
             return ask(method, path, data)
         except MayPass as error:
-            raise (RucioFailed if isinstance(error, _ServerFailed) else SourceUnavailable)(
-                f"Rucio at {self.url} does not answer ({method} {path}): {error}"
-            ) from error
+            kind = RucioFailed if isinstance(error, _ServerFailed) else SourceUnavailable
+            raise kind(f"Rucio at {self.url} does not answer ({method} {path}): {error}") from error
 
     def _ask(self, method: str, path: str, data: Any) -> list[Any]:
         answer = self._send(method, path, data)
@@ -140,9 +138,8 @@ class RucioServer:
             return self._token
         mine = self._credentials
         headers = {"X-Rucio-Account": self._account}
-        way = "x509_proxy"
+        way = "x509_proxy" if mine.user is None else "userpass"
         if mine.user is not None:
-            way = "userpass"
             headers |= {"X-Rucio-Username": mine.user, "X-Rucio-Password": mine.password or ""}
         answer = self._once("GET", f"/auth/{way}", headers, None)
         token = answer.headers.get("x-rucio-auth-token")
@@ -181,11 +178,6 @@ def read_rows(
     if count not in (None, len(rows)):
         raise SourceUnavailable(f"Rucio answered {len(rows)} things where {count} are due")
     return list(rows)
-
-
-def address_did(scope: str, name: str, rest: str = "") -> str:
-    """The path of a data identifier, or of what is below it."""
-    return f"/dids/{quote(scope, safe='')}/{quote(name, safe='')}{rest}"
 
 
 def divide(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:

@@ -39,12 +39,10 @@ def find_miscounts(connection: Connection, campaign: str) -> Iterator[FileFlaw]:
         .where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
         .order_by(outputs.c.id)
     )
-    for step, experiment, run, output, version, kept, read, registered, known, record in connection.execute(
-        query
-    ):
+    rows = connection.execute(query)
+    for step, experiment, run, output, version, kept, read, registered, known, record in rows:
         unit = format_address((campaign, step, run_key(experiment, run)))
-        wrong = judge_counts(
-            "its unit", int(registered) if known else None, read, [("it", kept)]
-        ) or judge_record("its unit", record, read)
+        wrong = judge_counts("its unit", int(registered) if known else None, read, [("it", kept)])
+        wrong = wrong or judge_record("its unit", record, read)
         if wrong is not None:
             yield FileFlaw(Trouble.WRONG, f"{unit} {output} v{version}: {wrong[1]}")

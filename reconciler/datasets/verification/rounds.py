@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
 
@@ -24,45 +24,25 @@ from schemas.manifest.runs import run_key
 
 def list_published(connection: Connection, campaign: str) -> Iterator[tuple[bytes, Published]]:
     """The published files of a campaign, each with its output's fingerprint."""
+    columns = (  # in the order of the fields of `Published`
+        *(outputs.c[name] for name in ("id", "storage", "folder")),
+        *(products.c[name] for name in ("path", "size", "checksum", "events")),
+        *(outputs.c[name] for name in ("experiment", "run")),
+    )
     query = (
-        select(
-            outputs,
-            products.c.path,
-            products.c.size,
-            products.c.checksum,
-            products.c.events.label("counted"),
-            recipes.c.content,
-            runs.c.type.label("run_type"),
-        )
+        select(outputs.c.fingerprint, recipes.c.content, runs.c.type, *columns)
         .join(products, products.c.output == outputs.c.id)
         .join(recipes, recipes.c.id == outputs.c.recipe)
         .outerjoin(runs, and_(runs.c.experiment == outputs.c.experiment, runs.c.run == outputs.c.run))
         .where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
         .order_by(outputs.c.id, products.c.path)
     )
-    known: dict[int, Mapping[str, Any]] = {}
-    for row in connection.execute(query):
-        if row.recipe not in known:
-            known[row.recipe] = json.loads(row.content)
-        recipe = known[row.recipe]
-        yield (
-            row.fingerprint,
-            Published(
-                output=row.id,
-                storage=row.storage,
-                folder=row.folder,
-                name=row.path,
-                size=row.size,
-                checksum=row.checksum,
-                events=row.counted,
-                experiment=row.experiment,
-                run=row.run,
-                application=recipe["application"].partition("/")[0],
-                release=recipe.get("release"),
-                level=recipe["output"]["level"],
-                simulated=row.run_type == "mc",
-            ),
-        )
+    read_recipe = cache(json.loads)
+    for fingerprint, content, kind, *values in connection.execute(query):
+        recipe = read_recipe(content)
+        application = recipe["application"].partition("/")[0]
+        made_as = [application, recipe.get("release"), recipe["output"]["level"], kind == "mc"]
+        yield fingerprint, Published(*values, *made_as)
 
 
 def find_lost(
@@ -191,17 +171,6 @@ def list_registered(
         storage = Path(folder)
         while not storage.is_dir():
             storage = storage.parent
-        yield Published(
-            output=row.id,
-            storage=str(storage),
-            folder=os.path.relpath(folder, storage),
-            name=name,
-            size=row.size,
-            checksum=row.checksum,
-            events=row.events,
-            experiment=row.experiment,
-            run=row.run,
-            application="",
-            release=None,
-            level=row.level,
-        )
+        place = (str(storage), os.path.relpath(folder, storage), name)
+        values = (row.size, row.checksum, row.events, row.experiment, row.run)
+        yield Published(row.id, *place, *values, application="", release=None, level=row.level)

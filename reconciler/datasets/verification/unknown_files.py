@@ -81,9 +81,7 @@ def _judge_file(path: str, name: str, live: Iterable[str], *, filled: bool) -> I
     copied = name[0] == "." and any(name.endswith(f".{one}") for one in live)
     if name in MADE_BY_SYSTEMS or copied:
         return
-    what, advice = next(
-        (what, advice) for form, what, advice in _KINDS if re.fullmatch(form, name, re.DOTALL)
-    )
+    _, what, advice = next(kind for kind in _KINDS if re.fullmatch(kind[0], name, re.DOTALL))
     if not (what == _MANIFEST and filled):
         yield UnknownFile(path, what, advice, may_be_removed=advice == UNFINISHED)
 

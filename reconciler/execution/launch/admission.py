@@ -39,7 +39,21 @@ class Traffic:
 
 def read_traffic(connection: Connection, now: int) -> Traffic:
     """The traffic at a moment; `now` is in seconds since 1970."""
-    return Traffic(frozenset(_read_early(connection, now)), _count_live(connection))
+    columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
+    # a time beyond the longest pause was written by a wrong clock
+    later = (intents.c.state == IntentState.OPEN, jobs.c.after > now, jobs.c.after <= now + LONGEST)
+    early = select(*columns).join(jobs, jobs.c.intent == intents.c.id).where(*later)
+    live = (
+        select(intents.c.campaign, func.count(func.distinct(intents.c.id)))
+        .join(jobs, jobs.c.intent == intents.c.id)
+        .join(attempts, attempts.c.job == jobs.c.id)
+        .where(attempts.c.state.in_(LIVE))
+        .group_by(intents.c.campaign)
+    )
+    return Traffic(
+        frozenset((campaign, step, run_key(*run)) for campaign, step, *run in connection.execute(early)),
+        dict(connection.execute(live).tuples().all()),
+    )
 
 
 def choose_work(
@@ -125,10 +139,8 @@ def describe_stuck_canary(view: View) -> str | None:
     runs = choose_canary(view, view.campaign.canary)
     groups = _list_open(view, runs)
     stuck = [group for group in groups if group.action in (PlanAction.BLOCKED, PlanAction.QUARANTINED)]
-    if not stuck or any(
-        group.action not in (PlanAction.BLOCKED, PlanAction.QUARANTINED, PlanAction.WAITING)
-        for group in groups
-    ):
+    waiting = [group for group in groups if group.action == PlanAction.WAITING]
+    if not stuck or len(stuck) + len(waiting) < len(groups):
         return None
     run = next(run for run in stuck[0].runs if run in runs)
     return (
@@ -141,57 +153,29 @@ def describe_stuck_canary(view: View) -> str | None:
 def _list_open(view: View, runs: frozenset[int]) -> list[Group]:
     """What is still to be done of a canary. A run that was made before and may not be made again does not count."""
     made = {(step, run) for step, _, run in view.observed.made}
-    return [
-        group
-        for group in view.plan.groups
-        if group.action not in (PlanAction.OBSOLETE, PlanAction.REUSE)
-        and any(
-            run in runs and not (group.action == PlanAction.BLOCKED and (group.step, run) in made)
-            for run in group.runs
-        )
-    ]
-
-
-def _read_early(connection: Connection, now: int) -> set[Address]:
-    """The units with a job that failed, and is not yet to be tried again."""
-    columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-    query = select(*columns).join(jobs, jobs.c.intent == intents.c.id)
-    # a time beyond the longest pause was written by a wrong clock
-    early = (jobs.c.after > now, jobs.c.after <= now + LONGEST)
-    rows = connection.execute(query.where(intents.c.state == IntentState.OPEN, *early))
-    return {(row.campaign, row.step, run_key(row.experiment, row.run)) for row in rows}
-
-
-def _count_live(connection: Connection) -> dict[str, int]:
-    """Units under way, by campaign."""
-    query = (
-        select(intents.c.campaign, func.count(func.distinct(intents.c.id)).label("units"))
-        .join(jobs, jobs.c.intent == intents.c.id)
-        .join(attempts, attempts.c.job == jobs.c.id)
-        .where(attempts.c.state.in_(LIVE))
-        .group_by(intents.c.campaign)
-    )
-    return {row.campaign: row.units for row in connection.execute(query)}
+    found = []
+    for group in view.plan.groups:
+        left = [run for run in group.runs if run in runs]
+        if group.action == PlanAction.BLOCKED:
+            left = [run for run in left if (group.step, run) not in made]
+        if left and group.action not in (PlanAction.OBSOLETE, PlanAction.REUSE):
+            found.append(group)
+    return found
 
 
 StepKey = tuple[str, str]
 """Campaign and step."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepInputs:
-    """What is known of the input of steps before their first jobs.
+def check_inputs(
+    connection: Connection, repository: Repository, items: Sequence[WorkItem]
+) -> tuple[Mapping[StepKey, str], Mapping[StepKey, Address | None]]:
+    """Checks the input of the items' steps. A step by whose recipes an output was produced needs no check.
 
-    `lacking` maps steps whose input lacks what they read to the text that says so. `unproven` maps steps whose input
-    nobody could check to a unit of theirs that is under way, or to None.
+    Returns:
+        Steps whose input lacks what they read → the text that says so; and steps whose input nobody could check → a unit of
+        theirs that is under way, or None.
     """
-
-    lacking: Mapping[StepKey, str]
-    unproven: Mapping[StepKey, Address | None]
-
-
-def check_inputs(connection: Connection, repository: Repository, items: Sequence[WorkItem]) -> StepInputs:
-    """Checks the input of the items' steps. A step by whose recipes an output was produced needs no check."""
     doubtful: dict[StepKey, list[WorkItem]] = {}
     for item in items:
         if APPLICATIONS[item.step.application].reads_by_name:
@@ -208,7 +192,7 @@ def check_inputs(connection: Connection, repository: Repository, items: Sequence
     looked = look_into(wanted) if wanted else {}
     lacking = {key: one.text for key, one in looked.items() if one.lacking}
     unproven = {key: _find_live(connection, key) for key in doubtful if key not in looked}
-    return StepInputs(lacking, unproven)
+    return lacking, unproven
 
 
 def _find_proven(connection: Connection, digests: set[str]) -> set[str]:

@@ -45,13 +45,8 @@ def list_work(views: Iterable[View]) -> list[WorkItem]:
 
 def list_baselines(repository: Repository, items: Iterable[WorkItem]) -> list[Snapshot]:
     """The baseline snapshots of all `forward` tags of the items' campaigns."""
-    campaigns = {item.campaign.name: item.campaign for item in items}
-    tags = {
-        tag.name
-        for campaign in campaigns.values()
-        for tag in campaign.global_tags
-        if tag.on_change == FORWARD
-    }
+    campaigns = {item.campaign.name: item.campaign for item in items}.values()
+    tags = {tag.name for one in campaigns for tag in one.global_tags if tag.on_change == FORWARD}
     return [repository.snapshots[name] for name in sorted(tags)]
 
 
@@ -143,9 +138,8 @@ class WorkPreparation:
         if layout.needs("energy"):
             place["energy"] = self._find_energy(connection, run)
         if "" in place.values():
-            raise SourceUnavailable(
-                f"the path of {format_run(run)} in {campaign.layout} is not known any more"
-            )
+            where = f"{format_run(run)} in {campaign.layout}"
+            raise SourceUnavailable(f"the path of {where} is not known any more")
         return place
 
     def _find_likeness(

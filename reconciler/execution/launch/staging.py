@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select, update
@@ -24,27 +23,18 @@ CALLS = 10
 """Calls of the command in one turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """What came of asking for files on tape.
-
-    `ready` are the items whose input is on disk, `waiting` is how many others wait for theirs, `lost` maps units whose
-    input is lost to one of its files.
-    """
-
-    ready: list[WorkItem]
-    waiting: int
-    lost: Mapping[Address, str]
-
-
 class Stager:
     """Asks for files on tape, and writes into the run catalogue where they are."""
 
     def __init__(self, sites: Mapping[str, Site], writer: Writer) -> None:
         self._sites, self._writer = sites, writer
 
-    def stage(self, items: Sequence[WorkItem]) -> Staged:
-        """Asks for the input that is not on disk, in the order of the items, within the site's limits."""
+    def stage(self, items: Sequence[WorkItem]) -> tuple[list[WorkItem], int, Mapping[Address, str]]:
+        """Asks for the input that is not on disk, in the order of the items, within the site's limits.
+
+        Returns:
+            The items whose input is on disk; how many others wait for theirs; and units whose input is lost → one of its files.
+        """
         asked: defaultdict[str, list[WorkItem]] = defaultdict(list)
         away: dict[str, frozenset[int]] = {}
         with self._writer.reading() as connection:
@@ -71,7 +61,7 @@ class Stager:
                 elif item.run in left[level]:
                     waiting.add(item.address)
         ready = [item for item in items if item.address not in waiting and item.address not in lost]
-        return Staged(ready, len(waiting), lost)
+        return ready, len(waiting), lost
 
     def _ask(self, prestage: Prestage, items: Sequence[WorkItem]) -> dict[tuple[str, int], str]:
         """Calls the command. Returns level and run → the path of a file that the command calls lost."""

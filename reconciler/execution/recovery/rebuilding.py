@@ -184,10 +184,8 @@ def _judge(found: Found, ledger: _Ledger, declared: Declared, *, undeclared: boo
 
 def _look(connection: Connection, found: Sequence[Found]) -> list[Found]:
     """Leaves what is not, to the last byte and event, what its record says."""
-    types = {
-        (experiment, run): kind
-        for experiment, run, kind in connection.execute(select(runs.c.experiment, runs.c.run, runs.c.type))
-    }
+    rows = connection.execute(select(runs.c.experiment, runs.c.run, runs.c.type))
+    types = {(experiment, run): kind for experiment, run, kind in rows}
     files = [
         file
         for number, one in enumerate(found)
@@ -224,23 +222,14 @@ def _holds_stated(file: Published) -> bool:
 def _list_published(
     number: int, storage: str, record: OutputRecord, types: Mapping[tuple[int, int], str]
 ) -> Iterator[Published]:
-    data = record.data
+    data, recipe = record.data, record.data["recipe"]
+    run = (data["experiment"], data["run"])
+    application = str(recipe.get("application", "")).partition("/")[0]
+    level = str(recipe.get("output", {}).get("level", ""))
+    made_as = [application, recipe.get("release"), level, types.get(run) == "mc"]
     for file in data["files"]:
-        yield Published(
-            output=number,
-            storage=storage,
-            folder=data["folder"],
-            name=file["name"],
-            size=file["size"],
-            checksum=file["checksum"],
-            events=file["events"],
-            experiment=data["experiment"],
-            run=data["run"],
-            application=str(data["recipe"].get("application", "")).partition("/")[0],
-            release=data["recipe"].get("release"),
-            level=str(data["recipe"].get("output", {}).get("level", "")),
-            simulated=types.get((data["experiment"], data["run"])) == "mc",
-        )
+        values = (file["size"], file["checksum"], file["events"])
+        yield Published(number, storage, data["folder"], file["name"], *values, *run, *made_as)
 
 
 def _choose_versions(found: Sequence[Found], ledger: _Ledger) -> list[Found]:

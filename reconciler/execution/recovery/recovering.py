@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Engine, and_, select
+from sqlalchemy import Connection, Engine, select
 
 from reconciler.datasets.markers import Standing
 from reconciler.datasets.places import STATE, STORAGE, is_filled, list_places, look_at_place, mark_place
-from reconciler.execution.recovery.rebuilding import Declared, Fate, Found, Survey, survey
+from reconciler.execution.recovery.rebuilding import Declared, Fate, Survey, survey
 from reconciler.ledger.reading.output_records import OutputRecord
 from reconciler.ledger.schema.decision_tables import decisions
 from reconciler.ledger.schema.tables import outputs
@@ -20,6 +21,7 @@ from reconciler.ledger.writing.recovery import PublishedOutput, Recovery
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import admit_runs
 from reconciler.ledger.writing.units import Ledger
+from reconciler.model.work_items import Address
 from reconciler.outside.errors import SourceUnavailable, foreseeing
 from reconciler.planning.views import View, view_campaign
 from renderer.identity.payloads import PayloadSet, collect_payloads
@@ -77,7 +79,7 @@ def recover(
             found = survey(connection, storages, _gather(views), undeclared=undeclared)
             strange = [place for place in list_places(connection, state, storages) if not place.is_right]
             taken = found.choose(Fate.ADOPT, Fate.HISTORY)
-            left = [one for one in found.choose(Fate.LEFT) if _is_new(connection, one)]
+            left = [one for one in found.choose(Fate.LEFT) if one.record and _is_new(connection, one.record)]
         if not taken and not left and not strange:
             return Recovered(found, absent=absent)
         formers = {one.record.data["ledger"] for one in (*taken, *left) if one.record}
@@ -93,36 +95,34 @@ def recover(
         recovery = Recovery(writer)
         recovery.keep_payloads(_collect_payloads(views, [one.record for one in published]))
         adopted = recovery.adopt(published)
-        reserved = sum(
-            recovery.reserve(
-                [PublishedOutput(one.storage, one.record)], f"found, and not taken over: {one.reason}"
-            )
-            for one in left
-            if one.record
-        )
-        _admit(engine, views, taken)
+        reserved = 0
+        for one in left:
+            if one.record:
+                output, reason = (
+                    PublishedOutput(one.storage, one.record),
+                    f"found, and not taken over: {one.reason}",
+                )
+                reserved += recovery.reserve([output], reason)
+        _admit(engine, views, [one.record.address for one in published])
         Ledger(writer).end_plan()
         _mark_all(writer, state, storages)
     return Recovered(found, adopted, reserved, absent)
 
 
-def _is_new(connection: Connection, found: Found) -> bool:
+def _is_new(connection: Connection, record: OutputRecord) -> bool:
     """Whether a record is of an output and a version that the ledger does not know."""
-    if found.record is None:
-        return False
     unit = ("campaign", "step", "experiment", "run", "output", "version")
-    at = and_(*(outputs.c[name] == found.record.data[name] for name in unit))
-    return connection.execute(select(outputs.c.id).where(at)).first() is None
+    at = (outputs.c[name] == record.data[name] for name in unit)
+    return connection.execute(select(outputs.c.id).where(*at)).first() is None
 
 
 def _mark_all(writer: Writer, state: State, storages: Collection[str]) -> None:
     """Makes the places the ledger's: whoever has it made again says that these are the right ones."""
     mark_place(writer, STATE, str(state.folder))
-    for storage in sorted(set(storages)):
-        with writer.reading() as connection:
-            filled = is_filled(connection, storage)
-        if filled:
-            mark_place(writer, STORAGE, storage)
+    with writer.reading() as connection:
+        filled = [storage for storage in sorted(set(storages)) if is_filled(connection, storage)]
+    for storage in filled:
+        mark_place(writer, STORAGE, storage)
 
 
 def _view_all(
@@ -164,20 +164,19 @@ def _collect_payloads(views: Sequence[View], records: Sequence[OutputRecord]) ->
             yield found
 
 
-def _admit(engine: Engine, views: Sequence[View], taken: Sequence[Found]) -> None:
+def _admit(engine: Engine, views: Sequence[View], made: Iterable[Address]) -> None:
     """Notes that open selections have taken in the runs of which something was made."""
-    runs: dict[str, set[int]] = {}
-    for one in taken:
-        if one.record is not None:
-            runs.setdefault(one.record.address[0], set()).add(one.record.address[2])
+    runs: defaultdict[str, set[int]] = defaultdict(set)
+    for campaign, _, run in made:
+        runs[campaign].add(run)
     with engine.begin() as connection:
         for view in views:
-            opening = [selector for selector in view.campaign.selectors if selector.is_open]
             inside = {
                 run
-                for run in runs.get(view.campaign.name, ())
-                for selector in opening
-                if selector.experiment == split_key(run)[0] and split_key(run)[1] >= (selector.first or 0)
+                for run in runs[view.campaign.name]
+                for selector in view.campaign.selectors
+                if selector.is_open and selector.experiment == split_key(run)[0]
+                if split_key(run)[1] >= (selector.first or 0)
             }
             admit_runs(connection, view.campaign.name, sorted(inside))
 

@@ -55,11 +55,8 @@ class Circumstances:
 
 def check_batch(site: Site, found: Circumstances) -> tuple[Hindrance, ...]:
     """What is in the way of a batch; nothing where it may be submitted."""
-    return tuple(
-        hindrance
-        for check in (_check_credential, _check_windows, _check_space, _check_queue)
-        for hindrance in check(site, found)
-    )
+    checks = (_check_credential, _check_windows, _check_space, _check_queue)
+    return tuple(hindrance for check in checks for hindrance in check(site, found))
 
 
 def find_need(site: Site) -> timedelta:

@@ -45,9 +45,8 @@ class Readiness:
             return True
         found = gather(site, self.state, datetime.fromtimestamp(self.clock(), UTC), in_flight)
         lifetime, trouble = self._find_lifetime(name, engine)
-        hindrances = check_batch(
-            site, replace(found, lifetime=lifetime, trouble=trouble, renewal=engine.renewal)
-        )
+        found = replace(found, lifetime=lifetime, trouble=trouble, renewal=engine.renewal)
+        hindrances = check_batch(site, found)
         self._tell(name, "; and ".join(map(str, hindrances)) or None)
         return not hindrances
 

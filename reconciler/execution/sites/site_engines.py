@@ -8,8 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -20,11 +19,9 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.engine import (
     Answer,
     Batch,
-    Complaint,
     Engine,
     EngineUnavailable,
     JobHandle,
-    Observation,
     Sighting,
     Uncertain,
 )
@@ -40,6 +37,7 @@ SEEN = 30.0
 """Seconds after which it is recorded again that a site answers."""
 
 
+_Given = ParamSpec("_Given")
 _Told = TypeVar("_Told")
 
 
@@ -55,19 +53,36 @@ def contain(error: Exception) -> str:
     return note_defect(error)
 
 
+def _guard(call: Callable[_Given, _Told]) -> Callable[_Given, _Told]:
+    """A call of an engine, where a defect of it looks like a service that does not answer."""
+
+    def guarded(*given: _Given.args, **named: _Given.kwargs) -> _Told:
+        try:
+            return call(*given, **named)
+        except (EngineUnavailable, SourceUnavailable):
+            raise
+        except Exception as error:
+            raise EngineUnavailable(note_defect(error)) from error
+
+    return guarded
+
+
 class GuardedEngine:
     """An engine whose defects look like a service that does not answer. After a defect a submission is uncertain."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._submit = engine.submit
         self.slots, self.width = engine.slots, engine.width
         self.shared, self.attached = engine.shared, engine.attached
         self.visibility, self.renewal = engine.visibility, engine.renewal
+        self.find, self.query, self.cancel = _guard(engine.find), _guard(engine.query), _guard(engine.cancel)
+        self.fetch, self.lifetime = _guard(engine.fetch), _guard(engine.lifetime)
+        self.examine = _guard(engine.examine)
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """The engine's answers; uncertain after a defect, since the engine may have taken attempts before it."""
         try:
-            answers = self._engine.submit(batch)
+            answers = self._submit(batch)
         except SourceUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 -- an engine's defect is its site's
@@ -76,61 +91,6 @@ class GuardedEngine:
             told = f"the engine gave {len(answers)} answers on {len(batch.handles)} attempts"
             return [Uncertain(told)] * len(batch.handles)
         return answers
-
-    def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
-        """As the engine does.
-
-        Raises:
-            EngineUnavailable: the engine cannot tell, or has a defect.
-        """
-        return self._ask(lambda: self._engine.find(handles))
-
-    def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
-        """As the engine does.
-
-        Raises:
-            EngineUnavailable: the engine cannot tell, or has a defect.
-        """
-        return self._ask(lambda: self._engine.query(handles))
-
-    def cancel(self, handles: Sequence[JobHandle]) -> None:
-        """As the engine does.
-
-        Raises:
-            EngineUnavailable: the engine cannot be asked, or has a defect.
-        """
-        self._ask(lambda: self._engine.cancel(handles))
-
-    def fetch(self, handle: JobHandle) -> None:
-        """As the engine does.
-
-        Raises:
-            EngineUnavailable: the files cannot be fetched now, or the engine has a defect.
-        """
-        self._ask(lambda: self._engine.fetch(handle))
-
-    def lifetime(self) -> timedelta | None:
-        """As the engine does.
-
-        Raises:
-            EngineUnavailable: the engine cannot tell, or has a defect.
-        """
-        return self._ask(self._engine.lifetime)
-
-    def examine(self) -> Sequence[Complaint]:
-        """As the engine does."""
-        try:
-            return self._engine.examine()
-        except Exception as error:  # noqa: BLE001 -- as above
-            return [Complaint(note_defect(error), "send the report")]
-
-    def _ask(self, ask: Callable[[], _Told]) -> _Told:
-        try:
-            return ask()
-        except (EngineUnavailable, SourceUnavailable):
-            raise
-        except Exception as error:
-            raise EngineUnavailable(note_defect(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

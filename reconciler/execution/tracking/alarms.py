@@ -76,12 +76,7 @@ class Alarms:
         asked = seen - self.pauses.read_answered(event.scope, since)
         if not is_mass(len(asked), event.total, self.site_engines.find_admission(site)):
             return False
-        self.pauses.pause(event.scope, PauseKind.ALARM, _describe(event, len(asked)), B2PROD, seen)
+        what = f"{len(asked):,} of {event.total:,} {event.what} at once; nothing is done about it until a person has looked"
+        answer = f"`b2prod resume {event.scope}` says that it is true, or that it is repaired"
+        self.pauses.pause(event.scope, PauseKind.ALARM, f"{what}: {answer}", B2PROD, seen)
         return True
-
-
-def _describe(event: Alarm, count: int) -> str:
-    return (
-        f"{count:,} of {event.total:,} {event.what} at once; nothing is done about it until a person has looked:"
-        f" `b2prod resume {event.scope}` says that it is true, or that it is repaired"
-    )

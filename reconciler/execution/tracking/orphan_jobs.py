@@ -74,15 +74,10 @@ def _read_members(home: Path) -> list[JobHandle]:
 def _end(engine: Engine, handles: Sequence[JobHandle]) -> int:
     """How many of the handles' jobs still run, after their end was asked for."""
     found = engine.find(handles)
-    known = [
-        replace(handle, reference=reference) for handle in handles for reference in found.get(handle.name, ())
-    ]
+    known = [replace(one, reference=told) for one in handles for told in found.get(one.name, ())]
     seen = engine.query(known) if known else {}
-    alive = [
-        handle
-        for handle in known
-        if handle.name in seen and seen[handle.name].sighting not in (Sighting.ENDED, Sighting.ABSENT)
-    ]
+    over = (Sighting.ENDED, Sighting.ABSENT)
+    alive = [one for one in known if one.name in seen and seen[one.name].sighting not in over]
     if alive:
         engine.cancel(alive)
     return len(alive)

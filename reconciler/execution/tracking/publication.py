@@ -339,9 +339,8 @@ def _judging(place: Path, storage: str) -> Iterator[None]:
 def _is_same(final: Path, move: Move) -> bool:
     """Whether the file itself, and not what a link points to, is the one that is to be there."""
     found = final.lstat()
-    return (
-        stat.S_ISREG(found.st_mode) and found.st_size == move.size and digest_content(final) == move.checksum
-    )
+    plain = stat.S_ISREG(found.st_mode) and found.st_size == move.size
+    return plain and digest_content(final) == move.checksum
 
 
 def _make_folders(folder: Path) -> None:

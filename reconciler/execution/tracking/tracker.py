@@ -101,17 +101,14 @@ class Tracker:
     def sweep(self) -> None:
         """Removes the folders that nobody needs any more; those of attempts that failed, after some days."""
         names = self.workspace.names()
-        self.workspace.sweep(
-            self.attempts.leftovers.list_ended(names) | self._list_expired(names),
-            self.attempts.leftovers.list_ended_batches(self.workspace.batch_names()),
-        )
-
-    def _list_expired(self, names: Sequence[str]) -> set[str]:
-        return {
+        leftovers, now = self.attempts.leftovers, self.clock.time()
+        expired = {
             name
-            for name, (site, ended) in self.attempts.leftovers.list_failed(names).items()
-            if ended < format_time(self.clock.time() - 86400 * self.site_engines.find_kept_days(site))
+            for name, (site, ended) in leftovers.list_failed(names).items()
+            if ended < format_time(now - 86400 * self.site_engines.find_kept_days(site))
         }
+        batches = leftovers.list_ended_batches(self.workspace.batch_names())
+        self.workspace.sweep(leftovers.list_ended(names) | expired, batches)
 
     def _follow(self, site: str, group: Sequence[Attempt]) -> None:
         """Follows the attempts of one site; where it does not answer, all of them are unknown."""
@@ -312,11 +309,9 @@ class Tracker:
         """Whether an attempt has been absent for so long, this poll included, that neither it nor its result may still come."""
         if attempt.absences + 1 < DOUBTS:
             return False
-        return (
-            engine.attached
-            or attempt.missed is None
-            or self.ages.tell(attempt.missed) >= self.site_engines.find_visibility(attempt.site)
-        )
+        if engine.attached or attempt.missed is None:
+            return True
+        return self.ages.tell(attempt.missed) >= self.site_engines.find_visibility(attempt.site)
 
     def _doubt_losses(
         self, engine: Engine, group: Sequence[Attempt], seen: Mapping[str, Observation]
@@ -326,17 +321,11 @@ class Tracker:
         if not known:
             return False
         sightings = {one.name: seen.get(one.name, _NOTHING).sighting for one in known}
-        silent = [
-            one
-            for one in known
-            if sightings[one.name] in (Sighting.ABSENT, Sighting.UNKNOWN)
-            and not self.workspace.has_result(one.name)
-        ]
-        missed = [
-            one.name
-            for one in silent
-            if sightings[one.name] is Sighting.ABSENT and self._is_missed(engine, one)
-        ]
+        lost = (Sighting.ABSENT, Sighting.UNKNOWN)
+        silent = [one for one in known if sightings[one.name] in lost]
+        silent = [one for one in silent if not self.workspace.has_result(one.name)]
+        absent = [one for one in silent if sightings[one.name] is Sighting.ABSENT]
+        missed = [one.name for one in absent if self._is_missed(engine, one)]
         site, what = known[0].site, "live jobs are unknown to their engine"
         event = Alarm(f"site:{site}", "job", what, missed, [one.name for one in silent], len(known))
         return self.alarms.doubt(event, site)
@@ -344,9 +333,8 @@ class Tracker:
     def _keep_missed(self, attempt: Attempt) -> None:
         """Leaves a missing attempt as it is until a person has decided; a result of it counts."""
         if not self._take_result(attempt):
-            self._note_unknown(
-                [attempt], "its engine does not know many of its jobs, and a person has to decide"
-            )
+            reason = "its engine does not know many of its jobs, and a person has to decide"
+            self._note_unknown([attempt], reason)
 
     def _note_absent(self, attempt: Attempt) -> None:
         self.attempts.record_absent([attempt.id])

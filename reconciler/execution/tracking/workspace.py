@@ -186,10 +186,9 @@ class Workspace:
 
     def sweep(self, attempts: Iterable[str], batches: Iterable[str] = ()) -> None:
         """Removes the folders of attempts and of batches that nobody needs any more."""
-        for name in sorted(attempts):
-            shutil.rmtree(self.path(name), ignore_errors=True)
-        for name in sorted(batches):
-            shutil.rmtree(self.batches / name, ignore_errors=True)
+        folders = [*map(self.path, sorted(attempts)), *(self.batches / name for name in sorted(batches))]
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def names(self) -> tuple[str, ...]:
         """The attempts that have a folder."""
@@ -307,13 +306,11 @@ def _examine(file: Path, stated: Mapping[str, Any], attempt: Attempt, prefix: st
 
 def _clean(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """A record in characters that everybody can write."""
-    return {
-        key: {
-            clean_text(name): clean_text(said) if isinstance(said, str) else said
-            for name, said in told.items()
-        }
-        for key, told in record.items()
-    }
+    cleaned: dict[str, Any] = {}
+    for key, told in record.items():
+        texts = {name: clean_text(said) for name, said in told.items() if isinstance(said, str)}
+        cleaned[key] = {clean_text(name): texts.get(name, said) for name, said in told.items()}
+    return cleaned
 
 
 def count_events(file: Path, name: str) -> int | str | None:

@@ -48,7 +48,7 @@ A, B, MINE, OTHER = "a" * 32, "b" * 32, "1" * 32, "2" * 32
 )
 def test_how_a_place_stands_to_a_ledger(found, known, filled, standing):
     """The ledger is at serial 5, and was another before."""
-    assert judge_place(found, known, MINE, 5, {"0" * 32}, filled=filled) is standing
+    assert judge_place(found, known, MINE, 5, {"0" * 32}, filled=filled)[0] is standing
 
 
 @given(st.text(alphabet="0123456789abcdef", min_size=32, max_size=32), st.integers(0, 2**40))

@@ -14,7 +14,7 @@ from reconciler.execution.apply import reconcile
 from reconciler.execution.launch.preparation import WorkPreparation
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.workspace import Workspace
-from reconciler.execution.turn_options import TurnOptions
+from reconciler.execution.turn import TurnOptions
 from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.model.engine import Accepted, Uncertain
