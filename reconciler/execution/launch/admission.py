@@ -44,7 +44,7 @@ def read_traffic(connection: Connection, now: int) -> Traffic:
     later = (intents.c.state == IntentState.OPEN, jobs.c.after > now, jobs.c.after <= now + LONGEST)
     early = select(*columns).join(jobs, jobs.c.intent == intents.c.id).where(*later)
     live = (
-        select(intents.c.campaign, func.count(func.distinct(intents.c.id)))
+        select(intents.c.campaign, func.count(func.distinct(intents.c.id)).label("units"))
         .join(jobs, jobs.c.intent == intents.c.id)
         .join(attempts, attempts.c.job == jobs.c.id)
         .where(attempts.c.state.in_(LIVE))
@@ -52,7 +52,7 @@ def read_traffic(connection: Connection, now: int) -> Traffic:
     )
     return Traffic(
         frozenset((campaign, step, run_key(*run)) for campaign, step, *run in connection.execute(early)),
-        dict(connection.execute(live).tuples().all()),
+        {row.campaign: row.units for row in connection.execute(live)},
     )
 
 

@@ -2,8 +2,8 @@
 
 A record may be forged by whoever can write to the storage, a job among them. So it is believed only in a pinned storage, in
 the folder that it states, where it is ours and nobody may write it; only of a fingerprint that is declared, or that the ledger
-wanted, or of an older version of such an output; and only where every file is what it says, to the last event. It can then say
-no more than that a unit is done which is to be made: nothing is removed, overwritten or run for it.
+wanted, or of an older version of such an output; and only where every file is what it says, to the last event. Then it
+says only that a unit which is to be made is done: nothing is removed, overwritten or run because of it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RECORD = re.compile(r"\.b2prod\.[A-Za-z0-9_]+\.v[1-9][0-9]{0,5}\.json")
 MANIFEST = re.compile(r"b2prod\..*\.json")
 
 GAP = 100
-"""By how much a version may be higher than any other of its output; a larger one is none that b2prod gave."""
+"""By how much a version may be higher than all others of its output; b2prod never gives a larger one."""
 
 ALONE = 64 << 20
 """Bytes up to which this process reads the files itself: others take a second to start."""
@@ -233,7 +233,7 @@ def _list_published(
 
 
 def _choose_versions(found: Sequence[Found], ledger: _Ledger) -> list[Found]:
-    """Of one fingerprint the newest version is taken; what is declared no more, only below one that is taken or known."""
+    """Takes the newest version of each fingerprint; what is not declared any more, only below a version that is taken or known."""
     newest: defaultdict[tuple[str, bytes], int] = defaultdict(int)
     taken: defaultdict[tuple[Address, str], int] = defaultdict(int)
     for one in found:

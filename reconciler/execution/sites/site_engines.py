@@ -124,14 +124,11 @@ class SiteEngines:
         if site not in self._engines:
             described = self._sites.get(site)
             if described is None:
-                raise SourceUnavailable(
-                    f"the site {site} is not declared in the pinned trust root; bring its file back, or pin it"
-                )
+                where = "is not declared in the pinned trust root; bring its file back, or pin it"
+                raise SourceUnavailable(f"the site {site} {where}")
             if described.engine not in ENGINES:
-                known = ", ".join(ENGINES)
-                raise SourceUnavailable(
-                    f"nothing can be submitted to {site} yet: its engine is {described.engine}, and there is {known}"
-                )
+                why = f"its engine is {described.engine}, and there is {', '.join(ENGINES)}"
+                raise SourceUnavailable(f"nothing can be submitted to {site} yet: {why}")
             try:
                 made = ENGINES[described.engine](described, self._writer.prompt)
             except Exception as error:

@@ -111,13 +111,9 @@ class AttemptRecorder:
         """Records an attempt that failed, which counts for its job and for its campaign."""
         culprit = culprit or self._find_culprit(attempt, failed)
         signature = sha256(culprit.signature.encode()).hexdigest()
+        limit, after = self._read_limit(attempt), self._choose_time(attempt)
         self.attempts.record_failed(
-            attempt,
-            failed.failure,
-            failed.reason,
-            max_attempts=self._read_limit(attempt),
-            after=self._choose_time(attempt),
-            signature=signature,
+            attempt, failed.failure, failed.reason, max_attempts=limit, after=after, signature=signature
         )
         self._trip(attempt, culprit, signature, failed.scope)
         self._end_unit(attempt, failed.reason)
@@ -126,11 +122,9 @@ class AttemptRecorder:
         """The line of the attempt's log that tells why it failed; what the failure says, where none does."""
         text, first = self.workspace.read_log(attempt.name)
         declared = self.repository.campaigns.get(attempt.campaign)
-        step = declared and next(
-            (one for one in declared.campaign.expand() if one.name == attempt.address[1]), None
-        )
-        found = find_signature(text, step.application if step else None, first=first)
-        return found or _blame(failed)
+        steps = declared.campaign.expand() if declared else ()
+        application = next((one.application for one in steps if one.name == attempt.address[1]), None)
+        return find_signature(text, application, first=first) or _blame(failed)
 
     def _trip(self, attempt: Attempt, culprit: Culprit, signature: str, extent: str | None) -> None:
         """Pauses a campaign in which the same error struck several jobs, and more than came to a good end.
@@ -156,9 +150,8 @@ class AttemptRecorder:
 
     def lose_job(self, attempt: Attempt, reason: str) -> None:
         """Records an attempt whose job the engine took and does not know any more; it may come back."""
-        self.attempts.record_lost(
-            attempt, reason, max_attempts=self._read_limit(attempt), after=self._choose_time(attempt)
-        )
+        limit, after = self._read_limit(attempt), self._choose_time(attempt)
+        self.attempts.record_lost(attempt, reason, max_attempts=limit, after=after)
         self._end_unit(attempt, reason)
 
     def _end_unit(self, attempt: Attempt, reason: str) -> None:

@@ -53,7 +53,7 @@ class PublishingRefused(Exception):
 
 
 class StorageClosed(SourceUnavailable):
-    """A storage takes nothing now, of whichever unit."""
+    """A storage takes nothing now, whatever the unit is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +296,7 @@ def try_storage(storage: Path) -> str | None:
         try:
             _link_or_rename(first, final)
         except OSError as error:
-            return f"neither a hard link nor a rename that replaces nothing is to be had: {error.strerror}"
+            return f"it has neither hard links nor a rename that replaces nothing: {error.strerror}"
         with contextlib.suppress(FileExistsError):
             _link_or_rename(second, final)
             return "a file that is there is replaced by a link or a rename that must not"
@@ -317,7 +317,7 @@ def _is_sealed(transfer: _Transfer) -> bool:
 
 
 def _rename(source: Path, target: Path) -> None:
-    """Renames a file where hard links are not to be had, as on BeeGFS and some FUSE and NFS mounts; never over another."""
+    """Renames a file where there are no hard links, as on BeeGFS and some FUSE and NFS mounts; never over another file."""
     libc = ctypes.CDLL(None, use_errno=True)
     here = -100  # AT_FDCWD
     if libc.renameat2(here, os.fsencode(source), here, os.fsencode(target), RENAME_NOREPLACE) != 0:

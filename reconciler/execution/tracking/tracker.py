@@ -297,12 +297,12 @@ class Tracker:
         elif has_begun and (attempt.reference is None or engine.attached):
             self._fail(attempt, FailureClass.TRANSIENT, WITHOUT_RESULT)
         elif has_begun:
-            reason = "the job was started, left no result, and its engine knows it no more"
+            reason = "the job was started and left no result, and its engine does not know it any more"
             self.recorder.lose_job(attempt, reason)
         elif attempt.reference is None:
             self.recorder.lose(attempt, AttemptState.LOST, observation.reason or "the job was never started")
         else:
-            reason = observation.reason or "the engine took the job, and knows it no more"
+            reason = observation.reason or "the engine took the job, and does not know it any more"
             self.recorder.lose_job(attempt, reason)
 
     def _is_missed(self, engine: Engine, attempt: Attempt) -> bool:
