@@ -154,13 +154,12 @@ def publish(moves: Iterable[Move], workspace: Workspace, records: Iterable[Recor
         missing = []
         for one in transfers:
             with _judging(one.final, one.move.storage):
-                missing += [one] if _bring(one) else []
+                if _bring(one):
+                    missing.append(one)
         for record in records:
             _put_record(record)
         for one in missing:
-            with _judging(
-                one.final, one.move.storage
-            ):  # where a file came just now, the next turn looks at it
+            with _judging(one.final, one.move.storage):  # if a file came just now, the next turn looks at it
                 _place(one)
     finally:
         for one in transfers:
