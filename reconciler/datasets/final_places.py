@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
@@ -35,16 +34,6 @@ Wanted = Mapping[str, Sequence[int]]
 """Step → the sorted run keys of which something is to be made."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Site:
-    """What places of one campaign have in common."""
-
-    campaign: Campaign
-    layout: Layout
-    storage: str
-    tag: str
-
-
 def find_taken(
     connection: Connection,
     repository: Repository,
@@ -59,14 +48,15 @@ def find_taken(
     """
     layout = repository.layouts[campaign.layout]
     tag = name_number(campaign.tag_names, repository.snapshots) if layout.needs("tag_id") else None
-    here = _Site(campaign, layout, storage, tag or "none")
+    layout_folder = layout.folder.replace("{tag_id}", tag or "none")
     taken: dict[str, dict[int, str]] = {}
     for item in units:
         name = item.step.name
         for output in item.step.outputs:
             runs: Sequence[int] = wanted.get(name, ())
             if len(runs) > FEW:
-                present = _list_present(here, item, output)
+                fields = campaign.describe_output(item.step, output)
+                present = _list_present(storage, layout_folder, fields)
                 runs = [run for run in runs if run in present]
             if not runs:
                 continue
@@ -75,9 +65,9 @@ def find_taken(
             energies = find_energies(connection, experiments) if layout.needs("energy") else {}
             for run in runs:
                 version = versions.get(run, 1)
-                place = {"tag_id": here.tag, "energy": energies.get(run, "")}
+                place = {"tag_id": tag or "none", "energy": energies.get(run, "")}
                 folder = fill_folder(layout, campaign, item.step, run, output, version, place)
-                if _is_taken(here, folder, output, version):
+                if _is_taken(os.path.join(storage, folder), layout, output, version):
                     taken.setdefault(name, {})[run] = TAKEN.format(storage)
     return taken
 
@@ -96,30 +86,28 @@ def _read_versions(
     }
 
 
-def _is_taken(here: _Site, folder: str, output: str, version: int) -> bool:
+def _is_taken(folder: str, layout: Layout, output: str, version: int) -> bool:
     """Whether something is at the place of an output; what is hidden there is no data, but for a record."""
     try:
-        names = os.listdir(os.path.join(here.storage, folder))
+        names = os.listdir(folder)
     except OSError:
         return False
     data = any(not name.startswith((".", "b2prod.")) for name in names)
     former = any(name.startswith(RECORD_PREFIX) for name in names)
     # a versioned folder has this one version of this one output
-    free = not data or (not here.layout.versioned and (version > 1 or former))
+    free = not data or (not layout.versioned and (version > 1 or former))
     return name_record(output, version) in names or not free
 
 
-def _list_present(here: _Site, units: StepUnits, output: str) -> set[int]:
-    """The run keys of which an output has a folder of whatever version."""
-    fields = here.campaign.describe_output(units.step, output)
-    text = here.layout.folder.replace("{tag_id}", here.tag)
+def _list_present(storage: str, text: str, fields: Mapping[str, str]) -> set[int]:
+    """The run keys of which an output has a folder of any version; `text` is the layout's folder, `fields` the output's."""
     for field, value in fields.items():
         text = text.replace(f"{{{field}}}", value)
     parts = text.split("/")
     last = max(place for place, part in enumerate(parts) if "{experiment}" in part or "{run}" in part)
     return {
         run_key(int(found["experiment"][1:]), int(found["run"][1:]))
-        for found in _walk(here.storage, parts[: last + 1], {})
+        for found in _walk(storage, parts[: last + 1], {})
     }
 
 

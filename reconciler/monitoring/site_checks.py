@@ -17,7 +17,7 @@ from reconciler.datasets.markers import Standing
 from reconciler.datasets.places import STATE, STORAGE, look_at_place
 from reconciler.engines import ENGINES
 from reconciler.execution.sites.preconditions import check_batch
-from reconciler.execution.sites.readiness import gather
+from reconciler.execution.sites.readiness import find_existing, gather
 from reconciler.execution.tracking.publication import try_storage
 from reconciler.ledger.reading.latest_time import read_latest
 from reconciler.ledger.schema.tables import attempts, batches, events, ledger
@@ -141,7 +141,7 @@ def check_site(site: Site, state: State) -> Iterator[Symptom]:
 def _check_folders(site: Site, state: State) -> Iterator[Symptom]:
     storage = Path(state.storage(site.storage))
     complaint = None
-    if not os.access(_find_existing(storage), os.W_OK | os.X_OK):
+    if not os.access(find_existing(storage), os.W_OK | os.X_OK):
         complaint = Complaint(
             f"{storage} cannot be written", "correct `storage`, mount it, or get the right to write there"
         )
@@ -247,10 +247,3 @@ def _check_orphan_jobs(site: Site, state: State, engine: Engine) -> Iterator[Sym
         what = f"{len(orphans)} jobs bear our names, and the ledger does not know them: {shown}"
         complaint = Complaint(what, "cancel them there, or find the ledger that they belong to", fatal=False)
     yield Symptom(site.name, "orphan jobs", complaint)
-
-
-def _find_existing(folder: Path) -> Path:
-    here = Path(os.path.abspath(folder))
-    while not here.exists() and here != here.parent:
-        here = here.parent
-    return here

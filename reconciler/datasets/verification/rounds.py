@@ -64,7 +64,12 @@ def find_lost(
                 fingerprints[file.output] = fingerprint
                 yield file
 
-    suspected = _list_suspected(connection, campaign)
+    query = (
+        select(examinations.c.output, examinations.c.path)
+        .join(verifications, verifications.c.id == examinations.c.verification)
+        .where(verifications.c.campaign == campaign, examinations.c.trouble == Trouble.CHANGED.value)
+    )
+    suspected = {(output, path) for output, path in connection.execute(query)}
     suspects: list[Published] = []
     for file, flaw in look(list_files(), Depth.SIZE):
         if flaw is not None:
@@ -74,15 +79,6 @@ def find_lost(
     for file, flaw in look(suspects, Depth.FULL, processes=0):
         if flaw is not None and flaw.trouble is not Trouble.WRONG:
             yield fingerprints[file.output], flaw
-
-
-def _list_suspected(connection: Connection, campaign: str) -> set[tuple[int, str]]:
-    query = (
-        select(examinations.c.output, examinations.c.path)
-        .join(verifications, verifications.c.id == examinations.c.verification)
-        .where(verifications.c.campaign == campaign, examinations.c.trouble == Trouble.CHANGED.value)
-    )
-    return {(output, path) for output, path in connection.execute(query)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,9 @@ def survey(
         if one.record
         for file in one.record.data["files"]
     }
-    told |= _list_products(connection)
+    query = select(outputs.c.storage, outputs.c.folder, products.c.path)
+    query = query.join(outputs, outputs.c.id == products.c.output)
+    told |= {os.path.join(*row) for row in connection.execute(query)}
     return Survey(tuple(found), tuple(path for path in data if path not in told))
 
 
@@ -269,9 +271,3 @@ def _choose_version(
         why = "it was made of what is not declared now, and the ledger never wanted it; --undeclared takes it all the same"
         return replace(one, fate=Fate.LEFT, reason=why)
     return one
-
-
-def _list_products(connection: Connection) -> set[str]:
-    query = select(outputs.c.storage, outputs.c.folder, products.c.path)
-    query = query.join(outputs, outputs.c.id == products.c.output)
-    return {os.path.join(*row) for row in connection.execute(query)}

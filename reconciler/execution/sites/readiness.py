@@ -97,10 +97,15 @@ def gather(site: Site, state: State, now: datetime, in_flight: int) -> Circumsta
 
 def measure(folder: Path) -> Volume:
     """What is free where a folder is, or would be made."""
+    try:
+        return Volume(str(folder), shutil.disk_usage(find_existing(folder)).free)
+    except OSError:
+        return Volume(str(folder), None)
+
+
+def find_existing(folder: Path) -> Path:
+    """A folder, or the nearest one above it that is there."""
     here = Path(os.path.abspath(folder))
     while not here.exists() and here != here.parent:
         here = here.parent
-    try:
-        return Volume(str(folder), shutil.disk_usage(here).free)
-    except OSError:
-        return Volume(str(folder), None)
+    return here

@@ -334,18 +334,14 @@ def judge_release(file: Path, name: str, release: str | None, commit: str | None
     """
     if (release is None and commit is None) or not name.endswith(".root"):
         return None
-    wrong = _judge(_read_release(file, name), release, commit)
-    return f"{name} was made by {wrong}" if wrong else None
-
-
-def _judge(stated: str, release: str | None, commit: str | None) -> str | None:
+    stated = _read_release(file, name)
     if match := _COMMIT.fullmatch(stated):
-        if commit is None or (commit.startswith(match[1]) and not match[2]):
-            return None
-        return f"the commit {stated}, and {commit} was approved"
-    if release is None or not (_RELEASE.fullmatch(stated) and _RELEASE.fullmatch(release)):
+        fits = commit is None or (commit.startswith(match[1]) and not match[2])
+        return None if fits else f"{name} was made by the commit {stated}, and {commit} was approved"
+    comparable = release is not None and _RELEASE.fullmatch(stated) and _RELEASE.fullmatch(release)
+    if not comparable or stated == release:
         return None
-    return None if stated == release else f"{stated}, and {release} was approved"
+    return f"{name} was made by {stated}, and {release} was approved"
 
 
 def _read_release(file: Path, name: str) -> str:
