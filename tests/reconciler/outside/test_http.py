@@ -110,7 +110,7 @@ SLOW = {
         lambda url: JsonReader(f"{url}/", {}, timeout=SECONDS, attempts=1).get("x"),
         lambda url: RucioServer(
             url, "prod", RucioCredentials("u", "p"), timeout=SECONDS, pause=lambda _: None
-        ).get("/dids/x"),
+        ).call("GET", "/dids/x"),
     ],
     ids=["client", "json", "rucio"],
 )
