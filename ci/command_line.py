@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process with one of the exit codes of `ci.cli.exits`."""
     listen()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows a stand-in
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows a question mark
             stream.reconfigure(errors="replace")
     threading.excepthook = _tell_thread
     try:
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if find_told() is None:
             say(f"b2prod: {tell_defect(error)}")
     if (number := find_told()) is not None and code != 128 + number:
-        code = _tell_end(number)  # what went wrong on the way out is not a reason of its own
+        code = _tell_end(number)  # an error while the process ends is not a reason of its own
     conclude(code)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except OSError:
             let_go(stream)
     if find_told() is not None:
-        os._exit(code)  # Python's own end waits for threads, and takes no handler to the last
+        os._exit(code)  # Python's own end would wait for threads
     sys.exit(code)
 
 
@@ -98,7 +98,7 @@ def _tell_end(number: int) -> int:
 
 
 def _tell_thread(ended: threading.ExceptHookArgs) -> None:
-    """What nobody foresaw in a thread is told in a line; the command goes on without the thread."""
+    """Tells an unexpected error of a thread in one line; the command goes on without the thread."""
     if isinstance(ended.exc_value, Exception):
         say(f"b2prod: {note_defect(ended.exc_value)}")
 
@@ -127,11 +127,11 @@ def run(arguments: Sequence[str]) -> int:
     except GuardRefused as error:
         say(f"b2prod: refused: {error}")
         return Exit.REFUSED
-    except BrokenPipeError:  # whoever reads has enough: `b2prod status | head -1`
+    except BrokenPipeError:  # the reader has read enough: `b2prod status | head -1`
         let_go(sys.stdout)
         return Exit.FINE
     except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):  # the same, seen by what writes tables and helps
+        if isinstance(error.__context__, BrokenPipeError):  # the same, from the writer of tables and helps
             return Exit.FINE
         raise
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Where a process of the command line begins: it hears signals before it loads all the rest, which takes a while."""
+"""Where a process of the command line begins: it handles signals before it loads the rest, which takes half a second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from reconciler.outside.signals import listen
 def main() -> None:
     """Runs the command line, and ends the process."""
     listen()
-    from ci.command_line import main as run_main  # noqa: PLC0415 -- half a second, in which somebody may press Ctrl-C
+    from ci.command_line import main as run_main  # noqa: PLC0415 -- somebody may press Ctrl-C while this loads
 
     run_main()
 

@@ -25,7 +25,7 @@ from rich.text import Text
 
 WIDTH = 100
 JOINER = "\u2060"
-"""Of no width; Markdown of ours has it where a forge would read a mention."""
+"""A character of no width; our Markdown has it where a forge would read a mention."""
 _UNSEEN = ("Cf", "Co", "Zl", "Zp")
 """Unicode's categories of characters that format, are private, or end lines and paragraphs."""
 
@@ -37,13 +37,13 @@ def print_data(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Writes a value to stdout as JSON, which loses no character where stdout lacks some."""
+    """Writes a value to stdout as JSON; where the encoding of stdout lacks characters, they are escaped."""
     whole = sys.stdout.encoding.lower() in ("utf-8", "utf8")
     print_data(json.dumps(value, indent=2, ensure_ascii=not whole) + "\n")
 
 
 def say(text: str) -> None:
-    """Writes a message to stderr; where nobody listens any more, the work goes on without."""
+    """Writes a message to stderr; if nobody reads stderr any more, the work goes on."""
     try:
         sys.stderr.write(strip_controls(text) + "\n")
         sys.stderr.flush()
@@ -52,7 +52,7 @@ def say(text: str) -> None:
 
 
 def let_go(stream: TextIO) -> None:
-    """Lets what is still written to a stream go nowhere: its reader is gone, and Python would complain of that at the end."""
+    """Sends a stream whose reader is gone to /dev/null, since Python would complain of that at its end."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -62,8 +62,8 @@ def let_go(stream: TextIO) -> None:
 def strip_controls(text: str) -> str:
     r"""The text without C0 and C1 control characters, but with newlines and tabs.
 
-    What is not seen, and what turns the text around it, is written as its number, `\u202e`, as JSON has it too; U+FFFD is
-    what a path has that is not text.
+    Characters that are invisible or change the direction of the text are written as numbers, `\u202e`, as in JSON; bytes of
+    a path that are not text become U+FFFD.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -96,9 +96,8 @@ class _PlainTable(Table):
     """A table whose cells are text: no markup, no links, nothing that a terminal obeys."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
-        super().add_row(
-            *(Text(strip_controls(one)) if isinstance(one, str) else one for one in cells), **options
-        )
+        texts = (Text(strip_controls(one)) if isinstance(one, str) else one for one in cells)
+        super().add_row(*texts, **options)
 
 
 def make_table(*columns: str, title: str | None = None, numbers: tuple[str, ...] = ()) -> Table:
@@ -111,7 +110,7 @@ def make_table(*columns: str, title: str | None = None, numbers: tuple[str, ...]
 
 
 class _Deaf:
-    """A stream for what may get lost: a terminal that was closed is not a reason to fail."""
+    """A stream that ignores errors: a closed terminal is not a reason to fail."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -151,9 +150,9 @@ def print_rows(
 
 @contextlib.contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr, with counts, rate, elapsed and remaining time; silent where there is no terminal.
+    """Shows a progress bar on stderr, with counts, rate, elapsed and remaining time; nothing if stderr is not a terminal.
 
-    What is yielded is called for each of the `total` things; it may be called a million times.
+    The caller calls the yielded function for each of the `total` things, perhaps a million times.
     """
     console = Console(file=cast("TextIO", _Deaf(sys.stderr)))
     if not console.is_terminal:

@@ -1,4 +1,4 @@
-"""Exit codes, and the exceptions that stand for them."""
+"""Exit codes, and two exceptions that end a command with one."""
 
 from __future__ import annotations
 
@@ -31,4 +31,4 @@ class FoundProblems(Exception):
 
 
 class WrongUse(Exception):
-    """The command or its surroundings are not as they must be; the text says what to do."""
+    """The command cannot be done as it was given; the text says what to do instead."""

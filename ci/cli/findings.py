@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from schemas.files.canonical import digest
 from schemas.findings.codes import CODES
-from schemas.findings.finding import Finding
+from schemas.findings.finding import Finding, Place
 
 
 def format_text(findings: Sequence[Finding]) -> str:
@@ -68,29 +68,19 @@ def format_sarif(findings: Sequence[Finding]) -> str:
             "ruleIndex": codes.index(finding.code),
             "level": "error",
             "message": {"text": _join(finding)},
-            "locations": [
-                {
-                    "physicalLocation": {
-                        "artifactLocation": {"uri": quote(finding.place.file)},
-                        "region": {"startLine": finding.place.line, "startColumn": finding.place.column},
-                    }
-                }
-            ],
+            "locations": [{"physicalLocation": _locate(finding.place)}],
             "partialFingerprints": {"finding/1": digest(_describe(finding))},
         }
         for finding in findings
     ]
-    run = {
-        "tool": {"driver": {"name": "b2prod", "rules": rules}},
-        "columnKind": "unicodeCodePoints",
-        "results": results,
-    }
+    tool = {"driver": {"name": "b2prod", "rules": rules}}
+    run = {"tool": tool, "columnKind": "unicodeCodePoints", "results": results}
     log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
     return json.dumps(log, indent=2) + "\n"
 
 
 MOST = 1000
-"""Findings that are written; of the rest, only how many there are."""
+"""How many findings are written; the others are counted."""
 
 
 def _shorten(write: Callable[[Sequence[Finding]], str]) -> Callable[[Sequence[Finding]], str]:
@@ -116,6 +106,11 @@ FORMATS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
 
 def _describe(finding: Finding) -> dict[str, str | int]:
     return {"code": finding.code, **asdict(finding.place), "message": finding.message, "hint": finding.hint}
+
+
+def _locate(place: Place) -> dict[str, object]:
+    region = {"startLine": place.line, "startColumn": place.column}
+    return {"artifactLocation": {"uri": quote(place.file)}, "region": region}
 
 
 def _join(finding: Finding) -> str:

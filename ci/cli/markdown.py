@@ -1,4 +1,4 @@
-"""Markdown of which nothing was written by its data: escaped text, code, tables, and what is too long cut in its middle."""
+"""Markdown that data cannot change: text is escaped, as are code and tables; long texts are cut in the middle."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _ENTITIES = {ord(character): f"&#{ord(character)};" for character in f"&\\`|[]<>
 _CALLING = re.compile(
     r"(?<=[@#!%~$&*\[:])(?=\S)(?!(?<=\d:)\d)|(?<=www\.)(?=\S)|(?<=\bgh-)(?=\d)", re.IGNORECASE
 )
-"""Where forges begin to read a mention, a reference, an emoji or an address, in the text as it is shown: entities are no
-hindrance to that, and a character of no width is. Times of day have none."""
+"""Where forges begin to read a mention, a reference, an emoji or an address in the text that is shown. Entities do not stop
+them; a character of no width does. Times of day do not need it."""
 _TICKS = re.compile("`+")
 
 
@@ -51,39 +51,28 @@ def fold(title: str, lines: Sequence[str]) -> list[str]:
 
 
 def shorten(items: Sequence[str], most: int, what: str) -> list[str]:
-    """The items, or the first and the last of too many, with a word on what was left out between them."""
+    """The items; of more than `most`, the first and the last, and between them a line that counts what is left out."""
     if len(items) <= most:
         return list(items)
     head = most * 3 // 4
-    return [
-        *items[:head],
-        f"… {len(items) - most} {what} are left out here …",
-        *items[len(items) - most + head :],
-    ]
+    left = len(items) - most
+    return [*items[:head], f"… {left} {what} are left out here …", *items[left + head :]]
 
 
 def truncate(text: str, most: int) -> str:
-    """The text in at most about `most` characters, its head and its tail; blocks that the cut opens are closed."""
+    """The text; if it is longer than `most` characters, its head and its tail, with the blocks closed that the cut opens."""
     if len(text) <= most:
         return text
     lines = text.split("\n")
     head, tail = _take(lines, most * 2 // 3), _take(lines[::-1], most // 4)[::-1]
-    while tail and not tail[0].startswith(("### ", "<sub>")):  # it may begin within a block
+    while tail and not tail[0].startswith(("### ", "<sub>")):  # the tail may begin within a block
         del tail[0]
     fences = [line for line in head if line.startswith("```")]
     closing = ["`" * len(_TICKS.match(fences[-1]).group())] if len(fences) % 2 else []  # type: ignore[union-attr]  # it starts so
     closing += ["", "</details>"] * (head.count("<details>") - head.count("</details>"))
     left = len(lines) - len(head) - len(tail)
-    return "\n".join(
-        [
-            *head,
-            *closing,
-            "",
-            f"**{left} lines are left out here**; the plan's file has everything.",
-            "",
-            *tail,
-        ]
-    )
+    note = f"**{left} lines are left out here**; the plan's file has everything."
+    return "\n".join([*head, *closing, "", note, "", *tail])
 
 
 def _take(lines: Sequence[str], most: int) -> list[str]:

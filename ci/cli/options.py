@@ -32,7 +32,7 @@ class FiniteRange(click.FloatRange):
     """A number in a range; `nan` is in no range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number."""
+        """The value as a number."""
         number = float(super().convert(value, param, ctx))
         if math.isnan(number):
             self.fail(f"{value!r} is not a number", param, ctx)
@@ -65,10 +65,10 @@ def read_run(text: str) -> int:
 
 
 def refuse_unknown_name(what: str, name: str, known: Iterable[str]) -> None:
-    """Nothing, where a name is one of those that are known.
+    """Ensures that a name is known.
 
     Raises:
-        WrongUse: it is not; the message lists the known ones in their order.
+        WrongUse: it is not; the message lists the known names in their order.
     """
     known = list(known)
     if name not in known:

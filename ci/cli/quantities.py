@@ -1,4 +1,4 @@
-"""How numbers with uncertainties are written: to the digits that the uncertainties warrant."""
+"""Numbers with uncertainties, written with as many digits as the uncertainties justify."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterable
 
 MOST_DIGITS = 12
-"""Behind the point, however small an uncertainty is."""
+"""The largest number of digits behind the point."""
 
 
 def count_digits(uncertainties: Iterable[float], *, two: bool = False) -> int:
     """Digits behind the point, for the smallest uncertainty: two of its digits if it begins with 1 or 2, else one.
 
-    With `two`, two of its digits in any case. 1 where no uncertainty is greater than 0.
+    With `two`, always two of its digits. 1 if no uncertainty is greater than 0.
     """
     return max((_count(one, two=two) for one in uncertainties if one > 0), default=1)
 
@@ -23,7 +23,7 @@ def _count(uncertainty: float, *, two: bool) -> int:
 
 
 def format_rate(rate: float | None, low: float | None, high: float | None) -> str:
-    """A rate and the ends of its interval in per cent, `8.33 +0.82 −0.76`; a dash where it is not known."""
+    """A rate and the ends of its interval in per cent, `8.33 +0.82 −0.76`; a dash if it is not known."""
     if rate is None or low is None or high is None:
         return "–"
     up, down = (max(0.0, 100 * distance) for distance in (high - rate, rate - low))

@@ -1,4 +1,4 @@
-"""Writing into the work tree: plain files in plain folders of its own, through no symbolic link."""
+"""Writing files into the work tree, never through a symbolic link."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_files(root: Path, files: Mapping[str, bytes]) -> None:
-    """Writes files, path below `root` → content, and makes the folders that they need: all of them, or none that is refused.
+    """Writes files, path below `root` → content, and makes their folders. If one is refused, none is written.
 
     A checkout may come from anybody: a link in it would let them choose what is overwritten with the rights of whoever
     signs, pulls or resolves. A file that is there is replaced, whatever other names it has.
 
     Raises:
-        GuardRefused: one of them, or a folder on its way, is a symbolic link, or no plain file.
-        WrongUse: it cannot be written.
+        GuardRefused: a file, or a folder in its path, is a symbolic link, or not a plain file or folder.
+        WrongUse: a file cannot be written.
     """
     for file in files:
         with _opened(root, file) as (folder, name):
@@ -44,7 +44,7 @@ def write_files(root: Path, files: Mapping[str, bytes]) -> None:
 
 @contextlib.contextmanager
 def _opened(root: Path, file: str) -> Iterator[tuple[int, str]]:
-    """The folder of a file, each part of its path opened in the one before, so that none is exchanged on the way."""
+    """The folder of a file, each part of its path opened in the one before, so that nobody can replace one meanwhile."""
     *parts, name = file.split("/")
     if not name or not {"", ".", ".."}.isdisjoint(parts):
         raise GuardRefused(f"{file!r} is not a path below the work tree")

@@ -1,6 +1,6 @@
-"""The verbs of the command line, one module for each part of a campaign's way.
+"""The verbs of the command line.
 
-Each is imported when it is called: what all of them need together takes seconds.
+The module of a verb is imported when the verb is called: to import all of them takes seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reconciler.outside.signals import begin
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """Where a verb's command is, `module:name` below this package, and its line in the help: its own first paragraph."""
+    """Where a verb's command is, `module:name` below this package, and its line in the help: the first paragraph of its own."""
 
     place: str
     line: str
@@ -37,7 +37,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
 
 
 class Verbs(click.RichGroup):
-    """The group of all verbs, which knows their lines, and imports the one that is called."""
+    """The group of all verbs, which has their lines, and imports the verb that is called."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

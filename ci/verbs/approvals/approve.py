@@ -42,7 +42,7 @@ from schemas.repository import Repository
 
 @dataclass(frozen=True, slots=True)
 class _Matter:
-    """What is to be decided: the demand, where statements on it lie, what its approver must see, and its limits."""
+    """What is to be decided: the demand, the folder of statements on it, the text that its approver must see, and its limits."""
 
     demand: Demand
     folder: str
@@ -56,18 +56,10 @@ class _Matter:
 @key_option
 @click.option("--revoke", is_flag=True, help="Take back what was signed in this role; --of says by whom.")
 @click.option("--of", metavar="PERSON", help="With --revoke: whose statements; else your own.")
+@click.option("--days", type=click.IntRange(1), help="How long it holds; else as long as the policy allows.")
+@click.option("--max-actions", type=click.IntRange(0), help="How many units a plan may submit and restate.")
 @click.option(
-    "--days",
-    type=click.IntRange(min=1),
-    help="How long the statement holds; else as long as the policy allows.",
-)
-@click.option(
-    "--max-actions", type=click.IntRange(min=0), help="How many units one plan may submit and restate."
-)
-@click.option(
-    "--against",
-    metavar="OTHER",
-    help="Compare with this campaign; else with what was merged, or is superseded.",
+    "--against", metavar="OTHER", help="Compare with OTHER; else with what was merged or superseded."
 )
 @click.option("--comment", help="What you want to say.")
 @pass_project
@@ -196,7 +188,7 @@ def _find_policy(repository: Repository) -> Policy:
 
 
 def _state(signer: StatementWriter, matter: _Matter, role: Role, days: int | None, **said: Any) -> Statement:
-    """What is signed on a matter, by somebody who has the role."""
+    """The statement on a matter, by somebody who has the role."""
     now = tell_start(_read_files(signer, matter, signer.principal, REVOCATION).values())
     roles, demand = signer.policy.roles, matter.demand
     people = roles.list_represented(role, now)
@@ -209,7 +201,7 @@ def _state(signer: StatementWriter, matter: _Matter, role: Role, days: int | Non
 
 
 def _revoke(signer: StatementWriter, matter: _Matter, person: str) -> None:
-    """Takes every statement of a person in the role back, whatever it was for."""
+    """Takes back every statement of a person in the role."""
     statements = _read_files(signer, matter, person, STATEMENT)
     if not statements:
         raise WrongUse(f"{person} has signed nothing in the role {signer.role}")
@@ -218,7 +210,7 @@ def _revoke(signer: StatementWriter, matter: _Matter, person: str) -> None:
 
 
 def _read_files(signer: StatementWriter, matter: _Matter, person: str, ending: str) -> dict[str, bytes]:
-    """The files of a person in the signer's role that the work tree has on a matter."""
+    """A person's files on a matter in the work tree, in the signer's role: path below the root → content."""
     root = signer.project.root
     found = sorted((root / matter.folder).glob(f"*/{signer.role}.{person}{ending}"))
     return {file.relative_to(root).as_posix(): file.read_bytes() for file in found}

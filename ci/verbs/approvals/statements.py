@@ -66,7 +66,7 @@ class StatementWriter:
 
 
 def tell_start(revocations: Iterable[bytes]) -> datetime:
-    """Now; the next second where one of the revocations is of this second, since it ends all that was stated until then."""
+    """Now; or the next second, if a revocation is of this one: it ends all that was stated until then."""
     now = tell_time()
     for content in revocations:
         with suppress(Malformed):

@@ -44,7 +44,7 @@ from schemas.policy.roles import ADMINISTRATOR
 
 @dataclass(frozen=True, slots=True)
 class _Root:
-    """A root as it is committed, its files, and all files of that commit; `commit` is None where there is no git."""
+    """A root as it is committed, its files, and all files of that commit; `commit` is None without git."""
 
     policy: Policy
     files: Mapping[str, bytes]
@@ -224,7 +224,7 @@ def _print_merges(whose: str, policy: Policy) -> None:
 
 
 def _find_old(project: Project, policy: Policy | None, base: str | None) -> tuple[Policy, Tree] | None:
-    """The root that one with `policy` is to follow: what is pinned here, else that of `base`, of main, of the commit."""
+    """The root that the root of `policy` follows: the one that is pinned here, else that of `base`, of main, of the commit."""
     pinned = find_pinned(project.state)
     if pinned is not None:
         candidates = [pinned.files]
@@ -252,7 +252,7 @@ def _read_root(project: Project, head: str | None) -> _Root:
     """The root that is committed: of `head`, or of HEAD where the work tree has the same; without git, the work tree's.
 
     Raises:
-        GuardRefused: the work tree has another root: what one looks at is not what is judged.
+        GuardRefused: the work tree has another root, so that a person would see another one than the one that counts.
     """
     commit: Commit | None = None
     if is_repository(project.root):
@@ -277,7 +277,7 @@ def _read_root(project: Project, head: str | None) -> _Root:
 
 
 def _is_root(file: str) -> bool:
-    """Whether a path is a root's, or a folder that should hold such: a link in its place, too."""
+    """Whether a path is a file of the root, or a folder of such files."""
     return file in (PRODUCTIONS, SITES, ROLES, SIGNERS, REVOKED) or file.startswith(f"{SITES}/")
 
 
@@ -295,10 +295,10 @@ def _refuse_dirty(root: Path, commit: Commit) -> None:
 
 
 def _refuse_bytes(files: Mapping[str, bytes]) -> None:
-    """Nothing, where all files of a root are text: a ledger keeps them as such.
+    """Ensures that all files of a root are text, as a ledger keeps them.
 
     Raises:
-        FoundProblems: one is not.
+        FoundProblems: a file is not.
     """
     found = []
     for file, content in files.items():
@@ -325,6 +325,6 @@ def _read_statements(project: Project) -> Tree:
 
 
 def _select_signed(project: Project, person: str, ending: str) -> Tree:
-    """Of these, a person's statements, or their revocations."""
+    """A person's statements about roots, or the revocations beside them, by the ending of the files."""
     whose = f"/{ADMINISTRATOR}.{person}{ending}"
     return {file: content for file, content in _read_statements(project).items() if file.endswith(whose)}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import rich_click as click
 
-from ci.changes.project import Project, judge_files, load, passes_project
+from ci.changes.project import Project, is_about, judge_files, list_folders, load, passes_project
 from ci.cli.console import count_things, print_data, say
 from ci.cli.exits import Exit
 from ci.cli.findings import FORMATS
 from ci.cli.options import refuse_unknown_name
 from schemas.findings.finding import Finding
-from schemas.repository import FOLDERS
+from schemas.policy.retirement import RETIREMENTS
 
 
 @click.command()
@@ -45,31 +45,22 @@ def check(project: Project, names: tuple[str, ...], form: str) -> int:
             with reading(project.state) as connection:
                 launched = list_launched(connection)
                 if not project.origin.is_stale:
-                    one_more = (project.change, before, repository, launched, findings)
-                    proven = tuple(prove_locks(connection, *one_more))
+                    change = project.change
+                    proven = tuple(prove_locks(connection, change, before, repository, launched, findings))
             launched |= list_locked(before) if project.origin.is_stale else frozenset()
         judged = judge_change(project.change, before, repository, launched)
         findings = tuple(sorted({*findings, *judged, *proven}))
-    files = project.read_files()[0]
-    known = {file.split("/")[2] for file in files if "/".join(file.split("/")[:2]) in FOLDERS}
-    for name in names:
-        refuse_unknown_name("campaign", name, sorted(known))
     if names:
-        folders = tuple(f"{top}/{name}/" for top in FOLDERS for name in names)
-        findings = tuple(
-            f
-            for f in findings
-            if not f.place.file.startswith(tuple(f"{top}/" for top in FOLDERS))
-            or f.place.file.startswith(folders)
-        )
+        known = sorted(list_folders(project))
+        for name in names:
+            refuse_unknown_name("campaign", name, known)
+        shared = f"{RETIREMENTS}/"
+        findings = tuple(one for one in findings if is_about(one, names) or one.place.file.startswith(shared))
     print_data(FORMATS[form](findings))
     if findings:
         say(f"{count_things(len(findings), 'finding')}; `b2prod explain {findings[0].code}` tells more")
         return Exit.FINDINGS
-    counts = (
-        (len(repository.campaigns), "campaign"),
-        (len(repository.skims), "skim"),
-        (len(repository.sites), "site"),
-    )
-    say(f"{', '.join(count_things(*count) for count in counts)}: no findings")
+    counted = {"campaign": repository.campaigns, "skim": repository.skims, "site": repository.sites}
+    told = ", ".join(count_things(len(there), what) for what, there in counted.items())
+    say(f"{told}: no findings")
     return Exit.FINE

@@ -1,4 +1,4 @@
-"""Why something is as it is, and what differs between two campaigns: explain, diff."""
+"""Why a unit, a value or a finding is as it is, and what differs between two campaigns: explain, diff."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def diff(project: Project, before: str, after: str, exit_code: bool, as_json: bo
 
 
 def _list_recorded(project: Project, name: str, step: str | None, key: int) -> list[dict[str, Any]]:
-    """What the ledger alone has of a run: outputs and attempts, whatever is declared."""
+    """What the ledger has of a run: outputs and attempts."""
     found = []
     with reading(project.state) as connection:
         refuse_unknown(project, name, list_begun(connection))
@@ -120,11 +120,8 @@ def _list_declared(
     site = repository.sites[repository.campaigns[name].campaign.site]
     with reading(project.state) as connection:
         view = view_campaign(connection, repository, name, project.state)
-        found = [
-            _explain(connection, repository, site, view, units, key)
-            for units in view.units
-            if step in (None, units.step.name)
-        ]
+        chosen = [units for units in view.units if step in (None, units.step.name)]
+        found = [_explain(connection, repository, site, view, units, key) for units in chosen]
     if not found:
         names = ", ".join(units.step.name for units in view.units)
         raise WrongUse(f"{name} has no step {step}; it has {names}")
@@ -163,18 +160,13 @@ def _explain(
         if group.step == step.name and key in group.runs:
             state = f"{group.action.word} ({', '.join(group.outputs)}): {group.reason}"
     history = explain_unit(connection, view.campaign.name, step.name, key)
-    unit: dict[str, Any] = {
-        "unit": f"{view.campaign.name}/{step.name}/{format_run(key)}",
-        "state": state,
-        "history": history,
-    }
+    name = f"{view.campaign.name}/{step.name}/{format_run(key)}"
+    unit: dict[str, Any] = {"unit": name, "state": state, "history": history}
     if units.payload_sets is not None:
         made = read_payloads(connection, {item["conditions"] for item in history} - {None})
         known = [made[item["conditions"]] for item in history if item["conditions"] in made]
-        due = tuple(
-            Payload(name, iov.revision, iov.checksum)
-            for name, iov in find_payloads(units.chains.of(key), key).items()
-        )
+        iovs = find_payloads(units.chains.of(key), key)
+        due = tuple(Payload(name, iov.revision, iov.checksum) for name, iov in iovs.items())
         unit["made_with" if known else "to_make_with"] = {
             one.name: {"revision": one.revision, "checksum": one.checksum} for one in (known or [due])[-1]
         }
@@ -198,7 +190,7 @@ _VERIFIES = {
     SIZE: ("inputs are held against their registered sizes alone, as {} says: `inputs: {{verify: size}}`",),
     None: ("inputs are what the grid hands over: at {} nothing holds them against what is registered here",),
 }
-"""What is to be known of how jobs verify their inputs, by what they hold against what is registered."""
+"""What a person must know of how jobs verify their inputs, by what jobs compare with what is registered."""
 
 
 _RECORDED = {
@@ -220,21 +212,17 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
         count = count_things(len(unit["inferred"]), "source")
         name = unit["unit"].partition("/")[0]
         lines.append(
-            f"  the script was held against {count} that are not the release's own: `b2prod explain {name}`"
+            f"  the script was compared with {count} that are not the release's own: `b2prod explain {name}`"
         )
     for item in unit["history"]:
-        lines.append(
-            f"  {item['output']} v{item['version']}: {item['state']} {item['produced'] or ''}".rstrip()
-        )
-        lines.append(
-            f"    fingerprint {item['fingerprint'][:16]}…  events {item['events']} of {item['events_read']}"
-        )
+        state = f"{item['state']} {item['produced'] or ''}".rstrip()
+        lines.append(f"  {item['output']} v{item['version']}: {state}")
+        events = f"{item['events']} of {item['events_read']}"
+        lines.append(f"    fingerprint {item['fingerprint'][:16]}…  events {events}")
         recipe = {**item["recipe"], **item["recipe"]["output"]}
         lines += [f"    {key}: {value}" for key, value in sorted(recipe.items()) if key != "output"]
-        lines.append(
-            f"    input {item['input'][:16]}…"
-            + (f"  payloads {item['conditions'][:16]}…" if item["conditions"] else "")
-        )
+        payloads = f"  payloads {item['conditions'][:16]}…" if item["conditions"] else ""
+        lines.append(f"    input {item['input'][:16]}…{payloads}")
         lines += [f"    file {file['path']} ({_describe_file(file)})" for file in item["files"]]
         for key, told in item["record"].items():
             lines += [f"    {_RECORDED[key].format(name, said)}" for name, said in told.items()]
@@ -252,7 +240,7 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
 
 
 def _describe_file(file: Mapping[str, Any]) -> str:
-    """How large a file is; what it holds, where that is not the events themselves, and rows where they are not events."""
+    """The size of a file; its kind, if that is not events; and its rows, if there is not one for each event."""
     said = [f"{file['size']} bytes"]
     if file["kind"] not in (None, "events"):
         said.append(file["kind"])

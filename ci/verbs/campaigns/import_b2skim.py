@@ -1,4 +1,4 @@
-"""What others declared, taken over: import-b2skim."""
+"""Campaigns that b2skim declares, taken over: import-b2skim."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ from schemas.yaml.document import Document, read_yaml
     required=True,
     help="A global tag that the files do not name; may be given several times, in the order of the chain.",
 )
-@click.option(
-    "--registry", type=EXISTING_FILE, help="basf2's registry of skims (registry.py); it is not run."
-)
+@click.option("--registry", type=EXISTING_FILE, help="basf2's registry of skims, registry.py; never run.")
 @click.option("--release", help="The release, if the files name a build or another release.")
 @click.option(
     "--experiments",
@@ -93,7 +91,7 @@ def import_b2skim(
     try:
         new = _choose_new(project, made.files)
     except WrongUse:
-        say(format_text(findings).rstrip("\n"))  # they may be why
+        say(format_text(findings).rstrip("\n"))  # they may be the reason
         raise
     for file in made.files:
         print_data(f"{file}{'' if file in new else '  (is there already)'}\n")
@@ -138,7 +136,7 @@ def _choose_new(project: Project, files: dict[str, str]) -> dict[str, str]:
     """The files that are not there yet.
 
     Raises:
-        WrongUse: one is there, and is another.
+        WrongUse: a file is there, with another content.
     """
     new = {}
     for file, text in files.items():

@@ -1,4 +1,4 @@
-"""What is done: plan, apply."""
+"""Plans, made and applied: plan, apply."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ from schemas.repository import CAMPAIGNS
     help="How the plan is written to stdout.",
 )
 @click.option("--refresh", is_flag=True, help="Look at the storage too, not only at the ledger.")
-@click.option(
-    "--exit-code", is_flag=True, help="End with 2 if a unit is to be made, is blocked or is unknown."
-)
+@click.option("--exit-code", is_flag=True, help="End with 2 if a unit is to be made, blocked or unknown.")
 @passes_project(commits=True)
 def plan(
     project: Project, names: tuple[str, ...], output: Path | None, form: str, refresh: bool, exit_code: bool
@@ -61,9 +59,8 @@ def plan(
     choice = load_launchable(project, names)
     chosen, repository = choice.require(), choice.repository
     with reading(project.state) as connection:
-        state_view = read_state_view(
-            connection, repository, chosen, project.state, refresh=refresh, spare=True
-        )
+        state = project.state
+        state_view = read_state_view(connection, repository, chosen, state, refresh=refresh, spare=True)
         known = {*repository.campaigns, *choice.wrong}
         orphans = [name for name in list_campaigns(connection) if name not in known]
     stored = store_plan(state_view.plan, project.origin)
@@ -95,7 +92,7 @@ def plan(
 
 
 def _has_changes(state_view: StateView) -> bool:
-    """Whether something is to be done, or is blocked or unknown; held campaigns do not count."""
+    """Whether a unit is to be made, is blocked or is unknown; held campaigns do not count."""
     stuck = (PlanAction.BLOCKED, PlanAction.UNKNOWN)
     wanted = (view.plan for view in state_view.views if view.campaign.state != "held")
     return not state_view.plan.is_empty or any(one.count(*stuck) for one in wanted)
@@ -119,7 +116,7 @@ def apply_stored(project: Project, plan: Path) -> int:
 
 
 def store_plan(made: Plan, origin: Origin | None = None) -> str:
-    """The plan's file; of one that was made from an export of the state, with its origin."""
+    """The text of a plan's file; with the origin of the export of the state, if the plan was made from one."""
     envelope: dict[str, Any] = {"digest": made.digest(), "created": CLOCK.show()}
     if origin is not None:
         envelope["origin"] = origin.data()

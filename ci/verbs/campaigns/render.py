@@ -1,4 +1,4 @@
-"""What will run: render."""
+"""Steering scripts, jobs and production requests, written: render."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _render_requests(project: Project, repository: Repository, name: str, output
 
 
 def _sum_up(requests: Sequence[Request], expected: Expectation) -> str:
-    """What requests are expected to read and to take, together."""
+    """How many events all requests are expected to read, and how long that takes."""
     told = count_things(len(requests), "request")
     counts = [request.events for request in requests if request.events is not None]
     if not requests or len(counts) < len(requests):
@@ -131,7 +131,7 @@ def _sum_up(requests: Sequence[Request], expected: Expectation) -> str:
 
 
 def _write(file: str, content: bytes, output: Path | None) -> None:
-    """Lists a file that was rendered, and writes it below `output` where that is given."""
+    """Lists a file that was rendered, and writes it below `output`, if that is given."""
     if output is not None:
         target = output / file
         target.parent.mkdir(parents=True, exist_ok=True)

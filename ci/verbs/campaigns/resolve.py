@@ -1,4 +1,4 @@
-"""What we want, pinned: resolve."""
+"""Locks: resolve."""
 
 from __future__ import annotations
 

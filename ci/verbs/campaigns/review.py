@@ -23,7 +23,7 @@ from reconciler.outside.errors import SourceUnavailable
 
 COMMENT = "comment.md"
 WRITTEN = (COMMENT, "terraform.json", "codequality.json", "findings.sarif", "plan.json")
-"""What a review can leave in its folder."""
+"""The files that a review may write."""
 
 
 @click.command()
@@ -47,7 +47,7 @@ def review(
     if base is None:
         raise WrongUse("say what the change is held against, as in --base origin/main")
     if output is not None:
-        for name in WRITTEN:  # whatever ends this review, what lies there is not taken for it
+        for name in WRITTEN:  # if this review fails, nobody takes older files for it
             (output / name).unlink(missing_ok=True)
     missing = ""
     try:

@@ -1,4 +1,4 @@
-"""What exists: files into the run catalogue, and out of it."""
+"""Files of the run catalogue: files import, list, remove, verify."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rich_click as click
 
@@ -32,9 +32,6 @@ from reconciler.run_catalogue.lists.run_lists import RefusedRow
 from reconciler.run_catalogue.run_import import ImportedRuns, replace_quarantine
 from schemas.manifest.runs import format_runs, run_key
 
-if TYPE_CHECKING:
-    from renderer.event_data.trigger_results import StoredResults
-
 _SHOWN = 50
 """How many lines of one kind an import writes."""
 
@@ -49,17 +46,18 @@ def files() -> None:
 
 @dataclass(slots=True)
 class _Sources:
-    """What the sources of an import hold. `lists` are the names of those that are lists.
+    """What the sources of an import hold. `lists` are the names of the sources that are lists.
 
-    `undeclared` are paths of raw data that were written before these were declared real, and say that they are simulated.
-    `listed` says of the path of a file that a list named: the list's name, the line there, and its text.
+    `results` counts files by how they store HLT results: layout and number of lines. `undeclared` are paths of early raw data,
+    which say wrongly that their events are simulated. `listed`: path of a file that a list names → the list's name, the line
+    number there, and the line's text.
     """
 
     lists: tuple[str, ...] = ()
     found: list[File] = field(default_factory=list)
     replicas: list[Replica] = field(default_factory=list)
     refused: list[tuple[str | None, RefusedFile]] = field(default_factory=list)
-    results: Counter[StoredResults] = field(default_factory=Counter)
+    results: Counter[tuple[str, int]] = field(default_factory=Counter)
     undeclared: list[str] = field(default_factory=list)
     listed: dict[str, tuple[str, int, str]] = field(default_factory=dict)
 
@@ -72,7 +70,7 @@ class _Sources:
         ]
 
     def refuse(self, refused: RefusedFile) -> None:
-        """Adds what was refused for what else is registered."""
+        """Adds a file that contradicts what is registered."""
         name, line, text = self.listed.get(refused.path, (None, 0, ""))
         self.refused.append((name, RefusedFile(refused.path, refused.reason, line, text)))
 
@@ -83,7 +81,7 @@ class _Sources:
     "--level",
     type=click.Choice(LEVELS),
     required=True,
-    help="The data level of the files; a list may say otherwise.",
+    help="Their data level, if a list does not say another.",
 )
 @click.option("--replicas", is_flag=True, help="The files are copies of registered ones; no job reads them.")
 @separator_option
@@ -109,9 +107,7 @@ def import_event_files(
     sources = tuple(dict.fromkeys(sources))
     read = _read_sources(sources, level, separator, replicas=replicas)
     state = project.state
-    single = [
-        os.path.abspath(source) for source in sources if source.is_file() and is_event_file(source.name)
-    ]
+    single = [os.path.abspath(one) for one in sources if one.is_file() and is_event_file(one.name)]
     with progress("recording", None), opened(state) as engine:
         filed = import_files(engine, read.found, read.replicas, single, now())
         for one in filed.decision.refused:
@@ -124,7 +120,8 @@ def import_event_files(
     for name in read.lists:
         tell_refused(name, read.list_refused(name))
     _tell_filed(filed, len(read.refused))
-    _tell_results(read.results)
+    for (layout, lines), times in sorted(read.results.items()):
+        say(f"HLT results of {count_things(lines, 'line')}, {layout}: in {count_things(times, 'file')}")
     with reading(state) as connection:
         types = {run_key(row.experiment, row.run): row.type for row in connection.execute(list_runs())}
         folders = [os.path.abspath(source) for source in sources if source.is_dir()]
@@ -137,9 +134,8 @@ def import_event_files(
     if gone:
         count = count_things(len(gone), "file")
         say(f"registered and gone: {count}; say `b2prod files remove FILE … --reason …`")
-        _tell_lines(
-            [f"    {file.path}{f', a replica is at {places[0]}' if places else ''}" for file, places in gone]
-        )
+        replica = ", a replica is at "
+        _tell_lines([f"    {file.path}{replica + places[0] if places else ''}" for file, places in gone])
     wrong = read.refused or gone or filed.excess or filed.decision.alone or contradicting
     return Exit.FINDINGS if wrong else Exit.FINE
 
@@ -149,7 +145,8 @@ def _read_sources(sources: Sequence[Path], level: str, separator: str | None, *,
 
     cells = SEPARATORS[separator] if separator else None
     rows = [(source, row) for source in sources for row in find_files(source, cells)]
-    names = {source: _name_list(source) for source in sources if _is_list(source)}
+    lists = [source for source in sources if not source.is_dir() and not is_event_file(source.name)]
+    names = {source: f"files {_show(source.name)}"[:NAME_LIMIT] for source in lists}
     read = _Sources(tuple(names.values()))
     with progress("files", len(rows)) as advance:
         for source, row in rows:
@@ -165,22 +162,16 @@ def _read_sources(sources: Sequence[Path], level: str, separator: str | None, *,
                     read.replicas.append(Replica(item.file, item.replica_of))
                 else:
                     read.found.append(item.file)
-                    if item.results is not None:
-                        read.results[item.results] += 1
+                    if item.results is not None and item.results.lines:
+                        read.results[item.results.layout.value, len(item.results.lines)] += 1
                     if item.undeclared:
                         read.undeclared.append(item.file.path)
             advance()
     return read
 
 
-def _is_list(source: Path) -> bool:
-    return not source.is_dir() and not is_event_file(source.name)
-
-
-def _name_list(source: Path) -> str:
-    """What the quarantine calls a list of files."""
-    called = "".join(one if one.isprintable() else "\ufffd" for one in source.name)
-    return f"files {called}"[:NAME_LIMIT]
+def _show(name: str) -> str:
+    return "".join(one if one.isprintable() else "\ufffd" for one in name)
 
 
 def _tell_filed(filed: Filed, refused: int) -> None:
@@ -200,18 +191,8 @@ def _tell_filed(filed: Filed, refused: int) -> None:
     _tell_lines([f"more events than the run has: {one}" for one in filed.excess])
 
 
-def _tell_results(results: Counter[StoredResults]) -> None:
-    """Says how HLT results are stored in the files that were read, by layout and number of lines."""
-    kinds: Counter[tuple[str, int]] = Counter()
-    for stored, count in results.items():
-        if stored.lines:
-            kinds[stored.layout.value, len(stored.lines)] += count
-    for (layout, lines), count in sorted(kinds.items()):
-        say(f"HLT results of {count_things(lines, 'line')}, {layout}: in {count_things(count, 'file')}")
-
-
 def _tell_simulated(read: _Sources, types: Mapping[int, str]) -> bool:
-    """Says which files are of simulated events by their own word; whether any speaks against the type of its run."""
+    """Says which files have simulated events, as they say themselves; whether a file contradicts the type of its run."""
     simulated = [file for file in read.found if file.simulated]
     if simulated:
         count = count_things(len(simulated), "file")
@@ -267,11 +248,9 @@ def show_files(project: Project, which: str | None, level: str | None, removed: 
     if as_json:
         print_json(shown)
         return
-    last = (
-        {"time": "removed", "who": "by", "reason": "reason"}
-        if removed
-        else {"storage": "storage", "path": "path"}
-    )
+    last = {"storage": "storage", "path": "path"}
+    if removed:
+        last = {"time": "removed", "who": "by", "reason": "reason"}
     cells: list[Sequence[Any]] = []
     for row in shown:
         run = f"{row['experiment']}:{row['run']}"

@@ -50,7 +50,7 @@ from schemas.manifest.runs import RunSet
 from schemas.repository import GLOBAL_TAGS
 
 TOKEN = "B2PROD_CONDITIONS_TOKEN"  # noqa: S105 -- the variable's name
-"""The environment variable of the token for the conditions database, where it wants one; it is never printed."""
+"""The environment variable of the token for the conditions database, if it needs one; the token is never printed."""
 
 from_option = click.option(
     "--from",
@@ -182,9 +182,7 @@ def show(settings: Settings, name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--run", "run", metavar="EXP:RUN", help="Only the IoVs that hold for this run, as in 3:529.")
 @_runs_option
-@click.option(
-    "--release", metavar="RELEASE", help="For a local database: which IoVs jobs of this release use."
-)
+@click.option("--release", metavar="RELEASE", help="For a local database: the IoVs that this release uses.")
 @writes_json
 @click.pass_obj
 def iov(
@@ -311,10 +309,10 @@ def check_tag(settings: Settings, name: str, listed: str, against: str | None, a
 
 
 def read_named(settings: Settings, name: str, called: str | None = None) -> Snapshot:
-    """The snapshot of that name in the repository, or in the file NAME.iov; `called` is the tag's name if the file is named differently.
+    """The snapshot of that name in the repository, or in the file NAME.iov; `called` is the tag's name, if the file has another.
 
     Raises:
-        WrongUse: there is none.
+        WrongUse: there is no such snapshot.
         FoundProblems: its file is broken.
     """
     is_file = name.endswith(".iov")
@@ -336,7 +334,7 @@ def read_named(settings: Settings, name: str, called: str | None = None) -> Snap
 
 
 def _read_catalogue(settings: Settings) -> list[int] | None:
-    """All runs of the run catalogue, sorted; None where no state is kept."""
+    """All runs of the run catalogue, sorted; None if there is no state here."""
     try:
         state = settings.project().state
     except WrongUse:

@@ -1,4 +1,4 @@
-"""How much was recorded: luminosity by run, and the totals of what campaigns produced."""
+"""Luminosity by run, and the totals of what campaigns produced: lumi show, import."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ from reconciler.run_catalogue.lists.run_lists import RunList
 from reconciler.run_catalogue.luminosity import (
     UNITS,
     Measured,
-    Pair,
     RunSelection,
     Total,
     collect_measurements,
@@ -66,9 +65,7 @@ def lumi() -> None:
 @click.argument("what", metavar="CAMPAIGN[/STEP] | RUNS")
 @click.option("--versus", metavar="OTHER", help="Show another campaign, or version of the values, beside it.")
 @click.option("--by-run", is_flag=True, help="One line for each run and method.")
-@click.option(
-    "--unit", type=click.Choice([*UNITS]), default="pb", help="Show values in the inverse of this unit."
-)
+@click.option("--unit", type=click.Choice([*UNITS]), default="pb", help="The inverse unit of what is shown.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, in inverse nanobarn.")
 @pass_project
 def show(project: Project, what: str, versus: str | None, by_run: bool, unit: str, as_json: bool) -> None:
@@ -110,13 +107,9 @@ def show(project: Project, what: str, versus: str | None, by_run: bool, unit: st
 @lumi.command("import")
 @click.argument("source", type=EXISTING_FILE)
 @click.option("--method", required=True, help="How it was measured, as in bhabha or gamma_gamma.")
-@click.option(
-    "--version", required=True, help="The processing that the values are of, as proc7; or `online`."
-)
+@click.option("--version", required=True, help="The processing that they come from, as proc7; or `online`.")
 @click.option("--correction", default="", show_default=False, help="What the values are corrected for.")
-@click.option(
-    "--unit", type=click.Choice([*UNITS]), required=True, help="The list has values in its inverse."
-)
+@click.option("--unit", type=click.Choice([*UNITS]), required=True, help="The inverse unit of the values.")
 @click.option("--experiment", type=EXPERIMENT, help="The experiment, if the list has no such column.")
 @separator_option
 @pass_project
@@ -135,11 +128,8 @@ def import_list(
     The list has any of the forms that `b2prod runs import` reads. Rows that cannot be trusted go to
     `b2prod runs quarantine`.
     """
-    for what, text, most in (
-        ("--method", method, 40),
-        ("--version", version, 40),
-        ("--correction", correction, 120),
-    ):
+    texts = {"--method": (method, 40), "--version": (version, 40), "--correction": (correction, 120)}
+    for what, (text, most) in texts.items():
         if len(text) > most or not text.isprintable():
             raise WrongUse(f"{what} is to be at most {most} printable characters")
     listing = RunList(source, experiment, separator=SEPARATORS[separator] if separator else None)
@@ -213,13 +203,9 @@ def _show_beside(
         if left := sorted({*one.produced} - {*other.produced}):
             say(f"{one.name} has {_list(left)}, and {other.name} has not; not counted")
     for pair in pairs:
-        _tell_left(pair)
-
-
-def _tell_left(pair: Pair) -> None:
-    if pair.left and pair.here is not None and pair.there is not None:
-        words = _join(pair.where[0], pair.where[2])
-        say(f"{words}: no value on both sides for {_list(pair.left)}; not counted")
+        if pair.left and pair.here is not None and pair.there is not None:
+            words = _join(pair.where[0], pair.where[2])
+            say(f"{words}: no value on both sides for {_list(pair.left)}; not counted")
 
 
 def _join(*words: str) -> str:

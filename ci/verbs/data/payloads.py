@@ -1,8 +1,9 @@
-"""What was made with which payloads, what changes, and what that sets off: gt follow, used, impact."""
+"""Payloads of global tags: which were used, what changes, and what would be made again: gt follow, used, impact."""
 
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +22,7 @@ from reconciler.ledger.reading.observation import read_payloads, read_used
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.lease import holding
 from reconciler.outside.errors import GuardRefused
-from reconciler.planning.impact import Impact, measure_impact
+from reconciler.planning.impact import measure_impact
 from renderer.identity.payloads import Payload
 from schemas.files.times import format_time
 from schemas.manifest.runs import format_runs
@@ -39,12 +40,8 @@ def follow(project: Project, where: str, exit_code: bool, as_json: bool) -> int:
     campaign says what follows (`on_change`), and `b2prod plan` shows it.
     """
     repository = load_sound(project, judge_locks=False)
-    names = {
-        tag.name
-        for declared in choose_campaigns(repository, ())
-        for tag in declared.campaign.global_tags
-        if tag.on_change is not None
-    }
+    tags = (tag for declared in choose_campaigns(repository, ()) for tag in declared.campaign.global_tags)
+    names = {tag.name for tag in tags if tag.on_change is not None}
     if not names:
         say("no live campaign has a running tag")
         return Exit.FINE
@@ -104,12 +101,12 @@ def used(project: Project, campaign: str, payload: str | None, as_json: bool) ->
     with reading(project.state) as connection:
         found = read_used(connection, campaign)
         sets = read_payloads(connection, found)
-    runs: dict[Payload, list[int]] = {}
+    runs: dict[Payload, set[int]] = defaultdict(set)
     for digest, keys in found.items():
         for one in sets.get(digest, ()):
             if payload in (None, one.name):
-                runs.setdefault(one, []).extend(keys)
-    rows = [(one, sorted(set(keys))) for one, keys in sorted(runs.items())]
+                runs[one].update(keys)
+    rows = [(one, sorted(keys)) for one, keys in sorted(runs.items())]
     unrecorded = sorted({key for digest, keys in found.items() if digest not in sets for key in keys})
     if as_json:
         print_json(
@@ -124,9 +121,8 @@ def used(project: Project, campaign: str, payload: str | None, as_json: bool) ->
             ]
         )
     elif rows:
-        cells = [
-            (one.name, one.revision, one.checksum, format_runs(keys, SHOWN_RANGES)) for one, keys in rows
-        ]
+        shown = [(one, format_runs(keys, SHOWN_RANGES)) for one, keys in rows]
+        cells = [(one.name, one.revision, one.checksum, runs) for one, runs in shown]
         print_rows(("payload", "revision", "md5", "runs"), cells, numbers=("revision",))
     if not found:
         say(f"nothing of {campaign} was produced with payloads")
@@ -161,7 +157,7 @@ def impact(settings: Settings, name: str, new: str, as_json: bool) -> None:
     with reading(project.state) as connection:
         found = measure_impact(connection, repository, project.state, using, snapshot)
     if as_json:
-        print_json([_describe(one) for one in found])
+        print_json([{**asdict(one), "units": len(one.runs), "runs": format_runs(one.runs)} for one in found])
         return
     if found:
         numbers = ("units", "events", "job hours")
@@ -181,7 +177,3 @@ def impact(settings: Settings, name: str, new: str, as_json: bool) -> None:
         print_rows(("campaign", "step", "outputs", "why", *numbers, "runs"), cells, numbers)
     units = sum(len(one.runs) for one in found)
     say(f"{count_things(units, 'unit')} of {count_things(len(using), 'campaign')} would be restated")
-
-
-def _describe(one: Impact) -> dict[str, Any]:
-    return {**asdict(one), "units": len(one.runs), "runs": format_runs(one.runs)}

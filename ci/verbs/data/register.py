@@ -1,4 +1,4 @@
-"""Making outputs known to the catalogues of their sites: register."""
+"""Outputs in the catalogues of their sites: register."""
 
 from __future__ import annotations
 
@@ -21,10 +21,7 @@ from reconciler.outside.errors import GuardRefused, SourceUnavailable
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option(
-    "--batch",
-    type=click.IntRange(1, 10_000),
-    default=MOST_OUTPUTS,
-    help="How many outputs to register at once.",
+    "--batch", type=click.IntRange(1, 10_000), default=MOST_OUTPUTS, help="Register so many at a time."
 )
 @writes_json
 @pass_project
@@ -38,11 +35,9 @@ def register(project: Project, names: tuple[str, ...], batch: int, as_json: bool
     chosen = [one.campaign.name for one in choose_campaigns(repository, names)]
     total = RegistrationResult()
     sites = find_pinned_sites(project)
-    if unpinned := sorted({repository.campaigns[name].campaign.site for name in chosen} - sites.keys()):
-        raise GuardRefused(
-            f"no pinned trust root has the site {unpinned[0]}: nothing is sent to its catalogue; see `b2prod trust show`"
-        )
     for name in sorted({repository.campaigns[name].campaign.site for name in chosen}):
+        if name not in sites:
+            raise GuardRefused(f"no pinned trust root has the site {name}; see `b2prod trust show`")
         if sites[name] != repository.sites[name]:
             say(f"the site {name} is declared otherwise than it is pinned; it is used as pinned")
     with reading(project.state) as connection:
@@ -68,9 +63,7 @@ def register(project: Project, names: tuple[str, ...], batch: int, as_json: bool
         say(f"{said}, {total.bytes / 1e6:,.1f} MB)")
     if total.conflicts:
         told = "; ".join(f"{name}: {text}" for name, text in total.conflicts.items())
-        raise GuardRefused(
-            f"{told}. Nothing more of it is begun or registered before `b2prod resume campaign:NAME`"
-        )
+        raise GuardRefused(f"{told}. It begins and registers nothing before `b2prod resume campaign:NAME`")
     if total.unavailable:
         raise SourceUnavailable("; ".join(f"{site}: {text}" for site, text in total.unavailable.items()))
     return Exit.FINDINGS if total.changed else Exit.FINE

@@ -54,9 +54,9 @@ def retention(project: Project, name: str, by_run: bool, confidence: float, as_j
 
 
 def _describe(row: Retention, confidence: float) -> dict[str, Any]:
-    where = (
-        {"runs": row.runs, "uncounted": row.uncounted} if row.run is None else {"run": format_run(row.run)}
-    )
+    where: dict[str, Any] = {"runs": row.runs, "uncounted": row.uncounted}
+    if row.run is not None:
+        where = {"run": format_run(row.run)}
     counts = {"read": row.read, "kept": row.kept}
     interval = {"rate": row.rate, "low": row.low, "high": row.high, "confidence": confidence}
     return {"step": row.step, "output": row.output, **where, **counts, **interval}

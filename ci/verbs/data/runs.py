@@ -1,4 +1,4 @@
-"""What exists: runs into the run catalogue."""
+"""Runs of the run catalogue: runs import, quarantine, remove, restore."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOKEN = "B2PROD_RUNDB_TOKEN"  # noqa: S105 -- the variable's name
 
 EXPERIMENT = click.IntRange(0, EXPERIMENT_LIMIT)
 NAME_LIMIT = 200
-"""Characters of a list's name."""
+"""The most characters of a list's name."""
 
 separator_option = click.option(
     "--separator",
@@ -67,11 +67,7 @@ def runs(context: click.Context, as_json: bool) -> None:
 @runs.command("import")
 @click.argument("source")
 @click.option("--as", "name", help="The list's name, the same for all its versions; else the file's name.")
-@click.option(
-    "--experiment",
-    type=EXPERIMENT,
-    help="The experiment: for the run database, or a list without such a column.",
-)
+@click.option("--experiment", type=EXPERIMENT, help="For the run database, or a list without this column.")
 @click.option("--runs", "asked", metavar="529-613", help="Ask the run database for these runs only.")
 @click.option(
     "--mapping",
@@ -114,9 +110,8 @@ def import_run_source(
         if isinstance(listing, RunDatabase) and listing.luminosity:
             taken = {run_key(run.experiment, run.run) for run in found}
             taken -= {row.run for row in imported.refused}
-            measured = [
-                Measurement(key, listing.luminosity[key]) for key in sorted(taken & {*listing.luminosity})
-            ]
+            known = listing.luminosity
+            measured = [Measurement(key, known[key]) for key in sorted(taken & {*known})]
             with engine.begin() as connection:
                 import_luminosity(connection, ("online", "rundb", ""), measured)
     tell_refused(called, imported.refused)

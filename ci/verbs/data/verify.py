@@ -1,4 +1,4 @@
-"""Whether what was published is still there, the same, and what was declared: verify."""
+"""Whether published files are still there and unchanged: verify."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from reconciler.ledger.writing.transaction import now
 from reconciler.outside.errors import SourceUnavailable
 
 _EVERY = 2.0
-"""Seconds between writing down what was seen: so much is seen again after an interruption."""
+"""Seconds between two records of what was read; after an interruption, so much is read again."""
 
 
 @dataclass(slots=True)
@@ -64,11 +64,7 @@ class _Result:
 @click.argument("names", nargs=-1)
 @click.option("--again", is_flag=True, help="Begin a new round, even if the last one did not end.")
 @processes_option
-@click.option(
-    "--strangers",
-    is_flag=True,
-    help="List instead files of storages and state that the ledger does not know.",
-)
+@click.option("--strangers", is_flag=True, help="List instead the files that the ledger does not know.")
 @writes_json
 @pass_project
 def verify(
@@ -94,9 +90,8 @@ def verify(
     with reading(state) as connection:
         known = list_campaigns(connection)
     if unknown := [name for name in names if name not in known]:
-        raise WrongUse(
-            f"nothing of {unknown[0]} was produced; of these something was: {', '.join(known) or 'none'}"
-        )
+        listed = ", ".join(known) or "none"
+        raise WrongUse(f"nothing of {unknown[0]} was produced; of these something was: {listed}")
     results = []
     for name in names or known:
         with reading(state) as connection:
@@ -135,7 +130,7 @@ def _list_unknown_files(project: Project, *, as_json: bool) -> int:
 
 
 def _find_away(connection: Connection, name: str) -> str | None:
-    """Why a storage of a campaign cannot be asked; None where each can, as far as its marker tells."""
+    """Why a storage of a campaign cannot be read, as its marker tells; None if all can."""
     try:
         for storage in list_storages(connection, name):
             check_storage_here(connection, storage)

@@ -1,4 +1,4 @@
-"""Is everything here that a site needs, or as a forge has to be set, and what would go wrong: doctor."""
+"""Whether a site has everything that it needs, and whether a forge is set up safely: doctor."""
 
 from __future__ import annotations
 
@@ -80,9 +80,8 @@ def _check_forge(gitlab: str | None, github: str | None, name: str | None, *, as
     if address is None or (gitlab and github) or not name:
         raise WrongUse("say which: --gitlab ADDRESS or --github ADDRESS, and --project NAME")
     place, token = ForgePlace(address, name), os.environ.get("B2PROD_DOCTOR_TOKEN", "")
-    found = (
-        GitLabSettings(GitLab(place, token)).look() if gitlab else GitHubSettings(GitHub(place, token)).look()
-    )
+    check = GitLabSettings(GitLab(place, token)) if gitlab else GitHubSettings(GitHub(place, token))
+    found = check.look()
     grave, unknown = (sum(one.state == state for one in found) for state in ("wrong", "unknown"))
     described = (_describe(one.state, one.what, one.remedy, looked_at=one.looked_at) for one in found)
     _print(described, ("looked at",), _sum_up(grave, unknown), as_json=as_json)
@@ -92,11 +91,9 @@ def _check_forge(gitlab: str | None, github: str | None, name: str | None, *, as
 
 
 def _sum_up(grave: int, unknown: int) -> str:
-    if grave:
-        return f"{grave} of these must be corrected before a pipeline may launch" + (
-            f"; {unknown} are unknown" if unknown else ""
-        )
-    return f"{unknown} of these are unknown" if unknown else "nothing is wrong, as far as the forge tells"
+    told = [f"{grave} of these must be corrected before a pipeline may launch"] if grave else []
+    told += [f"{unknown} of these are unknown"] if unknown else []
+    return "; ".join(told) or "nothing is wrong, as far as the forge tells"
 
 
 def _check_trust(project: Project) -> Iterator[Symptom]:
@@ -112,7 +109,7 @@ def _check_trust(project: Project) -> Iterator[Symptom]:
 
 
 def _check_site(declared: Site, pinned: Site | None, state: State) -> Iterator[Symptom]:
-    """What is wrong with a site as it is pinned, and whether it is pinned as it is declared."""
+    """Looks at a site as it is pinned, and whether it is pinned as it is declared."""
     name, file = declared.name, f"{SITES}/{declared.name}.yaml"
     if pinned is None:
         what = f"{file} is in no pinned trust root, so nothing that it names is run, opened or looked at"

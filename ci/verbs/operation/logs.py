@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import rich_click as click
 
 from ci.changes.project import Project, pass_project
@@ -33,40 +31,36 @@ _AROUND = 3
 @pass_project
 def logs(project: Project, unit: str, lines: int, attempt: str | None, as_json: bool) -> None:
     """Show the end of the log of a unit's latest attempt, and the line that says why it failed."""
-    campaign, step, key = _read_unit(unit)
+    parts = unit.split("/")
+    if len(parts) != 3:
+        raise WrongUse(f"{unit!r} is not a unit; write it as in proc7/reco/3:529")
+    campaign, step, run = parts
     state = project.state
     with reading(state) as connection:
-        tried = list_attempts(connection, campaign, step, key)
+        tried = list_attempts(connection, campaign, step, read_run(run))
     if not tried:
         raise WrongUse(f"of {unit} nothing was tried; `b2prod explain {unit}` says why")
-    if attempt is not None:
-        chosen = next((one for one in tried if one.name == attempt), None)
-        if chosen is None:
-            names = ", ".join(one.name for one in tried[-10:])
-            raise WrongUse(f"{unit} has no attempt {attempt}; it has {names}")
-    else:
-        chosen = next((one for one in reversed(tried) if one.state == AttemptState.FAILED), tried[-1])
+    known = {one.name: one for one in tried}
+    if attempt is not None and attempt not in known:
+        raise WrongUse(f"{unit} has no attempt {attempt}; it has {', '.join([*known][-10:])}")
+    failed = [one for one in tried if one.state == AttemptState.FAILED]
+    chosen = known[attempt] if attempt is not None else (failed or tried)[-1]
     workspace = Workspace(state.attempts, state.batches)
     text, first = workspace.read_log(chosen.name)
     if not text:
-        why = (
-            "was published, and its folder cleared"
-            if chosen.state == AttemptState.VERIFIED
-            else "left no log yet"
-        )
+        published = chosen.state == AttemptState.VERIFIED
+        why = "was published, and its folder cleared" if published else "left no log yet"
         raise SourceUnavailable(f"{chosen.name} ({chosen.state}) {why}: {workspace.path(chosen.name)}")
     found = find_signature(text, chosen.application, first=first)
     written = text.splitlines()
+    start = max(0, len(written) - lines)
     if as_json:
-        culprit = (
-            {"signature": found.signature, "number": found.number, "line": found.line} if found else None
-        )
+        culprit = found and {"signature": found.signature, "number": found.number, "line": found.line}
         facts = {"attempt": chosen.name, "state": chosen.state, "reason": chosen.reason}
-        print_json({**facts, "culprit": culprit, "first": first, "lines": written[-lines:] if lines else []})
+        print_json({**facts, "culprit": culprit, "first": first, "lines": written[start:]})
         return
     said = f": {chosen.reason}" if chosen.reason else ""
     say(f"{chosen.name} is {chosen.state}{said}")
-    shown = _number(written, first, lines)
     if found is not None:
         place = found.number - first
         around = range(max(0, place - _AROUND), min(len(written), place + _AROUND + 1))
@@ -74,20 +68,8 @@ def logs(project: Project, unit: str, lines: int, attempt: str | None, as_json: 
             mark = ">" if one == place else " "
             print_data(f"{mark}{first + one:>7}  {written[one]}\n")
         say(f"{found.place} matters: {found.signature}")
-        shown = [(number, line) for number, line in shown if number > first + around[-1]]
+        start = max(start, around.stop)
     elif chosen.state == AttemptState.FAILED:
         say("no line of it says why, as far as the application's patterns go")
-    for number, line in shown:
-        print_data(f" {number:>7}  {line}\n")
-
-
-def _number(written: list[str], first: int, lines: int) -> list[tuple[int, Any]]:
-    start = max(0, len(written) - lines)
-    return [(first + start + place, line) for place, line in enumerate(written[start:])]
-
-
-def _read_unit(unit: str) -> tuple[str, str, int]:
-    parts = unit.split("/")
-    if len(parts) != 3:
-        raise WrongUse(f"{unit!r} is not a unit; write it as in proc7/reco/3:529")
-    return parts[0], parts[1], read_run(parts[2])
+    for one in range(start, len(written)):
+        print_data(f" {first + one:>7}  {written[one]}\n")

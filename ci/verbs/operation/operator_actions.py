@@ -25,10 +25,10 @@ from reconciler.ledger.writing.pause_orders import PauseOrders
 from reconciler.ledger.writing.pauses import EVERYTHING, read_pauses
 from reconciler.ledger.writing.transaction import Writer, name_user
 from schemas.manifest.variant import is_expandable
-from schemas.repository import SITES, Declared
+from schemas.repository import SITES
 
 PATIENCE = 3.0
-"""Seconds that the ledger has to take a pause, before the order beside it has to do."""
+"""Seconds in which the ledger must record a pause; else the order beside the ledger is enough."""
 
 UNIT = "CAMPAIGN[/STEP[/RUNS]]"
 
@@ -162,14 +162,14 @@ def _acting(project: Project) -> Iterator[OperatorActions]:
 def _decide(
     action: Callable[[OperatorActions, Scope, str], int], project: Project, unit: str, reason: str
 ) -> int:
-    """The number of units that an action was taken on."""
+    """Does an action; the number of its units."""
     scope = _read_scope(project, unit)
     with _acting(project) as actions:
         return action(actions, scope, reason)
 
 
 def _check_job(project: Project, workspace: Workspace, scope: Scope, reference: str) -> None:
-    """Ensures that the engine has the job that a unit is to be followed as."""
+    """Ensures that the engine has the job that a unit is to adopt."""
     sites = find_pinned_sites(project)
     with opened(project.state) as engine:
         writer = Writer(engine, None)
@@ -179,16 +179,19 @@ def _check_job(project: Project, workspace: Workspace, scope: Scope, reference: 
 
 
 def _read_scope(project: Project, unit: str) -> Scope:
-    """Units that are declared, or of which the ledger has anything: their jobs outlive a declaration.
+    """The units that a text names: declared ones, or ones that the ledger has, since jobs outlive a declaration.
 
-    Where a campaign's files are there and cannot be read, its steps are what the command says.
+    If a campaign's files are there and cannot be read, its steps are taken from the text.
     """
     name, _, rest = unit.partition("/")
     step, _, runs = rest.partition("/")
     scope = Scope(unit, name, step or None, frozenset(read_runs(runs)) if runs else None)
     repository, _ = load_any(project)
     declared = repository.campaigns.get(name)
-    names = _list_declared(declared) if declared else []
+    names: list[str] = []
+    if declared is not None:
+        steps = declared.campaign.steps
+        names = [one.name for one in (declared.campaign.expand() if is_expandable(steps) else steps)]
     if declared is not None and (not step or step in names):
         return scope
     begun = _read_ledger(project, lambda connection: list_steps(connection, name))
@@ -204,13 +207,8 @@ def _read_scope(project: Project, unit: str) -> Scope:
     return scope
 
 
-def _list_declared(declared: Declared) -> list[str]:
-    steps = declared.campaign.steps
-    return [one.name for one in (declared.campaign.expand() if is_expandable(steps) else steps)]
-
-
 def _check_scope(project: Project, scope: str) -> None:
-    """Ensures that a scope is one: what has its name here or in the ledger, whether it can be read or not."""
+    """Ensures that there is what a scope names, here or in the ledger, even if its files cannot be read."""
     if scope == EVERYTHING:
         return
     kind, _, name = scope.partition(":")

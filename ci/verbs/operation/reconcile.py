@@ -44,19 +44,17 @@ BUSY = 2.0
 """Seconds between two turns while jobs of this machine run."""
 
 A_WHILE = 30.0
-"""Seconds after which whoever watches over the service hears again that it waits."""
+"""Seconds after which the service manager hears again that the service waits."""
 
 A_TURN = 50
-"""Outputs that a turn makes known at each site; `b2prod register` does all."""
+"""How many outputs a turn registers at each site; `b2prod register` registers all."""
 
 
 @click.command("reconcile")
 @click.argument("names", nargs=-1)
 @click.option("--once", is_flag=True, help="One turn: settle, plan, apply.")
 @click.option("--watch", is_flag=True, help="Turn after turn, until SIGTERM or Ctrl-C.")
-@click.option(
-    "--wait", "patient", is_flag=True, help="With --once: wait for all jobs, those of batch systems too."
-)
+@click.option("--wait", "patient", is_flag=True, help="With --once: wait for jobs of batch systems too.")
 @click.option("--refresh", is_flag=True, help="Look at the storage too, not only at the ledger.")
 @click.option(
     "--interval",
@@ -89,12 +87,7 @@ A_TURN = 50
     metavar="REMOTE/BRANCH",
     help="Fetch this branch, as origin/main, before each turn, and read its head instead of the work tree.",
 )
-@click.option(
-    "--oldest",
-    type=click.IntRange(min=1),
-    metavar="DAYS",
-    help="With --follow: refuse a head that is older than this.",
-)
+@click.option("--oldest", type=click.IntRange(1), metavar="DAYS", help="With --follow: refuse an older head.")
 @pass_project
 def reconcile_verb(
     project: Project,
@@ -137,7 +130,7 @@ def reconcile_verb(
             _watch(project, names, interval, lease, monitor, followed, stopped)
         return Exit.FINE
     project, away, closed = _read_head(project, followed)
-    remember(project, anchor, tell_time())  # also where findings let nothing begin
+    remember(project, anchor, tell_time())  # even if findings let nothing begin
     choice = load_launchable(project, names)
     chosen, repository = choice.require(), choice.repository
     gate = Gate(project, repository)
@@ -145,10 +138,8 @@ def reconcile_verb(
     if refused and not permitted and away is None:
         raise GuardRefused("\n".join(refused.values()))
     with _telling(project.state), Watching() as watching:
-        turn_options = TurnOptions(gate, patient=patient, lease=lease, closed=closed)
-        outcome = reconcile(
-            project.state, repository, permitted, watching.begin, turn_options, refresh=refresh
-        )
+        options = TurnOptions(gate, patient=patient, lease=lease, closed=closed)
+        outcome = reconcile(project.state, repository, permitted, watching.begin, options, refresh=refresh)
     for text in refused.values():
         say(f"left out: {text}")
     troubles = _register(project, repository, gate.find_sites(repository), permitted)
@@ -165,7 +156,7 @@ def reconcile_verb(
 
 @contextlib.contextmanager
 def _telling(state: State) -> Iterator[None]:
-    """Says what goes on where a signal ends what is done."""
+    """Says which jobs go on, if a signal ends the command."""
     try:
         yield
     except KeyboardInterrupt:
@@ -181,12 +172,16 @@ def _read_head(project: Project, followed: Followed | None) -> tuple[Project, Aw
 
     Raises:
         GuardRefused: the head is refused, and nothing was launched from yet.
-        SourceUnavailable: it cannot be had, and nothing was launched from yet.
+        SourceUnavailable: the head cannot be fetched, and nothing was launched from yet.
     """
     if followed is None:
         return project, None, None
     try:
-        return _read_newest(project, followed), None, None
+        now = datetime.now(UTC)
+        if followed.oldest is not None and has_database(project.state):
+            with reading(project.state) as connection:  # an old head stays old if the clock goes back
+                now = bound_time(connection, now)
+        return replace(project, commit=fetch_head(project.root, followed, now)), None, None
     except (GuardRefused, SourceUnavailable) as error:
         with contextlib.suppress(SourceUnavailable):  # git itself cannot be read, as was said
             if (applied := read_applied(project.root)) is not None:
@@ -194,25 +189,8 @@ def _read_head(project: Project, followed: Followed | None) -> tuple[Project, Aw
         raise
 
 
-def _read_newest(project: Project, followed: Followed) -> Project:
-    now = datetime.now(UTC)
-    if followed.oldest is not None and has_database(project.state):
-        with reading(project.state) as connection:  # a clock that went back makes no old head young
-            now = bound_time(connection, now)
-    return replace(project, commit=fetch_head(project.root, followed, now))
-
-
 Away = GuardRefused | SourceUnavailable
-"""What keeps a turn from going by the newest commit."""
-
-
-def _try_marking(project: Project) -> list[str]:
-    """Remembers what was launched from; what kept it from that."""
-    try:
-        _mark_head(project)
-    except SourceUnavailable as error:
-        return [str(error)]
-    return []
+"""What keeps a turn from using the newest commit."""
 
 
 def _mark_head(project: Project) -> None:
@@ -238,7 +216,7 @@ def _watch(
     followed: Followed | None,
     stopped: threading.Event,
 ) -> None:
-    """Turns until it is told to end; what goes wrong in one is said, and the next one comes all the same."""
+    """Makes turns until it is told to end; if one goes wrong, it says so, and goes on with the next."""
     manager = ServiceManager()
     manager.ready()
     said: list[str] = []
@@ -250,19 +228,24 @@ def _watch(
         try:
             here, _, closed = _read_head(project, followed)
             bound = min(interval, lease / 3)
-            turn_options = TurnOptions(bound=bound, lease=lease, closed=closed, step=manager.step)
-            outcome, trouble = _turn(here, names, turn_options, state_views.append)
-            trouble += [text] if (text := turn_options.closed) is not None else _try_marking(here)
+            options = TurnOptions(bound=bound, lease=lease, closed=closed, step=manager.step)
+            outcome, trouble = _turn(here, names, options, state_views.append)
+            if closed is not None:
+                trouble.append(closed)
+            else:
+                try:
+                    _mark_head(here)
+                except SourceUnavailable as error:
+                    trouble.append(str(error))
         except (GuardRefused, OSError, SourceUnavailable, TemplateBroken, WrongUse) as error:
             trouble = [f"this turn did nothing: {error}"]
-        except Exception as error:  # noqa: BLE001 -- one turn ends with what nobody foresaw, and not the service
+        except Exception as error:  # noqa: BLE001 -- an unexpected error ends one turn, and not the service
             sound = False
-            what = f"{type(error).__name__}: {error}"
-            trouble = [f"this turn ended early by a defect: {what}"]
+            trouble = [f"this turn ended early by a defect: {type(error).__name__}: {error}"]
             if trouble[0] not in said:
                 say(tell_defect(error))
         else:
-            whole = turn_options.closed is None
+            whole = closed is None
             if outcome.attached:
                 pause = min(interval, BUSY)
             if outcome.produced or outcome.failed or outcome.submitted:
@@ -279,7 +262,7 @@ def _watch(
 
 
 def _rest(seconds: float, stopped: threading.Event, step: Callable[[], None] | None) -> None:
-    """Waits for the next turn, or for the end. To wait is a step, unless what went before was a defect."""
+    """Waits for the next turn, or for the end. Calls `step`, which tells the service manager that all is well."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0 and not stopped.is_set():
         if step is not None:
@@ -290,7 +273,7 @@ def _rest(seconds: float, stopped: threading.Event, step: Callable[[], None] | N
 def _turn(
     project: Project, names: Sequence[str], turn_options: TurnOptions, see: Callable[[StateView], None]
 ) -> tuple[Outcome, list[str]]:
-    """One turn over the campaigns that are in order, and what is wrong with the others: of these, nothing begins."""
+    """Makes a turn with the campaigns that are in order; what came of it, and what is wrong with the others."""
     choice = load_launchable(project, names)
     repository = choice.repository
     gate = Gate(project, repository)
@@ -304,7 +287,7 @@ def _turn(
 def _register(
     project: Project, repository: Repository, sites: Mapping[str, Site], chosen: Sequence[str]
 ) -> list[str]:
-    """Makes some of what was produced known to the catalogues of its sites; what stood in the way."""
+    """Registers some of the outputs in the catalogues of their sites; what stood in the way."""
     if not any(site.catalogue for site in sites.values()):
         return []
     with opened(project.state) as engine:

@@ -1,4 +1,4 @@
-"""Keeping the ledger: state check, backup, restore, rebuild, adopt; and what others may read of it."""
+"""The ledger as a whole: state check, backup, restore, rebuild, adopt, export, show; migrate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from reconciler.ledger.upkeep.soundness import find_unsound
 from reconciler.ledger.writing.transaction import name_user, now
 
 SHOWN = 20
-"""Lines of one kind that are written; the others are counted."""
+"""How many lines of one kind are written; the others are counted."""
 
 
 @click.group("state")
@@ -73,9 +73,7 @@ def rebuild(project: Project, dry_run: bool, undeclared: bool, as_json: bool) ->
 
 
 @state_group.command("check")
-@click.option(
-    "--replay", is_flag=True, help="Make all rows again from the journal, and compare; this is slow."
-)
+@click.option("--replay", is_flag=True, help="Make all rows again from the journal, and compare; slow.")
 @click.option("--against", type=FILE, help="Compare with a journal that `backup --journal` wrote.")
 @writes_json
 @pass_project
@@ -104,9 +102,7 @@ def check(project: Project, replay: bool, against: Path | None, as_json: bool) -
 
 
 @state_group.command("backup")
-@click.option(
-    "-o", "--output", "target", type=click.Path(path_type=Path), help="The file to write, or its folder."
-)
+@click.option("-o", "--output", "target", type=click.Path(path_type=Path), help="The file, or its folder.")
 @click.option("--keep", type=click.IntRange(1), help="In a folder: keep so many of the newest backups.")
 @click.option("--journal", type=FILE, help="Append to this file the journal's entries that it lacks.")
 @pass_project
@@ -165,9 +161,7 @@ def adopt(project: Project, place: str, reason: str) -> None:
         kind = STORAGE
     else:
         known = ", ".join(["state", *sorted(storages)])
-        raise WrongUse(
-            f"{place} is not the state folder or the storage of a pinned site; write one of {known}"
-        )
+        raise WrongUse(f"{place} is not the state folder or a pinned site's storage; write one of {known}")
     if not os.path.isdir(path):
         raise WrongUse(f"there is no folder {path}; mount it first")
     told = adopt_place(project.state, kind, path, name_user(), reason)

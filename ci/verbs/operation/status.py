@@ -1,4 +1,4 @@
-"""What is where: status."""
+"""How far campaigns are: status."""
 
 from __future__ import annotations
 
@@ -56,29 +56,27 @@ def status(project: Project, names: tuple[str, ...], left_out: bool, as_json: bo
             refuse_unknown(project, name, recorded)
         for name in names or _list_shown(project, repository, recorded):
             declared = repository.campaigns.get(name)
+            view, state, why = None, "not known", None
             if declared is None or not declared.campaign.is_live:
                 state = "cannot be read" if declared is None else declared.campaign.state
-                rows += _count_recorded(connection, name, state)
-                continue
-            if wrong := choose_launchable(repository, findings, [name]).wrong.get(name, ()):
+            elif wrong := choose_launchable(repository, findings, [name]).wrong.get(name):
                 stale = all(one.code == STALE for one in wrong)
                 state = "lock missing or stale" if stale else "cannot be planned"
+                why = None if declared.lock is None else str(wrong[0])
+            else:
+                try:
+                    view = view_campaign(connection, repository, name, project.state)
+                except SourceUnavailable as error:
+                    why = unknown[name] = str(error)
+                except Exception as error:  # noqa: BLE001 -- an unexpected error of one campaign does not stop the others
+                    why = unknown[name] = note_defect(error)
+            if why is not None:
+                health.append(HealthStatus(name, BLOCKED, f"left out: {why}"))
+            if view is None:
                 rows += _count_recorded(connection, name, state)
-                if declared.lock is not None:
-                    health.append(HealthStatus(name, BLOCKED, f"left out: {wrong[0]}"))
                 continue
             begun = Counter(map(" ".join, read_bindings(connection, name).values()))
             mixed = {"begun_with": dict(sorted(begun.items()))} if begun else {}
-            try:
-                view = view_campaign(connection, repository, name, project.state)
-            except SourceUnavailable as error:
-                unknown[name] = str(error)
-            except Exception as error:  # noqa: BLE001 -- one campaign keeps nothing from the others
-                unknown[name] = note_defect(error)
-            if name in unknown:
-                rows += _count_recorded(connection, name, "not known")
-                health.append(HealthStatus(name, BLOCKED, f"left out: {unknown[name]}"))
-                continue
             rows += [{**row, **mixed} for row in _count_units(view)]
             health += judge_campaign(connection, view, paused, now)
             if left_out:
@@ -111,7 +109,7 @@ def _print(
 
 
 def _list_shown(project: Project, repository: Repository, begun: Sequence[str]) -> list[str]:
-    """The live campaigns, and those of which files are there that cannot be read."""
+    """The live campaigns, and those that have begun and whose files are there and cannot be read."""
     live = [name for name, declared in repository.campaigns.items() if declared.campaign.is_live]
     there = list_folders(project, CAMPAIGNS)
     unread = [name for name in begun if name not in repository.campaigns and (name in there or not there)]

@@ -267,7 +267,7 @@ def test_where_facts_of_basf2_were_inferred_users_are_told(world, call):
     code, out, _ = call("proc7/reco/3:1")
     assert code == Exit.FINE
     assert (
-        "the script was held against 8 sources that are not the release's own: `b2prod explain proc7`" in out
+        "the script was compared with 8 sources that are not the release's own: `b2prod explain proc7`" in out
     )
 
 
