@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ci.changes.commits import is_repository, read_commit
+from ci.changes.commits import read_merged
 from ci.changes.project import Project
 from ci.cli.console import count_things
 from ci.reports.campaign_diff import format_difference
@@ -25,10 +25,6 @@ from schemas.manifest.step import Step
 from schemas.policy.retirement import RetiredDataset, Retirement
 from schemas.policy.scopes import PARTS
 from schemas.repository import Declared, Repository, read_repository
-
-MERGED = ("refs/remotes/origin/main", "refs/heads/main")
-"""What was merged: an earlier version of a campaign there is what a new one is compared with."""
-
 
 SHOWN = 4
 """Steps that a deviation is shown with at most."""
@@ -169,17 +165,12 @@ def _find_other(
 ) -> Other | None:
     """What was named; else the campaign as it was merged; else the one that it supersedes or says that it repeats."""
     campaign = declared.campaign
-    if against is None and is_repository(project.root):
-        for revision in MERGED:
-            try:
-                files = read_commit(project.root, revision).files
-            except SourceUnavailable:
-                continue
-            merged, _ = read_repository(files, load_templates())
-            before = merged.campaigns.get(campaign.name)
-            if before is not None and before.lock != declared.lock:
-                return Other(f"{campaign.name} as it was merged", merged, before)
-            break
+    main = read_merged(project.root) if against is None else None
+    if main is not None:
+        merged, _ = read_repository(main.files, load_templates())
+        before = merged.campaigns.get(campaign.name)
+        if before is not None and before.lock != declared.lock:
+            return Other(f"{campaign.name} as it was merged", merged, before)
     for name in (against, *campaign.supersedes, campaign.compare_with):
         if name is not None and name in repository.campaigns:
             return Other(name, repository, repository.campaigns[name])

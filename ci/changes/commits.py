@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from ci.cli.exits import WrongUse
 from reconciler.outside.errors import SourceUnavailable
 from schemas.files.tree import PRODUCTIONS, describe_size, find_limit, show_path
 from schemas.findings.finding import Finding, Place
+
+MERGED = ("refs/remotes/origin/main", "refs/heads/main")
+"""The branches that have what was merged."""
 
 ENTRY_LIMIT = 50_000
 """Files and folders that are looked at in one commit."""
@@ -122,6 +126,14 @@ def read_commit(
         except (ODBError, ValueError, OSError) as error:
             raise SourceUnavailable(f"the commit {commit.hexsha[:12]} cannot be read: {error}") from error
         return Commit(commit.hexsha, files, strange)
+
+
+def read_merged(root: Path, top: str = PRODUCTIONS, only: Container[str] | None = None) -> Commit | None:
+    """As `read_commit`, of main as the remote has it, else as this clone has it; None where neither can be read."""
+    for revision in MERGED if is_repository(root) else ():
+        with suppress(SourceUnavailable):
+            return read_commit(root, revision, top, only)
+    return None
 
 
 def list_changes(root: Path, before: str, after: str) -> dict[str, tuple[TreeEntry | None, TreeEntry | None]]:

@@ -65,10 +65,12 @@ class Forge:
     """The key of a person's name."""
     robot: str | None = None
     """Who a pipeline's own token is, where it may not ask for its name."""
+    projects: str
+    """The path of the projects."""
     safe: str
     """What stays as it is when the project stands in a path."""
     comments: str
-    """The path of a request's comments."""
+    """The path of a request's comments, below its project's."""
     comment: str
     """The path of one of them."""
 
@@ -118,12 +120,14 @@ class Forge:
 
     def _write(self, text: str, marker: str) -> str:
         me = self._find_name()
-        for comment in self.list_all(self._address(self.comments)):
-            if str(comment["body"] or "").startswith(marker) and comment[self.author][self.name] == me:
-                if comment["body"] != text:
-                    self.ask(self.edit, self._address(self.comment, int(comment["id"])), {"body": text})
+        comments = self.path + self.comments.format(number=self.place.number)
+        for one in self.list_all(comments):
+            if str(one["body"] or "").startswith(marker) and one[self.author][self.name] == me:
+                if one["body"] != text:
+                    comment = self.path + self.comment.format(number=self.place.number, id=int(one["id"]))
+                    self.ask(self.edit, comment, {"body": text})
                 return "edited"
-        self.ask("POST", self._address(self.comments), {"body": text})
+        self.ask("POST", comments, {"body": text})
         return "posted"
 
     def list_all(self, path: str, key: str | None = None) -> Iterator[Mapping[str, Any]]:
@@ -155,14 +159,12 @@ class Forge:
         """
         if url.startswith("/"):
             url = f"{self.place.address.rstrip('/')}{self.prefix}{url}"
-        headers = self._authorize() if self._token else None
+        token = self._token
+        headers = {name: value.format(token=token) for name, value in self.headers.items()} if token else None
         answer = self._client.send(method, url, SECONDS, headers=headers, data=data)
         if not 200 <= answer.status < 300:
             raise Answered(answer.status, _find_message(answer))
         return answer
-
-    def _authorize(self) -> Mapping[str, str]:
-        return {name: value.format(token=self._token) for name, value in self.headers.items()}
 
     def _find_name(self) -> str:
         """Who we are to the forge."""
@@ -173,9 +175,10 @@ class Forge:
                 raise
             return self.robot
 
-    def _address(self, path: str, comment: int = 0) -> str:
-        project = quote(self.place.project, safe=self.safe)
-        return path.format(project=project, number=self.place.number, comment=comment)
+    @property
+    def path(self) -> str:
+        """The path of the project in the API."""
+        return f"{self.projects}/{quote(self.place.project, safe=self.safe)}"
 
 
 class GitLab(Forge):
@@ -183,9 +186,10 @@ class GitLab(Forge):
 
     request, prefix, edit = "merge request", "/api/v4", "PUT"
     headers: ClassVar = {"PRIVATE-TOKEN": "{token}"}
-    author, name, safe = "author", "username", ""
-    comments = "/projects/{project}/merge_requests/{number}/notes"
-    comment = comments + "/{comment}"
+    author, name = "author", "username"
+    projects, safe = "/projects", ""
+    comments = "/merge_requests/{number}/notes"
+    comment = comments + "/{id}"
 
 
 class GitHub(Forge):
@@ -193,10 +197,10 @@ class GitHub(Forge):
 
     request, prefix, edit = "pull request", "", "PATCH"
     headers: ClassVar = {"Authorization": "Bearer {token}", "Accept": "application/vnd.github+json"}
-    author, name, safe = "user", "login", "/"
+    author, name = "user", "login"
     robot = "github-actions[bot]"
-    comments = "/repos/{project}/issues/{number}/comments"
-    comment = "/repos/{project}/issues/comments/{comment}"
+    projects, safe = "/repos", "/"
+    comments, comment = "/issues/{number}/comments", "/issues/comments/{id}"
 
 
 def _find_message(answer: Answer) -> str:

@@ -1,9 +1,10 @@
-"""What a reviewer needs to know of a change, gathered as one value: campaign by campaign what, how much, who, how risky."""
+"""What a reviewer needs to know of a change, gathered as one value: of each campaign what, how much, who and how risky."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +14,7 @@ from ci.approvals.assessment import assess_campaign
 from ci.approvals.verdict import Verdict
 from ci.changes.change import Change
 from ci.changes.export import Origin
-from ci.changes.gates import classify, judge_change, list_locked
+from ci.changes.gates import classify, judge_change, list_locked, select_new
 from ci.changes.lock_check import list_touched, prove_locks
 from ci.changes.project import Project, is_about, judge_files
 from reconciler.ledger.store.database import reading
@@ -28,7 +29,7 @@ from reconciler.planning.estimate import Estimate, estimate_cost
 from reconciler.planning.pinning import compare_locks, pin_campaign
 from reconciler.planning.views import View, read_state_view
 from schemas.findings.finding import Finding
-from schemas.policy.policy import Policy, read_policy
+from schemas.policy.policy import read_policy
 from schemas.repository import Declared, Repository
 
 
@@ -79,10 +80,9 @@ class Review:
 def gather_review(project: Project, change: Change, now: datetime, missing: str = "") -> Review:
     """The review of a change. `missing` says why there is no state to plan with; else the project's is read."""
     repository, found = judge_files(*project.read_files())
-    before, _ = judge_files(change.before, ())
-    kinds: dict[str, int] = {}
-    for path in change.paths:
-        kinds[classify(path)] = kinds.get(classify(path), 0) + 1
+    before, known = judge_files(change.before, ())
+    origin = project.origin
+    stale = origin is not None and origin.is_stale
     with contextlib.ExitStack() as stack:
         connection: Connection | None = None
         if not missing:
@@ -90,30 +90,26 @@ def gather_review(project: Project, change: Change, now: datetime, missing: str 
                 connection = stack.enter_context(reading(project.state))
             except SourceUnavailable as error:
                 missing = str(error)
-        launched = None
-        if connection is not None and project.origin is not None:
-            launched = list_launched(connection) | (
-                list_locked(before) if project.origin.is_stale else frozenset()
-            )
-        known = judge_files(change.before, ())[1] if found else ()
-        new = {one for one in found if one not in set(known) or change.touches(one.place.file)}
-        judged = {*new, *judge_change(change, before, repository, launched)}
-        if connection is not None and (project.origin is None or not project.origin.is_stale):
-            known_launched = list_launched(connection)
-            judged |= {*prove_locks(connection, change, before, repository, known_launched, judged)}
-        findings = tuple(sorted(judged))
-        gathering = _Gathering(project, change, before, repository, findings, now, connection, missing)
+        launched = frozenset() if connection is None else list_launched(connection)
+        exported = launched | (list_locked(before) if stale else frozenset())
+        bounds = None if connection is None or origin is None else exported
+        judged = {*select_new(change, found, known), *judge_change(change, before, repository, bounds)}
+        if connection is not None and not stale:
+            judged |= {*prove_locks(connection, change, before, repository, launched, judged)}
+        gathering = _Gathering(project, change, before, repository, sorted(judged), now, connection, missing)
+        touched = list_touched(change)
         clear = [
             name
-            for name in gathering.touched()
+            for name in touched
             if name in repository.campaigns and not gathering.hinder(repository.campaigns[name])
         ]
         plan, views = None, {}
         if connection is not None and clear:
             state_view = read_state_view(connection, repository, clear, project.state)
             plan, views = state_view.plan, {view.campaign.name: view for view in state_view.views}
-        campaigns = tuple(gathering.review(name, views.get(name)) for name in gathering.touched())
-    return Review(change, findings, tuple(sorted(kinds.items())), campaigns, plan, project.origin, missing)
+        campaigns = tuple(gathering.review(name, views.get(name)) for name in touched)
+    kinds = tuple(sorted(Counter(map(classify, change.paths)).items()))
+    return Review(change, tuple(gathering.findings), kinds, campaigns, plan, origin, missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +122,6 @@ class _Gathering:
     now: datetime
     connection: Connection | None
     missing: str
-
-    def touched(self) -> list[str]:
-        """The campaigns of which a file is touched."""
-        return list_touched(self.change)
 
     def review(self, name: str, view: View | None) -> CampaignReview:
         declared, before = self.repository.campaigns.get(name), self.base.campaigns.get(name)
@@ -150,55 +142,43 @@ class _Gathering:
             compared,
             view,
             costs,
-            self.assess(declared, view),
-            "" if view is not None else self.missing,
-            release.recommended_tag if release is not None else None,
+            verdict=self.assess(declared, view),
+            why="" if view is not None else self.missing,
+            recommended=None if release is None else release.recommended_tag,
         )
 
     def hinder(self, declared: Declared) -> str:
-        """Why nothing can be said of what a campaign sets off."""
-        about = [one for one in self.findings if is_about(one, [declared.campaign.name])]
-        if about:
+        """Why nothing can be said of what a campaign starts."""
+        name, lock = declared.campaign.name, declared.lock
+        if about := [one for one in self.findings if is_about(one, [name])]:
             return f"{len(about)} findings come first"
         if not declared.campaign.is_live:
             return "it is stopped, and stopped campaigns are not planned"
-        lock = declared.lock
         if lock is None:
-            return f"it was never locked; run `b2prod resolve {declared.campaign.name}` and commit the lock"
+            return f"it was never locked; run `b2prod resolve {name}` and commit the lock"
         today = pin_campaign(declared, self.repository, lock.runs, lock.generation)
         if moved := compare_locks(lock, today):
-            return f"its lock is stale ({', '.join(moved)}); run `b2prod resolve {declared.campaign.name}`"
+            return f"its lock is stale ({', '.join(moved)}); run `b2prod resolve {name}`"
         return ""
 
     def compare(self, declared: Declared, before: Declared | None) -> Compared | None:
-        for title, base, other in self.list_others(declared, before):
-            if other.campaign.global_tags and not all(
-                tag.name in base.snapshots for tag in other.campaign.global_tags
-            ):
-                continue
-            one, two, basis = read_both(self.project.state, base, other, declared, later=self.repository)
-            return Compared(title, compare_campaigns(one, two), basis)
-        return None
-
-    def list_others(
-        self, declared: Declared, before: Declared | None
-    ) -> Iterator[tuple[str, Repository, Declared]]:
+        campaign, known = declared.campaign, self.repository.campaigns
+        wanted = (*campaign.supersedes, campaign.compare_with or "")
+        named = [known[name] for name in wanted if name in known]
+        others = [(one.campaign.name, self.repository, one) for one in named]
         if before is not None:
-            yield "what was merged", self.base, before
-        campaign = declared.campaign
-        for name in (*campaign.supersedes, campaign.compare_with):
-            if name is not None and name in self.repository.campaigns:
-                yield name, self.repository, self.repository.campaigns[name]
+            others.insert(0, ("what was merged", self.base, before))
+        for title, base, other in others:
+            if all(tag.name in base.snapshots for tag in other.campaign.global_tags):
+                one, two, basis = read_both(self.project.state, base, other, declared, later=self.repository)
+                return Compared(title, compare_campaigns(one, two), basis)
+        return None
 
     def assess(self, declared: Declared, view: View | None) -> Verdict | None:
         """Who must approve, by the policy and the site of the base: what is proposed has no say in that."""
-        policy = _read_policy(self.change)
+        policy, _ = read_policy(self.change.before)
         site = self.base.sites.get(declared.campaign.site)
         if policy is None or site is None:
             return None
         actions = None if view is None else view.plan.count(*MAKING)
         return assess_campaign(policy, declared, site, self.change.after, self.now, actions=actions)
-
-
-def _read_policy(change: Change) -> Policy | None:
-    return read_policy(change.before)[0]

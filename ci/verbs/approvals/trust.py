@@ -11,7 +11,6 @@ from pathlib import Path
 
 import rich_click as click
 
-from ci.approvals.decision import MERGED
 from ci.approvals.evidence import REVOCATION, STATEMENT, name_statement
 from ci.approvals.gate import tell_time
 from ci.approvals.root import (
@@ -25,7 +24,7 @@ from ci.approvals.root import (
 )
 from ci.approvals.root_text import describe_changes, describe_merges
 from ci.approvals.text import format_verdict
-from ci.changes.commits import Commit, is_repository, read_commit
+from ci.changes.commits import MERGED, Commit, is_repository, read_commit
 from ci.changes.project import Project, pass_project
 from ci.cli.console import print_data, say
 from ci.cli.exits import FoundProblems, WrongUse

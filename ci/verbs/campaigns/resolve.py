@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import rich_click as click
 
+from ci.changes.generations import take_merged
 from ci.changes.project import STALE, Project, choose_campaigns, load_sound, passes_project
 from ci.cli.console import say
 from ci.cli.exits import FoundProblems, WrongUse
 from ci.cli.work_tree import write_files
-from ci.review.merged_locks import take_merged
 from reconciler.ledger.store.database import reading
 from reconciler.outside.installation import find_tool
 from reconciler.planning.input_check import look_up
