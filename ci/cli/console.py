@@ -9,6 +9,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, TextIO, cast
 
 from rich.console import Console
@@ -146,6 +147,17 @@ def print_rows(
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     print_table(table)
+
+
+def align_rows(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines with aligned columns; a row may have fewer cells than others."""
+    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def print_lines(rows: Sequence[Sequence[str]]) -> None:
+    """Writes rows to stdout as aligned lines, however wide; for more rows than a table is made for."""
+    print_data("".join(f"{line}\n" for line in align_rows(rows)))
 
 
 @contextlib.contextmanager

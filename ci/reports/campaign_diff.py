@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from ci.cli.console import count_things
+from ci.cli.console import WIDTH, align_rows, count_things
 from reconciler.planning.campaign_diff.inputs import DECLARED, LOCK, Basis
 from reconciler.planning.campaign_diff.values import (
     Difference,
@@ -19,7 +20,6 @@ from reconciler.planning.campaign_diff.values import (
 from schemas.manifest.runs import RUN_LIMIT, RunRange, split_key
 from schemas.rules.support.intervals import Ranges, count
 
-WIDTH = 100
 SHOWN_RANGES = 6
 """Ranges of runs that a line shows at most."""
 
@@ -54,19 +54,15 @@ def summarise(difference: Difference, basis: Basis) -> str:
     units = _summarise_units(difference, basis)
     if difference.changes_data:
         return f"{units[0].upper()}{units[1:]}."
-    others = [_THE.get(field.name, f"`{field.name}`") for field in (*difference.site, *difference.limits)]
-    others = [
-        *(["the global tags, not their payloads"] if difference.tags else []),
-        *(["the names of steps"] if difference.steering else []),
-        *others,
-    ]
+    others = ["the global tags, not their payloads"] if difference.tags else []
+    others += ["the names of steps"] if difference.steering else []
+    others += [_THE.get(field.name, f"`{field.name}`") for field in (*difference.site, *difference.limits)]
     listed = [name for name in dict.fromkeys(others) if name]
-    what = "Nothing differs"
-    if listed:
-        what += f" but {' and '.join([', '.join(listed[:-1]), listed[-1]] if listed[1:] else listed)}"
-    elif difference.names:
-        what += " but what it is called"
-    return f"{what}{':' if difference.shared else ';'} {units}."
+    if difference.names and not listed:
+        listed = ["what it is called"]
+    words = filter(None, [", ".join(listed[:-1]), *listed[-1:]])
+    but = f" but {' and '.join(words)}" if listed else ""
+    return f"Nothing differs{but}{':' if difference.shared else ';'} {units}."
 
 
 _THE = {
@@ -83,11 +79,8 @@ _THE = {
 def _summarise_units(difference: Difference, basis: Basis) -> str:
     shared = difference.shared
     if shared is None:
-        why = (
-            "the runs are as declared"
-            if DECLARED in (basis.before, basis.after)
-            else "payloads are not known"
-        )
+        declared = DECLARED in (basis.before, basis.after)
+        why = "the runs are as declared" if declared else "payloads are not known"
         return f"how many units {difference.after} would take over cannot be told, because {why}"
     if not shared.units:
         return "no unit is in both"
@@ -111,10 +104,7 @@ def _format_tags(difference: Difference) -> Iterator[str]:
     if difference.payloads is None:
         yield "which payloads change cannot be told"
     elif difference.payloads or difference.tags:
-        rows = [_list_payload(change, difference.both) for change in difference.payloads]
-        widths = [max((len(row[place]) for row in rows), default=0) for place in range(3)]
-        for row in rows:
-            yield "  ".join((*(cell.ljust(widths[place]) for place, cell in enumerate(row[:3])), row[3]))
+        yield from align_rows([_list_payload(change, difference.both) for change in difference.payloads])
         payloads = len({change.payload for change in difference.payloads})
         what = "1 payload changes" if payloads == 1 else f"{payloads:,} payloads change"
         both, touched = _count(difference.both), _count(difference.touched())
@@ -143,9 +133,7 @@ def _format_step(change: StepChange) -> Iterator[str]:
         yield f"{'+' if change.before is None else '-'} step {change.before or change.after}"
         return
     yield change.before if change.before == change.after else f"{change.before} → {change.after}"
-    for line in (*_align(change.fields), *_align(change.parameters)):
-        yield f"  {line}"
-    for line in change.script:
+    for line in (*_align(change.fields), *_align(change.parameters), *change.script):
         yield f"  {line}"
 
 
@@ -154,14 +142,13 @@ def _format_runs(difference: Difference, basis: Basis) -> Iterator[str]:
     if not (difference.only_before or difference.only_after):
         return
     yield _name_basis(difference, basis)
-    rows = [
-        (f"only in {difference.before}", difference.only_before),
-        (f"only in {difference.after}", difference.only_after),
-        ("in both", difference.both),
-    ]
-    width = max(len(label) for label, _ in rows)
-    for label, runs in rows:
-        yield f"{label.ljust(width)}  {_name_runs(runs)}"
+    yield from align_rows(
+        [
+            (f"only in {difference.before}", _name_runs(difference.only_before)),
+            (f"only in {difference.after}", _name_runs(difference.only_after)),
+            ("in both", _name_runs(difference.both)),
+        ]
+    )
 
 
 def _name_basis(difference: Difference, basis: Basis) -> str:
@@ -175,13 +162,13 @@ def _name_basis(difference: Difference, basis: Basis) -> str:
 
 def _format_outputs(change: OutputChange) -> str:
     name = change.before or change.after or ""
-    signs = [f"- {output}" for output in change.only_before] + [f"+ {output}" for output in change.only_after]
+    signs = [f"- {output}" for output in change.only_before]
+    signs += [f"+ {output}" for output in change.only_after]
     return f"{name}: {', '.join(signs)}"
 
 
 def _align(fields: Sequence[Field]) -> list[str]:
-    width = max((len(field.name) for field in fields), default=0)
-    return [f"{field.name.ljust(width)}  {_name_change(field.before, field.after)}" for field in fields]
+    return align_rows([(field.name, _name_change(field.before, field.after)) for field in fields])
 
 
 def _name_change(before: Any, after: Any) -> str:
@@ -203,17 +190,11 @@ def spell(value: Any) -> str:
 
 def _fold(line: str, indent: int) -> list[str]:
     """The line in pieces that fit; a line of a script keeps its blanks."""
-    wrapper = textwrap.TextWrapper(
-        WIDTH,
-        initial_indent=" " * indent,
-        subsequent_indent=" " * (indent + 6),
-        break_on_hyphens=False,
-        replace_whitespace=False,
-        drop_whitespace=True,
-    )
-    blanks = len(line) - len(line.lstrip())
-    wrapper.initial_indent += " " * blanks
-    return wrapper.wrap(line.lstrip()) or [""]
+    text = line.lstrip()
+    wrapper = textwrap.TextWrapper(WIDTH, break_on_hyphens=False, replace_whitespace=False)
+    wrapper.initial_indent = " " * (indent + len(line) - len(text))
+    wrapper.subsequent_indent = " " * (indent + 6)
+    return wrapper.wrap(text) or [""]
 
 
 def _count(runs: Ranges) -> str:
@@ -242,69 +223,43 @@ def _format_ranges(runs: Iterable[RunRange], most: int | None = None) -> str:
 
 def describe_difference(difference: Difference, basis: Basis) -> dict[str, Any]:
     """The difference as JSON."""
-    payloads = difference.payloads
+    payloads, shared = difference.payloads, difference.shared
     return {
         "before": difference.before,
         "after": difference.after,
-        "release": [_describe(field) for field in difference.release],
-        "global_tags": [_describe(field) for field in difference.tags],
+        "release": _describe(difference.release),
+        "global_tags": _describe(difference.tags),
         "payloads": None if payloads is None else [_describe_payload(change) for change in payloads],
-        "steering": [
-            {
-                "before": change.before,
-                "after": change.after,
-                "fields": [_describe(field) for field in change.fields],
-                "parameters": [_describe(field) for field in change.parameters],
-                "script": list(change.script),
-            }
-            for change in difference.steering
-        ],
+        "steering": _describe(difference.steering),
         "runs": {
             "basis": {"before": basis.before, "after": basis.after},
             "notes": list(basis.notes),
-            "selection": [_describe(field) for field in difference.selection],
-            **{
-                name: {"count": count(runs), "runs": _format_ranges(runs)}
-                for name, runs in (
-                    ("only_before", difference.only_before),
-                    ("only_after", difference.only_after),
-                    ("both", difference.both),
-                )
-            },
+            "selection": _describe(difference.selection),
+            "only_before": _describe_runs(difference.only_before),
+            "only_after": _describe_runs(difference.only_after),
+            "both": _describe_runs(difference.both),
         },
-        "outputs": [
-            {
-                "before": change.before,
-                "after": change.after,
-                "only_before": list(change.only_before),
-                "only_after": list(change.only_after),
-            }
-            for change in difference.outputs
-        ],
-        "site": [_describe(field) for field in difference.site],
-        "limits": [_describe(field) for field in difference.limits],
-        "names": [_describe(field) for field in difference.names],
+        "outputs": _describe(difference.outputs),
+        "site": _describe(difference.site),
+        "limits": _describe(difference.limits),
+        "names": _describe(difference.names),
         "changes_data": difference.changes_data,
-        "units": None
-        if difference.shared is None
-        else {
-            "both": difference.shared.units,
-            "equal": difference.shared.equal,
-            "hindrance": difference.shared.hindrance,
-        },
+        "units": shared and {"both": shared.units, "equal": shared.equal, "hindrance": shared.hindrance},
         "summary": summarise(difference, basis),
     }
 
 
-def _describe(field: Field) -> dict[str, Any]:
-    return {"name": field.name, "before": field.before, "after": field.after}
+def _describe(changes: Iterable[Field | StepChange | OutputChange]) -> list[dict[str, Any]]:
+    return [asdict(change) for change in changes]
 
 
 def _describe_payload(change: PayloadChange) -> dict[str, Any]:
-    sides = (
-        None if side is None else {"revision": side[0], "checksum": side[1]}
+    before, after = (
+        side and dict(zip(("revision", "checksum"), side, strict=True))
         for side in (change.before, change.after)
     )
-    before, after = sides
-    runs = {"count": count(change.runs), "runs": _format_ranges(change.runs)}
-    return {"payload": change.payload, "before": before, "after": after, **runs}
+    return {"payload": change.payload, "before": before, "after": after, **_describe_runs(change.runs)}
+
+
+def _describe_runs(runs: Ranges) -> dict[str, Any]:
+    return {"count": count(runs), "runs": _format_ranges(runs)}

@@ -43,8 +43,7 @@ def describe_change(change: PayloadUse, keys: Sequence[int]) -> dict[str, Any]:
         "iov": name_iov(change.first, change.end),
         "before": describe(change.before),
         "after": describe(change.after),
-        "runs": format_runs(keys[change.lower : change.upper]),
-        "count": change.upper - change.lower,
+        **_describe_runs(keys, change.lower, change.upper),
     }
 
 
@@ -86,14 +85,6 @@ def name_runs(keys: Sequence[int], lower: int, upper: int) -> str:
     return f"{count} run{'s' * (count > 1)}: {format_runs(keys[lower:upper], SHOWN_RANGES)}"
 
 
-def align_rows(rows: Sequence[tuple[str, ...]]) -> str:
-    """Rows as lines with aligned columns; a tag has more lines than a table is made for."""
-    columns = max(map(len, rows), default=0)
-    widths = [max((len(row[i]) for row in rows if i < len(row)), default=0) for i in range(columns)]
-    lines = ("  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows)
-    return "".join(f"{line}\n" for line in lines)
-
-
 def name_flaw(flaw: CoverageFlaw, keys: Sequence[int]) -> tuple[str, ...]:
     """The columns of a line about a flaw; `keys` are the runs that were checked."""
     return (
@@ -112,6 +103,9 @@ def describe_flaw(flaw: CoverageFlaw, keys: Sequence[int]) -> dict[str, Any]:
         "payload": flaw.payload,
         "iov": name_iov(flaw.first, flaw.end),
         "revisions": list(flaw.revisions),
-        "runs": format_runs(keys[flaw.lower : flaw.upper]),
-        "count": flaw.upper - flaw.lower,
+        **_describe_runs(keys, flaw.lower, flaw.upper),
     }
+
+
+def _describe_runs(keys: Sequence[int], lower: int, upper: int) -> dict[str, Any]:
+    return {"runs": format_runs(keys[lower:upper]), "count": upper - lower}

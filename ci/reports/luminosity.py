@@ -10,8 +10,10 @@ from rich.table import Table
 
 from ci.cli.console import make_table
 from ci.cli.quantities import count_digits
-from reconciler.run_catalogue.luminosity import UNITS, Measurement, Pair, RunValue, Share, Total
+from reconciler.run_catalogue.luminosity import UNITS, Measurement, Pair, RunValue, Share, Total, Where
 from schemas.manifest.runs import format_run, format_runs
+
+WHERE = ("method", "version", "correction")
 
 
 def describe_total(total: Total) -> dict[str, Any]:
@@ -29,55 +31,55 @@ def describe_share(share: Share) -> dict[str, Any]:
 def describe_value(value: RunValue) -> dict[str, Any]:
     """The value of a run as JSON data; null where it is not known."""
     state = {"state": value.state} if value.state else {}
-    where = dict(zip(("method", "version", "correction"), value.where, strict=True))
-    return {"run": format_run(value.run), **state, **where, **_describe_measured(value.measured)}
+    run = {"run": format_run(value.run), **state}
+    return {**run, **_describe_where(value.where), **_describe_measured(value.measured)}
 
 
 def describe_pair(pair: Pair, names: tuple[str, str]) -> dict[str, Any]:
     """The values of a run on both sides as JSON data; `names` are those of the sides."""
-    sides = {
-        name: None if one is None else _describe_measured(one)
-        for name, one in zip(names, (pair.here, pair.there), strict=True)
-    }
+    sides = (one and _describe_measured(one) for one in (pair.here, pair.there))
+    values = dict(zip(names, sides, strict=True))
     run = {} if pair.run is None else {"run": format_run(pair.run)}
-    where = dict(zip(("method", "version", "correction"), pair.where, strict=True))
-    return {**run, **where, "values": sides, "ratio": pair.ratio}
+    return {**run, **_describe_where(pair.where), "values": values, "ratio": pair.ratio}
+
+
+def _describe_where(where: Where) -> dict[str, str]:
+    return dict(zip(WHERE, where, strict=True))
 
 
 def _describe_measured(measured: Total | Measurement | None) -> dict[str, Any]:
-    return {
-        name: None if measured is None else getattr(measured, name)
-        for name in ("value", "statistical", "systematic")
-    }
+    return {name: getattr(measured, name, None) for name in ("value", "statistical", "systematic")}
 
 
 def tabulate_shares(shares: Sequence[Share], unit: str) -> Table:
     """What is produced by every method, and beside it what is selected and missing."""
     numbers = ("runs", "without", "selected", "missing")
-    table = make_table("method", "version", "correction", f"produced / {unit}⁻¹", *numbers, numbers=numbers)
+    table = make_table(*WHERE, f"produced / {unit}⁻¹", *numbers, numbers=numbers)
     for share in shares:
-        one = share.produced
-        digits = _count_digits(share.selected or one, unit)
+        digits = _count_digits(share.selected or share.produced, unit)
         others = (_format_plain(total, unit, digits) for total in (share.selected, share.missing))
-        counts = (f"{one.runs:,}", f"{len(one.without):,}", *others)
-        table.add_row(one.method, one.version, one.correction or "–", format_value(one, unit), *counts)
+        table.add_row(*_list_cells(share.produced, unit), *others)
     return table
 
 
 def tabulate_totals(totals: Sequence[Total], unit: str) -> Table:
     """Totals by every method."""
-    columns = ("method", "version", "correction", f"{unit}⁻¹", "runs", "without")
-    table = make_table(*columns, numbers=("runs", "without"))
+    numbers = ("runs", "without")
+    table = make_table(*WHERE, f"{unit}⁻¹", *numbers, numbers=numbers)
     for one in totals:
-        counts = (f"{one.runs:,}", f"{len(one.without):,}")
-        table.add_row(one.method, one.version, one.correction or "–", format_value(one, unit), *counts)
+        table.add_row(*_list_cells(one, unit))
     return table
+
+
+def _list_cells(one: Total, unit: str) -> tuple[str, ...]:
+    where = (one.method, one.version, one.correction or "–")
+    return (*where, format_value(one, unit), f"{one.runs:,}", f"{len(one.without):,}")
 
 
 def tabulate_values(values: Sequence[RunValue], unit: str) -> Table:
     """Values run by run."""
     states = ("state",) if any(value.state for value in values) else ()
-    table = make_table("run", *states, "method", "version", "correction", f"{unit}⁻¹")
+    table = make_table("run", *states, *WHERE, f"{unit}⁻¹")
     for value in values:
         state = (value.state,) if states else ()
         where = (word or "–" for word in value.where)

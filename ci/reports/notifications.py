@@ -66,7 +66,7 @@ def read_recipients(file: Path, checkout: Path) -> tuple[Recipients, ...]:
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise WrongUse(f"{file} can be read by others; write `chmod 600 {file}`")
     circles = data.get("circles")
-    if not isinstance(circles, dict) or not circles or set(data) != {"circles"}:
+    if not isinstance(circles, dict) or not circles or len(data) > 1:
         raise WrongUse(f"{file} has no circles: write [circles.NAME] with urls = […]")
     return tuple(_read_circle(file, name, circle) for name, circle in circles.items())
 
@@ -111,7 +111,7 @@ def send(urls: Sequence[str], message: Message) -> bool:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(PATIENCE)
-    return bool(answer) and answer[0]
+    return answer == [True]
 
 
 class Notifier:

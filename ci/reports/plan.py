@@ -21,9 +21,8 @@ def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str
     """The plan as text, at most 100 columns wide: counts first, reasons, runs, and last the command to type."""
     lines = []
     for campaign in plan.campaigns:
-        lines.append(
-            f"campaign {campaign.campaign}  generation {campaign.generation}  done {campaign.done} units"
-        )
+        counted = f"generation {campaign.generation}  done {campaign.done} units"
+        lines.append(f"campaign {campaign.campaign}  {counted}")
         lines += [line for one in campaign.deviations for line in _format_deviation(one)]
         for action in PlanAction:
             groups = [group for group in campaign.groups if group.action == action]
@@ -52,24 +51,16 @@ def _merge_alike(groups: Sequence[Group]) -> list[Group]:
 
     What is restated is signed for by its reason, and told as it is.
     """
-    gathered = gather_alike(
-        groups,
-        lambda one: one.reason,
-        lambda one: (
-            one.action,
-            one.step,
-            one.outputs,
-            one.reason if one.action == PlanAction.RESTATE else None,
-        ),
-    )
-    return [
-        replace(
-            alike[0],
-            reason=tell_alike(one.reason for one in alike),
-            runs=tuple(sorted(run for one in alike for run in one.runs)),
-        )
-        for alike in gathered
-    ]
+
+    def keep_apart(one: Group) -> tuple[object, ...]:
+        reason = one.reason if one.action == PlanAction.RESTATE else None
+        return one.action, one.step, one.outputs, reason
+
+    merged = []
+    for alike in gather_alike(groups, lambda one: one.reason, keep_apart):
+        runs = tuple(sorted(run for one in alike for run in one.runs))
+        merged.append(replace(alike[0], reason=tell_alike(one.reason for one in alike), runs=runs))
+    return merged
 
 
 def _format_group(group: Group) -> list[str]:
@@ -79,9 +70,8 @@ def _format_group(group: Group) -> list[str]:
 
 
 def _wrap(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False
-    )
+    folded = textwrap.TextWrapper(WIDTH, indent, f"{indent}  ", break_on_hyphens=False)
+    return folded.wrap(text)
 
 
 def _fold_outputs(outputs: Sequence[str]) -> str:

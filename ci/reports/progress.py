@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from contextlib import ExitStack
 
 from ci.cli.console import count_things, progress, say
 from ci.cli.exits import Exit
@@ -16,55 +16,43 @@ from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.views import StateView
 from renderer.jobs.logs import gather_alike
 
+FAILURES = 20
+"""Failures that are told at most; those of which the reason is the same are one."""
 
-class Watching:
+
+class Watching(ExitStack):
     """The plan and a progress bar on stderr, from the moment that the plan is known."""
 
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-
     def begin(self, state_view: StateView) -> Callable[[str, Address], None]:
-        wanted = sum(campaign.count(*MAKING) for campaign in state_view.plan.campaigns)
-        names = ", ".join(campaign.campaign for campaign in state_view.plan.campaigns)
-        say(f"plan {state_view.plan.digest()[:12]} for {names}: {count_things(wanted, 'unit')} to make")
-        self._bar = progress("units", wanted)
-        advance = self._bar.__enter__()
+        """Says what the plan makes, and shows the bar; what is returned is called for each unit."""
+        plan = state_view.plan
+        wanted = sum(campaign.count(*MAKING) for campaign in plan.campaigns)
+        names = ", ".join(campaign.campaign for campaign in plan.campaigns)
+        say(f"plan {plan.digest()[:12]} for {names}: {count_things(wanted, 'unit')} to make")
+        advance = self.enter_context(progress("units", wanted))
         return lambda _what, _unit: advance()
 
 
 def tell_outcome(outcome: Outcome, left_out: int = 0) -> int:
-    """Says what came of an apply, which left out so many campaigns; the exit code of one that did a certain plan."""
+    """Says what an apply did that left out so many campaigns; the exit code of one that did a certain plan."""
     failures = gather_alike(outcome.failed, lambda one: one[1])
-    for alike in failures[:20]:
-        (unit, reason), *others = alike
+    for (unit, reason), *others in failures[:FAILURES]:
         more = f" (and {count_things(len(others), 'unit')} alike)" if others else ""
         say(f"failed: {unit}: {reason}{more}")
-    if len(failures) > 20:
-        say(f"… and {count_things(sum(map(len, failures[20:])), 'unit')} more")
+    if rest := sum(map(len, failures[FAILURES:])):
+        say(f"… and {count_things(rest, 'unit')} more")
     for text in describe_troubles(outcome):
         say(text)
     for reason, count in outcome.held.most_common(5):
         say(f"{count_things(count, 'unit')} not begun: {reason}")
     if outcome.staging:
-        say(
-            f"{count_things(outcome.staging, 'unit')} waiting for input that is on tape; the next reconcile asks again"
-        )
+        staging = count_things(outcome.staging, "unit")
+        say(f"{staging} waiting for input that is on tape; the next reconcile asks again")
     if outcome.live:
         unknown = f", {outcome.unknown} of which nothing is known" if outcome.unknown else ""
         say(f"{count_things(outcome.live, 'job')} under way{unknown}; the next reconcile takes them up")
     say(sum_up(outcome, left_out))
-    if outcome.barred:
-        return Exit.REFUSED
-    if outcome.failed or outcome.skipped:
-        return Exit.PARTLY
-    return Exit.UNAVAILABLE if outcome.delayed or outcome.absent else Exit.FINE
+    return _judge_units(outcome) or (Exit.UNAVAILABLE if outcome.absent else Exit.FINE)
 
 
 def sum_up(outcome: Outcome, left_out: int = 0) -> str:
@@ -88,24 +76,20 @@ def sum_up(outcome: Outcome, left_out: int = 0) -> str:
 
 
 def judge_turn(outcome: Outcome, left_out: int = 0) -> int:
-    """The exit code of a turn that was to bring everything to what is declared."""
+    """The exit code of a turn that was to make everything that is declared."""
     planned = outcome.planned
-    blocked = planned[PlanAction.BLOCKED] - outcome.declared_held
+    undone = planned[PlanAction.BLOCKED] - outcome.declared_held
+    undone += planned[PlanAction.QUARANTINED] + planned[PlanAction.UNKNOWN] + left_out + len(outcome.absent)
+    rest = Exit.PARTLY if undone else Exit.REFUSED if outcome.paused else Exit.FINE
+    return _judge_units(outcome) or rest
+
+
+def _judge_units(outcome: Outcome) -> Exit:
     if outcome.barred:
         return Exit.REFUSED
     if outcome.failed or outcome.skipped:
         return Exit.PARTLY
-    if outcome.delayed:
-        return Exit.UNAVAILABLE
-    if (
-        blocked
-        or planned[PlanAction.QUARANTINED]
-        or planned[PlanAction.UNKNOWN]
-        or left_out
-        or outcome.absent
-    ):
-        return Exit.PARTLY
-    return Exit.REFUSED if outcome.paused or outcome.barred else Exit.FINE
+    return Exit.UNAVAILABLE if outcome.delayed else Exit.FINE
 
 
 def describe_live(state: State) -> str:
@@ -123,9 +107,8 @@ def describe_live(state: State) -> str:
 
 def describe_troubles(outcome: Outcome) -> list[str]:
     """What kept a turn from doing all that it was to do, and is not a unit's failure."""
-    told = [
-        f"{name} is left out: {text}" for name, text in (*outcome.absent.items(), *outcome.barred.items())
-    ]
+    left_out = (*outcome.absent.items(), *outcome.barred.items())
+    told = [f"{name} is left out: {text}" for name, text in left_out]
     told += outcome.troubles
     if outcome.delayed:
         first = next(iter(outcome.delayed.values()))

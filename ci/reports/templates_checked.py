@@ -41,11 +41,10 @@ def _describe_era(era: Era, templates: Mapping[str, Template]) -> Iterator[str]:
     if era.component_rules:
         yield "| function | with | needs | because | source |"
         yield "|---|---|---|---|---|"
-    for rule in era.component_rules:
-        with_them = ", ".join(sorted(rule.when)) or "any detectors"
-        needs = ", ".join(sorted(rule.needs))
-        yield f"| `{rule.function}` | {with_them} | {needs} | {rule.why} | `{rule.source}` |"
-    if era.component_rules:
+        for rule in era.component_rules:
+            with_them = ", ".join(sorted(rule.when)) or "any detectors"
+            needs = ", ".join(sorted(rule.needs))
+            yield f"| `{rule.function}` | {with_them} | {needs} | {rule.why} | `{rule.source}` |"
         yield ""
 
 

@@ -20,10 +20,8 @@ PLACES = 24
 def tabulate_values(values: Sequence[Value], title: str) -> Table:
     """One row for each value: name, value, what it comes from, and where that is, a place without its folder."""
     table = make_table("name", "value", "from", "where", title=title)
-    names, sources = (
-        max(map(len, words)) for words in ([v.name for v in values], [v.source for v in values])
-    )
-    names = min(names, 36)
+    names = min(max(len(one.name) for one in values), 36)
+    sources = max(len(one.source) for one in values)
     # upper bounds only: a narrow terminal makes the columns narrower, and loses nothing
     bounds = (names, WIDTH - names - sources - PLACES - 6, sources, PLACES)
     for column, bound in zip(table.columns, bounds, strict=True):

@@ -9,12 +9,11 @@ from pathlib import Path
 import rich_click as click
 
 from ci.changes.project import Project, Settings, load, passes_project
-from ci.cli.console import print_data, print_json, say
+from ci.cli.console import print_json, print_lines, say
 from ci.cli.exits import Exit, FoundProblems, WrongUse
 from ci.cli.options import read_run, read_runs, writes_json
 from ci.cli.work_tree import write_files
 from ci.reports.conditions import (
-    align_rows,
     describe_change,
     describe_flaw,
     describe_iov,
@@ -175,7 +174,7 @@ def show(settings: Settings, name: str, as_json: bool) -> None:
     if as_json:
         print_json(described)
     else:
-        print_data(align_rows([(key, str(value)) for key, value in described.items() if value is not None]))
+        print_lines([(key, str(value)) for key, value in described.items() if value is not None])
 
 
 @gt.command()
@@ -223,7 +222,7 @@ def iov(
         )
         for one in found
     ]
-    print_data(align_rows([("payload", "revision", "md5", "IoV"), *rows]))
+    print_lines([("payload", "revision", "md5", "IoV"), *rows])
 
 
 @gt.command()
@@ -268,9 +267,9 @@ def diff(
             for sign, found in (("-", removed), ("+", added))
             for one in found
         ]
-        print_data(align_rows(rows))
+        print_lines(rows)
     else:
-        print_data(align_rows([name_change(change, keys) for change in changes]))
+        print_lines([name_change(change, keys) for change in changes])
     if not as_json:
         what = "the run catalogue" if catalogue is not None else "those listed"
         say(
@@ -299,7 +298,7 @@ def check_tag(settings: Settings, name: str, listed: str, against: str | None, a
     if as_json:
         print_json({**describe_snapshot(snapshot), "flaws": [describe_flaw(flaw, keys) for flaw in flaws]})
     else:
-        print_data(align_rows([name_flaw(flaw, keys) for flaw in flaws]))
+        print_lines([name_flaw(flaw, keys) for flaw in flaws])
         if not usable:
             say(f"{name} is in state {snapshot.state!r}, which no job may use; freeze it, or choose another")
         counts = Counter(flaw.kind for flaw in flaws)

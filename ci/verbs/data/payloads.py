@@ -11,10 +11,10 @@ from typing import Any
 import rich_click as click
 
 from ci.changes.project import Project, Settings, choose_campaigns, choose_locked, load_sound, pass_project
-from ci.cli.console import count_things, print_data, print_json, print_rows, say
+from ci.cli.console import count_things, print_json, print_lines, print_rows, say
 from ci.cli.exits import Exit
 from ci.cli.options import refuse_unknown_name, writes_json
-from ci.reports.conditions import SHOWN_RANGES, align_rows, describe_change, name_change
+from ci.reports.conditions import SHOWN_RANGES, describe_change, name_change
 from ci.verbs.data.global_tags import TOKEN, fetch_usable, from_option, gt, read_named
 from reconciler.conditions.following import Update, judge_update, read_latest, record_snapshot
 from reconciler.conditions.opening import open_source
@@ -86,7 +86,7 @@ def _tell_update(one: Update) -> None:
     if not one.breaches:
         say(f"{name}: {what}; nothing changed for the runs of the catalogue")
         return
-    print_data(align_rows([name_change(change, one.known) for change in one.breaches]))
+    print_lines([name_change(change, one.known) for change in one.breaches])
     runs = format_runs(touched, SHOWN_RANGES)
     say(f"{name}: {what}; payloads changed for {count_things(len(touched), 'run')} of the catalogue: {runs}")
 

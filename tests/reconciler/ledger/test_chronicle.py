@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ci.reports.monitoring import EventLog
+from ci.reports.monitoring import find_logged, log_events
 from reconciler.ledger.reading.event_log import LogEvent, find_last, read_events
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
@@ -79,13 +79,12 @@ def test_entries_are_read_piece_by_piece_and_none_is_left_out(world):
 
 
 def test_a_log_goes_on_where_it_ended_even_behind_half_a_line(tmp_path):
-    log = EventLog(tmp_path / "events.log")
-    assert log.find_last() is None
-    log.write(
-        [LogEvent(number, "2019-02-07T12:00:00Z", "unit.produced", {"run": "3:1"}) for number in (6, 7)]
-    )
+    log = tmp_path / "events.log"
+    assert find_logged(log) is None
+    events = [LogEvent(number, "2019-02-07T12:00:00Z", "unit.produced", {"run": "3:1"}) for number in (6, 7)]
+    log_events(log, events)
     with (tmp_path / "events.log").open("a") as stream:
         stream.write('{"entry": 8, "ti')
-    assert log.find_last() == 7
+    assert find_logged(log) == 7
     first = json.loads((tmp_path / "events.log").read_text().splitlines()[0])
     assert first == {"entry": 6, "time": "2019-02-07T12:00:00Z", "event": "unit.produced", "run": "3:1"}
