@@ -5,13 +5,12 @@ Pure: the repository's files come as a tree, from a commit or from disk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 
 from ci.approvals.evidence import Evidence, collect_evidence
-from ci.approvals.verdict import Demand, Verdict, judge
-from ci.approvals.withdrawal import CountsFrom
+from ci.approvals.verdict import NO_PAST, Demand, Past, Verdict, judge
+from reconciler.ledger.writing.trust import Launch
 from schemas.files.tree import Tree
 from schemas.manifest.lock import Lock
 from schemas.policy.policy import Policy
@@ -27,25 +26,6 @@ APPROVALS = "approvals"
 """The folder of statements in a campaign's folder."""
 MOST_FILES, MOST_BYTES = 2000, 2**20
 """Statements, signatures and revocations of one campaign that are looked at: about a thousand that people signed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What a ledger remembers: statements that were revoked, and how far a campaign has come.
-
-    `counts_from` are the moments before which nothing counts any more of what somebody signed. `generation` is the highest
-    that was launched, `lock` the digest of that lock, and `scopes` its scopes, name → digest and the generation since which
-    it was so; None: they were not recorded.
-    """
-
-    revoked: frozenset[str] = frozenset()
-    generation: int = 0
-    lock: str | None = None
-    counts_from: CountsFrom = field(default_factory=dict)
-    scopes: Mapping[str, tuple[str, int]] | None = None
-
-
-NO_PAST = Past()
 
 
 def assess_campaign(
@@ -65,7 +45,7 @@ def assess_campaign(
     demand = demand_campaign(policy, declared, site, actions)
     evidence, flood = gather_evidence(tree, f"{declared.folder}/{APPROVALS}")
     obstacle = flood or _find_obstacle(declared, site, past) if demand.roles else None
-    verdict = judge(demand, evidence, policy, now, past.revoked, obstacle, past.counts_from)
+    verdict = judge(demand, evidence, policy, now, past, obstacle)
     if policy.roles.mode == MERGE and demand.roles:
         return replace(verdict, needs=(), merge=policy.roles.branch or "")
     return verdict
@@ -98,7 +78,7 @@ def assess_retirement(
     """Who must approve a retirement, who did, and what is missing."""
     evidence, flood = gather_evidence(tree, f"{RETIRED}/{retirement.name}/{APPROVALS}")
     demand = demand_retirement(policy, retirement)
-    return judge(demand, evidence, policy, now, past.revoked, flood, past.counts_from)
+    return judge(demand, evidence, policy, now, past, flood)
 
 
 def demand_retirement(policy: Policy, retirement: Retirement) -> Demand:
@@ -127,37 +107,42 @@ def _find_obstacle(declared: Declared, site: Site, past: Past) -> str | None:
         return f"the site {site.name} does not let these scripts run: {', '.join(denied)}"
     if not _is_of(lock, declared, site):
         return f"the lock of {name} is not that of its manifest; run `b2prod resolve {name}`"
-    if lock.generation < past.generation:
-        return (
-            f"this is generation {lock.generation} of {name}, and {past.generation} was launched already;"
-            f" run `b2prod resolve {name}`"
-        )
-    if lock.generation == past.generation and lock.digest() != past.lock:
-        return f"generation {lock.generation} of {name} was launched with another lock; run `b2prod resolve {name}`"
-    return None if lock.generation == past.generation else _find_returned(declared, lock, past)
+    return None if past.launch is None else _compare_launched(declared, lock, past.launch)
 
 
-def _find_returned(declared: Declared, lock: Lock, past: Past) -> str | None:
+def _compare_launched(declared: Declared, lock: Lock, before: Launch) -> str | None:
+    """What stands against launching a lock after the one that was launched last."""
+    name = declared.campaign.name
+    again = f"run `b2prod resolve {name}`"
+    if lock.generation < before.generation:
+        return f"this is generation {lock.generation} of {name}, and {before.generation} was launched already; {again}"
+    if lock.generation > before.generation:
+        return _find_returned(declared, lock, before)
+    if lock.digest() != before.lock:
+        return f"generation {lock.generation} of {name} was launched with another lock; {again}"
+    return None
+
+
+def _find_returned(declared: Declared, lock: Lock, before: Launch) -> str | None:
     """What the lock says to be as it was before the last launch, and is not: the author of a lock writes its `since`.
 
     What differs from what was launched is of a later generation, and what does not is of no earlier one than it was.
     """
     name, since = declared.campaign.name, dict(lock.since)
     for scope, value in digest_scopes(lock, declared.campaign, declared.document.data):
-        known = None if past.scopes is None else past.scopes.get(scope)
-        same = known is not None and known[0] == value
-        least = known[1] if known is not None and same else past.generation + 1
-        if since.get(scope, 0) >= least or not past.generation:
+        known, first = (before.scopes or {}).get(scope, ("", 0))
+        same = known == value
+        if since.get(scope, 0) >= (first if same else before.generation + 1):
             continue
         said = f"the lock says that its {scope} is as it was since generation {since.get(scope)}"
-        if past.scopes is None:
+        if before.scopes is None:
             return (
-                f"{said}, and of generation {past.generation}, which was launched, only the whole was recorded: merge that"
+                f"{said}, and of generation {before.generation}, which was launched, only the whole was recorded: merge that"
                 f" lock again, let one turn of `b2prod reconcile` record it, and then the lock of `b2prod resolve {name}`"
             )
-        other = f"since {known[1]}" if known is not None and same else "another one"
+        other = f"since {first}" if same else "another one"
         return (
-            f"{said}, and generation {past.generation} was launched with {other}: take the lock back as it was then"
+            f"{said}, and generation {before.generation} was launched with {other}: take the lock back as it was then"
             f" (`git log -- {declared.lock_file}`), and run `b2prod resolve {name}`"
         )
     return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from ci.changes.commits import read_merged
 from ci.changes.project import Project
@@ -11,6 +11,7 @@ from ci.cli.console import count_things
 from ci.reports.campaign_diff import format_difference
 from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.trust import read_launch
+from reconciler.model.deviations import tell_deviations
 from reconciler.model.states import PlanAction
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.installation import find_tool
@@ -18,10 +19,9 @@ from reconciler.planning.campaign_diff.comparison import compare_campaigns
 from reconciler.planning.campaign_diff.inputs import read_both
 from reconciler.planning.estimate import Estimate, estimate_cost, measure_produced
 from reconciler.planning.resolution import refute
-from reconciler.planning.views import View, view_campaign
+from reconciler.planning.views import view_campaign
 from renderer.steering import load_templates
 from schemas.manifest.lock import Lock
-from schemas.manifest.step import Step
 from schemas.policy.retirement import RetiredDataset, Retirement
 from schemas.policy.scopes import PARTS
 from schemas.repository import Declared, Repository, read_repository
@@ -30,41 +30,30 @@ SHOWN = 4
 """Steps that a deviation is shown with at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Other:
-    """What a decision is compared with, and the repository in which that stands."""
-
-    title: str
-    repository: Repository
-    declared: Declared
-
-
 def describe_decision(
     project: Project, repository: Repository, declared: Declared, lock: Lock, against: str | None
 ) -> str:
     """The decision as text; `against` names the campaign that it is compared with."""
     lines = [*_describe_content(declared, lock), "", *_describe_deviations(declared)]
-    if doubt := _doubt(project, repository, declared):
+    if doubt := _find_doubt(project, repository, declared):
         lines += ["", f"NOT PROVEN by the run catalogue here: {doubt}"]
+    like: list[str] = []
     other = _find_other(project, repository, declared, against)
     if other is None:
-        lines += [
-            "",
-            "nothing to compare with: no campaign that it supersedes, and no earlier version on main",
-        ]
+        nothing = "nothing to compare with: no campaign that it supersedes, and no earlier version on main"
+        lines += ["", nothing]
     else:
-        one, two, basis = read_both(
-            project.state, other.repository, other.declared, declared, later=repository
-        )
+        title, base, before = other
+        like = [before.campaign.name]
+        one, two, basis = read_both(project.state, base, before, declared, later=repository)
         difference = format_difference(compare_campaigns(one, two), basis)
-        lines += ["", f"compared with {other.title}", *_indent(difference)]
-    like = [] if other is None else [other.declared.campaign.name]
-    lines += ["", "what it sets off", *_describe_plan(project, repository, declared, like)]
+        lines += ["", f"compared with {title}", textwrap.indent(difference, "  ").rstrip("\n")]
+    lines += ["", "what it starts", *_describe_plan(project, repository, declared, like)]
     return "\n".join(lines) + "\n"
 
 
-def _doubt(project: Project, repository: Repository, declared: Declared) -> str:
-    """What of the lock the run catalogue here does not bear out; nothing where there is none, or another one."""
+def _find_doubt(project: Project, repository: Repository, declared: Declared) -> str:
+    """What of the lock contradicts the run catalogue here; empty where there is no catalogue."""
     try:
         with reading(project.state) as connection:
             launch, lock = read_launch(connection, declared.campaign.name), declared.lock
@@ -128,52 +117,42 @@ def _describe_content(declared: Declared, lock: Lock) -> Iterator[str]:
 
 
 def _describe_tool(lock: Lock) -> Iterator[str]:
-    """Which b2prod wrote the lock, and which one shows it, where that is another: information, and not what is signed."""
+    """Which b2prod wrote the lock, and which one shows it, where that is another. This is not signed."""
     here = find_tool()
-    yield f"  written by   {lock.tool or 'a b2prod that did not say which it was'}"
+    yield f"  written by   {lock.tool or 'a b2prod of which the version is not known'}"
     if lock.tool is not None and lock.tool != here:
         yield f"  shown by     {here}"
 
 
 def _describe_deviations(declared: Declared) -> Iterator[str]:
-    found: dict[str, list[str]] = {}
-    for step in declared.campaign.expand():
-        for what in _list_deviations(step):
-            found.setdefault(what, []).append(step.name)
+    found = tell_deviations(declared.campaign.expand())
     if not found:
         yield "nothing deviates from the standard"
         return
     yield f"IT DEVIATES FROM THE STANDARD, in {count_things(len(found), 'thing')}"
-    for what, steps in found.items():
-        left = f" and {len(steps) - SHOWN} more" if len(steps) > SHOWN else ""
-        yield f"  {what}"
-        yield f"      in {', '.join(steps[:SHOWN])}{left}"
-
-
-def _list_deviations(step: Step) -> Iterator[str]:
-    for override in step.deviations.overrides:
-        what = f"{override.module}.{override.parameter} = {override.value}"
-        yield f"{what}; {override.reason} ({override.ticket})"
-    for payloads in step.deviations.testing_payloads:
-        yield f"testing payloads {payloads.name}; {payloads.reason} ({payloads.ticket})"
-    for branch in step.deviations.additional_branches:
-        yield f"additional branch {branch.name}; {branch.reason} ({branch.ticket})"
+    for told in found:
+        left = f" and {len(told.steps) - SHOWN} more" if len(told.steps) > SHOWN else ""
+        yield f"  {told.what}; {told.reason} ({told.ticket})"
+        yield f"      in {', '.join(told.steps[:SHOWN])}{left}"
 
 
 def _find_other(
     project: Project, repository: Repository, declared: Declared, against: str | None
-) -> Other | None:
-    """What was named; else the campaign as it was merged; else the one that it supersedes or says that it repeats."""
+) -> tuple[str, Repository, Declared] | None:
+    """What a decision is compared with: its title, and the campaign with its repository.
+
+    That is the campaign `against`; else this one as it was merged; else the one that it supersedes or repeats.
+    """
     campaign = declared.campaign
     main = read_merged(project.root) if against is None else None
     if main is not None:
         merged, _ = read_repository(main.files, load_templates())
         before = merged.campaigns.get(campaign.name)
         if before is not None and before.lock != declared.lock:
-            return Other(f"{campaign.name} as it was merged", merged, before)
+            return f"{campaign.name} as it was merged", merged, before
     for name in (against, *campaign.supersedes, campaign.compare_with):
         if name is not None and name in repository.campaigns:
-            return Other(name, repository, repository.campaigns[name])
+            return name, repository, repository.campaigns[name]
     return None
 
 
@@ -185,19 +164,15 @@ def _describe_plan(
             view = view_campaign(connection, repository, declared.campaign.name, project.state)
             costs = estimate_cost(connection, view, like)
     except SourceUnavailable as error:
-        lock, steps = declared.lock, len(declared.campaign.expand())
-        runs = 0 if lock is None else len(lock.runs)
+        steps = len(declared.campaign.expand())
+        runs = 0 if declared.lock is None else len(declared.lock.runs)
         yield f"  {runs:,} runs × {steps} steps are {runs * steps:,} units; nothing more is known here: {error}"
         return
-    yield from _count_actions(view)
-    for cost in costs:
-        yield f"  {cost.step}: {', '.join(_name_costs(cost))}"
-
-
-def _count_actions(view: View) -> Iterator[str]:
     counts = [(action.word, view.plan.count(action)) for action in PlanAction]
     listed = ", ".join(f"{word} {count:,}" for word, count in counts if count)
     yield f"  units: {listed or 'none'}, done {view.plan.done:,}"
+    for cost in costs:
+        yield f"  {cost.step}: {', '.join(_name_costs(cost))}"
 
 
 def _name_costs(cost: Estimate) -> Iterator[str]:
@@ -208,7 +183,3 @@ def _name_costs(cost: Estimate) -> Iterator[str]:
         yield f"{cost.bytes_read / 1e9:,.1f} GB in"
     yield "CPU time not known" if cost.cpu_hours is None else f"{cost.cpu_hours:,.1f} CPU hours"
     yield "space not known" if cost.bytes_written is None else f"{cost.bytes_written / 1e9:,.1f} GB out"
-
-
-def _indent(text: str) -> list[str]:
-    return [f"  {line}".rstrip() for line in text.rstrip("\n").split("\n")]

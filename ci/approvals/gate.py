@@ -15,26 +15,17 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from ci.approvals.assessment import Past, assess_campaign, assess_retirement, require_roles
-from ci.approvals.memory import remember
-from ci.approvals.root import check_anchor, read_pinned, read_pinned_sites
+from ci.approvals.assessment import assess_campaign, assess_retirement, require_roles
+from ci.approvals.memory import recall, record_taken_back
+from ci.approvals.root import check_anchor, read_pinned, read_pinned_sites, remember
 from ci.approvals.text import format_refusal
-from ci.approvals.verdict import Verdict
-from ci.approvals.withdrawal import REVOKED, CountsFrom
+from ci.approvals.verdict import Past, Verdict
 from ci.changes.commits import is_contained, is_repository, name_commit, read_commit
 from ci.changes.project import Project
 from reconciler.ledger.reading.latest_time import bound_time, read_latest, record_latest
 from reconciler.ledger.reading.observation import read_identity
 from reconciler.ledger.store.database import has_database, opened, reading
-from reconciler.ledger.writing.trust import (
-    Launch,
-    list_revoked,
-    list_withdrawals,
-    read_launch,
-    record_launch,
-    record_revoked,
-    record_withdrawals,
-)
+from reconciler.ledger.writing.trust import Launch, read_launch, record_launch
 from reconciler.model.plan import CampaignPlan, Plan
 from reconciler.model.states import MAKING
 from reconciler.outside.defects import note_defect
@@ -118,44 +109,42 @@ class Gate:
         except GuardRefused as refusal:
             refused = dict.fromkeys(names, str(refusal))
         except Exception as error:  # what nobody foresaw of one campaign is not a reason to stop the others
-            if len(names) == 1 and isinstance(error, SourceUnavailable | SQLAlchemyError):
+            if len(names) > 1:
+                return self._sort_apart(names)
+            if isinstance(error, SourceUnavailable | SQLAlchemyError):
                 raise
-            if len(names) == 1:
-                return [], {names[0]: note_defect(error)}
-            return self._sort_apart(names)
+            return [], {names[0]: note_defect(error)}
         else:
             self._seen.update(names)
             self._record(verdicts)
             refused = {name: format_refusal([one]) for name, one in verdicts.items() if not one.complete}
-        if not refused:
-            return list(names), {}
-        try:
-            with reading(self._project.state) as connection:
-                state_view = read_state_view(
-                    connection, self._repository, list(refused), self._project.state, spare=True
-                )
-            idle = {one.campaign for one in state_view.plan.campaigns if not _count(one)}
-        except SourceUnavailable:  # of none of them can be told whether there is something to launch
-            idle = set()
+        idle = self._list_idle(list(refused)) if refused else set()
         refused = {name: text for name, text in refused.items() if name not in idle}
         return [name for name in names if name not in refused], refused
 
+    def _list_idle(self, names: Sequence[str]) -> set[str]:
+        """The campaigns of which nothing is to be launched; empty where that cannot be told of any."""
+        state = self._project.state
+        try:
+            with reading(state) as connection:
+                state_view = read_state_view(connection, self._repository, names, state, spare=True)
+        except SourceUnavailable:
+            return set()
+        return {one.campaign for one in state_view.plan.campaigns if not _count(one)}
+
     def _sort_apart(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """The same, each campaign by itself; one of which something cannot be read is left out."""
-        permitted: list[str] = []
         refused: dict[str, str] = {}
         errors: list[SourceUnavailable] = []
         for name in names:
             try:
-                mine, others = self.sort([name])
+                refused |= self.sort([name])[1]
             except SourceUnavailable as error:
                 errors.append(error)
-                mine, others = [], {name: str(error)}
-            permitted += mine
-            refused |= others
+                refused[name] = str(error)
         if len(errors) == len(names):
             raise errors[0]
-        return permitted, refused
+        return [name for name in names if name not in refused], refused
 
     def judge(self, plans: Mapping[str, CampaignPlan | None]) -> dict[str, Verdict]:
         """The verdict on each campaign; with its plan, on exactly that one.
@@ -169,15 +158,15 @@ class Gate:
         with reading(self._project.state) as connection:
             now = bound_time(connection, self._clock())
             policy = read_pinned(connection, self._anchor)
-            pasts = {name: _read_past(connection, name) for name in plans}
+            pasts = {name: recall(connection, f"campaign/{name}") for name in plans}
             doubts = {name: self._prove(connection, policy, name, pasts[name]) for name in plans}
-        verdicts = {
-            name: self._judge_one(policy, name, plan, pasts[name], now) for name, plan in plans.items()
-        }
-        return {
-            name: self._warn(_stop(one, doubts[name]) if doubts[name] and not one.obstacle else one, policy)
-            for name, one in verdicts.items()
-        }
+        verdicts: dict[str, Verdict] = {}
+        for name, plan in plans.items():
+            verdict = self._judge_one(policy, name, plan, pasts[name], now)
+            if doubts[name] and not verdict.obstacle:
+                verdict = _stop(verdict, doubts[name])
+            verdicts[name] = self._warn(verdict, policy)
+        return verdicts
 
     def _prove(self, connection: Connection, policy: Policy, name: str, past: Past) -> str:
         """Why a lock is not believed: it is not what manifest, repository and catalogue make; empty where it is.
@@ -187,7 +176,8 @@ class Gate:
         """
         declared = self._repository.campaigns[name]
         lock, site = declared.lock, self._repository.sites[declared.campaign.site]
-        if lock is None or (lock.generation, lock.digest()) == (past.generation, past.lock):
+        before = past.launch
+        if lock is None or (before and (lock.generation, lock.digest()) == (before.generation, before.lock)):
             return ""
         catalogue = read_identity(connection).catalogue_serial
         if (name, catalogue) not in self._proofs:
@@ -206,8 +196,7 @@ class Gate:
         with reading(self._project.state) as connection:
             now = bound_time(connection, self._clock())
             policy = read_pinned(connection, self._anchor)
-            counts_from = list_withdrawals(connection, f"retirement/{retirement.name}")
-            past = Past(list_revoked(connection), counts_from=counts_from)
+            past = recall(connection, f"retirement/{retirement.name}")
         commit, tree = self._read_source()
         verdict = self._warn(assess_retirement(policy, retirement, tree, now, past), policy)
         file = retirement.document.file
@@ -302,48 +291,35 @@ class Gate:
             remember(self._project, self._anchor, self._clock())
 
     def _record(self, verdicts: Mapping[str, Verdict], *, launched: bool = False) -> None:
-        """Remembers what counts no longer, until when it was judged, and where something is launched, how far campaigns came."""
-        now = self._clock()
-        gone = {
-            one.digest for verdict in verdicts.values() for one in verdict.approvals if one.refused == REVOKED
-        }
+        """Remembers what counts no longer, until when it was judged, and with `launched`, how far campaigns came."""
+        state, now = self._project.state, self._clock()
+        revoked = frozenset[str]().union(*(verdict.revoked for verdict in verdicts.values()))
+        counts_from = {verdict.demand.subject: verdict.counts_from for verdict in verdicts.values()}
+        record_taken_back(state, now, revoked, counts_from)
         launches: dict[str, Launch] = {}
-        counts_from: dict[str, CountsFrom] = {}
-        with reading(self._project.state) as connection:
-            gone -= list_revoked(connection)
+        with reading(state) as connection:
             latest = read_latest(connection)
             for name, verdict in verdicts.items():
-                subject = verdict.demand.subject
-                known = list_withdrawals(connection, subject)
-                if any(whose not in known or known[whose] < at for whose, at in verdict.counts_from.items()):
-                    counts_from[subject] = verdict.counts_from
-                lock, generation = self._repository.campaigns[name].lock, verdict.demand.generation
-                if lock is None or generation is None or not verdict.demand.roles or not verdict.complete:
-                    continue
-                launch = Launch(generation, lock.digest(), verdict.digest, _describe_scopes(verdict))
+                launch = _describe_launch(self._repository.campaigns[name], verdict)
                 before = read_launch(connection, name)
                 # an older b2prod recorded no scopes: the lock that was launched from tells them
-                unknown = before is not None and before.scopes is None and before.lock == launch.lock
-                if before != launch and (launched or unknown):
+                unknown = launch and before and before.scopes is None and before.lock == launch.lock
+                if launch is not None and launch != before and (launched or unknown):
                     launches[name] = launch
-        if gone or launches or counts_from or latest is None or now > latest:
-            with opened(self._project.state) as engine, engine.begin() as connection:
+        if launches or latest is None or now > latest:
+            with opened(state) as engine, engine.begin() as connection:
                 record_latest(connection, now)
-                record_revoked(connection, sorted(gone))
-                for subject, moments in counts_from.items():
-                    record_withdrawals(connection, subject, moments)
                 for name, launch in launches.items():
                     record_launch(connection, name, launch)
 
 
-def _read_past(connection: Connection, name: str) -> Past:
-    launch = read_launch(connection, name)
-    past = Past(list_revoked(connection), counts_from=list_withdrawals(connection, f"campaign/{name}"))
-    return (
-        past
-        if launch is None
-        else replace(past, generation=launch.generation, lock=launch.lock, scopes=launch.scopes)
-    )
+def _describe_launch(declared: Declared, verdict: Verdict) -> Launch | None:
+    """A launch of a campaign under its approvals, as the ledger records it; None where it has none, or needs none."""
+    lock, demand = declared.lock, verdict.demand
+    if lock is None or demand.generation is None or not demand.roles or not verdict.complete:
+        return None
+    scopes = {name: (value, demand.since.get(name, 0)) for name, value in demand.scopes.items()}
+    return Launch(demand.generation, lock.digest(), verdict.digest, scopes)
 
 
 def _read_declared(tree: Tree, file: str) -> Declared | None:
@@ -363,11 +339,6 @@ def _pin(declared: Declared) -> dict[str, str]:
     """What a plan pins of a campaign."""
     lock = "" if declared.lock is None else declared.lock.digest()
     return {"lock": lock, "manifest": digest(declared.document.data)}
-
-
-def _describe_scopes(verdict: Verdict) -> dict[str, tuple[str, int]]:
-    demand = verdict.demand
-    return {name: (value, demand.since.get(name, 0)) for name, value in demand.scopes.items()}
 
 
 def _stop(verdict: Verdict, obstacle: str) -> Verdict:

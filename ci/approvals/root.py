@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from ci.approvals.assessment import NO_PAST, Past, gather_evidence
+from ci.approvals.assessment import gather_evidence
 from ci.approvals.evidence import Evidence
-from ci.approvals.verdict import Demand, Verdict, judge
-from ci.approvals.withdrawal import collect_withdrawals
+from ci.approvals.memory import recall, record_taken_back, remember_words
+from ci.approvals.verdict import NO_PAST, Demand, Past, Verdict, judge
+from ci.approvals.withdrawal import collect_withdrawals, try_statement
+from ci.changes.commits import is_repository, read_commit
 from ci.changes.project import Project
 from ci.cli.exits import WrongUse
-from reconciler.ledger.reading.latest_time import bound_time, record_latest
+from reconciler.ledger.reading.latest_time import bound_time
 from reconciler.ledger.store.database import State, has_database, opened, reading
-from reconciler.ledger.writing.trust import (
-    Root,
-    list_revoked,
-    list_roots,
-    list_withdrawals,
-    pin_root,
-    record_revoked,
-    record_withdrawals,
-)
+from reconciler.ledger.writing.trust import Root, list_roots, pin_root
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-from schemas.files.tree import Tree
+from schemas.files.tree import Tree, read_tree
 from schemas.json_schema.validation import load_schema, validate
 from schemas.policy.policy import SITES, Policy, read_policy
 from schemas.policy.roles import ADMINISTRATOR
 from schemas.policy.site import Site, read_site
-from schemas.policy.statement import TRUST, Statement, read_statement
-from schemas.policy.wire import Malformed
+from schemas.policy.statement import TRUST
 from schemas.yaml.document import read_yaml
 
 FOLDER = "productions/trust"
@@ -52,6 +46,10 @@ def read_pinned(connection: Connection, anchor: str | None) -> Policy:
         GuardRefused: none is pinned, or it does not come from the anchor.
         SourceUnavailable: what is pinned cannot be read.
     """
+    return _read(_find_root(connection, anchor))
+
+
+def _find_root(connection: Connection, anchor: str | None) -> Root:
     roots = list_roots(connection)
     if not roots:
         raise GuardRefused(UNPINNED)
@@ -60,7 +58,7 @@ def read_pinned(connection: Connection, anchor: str | None) -> Policy:
             f"the pinned trust root {roots[-1].digest[:16]} does not come from {anchor[:16]}, which this site's"
             " configuration (B2PROD_TRUST) names"
         )
-    return _read(roots[-1])
+    return roots[-1]
 
 
 def find_pinned(state: State) -> Root | None:
@@ -82,13 +80,14 @@ def read_pinned_sites(state: State, anchor: str | None) -> dict[str, Site]:
     """
     if not has_database(state):
         return {}
-    with reading(state) as connection:
-        roots = list_roots(connection)
-    if not roots or (anchor is not None and anchor not in {root.digest for root in roots}):
+    try:
+        with reading(state) as connection:
+            root = _find_root(connection, anchor)
+    except GuardRefused:
         return {}
-    _read(roots[-1])  # refuses a root that is not what its digest says
+    _read(root)  # refuses a root that is not what its digest says
     found: dict[str, Site] = {}
-    for file, content in roots[-1].files.items():
+    for file, content in root.files.items():
         if not file.startswith(f"{SITES}/") or not file.endswith(".yaml"):
             continue
         document, findings = read_yaml(file, content)
@@ -152,7 +151,7 @@ def pin(
             )
         if policy.is_expired(now):
             raise GuardRefused(f"this root expired on {policy.roles.expires}")
-        verdict = judge_root(old, policy, tree, now, _recall(connection))
+        verdict = judge_root(old, policy, tree, now, recall(connection, SUBJECT))
         if not verdict.complete:
             (need,) = verdict.needs
             raise GuardRefused(
@@ -171,7 +170,7 @@ def pin(
 def assess_root(state: State, old: Policy, new: Policy, tree: Tree, now: datetime) -> Verdict:
     """Whether a pinned root may be moved from, as `pin` would judge it."""
     with reading(state) as connection:
-        return judge_root(old, new, tree, bound_time(connection, now), _recall(connection))
+        return judge_root(old, new, tree, bound_time(connection, now), recall(connection, SUBJECT))
 
 
 def judge_root(old: Policy, new: Policy, tree: Tree, now: datetime, past: Past = NO_PAST) -> Verdict:
@@ -182,7 +181,7 @@ def judge_root(old: Policy, new: Policy, tree: Tree, now: datetime, past: Past =
     evidence, flood = gather_evidence(tree, FOLDER)
     mine = f"{FOLDER}/{new.root[:16]}/"
     looked_at = [one if one.file.startswith(mine) else _keep_revocations(one) for one in evidence]
-    return judge(demand_root(old, new), looked_at, old, now, past.revoked, flood, past.counts_from)
+    return judge(demand_root(old, new), looked_at, old, now, past, flood)
 
 
 def demand_root(old: Policy, new: Policy) -> Demand:
@@ -196,45 +195,40 @@ def remember_withdrawals(state: State, tree: Tree, now: datetime) -> None:
     Raises:
         SourceUnavailable: the ledger cannot be read, or written.
     """
-    if not has_database(state) or not any(file.startswith(f"{FOLDER}/") for file in tree):
-        return
     evidence, _ = gather_evidence(tree, FOLDER)
+    pinned = find_pinned(state) if evidence else None
+    if pinned is None:
+        return
     with reading(state) as connection:
-        roots = list_roots(connection)
-        if not roots:
-            return
-        old, past = _read(roots[-1]), _recall(connection)
         now = bound_time(connection, now)
-    said = [(one.digest, statement) for one in evidence if (statement := _try_statement(one)) is not None]
-    taken = collect_withdrawals(evidence, said, SUBJECT, old, now)
-    gone = taken.digests - past.revoked
-    moved = {
-        whose: at
-        for whose, at in taken.counts_from.items()
-        if whose not in past.counts_from or past.counts_from[whose] < at
-    }
-    if gone or moved:
-        with opened(state) as engine, engine.begin() as connection:
-            record_latest(connection, now)
-            record_revoked(connection, sorted(gone))
-            record_withdrawals(connection, SUBJECT, moved)
+    said = [
+        (one.digest, statement) for one in evidence if (statement := try_statement(one.statement)) is not None
+    ]
+    taken = collect_withdrawals(evidence, said, SUBJECT, _read(pinned), now)
+    record_taken_back(state, now, taken.digests, {SUBJECT: taken.counts_from})
+
+
+def remember(project: Project, anchor: str | None, now: datetime) -> None:
+    """Remembers what was taken back of statements about campaigns, retirements and roots in the commit that is read.
+
+    Nothing where that, or the ledger, cannot be read: whoever needs it tells. Without a pinned root nothing counts.
+    """
+    with suppress(SourceUnavailable, GuardRefused):
+        if project.commit is not None:
+            tree = project.commit.files
+        else:
+            root = project.root
+            tree = read_commit(root).files if is_repository(root) else read_tree(root)[0]
+        remember_withdrawals(project.state, tree, now)
+        with reading(project.state) as connection:
+            policy = read_pinned(connection, anchor)
+        remember_words(project.state, tree, now, policy)
 
 
 def _keep_revocations(one: Evidence) -> Evidence:
     """Evidence on another root: it approves nothing here, and may revoke, whatever its file is called."""
     itself = () if one.statement is None else ((one.statement, one.signature),)
     return replace(one, statement=None, signature=None, revocations=(*one.revocations, *itself))
-
-
-def _recall(connection: Connection) -> Past:
-    return Past(list_revoked(connection), counts_from=list_withdrawals(connection, SUBJECT))
-
-
-def _try_statement(one: Evidence) -> Statement | None:
-    try:
-        return None if one.statement is None else read_statement(one.statement)
-    except Malformed:
-        return None
 
 
 def _read(root: Root) -> Policy:

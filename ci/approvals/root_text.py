@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from schemas.files.times import format_time
 from schemas.files.tree import Tree
 from schemas.policy.engine import load_engines
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS, SITES
@@ -29,10 +30,9 @@ def describe_changes(old: Tree, new: Tree) -> list[str]:
     lines = []
     for file in sorted({*old, *new}, key=_rank):
         before, after = old.get(file), new.get(file)
-        if before == after:
-            continue
-        told = [f"  {line}" for line in _describe_file(file, before, after)]
-        lines += [_quote(file), *(told or ["  only its layout or comments"])]
+        if before != after:
+            told = [*_describe_file(file, before, after)] or ["only its layout or comments"]
+            lines += [_quote(file), *(f"  {line}" for line in told)]
     return lines
 
 
@@ -98,14 +98,14 @@ def _compare(path: str, old: Any, new: Any, *, people: bool) -> Iterator[str]:
         return
     one, other = ({} if value is None else value for value in (old, new))
     if isinstance(one, dict) and isinstance(other, dict) and (one or other):
-        for key in [*one, *(key for key in other if key not in one)]:
+        for key in one | other:
             inner = f"{path}.{key}" if path else str(key)
-            if key in one and key in other:
-                yield from _compare(inner, one[key], other[key], people=people)
-            elif key in one:
+            if key not in one:
+                yield from _tell_one_side(inner, other[key], "new")
+            elif key not in other:
                 yield from _tell_one_side(inner, one[key], "it is gone")
             else:
-                yield from _tell_one_side(inner, other[key], "new")
+                yield from _compare(inner, one[key], other[key], people=people)
         return
     if people and path.rpartition(".")[2] in _PEOPLE and isinstance(old, list) and isinstance(new, list):
         came, went = _list_missing(old, new), _list_missing(new, old)
@@ -131,25 +131,17 @@ def _list_missing(here: Sequence[Any], there: Sequence[Any]) -> list[str]:
 def _compare_keys(before: bytes, after: bytes) -> Iterator[str]:
     old, new = read_signers(SIGNERS, before)[0], read_signers(SIGNERS, after)[0]
     for person in sorted({*old, *new}):
-        one, other = old.get(person), new.get(person)
-        if one == other:
-            continue
-        if one is None:
-            yield f"{person} gets a key: {_describe_key(other)}"
-        elif other is None:
-            yield f"{person} has no key any more; it was {_describe_key(one)}"
-        else:
-            yield f"ANOTHER KEY of {person}: {_describe_key(one)} → {_describe_key(other)}"
+        if person not in old:
+            yield f"{person} gets a key: {_describe_key(new[person])}"
+        elif person not in new:
+            yield f"{person} has no key any more; it was {_describe_key(old[person])}"
+        elif old[person] != new[person]:
+            yield f"ANOTHER KEY of {person}: {_describe_key(old[person])} → {_describe_key(new[person])}"
 
 
-def _describe_key(signer: Signer | None) -> str:
-    if signer is None:
-        return "none"
-    times = [
-        f"{word} {moment:%Y-%m-%dT%H:%M:%SZ}"
-        for word, moment in (("from", signer.after), ("until", signer.before))
-        if moment is not None
-    ]
+def _describe_key(signer: Signer) -> str:
+    ends = (("from", signer.after), ("until", signer.before))
+    times = [f"{word} {format_time(moment)}" for word, moment in ends if moment is not None]
     return " ".join([_name_key(signer.key), *times])
 
 
@@ -174,11 +166,9 @@ def _compare_bytes(before: bytes | None, after: bytes | None) -> str:
 
 
 def _digest(content: bytes | None) -> str:
-    return (
-        "nothing"
-        if content is None
-        else f"{len(content):,} bytes, sha256 {hashlib.sha256(content).hexdigest()}"
-    )
+    if content is None:
+        return "nothing"
+    return f"{len(content):,} bytes, sha256 {hashlib.sha256(content).hexdigest()}"
 
 
 def _show(value: Any) -> str:
@@ -188,7 +178,7 @@ def _show(value: Any) -> str:
 
 def _plain(text: str) -> str:
     """A name as it is, where all of it is plain."""
-    return text if text.isascii() and text.isprintable() and " " not in text else json.dumps(text)
+    return json.dumps(text) if " " in text else _quote(text)
 
 
 def _quote(text: str) -> str:

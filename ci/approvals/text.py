@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ci.approvals.verdict import MissingRole, Verdict
+from ci.cli.console import align_rows
 from schemas.files.times import format_time
 from schemas.policy.roles import ADMINISTRATOR
 
@@ -15,14 +16,15 @@ def format_refusal(verdicts: Sequence[Verdict]) -> str:
     lines = [f"{' and '.join(verdict.demand.name for verdict in verdicts)} may not be launched"]
     for verdict in verdicts:
         lines.append(f"{verdict.demand.name}, generation {verdict.demand.generation}")
-        if verdict.obstacle is not None:
-            lines.append(f"  {verdict.obstacle}")
-        lines += [f"  {line}" for line in _list_missing(verdict)]
+        obstacle = [] if verdict.obstacle is None else [verdict.obstacle]
+        missing = [(need.role, "MISSING", need.why or "nobody has signed") for need in verdict.missing]
+        told = [*obstacle, *align_rows(missing), *_list_commands(verdict)]
+        lines += [f"  {line}" for line in told]
     return "\n".join(lines)
 
 
 def format_verdict(verdict: Verdict) -> str:
-    """All that there is to say of a demand: roles with who filled them, statements that do not count, what is missing."""
+    """A verdict in full: roles with who filled them, statements that do not count, what is missing."""
     demand = verdict.demand
     kind, _, name = demand.subject.partition("/")
     generation = "" if demand.generation is None else f", generation {demand.generation}"
@@ -33,15 +35,10 @@ def format_verdict(verdict: Verdict) -> str:
         lines.append(f"  the merge to `{verdict.merge}` is the approval: merging launches")
     elif not verdict.needs:
         lines.append("  nobody must sign: so says the policy of its site")
-    rows = [_describe_need(verdict, need) for need in verdict.needs]
-    lines += [f"  {line}" for line in _align(rows)]
-    refused = [one for one in verdict.approvals if one.refused is not None]
+    lines += [f"  {line}" for line in align_rows([_describe_need(verdict, need) for need in verdict.needs])]
+    refused = [(one.role, one.principal, one.refused) for one in verdict.approvals if one.refused is not None]
     if refused:
-        lines.append("")
-        lines.append("  statements that do not count")
-        lines += [
-            f"  {line}" for line in _align([(one.role, one.principal, one.refused or "") for one in refused])
-        ]
+        lines += ["", "  statements that do not count", *(f"  {line}" for line in align_rows(refused))]
     if verdict.until is not None and verdict.complete:
         lines += ["", f"  holds until {format_time(verdict.until)}"]
     commands = list(_list_commands(verdict))
@@ -100,40 +97,19 @@ def name_command(verdict: Verdict, need: MissingRole) -> str:
 def _describe_need(verdict: Verdict, need: MissingRole) -> tuple[str, str, str]:
     sign = "ok" if not need.missing else "MISSING"
     count = f" ({len(need.by)} of {need.threshold})" if need.threshold > 1 else ""
-    ends = {
-        one.principal: one.not_after
-        for one in verdict.approvals
-        if one.refused is None and one.role == need.role
-    }
-    by = [
-        f"{person}, until {ends[person]:%Y-%m-%d}" if ends.get(person) is not None else person
-        for person in need.by
-    ]
-    return need.role, f"{sign}{count}", "; ".join([*by, *([need.why] if need.why else [])])
-
-
-def _list_missing(verdict: Verdict) -> Iterator[str]:
-    missing = [need for need in verdict.needs if need.missing]
-    rows = [(need.role, "MISSING", need.why or "nobody has signed") for need in missing]
-    yield from _align(rows)
-    yield from _list_commands(verdict)
+    valid = [one for one in verdict.approvals if one.refused is None and one.role == need.role]
+    ends = {one.principal: f", until {one.not_after:%Y-%m-%d}" for one in valid if one.not_after is not None}
+    told = [f"{person}{ends.get(person, '')}" for person in need.by]
+    return need.role, f"{sign}{count}", "; ".join(filter(None, [*told, need.why]))
 
 
 def _list_commands(verdict: Verdict) -> Iterator[str]:
-    missing = [need for need in verdict.needs if need.missing]
-    rows = [(name_command(verdict, need), "by", " or ".join(need.people)) for need in missing]
-    if missing and verdict.unpinned:
+    rows = [(name_command(verdict, need), "by", " or ".join(need.people)) for need in verdict.missing]
+    if rows and verdict.unpinned:
         yield "roles or keys in the repository are not those that are pinned, and what is signed now is for these; so first"
         rows = [
             ("b2prod trust sign", "by", verdict.unpinned),
             ("b2prod trust pin", "by", "who runs the reconciler; then"),
             *rows,
         ]
-    yield from _align(rows)
-
-
-def _align(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))] if rows else []
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    yield from align_rows(rows)

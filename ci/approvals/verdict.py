@@ -6,14 +6,13 @@ Pure: values in, one value out; the time is one of them. Nothing here raises for
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ci.approvals.evidence import Evidence
 from ci.approvals.role_matching import find_end, match_roles
 from ci.approvals.withdrawal import (
     ENDED,
-    NOTHING_WITHDRAWN,
     REPLACED,
     REVOKED,
     CountsFrom,
@@ -22,6 +21,7 @@ from ci.approvals.withdrawal import (
     withdraw_before,
 )
 from ci.ssh.signature import BadSignature, read_signature, verify_signature
+from reconciler.ledger.writing.trust import Launch
 from schemas.files.canonical import digest
 from schemas.files.times import format_time
 from schemas.policy.policy import Policy
@@ -54,6 +54,22 @@ class Demand:
     def name(self) -> str:
         """The campaign's or retirement's name."""
         return self.subject.partition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a ledger remembers of a subject: statements that were revoked, and how far a campaign has come.
+
+    `counts_from` are the moments before which nothing counts any more of what somebody signed. `launch` is the last one
+    of the campaign; None: it was never launched.
+    """
+
+    revoked: frozenset[str] = frozenset()
+    counts_from: CountsFrom = field(default_factory=dict)
+    launch: Launch | None = None
+
+
+NO_PAST = Past()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +124,17 @@ class Verdict:
     @property
     def complete(self) -> bool:
         """Whether it may be done."""
-        return self.obstacle is None and not any(need.missing for need in self.needs)
+        return self.obstacle is None and not self.missing
+
+    @property
+    def missing(self) -> tuple[MissingRole, ...]:
+        """The roles of which somebody must still sign."""
+        return tuple(need for need in self.needs if need.missing)
+
+    @property
+    def revoked(self) -> frozenset[str]:
+        """The digests of the statements that were revoked."""
+        return frozenset(one.digest for one in self.approvals if one.refused == REVOKED)
 
 
 def judge(
@@ -116,76 +142,66 @@ def judge(
     evidence: Sequence[Evidence],
     policy: Policy,
     now: datetime,
-    revoked: frozenset[str] = frozenset(),
+    past: Past = NO_PAST,
     obstacle: str | None = None,
-    counts_from: CountsFrom = NOTHING_WITHDRAWN,
 ) -> Verdict:
-    """The verdict on a demand.
+    """The verdict on a demand; `past` is what the ledger remembers of its subject.
 
-    `revoked` are digests of statements that were seen to be revoked before, `counts_from` the moments before which nothing
-    counts any more of what somebody signed; of several statements of a person in a role the latest counts. Roles are
-    filled by distinct people, as a matching, deputies for those whom they represent; who signed as
-    proposer counts in no other role.
+    Of several statements of a person in a role the latest counts. Roles are filled by distinct people, as a matching,
+    deputies for those whom they represent; who signed as proposer counts in no other role.
     """
+    roles = policy.roles
     if policy.is_expired(now) and demand.action != TRUST:
-        obstacle = f"the policy expired on {policy.roles.expires}; its administrators must sign a new one"
+        obstacle = f"the policy expired on {roles.expires}; its administrators must sign a new one"
     if demand.action == RETIRE and not demand.roles:
         obstacle = (
             "the policy names nobody for retirements: write `retirements: [ROLE]` under `requires` in productions/roles.yaml,"
             " and let its administrators sign that (`b2prod trust sign`)"
         )
-    judged, seen = _judge_all(evidence, demand, policy, now, revoked, counts_from)
-    proposers = {one.principal for one in judged if one.refused is None and one.role == PROPOSER}
-    willing: dict[str, set[str]] = {role: set() for role in demand.roles}
-    for one in judged:
-        mine = one.principal in proposers and one.role != PROPOSER
-        if one.refused is None and not mine:
-            willing[one.role].add(one.principal)
-    needed = [
-        role
-        for name in demand.roles
-        for role in [policy.roles.find(name)]
-        if role is not None
-        for _ in range(role.threshold)
-    ]
-    represented = {role.name: policy.roles.list_represented(role, now) for role in needed}
-    taken = match_roles(
-        [role.name for role in needed],
-        {name: sorted(people) for name, people in willing.items()},
-        represented,
-    )
+    judged, counts_from = _judge_all(evidence, demand, policy, now, past)
+    valid = [one for one in judged if one.refused is None]
+    signed = {
+        name: {one.principal for one in valid if one.role == name} for name in {*demand.roles, PROPOSER}
+    }
+    proposers = signed[PROPOSER]
+    willing = {
+        name: sorted(signed[name] if name == PROPOSER else signed[name] - proposers) for name in demand.roles
+    }
+    known = {name: role for name in demand.roles if (role := roles.find(name)) is not None}
+    represented = {name: roles.list_represented(role, now) for name, role in known.items()}
+    places = [name for name, role in known.items() for _ in range(role.threshold)]
+    taken = match_roles(places, willing, represented)
     needs = []
     for name in demand.roles:
-        role = policy.roles.find(name)
-        if role is None:
+        if name not in known:
             needs.append(MissingRole(name, "", 1, (), (), 1, "the policy has no such role"))
             continue
-        places = [index for index, role in enumerate(needed) if role.name == name]
-        by = tuple(sorted(taken[index] for index in places if index in taken))
+        role = known[name]
+        by = tuple(sorted(person for place, person in taken.items() if places[place] == name))
         missing = role.threshold - len(by)
-        people = tuple(policy.roles.list_represented(role, now))
-        stands = {person: represented[name].get(person, ()) for person in sorted(willing[name])}
+        stands = {person: represented[name].get(person, ()) for person in willing[name]}
         why = _explain(name, judged, proposers, stands, by) if missing else ""
-        needs.append(MissingRole(name, role.scope, role.threshold, people, by, missing, why))
-    counted = sorted({one.digest for one in judged if one.refused is None})
-    complete = obstacle is None and not any(need.missing for need in needs)
-    ends = [one.not_after for one in judged if one.refused is None and one.not_after is not None]
-    return Verdict(
+        needs.append(
+            MissingRole(name, role.scope, role.threshold, tuple(represented[name]), by, missing, why)
+        )
+    verdict = Verdict(
         demand=demand,
         needs=tuple(needs),
         approvals=tuple(judged),
-        digest=digest({**_describe(demand), "policy": policy.digest, "statements": counted})
-        if complete
-        else "",
+        digest="",
         obstacle=obstacle,
-        until=min(ends, default=None),
-        counts_from=seen,
+        until=min((one.not_after for one in valid if one.not_after is not None), default=None),
+        counts_from=counts_from,
     )
+    return replace(verdict, digest=_digest(verdict, policy)) if verdict.complete else verdict
 
 
-def _describe(demand: Demand) -> dict[str, object]:
-    scopes = dict(demand.scopes)
-    return {"subject": demand.subject, "action": demand.action, "scopes": scopes, "plan": demand.plan}
+def _digest(verdict: Verdict, policy: Policy) -> str:
+    """The digest of what may be done, and of the approvals for it."""
+    demand = verdict.demand
+    statements = sorted({one.digest for one in verdict.approvals if one.refused is None})
+    asked = {"subject": demand.subject, "action": demand.action, "scopes": dict(demand.scopes)}
+    return digest({**asked, "plan": demand.plan, "policy": policy.digest, "statements": statements})
 
 
 def _judge_all(
@@ -193,10 +209,9 @@ def _judge_all(
     demand: Demand,
     policy: Policy,
     now: datetime,
-    revoked: frozenset[str],
-    ended: CountsFrom,
+    past: Past,
 ) -> tuple[list[Approval], CountsFrom]:
-    """What every statement is worth, and before which moments nothing counts any more, as the evidence has it."""
+    """Which statements count, and before which moments nothing counts any more, as the evidence has it."""
     judged: list[Approval] = []
     read: list[tuple[Evidence, Statement]] = []
     for one in evidence:
@@ -215,15 +230,16 @@ def _judge_all(
             withdraw_before(latest, (said.role, said.principal), said.not_before)
     for (one, said), objection in zip(read, unheard, strict=True):
         whose = (said.role, said.principal)
+        revoked = one.digest in past.revoked | taken.digests
+        revoked = revoked or said.not_before < taken.counts_from.get(whose, said.not_before)
         refused = (
             next(_object_to_place(said, demand, policy), None)
-            or (REVOKED if one.digest in revoked | taken.digests else None)
-            or (REVOKED if said.not_before < taken.counts_from.get(whose, said.not_before) else None)
+            or (REVOKED if revoked else None)
             or find_doubt(one, said, taken.valid)
             or objection
             or next(_object_to_content(said, demand, policy, now), None)
             or (REPLACED if said.not_before < latest.get(whose, said.not_before) else None)
-            or (ENDED if said.not_before < ended.get(whose, said.not_before) else None)
+            or (ENDED if said.not_before < past.counts_from.get(whose, said.not_before) else None)
         )
         role = policy.roles.find(said.role)
         end = said.not_after if role is None else find_end(policy, role, said.principal, said.not_after, now)

@@ -1,6 +1,6 @@
-"""What of statements counts no longer: those that were taken back, and those that a later one of the same person replaced.
+"""Which statements count no longer: those that were taken back, and those that a later one of the same person replaced.
 
-Statements are copied and put back from history; so what ends is a person's word in a role up to a moment, not a file.
+Statements are copied and put back from history. So what ends is a person's word in a role up to a moment, not a file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from schemas.policy.wire import Malformed
 
 CountsFrom = Mapping[tuple[str, str], datetime]
 """(Role, person) → what they signed before that moment counts no longer."""
-NOTHING_WITHDRAWN: CountsFrom = {}
 
 REVOKED = "it was revoked"
 """Why a statement that was taken back does not count."""
@@ -51,13 +50,14 @@ def collect_withdrawals(
 ) -> Withdrawals:
     """What the revocations in the evidence take back, wherever they lie. `statements` are those there are, by digest."""
     known = dict(statements)
+    here = (policy.roles.repository, policy.roles.environment, subject, REVOKE)
     digests: set[str] = set()
     counts_from: dict[tuple[str, str], datetime] = {}
     valid: set[tuple[bytes, bytes | None]] = set()
     signed = ((one.statement, one.signature) for one in evidence if one.statement is not None)
     for content, signature in {*signed, *(item for one in evidence for item in one.revocations)}:
-        taken = _read_revocation(content, subject, policy)
-        if taken is None:
+        taken = try_statement(content)
+        if taken is None or (taken.repository, taken.environment, taken.subject, taken.action) != here:
             continue
         named = known.get(taken.digest)
         person = taken.of or (None if named is None else named.principal)
@@ -86,35 +86,25 @@ def find_doubt(one: Evidence, said: Statement, valid: frozenset[tuple[bytes, byt
     for content, signature in one.revocations:
         if (content, signature) in valid:
             continue
-        try:
-            taken = read_statement(content)
-        except Malformed:
-            return _doubt(one)
-        if taken.digest == one.digest or said.not_before <= taken.not_before:
-            return _doubt(one)
+        taken = try_statement(content)
+        if taken is None or taken.digest == one.digest or said.not_before <= taken.not_before:
+            file = shlex.quote(name_revocation(one.file))
+            return f"beside it lies a revocation that does not hold; in doubt it counts: `git rm {file}`, and sign again"
     return None
 
 
-def _doubt(one: Evidence) -> str:
-    file = shlex.quote(name_revocation(one.file))
-    return (
-        f"beside it lies a revocation that does not hold; in doubt it counts: `git rm {file}`, and sign again"
-    )
-
-
-def _read_revocation(content: bytes, subject: str, policy: Policy) -> Statement | None:
+def try_statement(content: bytes | None) -> Statement | None:
+    """The statement that the bytes of a file are; None where they are none."""
     try:
-        taken = read_statement(content)
+        return None if content is None else read_statement(content)
     except Malformed:
         return None
-    here = (policy.roles.repository, policy.roles.environment, subject, REVOKE)
-    return taken if (taken.repository, taken.environment, taken.subject, taken.action) == here else None
 
 
 def _may_revoke(
     taken: Statement, person: str, content: bytes, signature: bytes | None, policy: Policy
 ) -> bool:
-    """Whether it is signed by whose statements they are, by one of the role, or by an administrator."""
+    """Whether the person, one of the role, or an administrator signed the revocation."""
     signer = policy.signers.get(taken.principal)
     role = policy.roles.find(taken.role)
     may = {person, *policy.roles.administrators.people, *(role.people if role else ())}

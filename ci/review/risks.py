@@ -33,7 +33,7 @@ def _list_of_manifest(one: CampaignReview) -> Iterator[str]:
     if one.declared is None:
         return
     campaign = one.declared.campaign
-    for told in tell_deviations(campaign):
+    for told in tell_deviations(campaign.steps):
         where = ", ".join(told.steps)
         yield f"it deviates from the standard: {told.what}, in {where}; {told.reason} ({told.ticket})"
     for selector in campaign.selectors:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.manifest.campaign import Campaign
 from schemas.manifest.deviation import Deviations, Parameter, Scan
 from schemas.manifest.step import Step
 
@@ -26,10 +25,10 @@ class Told:
         return {"what": self.what, "steps": list(self.steps), "reason": self.reason, "ticket": self.ticket}
 
 
-def tell_deviations(campaign: Campaign) -> tuple[Told, ...]:
-    """The overrides, testing payloads, additional branches and scans of a campaign, in the order of its steps."""
+def tell_deviations(steps: Iterable[Step]) -> tuple[Told, ...]:
+    """The overrides, testing payloads, additional branches and scans of the steps of a campaign, in their order."""
     found: dict[tuple[str, str, str], list[str]] = {}
-    for step in campaign.steps:
+    for step in steps:
         for told in _tell_step(step):
             found.setdefault(told, []).append(step.name)
     return tuple(Told(what, tuple(steps), reason, ticket) for (what, reason, ticket), steps in found.items())

@@ -47,7 +47,7 @@ def plan_campaign(
     planning = _Planning(campaign, observed, refused or {}, removed or {})
     for step_units in units:
         planning.add(step_units)
-    groups, deviations = planning.groups(units), tell_deviations(campaign)
+    groups, deviations = planning.groups(units), tell_deviations(campaign.steps)
     return CampaignPlan(campaign.name, generation, pins, planning.done, groups, deviations)
 
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.approvals.assessment import Past, demand_campaign
+from ci.approvals.assessment import demand_campaign
 from ci.approvals.evidence import SIGNATURE, Evidence, name_revocation
 from ci.approvals.role_matching import match_roles
-from ci.approvals.verdict import Demand, judge
+from ci.approvals.verdict import Demand, Past, judge
+from reconciler.ledger.writing.trust import Launch
 from schemas.files.canonical import canonical_json
 from schemas.policy.policy import REVOKED, read_policy
 from schemas.policy.signers import NAMESPACE
@@ -268,7 +269,7 @@ def test_a17_a_part_that_stays_needs_no_new_signature_after_a_launch(signed):
 
 
 def test_a17_an_older_generation_as_a_whole_is_refused_once_a_later_one_was_launched(signed):
-    signed.past = Past(generation=4, lock="0" * 64)
+    signed.past = Past(launch=Launch(4, "0" * 64, ""))
     verdict = signed.verdict()
     assert not verdict.complete
     told = "this is generation 3 of proc7, and 4 was launched already; run `b2prod resolve proc7`"
@@ -277,9 +278,9 @@ def test_a17_an_older_generation_as_a_whole_is_refused_once_a_later_one_was_laun
 
 def test_a17_two_locks_cannot_have_one_generation(signed):
     lock = signed._read().lock
-    signed.past = Past(generation=3, lock=lock.digest())
+    signed.past = Past(launch=Launch(3, lock.digest(), ""))
     assert signed.verdict().complete
-    signed.past = Past(generation=3, lock="0" * 64)
+    signed.past = Past(launch=Launch(3, "0" * 64, ""))
     assert "launched with another lock" in signed.verdict().obstacle
 
 

@@ -76,7 +76,7 @@ def test_the_decision_is_shown_before_anybody_signs(signable, call, circle):
         "tag_a",
         "max_units 90, max_restate 10",
         "IT DEVIATES FROM THE STANDARD, in 1 thing",
-        "SetupGenfitExtrapolation.noiseBrems = True; under study (BIIDP-1120)",
+        "SetupGenfitExtrapolation.noiseBrems = true; under study (BIIDP-1120)",
         "compared with proc7 as it was merged",
         "max_units  100 → 90",
         "submit 2",

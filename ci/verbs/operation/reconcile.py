@@ -13,8 +13,7 @@ from pathlib import Path
 import rich_click as click
 
 from ci.approvals.gate import Gate, tell_time
-from ci.approvals.memory import remember
-from ci.approvals.root import check_anchor
+from ci.approvals.root import check_anchor, remember
 from ci.changes.campaign_faults import load_launchable
 from ci.changes.follow import Followed, fetch_head, mark_applied, read_applied, read_followed
 from ci.changes.project import Project, pass_project

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from ci.approvals.assessment import NO_PAST, Past, assess_campaign, demand_campaign
+from ci.approvals.assessment import assess_campaign, demand_campaign
 from ci.approvals.evidence import SIGNATURE, name_statement
-from ci.approvals.verdict import Verdict
+from ci.approvals.verdict import NO_PAST, Past, Verdict
+from reconciler.ledger.writing.trust import Launch
 from reconciler.planning.pinning import pin_campaign
 from reconciler.planning.resolution import follow_lock
 from schemas.manifest.runs import run_key
@@ -64,7 +65,7 @@ class SigningRepository:
         lock = self._read().lock
         since = dict(lock.since)
         scopes = {name: (value, since[name]) for name, value in lock.scopes}
-        self.past = Past(generation=lock.generation, lock=lock.digest(), scopes=scopes)
+        self.past = Past(launch=Launch(lock.generation, lock.digest(), "", scopes))
 
     def _read(self) -> Declared:
         self.repository, _ = builders.read(self.files)
