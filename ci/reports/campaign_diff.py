@@ -118,14 +118,20 @@ def _format_tags(difference: Difference) -> Iterator[str]:
 
 def _list_payload(change: PayloadChange, both: Ranges) -> tuple[str, str, str, str]:
     sign = "+" if change.before is None else "-" if change.after is None else "~"
-    sides = (change.before, change.after)
-    # the number alone does not tell two payloads apart that were made for different databases
-    alike = change.before is not None and change.after is not None and change.before[0] == change.after[0]
-    revisions = (side and f"r{side[0]}{f' {side[1][:6]}…' if alike else ''}" for side in sides)
     runs = _name_runs(change.runs)
     if change.runs == both and count(both) > 1:
         runs = "all runs" if _count(both) == OPEN else f"all {_count(both)}"
-    return f"  {sign}", change.payload, _name_change(*revisions), runs
+    return f"  {sign}", change.payload, " → ".join(name_revisions(change)), runs
+
+
+def name_revisions(change: PayloadChange) -> list[str]:
+    """The revisions of a payload before and after, as in `r5`; `nothing` where there is none."""
+    sides = (change.before, change.after)
+    # the number alone does not tell two payloads apart that were made for different databases
+    alike = change.before is not None and change.after is not None and change.before[0] == change.after[0]
+    return [
+        "nothing" if side is None else f"r{side[0]}{f' {side[1][:6]}…' if alike else ''}" for side in sides
+    ]
 
 
 def _format_step(change: StepChange) -> Iterator[str]:

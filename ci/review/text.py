@@ -6,13 +6,13 @@ Everything that comes from the change is escaped, or stands in a block of code w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
+from ci.approvals.text import name_command
 from ci.approvals.verdict import Verdict
 from ci.changes.gates import RECONCILER
 from ci.cli.console import count_things
 from ci.cli.markdown import code, escape, fence, fold, shorten, table, truncate
-from ci.reports.campaign_diff import format_difference, spell, summarise
+from ci.reports.campaign_diff import format_difference, name_revisions, spell, summarise
 from ci.reports.plan import GLYPHS
 from ci.review.risks import list_risks
 from ci.review.summary import CampaignReview, Compared, Review
@@ -50,25 +50,30 @@ def format_review(review: Review) -> str:
             f"**The state that this was planned from is old**, and locks were not proven by it. {escape(review.origin.describe())}",
             "",
         ]
-    details: list[str] = []
     for one in review.campaigns:
         lines += _format_campaign(one)
-        details += _format_details(one)
     for name in _list_retirements(review):
-        if NAME.fullmatch(name) is None:
-            lines += [f"### Retirement {code(name)}", "", "It has no legal name, and counts for nothing.", ""]
-            continue
         who = code(f"b2prod approvals {name} --retirement")
         text = f"It lets data be deleted, once its owners have signed for exactly these: {who} tells who."
-        lines += [f"### Retirement {code(name)}", "", text, ""]
-    others = [(kind, number) for kind, number in review.kinds if kind != "campaigns"]
-    for text in _list_policies(review):
-        lines += [f"**{text}**", ""]
+        if NAME.fullmatch(name) is None:
+            text = "It has no legal name, and counts for nothing."
+        lines += _section(f"### Retirement {code(name)}", [text])
+    for starts, text in _POLICIES.items():
+        if any(path.startswith(starts) for path in review.change.paths):
+            lines += [f"**{text}**", ""]
+    others = [
+        f"{kind} ({count_things(number, 'file')})" for kind, number in review.kinds if kind != "campaigns"
+    ]
     if others:
-        listed = ", ".join(f"{kind} ({count_things(number, 'file')})" for kind, number in others)
-        lines += [f"The change also touches: {listed}.", ""]
-    lines += [*details, *_format_footer(review)]
+        lines += [f"The change also touches: {', '.join(others)}.", ""]
+    for one in review.campaigns:
+        lines += _format_details(one)
+    lines += _format_footer(review)
     return truncate("\n".join(lines) + "\n", LONGEST)
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return [title, "", *lines, ""]
 
 
 _POLICIES = {
@@ -91,30 +96,16 @@ _POLICIES = {
 """What a change of policy means, by the beginning of its paths."""
 
 
-def _list_policies(review: Review) -> list[str]:
-    return [
-        text
-        for starts, text in _POLICIES.items()
-        if any(path.startswith(starts) for path in review.change.paths)
-    ]
-
-
 def _list_retirements(review: Review) -> list[str]:
-    paths = (
-        path.removeprefix(f"{RETIREMENTS}/")
-        for path in review.change.paths
-        if path.startswith(f"{RETIREMENTS}/")
-    )
+    top = f"{RETIREMENTS}/"
+    paths = (path.removeprefix(top) for path in review.change.paths if path.startswith(top))
     return sorted({path.partition("/")[0].removesuffix(".yaml") for path in paths})
 
 
-def count_for_forge(review: Review) -> dict[str, Any]:
+def count_for_forge(review: Review) -> dict[str, int]:
     """The counts that GitLab draws beside a merge request (`artifacts:reports:terraform`)."""
-    return {
-        "create": review.count(PlanAction.SUBMIT),
-        "update": review.count(PlanAction.RESTATE),
-        "delete": 0,
-    }
+    create, update = review.count(PlanAction.SUBMIT), review.count(PlanAction.RESTATE)
+    return {"create": create, "update": update, "delete": 0}
 
 
 def _headline(review: Review) -> str:
@@ -126,17 +117,14 @@ def _headline(review: Review) -> str:
         return f"Retirement of data: {gone}" if gone else "No campaign is touched"
     if review.plan is None:
         return f"{names}: not planned"
-    counts = [
-        (review.count(PlanAction.SUBMIT), "to submit"),
-        (review.count(PlanAction.RESTATE), "to make again"),
-    ]
-    told = [f"{count_things(number, 'unit')} {what}" for number, what in counts if number]
-    hours = [cost.cpu_hours for one in review.campaigns for cost in one.costs if cost.cpu_hours is not None]
-    space = [
-        cost.bytes_written for one in review.campaigns for cost in one.costs if cost.bytes_written is not None
-    ]
+    counts = count_for_forge(review)
+    words = {"to submit": counts["create"], "to make again": counts["update"]}
+    told = [f"{count_things(number, 'unit')} {what}" for what, number in words.items() if number]
+    costs = [cost for one in review.campaigns for cost in one.costs]
+    hours = [cost.cpu_hours for cost in costs if cost.cpu_hours is not None]
+    space = [cost.bytes_written for cost in costs if cost.bytes_written is not None]
     if told and (hours or space):
-        least = "at least " if len(hours) < sum(len(one.costs) for one in review.campaigns) else ""
+        least = "at least " if len(hours) < len(costs) else ""
         told[-1] += f" ({least}{sum(hours):,.0f} CPU hours and {sum(space) / 1e12:,.1f} TB)"
     if not told and (blocked := review.count(PlanAction.BLOCKED)):
         told = [f"nothing is launched, {count_things(blocked, 'unit')} blocked"]
@@ -145,11 +133,7 @@ def _headline(review: Review) -> str:
 
 def _format_findings(review: Review) -> list[str]:
     rows = [
-        (
-            code(one.code),
-            code(str(one.place)),
-            escape(f"{one.message}; {one.hint}" if one.hint else one.message),
-        )
+        (code(one.code), code(str(one.place)), escape("; ".join(filter(None, [one.message, one.hint]))))
         for one in review.findings[:ROWS]
     ]
     more = len(review.findings) - len(rows)
@@ -159,59 +143,46 @@ def _format_findings(review: Review) -> list[str]:
 
 def _format_campaign(one: CampaignReview) -> list[str]:
     if one.declared is None:
-        return [f"### {code(one.name)}", "", f"{escape(one.why)}.", ""]
+        return _section(f"### {code(one.name)}", [f"{escape(one.why)}."])
     campaign = one.declared.campaign
     about = [campaign.kind, campaign.state, "new" if one.before is None else "changed"]
     if campaign.supersedes:
         about.append(f"supersedes {', '.join(campaign.supersedes)}")
     if ticket := one.declared.document.data.get("ticket"):
         about.append(ticket)
-    lines = [f"### {code(one.name)}: {escape(campaign.title)}", "", escape(", ".join(about)), ""]
+    lines = _section(f"### {code(one.name)}: {escape(campaign.title)}", [escape(", ".join(about))])
     if one.why:
         lines += [f"**Not planned:** {escape(one.why)}.", ""]
-    if campaign.restate is not None:
-        lines += [
-            f"**Made again, because:** {escape(campaign.restate.reason)} (at most {campaign.restate.limit} units)",
-            "",
-        ]
+    if (restate := campaign.restate) is not None:
+        again = f"{escape(restate.reason)} (at most {restate.limit} units)"
+        lines += [f"**Made again, because:** {again}", ""]
     if one.costs:
-        lines += ["**How much**", "", *_format_costs(one.costs), ""]
+        lines += _section("**How much**", _format_costs(one.costs))
     if one.compared is not None:
-        lines += [
-            f"**What is different** from {escape(one.compared.title)}",
-            "",
-            *_format_compared(one.compared),
-            "",
-        ]
+        title = f"**What is different** from {escape(one.compared.title)}"
+        lines += _section(title, _format_compared(one.compared))
     if one.view is not None:
-        lines += ["**Why**", "", *_format_groups(one.view.plan.groups), ""]
+        lines += _section("**Why**", _format_groups(one.view.plan.groups))
     if one.verdict is not None:
-        lines += ["**Who must approve**", "", *_format_verdict(one.verdict), ""]
-    risks = list_risks(one)
-    if risks:
-        lines += ["**Look twice**", "", *(f"- {escape(risk)}" for risk in risks), ""]
+        lines += _section("**Who must approve**", _format_verdict(one.verdict))
+    if risks := list_risks(one):
+        lines += _section("**Look twice**", [f"- {escape(risk)}" for risk in risks])
     return lines
 
 
 def _format_costs(costs: Sequence[Estimate]) -> list[str]:
     columns = ("step", "units", "jobs", "events to read", "CPU hours", "GB in", "GB out")
-    rows = [
-        (
-            code(one.step),
-            f"{one.units:,}",
-            _number(one.jobs),
-            _number(one.events),
-            _number(one.cpu_hours),
-            _number(one.bytes_read, 1e9),
-            _number(one.bytes_written, 1e9),
-        )
-        for one in costs
-    ]
+    rows = []
+    for one in costs:
+        plain = (one.units, one.jobs, one.events, one.cpu_hours)
+        sizes = (one.bytes_read, one.bytes_written)
+        numbers = [*map(_format_number, plain), *(_format_number(size, 1e9) for size in sizes)]
+        rows.append((code(one.step), *numbers))
     lines = table(columns, rows, columns[1:])
     return [*lines, "", "`?`: nobody can tell yet."] if any("?" in row for row in rows) else lines
 
 
-def _number(value: float | None, unit: float = 1) -> str:
+def _format_number(value: float | None, unit: float = 1) -> str:
     if value is None:
         return "?"
     scaled = value / unit
@@ -219,9 +190,9 @@ def _number(value: float | None, unit: float = 1) -> str:
 
 
 def _format_compared(compared: Compared) -> list[str]:
-    difference = compared.difference
-    lines = [*_list_changes(difference), "", escape(summarise(difference, compared.basis))]
-    return lines[1:] if lines[0] == "" else lines
+    changes = [*_list_changes(compared.difference)]
+    summary = escape(summarise(compared.difference, compared.basis))
+    return [*changes, "", summary] if changes else [summary]
 
 
 def _list_changes(difference: Difference) -> Iterator[str]:
@@ -240,9 +211,8 @@ def _list_changes(difference: Difference) -> Iterator[str]:
         runs, both = count(difference.touched()), count(difference.both)
         names = len({change.payload for change in difference.payloads})
         yield f"- {count_things(names, 'payload')} changed, for {runs:,} of the {count_things(both, 'run')} in both:"
-        yield from shorten(
-            [f"  - {_name_payload(one, both)}" for one in difference.payloads], ROWS, "payloads"
-        )
+        listed = [f"  - {_name_payload(one, both)}" for one in difference.payloads]
+        yield from shorten(listed, ROWS, "payloads")
     elif difference.tags:
         yield "- no payload changed for the runs in both"
     for change in difference.steering:
@@ -257,9 +227,8 @@ def _list_changes(difference: Difference) -> Iterator[str]:
         told += [f"{count_things(moved, 'line')} of the steering"] if moved else []
         yield f"- step {code(change.after)}: {'; '.join(told) or 'another name'}"
     for outputs in difference.outputs:
-        signs = [f"− {code(name)}" for name in outputs.only_before] + [
-            f"+ {code(name)}" for name in outputs.only_after
-        ]
+        signs = [f"− {code(name)}" for name in outputs.only_before]
+        signs += [f"+ {code(name)}" for name in outputs.only_after]
         yield f"- outputs of {code(outputs.after or outputs.before or '')}: {', '.join(signs)}"
     for sign, ranges in (("−", difference.only_before), ("+", difference.only_after)):
         if ranges:
@@ -267,13 +236,9 @@ def _list_changes(difference: Difference) -> Iterator[str]:
 
 
 def _name_payload(change: PayloadChange, both: int) -> str:
-    pair = (change.before, change.after)
-    # the number alone does not tell two payloads apart that were made for different databases
-    alike = change.before is not None and change.after is not None and change.before[0] == change.after[0]
-    sides = [side and f"r{side[0]}{f' ({side[1][:6]})' if alike else ''}" for side in pair]
     runs = count(change.runs)
     which = "all runs" if runs == both else count_things(runs, "run")
-    return f"{code(change.payload)} {escape(sides[0] or 'none')} → {escape(sides[1] or 'none')}, {which}"
+    return f"{code(change.payload)} {' → '.join(map(escape, name_revisions(change)))}, {which}"
 
 
 def _format_groups(groups: Sequence[Group]) -> list[str]:
@@ -302,25 +267,19 @@ def _fold(outputs: Sequence[str]) -> str:
 
 
 def _format_verdict(verdict: Verdict) -> list[str]:
+    obstacle = ["", f"**{escape(verdict.obstacle)}**"] if verdict.obstacle else []
     if verdict.merge is not None:
-        told = [
-            f"Nobody signs: **the merge to {code(verdict.merge)} is the approval, and merging launches.**"
-        ]
-        return [*told, *(["", f"**{escape(verdict.obstacle)}**"] if verdict.obstacle else [])]
+        told = f"**the merge to {code(verdict.merge)} is the approval, and merging launches.**"
+        return [f"Nobody signs: {told}", *obstacle]
     if not verdict.needs:
         return ["Nobody: so says the policy for its site and area."]
-    rows = [
-        (
-            escape(need.role),
-            escape(need.scope),
-            " or ".join(map(code, need.people)),
-            "**missing**" if need.missing else ", ".join(map(code, need.by)),
-            code(f"b2prod approve {verdict.demand.name} --role {need.role}") if need.missing else "",
-        )
-        for need in verdict.needs
-    ]
-    lines = table(("role", "answers for", "who may", "signed", "how"), rows)
-    return [*lines, "", f"**{escape(verdict.obstacle)}**"] if verdict.obstacle else lines
+    rows = []
+    for need in verdict.needs:
+        signed = "**missing**" if need.missing else ", ".join(map(code, need.by))
+        how = code(name_command(verdict, need)) if need.missing else ""
+        people = " or ".join(map(code, need.people))
+        rows.append((escape(need.role), escape(need.scope), people, signed, how))
+    return [*table(("role", "answers for", "who may", "signed", "how"), rows), *obstacle]
 
 
 def _format_details(one: CampaignReview) -> list[str]:
@@ -337,6 +296,5 @@ def _format_footer(review: Review) -> list[str]:
         told.append(f"plan {review.plan.digest()[:12]}")
     if review.origin is not None:
         told.append(review.origin.describe())
-    return [
-        f"<sub>{escape(', '.join(told))}. It is made anew after the merge, and launched only as it was approved.</sub>"
-    ]
+    anew = "It is made anew after the merge, and launched only as it was approved."
+    return [f"<sub>{escape(', '.join(told))}. {anew}</sub>"]
