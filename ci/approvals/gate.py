@@ -34,7 +34,7 @@ from reconciler.planning.resolution import refute
 from reconciler.planning.views import read_state_view
 from schemas.files.canonical import digest
 from schemas.files.tree import Tree, read_tree
-from schemas.json_schema.validation import load_schema, validate
+from schemas.json_schema.validation import read_valid
 from schemas.manifest.campaign import read_campaign
 from schemas.manifest.lock import read_lock
 from schemas.policy.policy import SITES, Policy
@@ -324,10 +324,8 @@ def _describe_launch(declared: Declared, verdict: Verdict) -> Launch | None:
 
 def _read_declared(tree: Tree, file: str) -> Declared | None:
     """A campaign with its lock, as the files of a commit have it; None: it is not there, or is broken."""
-    if file not in tree:
-        return None
-    document, findings = read_yaml(file, tree[file])
-    if document is None or findings or validate(document, load_schema("campaign")):
+    document = read_valid(file, tree[file], "campaign") if file in tree else None
+    if document is None:
         return None
     declared = Declared(read_campaign(file.split("/")[-2], document), document)
     if declared.lock_file not in tree:

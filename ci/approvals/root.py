@@ -23,12 +23,11 @@ from reconciler.ledger.store.database import State, has_database, opened, readin
 from reconciler.ledger.writing.trust import Root, list_roots, pin_root
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from schemas.files.tree import Tree, read_tree
-from schemas.json_schema.validation import load_schema, validate
+from schemas.json_schema.validation import read_valid
 from schemas.policy.policy import SITES, Policy, read_policy
 from schemas.policy.roles import ADMINISTRATOR
 from schemas.policy.site import Site, read_site
 from schemas.policy.statement import TRUST
-from schemas.yaml.document import read_yaml
 
 FOLDER = "productions/trust"
 """Where administrators' statements lie: FOLDER/ROOT16/administrator.PERSON.json."""
@@ -88,13 +87,11 @@ def read_pinned_sites(state: State, anchor: str | None) -> dict[str, Site]:
     _read(root)  # refuses a root that is not what its digest says
     found: dict[str, Site] = {}
     for file, content in root.files.items():
-        if not file.startswith(f"{SITES}/") or not file.endswith(".yaml"):
-            continue
-        document, findings = read_yaml(file, content)
-        if document is None or findings or validate(document, load_schema("site")):
-            continue  # a site that this version cannot read is told by `check`, and does not stop the others
-        name = file.removeprefix(f"{SITES}/").removesuffix(".yaml")
-        found[name] = read_site(name, document)
+        if file.startswith(f"{SITES}/") and file.endswith(".yaml"):
+            name = file.removeprefix(f"{SITES}/").removesuffix(".yaml")
+            document = read_valid(file, content, "site")
+            if document is not None:  # `check` tells of a site that this version cannot read; others go on
+                found[name] = read_site(name, document)
     return found
 
 

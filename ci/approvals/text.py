@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ci.approvals.verdict import MissingRole, Verdict
@@ -59,18 +60,9 @@ def describe_verdict(verdict: Verdict) -> dict[str, Any]:
         "obstacle": verdict.obstacle,
         "merge": verdict.merge,
         "digest": verdict.digest or None,
-        "until": None if verdict.until is None else format_time(verdict.until),
+        "until": verdict.until and format_time(verdict.until),
         "roles": [
-            {
-                "role": need.role,
-                "scope": need.scope,
-                "threshold": need.threshold,
-                "people": list(need.people),
-                "by": list(need.by),
-                "missing": need.missing,
-                "why": need.why,
-                "command": name_command(verdict, need) if need.missing else None,
-            }
+            {**asdict(need), "command": name_command(verdict, need) if need.missing else None}
             for need in verdict.needs
         ],
         "statements": [
@@ -80,7 +72,7 @@ def describe_verdict(verdict: Verdict) -> dict[str, Any]:
                 "principal": one.principal,
                 "counts": one.refused is None,
                 "refused": one.refused,
-                "not_after": None if one.not_after is None else format_time(one.not_after),
+                "not_after": one.not_after and format_time(one.not_after),
             }
             for one in verdict.approvals
         ],

@@ -6,33 +6,36 @@ from collections.abc import Iterator
 
 from ci.review.summary import CampaignReview
 from reconciler.model.deviations import tell_deviations
+from reconciler.model.plan import CampaignPlan
 from reconciler.model.states import PlanAction
+from schemas.manifest.campaign import Campaign
 from schemas.manifest.lock import Lock
+from schemas.repository import Declared
 
 
 def list_risks(one: CampaignReview) -> list[str]:
     """What is unusual or cannot be undone in a campaign; empty where nothing is."""
-    return [*_list_of_plan(one), *_list_of_manifest(one), *_list_of_change(one)]
+    found = [] if one.view is None else [*_list_of_plan(one.view.plan)]
+    if one.declared is not None:
+        found += [*_list_of_manifest(one, one.declared.campaign), *_list_of_change(one, one.declared)]
+    return found
 
 
-def _list_of_plan(one: CampaignReview) -> Iterator[str]:
-    if one.view is None:
-        return
-    plan = one.view.plan
-    if again := plan.count(PlanAction.RESTATE):
-        yield f"{again:,} units that exist are made again, and analyses may be using them"
-    if unknown := plan.count(PlanAction.UNKNOWN):
-        yield f"{unknown:,} units could not be judged; while that is so, nothing is applied"
-    if blocked := plan.count(PlanAction.BLOCKED):
-        yield f"{blocked:,} units are blocked"
-    if tried := plan.count(PlanAction.QUARANTINED):
-        yield f"{tried:,} units failed too often, and wait for a person"
+_ACTIONS = {
+    PlanAction.RESTATE: "units that exist are made again, and analyses may be using them",
+    PlanAction.UNKNOWN: "units could not be judged; while that is so, nothing is applied",
+    PlanAction.BLOCKED: "units are blocked",
+    PlanAction.QUARANTINED: "units failed too often, and wait for a person",
+}
 
 
-def _list_of_manifest(one: CampaignReview) -> Iterator[str]:
-    if one.declared is None:
-        return
-    campaign = one.declared.campaign
+def _list_of_plan(plan: CampaignPlan) -> Iterator[str]:
+    for action, text in _ACTIONS.items():
+        if count := plan.count(action):
+            yield f"{count:,} {text}"
+
+
+def _list_of_manifest(one: CampaignReview, campaign: Campaign) -> Iterator[str]:
     for told in tell_deviations(campaign.steps):
         where = ", ".join(told.steps)
         yield f"it deviates from the standard: {told.what}, in {where}; {told.reason} ({told.ticket})"
@@ -48,29 +51,25 @@ def _list_of_manifest(one: CampaignReview) -> Iterator[str]:
         yield f"{campaign.release} recommends the tag {one.recommended}, and {', '.join(tags)} is used"
     if not campaign.reuse:
         yield "reuse: never; what others made with the same fingerprint is made again"
-    if one.verdict is not None and one.verdict.merge is not None:
-        yield f"the merge to {one.verdict.merge} is the approval: merging launches"
-    elif one.verdict is not None and not one.verdict.needs:
-        yield "no signature is needed for its site and area"
     if one.verdict is None:
         yield "the base has no policy for its site: nobody can say who must approve"
+    elif one.verdict.merge is not None:
+        yield f"the merge to {one.verdict.merge} is the approval: merging launches"
+    elif not one.verdict.needs:
+        yield "no signature is needed for its site and area"
 
 
-def _list_of_change(one: CampaignReview) -> Iterator[str]:
-    if one.declared is None:
-        return
+def _list_of_change(one: CampaignReview, declared: Declared) -> Iterator[str]:
     if one.before is not None:
-        limits = one.declared.campaign.limits.describe()
-        for name, old in one.before.campaign.limits.describe().items():
+        before, after = one.before.campaign, declared.campaign
+        limits = after.limits.describe()
+        for name, old in before.limits.describe().items():
             new = limits[name]
             if old is not None and (new is None or new > old):
                 yield f"{name} grows from {old:,} to {'any number' if new is None else f'{new:,}'}"
-        if (one.before.campaign.site, one.before.campaign.layout) != (
-            one.declared.campaign.site,
-            one.declared.campaign.layout,
-        ):
+        if (before.site, before.layout) != (after.site, after.layout):
             yield "outputs go somewhere else than before"
-        yield from _list_of_tools(one.before.lock, one.declared.lock)
+        yield from _list_of_tools(one.before.lock, declared.lock)
     elif one.compared is None:
         yield "there is nothing to compare it with: it supersedes no campaign, and repeats none"
 

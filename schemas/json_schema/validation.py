@@ -18,7 +18,7 @@ from referencing import Registry
 from schemas.findings.finding import MOST, Finding
 from schemas.json_schema.problems import Problem, translate
 from schemas.yaml.composer import Path
-from schemas.yaml.document import Document
+from schemas.yaml.document import Document, read_yaml
 from schemas.yaml.scalars import plain_form, quote, show
 
 _OF_A_TEXT = frozenset(("type", "pattern", "title", "description", "examples", "x-code", "x-hint"))
@@ -53,6 +53,12 @@ def check_rendered(data: Any, name: str) -> None:
 @cache
 def _load_quick(name: str) -> jsonschema_rs.Validator:
     return jsonschema_rs.validator_for(json.dumps(load_schema(name)))
+
+
+def read_valid(file: str, content: bytes, schema: str) -> Document | None:
+    """The YAML document that `content` is; None where it is none, or the schema of this name refuses it."""
+    document, findings = read_yaml(file, content)
+    return None if document is None or findings or validate(document, load_schema(schema)) else document
 
 
 def validate(document: Document, schema: Mapping[str, Any]) -> tuple[Finding, ...]:
