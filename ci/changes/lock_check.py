@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from ci.changes.change import Change
-from ci.changes.project import STALE, is_about
-from reconciler.planning.pinning import compare_locks
+from ci.changes.commits import is_ancestor, read_merged
+from ci.changes.project import STALE, Project, is_about
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.pinning import compare_locks, goes_back
 from reconciler.planning.resolution import refute, resolve
 from schemas.findings.finding import Finding, Place
+from schemas.manifest.lock import read_lock
 from schemas.repository import FOLDERS, Declared, Repository
 
 
@@ -51,3 +56,20 @@ def _prove(connection: Connection, repository: Repository, declared: Declared) -
         moved = ", ".join(compare_locks(declared.lock, lock) or ["generation"])
         message = refute(connection, declared, repository) or f"the lock of {name} is not current: {moved}"
         yield Finding(Place(declared.lock_file), STALE, message, f"run `b2prod resolve {name}`")
+
+
+def take_merged(project: Project, declared: Declared) -> Declared:
+    """The campaign with the lock that was merged, where the campaign lacks it, or has an earlier one.
+
+    On a branch that left main before that lock came, the present one stays: it is old, and was not put back.
+    """
+    main = read_merged(project.root, declared.folder, {declared.lock_file})
+    content = None if main is None else main.files.get(declared.lock_file)
+    head = "HEAD" if project.commit is None else project.commit.id
+    head = head if project.change is None else project.change.head
+    with suppress(SourceUnavailable):
+        if main is not None and content is not None and is_ancestor(project.root, main.id, head):
+            merged, _ = read_lock(declared.lock_file, content)
+            if merged is not None and goes_back(declared.lock, merged.generation, merged.digest()):
+                return replace(declared, lock=merged)
+    return declared

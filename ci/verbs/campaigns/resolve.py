@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
-from ci.changes.generations import take_merged
+from ci.changes.lock_check import take_merged
 from ci.changes.project import STALE, Project, choose_campaigns, load_sound, passes_project
 from ci.cli.console import say
 from ci.cli.exits import FoundProblems, WrongUse
