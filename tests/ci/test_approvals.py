@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from ci.approvals.assessment import demand_campaign
 from ci.approvals.evidence import SIGNATURE, Evidence, name_revocation
 from ci.approvals.role_matching import match_roles
+from ci.approvals.root import demand_root
 from ci.approvals.verdict import Demand, Past, judge
 from reconciler.ledger.writing.trust import Launch
 from schemas.files.canonical import canonical_json
 from schemas.policy.policy import REVOKED, read_policy
+from schemas.policy.roles import ADMINISTRATOR
 from schemas.policy.signers import NAMESPACE
 from schemas.policy.statement import PRODUCE, RETIRE, REVOKE, Ceilings, Statement
 from tests.support.inputs.keys import ORDER, PERSON, Circle, write_roles
@@ -343,6 +345,33 @@ def test_a19_a_policy_that_names_nobody_for_retirements_lets_nothing_be_retired(
 
 def test_a20_a_destructive_plan_with_exactly_this_digest(circle):
     assert retire(circle, PLAN).complete
+
+
+def test_the_administrators_of_a_root_that_expired_can_sign_the_next_one(circle):
+    """Nobody else could: what an expired root says of campaigns does not count any more."""
+    old = circle.policy(roles=write_roles(("2099-12-31", f"{NOW:%Y-%m-%d}")))
+    new = circle.policy(roles=write_roles(("version: 1", "version: 2")))
+    later = NOW + timedelta(days=1)
+    demand = demand_root(old, new)
+    evidence = []
+    for person in (PERSON["coordinator"], PERSON["data-owner"]):
+        said = Statement(
+            subject=demand.subject,
+            digest=new.root,
+            action=demand.action,
+            role=ADMINISTRATOR,
+            principal=person,
+            repository="belle2/productions",
+            environment="production",
+            policy=old.digest,
+            not_before=later,
+            not_after=later + timedelta(days=7),
+            generation=new.roles.version,
+            plan=demand.plan,
+        )
+        evidence.append(Evidence(person, said.data(), circle.key(person).sign(said.data())))
+        assert judge(demand, evidence, old, later).complete == (len(evidence) == 2)
+    assert "the policy expired" in judge(replace(demand, action=PRODUCE), evidence, old, later).obstacle
 
 
 def test_a21_a_revoked_key(signed):
