@@ -109,19 +109,13 @@ def _describe_content(declared: Declared, lock: Lock) -> Iterator[str]:
     limits = [f"{name} {most}" for name, most in campaign.limits.describe().items() if most is not None]
     yield f"  limits       {', '.join(limits)}"
     yield f"  site         {campaign.site} ({lock.engine}), {lock.storage}"
-    yield from _describe_tool(lock)
+    yield f"  written by   {lock.tool or 'a b2prod of which the version is not known'}"
+    if lock.tool not in (None, find_tool()):  # who signs may want to know it; it is not what is signed
+        yield f"  shown by     {find_tool()}"
     for step in campaign.steps:
         yield f"  step         {step.name}: {step.template or step.script or step.application} makes {', '.join(step.outputs)}"
     for name, value in lock.scripts:
         yield f"  script       {name}  sha256 {value}: read it, it runs with the rights of the production"
-
-
-def _describe_tool(lock: Lock) -> Iterator[str]:
-    """Which b2prod wrote the lock, and which one shows it, where that is another. This is not signed."""
-    here = find_tool()
-    yield f"  written by   {lock.tool or 'a b2prod of which the version is not known'}"
-    if lock.tool is not None and lock.tool != here:
-        yield f"  shown by     {here}"
 
 
 def _describe_deviations(declared: Declared) -> Iterator[str]:

@@ -31,10 +31,12 @@ def collect_evidence(tree: Tree, folder: str) -> Iterator[Evidence]:
     for file in sorted(tree):
         if not file.startswith(f"{folder}/") or not file.endswith(STATEMENT):
             continue
-        if not file.endswith(REVOCATION):
-            yield Evidence(file, tree[file], tree.get(f"{file}{SIGNATURE}"), _list_beside(tree, file))
-        elif (named := file.removesuffix(REVOCATION) + STATEMENT) not in tree:
-            yield Evidence(named, None, None, _list_beside(tree, named))
+        named = file.removesuffix(REVOCATION) + STATEMENT if file.endswith(REVOCATION) else file
+        if named != file and named in tree:
+            continue
+        revocation = name_revocation(named)
+        beside = ((tree[revocation], tree.get(f"{revocation}{SIGNATURE}")),) if revocation in tree else ()
+        yield Evidence(named, tree.get(named), tree.get(f"{named}{SIGNATURE}"), beside)
 
 
 def name_statement(folder: str, digest: str, role: str, principal: str) -> str:
@@ -45,8 +47,3 @@ def name_statement(folder: str, digest: str, role: str, principal: str) -> str:
 def name_revocation(file: str) -> str:
     """The file that revokes the statement in `file`."""
     return file.removesuffix(STATEMENT) + REVOCATION
-
-
-def _list_beside(tree: Tree, file: str) -> tuple[tuple[bytes, bytes | None], ...]:
-    revocation = name_revocation(file)
-    return ((tree[revocation], tree.get(f"{revocation}{SIGNATURE}")),) if revocation in tree else ()

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ci.cli.console import WIDTH
 from ci.cli.markdown import escape
 from reconciler.model.deviations import Told
 from reconciler.model.plan import CampaignPlan, Group, Plan
@@ -13,7 +14,6 @@ from reconciler.model.states import PlanAction
 from renderer.jobs.logs import gather_alike, tell_alike
 from schemas.manifest.runs import format_runs
 
-WIDTH = 100
 GLYPHS = {action: action if len(action) == 1 else "." for action in PlanAction}
 
 
@@ -42,8 +42,8 @@ def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str
 
 
 def _format_deviation(told: Told) -> list[str]:
-    indented = (2, f"deviates: {told.what}"), (6, ", ".join(told.steps)), (6, f"{told.ticket}: {told.reason}")
-    return [line for indent, text in indented for line in _wrap(text, " " * indent)]
+    steps, why = ", ".join(told.steps), f"{told.ticket}: {told.reason}"
+    return _fold((2, f"deviates: {told.what}"), (6, steps), (6, why))
 
 
 def _merge_alike(groups: Sequence[Group]) -> list[Group]:
@@ -65,13 +65,16 @@ def _merge_alike(groups: Sequence[Group]) -> list[Group]:
 
 def _format_group(group: Group) -> list[str]:
     first = f"{group.step}: {_fold_outputs(group.outputs)}"
-    indented = ((6, first), (8, group.reason), (8, format_runs(group.runs, most=8)))
-    return [line for indent, text in indented for line in _wrap(text, " " * indent)]
+    return _fold((6, first), (8, group.reason), (8, format_runs(group.runs, most=8)))
 
 
-def _wrap(text: str, indent: str) -> list[str]:
-    folded = textwrap.TextWrapper(WIDTH, indent, f"{indent}  ", break_on_hyphens=False)
-    return folded.wrap(text)
+def _fold(*texts: tuple[int, str]) -> list[str]:
+    """The texts in lines that fit, each with its indent."""
+    folded: list[str] = []
+    for indent, text in texts:
+        first, others = " " * indent, " " * (indent + 2)
+        folded += textwrap.TextWrapper(WIDTH, first, others, break_on_hyphens=False).wrap(text)
+    return folded
 
 
 def _fold_outputs(outputs: Sequence[str]) -> str:
