@@ -481,6 +481,19 @@ def test_of_several_statements_of_one_person_in_one_role_the_latest_counts(signe
     assert signed.verdict().complete
 
 
+def test_a_statement_that_holds_from_tomorrow_on_ends_no_earlier_one_today(signed):
+    old = signed.sign("release")
+    copy = "productions/campaigns/proc7/approvals/z/x.json"
+    signed.files.update({copy: signed.files[old], copy + SIGNATURE: signed.files[old + SIGNATURE]})
+    tomorrow = signed.now + timedelta(days=1)
+    signed.sign("release", not_before=tomorrow, not_after=tomorrow + timedelta(days=7))
+    verdict = signed.verdict()
+    assert verdict.complete
+    assert max(verdict.counts_from.values()) == signed.now, "nor does the ledger remember it so"
+    signed.now = tomorrow
+    assert "a later statement of the same person in this role took its place" in signed.reasons()
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", b"{}"])
 def test_a21_in_doubt_a_revocation_revokes(signed, content):
     signed.files[name_revocation(signed.sign("release"))] = content
