@@ -494,6 +494,14 @@ def test_a_statement_that_holds_from_tomorrow_on_ends_no_earlier_one_today(signe
     assert "a later statement of the same person in this role took its place" in signed.reasons()
 
 
+def test_a_statement_in_a_role_that_is_not_asked_for_says_nothing(signed):
+    digest = signed.verdict().digest
+    signed.sign("data-owner", digest=dict(signed._read().lock.scopes)["everything"], generation=3)
+    assert "the role data-owner is not asked for" in signed.reasons()
+    assert signed.verdict().digest == digest
+    assert not any(role == "data-owner" for role, _ in signed.verdict().counts_from)
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", b"{}"])
 def test_a21_in_doubt_a_revocation_revokes(signed, content):
     signed.files[name_revocation(signed.sign("release"))] = content

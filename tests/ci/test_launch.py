@@ -22,7 +22,7 @@ from reconciler.ledger.schema.decision_tables import launches, trust_roots
 from reconciler.ledger.schema.tables import intents
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.trust import list_revoked, list_withdrawals, read_launch, record_withdrawals
-from reconciler.outside.errors import GuardRefused
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from schemas.policy.statement import REVOKE, Ceilings
 from tests.support.inputs.keys import ORDER, PERSON
 from tests.support.worlds.builders import snapshot
@@ -413,6 +413,30 @@ def test_a_campaign_that_is_not_approved_stops_no_other(signed, capsys):
     told = capsys.readouterr().err
     assert "left out: proc9 may not be launched" in told
     assert {campaign for campaign, *_ in signed.produced()} == {"proc7"}
+
+
+def test_a_commit_that_cannot_be_read_is_told_as_such_and_is_no_defect_of_a_campaign(signed, monkeypatch):
+    def fail(*_):
+        raise SourceUnavailable("git is away")
+
+    monkeypatch.setattr("ci.approvals.gate.read_commit", fail)
+    with pytest.raises(SourceUnavailable, match="git is away"):
+        signed.gate().sort(["proc7"])
+
+
+def test_of_several_campaigns_one_of_which_nothing_can_be_read_stops_no_other(signed, monkeypatch):
+    gate = signed.gate()
+    judge = gate.judge
+
+    def fail(plans):
+        if plans.keys() <= {"proc7"}:
+            return judge(plans)
+        raise SourceUnavailable("git is away")
+
+    monkeypatch.setattr(gate, "judge", fail)
+    assert gate.sort(["proc7", "proc8"]) == (["proc7"], {"proc8": "git is away"})
+    with pytest.raises(SourceUnavailable, match="git is away"):
+        gate.sort(["proc8", "proc9"])
 
 
 def test_mode_merge_is_a_choice_of_the_pinned_root(signable, capsys):
