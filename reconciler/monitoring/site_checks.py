@@ -27,7 +27,7 @@ from reconciler.ledger.writing.lease import PROMPT, tell_clock
 from reconciler.model.engine import Complaint, Engine, EngineUnavailable, JobListing
 from reconciler.model.states import LIVE
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.outside.filesystem import find_type, is_networked
+from reconciler.outside.filesystem import NETWORKED, find_type
 from renderer.applications import APPLICATIONS
 from schemas.files.times import format_time, read_time
 from schemas.policy.site import Site
@@ -51,7 +51,7 @@ def check_state(state: State) -> Iterator[Symptom]:
     """What holds for all sites: where the state lies, and the ledger."""
     kind = find_type(state.folder)
     complaint = None
-    if is_networked(kind) and state.server is None:
+    if kind in NETWORKED and state.server is None:
         what = f"the ledger would be at {state.folder}, which is on {kind}: several hosts may write there at once"
         complaint = Complaint(what, "give --state a folder on a local disk, or --database a PostgreSQL")
     yield Symptom(HERE, "file system of the state", complaint)

@@ -5,28 +5,29 @@ from __future__ import annotations
 import sys
 import tempfile
 import traceback
+from functools import cache
 from importlib.metadata import version
-
-_KEPT: dict[str, str] = {}
-"""The files of this process's defects, by the text of the trace: a service meets the same defect in every turn."""
 
 
 def tell_defect(error: Exception) -> str:
     """The text about an exception that no command expects, with the file that a report should include."""
-    return f"a defect: {type(error).__name__}: {error}\nplease report it, with {_keep(error)}"
+    return f"a defect: {type(error).__name__}: {error}\nplease report it, with {_keep(_trace(error))}"
 
 
 def note_defect(error: Exception) -> str:
-    """The same as part of a line, for a defect that stops one thing and not the command; one file for equal defects."""
-    trace = "".join(traceback.format_exception(error))
-    if trace not in _KEPT:
-        _KEPT[trace] = _keep(error)
-    return f"a defect: {type(error).__name__}: {' '.join(str(error).split())}; please report it, with {_KEPT[trace]}"
+    """The same as part of a line, for a defect that stops one thing and not the command."""
+    said, kept = " ".join(str(error).split()), _keep(_trace(error))
+    return f"a defect: {type(error).__name__}: {said}; please report it, with {kept}"
 
 
-def _keep(error: Exception) -> str:
-    lines = traceback.format_exception(error)
-    text = f"b2prod {_read_version()}, Python {sys.version}\n{''.join(lines)}"
+def _trace(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+@cache
+def _keep(trace: str) -> str:
+    """The file that holds a trace: one for equal traces, since a service meets the same defect in every turn."""
+    text = f"b2prod {_read_version()}, Python {sys.version}\n{trace}"
     try:
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", errors="replace", prefix="b2prod-", suffix=".txt", delete=False

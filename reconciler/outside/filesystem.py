@@ -46,17 +46,8 @@ def find_type(folder: Path) -> str | None:
     best, found = -1, None
     for line in lines:
         mounted, _, rest = line.partition(" - ")
-        point = Path(_unescape(mounted.split()[4]))
+        # blanks and some other characters are octal numbers there
+        point = Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), mounted.split()[4]))
         if here.is_relative_to(point) and len(point.parts) >= best:
             best, found = len(point.parts), rest.split()[0]
     return found
-
-
-def is_networked(kind: str | None) -> bool:
-    """Whether several hosts may share a file system of that type."""
-    return kind in NETWORKED
-
-
-def _unescape(text: str) -> str:
-    """The path that a word of the list of mounts stands for: blanks and some others are octal numbers there."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

@@ -65,10 +65,10 @@ class Answer:
             found = "a page of HTML" if self.body.lstrip()[:1] == b"<" else "something else"
             raise NoAnswer(f"{found} came back (status {self.status}) where JSON was due") from error
 
-    def find_detail(self) -> str | None:
-        """The service's own word in the answer to a request that it refused; None where it has none."""
+    def find_detail(self, key: str = "detail") -> str | None:
+        """The service's own word, under `key`, in the answer to a request that it refused; None if there is none."""
         try:
-            detail = json.loads(self.body)["detail"]
+            detail = json.loads(self.body)[key]
         except (ValueError, RecursionError, TypeError, KeyError):
             return None
         return str(detail)[:300]
@@ -79,21 +79,21 @@ class Answer:
         told = self.headers.get("retry-after", "").strip()
         if told.isascii() and told.isdecimal():
             return float(told[:9])
-        try:
-            until = parsedate_to_datetime(told)
-        except (ValueError, OverflowError):
-            return None
-        now = self.time or datetime.now(UTC)
-        return max(0.0, ((until if until.tzinfo else until.replace(tzinfo=UTC)) - now).total_seconds())
+        until = _read_date(told)
+        return None if until is None else max(0.0, (until - (self.time or datetime.now(UTC))).total_seconds())
 
     @property
     def time(self) -> datetime | None:
         """The service's clock, in whole seconds."""
-        try:
-            told = parsedate_to_datetime(self.headers["date"])
-        except (KeyError, ValueError, OverflowError):
-            return None
-        return told if told.tzinfo is not None else told.replace(tzinfo=UTC)
+        return _read_date(self.headers.get("date", ""))
+
+
+def _read_date(text: str) -> datetime | None:
+    try:
+        told = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return told if told.tzinfo is not None else told.replace(tzinfo=UTC)
 
 
 class HttpClient:
@@ -133,17 +133,9 @@ class HttpClient:
         import httpx  # noqa: PLC0415 -- 0.1 s, which only those pay who go out
 
         for name, value in (headers or {}).items():
-            if not (
-                value.isascii() and value.isprintable()
-            ):  # a library's complaint would show it, and it may be a secret
-                raise NotSent(
-                    f"what is to be sent to {hide_query(url)} as {name} has characters that none may have"
-                )
-        content: dict[str, Any] = {}
-        if form is not None or files is not None:
-            content = {"data": dict(form or {}), "files": dict(files) if files is not None else None}
-        elif data is not None:
-            content = {"json": data}
+            # a library's complaint would show it, and it may be a secret
+            if not (value.isascii() and value.isprintable()):
+                raise NotSent(f"{hide_query(url)}: the header {name} has characters that none may have")
         begun: list[str] = []
 
         async def note(event: str, _: Any) -> None:
@@ -159,8 +151,10 @@ class HttpClient:
                     method,
                     url,
                     headers={"Accept-Encoding": "gzip", **(headers or {})},
+                    json=data,
+                    data=form,
+                    files=files,
                     extensions={"trace": note},
-                    **content,
                 ) as response,
             ):
                 return Answer(response.status_code, dict(response.headers), await self._read(response))
@@ -172,7 +166,7 @@ class HttpClient:
             httpx.ConnectTimeout,
             httpx.UnsupportedProtocol,
             httpx.InvalidURL,
-            UnicodeError,  # a name of a host that is none
+            UnicodeError,  # the host has a name that no host can have
         ) as error:
             raise NotSent(f"{hide_query(url)} cannot be reached: {_describe(error)}") from error
         except (httpx.HTTPError, OSError, TimeoutError, zlib.error, OverflowError, ExceptionGroup) as error:
@@ -237,6 +231,11 @@ def is_safe(url: str) -> bool:
 def hide_query(url: str) -> str:
     """An address without its query, in which signatures are."""
     return url.partition("?")[0]
+
+
+def is_token(text: str) -> bool:
+    """Whether a header can hold a text as a token."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 @cache

@@ -56,7 +56,7 @@ def _find_commit() -> str | None:
 
 
 def _ask_git(*words: str) -> str:
-    """What git says; nothing where there is none, or it refuses."""
+    """What git says; an empty text if git is not there, or refuses."""
     command = ["git", "-c", "core.fsmonitor=false", "-C", str(ROOT), "--no-optional-locks", *words]
     try:
         made = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)

@@ -5,7 +5,6 @@ Whatever is not a whole answer is `SourceUnavailable`. Waiting is bounded in tot
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +16,16 @@ from tenacity import RetryCallState
 
 from reconciler.outside import http
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.outside.http import HttpClient, NoAnswer, NotSent, TooLarge, is_here, is_safe
+from reconciler.outside.http import (
+    Answer,
+    HttpClient,
+    NoAnswer,
+    NotSent,
+    TooLarge,
+    is_here,
+    is_safe,
+    is_token,
+)
 from reconciler.outside.retries import MayPass, retry
 from schemas.files.strict_json import parse_json
 
@@ -50,8 +58,8 @@ class JsonReader:
         pause: what waits.
 
     Raises:
-        SourceUnavailable: the base is not an http address, or carries a password; the token is none that a header may
-            hold; or only plain http is left for a token.
+        SourceUnavailable: the base is not an http address, or carries a password; a header cannot hold
+            the token; or only plain http is left for a token.
     """
 
     def __init__(
@@ -69,7 +77,7 @@ class JsonReader:
         parts = split_address(base)
         if parts.username or parts.password:
             raise SourceUnavailable("the address has a user name or password in it; give a token instead")
-        if token is not None and not (token.isascii() and token.isprintable() and " " not in token and token):
+        if token is not None and not is_token(token):
             raise SourceUnavailable("the token has characters in it that no token has")
         self.base = base
         self._headers = dict(headers)
@@ -81,9 +89,6 @@ class JsonReader:
             secure = parts._replace(scheme="https").geturl()
             self._bases = [secure] if token else [secure, base]
 
-    def __repr__(self) -> str:
-        return f"JsonReader({self.base!r})"
-
     def get(self, path: str, *, absent_is_fine: bool = False) -> JsonAnswer:
         """The JSON at a path below the base; with `absent_is_fine`, an answer for 404 too.
 
@@ -92,18 +97,28 @@ class JsonReader:
         """
         ask = retry(self._attempts, self._choose_wait, self._pause, self._try_bases)
         try:
-            answer = ask(path)
+            url, answer = ask(path)
         except MayPass as error:
-            raise SourceUnavailable(
-                f"{self.base}{path} does not answer after {self._attempts} attempts: {error}"
-            ) from error
-        return self._accept(answer, absent_is_fine=absent_is_fine)
+            what = f"does not answer after {self._attempts} attempts"
+            raise SourceUnavailable(f"{self.base}{path} {what}: {error}") from error
+        status, body = answer.status, answer.body
+        if status == 404 and absent_is_fine:
+            return JsonAnswer(url, status, None)
+        if status != 200:
+            raise SourceUnavailable(f"{url} {_tell(answer)}")
+        try:
+            return JsonAnswer(url, status, parse_json(body.decode("utf-8")))
+        except ValueError as error:
+            found = "HTML" if body.lstrip()[:1] == b"<" else "something else"
+            kind = answer.headers.get("content-type", "of no stated type")
+            what = f"{found} ({kind}) where JSON was due"
+            raise SourceUnavailable(f"{url} answers with {what}: {error}") from error
 
     def _choose_wait(self, state: RetryCallState) -> float:
         spread = 1 + random.random()  # noqa: S311 -- spreads clients, keeps no secret
         return self._backoff * 2.0 ** (state.attempt_number - 1) * spread
 
-    def _try_bases(self, path: str) -> tuple[str, int, str, bytes]:
+    def _try_bases(self, path: str) -> tuple[str, Answer]:
         """The answer of the first base that can be reached, which is the only one from then on."""
         reason: NotSent | None = None
         for base in tuple(self._bases):
@@ -116,30 +131,16 @@ class JsonReader:
                 return answer
         raise MayPass(str(reason)) from reason
 
-    def _accept(self, answer: tuple[str, int, str, bytes], *, absent_is_fine: bool) -> JsonAnswer:
-        url, status, kind, body = answer
-        if status == 404 and absent_is_fine:
-            return JsonAnswer(url, status, None)
-        if status != 200:
-            raise SourceUnavailable(f"{url} answers {status}{_find_message(body)}")
-        try:
-            return JsonAnswer(url, status, parse_json(body.decode("utf-8")))
-        except ValueError as error:
-            found = "HTML" if body.lstrip()[:1] == b"<" else "something else"
-            raise SourceUnavailable(
-                f"{url} answers with {found} ({kind}) where JSON was due: {error}"
-            ) from error
-
-    def _follow(self, url: str) -> tuple[str, int, str, bytes]:
-        """The final answer to a request, after redirects."""
+    def _follow(self, url: str) -> tuple[str, Answer]:
+        """The final answer to a request, after redirects, and the address that gave it."""
         deadline = time.monotonic() + self._timeout
         for _ in range(REDIRECTS + 1):
-            status, headers, body = self._read(url, deadline)
-            if status in _REPEATED:
-                raise MayPass(f"it answers {status}{_find_message(body)}")
-            if status not in (301, 302, 303, 307, 308):
-                return url, status, headers.get("content-type", "of no stated type"), body
-            target = _join(url, headers.get("location", ""))
+            answer = self._read(url, deadline)
+            if answer.status in _REPEATED:
+                raise MayPass(f"it {_tell(answer)}")
+            if answer.status not in (301, 302, 303, 307, 308):
+                return url, answer
+            target = _join(url, answer.headers.get("location", ""))
             before, after = urlsplit(url), split_address(target)
             if before.scheme == "https" and after.scheme != "https":
                 raise SourceUnavailable(f"{url} leads from https to plain {after.scheme}: {target}")
@@ -148,20 +149,19 @@ class JsonReader:
             url = target
         raise SourceUnavailable(f"{url} is the end of {REDIRECTS} redirects, and leads on")
 
-    def _read(self, url: str, deadline: float) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body of one request.
+    def _read(self, url: str, deadline: float) -> Answer:
+        """The answer to one request.
 
         Raises:
             NotSent: there was no connection.
         """
         left = max(deadline - time.monotonic(), 0.001)
         try:
-            answer = self._client.send("GET", url, left, headers=self._choose_headers(url))
+            return self._client.send("GET", url, left, headers=self._choose_headers(url))
         except TooLarge as error:
             raise SourceUnavailable(f"{url}: {error}") from error
         except NoAnswer as error:
             raise MayPass(str(error)) from error
-        return answer.status, answer.headers, answer.body
 
     def _choose_headers(self, url: str) -> dict[str, str]:
         here, base = urlsplit(url), urlsplit(self.base)
@@ -189,10 +189,6 @@ def _join(url: str, location: str) -> str:
         return location
 
 
-def _find_message(body: bytes) -> str:
-    """The service's own message in the body of an error, where it gives one."""
-    try:
-        message = json.loads(body)["message"]
-    except (ValueError, RecursionError, TypeError, KeyError):
-        return ""
-    return f": {message[:200]}" if isinstance(message, str) else ""
+def _tell(answer: Answer) -> str:
+    said = answer.find_detail("message")
+    return f"answers {answer.status}" + (f": {said}" if said else "")

@@ -28,7 +28,7 @@ from reconciler.ledger.store.schema_versions import (
 from reconciler.ledger.store.server import make_server_engine
 from reconciler.ledger.store.state import DATABASE, State
 from reconciler.outside.errors import OtherVersion, SourceUnavailable
-from reconciler.outside.filesystem import find_type, is_networked
+from reconciler.outside.filesystem import NETWORKED, find_type
 
 __all__ = [
     "DATABASE",
@@ -176,7 +176,7 @@ def _make_engine(state: State, *, query_only: bool, enforcing: bool = True) -> E
 
 def _make_file_engine(state: State, *, query_only: bool, enforcing: bool) -> Engine:
     kind = None if state.copy else find_type(state.folder)
-    if is_networked(kind):
+    if kind in NETWORKED:
         raise SourceUnavailable(
             f"{state.folder} is on {kind}, where SQLite loses data: keep the state on a local disk"
             " (--state, B2PROD_STATE), or the ledger in PostgreSQL (--database, B2PROD_DATABASE)"
