@@ -5,8 +5,9 @@ Everything is computed along the boundaries of IoVs; runs are only counted betwe
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import attrgetter
@@ -69,18 +70,14 @@ class TagComparison:
             begin = max(begin, upper)
 
 
-def compare(before: Snapshot, after: Snapshot, runs: Sequence[int] | None = None) -> TagComparison:
-    """What a job gets otherwise from `after` than from `before`, and which of `runs` (sorted run keys) it touches.
-
-    A payload is its checksum: a new revision of the same content is not a change.
-    """
-    return compare_chains((before,), (after,), runs)
-
-
-def compare_chains(
+def compare(
     before: Sequence[Snapshot], after: Sequence[Snapshot], runs: Sequence[int] | None = None
 ) -> TagComparison:
-    """As `compare`, for chains of tags, of which the first that has a payload wins."""
+    """The payloads that differ for a job between two chains of tags, and which of `runs` (sorted run keys) they touch.
+
+    The first tag of a chain that has a payload wins. A payload is its checksum: a new revision of the same content is not a
+    change.
+    """
     keys = () if runs is None else runs
     old, new = _group(before), _group(after)
     changes: list[PayloadUse] = []
@@ -103,34 +100,26 @@ def list_differences(
     With `within`, IoVs that hold for no run there are left out.
     """
     wanted = None if within is None else merge_intervals(within)
-    known = [{_identify(iov) for iov in snapshot.iovs} for snapshot in (before, after)]
-    removed, added = (
-        tuple(
-            sorted(
-                (
-                    iov
-                    for iov in snapshot.iovs
-                    if _identify(iov) not in others
-                    and (wanted is None or touches_any(iov.first, iov.end, wanted))
-                ),
-                key=attrgetter("payload", "first", "end", "revision"),
-            )
-        )
-        for snapshot, others in ((before, known[1]), (after, known[0]))
-    )
-    return removed, added
+
+    def list_only(one: Snapshot, other: Snapshot) -> tuple[Iov, ...]:
+        known = {_identify(iov) for iov in other.iovs}
+        only = (iov for iov in one.iovs if _identify(iov) not in known)
+        here = (iov for iov in only if wanted is None or touches_any(iov.first, iov.end, wanted))
+        return tuple(sorted(here, key=attrgetter("payload", "first", "end", "revision")))
+
+    return list_only(before, after), list_only(after, before)
 
 
 def _identify(iov: Iov) -> tuple[str, str, int, int]:
     return iov.payload, iov.checksum, iov.first, iov.end
 
 
-def _group(chain: Sequence[Snapshot]) -> dict[str, list[_Ranked]]:
+def _group(chain: Sequence[Snapshot]) -> Mapping[str, list[_Ranked]]:
     """Payload → its IoVs, each with its rank."""
-    grouped: dict[str, list[_Ranked]] = {}
+    grouped: dict[str, list[_Ranked]] = defaultdict(list)
     for place, snapshot in enumerate(chain):
         for iov in snapshot.iovs:
-            grouped.setdefault(iov.payload, []).append((rank_iov(iov, place), iov))
+            grouped[iov.payload].append((rank_iov(iov, place), iov))
     return grouped
 
 
@@ -151,13 +140,13 @@ def _pair(
 ) -> Iterator[tuple[int, int, Segment | None, Segment | None]]:
     """The stretches where two lists of segments have other checksums."""
     borders = sorted({border for segment in (*before, *after) for border in (segment.first, segment.end)})
-    one = other = 0
     for first, end in pairwise(borders):
-        while one < len(before) and before[one].end <= first:
-            one += 1
-        while other < len(after) and after[other].end <= first:
-            other += 1
-        old = before[one] if one < len(before) and before[one].first <= first else None
-        new = after[other] if other < len(after) and after[other].first <= first else None
+        old, new = (_find_segment(segments, first) for segments in (before, after))
         if (old and old.checksum) != (new and new.checksum):
             yield first, end, old, new
+
+
+def _find_segment(segments: Sequence[Segment], key: int) -> Segment | None:
+    """The segment in which a run key lies."""
+    place = bisect_right(segments, key, key=attrgetter("first")) - 1
+    return segments[place] if place >= 0 and key < segments[place].end else None

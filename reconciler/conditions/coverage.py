@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -90,9 +90,9 @@ def find_uncovered(repository: Repository, step: Step, chains: Chains, runs: Seq
 
 
 def _group(snapshot: Snapshot) -> Mapping[str, list[Iov]]:
-    grouped: dict[str, list[Iov]] = {}
+    grouped: dict[str, list[Iov]] = defaultdict(list)
     for iov in snapshot.iovs:
-        grouped.setdefault(iov.payload, []).append(iov)
+        grouped[iov.payload].append(iov)
     return grouped
 
 
@@ -102,10 +102,10 @@ def _cover(iovs: Iterable[Iov]) -> tuple[Interval, ...]:
 
 def _find_overlaps(iovs: Sequence[Iov]) -> Iterator[tuple[Interval, tuple[str, ...]]]:
     """The stretches in which several contents hold, with the highest of their revisions, the highest first."""
-    borders: dict[int, list[tuple[Iov, int]]] = {}
+    borders: dict[int, list[tuple[Iov, int]]] = defaultdict(list)
     for iov in iovs:
-        borders.setdefault(iov.first, []).append((iov, 1))
-        borders.setdefault(iov.end, []).append((iov, -1))
+        borders[iov.first].append((iov, 1))
+        borders[iov.end].append((iov, -1))
     contents: Counter[str] = Counter()
     valid: list[tuple[tuple[int, int], str]] = []
     for first, end in pairwise(sorted(borders)):

@@ -8,30 +8,15 @@ several hold for one run depends on the release (`schemas.conditions.local_datab
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reconciler.conditions.source import Tag, refuse_contradictions
+from reconciler.conditions.source import refuse_contradictions
 from reconciler.outside.errors import SourceUnavailable
-from schemas.conditions.iov import Interval, parse_iov
+from schemas.conditions.iov import parse_iov
 from schemas.conditions.local_database import number_lines
-from schemas.conditions.snapshot import LOCAL, PAYLOAD_NAME, REVISION, Iov
+from schemas.conditions.snapshot import LOCAL, PAYLOAD_NAME, REVISION, Iov, Snapshot, freeze_tag
 from schemas.files.text import decode_text
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseLine:
-    """One line of a `database.txt`; `line` is counted from 1."""
-
-    line: int
-    payload: str
-    revision: str
-    interval: Interval
-
-    @property
-    def file(self) -> str:
-        """The name of the payload's file."""
-        return f"dbstore_{self.payload}_rev_{self.revision}.root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +25,7 @@ class DatabaseFile:
 
     path: Path
 
-    def fetch(self, name: str) -> Tag:
+    def fetch(self, name: str) -> Snapshot:
         """All payloads of the file, under the name `name`; checksums are of the payload files beside it."""
         try:
             entries = parse_entries(decode_text(self.path.read_bytes()))
@@ -48,40 +33,37 @@ class DatabaseFile:
             raise SourceUnavailable(f"{self.path} cannot be read: {error.strerror}") from error
         except ValueError as error:
             raise SourceUnavailable(f"{self.path}: {error}") from error
-        checksums = {entry.file: self._sum_file(entry) for entry in entries}
-        iovs = number_lines(
-            [
-                Iov(e.payload, e.revision, checksums[e.file], e.interval.first, e.interval.end, e.line)
-                for e in entries
-            ]
-        )
+        checksums = {name_file(entry): self._sum_file(entry) for entry in entries}
+        iovs = number_lines([replace(entry, checksum=checksums[name_file(entry)]) for entry in entries])
         refuse_contradictions(str(self.path), iovs)
-        return Tag(name, LOCAL, iovs, None, self.path.name)
+        return freeze_tag(name, LOCAL, iovs, source=self.path.name)
 
-    def _sum_file(self, entry: DatabaseLine) -> str:
-        path = self.path.parent / entry.file
+    def _sum_file(self, entry: Iov) -> str:
+        file, place = name_file(entry), f"{self.path}:{entry.line}"
         try:
-            with path.open("rb") as stream:
+            with (self.path.parent / file).open("rb") as stream:
                 checksum = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         except OSError as error:
-            hint = f"put {entry.file} beside {self.path.name}"
-            raise SourceUnavailable(
-                f"{self.path}:{entry.line}: the checksum of {entry.payload} r{entry.revision} is not known, its file is missing; {hint}"
-            ) from error
+            what = f"the checksum of {entry.payload} r{entry.revision} is not known, its file is missing"
+            raise SourceUnavailable(f"{place}: {what}; put {file} beside {self.path.name}") from error
         if not entry.revision.isdecimal() and not checksum.startswith(entry.revision):
-            raise SourceUnavailable(
-                f"{self.path}:{entry.line}: {entry.file} has the md5 {checksum}, which does not begin with {entry.revision}"
-            )
+            what = f"{file} has the md5 {checksum}, which does not begin with {entry.revision}"
+            raise SourceUnavailable(f"{place}: {what}")
         return checksum
 
 
-def parse_entries(text: str) -> tuple[DatabaseLine, ...]:
-    """The lines of a `database.txt`, in their order.
+def name_file(entry: Iov) -> str:
+    """The name of the payload's file."""
+    return f"dbstore_{entry.payload}_rev_{entry.revision}.root"
+
+
+def parse_entries(text: str) -> tuple[Iov, ...]:
+    """The lines of a `database.txt`, in their order, each with its number from 1 and without a checksum.
 
     Raises:
-        ValueError: a line is none of a local database; the text begins with its number.
+        ValueError: a line is not one of a local database; the text begins with its number.
     """
-    entries: list[DatabaseLine] = []
+    entries: list[Iov] = []
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.partition("#")[0].strip()
         if not line:
@@ -101,7 +83,7 @@ def parse_entries(text: str) -> tuple[DatabaseLine, ...]:
             interval = parse_iov(words[2])
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
-        entries.append(DatabaseLine(number, payload, words[1], interval))
+        entries.append(Iov(payload, words[1], "", interval.first, interval.end, number))
     if not entries:
         raise ValueError("there is no payload in it")
     return tuple(entries)

@@ -6,11 +6,10 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
 
 from sqlalchemy import Connection, Engine, func, select, update
 
-from reconciler.conditions.comparison import PayloadUse, compare
+from reconciler.conditions.comparison import PayloadUse, TagComparison, compare
 from reconciler.ledger.schema.tables import bindings, ledger, snapshots
 from reconciler.ledger.writing.unit_rows import store_snapshots
 from reconciler.outside.errors import SourceUnavailable
@@ -38,14 +37,13 @@ class Update:
 
     def touched(self) -> list[int]:
         """The runs of the catalogue that a breach touches, sorted."""
-        spans = (self.known[change.lower : change.upper] for change in self.breaches)
-        return sorted(set(chain.from_iterable(spans)))
+        return list(TagComparison(self.breaches, self.known).touched())
 
 
 def judge_update(connection: Connection, before: Snapshot, after: Snapshot) -> Update:
     """What `after` changes for runs that the catalogue has; a payload that is merely added is not a breach."""
     known = list_run_keys(connection)
-    compared = compare(before, after, known)
+    compared = compare((before,), (after,), known)
     breaches = (one for one in compared.changes if one.kind != "added" and one.lower < one.upper)
     return Update(before, after, known, tuple(breaches))
 
@@ -60,15 +58,10 @@ def record_snapshot(engine: Engine, snapshot: Snapshot, when: str) -> None:
         known = select(func.max(snapshots.c.followed)).where(snapshots.c.tag == snapshot.name)
         before = connection.execute(known).scalar()
         if before is not None and before >= when:
-            when = _follow(before)
+            when = f"{datetime.fromisoformat(before) + timedelta(microseconds=1):%Y-%m-%dT%H:%M:%S.%fZ}"
         here = (snapshots.c.digest == snapshot.digest, snapshots.c.tag == snapshot.name)
         connection.execute(update(snapshots).where(*here).values(followed=when))
         connection.execute(update(ledger).values(serial=ledger.c.serial + 1))
-
-
-def _follow(time: str) -> str:
-    """The next time after one, a microsecond later."""
-    return f"{datetime.fromisoformat(time) + timedelta(microseconds=1):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def read_latest(connection: Connection, baseline: Snapshot) -> Snapshot:
@@ -127,7 +120,8 @@ def refuse_uncovered(
     """Of the sorted run keys, those for which a tag has payloads now and its baseline has none; with the reason."""
     found: dict[int, str] = {}
     for latest in ignored:
-        for change in compare(repository.snapshots[latest.name], latest, keys).changes:
+        baseline = repository.snapshots[latest.name]
+        for change in compare((baseline,), (latest,), keys).changes:
             if change.kind == "added":
                 why = f"the baseline of {latest.name} has no {change.payload} for it, and changes are ignored"
                 for run in keys[change.lower : change.upper]:
@@ -142,7 +136,6 @@ def _read(connection: Connection, tag: str, digest: str) -> Snapshot:
         raise SourceUnavailable(f"the ledger has no snapshot {digest[:12]} of {tag}, which runs are bound to")
     snapshot, findings = read_snapshot(f"{tag}.iov", tag, zlib.decompress(content), any_state=True)
     if snapshot is None:
-        raise SourceUnavailable(
-            f"the ledger's snapshot {digest[:12]} of {tag} is damaged: {findings[0].message}"
-        )
+        why = findings[0].message
+        raise SourceUnavailable(f"the ledger's snapshot {digest[:12]} of {tag} is damaged: {why}")
     return snapshot

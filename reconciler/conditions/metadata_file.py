@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
+from reconciler.conditions.source import UnknownTag, refuse_contradictions
 from reconciler.outside.errors import SourceUnavailable
 from schemas.conditions.iov import Interval, merge_intervals, name_ends, touches_any
-from schemas.conditions.snapshot import Iov, Snapshot, make_iov
+from schemas.conditions.snapshot import Iov, Snapshot, freeze_tag, make_iov
+from schemas.manifest.spans import unite
 
 APPLICATION_ID = 0xB2CDB
 VERSION = 1
@@ -69,47 +71,44 @@ class MetadataFile:
 
     path: Path
 
-    def fetch(self, name: str) -> Tag:
+    def fetch(self, name: str) -> Snapshot:
         """The whole tag, with its id and state in the conditions database."""
         with self._reading() as connection:
             tag_id, state = self._find_tag(connection, name)
             iovs = self._read_iovs(connection, name)
             (count,) = connection.execute(_COUNT, {"name": name}).fetchone()
         if count != len(iovs):
-            raise SourceUnavailable(
-                f"{self.path}: {count} IoVs of {name}, of which {len(iovs)} have a payload; download it again"
-            )
-        return Tag(name, state, iovs, tag_id, self.path.name)
+            what = f"{count} IoVs of {name}, of which {len(iovs)} have a payload"
+            raise SourceUnavailable(f"{self.path}: {what}; download it again")
+        return freeze_tag(name, state, iovs, tag_id=tag_id, source=self.path.name)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         try:
             address = f"file:{quote(str(self.path.absolute()))}?mode=ro"
             with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
-                (application,) = connection.execute("PRAGMA application_id").fetchone()
-                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                application, version, pages, size = (
+                    connection.execute(f"PRAGMA {name}").fetchone()[0]
+                    for name in ("application_id", "user_version", "page_count", "page_size")
+                )
                 if (application, version) != (APPLICATION_ID, VERSION):
                     raise SourceUnavailable(
                         f"{self.path} has application id {application:#x} and version {version}, not {APPLICATION_ID:#x} "
                         f"and {VERSION}: it is not a file of `b2conditionsdb download` that b2prod knows"
                     )
-                self._refuse_short(connection)
+                # SQLite itself notices a missing page only when a query needs it
+                if self.path.stat().st_size < pages * size:
+                    raise SourceUnavailable(f"{self.path} is cut short; download it again")
                 yield connection
         except (sqlite3.Error, OSError) as error:
             raise SourceUnavailable(f"{self.path} cannot be read: {error}") from error
-
-    def _refuse_short(self, connection: sqlite3.Connection) -> None:
-        """SQLite itself notices a missing page only when a query needs it."""
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
-        if self.path.stat().st_size < pages * size:
-            raise SourceUnavailable(f"{self.path} is cut short; download it again")
 
     def _find_tag(self, connection: sqlite3.Connection, name: str) -> tuple[int, str]:
         query = "SELECT globalTagId, globalTagStatus FROM globaltags WHERE globalTagName = ?"
         row = connection.execute(query, (name,)).fetchone()
         if row is None:
-            known = ", ".join(_list_tags(connection)) or "none"
+            tags = connection.execute("SELECT globalTagName FROM globaltags ORDER BY globalTagName")
+            known = ", ".join(str(tag) for (tag,) in tags) or "none"
             raise UnknownTag(f"{self.path} has no global tag {name}; it has {known[:300]}")
         if not (isinstance(row[0], int) and isinstance(row[1], str)):
             raise SourceUnavailable(f"{self.path}: {name} has the id {row[0]!r} and the state {row[1]!r}")
@@ -117,19 +116,42 @@ class MetadataFile:
 
     def _read_iovs(self, connection: sqlite3.Connection, name: str) -> tuple[Iov, ...]:
         rows = connection.execute(_SELECT, {"name": name}).fetchall()
-        numbers = all(isinstance(number, int) for row in rows for number in row[3:])
+        if not all(isinstance(number, int) for row in rows for number in row[3:]):
+            raise SourceUnavailable(f"{self.path}: an IoV has ends that are not numbers")
         try:
-            iovs = [
-                make_iov(str(name), str(rev), str(md5), tuple(ends))
-                for name, rev, md5, *ends in rows
-                if numbers
-            ]
+            iovs = [make_iov(str(name), str(rev), str(md5), tuple(ends)) for name, rev, md5, *ends in rows]
         except ValueError as error:
             raise SourceUnavailable(f"{self.path}: {error}") from error
-        if not numbers:
-            raise SourceUnavailable(f"{self.path}: an IoV has ends that are not numbers")
         refuse_contradictions(str(self.path), iovs)
         return tuple(sorted(iovs))
+
+
+def cut_snapshots(used: Iterable[tuple[Sequence[Snapshot], Sequence[int]]]) -> tuple[Snapshot, ...]:
+    """The tags of a chain as far as runs use them; `used` has chains of the same tags, each with the runs that use it.
+
+    What each run uses is what its own chain has, even where two chains have different snapshots of a tag. An IoV reaches
+    from a run to the last one of all that are given up to which the payload is used without a break.
+    """
+    parts = [(chain, runs) for chain, runs in used if runs]
+    everything = sorted({run for _, runs in parts for run in runs})
+    place = {run: index for index, run in enumerate(everything)}
+    cut = []
+    for column in zip(*(chain for chain, _ in parts), strict=True):
+        valid: dict[tuple[str, str, str], set[int]] = {}
+        for snapshot, (_, runs) in zip(column, parts, strict=True):
+            ordered = sorted(runs)
+            for iov in snapshot.iovs:
+                here = ordered[bisect_left(ordered, iov.first) : bisect_left(ordered, iov.end)]
+                if here:
+                    name = iov.payload, iov.revision, iov.checksum
+                    valid.setdefault(name, set()).update(place[run] for run in here)
+        iovs = [
+            Iov(*name, everything[first], everything[end - 1] + 1)
+            for name, places in valid.items()
+            for first, end in unite((place, place + 1) for place in places)
+        ]
+        cut.append(replace(column[0], iovs=tuple(sorted(iovs))))
+    return tuple(cut)
 
 
 def write_metadata(tags: Sequence[Snapshot], within: Sequence[Interval] | None = None) -> bytes:
@@ -181,8 +203,3 @@ def _insert_payloads(connection: sqlite3.Connection, iovs: Sequence[Iov]) -> dic
         row = (number, names[name], stored, checksum, None, 1)
         connection.execute("INSERT INTO payloads VALUES (?, ?, ?, ?, ?, ?)", row)
     return numbers
-
-
-def _list_tags(connection: sqlite3.Connection) -> tuple[str, ...]:
-    query = "SELECT globalTagName FROM globaltags ORDER BY globalTagName"
-    return tuple(str(name) for (name,) in connection.execute(query))

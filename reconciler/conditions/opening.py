@@ -1,26 +1,57 @@
-"""Which source an address or a file is."""
+"""Which source an address or a file is, and snapshots of ours as a source."""
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconciler.conditions.database_file import DatabaseFile
 from reconciler.conditions.metadata_file import MetadataFile
 from reconciler.conditions.rest import RestSource
-from reconciler.conditions.snapshot_file import SnapshotFile
-from reconciler.conditions.source import TagSource
+from reconciler.conditions.source import TagSource, UnknownTag, refuse_contradictions
 from reconciler.outside.errors import SourceUnavailable
-from schemas.conditions.snapshot import FIRST_LINE
+from schemas.conditions.snapshot import FIRST_LINE, Snapshot, read_snapshot
 from schemas.files.text import decode_text
 
 SQLITE = b"SQLite format 3\0"
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFile:
+    """The one tag in a file NAME.iov; the file may have any name."""
+
+    path: Path
+
+    def fetch(self, name: str) -> Snapshot:
+        """The tag in the file, with the id and state that its header states."""
+        try:
+            content = self.path.read_bytes().removeprefix(BOM_UTF8)
+        except OSError as error:
+            raise SourceUnavailable(f"{self.path} cannot be read: {error.strerror}") from error
+        snapshot, findings = read_snapshot(str(self.path), _find_name(content), content, any_state=True)
+        if snapshot is None:
+            raise SourceUnavailable("; ".join(str(finding) for finding in findings[:3]))
+        if snapshot.name != name:
+            raise UnknownTag(f"{self.path} holds the tag {snapshot.name}, not {name}")
+        refuse_contradictions(str(self.path), snapshot.iovs)
+        return replace(snapshot, source=self.path.name, retrieved="", above=0)
+
+
+def _find_name(content: bytes) -> str:
+    for line in content[:10_000].decode("utf-8", "replace").splitlines():
+        if line.startswith("# name: "):
+            return line.removeprefix("# name: ")
+        if not line.startswith("#"):
+            break
+    return f"a global tag: the header has no `# name: …` below `{FIRST_LINE}`"
 
 
 def open_source(where: str, token: str | None = None) -> TagSource:
     """The source at an http(s) address, or in a file, which is known by how it begins.
 
     Raises:
-        SourceUnavailable: the file cannot be read, or is none that global tags are kept in.
+        SourceUnavailable: the file cannot be read, or global tags are not kept in such files.
     """
     if where.startswith(("http://", "https://")):
         return RestSource(where, token)

@@ -6,15 +6,14 @@ Paths, fields and both shapes of the items are those that basf2 `framework/scrip
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from reconciler.conditions.source import Tag, UnknownTag, refuse_contradictions
+from reconciler.conditions.source import UnknownTag, refuse_contradictions
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.json_reader import JsonAnswer, JsonReader
-from schemas.conditions.snapshot import Iov, make_iov
+from schemas.conditions.snapshot import Iov, Snapshot, freeze_tag, make_iov
 
 DEFAULT_ADDRESS = "https://belle2db.sdcc.bnl.gov/b2s/rest/"
 """The collaboration's service. Given with http, https is tried first, and plain http is taken where that is not there."""
@@ -47,24 +46,20 @@ class RestSource:
         headers = {"Accept": "application/json", "Cache-Control": "no-cache"}
         self._http = JsonReader(f"{base}/", headers, token, **settings)
 
-    def __repr__(self) -> str:
-        return f"RestSource({self._http.base!r})"
-
-    def fetch(self, name: str) -> Tag:
+    def fetch(self, name: str) -> Snapshot:
         """The whole tag; its list of payloads must have as many as the tag states, and the tag must hold still."""
         about = self._ask_about(name)
         answer = self._http.get(f"globalTag/{quote(name, safe='')}/globalTagPayloads")
-        items = _expect(answer, list)
-        payloads = {identity for item in items for identity in [_identify(answer, item)]}
-        iovs = tuple(sorted(iov for item in items for iov in _read_item(answer, item)))
+        items = [_read_item(answer, item) for item in _expect(answer, list)]
+        payloads = {number for number, _ in items}
+        iovs = tuple(sorted(iov for _, some in items for iov in some))
         if len(payloads) != about.payloads:
-            raise SourceUnavailable(
-                f"{answer.url} lists {len(payloads)} payloads, {name} is said to have {about.payloads}; try again"
-            )
+            what = f"{len(payloads)} payloads, and {name} is said to have {about.payloads}"
+            raise SourceUnavailable(f"{answer.url} lists {what}; try again")
         refuse_contradictions(answer.url, iovs)
         if self._ask_about(name) != about:
             raise SourceUnavailable(f"{name} was changed while it was read from {answer.url}; try again")
-        return Tag(name, about.state, iovs, about.id, self._http.base)
+        return freeze_tag(name, about.state, iovs, tag_id=about.id, source=self._http.base)
 
     def _ask_about(self, name: str) -> _About:
         answer = self._http.get(f"globalTag/{quote(name, safe='')}", absent_is_fine=True)
@@ -79,32 +74,28 @@ class RestSource:
         state = _take(answer, _take(answer, data, "globalTagStatus", dict), "name", str)
         if not re.fullmatch(r"[A-Z]{1,20}", state, re.ASCII):
             raise SourceUnavailable(f"{answer.url} states {state[:40]!r} for a state")
-        modified = data.get("dtmMod")
         number, count = (_take(answer, data, key, int) for key in ("globalTagId", "payloadCount"))
-        return _About(number, state, count, str(modified))
+        return _About(number, state, count, str(data.get("dtmMod")))
 
 
-def _read_item(answer: JsonAnswer, item: Any) -> Iterator[Iov]:
-    payload, iovs = _split_item(answer, item)
+def _read_item(answer: JsonAnswer, item: Any) -> tuple[int, list[Iov]]:
+    """The payload's number in the database, and its IoVs."""
+    payload, listed = _split_item(answer, item)
+    number: int = _take(answer, payload, "payloadId", int)
     name = _take(answer, _take(answer, payload, "basf2Module", dict), "name", str)
     revision = _take(answer, payload, "revision", int)
     checksum = _take(answer, payload, "checksum", str)
-    for iov in iovs:
+    iovs = []
+    for iov in listed:
         if not isinstance(iov, dict):
             raise SourceUnavailable(f"{answer.url}: an IoV of {name[:120]!r} is not a JSON object")
-        first_exp, first_run, final_exp, final_run = (
-            _take(answer, iov, key, int) for key in ("expStart", "runStart", "expEnd", "runEnd")
-        )
+        first = _take(answer, iov, "expStart", int), _take(answer, iov, "runStart", int)
+        final = _take(answer, iov, "expEnd", int), _take(answer, iov, "runEnd", int)
         try:
-            yield make_iov(name, str(revision), checksum, (first_exp, first_run, final_exp, final_run))
+            iovs.append(make_iov(name, str(revision), checksum, (*first, *final)))
         except ValueError as error:
             raise SourceUnavailable(f"{answer.url}: {name[:120]!r}: {error}") from error
-
-
-def _identify(answer: JsonAnswer, item: Any) -> int:
-    payload, _ = _split_item(answer, item)
-    number: int = _take(answer, payload, "payloadId", int)
-    return number
+    return number, iovs
 
 
 def _split_item(answer: JsonAnswer, item: Any) -> tuple[dict[str, Any], list[Any]]:
@@ -115,15 +106,14 @@ def _split_item(answer: JsonAnswer, item: Any) -> tuple[dict[str, Any], list[Any
             listed = [iovs] if isinstance(iovs, dict) else iovs
             if isinstance(payload, dict) and isinstance(listed, list):
                 return payload, listed
-    raise SourceUnavailable(f"{answer.url}: an item is none of a payload and its IoVs: {str(item)[:80]}")
+    raise SourceUnavailable(f"{answer.url}: an item is not a payload with its IoVs: {str(item)[:80]}")
 
 
 def _expect(answer: JsonAnswer, kind: type) -> Any:
     if not isinstance(answer.data, kind):
         wanted = "list" if kind is list else "object"
-        raise SourceUnavailable(
-            f"{answer.url} answers with {str(answer.data)[:60]!r}, not with a JSON {wanted}"
-        )
+        shown = str(answer.data)[:60]
+        raise SourceUnavailable(f"{answer.url} answers with {shown!r}, not with a JSON {wanted}")
     return answer.data
 
 

@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 from reconciler.outside.errors import SourceUnavailable
-from schemas.conditions.snapshot import Iov, Snapshot, freeze_tag
+from schemas.conditions.snapshot import Iov, Snapshot
 
 
 class UnknownTag(Exception):
     """The source answers, and has no global tag of that name: a slip of the author, not a failure of the source."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """A global tag as a source gave it. `id` and `state` are the conditions database's; `source` says where it was read."""
-
-    name: str
-    state: str
-    iovs: tuple[Iov, ...]
-    id: int | None = None
-    source: str = ""
-
-    def freeze(self, retrieved: str = "") -> Snapshot:
-        """The snapshot of the tag, read at the time `retrieved`."""
-        return freeze_tag(
-            self.name, self.state, self.iovs, tag_id=self.id, source=self.source, retrieved=retrieved
-        )
-
-
 class TagSource(Protocol):
     """Where global tags can be read."""
 
-    def fetch(self, name: str) -> Tag:
-        """The whole tag.
+    def fetch(self, name: str) -> Snapshot:
+        """The whole tag, with its id and state in the conditions database, and where it was read.
 
         Raises:
             UnknownTag: there is no such tag.

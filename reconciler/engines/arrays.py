@@ -6,9 +6,9 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count, groupby
 
 from reconciler.model.engine import Accepted, Answer, JobHandle, Observation, doubt_reference
+from schemas.manifest.spans import unite
 
 MOST = 1_000_000
 """Elements of one array; more are not an array of ours."""
@@ -23,13 +23,14 @@ Key = tuple[str, int | None]
 class Notation:
     """How an engine writes jobs of a batch: `one` element, and `some`; it counts elements from `first`.
 
-    `reference` is the form of an id, whose groups are the job and its element.
+    `reference` is the form of an id, whose groups are the job and its element. `plain`: a batch of one attempt has no elements.
     """
 
     reference: re.Pattern[str]
     one: str = ""
     some: str = ""
     first: int = 0
+    plain: bool = False
 
     def read(self, handle: JobHandle) -> Key | None:
         """The job that the handle's reference names; None if it is not an id, or that of another place in its batch."""
@@ -52,10 +53,10 @@ class Notation:
         return job if element is None else self.one.format(job, element + self.first)
 
     def name_members(self, answer: Answer, handles: Sequence[JobHandle]) -> list[Answer]:
-        """The answers for each attempt of a batch, of the answer for the whole; a batch of one attempt has no elements."""
+        """The answer for each attempt of a batch, from the answer for the whole, whose reference is the job's id."""
         if not isinstance(answer, Accepted):
             return [answer] * len(handles)
-        elements = [None] if len(handles) == 1 else [handle.index for handle in handles]
+        elements = [None] if self.plain and len(handles) == 1 else [handle.index for handle in handles]
         return [Accepted(self.write(answer.reference, element)) for element in elements]
 
     def select(self, live: Iterable[tuple[Key, bool]]) -> list[str]:
@@ -86,7 +87,7 @@ def observe_each(
 
 
 def expand(text: str) -> list[int] | None:
-    """The indices of an expression in brackets, both ends of ranges included; None if it is none, or was cut short."""
+    """The indices of an expression in brackets, both ends of ranges included; None for another text, or one that was cut short."""
     indices: list[int] = []
     body = text.removeprefix("[").removesuffix("]").partition("%")[0]
     for term in body.split(","):
@@ -102,6 +103,5 @@ def expand(text: str) -> list[int] | None:
 
 def join(indices: Iterable[int]) -> str:
     """Indices as ranges that include both ends: `0-3,7`."""
-    counter = count()
-    runs = [list(run) for _, run in groupby(sorted(set(indices)), key=lambda index: index - next(counter))]
-    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    spans = unite((index, index + 1) for index in indices)
+    return ",".join(str(first) if first + 1 == end else f"{first}-{end - 1}" for first, end in spans)

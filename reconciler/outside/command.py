@@ -48,10 +48,6 @@ class Reply:
         return f"`{self.command}` ended with status {self.status}{said}"
 
 
-class UnreadableReply(Exception):
-    """What a command answered has no known form, and tells nothing; the text says why."""
-
-
 class Deadline:
     """The time limit of a call that consists of several commands."""
 

@@ -142,7 +142,7 @@ def world(tmp_path):
     (folder / "database.txt").write_text(f"dbstore/{PAYLOAD} 2 0,0,-1,-1\ndbstore/{PAYLOAD} 1 3,2,3,-1\n")
     for revision in (1, 2):
         (folder / f"dbstore_{PAYLOAD}_rev_{revision}.root").write_bytes(b"%d" % revision)
-    mine = DatabaseFile(folder / "database.txt").fetch("mine").freeze()
+    mine = DatabaseFile(folder / "database.txt").fetch("mine")
     world.write("productions/global-tags/mine.iov", write_snapshot(mine).decode())
     testing = "    testing_payloads: [{name: mine, reason: under study, ticket: A-1}]\n"
     world.change(("    outputs: [mdst]\n", f"    outputs: [mdst]\n{testing}"))

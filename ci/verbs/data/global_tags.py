@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
 from pathlib import Path
@@ -26,7 +27,7 @@ from reconciler.conditions.comparison import compare, list_differences
 from reconciler.conditions.coverage import find_flaws, is_usable
 from reconciler.conditions.opening import open_source
 from reconciler.conditions.rest import DEFAULT_ADDRESS
-from reconciler.conditions.source import Tag, TagSource, UnknownTag
+from reconciler.conditions.source import TagSource, UnknownTag
 from reconciler.ledger.store.database import has_database, reading
 from reconciler.outside.clock import CLOCK
 from reconciler.outside.errors import GuardRefused
@@ -88,7 +89,8 @@ def pull(project: Project, name: str, where: str, replace: bool, as_json: bool) 
     if not TAG_NAME.fullmatch(name):
         raise WrongUse(f"{name!r} is not a name of a global tag; use letters, digits, `+`, `_`, `:`, `-`")
     file = f"{GLOBAL_TAGS}/{name}.iov"
-    snapshot = fetch_usable(open_source(where, os.environ.get(TOKEN) or None), name).freeze(CLOCK.show())
+    tag = fetch_usable(open_source(where, os.environ.get(TOKEN) or None), name)
+    snapshot = dataclasses.replace(tag, retrieved=CLOCK.show())
     path = project.root / file
     # a snapshot that cannot be read is replaced
     before = read_snapshot(file, name, path.read_bytes(), any_state=True)[0] if path.exists() else None
@@ -122,7 +124,7 @@ def pull(project: Project, name: str, where: str, replace: bool, as_json: bool) 
         say(f"now run `b2prod resolve {' '.join(pinned)}`")
 
 
-def fetch_usable(source: TagSource, name: str) -> Tag:
+def fetch_usable(source: TagSource, name: str) -> Snapshot:
     """The tag of a name, which jobs may use.
 
     Raises:
@@ -246,7 +248,7 @@ def diff(
     within = _fold(wanted) if wanted else None
     catalogue = _read_catalogue(settings)
     keys = [*wanted] if catalogue is None else [key for key in catalogue if not wanted or key in wanted]
-    compared = compare(old, new, keys)
+    compared = compare((old,), (new,), keys)
     changes = [c for c in compared.changes if within is None or touches_any(c.first, c.end, within)]
     removed, added = list_differences(old, new, within)
     touched = sum(1 for _ in compared.touched())

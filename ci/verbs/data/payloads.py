@@ -56,7 +56,8 @@ def follow(project: Project, where: str, exit_code: bool, as_json: bool) -> int:
                 raise GuardRefused(f"{name} has the id {tag.id}, not {baseline.id}: it is another tag")
             with reading(project.state) as connection:
                 before = read_latest(connection, baseline)
-                found.append(judge_update(connection, before, tag.freeze(format_time(now))))
+                after = replace(tag, retrieved=format_time(now))
+                found.append(judge_update(connection, before, after))
             if before.digest != found[-1].after.digest:
                 record_snapshot(engine, found[-1].after, now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
     if as_json:

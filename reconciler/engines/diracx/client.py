@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from reconciler.engines.diracx.credentials import Credentials
-from reconciler.engines.diracx.sandbox import LIMIT, Archive
+from reconciler.engines.diracx.sandbox import LIMIT
 from reconciler.engines.diracx.settings import DiracxSettings
 from reconciler.outside.command import Deadline
 from reconciler.outside.http import Answer, HttpClient, NoAnswer
@@ -40,9 +40,8 @@ class Busy(NoAnswer):
     """The service takes no requests now, and did not take this one; `pause` as in `Deferred`."""
 
     def __init__(self, status: int, detail: str | None, pause: float | None) -> None:
-        super().__init__(
-            f"DiracX takes no requests now (status {status})" + (f": {detail}" if detail else "")
-        )
+        said = f": {detail}" if detail else ""
+        super().__init__(f"DiracX takes no requests now (status {status}){said}")
         self.pause = pause
 
 
@@ -94,9 +93,9 @@ class Client:
         """
         rows: list[Mapping[str, Any]] = []
         for start in range(0, len(values), PAGE):
-            some = [str(value) for value in values[start : start + PAGE]]
-            condition = {"parameter": parameter, "operator": "in", "values": values[start : start + PAGE]}
-            rows += self._search([condition], _among(parameter, frozenset(some)), deadline)
+            some = values[start : start + PAGE]
+            condition = {"parameter": parameter, "operator": "in", "values": some}
+            rows += self._search([condition], parameter, frozenset(map(str, some)), deadline)
         if len({row["JobID"] for row in rows}) != len(rows):
             raise NoAnswer("a search answered one job twice: it changed meanwhile")
         return sorted(rows, key=lambda row: row["JobID"])
@@ -107,13 +106,14 @@ class Client:
             {"parameter": "JobName", "operator": "like", "value": f"{prefix}%"},
             {"parameter": "Status", "operator": "in", "values": list(states)},
         ]
-        rows = self._search(conditions, lambda row: row.get("Status") in states, deadline)
+        rows = self._search(conditions, "Status", frozenset(states), deadline)
         return [row for row in rows if str(row["JobName"]).startswith(prefix)]
 
     def _search(
         self,
         conditions: Sequence[Mapping[str, Any]],
-        accept: Callable[[Mapping[str, Any]], bool],
+        parameter: str,
+        expected: frozenset[str],
         deadline: Deadline,
     ) -> list[Mapping[str, Any]]:
         query = {
@@ -125,7 +125,7 @@ class Client:
         total = None
         for page in range(1, 1000):
             answer = self.ask("POST", f"jobs/search?page={page}&per_page={PAGE}", deadline, query)
-            here = _read_rows(answer, accept)
+            here = _read_rows(answer, parameter, expected)
             rows += here
             if answer.status == 200 and page == 1:
                 return rows
@@ -140,16 +140,17 @@ class Client:
                 return rows
         raise NoAnswer("a search has no end")
 
-    def store(self, archive: Archive, deadline: Deadline) -> str:
+    def store(self, archive: bytes, deadline: Deadline) -> str:
         """Puts a sandbox into the store, unless the store has it already; returns its name.
 
         Raises:
             Declined: the store does not take it.
         """
+        checksum = hashlib.sha256(archive).hexdigest()
         what = {
             "checksum_algorithm": "sha256",
-            "checksum": archive.checksum,
-            "size": len(archive.content),
+            "checksum": checksum,
+            "size": len(archive),
             "format": "tar.zst",
         }
         reply = self.ask("POST", "jobs/sandbox", deadline, what).read_json()
@@ -158,7 +159,7 @@ class Client:
             found = _PFN.fullmatch(name)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise NoAnswer("the store of sandboxes answers something strange") from error
-        if found is None or found[1] != archive.checksum:
+        if found is None or found[1] != checksum:
             raise NoAnswer(f"the store of sandboxes gave a strange name: {str(name)[:200]!r}")
         if url is not None:
             # the address is signed: no token goes there
@@ -167,7 +168,7 @@ class Client:
                 str(url),
                 deadline.left(),
                 form={str(key): str(value) for key, value in fields.items()},
-                files={"file": ("file", archive.content)},
+                files={"file": ("file", archive)},
             )
             if not 200 <= sent.status < 300:
                 raise NoAnswer(f"the store of sandboxes answers {sent.status}")
@@ -206,7 +207,8 @@ class Client:
         return answer.body
 
 
-def _read_rows(answer: Answer, accept: Callable[[Mapping[str, Any]], bool]) -> list[Mapping[str, Any]]:
+def _read_rows(answer: Answer, parameter: str, expected: frozenset[str]) -> list[Mapping[str, Any]]:
+    """The rows of a page, whose value of the parameter must be one of those that are expected."""
     kind = answer.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if not kind.endswith("json"):
         raise NoAnswer(f"a search answered {kind[:100]!r}, and no JSON")
@@ -219,11 +221,7 @@ def _read_rows(answer: Answer, accept: Callable[[Mapping[str, Any]], bool]) -> l
             or type(row.get("JobID")) is not int
             or not all(isinstance(row.get(word), str | None) for word in COLUMNS[1:])
             or not row.keys() >= COLUMNS_DUE
-            or not accept(row)
+            or str(row.get(parameter)) not in expected
         ):
             raise NoAnswer(f"a search answered something else than was asked for: {str(row)[:200]}")
     return rows
-
-
-def _among(parameter: str, values: frozenset[str]) -> Callable[[Mapping[str, Any]], bool]:
-    return lambda row: str(row.get(parameter)) in values

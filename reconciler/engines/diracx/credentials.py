@@ -13,14 +13,14 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlencode
 
 from reconciler.engines.diracx.settings import DiracxSettings
-from reconciler.outside.http import Answer, HttpClient, NoAnswer, is_safe
+from reconciler.outside.http import Answer, HttpClient, NoAnswer, is_safe, is_token
 
 CLIENT = "myDIRACClientID"
 """The name under which DIRAC's public clients are known to its services."""
@@ -39,16 +39,13 @@ class NoToken(Exception):
     """There is no token; the text says why and what to do, and shows no secret."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """An access token, and when it and its refresh token (if any) end, in seconds since 1970."""
 
-    access: str
+    access: str = field(repr=False)
     ends: float
     refresh_ends: float | None
-
-    def __repr__(self) -> str:
-        return "Tokens(…)"
 
 
 class Credentials:
@@ -66,9 +63,6 @@ class Credentials:
         self._settings, self._service, self._clock = settings, service, clock
         self._tokens: Tokens | None = None
         self._refused: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Credentials({self._settings.user!r}, …)"
 
     def forget(self) -> None:
         """Notes that the service refuses the token, so that `find_access` returns another one."""
@@ -104,7 +98,7 @@ class Credentials:
         assert settings.key is not None
         with _secret_file(Path(settings.key)) as stream:
             key = stream.read().strip()
-        if not key.isascii() or not key.isprintable() or " " in key or not key:
+        if not is_token(key):
             raise NoToken(f"{settings.key} does not hold an API key")
         scope = f"vo:{settings.vo} group:{settings.group}"
         query = urlencode({"preferred_username": settings.user, "scope": scope})
@@ -154,7 +148,7 @@ class Credentials:
             access, seconds = str(reply["access_token"]), _read_seconds(reply["expires_in"])
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise NoAnswer("the service's answer holds no token") from error
-        if not (access.isascii() and access.isprintable() and access and " " not in access):
+        if not is_token(access):
             raise NoAnswer("the service's answer holds a token that no header may hold")
         self._check_owner(access)
         return Tokens(access, self._clock() + seconds, _read_end(reply.get("refresh_token"))), reply
@@ -190,15 +184,12 @@ def _lock(stream: TextIO) -> None:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise NoAnswer(
-                    f"{stream.name} has been locked by another process for {PATIENCE:g} s"
-                ) from None
+                what = f"has been locked by another process for {PATIENCE:g} s"
+                raise NoAnswer(f"{stream.name} {what}") from None
             time.sleep(0.05)
-        else:
-            return
 
 
 def _rewrite(stream: TextIO, text: str) -> None:

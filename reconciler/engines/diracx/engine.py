@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
+from reconciler.engines.attempt_folders import RESULT
 from reconciler.engines.diracx.client import Busy, Client, Declined
 from reconciler.engines.diracx.credentials import NoToken
-from reconciler.engines.diracx.jdl import UnwritableJdl, write_jdl
 from reconciler.engines.diracx.jobs import (
     ERRORS,
     LIVE,
@@ -26,10 +27,10 @@ from reconciler.engines.diracx.jobs import (
     read_files,
     withholds,
     write_failure,
+    write_jdl,
 )
 from reconciler.engines.diracx.sandbox import LIMIT, Broken, pack, unpack
 from reconciler.engines.diracx.settings import read_settings
-from reconciler.engines.results import RESULT
 from reconciler.ledger.writing.lease import PROMPT
 from reconciler.model.engine import (
     Accepted,
@@ -67,7 +68,6 @@ class DiracxEngine:
     def __init__(self, site: Site, seconds: float = PROMPT) -> None:
         self._site, self._settings, self._seconds = site, read_settings(site), seconds
         self.slots = site.slots or 1000
-        self._client: Client | None = None
 
     @property
     def renewal(self) -> str:
@@ -77,11 +77,8 @@ class DiracxEngine:
             return "renew the credential"
         return f"as {settings.user}, say `dirac login {settings.vo} --group {settings.group}`"
 
-    def __repr__(self) -> str:
-        return f"DiracxEngine({self._settings.url!r})"
-
     def submit(self, batch: Batch) -> Sequence[Answer]:
-        """A sandbox for each, and one call for all; where that is refused for one of them, one call for each.
+        """A sandbox for each, and one call for all; if the service refuses one of them, one call for each.
 
         What fails before anything was ordered is uncertain too: a refusal would count against attempts that did
         nothing wrong, and a search will soon tell that they are not there.
@@ -92,11 +89,11 @@ class DiracxEngine:
         for handle in batch.handles:
             try:
                 descriptions[handle.name] = self._prepare(handle, storing)
-            except (NotSendable, UnwritableJdl) as error:
+            except NotSendable as error:
                 answers[handle.name] = Refused(str(error), FailureClass.PERMANENT)
             except Declined as error:
                 answers[handle.name] = _refuse(error)
-            except Busy as error:  # nor will it take the others
+            except Busy as error:  # it will not take the others either
                 rest = [one.name for one in batch.handles if one.name not in {*answers, *descriptions}]
                 answers |= dict.fromkeys(rest, Deferred(str(error), pause=error.pause))
                 break
@@ -110,7 +107,7 @@ class DiracxEngine:
         found: dict[str, list[str]] = {handle.name: [] for handle in handles}
         if found:
             with _speaking():
-                for row in self._reach().search("JobName", sorted(found), Deadline(self._seconds)):
+                for row in self._client.search("JobName", sorted(found), Deadline(self._seconds)):
                     found[row["JobName"]].append(str(row["JobID"]))
         return found
 
@@ -125,25 +122,11 @@ class DiracxEngine:
                 one.name for one in handles if _is_reference(one.reference) and one.reference not in rows
             }
             # an answer that is empty for another reason is whole, too: two questions have to say the same
-            named = {
-                str(row["JobName"]) for row in self._reach().search("JobName", sorted(lacking), deadline)
-            }
-        seen = {}
-        for handle in handles:
-            row = rows.get(handle.reference or "")
-            if not _is_reference(handle.reference):
-                seen[handle.name] = doubt_reference(handle)
-            elif row is None and handle.name in named:
-                words = f"DiracX has a job of this name, and none of the id {handle.reference}"
-                seen[handle.name] = Observation(Sighting.UNKNOWN, words)
-            elif row is None:
-                seen[handle.name] = Observation(Sighting.ABSENT, "DiracX does not list it")
-            elif row["JobName"] != handle.name:
-                words = f"job {handle.reference} is called {row['JobName']}"
-                seen[handle.name] = Observation(Sighting.UNKNOWN, words)
-            else:
-                seen[handle.name] = observe(row)
-        return seen
+            again = self._client.search("JobName", sorted(lacking), deadline)
+        named = {row["JobName"] for row in again}
+        return {
+            one.name: _judge(one, rows.get(one.reference or ""), named=one.name in named) for one in handles
+        }
 
     def cancel(self, handles: Sequence[JobHandle]) -> None:
         """Asks for those that are listed under their names and have not ended: one that is not would stop the call."""
@@ -152,13 +135,8 @@ class DiracxEngine:
         deadline = Deadline(self._seconds)
         with _speaking():
             rows = self._search(handles, deadline)
-            live = [
-                int(row["JobID"])
-                for handle in handles
-                if (row := rows.get(handle.reference or "")) is not None
-                and row["JobName"] == handle.name
-                and observe(row).sighting is not Sighting.ENDED
-            ]
+            found = (_find_row(rows, handle) for handle in handles)
+            live = [int(row["JobID"]) for row in found if row and observe(row).sighting is not Sighting.ENDED]
             if live:
                 self._kill(live, deadline)
 
@@ -166,16 +144,15 @@ class DiracxEngine:
         """Brings the output sandbox; not the result of a job that is Done while its application failed."""
         deadline = Deadline(self._seconds)
         with _speaking():
-            client = self._reach()
-            row = self._search([handle], deadline).get(handle.reference or "")
-            if row is None or row["JobName"] != handle.name:
+            client = self._client
+            row = _find_row(self._search([handle], deadline), handle)
+            if row is None:
                 raise EngineUnavailable(f"DiracX does not list job {handle.reference} as {handle.name}")
             try:
                 try:
                     for name in client.list_outputs(int(row["JobID"]), deadline):
-                        unpack(
-                            client.load(name, deadline), handle.folder, RESULT, without_last=withholds(row)
-                        )
+                        content = client.load(name, deadline)
+                        unpack(content, handle.folder, RESULT, without_last=withholds(row))
                     _join_logs(handle)
                 except Broken as error:
                     if observe(row).failure is None:
@@ -186,35 +163,33 @@ class DiracxEngine:
     def list_names(self, prefix: str) -> Mapping[str, str]:
         """Of all jobs of the user."""
         with _speaking():
-            rows = self._reach().list_begun(prefix, LIVE, Deadline(self._seconds))
+            rows = self._client.list_begun(prefix, LIVE, Deadline(self._seconds))
         return {str(row["JobName"]): str(row["JobID"]) for row in rows}
 
     def lifetime(self) -> timedelta | None:
         """How long tokens can be renewed without a person."""
         with _speaking():
-            return self._reach().credentials.find_lifetime(self._seconds)
+            return self._client.credentials.find_lifetime(self._seconds)
 
     def examine(self) -> Sequence[Complaint]:
         """Whether a token can be had, and whether it may search."""
         try:
             deadline = Deadline(self._seconds)
-            self._reach().credentials.find_access(deadline.left(0.5))
-            self._reach().search("JobID", [0], deadline)
+            self._client.credentials.find_access(deadline.left(0.5))
+            self._client.search("JobID", [0], deadline)
         except NoToken as error:
             return [Complaint(str(error), "renew or correct the credential, as the message says")]
         except Declined as error:
             group = f"{self._settings.vo}/{self._settings.group}"
             return [Complaint(str(error), f"ask the grid's administrators what the group {group} may do")]
         except (NotSent, NoAnswer) as error:
-            return [
-                Complaint(str(error), "hold `diracx.url` of the site's file against the grid's documentation")
-            ]
+            remedy = "compare `diracx.url` of the site's file with the grid's documentation"
+            return [Complaint(str(error), remedy)]
         return []
 
-    def _reach(self) -> Client:
-        if self._client is None:
-            self._client = Client(self._settings)
-        return self._client
+    @cached_property
+    def _client(self) -> Client:
+        return Client(self._settings)
 
     def _prepare(self, handle: JobHandle, deadline: Deadline) -> str:
         """The description of an attempt's job, once its sandbox is stored."""
@@ -222,64 +197,69 @@ class DiracxEngine:
             raise NotSendable(f"{handle.name} has {len(handle.name)} characters; DIRAC keeps {NAME_LENGTH}")
         files, job = read_files(handle, mounted=self._settings.mounted)
         archive = pack(files)
-        if len(archive.content) > LIMIT:
-            raise NotSendable(f"its files take {len(archive.content)} bytes; a sandbox has {LIMIT} at most")
+        if len(archive) > LIMIT:
+            raise NotSendable(f"its files take {len(archive)} bytes; a sandbox has {LIMIT} at most")
         write_jdl(describe(handle, job, "none", self._site))  # what cannot be described is not stored either
-        return write_jdl(describe(handle, job, self._reach().store(archive, deadline), self._site))
+        return write_jdl(describe(handle, job, self._client.store(archive, deadline), self._site))
 
     def _order(self, descriptions: Mapping[str, str], deadline: Deadline) -> dict[str, Answer]:
-        names = list(descriptions)
-        answers: dict[str, Answer] = {}
-        for start in range(0, len(names), MOST):
-            some = {name: descriptions[name] for name in names[start : start + MOST]}
-            try:
-                answers |= self._order_together(some, deadline)
-            except Declined as error:
-                if error.status != 400 or len(some) == 1:
-                    answers |= dict.fromkeys(some, _refuse(error))
-                    continue
-                # none was taken: one of them is refused, and the message does not tell which
-                for name, description in some.items():
-                    try:
-                        answers |= self._order_together({name: description}, deadline)
-                    except Declined as single:
-                        answers[name] = _refuse(single)
-        return answers
-
-    def _order_together(self, descriptions: Mapping[str, str], deadline: Deadline) -> dict[str, Answer]:
-        """Raises Declined where the service refused them as a whole."""
+        """The answers by name; if one of several jobs is refused, none is taken and nobody says which: so each is ordered alone."""
+        if not descriptions:
+            return {}
         try:
-            answer = self._reach().ask("POST", "jobs/jdl", deadline, list(descriptions.values()))
+            answer = self._client.ask("POST", "jobs/jdl", deadline, list(descriptions.values()))
             numbers = _read_numbers(answer.read_json(), len(descriptions))
+        except Declined as error:
+            if error.status != 400 or len(descriptions) == 1:
+                return dict.fromkeys(descriptions, _refuse(error))
+            alone = (self._order({name: one}, deadline) for name, one in descriptions.items())
+            return {name: answered for answers in alone for name, answered in answers.items()}
         except (NoToken, NotSent) as error:
             return dict.fromkeys(descriptions, Uncertain(f"not ordered: {error}"))
-        except Busy as error:
-            return dict.fromkeys(descriptions, Uncertain(str(error), busy=True, pause=error.pause))
         except NoAnswer as error:
-            return dict.fromkeys(descriptions, Uncertain(str(error)))
+            busy = isinstance(error, Busy)
+            return dict.fromkeys(descriptions, Uncertain(str(error), busy, getattr(error, "pause", None)))
         return {name: Accepted(str(number)) for name, number in zip(descriptions, numbers, strict=True)}
 
     def _search(self, handles: Sequence[JobHandle], deadline: Deadline) -> dict[str, Mapping[str, Any]]:
         numbers = {int(one.reference or 0) for one in handles if _is_reference(one.reference)}
-        rows = self._reach().search("JobID", sorted(numbers), deadline) if numbers else []
+        rows = self._client.search("JobID", sorted(numbers), deadline) if numbers else []
         return {str(row["JobID"]): row for row in rows}
 
     def _kill(self, numbers: Sequence[int], deadline: Deadline) -> None:
         """A change that is stamped earlier than the last one is dropped in silence: so by the service's clock."""
-        client = self._reach()
+        client = self._client
         clock = client.ask("GET", "health/ready", deadline).time or datetime.now(UTC)
         stamp = (max(clock, datetime.now(UTC)) + timedelta(seconds=1)).isoformat()
         status = {"Status": "Killed", "MinorStatus": "Marked for termination", "Source": "b2prod"}
         try:
             client.ask("PATCH", "jobs/status", deadline, {str(number): {stamp: status} for number in numbers})
         except Declined as error:
-            raise EngineUnavailable(
-                f"{error}; jobs that are another's, or gone, stop the whole call"
-            ) from error
+            why = "a job that is gone, or belongs to another user, stops the whole call"
+            raise EngineUnavailable(f"{error}; {why}") from error
 
 
 def _is_reference(reference: str | None) -> bool:
     return _REFERENCE.fullmatch(reference or "") is not None
+
+
+def _find_row(rows: Mapping[str, Mapping[str, Any]], handle: JobHandle) -> Mapping[str, Any] | None:
+    """The row of the handle's job; None if there is none, or its id belongs to a job of another name."""
+    row = rows.get(handle.reference or "")
+    return row if row is not None and row["JobName"] == handle.name else None
+
+
+def _judge(handle: JobHandle, row: Mapping[str, Any] | None, *, named: bool) -> Observation:
+    """What a job's row says of an attempt; `named`: DiracX has a job of its name."""
+    if not _is_reference(handle.reference):
+        return doubt_reference(handle)
+    if row is not None:
+        words = f"job {handle.reference} is called {row['JobName']}"
+        return observe(row) if row["JobName"] == handle.name else Observation(Sighting.UNKNOWN, words)
+    if named:
+        words = f"DiracX has a job of this name, but not with the id {handle.reference}"
+        return Observation(Sighting.UNKNOWN, words)
+    return Observation(Sighting.ABSENT, "DiracX does not list it")
 
 
 def _read_numbers(reply: Any, count: int) -> list[int]:
@@ -289,7 +269,7 @@ def _read_numbers(reply: Any, count: int) -> list[int]:
     except (LookupError, TypeError) as error:
         raise NoAnswer("something strange came back instead of ids") from error
     if not all(type(number) is int and _is_reference(str(number)) for number in numbers):
-        raise NoAnswer(f"ids came back that are none: {str(numbers)[:100]}")
+        raise NoAnswer(f"what came back are not ids: {str(numbers)[:100]}")
     if len(set(numbers)) != count or len(numbers) != count:
         raise NoAnswer(f"{len(numbers)} ids came back for {count} jobs")
     return numbers
@@ -313,7 +293,7 @@ def _join_logs(handle: JobHandle) -> None:
 
 @contextmanager
 def _speaking() -> Iterator[None]:
-    """Whatever is not a whole answer is none."""
+    """Makes of every error of the service that the engine cannot answer."""
     try:
         yield
     except (NoToken, NotSent, NoAnswer, Declined) as error:

@@ -1,18 +1,18 @@
-"""A job of DiracX: what is sent of an attempt, and what the service's words for its state mean."""
+"""A job of DiracX: what is sent of an attempt, its description, and what the service's words for its state mean."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reconciler.engines.diracx.jdl import Value
+from reconciler.engines.attempt_folders import RESULT, write_result
 from reconciler.engines.diracx.settings import read_settings
-from reconciler.engines.results import RESULT, write_result
 from reconciler.model.engine import JobHandle, Observation, Sighting
 from reconciler.model.states import FailureClass
 from renderer.applications.port import JOB
@@ -42,19 +42,19 @@ LIVE = tuple(state for state, sighting in _STATES.items() if sighting is not Sig
 _SOUND = ("", "Unknown", "Done", "Executed", "Execution Complete", "All events processed")
 """What the application of a job that is Done may say of itself when it went well."""
 
-_CLASSES: Sequence[tuple[str, FailureClass]] = (
-    ("input data", FailureClass.INPUT),
-    ("input resolution", FailureClass.INPUT),
-    ("sandbox", FailureClass.INFRASTRUCTURE),
-    ("stalled", FailureClass.INFRASTRUCTURE),
-    ("watchdog", FailureClass.INFRASTRUCTURE),
-    ("cpu limit", FailureClass.INFRASTRUCTURE),
-    ("wall clock", FailureClass.INFRASTRUCTURE),
-    ("exception during execution", FailureClass.INFRASTRUCTURE),
-    ("job wrapper", FailureClass.INFRASTRUCTURE),
-    ("reschedul", FailureClass.TRANSIENT),
-    ("pilot", FailureClass.TRANSIENT),
+_SITE = "sandbox|stalled|watchdog|cpu limit|wall clock|exception during execution|job wrapper"
+_CLASSES = (
+    (re.compile("input data|input resolution"), FailureClass.INPUT),
+    (re.compile(_SITE), FailureClass.INFRASTRUCTURE),
+    (re.compile("reschedul|pilot"), FailureClass.TRANSIENT),
 )
+"""By what a failed job says of itself, in the order in which it counts."""
+
+
+_WORD = "[A-Za-z0-9_.:/+@|-]+"
+_ITEM, _TEXT = re.compile(_WORD), re.compile(f"{_WORD}(?: {_WORD})*")
+
+Value = str | int | tuple[str, ...]
 
 
 class NotSendable(Exception):
@@ -78,9 +78,8 @@ def read_files(handle: JobHandle, *, mounted: bool) -> tuple[dict[str, bytes], d
             and entry.name not in LEFT
         }
         files["job.py"] = RUNTIME.read_bytes()
-        files["nonce"] = (
-            handle.nonce.encode()
-        )  # arguments are in the job's description, which others may read
+        # arguments are in the job's description, which others may read
+        files["nonce"] = handle.nonce.encode()
         job = json.loads(files[JOB])
         if not mounted:
             names = [os.path.basename(item["path"]) for item in _list_read(job)]
@@ -135,17 +134,13 @@ def name_group(campaign: str) -> str:
 
 def observe(row: Mapping[str, Any]) -> Observation:
     """What a job's row says."""
-    status, minor, application = (
-        str(row.get(word) or "") for word in ("Status", "MinorStatus", "ApplicationStatus")
-    )
-    reason = ": ".join(
-        [status, "; ".join(word for word in (minor, application) if word not in {"", "Unknown"})]
-    )
-    reason = reason.removesuffix(": ")
+    words = ("Status", "MinorStatus", "ApplicationStatus")
+    status, minor, application = (str(row.get(word) or "") for word in words)
+    said = "; ".join(word for word in (minor, application) if word not in {"", "Unknown"})
+    reason = f"{status}: {said}" if said else status
     sighting = _STATES.get(status, Sighting.UNKNOWN)
-    if sighting is not Sighting.ENDED:
-        return Observation(sighting, reason)
-    return Observation(sighting, reason, _classify(status, minor, application))
+    ended = sighting is Sighting.ENDED
+    return Observation(sighting, reason, _classify(status, minor, application) if ended else None)
 
 
 def withholds(row: Mapping[str, Any]) -> bool:
@@ -169,4 +164,34 @@ def _classify(status: str, minor: str, application: str) -> FailureClass | None:
     if status != "Failed":
         return FailureClass.TRANSIENT  # killed or deleted, by us or by an operator of the grid
     said = f"{minor} {application}".lower()
-    return next((kind for words, kind in _CLASSES if words in said), FailureClass.UNCLASSIFIED)
+    return next((kind for words, kind in _CLASSES if words.search(said)), FailureClass.UNCLASSIFIED)
+
+
+def write_jdl(values: Mapping[str, Value]) -> str:
+    """The job description (JDL); lists are tuples, and an empty one is left out.
+
+    DIRAC's reader knows no escapes: it splits at `;`, `[` and `=`, replaces `%j`, divides lists at `,` and removes the
+    blanks in them. So a value with other than plain characters is refused, and never quoted.
+
+    Raises:
+        NotSendable: a value is not plain text.
+    """
+    lines = (f"{name} = {_write(name, value)};" for name, value in values.items() if value != ())
+    return f"[{' '.join(lines)}]"
+
+
+def _write(name: str, value: Value) -> str:
+    match value:
+        case int():
+            return str(value)
+        case str():
+            return _quote(name, value, _TEXT)
+        case _:
+            return "{" + ",".join(_quote(name, item, _ITEM) for item in value) + "}"
+
+
+def _quote(name: str, text: str, allowed: re.Pattern[str]) -> str:
+    if not allowed.fullmatch(text):
+        takes = "DIRAC takes letters, digits and _ . : / + @ | - there"
+        raise NotSendable(f"{name} cannot be {text[:200]!r}: {takes}")
+    return f'"{text}"'

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import bz2
-import hashlib
 import io
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import cramjam
+
+from reconciler.engines.attempt_folders import replace_file
 
 LIMIT = 100 * 2**20
 """Bytes that DiracX takes for one sandbox."""
@@ -25,15 +25,7 @@ class Broken(Exception):
     """An archive that is not what it should be; the text says how."""
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """The bytes of a sandbox, and the SHA-256 sum by which it is known: equal files have an equal sum."""
-
-    content: bytes
-    checksum: str
-
-
-def pack(files: Mapping[str, bytes]) -> Archive:
+def pack(files: Mapping[str, bytes]) -> bytes:
     """The archive of files by their names; the same bytes for the same files, whenever and by whomever."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -41,8 +33,7 @@ def pack(files: Mapping[str, bytes]) -> Archive:
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), 0o644
             archive.addfile(member, io.BytesIO(content))
-    content = bytes(cramjam.zstd.compress(stream.getvalue(), level=10))
-    return Archive(content, hashlib.sha256(content).hexdigest())
+    return bytes(cramjam.zstd.compress(stream.getvalue(), level=10))
 
 
 def unpack(content: bytes, folder: Path, last: str, *, without_last: bool = False) -> None:
@@ -64,10 +55,7 @@ def unpack(content: bytes, folder: Path, last: str, *, without_last: bool = Fals
                     continue
                 source = archive.extractfile(member)
                 assert source is not None  # a regular file
-                target = folder / os.path.normpath(member.name)
-                part = target.with_name(f".{target.name}.part")
-                part.write_bytes(source.read())
-                os.replace(part, target)
+                replace_file(folder / os.path.normpath(member.name), source.read())
     except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
         raise Broken(f"the sandbox cannot be read: {error}") from error
 

@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import TypeVar
 
-from reconciler.engines.gb2.outputs import Download, has_left, list_folders
+from reconciler.engines.arrays import Notation, observe_each
+from reconciler.engines.attempt_folders import RESULT
+from reconciler.engines.gb2.outputs import Download, list_folders
 from reconciler.engines.gb2.replies import (
     CANCELLED,
     DONE,
     EARLY,
     RUNNING,
     Production,
+    UnreadableReply,
     read_files,
     read_proxy,
     read_status,
 )
-from reconciler.engines.gb2.requests import GridRequest, NotReady, find_order, write_order
+from reconciler.engines.gb2.requests import GridRequest, NotReady, find_order, read_job, write_order
 from reconciler.ledger.writing.lease import PROMPT
 from reconciler.model.engine import (
     Accepted,
@@ -36,15 +41,15 @@ from reconciler.model.engine import (
     Refused,
     Sighting,
     Uncertain,
-    doubt_reference,
 )
 from reconciler.model.states import FailureClass
-from reconciler.outside.command import Deadline, Reply, UnreadableReply, call
+from reconciler.outside.command import Deadline, Reply, call
 from renderer.jobs.gb2_settings import read_gb2_settings
 from schemas.policy.site import Site
 
 COMMANDS = ("register", "uploadFile", "approve", "status", "cancel")
-_REFERENCE = re.compile(r"([1-9][0-9]{0,9})_([0-9]{1,7})")
+JOBS = Notation(re.compile(r"([1-9][0-9]{0,9})_([0-9]{1,7})"), "{}_{}")
+_Read = TypeVar("_Read")
 NEARLY = 0.9
 """The share of tasks done from which the outputs of single runs are looked at."""
 
@@ -72,67 +77,71 @@ class Gb2Engine:
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """Registers the production; its files are uploaded and it is approved then, or by a later `query`."""
+        return JOBS.name_members(self._submit(batch), batch.handles)
+
+    def _submit(self, batch: Batch) -> Answer:
         deadline = Deadline(self._seconds)
         try:
             order = write_order(batch)
         except NotReady as error:
-            return [Refused(str(error), FailureClass.PERMANENT)] * len(batch.handles)
+            return Refused(str(error), FailureClass.PERMANENT)
         reply = self._call(["gb2_prod_register", str(order.file)], deadline.left(0.5), str(order.folder))
         if reply.missing:
-            return [Refused(reply.describe())] * len(batch.handles)
+            return Refused(reply.describe())
         try:
             found = self._list(order.group, [order.name], deadline)
         except EngineUnavailable as error:
-            return [Uncertain(f"{reply.describe()}; {error}")] * len(batch.handles)
+            return Uncertain(f"{reply.describe()}; {error}")
         if len(found) != 1:
             seen = f"the status shows {len(found)} productions called {order.name}"
-            return [Uncertain(f"{reply.describe()}; {seen}")] * len(batch.handles)
+            return Uncertain(f"{reply.describe()}; {seen}")
         self._advance(found[0], order, deadline)
-        return [Accepted(f"{found[0].number}_{handle.index}") for handle in batch.handles]
+        return Accepted(str(found[0].number))
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
-        """By the production's name."""
+        """By the production's name; an attempt without a written order was never registered."""
         deadline = Deadline(self._seconds)
-        orders = {handle.name: find_order(handle) for handle in handles}
-        found: dict[str, set[int]] = {}
-        for group in sorted({order.group for order in orders.values() if order is not None}):
-            names = sorted(
-                {order.name for order in orders.values() if order is not None and order.group == group}
-            )
-            for production in self._list(group, names, deadline):
-                found.setdefault(production.name, set()).add(production.number)
-        return {
-            handle.name: [f"{number}_{handle.index}" for number in sorted(found.get(order.name, ()))]
-            if (order := orders[handle.name]) is not None
-            else []  # it was never written down, so it was never registered
-            for handle in handles
-        }
+        orders = {handle: order for handle in handles if (order := find_order(handle)) is not None}
+        names: dict[str, set[str]] = defaultdict(set)
+        for order in orders.values():
+            names[order.group].add(order.name)
+        numbers: dict[str, set[int]] = defaultdict(set)
+        for group, some in sorted(names.items()):
+            for production in self._list(group, sorted(some), deadline):
+                numbers[production.name].add(production.number)
+        found: dict[str, list[str]] = {handle.name: [] for handle in handles}
+        for handle, order in orders.items():
+            found[handle.name] = [JOBS.write(str(one), handle.index) for one in sorted(numbers[order.name])]
+        return found
 
     def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
         """One status for all productions; for those that are nearly done, also the outputs of each run."""
-        numbers = sorted({number for handle in handles if (number := _read_number(handle)) is not None})
-        if not numbers:
-            return {handle.name: doubt_reference(handle) for handle in handles}
+        seen, known = observe_each(handles, JOBS.doubt)
+        if not known:
+            return seen
         deadline = Deadline(self._seconds)
-        due = [order.name for handle in handles if (order := find_order(handle)) is not None]
-        reply = self._ask(["gb2_prod_status", "-p", *map(str, numbers)], deadline.left(0.5), due)
-        productions = {one.number: one for one in reply}
-        seen: dict[str, Observation] = {}
+        numbers = {handle: _read_number(handle) for handle in known}
+        orders = {handle: find_order(handle) for handle in handles}
+        due = [order.name for order in orders.values() if order is not None]
+        listed = self._ask_numbers(sorted(set(numbers.values())), deadline, due)
+        missing = {
+            number: order
+            for handle, number in numbers.items()
+            if number not in listed and (order := orders[handle]) is not None
+        }
+        unlisted = self._list_unlisted(missing, deadline)
+        unread = "its request is not there, and the production system does not list it"
         advanced: set[int] = set()
-        unlisted = self._list_unlisted(handles, productions, deadline)
-        for handle in handles:
-            order, number = find_order(handle), _read_number(handle)
-            production = productions.get(number or 0)
-            if number is None:
-                seen[handle.name] = doubt_reference(handle)
-            elif production is None:
-                seen[handle.name] = unlisted[number]
+        for handle, number in numbers.items():
+            order, production = orders[handle], listed.get(number)
+            if production is None:
+                seen[handle.name] = unlisted.get(number) or Observation(Sighting.UNKNOWN, unread)
             elif order is None or production.name != order.name:
                 words = f"production {production.number} is called {production.name}"
                 seen[handle.name] = Observation(Sighting.UNKNOWN, words)
             else:
-                if production.number not in advanced:
-                    advanced.add(production.number)
+                if number not in advanced:
+                    advanced.add(number)
                     self._advance(production, order, deadline)
                 seen[handle.name] = self._observe(handle, order, production, deadline)
         return seen
@@ -140,56 +149,47 @@ class Gb2Engine:
     def cancel(self, handles: Sequence[JobHandle]) -> None:
         """Whole productions only: a production goes on if only some of its units are to be cancelled."""
         deadline = Deadline(self._seconds)
-        members: dict[int, set[int]] = {}
-        sizes: dict[int, tuple[int, str]] = {}
+        orders: dict[int, GridRequest] = {}
+        members: dict[int, set[int]] = defaultdict(set)
         for handle in handles:
-            order, number = find_order(handle), _read_number(handle)
-            if order is not None and number is not None:
-                members.setdefault(number, set()).add(handle.index)
-                sizes[number] = order.members, order.name
+            order = find_order(handle)
+            if order is not None and JOBS.read(handle) is not None:
+                orders[_read_number(handle)] = order
+                members[_read_number(handle)].add(handle.index)
         if not members:
             return
-        listed = {
-            one.number: one
-            for one in self._ask(["gb2_prod_status", "-p", *map(str, members)], deadline.left(0.5))
-        }
+        listed = self._ask_numbers(list(members), deadline)
         partly = []
-        for number, indices in members.items():
-            size, name = sizes[number]
-            found = listed.get(number)
-            if found is None or found.name != name or found.state in {DONE, *CANCELLED}:
+        for number, order in orders.items():
+            found, count = listed.get(number), len(members[number])
+            if found is None or found.name != order.name or found.state in {DONE, *CANCELLED}:
                 continue
-            if len(indices) < size:
+            if count < order.members:
                 partly.append(
-                    f"production {number} makes {size} units, and {len(indices)} are to be cancelled"
+                    f"production {number} makes {order.members} units, and {count} are to be cancelled"
                 )
                 continue
-            reply = self._call(
-                ["gb2_prod_cancel", "-p", str(number), "--comment", "cancelled by b2prod"], deadline.left()
-            )
-            if reply.status != 0:
-                raise EngineUnavailable(reply.describe())
+            command = ["gb2_prod_cancel", "-p", str(number), "--comment", "cancelled by b2prod"]
+            self._demand(command, deadline.left())
         if partly:
             raise EngineUnavailable(f"{'; '.join(partly)}: a production is cancelled as a whole")
 
     def fetch(self, handle: JobHandle) -> None:
         """Downloads the run's outputs in a process of its own, over several calls; result.json is written at last."""
         deadline = Deadline(self._seconds)
-        order, number = find_order(handle), _read_number(handle)
-        if order is None or number is None:
+        order = find_order(handle)
+        if order is None or JOBS.read(handle) is None:
             raise EngineUnavailable(f"{handle.folder} does not say which production it was made by")
-        if has_left(handle):
+        if (handle.folder / RESULT).exists():
             return
         download = Download(handle, self._wrapper, self._environment())
         try:
             download.check()
-            folders = list_folders(order, number, handle)
-            download.take(
-                {
-                    output: [file for folder in places for file in self._list_files(folder, deadline)]
-                    for output, places in folders
-                }
-            )
+            files = {
+                output: [file for folder in places for file in self._list_files(folder, deadline)]
+                for output, places in list_folders(order, _read_number(handle), handle)
+            }
+            download.take(files)
         except OSError as error:
             raise EngineUnavailable(f"{handle.folder} cannot be written: {error.strerror}") from error
 
@@ -202,12 +202,10 @@ class Gb2Engine:
 
     def examine(self) -> Sequence[Complaint]:
         """Whether the commands can be called, and whether there is a proxy of the right group."""
-        advice = (
-            "write into `gb2.wrapper` the command that sets gbasf2's environment and calls what follows it"
-        )
         try:
             left, group = self._read_proxy()
         except EngineUnavailable as error:
+            advice = "write into `gb2.wrapper` the command that sets gbasf2's environment and calls the rest"
             return [Complaint(str(error), advice)]
         if left <= timedelta(0):
             return [Complaint("there is no valid proxy", self.renewal)]
@@ -228,7 +226,7 @@ class Gb2Engine:
             return Observation(Sighting.ENDED, reason)
         if not (production.done and production.total and production.done >= NEARLY * production.total):
             return Observation(Sighting.RUNNING if state == RUNNING else Sighting.UNKNOWN, reason)
-        wanted = len(order.inputs(handle))
+        wanted = len(read_job(handle)["inputs"])
         try:
             counts = [
                 sum(len(self._list_files(folder, deadline)) for folder in folders)
@@ -242,20 +240,13 @@ class Gb2Engine:
         return Observation(Sighting.RUNNING, f"{reason}; {there}")
 
     def _list_unlisted(
-        self, handles: Sequence[JobHandle], listed: Mapping[int, Production], deadline: Deadline
+        self, missing: Mapping[int, GridRequest], deadline: Deadline
     ) -> dict[int, Observation]:
         """Observations of productions that were asked for and are not in the table, by number.
 
         A table may be cut short. A production is absent only if a second table, of all productions of the group, lacks it
         too and has other productions.
         """
-        missing = {
-            number: order
-            for handle in handles
-            if (number := _read_number(handle)) is not None
-            and number not in listed
-            and (order := find_order(handle)) is not None
-        }
         told: dict[int, Observation] = {}
         for group in sorted({order.group for order in missing.values()}):
             try:
@@ -271,12 +262,7 @@ class Gb2Engine:
                     trouble = "one table of the production system has it, another has not"
                 words = trouble or "the production system does not list it"
                 told[number] = Observation(Sighting.UNKNOWN if trouble else Sighting.ABSENT, words)
-        unread = Observation(
-            Sighting.UNKNOWN, "its request is not there, and the production system does not list it"
-        )
-        return {
-            number: told.get(number, unread) for one in handles if (number := _read_number(one)) is not None
-        }
+        return told
 
     def _advance(self, production: Production, order: GridRequest, deadline: Deadline) -> None:
         """Uploads the files of a registered production, then approves it; a later `query` repeats what fails here."""
@@ -296,29 +282,38 @@ class Gb2Engine:
         command = ["gb2_prod_status", "-g", group, "-s", "all", "--date", "1y"]
         return self._ask(command, deadline.left(0.8), due)
 
+    def _ask_numbers(
+        self, numbers: Sequence[int], deadline: Deadline, due: Sequence[str] = ()
+    ) -> dict[int, Production]:
+        """The productions of those numbers that are listed."""
+        command = ["gb2_prod_status", "-p", *map(str, numbers)]
+        return {one.number: one for one in self._ask(command, deadline.left(0.5), due)}
+
     def _ask(self, command: Sequence[str], seconds: float, due: Sequence[str] = ()) -> list[Production]:
-        reply = self._call(command, seconds)
-        if reply.status != 0:
-            raise EngineUnavailable(reply.describe())
+        return self._read(command, seconds, lambda reply: read_status(reply.out, reply.error, due))
+
+    def _list_files(self, folder: str, deadline: Deadline) -> list[str]:
+        command = ["gb2_ds_list", f"{folder}/sub*/*.root"]
+        return self._read(
+            command, deadline.left(0.5), lambda reply: read_files(reply.out, folder, reply.error)
+        )
+
+    def _read_proxy(self) -> tuple[timedelta, str | None]:
+        return read_proxy(self._demand(["gb2_proxy_info"], self._seconds).out)
+
+    def _read(self, command: Sequence[str], seconds: float, read: Callable[[Reply], _Read]) -> _Read:
+        """What a command's reply says."""
         try:
-            return read_status(reply.out, reply.error, due)
+            return read(self._demand(command, seconds))
         except UnreadableReply as error:
             raise EngineUnavailable(f"`{command[0]}` cannot be understood: {error}") from error
 
-    def _list_files(self, folder: str, deadline: Deadline) -> list[str]:
-        reply = self._call(["gb2_ds_list", f"{folder}/sub*/*.root"], deadline.left(0.5))
+    def _demand(self, command: Sequence[str], seconds: float) -> Reply:
+        """The reply of a command that ended well."""
+        reply = self._call(command, seconds)
         if reply.status != 0:
             raise EngineUnavailable(reply.describe())
-        try:
-            return read_files(reply.out, folder, reply.error)
-        except UnreadableReply as error:
-            raise EngineUnavailable(f"`gb2_ds_list` cannot be understood: {error}") from error
-
-    def _read_proxy(self) -> tuple[timedelta, str | None]:
-        reply = self._call(["gb2_proxy_info"], self._seconds)
-        if reply.status != 0:
-            raise EngineUnavailable(reply.describe())
-        return read_proxy(reply.out)
+        return reply
 
     def _call(self, command: Sequence[str], seconds: float, folder: str | None = None) -> Reply:
         return call([*self._wrapper, *command], seconds, self._environment(), folder=folder)
@@ -330,7 +325,7 @@ class Gb2Engine:
         return {**clean, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
-def _read_number(handle: JobHandle) -> int | None:
-    """The production that the handle's reference names; None if it names none, or another place in the batch."""
-    found = _REFERENCE.fullmatch(handle.reference or "")
-    return int(found[1]) if found and int(found[2]) == handle.index else None
+def _read_number(handle: JobHandle) -> int:
+    """The production that the handle's reference names; 0 if it names none, or another place in the batch."""
+    key = JOBS.read(handle)
+    return int(key[0]) if key is not None else 0

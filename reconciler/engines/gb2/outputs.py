@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from reconciler.engines.attempt_folders import start_process, take_lock, write_result
 from reconciler.engines.gb2.requests import GridRequest, read_job
-from reconciler.engines.results import RESULT, write_result
 from reconciler.model.engine import EngineUnavailable, JobHandle
 from reconciler.model.states import FailureClass
 from reconciler.outside.checksums import digest_content
@@ -46,11 +45,6 @@ def list_folders(order: GridRequest, number: int, handle: JobHandle) -> Iterator
             item["output"],
             tuple("/".join((top, f"r{run:05d}", *skims, str(description["DataLevel"]))) for run in runs),
         )
-
-
-def has_left(handle: JobHandle) -> bool:
-    """Whether an attempt's result is there."""
-    return (handle.folder / RESULT).exists()
 
 
 class Download:
@@ -116,34 +110,20 @@ class Download:
         return int.from_bytes(head[12 : 20 if large else 16], "big") <= size
 
     def _start(self, paths: Sequence[str]) -> None:
+        self._folder.mkdir(exist_ok=True)
         lock = self._lock()
         try:
-            self._folder.mkdir(exist_ok=True)
-            with (self._handle.folder / LOG).open("ab") as log:
-                process = subprocess.Popen(
-                    [*self._wrapper, "gb2_ds_get", "--force", *paths],
-                    cwd=self._folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env=dict(self._environment),
-                    pass_fds=(lock,),
-                    start_new_session=True,
-                )
-            _CHILDREN[:] = [process, *(one for one in _CHILDREN if one.poll() is None)]
+            command = [*self._wrapper, "gb2_ds_get", "--force", *paths]
+            log = self._handle.folder / LOG
+            process = start_process(command, self._folder, log, self._environment, lock)
         except OSError as error:
             raise EngineUnavailable(f"gb2_ds_get cannot be started: {error.strerror}") from error
-        finally:
-            os.close(lock)
+        _CHILDREN[:] = [process, *(one for one in _CHILDREN if one.poll() is None)]
 
     def _lock(self) -> int:
         try:
-            lock = os.open(self._handle.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            return take_lock(self._handle.folder / LOCK)
+        except BlockingIOError:
+            raise EngineUnavailable("its outputs are being downloaded") from None
         except OSError as error:
             raise EngineUnavailable(f"{self._handle.folder} cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise EngineUnavailable("its outputs are being downloaded") from None
-        return lock

@@ -12,14 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from reconciler.outside.command import UnreadableReply
-
 EARLY = ("Initialized", "Registered", "ToApprove", "Approved")
 """Before it runs: its files are to be uploaded, then it is to be approved; `Approved` waits for the computing group."""
 
 RUNNING, DONE = "Running", "Done"
 CANCELLED = ("Cancelled", "Canceled", "ToCancel")
-STATES = (*EARLY, RUNNING, DONE, *CANCELLED)
+STATES = {state.lower(): state for state in (*EARLY, RUNNING, DONE, *CANCELLED)}
 
 _ROW = re.compile(r"\s*(\d{1,12})\s+([A-Za-z0-9_.-]+)(?:\s+(.*))?")
 _COUNTS = re.compile(r"(?<!\d)(\d{1,9})\s{0,9}/\s{0,9}(\d{1,9})(?!\d)")
@@ -32,9 +30,13 @@ _NOTHING = re.compile(
     r"\W*no (?:matching )?(?:productions?|datasets?|entr(?:y|ies)|files?)\b(?:[^.:;]{0,80}\bfound\b[^.:;]{0,80})?\W*",
     re.IGNORECASE,
 )
-"""A line that says of nothing that it is there, and nothing else: a notice may have the words, too."""
+"""A line that only says that there is nothing: a notice may contain such words, too."""
 _LEFT = re.compile(r"timeleft\s{0,99}:\s{0,99}(\d{1,6}):(\d\d)(?::(\d\d))?", re.IGNORECASE)
 _GROUP = re.compile(r"DIRAC group\s*:\s*(\S+)", re.IGNORECASE)
+
+
+class UnreadableReply(Exception):
+    """What a command answered has no known form, and tells nothing; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,7 @@ def read_status(out: str, error: str = "", due: Iterable[str] = ()) -> list[Prod
             rest.append(line.strip(" -=+"))
             continue
         words = found[3] or ""
-        known = {state.lower(): state for state in STATES}
-        states = [known[word] for word in words.lower().replace("=", " ").split() if word in known]
+        states = [STATES[word] for word in words.lower().replace("=", " ").split() if word in STATES]
         counts = _COUNTS.search(words)
         done, total = (int(counts[1]), int(counts[2])) if counts else (None, None)
         # `Running Done=400/402`: of two words the first one is the state
@@ -82,12 +83,11 @@ def read_status(out: str, error: str = "", due: Iterable[str] = ()) -> list[Prod
         if row not in rows:  # a table may be printed twice, and a production is one
             rows.append(row)
     said = [line for line in rest if line]
-    if any(_WRONG.search(line) for line in said):
-        raise UnreadableReply(next(line for line in said if _WRONG.search(line))[:300])
+    if wrong := [line for line in said if _WRONG.search(line)]:
+        raise UnreadableReply(wrong[0][:300])
     if not headed and not any(_NOTHING.fullmatch(line) for line in said):
-        raise UnreadableReply(
-            f"neither a table nor a word of nothing: {said[0][:300] if said else 'an empty text'}"
-        )
+        shown = said[0][:300] if said else "an empty text"
+        raise UnreadableReply(f"neither a table nor a word of nothing: {shown}")
     if strange := [line for line in said if _NUMBER.search(line)]:
         raise UnreadableReply(f"a line with a number is not a row: {strange[0][:300]}")
     if lost := {name for name in due if name.lower() in text.lower()} - {row.name for row in rows}:
@@ -113,9 +113,8 @@ def read_files(out: str, folder: str, error: str = "") -> list[str]:
     if wrong:
         raise UnreadableReply(wrong[0][:300])
     if not files and not any(_NOTHING.fullmatch(line) for line in rest):
-        raise UnreadableReply(
-            f"neither files nor a word of nothing: {rest[0][:300] if rest else 'an empty text'}"
-        )
+        shown = rest[0][:300] if rest else "an empty text"
+        raise UnreadableReply(f"neither files nor a word of nothing: {shown}")
     return sorted(files)
 
 

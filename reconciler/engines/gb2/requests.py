@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reconciler.conditions.excerpt import cut_snapshots
-from reconciler.conditions.metadata_file import MetadataFile, write_metadata
+from reconciler.conditions.metadata_file import MetadataFile, cut_snapshots, write_metadata
 from reconciler.conditions.source import UnknownTag
+from reconciler.engines.attempt_folders import replace_file
 from reconciler.model.engine import Batch, JobHandle
 from reconciler.outside.errors import SourceUnavailable
 from renderer.applications.port import CONDITIONS, JOB
@@ -52,11 +52,6 @@ class GridRequest:
     def group(self) -> str:
         """The production group."""
         return str(self.content["ProductionGroup"])
-
-    @staticmethod
-    def inputs(handle: JobHandle) -> list[str]:
-        """The input files of an attempt."""
-        return [str(item["path"]) for item in read_job(handle)["inputs"]]
 
 
 def name_production(batch: str, content: Mapping[str, Any]) -> str:
@@ -123,7 +118,7 @@ def _join_conditions(batch: Batch) -> bytes:
     try:
         for handle in batch.handles:
             job, file = read_job(handle), MetadataFile(handle.folder / CONDITIONS)
-            chain = tuple(file.fetch(str(name)).freeze() for name in job["global_tags"])
+            chain = tuple(file.fetch(str(name)) for name in job["global_tags"])
             used.append((chain, (run_key(int(job["experiment"]), int(job["run"])),)))
         return write_metadata(cut_snapshots(used))
     except (SourceUnavailable, UnknownTag, ValueError, LookupError, TypeError) as error:
@@ -133,15 +128,11 @@ def _join_conditions(batch: Batch) -> bytes:
 def find_order(handle: JobHandle) -> GridRequest | None:
     """The production that an attempt belongs to; None if none was written down."""
     try:
-        return read_order(handle)
+        written = json.loads((handle.folder / PRODUCTION).read_bytes())
+        members, folder = int(written["members"]), Path(written["folder"])
+        return GridRequest(written["name"], members, folder, written["content"])
     except (OSError, ValueError, LookupError, TypeError):
         return None
-
-
-def read_order(handle: JobHandle) -> GridRequest:
-    """As `find_order`; raises whatever is wrong with the file."""
-    written = json.loads((handle.folder / PRODUCTION).read_bytes())
-    return GridRequest(written["name"], int(written["members"]), Path(written["folder"]), written["content"])
 
 
 def read_job(handle: JobHandle) -> dict[str, Any]:
@@ -151,6 +142,4 @@ def read_job(handle: JobHandle) -> dict[str, Any]:
 
 
 def _write(file: Path, data: Any) -> None:
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n")
-    os.replace(part, file)
+    replace_file(file, json.dumps(data, indent=2, sort_keys=True).encode() + b"\n")

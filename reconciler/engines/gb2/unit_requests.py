@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
-from reconciler.conditions.excerpt import cut_snapshots
-from reconciler.conditions.metadata_file import write_metadata
+from reconciler.conditions.metadata_file import cut_snapshots, write_metadata
 from reconciler.engines.gb2.requests import REQUEST
 from reconciler.ledger.reading.measurement import expect_events
 from reconciler.model.work_items import WorkItem

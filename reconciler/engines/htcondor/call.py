@@ -15,6 +15,18 @@ from typing import Any
 PROJECTION = ["ClusterId", "ProcId", "JobStatus", "B2Batch", "HoldReason", "ExitCode"]
 
 
+SIMPLE: dict[str, tuple[str, str, None]] = {
+    **dict.fromkeys(("SUBMIT", "JOB_RELEASED"), ("pending", "waits", None)),
+    **dict.fromkeys(
+        ("EXECUTE", "JOB_UNSUSPENDED", "JOB_RECONNECTED", "JOB_STATUS_KNOWN"), ("running", "runs", None)
+    ),
+    "JOB_SUSPENDED": ("running", "suspended", None),
+    "JOB_DISCONNECTED": ("running", "disconnected", None),
+    "JOB_STATUS_UNKNOWN": ("unknown", "the grid does not tell its state", None),
+}
+"""Sighting, reason and failure after an event that has nothing more to say."""
+
+
 def submit(condor: Any, file: str) -> dict[str, Any]:
     """`cluster`, the id that the schedd gave, and `procs`, the number of jobs that it took; `file` holds the submission."""
     with open(file, encoding="utf-8") as stream:
@@ -51,7 +63,7 @@ def read_logs(condor: Any, files: str) -> dict[str, Any]:
     """`logs`: for each name of `files` (JSON, name to path), each job in the log with sighting, reason and failure."""
     found = {}
     for name, file in json.loads(files).items():
-        jobs: dict[str, list[Any]] = {}
+        jobs: dict[str, tuple[str, str, str | None]] = {}
         with condor.JobEventLog(file) as log:
             for event in log.events(0):
                 told, job = judge(event.type.name, event), f"{event.cluster}.{event.proc}"
@@ -62,27 +74,19 @@ def read_logs(condor: Any, files: str) -> dict[str, Any]:
     return {"logs": found}
 
 
-def judge(kind: str, event: Any) -> list[Any] | None:
+def judge(kind: str, event: Any) -> tuple[str, str, str | None] | None:
     """Sighting, reason and failure after an event; None if the event changes nothing."""
     if kind == "JOB_TERMINATED":
         if event.get("TerminatedNormally", True):
-            return ["ended", f"ended with status {event.get('ReturnValue')}", None]
-        return ["ended", f"ended by signal {event.get('TerminatedBySignal')}", "transient"]
+            return ("ended", f"ended with status {event.get('ReturnValue')}", None)
+        return ("ended", f"ended by signal {event.get('TerminatedBySignal')}", "transient")
     if kind in ("JOB_ABORTED", "CLUSTER_REMOVE"):
-        return ["ended", f"removed: {event.get('Reason', '')}".strip(": "), "transient"]
+        return ("ended", f"removed: {event.get('Reason', '')}".strip(": "), "transient")
     if kind in ("JOB_HELD", "EXECUTABLE_ERROR", "SHADOW_EXCEPTION", "JOB_EVICTED", "JOB_RECONNECT_FAILED"):
         word = kind.removeprefix("JOB_").replace("_", " ").lower()
         reason = event.get("HoldReason") or event.get("Reason") or event.get("Message") or ""
-        return ["pending", f"{word}: {reason}".strip(": "), None]
-    if kind in ("SUBMIT", "JOB_RELEASED"):
-        return ["pending", "waits", None]
-    if kind in ("EXECUTE", "JOB_UNSUSPENDED", "JOB_RECONNECTED", "JOB_STATUS_KNOWN"):
-        return ["running", "runs", None]
-    if kind in ("JOB_SUSPENDED", "JOB_DISCONNECTED"):
-        return ["running", kind.removeprefix("JOB_").lower(), None]
-    if kind == "JOB_STATUS_UNKNOWN":
-        return ["unknown", "the grid does not tell its state", None]
-    return None
+        return ("pending", f"{word}: {reason}".strip(": "), None)
+    return SIMPLE.get(kind)
 
 
 def main(what: str, text: str) -> None:

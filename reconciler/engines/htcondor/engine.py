@@ -10,12 +10,13 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reconciler.engines.arrays import Notation, observe_each
 from reconciler.engines.htcondor.job import LOG, describe, list_items
-from reconciler.engines.shared_folders import BatchSystem
+from reconciler.engines.shared_folders import BatchSystem, write_file
 from reconciler.model.engine import (
     Accepted,
     Answer,
@@ -28,7 +29,6 @@ from reconciler.model.engine import (
     Refused,
     Sighting,
     Uncertain,
-    doubt_reference,
 )
 from reconciler.model.states import FailureClass
 from reconciler.outside.command import Deadline, Reply, call
@@ -36,27 +36,24 @@ from schemas.files.strict_json import parse_json
 
 CALLER = Path(__file__).resolve().with_name("call.py")
 _JOB = re.compile(r"[0-9]{1,10}\.[0-9]{1,10}")
-_REFERENCE = re.compile(r"[1-9][0-9]{0,9}\.([0-9]{1,6})")
+JOBS = Notation(re.compile(r"([1-9][0-9]{0,9})\.([0-9]{1,6})"), "{}.{}")
 _LIMIT = re.compile(r"MAX_JOBS_(?:SUBMITTED|PER_OWNER|PER_SUBMISSION)")
 """The limits that a schedd names when it takes no more; what was sent of the batch goes with the transaction."""
 
-_STATUS = {
-    1: Sighting.PENDING,
-    2: Sighting.RUNNING,
-    3: Sighting.ENDED,
-    4: Sighting.ENDED,
-    5: Sighting.PENDING,
+_STATES = {
+    1: ("idle", Sighting.PENDING),
+    2: ("running", Sighting.RUNNING),
+    3: ("removed", Sighting.ENDED),
+    4: ("completed", Sighting.ENDED),
+    5: ("held", Sighting.PENDING),
+    6: ("transferring output", Sighting.RUNNING),
+    7: ("suspended", Sighting.RUNNING),
 }
-_STATUS |= {6: Sighting.RUNNING, 7: Sighting.RUNNING}
-_NAMES = {
-    1: "idle",
-    2: "running",
-    3: "removed",
-    4: "completed",
-    5: "held",
-    6: "transferring output",
-    7: "suspended",
-}
+REMOVED = 3
+
+
+class BindingsFailed(EngineUnavailable):
+    """The bindings raised an exception; the text is its own."""
 
 
 class HtcondorEngine(BatchSystem):
@@ -64,29 +61,28 @@ class HtcondorEngine(BatchSystem):
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """One cluster, with a process for each attempt."""
-        count = len(batch.handles)
+        return JOBS.name_members(self._submit(batch), batch.handles)
+
+    def _submit(self, batch: Batch) -> Answer:
         file = Path(os.path.abspath(batch.folder)) / "submission.json"
         try:
-            text = describe(batch, self._site)
-            file.write_text(json.dumps({"text": text, "items": list_items(batch)}))
+            order = json.dumps({"text": describe(batch, self._site), "items": list_items(batch)})
         except ValueError as error:
-            return [Refused(str(error), FailureClass.PERMANENT)] * count
-        except OSError as error:
-            return [Refused(f"{file} cannot be written: {error.strerror}")] * count
-        reply = self._call("submit", str(file), self._seconds)
-        answer = _read(reply)
-        if answer is None:
-            return [Uncertain(reply.describe())] * count
-        if "error" in answer and _LIMIT.search(str(answer["error"])):
-            return [Deferred(str(answer["error"]), fewer=True)] * count
-        if "error" in answer:
-            return [Uncertain(f"not ordered, or not in full: {answer['error']}")] * count
-        cluster, procs = answer.get("cluster"), answer.get("procs")
+            return Refused(str(error), FailureClass.PERMANENT)
+        if refused := write_file(file, order):
+            return refused
+        try:
+            answer = _read(self._call("submit", str(file), self._seconds))
+        except BindingsFailed as error:
+            if _LIMIT.search(str(error)):
+                return Deferred(str(error), fewer=True)
+            return Uncertain(f"not ordered, or not in full: {error}")
+        except EngineUnavailable as error:
+            return Uncertain(str(error))
+        cluster, procs, count = answer.get("cluster"), answer.get("procs"), len(batch.handles)
         if type(cluster) is not int or cluster < 1 or procs != count:
-            return [
-                Uncertain(f"{procs} processes of cluster {cluster} came back for {count} attempts")
-            ] * count
-        return [Accepted(f"{cluster}.{handle.index}") for handle in batch.handles]
+            return Uncertain(f"{procs} processes of cluster {cluster} came back for {count} attempts")
+        return Accepted(str(cluster))
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         """By the event logs, and by the batch's name at the schedd, which may know more."""
@@ -111,45 +107,33 @@ class HtcondorEngine(BatchSystem):
 
     def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
         """The event logs, in one process; one question to the schedd for what they do not tell."""
-        seen = {one.name: doubt_reference(one) for one in handles if not _has_reference(one)}
-        known = [one for one in handles if one.name not in seen]
+        seen, known = observe_each(handles, JOBS.doubt)
         deadline = Deadline(self._seconds)
         logs = self._read_logs(known, deadline)
-        rest = []
-        for handle in known:
-            told = logs.get(handle.name, {}).get(handle.reference or "")
-            if told is None:
-                rest.append(handle)
-            else:
-                seen[handle.name] = Observation(Sighting(told[0]), told[1], told[2])
+        told, rest = observe_each(
+            known, lambda one: _observe(logs.get(one.name, {}).get(one.reference or ""))
+        )
+        seen |= told
         if not rest:
             return seen
-        clusters = sorted({int((one.reference or "").partition(".")[0]) for one in rest})
+        constraint = " || ".join(f"ClusterId == {job}" for job in sorted(map(int, JOBS.list_jobs(rest))))
         try:
-            constraint = " || ".join(f"ClusterId == {cluster}" for cluster in clusters)
             rows = {f"{row['ClusterId']}.{row['ProcId']}": row for row in self._ask(constraint, deadline)}
         except EngineUnavailable as error:
             if not seen:
                 raise
             return seen | {one.name: Observation(Sighting.UNKNOWN, str(error)) for one in rest}
-        for handle in rest:
-            row = rows.get(handle.reference or "")
-            seen[handle.name] = _judge(row, handle)
-        return seen
+        return seen | {one.name: _judge(rows.get(one.reference or ""), one) for one in rest}
 
     def cancel(self, handles: Sequence[JobHandle]) -> None:
         """By reference and batch's name, since the schedd may have begun to count anew."""
-        whom = [one for one in handles if _has_reference(one)]
-        if not whom:
-            return
-        parts = []
-        for handle in whom:
-            cluster, _, process = (handle.reference or "").partition(".")
-            parts.append(f'(ClusterId == {cluster} && ProcId == {process} && B2Batch == "{handle.batch}")')
-        reply = self._call("remove", " || ".join(parts), self._seconds)
-        answer = _read(reply)
-        if answer is None or "error" in answer:
-            raise EngineUnavailable(answer["error"] if answer else reply.describe())
+        parts = [
+            f'(ClusterId == {key[0]} && ProcId == {key[1]} && B2Batch == "{handle.batch}")'
+            for handle in handles
+            if (key := JOBS.read(handle)) is not None
+        ]
+        if parts:
+            _read(self._call("remove", " || ".join(parts), self._seconds))
 
     def examine(self) -> Sequence[Complaint]:
         """That it is experimental, and whether bindings and schedd answer."""
@@ -160,12 +144,11 @@ class HtcondorEngine(BatchSystem):
                 fatal=False,
             )
         ]
-        reply = self._call("ping", "", self._seconds)
-        answer = _read(reply)
-        if answer is None or "error" in answer:
-            what = answer["error"] if answer else reply.describe()
+        try:
+            _read(self._call("ping", "", self._seconds))
+        except EngineUnavailable as error:
             remedy = "say `pip install 'b2prod[htcondor]'`, and set CONDOR_CONFIG to the pool's configuration"
-            found.append(Complaint(what, remedy))
+            found.append(Complaint(str(error), remedy))
         return found
 
     def _read_logs(self, handles: Sequence[JobHandle], deadline: Deadline) -> dict[str, dict[str, list[Any]]]:
@@ -173,22 +156,13 @@ class HtcondorEngine(BatchSystem):
         files = {one.name: str(one.folder / LOG) for one in handles if (one.folder / LOG).exists()}
         if not files:
             return {}
-        reply = self._call("logs", json.dumps(files), deadline.left(0.6))
-        answer = _read(reply)
-        if answer is None or "error" in answer:
-            raise EngineUnavailable(answer["error"] if answer else reply.describe())
-        logs = answer.get("logs")
-        if not isinstance(logs, dict) or logs.keys() != files.keys() or not _are_logs(logs.values()):
+        logs = _read(self._call("logs", json.dumps(files), deadline.left(0.6))).get("logs")
+        if not isinstance(logs, dict) or logs.keys() != files.keys() or not all(map(_is_log, logs.values())):
             raise EngineUnavailable("what came of the event logs is not an answer to what was asked")
         return logs
 
     def _ask(self, constraint: str, deadline: Deadline) -> list[dict[str, Any]]:
-        if not constraint:
-            return []
-        reply = self._call("query", constraint, deadline.left())
-        answer = _read(reply)
-        if answer is None or "error" in answer:
-            raise EngineUnavailable(answer["error"] if answer else reply.describe())
+        answer = _read(self._call("query", constraint, deadline.left()))
         rows = answer.get("rows")
         if (
             not isinstance(rows, list)
@@ -202,30 +176,33 @@ class HtcondorEngine(BatchSystem):
         return call([sys.executable, str(CALLER), what, text], seconds)
 
 
-def _read(reply: Reply) -> dict[str, Any] | None:
-    """The last line as JSON; the bindings may print before it."""
+def _read(reply: Reply) -> dict[str, Any]:
+    """The last line as JSON; the bindings may print before it.
+
+    Raises:
+        EngineUnavailable: there is no answer.
+    """
     lines = reply.out.strip().splitlines()
     try:
         answer = parse_json(lines[-1]) if reply.status == 0 and lines else None
     except ValueError:
-        return None
-    return answer if isinstance(answer, dict) else None
+        answer = None
+    if not isinstance(answer, dict):
+        raise EngineUnavailable(reply.describe())
+    if "error" in answer:
+        raise BindingsFailed(str(answer["error"]))
+    return answer
 
 
-def _are_logs(logs: Iterable[Any]) -> bool:
-    """Whether for each job in each log there is a sighting, with a reason and a class of failure, or None."""
-    known = {one.value for one in Sighting}
-    return all(
-        isinstance(log, dict)
-        and all(
-            _JOB.fullmatch(job)
-            and isinstance(told, list)
-            and len(told) == 3
-            and told[0] in known
-            and all(isinstance(word, str | None) for word in told[1:])
-            for job, told in log.items()
-        )
-        for log in logs
+def _is_log(log: Any) -> bool:
+    """Whether each job in a log has a sighting, with a reason and a class of failure, or None."""
+    return isinstance(log, dict) and all(
+        _JOB.fullmatch(job)
+        and isinstance(told, list)
+        and len(told) == 3
+        and told[0] in {one.value for one in Sighting}
+        and all(isinstance(word, str | None) for word in told[1:])
+        for job, told in log.items()
     )
 
 
@@ -238,18 +215,17 @@ def _is_row(row: Any) -> bool:
     )
 
 
-def _has_reference(handle: JobHandle) -> bool:
-    """Whether the handle's reference is an id, and of its place in its batch."""
-    found = _REFERENCE.fullmatch(handle.reference or "")
-    return found is not None and int(found[1]) == handle.index
+def _observe(told: Sequence[Any] | None) -> Observation | None:
+    """What a log says of a job: sighting, reason and failure."""
+    return None if told is None else Observation(Sighting(told[0]), told[1], told[2])
 
 
 def _judge(row: Mapping[str, Any] | None, handle: JobHandle) -> Observation:
     if row is None:
         return Observation(Sighting.ABSENT, "no event log, queue or history knows it")
-    if row.get("B2Batch") != handle.batch:
+    if row["B2Batch"] != handle.batch:
         return Observation(Sighting.UNKNOWN, f"job {handle.reference} is of another batch")
-    status = row.get("JobStatus")
-    sighting = _STATUS.get(status, Sighting.UNKNOWN) if isinstance(status, int) else Sighting.UNKNOWN
-    reason = f"{_NAMES.get(status or 0, status)}{': ' + row['HoldReason'] if row.get('HoldReason') else ''}"
-    return Observation(sighting, reason, FailureClass.TRANSIENT if status == 3 else None)
+    status = row["JobStatus"]
+    name, sighting = _STATES.get(status, (status, Sighting.UNKNOWN))
+    reason = f"{name}{': ' + row['HoldReason'] if row['HoldReason'] else ''}"
+    return Observation(sighting, reason, FailureClass.TRANSIENT if status == REMOVED else None)

@@ -17,10 +17,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from reconciler.engines.attempt_folders import start_process, take_lock
 from reconciler.engines.shared_folders import VARIABLES, SharedFolders
 from reconciler.model.engine import (
     Accepted,
@@ -82,40 +83,23 @@ class LocalEngine(SharedFolders):
                         os.killpg(group, signal.SIGTERM)
 
     def examine(self) -> Sequence[Complaint]:
-        """A launcher that is not there."""
-        return tuple(self._examine())
-
-    def _examine(self) -> Iterator[Complaint]:
-        for application, launcher in self._launchers.items():
-            if shutil.which(launcher[0]) is None:
-                yield Complaint(
-                    f"{application}'s launcher {launcher[0]} is not here",
-                    "install it, or correct `launchers` in the site's file",
-                )
+        """The launchers that are missing."""
+        remedy = "install it, or correct `launchers` in the site's file"
+        return [
+            Complaint(f"{application}'s launcher {launcher[0]} is not here", remedy)
+            for application, launcher in self._launchers.items()
+            if shutil.which(launcher[0]) is None
+        ]
 
     def _start(self, handle: JobHandle) -> Answer:
+        inherited = {name: os.environ[name] for name in self._environment if name in os.environ}
+        command = [sys.executable, str(RUNTIME), handle.name]
         try:
-            lock = os.open(handle.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            lock = take_lock(handle.folder / LOCK)
+            environment = {**inherited, "B2PROD_LOCK": str(lock), "B2PROD_NONCE": handle.nonce}
+            process = start_process(command, handle.folder, handle.folder / LOG, environment, lock)
         except OSError as error:
             return Refused(f"the job cannot be started: {error.strerror}")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            inherited = {name: os.environ[name] for name in self._environment if name in os.environ}
-            with (handle.folder / LOG).open("ab") as log:
-                process = subprocess.Popen(
-                    [sys.executable, RUNTIME, handle.name],
-                    cwd=handle.folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env={**inherited, "B2PROD_LOCK": str(lock), "B2PROD_NONCE": handle.nonce},
-                    pass_fds=(lock,),
-                    start_new_session=True,
-                )
-        except OSError as error:
-            return Refused(f"the job cannot be started: {error.strerror}")
-        finally:
-            os.close(lock)
         self._children[handle.name] = process
         return Accepted(str(process.pid))
 
@@ -133,7 +117,7 @@ class LocalEngine(SharedFolders):
 
 
 def _is_locked(file: Path) -> bool:
-    """Whether somebody holds the lock; nobody does where there is none."""
+    """Whether somebody holds the lock; false if the file does not exist."""
     try:
         lock = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -148,7 +132,7 @@ def _is_locked(file: Path) -> bool:
 
 
 def _read_process(folder: Path) -> str | None:
-    """The process that began an attempt's job, as the job says; None where none did."""
+    """The process that began an attempt's job, as the job says; None if no process began it."""
     try:
         words = read_plain(folder / STARTED, 4096).split()
     except (OSError, NotPlain):

@@ -66,18 +66,20 @@ class LsfEngine(BatchSystem):
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """One array, or a plain job for a single attempt."""
-        count = len(batch.handles)
-        script = name_script(batch.folder)
+        return JOBS.name_members(self._submit(batch), batch.handles)
+
+    def _submit(self, batch: Batch) -> Answer:
+        count, script = len(batch.handles), name_script(batch.folder)
         words = ["/bin/sh", str(script), self._settings.python, str(script.with_name("member.py"))]
         # LSF hands the command to a shell, and writes it where quotes break
         for word in (batch.name, *words):
             if not _PLAIN.fullmatch(word):
-                return [Refused(f"{word!r} holds characters that LSF cannot be trusted with")] * count
+                return Refused(f"{word!r} holds characters that LSF cannot be trusted with")
         if refused := write_file(script, SCRIPT):
-            return [refused] * count
+            return refused
         name = f"{batch.name}[1-{count}]{self._most}" if count > 1 else batch.name
         reply = self._call(["bsub", "-J", name, *self._options(script.parent), *words], self._seconds)
-        return JOBS.name_members(read_submission(reply, count), batch.handles)
+        return read_submission(reply, count)
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         """By the batch's name: `bjobs` first, then `bhist` for the attempts that `bjobs` does not have."""
@@ -177,19 +179,20 @@ class LsfEngine(BatchSystem):
     def _ask_each(
         self, handles: Sequence[JobHandle], share: float, deadline: Deadline
     ) -> dict[Key, LsfRecord]:
-        records: dict[Key, LsfRecord] = {}
-        for some in split_words(JOBS.list_jobs(handles), CHUNK):
-            records |= self._ask(some, deadline.left(share))
-        return records
+        jobs = split_words(JOBS.list_jobs(handles), CHUNK)
+        answers = (self._ask(some, deadline.left(share)) for some in jobs)
+        return {key: record for records in answers for key, record in records.items()}
 
     def _recall(
         self, missing: Sequence[JobHandle], records: Mapping[Key, LsfRecord], deadline: Deadline
     ) -> Iterator[tuple[str, Observation]]:
         """Observations by `bhist` of jobs that `bjobs` does not have: a job has ended only if `bhist` says so."""
         wanted = {one.name: (key, one.batch) for one in missing if (key := JOBS.read(one))}
-        finished = self._remember_each(missing, "-d", deadline)
-        rest = set(wanted.values()) - finished
-        known = self._remember_each(missing, "-a", deadline) if rest else set()
+        jobs = list(split_words(JOBS.list_jobs(missing), CHUNK))
+        finished = {one for some in jobs for one in self._remember(["-d", *some], deadline.left(0.5))}
+        known = set[tuple[Key, str]]()
+        if not finished.issuperset(wanted.values()):
+            known = {one for some in jobs for one in self._remember(["-a", *some], deadline.left(0.5))}
         for name, place in wanted.items():
             if place in finished:
                 yield name, Observation(Sighting.ENDED, "ended, says the history")
@@ -200,14 +203,6 @@ class LsfEngine(BatchSystem):
                 yield name, Observation(Sighting.ABSENT, "its id was given to another job")
             else:
                 yield name, Observation(Sighting.ABSENT, "neither bjobs nor bhist knows it")
-
-    def _remember_each(
-        self, handles: Sequence[JobHandle], which: str, deadline: Deadline
-    ) -> set[tuple[Key, str]]:
-        jobs: set[tuple[Key, str]] = set()
-        for some in split_words(JOBS.list_jobs(handles), CHUNK):
-            jobs |= self._remember([which, *some], deadline.left(0.5))
-        return jobs
 
     def _remember(self, whom: Sequence[str], seconds: float) -> set[tuple[Key, str]]:
         reply = self._call(["bhist", "-n", "0", "-w", *whom], seconds)

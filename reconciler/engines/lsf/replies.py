@@ -23,7 +23,9 @@ from reconciler.model.states import FailureClass
 from reconciler.outside.command import Reply
 from schemas.files.strict_json import make_decoder
 
-JOBS = Notation(re.compile(r"([1-9][0-9]{0,9})(?:\[([1-9][0-9]{0,6})\])?"), "{}[{}]", "{}[{}]", first=1)
+JOBS = Notation(
+    re.compile(r"([1-9][0-9]{0,9})(?:\[([1-9][0-9]{0,6})\])?"), "{}[{}]", "{}[{}]", first=1, plain=True
+)
 
 _SUBMITTED = re.compile(r"Job <([1-9]\d{0,9})> is submitted to (?:default )?queue <[\w.+-]+>")
 _FULL = re.compile(

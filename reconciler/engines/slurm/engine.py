@@ -68,18 +68,19 @@ class SlurmEngine(BatchSystem):
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """One array, or a plain job for a single attempt."""
-        count = len(batch.handles)
-        script = name_script(batch.folder)
+        return JOBS.name_members(self._submit(batch), batch.handles)
+
+    def _submit(self, batch: Batch) -> Answer:
+        count, script = len(batch.handles), name_script(batch.folder)
         # rows of the queue could not be read, and jobs not be found again
         if not _WRITABLE.fullmatch(str(script)):
-            return [Refused(f"{script} holds a character that Slurm's tables have no place for")] * count
+            return Refused(f"{script} holds a character that Slurm's tables have no place for")
         if refused := write_file(script, SCRIPT):
-            return [refused] * count
+            return refused
         array = [f"--array=0-{count - 1}{self._most}"] if count > 1 else []
         command = ["sbatch", "--parsable", f"--job-name={batch.name}", *array, *self._options(script.parent)]
         command += [str(script), self._settings.python, str(script.with_name("member.py"))]
-        answer = read_submission(self._call(command, self._seconds), count)
-        return JOBS.name_members(answer, batch.handles)
+        return read_submission(self._call(command, self._seconds), count)
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         """By the batch's name: the queue first, because accounting has a job seconds later, and a held one perhaps never.

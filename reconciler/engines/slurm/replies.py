@@ -30,7 +30,7 @@ UNNAMED = "allocation"
 
 _ID = re.compile(r"([1-9]\d{0,9})(?:_(\d{1,7}|\[[^\]|]*\]))?(?:\+\d+)?")
 
-JOBS = Notation(re.compile(r"([1-9][0-9]{0,9})(?:_([0-9]{1,7}))?"), "{}_{}", "{}_[{}]")
+JOBS = Notation(re.compile(r"([1-9][0-9]{0,9})(?:_([0-9]{1,7}))?"), "{}_{}", "{}_[{}]", plain=True)
 
 _SUBMITTED = re.compile(r"([1-9]\d{0,9})(?:;[\w.-]+)?")
 _REFUSED = re.compile(
@@ -120,8 +120,8 @@ class SlurmAnswer:
 def read_records(reply: Reply, marks: int) -> SlurmAnswer:
     """Rows `id|state|note|name`, with four marks `id|state|note|folder|name`; a name may hold anything.
 
-    They stand below a heading. Without it, or beside lines that are not rows, it is open what else is missing: an empty
-    text, a notice or a page of HTML is not an empty queue. A heading of other columns is one that tells nothing of the rows.
+    The rows stand below a heading. If there is no heading, or a line is not a row, other rows may be missing: an empty text,
+    a notice or a page of HTML is not an empty queue. A heading with other columns says nothing about the rows.
     """
     records: dict[Key, SlurmRecord] = {}
     strange: list[str] = []
@@ -191,7 +191,7 @@ def is_under_way(source: SlurmAnswer, handle: JobHandle) -> bool:
 
 
 def find_earliest(handles: Iterable[JobHandle]) -> str:
-    """From when accounting is asked: without it, `sacct` looks at today only."""
+    """The time from which accounting is asked: without a time, `sacct` looks at today only."""
     first = min((handle.begun for handle in handles), default="1970-01-02T00:00:00Z")
     return (datetime.fromisoformat(first).astimezone(UTC) - SKEW).strftime("%Y-%m-%dT%H:%M:%S")
 

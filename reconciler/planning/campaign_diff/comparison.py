@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from reconciler.conditions.comparison import Segment, compare_chains
+from reconciler.conditions.comparison import Segment, compare
 from reconciler.planning.campaign_diff.values import (
     ComparedCampaign,
     Difference,
@@ -148,7 +148,7 @@ def _compare_payloads(
     found: dict[tuple[str, _Use, _Use], list[RunRange]] = {}
     for one, other, runs in _divide(before.chains, after.chains, both):
         lasts = [item.last for item in runs]
-        for change in compare_chains(before.chains.chains[one], after.chains.chains[other]).changes:
+        for change in compare(before.chains.chains[one], after.chains.chains[other]).changes:
             here = tuple(_cut(runs, lasts, change.first, change.end - 1))
             if here and any(names is None or change.payload in names for names in read):
                 key = (change.payload, _identify(change.before), _identify(change.after))

@@ -99,7 +99,7 @@ def source(service, waits):
 def test_the_service_gives_the_whole_tag(source, service):
     for name in NAMES:
         tag = source.fetch(name)
-        assert tag.freeze().digest == service.tags[name].digest
+        assert tag.digest == service.tags[name].digest
         assert (tag.id, tag.state) == (IDS[name], "VALIDATED")
         assert tag.source == f"{service.address}/v2/"
 
@@ -116,7 +116,7 @@ def test_both_shapes_of_items_are_read(source, service):
         for iov in i["payloadIovs"]
     ]
     service.answers["/globalTagPayloads"] = lambda to: to.reply(200, json.dumps(items).encode())
-    assert source.fetch(SECOND).freeze().digest == service.tags[SECOND].digest
+    assert source.fetch(SECOND).digest == service.tags[SECOND].digest
 
 
 def read_items(service):
@@ -145,9 +145,9 @@ CONTENT = {
     "a payload twice counts once": (lambda items: [*items[1:], items[1]], "lists 4 payloads"),
     "an object": (lambda items: {"payloads": items}, "not with a JSON list"),
     "null": (lambda items: None, "not with a JSON list"),
-    "wrong child": (lambda items: [{"payloadID": 1}, *items[1:]], "an item is none"),
-    "no IoVs": (lambda items: [{"payloadId": items[0]["payloadId"]}, *items[1:]], "an item is none"),
-    "text for an item": (lambda items: ["x", *items[1:]], "an item is none"),
+    "wrong child": (lambda items: [{"payloadID": 1}, *items[1:]], "an item is not"),
+    "no IoVs": (lambda items: [{"payloadId": items[0]["payloadId"]}, *items[1:]], "an item is not"),
+    "text for an item": (lambda items: ["x", *items[1:]], "an item is not"),
     "revision as text": (lambda items: edit(items, "revision", "2670"), "'revision'"),
     "revision true": (lambda items: edit(items, "revision", True), "'revision'"),
     "negative revision": (lambda items: edit(items, "revision", -1), "revision"),

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from ci.cli.exits import Exit
 from ci.command_line import run
-from reconciler.conditions.excerpt import cut_snapshots
-from reconciler.conditions.metadata_file import MetadataFile, write_metadata
+from reconciler.conditions.metadata_file import MetadataFile, cut_snapshots, write_metadata
 from reconciler.conditions.source import UnknownTag
 from reconciler.engines.gb2.engine import Gb2Engine
 from reconciler.engines.gb2.requests import NotReady, write_order

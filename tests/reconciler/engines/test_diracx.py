@@ -13,8 +13,7 @@ import pytest
 
 from reconciler.engines.diracx import client
 from reconciler.engines.diracx.engine import DiracxEngine
-from reconciler.engines.diracx.jdl import UnwritableJdl, write_jdl
-from reconciler.engines.diracx.jobs import name_group, observe
+from reconciler.engines.diracx.jobs import NotSendable, name_group, observe, write_jdl
 from reconciler.model.engine import Accepted, EngineUnavailable, Refused, Sighting, Uncertain
 from schemas.policy.site import Site
 from tests.contract import gateway
@@ -231,10 +230,10 @@ def test_what_is_written_is_read_by_dirac_as_it_was_meant(diracx):
         "$(x)",
     ]
     for value in hostile:
-        with pytest.raises(UnwritableJdl):
+        with pytest.raises(NotSendable):
             write_jdl({"Arguments": value})
     for value in [*hostile, "a b"]:
-        with pytest.raises(UnwritableJdl):
+        with pytest.raises(NotSendable):
             write_jdl({"InputData": ("LFN:/fine", value)})
     written = [
         write_jdl({"Before": 1, "Arguments": f"{value} b", "Files": (value, "z"), "After": "y"})
@@ -394,7 +393,7 @@ def test_equal_files_are_stored_once(rig):
 
 def find_sandboxes(rig):
     engine = rig.make_engine()
-    reached, deadline = engine._reach(), client.Deadline(10)
+    reached, deadline = engine._client, client.Deadline(10)
     rows = reached.search(
         "JobName", [path.name for path in Path(rig.folder / "attempts").iterdir()], deadline
     )

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from reconciler.engines.gb2.engine import Gb2Engine
-from reconciler.engines.gb2.replies import read_files, read_status
+from reconciler.engines.gb2.replies import UnreadableReply, read_files, read_status
 from reconciler.model.engine import (
     Accepted,
     Batch,
@@ -20,7 +20,6 @@ from reconciler.model.engine import (
     Sighting,
     Uncertain,
 )
-from reconciler.outside.command import UnreadableReply
 from renderer.jobs.requests import UNSUBMITTABLE
 from schemas.policy.site import Site
 from tests.support.doubles.gb2_commands import install

@@ -129,5 +129,5 @@ def test_a_job_whose_sandbox_is_none_has_failed_for_that_reason(room, monkeypatc
 
 
 def test_what_is_packed_is_unpacked(room):
-    unpack(pack({"a": b"1", "b": b""}).content, room, "a")
+    unpack(pack({"a": b"1", "b": b""}), room, "a")
     assert {file.name: file.read_bytes() for file in room.iterdir()} == {"a": b"1", "b": b""}
