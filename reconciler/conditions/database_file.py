@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconciler.conditions.source import refuse_contradictions
-from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.errors import SourceUnavailable, foreseeing
 from schemas.conditions.iov import parse_iov
 from schemas.conditions.local_database import number_lines
 from schemas.conditions.snapshot import LOCAL, PAYLOAD_NAME, REVISION, Iov, Snapshot, freeze_tag
@@ -28,9 +28,8 @@ class DatabaseFile:
     def fetch(self, name: str) -> Snapshot:
         """All payloads of the file, under the name `name`; checksums are of the payload files beside it."""
         try:
-            entries = parse_entries(decode_text(self.path.read_bytes()))
-        except OSError as error:
-            raise SourceUnavailable(f"{self.path} cannot be read: {error.strerror}") from error
+            with foreseeing(f"{self.path} cannot be read"):
+                entries = parse_entries(decode_text(self.path.read_bytes()))
         except ValueError as error:
             raise SourceUnavailable(f"{self.path}: {error}") from error
         checksums = {name_file(entry): self._sum_file(entry) for entry in entries}

@@ -10,7 +10,7 @@ from reconciler.conditions.database_file import DatabaseFile
 from reconciler.conditions.metadata_file import MetadataFile
 from reconciler.conditions.rest import RestSource
 from reconciler.conditions.source import TagSource, UnknownTag, refuse_contradictions
-from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.errors import SourceUnavailable, foreseeing
 from schemas.conditions.snapshot import FIRST_LINE, Snapshot, read_snapshot
 from schemas.files.text import decode_text
 
@@ -25,10 +25,8 @@ class SnapshotFile:
 
     def fetch(self, name: str) -> Snapshot:
         """The tag in the file, with the id and state that its header states."""
-        try:
+        with foreseeing(f"{self.path} cannot be read"):
             content = self.path.read_bytes().removeprefix(BOM_UTF8)
-        except OSError as error:
-            raise SourceUnavailable(f"{self.path} cannot be read: {error.strerror}") from error
         snapshot, findings = read_snapshot(str(self.path), _find_name(content), content, any_state=True)
         if snapshot is None:
             raise SourceUnavailable("; ".join(str(finding) for finding in findings[:3]))
@@ -56,11 +54,8 @@ def open_source(where: str, token: str | None = None) -> TagSource:
     if where.startswith(("http://", "https://")):
         return RestSource(where, token)
     path = Path(where)
-    try:
-        with path.open("rb") as stream:
-            beginning = stream.read(4096)
-    except OSError as error:
-        raise SourceUnavailable(f"{where} cannot be read: {error.strerror}") from error
+    with foreseeing(f"{where} cannot be read"), path.open("rb") as stream:
+        beginning = stream.read(4096)
     if beginning.startswith(SQLITE):
         return MetadataFile(path)
     kinds = "a snapshot (.iov), nor what `b2conditionsdb download` writes, nor a database.txt"

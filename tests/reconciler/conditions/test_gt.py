@@ -105,7 +105,7 @@ def test_an_empty_tag_is_not_written(checkout, tmp_path, capsys):
         (("show", "../x"), Exit.USAGE, "neither a global tag nor a file"),
         (("show", "away.iov"), Exit.USAGE, "there is no snapshot away.iov"),
         (("iov", SECOND, "--run", "5"), Exit.USAGE, "write it as in"),
-        (("iov", SECOND, "--run", "5:1-2"), Exit.USAGE, "not a single run"),
+        (("iov", SECOND, "--run", "5:1-2"), Exit.USAGE, "is not a run"),
         (("iov", SECOND, "--run", "5:1", "--runs", "5:1"), Exit.USAGE, "not both"),
         (("check", SECOND, "--runs", "5:9-1"), Exit.USAGE, "not a list of runs"),
         (("check", SECOND, "--runs", ""), Exit.USAGE, "lists no run"),
