@@ -100,11 +100,8 @@ class Repository:
 
     def list_templates(self, release: str | None) -> list[Template]:
         """The templates that serve a release, any where that is None, in their latest versions."""
-        return [
-            one
-            for one in self.templates.values()
-            if one.superseded is None and (release is None or one.serves(release))
-        ]
+        latest = [one for one in self.templates.values() if one.superseded is None]
+        return [one for one in latest if release is None or one.serves(release)]
 
     def list_campaigns(self) -> Iterator[tuple[Campaign, Document]]:
         """Every campaign, with the document that it was read from."""
@@ -112,11 +109,9 @@ class Repository:
 
     def list_steps(self) -> Iterator[tuple[Campaign, Document, Step]]:
         """Every step as it is declared, with its campaign and the document of that."""
-        return (
-            (campaign, document, step)
-            for campaign, document in self.list_campaigns()
-            for step in campaign.steps
-        )
+        for campaign, document in self.list_campaigns():
+            for step in campaign.steps:
+                yield campaign, document, step
 
 
 def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repository, tuple[Finding, ...]]:

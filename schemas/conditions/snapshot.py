@@ -162,16 +162,12 @@ def freeze_tag(
 
 def write_snapshot(snapshot: Snapshot) -> bytes:
     """The content of the file NAME.iov; `read_snapshot` reads it. `snapshot` is one that `freeze_tag` made."""
-    header = {
-        "name": snapshot.name,
-        "id": "" if snapshot.id is None else str(snapshot.id),
-        "state": snapshot.state,
-        "source": snapshot.source,
-        "retrieved": snapshot.retrieved,
-        "digest": snapshot.digest,
-    }
+    keys = ("name", "id", "state", "source", "retrieved", "digest")
+    header = {key: getattr(snapshot, key) for key in keys}
     # a value with a newline in it would be a line of its own
-    lines = [f"# {key}: {' '.join(value.split())}" for key, value in header.items() if value]
+    lines = [
+        f"# {key}: {' '.join(str(value).split())}" for key, value in header.items() if value not in (None, "")
+    ]
     return "\n".join((FIRST_LINE, *lines, *map(str, snapshot.iovs), "")).encode()
 
 

@@ -135,11 +135,9 @@ class _Translation:
         for key in strange[:KEY_LIMIT]:
             code, hint = "BP201", "remove it"
             if key in retired:
-                since, instead = retired[key].get("since", ""), retired[key].get("instead", "")
-                code, message = (
-                    "BP209",
-                    f"the key {show(key)} is retired" + (f" since {since}" if since else ""),
-                )
+                since, instead = retired[key].get("since"), retired[key].get("instead")
+                code, message = "BP209", f"the key {show(key)} is retired"
+                message += f" since {since}" if since else ""
                 hint = f"write {instead}" if instead else hint
             elif key in _RESERVED or key.startswith(_RESERVED_PREFIX):
                 code, message = "BP210", f"the key {show(key)} belongs to the tool"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from schemas.json_schema.values import read_named, read_value
 from schemas.manifest.deviation import Parameter
@@ -55,9 +56,9 @@ class Era:
     name: str
     releases: tuple[str, ...]
     components: tuple[str, ...]
-    light: tuple[str, ...]
-    component_rules: tuple[ComponentRule, ...]
-    evidence: tuple[TemplateSource, ...]
+    light: tuple[str, ...] = ()
+    component_rules: tuple[ComponentRule, ...] = ()
+    evidence: tuple[TemplateSource, ...] = ()
     title: str = ""
 
 
@@ -165,17 +166,13 @@ class Template:
 def read_eras(document: Document) -> dict[str, Era]:
     """The eras in a document that the schema `eras/1` accepts, by name."""
     return {
-        name: read_value(
-            Era,
-            {"light": [], "component_rules": [], **data},
-            name=name,
-            evidence=tuple(
-                read_value(TemplateSource, one["source"], inferred=one.get("inferred"))
-                for one in data["evidence"]
-            ),
-        )
+        name: read_value(Era, data, name=name, evidence=tuple(map(_read_evidence, data["evidence"])))
         for name, data in document.data["eras"].items()
     }
+
+
+def _read_evidence(data: Mapping[str, Any]) -> TemplateSource:
+    return read_value(TemplateSource, data["source"], inferred=data.get("inferred"))
 
 
 def read_template(name: str, document: Document, text: str, eras: Sequence[Era] = ()) -> Template:

@@ -30,32 +30,29 @@ _COSMIC = re.compile(r"gcr|cosmic")
 
 
 def check_campaign_names(repository: Repository) -> Iterator[Finding]:
-    """Ensure that every campaign's folder is a legal name, also where its manifest could not be read."""
-    for name in sorted(find_folders(repository)):
-        if NAME.fullmatch(name):
-            continue
-        message = f"the folder {show(name)} is not a legal name of a campaign"
-        if not name.isascii():
-            message += f": {code_points(name)}"
-        yield Finding(_place(name), "BP301", message, f"rename it to {show(_legalise(name))}; {NAME_HINT}")
+    """Ensure that the folder of every campaign has a legal name, which differs from all others in more than capitals.
 
-
-def check_campaign_cases(repository: Repository) -> Iterator[Finding]:
-    """Ensure that no two campaigns have the same name but for capitals."""
+    It holds also where the manifest could not be read.
+    """
     seen: dict[str, str] = {}
     for name in sorted(find_folders(repository)):
         other = seen.setdefault(name.lower(), name)
+        if not NAME.fullmatch(name):
+            odd = "" if name.isascii() else f": {code_points(name)}"
+            message = f"the folder {show(name)} is not a legal name of a campaign{odd}"
+            yield Finding(
+                _place(name), "BP301", message, f"rename it to {show(_legalise(name))}; {NAME_HINT}"
+            )
         if other != name:
             message = f"campaigns {show(name)} and {show(other)} ({_place(other)}) differ in capitals only"
             yield Finding(_place(name), "BP302", message, "give one of them another name")
-
-
-def check_reserved_names(repository: Repository) -> Iterator[Finding]:
-    """Ensure that campaigns and steps leave the tool's own names alone."""
-    for name in sorted(find_folders(repository)):
         if _is_reserved(name):
             message = f"the name {show(name)} belongs to the tool"
             yield Finding(_place(name), "BP210", message, "give the campaign another name")
+
+
+def check_step_names(repository: Repository) -> Iterator[Finding]:
+    """Ensure that steps leave the tool's own names alone."""
     for _, document, step in repository.list_steps():
         if _is_reserved(step.name):
             message = f"the name {show(step.name)} belongs to the tool"

@@ -232,13 +232,10 @@ def _check_parameter(
         message = f"{show(name)} of {template.name} must be {wrong}, not {show(value)}"
         yield document.report(path, "BP204", message, f"write it as the default, {show(known.default)}")
     elif known.values:
-        members: dict[Path, Scalar] = (
-            {(*path, index): one for index, one in enumerate(value)}
-            if isinstance(value, tuple)
-            else {path: value}
-        )
-        for at, one in members.items():
+        listed = isinstance(value, tuple)
+        for index, one in enumerate(value if isinstance(value, tuple) else (value,)):
             if _sign(one) not in map(_sign, known.values):
+                at: Path = (*path, index) if listed else path
                 message = f"{show(name)} of {template.name} cannot be {show(one)}"
                 hint = suggest(one, known.values, f"one of {list_words(known.values)}", link="")
                 yield document.report(at, "BP205", message, hint)

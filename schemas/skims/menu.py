@@ -139,14 +139,9 @@ def _read_validity(document: Document, path: Path, findings: list[Finding]) -> V
             runs.append(parse_iov(text))
         except ValueError as error:
             message, _, hint = str(error).partition("; ")
-            findings.append(
-                document.report(
-                    (*path, "holds_for", "runs", index),
-                    "BP402",
-                    message,
-                    hint or "write it as in `exp 3, runs 5 - 9`",
-                )
-            )
+            at = (*path, "holds_for", "runs", index)
+            hint = hint or "write it as in `exp 3, runs 5 - 9`"
+            findings.append(document.report(at, "BP402", message, hint))
     return Validity(merge_intervals(runs), tuple(data["holds_for"].get("releases", ())))
 
 

@@ -34,8 +34,5 @@ def fill_folders(
     # too many variants are another rule's to tell
     for step in campaign.expand() if is_expandable(campaign.steps) else campaign.steps:
         for output in step.outputs:
-            yield (
-                step,
-                output,
-                layout.fill({**campaign.describe_output(step, output), "tag_id": number, **unknown}),
-            )
+            fields = {**campaign.describe_output(step, output), "tag_id": number, **unknown}
+            yield step, output, layout.fill(fields)

@@ -42,11 +42,8 @@ def contain(ranges: Sequence[RunRange], run: int) -> bool:
 
 def take(selector: Selector) -> Ranges:
     """The runs that a selector may choose: an open one has all from its first on."""
-    ranges = (
-        (RunRange(selector.first, max(RUN_LIMIT, selector.first)),)
-        if selector.first is not None
-        else selector.ranges
-    )
+    first = selector.first
+    ranges = selector.ranges if first is None else (RunRange(first, max(RUN_LIMIT, first)),)
     return subtract(ranges, selector.exclude)
 
 
