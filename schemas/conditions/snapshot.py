@@ -29,6 +29,7 @@ TAG_NAME = re.compile(r"[A-Za-z0-9+_:-]{1,120}", re.ASCII)
 PAYLOAD_NAME = re.compile(r"[A-Za-z0-9_+:.-]{1,200}", re.ASCII)
 REVISION = re.compile(r"[0-9a-f]{1,32}", re.ASCII)
 CHECKSUM = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_GRAMMARS = {"payload name": PAYLOAD_NAME, "revision": REVISION, "md5": CHECKSUM}
 
 _LINE = re.compile(
     rf"({PAYLOAD_NAME.pattern}) ({REVISION.pattern}) ({CHECKSUM.pattern}) "
@@ -85,12 +86,7 @@ def make_iov(payload: str, revision: str, checksum: str, ends: tuple[int, int, i
     Raises:
         ValueError: a name, revision or md5 of another form, or ends that are not an IoV.
     """
-    names = (
-        ("payload name", payload, PAYLOAD_NAME),
-        ("revision", revision, REVISION),
-        ("md5", checksum, CHECKSUM),
-    )
-    for what, value, grammar in names:
+    for (what, grammar), value in zip(_GRAMMARS.items(), (payload, revision, checksum), strict=True):
         if not grammar.fullmatch(value):
             raise ValueError(f"{value[:60]!r} is not a valid {what}")
     interval = make_interval(*ends)

@@ -38,11 +38,11 @@ def explain(code: str) -> str:
         KeyError: there is no such code.
     """
     about = CODES[code.upper()]
-    parts = [
+    parts = (
         f"{about.code}: {about.title}",
         textwrap.fill(about.rule, WIDTH),
         textwrap.fill(f"Why: {about.why}", WIDTH),
-    ]
-    examples = {"Wrong": about.wrong, "Right": about.right}
-    parts += [f"{label}:\n{textwrap.indent(text.rstrip(), '    ')}" for label, text in examples.items()]
+        f"Wrong:\n{textwrap.indent(about.wrong.rstrip(), '    ')}",
+        f"Right:\n{textwrap.indent(about.right.rstrip(), '    ')}",
+    )
     return "\n\n".join(parts) + "\n"

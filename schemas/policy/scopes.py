@@ -5,7 +5,7 @@ A part is what its people looked at, and nothing else: what changes outside of i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,9 @@ and neither does its end: what is launched then was approved."""
 CAPS = ("max_runs", "until")
 """Ceilings of an open selection: limits, as `max_units` is."""
 DEVIATING = ("overrides", "testing_payloads", "scan", "additional_branches")
-
+_RELEASED = ("release", "commit", "templates", "skims", "scripts", "steps", "testing_payloads")
+_CALIBRATED = ("global_tags", "runs", "testing_payloads")
+"""What of a lock is in the scopes `release` and `calibration`."""
 
 PARTS = (CALIBRATION, RELEASE)
 """The scopes that are not the whole."""
@@ -49,17 +51,8 @@ def describe_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any])
         for selector in campaign.selectors
     ]
     decided = {
-        RELEASE: {
-            **_take(
-                pinned, "release", "commit", "templates", "skims", "scripts", "steps", "testing_payloads"
-            ),
-            "declared": steps,
-        },
-        CALIBRATION: {
-            **_take(pinned, "global_tags", "runs", "testing_payloads"),
-            "selectors": selectors,
-            "deviations": deviations,
-        },
+        RELEASE: {**_take(pinned, _RELEASED), "declared": steps},
+        CALIBRATION: {**_take(pinned, _CALIBRATED), "selectors": selectors, "deviations": deviations},
         EVERYTHING: {
             "lock": pinned,
             "manifest": {key: value for key, value in manifest.items() if key not in NOMINAL},
@@ -98,5 +91,5 @@ def _find_since(name: str, value: str, generation: int, before: Lock | None) -> 
     return min(generation, dict(before.since).get(name, generation))
 
 
-def _take(pinned: Mapping[str, Any], *names: str) -> dict[str, Any]:
+def _take(pinned: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: pinned[name] for name in names if name in pinned}

@@ -26,12 +26,12 @@ ANALYSIS, PID = "analysis", "pid"
 ROLES = (PID, ANALYSIS)
 """The roles of global tags that are handed to skims, in the order in which basf2 asks the tags: what comes last is first."""
 
-_CHARM = frozenset(
-    {
-        *("XToD0_D0ToHpJm", "DstToD0Pi_D0ToHpJmPi0", "LambdacTopHpJm", "LambdacToSHpJm", "XicpTopHpJm"),
-        *("XictoXimpippim", "Xic0ToLHpJm", "DstToD0Pi_D0ToGeneric", "BtoDl_and_ROE_e_or_mu_or_lowmult"),
-    }
+_CHARM = (
+    *("XToD0_D0ToHpJm", "DstToD0Pi_D0ToHpJmPi0", "LambdacTopHpJm", "LambdacToSHpJm", "XicpTopHpJm"),
+    *("XictoXimpippim", "Xic0ToLHpJm", "DstToD0Pi_D0ToGeneric", "BtoDl_and_ROE_e_or_mu_or_lowmult"),
 )
+_LIGHT_NEEDS = {**dict.fromkeys(_CHARM, (2312, 2407, ANALYSIS)), "CharmoniumPsi": (2402, 2406, PID)}
+"""The skims that need a tag in light releases: the first and the last that do so, and the role."""
 _LIGHT = re.compile(r"light-([0-9]{4})-")
 
 
@@ -73,10 +73,10 @@ def _find_needs(skim: RegistrySkim, release: str) -> Iterator[TagNeed]:
     elif skim.name == "inclusiveBplusToKplusNuNu":
         if light <= 2309 if light is not None else number is not None and number <= 8:
             yield TagNeed(skim.name, appended="mva_inclusiveBplusToKplusNuNu")
-    elif light is not None and skim.name in _CHARM and 2312 <= light <= 2407:
-        yield TagNeed(skim.name, role=ANALYSIS)
-    elif light is not None and skim.name == "CharmoniumPsi" and 2402 <= light <= 2406:
-        yield TagNeed(skim.name, role=PID)
+    elif light is not None and skim.name in _LIGHT_NEEDS:
+        first, last, role = _LIGHT_NEEDS[skim.name]
+        if first <= light <= last:
+            yield TagNeed(skim.name, role=role)
 
 
 def _read_light(release: str) -> int | None:

@@ -47,39 +47,38 @@ def check_layout(text: str, spans: Sequence[Span], end: int) -> Iterator[tuple[i
 
     Tabs outside of texts and comments, comments that touch what they follow, and directives.
     """
-    start = 0
-    for first, last, style in (*spans, (end, end, None)):
-        yield from _check_gap(text, start, first)
-        if style not in ("|", ">"):  # the header may hold a comment, which the scanner has looked at
-            for tab in _TAB_INDENT.finditer(text, first, last):
-                yield tab.end() - 1, "BP102", "a line begins with a tab", _TAB_HINT
-        start = last
-
-
-def _check_gap(text: str, start: int, end: int) -> Iterator[tuple[int, str, str, str]]:
-    for found in _BETWEEN.finditer(text, start, max(start, end)):
-        if found.lastgroup == "tight":
-            if text[max(found.start() - 1, 0)] == "{":
-                hint = "write the value itself: values are literal, nothing is filled in"
-                yield found.start() - 1, "BP110", "template or shell text `{#`", hint
-            else:
-                yield found.start(), "BP102", "a comment touches what it follows", "write a blank before `#`"
+    for found in _find_between(text, spans, end):
+        if found.lastgroup == "tight" and text[max(found.start() - 1, 0)] == "{":
+            hint = "write the value itself: values are literal, nothing is filled in"
+            yield found.start() - 1, "BP110", "template or shell text `{#`", hint
+        elif found.lastgroup == "tight":
+            yield found.start(), "BP102", "a comment touches what it follows", "write a blank before `#`"
         elif found.lastgroup == "tab":
             yield found.start(), "BP102", "a tab outside of a quoted text", _TAB_HINT
         elif found.lastgroup == "directive":
             yield found.start(), "BP102", "a directive, `%`", "remove the line: a manifest has no directives"
+    for first, last, style in spans:
+        if style not in ("|", ">"):  # the header may hold a comment, which the scanner has looked at
+            for tab in _TAB_INDENT.finditer(text, first, last):
+                yield tab.end() - 1, "BP102", "a line begins with a tab", _TAB_HINT
 
 
 def find_comments(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, str]]:
     """Index and text of every comment, with its `#`, between and around the scalars of a text."""
-    start = 0
-    for first, last, style in (*spans, (len(text), len(text), None)):
+    for found in _find_between(text, spans, len(text)):
+        if found.lastgroup == "comment":
+            yield found.start(), found[0]
+    for first, last, style in spans:
         header = _HEADER.match(text, first, last) if style in ("|", ">") else None
-        gaps = ((start, max(start, first)), header.span("comment") if header else (last, last))
-        for gap in gaps:
-            for found in _BETWEEN.finditer(text, *gap):
-                if found.lastgroup == "comment":
-                    yield found.start(), found[0]
+        if header is not None:
+            yield header.start("comment"), header["comment"]
+
+
+def _find_between(text: str, spans: Sequence[Span], end: int) -> Iterator[re.Match[str]]:
+    """What stands between and around the scalars of `text[:end]` and may not, or is a comment."""
+    start = 0
+    for first, last, _ in (*spans, (end, end, None)):
+        yield from _BETWEEN.finditer(text, start, max(start, first))
         start = last
 
 

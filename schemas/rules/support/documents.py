@@ -36,12 +36,7 @@ def _walk(data: Any, path: tuple[str | None, ...], above: Path) -> Iterator[tupl
         if isinstance(data, str):
             yield above, data
         return
-    children: list[tuple[str | int, Any]]
-    if path[0] is not ANY:
-        children = [(path[0], data[path[0]])] if isinstance(data, dict) and path[0] in data else []
-    elif isinstance(data, dict):
-        children = list(data.items())
-    else:
-        children = list(enumerate(data)) if isinstance(data, list) else []
-    for key, child in children:
-        yield from _walk(child, path[1:], (*above, key))
+    children = dict(enumerate(data)) if isinstance(data, list) else data
+    for key, child in children.items() if isinstance(children, dict) else ():
+        if path[0] in (ANY, key):
+            yield from _walk(child, path[1:], (*above, key))
