@@ -179,7 +179,7 @@ class _Reading:
                 yield file, stem, document
 
     def files(self, folder: str, suffix: str, hint: str, beside: str = "") -> Iterator[tuple[str, str]]:
-        """The files directly in a folder, each with its stem; what else is there, but for folders `beside`, is objected to."""
+        """The files directly in a folder, each with its stem; other files there are findings, except in folders `beside`."""
         for file in sorted(self.tree):
             path = PurePosixPath(file)
             if not path.is_relative_to(folder) or (beside and beside in path.parts[3:4]):

@@ -66,8 +66,8 @@ class Iov:
 class Snapshot:
     """The frozen list of a tag's IoVs. `digest` is the sha256 of its lines.
 
-    `id` is the tag's in the conditions database, `source` where it was read, `retrieved` when (UTC); none of them, nor the
-    state, is part of the digest: what of them is used, locks pin beside it. `above` is how many lines of its file stand above the IoVs, for findings.
+    `id` is the tag's in the conditions database, `source` where it was read, `retrieved` when (UTC). The digest covers neither
+    these nor the state; a lock pins those of them that are used. `above` counts the lines of its file above the IoVs, for findings.
     """
 
     name: str

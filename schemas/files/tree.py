@@ -25,8 +25,8 @@ SIZE_LIMITS: Mapping[str, int] = {
 }
 """Bytes that a file may have, by the ending of its name or by the whole of it; larger ones are not parsed.
 
-Files of other kinds are listed and not read, since nothing is made of them; but for those among the sites, which are part
-of the trust root whatever they are, and scripts, which jobs run.
+Files of other kinds are listed and not read, because nothing uses them. There are two exceptions: files among the sites,
+which belong to the trust root whatever their kind, and scripts, which jobs run.
 """
 
 Tree = Mapping[str, bytes]

@@ -22,11 +22,11 @@ RUN_BOUND = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class PinnedTag:
-    """A global tag of the chain: `digest` is that of its snapshot's lines, of a running one of its baseline's.
+    """A global tag of the chain. `digest` is that of the lines of its snapshot; a running tag's is that of its baseline.
 
-    `id` and `state` are those of the snapshot's header: jobs and requests have them. `retrieved` is of a running tag alone,
-    since what was found later takes the place of the baseline. `on_change` is a running tag's, `role` that of one that
-    skims are handed. None and "" are not known.
+    `id` and `state` are those in the snapshot's header; jobs and requests have them. Only a running tag has `on_change` and
+    `retrieved`, after which a later snapshot takes the place of the baseline. Only a tag that skims are handed has a `role`.
+    None and "": not known.
     """
 
     name: str
@@ -46,14 +46,14 @@ class PinnedTag:
 class Lock:
     """What a campaign means today.
 
-    `runs` are those of the closed selections, `selection` is the digest of all selectors; open selectors
-    are kept as they were declared, in canonical JSON.
-    `scopes` maps the parts that people answer for to their digests (`schemas.policy.scopes`), `since` to the generations since
-    which they are so.
+    `runs` are the runs of the closed selections, `selection` is the digest of all selectors. `open_runs` are the open
+    selectors as they were declared, in canonical JSON.
+    `scopes` maps the parts that people answer for to their digests (`schemas.policy.scopes`), `since` to the generations in
+    which they last changed.
     `tags` are the chain's. `templates`, `skims`, `scripts`, `testing_payloads` map names to digests; `commit` is the release's, where it
     is known. `steps` maps each step, and each variant of it, to the digest of how its outputs are made. `historic` is the
-    digest of the layouts by which paths of the grid's input are read, where the campaign is made there. `tool` is the b2prod
-    that wrote it: to be told, and no part of what is decided.
+    digest of the layouts by which paths of the grid's input are read, where the grid makes the campaign. `tool` is the b2prod
+    that wrote the lock; it is shown, and is not part of the decision.
     """
 
     campaign: str

@@ -16,9 +16,9 @@ from schemas.manifest.template import Template
 class StepInput:
     """What a step reads: `level` of the run catalogue, or an output of `step`.
 
-    With `skims` it is each of these, by a variant of the step's for each; in a variant it is `skim`, one of them.
-    `complete`: when a run's files are all there; `declared` as many as the run catalogue says that it has, where it
-    says so, `registered` as many as are registered.
+    With `skims`, the step has a variant for each of them, whose input has the one that it reads as `skim`.
+    `complete` says when a run has all its files: `declared`, when there are as many as the run catalogue says, where it says
+    so; `registered`, when there are as many as are registered.
     """
 
     level: str = "skim"
@@ -101,7 +101,7 @@ class Step:
 
 
 def order_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The steps with every one behind the step that it reads; those of a cycle, and behind one, come last as they are."""
+    """The steps, each after the step that it reads; steps of a cycle, and steps that read from one, come last in their order."""
     placed: dict[str, Step] = {}
     names = {step.name for step in steps}
     waiting = list(steps)
@@ -114,7 +114,7 @@ def order_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 def settle_levels(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The steps with the level that is read where a skim is: that of the step that writes it, which comes before."""
+    """The steps; one that reads a skim has as its level that of the step that writes the skim, which comes before it."""
     settled: dict[str, Step] = {}
     for step in steps:
         upstream = settled.get(step.input.step or "")

@@ -20,7 +20,7 @@ MOST_VARIANTS = 50
 
 
 def list_points(step: Step) -> list[tuple[str, Deviations]]:
-    """The points of a step's own scans, each with its name and what it deviates in; one without a name for a step without."""
+    """The points of a step's own scans, each with its name and its deviations; without scans, one point without a name."""
     return [
         ("+".join(name for name, _ in points), sum((one for _, one in points), step.deviations))
         for points in product(*(scan.points for scan in step.scans))
@@ -28,7 +28,7 @@ def list_points(step: Step) -> list[tuple[str, Deviations]]:
 
 
 def count_variants(steps: Sequence[Step]) -> dict[str, int]:
-    """How many variants each step has, those of what it reads included; nothing is expanded for it."""
+    """How many variants each step has, with those of the steps that it reads; it expands nothing."""
     counts: dict[str, int] = {}
     for step in steps:
         own = prod(len(scan.points) for scan in step.scans) * len(step.input.divide())

@@ -60,7 +60,7 @@ def read_policy(tree: Tree) -> tuple[Policy | None, tuple[Finding, ...]]:
     if not {ROLES, SIGNERS, REVOKED} & set(tree):
         return None, ()
     findings = [
-        Finding(Place(file), "BP305", f"{file} is missing", "add it; it may be empty but for a comment")
+        Finding(Place(file), "BP305", f"{file} is missing", "add it; a comment alone is enough")
         for file in (ROLES, SIGNERS, REVOKED)
         if file not in tree
     ]

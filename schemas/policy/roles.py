@@ -97,9 +97,8 @@ class Roles:
         """
         for one in self.exemptions:
             same = (one.site, one.engine) == (site, engine)
-            if scripts and not one.roles:
-                continue
-            if same and PurePosixPath(storage).is_relative_to(one.area) and ".." not in storage.split("/"):
+            inside = PurePosixPath(storage).is_relative_to(one.area) and ".." not in storage.split("/")
+            if same and inside and (one.roles or not scripts):
                 return one.roles
         return self.default
 

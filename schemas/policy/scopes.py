@@ -16,8 +16,8 @@ from schemas.manifest.lock import Lock
 EVERYTHING, RELEASE, CALIBRATION, RETIREMENTS = "everything", "release", "calibration", "retirements"
 
 NOMINAL = ("schema", "title", "description", "ticket", "contact", "state")
-"""Keys of a manifest that are in no scope: they neither decide data nor how much is launched. A hold needs no signature,
-and neither does its end: what is launched then was approved."""
+"""Keys of a manifest that are in no scope: they decide neither data nor how much is launched. Nobody signs a hold,
+and nobody signs its end, since what is launched then was approved."""
 CAPS = ("max_runs", "until")
 """Ceilings of an open selection: limits, as `max_units` is."""
 DEVIATING = ("overrides", "testing_payloads", "scan", "additional_branches")
@@ -34,7 +34,7 @@ def describe_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any])
 
     *release*: release, templates, scripts, how every output is made, deviations. *calibration*: global tags with the digests of
     their payloads, the selection of runs without its caps, testing payloads, deviations. *everything*: the whole lock
-    and the manifest, with its limits, but for `NOMINAL` keys; and since when the other scopes are as they are.
+    and the manifest, with its limits and without `NOMINAL` keys; and the generations since which the other scopes hold.
     """
     pinned = lock.pinned()
     steps = {
@@ -71,7 +71,7 @@ def digest_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any]) -
 def pin_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any], before: Lock | None) -> Lock:
     """The lock with its scopes: one that is as it was in the lock before keeps the generation since which it is.
 
-    So what somebody approved stays approved while it stays; and if it comes back, it is of a new generation.
+    So an approval holds while its scope does not change. A scope that changes back has a new generation.
     """
     pinned = lock
     for names in (PARTS, (EVERYTHING,)):  # the whole has the generations of its parts in it

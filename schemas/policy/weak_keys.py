@@ -7,7 +7,7 @@ from math import gcd, isqrt, prod
 from schemas.policy.wire import ED25519, RSA, SK_ED25519, PublicKey
 
 LEAST_BITS, MOST_BITS = 2048, 16384
-"""Of an RSA key; OpenSSH makes none that is longer."""
+"""Of an RSA key; OpenSSH makes no longer keys."""
 LEAST_EXPONENT, MOST_EXPONENT = 65537, 2**256
 """Of an RSA key, the second excluded: FIPS 186-5, section 5.4."""
 
@@ -39,7 +39,7 @@ _CURVES = {
 def find_weakness(key: PublicKey) -> str:
     """Why a key must not count; an empty text where nothing speaks against it.
 
-    What takes long is not looked for: a modulus with factors that only its owner made weak is not told from another.
+    It makes only quick tests: it does not find a modulus whose large factors its owner chose badly.
     """
     if key.type == RSA:
         return _find_in_modulus(*key.numbers)
@@ -54,7 +54,7 @@ def _find_in_modulus(exponent: int, modulus: int) -> str:
         return f"an RSA key of {bits} bits is too {'short' if bits < LEAST_BITS else 'long'}"
     if exponent < LEAST_EXPONENT or exponent % 2 == 0 or exponent >= MOST_EXPONENT:
         shown = exponent if exponent.bit_length() < 64 else f"of {exponent.bit_length()} bits"
-        return f"the RSA exponent {shown} is none that is safe"
+        return f"the RSA exponent {shown} is not safe"
     if modulus % 2 == 0 or gcd(modulus, _SMALL_FACTORS) > 1 or isqrt(modulus) ** 2 == modulus:
         return "the RSA modulus can be taken apart by anybody"
     return ""

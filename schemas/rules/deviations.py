@@ -11,12 +11,12 @@ from schemas.manifest.campaign import Campaign
 from schemas.manifest.deviation import TestingPayloads
 from schemas.manifest.step import Step
 from schemas.manifest.template import DEVIATIONS
+from schemas.policy.scopes import DEVIATING
 from schemas.repository import GLOBAL_TAGS, SITES, Repository
 from schemas.yaml.document import Document
 from schemas.yaml.scalars import show
 from schemas.yaml.wording import suggest
 
-KEYS = ("overrides", "testing_payloads", "scan", "additional_branches")
 STRICT = "reprocessing"
 """The kind of campaign that is the standard, and nothing else."""
 
@@ -32,7 +32,7 @@ def check_deviations(repository: Repository) -> Iterator[Finding]:
     """Ensure that deviations occur where they are allowed, and that the template of the step sets them."""
     for campaign, document, step in _deviating(repository):
         given = document.data["steps"][step.name]
-        for key in KEYS:
+        for key in DEVIATING:
             if key in given and campaign.kind == STRICT:
                 message = f"`{key}` in a campaign of `kind: {STRICT}`, which is the standard and nothing else"
                 hint = "ask for a patch release, or study it in a campaign of `kind: calibration`"

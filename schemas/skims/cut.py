@@ -89,7 +89,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """A condition that all events fulfil, or none."""
+    """A condition that every event fulfils, or that no event fulfils."""
 
     value: bool
 
@@ -182,7 +182,7 @@ _Operand = Value | Token
 
 @v_args(inline=True)
 class _Builder(Transformer[Token, Condition]):
-    """Builds the tree while the text is parsed, hence without recursion."""
+    """Builds the tree while the text is parsed, so it needs no recursion."""
 
     def start(self, condition: Condition) -> Condition:
         return condition

@@ -39,7 +39,7 @@ _LIGHT = re.compile(r"light-([0-9]{4})-")
 class TagNeed:
     """What a skim needs of a campaign: a tag in a `role`, or the tag `appended` at the end of the chain.
 
-    With neither, it takes a tag by itself that nobody can name beforehand.
+    Without both, the skim chooses a tag when it runs, which nobody can name beforehand.
     """
 
     skim: str

@@ -132,25 +132,22 @@ class Composer:
         for event in events:
             if isinstance(event, CollectionEndEvent):
                 self.close(event)
-                continue
-            if isinstance(event, DocumentStartEvent):
+            elif isinstance(event, DocumentStartEvent):
                 documents += 1
                 if documents > 1:
                     message = "a second document begins here"
                     self.add(_at(event), "BP103", message, "keep one document in a file")
                     return False
-                continue
-            if not isinstance(event, (ScalarEvent, CollectionStartEvent, AliasEvent)):
-                continue
-            nodes += 1
-            if nodes > NODE_LIMIT or len(self.findings) > FINDING_LIMIT:
-                most = f"{NODE_LIMIT} values and keys" if nodes > NODE_LIMIT else f"{FINDING_LIMIT} slips"
-                self.add(_at(event), "BP107", f"more than {most}", "split the file")
-                return False
-            if isinstance(event, CollectionStartEvent) and len(self.stack) >= DEPTH_LIMIT:
-                self.refuse_depth(event.start_mark)
-                return False
-            self.take(event)
+            elif isinstance(event, (ScalarEvent, CollectionStartEvent, AliasEvent)):
+                nodes += 1
+                if nodes > NODE_LIMIT or len(self.findings) > FINDING_LIMIT:
+                    most = f"{NODE_LIMIT} values and keys" if nodes > NODE_LIMIT else f"{FINDING_LIMIT} slips"
+                    self.add(_at(event), "BP107", f"more than {most}", "split the file")
+                    return False
+                if isinstance(event, CollectionStartEvent) and len(self.stack) >= DEPTH_LIMIT:
+                    self.refuse_depth(event.start_mark)
+                    return False
+                self.take(event)
         if documents == 0 or (self.root.raw is not None and self.root.raw.plain and not self.root.raw.text):
             self.add((1, 1), "BP103", "the file is empty", "declare something, or remove the file")
             return False
@@ -227,13 +224,12 @@ class Composer:
             self.data, self.root = value, node
             return
         parent = self.stack[-1]
-        if isinstance(parent.data, list):
-            parent.node.children[len(parent.data)] = node
-            parent.data.append(value)
-            return
         if not parent.dropped:
-            parent.node.children[parent.key] = node
-            parent.data[parent.key] = value
+            parent.node.children[parent.position] = node
+            if isinstance(parent.data, list):
+                parent.data.append(value)
+            else:
+                parent.data[parent.key] = value
         parent.key_is_next = True
 
     def begin_value(self, key: str, *, dropped: bool = False) -> None:
