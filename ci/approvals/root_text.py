@@ -10,10 +10,10 @@ from typing import Any
 
 from schemas.files.times import format_time
 from schemas.files.tree import Tree
-from schemas.policy.engine import load_engines
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS, SITES
 from schemas.policy.roles import MERGE, Exemption, Roles
 from schemas.policy.signers import Signer, fingerprint, read_revoked, read_signers
+from schemas.policy.site import load_engines
 from schemas.policy.wire import Malformed, read_key
 from schemas.yaml.document import read_yaml
 

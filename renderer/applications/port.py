@@ -26,7 +26,7 @@ PYTHON = "@python"
 
 
 class Application(ABC):
-    """One application. What manifests may say of its steps is in `schemas.manifest.application`."""
+    """One application. What manifests may say of its steps is in `schemas.manifest.step`."""
 
     name: ClassVar[str]
     patterns: ClassVar[Sequence[Find]]

@@ -1,14 +1,16 @@
-"""Sites: where jobs go."""
+"""Sites: where jobs go, and in what their engines differ for campaigns and approvals."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
+from schemas.json_schema.validation import load_schema
 from schemas.json_schema.values import read_value
-from schemas.policy.engine import EngineTraits, load_engines
 from schemas.yaml.document import Document
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -19,6 +21,28 @@ CHECKSUM, SIZE = VERIFY = ("checksum", "size")
 
 KEPT = 14
 """Days for which the folders of failed attempts are kept, where a site does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTraits:
+    """What holds for every site of one kind of engine.
+
+    `attached`: jobs are processes of the reconciler's own machine and user. `runtime`: jobs start with b2prod's runtime,
+    which compares their input with what was registered and can give them a local database; without it, the system starts
+    basf2 by itself. `logical_paths`: jobs get their input by logical paths. Historic layouts say what such a path means, so
+    the lock pins them, and units are made together only where their paths say the same.
+    """
+
+    attached: bool
+    runtime: bool
+    logical_paths: bool
+
+
+@cache
+def load_engines() -> Mapping[str, EngineTraits]:
+    """The traits by the engine's name, in the order of the schema."""
+    declared: Mapping[str, Mapping[str, bool]] = load_schema("site")["properties"]["engine"]["x-engines"]
+    return MappingProxyType({name: EngineTraits(**traits) for name, traits in declared.items()})
 
 
 @dataclass(frozen=True, slots=True)

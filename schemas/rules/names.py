@@ -8,10 +8,11 @@ from pathlib import PurePosixPath
 
 from schemas.findings.finding import Finding, Place
 from schemas.manifest.campaign import Campaign
+from schemas.manifest.runs import RUN_LIMIT
 from schemas.manifest.step import Step
 from schemas.manifest.variant import find_declared, is_expandable
 from schemas.repository import CAMPAIGNS, FOLDERS, NAME, NAME_HINT, Repository
-from schemas.rules.support.folders import LAST_RUN, LONGEST, fill_folders
+from schemas.rules.support.folders import LONGEST, fill_folders
 from schemas.yaml.scalars import code_points, show
 
 RESERVED = frozenset({"attempt", "fingerprint", "all", "skim"})
@@ -130,7 +131,7 @@ def _is_reserved(name: str) -> bool:
 def _assemble_job_name(campaign: Campaign, step: Step) -> str:
     """The longest name that a job of the step can have."""
     runs = (
-        (one.experiment, LAST_RUN if one.is_open else max((item.last for item in one.ranges), default=0))
+        (one.experiment, RUN_LIMIT if one.is_open else max((item.last for item in one.ranges), default=0))
         for one in campaign.selectors
     )
     experiment, run = max(runs, key=lambda pair: len(f"{pair[0]}{pair[1]}"))

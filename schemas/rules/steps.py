@@ -7,9 +7,8 @@ from itertools import product
 from typing import Any
 
 from schemas.findings.finding import Finding
-from schemas.manifest.application import ApplicationKeys, load_applications
 from schemas.manifest.deviation import Parameter, Scalar
-from schemas.manifest.step import Step
+from schemas.manifest.step import ApplicationKeys, Step, load_applications
 from schemas.manifest.template import Template, TemplateParameter
 from schemas.repository import Repository
 from schemas.rules.support.cycles import find_circles

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 
 from schemas.conditions.snapshot import name_number
 from schemas.manifest.campaign import Campaign
+from schemas.manifest.runs import RUN_LIMIT
 from schemas.manifest.step import Step
 from schemas.manifest.variant import is_expandable
 from schemas.repository import Repository
 
-LAST_RUN = 99_999_999
-"""The run number with the longest text."""
-LONGEST = {"experiment": "e9999", "energy": "4S_offres", "run": f"r{LAST_RUN}", "version": "v99999"}
+LONGEST = {"experiment": "e9999", "energy": "4S_offres", "run": f"r{RUN_LIMIT}", "version": "v99999"}
 """Stand-ins for what is not known before a job runs, as long as it can be."""
 OPEN = {"experiment": "{experiment}", "energy": "{energy}", "run": "{run}", "version": "{version}"}
 """Stand-ins that a reader understands."""

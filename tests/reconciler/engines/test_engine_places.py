@@ -10,8 +10,7 @@ import pytest
 
 from reconciler.engines import ENGINES, FILES_FOR
 from schemas.json_schema.validation import load_schema
-from schemas.policy.engine import load_engines
-from schemas.policy.site import Site
+from schemas.policy.site import Site, load_engines
 from tests.contract.rigs import RIGS
 
 ROOT = Path(__file__).parents[3]

@@ -18,7 +18,7 @@ from reconciler.engines.local.engine import RUNTIME
 from renderer.applications import APPLICATIONS
 from renderer.identity.fingerprint import write_recipes
 from schemas.json_schema.validation import check_rendered
-from schemas.manifest.application import load_applications
+from schemas.manifest.step import load_applications
 from schemas.policy.roles import Exemption, Role, Roles
 from schemas.policy.scopes import RELEASE, describe_scopes
 from schemas.repository import read_repository
