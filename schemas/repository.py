@@ -118,11 +118,7 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
     """The repository in `tree`, and what its readers and schemas object to; rules come on top (`schemas.rules`)."""
     reading = _Reading(tree)
     campaigns = dict(reading.campaigns(templates))
-    sites = {
-        stem: document
-        for file, stem, document in reading.folder(SITES, "site")
-        if reading.accept_site(file, stem, document)
-    }
+    sites = dict(reading.sites())
     skims, places = reading.skims()
     policy, findings = read_policy(tree)
     reading.findings.extend(findings)
@@ -132,11 +128,11 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
         campaigns=campaigns,
         sites={stem: read_site(stem, document) for stem, document in sites.items()},
         site_documents=sites,
-        layouts=reading.layouts(),
+        layouts=dict(reading.layouts()),
         skims=skims,
         skim_places=places,
         releases=reading.releases(),
-        snapshots=reading.snapshots(),
+        snapshots=dict(reading.snapshots()),
         templates=templates,
         policy=policy,
         retirements=dict(reading.retirements()),
@@ -172,12 +168,6 @@ class _Reading:
             self.refused.append((document, frozenset(finding.place for finding in findings)))
         return None if findings else document
 
-    def folder(self, folder: str, schema: str) -> Iterator[tuple[str, str, Document]]:
-        """The YAML documents directly in a folder: file, stem, document."""
-        for file, stem in self.files(folder, ".yaml", f"move it to {folder}/NAME.yaml"):
-            if (document := self.document(file, schema)) is not None:
-                yield file, stem, document
-
     def files(self, folder: str, suffix: str, hint: str, beside: str = "") -> Iterator[tuple[str, str]]:
         """The files directly in a folder, each with its stem; other files there are findings, except in folders `beside`."""
         for file in sorted(self.tree):
@@ -194,13 +184,15 @@ class _Reading:
         if not PurePosixPath(file).name.startswith(".git"):
             self.refuse(file, "BP305", message, hint)
 
-    def accept_site(self, file: str, stem: str, document: Document) -> bool:
-        if ".." in document.data["storage"].split("/"):
-            message = f"the storage {show(document.data['storage'])} leads elsewhere"
-            hint = "write a plain path without `..`"
-            self.findings.append(document.report(("storage",), "BP304", message, hint))
-            return False
-        return self.accept_name(file, stem)
+    def sites(self) -> Iterator[tuple[str, Document]]:
+        for file, stem in self.files(SITES, ".yaml", f"move it to {SITES}/NAME.yaml"):
+            document = self.document(file, "site")
+            if document is not None and ".." in document.data["storage"].split("/"):
+                message = f"the storage {show(document.data['storage'])} leads elsewhere"
+                hint = "write a plain path without `..`"
+                self.findings.append(document.report(("storage",), "BP304", message, hint))
+            elif document is not None and self.accept_name(file, stem):
+                yield stem, document
 
     def accept_name(self, file: str, stem: str) -> bool:
         legal = NAME.fullmatch(stem) is not None
@@ -261,7 +253,9 @@ class _Reading:
         skims: dict[str, Skim] = {}
         places: dict[str, Place] = {}
         plain: dict[str, str] = {}
-        documents = [document for _, _, document in self.folder(SKIMS, "skims")]
+        files = self.files(SKIMS, ".yaml", f"move it to {SKIMS}/NAME.yaml")
+        read = [self.document(file, "skims") for file, _ in files]
+        documents = [document for document in read if document is not None]
         for document in documents:
             found, findings = read_skims(document)
             self.findings.extend(findings)
@@ -278,34 +272,30 @@ class _Reading:
                 self.findings.extend(check_members(document, skims, list(places)))
         return combine_skims(skims), places
 
-    def layouts(self) -> dict[str, Layout]:
-        layouts: dict[str, Layout] = {}
+    def layouts(self) -> Iterator[tuple[str, Layout]]:
         document = self.document(LAYOUTS, "layouts")
         if document is None:
-            return layouts
+            return
         for name, data in document.data["layouts"].items():
             problem = check_folder(data["folder"], historic=data.get("historic", False))
             if problem is None:
-                layouts[name] = read_value(Layout, data, name=name)
+                yield name, read_value(Layout, data, name=name)
             else:
                 message = f"the folder of layout {name}: {problem}"
                 hint = "write it as in {campaign}/{step}/{experiment}/{run}/{stream}/{level}/{version}"
                 path = ("layouts", name, "folder")
                 self.findings.append(document.report(path, "BP304", message, hint))
-        return layouts
 
     def releases(self) -> dict[str, Release]:
         document = self.document(RELEASES, "releases")
         return {} if document is None else read_named(Release, document.data["releases"])
 
-    def snapshots(self) -> dict[str, Snapshot]:
-        snapshots: dict[str, Snapshot] = {}
+    def snapshots(self) -> Iterator[tuple[str, Snapshot]]:
         for file, stem in self.files(GLOBAL_TAGS, ".iov", "`b2prod gt` writes them"):
             snapshot, findings = read_snapshot(file, stem, self.tree[file])
             self.findings.extend(findings)
             if snapshot is not None:
-                snapshots[stem] = snapshot
-        return snapshots
+                yield stem, snapshot
 
 
 def _split(file: str) -> list[str]:

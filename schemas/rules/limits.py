@@ -34,19 +34,13 @@ def check_ceilings(repository: Repository) -> Iterator[Finding]:
 
 
 def check_restating(repository: Repository) -> Iterator[Finding]:
-    """Ensure that outputs may be restated only where a second version has a place of its own."""
+    """Ensure that units are made again only where a second version has a place of its own, and not more than the limits allow."""
     for campaign, document in repository.list_campaigns():
-        layout = repository.layouts.get(campaign.layout)
-        if layout is not None and campaign.limits.max_restate and not layout.versioned:
+        layout, restate, limits = repository.layouts.get(campaign.layout), campaign.restate, campaign.limits
+        if layout is not None and limits.max_restate and not layout.versioned:
             message = f"nothing can be restated: the layout {layout.name} has no `{{version}}`"
             hint = "write `max_restate: 0`, or choose a layout with `{version}`"
             yield document.report_clash(("layout",), ("limits", "max_restate"), message, hint)
-
-
-def check_restate_limits(repository: Repository) -> Iterator[Finding]:
-    """Ensure that a change of the data allows no more units to be made again than the campaign's limits do."""
-    for campaign, document in repository.list_campaigns():
-        restate, limits = campaign.restate, campaign.limits
         if restate is not None and restate.limit > limits.max_restate:
             message = f"{restate.limit} units may be made again, and max_restate is {limits.max_restate}"
             hint = f"write `max_restate: {restate.limit}`, or a lower limit"
