@@ -28,7 +28,7 @@ def find_levels(schema: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 def _walk(part: Any, whole: Mapping[str, Any], level: str, depth: int) -> Iterator[tuple[str, str]]:
     """The level and name of each key in `part`, which stands at `level` of the schema `whole`."""
-    if depth > _DEPTH:
+    if depth > _DEPTH or not isinstance(part, dict):
         return
     schema = resolve(part, whole)
     for key, inner in schema.get("properties", {}).items():
