@@ -297,6 +297,7 @@ def reports(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("reconciler.outside.defects._KEPT", {})  # as in a process that met none yet
     return folder
 
 
