@@ -56,7 +56,7 @@ def skim(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             report |= _join(report, described)
     except SkimError as failure:
         report["failure"] = failure.describe()
-    _write_report(report, folder)
+    _write_file(folder / REPORT, json.dumps(report, indent=1, sort_keys=True).encode())
     return report
 
 
@@ -66,10 +66,8 @@ def _write_outputs(task: Task, folder: Path) -> list[dict[str, Any]]:
     described = []
     try:
         for group in _divide_outputs(task):
-            with Skimmer(group, folder, parts) as skimmer:
-                for place in range(len(task.inputs)):
-                    skimmer.read(place)
-            described.append(skimmer.describe())
+            skimmer = Skimmer(group, folder, parts)
+            described.append(skimmer.skim())
         for file, part in parts.items():
             os.replace(part, folder / file)
         _write_file(folder / RECORD, write_record(skimmer.numbers.files))
@@ -115,10 +113,6 @@ def _join(report: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, 
     for key, told in described["record"].items():
         record.setdefault(key, {}).update(told)
     return {**described, "outputs": {**report["outputs"], **described["outputs"]}, "record": record}
-
-
-def _write_report(report: Mapping[str, Any], folder: Path) -> None:
-    _write_file(folder / REPORT, json.dumps(report, indent=1, sort_keys=True).encode())
 
 
 def _write_file(file: Path, content: bytes) -> None:

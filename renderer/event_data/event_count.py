@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from renderer.event_data.event_file import IDENTITY, Chunk, EventFile
-from renderer.event_data.root_file import InputError, Tree
+from renderer.event_data.event_file import IDENTITY, Chunk, open_events
+from renderer.event_data.root_file import InputError
 from renderer.event_data.sroot_file import read_sroot
 from renderer.event_data.sroot_parts import read_part
-from renderer.event_data.trigger_results import StoredResults, describe_tree
+from renderer.event_data.trigger_results import StoredResults, describe_results
 from schemas.manifest.runs import format_run
 
 _RUNS = 100
@@ -49,51 +50,37 @@ def count_events(path: Path, name: str, tree: str | None = None) -> EventCount:
         InputError: the file is missing, cut short or damaged, lacks the tree or what says which events these are, or
             has numbers of them that are none.
     """
-    counter = _Counter()
     if read_part(name) is not None:
-        for chunk in read_sroot(path, name):
-            counter.add(chunk)
-        return EventCount(counter.rows, counter.rows, tuple(sorted(counter.runs)))
-    with EventFile(path, name, tree) as file:
-        for chunk in file.read_chunks():
-            counter.add(chunk)
-        return counter.end(_describe(file.tree), candidates=bool(file.candidates))
+        rows, runs, _ = _gather(read_sroot(path, name))
+        return EventCount(rows, rows, runs)
+    with open_events(path, name, tree) as file:
+        rows, runs, numbers = _gather(file.read_chunks())
+        candidates = bool(file.candidates)
+        try:
+            results = describe_results(file.tree)
+        except InputError:
+            results = None
+    if len(runs) > 1:  # equal numbers are different events
+        return EventCount(len(numbers), rows, runs, results=results)
+    numbers.sort()
+    again = numbers[1:][numbers[1:] == numbers[:-1]]
+    repeated = np.unique(again)
+    example = int(repeated[0]) if len(repeated) else None
+    return EventCount(len(numbers) - len(again), rows, runs, len(repeated), example, results, candidates)
 
 
-def _describe(tree: Tree) -> StoredResults | None:
-    try:
-        return describe_tree(tree)
-    except InputError:
-        return None
-
-
-class _Counter:
-    def __init__(self) -> None:
-        self.rows = 0
-        self.runs: set[int] = set()
-        self.parts: list[NDArray[np.uint32]] = []
-
-    def add(self, chunk: Chunk) -> None:
-        """Counts the rows of a chunk."""
+def _gather(chunks: Iterable[Chunk]) -> tuple[int, tuple[int, ...], NDArray[np.uint32]]:
+    """How many rows there are, the runs that they are of, and the numbers of the events that begin in them."""
+    rows = 0
+    runs: set[int] = set()
+    parts = [np.zeros(0, np.uint32)]
+    for chunk in chunks:
         experiment, run, event = (chunk.columns[name] for name in IDENTITY)
-        self.rows += len(chunk)
-        for found in np.unique(experiment.astype(np.int64) << 32 | run.astype(np.int64)).tolist():
-            if len(self.runs) < _RUNS:
-                self.runs.add(found)
-        self.parts.append(event[chunk.begins].astype(np.uint32))
-
-    def end(self, results: StoredResults | None, *, candidates: bool) -> EventCount:
-        """What came of it."""
-        runs = tuple(sorted(self.runs))
-        found = np.concatenate([np.zeros(0, np.uint32), *self.parts])
-        self.parts.clear()
-        if len(runs) > 1:  # equal numbers are different events
-            return EventCount(len(found), self.rows, runs, results=results)
-        found.sort()
-        repeated = np.unique(found[1:][found[1:] == found[:-1]])
-        events = len(found) - int(np.count_nonzero(found[1:] == found[:-1]))
-        example = int(repeated[0]) if len(repeated) else None
-        return EventCount(events, self.rows, runs, len(repeated), example, results, candidates)
+        rows += len(chunk)
+        found = {*np.unique(experiment.astype(np.int64) << 32 | run.astype(np.int64)).tolist()}
+        runs.update(sorted(found - runs)[: _RUNS - len(runs)])
+        parts.append(event[chunk.begins].astype(np.uint32))
+    return rows, tuple(sorted(runs)), np.concatenate(parts)
 
 
 def tell_repeated(count: EventCount) -> str | None:

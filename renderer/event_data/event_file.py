@@ -7,18 +7,17 @@ found in it: these are its rows, which stand together. Events are counted, not r
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from renderer.event_data.root_file import InputError, LackingError, Tree, explain_damage, find_tree, open_file
-from renderer.event_data.trigger_results import Decisions, MissingLines, need_results
+from renderer.event_data.trigger_results import Decisions, check_lines, need_results
 
 IDENTITY = ("experiment", "run", "event")
 
@@ -28,8 +27,8 @@ OBJECTS = ("EventMetaData/m_experiment", "EventMetaData/m_run", "EventMetaData/m
 _LAYOUTS = (OBJECTS, ("__experiment__", "__run__", "__event__"), IDENTITY)
 _CANDIDATE, _CANDIDATES = "__candidate__", "__ncandidates__"
 
-# Their types in basf2 `framework/dataobjects/include/EventMetaData.h`.
-_TYPES = (np.dtype(np.int32), np.dtype(np.int32), np.dtype(np.uint32))
+TYPES = (np.dtype(np.int32), np.dtype(np.int32), np.dtype(np.uint32))
+"""The types of the identity in basf2 `framework/dataobjects/include/EventMetaData.h`."""
 
 _CHUNK_EVENTS = 100_000
 _CHUNK_BYTES = 32 << 20
@@ -47,9 +46,9 @@ class Chunk:
     """
 
     start: int
-    columns: dict[str, NDArray[np.generic]]
-    decisions: Decisions
+    columns: Mapping[str, NDArray[np.generic]]
     begins: NDArray[np.bool_]
+    decisions: Decisions = field(default_factory=Decisions)
 
     def __len__(self) -> int:
         return len(self.begins)
@@ -61,36 +60,19 @@ class Chunk:
 
 
 class EventFile:
-    """A file of events, open: its tree, which entries are events, and what it holds of them.
+    """An open file of events: its tree, which entries are events, and what it holds of them.
 
-    `tree` is the tree, `identity` the branches of experiment, run and event, empty in a tree without entries that does
-    not have them; `candidates` are the branches that tell the rows of an event apart, as far as they are there.
+    `tree` is the tree, `entries` the number of its rows. `identity` are the branches of experiment, run and event, empty in
+    a tree without entries that does not have them; `candidates` are those branches that tell the rows of an event apart.
     """
 
-    def __init__(self, path: Path, name: str, tree: str | None) -> None:
+    def __init__(self, file: Any, name: str, tree: str | None) -> None:
         self.name = name
-        self._opened = ExitStack()
-        with explain_damage(name), ExitStack() as opened:
-            file = opened.enter_context(open_file(path, name))
-            self.compression: int = file.file.fCompress
-            self.tree = Tree(find_tree(file, name, tree), name)
-            self.identity = self._find_identity()
-            keys = self.tree.keys
-            self.candidates = tuple(key for key in (_CANDIDATE, _CANDIDATES) if key in keys)
-            self._opened = opened.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        self._opened.close()
-
-    @property
-    def entries(self) -> int:
-        """How many rows it has."""
-        return self.tree.entries
+        self.compression: int = file.file.fCompress
+        self.tree = Tree(find_tree(file, name, tree), name)
+        self.entries = self.tree.entries
+        self.identity = self._find_identity()
+        self.candidates = tuple(key for key in (_CANDIDATE, _CANDIDATES) if key in self.tree.keys)
 
     @property
     def holds_objects(self) -> bool:
@@ -120,45 +102,41 @@ class EventFile:
 
         Raises:
             LackingError: the file lacks a branch or a line.
-            InputError: the file is damaged, or a number is none of an experiment, run or event.
+            InputError: the file is damaged, or a number is not that of an experiment, run or event.
         """
+        if not self.entries:
+            return
         with explain_damage(self.name):
-            if self.entries:
-                yield from self._read_chunks(variables, decisions, tuple(beside))
-
-    def _read_chunks(
-        self, variables: Sequence[str], decisions: Sequence[tuple[str, str]], beside: tuple[Any, ...]
-    ) -> Iterator[Chunk]:
-        tree = self.tree
-        identity = [tree.find_scalar(branch) for branch in self.identity]
-        columns = {name: tree.find_scalar(name) for name in variables if name not in IDENTITY}
-        candidate = tree.find_scalar(_CANDIDATE) if _CANDIDATE in self.candidates else None
-        rows = _CandidateRows()
-        results = need_results(tree, decisions) if decisions else None
-        missing = MissingLines(tree, (line for line, _ in decisions))
-        stored = results.branches if results is not None else ()
-        read = {id(branch): branch for branch in (*identity, *columns.values(), *stored, *beside)}
-        for start, stop in self._divide([*read.values()]):
-            values = {
-                name: self._read_number(branch, kind, start, stop)
-                for name, branch, kind in zip(IDENTITY, identity, _TYPES, strict=True)
-            }
-            values |= {name: tree.read(branch, start, stop, "np") for name, branch in columns.items()}
-            begins = np.ones(stop - start, np.bool_)
-            if candidate is not None:
-                places = tree.read(candidate, start, stop, "np").astype(np.float64)
-                begins = rows.find_begins(values["event"], places)
-            decided = results.read(start, stop, decisions) if results is not None else Decisions()
-            missing.note(decided, stop - start)
-            yield Chunk(start, values, decided, begins)
-        missing.check()
+            tree = self.tree
+            identity = [tree.find_scalar(branch) for branch in self.identity]
+            columns = {name: tree.find_scalar(name) for name in variables if name not in IDENTITY}
+            candidate = tree.find_scalar(_CANDIDATE) if _CANDIDATE in self.candidates else None
+            rows = _CandidateRows()
+            results = need_results(tree, decisions) if decisions else None
+            stored = results.branches if results is not None else ()
+            lines: dict[str, None] = {}
+            read = {id(branch): branch for branch in (*identity, *columns.values(), *stored, *beside)}
+            for start, stop in self._divide([*read.values()]):
+                values = {
+                    name: self._read_number(branch, kind, start, stop)
+                    for name, branch, kind in zip(IDENTITY, identity, TYPES, strict=True)
+                }
+                values |= {name: tree.read(branch, start, stop, "np") for name, branch in columns.items()}
+                begins = np.ones(stop - start, np.bool_)
+                if candidate is not None:
+                    places = tree.read(candidate, start, stop, "np").astype(np.float64)
+                    begins = rows.find_begins(values["event"], places)
+                decided = results.read(start, stop, decisions) if results is not None else Decisions()
+                lines |= dict.fromkeys(decided.lines)
+                yield Chunk(start, values, begins, decided)
+            check_lines(tree.label, (line for line, _ in decisions), lines)
 
     def _divide(self, branches: Sequence[Any]) -> Iterator[tuple[int, int]]:
         """Ranges of entries to read at once."""
         size = max(1, sum(branch.uncompressed_bytes for branch in branches))
         step = max(1, min(_CHUNK_EVENTS, _CHUNK_BYTES * self.entries // size))
         longest = _CLUSTER_BYTES * self.entries // size
-        ends = _find_common_ends(branches)
+        ends = sorted(set.intersection(*(set(branch.entry_offsets) for branch in branches)))
         start = 0
         while start < self.entries:
             stop = min(start + step, self.entries)
@@ -196,39 +174,28 @@ class _CandidateRows:
         self._seen: set[float] = set()
 
     def find_begins(self, events: NDArray[np.generic], places: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which of some rows, one or more, begin an event; `places` are the candidates' numbers."""
-        begins = np.ones(len(events), np.bool_)
-        begins[1:] = events[1:] != events[:-1]
-        begins[0] = events[0] != self._event
-        rising = np.ones(len(events), np.bool_)
-        rising[1:] = places[1:] > places[:-1]
-        rising[0] = not self._seen or places[0] > max(self._seen)
-        starts = np.flatnonzero(begins)
-        doubtful = np.unique(np.searchsorted(starts, np.flatnonzero(~rising & ~begins), "right"))
-        for group in doubtful.tolist():
-            first = int(starts[group - 1]) if group else 0
-            last = int(starts[group]) if group < len(starts) else len(events)
-            seen = set() if group else set(self._seen)
-            for row in range(first, last):
-                place = float(places[row])
-                if place in seen or place != place:  # noqa: PLR0124 -- a NaN numbers no candidate
-                    begins[row] = True
-                    seen.clear()
-                seen.add(place)
-        starts = np.flatnonzero(begins)
-        left = places[starts[-1] :] if len(starts) else places
-        self._event = int(events[-1])
-        self._seen = set(left.tolist()) | (set() if len(starts) else self._seen)
+        """Which of some rows begin an event; `places` are the candidates' numbers."""
+        begins = np.zeros(len(events), np.bool_)
+        for row, (event, place) in enumerate(zip(events.tolist(), places.tolist(), strict=True)):
+            if event != self._event or place in self._seen or place != place:  # noqa: PLR0124 -- a NaN numbers no candidate
+                begins[row] = True
+                self._event, self._seen = event, set()
+            self._seen.add(place)
         return begins
 
 
-def _find_common_ends(branches: Iterable[Any]) -> list[int]:
-    """The entries before which baskets of all the branches end."""
-    common: set[int] | None = None
-    for branch in branches:
-        ends = set(branch.entry_offsets)
-        common = ends if common is None else common & ends
-    return sorted(common or ())
+@contextmanager
+def open_events(path: Path, name: str, tree: str | None) -> Iterator[EventFile]:
+    """The file of events, open; `tree` and `name` as in `read_events`.
+
+    Raises:
+        LackingError: the file lacks the tree, or the branches of the identity.
+        InputError: the file is missing, damaged or not a ROOT file.
+    """
+    with ExitStack() as opened:
+        with explain_damage(name):
+            events = EventFile(opened.enter_context(open_file(path, name)), name, tree)
+        yield events
 
 
 def read_events(
@@ -243,7 +210,7 @@ def read_events(
 
     Raises:
         LackingError: the file lacks the tree, a branch or a line.
-        InputError: the file is missing, damaged or not a ROOT file, or a number is none of an experiment, run or event.
+        InputError: the file is missing, damaged or not a ROOT file, or a number is not that of an experiment, run or event.
     """
-    with EventFile(path, name, tree) as events:
+    with open_events(path, name, tree) as events:
         yield from events.read_chunks(tuple(variables), tuple(decisions))

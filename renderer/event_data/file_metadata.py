@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uproot
-
-from renderer.event_data.root_file import InputError, explain_damage
+from renderer.event_data.root_file import InputError, explain_damage, open_file
 
 _BRANCH = "FileMetaData"
 _DECLARED_SINCE = "2019-06-30"
@@ -28,7 +26,6 @@ class FileMetadata:
     high: tuple[int, int]
     release: str
     mc: bool | None
-    tags: tuple[str, ...]
     description: Mapping[str, str]
     date: str = ""
 
@@ -59,33 +56,29 @@ def read_metadata(path: Path, name: str) -> FileMetadata:
 
 def find_metadata(path: Path, name: str) -> FileMetadata | None:
     """As `read_metadata`; None of a file that says nothing of itself, since something else than basf2 wrote it."""
-    with explain_damage(name):
-        source = uproot.source.file.MultithreadedFileSource
-        with uproot.open(path, handler=source, num_workers=1, array_cache=None) as file:
-            if "persistent" not in file or _BRANCH not in file["persistent"]:
-                return None
-            members = {branch.name: branch for branch in file["persistent"][_BRANCH].branches}
+    with explain_damage(name), open_file(path, name) as file:
+        if "persistent" not in file or _BRANCH not in file["persistent"]:
+            return None
+        members = {branch.name: branch for branch in file["persistent"][_BRANCH].branches}
 
-            def read(member: str, default: Any = None) -> Any:
-                if member not in members:
-                    return default
-                values = members[member].array(library="np", array_cache=None)
-                return values[0] if len(values) else default
+        def read(member: str, default: Any = None) -> Any:
+            if member not in members:
+                return default
+            values = members[member].array(library="np", array_cache=None)
+            return values[0] if len(values) else default
 
-            if (events := read("m_nEvents")) is None:
-                raise InputError(f"{name} has an empty FileMetaData")
-            mc = read("m_isMC")
-            tags = str(read("m_databaseGlobalTag", ""))
-            return FileMetadata(
-                events=int(events),
-                low=(int(read("m_experimentLow", -1)), int(read("m_runLow", -1))),
-                high=(int(read("m_experimentHigh", -1)), int(read("m_runHigh", -1))),
-                release=str(read("m_release", "")),
-                mc=None if mc is None else bool(mc),
-                tags=tuple(tag for tag in tags.split(",") if tag),
-                description=_read_description(members),
-                date=str(read("m_date", "")),
-            )
+        if (events := read("m_nEvents")) is None:
+            raise InputError(f"{name} has an empty FileMetaData")
+        mc = read("m_isMC")
+        return FileMetadata(
+            events=int(events),
+            low=(int(read("m_experimentLow", -1)), int(read("m_runLow", -1))),
+            high=(int(read("m_experimentHigh", -1)), int(read("m_runHigh", -1))),
+            release=str(read("m_release", "")),
+            mc=None if mc is None else bool(mc),
+            description=_read_description(members),
+            date=str(read("m_date", "")),
+        )
 
 
 def _read_description(members: Mapping[str, Any]) -> dict[str, str]:

@@ -7,9 +7,9 @@ from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
 from renderer.event_data.branches import check_keep, describe_form
-from renderer.event_data.event_file import IDENTITY, EventFile
-from renderer.event_data.root_file import InputError, LackingError, explain_damage, name_nearest
-from renderer.event_data.trigger_results import ResultLayout, describe_results, need_results
+from renderer.event_data.event_file import IDENTITY, open_events
+from renderer.event_data.root_file import InputError, LackingError, explain_damage
+from renderer.event_data.trigger_results import ResultLayout, check_lines, describe_results, need_results
 
 
 def look_at(
@@ -53,7 +53,7 @@ def _find_lacking(
         except LackingError as error:
             lacking[what] = str(error)
 
-    with noting(tree), EventFile(path, name, tree) as file, explain_damage(name):
+    with noting(tree), open_events(path, name, tree) as file, explain_damage(name):
         if not file.entries:
             return None
         for variable in variables:
@@ -67,9 +67,9 @@ def _find_lacking(
         for line in lines:
             with noting(line):
                 need_results(file.tree, (line,))
-        stored = describe_results(path, name, tree) if lines else None
+        stored = describe_results(file.tree) if lines else None
         if stored is not None and stored.layout is not ResultLayout.NONE:
             for line in lines:
-                if line[0] not in stored.lines:
-                    lacking[line] = f"{name} has no HLT line `{line[0]}`{name_nearest(line[0], stored.lines)}"
+                with noting(line):
+                    check_lines(name, line[:1], stored.lines)
     return lacking

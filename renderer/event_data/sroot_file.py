@@ -22,10 +22,9 @@ import cramjam
 import numpy as np
 import uproot
 
-from renderer.event_data.event_file import Chunk
+from renderer.event_data.event_file import IDENTITY, TYPES, Chunk
 from renderer.event_data.root_file import InputError, explain_damage
 from renderer.event_data.sroot_parts import read_part
-from renderer.event_data.trigger_results import Decisions
 
 _EVENT, _OTHERS, _STREAMER_INFO = 0, (1, 2, 3, 4), 5
 _HEADER = struct.Struct("<IiqqIIIII24xI")
@@ -50,9 +49,8 @@ _TYPES = {
     "unsigned long long": ">Q",
     "long long": ">q",
 }
-_MEMBERS = ("m_experiment", "m_run", "m_event")
-_LIMITS = (2**31 - 1, 2**31 - 1, 2**32 - 1)
-"""What basf2 holds experiment, run and event number in."""
+_MEMBERS = tuple(f"m_{name}" for name in IDENTITY)
+_LIMITS = tuple(np.iinfo(kind).max for kind in TYPES)
 
 _CHUNK_EVENTS = 10_000
 _BLOCK = 1 << 20
@@ -182,17 +180,11 @@ def _read_chunks(walk: _Walk) -> Iterator[Chunk]:
 
 
 def _make_chunk(events: list[tuple[int, int, int]], start: int) -> Chunk:
-    experiments, runs, numbers = zip(*events, strict=True)
-    return Chunk(
-        start,
-        {
-            "experiment": np.array(experiments, np.int32),
-            "run": np.array(runs, np.int32),
-            "event": np.array(numbers, np.uint32),
-        },
-        Decisions(),
-        np.ones(len(events), np.bool_),
-    )
+    columns = {
+        name: np.array(numbers, kind)
+        for name, kind, numbers in zip(IDENTITY, TYPES, zip(*events, strict=True), strict=True)
+    }
+    return Chunk(start, columns, np.ones(len(events), np.bool_))
 
 
 def _read_header(walk: _Walk, head: bytes) -> _Header:
@@ -287,7 +279,7 @@ def _read_event(walk: _Walk, header: _Header, layouts: Mapping[int, _Layout]) ->
         numbers = _parse_metadata(metadata, layouts)
     except (struct.error, ValueError, KeyError):
         raise walk.damage("has an EventMetaData that cannot be read") from None
-    for what, number, most in zip(("experiment", "run", "event"), numbers, _LIMITS, strict=True):
+    for what, number, most in zip(IDENTITY, numbers, _LIMITS, strict=True):
         if not 0 <= number <= most:
             raise walk.damage(f"states the {what} {number}, which there cannot be")
     return numbers

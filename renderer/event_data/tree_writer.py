@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import awkward
 import numpy as np
@@ -23,52 +21,30 @@ Rows = Mapping[str, Any]
 """Values by column, an entry a row."""
 
 
-def read_rows(tree: Tree, columns: tuple[Column, ...], start: int, stop: int) -> dict[str, Any]:
+def read_column(tree: Tree, column: Column, start: int, stop: int) -> Any:
     """The values of the entries from `start` to before `stop`, those of lists and texts as awkward arrays."""
-    found: dict[str, Any] = {}
-    whole: dict[str, Any] = {}
-    for column in columns:
-        library = "np" if column.kind == NUMBERS else "ak"
-        if column.member is None:
-            found[column.name] = tree.read(column.branch, start, stop, library)
-        else:
-            name = column.branch.name
-            if name not in whole:
-                whole[name] = tree.read(column.branch, start, stop, library)
-            found[column.name] = whole[name][column.member]
-    return found
+    values = tree.read(column.branch, start, stop, "np" if column.kind == NUMBERS else "ak")
+    return values if column.member is None else values[column.member]
 
 
 class TreeWriter:
-    """A new ROOT file with a tree of a given form, which has all branches even without rows.
+    """A tree of a given form in a new ROOT file, which has all branches even without rows.
 
-    Rows stay in memory until they fill a basket, or take `share` bytes.
+    Rows stay in memory until they fill a basket, or take `share` bytes, or until `finish` is called.
     """
 
-    def __init__(self, path: Path, form: Form, share: int) -> None:
+    def __init__(self, file: Any, form: Form, share: int) -> None:
         self._form = form
         self._share = share
         self._held: list[Rows] = []
         self._rows = 0
         self._bytes = 0
-        self._file = uproot.recreate(path, compression=read_code(form.compression))
-        try:
-            self._tree = self._make_tree()
-        except BaseException:
-            self._file.close()
-            raise
+        self._file = file
+        self._tree = self._make_tree()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._write(0)
-        finally:
-            self._file.close()
+    def finish(self) -> None:
+        """Writes the rows that are still in memory."""
+        self._write(0)
 
     def extend(self, rows: Rows) -> None:
         """Adds rows: each column of the form, all of one length."""

@@ -6,27 +6,18 @@ Source: basf2 `mdst/dataobjects/include/SoftwareTriggerResult.h`, and the rule f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import awkward
 import numpy as np
 import uproot
 from numpy.typing import NDArray
 
-from renderer.event_data.root_file import (
-    InputError,
-    LackingError,
-    Tree,
-    explain_damage,
-    find_tree,
-    name_nearest,
-    open_file,
-)
-from renderer.event_data.trigger_map import MapError, Shape, read_maps
+from renderer.event_data.root_file import InputError, LackingError, Tree, name_nearest
+from renderer.event_data.trigger_map import MapError, read_maps
 
 FINAL = "final"
 BEFORE_PRESCALE = "before_prescale"
@@ -38,6 +29,7 @@ _OBJECT = "SoftwareTriggerResult"
 _FIRST = ".first"
 _AFTER, _BEFORE, _ALONE = ".second.first", ".second.second", ".second"
 _DESCRIBED = 1000
+_BYTES = uproot.AsJagged(uproot.AsDtype(np.uint8))
 
 
 class ResultLayout(Enum):
@@ -69,38 +61,17 @@ class Decisions:
     lines: tuple[str, ...] = ()
 
 
-def describe_results(path: Path, name: str, tree: str | None = None) -> StoredResults:
-    """What a file stores, by its first 1,000 events; `name` is what messages call it, `tree` as in `read_events`.
+def describe_results(tree: Tree) -> StoredResults:
+    """What a tree stores, by its first 1,000 events.
 
     Raises:
-        InputError: the file cannot be read, or stores its results in a way that is not known.
+        InputError: it stores its results in a way that is not known.
     """
-    with explain_damage(name), open_file(path, name) as file:
-        return describe_tree(Tree(find_tree(file, name, tree), name))
-
-
-def describe_tree(tree: Tree) -> StoredResults:
-    """The same, of a tree that is open."""
     results = find_results(tree)
     if results is None:
         return StoredResults(ResultLayout.NONE, ())
     read = results.read(0, min(_DESCRIBED, tree.entries), ()) if tree.entries else Decisions()
     return StoredResults(results.layout, read.lines)
-
-
-class Results(Protocol):
-    """The stored results of a tree."""
-
-    layout: ResultLayout
-    branches: tuple[Any, ...]
-    """What is read for them."""
-
-    def read(self, start: int, stop: int, wanted: Iterable[tuple[str, str]]) -> Decisions:
-        """The decisions of the entries from `start` to before `stop`, at least one; `wanted` are line and decision.
-
-        Raises:
-            InputError: the bytes are not what the layout says.
-        """
 
 
 def find_results(tree: Tree) -> Results | None:
@@ -117,14 +88,14 @@ def find_results(tree: Tree) -> Results | None:
         branches = {end: tree.tree[stem + end] for end in (_AFTER, _BEFORE, _ALONE) if stem + end in members}
         if {_AFTER, _BEFORE} <= branches.keys():
             kinds = {FINAL: branches[_AFTER], BEFORE_PRESCALE: branches[_BEFORE]}
-            return _SplitResults(tree, ResultLayout.BOTH, tree.tree[names[0]], kinds)
+            return SplitResults(tree, tree.tree[names[0]], kinds)
         if _ALONE in branches:
-            return _SplitResults(tree, ResultLayout.FINAL, tree.tree[names[0]], {FINAL: branches[_ALONE]})
+            return SplitResults(tree, tree.tree[names[0]], {FINAL: branches[_ALONE]})
     whole = [key for key in members if not tree.tree[key].branches] or [
         key for key, rest in below.items() if rest in ("", ".") and not tree.tree[key].branches
     ]
     if whole:
-        return _MappedResults(tree, tree.tree[whole[0]])
+        return MappedResults(tree, tree.tree[whole[0]])
     if below:
         raise InputError(f"{tree.label} stores HLT results in a way that is not known: {', '.join(below)}")
     return None
@@ -147,50 +118,48 @@ def need_results(tree: Tree, decisions: Iterable[tuple[str, str]]) -> Results:
     return results
 
 
-class MissingLines:
-    """Of the lines that are wanted of a file, those that none of its events has shown so far."""
+def check_lines(name: str, lines: Iterable[str], stored: Collection[str]) -> None:
+    """Ensures that each of the lines is among those that are stored; `name` is what the message calls the file or tree.
 
-    def __init__(self, tree: Tree, lines: Iterable[str]) -> None:
-        self._label = tree.label
-        self._missing = dict.fromkeys(lines)
-        self._seen: dict[str, None] = {}
+    Raises:
+        LackingError: one is not.
+    """
+    for line in lines:
+        if line not in stored:
+            raise LackingError(f"{name} has no HLT line `{line}`{name_nearest(line, stored)}")
 
-    def note(self, read: Decisions, events: int) -> None:
-        """Takes in what was read of so many events."""
-        self._seen |= dict.fromkeys(read.lines)
-        for line, count in read.unstored.items():
-            if count < events:
-                self._missing.pop(line, None)
 
-    def check(self) -> None:
-        """At the end of the file.
+@dataclass(frozen=True, slots=True)
+class SplitResults:
+    """Results in branches of their own: `names`, and beside them a list of numbers for each of the `kinds` of decisions."""
+
+    tree: Tree
+    names: Any
+    kinds: Mapping[str, Any]
+
+    @property
+    def layout(self) -> ResultLayout:
+        """Which results these are."""
+        return ResultLayout.BOTH if BEFORE_PRESCALE in self.kinds else ResultLayout.FINAL
+
+    @property
+    def branches(self) -> tuple[Any, ...]:
+        """The branches that are read for them."""
+        return (self.names, *self.kinds.values())
+
+    def read(self, start: int, stop: int, wanted: Sequence[tuple[str, str]]) -> Decisions:
+        """The decisions of the entries from `start` to before `stop`, at least one; `wanted` are line and decision.
 
         Raises:
-            LackingError: a line is stored in none of its events.
+            InputError: the bytes are not what the layout says.
         """
-        for line in self._missing:
-            raise LackingError(f"{self._label} has no HLT line `{line}`{name_nearest(line, self._seen)}")
-
-
-class _SplitResults:
-    """Results in branches of their own: names, and beside them one or two lists of numbers."""
-
-    def __init__(self, tree: Tree, layout: ResultLayout, names: Any, kinds: Mapping[str, Any]) -> None:
-        self.layout = layout
-        self.branches = (names, *kinds.values())
-        self._tree = tree
-        self._names = names
-        self._kinds = kinds
-
-    def read(self, start: int, stop: int, wanted: Iterable[tuple[str, str]]) -> Decisions:
-        wanted = tuple(wanted)
         names = self._read_names(start, stop)
         kinds = dict.fromkeys(kind for _, kind in wanted)
-        values = {kind: self._tree.read(self._kinds[kind], start, stop, "ak") for kind in kinds}
+        values = {kind: self.tree.read(self.kinds[kind], start, stop, "ak") for kind in kinds}
         for kind in kinds:
             counts = awkward.num(names)
             if not awkward.all(awkward.num(values[kind]) == (counts if len(counts) > 1 else counts[0])):
-                raise InputError(f"{self._tree.label} stores other numbers of HLT results than of lines")
+                raise InputError(f"{self.tree.label} stores other numbers of HLT results than of lines")
         flat = awkward.to_list(names[0]) if len(names) == 1 else awkward.to_list(awkward.flatten(names))
         found = Decisions(lines=tuple(dict.fromkeys(flat)))
         for line, kind in wanted:
@@ -202,13 +171,13 @@ class _SplitResults:
 
         Names take longest to decode, and most files repeat the same ones in each event: they are compared as bytes first.
         """
-        raw = self._tree.read(self._names, start, stop, "ak", uproot.AsJagged(uproot.AsDtype(np.uint8)))
+        raw = self.tree.read(self.names, start, stop, "ak", _BYTES)
         lengths = awkward.to_numpy(awkward.num(raw))
         uniform = bool((lengths == lengths[0]).all())
         if uniform:
             table = awkward.to_numpy(raw)
             uniform = bool((table == table[0]).all())
-        return self._tree.read(self._names, start, start + 1 if uniform else stop, "ak")
+        return self.tree.read(self.names, start, start + 1 if uniform else stop, "ak")
 
 
 def pick_line(names: awkward.Array, values: awkward.Array, line: str) -> tuple[NDArray[np.int8], int]:
@@ -228,41 +197,38 @@ def pick_line(names: awkward.Array, values: awkward.Array, line: str) -> tuple[N
     return np.asarray(awkward.to_numpy(column).astype(np.int8)), int((counts == 0).sum())
 
 
-class _MappedResults:
-    """Results as a map in the bytes of each entry."""
+@dataclass(frozen=True, slots=True)
+class MappedResults:
+    """Results as a map in the bytes of each entry: those after the prescale."""
 
+    tree: Tree
+    branch: Any
     layout = ResultLayout.FINAL
 
-    def __init__(self, tree: Tree, branch: Any) -> None:
-        self.branches = (branch,)
-        self._tree = tree
-        self._branch = branch
+    @property
+    def branches(self) -> tuple[Any, ...]:
+        """The branches that are read for them."""
+        return (self.branch,)
 
-    def read(self, start: int, stop: int, wanted: Iterable[tuple[str, str]]) -> Decisions:
-        found = Decisions()
+    def read(self, start: int, stop: int, wanted: Sequence[tuple[str, str]]) -> Decisions:
+        """As that of `SplitResults`."""
+        raw = self.tree.read(self.branch, start, stop, "ak", _BYTES)
+        values = {one: np.zeros(stop - start, np.int8) for one in wanted}
+        unstored = {line: stop - start for line, _ in wanted}
         lines: dict[str, None] = {}
-        wanted = tuple(wanted)
-        for line, kind in wanted:
-            found.values[line, kind] = np.zeros(stop - start, np.int8)
-            found.unstored[line] = stop - start
-        for shape, entries, results in self._read_maps(start, stop):
-            lines |= dict.fromkeys(shape.lines)
-            for line, kind in wanted:
-                if line in shape.lines:
-                    found.values[line, kind][entries] = results[:, shape.lines.index(line)]
-            for line in dict.fromkeys(line for line, _ in wanted):
-                found.unstored[line] -= len(entries) if line in shape.lines else 0
-        found.lines = tuple(lines)
-        return found
-
-    def _read_maps(
-        self, start: int, stop: int
-    ) -> Iterator[tuple[Shape, NDArray[np.int64], NDArray[np.int8]]]:
-        raw = self._tree.read(self._branch, start, stop, "ak", uproot.AsJagged(uproot.AsDtype(np.uint8)))
         try:
-            yield from read_maps(raw)
+            for shape, entries, results in read_maps(raw):
+                lines |= dict.fromkeys(shape.lines)
+                for line in unstored.keys() & {*shape.lines}:
+                    values[line, FINAL][entries] = results[:, shape.lines.index(line)]
+                    unstored[line] -= len(entries)
         except MapError as error:
-            where = f"{self._tree.label}, branch {self._branch.name}, entry {start + error.entry}"
+            where = f"{self.tree.label}, branch {self.branch.name}, entry {start + error.entry}"
             raise InputError(
-                f"{where} stores HLT results in a way that is not known ({self._branch.typename}): {error}"
+                f"{where} stores HLT results in a way that is not known ({self.branch.typename}): {error}"
             ) from error
+        return Decisions(values, unstored, tuple(lines))
+
+
+Results = SplitResults | MappedResults
+"""The stored results of a tree."""

@@ -13,12 +13,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import uproot
 from numpy.typing import NDArray
 
 TREE = "events"
@@ -34,66 +31,37 @@ _PLACE: dict[str, np.dtype[Any]] = {
 _HELD = 100_000
 
 
-class NumberSequence:
-    """Growing numbers, written as basf2 reads them: single ones and ranges of which both ends are included."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._said: list[str] = []
-        self._open: tuple[int, int] | None = None
-
-    def extend(self, numbers: NDArray[np.int64]) -> None:
-        """Adds sorted numbers, all higher than those before."""
-        if not len(numbers):
-            return
-        self.count += len(numbers)
-        cuts = np.flatnonzero(np.diff(numbers) != 1) + 1
-        firsts = numbers[np.concatenate([[0], cuts])].tolist()
-        lasts = numbers[np.concatenate([cuts - 1, [len(numbers) - 1]])].tolist()
-        if self._open is not None:
-            if self._open[1] + 1 == firsts[0]:
-                firsts[0] = self._open[0]
-            else:
-                self._said.append(_write_range(*self._open))
-        self._said += map(_write_range, firsts[:-1], lasts[:-1])
-        self._open = firsts[-1], lasts[-1]
-
-    def __str__(self) -> str:
-        last = [] if self._open is None else [_write_range(*self._open)]
-        return ",".join([*self._said, *last])
-
-
-def _write_range(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first}:{last}"
+def write_sequence(numbers: NDArray[np.int64]) -> str:
+    """Growing numbers from 0 on, as basf2 reads them: single ones, and ranges of which both ends are included."""
+    firsts = numbers[np.diff(numbers, prepend=-2) != 1].tolist()
+    lasts = numbers[np.diff(numbers, append=-2) != 1].tolist()
+    return ",".join(
+        str(first) if first == last else f"{first}:{last}" for first, last in zip(firsts, lasts, strict=True)
+    )
 
 
 class EventListWriter:
-    """A new event list. `inputs` are names and paths of the files in the order of the job; `branches` the types beside."""
+    """An event list in a new ROOT file, complete once `finish` is called.
+
+    `inputs` are names and paths of the files in the order of the job; `branches` the types of what stands beside the events.
+    """
 
     def __init__(
-        self, path: Path, inputs: Sequence[tuple[str, str]], branches: Mapping[str, np.dtype[Any]]
+        self, file: Any, inputs: Sequence[tuple[str, str]], branches: Mapping[str, np.dtype[Any]]
     ) -> None:
         self._inputs = inputs
         self._types: dict[str, np.dtype[Any]] = {**_PLACE, **branches}
-        self._sequences = [NumberSequence() for _ in inputs]
+        self._accepted: list[list[NDArray[np.int64]]] = [[] for _ in inputs]
         self._entries = [0] * len(inputs)
         self._held: list[Mapping[str, NDArray[Any]]] = []
         self._rows = 0
-        self._file = uproot.recreate(path)
-        self._tree = self._file.mktree(TREE, self._types)
+        self._file = file
+        self._tree = file.mktree(TREE, self._types)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._write()
-                self._file[TEXT] = self.describe()
-        finally:
-            self._file.close()
+    def finish(self) -> None:
+        """Writes the events that are still in memory, and the text."""
+        self._write()
+        self._file[TEXT] = self._describe()
 
     def count_entries(self, place: int, entries: int) -> None:
         """Says how many entries the input at that place has."""
@@ -103,7 +71,7 @@ class EventListWriter:
         """Adds the events at sorted entries of the input at that place; `columns` are identity and what stands beside."""
         if not len(entries):
             return
-        self._sequences[place].extend(entries)
+        self._accepted[place].append(entries)
         values: dict[str, NDArray[Any]] = {**columns, "entry": entries, "input": np.full(len(entries), place)}
         self._held.append({name: values[name].astype(kind) for name, kind in self._types.items()})
         self._rows += len(entries)
@@ -117,22 +85,17 @@ class EventListWriter:
             )
         self._held, self._rows = [], 0
 
-    def describe(self) -> str:
+    def _describe(self) -> str:
         """The text of the list."""
-        listed = [
-            {"name": name, "path": path, "entries": entries, "accepted": sequence.count}
-            for (name, path), entries, sequence in zip(
-                self._inputs, self._entries, self._sequences, strict=True
-            )
-        ]
-        chosen = [
-            (path, str(sequence))
-            for (_, path), sequence in zip(self._inputs, self._sequences, strict=True)
-            if sequence.count
-        ]
+        inputs, chosen = [], []
+        for (name, path), entries, parts in zip(self._inputs, self._entries, self._accepted, strict=True):
+            accepted = np.concatenate([np.zeros(0, np.int64), *parts])
+            inputs.append({"name": name, "path": path, "entries": entries, "accepted": len(accepted)})
+            if len(accepted):
+                chosen.append((path, write_sequence(accepted)))
         parameters = {
             "inputFileNames": [path for path, _ in chosen],
             "entrySequences": [sequence for _, sequence in chosen],
         }
-        said = {"schema": "event-list/1", "RootInput": parameters, "inputs": listed}
+        said = {"schema": "event-list/1", "RootInput": parameters, "inputs": inputs}
         return json.dumps(said, indent=1, ensure_ascii=True)

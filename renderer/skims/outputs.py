@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
+import uproot
 from numpy.typing import NDArray
 
 from renderer.event_data.branches import Form, check_keep, describe_form
-from renderer.event_data.event_file import IDENTITY, Chunk, EventFile
+from renderer.event_data.event_file import IDENTITY, Chunk, EventFile, open_events
 from renderer.event_data.event_numbers import EventNumbers
 from renderer.event_data.root_file import InputError, explain_damage
-from renderer.event_data.tree_writer import TreeWriter, read_rows
+from renderer.event_data.tree_writer import TreeWriter, read_code, read_column
 from renderer.event_data.trigger_results import ACCEPT
 from renderer.skims.cut_evaluation import select
 from renderer.skims.event_list import EventListWriter
@@ -49,7 +49,7 @@ class _Output:
 
 
 class Skimmer:
-    """Does a job: `read` takes one input after another; on a sound exit, `parts` (by the outputs' names) hold the outputs."""
+    """Does a job once: it reads the inputs, and writes its outputs into `parts`, by their names."""
 
     def __init__(self, task: Task, folder: Path, parts: Mapping[str, Path]) -> None:
         self.numbers = EventNumbers(f"{task.experiment}:{task.run}")
@@ -65,29 +65,29 @@ class Skimmer:
         self._unstored: dict[str, int] = {}
         self._empty: tuple[str, Form | None] | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None and self._kind is None:
-                self._begin(*(self._empty or (EVENT_LIST, None)))
-        finally:
-            self._open.__exit__(kind, error, where)
-
-    def read(self, place: int) -> None:
-        """Reads the input at that place, and writes what the outputs accept of it.
+    def skim(self) -> dict[str, Any]:
+        """Reads one input after another, and writes what the outputs accept; what the report says of it.
 
         Raises:
-            InputError: the input cannot be used, or holds other than its registered number of events.
+            InputError: an input cannot be used, or holds other than its registered number of events.
             RepeatedEventsError: an event is there twice.
             OSError: the outputs cannot be written.
         """
+        with self._open:
+            for place in range(len(self._task.inputs)):
+                self._read(place)
+            if self._kind is None:
+                self._begin(*(self._empty or (EVENT_LIST, None)))
+            for output in self._outputs:
+                assert output.writer is not None
+                output.writer.finish()
+        return self._describe()
+
+    def _read(self, place: int) -> None:
+        """Reads the input at that place, and writes what the outputs accept of it."""
         given = self._task.inputs[place]
-        with EventFile(self._folder / given.path, given.name, self._task.tree) as file:
-            kind, form = self._describe(file)
+        with open_events(self._folder / given.path, given.name, self._task.tree) as file:
+            kind, form = self._describe_events(file)
             if file.entries:
                 self._settle(file, kind, form)
             elif self._empty is None:
@@ -115,8 +115,7 @@ class Skimmer:
             if isinstance(output.writer, EventListWriter):
                 output.writer.count_entries(place, rows)
 
-    def describe(self) -> dict[str, Any]:
-        """What the report says of it."""
+    def _describe(self) -> dict[str, Any]:
         task = self._task
         record: dict[str, Any] = {}
         if self._form is not None:
@@ -142,7 +141,7 @@ class Skimmer:
             },
         }
 
-    def _describe(self, file: EventFile) -> tuple[str, Form | None]:
+    def _describe_events(self, file: EventFile) -> tuple[str, Form | None]:
         """What becomes of a file's events: an event list, or the branches that are written again."""
         if file.holds_objects or not (file.entries or file.tree.keys):
             check_keep(file, self._task.keep)
@@ -168,13 +167,14 @@ class Skimmer:
         inputs = [(one.name, str((self._folder / one.path).absolute())) for one in self._task.inputs]
         for output in self._outputs:
             path = self._parts[output.selection.file]
-            writer: TreeWriter | EventListWriter
             if form is not None:
-                writer = TreeWriter(path, form, _HELD_BYTES // len(self._outputs))
+                file = self._open.enter_context(
+                    uproot.recreate(path, compression=read_code(form.compression))
+                )
+                output.writer = TreeWriter(file, form, _HELD_BYTES // len(self._outputs))
             else:
-                writer = EventListWriter(path, inputs, _list_branches(output.selection))
-            self._open.enter_context(writer)
-            output.writer = writer
+                file = self._open.enter_context(uproot.recreate(path))
+                output.writer = EventListWriter(file, inputs, _list_branches(output.selection))
 
     def _take(self, place: int, file: EventFile, chunk: Chunk, form: Form | None, before: int) -> None:
         """Writes what the outputs accept of a chunk; `before` is the number of events before it."""
@@ -198,9 +198,9 @@ class Skimmer:
         kept: list[dict[str, Any]] = [{} for _ in self._outputs]
         for column in form.columns:
             with explain_damage(file.name):
-                values = read_rows(file.tree, (column,), chunk.start + first, chunk.start + end)
+                values = read_column(file.tree, column, chunk.start + first, chunk.start + end)
             for rows, mask in zip(kept, accepted, strict=True):
-                rows[column.name] = values[column.name][mask[first:end]]
+                rows[column.name] = values[mask[first:end]]
         for output, rows, mask in zip(self._outputs, kept, accepted, strict=True):
             assert isinstance(output.writer, TreeWriter)
             if mask.any():

@@ -11,16 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from renderer.event_data.event_count import count_events
 from renderer.event_data.event_file import read_events
 from renderer.event_data.root_file import InputError, LackingError
 from renderer.event_data.trigger_map import MapError, read_maps
 from renderer.event_data.trigger_results import (
     BEFORE_PRESCALE,
     FINAL,
-    Decisions,
-    MissingLines,
     ResultLayout,
-    describe_results,
+    check_lines,
     find_results,
     pick_line,
 )
@@ -54,12 +53,12 @@ def old(shared_data):
 def test_the_layout_and_lines_of_real_files(shared_data, old):
     summary = json.loads((shared_data / "belle2/mdst/uproot_summary.json").read_text())
     for name, known in summary.items():
-        found = describe_results(shared_data / "belle2/mdst" / name, name)
+        found = count_events(shared_data / "belle2/mdst" / name, name).results
         assert len(found.lines) == known.get("hlt_lines", 0)
         assert {*found.lines} >= {*known.get("hlt_accepted", ())}
         assert found.layout is (ResultLayout.BOTH if found.lines else ResultLayout.NONE)
     path, printed = old
-    found = describe_results(path, path.name)
+    found = count_events(path, path.name).results
     assert found.layout is ResultLayout.FINAL
     assert list(found.lines) == sorted(printed[0]["getResults"])
     assert {f"software_trigger_cut&hlt&accept_{line}" for line in NINE} <= {*found.lines}
@@ -67,7 +66,7 @@ def test_the_layout_and_lines_of_real_files(shared_data, old):
 
 def test_every_result_of_the_old_layout_is_what_basf2_prints(old):
     path, printed = old
-    lines = describe_results(path, path.name).lines
+    lines = count_events(path, path.name).results.lines
     (chunk,) = read_events(path, path.name, None, (), [(line, FINAL) for line in lines])
     assert len(chunk) == 10
     for place, event in enumerate(printed):
@@ -263,11 +262,12 @@ def test_results_in_a_way_that_is_not_known_are_no_zero():
 
 
 def test_a_line_may_be_missing_in_some_events_and_not_in_all():
-    missing = MissingLines(Shown(), ["a", "b"])
-    missing.note(Decisions(unstored={"a": 3, "b": 3}, lines=("c",)), 3)
-    missing.note(Decisions(unstored={"a": 2, "b": 3}, lines=("a", "c")), 3)
+    some = [write_object({"c": 1}), write_object({"c": 1, "a": 1})]
+    tree = Shown(SoftwareTriggerResult=Branch("SoftwareTriggerResult", some))
+    read = find_results(tree).read(0, 2, [("a", FINAL), ("b", FINAL)])
+    check_lines(tree.label, ["a", "c"], read.lines)
     with pytest.raises(LackingError, match=r"no HLT line `b`; it holds c, a"):
-        missing.check()
+        check_lines(tree.label, ["a", "b"], read.lines)
 
 
 def test_unlike_lists_of_lines_are_read_event_by_event():

@@ -23,7 +23,7 @@ from tests.support.inputs.published_files import published
 from tests.support.worlds.builders import campaign, tree
 from tests.support.worlds.worlds import ONE_STEP, World
 
-METADATA = FileMetadata(10, (3, 529), (3, 529), "release-03-00-00", True, (), {}, "2018-05-17 15:19:22")
+METADATA = FileMetadata(10, (3, 529), (3, 529), "release-03-00-00", True, {}, "2018-05-17 15:19:22")
 
 
 @pytest.mark.parametrize(
