@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from renderer.applications.log_patterns import BASF2, BASF2_WEAK, PYTHON, SYSTEM
-from renderer.applications.port import CONDITIONS, JOB, LOCAL_CONDITIONS, STEERING, Application
+from renderer.applications.port import CONDITIONS, JOB, LOCAL_CONDITIONS, STEERING, Application, omit_empty
 from renderer.steering import digest_steering, render_steering
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.release import reads_metadata
@@ -28,20 +28,18 @@ class Basf2Application(Application):
 
     def write_recipe(self, campaign: Campaign, step: Step, repository: Repository) -> dict[str, Any]:
         """The release, the syntax tree of the steering, and deviations from the standard."""
-        recipe: dict[str, Any] = {
+        deviations = {
+            "variant": step.variant,
+            "overrides": [[one.module, one.parameter, one.value] for one in step.deviations.overrides],
+            # a file has them in an order of its own
+            "additional_branches": sorted(one.name for one in step.deviations.additional_branches),
+        }
+        return {
             "application": self.name,
             "release": campaign.release,
             "steering": digest_steering(render_script(step, repository)),
+            **omit_empty(deviations),
         }
-        if step.variant is not None:
-            recipe["variant"] = step.variant
-        if step.deviations.overrides:
-            recipe["overrides"] = [
-                [one.module, one.parameter, one.value] for one in step.deviations.overrides
-            ]
-        if step.deviations.additional_branches:  # a file has them in an order of its own
-            recipe["additional_branches"] = sorted(one.name for one in step.deviations.additional_branches)
-        return recipe
 
     def write_files(self, step: Step, repository: Repository) -> dict[str, bytes]:
         """The steering script."""
@@ -54,19 +52,11 @@ class Basf2Application(Application):
         launcher = [*site.launchers[self.name], campaign.release or ""] if self.name in site.launchers else []
         described: dict[str, Any] = {
             "command": [*launcher, "basf2", STEERING, "--", JOB],
-            "release": campaign.release,
-            "global_tags": [tag.name for tag in campaign.global_tags],
             "conditions": CONDITIONS,
+            **describe_steering(campaign, step, repository, site, outputs),
         }
         if find_trust(campaign, step, repository, site) is None and site.payloads is not None:
             described |= {"local_conditions": LOCAL_CONDITIONS, "payload_folder": site.payloads}
-        described |= describe_deviations(step, repository, site)
-        if campaign.skim_tags:
-            described["skim_tags"] = campaign.skim_tags
-        if step.skims:
-            described["skims"] = {
-                name: repository.skims[name].describe() for name in step.outputs if name in outputs
-            }
         return described
 
     def name_file(self, step: Step, output: str, stem: str) -> str:
@@ -107,15 +97,15 @@ def find_trust(campaign: Campaign, step: Step, repository: Repository, site: Sit
     return None
 
 
-def describe_deviations(step: Step, repository: Repository, site: Site) -> dict[str, Any]:
-    """What a steering script sets beside its standard; left out where a step deviates in nothing."""
-    described: dict[str, Any] = {}
-    if step.variant is not None:
-        described["variant"] = step.variant
-    if step.deviations.overrides:
-        described["overrides"] = [asdict(one) for one in step.deviations.overrides]
-    if step.deviations.testing_payloads:
-        described["testing_payloads"] = [
+def describe_steering(
+    campaign: Campaign, step: Step, repository: Repository, site: Site, outputs: Container[str]
+) -> dict[str, Any]:
+    """What a steering script reads of its job, wherever it runs: release, global tags, deviations, and the wanted skims."""
+    wanted = [name for name in step.outputs if name in outputs] if step.skims else []
+    deviations = {
+        "variant": step.variant,
+        "overrides": [asdict(one) for one in step.deviations.overrides],
+        "testing_payloads": [
             {
                 **asdict(one),
                 "database": f"{site.testing_payloads}/{one.name}/database.txt",
@@ -125,14 +115,19 @@ def describe_deviations(step: Step, repository: Repository, site: Site) -> dict[
                 },
             }
             for one in step.deviations.testing_payloads
-        ]
-    if step.deviations.additional_branches:
-        described["additional_branches"] = [asdict(one) for one in step.deviations.additional_branches]
-    return described
+        ],
+        "additional_branches": [asdict(one) for one in step.deviations.additional_branches],
+        "skim_tags": campaign.skim_tags,
+        "skims": {name: repository.skims[name].describe() for name in wanted},
+    }
+    return {
+        "release": campaign.release,
+        "global_tags": [tag.name for tag in campaign.global_tags],
+        **omit_empty(deviations),
+    }
 
 
 def _divide_stem(stem: str) -> tuple[str, str]:
-    """A stem without the number of the file, and that with its dot; empty where there is none."""
-    whole, dot, index = stem.rpartition(".")
-    is_number = whole and re.fullmatch("f[0-9]{5}", index, re.ASCII)
-    return (whole, dot + index) if is_number else (stem, "")
+    """A stem without the number of the file, and that number with its dot; an empty text where the stem has no number."""
+    found = re.fullmatch(r"(.+)(\.f[0-9]{5})", stem, re.ASCII | re.DOTALL)
+    return (found[1], found[2]) if found else (stem, "")

@@ -16,22 +16,15 @@ Find = Callable[[Sequence[str]], Iterator[tuple[int, str]]]
 """The places in a log, from 0, that one pattern points to, the most telling first; each with the kind of error."""
 
 
-def find_last(kind: str, pattern: str) -> Find:
-    """The lines with the pattern, from the last one on."""
-    return _search(kind, pattern, backwards=True)
-
-
-def find_first(kind: str, pattern: str) -> Find:
-    """The lines with the pattern, from the first one on."""
-    return _search(kind, pattern, backwards=False)
-
-
-def _search(kind: str, pattern: str, *, backwards: bool) -> Find:
+def find_lines(kind: str, pattern: str, *, forwards: bool = False) -> Find:
+    """The lines with the pattern, from the last one on; `forwards`: from the first one on."""
     form = re.compile(pattern, re.ASCII)
 
     def find(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
-        order = range(len(lines) - 1, -1, -1) if backwards else range(len(lines))
-        return ((place, kind) for place in order if form.search(lines[place]))
+        places = range(len(lines))
+        return (
+            (place, kind) for place in (places if forwards else reversed(places)) if form.search(lines[place])
+        )
 
     return find
 
@@ -56,32 +49,34 @@ def _find_exception(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
 LEVEL = r"^(?:[0-9]+\.[0-9]{3}: )?\["
 
 BASF2 = (
-    find_first("FATAL", LEVEL + r"FATAL\]"),
-    find_last("crash", r"^\s*\*\*\* Break \*\*\*"),
+    find_lines("FATAL", LEVEL + r"FATAL\]", forwards=True),
+    find_lines("crash", r"^\s*\*\*\* Break \*\*\*"),
 )
 BASF2_WEAK = (
     # before the event loop any ERROR is fatal, and the first is what the others follow from
-    find_last("ERROR", LEVEL + r"ERROR\](?! in total, [0-9]+ errors)"),
+    find_lines("ERROR", LEVEL + r"ERROR\](?! in total, [0-9]+ errors)"),
 )
 PYTHON = (
     _find_exception,
-    find_last("exception", r"^(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt): "),
+    find_lines("exception", r"^(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt): "),
 )
 SYSTEM = (
-    find_last("memory", r"(?i)std::bad_alloc|cannot allocate memory|out of memory|oom[-_ ]kill|memory limit"),
-    find_last(
+    find_lines(
+        "memory", r"(?i)std::bad_alloc|cannot allocate memory|out of memory|oom[-_ ]kill|memory limit"
+    ),
+    find_lines(
         "limit", r"(?i)due to time limit|TERM_(?:RUNLIMIT|CPULIMIT|MEMLIMIT)|exceeded.{0,30} (?:limit|quota)"
     ),
-    find_last(
+    find_lines(
         "disk", r"(?i)no space left on device|disk quota exceeded|input/output error|stale file handle"
     ),
-    find_last(
+    find_lines(
         "crash", r"(?i)segmentation (?:fault|violation)|core dumped|floating point exception|bus error"
     ),
-    find_last(
+    find_lines(
         "loader", r"error while loading shared libraries|undefined symbol: |GLIBC\w*_[0-9.]+' not found"
     ),
-    find_last("command", r"(?i): command not found$|: no such file or directory$|: permission denied$"),
+    find_lines("command", r"(?i): command not found$|: no such file or directory$|: permission denied$"),
 )
 
 ANY = (*BASF2, *PYTHON, *SYSTEM, *BASF2_WEAK)

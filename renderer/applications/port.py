@@ -25,6 +25,11 @@ PYTHON = "@python"
 """Stands for the interpreter that runs the job's runtime: the job JSON is the same on every machine."""
 
 
+def omit_empty(described: Mapping[str, Any]) -> dict[str, Any]:
+    """A description without the keys that say nothing: an optional key that comes later then changes no digest."""
+    return {key: value for key, value in described.items() if value}
+
+
 class Application(ABC):
     """One application. What manifests may say of its steps is in `schemas.manifest.step`."""
 

@@ -6,7 +6,7 @@ from collections.abc import Container
 from typing import Any
 
 from renderer.applications.log_patterns import ANY
-from renderer.applications.port import SCRIPT, Application
+from renderer.applications.port import SCRIPT, Application, omit_empty
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.step import Step
 from schemas.policy.site import Site
@@ -24,14 +24,12 @@ class ScriptApplication(Application):
 
     def write_recipe(self, campaign: Campaign, step: Step, repository: Repository) -> dict[str, Any]:
         """The content of the script, its arguments and parameters; not its name and version."""
-        recipe: dict[str, Any] = {
+        return {
             "application": VERSION,
             "script": repository.scripts[step.script or ""].digest,
             "arguments": _list_arguments(step),
+            **omit_empty({"parameters": dict(step.parameters)}),
         }
-        if step.parameters:
-            recipe["parameters"] = dict(step.parameters)
-        return recipe
 
     def write_files(self, step: Step, repository: Repository) -> dict[str, bytes]:
         """The script."""

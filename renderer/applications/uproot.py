@@ -7,7 +7,7 @@ from typing import Any
 
 from renderer.applications.log_patterns import PYTHON as PYTHON_LINES
 from renderer.applications.log_patterns import SYSTEM
-from renderer.applications.port import JOB, PYTHON, Application
+from renderer.applications.port import JOB, PYTHON, Application, omit_empty
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.step import Step
 from schemas.policy.site import Site
@@ -26,25 +26,19 @@ class UprootApplication(Application):
 
     def write_recipe(self, campaign: Campaign, step: Step, repository: Repository) -> dict[str, Any]:
         """Its version, the parameters and the branches that are kept."""
-        recipe: dict[str, Any] = {"application": VERSION}
-        if step.parameters:
-            recipe["parameters"] = dict(step.parameters)
-        if step.keep:
-            recipe["keep"] = list(step.keep)
-        return recipe
+        options = {"parameters": dict(step.parameters), "keep": list(step.keep)}
+        return {"application": VERSION, **omit_empty(options)}
 
     def describe_job(
         self, campaign: Campaign, step: Step, repository: Repository, site: Site, outputs: Container[str]
     ) -> dict[str, Any]:
         """The skims with their cuts and lines, and the parameters."""
-        described: dict[str, Any] = {
+        return {
             "command": [PYTHON, "-m", "renderer.skimming", JOB],
             "skims": {name: repository.skims[name].describe() for name in step.outputs if name in outputs},
             "parameters": dict(step.parameters),
+            **omit_empty({"keep": list(step.keep)}),
         }
-        if step.keep:
-            described["keep"] = list(step.keep)
-        return described
 
     def find_tree(self, parameters: Mapping[str, Any]) -> str | None:
         """The one that the parameter `tree` names."""

@@ -7,10 +7,9 @@ a two-level tree (64 buckets by name), so that passing a boundary costs as much 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from heapq import merge
 
 from schemas.conditions.snapshot import Iov, Rank, Snapshot, rank_iov
 
@@ -102,21 +101,14 @@ def _bucket(name: str) -> int:
     return hashlib.sha256(name.encode()).digest()[0] % BUCKETS
 
 
-def _boundaries(chain: Sequence[Snapshot]) -> Iterator[tuple[int, bool, int, Iov]]:
-    starts = sorted(
-        (iov.first, True, place, iov) for place, snapshot in enumerate(chain) for iov in snapshot.iovs
-    )
-    ends = sorted(
-        (iov.end, False, place, iov) for place, snapshot in enumerate(chain) for iov in snapshot.iovs
-    )
-    return merge(ends, starts)
-
-
 class Walk:
     """The payload set of a chain at one run after another; runs only go up."""
 
     def __init__(self, chain: Sequence[Snapshot]) -> None:
-        self._boundaries = _boundaries(chain)
+        placed = [(place, iov) for place, snapshot in enumerate(chain) for iov in snapshot.iovs]
+        starts = ((iov.first, True, place, iov) for place, iov in placed)
+        ends = ((iov.end, False, place, iov) for place, iov in placed)
+        self._boundaries = iter(sorted([*starts, *ends]))
         self._upcoming = next(self._boundaries, None)
         self._valid: dict[str, list[tuple[Rank, str]]] = {}
         self._buckets: list[dict[str, str]] = [{} for _ in range(BUCKETS)]

@@ -132,11 +132,9 @@ def declare_units(
             judged = step.input.level == "raw" and step.input.complete == "declared"
             partial = incomplete if judged and incomplete else {}
             present = [run for run in runs if run in registered and run not in partial]
-            waiting: Mapping[int, str] = {}
-            if len(present) < len(runs):
-                nothing = f"no {step.input.level} is registered"
-                there = set(present)
-                waiting = {run: partial.get(run, nothing) for run in runs if run not in there}
+            nothing = f"no {step.input.level} is registered"
+            there = set(present)
+            waiting = {run: partial.get(run, nothing) for run in runs if run not in there}
             source, column = "files", [registered[run] for run in present]
             refused = dict((excessive or {}).get(step.input.level, {}))
             roots[step.name] = step.input.level

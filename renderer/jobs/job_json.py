@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
 
 from renderer.applications import APPLICATIONS
+from renderer.applications.port import omit_empty
 from renderer.event_data.sroot_parts import Part, read_part
 from renderer.identity.payloads import find_payloads
 from schemas.conditions.snapshot import Snapshot
@@ -50,22 +51,22 @@ class Job:
     @property
     def parts(self) -> tuple[InputFile, ...]:
         """The inputs that continue the one before them."""
-        found = []
-        awaited: str | None = None
-        for file in self.inputs:
-            place = _find_part(file)
-            if file.path == awaited:
-                found.append(file)
-            elif place is not None and place.number:
-                place = None  # its first part is not there, and basf2 finds no others by its name
-            awaited = None if place is None else _beside(file, place.after)
-        return tuple(found)
+        return tuple(file for group in _gather_sets(self.inputs) for file in group[1:])
 
     @property
     def events(self) -> int | None:
         """How many events its inputs are registered with; None where that is not known of each."""
-        counts = [file.events for file in self.inputs]
-        return None if None in counts else sum(count for count in counts if count is not None)
+        return sum_events(self.inputs)
+
+
+def sum_events(files: Iterable[InputFile]) -> int | None:
+    """How many events files are registered with; None where that is not known of each."""
+    total = 0
+    for file in files:
+        if file.events is None:
+            return None
+        total += file.events
+    return total
 
 
 def divide_input(step: Step, files: Sequence[InputFile]) -> tuple[Job, ...]:
@@ -127,7 +128,7 @@ def render_job(
     experiment, number = split_key(run)
     parts = job.parts
     names = name_outputs(step, run, job, fingerprints)
-    rendered: dict[str, Any] = {
+    return {
         "schema": "job/1",
         "campaign": campaign.name,
         "step": step.name,
@@ -135,7 +136,7 @@ def render_job(
         "run": number,
         "key": job.key,
         "application": step.application,
-        "inputs": [_describe_input(file) for file in job.inputs if file not in parts],
+        "inputs": _describe_files(file for file in job.inputs if file not in parts),
         "outputs": [
             {**describe_output(step, output, file), "fingerprint": fingerprints[output].hex()}
             for output, file in names.items()
@@ -143,12 +144,8 @@ def render_job(
         "seed": digest([sorted(value.hex() for value in fingerprints.values()), job.key])[:32],
         "environment": list(site.environment),
         **APPLICATIONS[step.application].describe_job(campaign, step, repository, site, fingerprints),
+        **omit_empty({"parts": _describe_files(parts), "verify": SIZE if site.verify == SIZE else None}),
     }
-    if parts:
-        rendered["parts"] = [_describe_input(file) for file in parts]
-    if site.verify == SIZE:
-        rendered["verify"] = SIZE
-    return rendered
 
 
 def write_local_conditions(chain: Sequence[Snapshot], run: int) -> bytes:
@@ -173,9 +170,8 @@ def describe_output(step: Step, output: str, file: str) -> dict[str, str]:
     return {"output": output, "level": step.level_of(output), "file": file, **skim}
 
 
-def _describe_input(file: InputFile) -> dict[str, Any]:
-    known = {} if file.events is None else {"events": file.events}
-    return {"name": file.name, "path": file.path, "size": file.size, "checksum": file.checksum, **known}
+def _describe_files(files: Iterable[InputFile]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in asdict(file).items() if value is not None} for file in files]
 
 
 def write_job(rendered: Mapping[str, Any]) -> bytes:

@@ -15,12 +15,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from renderer.applications.basf2 import describe_deviations
-from renderer.applications.port import CONDITIONS
+from renderer.applications.basf2 import describe_steering
+from renderer.applications.port import CONDITIONS, omit_empty
 from renderer.identity.units import StepUnits
 from renderer.jobs.gb2_settings import read_gb2_settings
 from renderer.jobs.grid_input import PREFIX, GridInput, read_inputs
-from renderer.jobs.job_json import InputFile, describe_output, name_file
+from renderer.jobs.job_json import InputFile, describe_output, name_file, sum_events
 from renderer.jobs.request_gaps import UNKNOWN, find_gaps
 from schemas.conditions.snapshot import name_number
 from schemas.files.canonical import digest
@@ -30,7 +30,6 @@ from schemas.manifest.runs import split_key
 from schemas.manifest.step import Expectation, Step
 from schemas.policy.site import HS06_KEKCC
 from schemas.repository import Repository
-from schemas.skims.menu import Skim
 
 NAME_LENGTH = 32
 """gbasf2 takes no longer names of projects; of letters, digits, `_` and `-` only."""
@@ -121,16 +120,16 @@ def render_requests(
             for output, column in units.fingerprints.items()
         ]
         name = _name_request(campaign, units, digest(prints))
+        sources = [read[run] for run in runs]
+        content = {
+            **_describe(campaign, units, repository, name, sources[0]),
+            **_describe_expectation(expected),
+            "BeamEnergy": energies.get(runs[0], UNKNOWN),
+            "InputData": sorted({folder for source in sources for folder in source.folders}),
+        }
+        content |= omit_empty({UNSUBMITTABLE: list(find_gaps(campaign, units.step, content, sources))})
         files = [file for run in runs for file in inputs.get(run, ())]
-        content = _describe(campaign, units, repository, name, read[runs[0]])
-        content["BeamEnergy"] = energies.get(runs[0], UNKNOWN)
-        content["InputData"] = sorted({folder for run in runs for folder in read[run].folders})
-        content |= _describe_expectation(expected)
-        gaps = find_gaps(campaign, units.step, content, [read[run] for run in runs])
-        if gaps:
-            content[UNSUBMITTABLE] = gaps
-        known = [file.events for file in files if file.events is not None]
-        events = sum(known) if known and len(known) == len(files) else None
+        events = sum_events(files) if files else None
         job = _describe_job(campaign, units, repository, name, digest([prints, name])[:32])
         requests.append(Request(name, units.step.name, runs, content, job, events))
     return tuple(requests)
@@ -215,24 +214,17 @@ def _describe_job(
 ) -> dict[str, Any]:
     """What the steering reads of a job's JSON, but for the inputs."""
     step = units.step
-    job: dict[str, Any] = {
+    site = repository.sites[campaign.site]
+    return {
         "campaign": campaign.name,
         "step": step.name,
-        "release": campaign.release,
-        "global_tags": [tag.name for tag in campaign.global_tags],
         "outputs": [
             describe_output(step, output, name_file(step, output, name)) for output in units.fingerprints
         ],
         "seed": seed,
-        **describe_deviations(step, repository, repository.sites[campaign.site]),
+        **({"conditions": CONDITIONS} if reads_metadata(campaign.release or "") else {}),
+        **describe_steering(campaign, step, repository, site, units.fingerprints),
     }
-    if reads_metadata(campaign.release or ""):
-        job["conditions"] = CONDITIONS
-    if campaign.skim_tags:
-        job["skim_tags"] = campaign.skim_tags
-    if step.skims:
-        job["skims"] = {output: repository.skims[output].describe() for output in units.fingerprints}
-    return job
 
 
 def _name_skim(step: Step, repository: Repository, output: str, source: GridInput) -> dict[str, str]:
@@ -241,11 +233,7 @@ def _name_skim(step: Step, repository: Repository, output: str, source: GridInpu
         return {}
     skim = repository.skims[output]
     if skim.registered is None:
-        return {"GeneralSkimName": name_line(skim)}
+        # a line of the HLT is `hadron` in public, and `software_trigger_cut&skim&accept_hadron` here
+        return {"GeneralSkimName": (skim.line or skim.name).rpartition("&")[2].removeprefix("accept_")}
     described = {"": skim.registered.name, "SkimDecayMode": skim.registered.code}
     return {**described, "GeneralSkimName": source.streams[0]} if len(source.streams) == 1 else described
-
-
-def name_line(skim: Skim) -> str:
-    """What a skim by a line of the HLT is called in public: `hadron` of `software_trigger_cut&skim&accept_hadron`."""
-    return (skim.line or skim.name).rpartition("&")[2].removeprefix("accept_")
