@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -35,7 +36,7 @@ class Choice:
 
     repository: Repository
     chosen: tuple[str, ...]
-    wrong: Mapping[str, tuple[Finding, ...]]
+    wrong: Mapping[str, Sequence[Finding]]
     drafts: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
 
@@ -47,23 +48,19 @@ class Choice:
         """
         if self.wrong and not self.chosen:
             raise FoundProblems([finding for found in self.wrong.values() for finding in found])
-        for text in (*self.describe(), *self.describe_idle()):
+        for text in self.describe():
             say(text)
         return self.chosen
 
     def describe(self) -> list[str]:
-        """A line on each campaign that is left out for what is wrong with it."""
+        """Lines on the campaigns that are left out: first on those with something wrong."""
         told = []
         for name, (first, *others) in self.wrong.items():
             # a folder may have any name; a command is pasted into a shell, so none is offered for a strange one
             check = f"b2prod check {name}" if NAME.fullmatch(name) else "b2prod check"
             more = f" (and {count_things(len(others), 'finding')} more: `{check}`)" if others else ""
             told.append(f"{show_path(name)} is left out: {first}{more}")
-        return told
-
-    def describe_idle(self) -> list[str]:
-        """Lines on those that are left out with nothing wrong."""
-        told = [f"{name} is stopped, and stopped campaigns are not planned" for name in self.stopped]
+        told += [f"{name} is stopped, and stopped campaigns are not planned" for name in self.stopped]
         if self.drafts:
             listed = ", ".join(self.drafts)
             resolve = f"`b2prod resolve {' '.join(self.drafts)}`"
@@ -83,17 +80,16 @@ def load_launchable(project: Project, names: Sequence[str] = ()) -> Choice:
 
 def choose_launchable(repository: Repository, findings: Sequence[Finding], names: Sequence[str]) -> Choice:
     """The same of what was read already."""
-    wrong: dict[str, tuple[Finding, ...]] = {}
-    unread: dict[str, list[Finding]] = {}
+    unread: defaultdict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         parts = PurePosixPath(finding.place.file).parts
         if finding.place.file in (PRODUCTIONS, CAMPAIGNS):
             raise SourceUnavailable(finding.message)
         if "/".join(parts[:2]) == CAMPAIGNS and parts[2] not in repository.campaigns:
-            unread.setdefault(parts[2], []).append(finding)
-    for name, found in unread.items():
-        if not names or name in names:
-            wrong[name] = tuple(found)
+            unread[parts[2]].append(finding)
+    wrong: dict[str, Sequence[Finding]] = {
+        name: found for name, found in unread.items() if not names or name in names
+    }
     named = [name for name in names if name not in wrong]
     choose_campaigns(repository, named)  # refuses a name that nobody knows
     live = [name for name, declared in repository.campaigns.items() if declared.campaign.is_live]
@@ -102,19 +98,17 @@ def choose_launchable(repository: Repository, findings: Sequence[Finding], names
         choose_locked(repository, names)  # refuses them
     chosen, drafts = [], []
     for name in [one for one in named if one in live] if names else live:
-        about = tuple(finding for finding in findings if _hinders(finding, repository, name))
-        if not about and not names and repository.campaigns[name].lock is None:
+        if about := [finding for finding in findings if _hinders(finding, repository, name)]:
+            wrong[name] = about
+        elif not names and repository.campaigns[name].lock is None:
             drafts.append(name)
-            continue
-        if not about:  # what it refers to is there, so that its lock can be made again
+        else:  # what it refers to is there, so that its lock can be made again
             try:
                 choose_locked(repository, [name])
             except FoundProblems as problems:
-                about = problems.findings
-        if about:
-            wrong[name] = about
-        else:
-            chosen.append(name)
+                wrong[name] = problems.findings
+            else:
+                chosen.append(name)
     return Choice(repository, tuple(chosen), wrong, tuple(drafts), stopped)
 
 

@@ -70,10 +70,21 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class TreeEntry:
-    """A file as a folder's object lists it."""
+    """A file or folder as the object of its folder lists it. GitPython's own objects would read `.gitmodules` for a submodule."""
 
+    name: str
+    path: str
     mode: int
-    id: str
+    id: bytes
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return self.mode == _FOLDER
+
+
+Sides = tuple[TreeEntry | None, TreeEntry | None]
+"""A file before and after a change; None where there is none."""
 
 
 def is_repository(root: Path) -> bool:
@@ -136,8 +147,8 @@ def read_merged(root: Path, top: str = PRODUCTIONS, only: Container[str] | None 
     return None
 
 
-def list_changes(root: Path, before: str, after: str) -> dict[str, tuple[TreeEntry | None, TreeEntry | None]]:
-    """The files that differ between two commits, in the whole repository: before and after, None where there is none.
+def list_changes(root: Path, before: str, after: str) -> dict[str, Sides]:
+    """The files that differ between two commits, in the whole repository.
 
     Raises:
         SourceUnavailable: git cannot be read, or more differs than can be meant.
@@ -181,7 +192,7 @@ def list_former(root: Path, revision: str, *folders: str) -> frozenset[str]:
         commit = _find(repository, root, revision)
         if _is_shallow(repository):
             raise SourceUnavailable("the history was not fetched in full, so names cannot be held against it")
-        options = (
+        options = [
             "--first-parent",
             "-m",
             "--no-renames",
@@ -189,7 +200,7 @@ def list_former(root: Path, revision: str, *folders: str) -> frozenset[str]:
             "--format=",
             "--name-only",
             "-z",
-        )
+        ]
         listed = repository.git.log(*options, commit.hexsha, "--", *folders)
     paths = (path.strip("\n") for path in listed.split("\0"))
     return frozenset(
@@ -266,23 +277,6 @@ def _is_shallow(repository: git.Repo) -> bool:
     return str(repository.git.rev_parse("--is-shallow-repository")) == "true"
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One line of a folder's object. GitPython's own objects would read `.gitmodules` for a submodule."""
-
-    name: str
-    path: str
-    mode: int
-    id: bytes
-
-    @property
-    def is_folder(self) -> bool:
-        return self.mode == _FOLDER
-
-    def entry(self) -> TreeEntry:
-        return TreeEntry(self.mode, self.id.hex())
-
-
 class _Reading:
     """Folders of one repository, and how many of their entries are still looked at."""
 
@@ -290,13 +284,13 @@ class _Reading:
         self.objects = repository.odb
         self.left = ENTRY_LIMIT
 
-    def size(self, item: _Item) -> int:
+    def size(self, item: TreeEntry) -> int:
         return int(self.objects.info(item.id).size)
 
-    def content(self, item: _Item) -> bytes:
+    def content(self, item: TreeEntry) -> bytes:
         return bytes(self.objects.stream(item.id).read())
 
-    def open(self, folder: _Item, level: int) -> list[_Item]:
+    def open(self, folder: TreeEntry, level: int) -> list[TreeEntry]:
         if level > LEVEL_LIMIT or self.size(folder) > TREE_LIMIT:
             raise SourceUnavailable(
                 f"the folder {show_path(folder.path)} is too deep or too large to be meant"
@@ -308,9 +302,9 @@ class _Reading:
         if self.left < 0:
             raise SourceUnavailable(f"there are more than {ENTRY_LIMIT} files and folders")
         above = f"{folder.path}/" if folder.path else ""
-        return [_Item(name, f"{above}{name}", mode, binary) for binary, mode, name in rows]
+        return [TreeEntry(name, f"{above}{name}", mode, binary) for binary, mode, name in rows]
 
-    def walk(self, top: _Item, folder: str) -> Iterator[_Item]:
+    def walk(self, top: TreeEntry, folder: str) -> Iterator[TreeEntry]:
         """What is in a folder and is none itself."""
         here, level = top, 1
         for name in folder.split("/"):
@@ -329,8 +323,8 @@ class _Reading:
                     yield item
 
     def compare(
-        self, before: _Item | None, after: _Item | None, level: int = 1
-    ) -> Iterator[tuple[str, tuple[TreeEntry | None, TreeEntry | None]]]:
+        self, before: TreeEntry | None, after: TreeEntry | None, level: int = 1
+    ) -> Iterator[tuple[str, Sides]]:
         """The files that differ between two folders."""
         sides = [
             {} if folder is None else {item.name: item for item in self.open(folder, level)}
@@ -338,22 +332,21 @@ class _Reading:
         ]
         for name in sorted({*sides[0], *sides[1]}):
             one, other = (side.get(name) for side in sides)
-            if one is not None and other is not None and one.entry() == other.entry():
+            if one == other:
                 continue
             folders = [item if item is not None and item.is_folder else None for item in (one, other)]
             if any(folders):
                 yield from self.compare(folders[0], folders[1], level + 1)
             files = [None if item is None or item.is_folder else item for item in (one, other)]
             for path in {item.path for item in files if item is not None}:
-                entries = [None if item is None else item.entry() for item in files]
-                yield path, (entries[0], entries[1])
+                yield path, (files[0], files[1])
 
 
-def _top(commit: git.Commit) -> _Item:
-    return _Item("", "", _FOLDER, commit.tree.binsha)
+def _top(commit: git.Commit) -> TreeEntry:
+    return TreeEntry("", "", _FOLDER, commit.tree.binsha)
 
 
-def _find_strange(item: _Item, reading: _Reading) -> str:
+def _find_strange(item: TreeEntry, reading: _Reading) -> str:
     """What an entry is, where it is not a plain file; else an empty text."""
     if item.mode != _REGULAR:
         return _KINDS.get(item.mode, "not a regular file")

@@ -6,8 +6,6 @@ description. Nothing of the copy is opened before its digest is found to be the 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import hashlib
 import json
@@ -25,6 +23,8 @@ from typing import Any
 from ci.changes.gates import RECONCILER
 from ci.cli.exits import WrongUse
 from ci.ssh.signature import BadSignature, read_signature, verify_signature
+from ci.ssh.signing import call_signer, decode_key
+from reconciler.ledger.reading.observation import Identity
 from reconciler.ledger.store.database import State, reading
 from reconciler.ledger.upkeep.export import write_copy
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
@@ -43,8 +43,6 @@ STALE = timedelta(hours=24)
 COPY, ABOUT, SIGNATURE = "state.sqlite", "export.json", "export.json.sig"
 SMALL = 64 * 1024
 """Bytes of a description, and of a signature."""
-PATIENCE = 300
-"""Seconds that `ssh-keygen` may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +79,8 @@ class Origin:
         return f"state of {format_time(self.created)}, {age} old{old}; ledger {self.ledger[:8]} serial {self.serial}, {signed}"
 
 
-def write_export(state: State, file: Path, key: Path | None, now: datetime) -> Origin:
-    """Publishes a copy of the state in `file`, signed with `key`, and put there by a rename.
+def write_export(state: State, file: Path, key: Path | None, now: datetime) -> Identity:
+    """Publishes a copy of the state in `file`, signed with `key`, and put there by a rename; which ledger it is of.
 
     Raises:
         SourceUnavailable: the state cannot be read, or the file not be written.
@@ -122,8 +120,7 @@ def write_export(state: State, file: Path, key: Path | None, now: datetime) -> O
             raise SourceUnavailable(f"{file} cannot be written: {error.strerror}") from error
         finally:
             part.unlink(missing_ok=True)
-    signer = None if key is None else "the key given"
-    return Origin(identity.ledger, identity.serial, now, timedelta(0), signer)
+    return identity
 
 
 @contextlib.contextmanager
@@ -179,11 +176,7 @@ def _verify(file: Path, about: bytes, signature: bytes | None, policy: Tree) -> 
     """The fingerprint of the key that signed; None where the policy names no key."""
     if RECONCILER not in policy:
         return None
-    words = policy[RECONCILER].split()
-    try:
-        key = base64.b64decode(words[1], validate=True) if len(words) > 1 else b""
-    except binascii.Error:
-        key = b""
+    key = decode_key(policy[RECONCILER])
     try:
         verify_signature(read_signature(signature or b""), about, key, NAMESPACE)
     except BadSignature as error:
@@ -207,13 +200,7 @@ def _extract(archive: zipfile.ZipFile, copy: Path, size: int, digest: str) -> No
 
 
 def _sign(data: bytes, key: Path) -> bytes:
-    command = ["ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(key)]
-    try:
-        made = subprocess.run(command, input=data, capture_output=True, check=False, timeout=PATIENCE)
-    except FileNotFoundError as error:
-        raise WrongUse("there is no ssh-keygen here; install OpenSSH's client") from error
-    except subprocess.TimeoutExpired as error:
-        raise WrongUse(f"ssh-keygen did not answer within {PATIENCE} s") from error
+    made = call_signer(data, NAMESPACE, str(key), stderr=subprocess.PIPE)
     if made.returncode != 0:
         said = made.stderr.decode("utf-8", "replace").strip().splitlines()
         raise WrongUse(f"{key} does not sign: {said[-1] if said else 'ssh-keygen failed'}")

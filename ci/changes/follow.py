@@ -35,15 +35,17 @@ STALE = 600.0
 
 _BRANCH = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w./-]*)", re.ASCII)
 _SAFE = (
-    ("core.hooksPath", os.devnull),
-    ("core.fsmonitor", "false"),
-    ("protocol.ext.allow", "never"),
-    ("protocol.file.allow", "user"),
-    ("transfer.fsckObjects", "true"),
-    ("fetch.recurseSubmodules", "no"),
-    ("gc.auto", "0"),
-    ("advice.graftFileDeprecated", "false"),  # that there is none is said by such a file
+    f"core.hooksPath={os.devnull}",
+    "core.fsmonitor=false",
+    "protocol.ext.allow=never",
+    "protocol.file.allow=user",
+    "transfer.fsckObjects=true",
+    "fetch.recurseSubmodules=no",
+    "gc.auto=0",
+    "advice.graftFileDeprecated=false",  # a file of grafts says that there are none
 )
+_GIT = ("git", *(word for setting in _SAFE for word in ("-c", setting)))
+_FETCH = (*_GIT, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def mark_applied(root: Path, commit: str) -> None:
         SourceUnavailable: it cannot be remembered now.
     """
     with open_repository(root) as repository:
-        command = ["git", *_list_options(), "update-ref", APPLIED, commit]
+        command = [*_GIT, "update-ref", APPLIED, commit]
         lock = Path(repository.common_dir, f"{APPLIED}.lock")
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -138,28 +140,15 @@ def mark_applied(root: Path, commit: str) -> None:
 
 def _fetch(repository: git.Repo, followed: Followed, ref: str, where: str) -> None:
     spec = f"+refs/heads/{followed.branch}:{ref}"
-    command = [
-        "git",
-        *_list_options(),
-        "fetch",
-        "--quiet",
-        "--no-tags",
-        "--no-recurse-submodules",
-        "--no-write-fetch-head",
-    ]
     quiet = {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
     }
     try:
-        repository.git.execute([*command, followed.remote, spec], kill_after_timeout=SECONDS, env=quiet)
+        repository.git.execute([*_FETCH, followed.remote, spec], kill_after_timeout=SECONDS, env=quiet)
     except GitCommandError as error:
         said = " ".join(str(error.stderr).split())[:300]
         raise SourceUnavailable(f"{where} cannot be fetched: {said}") from error
-
-
-def _list_options() -> list[str]:
-    return [part for name, value in _SAFE for part in ("-c", f"{name}={value}")]
 
 
 def _read_applied(repository: git.Repo) -> git.Commit | None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from ci.changes.change import Change
-from ci.changes.generations import check_since
 from reconciler.planning.pinning import goes_back
 from reconciler.planning.restating import CommittedCampaign, find_restated
 from schemas.files.tree import PRODUCTIONS, SCRIPTS
 from schemas.findings.finding import Finding, Place
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS
 from schemas.policy.retirement import RETIREMENTS
+from schemas.policy.scopes import pin_scopes
 from schemas.repository import ARCHIVE, CAMPAIGNS, FOLDERS, LAYOUTS, SITES, Declared, Repository
 from schemas.yaml.scalars import show
 
@@ -156,6 +156,26 @@ def check_locks(change: Change, before: Repository, after: Repository) -> Iterat
         yield Finding(
             place, "BP611", message, f"run `b2prod resolve {name}` on top of the base, and commit the lock"
         )
+
+
+def check_since(before: Repository, after: Repository) -> Iterator[Finding]:
+    """Ensure that no lock says that a part is as it was for longer than the lock on the base shows.
+
+    What was withdrawn and comes back would pass on its old signatures.
+    """
+    for name, declared in after.campaigns.items():
+        old, lock = before.campaigns.get(name), declared.lock
+        if lock is None or old is None or old.lock is None or lock == old.lock:
+            continue
+        known = dict(pin_scopes(lock, declared.campaign, declared.document.data, old.lock).since)
+        for scope, since in lock.since:
+            if since < known.get(scope, since):
+                message = (
+                    f"the lock says that its {scope} is as it was since generation {since}; by the lock on the base it is"
+                    f" since {known[scope]}"
+                )
+                hint = f"take the lock of the base, and run `b2prod resolve {name}`"
+                yield Finding(Place(declared.lock_file), "BP605", message, hint)
 
 
 def check_scripts(change: Change, before: Repository, after: Repository) -> Iterator[Finding]:

@@ -45,17 +45,12 @@ def prove_locks(
         merged = known is not None and known.lock == declared.lock
         if (merged and name in launched) or any(is_about(one, [name]) for one in found):
             continue
-        yield from _prove(connection, after, declared)
-
-
-def _prove(connection: Connection, repository: Repository, declared: Declared) -> Iterator[Finding]:
-    name = declared.campaign.name
-    lock, problems = resolve(connection, repository, declared)
-    yield from problems
-    if declared.lock is not None and lock != declared.lock:
-        moved = ", ".join(compare_locks(declared.lock, lock) or ["generation"])
-        message = refute(connection, declared, repository) or f"the lock of {name} is not current: {moved}"
-        yield Finding(Place(declared.lock_file), STALE, message, f"run `b2prod resolve {name}`")
+        lock, problems = resolve(connection, after, declared)
+        yield from problems
+        if lock != declared.lock:
+            moved = ", ".join(compare_locks(declared.lock, lock) or ["generation"])
+            message = refute(connection, declared, after) or f"the lock of {name} is not current: {moved}"
+            yield Finding(Place(declared.lock_file), STALE, message, f"run `b2prod resolve {name}`")
 
 
 def take_merged(project: Project, declared: Declared) -> Declared:

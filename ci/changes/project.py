@@ -21,14 +21,8 @@ from reconciler.planning.pinning import compare_locks, pin_campaign
 from renderer.steering import load_templates
 from schemas.files.tree import PRODUCTIONS, Tree, read_tree
 from schemas.findings.finding import Finding, Place, limit_findings
-from schemas.manifest.lock import Lock
 from schemas.policy.retirement import RETIREMENTS
-from schemas.repository import (
-    FOLDERS,
-    Declared,
-    Repository,
-    read_repository,
-)
+from schemas.repository import FOLDERS, Declared, Repository, read_repository
 from schemas.rules import check_repository
 
 if TYPE_CHECKING:
@@ -256,18 +250,11 @@ def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool
         FoundProblems: there are findings; with `names`, other campaigns' findings do not count.
     """
     repository, findings = load(project)
-    _refuse_unsound(findings, names, judge_locks=judge_locks)
-    return repository
-
-
-def _refuse_unsound(findings: Sequence[Finding], names: Sequence[str], *, judge_locks: bool = True) -> None:
-    blocking = [
-        finding
-        for finding in findings
-        if (judge_locks or finding.code != STALE) and (not names or is_about(finding, names))
-    ]
-    if blocking:
+    if not judge_locks:
+        findings = tuple(finding for finding in findings if finding.code != STALE)
+    if blocking := [finding for finding in findings if not names or is_about(finding, names)]:
         raise FoundProblems(blocking)
+    return repository
 
 
 def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Declared]:
@@ -283,39 +270,30 @@ def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Decla
 
 
 def choose_locked(repository: Repository, names: Sequence[str]) -> list[Declared]:
-    """The campaigns named, or all live ones that have a lock; each lock agrees with its manifest.
+    """The campaigns named, of which each has a lock that agrees with its manifest.
 
-    A campaign that was never locked is a draft, which nobody approved: unless it is named it is left out, and told.
+    That the runs of a lock are today's is for `resolve --check`.
 
     Raises:
         WrongUse: there is no campaign of that name, or it is stopped.
-        FoundProblems: a lock is stale, or that of a campaign that is named is missing.
+        FoundProblems: a lock is stale or missing.
     """
     chosen = choose_campaigns(repository, names)
-    if drafts := [one.campaign.name for one in chosen if one.lock is None and not names]:
-        listed = ", ".join(drafts)
-        say(f"left out, because never locked: {listed}; `b2prod resolve {' '.join(drafts)}` takes them in")
-        chosen = [one for one in chosen if one.lock is not None]
     findings: list[Finding] = []
     for declared in chosen:
-        name = declared.campaign.name
+        name, lock = declared.campaign.name, declared.lock
         if not declared.campaign.is_live:
             raise WrongUse(f"{name} is stopped, and stopped campaigns are not planned")
-        if declared.lock is None:
-            place = Place(declared.document.file)
-            findings.append(Finding(place, STALE, f"{name} has no lock", f"run `b2prod resolve {name}`"))
-        elif stale := _find_stale(declared, declared.lock, repository):
-            place = Place(declared.lock_file)
-            message = f"the lock of {name} is stale in: {', '.join(stale)}"
-            findings.append(Finding(place, STALE, message, f"run `b2prod resolve {name}`"))
+        if lock is None:
+            place, message = Place(declared.document.file), f"{name} has no lock"
+        elif stale := compare_locks(lock, pin_campaign(declared, repository, lock.runs, lock.generation)):
+            place, message = Place(declared.lock_file), f"the lock of {name} is stale in: {', '.join(stale)}"
+        else:
+            continue
+        findings.append(Finding(place, STALE, message, f"run `b2prod resolve {name}`"))
     if findings:
         raise FoundProblems(findings)
     return chosen
-
-
-def _find_stale(declared: Declared, lock: Lock, repository: Repository) -> list[str]:
-    """The entries of a lock that its manifest contradicts; that its runs are today's is for `resolve --check`."""
-    return compare_locks(lock, pin_campaign(declared, repository, lock.runs, lock.generation))
 
 
 def load_readable(project: Project, names: Sequence[str]) -> Repository:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import subprocess
 import tempfile
 from pathlib import Path
@@ -24,14 +23,14 @@ def find_signer(policy: Policy, key: Path | None) -> tuple[str, Path | str]:
         WrongUse: there is no such key, or more than one.
     """
     if key is not None:
-        principal = policy.find_principal(_decode(_read_public(key)))
+        principal = policy.find_principal(decode_key(_read_public(key)))
         if principal is None:
             raise WrongUse(f"nobody in productions/allowed_signers has the key {key}")
         return principal, key
     found = {
         principal: line
         for line in _ask("ssh-add", "-L").splitlines()
-        if len(line.split()) > 1 and (principal := policy.find_principal(_decode(line))) is not None
+        if len(line.split()) > 1 and (principal := policy.find_principal(decode_key(line))) is not None
     }
     if len(found) != 1:
         known = (
@@ -54,7 +53,7 @@ def sign(data: bytes, policy: Policy, principal: str, key: Path | str) -> bytes:
         if isinstance(key, str):
             file = Path(folder, "key.pub")
             file.write_text(f"{key}\n", "ascii")
-        made = _run("ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(file), data=data)
+        made = call_signer(data, NAMESPACE, str(file))
     if made.returncode != 0:
         raise WrongUse("ssh-keygen did not sign; approvers need OpenSSH 8.9 or later")
     try:
@@ -74,14 +73,37 @@ def _read_public(key: Path) -> str:
     return _ask("ssh-keygen", "-y", "-f", str(key))
 
 
+def call_signer(
+    data: bytes, namespace: str, key: str, stderr: int | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """What `ssh-keygen` answers that is to sign `data`; `stderr`, as of `subprocess.run`, is where it talks to people.
+
+    Raises:
+        WrongUse: it is not there, or does not end in time.
+    """
+    return _run("ssh-keygen", "-Y", "sign", "-n", namespace, "-f", key, data=data, stderr=stderr)
+
+
+def decode_key(line: str | bytes) -> bytes:
+    """The bytes of the public key in a line that has its type before it; none where there is no such key."""
+    words = line.split()
+    try:
+        return base64.b64decode(words[1], validate=True) if len(words) > 1 else b""
+    except ValueError:
+        return b""
+
+
 def _ask(*command: str) -> str:
     made = _run(*command)
     return made.stdout.decode("ascii", "replace") if made.returncode == 0 else ""
 
 
-def _run(*command: str, data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+def _run(
+    *command: str, data: bytes | None = None, stderr: int | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    out = subprocess.PIPE
     try:
-        return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=False, timeout=PATIENCE)
+        return subprocess.run(command, input=data, stdout=out, stderr=stderr, check=False, timeout=PATIENCE)
     except FileNotFoundError as error:
         raise WrongUse(f"there is no {command[0]} here; install OpenSSH's client") from error
     except subprocess.TimeoutExpired as error:
@@ -89,11 +111,3 @@ def _run(*command: str, data: bytes | None = None) -> subprocess.CompletedProces
             f"{command[0]} did not end within {PATIENCE} s, and nothing was signed; run this again, and enter the"
             " passphrase or touch the key when it asks"
         ) from error
-
-
-def _decode(line: str) -> bytes:
-    words = line.split()
-    try:
-        return base64.b64decode(words[1], validate=True) if len(words) > 1 else b""
-    except binascii.Error:
-        return b""

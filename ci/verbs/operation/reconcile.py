@@ -278,8 +278,7 @@ def _turn(
     gate = Gate(project, repository)
     permitted, refused = gate.sort(choice.chosen)
     outcome = reconcile(project.state, repository, permitted, see, replace(turn_options, permits=gate))
-    told = [*choice.describe(), *choice.describe_idle()]
-    told += [f"{name} is left out: {text}" for name, text in refused.items()]
+    told = [*choice.describe(), *(f"{name} is left out: {text}" for name, text in refused.items())]
     return outcome, [*told, *_register(project, repository, gate.find_sites(repository), permitted)]
 
 

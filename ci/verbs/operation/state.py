@@ -183,8 +183,8 @@ def export(project: Project, output: Path, key: Path | None) -> None:
     It has runs, inputs, and what was produced and tried; no paths of input files, and nothing that lets its reader act
     in the ledger's name.
     """
-    origin = write_export(project.state, output, key, datetime.now(UTC))
-    say(f"wrote {output}: ledger {origin.ledger[:8]} at serial {origin.serial}")
+    identity = write_export(project.state, output, key, datetime.now(UTC))
+    say(f"wrote {output}: ledger {identity.ledger[:8]} at serial {identity.serial}")
     if key is None:
         say("it is not signed; where productions/reconciler.pub names a key, it will be refused")
 
