@@ -11,6 +11,7 @@ files may be open at once, the inputs are read again for each so many.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -72,14 +73,14 @@ def _write_outputs(task: Task, folder: Path) -> list[dict[str, Any]]:
             os.replace(part, folder / file)
         _write_file(folder / RECORD, write_record(skimmer.numbers.files))
     except LackingError as error:
-        raise SkimError("permanent", str(error), "step") from error
+        raise SkimError(str(error), scope="step") from error
     except InputError as error:
-        raise SkimError("input", str(error)) from error
+        raise SkimError(str(error), "input") from error
     except RepeatedEventsError as error:
-        raise SkimError("permanent", str(error)) from error
+        raise SkimError(str(error)) from error
     except OSError as error:
         message = f"the outputs cannot be written: {error.strerror or error}"
-        raise SkimError("infrastructure", message) from error
+        raise SkimError(message, "infrastructure") from error
     else:
         return described
     finally:
@@ -100,11 +101,10 @@ def _allow_files(wanted: int) -> int:
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return wanted
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    try:
+    with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    except (OSError, ValueError):
-        return soft
-    return allowed
+        return allowed
+    return soft
 
 
 def _join(report: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:

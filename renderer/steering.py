@@ -225,10 +225,7 @@ def _tree(node: Any, *, constants: bool) -> Any:
     if isinstance(node, ast.AST):
         fields = {name: _tree(value, constants=constants) for name, value in ast.iter_fields(node)}
         fields.pop("kind", None)
-        return [
-            type(node).__name__,
-            {name: value for name, value in fields.items() if value not in (None, [])},
-        ]
+        return [type(node).__name__, {name: one for name, one in fields.items() if one not in (None, [])}]
     if isinstance(node, list):
         return [_tree(item, constants=constants) for item in node]
     return node

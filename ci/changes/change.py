@@ -85,11 +85,9 @@ def read_change(root: Path, base: str, head: str) -> Change:
     base, head = name_commit(root, base), name_commit(root, head)
     ancestor = find_ancestor(root, base, head)
     paths = list_changes(root, ancestor, head)
-    touched = sum(path.startswith(f"{PRODUCTIONS}/") for path in paths)
-    if touched > CHANGE_LIMIT:
-        raise WrongUse(
-            f"the change touches {touched} files of {PRODUCTIONS}; at most {CHANGE_LIMIT}: split it"
-        )
+    count = sum(path.startswith(f"{PRODUCTIONS}/") for path in paths)
+    if count > CHANGE_LIMIT:
+        raise WrongUse(f"the change touches {count} files of {PRODUCTIONS}; at most {CHANGE_LIMIT}: split it")
     theirs = list_changes(root, ancestor, base) if ancestor != base else {}
     for path in sorted(paths.keys() & theirs.keys()):
         if paths[path][1] != theirs[path][1] and path.startswith(f"{PRODUCTIONS}/"):
@@ -112,7 +110,5 @@ def describe_excess(files: Mapping[str, bytes]) -> str:
     shares = [(kind.measure(files), kind) for kind in KINDS]
     if sum(found / kind.most for found, kind in shares) <= 1:
         return ""
-    listed = ", ".join(
-        f"{found:,} {kind.title} (alone, {kind.most:,} at most)" for found, kind in shares if found
-    )
+    listed = ", ".join(f"{found:,} {kind.title} (at most {kind.most:,})" for found, kind in shares if found)
     return f"the change brings {listed}: more than is judged at once; split it"

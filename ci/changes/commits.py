@@ -42,6 +42,9 @@ _ID = re.compile(r"[0-9a-f]{40}")
 _UNCHANGED = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": os.devnull}
 """So that an object is what its id says, and its history what it says itself: refs and a file of the clone can say otherwise."""
 
+_LOG = ("--first-parent", "-m", "--no-renames", "--diff-filter=A", "--format=", "--name-only", "-z")
+"""Options of `git log` that list the files that came, commit by commit."""
+
 _REGULAR, _FOLDER = 0o100644, 0o040000
 _KINDS = {0o120000: "a symbolic link", 0o160000: "a submodule", 0o100755: "marked as a program"}
 
@@ -130,9 +133,7 @@ def read_commit(
                     continue
                 total += reading.size(item)
                 if total > TOTAL_LIMIT:
-                    raise SourceUnavailable(
-                        f"{commit.hexsha[:12]} has more than {TOTAL_LIMIT} bytes in {top}"
-                    )
+                    raise SourceUnavailable(f"{revision[:12]} has more than {TOTAL_LIMIT} bytes in {top}")
                 files[item.path] = reading.content(item)
         except (ODBError, ValueError, OSError) as error:
             raise SourceUnavailable(f"the commit {commit.hexsha[:12]} cannot be read: {error}") from error
@@ -192,16 +193,7 @@ def list_former(root: Path, revision: str, *folders: str) -> frozenset[str]:
         commit = _find(repository, root, revision)
         if _is_shallow(repository):
             raise SourceUnavailable("the history was not fetched in full, so names cannot be held against it")
-        options = [
-            "--first-parent",
-            "-m",
-            "--no-renames",
-            "--diff-filter=A",
-            "--format=",
-            "--name-only",
-            "-z",
-        ]
-        listed = repository.git.log(*options, commit.hexsha, "--", *folders)
+        listed = repository.git.log(*_LOG, commit.hexsha, "--", *folders)
     paths = (path.strip("\n") for path in listed.split("\0"))
     return frozenset(
         path.removeprefix(f"{folder}/").partition("/")[0]
@@ -292,9 +284,7 @@ class _Reading:
 
     def open(self, folder: TreeEntry, level: int) -> list[TreeEntry]:
         if level > LEVEL_LIMIT or self.size(folder) > TREE_LIMIT:
-            raise SourceUnavailable(
-                f"the folder {show_path(folder.path)} is too deep or too large to be meant"
-            )
+            raise SourceUnavailable(f"the folder {show_path(folder.path)} is too deep or too large")
         rows = tree_entries_from_data(self.content(folder))
         if len({name for _, _, name in rows}) < len(rows):
             raise ValueError(f"the folder {show_path(folder.path)} has two entries of one name")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,23 +54,18 @@ def draft_campaign(repository: Repository, other: Declared, text: str, name: str
     editing = _Editing(text, other.document)
     for key, value in wanted.items():
         editing.put(key, value)
-    decisions = sorted(
-        _list_decisions(repository, other, name, today), key=lambda item: editing.line(item[0])
-    )
+    decisions = sorted(_list_decisions(repository, other, name, today), key=lambda one: editing.line(one[0]))
     if "title" not in wanted:
         decisions.insert(0, (("title",), f"the title is that of {other.campaign.name}"))
-    for path, what in decisions:
-        editing.remark(path, what)
     if editing.has_header:
         decisions.insert(0, ((), f"this header is that of {other.campaign.name}"))
-        editing.head(decisions[0][1])
+    for path, what in decisions:
+        editing.remark(path, what)
     drafted = editing.text()
     expected = {key: value for key, value in {**other.document.data, **wanted}.items() if value is not None}
     document, findings = read_yaml(other.document.file, drafted.encode())
     if document is None or findings or document.data != expected:
-        raise Undraftable(
-            f"{other.document.file} is written so that it cannot be copied; write each key at the top on a line of its own"
-        )
+        raise Undraftable(f"{other.document.file} cannot be copied: write each top-level key on its own line")
     return Draft(drafted, tuple(what for _, what in decisions))
 
 
@@ -99,10 +94,8 @@ def _list_decisions(
             yield (key,), what.format(other=campaign.name, name=name)
     newest = _find_newest(repository.releases)
     if newest is not None and _is_older(campaign.release, newest, repository):
-        yield (
-            ("release",),
-            f"the release is that of {campaign.name}; the newest known is {newest.name} ({newest.date})",
-        )
+        known = f"the newest known is {newest.name} ({newest.date})"
+        yield ("release",), f"the release is that of {campaign.name}; {known}"
     tags = {tag.name for tag in campaign.global_tags}
     if tags and newest is not None and newest.recommended_tag and newest.recommended_tag not in tags:
         yield ("global_tags",), f"{newest.name} recommends {newest.recommended_tag}"
@@ -149,13 +142,13 @@ class _Editing:
                 self.above.setdefault(self._end("kind"), []).append(written)
             return
         first, end = self.line((key,)), self._end(key)
-        behind = _find_remark(self.lines[first : first + 1]) if end == first + 1 else ""
+        behind = _find_remark(self.lines[first] or "") if end == first + 1 else ""
         self.lines[first] = None if written is None else written + behind
         self.lines[first + 1 : end] = [None] * (end - first - 1)
 
     def remark(self, path: Path, what: str) -> None:
-        """Writes a TODO above the line on which something stands, indented alike."""
-        number = self.line(path)
+        """Writes a TODO above the line on which something stands, indented alike; without a path, above all else."""
+        number = self.line(path) if path else 0
         line = self.lines[number] or ""
         indent = line[: len(line) - len(line.lstrip())]
         self.above.setdefault(number, []).append(f"{indent}{TODO}{what}")
@@ -165,10 +158,6 @@ class _Editing:
         """Whether comments stand above the first key."""
         first = min(self.line((key,)) for key in self.document.data)
         return any((line or "").startswith("#") for line in self.lines[:first])
-
-    def head(self, what: str) -> None:
-        """Writes a TODO above all else."""
-        self.above.setdefault(0, []).insert(0, f"{TODO}{what}")
 
     def text(self) -> str:
         """The edited text."""
@@ -189,9 +178,8 @@ class _Editing:
         return end
 
 
-def _find_remark(lines: Sequence[str | None]) -> str:
+def _find_remark(line: str) -> str:
     """The comment at the end of a line without quotes, with the blanks before it."""
-    line = lines[0] or ""
     found = re.search(r" +#.*$", line)
     return found[0] if found and not {'"', "'"} & set(line) else ""
 

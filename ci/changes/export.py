@@ -62,21 +62,15 @@ class Origin:
 
     def data(self) -> dict[str, Any]:
         """The origin as JSON data."""
-        return {
-            "created": format_time(self.created),
-            "stale": self.is_stale,
-            "signed_by": self.signer,
-        }
+        return {"created": format_time(self.created), "stale": self.is_stale, "signed_by": self.signer}
 
     def describe(self) -> str:
         """One sentence on which state this is."""
         hours, minutes = divmod(int(self.age.total_seconds()) // 60, 60)
         age = f"{hours} h {minutes} min" if hours else f"{minutes} min"
-        signed = (
-            f"signed by {self.signer}" if self.signer else f"signed by nobody known ({RECONCILER} is missing)"
-        )
+        signer = self.signer or f"nobody known ({RECONCILER} is missing)"
         old = ": OLD, what was produced since is not in it" if self.is_stale else ""
-        return f"state of {format_time(self.created)}, {age} old{old}; ledger {self.ledger[:8]} serial {self.serial}, {signed}"
+        return f"state of {format_time(self.created)}, {age} old{old}; ledger {self.ledger[:8]} serial {self.serial}, signed by {signer}"
 
 
 def write_export(state: State, file: Path, key: Path | None, now: datetime) -> Identity:
@@ -93,21 +87,17 @@ def write_export(state: State, file: Path, key: Path | None, now: datetime) -> I
         with copy.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         identity = made.identity
-        about = canonical_json(
-            {
-                "schema": "export/1",
-                "ledger": {
-                    "id": identity.ledger,
-                    "serial": identity.serial,
-                    "catalogue_serial": identity.catalogue_serial,
-                },
-                "created": format_time(now),
-                "version": made.version,
-                "folder": str(state.folder.absolute()),
-                "size": copy.stat().st_size,
-                "sha256": digest,
-            }
-        )
+        serials = {"serial": identity.serial, "catalogue_serial": identity.catalogue_serial}
+        described = {
+            "schema": "export/1",
+            "ledger": {"id": identity.ledger, **serials},
+            "created": format_time(now),
+            "version": made.version,
+            "folder": str(state.folder.absolute()),
+            "size": copy.stat().st_size,
+            "sha256": digest,
+        }
+        about = canonical_json(described)
         part = file.with_name(f".{file.name}.part")
         try:
             with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -144,9 +134,7 @@ def reading_export(file: Path, policy: Tree, now: datetime) -> Iterator[tuple[St
         except (zipfile.BadZipFile, zlib.error, KeyError, NotImplementedError, EOFError, ValueError) as error:
             raise SourceUnavailable(f"{file} is not an export of the state: {error}") from error
         except OSError as error:
-            raise SourceUnavailable(
-                f"the export of the state {file} cannot be read: {error.strerror}"
-            ) from error
+            raise SourceUnavailable(f"the export {file} cannot be read: {error.strerror}") from error
         created = read_time(told["created"])
         origin = Origin(told["ledger"]["id"], told["ledger"]["serial"], created, now - created, signer)
         yield State(Path(told["folder"]), copy=copy), origin

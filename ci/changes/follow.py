@@ -81,25 +81,24 @@ def fetch_head(root: Path, followed: Followed, now: datetime) -> Commit:
     with open_repository(root) as repository:
         _fetch(repository, followed, ref, where)
         head = repository.commit(ref)
+        short = head.hexsha[:12]
         applied = _read_applied(repository)
         if applied is not None and not repository.is_ancestor(applied, head):
             raise GuardRefused(
-                f"{where} is at {head.hexsha[:12]}, which does not come after {applied.hexsha[:12]}, from which was"
+                f"{where} is at {short}, which does not come after {applied.hexsha[:12]}, from which was"
                 f" launched: somebody rewrote it, or serves an old one. If that is meant: git update-ref -d {APPLIED}"
             )
         if PRODUCTIONS not in head.tree:
             raise GuardRefused(
-                f"the head of {where}, {head.hexsha[:12]}, has no folder `{PRODUCTIONS}`: bring it back by another commit"
+                f"{where} is at {short}, which has no `{PRODUCTIONS}`: bring it back by a commit"
             )
         age = now.timestamp() - head.committed_date
         if followed.oldest is not None and age > followed.oldest.total_seconds():
-            raise GuardRefused(
-                f"the head of {where} is {age // 86400:.0f} days old; is what is served still the newest?"
-            )
+            raise GuardRefused(f"the head of {where} is {age // 86400:.0f} days old; is it still the newest?")
         # whoever makes a commit dates it, and one from the future would never be too old
         if followed.oldest is not None and age < -SKEW:
             raise GuardRefused(
-                f"the head of {where}, {head.hexsha[:12]}, is dated {-age / 3600:,.0f} hours in the future: its age cannot be"
+                f"the head of {where}, {short}, is dated {-age / 3600:,.0f} hours in the future: its age cannot be"
                 " told; look at the clock of this host (`timedatectl`), or merge another commit on top of it"
             )
     return read_commit(root, head.hexsha)

@@ -40,19 +40,16 @@ def judge_change(
     `launched` are the campaigns that an export of the state has; without one, or with an old one too (`list_locked`), all
     that have a lock on the base are taken for launched.
     """
-    return tuple(
-        sorted(
-            {
-                *check_mixing(change),
-                *check_removals(change, before, launched),
-                *check_names_again(change, before),
-                *check_locks(change, before, after),
-                *check_frozen(before, after, launched),
-                *check_since(before, after),
-                *check_scripts(change, before, after),
-            }
-        )
-    )
+    found = {
+        *check_mixing(change),
+        *check_removals(change, before, launched),
+        *check_names_again(change, before),
+        *check_locks(change, before, after),
+        *check_frozen(before, after, launched),
+        *check_since(before, after),
+        *check_scripts(change, before, after),
+    }
+    return tuple(sorted(found))
 
 
 def list_locked(repository: Repository) -> frozenset[str]:
@@ -114,9 +111,8 @@ def check_names_again(change: Change, before: Repository) -> Iterator[Finding]:
             yield Finding(Place(file), "BP610", message, "give this one another name")
         elif known is not None and known.is_archived and file.startswith(f"{CAMPAIGNS}/"):
             message = f"{name} is in the archive: it is finished, and is not taken up again"
-            yield Finding(
-                Place(file), "BP610", message, f"declare a new campaign: `b2prod new … --from {name}`"
-            )
+            hint = f"declare a new campaign: `b2prod new … --from {name}`"
+            yield Finding(Place(file), "BP610", message, hint)
 
 
 def check_frozen(
@@ -149,12 +145,10 @@ def check_locks(change: Change, before: Repository, after: Repository) -> Iterat
         elif other.lock.generation < old.generation:
             message = f"the lock of {name} is of generation {other.lock.generation}, and it had one of {old.generation}"
         else:
-            message = (
-                f"the lock of {name} is another one, and of generation {old.generation} as the one before"
-            )
+            message = f"the lock of {name} is another one of the same generation, {old.generation}"
         place = Place(other.lock_file if other.lock is not None else other.document.file)
         yield Finding(
-            place, "BP611", message, f"run `b2prod resolve {name}` on top of the base, and commit the lock"
+            place, "BP611", message, f"run `b2prod resolve {name}` on the base, and commit its lock"
         )
 
 

@@ -98,7 +98,7 @@ class Settings:
         Raises:
             OtherVersion: it is not, which is told before manifests of that time are read.
         """
-        project = find_project(self.root, self.state, self.database, self.trust)
+        project = self._find_project()
         if not any_version and export is None:
             _refuse_version(project.state)
         if base is not None:
@@ -121,6 +121,26 @@ class Settings:
                 _refuse_version(project.state)
         return project
 
+    def _find_project(self) -> Project:
+        """The project in `root`, else the one that the working folder is in; state is in `.b2prod` unless said otherwise.
+
+        Raises:
+            WrongUse: there is no `productions` folder here or above, or `database` is not an address.
+        """
+        if self.database:
+            try:
+                check_address(self.database)
+            except ValueError as error:
+                raise WrongUse(str(error)) from error
+        here = Path(self.root or ".").absolute()
+        candidates = [here] if self.root else [here, *here.parents]
+        found = next((folder for folder in candidates if (folder / PRODUCTIONS).is_dir()), None)
+        if found is None:
+            where = f"{here}{'' if self.root else ' or above it'}"
+            raise WrongUse(f"no folder `{PRODUCTIONS}` in {where}; go to a checkout, or give --root")
+        folder = Path(os.path.abspath(self.state)) if self.state else found / ".b2prod"
+        return Project(found, State(folder, self.database or None), trust=self.trust)
+
 
 def _refuse_version(state: State) -> None:
     if state.server is None and not state.database.exists():
@@ -139,13 +159,9 @@ def _current() -> click.Context:
 
 def reads_commits(command: _Command) -> _Command:
     """Options of a verb that can read commits: `base` and `head`."""
-    base = click.option(
-        "--base",
-        metavar="REV",
-        help="Read what --head (else HEAD) changes on this commit, as it will be once merged.",
-    )
+    base = click.option("--base", metavar="REV", help="Read this commit once --head (else HEAD) is merged.")
     head = click.option(
-        "--head", metavar="REV", help="Read productions/ from this commit's objects, not from the work tree."
+        "--head", metavar="REV", help="Read productions/ of this commit, not of the work tree."
     )
     return base(head(command))
 
@@ -178,27 +194,6 @@ def passes_project(*, any_version: bool = False, commits: bool = False) -> Calla
 
 pass_project = passes_project()
 """Calls a verb with the project that it works on, whose state is of this tool's version."""
-
-
-def find_project(root: str | None, state: str | None, database: str | None, trust: str | None) -> Project:
-    """The project in `root`, else the one that the working folder is in; state is in `.b2prod` unless said otherwise.
-
-    Raises:
-        WrongUse: there is no `productions` folder here or above, or `database` is not an address.
-    """
-    try:
-        check_address(database) if database else None
-    except ValueError as error:
-        raise WrongUse(str(error)) from error
-    here = Path(root or ".").absolute()
-    candidates = [here] if root else [here, *here.parents]
-    found = next((folder for folder in candidates if (folder / PRODUCTIONS).is_dir()), None)
-    if found is None:
-        raise WrongUse(
-            f"no folder `{PRODUCTIONS}` in {here}{'' if root else ' or above it'}; go to a checkout, or give --root"
-        )
-    folder = Path(os.path.abspath(state)) if state else found / ".b2prod"
-    return Project(found, State(folder, database or None), trust=trust)
 
 
 def load(project: Project) -> tuple[Repository, tuple[Finding, ...]]:

@@ -193,9 +193,7 @@ class _Import:
         if registered is None:
             if skim is None and registry:
                 near = find_nearest(name, [*registry, *skims])
-                hint = (
-                    f"did you mean {show(near)}?" if near else "it may be in the registry of another release"
-                )
+                hint = f"did you mean {show(near)}?" if near else "it may be in another release's registry"
                 self.made.report(place, "BP903", f"{show(name)} is not in the registry", hint)
         elif skim is not None and skim.registered != registered:
             there = skim.registered.code if skim.registered else skim.kind
@@ -350,11 +348,9 @@ class _Import:
         for name in (*single, *combined):
             if name in self.repository.skims:
                 continue
-            about = self.sources.registry[name]
+            skim = self.sources.registry[name]
             lines.append(f"  {name}:")
-            lines.append(
-                f'    registry: {{code: "{about.code}", module: {about.module}, name: {about.name}}}'
-            )
+            lines.append(f'    registry: {{code: "{skim.code}", module: {skim.module}, name: {skim.name}}}')
             if name in self.combined:
                 lines.append(f"    combines: [{', '.join(self.combined[name])}]")
         if lines:

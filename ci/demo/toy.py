@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import uproot
 
+from schemas.files.times import format_time
+
 EXPERIMENT = 12
 RUNS = 24
 EVENTS_PER_INVERSE_NANOBARN = 120.0
@@ -55,9 +57,7 @@ def write_sample(folder: Path, seed: int = 2019) -> Path:
             file.mktree("events", {name: column.dtype for name, column in branches.items()})
             file["events"].extend(branches)
         stop = start + timedelta(minutes=6 * luminosity)
-        rows.append(
-            [EXPERIMENT, run, "physics", count, f"{start:%Y-%m-%dT%H:%M:%SZ}", f"{stop:%Y-%m-%dT%H:%M:%SZ}"]
-        )
+        rows.append([EXPERIMENT, run, "physics", count, format_time(start), format_time(stop)])
         start = stop + timedelta(minutes=5)
     listed = folder / "runs.csv"
     with listed.open("w", newline="") as stream:
@@ -76,17 +76,16 @@ def draw_events(random: np.random.Generator, count: int) -> Columns:
         [2, 0, 3 + random.poisson(3.5, count), 2 + 2 * random.binomial(1, 0.15, count)],
         random.poisson(0.8, count),
     ) - random.binomial(1, np.where(bhabha | muons, 0.12, 0.0))
+    leptons, shower = bhabha | muons, bhabha | photons
     electrons = np.where(bhabha, tracks, np.where(tau, random.binomial(1, 0.3, count), 0))
-    momentum = np.where(bhabha | muons, random.normal(0.98, 0.03, count), random.beta(2.0, 4.0, count))
-    second = momentum * np.where(
-        bhabha | muons, random.normal(0.98, 0.02, count), random.beta(4.0, 2.0, count)
-    )
-    first_energy = np.where(bhabha | photons, random.normal(5.1, 0.2, count), random.gamma(2.0, 0.4, count))
+    momentum = np.where(leptons, random.normal(0.98, 0.03, count), random.beta(2.0, 4.0, count))
+    second = momentum * np.where(leptons, random.normal(0.98, 0.02, count), random.beta(4.0, 2.0, count))
+    first_energy = np.where(shower, random.normal(5.1, 0.2, count), random.gamma(2.0, 0.4, count))
     first_energy = np.where(muons, random.normal(0.2, 0.03, count), first_energy)
     second_energy = first_energy * np.where(
-        bhabha | photons, random.normal(0.97, 0.02, count), random.beta(3, 2, count)
+        shower, random.normal(0.97, 0.02, count), random.beta(3, 2, count)
     )
-    angle = np.where(bhabha | muons, random.normal(3.08, 0.04, count), random.uniform(0.2, 3.1, count))
+    angle = np.where(leptons, random.normal(3.08, 0.04, count), random.uniform(0.2, 3.1, count))
     angle = np.where(tracks < 2, -10.0, np.minimum(angle, np.pi))
     total = first_energy + second_energy + np.where(hadron, random.gamma(6.0, 0.5, count), 0.0)
     momenta = np.where(tracks > 0, momentum, 0.0), np.where(tracks > 1, second, 0.0)

@@ -85,9 +85,8 @@ def verify_signature(
         shown = signature.namespace[:40].decode("ascii", "replace")
         raise BadSignature(f"it was made for `{shown}`, not for `{namespace}`")
     digest = _HASHES[signature.algorithm](message).digest()
-    signed = _MAGIC + b"".join(
-        _string(part) for part in (signature.namespace, b"", signature.algorithm.encode(), digest)
-    )
+    parts = (signature.namespace, b"", signature.algorithm.encode(), digest)
+    signed = _MAGIC + b"".join(map(_string, parts))
     try:
         public = read_key(key)
         if weakness := find_weakness(public):
@@ -98,7 +97,7 @@ def verify_signature(
             signed = _complete(public, wire, signed, touch=touch)
         elif touch:
             raise BadSignature(
-                "the policy asks for a key in hardware that is touched: `ssh-keygen -t ed25519-sk`"
+                "the policy asks for a hardware key that is touched: `ssh-keygen -t ed25519-sk`"
             )
         wire.end()
         _verify(public, kind, value, signed)

@@ -34,9 +34,7 @@ def find_signer(policy: Policy, key: Path | None) -> tuple[str, Path | str]:
     }
     if len(found) != 1:
         known = (
-            f"knows {len(found)}: {', '.join(found)}"
-            if found
-            else "has none that productions/allowed_signers knows"
+            f"knows {len(found)}: {', '.join(found)}" if found else "has none of productions/allowed_signers"
         )
         raise WrongUse(f"give the key that signs with --key FILE; the agent {known}")
     return next(iter(found.items()))

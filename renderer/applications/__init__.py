@@ -10,9 +10,5 @@ from renderer.applications.port import Application
 from renderer.applications.script import ScriptApplication
 from renderer.applications.uproot import UprootApplication
 
-APPLICATIONS: Mapping[str, Application] = MappingProxyType(
-    {
-        application.name: application
-        for application in (Basf2Application(), UprootApplication(), ScriptApplication())
-    }
-)
+_ALL = (Basf2Application(), UprootApplication(), ScriptApplication())
+APPLICATIONS: Mapping[str, Application] = MappingProxyType({one.name: one for one in _ALL})

@@ -22,9 +22,8 @@ def find_lines(kind: str, pattern: str, *, forwards: bool = False) -> Find:
 
     def find(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
         places = range(len(lines))
-        return (
-            (place, kind) for place in (places if forwards else reversed(places)) if form.search(lines[place])
-        )
+        order = places if forwards else reversed(places)
+        return ((place, kind) for place in order if form.search(lines[place]))
 
     return find
 
@@ -60,23 +59,16 @@ PYTHON = (
     _find_exception,
     find_lines("exception", r"^(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt): "),
 )
-SYSTEM = (
-    find_lines(
-        "memory", r"(?i)std::bad_alloc|cannot allocate memory|out of memory|oom[-_ ]kill|memory limit"
-    ),
-    find_lines(
-        "limit", r"(?i)due to time limit|TERM_(?:RUNLIMIT|CPULIMIT|MEMLIMIT)|exceeded.{0,30} (?:limit|quota)"
-    ),
-    find_lines(
-        "disk", r"(?i)no space left on device|disk quota exceeded|input/output error|stale file handle"
-    ),
-    find_lines(
-        "crash", r"(?i)segmentation (?:fault|violation)|core dumped|floating point exception|bus error"
-    ),
-    find_lines(
-        "loader", r"error while loading shared libraries|undefined symbol: |GLIBC\w*_[0-9.]+' not found"
-    ),
-    find_lines("command", r"(?i): command not found$|: no such file or directory$|: permission denied$"),
+SYSTEM = tuple(
+    find_lines(kind, pattern)
+    for kind, pattern in (
+        ("memory", r"(?i)std::bad_alloc|cannot allocate memory|out of memory|oom[-_ ]kill|memory limit"),
+        ("limit", r"(?i)due to time limit|TERM_(?:RUN|CPU|MEM)LIMIT|exceeded.{0,30} (?:limit|quota)"),
+        ("disk", r"(?i)no space left on device|disk quota exceeded|input/output error|stale file handle"),
+        ("crash", r"(?i)segmentation (?:fault|violation)|core dumped|floating point exception|bus error"),
+        ("loader", r"error while loading shared libraries|undefined symbol: |GLIBC\w*_[0-9.]+' not found"),
+        ("command", r"(?i): command not found$|: no such file or directory$|: permission denied$"),
+    )
 )
 
 ANY = (*BASF2, *PYTHON, *SYSTEM, *BASF2_WEAK)

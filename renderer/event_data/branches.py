@@ -79,20 +79,16 @@ class Form:
             LackingError: it has other branches, or branches of other types; the text names the first.
         """
         mine, others = ({column.name: column for column in form.columns} for form in (self, other))
+        here, there = self.source, other.source
         for name, column in mine.items():
-            if name not in others:
-                raise LackingError(
-                    f"{other.source} has no branch {name} that can be written, and {self.source} has"
-                )
-            if others[name] != column:
-                raise LackingError(
-                    f"{other.source}: branch {name} is {others[name].type}, in {self.source} it is {column.type}"
-                )
-        if strange := others.keys() - mine.keys():
-            name = min(strange)
-            raise LackingError(
-                f"{other.source} has a branch {name}, and {self.source} has none; `keep` in the step says which to keep"
-            )
+            found = others.get(name)
+            if found is None:
+                raise LackingError(f"{there} has no branch {name} that can be written, and {here} has")
+            if found != column:
+                raise LackingError(f"{there}: branch {name} is {found.type}, in {here} it is {column.type}")
+        if strange := sorted(others.keys() - mine.keys()):
+            said = f"{there} has a branch {strange[0]}, and {here} has none"
+            raise LackingError(f"{said}; `keep` in the step says which to keep")
 
 
 def describe_form(events: EventFile, keep: Sequence[str] = ()) -> Form:
@@ -114,6 +110,8 @@ def describe_form(events: EventFile, keep: Sequence[str] = ()) -> Form:
     columns = [column for name, some in found.items() if name in wanted for column in some]
     counters = {column.counter for column in columns}
     columns += [column for name in counters - wanted for column in found.get(name or "", ())]
+    unwritten = [(name, branches[name].typename) for name in branches if name in wanted and not found[name]]
+    unwritten += [(branch.name, f"{branch.typename}, a second branch of this name") for branch in twice]
     order = {name: place for place, name in enumerate(branches)}
     columns.sort(key=lambda column: order[column.branch.name])
     return Form(
@@ -123,10 +121,7 @@ def describe_form(events: EventFile, keep: Sequence[str] = ()) -> Form:
         compression=events.compression,
         columns=tuple(columns),
         basket_rows=_choose_rows(columns, events.entries),
-        unwritten=(
-            *((name, _name_type(branches[name])) for name in branches if name in wanted and not found[name]),
-            *((branch.name, f"{_name_type(branch)}, a second branch of this name") for branch in twice),
-        ),
+        unwritten=tuple(unwritten),
         rewritten=tuple(_list_rewritten(columns)),
     )
 
@@ -148,9 +143,8 @@ def _match(pattern: str, found: dict[str, tuple[Column, ...]], events: EventFile
     names = {name for name in found if fnmatch.fnmatchcase(name, pattern)}
     label = events.tree.label
     if not names and events.entries:
-        raise LackingError(
-            f"{label} has no branch that `keep: {pattern}` names{name_nearest(pattern, found)}"
-        )
+        near = name_nearest(pattern, found)
+        raise LackingError(f"{label} has no branch that `keep: {pattern}` names{near}")
     if names and not any(found[name] for name in names):
         raise LackingError(f"{label}: of what `keep: {pattern}` names, {min(names)}, nothing can be written")
     return names
@@ -216,10 +210,8 @@ def _name_counter(name: str, taken: Collection[str]) -> str:
 def _find_compression(branch: Any, of_file: int) -> int:
     """The code of a branch; uproot writes 0 into all of them, whatever it does."""
     code: int = branch.member("fCompress")
-    small: bool = branch.compressed_bytes < branch.uncompressed_bytes or not branch.num_entries
-    if code <= 0 and small:
-        return of_file
-    return code
+    small = branch.compressed_bytes < branch.uncompressed_bytes or not branch.num_entries
+    return of_file if code <= 0 and small else code
 
 
 def _choose_rows(columns: Iterable[Column], entries: int) -> int:
@@ -239,7 +231,7 @@ def _list_rewritten(columns: Iterable[Column]) -> Iterator[tuple[str, str]]:
     for name, some in groupby(changed, key=lambda column: str(column.branch.name)):
         written = list(some)
         kinds = ", ".join(f"{column.name}: {column.type}" for column in written)
-        yield name, f"{_name_type(written[0].branch)} as {kinds}"
+        yield name, f"{written[0].branch.typename} as {kinds}"
 
 
 def _is_rewritten(column: Column) -> bool:
@@ -250,7 +242,3 @@ def _is_rewritten(column: Column) -> bool:
         return True
     content = kind.content if column.kind == LISTS else kind
     return column.member is not None or not isinstance(content, uproot.AsDtype)
-
-
-def _name_type(branch: Any) -> str:
-    return str(branch.typename)

@@ -27,7 +27,7 @@ OBJECTS = ("EventMetaData/m_experiment", "EventMetaData/m_run", "EventMetaData/m
 _LAYOUTS = (OBJECTS, ("__experiment__", "__run__", "__event__"), IDENTITY)
 _CANDIDATE, _CANDIDATES = "__candidate__", "__ncandidates__"
 
-TYPES = (np.dtype(np.int32), np.dtype(np.int32), np.dtype(np.uint32))
+TYPES: tuple[np.dtype[Any], ...] = (np.dtype(np.int32), np.dtype(np.int32), np.dtype(np.uint32))
 """The types of the identity in basf2 `framework/dataobjects/include/EventMetaData.h`."""
 
 _CHUNK_EVENTS = 100_000
@@ -86,9 +86,7 @@ class EventFile:
         if not self.entries:
             return ()
         layouts = "; or ".join(", ".join(layout) for layout in _LAYOUTS)
-        raise LackingError(
-            f"{self.tree.label} does not say which events it holds: it needs the branches {layouts}"
-        )
+        raise LackingError(f"{self.tree.label} does not say which events it holds: it needs {layouts}")
 
     def read_chunks(
         self,

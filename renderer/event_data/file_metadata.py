@@ -83,15 +83,10 @@ def find_metadata(path: Path, name: str) -> FileMetadata | None:
 
 def _read_description(members: Mapping[str, Any]) -> dict[str, str]:
     """The free description, keys and values: two branches beside one another."""
-    parts = []
-    for end in ("first", "second"):
-        branch = members.get("m_dataDescription")
-        found = branch.get(f"m_dataDescription.{end}") if branch is not None else None
-        if found is None:
-            return {}
-        try:
-            (values,) = found.array(library="np", array_cache=None)
-        except ValueError:  # uproot has nothing to concatenate where there are no entries
-            return {}
-        parts.append([str(value) for value in values])
-    return dict(zip(*parts, strict=True))
+    branch = members.get("m_dataDescription")
+    ends = ("first", "second")
+    found = [] if branch is None else [branch.get(f"m_dataDescription.{end}") for end in ends]
+    if not found or any(end is None for end in found):
+        return {}
+    keys, values = (map(str, end.array(library="np", array_cache=None)[0]) for end in found)
+    return dict(zip(keys, values, strict=True))

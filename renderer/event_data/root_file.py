@@ -51,9 +51,8 @@ def explain_damage(name: str) -> Iterator[None]:
         raise InputError(f"{name} cannot be read: {error.strerror or error}") from error
     except Exception as error:
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-        raise InputError(
-            f"{name} is damaged or not a ROOT file: {type(error).__name__} {said}".rstrip()
-        ) from error
+        what = f"{type(error).__name__} {said}".rstrip()
+        raise InputError(f"{name} is damaged or not a ROOT file: {what}") from error
 
 
 def _check_header(path: Path, name: str) -> None:
@@ -65,10 +64,8 @@ def _check_header(path: Path, name: str) -> None:
         raise InputError(f"{name} is {'not a ROOT file' if size else 'an empty file (0 bytes)'}")
     if len(head) < 20:
         raise InputError(f"{name} is cut short: it has {size} bytes, less than a ROOT header")
-    version = struct.unpack(">i", head[4:8])[0]
-    stated = (
-        struct.unpack(">q", head[12:20])[0] if version >= 1_000_000 else struct.unpack(">i", head[12:16])[0]
-    )
+    (version,) = struct.unpack_from(">i", head, 4)
+    (stated,) = struct.unpack_from(">q" if version >= 1_000_000 else ">i", head, 12)
     if stated > size:
         raise InputError(f"{name} is cut short: its header states {stated} bytes, it has {size}")
 
@@ -124,9 +121,7 @@ class Tree:
         found = self.find(branch)
         kind = found.interpretation
         if not isinstance(kind, uproot.AsDtype) or kind.to_dtype.shape or kind.to_dtype.kind not in "biuf":
-            raise LackingError(
-                f"{self.label}, branch {branch} does not hold one number per event: {found.typename}"
-            )
+            raise LackingError(f"{self.label}, branch {branch} is {found.typename}, not one number per event")
         return found
 
     def read(self, branch: Any, start: int, stop: int, library: str, interpretation: Any = None) -> Any:
@@ -136,10 +131,8 @@ class Tree:
             InputError: the branch has fewer entries than the tree.
         """
         found = branch.array(interpretation, start, stop, library=library, array_cache=None)
-        if len(found) != stop - start:
-            raise InputError(
-                f"{self.label}, branch {branch.name} ends before the tree, at {start + len(found)}"
-            )
+        if (count := len(found)) != stop - start:
+            raise InputError(f"{self.label}, branch {branch.name} ends before the tree, at {start + count}")
         return found
 
 
@@ -149,7 +142,5 @@ def name_nearest(name: str, known: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(name.rsplit("/", 1)[-1], ends, n=3)
     if nearest:
         return f"; nearest: {', '.join(ends[end] for end in nearest)}"
-    shown = list(ends.values())[:_SHOWN]
-    return (
-        f"; it holds {', '.join(shown)}{' …' if len(ends) > _SHOWN else ''}" if shown else "; it holds none"
-    )
+    shown = ", ".join(list(ends.values())[:_SHOWN]) or "none"
+    return f"; it holds {shown}{' …' if len(ends) > _SHOWN else ''}"

@@ -53,7 +53,6 @@ _MEMBERS = tuple(f"m_{name}" for name in IDENTITY)
 _LIMITS = tuple(np.iinfo(kind).max for kind in TYPES)
 
 _CHUNK_EVENTS = 10_000
-_BLOCK = 1 << 20
 
 
 def read_sroot(path: Path, name: str) -> Iterator[Chunk]:
@@ -73,9 +72,7 @@ def read_sroot(path: Path, name: str) -> Iterator[Chunk]:
                 if not os.fstat(raw.fileno()).st_size:
                     raise InputError(f"{name} is an empty file (0 bytes)")
                 stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
-                yield from _read_chunks(
-                    _Walk(stream, name, None if packed else os.fstat(raw.fileno()).st_size)
-                )
+                yield from _read_chunks(_Walk(stream, name, packed=packed))
         except EOFError:
             raise InputError(f"{name} is cut short: its gzip stream does not end") from None
         except (gzip.BadGzipFile, zlib.error) as error:
@@ -83,19 +80,19 @@ def read_sroot(path: Path, name: str) -> Iterator[Chunk]:
 
 
 class _Walk:
-    """A file that is read forwards. `size` is None where it is not known before the end."""
+    """A file that is read forwards; `packed`: through gzip, so that its size is not known before the end."""
 
-    def __init__(self, stream: BinaryIO, name: str, size: int | None) -> None:
+    def __init__(self, stream: BinaryIO, name: str, *, packed: bool) -> None:
         self.name = name
         self.offset = self.record = self.number = 0
-        self._stream, self._size = stream, size
+        self._stream, self._packed = stream, packed
 
     def begin_record(self) -> bytes:
         """The 4 bytes with which the next record begins; none at the end of the file."""
         self.record = self.offset
         head = self._stream.read(4)
         self.offset += len(head)
-        if self._size is None and self.offset > _MOST_UNPACKED:
+        if self._packed and self.offset > _MOST_UNPACKED:
             raise InputError(f"{self.name} unpacks to more than {_MOST_UNPACKED:,} bytes")
         if 0 < len(head) < 4:
             raise self.cut(f"of the size of record {self.number + 1}, {len(head)} of 4 bytes are there")
@@ -107,22 +104,15 @@ class _Walk:
         found = self._stream.read(count)
         self.offset += len(found)
         if len(found) < count:
-            raise self.cut_record()
+            raise self.cut(f"record {self.number}, which begins at byte {self.record}, is not there in full")
         return found
 
     def skip(self, count: int) -> None:
-        """Leaves bytes out."""
-        if self._size is not None:
-            if self.offset + count > self._size:
-                raise self.cut_record()
-            self._stream.seek(count, os.SEEK_CUR)
-            self.offset += count
-            return
-        while count:
-            count -= len(self.take(min(count, _BLOCK)))
-
-    def cut_record(self) -> InputError:
-        return self.cut(f"record {self.number}, which begins at byte {self.record}, is not there in full")
+        """Leaves bytes out; the last one is read, since only reading tells whether it is there."""
+        if count:
+            self._stream.seek(count - 1, os.SEEK_CUR)
+            self.offset += count - 1
+            self.take(1)
 
     def cut(self, what: str) -> InputError:
         return InputError(f"{self.name} is cut short: {what}")
@@ -150,9 +140,7 @@ def _read_chunks(walk: _Walk) -> Iterator[Chunk]:
     while head := walk.begin_record():
         header = _read_header(walk, head)
         if marked not in (None, header.marked):
-            raise walk.damage(
-                "lacks the mark that the first one bears" if marked else "bears a mark, unlike the first"
-            )
+            raise walk.damage("lacks the mark of the first" if marked else "bears a mark, unlike the first")
         marked = header.marked
         if walk.number == 1 and header.kind != _STREAMER_INFO:
             part = read_part(walk.name)
@@ -272,7 +260,7 @@ def _read_event(walk: _Walk, header: _Header, layouts: Mapping[int, _Layout]) ->
             if (metadata := _find_object(unpacked, _METADATA)) is not None:
                 break
     else:
-        metadata = _walk_objects(walk, header).get(_METADATA)
+        metadata = _find_metadata(walk, header)
     if metadata is None:
         raise walk.damage("is an event without EventMetaData")
     try:
@@ -285,9 +273,9 @@ def _read_event(walk: _Walk, header: _Header, layouts: Mapping[int, _Layout]) ->
     return numbers
 
 
-def _walk_objects(walk: _Walk, header: _Header) -> dict[bytes, bytes]:
-    """The names of the objects in a record; with that of EventMetaData, its bytes."""
-    found: dict[bytes, bytes] = {}
+def _find_metadata(walk: _Walk, header: _Header) -> bytes | None:
+    """The bytes of EventMetaData in a record that is not compressed, all objects of which are walked."""
+    found = None
     left, count = header.body, 0
 
     def measure(most: int) -> int:
@@ -305,10 +293,9 @@ def _walk_objects(walk: _Walk, header: _Header) -> dict[bytes, bytes]:
         name = walk.take(measure(_MOST_NAME))
         size = measure(_MOST_RECORD)
         if name == _METADATA and size <= _MOST_NAME:
-            found[name] = walk.take(size)
+            found = walk.take(size)
         else:
             walk.skip(size)
-            found[name] = b""
         count += 1
     if count != header.objects:
         raise walk.damage(f"holds {count} objects, its header states {header.objects}")

@@ -83,11 +83,8 @@ class TreeWriter:
         tree = self._file.mktree(
             form.name, types, title=form.title, counter_name=lambda name: counters.get(name) or f"n{name}"
         )
-        tree.compression = {column.name: read_code(column.compression) for column in form.columns} | {
-            column.counter: read_code(column.compression)
-            for column in form.columns
-            if column.counter is not None and column.counter not in types
-        }
+        codes = {column.name: read_code(column.compression) for column in form.columns}
+        tree.compression = {counters[name]: code for name, code in codes.items() if name in counters} | codes
         self._dress(tree)
         return tree
 

@@ -79,9 +79,9 @@ def _decode(data: bytes) -> tuple[Shape, NDArray[np.int64]]:
     """The shape of an entry, and the bytes in which entries of the same shape may differ."""
     reasons = []
     for begin, loose in _find_maps(data):
-        for read in (_read_map, _read_map_of_headed_texts):
+        for headed in (False, True):
             try:
-                shape = read(data, begin)
+                shape = _read_map(data, begin, headed=headed)
             except (MapError, struct.error, UnicodeDecodeError) as error:
                 reasons.append(str(error))
                 continue
@@ -110,42 +110,34 @@ def _find_end(data: bytes, at: int) -> int | None:
     return end if count & _COUNTED and at + 6 <= end <= len(data) else None
 
 
-def _read_map(data: bytes, at: int, *, headed: bool = False) -> Shape:
-    """The map that begins at `at`, and ends with the entry."""
+def _read_map(data: bytes, at: int, *, headed: bool) -> Shape:
+    """The map that begins at `at`, and ends with the entry; `headed`: each of its texts has a header."""
     if _find_end(data, at) != len(data):
         raise MapError("its byte count does not lead to its end")
     (version,) = struct.unpack_from(">H", data, at + 4)
+    memberwise = bool(version & _MEMBERWISE)
     at += 6
-    lines: list[str] = []
-    if version & _MEMBERWISE:
+    if memberwise:
         (pair,) = struct.unpack_from(">H", data, at)
         at += 2 if pair else 6
-        count, at = _read_count(data, at)
-        if count and _find_end(data, at) is not None:
-            at += 6
-        for _ in range(count):
-            line, at = _read_text(data, at, headed=headed)
-            lines.append(line)
+    count, at = _read_count(data, at)
+    if memberwise and count and _find_end(data, at) is not None:
+        at += 6
+    lines: list[str] = []
+    places = np.zeros(count, np.int64)
+    for number in range(count):
+        line, at = _read_text(data, at, headed=headed)
+        lines.append(line)
+        places[number] = at
+        at += 0 if memberwise else 4
+    if memberwise:  # all keys stand before all values
         places = at + 4 * np.arange(count)
         at += 4 * count
-    else:
-        count, at = _read_count(data, at)
-        found = []
-        for _ in range(count):
-            line, at = _read_text(data, at, headed=headed)
-            lines.append(line)
-            found.append(at)
-            at += 4
-        places = np.array(found, np.int64)
     if at != len(data):
         raise MapError(f"it ends at byte {at} of {len(data)}")
     if len(set(lines)) != count:
         raise MapError("it holds a line twice")
     return Shape(tuple(lines), places)
-
-
-def _read_map_of_headed_texts(data: bytes, at: int) -> Shape:
-    return _read_map(data, at, headed=True)
 
 
 def _read_count(data: bytes, at: int) -> tuple[int, int]:

@@ -91,9 +91,8 @@ def find_results(tree: Tree) -> Results | None:
             return SplitResults(tree, tree.tree[names[0]], kinds)
         if _ALONE in branches:
             return SplitResults(tree, tree.tree[names[0]], {FINAL: branches[_ALONE]})
-    whole = [key for key in members if not tree.tree[key].branches] or [
-        key for key, rest in below.items() if rest in ("", ".") and not tree.tree[key].branches
-    ]
+    alone = [key for key in below if not tree.tree[key].branches]
+    whole = [key for key in alone if key in members] or [key for key in alone if below[key] in ("", ".")]
     if whole:
         return MappedResults(tree, tree.tree[whole[0]])
     if below:
@@ -224,9 +223,8 @@ class MappedResults:
                     unstored[line] -= len(entries)
         except MapError as error:
             where = f"{self.tree.label}, branch {self.branch.name}, entry {start + error.entry}"
-            raise InputError(
-                f"{where} stores HLT results in a way that is not known ({self.branch.typename}): {error}"
-            ) from error
+            how = f"in a way that is not known ({self.branch.typename}): {error}"
+            raise InputError(f"{where} stores HLT results {how}") from error
         return Decisions(values, unstored, tuple(lines))
 
 

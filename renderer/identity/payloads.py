@@ -77,9 +77,8 @@ def name_payload_changes(before: Mapping[str, str], after: Mapping[str, str]) ->
     >>> name_payload_changes({"CDCTimeZeros": "1", "BeamSpot": "1"}, {"CDCTimeZeros": "2"})
     'payload CDCTimeZeros changed, BeamSpot removed'
     """
-    words = [
-        f"{name} changed" for name in sorted(before.keys() & after.keys()) if before[name] != after[name]
-    ]
+    both = sorted(before.keys() & after.keys())
+    words = [f"{name} changed" for name in both if before[name] != after[name]]
     words += [f"{name} added" for name in sorted(after.keys() - before.keys())]
     words += [f"{name} removed" for name in sorted(before.keys() - after.keys())]
     more = f" and {len(words) - 3} more" if len(words) > 3 else ""

@@ -30,14 +30,11 @@ class Chains:
 
     def limited(self, names: frozenset[str]) -> Chains:
         """The same, with the IoVs of the payloads `names` alone."""
-        chains = (
-            tuple(
-                replace(snapshot, iovs=tuple(iov for iov in snapshot.iovs if iov.payload in names))
-                for snapshot in chain
-            )
-            for chain in self.chains
-        )
-        return Chains(tuple(chains), self.bound)
+
+        def limit(snapshot: Snapshot) -> Snapshot:
+            return replace(snapshot, iovs=tuple(iov for iov in snapshot.iovs if iov.payload in names))
+
+        return Chains(tuple(tuple(map(limit, chain)) for chain in self.chains), self.bound)
 
     def below(self, snapshots: tuple[Snapshot, ...]) -> Chains:
         """The same, with testing payloads that are asked first."""

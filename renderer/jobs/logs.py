@@ -36,6 +36,8 @@ class Culprit(NamedTuple):
 
 
 _SUMMARY = re.compile(r"^\[INFO\] =*Error Summary=*", re.ASCII)
+_HEAD = re.compile(LEVEL + r"[A-Z]+\] (?:\([0-9]+\) )?")
+"""What a line of basf2 has before its message: clock, level and the number of its process."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -56,13 +58,9 @@ def find_signature(text: str, application: str | None = None, *, first: int = 1)
         for offset, part in parts:
             for place, kind in find(part):
                 line = clean_text(part[place]).rstrip()
-                return Culprit(normalise(f"{kind}: {_strip(line)}"), first + offset + place, line)
+                told = _HEAD.sub("", line).strip()
+                return Culprit(normalise(f"{kind}: {told}"), first + offset + place, line)
     return None
-
-
-def _strip(line: str) -> str:
-    """A line without its level, its clock and the number of its process."""
-    return re.sub(LEVEL + r"[A-Z]+\] (?:\([0-9]+\) )?", "", line).strip()
 
 
 _DATA = r"(?:s?root|json|csv|txt|dat|db|sqlite|h5|parquet|iov|log|out|err|tmp|part|gz|tar)"

@@ -18,17 +18,17 @@ from typing import Any
 from renderer.applications.basf2 import describe_steering
 from renderer.applications.port import CONDITIONS, omit_empty
 from renderer.identity.units import StepUnits
-from renderer.jobs.gb2_settings import read_gb2_settings
 from renderer.jobs.grid_input import PREFIX, GridInput, read_inputs
 from renderer.jobs.job_json import InputFile, describe_output, name_file, sum_events
 from renderer.jobs.request_gaps import UNKNOWN, find_gaps
 from schemas.conditions.snapshot import name_number
 from schemas.files.canonical import digest
+from schemas.json_schema.values import read_value
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.release import reads_metadata
 from schemas.manifest.runs import split_key
 from schemas.manifest.step import Expectation, Step
-from schemas.policy.site import HS06_KEKCC
+from schemas.policy.site import HS06_KEKCC, Site
 from schemas.repository import Repository
 
 NAME_LENGTH = 32
@@ -46,6 +46,26 @@ UNSUBMITTABLE = "Unsubmittable"
 
 SANDBOX = ("steering.py", "job.json")
 """What a job of the grid finds beside the script that it starts with; also `CONDITIONS` where its release reads that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gb2Settings:
+    """How gbasf2's commands are called: `wrapper` sets their environment. The proxy must have the group `group`.
+
+    `resource_tag`, the operating system, goes into requests; `EL9` is what basf2's `skim/tools/b2skim-prod` asks for, needed
+    from light-2503-ceres on. With `by_run` the outputs of a production are kept apart by run, and one production
+    may be for many runs; else outputs are merged, and a production is for a single run.
+    """
+
+    wrapper: tuple[str, ...] = ()
+    group: str | None = None
+    resource_tag: str = "EL9"
+    by_run: bool = False
+
+
+def read_gb2_settings(site: Site) -> Gb2Settings:
+    """The settings of a site; the defaults where its file has none."""
+    return read_value(Gb2Settings, site.engine_settings.get("gb2", {}))
 
 
 @dataclass(frozen=True, slots=True)

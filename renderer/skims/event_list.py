@@ -18,16 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from renderer.event_data.event_file import IDENTITY, TYPES
+
 TREE = "events"
 TEXT = "event_list"
 
-_PLACE: dict[str, np.dtype[Any]] = {
-    "experiment": np.dtype(np.int32),
-    "run": np.dtype(np.int32),
-    "event": np.dtype(np.uint32),
-    "entry": np.dtype(np.int64),
-    "input": np.dtype(np.int32),
-}
+_PLACE = {**dict(zip(IDENTITY, TYPES, strict=True)), "entry": np.dtype(np.int64), "input": np.dtype(np.int32)}
 _HELD = 100_000
 
 
@@ -35,24 +31,28 @@ def write_sequence(numbers: NDArray[np.int64]) -> str:
     """Growing numbers from 0 on, as basf2 reads them: single ones, and ranges of which both ends are included."""
     firsts = numbers[np.diff(numbers, prepend=-2) != 1].tolist()
     lasts = numbers[np.diff(numbers, append=-2) != 1].tolist()
-    return ",".join(
-        str(first) if first == last else f"{first}:{last}" for first, last in zip(firsts, lasts, strict=True)
-    )
+    ranges = zip(firsts, lasts, strict=True)
+    return ",".join(str(first) if first == last else f"{first}:{last}" for first, last in ranges)
 
 
 class EventListWriter:
     """An event list in a new ROOT file, complete once `finish` is called.
 
-    `inputs` are names and paths of the files in the order of the job; `branches` the types of what stands beside the events.
+    `inputs` are names and paths of the files in the order of the job; `entries` says, in the end, how many entries each of
+    them has. `branches` are the types of what stands beside the events.
     """
 
     def __init__(
-        self, file: Any, inputs: Sequence[tuple[str, str]], branches: Mapping[str, np.dtype[Any]]
+        self,
+        file: Any,
+        inputs: Sequence[tuple[str, str]],
+        entries: Sequence[int],
+        branches: Mapping[str, np.dtype[Any]],
     ) -> None:
         self._inputs = inputs
         self._types: dict[str, np.dtype[Any]] = {**_PLACE, **branches}
         self._accepted: list[list[NDArray[np.int64]]] = [[] for _ in inputs]
-        self._entries = [0] * len(inputs)
+        self._entries = entries
         self._held: list[Mapping[str, NDArray[Any]]] = []
         self._rows = 0
         self._file = file
@@ -62,10 +62,6 @@ class EventListWriter:
         """Writes the events that are still in memory, and the text."""
         self._write()
         self._file[TEXT] = self._describe()
-
-    def count_entries(self, place: int, entries: int) -> None:
-        """Says how many entries the input at that place has."""
-        self._entries[place] = entries
 
     def extend(self, place: int, entries: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]) -> None:
         """Adds the events at sorted entries of the input at that place; `columns` are identity and what stands beside."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -58,12 +59,12 @@ class Skimmer:
         self._parts = parts
         self._outputs = [_Output(selection) for selection in task.selections]
         self._open = ExitStack()
-        self._kind: str | None = None
-        self._form: Form | None = None
-        self._first = ""
-        self._events = self._rows = 0
-        self._unstored: dict[str, int] = {}
-        self._empty: tuple[str, Form | None] | None = None
+        self._form: Form | None = None  # what is written of an event; None: an event list
+        self._first: str | None = None
+        self._events = 0
+        self._entries = [0] * len(task.inputs)
+        self._unstored: Counter[str] = Counter()
+        self._empty: list[Form | None] = []
 
     def skim(self) -> dict[str, Any]:
         """Reads one input after another, and writes what the outputs accept; what the report says of it.
@@ -76,8 +77,8 @@ class Skimmer:
         with self._open:
             for place in range(len(self._task.inputs)):
                 self._read(place)
-            if self._kind is None:
-                self._begin(*(self._empty or (EVENT_LIST, None)))
+            if self._first is None:
+                self._begin(next(iter(self._empty), None))
             for output in self._outputs:
                 assert output.writer is not None
                 output.writer.finish()
@@ -87,11 +88,11 @@ class Skimmer:
         """Reads the input at that place, and writes what the outputs accept of it."""
         given = self._task.inputs[place]
         with open_events(self._folder / given.path, given.name, self._task.tree) as file:
-            kind, form = self._describe_events(file)
+            form = self._find_form(file)
             if file.entries:
-                self._settle(file, kind, form)
-            elif self._empty is None:
-                self._empty = kind, form
+                self._settle(file.name, form)
+            else:
+                self._empty.append(form)
             parts: list[NDArray[np.generic]] = []
             events = rows = 0
             beside = [column.branch for column in form.columns] if form is not None else []
@@ -101,19 +102,13 @@ class Skimmer:
                 parts.append(chunk.columns["event"][chunk.begins])
                 events += chunk.events
                 rows += len(chunk)
-                for line, count in chunk.decisions.unstored.items():
-                    self._unstored[line] = self._unstored.get(line, 0) + count
+                self._unstored.update(chunk.decisions.unstored)
         if given.events is not None and events != given.events:
             held = f"{events:,} events" + (f" in {rows:,} rows" if rows != events else "")
-            raise InputError(
-                f"{given.name} holds {held}, and {given.events:,} are registered in the catalogue"
-            )
+            raise InputError(f"{given.name} holds {held}, and {given.events:,} are registered")
         self.numbers.add(given.name, parts)
         self._events += events
-        self._rows += rows
-        for output in self._outputs:
-            if isinstance(output.writer, EventListWriter):
-                output.writer.count_entries(place, rows)
+        self._entries[place] = rows
 
     def _describe(self) -> dict[str, Any]:
         task = self._task
@@ -124,15 +119,15 @@ class Skimmer:
                     record[key] = {name[:_SHOWN]: said[:_SHOWN] for name, said in found[:_SHOWN]}
                 if len(found) > _SHOWN:
                     record[key][f"{len(found) - _SHOWN} others"] = ""
-        if unstored := {line: count for line, count in self._unstored.items() if count}:
+        if unstored := dict(+self._unstored):
             record["unstored"] = unstored
         return {
             "events_read": self._events,
-            "rows_read": self._rows,
+            "rows_read": sum(self._entries),
             "record": record,
             "outputs": {
                 output.selection.file: {
-                    "kind": self._kind,
+                    "kind": EVENT_LIST if self._form is None else EVENTS,
                     "events": output.events,
                     "rows": output.rows,
                     "runs": [[task.experiment, task.run, self._events, output.events]],
@@ -141,40 +136,39 @@ class Skimmer:
             },
         }
 
-    def _describe_events(self, file: EventFile) -> tuple[str, Form | None]:
-        """What becomes of a file's events: an event list, or the branches that are written again."""
+    def _find_form(self, file: EventFile) -> Form | None:
+        """What is written again of a file's events; None where an event list is made of them."""
         if file.holds_objects or not (file.entries or file.tree.keys):
             check_keep(file, self._task.keep)
-            return EVENT_LIST, None
+            return None
         with explain_damage(file.name):
-            return EVENTS, describe_form(file, self._task.keep)
+            return describe_form(file, self._task.keep)
 
-    def _settle(self, file: EventFile, kind: str, form: Form | None) -> None:
+    def _settle(self, name: str, form: Form | None) -> None:
         """Begins the outputs with the first file that has events; the others must be of its form."""
-        if self._kind is None:
-            self._first = file.name
-            self._begin(kind, form)
-        elif kind != self._kind:
-            objects, branches = (file.name, self._first)[:: 1 if kind == EVENT_LIST else -1]
-            raise InputError(
-                f"{objects} holds objects of basf2, and {branches} numbers: one output cannot hold both"
-            )
+        if self._first is None:
+            self._first = name
+            self._begin(form)
+        elif (form is None) != (self._form is None):
+            objects, branches = (name, self._first) if form is None else (self._first, name)
+            said = f"{objects} holds objects of basf2, and {branches} numbers"
+            raise InputError(f"{said}: one output cannot hold both")
         elif form is not None and self._form is not None:
             self._form.check_same(form)
 
-    def _begin(self, kind: str, form: Form | None) -> None:
-        self._kind, self._form = kind, form
+    def _begin(self, form: Form | None) -> None:
+        self._form = form
         inputs = [(one.name, str((self._folder / one.path).absolute())) for one in self._task.inputs]
         for output in self._outputs:
             path = self._parts[output.selection.file]
             if form is not None:
-                file = self._open.enter_context(
-                    uproot.recreate(path, compression=read_code(form.compression))
-                )
+                code = read_code(form.compression)
+                file = self._open.enter_context(uproot.recreate(path, compression=code))
                 output.writer = TreeWriter(file, form, _HELD_BYTES // len(self._outputs))
             else:
                 file = self._open.enter_context(uproot.recreate(path))
-                output.writer = EventListWriter(file, inputs, _list_branches(output.selection))
+                branches = _list_branches(output.selection)
+                output.writer = EventListWriter(file, inputs, self._entries, branches)
 
     def _take(self, place: int, file: EventFile, chunk: Chunk, form: Form | None, before: int) -> None:
         """Writes what the outputs accept of a chunk; `before` is the number of events before it."""
@@ -190,21 +184,20 @@ class Skimmer:
         if form is None:
             for output, mask in zip(self._outputs, accepted, strict=True):
                 assert isinstance(output.writer, EventListWriter)
-                values = _list_values(output.selection, chunk)
-                entries = np.flatnonzero(mask)
-                columns = {name: column[entries] for name, column in values.items()}
-                output.writer.extend(place, chunk.start + entries, columns)
+                rows = np.flatnonzero(mask)
+                values = _list_values(output.selection, chunk, rows)
+                output.writer.extend(place, chunk.start + rows, values)
             return
         kept: list[dict[str, Any]] = [{} for _ in self._outputs]
         for column in form.columns:
             with explain_damage(file.name):
                 values = read_column(file.tree, column, chunk.start + first, chunk.start + end)
-            for rows, mask in zip(kept, accepted, strict=True):
-                rows[column.name] = values[mask[first:end]]
-        for output, rows, mask in zip(self._outputs, kept, accepted, strict=True):
+            for part, mask in zip(kept, accepted, strict=True):
+                part[column.name] = values[mask[first:end]]
+        for output, part, mask in zip(self._outputs, kept, accepted, strict=True):
             assert isinstance(output.writer, TreeWriter)
             if mask.any():
-                output.writer.extend(rows)
+                output.writer.extend(part)
 
     def _check_run(self, name: str, chunk: Chunk) -> None:
         task = self._task
@@ -212,10 +205,8 @@ class Skimmer:
         strange = (experiment != task.experiment) | (run != task.run)
         if strange.any():
             first = int(np.argmax(strange))
-            raise InputError(
-                f"{name}: event {event[first]} belongs to {experiment[first]}:{run[first]}, "
-                f"the job is for {task.experiment}:{task.run}"
-            )
+            said = f"{name}: event {event[first]} belongs to {experiment[first]}:{run[first]}"
+            raise InputError(f"{said}, the job is for {task.experiment}:{task.run}")
 
 
 def _accept(selection: Selection, chunk: Chunk) -> NDArray[np.bool_]:
@@ -230,12 +221,12 @@ def _list_branches(selection: Selection) -> dict[str, np.dtype[Any]]:
     """What an event list has beside the events: the variables of the cut, or the decision of the line."""
     if selection.cut is None:
         return {"decision": np.dtype(np.int8)}
-    return {name: np.dtype(np.float64) for name in selection.cut.variables if name not in IDENTITY}
+    return {name: np.dtype(np.float64) for name in selection.variables if name not in IDENTITY}
 
 
-def _list_values(selection: Selection, chunk: Chunk) -> dict[str, NDArray[Any]]:
-    names = (*IDENTITY, *(selection.cut.variables if selection.cut is not None else ()))
-    values: dict[str, NDArray[Any]] = {name: chunk.columns[name] for name in names}
+def _list_values(selection: Selection, chunk: Chunk, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """What an event list has of some rows of a chunk, by branch."""
+    values = {name: chunk.columns[name][rows] for name in (*IDENTITY, *selection.variables)}
     if selection.line is not None:
-        values["decision"] = chunk.decisions.values[selection.line]
+        values["decision"] = chunk.decisions.values[selection.line][rows]
     return values

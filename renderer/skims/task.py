@@ -13,9 +13,9 @@ from schemas.skims.cut_error import CutSyntaxError
 
 
 class SkimError(Exception):
-    """Why a job failed: its class and scope, as job results have them, and a text."""
+    """Why a job failed: a text, and the class and scope as job results have them. A job that is wrong fails for good."""
 
-    def __init__(self, kind: str, message: str, scope: str | None = None) -> None:
+    def __init__(self, message: str, kind: str = "permanent", scope: str | None = None) -> None:
         super().__init__(message)
         self.kind = kind
         self.scope = scope
@@ -33,6 +33,11 @@ class Selection:
     file: str
     cut: Cut | None = None
     line: tuple[str, str] | None = None
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """What the cut uses."""
+        return tuple(self.cut.variables) if self.cut is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Task:
     @property
     def variables(self) -> tuple[str, ...]:
         """What the cuts use."""
-        return tuple(sorted({name for item in self.selections if item.cut for name in item.cut.variables}))
+        return tuple(sorted({name for item in self.selections for name in item.variables}))
 
     @property
     def lines(self) -> tuple[tuple[str, str], ...]:
@@ -77,15 +82,15 @@ def read_task(job: Mapping[str, Any]) -> Task:
     skims = _take(job, "skims", Mapping)
     selections = tuple(_read_output(item, skims) for item in _take(job, "outputs", list))
     if not inputs or not selections:
-        raise SkimError("permanent", f"the job has no {'outputs' if inputs else 'inputs'}")
+        raise SkimError(f"the job has no {'outputs' if inputs else 'inputs'}")
     files = [selection.file for selection in selections]
     twice = sorted({file for file in files if files.count(file) > 1})
     if twice:
-        raise SkimError("permanent", f"the job writes {twice[0]} twice")
+        raise SkimError(f"the job writes {twice[0]} twice")
     tree = _take(parameters, "tree", str) if parameters.get("tree") is not None else None
     keep = _take(job, "keep", list) if "keep" in job else []
     if not all(isinstance(pattern, str) for pattern in keep):
-        raise SkimError("permanent", "the job needs `keep`, a list of texts")
+        raise SkimError("the job needs `keep`, a list of texts")
     experiment, run = _take(job, "experiment", int), _take(job, "run", int)
     return Task(experiment, run, tree, inputs, selections, tuple(keep))
 
@@ -93,7 +98,7 @@ def read_task(job: Mapping[str, Any]) -> Task:
 def _take(data: Any, key: str, kind: type) -> Any:
     value = data.get(key) if isinstance(data, Mapping) else None
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise SkimError("permanent", f"the job needs `{key}`, {_KINDS[kind]}, not {value!r:.60}")
+        raise SkimError(f"the job needs `{key}`, {_KINDS[kind]}, not {value!r:.60}")
     return value
 
 
@@ -109,30 +114,24 @@ def _read_input(item: Any) -> SkimInput:
 def _read_output(item: Any, skims: Mapping[str, Any]) -> Selection:
     file, name = _take(item, "file", str), _take(item, "skim", str)
     if os.path.basename(file) != file or not file.endswith(".root") or file.startswith("."):
-        raise SkimError("permanent", f"output file {file!r} is not a plain name that ends in .root")
+        raise SkimError(f"output file {file!r} is not a plain name that ends in .root")
     if name not in skims:
-        raise SkimError(
-            "permanent", f"output {file} asks for skim {name}; the job defines {', '.join(skims)}"
-        )
+        raise SkimError(f"output {file} asks for skim {name}; the job defines {', '.join(skims)}")
     definition = skims[name]
     if not isinstance(definition, Mapping) or ("cut" in definition) == ("line" in definition):
-        raise SkimError("permanent", f"skim {name} needs either `cut` or `line`")
+        raise SkimError(f"skim {name} needs either `cut` or `line`")
     if "line" in definition:
         return Selection(file, line=_read_line(name, definition))
     try:
         return Selection(file, cut=parse_cut(_take(definition, "cut", str)))
     except CutSyntaxError as error:
-        raise SkimError("permanent", f"the cut of skim {name} does not parse: {error}") from error
+        raise SkimError(f"the cut of skim {name} does not parse: {error}") from error
 
 
 def _read_line(name: str, data: Mapping[str, Any]) -> tuple[str, str]:
     line, decision = _take(data, "line", str), data.get("decision", FINAL)
     if decision not in {FINAL, BEFORE_PRESCALE}:
-        raise SkimError(
-            "permanent", f"skim {name}: decision is `{FINAL}` or `{BEFORE_PRESCALE}`, not {decision!r:.60}"
-        )
+        raise SkimError(f"skim {name}: decision is `{FINAL}` or `{BEFORE_PRESCALE}`, not {decision!r:.60}")
     if decision == BEFORE_PRESCALE and line.endswith("&total_result"):
-        raise SkimError(
-            "permanent", f"skim {name}: {line} exists only after the prescale; write `decision: {FINAL}`"
-        )
+        raise SkimError(f"skim {name}: {line} exists only after the prescale; write `decision: {FINAL}`")
     return line, decision

@@ -366,7 +366,7 @@ def test_a_tree_that_unfolds_without_end_is_refused(history, capsys, monkeypatch
     head = history.git("commit-tree", top, "-p", base, "-m", "bomb")
     code, _, said = judge(history, capsys, base, head)
     assert code == Exit.UNAVAILABLE
-    assert "too large to be meant" in said.err or "more than 5000" in said.err
+    assert "too deep or too large" in said.err or "more than 5000" in said.err
 
 
 def test_a_change_of_thousands_of_files_is_not_read(history, capsys):

@@ -238,7 +238,7 @@ def test_other_than_the_registered_number_of_events_is_told(tmp_path):
     (tmp_path / "all.root").unlink()
     job["inputs"][0]["events"] = 5
     message = fail(job, tmp_path)
-    assert message == "in.root holds 3 events in 5 rows, and 5 are registered in the catalogue"
+    assert message == "in.root holds 3 events in 5 rows, and 5 are registered"
 
 
 def test_a_file_without_events_of_which_some_are_registered(shared_data, tmp_path):

@@ -44,7 +44,7 @@ from reconciler.model.engine import (
 )
 from reconciler.model.states import FailureClass
 from reconciler.outside.command import Deadline, Reply, call
-from renderer.jobs.gb2_settings import read_gb2_settings
+from renderer.jobs.requests import read_gb2_settings
 from schemas.policy.site import Site
 
 COMMANDS = ("register", "uploadFile", "approve", "status", "cancel")
