@@ -161,7 +161,7 @@ def digest_steering(text: str) -> str:
 
 def _render(name: str, source: str, settings: Mapping[str, Parameter]) -> str:
     try:
-        return _environment().from_string(source).render({key: _literal(v) for key, v in settings.items()})
+        return _environment().from_string(source).render(settings)
     except (
         jinja2.TemplateError,
         ArithmeticError,
@@ -187,15 +187,11 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _literal(value: Parameter) -> Parameter | list[Any]:
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _spell(value: Any) -> Any:
     """The Python literal of a value, in ASCII."""
     if isinstance(value, jinja2.Undefined):
         return value
-    if isinstance(value, list) and all(isinstance(item, str | int | float | bool) for item in value):
+    if isinstance(value, list | tuple) and all(isinstance(item, str | int | float | bool) for item in value):
         return f"[{', '.join(map(ascii, value))}]"
     if isinstance(value, str | int | float | bool):
         return ascii(value)

@@ -123,11 +123,9 @@ def load_produced(project: Project, names: Sequence[str]) -> Repository:
         if declared is None or not declared.campaign.is_live:
             continue
         try:
-            choice = choose_launchable(repository, findings, [name])
+            wrong = choose_launchable(repository, findings, [name]).describe()
         except SourceUnavailable as error:
-            wrong: Sequence[str] = [f"{name}: {error}"]
-        else:
-            wrong = choice.describe()
+            wrong = [f"{name}: {error}"]
         if wrong:
             say(f"{wrong[0]}; this is what the ledger has of it")
             others = {key: value for key, value in repository.campaigns.items() if key != name}

@@ -115,7 +115,9 @@ class Settings:
 
             policy = project.change.before if project.change is not None else project.read_files()[0]
             opened = reading_export(export, policy, datetime.now(UTC))
-            state, origin = _current().with_resource(opened)
+            context = click.get_current_context()
+            assert context is not None
+            state, origin = context.with_resource(opened)  # until the command ends
             project = replace(project, state=state, origin=origin)
             if not any_version:
                 _refuse_version(project.state)
@@ -148,13 +150,6 @@ def _refuse_version(state: State) -> None:
     from reconciler.ledger.store.database import refuse_version  # noqa: PLC0415 -- see above
 
     refuse_version(state)
-
-
-def _current() -> click.Context:
-    """The command that runs; what it holds is let go when it ends."""
-    context = click.get_current_context()
-    assert context is not None
-    return context
 
 
 def reads_commits(command: _Command) -> _Command:

@@ -136,8 +136,8 @@ def look_into(wanted: Mapping[StepT, tuple[Needs, Ends]]) -> dict[StepT, Looked]
 
     def work() -> None:
         for name, (needs, (first, last)) in wanted.items():
-            if (one := look_at(first, *needs)) is not None:
-                other = look_at(last, *needs) if one[1] else None
+            if (one := look_at(first, needs)) is not None:
+                other = look_at(last, needs) if one[1] else None
                 lacking = [text for what, text in one[1].items() if other is None or what in other[1]]
                 found[name] = Looked(one[0], tuple(dict.fromkeys(lacking)))
 

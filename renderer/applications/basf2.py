@@ -50,14 +50,14 @@ class Basf2Application(Application):
     ) -> dict[str, Any]:
         """The release, the global tags and where their payloads are read, deviations, and the skims."""
         launcher = [*site.launchers[self.name], campaign.release or ""] if self.name in site.launchers else []
-        described: dict[str, Any] = {
+        is_held = find_trust(campaign, step, repository, site) is None and site.payloads is not None
+        held = {"local_conditions": LOCAL_CONDITIONS, "payload_folder": site.payloads} if is_held else {}
+        return {
             "command": [*launcher, "basf2", STEERING, "--", JOB],
             "conditions": CONDITIONS,
+            **held,
             **describe_steering(campaign, step, repository, site, outputs),
         }
-        if find_trust(campaign, step, repository, site) is None and site.payloads is not None:
-            described |= {"local_conditions": LOCAL_CONDITIONS, "payload_folder": site.payloads}
-        return described
 
     def name_file(self, step: Step, output: str, stem: str) -> str:
         """The level before the name of the input.

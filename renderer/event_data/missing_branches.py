@@ -11,39 +11,30 @@ from renderer.event_data.event_file import IDENTITY, open_events
 from renderer.event_data.root_file import InputError, LackingError, explain_damage
 from renderer.event_data.trigger_results import ResultLayout, check_lines, describe_results, need_results
 
+Needs = tuple[str | None, Sequence[str], Sequence[tuple[str, str]], Sequence[str]]
+"""What a step reads by name: its tree, variables, lines with their decisions, and patterns of branches that it keeps."""
 
-def look_at(
-    candidates: Sequence[tuple[str, str]],
-    tree: str | None,
-    variables: Sequence[str],
-    lines: Sequence[tuple[str, str]],
-    keep: Sequence[str],
-) -> tuple[str, dict[Hashable, str]] | None:
+
+def look_at(candidates: Sequence[tuple[str, str]], needs: Needs) -> tuple[str, dict[Hashable, str]] | None:
     """The first of some files, by name and path, that can be read and has events: its path, and what it lacks, in words.
 
     None where there is no such file.
     """
     for name, path in candidates:
         with contextlib.suppress(InputError, OSError):
-            lacking = _find_lacking(Path(path), name, tree, variables, lines, keep)
+            lacking = _find_lacking(Path(path), name, needs)
             if lacking is not None:
                 return path, lacking
     return None
 
 
-def _find_lacking(
-    path: Path,
-    name: str,
-    tree: str | None,
-    variables: Sequence[str],
-    lines: Sequence[tuple[str, str]],
-    keep: Sequence[str],
-) -> dict[Hashable, str] | None:
+def _find_lacking(path: Path, name: str, needs: Needs) -> dict[Hashable, str] | None:
     """What a file lacks, and how that is told; None where it has no events, and so may lack anything.
 
     Raises:
         InputError: it cannot be read, or is damaged.
     """
+    tree, variables, lines, keep = needs
     lacking: dict[Hashable, str] = {}
 
     @contextlib.contextmanager

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import awkward
 import numpy as np
 import uproot
-from numpy.typing import NDArray
 
 from renderer.event_data.branches import LISTS, NUMBERS, TEXTS, Column, Form
 from renderer.event_data.root_file import Tree
@@ -101,21 +99,14 @@ class TreeWriter:
             if column is not None:
                 datum["fTitle"] = column.title or datum["fTitle"]
                 datum["fBasketSize"] = column.basket
-        cascading.write_jagged_basket = partial(_write_lists, cascading.write_jagged_basket, columns)
+        write = cascading.write_jagged_basket
+
+        def write_lists(sink: Any, name: str, compression: Any, values: Any, offsets: Any) -> Any:
+            # uproot 5.7 has forgotten here that what is listed may be arrays of fixed lengths
+            return write(sink, name, compression, values.reshape(-1, *columns[name].shape), offsets)
+
+        cascading.write_jagged_basket = write_lists
         cascading._relocate(self._file.file, self._file.file.sink)  # noqa: SLF001 -- uproot has no public way to it
-
-
-def _write_lists(
-    write: Callable[..., Any],
-    columns: Mapping[str, Column],
-    sink: Any,
-    name: str,
-    compression: Any,
-    values: NDArray[np.generic],
-    offsets: NDArray[np.generic],
-) -> Any:
-    """Writes a basket of lists; uproot 5.7 has forgotten here that what is listed may be arrays of fixed lengths."""
-    return write(sink, name, compression, values.reshape(-1, *columns[name].shape), offsets)
 
 
 def read_code(code: int) -> Any:

@@ -6,6 +6,7 @@ Pure.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -120,9 +121,9 @@ def gather_alike(
 
     What `apart` says differs keeps cases apart, whatever their texts are.
     """
-    groups: dict[Hashable, list[_Case]] = {}
+    groups: defaultdict[Hashable, list[_Case]] = defaultdict(list)
     for case in cases:
-        groups.setdefault((apart(case), normalise(tell(case))), []).append(case)
+        groups[apart(case), normalise(tell(case))].append(case)
     return list(groups.values())
 
 

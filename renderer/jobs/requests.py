@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +102,11 @@ def group_runs(
 
     The borders are fixed numbers, so that a new run joins its own group and moves no other run.
     """
-    groups = []
-    for _, block in groupby(runs, key=lambda key: (split_key(key)[0], split_key(key)[1] // width)):
-        alike: dict[Hashable, list[int]] = {}
-        for run in block:
-            alike.setdefault(describe(run), []).append(run)
-        groups += [tuple(group) for group in alike.values()]
-    return groups
+    groups: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for key in runs:
+        experiment, run = split_key(key)
+        groups[experiment, run // width, describe(key)].append(key)
+    return [tuple(group) for group in groups.values()]
 
 
 def render_requests(

@@ -15,7 +15,9 @@ bit set, which is unequal to the constant `nan`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +37,7 @@ from schemas.skims.cut import (
 )
 
 _EQUAL_WITHIN = 2
+_OPERATIONS = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "**": np.power}
 _UNDEFINED = np.array(-(2**51)).view(np.float64)
 _QUIET = np.int64(2**51)
 
@@ -61,20 +64,15 @@ def select(cut: Cut, columns: Mapping[str, NDArray[np.generic]]) -> NDArray[np.b
 def _decide(node: Condition, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
     if isinstance(node, Relation):
         operands = [_evaluate(operand, values) for operand in node.operands]
-        result = _compare(node.operators[0], operands[0], operands[1])
-        if len(operands) > 2:
-            result = np.logical_and(result, _compare(node.operators[1], operands[1], operands[2]))
-        return result
+        pairs = zip(node.operators, operands, operands[1:], strict=False)
+        return reduce(np.logical_and, [_RELATIONS[operator](one, other) for operator, one, other in pairs])
     if isinstance(node, Truth):
         return np.asarray(node.value)
     if isinstance(node, Not):
         return np.asarray(np.logical_not(_decide(node.operand, values)))
     join = np.logical_and if isinstance(node, And) else np.logical_or
     assert isinstance(node, And | Or)
-    result = _decide(node.operands[0], values)
-    for operand in node.operands[1:]:
-        result = join(result, _decide(operand, values))
-    return result
+    return reduce(join, [_decide(operand, values) for operand in node.operands])
 
 
 def _evaluate(node: Value, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -85,8 +83,7 @@ def _evaluate(node: Value, values: Mapping[str, NDArray[np.float64]]) -> NDArray
     if isinstance(node, Negative):
         return np.asarray(np.negative(_evaluate(node.operand, values)))
     left, right = _evaluate(node.left, values), _evaluate(node.right, values)
-    operations = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "**": np.power}
-    result = np.asarray(operations[node.operator](left, right))
+    result = np.asarray(_OPERATIONS[node.operator](left, right))
     undefined = np.isnan(result)
     return np.where(undefined, _choose_nan(left, right), result) if undefined.any() else result
 
@@ -97,17 +94,18 @@ def _choose_nan(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArra
     return (chosen.view(np.int64) | _QUIET).view(np.float64)
 
 
-def _compare(operator: str, left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.bool_]:
-    if operator == "==":
-        return _equal(left, right)
-    if operator == "!=":
-        return np.asarray(np.logical_not(_equal(left, right)))
-    relations = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
-    return np.asarray(relations[operator](left, right))
-
-
 def _equal(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.bool_]:
     one, other = left.view(np.int64), right.view(np.int64)
     # Modulo 2**64, greater minus less is their exact distance: it lies between 0 and 2**64 - 1.
     distance = np.maximum(one, other).view(np.uint64) - np.minimum(one, other).view(np.uint64)
     return np.asarray((distance <= _EQUAL_WITHIN) | (left == right))
+
+
+_RELATIONS: Mapping[str, Callable[..., Any]] = {
+    "==": _equal,
+    "!=": lambda left, right: np.logical_not(_equal(left, right)),
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+}
