@@ -176,10 +176,8 @@ def find_ancestor(root: Path, base: str, head: str) -> str:
             hint = "; fetch the whole history" if _is_shallow(repository) else ""
             raise SourceUnavailable(f"{base[:12]} and {head[:12]} have no commit in common{hint}")
         if len(found) > 1:
-            raise WrongUse(
-                f"{head[:12]} left {base[:12]} at {len(found)} commits, as branches do that merged one another;"
-                " `git merge` the base into it once more, or rebase"
-            )
+            said = f"{head[:12]} left {base[:12]} at {len(found)} commits, as branches do that merged one another"
+            raise WrongUse(f"{said}; `git merge` the base into it once more, or rebase")
         return found[0].hexsha
 
 

@@ -89,17 +89,15 @@ def fetch_head(root: Path, followed: Followed, now: datetime) -> Commit:
                 f" launched: somebody rewrote it, or serves an old one. If that is meant: git update-ref -d {APPLIED}"
             )
         if PRODUCTIONS not in head.tree:
-            raise GuardRefused(
-                f"{where} is at {short}, which has no `{PRODUCTIONS}`: bring it back by a commit"
-            )
+            raise GuardRefused(f"{where} at {short} has no folder `{PRODUCTIONS}`: bring it back by a commit")
         age = now.timestamp() - head.committed_date
         if followed.oldest is not None and age > followed.oldest.total_seconds():
             raise GuardRefused(f"the head of {where} is {age // 86400:.0f} days old; is it still the newest?")
         # whoever makes a commit dates it, and one from the future would never be too old
         if followed.oldest is not None and age < -SKEW:
+            said = f"the head of {where}, {short}, is dated {-age / 3600:,.0f} hours in the future: its age cannot be told"
             raise GuardRefused(
-                f"the head of {where}, {short}, is dated {-age / 3600:,.0f} hours in the future: its age cannot be"
-                " told; look at the clock of this host (`timedatectl`), or merge another commit on top of it"
+                f"{said}; look at this host's clock (`timedatectl`), or merge another commit on top"
             )
     return read_commit(root, head.hexsha)
 

@@ -40,6 +40,8 @@ def judge_change(
     `launched` are the campaigns that an export of the state has; without one, or with an old one too (`list_locked`), all
     that have a lock on the base are taken for launched.
     """
+    if launched is None:
+        launched = list_locked(before)
     found = {
         *check_mixing(change),
         *check_removals(change, before, launched),
@@ -82,15 +84,13 @@ def check_mixing(change: Change) -> Iterator[Finding]:
         yield Finding(Place(campaigns[0]), "BP705", message, hint)
 
 
-def check_removals(
-    change: Change, before: Repository, launched: Collection[str] | None = None
-) -> Iterator[Finding]:
+def check_removals(change: Change, before: Repository, launched: Collection[str]) -> Iterator[Finding]:
     """Ensure that the folder of a campaign that was launched stays, among the campaigns or in the archive."""
     there = {
         file.split("/")[2] for file in change.after if file.startswith(tuple(f"{top}/" for top in FOLDERS))
     }
     for name, declared in before.campaigns.items():
-        if name not in there and _is_launched(declared, launched):
+        if name not in there and name in launched:
             message = f"the folder of {name} goes, and it was launched from: what it produced exists"
             hint = f"move it to {ARCHIVE}/{name} with `state: stopped`; its data end with a retirement"
             yield Finding(Place(declared.document.file), "BP607", message, hint)
@@ -115,13 +115,11 @@ def check_names_again(change: Change, before: Repository) -> Iterator[Finding]:
             yield Finding(Place(file), "BP610", message, hint)
 
 
-def check_frozen(
-    before: Repository, after: Repository, launched: Collection[str] | None = None
-) -> Iterator[Finding]:
+def check_frozen(before: Repository, after: Repository, launched: Collection[str]) -> Iterator[Finding]:
     """Ensure that what determines the data of a launched campaign stays, unless this change says `restate:`."""
     for name, declared in before.campaigns.items():
         other = after.campaigns.get(name)
-        if other is None or not _is_launched(declared, launched):
+        if other is None or name not in launched:
             continue
         if other.campaign.restate is not None and other.campaign.restate != declared.campaign.restate:
             continue
@@ -164,10 +162,8 @@ def check_since(before: Repository, after: Repository) -> Iterator[Finding]:
         known = dict(pin_scopes(lock, declared.campaign, declared.document.data, old.lock).since)
         for scope, since in lock.since:
             if since < known.get(scope, since):
-                message = (
-                    f"the lock says that its {scope} is as it was since generation {since}; by the lock on the base it is"
-                    f" since {known[scope]}"
-                )
+                said = f"the lock says that its {scope} is as it was since generation {since}"
+                message = f"{said}; by the lock on the base it is since {known[scope]}"
                 hint = f"take the lock of the base, and run `b2prod resolve {name}`"
                 yield Finding(Place(declared.lock_file), "BP605", message, hint)
 
@@ -183,10 +179,6 @@ def check_scripts(change: Change, before: Repository, after: Repository) -> Iter
             title, _, version = name.partition("/")
             hint = f"put it back, and write {SCRIPTS}/{title}/{int(version) + 1}"
             yield Finding(Place(file), "BP612", f"the script {name} is another one than before", hint)
-
-
-def _is_launched(declared: Declared, launched: Collection[str] | None) -> bool:
-    return declared.lock is not None if launched is None else declared.campaign.name in launched
 
 
 def _reach(declared: Declared, path: tuple[str | int, ...]) -> tuple[str | int, ...]:

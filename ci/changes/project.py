@@ -155,9 +155,7 @@ def _refuse_version(state: State) -> None:
 def reads_commits(command: _Command) -> _Command:
     """Options of a verb that can read commits: `base` and `head`."""
     base = click.option("--base", metavar="REV", help="Read this commit once --head (else HEAD) is merged.")
-    head = click.option(
-        "--head", metavar="REV", help="Read productions/ of this commit, not of the work tree."
-    )
+    head = click.option("--head", metavar="REV", help="Read productions/ of this commit, not the work tree.")
     return base(head(command))
 
 

@@ -96,9 +96,7 @@ def verify_signature(
         if public.type in HARDWARE:
             signed = _complete(public, wire, signed, touch=touch)
         elif touch:
-            raise BadSignature(
-                "the policy asks for a hardware key that is touched: `ssh-keygen -t ed25519-sk`"
-            )
+            raise BadSignature("the policy asks for a touched hardware key: `ssh-keygen -t ed25519-sk`")
         wire.end()
         _verify(public, kind, value, signed)
     except Malformed as error:

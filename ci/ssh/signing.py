@@ -105,7 +105,6 @@ def _run(
     except FileNotFoundError as error:
         raise WrongUse(f"there is no {command[0]} here; install OpenSSH's client") from error
     except subprocess.TimeoutExpired as error:
-        raise WrongUse(
-            f"{command[0]} did not end within {PATIENCE} s, and nothing was signed; run this again, and enter the"
-            " passphrase or touch the key when it asks"
-        ) from error
+        said = f"{command[0]} did not end within {PATIENCE} s, and nothing was signed"
+        hint = "run this again, and enter the passphrase or touch the key when it asks"
+        raise WrongUse(f"{said}; {hint}") from error

@@ -133,10 +133,8 @@ def check_keep(events: EventFile, keep: Sequence[str]) -> None:
         LackingError: it holds objects of basf2, of which an event list is written.
     """
     if keep and events.entries and events.holds_objects:
-        raise LackingError(
-            f"{events.tree.label} holds objects of basf2, of which an event list is written: "
-            "`keep` names branches, and there are none to keep; remove it"
-        )
+        said = f"{events.tree.label} holds objects of basf2, of which an event list is written"
+        raise LackingError(f"{said}: `keep` names branches, and there are none to keep; remove it")
 
 
 def _match(pattern: str, found: dict[str, tuple[Column, ...]], events: EventFile) -> set[str]:

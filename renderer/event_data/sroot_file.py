@@ -145,10 +145,8 @@ def _read_chunks(walk: _Walk) -> Iterator[Chunk]:
         if walk.number == 1 and header.kind != _STREAMER_INFO:
             part = read_part(walk.name)
             alone = part is not None and part.number > 0
-            raise InputError(
-                f"{walk.name} does not begin with the streamer info"
-                + (", so it cannot be read without the part before it" if alone else "")
-            )
+            hint = ", so it cannot be read without the part before it" if alone else ""
+            raise InputError(f"{walk.name} does not begin with the streamer info{hint}")
         if header.kind == _EVENT:
             events.append(_read_event(walk, header, layouts))
             count += 1

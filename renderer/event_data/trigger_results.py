@@ -94,7 +94,7 @@ def find_results(tree: Tree) -> Results | None:
     alone = [key for key in below if not tree.tree[key].branches]
     whole = [key for key in alone if key in members] or [key for key in alone if below[key] in ("", ".")]
     if whole:
-        return MappedResults(tree, tree.tree[whole[0]])
+        return MappedResults(tree, (tree.tree[whole[0]],))
     if below:
         raise InputError(f"{tree.label} stores HLT results in a way that is not known: {', '.join(below)}")
     return None
@@ -110,10 +110,9 @@ def need_results(tree: Tree, decisions: Iterable[tuple[str, str]]) -> Results:
     if results is None:
         raise LackingError(f"{tree.label} has no branch {_OBJECT}: the file holds no HLT result")
     if results.layout is ResultLayout.FINAL and any(kind == BEFORE_PRESCALE for _, kind in decisions):
-        raise LackingError(
-            f"{tree.label} stores HLT results {ResultLayout.FINAL.value}, as releases before 04 do: "
-            f"`decision: {BEFORE_PRESCALE}` cannot be read from it; write `decision: {FINAL}`"
-        )
+        said = f"{tree.label} stores HLT results {ResultLayout.FINAL.value}, as releases before 04 do"
+        hint = f"`decision: {BEFORE_PRESCALE}` cannot be read from it; write `decision: {FINAL}`"
+        raise LackingError(f"{said}: {hint}")
     return results
 
 
@@ -172,10 +171,7 @@ class SplitResults:
         """
         raw = self.tree.read(self.names, start, stop, "ak", _BYTES)
         lengths = awkward.to_numpy(awkward.num(raw))
-        uniform = bool((lengths == lengths[0]).all())
-        if uniform:
-            table = awkward.to_numpy(raw)
-            uniform = bool((table == table[0]).all())
+        uniform = (lengths == lengths[0]).all() and (awkward.to_numpy(raw) == awkward.to_numpy(raw[0])).all()
         return self.tree.read(self.names, start, start + 1 if uniform else stop, "ak")
 
 
@@ -201,17 +197,13 @@ class MappedResults:
     """Results as a map in the bytes of each entry: those after the prescale."""
 
     tree: Tree
-    branch: Any
+    branches: tuple[Any, ...]
     layout = ResultLayout.FINAL
-
-    @property
-    def branches(self) -> tuple[Any, ...]:
-        """The branches that are read for them."""
-        return (self.branch,)
 
     def read(self, start: int, stop: int, wanted: Sequence[tuple[str, str]]) -> Decisions:
         """As that of `SplitResults`."""
-        raw = self.tree.read(self.branch, start, stop, "ak", _BYTES)
+        (branch,) = self.branches
+        raw = self.tree.read(branch, start, stop, "ak", _BYTES)
         values = {one: np.zeros(stop - start, np.int8) for one in wanted}
         unstored = {line: stop - start for line, _ in wanted}
         lines: dict[str, None] = {}
@@ -222,8 +214,8 @@ class MappedResults:
                     values[line, FINAL][entries] = results[:, shape.lines.index(line)]
                     unstored[line] -= len(entries)
         except MapError as error:
-            where = f"{self.tree.label}, branch {self.branch.name}, entry {start + error.entry}"
-            how = f"in a way that is not known ({self.branch.typename}): {error}"
+            where = f"{self.tree.label}, branch {branch.name}, entry {start + error.entry}"
+            how = f"in a way that is not known ({branch.typename}): {error}"
             raise InputError(f"{where} stores HLT results {how}") from error
         return Decisions(values, unstored, tuple(lines))
 

@@ -42,10 +42,9 @@ class Chains:
 
     def digest(self, runs: Sequence[int]) -> list[str]:
         """The digest of the payload set of each of the sorted run keys `runs`."""
-        digested = [(here, digest_runs(chain, here)) for chain, here in self.divide(runs)]
-        if len(digested) == 1:
-            return digested[0][1]
-        digests = dict(pair for here, found in digested for pair in zip(here, found, strict=True))
+        digests: dict[int, str] = {}
+        for chain, here in self.divide(runs):
+            digests.update(zip(here, digest_runs(chain, here), strict=True))
         return [digests[run] for run in runs]
 
     def divide(self, runs: Sequence[int]) -> Iterator[tuple[tuple[Snapshot, ...], Sequence[int]]]:
