@@ -90,9 +90,9 @@ def _write_outputs(task: Task, folder: Path) -> list[dict[str, Any]]:
 
 def _divide_outputs(task: Task) -> Iterator[Task]:
     """The task in as many as must be done one after another, since each output is an open file."""
-    most = _allow_files(len(task.selections) + _SPARE) - _SPARE
-    for start in range(0, len(task.selections), max(1, most)):
-        yield replace(task, selections=task.selections[start : start + max(1, most)])
+    most = max(1, _allow_files(len(task.selections) + _SPARE) - _SPARE)
+    for start in range(0, len(task.selections), most):
+        yield replace(task, selections=task.selections[start : start + most])
 
 
 def _allow_files(wanted: int) -> int:

@@ -69,9 +69,8 @@ def read_maps(raw: awkward.Array) -> Iterator[tuple[Shape, NDArray[np.int64], ND
 def _take_results(block: NDArray[np.uint8], shape: Shape) -> NDArray[np.int8]:
     width = np.arange(4)
     values = np.ascontiguousarray(block[:, shape.places[:, None] + width]).view(">i4")[..., 0]
-    if not np.isin(values, _RESULTS).all():
-        wrong = values[~np.isin(values, _RESULTS)][0]
-        raise MapError(f"a result is {wrong}, and not -1, 0 or 1")
+    if len(wrong := values[~np.isin(values, _RESULTS)]):
+        raise MapError(f"a result is {wrong[0]}, and not -1, 0 or 1")
     return values.astype(np.int8)
 
 

@@ -88,11 +88,8 @@ def find_chains(campaign: Campaign, step: Step, repository: Repository, tags: Ch
     """
     if not step.keys.software:
         return NO_CHAIN
-    testing = tuple(
-        settle_overlaps(repository.snapshots[one.name], campaign.release or "")
-        for one in step.deviations.testing_payloads
-    )
-    used = tags.below(testing) if testing else tags
+    testing = [repository.snapshots[one.name] for one in step.deviations.testing_payloads]
+    used = tags.below(tuple(settle_overlaps(one, campaign.release or "") for one in testing))
     names = repository.templates[step.template].payloads if step.template else None
     return used if names is None else used.limited(names)
 

@@ -94,7 +94,8 @@ def _gather_sets(files: Sequence[InputFile]) -> list[tuple[InputFile, ...]]:
         if place is None or place.number:
             continue
         group = [file]
-        while place is not None and (after := later.pop(_beside(file, place.after), None)) is not None:
+        folder = PurePosixPath(file.path).parent
+        while place is not None and (after := later.pop(str(folder / place.after), None)) is not None:
             group.append(after)
             place = _find_part(after)
         groups.append(tuple(group))
@@ -106,10 +107,6 @@ def _gather_sets(files: Sequence[InputFile]) -> list[tuple[InputFile, ...]]:
 def _find_part(file: InputFile) -> Part | None:
     """Where a file stands in a set of raw data in the DAQ's format; None for files of other formats."""
     return read_part(PurePosixPath(file.path).name) if ".sroot" in file.path else None
-
-
-def _beside(file: InputFile, name: str) -> str:
-    return str(PurePosixPath(file.path).with_name(name))
 
 
 def render_job(
@@ -151,11 +148,9 @@ def render_job(
 def write_local_conditions(chain: Sequence[Snapshot], run: int) -> bytes:
     """The `database.txt` of the payloads that hold for a run: what releases before 04 read in place of a metadata file."""
     experiment, number = split_key(run)
-    lines = (
-        f"dbstore/{name} {iov.revision} {experiment},{number},{experiment},{number}\n"
-        for name, iov in find_payloads(chain, run).items()
-    )
-    return "".join(lines).encode()
+    place = f"{experiment},{number},{experiment},{number}"
+    won = find_payloads(chain, run).items()
+    return "".join(f"dbstore/{name} {iov.revision} {place}\n" for name, iov in won).encode()
 
 
 def name_outputs(step: Step, run: int, job: Job, outputs: Container[str]) -> dict[str, str]:
