@@ -179,7 +179,7 @@ def test_every_campaign_of_this_repository_can_be_copied(files, file):
 def test_a_manifest_on_one_line_is_refused():
     document, _ = read_yaml("x", swap(PROMPT, ("state: held\n", "")).encode())
     text = str(document.data).replace("'", '"')
-    with pytest.raises(Undraftable, match="each key at the top on a line of its own"):
+    with pytest.raises(Undraftable, match="each top-level key on its own line"):
         draft(text, "GCR5c", "GCR5b", prompt=text)
 
 
