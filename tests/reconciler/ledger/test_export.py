@@ -175,7 +175,7 @@ def test_the_verbs_say_which_state_it_was(world, capsys, monkeypatch):
     assert stored["origin"]["stale"] is False
     assert stored["digest"] == world.state_view().plan.digest()
     assert run(["--root", str(world.root), "apply", str(world.root / "plan.json")]) == Exit.REFUSED
-    assert "to be read" in capsys.readouterr().err
+    assert "made from an export of the state" in capsys.readouterr().err
     assert plan(world, "--refresh") == Exit.USAGE
     assert run(["--root", str(world.root), "state", "show", str(world.export)]) == Exit.FINE
     assert "serial" in capsys.readouterr().out
