@@ -133,7 +133,7 @@ def read_commit(
                     continue
                 total += reading.size(item)
                 if total > TOTAL_LIMIT:
-                    raise SourceUnavailable(f"{revision[:12]} has more than {TOTAL_LIMIT} bytes in {top}")
+                    raise SourceUnavailable(f"{commit.hexsha[:12]} has over {TOTAL_LIMIT} bytes in {top}")
                 files[item.path] = reading.content(item)
         except (ODBError, ValueError, OSError) as error:
             raise SourceUnavailable(f"the commit {commit.hexsha[:12]} cannot be read: {error}") from error
