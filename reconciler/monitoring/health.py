@@ -102,12 +102,7 @@ def _find_tapes(connection: Connection, view: View) -> Iterator[str]:
     """Which steps would read what is not on disk."""
     for units in view.units:
         source = units.step.input
-        wished = {
-            run
-            for group in view.plan.groups
-            if group.step == units.step.name and group.action in MAKING
-            for run in group.runs
-        }
+        wished = view.plan.list_making(units.step.name)
         if source.step is not None or not wished:
             continue
         away, there, count = count_away(connection, source.level, wished)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from reconciler.ledger.reading.measurement import measure_cpu, measure_events
 from reconciler.ledger.schema.tables import inputs, outputs, products, recipes
-from reconciler.model.states import MAKING, OutputState
+from reconciler.model.states import OutputState
 from reconciler.planning.views import View
 from renderer.identity.units import StepUnits
 from schemas.manifest.runs import run_key
@@ -37,31 +37,21 @@ def estimate_cost(connection: Connection, view: View, like: Sequence[str] = ()) 
 
     Where a recipe was never used, the estimate uses what the same step took in the campaigns `like`.
     """
-    found = []
-    for units in view.units:
-        runs = {
-            run
-            for group in view.plan.groups
-            if group.step == units.step.name and group.action in MAKING
-            for run in group.runs
-        }
-        if runs:
-            found.append(_estimate_step(connection, view, units, runs, like))
-    return tuple(found)
+    making = ((units, view.plan.list_making(units.step.name)) for units in view.units)
+    return tuple(_estimate_step(connection, view, units, runs, like) for units, runs in making if runs)
 
 
 def measure_produced(connection: Connection, campaign: str, step: str | None = None) -> tuple[int, int]:
     """The number of outputs of a campaign, or of one step and its variants, that exist; and their size in bytes."""
+    count, size = func.count(outputs.c.id.distinct()), func.coalesce(func.sum(products.c.size), 0)
     query = (
-        select(
-            outputs.c.step, func.count(outputs.c.id.distinct()), func.coalesce(func.sum(products.c.size), 0)
-        )
+        select(outputs.c.step, count, size)
         .outerjoin(products, products.c.output == outputs.c.id)
         .where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
         .group_by(outputs.c.step)
     )
     rows = [row for row in connection.execute(query) if step is None or find_declared(row[0]) == step]
-    return sum(count for _, count, _ in rows), sum(int(size) for _, _, size in rows)
+    return sum(row[1] for row in rows), sum(int(row[2]) for row in rows)
 
 
 def _estimate_step(

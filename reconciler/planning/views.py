@@ -17,7 +17,6 @@ from reconciler.datasets.verification.rounds import find_lost
 from reconciler.ledger.reading.observation import observe, read_identity
 from reconciler.ledger.store.database import State
 from reconciler.model.plan import CampaignPlan, Observed, Plan
-from reconciler.model.states import MAKING
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.planner import plan_campaign
@@ -105,22 +104,14 @@ def view_campaign(
     observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=lost)
     pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))
     plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why)
-    wanted = {} if state.copy is not None else _list_wanted(plan)
+    making = {item.step.name: sorted(plan.list_making(item.step.name)) for item in units}
+    wanted = {} if state.copy is not None else {step: found for step, found in making.items() if found}
     if wanted and (taken := find_taken(connection, repository, campaign, units, wanted, storage)):
         units = tuple(
             replace(item, refused={**item.refused, **taken.get(item.step.name, {})}) for item in units
         )
         plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why)
     return View(campaign, lock, units, observed, plan, chosen.entrants)
-
-
-def _list_wanted(plan: CampaignPlan) -> dict[str, list[int]]:
-    """Step → the sorted run keys that a plan submits or restates."""
-    wanted: dict[str, set[int]] = {}
-    for group in plan.groups:
-        if group.action in MAKING:
-            wanted.setdefault(group.step, set()).update(group.runs)
-    return {step: sorted(runs) for step, runs in wanted.items()}
 
 
 def _find_pathless(
@@ -180,15 +171,14 @@ def read_state_view(
             absent[name] = note_defect(error)
     if absent and not views:
         raise SourceUnavailable("\n".join(dict.fromkeys(absent.values())))
+    stored = sorted(f"{name} {value.hex()} {gone[name][value]}" for name in gone for value in gone[name])
     plan = Plan(
         ledger=identity.ledger,
         serial=identity.serial,
         catalogue_serial=identity.catalogue_serial,
         campaigns=tuple(view.plan for view in views),
         refreshed=refresh,
-        lost=tuple(
-            sorted(f"{name} {value.hex()} {gone[name][value]}" for name in gone for value in gone[name])
-        ),
+        lost=tuple(stored),
     )
     return StateView(tuple(views), plan, tuple(drift), absent)
 

@@ -141,13 +141,10 @@ def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> ImportedR
         if after != before:
             # two lists know one half each
             if after.start is not None and after.stop is not None and after.stop < after.start:
-                reason = (
-                    f"with what is known of the run, it stops ({after.stop}) before it starts ({after.start})"
-                )
-                stated = (
-                    f"{name} {value}" for name, value in wanted[key]._asdict().items() if value is not None
-                )
-                refused.append(RefusedRow(0, ", ".join(stated), reason, key))
+                when = f"it stops ({after.stop}) before it starts ({after.start})"
+                values = wanted[key]._asdict().items()
+                stated = ", ".join(f"{name} {value}" for name, value in values if value is not None)
+                refused.append(RefusedRow(0, stated, f"with what is known of the run, {when}", key))
             else:
                 changed.append(after)
     insert_rows(connection, runs, (*Run._fields, "seconds"), ((*run, _count_seconds(run)) for run in new))

@@ -50,19 +50,15 @@ def choose_runs(connection: Connection, campaign: Campaign, lock: Lock) -> Chose
     known = find_known(connection, lock.runs)
     if len(known) < len(lock.runs):
         lacking = lock.runs.subtract(gather_runs(sorted(known)).intervals)
-        listed = format_runs(lacking, most=10)
-        raise SourceUnavailable(
-            f"the run catalogue lacks runs that {campaign.name} was locked with: {listed}"
-        )
+        what = f"the run catalogue lacks runs that {campaign.name} was locked with"
+        raise SourceUnavailable(f"{what}: {format_runs(lacking, most=10)}")
     refused = {
         key: f"the lock has it, and {why}; run `b2prod resolve {campaign.name}`"
         for key, why in find_foreign(connection, campaign, lock).items()
     }
     keys, entrants = set(lock.runs), list[int]()
     admitted = read_admissions(connection, campaign.name) if lock.open_runs else set()
-    for selector in campaign.selectors:
-        if not selector.is_open:
-            continue
+    for selector in [one for one in campaign.selectors if one.is_open]:
         inside = [key for key in admitted if _names(selector, key)]
         known |= find_known(connection, inside)
         coming = [key for key in select_runs(connection, selector) if key not in admitted]
@@ -81,7 +77,7 @@ def select_runs(connection: Connection, selector: Selector) -> list[int]:
     query = select(runs.c.run).where(*_write_conditions(selector))
     query = query.order_by(runs.c.id if selector.is_open else runs.c.run)
     base = run_key(selector.experiment, 0)
-    found = [base | run for (run,) in connection.execute(query)]
+    found = [base | run for run in connection.scalars(query)]
     if max(len(selector.ranges), len(selector.exclude)) > RANGES_IN_SQL:
         found = list(compress(found, _are_within(found, base, take(selector))))
     return found
@@ -112,11 +108,10 @@ def find_foreign(connection: Connection, campaign: Campaign, lock: Lock) -> dict
 
 def find_lacking(connection: Connection, campaign: Campaign, lock: Lock) -> RunSet:
     """The runs that closed selectors take as the catalogue has them today, and that a lock does not have."""
-    found: set[int] = set()
-    for selector in campaign.selectors:
-        if not selector.is_open:
-            found.update(gather_runs(select_runs(connection, selector)).subtract(lock.runs.intervals))
-    return gather_runs(sorted(found))
+    closed = [selector for selector in campaign.selectors if not selector.is_open]
+    taken = (gather_runs(select_runs(connection, selector)) for selector in closed)
+    lacking = {key for some in taken for key in some.subtract(lock.runs.intervals)}
+    return gather_runs(sorted(lacking))
 
 
 def read_admissions(connection: Connection, campaign: str) -> set[int]:
@@ -223,10 +218,10 @@ def _find_failing(connection: Connection, selector: Selector) -> list[int]:
     if not asked:
         return []
     fits = case((and_(*asked), 1), else_=0)  # what is not known does not fit
-    there = (runs.c.experiment == selector.experiment, runs.c.removed.is_(None))
+    there = (runs.c.experiment == selector.experiment, runs.c.removed.is_(None), fits == 0)
     base = run_key(selector.experiment, 0)
-    query = select(runs.c.run).where(*there, fits == 0).order_by(runs.c.run)
-    return [base | run for (run,) in connection.execute(query)]
+    query = select(runs.c.run).where(*there).order_by(runs.c.run)
+    return [base | run for run in connection.scalars(query)]
 
 
 def _names(selector: Selector, key: int) -> bool:
