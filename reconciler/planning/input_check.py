@@ -93,17 +93,10 @@ def look_up(
         if needs is not None and step.input.step is None:
             wanted[step.name] = needs, list_ends(connection, step.input.level, runs)
     found = look_into(wanted)
-    findings = tuple(
-        Finding(
-            declared.document.key_place(("steps", name, "skims")),
-            "BP408",
-            looked.text,
-            "correct the cut, the line or the tree, or choose another input",
-        )
-        for name, looked in found.items()
-        if looked.lacking
-    )
-    return found, findings
+    lacking = {name: looked for name, looked in found.items() if looked.lacking}
+    places = {name: declared.document.key_place(("steps", name, "skims")) for name in lacking}
+    hint = "correct the cut, the line or the tree, or choose another input"
+    return found, tuple(Finding(places[name], "BP408", one.text, hint) for name, one in lacking.items())
 
 
 def list_ends(connection: Connection, level: str, runs: Sequence[int]) -> Ends:

@@ -39,23 +39,18 @@ def _pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any
     scripts = {step.template: render_script(step, repository) for step in campaign.steps if step.template}
     skims = sorted({name for step in campaign.steps if step.skims for name in step.outputs})
     testing = sorted({one.name for step in campaign.expand() for one in step.deviations.testing_payloads})
+    open_runs = [selector.describe() for selector in campaign.selectors if selector.is_open]
+    recipes = {step.name: write_recipes(campaign, step, repository) for step in campaign.expand()}
     site = repository.sites[campaign.site]
     release = repository.releases.get(campaign.release or "")
     return {
         "selection": digest([selector.describe() for selector in campaign.selectors]),
-        "open_runs": tuple(
-            canonical_json(selector.describe()).decode()
-            for selector in campaign.selectors
-            if selector.is_open
-        ),
+        "open_runs": tuple(canonical_json(one).decode() for one in open_runs),
         "release": campaign.release,
         "commit": release.commit if release else None,
         "tags": tuple(_pin_tag(tag, repository.snapshots[tag.name]) for tag in campaign.global_tags),
         "steps": tuple(
-            sorted(
-                (step.name, digest([recipe.digest for recipe in write_recipes(campaign, step, repository)]))
-                for step in campaign.expand()
-            )
+            sorted((name, digest([one.digest for one in some])) for name, some in recipes.items())
         ),
         "testing_payloads": tuple((name, repository.snapshots[name].digest) for name in testing),
         "templates": tuple(sorted((name, digest_steering(script)) for name, script in scripts.items())),

@@ -34,9 +34,8 @@ def find_known(connection: Connection, keys: Iterable[int]) -> dict[int, str | N
 
 def read_inputs(connection: Connection, level: str, experiments: Sequence[int]) -> dict[int, str]:
     """Run key → digest of the files registered at a data level."""
-    query = select(inputs.c.experiment, inputs.c.run, inputs.c.digest).where(
-        inputs.c.level == level, inputs.c.experiment.in_(experiments)
-    )
+    at = (inputs.c.level == level, inputs.c.experiment.in_(experiments))
+    query = select(inputs.c.experiment, inputs.c.run, inputs.c.digest).where(*at)
     return {experiment << 32 | run: digest for experiment, run, digest in connection.execute(query)}
 
 
@@ -55,9 +54,8 @@ def find_incomplete(connection: Connection, experiments: Sequence[int]) -> dict[
 
 def find_energies(connection: Connection, experiments: Sequence[int]) -> dict[int, str]:
     """Run key → what stands for its beam energy in paths: its label, or `cosmics`; without runs whose energy is not known."""
-    query = select(runs.c.experiment, runs.c.run, runs.c.type, runs.c.energy).where(
-        runs.c.experiment.in_(experiments)
-    )
+    columns = (runs.c.experiment, runs.c.run, runs.c.type, runs.c.energy)
+    query = select(*columns).where(runs.c.experiment.in_(experiments))
     return {
         experiment << 32 | run: COSMICS if kind == "cosmic" or energy == NO_BEAM else energy
         for experiment, run, kind, energy in connection.execute(query)
@@ -88,10 +86,8 @@ def find_excessive(
     found: dict[str, dict[int, str]] = {}
     for query, least in ((whole, ""), (partly, "at least ")):
         for level, experiment, run, recorded, there in connection.execute(query):
-            said = f"{least}{int(there):,} events, the run itself with {recorded:,}"
-            found.setdefault(level, {})[run_key(experiment, run)] = (
-                f"its {level} files are registered with {said}"
-            )
+            said = f"registered with {least}{int(there):,} events, the run itself with {recorded:,}"
+            found.setdefault(level, {})[run_key(experiment, run)] = f"its {level} files are {said}"
     return found
 
 
@@ -99,9 +95,8 @@ def find_simulated(
     connection: Connection, levels: Iterable[str], experiments: Sequence[int]
 ) -> dict[str, dict[int, str]]:
     """Data level → run key → what says that its events are simulated: the run's type, or files of that level."""
-    query = select(runs.c.experiment, runs.c.run).where(
-        runs.c.type == SIMULATED, runs.c.experiment.in_(experiments)
-    )
+    typed = (runs.c.type == SIMULATED, runs.c.experiment.in_(experiments))
+    query = select(runs.c.experiment, runs.c.run).where(*typed)
     of_type = {run_key(*row): "it is a run of simulated events" for row in connection.execute(query)}
     found = {level: dict(of_type) for level in levels}
     query = select(files.c.level, files.c.experiment, files.c.run, files.c.name).where(
@@ -116,9 +111,8 @@ def find_simulated(
 def read_files(connection: Connection, level: str, key: int) -> tuple[InputFile, ...]:
     """The files registered for one run at one data level, by name."""
     experiment, run = split_key(key)
-    query = select(files.c.name, files.c.path, files.c.size, files.c.checksum, files.c.events).where(
-        files.c.level == level, files.c.experiment == experiment, files.c.run == run
-    )
+    at = (files.c.level == level, files.c.experiment == experiment, files.c.run == run)
+    query = select(files.c.name, files.c.path, files.c.size, files.c.checksum, files.c.events).where(*at)
     return tuple(sorted((InputFile(*row) for row in connection.execute(query)), key=lambda file: file.name))
 
 

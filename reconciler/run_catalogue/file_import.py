@@ -82,9 +82,8 @@ def _read_file(stated: StatedFile, path: Path, level: str) -> FoundFile:
     known = {"experiment", "run"} <= numbers.keys()
     whole = stated.checksum is not None and stated.size is not None
     if stated.storage != "disk" and not (known and whole):
-        raise ValueError(
-            f"it is on {stated.storage}, so run, size and checksum must be stated: it is not read for them"
-        )
+        where = f"it is on {stated.storage}, where it is not read"
+        raise ValueError(f"{where}; state its run, size and checksum")
     enough = known and (whole or "events" in numbers)
     counting = stated.storage == "disk" and (level == SROOT or not enough)
     if (counting or stated.checksum is None) and path.exists() and not path.is_file():
@@ -156,11 +155,11 @@ def _choose_level(stated: StatedFile, level: str) -> str:
     sequential = read_part(os.path.basename(stated.path)) is not None
     if sequential and level not in (SROOT, RAW):
         raise ValueError(
-            f"its name says that it is raw data in the DAQ's format, of level `{SROOT}`, not `{level}`"
+            f"its name is one of raw data in the DAQ's format, of level `{SROOT}`, not `{level}`"
         )
     if level == SROOT and not sequential:
         raise ValueError(
-            f"files of level `{SROOT}` have names that end with .sroot, .sroot-1 … or the same with .gz"
+            f"names of files of level `{SROOT}` end with .sroot, .sroot-1 … or one of these and .gz"
         )
     return SROOT if sequential else level
 
@@ -173,13 +172,11 @@ def _judge_count(path: Path, counted: EventCount, said: Mapping[str, int]) -> di
     """
     if len(counted.runs) > 1:
         shown = ", ".join(map(format_run, counted.runs[:5]))
-        raise ValueError(
-            f"{path.name} holds events of {len(counted.runs)} runs ({shown} …); a unit reads files of one run"
-        )
+        what = f"{path.name} holds events of {len(counted.runs)} runs ({shown} …)"
+        raise ValueError(f"{what}; a unit reads files of one run")
     if not counted.runs and not {"experiment", "run"} <= said.keys():
-        raise ValueError(
-            f"{path.name} has no events, so it does not say which run it is of; register it by a list"
-        )
+        what = f"{path.name} has no events, so it does not say which run it is of"
+        raise ValueError(f"{what}; register it by a list")
     experiment, run = split_key(counted.runs[0]) if counted.runs else (said["experiment"], said["run"])
     told = run_key(said.get("experiment", experiment), said.get("run", run))
     if told != run_key(experiment, run):

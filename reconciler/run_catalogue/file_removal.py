@@ -107,9 +107,8 @@ def _choose(text: str, found: Sequence[File]) -> File:
     if len(found) > 1:
         shown = "".join(f"\n    {describe_file(file)}  {file.path}" for file in found[:10])
         more = f"\n    … and {len(found) - 10} more" if len(found) > 10 else ""
-        raise AmbiguousFileError(
-            f"{text} names {len(found)} files; say which, by path or as below:{shown}{more}"
-        )
+        what = f"{text} names {len(found)} files"
+        raise AmbiguousFileError(f"{what}; say which, by path or as below:{shown}{more}")
     return found[0]
 
 

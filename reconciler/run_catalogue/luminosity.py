@@ -87,9 +87,8 @@ def collect_measurements(
         if value is None:
             raise ValueError("it states no luminosity")
         if not all((number or 0.0) < MOST for number in numbers):
-            raise ValueError(
-                f"luminosity {value} ± {statistical} ± {systematic} nb⁻¹ is beyond what a run can have"
-            )
+            what = f"luminosity {value} ± {statistical} ± {systematic} nb⁻¹"
+            raise ValueError(f"{what} is beyond what a run can have")
         return Measurement(key, value, statistical, systematic)
 
     return collect_rows(listing, COLUMNS, read, "luminosity", advance)
@@ -121,9 +120,8 @@ def import_luminosity(connection: Connection, where: Where, found: Iterable[Meas
     if changed:
         keys = [bind(_RUN, split_key(one.run)) for one in changed]
         connection.execute(delete(luminosity).where(here, match_bound(luminosity, _RUN)), keys)
-    rows = (
-        (*where, *split_key(one.run), one.value, one.statistical, one.systematic) for one in (*new, *changed)
-    )
+    coming = (*new, *changed)
+    rows = ((*where, *split_key(one.run), one.value, one.statistical, one.systematic) for one in coming)
     insert_rows(connection, luminosity, _STORED, rows)
     return ImportedRuns(len(new), len(changed), len(wanted) - len(new) - len(changed))
 

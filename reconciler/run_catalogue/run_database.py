@@ -100,9 +100,8 @@ class RunDatabase:
             here, base = urlsplit(urljoin(answer.url, following)), urlsplit(self._http.base)
             if here.netloc == base.netloc and here.path.startswith(base.path):
                 return f"{here.path.removeprefix(base.path)}?{here.query}"
-        raise SourceUnavailable(
-            f"{answer.url} leads to {str(following)[:200]!r}, which is not at the service"
-        )
+        shown = str(following)[:200]
+        raise SourceUnavailable(f"{answer.url} leads to {shown!r}, which is not at the service")
 
     def _read_run(self, number: int, item: Any) -> Row:
         if not isinstance(item, dict):

@@ -165,15 +165,10 @@ def judge_run(selector: Selector, row: Any) -> Iterator[str]:
         elif value not in wanted:
             yield f"its {what} is {value}, not {' or '.join(wanted)}"
     least, minutes, until = selector.min_events, selector.min_minutes, selector.until
+    seconds = None if minutes is None else 60 * minutes
     for what, value, limit, fits, objection in (
         ("number of events", row.events, least, operator.ge, f"it has fewer than {least} events"),
-        (
-            "length",
-            row.seconds,
-            minutes and 60 * minutes,
-            operator.ge,
-            f"it is shorter than {minutes} minutes",
-        ),
+        ("length", row.seconds, seconds, operator.ge, f"it is shorter than {minutes} minutes"),
         ("start", row.start and row.start[:10], until, operator.le, f"it started after {until}"),
     ):
         if limit is not None and value is None:

@@ -107,12 +107,11 @@ def _describe(side: ComparedCampaign) -> dict[str, dict[str, Any]]:
     """
     campaign, here = side.campaign, side.repository
     release, site = here.releases.get(campaign.release or ""), here.sites[campaign.site]
+    narrowed = [replace(one, ranges=(), exclude=()).describe() for one in campaign.selectors]
     others = {key: value for key, value in side.manifest.items() if key not in (*_TOLD, *NAMES)}
     return {
         "release": {"release": campaign.release if release is None else f"{release.name} ({release.date})"},
-        "selection": {
-            "selection": [replace(one, ranges=(), exclude=()).describe() for one in campaign.selectors]
-        },
+        "selection": {"selection": narrowed},
         "site": {
             "site": campaign.site,
             "engine": site.engine,

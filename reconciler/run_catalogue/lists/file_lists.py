@@ -98,9 +98,8 @@ def find_files(source: Path, separator: str | None = None) -> list[StatedFile | 
     except (OSError, ValueError) as error:
         raise SourceUnavailable(f"{source} is not a list of files: {error}; nothing was changed") from error
     if not found:
-        raise SourceUnavailable(
-            f"{source} names no file; a list has a column `path`, a folder holds files .root, .sroot, .sroot-1 …"
-        )
+        hint = "a list has a column `path`, a folder holds files .root, .sroot, .sroot-1 …"
+        raise SourceUnavailable(f"{source} names no file; {hint}")
     return found
 
 

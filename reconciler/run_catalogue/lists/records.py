@@ -216,9 +216,8 @@ def _explain(text: str, begin: int, line: int, at: int, ending: str) -> QuoteErr
     opened = text.index('"', at)
     quoted = re.compile(_QUOTED).match(text, opened)
     if quoted is None:
-        return QuoteError(
-            f"the quote that opens in {locate(opened)}, is not closed; close it, or write it twice"
-        )
+        where = locate(opened)
+        return QuoteError(f"the quote that opens in {where}, is not closed; close it, or write it twice")
     message = f"text follows the quote that closes in {locate(quoted.end() - 1)}; write a quote in a quoted cell twice"
     return QuoteError(message, quoted.end())
 
@@ -265,9 +264,8 @@ class Columns:
         for number, column, places in self._several:
             stated = [row.values[place] for place in places if not is_blank(row.values[place])]
             if any(one != stated[0] for one in stated):
-                shown = " and ".join(
-                    f"{row.names[place]} {str(row.values[place])[:40]!r}" for place in places
-                )
+                pairs = ((row.names[place], str(row.values[place])[:40]) for place in places)
+                shown = " and ".join(f"{name} {value!r}" for name, value in pairs)
                 raise ValueError(f"{column} is stated twice: {shown}")
             chosen[number] = stated[0] if stated else None
         return tuple(chosen)

@@ -107,9 +107,8 @@ class RunList:
         try:
             yield from self._read()
         except ValueError as error:
-            raise SourceUnavailable(
-                f"{self._file} is not a run list: {error}; nothing was changed"
-            ) from error
+            what = f"{self._file} is not a run list: {error}"
+            raise SourceUnavailable(f"{what}; nothing was changed") from error
 
     def _read(self) -> Iterator[Row]:
         text = self._text
@@ -186,9 +185,8 @@ def collect_rows(
             refused.append(RefusedRow(row.line, row.text, str(error), key))
     if not found:
         first = f" (line {refused[0].line}: {refused[0].reason})" if refused else ""
-        raise SourceUnavailable(
-            f"{source.name} holds no {what} that can be read{first}, so it is not a {what} list; nothing was changed"
-        )
+        why = f"{source.name} holds no {what} that can be read{first}, so it is not a {what} list"
+        raise SourceUnavailable(f"{why}; nothing was changed")
     return tuple(found.values()), tuple(refused)
 
 

@@ -148,9 +148,8 @@ def read_checksum(value: object) -> str | None:
         return None
     match = _CHECKSUM.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(
-            f"checksum {_show(value)} is not written as in adler32:0a1b2c3d; without its algorithm it says nothing"
-        )
+        shown = _show(value)
+        raise ValueError(f"checksum {shown} is not written as in adler32:0a1b2c3d, with its algorithm")
     algorithm, digits = match[1].lower(), match[2].lower()
     wanted = CHECKSUMS.get(algorithm)
     if wanted is None:
