@@ -54,8 +54,7 @@ def measure_impact(
         then = _view(connection, other, name, state)
         due = {(group.step, run) for group in _list_restated(today) for run in group.runs}
         for group in _list_restated(then):
-            runs = tuple(run for run in group.runs if (group.step, run) not in due)
-            if runs:
+            if runs := tuple(run for run in group.runs if (group.step, run) not in due):
                 made = [then.observed.made[group.step, group.outputs[0], run].fingerprint for run in runs]
                 cost = _read_cost(connection, name, made)
                 found.append(Impact(name, group.step, group.outputs, group.reason, runs, *cost))

@@ -101,9 +101,8 @@ def look_up(
 
 def list_ends(connection: Connection, level: str, runs: Sequence[int]) -> Ends:
     """The files on disk that are registered at a level for the first and the last of the run keys."""
-    first, last = (
-        list(_list_files(connection, level, some)) for some in (runs[:_RUNS], runs[: -_RUNS - 1 : -1])
-    )
+    first = list(_list_files(connection, level, runs[:_RUNS]))
+    last = list(_list_files(connection, level, runs[: -_RUNS - 1 : -1]))
     return first, last
 
 

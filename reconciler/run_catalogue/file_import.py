@@ -82,8 +82,9 @@ def _read_file(stated: StatedFile, path: Path, level: str) -> FoundFile:
     known = {"experiment", "run"} <= numbers.keys()
     whole = stated.checksum is not None and stated.size is not None
     if stated.storage != "disk" and not (known and whole):
-        where = f"it is on {stated.storage}, where it is not read"
-        raise ValueError(f"{where}; state its run, size and checksum")
+        raise ValueError(
+            f"it is on {stated.storage}, so state run, size and checksum: it is not read for them"
+        )
     enough = known and (whole or "events" in numbers)
     counting = stated.storage == "disk" and (level == SROOT or not enough)
     if (counting or stated.checksum is None) and path.exists() and not path.is_file():
@@ -154,13 +155,9 @@ def _choose_level(stated: StatedFile, level: str) -> str:
     level = stated.level or level
     sequential = read_part(os.path.basename(stated.path)) is not None
     if sequential and level not in (SROOT, RAW):
-        raise ValueError(
-            f"its name is one of raw data in the DAQ's format, of level `{SROOT}`, not `{level}`"
-        )
+        raise ValueError(f"it is named as raw data in the DAQ's format, of level `{SROOT}`, not `{level}`")
     if level == SROOT and not sequential:
-        raise ValueError(
-            f"names of files of level `{SROOT}` end with .sroot, .sroot-1 … or one of these and .gz"
-        )
+        raise ValueError(f"files of level `{SROOT}` are named X.sroot, X.sroot-1 … or the same with .gz")
     return SROOT if sequential else level
 
 

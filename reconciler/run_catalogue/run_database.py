@@ -60,9 +60,8 @@ class RunDatabase:
     ) -> None:
         """`settings` are those of `JsonReader`: times in seconds, number of attempts."""
         base = f"{address.rstrip('/')}/"
-        self._http = JsonReader(
-            base, {"Accept": "application/json"}, token, authorization="Authorization", **settings
-        )
+        accepted = {"Accept": "application/json"}
+        self._http = JsonReader(base, accepted, token, authorization="Authorization", **settings)
         self.experiment = experiment
         self.name = f"{urlsplit(base).hostname} experiment {experiment}{f' runs {runs}' if runs else ''}"
         self.luminosity: dict[int, float] = {}

@@ -69,8 +69,7 @@ def mark_runs(engine: Engine, keys: Iterable[int], removed: str | None) -> int:
     reason = None if removed is None else removed[:500]
     with engine.begin() as connection:
         known = find_known(connection, wanted)
-        missing = [key for key in wanted if key not in known]
-        if missing:
+        if missing := [key for key in wanted if key not in known]:
             shown = format_runs(missing, most=10)
             raise SourceUnavailable(f"the run catalogue has no {shown}; nothing was changed")
         moved = [bind(_RUN, split_key(key)) for key in wanted if known[key] != reason]
