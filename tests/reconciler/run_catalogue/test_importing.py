@@ -128,7 +128,7 @@ def test_a_list_whose_name_cannot_be_written_is_given_another(state, capsys, nam
     with open(file, "w") as stream:
         stream.write("experiment,run\n3,1\n3,x\n")
     assert call(state, "runs", "import", file) == Exit.USAGE
-    assert "all printable; give it another with --as" in capsys.readouterr().err
+    assert "printable characters; give another with --as" in capsys.readouterr().err
     assert call(state, "runs", "import", file, "--as", "daily") == Exit.FINDINGS
     assert "1 new, 0 changed, 0 unchanged, 1 refused" in capsys.readouterr().err
     assert call(state, "files", "import", file, "--level", "raw") == Exit.UNAVAILABLE
