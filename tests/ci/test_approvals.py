@@ -494,6 +494,18 @@ def test_a_statement_that_holds_from_tomorrow_on_ends_no_earlier_one_today(signe
     assert "a later statement of the same person in this role took its place" in signed.reasons()
 
 
+def test_a_statement_counts_up_to_its_last_second_and_is_for_no_more_days_than_allowed(signed):
+    signed.sign("release", not_after=signed.now + timedelta(days=90))
+    assert signed.verdict().complete
+    signed.sign("release", not_after=signed.now + timedelta(days=90, seconds=1))
+    assert "it is for more than 90 days" in signed.reasons()
+    signed.sign("release", not_after=signed.now + timedelta(days=7))
+    signed.now += timedelta(days=7)
+    assert signed.verdict().complete
+    signed.now += timedelta(seconds=1)
+    assert signed.missing() == "release"
+
+
 def test_a_statement_in_a_role_that_is_not_asked_for_says_nothing(signed):
     digest = signed.verdict().digest
     signed.sign("data-owner", digest=dict(signed._read().lock.scopes)["everything"], generation=3)

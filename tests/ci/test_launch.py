@@ -255,6 +255,24 @@ def test_a_site_that_was_given_other_commands_runs_nothing(signed, capsys):
     assert "sites/local.yaml is not as it is in the pinned trust root" in refused(signed, capsys)
 
 
+def test_a_launch_that_is_refused_is_not_remembered_as_one(signable):
+    with pytest.raises(GuardRefused, match="may not be launched"):
+        signable.gate().verify(["proc7"], signable.state_view().plan)
+    with reading(signable.state) as connection:
+        assert read_launch(connection, "proc7") is None
+
+
+def test_a_site_that_was_committed_with_other_words_launches_nothing_whatever_lies_in_the_work_tree(
+    signed, capsys
+):
+    file = signed.root / "productions/sites/local.yaml"
+    pinned = file.read_text()
+    file.write_text(f"{pinned}# another word\n")
+    signed.commit("the site")
+    file.write_text(pinned)
+    assert "is not as it is in the pinned trust root" in refused(signed, capsys)
+
+
 def test_an_exemption_holds_for_the_site_as_it_was_pinned(signable, capsys):
     """A site may be exempted by name, but not be given another engine afterwards."""
     text = signable.circle.root()["productions/roles.yaml"]
