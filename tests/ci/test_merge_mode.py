@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -49,6 +50,15 @@ def test_approvals_asks_for_no_signature(signable, merging, call, tmp_path, pinn
     code, table = call(*state, "approvals", "proc7")
     assert (code, "NOT approved" in table) == (Exit.FINE, False)
     assert json.loads(call(*state, "approvals", "proc7", "--json")[1])["merge"] == "main"
+
+
+def test_what_no_git_shows_to_be_merged_launches_nothing(signable, merging, capsys):
+    signable.pin()
+    shutil.rmtree(signable.root / ".git")
+    capsys.readouterr()
+    assert signable.launch() == Exit.REFUSED
+    assert "this folder is not on the branch main" in capsys.readouterr().err
+    assert signable.starts == []
 
 
 def test_its_reviewers_are_told_so(signable, merging, call):
