@@ -17,8 +17,8 @@ from ci.changes.export import Origin
 from ci.changes.gates import classify, judge_change, list_locked, select_new
 from ci.changes.lock_check import list_touched, prove_locks
 from ci.changes.project import Project, is_about, judge_files
+from reconciler.ledger.reading.observation import list_begun
 from reconciler.ledger.store.database import reading
-from reconciler.ledger.upkeep.export import list_launched
 from reconciler.model.plan import Plan
 from reconciler.model.states import MAKING, PlanAction
 from reconciler.outside.errors import SourceUnavailable
@@ -90,7 +90,7 @@ def gather_review(project: Project, change: Change, now: datetime, missing: str 
                 connection = stack.enter_context(reading(project.state))
             except SourceUnavailable as error:
                 missing = str(error)
-        launched = frozenset() if connection is None else list_launched(connection)
+        launched = frozenset() if connection is None else frozenset(list_begun(connection))
         exported = launched | (list_locked(before) if stale else frozenset())
         bounds = None if connection is None or origin is None else exported
         judged = {*select_new(change, found, known), *judge_change(change, before, repository, bounds)}

@@ -27,13 +27,11 @@ def judge_counts(who: str, registered: int | None, read: int | None, kept: Itera
         kept: its outputs.
     """
     if registered is not None and read is not None and read != registered:
-        return (
-            FailureClass.INPUT,
-            f"{who} read {read:,} events, its input files are registered with {registered:,}",
-        )
-    bound, whose = (
-        (read, f"{who} read") if read is not None else (registered, "its input files are registered with")
-    )
+        reason = f"{who} read {read:,} events, its input files are registered with {registered:,}"
+        return FailureClass.INPUT, reason
+    bound, whose = read, f"{who} read"
+    if bound is None:
+        bound, whose = registered, "its input files are registered with"
     for name, events in kept:
         if bound is not None and events is not None and events > bound:
             return FailureClass.PERMANENT, f"{name} holds {events:,} events, {whose} {bound:,}"

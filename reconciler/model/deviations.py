@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.manifest.deviation import Deviations, Parameter, Scan
+from schemas.manifest.deviation import Deviations, Scan
 from schemas.manifest.step import Step
 
 
@@ -39,15 +39,14 @@ def _tell_step(step: Step) -> Iterator[tuple[str, str, str]]:
     for scan in step.scans:
         told = [one for _, deviations in scan.points for one in _tell(deviations)]
         if told:
-            yield (
-                f"scan {scan.name}{_name_target(scan)}: {', '.join(name for name, _ in scan.points)}",
-                *told[0][1:],
-            )
+            points = ", ".join(name for name, _ in scan.points)
+            yield f"scan {scan.name}{_name_target(scan)}: {points}", *told[0][1:]
 
 
 def _tell(deviations: Deviations) -> Iterator[tuple[str, str, str]]:
     for one in deviations.overrides:
-        yield f"{one.module}.{one.parameter} = {_spell(one.value)}", one.reason, one.ticket
+        value = json.dumps(one.value, ensure_ascii=False)
+        yield f"{one.module}.{one.parameter} = {value}", one.reason, one.ticket
     for local in deviations.testing_payloads:
         yield f"testing payloads {local.name}", local.reason, local.ticket
     for branch in deviations.additional_branches:
@@ -60,7 +59,3 @@ def _name_target(scan: Scan) -> str:
         return f" of payload {scan.payload}"
     overrides = [one for _, deviations in scan.points for one in deviations.overrides]
     return f" of {overrides[0].module}.{overrides[0].parameter}" if overrides else ""
-
-
-def _spell(value: Parameter) -> str:
-    return json.dumps(value, ensure_ascii=False)

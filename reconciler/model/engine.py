@@ -135,9 +135,8 @@ Answer = Accepted | Refused | Deferred | Uncertain
 
 def doubt_reference(handle: JobHandle) -> Observation:
     """Unknown: the engine cannot have given this reference to this attempt."""
-    return Observation(
-        Sighting.UNKNOWN, f"{(handle.reference or '')[:128]!r} is not an id of a job of this attempt"
-    )
+    reference = (handle.reference or "")[:128]
+    return Observation(Sighting.UNKNOWN, f"{reference!r} is not an id of a job of this attempt")
 
 
 @dataclass(frozen=True, slots=True)

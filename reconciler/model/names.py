@@ -43,15 +43,8 @@ def fill_folder(
 ) -> str:
     """The folder of one version of an output of a unit; `place` has the fields that the run and the global tag give."""
     experiment, number = split_key(run)
-    return layout.fill(
-        {
-            **campaign.describe_output(step, output),
-            **place,
-            "experiment": f"e{experiment:04d}",
-            "run": f"r{number:05d}",
-            "version": f"v{version}",
-        }
-    )
+    fields = {**campaign.describe_output(step, output), **place, "version": f"v{version}"}
+    return layout.fill({**fields, "experiment": f"e{experiment:04d}", "run": f"r{number:05d}"})
 
 
 RECORD_PREFIX = ".b2prod."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import quantiles
@@ -13,13 +13,15 @@ from sqlalchemy import Connection, select
 from reconciler.execution.launch.admission import describe_stuck_canary
 from reconciler.execution.launch.staging import count_away
 from reconciler.ledger.reading.progress import list_flaws
-from reconciler.ledger.schema.tables import attempts, intents, jobs, outputs, sites
+from reconciler.ledger.schema.tables import UNIT, UNIT_ATTEMPTS, attempts, intents, outputs, sites
 from reconciler.ledger.writing.pauses import Pause, find_full, find_pause
+from reconciler.model.plan import Group
 from reconciler.model.states import LIVE, MAKING, AttemptState, OutputState, PlanAction
+from reconciler.model.work_items import format_address
 from reconciler.planning.views import View
 from renderer.jobs.logs import gather_alike, tell_alike
 from schemas.files.times import read_time
-from schemas.manifest.runs import format_run, run_key
+from schemas.manifest.runs import run_key
 
 PROGRESSING, WAITING, BLOCKED, STALLED, DEGRADED = "Progressing", "Waiting", "Blocked", "Stalled", "Degraded"
 
@@ -59,7 +61,7 @@ class HealthStatus:
 def judge_campaign(
     connection: Connection, view: View, paused: Sequence[Pause], now: datetime
 ) -> tuple[HealthStatus, ...]:
-    """The statuses of a campaign at a moment, the good one first; none where all is done and quiet."""
+    """The statuses of a campaign at a moment, the good one first; none if all is done and quiet."""
     name = view.campaign.name
     return tuple(HealthStatus(name, kind, reason) for kind, reason in _judge(connection, view, paused, now))
 
@@ -76,10 +78,8 @@ def _judge(
     yield from ((WAITING, reason) for reason in _find_tapes(connection, view))
     wanted = any(group.action in MAKING for group in view.plan.groups)
     if wanted and (full := find_full(paused, view.campaign.site)):
-        yield (
-            WAITING,
-            f"{full.reason} ({view.campaign.site}, since {full.since}); it is tried again by itself",
-        )
+        since = f"{view.campaign.site}, since {full.since}"
+        yield WAITING, f"{full.reason} ({since}); it is tried again by itself"
     if pause := find_pause(paused, view.campaign.name, view.campaign.site):
         yield BLOCKED, f"{pause.scope} is paused since {pause.since} by {pause.who}: {pause.reason}"
     if reason := describe_stuck_canary(view):
@@ -111,23 +111,20 @@ def _find_tapes(connection: Connection, view: View) -> Iterator[str]:
 
 
 def _find_stalls(connection: Connection, view: View, live: list[Any], now: datetime) -> Iterator[str]:
-    silent = [row for row in live if row.unknown is not None and now - _parse(row.unknown) > SILENCE]
-    if silent:
+    if silent := [one for one in live if one.unknown is not None and now - read_time(one.unknown) > SILENCE]:
         oldest = min(silent, key=lambda row: row.unknown)
         yield (
             f"of {_count(len(silent), 'job')} nothing is known, of {_name(oldest)} since {oldest.unknown}:"
             f" {oldest.reason}; `b2prod settle` decides where the engine never will"
         )
-    delayed = list(connection.execute(_DELAYED.where(outputs.c.campaign == view.campaign.name)))
-    if delayed:
+    if delayed := connection.execute(_DELAYED.where(outputs.c.campaign == view.campaign.name)).all():
         yield f"{_count(len(delayed), 'unit')} made, waiting for their storage: {delayed[0].reason}"
     site = connection.execute(select(sites).where(sites.c.name == view.campaign.site)).first()
     if site is not None and site.failures:
         seen = f"it last answered at {site.seen}" if site.seen else "it never answered"
         yield f"{site.name} does not answer ({_count(site.failures, 'time')} in a row, {seen}): {site.reason}"
     for step, limit in _read_limits(connection, view.campaign.name).items():
-        slow = [row for row in live if row.step == step and now - _parse(row.begun) > limit]
-        if slow:
+        if slow := [row for row in live if row.step == step and now - read_time(row.begun) > limit]:
             yield f"{step}: {_count(len(slow), 'job')} under way for more than {limit}, {_name(slow[0])} first"
 
 
@@ -135,15 +132,14 @@ def _read_limits(connection: Connection, campaign: str) -> dict[str, timedelta]:
     """How long a job of each step may take, by what its verified jobs took, waiting included."""
     query = (
         select(intents.c.step, attempts.c.begun, attempts.c.ended)
-        .join(jobs, jobs.c.id == attempts.c.job)
-        .join(intents, intents.c.id == jobs.c.intent)
+        .select_from(UNIT_ATTEMPTS)
         .where(intents.c.campaign == campaign, attempts.c.state == AttemptState.VERIFIED)
         .order_by(attempts.c.id.desc())
         .limit(1000)
     )
     took: dict[str, list[float]] = {}
     for step, begun, ended in connection.execute(query):
-        took.setdefault(step, []).append((_parse(ended) - _parse(begun)).total_seconds())
+        took.setdefault(step, []).append((read_time(ended) - read_time(begun)).total_seconds())
     return {
         step: timedelta(seconds=round(max(60.0, STRAGGLING * quantiles(seconds, n=10)[-1])))
         for step, seconds in took.items()
@@ -153,35 +149,30 @@ def _read_limits(connection: Connection, campaign: str) -> dict[str, timedelta]:
 
 def _read_live(connection: Connection, campaign: str) -> list[Any]:
     columns = (attempts.c.state, attempts.c.begun, attempts.c.unknown, attempts.c.reason)
-    unit = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-    query = select(*columns, *unit).join(jobs, jobs.c.id == attempts.c.job)
-    query = query.join(intents, intents.c.id == jobs.c.intent)
+    query = select(*columns, *UNIT).select_from(UNIT_ATTEMPTS)
     mine = (intents.c.campaign == campaign, attempts.c.state.in_(LIVE))
     return list(connection.execute(query.where(*mine).order_by(attempts.c.id)))
 
 
 def _name_groups(view: View, action: str) -> str | None:
-    """How many units have an action, and the most frequent reason; those count as one that are alike."""
+    """How many units have an action, and the most frequent reason; reasons that are alike count as one."""
     groups = [group for group in view.plan.groups if group.action == action]
-    counted = [
-        (sum(len(group.runs) for group in alike), alike)
-        for alike in gather_alike(groups, lambda group: group.reason, lambda group: group.step)
-    ]
-    if not counted:
+    if not groups:
         return None
-    count, alike = max(counted, key=lambda one: one[0])
+    gathered = list(gather_alike(groups, lambda group: group.reason, lambda group: group.step))
+    alike = max(gathered, key=_count_units)
     reason = f"{alike[0].step}: {tell_alike(group.reason for group in alike)}"
-    others = f", and {_count(len(counted) - 1, 'other reason')}" if len(counted) > 1 else ""
-    return f"{_count(count, 'unit')} of {reason}{others}"
+    others = f", and {_count(len(gathered) - 1, 'other reason')}" if len(gathered) > 1 else ""
+    return f"{_count(_count_units(alike), 'unit')} of {reason}{others}"
+
+
+def _count_units(groups: Iterable[Group]) -> int:
+    return sum(len(group.runs) for group in groups)
 
 
 def _name(row: Any) -> str:
-    return f"{row.campaign}/{row.step}/{format_run(run_key(row.experiment, row.run))}"
+    return format_address((row.campaign, row.step, run_key(row.experiment, row.run)))
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _parse(time: str) -> datetime:
-    return read_time(time)

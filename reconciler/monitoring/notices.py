@@ -15,17 +15,17 @@ from reconciler.model.states import PauseKind
 from reconciler.monitoring.health import BLOCKED, DEGRADED, STALLED, HealthStatus
 
 TOLD = (BLOCKED, STALLED, DEGRADED)
-"""Conditions that somebody has to hear of; the others are as things should be."""
+"""Conditions that somebody has to hear of; the others are normal."""
 
 TURN = "reconciler"
-"""Stands for the campaign where something is wrong with all of them."""
+"""Stands in the place of a campaign if something is wrong with the turn itself."""
 
 MOST_LINES = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Circle:
-    """Who is told. `campaigns` None: of all. `quiet` is how long a thing that goes on is not told again."""
+    """Who is told, of which campaigns (None: of all). `quiet` is how long a condition that goes on is not told again."""
 
     name: str
     campaigns: frozenset[str] | None
@@ -56,23 +56,19 @@ def compose(
 ) -> tuple[Message | None, dict[str, dict[str, str]]]:
     """The message for a circle, if there is one, and what it will have been told then.
 
-    A condition is told when it begins, again when it goes on after the quiet period, and when it is over. What only
-    changes its words is not told again. Only of campaigns that were `judged` can it be said that something is over;
-    `trouble` is what was wrong with the turn itself.
+    A condition is told when it begins, again if it goes on after the quiet period, and when it is over. New words for the
+    same condition are not told. Only conditions of campaigns that were `judged` can be over; `trouble` is what was wrong
+    with the turn itself.
     """
     going = _gather(circle, statuses, trouble)
     lines: list[str] = []
     told: dict[str, dict[str, str]] = {}
     for key, text in going.items():
-        before = memory.get(key)
-        if before is None:
-            lines.append(f"{key}: {text}")
-        elif now - datetime.fromisoformat(before["told"]) >= circle.quiet:
-            lines.append(f"{key}, still: {text}")
-        else:
-            told[key] = {**before, "text": text}
-            continue
-        told[key] = {"told": now.isoformat(), "text": text}
+        since = memory[key]["told"] if key in memory else None
+        if since is None or now - datetime.fromisoformat(since) >= circle.quiet:
+            lines.append(f"{key}: {text}" if since is None else f"{key}, still: {text}")
+            since = now.isoformat()
+        told[key] = {"told": since, "text": text}
     for key, before in memory.items():
         if key not in going and key.partition(" ")[0] in (*judged, TURN):
             lines.append(f"{key} is over: {before['text']}")
@@ -83,11 +79,10 @@ def compose(
         return None, told
     campaigns = sorted({line.partition(" ")[0].rstrip(":,") for line in lines})
     title = f"b2prod: {', '.join(campaigns[:3])}{' …' if len(campaigns) > 3 else ''}"
-    left = len(lines) - MOST_LINES
-    body = "\n".join(
-        [*lines[:MOST_LINES], *([f"… and {left} more; see `b2prod status`"] if left > 0 else [])]
-    )
-    return Message(circle.name, title, body), told
+    shown = lines[:MOST_LINES]
+    if left := len(lines) - len(shown):
+        shown.append(f"… and {left} more; see `b2prod status`")
+    return Message(circle.name, title, "\n".join(shown)), told
 
 
 def _gather(circle: Circle, statuses: Iterable[HealthStatus], trouble: Sequence[str]) -> dict[str, str]:
@@ -102,10 +97,10 @@ def _gather(circle: Circle, statuses: Iterable[HealthStatus], trouble: Sequence[
 
 
 def _tell_events(circle: Circle, events: Iterable[LogEvent]) -> list[str]:
-    """Things that happen once: what people decided, and pauses that nobody but a person ends."""
+    """Things that happen once: what people decided, and pauses that only a person ends."""
     lines = []
     for event in events:
-        facts: Mapping[str, Any] = event.facts
+        facts = event.facts
         campaign = _find_campaign(facts)
         if campaign is not None and not _concerns(circle, campaign):
             continue

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, func, select
@@ -36,6 +36,8 @@ SKEW = 5.0
 """Seconds by which the clocks of this machine and of the database may differ."""
 
 HERE = "this machine"
+
+TO_WRITE = "correct `storage`, mount it, or get the right to write there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,8 @@ def _look_for_readers(state: State) -> Complaint | None:
     if not (others := [str(path) for path in ours if is_open(path)]):
         return None
     what = f"others than its owner may use {' and '.join(others)}, which tells nonces, paths and addresses"
-    return Complaint(
-        what, "chmod go= on them; what others are to read lies in a `storage` elsewhere", fatal=False
-    )
+    remedy = "chmod go= on them; what others are to read lies in a `storage` elsewhere"
+    return Complaint(what, remedy, fatal=False)
 
 
 def _try_ledger(state: State) -> Complaint | None:
@@ -94,92 +95,85 @@ def _try_ledger(state: State) -> Complaint | None:
             latest = _read_last(connection)
     except SourceUnavailable as error:
         return Complaint(str(error), "correct what the message names, or install the b2prod that fits")
-    if abs(there - time.time()) > SKEW:
-        what = f"the clocks of this machine and of the database differ by {abs(there - time.time()):.0f} s"
+    if (skew := abs(there - time.time())) > SKEW:
+        what = f"the clocks of this machine and of the database differ by {skew:.0f} s"
         return Complaint(what, "let both follow a time server", fatal=False)
-    if latest is not None and (ahead := latest - datetime.fromtimestamp(there, UTC)) > timedelta(
-        seconds=SKEW
-    ):
-        what = f"the ledger has been written at {format_time(latest)}, {ahead.total_seconds():.0f} s ahead of the database's clock"
+    ahead = 0.0 if latest is None else latest.timestamp() - there
+    if latest is not None and ahead > SKEW:
+        what = f"the ledger has been written at {format_time(latest)}, {ahead:.0f} s ahead of the database's clock"
         remedy = "set the clocks right; where the ledger's was wrong, its order holds all the same, and `b2prod trust clock` tells more"
         return Complaint(what, remedy, fatal=False)
     return None
 
 
 def _read_last(connection: Connection) -> datetime | None:
-    """The latest time that the ledger has of its own writing, be it of an entry of the journal or of what was judged."""
+    """The latest time that the ledger recorded, of an entry of the journal or of what was judged."""
     written = connection.execute(select(func.max(events.c.time))).scalar()
-    judged = read_latest(connection)
-    found = [one for one in (judged, written and read_time(written)) if one]
-    return max(found, default=None)
+    found = (read_latest(connection), written and read_time(written))
+    return max((one for one in found if one), default=None)
 
 
 def check_site(site: Site, state: State) -> Iterator[Symptom]:
     """All that can be told of a site without submitting anything."""
+    for looked_at, complaint in _check_site(site, state):
+        yield Symptom(site.name, looked_at, complaint)
+
+
+Looked = Iterator[tuple[str, Complaint | None]]
+"""What was looked at, and what is wrong with it."""
+
+
+def _check_site(site: Site, state: State) -> Looked:
     yield from _check_folders(site, state)
-    marker = _look_at_marker(state, STORAGE, str(state.storage(site.storage)))
-    yield Symptom(site.name, "marker of the storage", marker)
+    yield "marker of the storage", _look_at_marker(state, STORAGE, str(state.storage(site.storage)))
     yield from _check_commands(site)
     yield from _check_catalogue(site)
     try:
         engine = ENGINES[site.engine](site, PROMPT)
     except KeyError:
-        known = ", ".join(ENGINES)
-        yield Symptom(
-            site.name, "engine", Complaint(f"nothing drives {site.engine}", f"write one of {known}")
-        )
+        yield "engine", Complaint(f"nothing drives {site.engine}", f"write one of {', '.join(ENGINES)}")
         return
     complaints = engine.examine()
-    yield from (Symptom(site.name, f"engine {site.engine}", one) for one in complaints)
-    if not complaints:
-        yield Symptom(site.name, f"engine {site.engine}")
+    yield from _tell_all(f"engine {site.engine}", complaints)
     yield from _check_readiness(site, state, engine)
     if not any(one.fatal for one in complaints):
         yield from _check_orphan_jobs(site, state, engine)
 
 
-def _check_folders(site: Site, state: State) -> Iterator[Symptom]:
+def _tell_all(looked_at: str, complaints: Sequence[Complaint]) -> Looked:
+    """Each complaint; without any, that all is well."""
+    yield from ((looked_at, one) for one in complaints or (None,))
+
+
+def _check_folders(site: Site, state: State) -> Looked:
     storage = Path(state.storage(site.storage))
     complaint = None
     if not os.access(find_existing(storage), os.W_OK | os.X_OK):
-        complaint = Complaint(
-            f"{storage} cannot be written", "correct `storage`, mount it, or get the right to write there"
-        )
-    yield Symptom(site.name, "storage", complaint)
+        complaint = Complaint(f"{storage} cannot be written", TO_WRITE)
+    yield "storage", complaint
     if complaint is None and storage.is_dir():
-        yield Symptom(site.name, "publishing", _try_publishing(storage))
-    if site.testing_payloads is not None:
-        missing = Complaint(
-            f"there is no folder {site.testing_payloads}",
-            "correct `testing_payloads`, or mount it",
-            fatal=False,
-        )
-        yield Symptom(
-            site.name, "testing payloads", None if os.path.isdir(site.testing_payloads) else missing
-        )
-
-    if site.payloads is not None:
-        missing = Complaint(
-            f"there is no folder {site.payloads}",
-            "correct `payloads`, or see that it is where the jobs run",
-            fatal=False,
-        )
-        yield Symptom(site.name, "payload files", None if os.path.isdir(site.payloads) else missing)
+        yield "publishing", _try_publishing(storage)
+    for looked_at, folder, remedy in (
+        ("testing payloads", site.testing_payloads, "correct `testing_payloads`, or mount it"),
+        ("payload files", site.payloads, "correct `payloads`, or see that it is where the jobs run"),
+    ):
+        if folder is not None:
+            missing = Complaint(f"there is no folder {folder}", remedy, fatal=False)
+            yield looked_at, None if os.path.isdir(folder) else missing
 
 
 def _try_publishing(storage: Path) -> Complaint | None:
-    """Does what publishing does, as BeeGFS, CIFS and some NFS and FUSE mounts lack what others have."""
+    """Does what publishing does, since BeeGFS, CIFS and some NFS and FUSE mounts cannot do all of it."""
     try:
         unable = try_storage(storage)
     except OSError as error:
-        remedy = "correct `storage`, mount it, or get the right to write there"
-        return Complaint(f"{storage} cannot be written: {error.strerror}", remedy)
+        return Complaint(f"{storage} cannot be written: {error.strerror}", TO_WRITE)
     if unable is None:
         return None
     return Complaint(f"nothing can be published to {storage}: {unable}", "let `storage` lie elsewhere")
 
 
-def _check_commands(site: Site) -> Iterator[Symptom]:
+def _check_commands(site: Site) -> Looked:
     """Whether programs that the site's file names can be started from here."""
     named = {
         **{f"launchers.{name}": launcher for name, launcher in site.launchers.items()},
@@ -187,19 +181,18 @@ def _check_commands(site: Site) -> Iterator[Symptom]:
     }
     for key, command in named.items():
         if command:
-            missing = Complaint(
-                f"{command[0]} cannot be started here", f"correct `{key}`, or install what it names"
-            )
-            yield Symptom(site.name, key, None if shutil.which(command[0]) else missing)
+            remedy = f"correct `{key}`, or install what it names"
+            missing = Complaint(f"{command[0]} cannot be started here", remedy)
+            yield key, None if shutil.which(command[0]) else missing
     for name, application in APPLICATIONS.items():
         program = application.program
         if program is not None and name not in site.launchers and shutil.which(program) is None:
             what = f"no launcher of {name} is named, and there is no {program} here: its steps need one of both on the nodes"
             remedy = f"write `launchers: {{{name}: […]}}`"
-            yield Symptom(site.name, f"launchers.{name}", Complaint(what, remedy, fatal=False))
+            yield f"launchers.{name}", Complaint(what, remedy, fatal=False)
 
 
-def _check_catalogue(site: Site) -> Iterator[Symptom]:
+def _check_catalogue(site: Site) -> Looked:
     """Whether outputs could be made known there."""
     if site.catalogue is None:
         return
@@ -207,43 +200,39 @@ def _check_catalogue(site: Site) -> Iterator[Symptom]:
         complaints = open_catalogue(site.catalogue).examine()
     except SourceUnavailable as error:
         complaints = [Complaint(str(error), "bring it; until then outputs are published and not registered")]
-    for one in complaints or (None,):
-        yield Symptom(site.name, f"catalogue {site.catalogue.kind}", one)
+    yield from _tell_all(f"catalogue {site.catalogue.kind}", complaints)
 
 
-def _check_readiness(site: Site, state: State, engine: Engine) -> Iterator[Symptom]:
+def _check_readiness(site: Site, state: State, engine: Engine) -> Looked:
     found = gather(site, state, datetime.now(UTC), 0)
     try:
         found = replace(found, lifetime=engine.lifetime())
     except EngineUnavailable as error:
         found = replace(found, trouble=str(error))
-    hindrances = check_batch(site, found)
-    for one in hindrances:
-        yield Symptom(site.name, "before a batch", Complaint(one.what, one.remedy))
-    if not hindrances:
-        yield Symptom(site.name, "before a batch")
+    hindrances = [Complaint(one.what, one.remedy) for one in check_batch(site, found)]
+    yield from _tell_all("before a batch", hindrances)
 
 
-def _check_orphan_jobs(site: Site, state: State, engine: Engine) -> Iterator[Symptom]:
-    """Jobs that bear our prefix and that the ledger does not know as alive."""
+def _check_orphan_jobs(site: Site, state: State, engine: Engine) -> Looked:
+    """Jobs with our prefix that the ledger does not know as live."""
     if not isinstance(engine, JobListing):
         return
     try:
         with reading(state) as connection:
             prefix = f"b2p-{connection.execute(select(ledger.c.id)).scalar_one()[:4]}-"
             alive = (attempts.c.site == site.name, attempts.c.state.in_(LIVE))
-            known = set(connection.execute(select(attempts.c.name).where(*alive)).scalars())
-            known |= set(connection.execute(select(batches.c.name)).scalars())
+            known = {*connection.scalars(select(attempts.c.name).where(*alive))}
+            known |= {*connection.scalars(select(batches.c.name))}
         orphans = sorted(engine.list_names(prefix).keys() - known)
     except SourceUnavailable:
         return  # without a ledger nothing is ours
     except EngineUnavailable as error:
         what = f"which jobs bear our names cannot be told: {error}"
-        yield Symptom(site.name, "orphan jobs", Complaint(what, "ask again later", fatal=False))
+        yield "orphan jobs", Complaint(what, "ask again later", fatal=False)
         return
     complaint = None
     if orphans:
         shown = ", ".join(orphans[:5]) + (" …" if len(orphans) > 5 else "")
         what = f"{len(orphans)} jobs bear our names, and the ledger does not know them: {shown}"
         complaint = Complaint(what, "cancel them there, or find the ledger that they belong to", fatal=False)
-    yield Symptom(site.name, "orphan jobs", complaint)
+    yield "orphan jobs", complaint

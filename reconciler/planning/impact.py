@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, select
 
-from reconciler.ledger.reading.observation import CHUNK
+from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import attempts, jobs, outputs
 from reconciler.ledger.store.database import State
 from reconciler.model.plan import Group
@@ -79,11 +79,11 @@ def _read_cost(
     """The number of events read, and the wall time in hours, of the jobs that made those outputs; None: not known."""
     events: list[int | None] = []
     spans: list[tuple[str, str | None]] = []
-    for start in range(0, len(fingerprints), CHUNK):
+    for part in divide(fingerprints):
         here = and_(
             outputs.c.campaign == campaign,
             outputs.c.state == OutputState.PRODUCED,
-            outputs.c.fingerprint.in_(fingerprints[start : start + CHUNK]),
+            outputs.c.fingerprint.in_(part),
         )
         events += connection.scalars(select(outputs.c.events_read).where(here))
         times = (

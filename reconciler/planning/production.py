@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from reconciler.ledger.reading.heads import Head, read_heads
-from reconciler.ledger.reading.observation import list_campaigns
+from reconciler.ledger.reading.observation import Head, list_campaigns, read_heads
 from reconciler.ledger.store.database import State
 from reconciler.planning.views import View, view_campaign
 from reconciler.run_catalogue.run_selection import choose_runs, read_admissions

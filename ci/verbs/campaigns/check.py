@@ -39,11 +39,11 @@ def check(project: Project, names: tuple[str, ...], form: str) -> int:
         launched, proven = None, tuple[Finding, ...]()
         if project.origin is not None:
             from ci.changes.lock_check import prove_locks  # noqa: PLC0415 -- see `ci.changes.project`
+            from reconciler.ledger.reading.observation import list_begun  # noqa: PLC0415 -- see `ci.changes.project`
             from reconciler.ledger.store.database import reading  # noqa: PLC0415 -- see `ci.changes.project`
-            from reconciler.ledger.upkeep.export import list_launched  # noqa: PLC0415 -- see `ci.changes.project`
 
             with reading(project.state) as connection:
-                launched = list_launched(connection)
+                launched = frozenset(list_begun(connection))
                 if not project.origin.is_stale:
                     change = project.change
                     proven = tuple(prove_locks(connection, change, before, repository, launched, findings))

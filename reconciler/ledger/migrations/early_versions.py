@@ -16,20 +16,12 @@ from sqlalchemy import (
     text,
 )
 
-from reconciler.ledger.schema.columns import identity, index_where
+from reconciler.ledger.schema.columns import describe_run, identity, index_where
 
 OPEN = text("state = 'open'")
 FIRST_LIVE = text("state IN ('intent', 'submitted')")
 LIVE = text("state IN ('intent', 'uncertain', 'submitted', 'running')")
 LIVE_OUTPUT = text("state IN ('intended', 'publishing', 'produced')")
-
-
-def describe_run(*, key: bool = False) -> tuple[Column[int], Column[int]]:
-    """The columns of a run; `key`: they belong to the primary key."""
-    return (
-        Column("experiment", Integer, primary_key=key, nullable=False),
-        Column("run", Integer, primary_key=key, nullable=False),
-    )
 
 
 def make_first_tables(op: Operations) -> None:

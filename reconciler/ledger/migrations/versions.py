@@ -24,11 +24,10 @@ from reconciler.ledger.migrations.early_versions import (
     add_file_catalogues,
     add_lists_of_runs,
     add_payload_sets,
-    describe_run,
     lengthen_steps,
     make_first_tables,
 )
-from reconciler.ledger.schema.columns import identity
+from reconciler.ledger.schema.columns import describe_run, identity
 
 
 def add_cpu_time(op: Operations) -> None:
@@ -137,11 +136,7 @@ def add_simulated_files(op: Operations) -> None:
     )
     simulated = text("type = 'mc'")
     op.create_index(
-        "ix_runs_simulated",
-        "runs",
-        ["experiment", "run"],
-        sqlite_where=simulated,
-        postgresql_where=simulated,
+        "ix_runs_simulated", "runs", ["experiment", "run"], sqlite_where=simulated, postgresql_where=simulated
     )
 
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Row, func, select
 
-from reconciler.ledger.schema.tables import attempts, events, intents, jobs, outputs
+from reconciler.ledger.schema.rows import divide
+from reconciler.ledger.schema.tables import UNIT, UNIT_ATTEMPTS, attempts, events, intents, outputs
 from reconciler.model.states import OutputState
 from schemas.manifest.runs import format_run, run_key
-
-CHUNK = 500
 
 _SHOWN = (
     "site",
@@ -33,15 +32,25 @@ _SHOWN = (
     "catalogue",
     "name",
 )
-"""What of a row is told as it is, where it has it."""
+"""The columns of a row that are told as they are, if the row has them."""
+
+_BEGINNINGS = {
+    "attempts": "attempt.begun",
+    "intents": "unit.begun",
+    "plans": "plan.begun",
+    "pauses": "pause.begun",
+    "decisions": "decision.taken",
+    "registrations": "output.registered",
+}
+"""What a new row of a table means."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """One thing that happened. `number` is its entry's in the journal, which several events of one moment share.
+    """One thing that happened. `number` is the number of its entry in the journal; events of one transaction share it.
 
-    `name` is as in `attempt.failed`; `facts` has of campaign, step, run, attempt, site, failure, reason, scope, who …
-    what there is to say.
+    `name` is for example `attempt.failed`; `facts` has what is known of campaign, step, run, attempt, site, failure,
+    reason, scope, who …
     """
 
     number: int
@@ -55,88 +64,78 @@ class LogEvent:
 
 
 def find_last(connection: Connection) -> int:
-    """The number of the journal's last entry; 0 where it has none."""
+    """The number of the journal's last entry; 0 if it has none."""
     return connection.execute(select(func.max(events.c.id))).scalar() or 0
 
 
 def read_events(connection: Connection, after: int, limit: int = 10_000) -> tuple[list[LogEvent], int]:
     """The events of at most `limit` entries behind entry `after`, and the number of the last entry read."""
     query = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
-    found: list[tuple[int, str, str, str, Mapping[str, Any]]] = []
+    found: list[tuple[Row[Any], str, str, Mapping[str, Any]]] = []
     last = after
     for row in connection.execute(query):
         last = row.id
         for verb, table, values in json.loads(zlib.decompress(row.content)):
-            if name := _name(verb, table, values):
-                found.append((row.id, row.time, table, name, values))
-    units = _read_units(connection, found)
+            name = _BEGINNINGS.get(table) if verb == "insert" else _name_change(table, values)
+            if name:
+                found.append((row, table, name, values))
+    units = _read_units(connection, [(table, _find_row(table, values)) for _, table, _, values in found])
     told = []
-    for number, time, table, name, values in found:
-        shown = {key: values[key] for key in _SHOWN if values.get(key) not in (None, "")}
-        about = units.get((table, values.get("output" if table == "registrations" else "id", 0)), {})
-        told.append(LogEvent(number, time, name, {**about, **shown, **_name_plan(table, values)}))
+    for row, table, name, values in found:
+        facts = dict(units.get((table, _find_row(table, values)), {}))
+        facts |= {key: values[key] for key in _SHOWN if values.get(key) not in (None, "")}
+        if table == "plans":
+            facts["plan"] = values["digest"]
+        told.append(LogEvent(row.id, row.time, name, facts))
     return told, last
 
 
-def _name(verb: str, table: str, values: Mapping[str, Any]) -> str | None:
-    """What the change of a row means; None where it tells nobody anything."""
-    new = verb == "insert"
+def _name_change(table: str, values: Mapping[str, Any]) -> str | None:
+    """What the change of a row means; None if it is of no interest to anybody."""
     state = values.get("state")
-    if table == "attempts":
-        if new:
-            return "attempt.begun"
-        if state is not None:
+    match table:
+        case "attempts" if state is not None:
             return f"attempt.{state}"
-        if values.get("cancel"):
+        case "attempts" if values.get("cancel"):
             return "attempt.cancel_asked"
-        return "attempt.unknown" if values.get("unknown") else None
-    if table == "intents":
-        return "unit.begun" if new else f"unit.{state}" if state is not None else None
-    if table == "outputs":
-        return "output.lost" if state == OutputState.LOST else None
-    if table == "plans":
-        return "plan.begun" if new else "plan.ended" if values.get("ended") else None
-    if table == "pauses":
-        return "pause.begun" if new else "pause.ended"
-    return {"decisions": "decision.taken", "registrations": "output.registered"}.get(table) if new else None
+        case "attempts" if values.get("unknown"):
+            return "attempt.unknown"
+        case "intents" if state is not None:
+            return f"unit.{state}"
+        case "outputs" if state == OutputState.LOST:
+            return "output.lost"
+        case "plans" if values.get("ended"):
+            return "plan.ended"
+        case "pauses":
+            return "pause.ended"
+    return None
 
 
-def _name_plan(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {"plan": values["digest"]} if table == "plans" else {}
+def _find_row(table: str, values: Mapping[str, Any]) -> int:
+    """The number of the row by which the unit of a change is found."""
+    return int(values.get("output" if table == "registrations" else "id", 0))
 
 
 def _read_units(
-    connection: Connection, found: Iterable[tuple[int, str, str, str, Mapping[str, Any]]]
+    connection: Connection, found: Iterable[tuple[str, int]]
 ) -> dict[tuple[str, int], dict[str, Any]]:
     """By table and row: the unit that it is about, and of an attempt its name and site."""
     wanted: dict[str, set[int]] = {}
-    for _, _, table, _, values in found:
-        if table in ("attempts", "intents", "outputs"):
-            wanted.setdefault(table, set()).add(values["id"])
-        elif table == "registrations":
-            wanted.setdefault(table, set()).add(values["output"])
-    unit = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-    tried = select(attempts.c.id, *unit, attempts.c.name.label("attempt"), attempts.c.site)
-    made = (outputs.c.campaign, outputs.c.step, outputs.c.experiment, outputs.c.run)
-    queries: dict[str, tuple[Select[Any], Any]] = {
-        "attempts": (
-            tried.join(jobs, jobs.c.id == attempts.c.job).join(intents, intents.c.id == jobs.c.intent),
-            attempts.c.id,
-        ),
-        "intents": (select(intents.c.id, *unit), intents.c.id),
-        "outputs": (select(outputs.c.id, *made, outputs.c.output), outputs.c.id),
-        "registrations": (select(outputs.c.id, *made, outputs.c.output), outputs.c.id),
+    for table, number in found:
+        wanted.setdefault(table, set()).add(number)
+    tried = select(attempts.c.id, *UNIT, attempts.c.name.label("attempt"), attempts.c.site)
+    made = select(*(outputs.c[name] for name in ("id", "campaign", "step", "experiment", "run", "output")))
+    queries: dict[str, tuple[Any, Any]] = {
+        "attempts": (tried.select_from(UNIT_ATTEMPTS), attempts.c.id),
+        "intents": (select(intents.c.id, *UNIT), intents.c.id),
+        "outputs": (made, outputs.c.id),
+        "registrations": (made, outputs.c.id),
     }
     units: dict[tuple[str, int], dict[str, Any]] = {}
-    for table, numbers in wanted.items():
-        query, key = queries[table]
-        for some in _divide(sorted(numbers)):
-            for row in connection.execute(query.where(key.in_(some))).mappings():
+    for table, (query, key) in queries.items():
+        for part in divide(sorted(wanted.get(table, ()))):
+            for row in connection.execute(query.where(key.in_(part))).mappings():
                 about = {name: value for name, value in row.items() if name not in ("id", "experiment")}
                 about["run"] = format_run(run_key(row["experiment"], row["run"]))
                 units[table, row["id"]] = about
     return units
-
-
-def _divide(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (numbers[start : start + CHUNK] for start in range(0, len(numbers), CHUNK))

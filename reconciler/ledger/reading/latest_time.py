@@ -21,14 +21,14 @@ def read_latest(connection: Connection) -> datetime | None:
 
 
 def bound_time(connection: Connection, now: datetime) -> datetime:
-    """The time to judge by: now, or the latest that was recorded, where a clock went back behind it."""
+    """The time to judge by: now, or the latest time that was recorded, if a clock went back behind it."""
     latest = read_latest(connection)
     return now if latest is None else max(now, latest)
 
 
 def record_latest(connection: Connection, moment: datetime) -> None:
     """Remembers a time that was seen; the latest only moves on, whoever else writes."""
-    # a second that began counts as over: what expired within it is not to be there again at its beginning
+    # a second that began counts as over: what expired within it must not come back at its beginning
     text = format_time(moment.replace(microsecond=0) + timedelta(seconds=moment.microsecond > 0))
     if connection.execute(select(latest_time.c.moment)).scalar() is None:
         connection.execute(insert_new(connection, latest_time).values(id=1, moment=text))
@@ -36,6 +36,6 @@ def record_latest(connection: Connection, moment: datetime) -> None:
 
 
 def set_latest(connection: Connection, moment: datetime) -> None:
-    """Sets the latest time, back too: an operator's word that a clock had been wrong."""
+    """Sets the latest time, also back to an earlier one: an operator says that a clock was wrong."""
     connection.execute(delete(latest_time))
     record_latest(connection, moment)

@@ -1,10 +1,10 @@
-"""What events took so far: their size, and the CPU time for them, by the recipes that the ledger has outputs of."""
+"""What events took so far: their size and their CPU time, by the recipes that the ledger has outputs of."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from reconciler.ledger.schema.tables import attempts, jobs, outputs, products, recipes
 from reconciler.model.states import AttemptState, OutputState
@@ -13,25 +13,20 @@ from schemas.policy.site import HS06_KEKCC
 
 
 def measure_events(connection: Connection, recipe_digests: Sequence[str]) -> float | None:
-    """Kilobytes of an event, over all produced outputs of those recipes whose events are known; None without any."""
+    """Kilobytes of an event, over all produced outputs of those recipes whose events are known; None if there are none."""
     query = (
         select(func.sum(products.c.size), func.sum(products.c.events))
         .join(outputs, outputs.c.id == products.c.output)
-        .join(recipes, recipes.c.id == outputs.c.recipe)
-        .where(
-            recipes.c.digest.in_(recipe_digests),
-            outputs.c.state == OutputState.PRODUCED,
-            products.c.events > 0,
-        )
+        .where(_are_made(recipe_digests), products.c.events > 0)
     )
     size, events = connection.execute(query).one()
     return float(size) / float(events) / 1000 if events else None
 
 
 def measure_cpu(connection: Connection, recipe_digests: Sequence[str]) -> float | None:
-    """CPU seconds of an event that is read, over all units that produced outputs of those recipes; None without any.
+    """CPU seconds of an event that is read, over all units that produced outputs of those recipes; None if there are none.
 
-    Units of which a job's CPU time or the events are not known do not count.
+    A unit does not count if its events, or the CPU time of one of its jobs, are not known.
     """
     return measure_work(connection, recipe_digests, {})[0]
 
@@ -42,21 +37,13 @@ def measure_work(
     """As `measure_cpu`, and the same in HS06 seconds, where `hs06` is the power of the cores of sites."""
     made = (
         select(outputs.c.intent, func.max(outputs.c.events_read).label("events"))
-        .join(recipes, recipes.c.id == outputs.c.recipe)
-        .where(
-            recipes.c.digest.in_(recipe_digests),
-            outputs.c.state == OutputState.PRODUCED,
-            outputs.c.events_read > 0,
-        )
+        .where(_are_made(recipe_digests), outputs.c.events_read > 0)
         .group_by(outputs.c.intent)
         .subquery()
     )
+    seconds = func.sum(attempts.c.cpu_seconds)
     spent = (
-        select(
-            jobs.c.intent,
-            func.max(attempts.c.site).label("site"),
-            func.sum(attempts.c.cpu_seconds).label("seconds"),
-        )
+        select(jobs.c.intent, func.max(attempts.c.site).label("site"), seconds.label("seconds"))
         .join(attempts, attempts.c.job == jobs.c.id)
         .where(attempts.c.state == AttemptState.VERIFIED)
         .group_by(jobs.c.intent)
@@ -64,14 +51,13 @@ def measure_work(
         .subquery()
     )
     query = select(spent.c.site, func.sum(spent.c.seconds), func.sum(made.c.events))
-    rows = connection.execute(
-        query.join(made, made.c.intent == spent.c.intent).group_by(spent.c.site).order_by(spent.c.site)
-    ).all()
-    read = sum(float(events) for _, _, events in rows)
+    query = query.join(made, made.c.intent == spent.c.intent).group_by(spent.c.site).order_by(spent.c.site)
+    rows = [(site, float(used), float(events)) for site, used, events in connection.execute(query)]
+    read = sum(events for _, _, events in rows)
     if not read:
         return None, None
-    work = sum(float(seconds) * hs06.get(site, HS06_KEKCC) for site, seconds, _ in rows)
-    return sum(float(seconds) for _, seconds, _ in rows) / read, work / read
+    work = sum(used * hs06.get(site, HS06_KEKCC) for site, used, _ in rows)
+    return sum(used for _, used, _ in rows) / read, work / read
 
 
 def expect_events(
@@ -87,29 +73,21 @@ def expect_events(
         cpu, work = stated.cpu_seconds, stated.cpu_seconds * HS06_KEKCC
     found = [(output, measure_size(connection, digest)) for output, digest in recipe_digests.items()]
     sizes = tuple((output, size) for output, size in found if size is not None)
-    whole = sum(size for _, size in sizes) if sizes and len(sizes) == len(found) else None
-    return Expectation(
-        cpu, stated.kilobytes if whole is None else whole, work, () if whole is None else sizes
-    )
+    if sizes and len(sizes) == len(found):
+        return Expectation(cpu, sum(size for _, size in sizes), work, sizes)
+    return Expectation(cpu, stated.kilobytes, work, ())
 
 
 def measure_size(connection: Connection, recipe_digest: str) -> float | None:
     """Kilobytes (of 1024 bytes) that are written for an event that is read, over all that was made of a recipe."""
-    files = (
-        select(func.sum(products.c.size))
-        .where(products.c.output == outputs.c.id)
-        .correlate(outputs)
-        .scalar_subquery()
-    )
-    query = (
-        select(func.sum(files), func.sum(outputs.c.events_read))
-        .select_from(outputs)
-        .join(recipes, recipes.c.id == outputs.c.recipe)
-        .where(
-            recipes.c.digest == recipe_digest,
-            outputs.c.state == OutputState.PRODUCED,
-            outputs.c.events_read > 0,
-        )
-    )
+    files = select(func.sum(products.c.size)).where(products.c.output == outputs.c.id)
+    query = select(func.sum(files.correlate(outputs).scalar_subquery()), func.sum(outputs.c.events_read))
+    query = query.select_from(outputs).where(_are_made([recipe_digest]), outputs.c.events_read > 0)
     size, events = connection.execute(query).one()
     return float(size) / float(events) / 1024 if events and size is not None else None
+
+
+def _are_made(recipe_digests: Sequence[str]) -> ColumnElement[bool]:
+    """That outputs are produced, by one of those recipes."""
+    chosen = select(recipes.c.id).where(recipes.c.digest.in_(recipe_digests))
+    return and_(outputs.c.state == OutputState.PRODUCED, outputs.c.recipe.in_(chosen))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, exists, not_, or_, select
 
+from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import (
+    UNDER_WAY,
+    UNIT,
+    UNIT_ATTEMPTS,
     attempts,
     intents,
-    jobs,
     ledger,
     outputs,
     payload_buckets,
@@ -30,9 +33,6 @@ from renderer.identity.payloads import Payload
 from renderer.identity.units import StepUnits
 from renderer.jobs.job_json import InputFile
 from schemas.manifest.runs import run_key, split_key
-
-CHUNK = 500
-"""How many runs one query asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,7 @@ class StoredPlan:
 
 def read_identity(connection: Connection) -> Identity:
     """The ledger's id and serials."""
-    return Identity(
-        *connection.execute(select(ledger.c.id, ledger.c.serial, ledger.c.catalogue_serial)).one()
-    )
+    return Identity(*connection.execute(select(ledger)).one())
 
 
 def read_plan(connection: Connection, digest: str) -> StoredPlan | None:
@@ -78,11 +76,8 @@ def list_begun(connection: Connection) -> list[str]:
 
 def list_sites(connection: Connection) -> list[str]:
     """The sites that ever got a job, or did not answer, by name."""
-    known = {
-        *connection.scalars(select(attempts.c.site).distinct()),
-        *connection.scalars(select(sites.c.name)),
-    }
-    return sorted(known)
+    tried = connection.scalars(select(attempts.c.site).distinct())
+    return sorted({*tried, *connection.scalars(select(sites.c.name))})
 
 
 def list_steps(connection: Connection, campaign: str) -> list[str]:
@@ -101,11 +96,8 @@ def observe(
     lost: Mapping[bytes, str] | None = None,
 ) -> Observed:
     """What was produced of the units of a campaign. `lost` maps fingerprints whose files are gone or changed to which."""
-    mine = select(outputs.c.fingerprint).where(
-        outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED
-    )
     lost = lost or {}
-    produced = set(connection.scalars(mine)) - lost.keys()
+    produced = {*connection.scalars(_choose(campaign, "fingerprint"))} - lost.keys()
     missing: set[int] = set()
     current = 0
     for item in units:
@@ -136,9 +128,8 @@ def read_payloads(connection: Connection, digests: Iterable[str]) -> dict[str, t
     """The payload sets of those digests, by name; a set of which the ledger has no record is left out."""
     buckets: dict[bytes, list[Payload]] = {}
     found: dict[str, tuple[Payload, ...]] = {}
-    listed = sorted(digests)
-    for start in range(0, len(listed), CHUNK):
-        here = payload_sets.c.digest.in_(listed[start : start + CHUNK])
+    for part in divide(sorted(digests)):
+        here = payload_sets.c.digest.in_(part)
         for digest, members in connection.execute(select(payload_sets).where(here)).all():
             split = [members[place : place + 32] for place in range(0, len(members), 32)]
             wanted = payload_buckets.c.digest.in_({one for one in split if one not in buckets})
@@ -150,9 +141,8 @@ def read_payloads(connection: Connection, digests: Iterable[str]) -> dict[str, t
 
 def read_used(connection: Connection, campaign: str) -> dict[str, list[int]]:
     """Digest of a payload set → the runs of a campaign of which something, produced last, was made with it; sorted."""
-    columns = (outputs.c.step, outputs.c.output, outputs.c.experiment, outputs.c.run, outputs.c.conditions)
-    mine = and_(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
-    rows = connection.execute(select(*columns).where(mine).order_by(outputs.c.version))
+    query = _choose(campaign, "step", "output", "experiment", "run", "conditions")
+    rows = connection.execute(query.order_by(outputs.c.version))
     latest = {(step, output, run_key(*run)): digest for step, output, *run, digest in rows}
     used: dict[str, set[int]] = {}
     for (_, _, run), digest in latest.items():
@@ -161,14 +151,47 @@ def read_used(connection: Connection, campaign: str) -> dict[str, list[int]]:
     return {digest: sorted(runs) for digest, runs in used.items()}
 
 
+class Head(NamedTuple):
+    """The version of a run's output that counts. `recipe` tells by what it was made: equal numbers, equal recipes.
+
+    `read` and `kept` are numbers of events, None where nobody counted them.
+    """
+
+    step: str
+    output: str
+    run: int
+    fingerprint: bytes
+    recipe: int
+    read: int | None
+    kept: int | None
+
+
+def read_heads(
+    connection: Connection, campaign: str, fingerprints: Collection[bytes] | None = None
+) -> list[Head]:
+    """The produced outputs with one of the `fingerprints`; without these, the newest version of each run's output."""
+    others = ("fingerprint", "recipe", "events_read", "events")
+    query = _choose(campaign, "step", "output", "experiment", "run", *others).order_by(outputs.c.version)
+    rows = (
+        Head(step, output, run_key(experiment, run), *found)
+        for step, output, experiment, run, *found in connection.execute(query)
+    )
+    if fingerprints is not None:
+        return [head for head in rows if head.fingerprint in fingerprints]
+    return list({head[:3]: head for head in rows}.values())
+
+
 def _find_undeclared(connection: Connection, campaign: str, units: Sequence[StepUnits]) -> set[int]:
     """The runs with a produced output that is not, or no longer, declared."""
     declared = {value for item in units for column in item.fingerprints.values() for value in column}
-    query = select(outputs.c.experiment, outputs.c.run, outputs.c.fingerprint)
-    rows = connection.execute(
-        query.where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
-    )
+    rows = connection.execute(_choose(campaign, "experiment", "run", "fingerprint"))
     return {run_key(experiment, run) for experiment, run, fingerprint in rows if fingerprint not in declared}
+
+
+def _choose(campaign: str, *columns: str) -> Select[*tuple[Any, ...]]:
+    """A query for some columns of the produced outputs of a campaign."""
+    mine = (outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
+    return select(*(outputs.c[name] for name in columns)).where(*mine)
 
 
 def _read_elsewhere(
@@ -190,14 +213,11 @@ def _read_made(
     """What the units of those runs were last made from, of about `count` outputs that the campaign has."""
     contents: dict[int, Mapping[str, Any]] = {}
     made: dict[tuple[str, str, int], Made] = {}
-    columns = ("step", "output", "experiment", "run", "fingerprint", "recipe", "input", "conditions")
-    mine = (outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
-    query = select(*(outputs.c[name] for name in columns)).where(*mine).order_by(outputs.c.version)
+    made_of = ("fingerprint", "recipe", "input", "conditions")
+    query = _choose(campaign, "step", "output", "experiment", "run", *made_of).order_by(outputs.c.version)
     for here in [query] if count < len(keys) else narrow_runs(query, sorted(keys)):
-        for step, output, experiment, run, fingerprint, recipe, source, conditions in connection.execute(
-            here
-        ):
-            if (key := run_key(experiment, run)) not in keys:
+        for step, output, *run, fingerprint, recipe, source, conditions in connection.execute(here):
+            if (key := run_key(*run)) not in keys:
                 continue
             if recipe not in contents:
                 stored = select(recipes.c.content).where(recipes.c.id == recipe)
@@ -209,10 +229,8 @@ def _read_made(
 def narrow_runs(query: Select[Any], keys: Sequence[int]) -> Iterator[Select[Any]]:
     """A query for the outputs of some sorted run keys only, in parts."""
     for experiment, group in groupby(keys, key=lambda key: split_key(key)[0]):
-        numbers = [split_key(key)[1] for key in group]
-        for start in range(0, len(numbers), CHUNK):
-            chunk = numbers[start : start + CHUNK]
-            yield query.where(outputs.c.experiment == experiment, outputs.c.run.in_(chunk))
+        for part in divide(split_key(key)[1] for key in group):
+            yield query.where(outputs.c.experiment == experiment, outputs.c.run.in_(part))
 
 
 BY_HAND = and_(
@@ -223,25 +241,21 @@ BY_HAND = and_(
 
 def list_stopped(connection: Connection, campaigns: Iterable[str]) -> set[tuple[str, str, int]]:
     """The units of campaigns that a person stopped before they began: campaign, step and run key."""
-    columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-    rows = connection.execute(select(*columns).where(intents.c.campaign.in_(sorted(campaigns)), BY_HAND))
-    return {(campaign, step, run_key(experiment, run)) for campaign, step, experiment, run in rows}
+    rows = connection.execute(select(*UNIT).where(intents.c.campaign.in_(sorted(campaigns)), BY_HAND))
+    return {(campaign, step, run_key(*run)) for campaign, step, *run in rows}
 
 
 def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
-    running = (
-        select(jobs.c.intent).join(attempts, attempts.c.job == jobs.c.id).where(attempts.c.state.in_(LIVE))
-    )
     pending = and_(
         intents.c.campaign == campaign,
-        or_(intents.c.state.in_((IntentState.OPEN, IntentState.QUARANTINED)), intents.c.id.in_(running)),
+        or_(intents.c.state.in_((IntentState.OPEN, IntentState.QUARANTINED)), intents.c.id.in_(UNDER_WAY)),
     )
     wanted: dict[int, list[bytes]] = {}
     query = select(outputs.c.intent, outputs.c.fingerprint).join(intents, intents.c.id == outputs.c.intent)
     for intent, fingerprint in connection.execute(query.where(pending)):
         wanted.setdefault(intent, []).append(fingerprint)
-    ours = select(jobs.c.intent, attempts.c.state, attempts.c.reason).join(jobs, jobs.c.id == attempts.c.job)
-    ours = ours.join(intents, intents.c.id == jobs.c.intent).where(pending).order_by(attempts.c.id)
+    ours = select(intents.c.id, attempts.c.state, attempts.c.reason).select_from(UNIT_ATTEMPTS)
+    ours = ours.where(pending).order_by(attempts.c.id)
     live: set[int] = set()
     failures: dict[int, str] = {}
     for intent, state, reason in connection.execute(ours):
@@ -253,19 +267,16 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
         outputs.c.campaign == campaign, outputs.c.state == OutputState.PUBLISHING
     )
     live.update(connection.scalars(publishing))
-    columns = ("id", "step", "experiment", "run", "state", "reason")
     found: dict[Unit, Intent] = {}
     stops: dict[Unit, list[tuple[frozenset[bytes], str]]] = {}
-    for number, step, experiment, run, state, reason in connection.execute(
-        select(*(intents.c[name] for name in columns)).where(pending).order_by(intents.c.id)
-    ):
-        unit = (step, run_key(experiment, run))
-        fingerprints, stopped = frozenset(wanted.get(number, ())), state == IntentState.QUARANTINED
-        failure = (stopped and reason) or failures.get(number)
+    for row in connection.execute(select(intents).where(pending).order_by(intents.c.id)):
+        unit = (row.step, run_key(row.experiment, row.run))
+        fingerprints, stopped = frozenset(wanted.get(row.id, ())), row.state == IntentState.QUARANTINED
+        failure = (stopped and row.reason) or failures.get(row.id)
         if stopped:
             stops.setdefault(unit, []).append((fingerprints, failure or "attempts used up"))
         if unit not in found or not found[unit].live:  # what still runs comes first, given up or not
-            found[unit] = Intent(fingerprints, number in live, stopped, failure)
+            found[unit] = Intent(fingerprints, row.id in live, stopped, failure)
     for unit, several in stops.items():
         # what was declared in between, and is declared no more, does not make the unit a new one
         others = tuple(one for one in several if one[0] != found[unit].fingerprints)
@@ -278,20 +289,14 @@ def find_files(
     connection: Connection, fingerprint: bytes, storage: str, campaign: str
 ) -> tuple[InputFile, ...]:
     """The published files of an output, the campaign's own if it has one, as the input of the next step."""
-    found = connection.execute(
-        select(outputs.c.id, outputs.c.storage, outputs.c.folder)
-        .where(
-            outputs.c.fingerprint == fingerprint,
-            outputs.c.state == OutputState.PRODUCED,
-            outputs.c.storage == storage,
-        )
-        .order_by(outputs.c.campaign != campaign, outputs.c.id)
-    ).first()
+    made = (outputs.c.fingerprint == fingerprint, outputs.c.state == OutputState.PRODUCED)
+    output = select(outputs.c.id, outputs.c.folder).where(*made, outputs.c.storage == storage)
+    found = connection.execute(output.order_by(outputs.c.campaign != campaign, outputs.c.id)).first()
     if found is None:
         return ()
     query = select(products.c.path, products.c.size, products.c.checksum, products.c.events)
     rows = connection.execute(query.where(products.c.output == found.id).order_by(products.c.path))
     return tuple(
-        InputFile(path, os.path.join(found.storage, found.folder, path), size, checksum, events)
+        InputFile(path, os.path.join(storage, found.folder, path), size, checksum, events)
         for path, size, checksum, events in rows
     )

@@ -1,7 +1,7 @@
 """Records: what an output is and how it was made, in a file beside it, so that a lost ledger can be made again.
 
-The record is written before the files come to their places: whatever is published has one. It holds nothing with which a
-job could be taken for another: of a nonce only the digest.
+The record is written before the files come to their places, so each published output has one. It holds only the digest of a
+nonce, so that nobody can pretend to be the job.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def read_record(content: bytes) -> OutputRecord:
     """The record in a file's content.
 
     Raises:
-        ValueError: it is none; the message says what is wrong.
+        ValueError: the content is not a record; the message says what is wrong.
     """
     data = parse_json(content)
     check_rendered(data, "record")  # the quick check first: a file may be made to keep the strict one busy
@@ -100,7 +100,7 @@ def read_record(content: bytes) -> OutputRecord:
 
 
 def is_same_output(content: bytes, other: bytes) -> bool:
-    """Whether two records are of the same files, made by the same attempts: tools may write what else they know differently."""
+    """Whether two records are of the same files, made by the same attempts; the rest may differ from tool to tool."""
     try:
         mine, its = read_record(content).data, read_record(other).data
     except ValueError:
@@ -112,92 +112,63 @@ def is_same_output(content: bytes, other: bytes) -> bool:
 
 def write_records(connection: Connection, intent: int) -> tuple[RecordFile, ...]:
     """The records of all outputs of an intent whose jobs are verified; the same bytes each time."""
-    verified = list(
-        connection.execute(
-            select(
-                attempts,
-                jobs.c.key,
-                jobs.c.events,
-                batches.c.name.label("batch_name"),
-                batches.c.engine,
-                batches.c.origin,
-            )
-            .join(jobs, jobs.c.id == attempts.c.job)
-            .outerjoin(batches, batches.c.id == attempts.c.batch)
-            .where(jobs.c.intent == intent, attempts.c.state == AttemptState.VERIFIED)
-            .order_by(attempts.c.id)
+    tried = (
+        select(
+            *(attempts.c[name] for name in ("id", "number", "nonce", "site", "reference", "begun", "ended")),
+            *(attempts.c[name] for name in ("cpu_seconds", "events_read", "record")),
+            *(jobs.c.key, jobs.c.events, batches.c.engine, batches.c.origin),
+            attempts.c.name.label("attempt"),
+            batches.c.name.label("batch"),
         )
+        .join(jobs, jobs.c.id == attempts.c.job)
+        .outerjoin(batches, batches.c.id == attempts.c.batch)
+        .where(jobs.c.intent == intent, attempts.c.state == AttemptState.VERIFIED)
+        .order_by(attempts.c.id)
     )
-    told = [_describe_job(row) for row in verified]
-    query = select(outputs, recipes.c.content, intents.c.approval).join(
-        recipes, recipes.c.id == outputs.c.recipe
+    told, names = [], {}
+    for row in connection.execute(tried).mappings():
+        job = dict(row)
+        names[job.pop("id")] = job["attempt"]
+        parsed = {key: json.loads(job[key] or "{}") for key in ("origin", "record")}
+        told.append({**job, **parsed, "nonce": digest_nonce(job["nonce"])})
+    query = (
+        select(outputs, recipes.c.content, intents.c.approval)
+        .join(recipes, recipes.c.id == outputs.c.recipe)
+        .join(intents, intents.c.id == outputs.c.intent)
+        .where(outputs.c.intent == intent)
+        .order_by(outputs.c.id)
     )
-    query = query.join(intents, intents.c.id == outputs.c.intent).where(outputs.c.intent == intent)
-    return tuple(
-        _write(connection, row, told, {one.id: one.name for one in verified})
-        for row in connection.execute(query.order_by(outputs.c.id)).all()
-    )
+    return tuple(_write(connection, row, told, names) for row in connection.execute(query).all())
+
+
+_SAME = (
+    *("campaign", "step", "experiment", "run", "output", "version", "input", "conditions", "folder"),
+    *("events_read", "intent", "approval"),
+)
+"""What a record has of an output as the ledger has it."""
 
 
 def _write(
     connection: Connection, row: Any, told: Sequence[Mapping[str, Any]], names: Mapping[int, str]
 ) -> RecordFile:
-    made = select(products).where(products.c.output == row.id).order_by(products.c.path)
+    columns = (products.c[name] for name in ("size", "checksum", "events", "rows", "kind", "attempt"))
+    made = select(products.c.path.label("name"), *columns).where(products.c.output == row.id)
     inputs = _find_inputs(connection, row)
     content = {
+        **{name: getattr(row, name) for name in _SAME},
         "schema": SCHEMA,
         "ledger": connection.execute(select(ledger.c.id)).scalar_one(),
-        "campaign": row.campaign,
-        "step": row.step,
-        "experiment": row.experiment,
-        "run": row.run,
-        "output": row.output,
-        "version": row.version,
         "fingerprint": row.fingerprint.hex(),
         "recipe": json.loads(row.content),
-        "input": row.input,
         **({"inputs": inputs} if inputs else {}),
-        "conditions": row.conditions,
-        "folder": row.folder,
-        "events_read": row.events_read,
-        "intent": row.intent,
-        "approval": row.approval,
         "jobs": told,
         "files": [
-            {
-                "name": one.path,
-                "size": one.size,
-                "checksum": one.checksum,
-                "events": one.events,
-                "rows": one.rows,
-                "kind": one.kind,
-                "attempt": names[one.attempt],
-            }
-            for one in connection.execute(made)
+            {**file, "attempt": names[file["attempt"]]}
+            for file in connection.execute(made.order_by(products.c.path)).mappings()
         ],
     }
     text = json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
     return RecordFile(row.storage, row.folder, name_record(row.output, row.version), text)
-
-
-def _describe_job(row: Any) -> dict[str, Any]:
-    return {
-        "key": row.key,
-        "events": row.events,
-        "attempt": row.name,
-        "number": row.number,
-        "nonce": digest_nonce(row.nonce),
-        "site": row.site,
-        "engine": row.engine,
-        "reference": row.reference,
-        "batch": row.batch_name,
-        "origin": json.loads(row.origin or "{}"),
-        "begun": row.begun,
-        "ended": row.ended,
-        "cpu_seconds": row.cpu_seconds,
-        "events_read": row.events_read,
-        "record": json.loads(row.record or "{}"),
-    }
 
 
 def digest_nonce(nonce: str) -> str:
@@ -206,7 +177,7 @@ def digest_nonce(nonce: str) -> str:
 
 
 def _find_inputs(connection: Connection, row: Any) -> list[dict[str, Any]]:
-    """The registered files that an output was made of; none where its input is another output, or they changed since."""
+    """The registered files that an output was made of; none if its input is another output, or if they changed since."""
     query = select(files.c.level, files.c.name, files.c.size, files.c.checksum)
     here = and_(files.c.experiment == row.experiment, files.c.run == row.run)
     levels: dict[str, list[tuple[str, int, str]]] = {}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select
 
-from reconciler.ledger.schema.tables import attempts, examinations, intents, jobs, outputs, verifications
-from reconciler.model.states import LIVE, IntentState, OutputState
+from reconciler.ledger.schema.tables import UNDER_WAY, examinations, intents, outputs, verifications
+from reconciler.model.states import IntentState, OutputState
 
 
 @dataclass(frozen=True, slots=True)
 class StepProgress:
-    """How many units of a step something was produced of, are under way, and are in quarantine."""
+    """How many units of a step have a produced output, are under way, and are in quarantine."""
 
     step: str
     done: int
@@ -21,32 +22,26 @@ class StepProgress:
 
 
 def read_progress(connection: Connection, campaign: str) -> tuple[StepProgress, ...]:
-    """The steps of a campaign of which there is anything, by name."""
-    live = select(jobs.c.intent).join(attempts, attempts.c.job == jobs.c.id).where(attempts.c.state.in_(LIVE))
-    under_way = or_(intents.c.state == IntentState.OPEN, intents.c.id.in_(live))
+    """The steps of a campaign that have any such unit, by name."""
+    under_way = or_(intents.c.state == IntentState.OPEN, intents.c.id.in_(UNDER_WAY))
     made = _list_units(connection, outputs, campaign, outputs.c.state == OutputState.PRODUCED)
     running = _list_units(connection, intents, campaign, under_way)
     stopped = _list_units(connection, intents, campaign, intents.c.state == IntentState.QUARANTINED) - running
-    steps = sorted({step for step, _, _ in made | running | stopped})
+    counts = [Counter(step for step, _, _ in units) for units in (made - running, running, stopped)]
     return tuple(
-        StepProgress(
-            step, *(sum(unit[0] == step for unit in units) for units in (made - running, running, stopped))
-        )
-        for step in steps
+        StepProgress(step, *(count[step] for count in counts)) for step in sorted(set().union(*counts))
     )
 
 
 def _list_units(
     connection: Connection, table: Table, campaign: str, at: ColumnElement[bool]
 ) -> set[tuple[str, int, int]]:
-    columns = table.c
-    query = select(columns.step, columns.experiment, columns.run).distinct()
-    rows = connection.execute(query.where(columns.campaign == campaign, at))
-    return {(step, experiment, run) for step, experiment, run in rows}
+    query = select(table.c.step, table.c.experiment, table.c.run).where(table.c.campaign == campaign, at)
+    return {(step, experiment, run) for step, experiment, run in connection.execute(query.distinct())}
 
 
 def list_flaws(connection: Connection, campaign: str) -> tuple[list[str], list[str]]:
-    """What the last verification found of what still counts as produced: gone or changed, and wrong; a text for each file."""
+    """The files of produced outputs that the last verification found gone or changed, and those that it found wrong, as texts."""
     query = (
         select(examinations.c.trouble, examinations.c.text)
         .join(verifications, verifications.c.id == examinations.c.verification)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, select
 
 from reconciler.ledger.schema.tables import (
+    UNIT_ATTEMPTS,
     attempts,
     batches,
     intents,
@@ -38,8 +39,7 @@ def list_attempts(connection: Connection, campaign: str, step: str, key: int) ->
     experiment, run = split_key(key)
     query = (
         select(attempts.c.name, attempts.c.state, attempts.c.reason, func.min(outputs.c.recipe))
-        .join(jobs, jobs.c.id == attempts.c.job)
-        .join(intents, intents.c.id == jobs.c.intent)
+        .select_from(UNIT_ATTEMPTS)
         .join(outputs, outputs.c.intent == intents.c.id)
         .where(intents.c.campaign == campaign, intents.c.step == step)
         .where(intents.c.experiment == experiment, intents.c.run == run)
@@ -55,6 +55,10 @@ def list_attempts(connection: Connection, campaign: str, step: str, key: int) ->
     return [UnitAttempt(name, state, reason, applications[recipe]) for name, state, reason, recipe in rows]
 
 
+_SAME = ("input", "conditions", "produced", "events_read", "events")
+"""What is told of an output as the ledger has it, behind its recipe."""
+
+
 def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> list[dict[str, Any]]:
     """The history of a unit: its outputs, oldest first, each with its recipe, files and attempts."""
     experiment, run = split_key(key)
@@ -63,47 +67,33 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
     rows = connection.execute(
         query.where(at, outputs.c.experiment == experiment, outputs.c.run == run).order_by(outputs.c.id)
     )
-    known = select(registrations.c.catalogue, registrations.c.name, registrations.c.registered)
+    known = select(registrations.c.catalogue, registrations.c.name, registrations.c.registered.label("time"))
     history = []
     for row in rows:
         columns = ("path", "size", "checksum", "events", "rows", "kind")
         made = select(*(products.c[name] for name in columns)).where(products.c.output == row.id)
-        tried = select(
-            attempts.c.name,
-            attempts.c.state,
-            attempts.c.begun,
-            attempts.c.ended,
-            attempts.c.reason,
-            batches.c.origin,
-        )
+        told = (attempts.c[name] for name in ("name", "state", "begun", "ended", "reason"))
         tried = (
-            tried.join(jobs, jobs.c.id == attempts.c.job)
+            select(*told, batches.c.origin)
+            .join(jobs, jobs.c.id == attempts.c.job)
             .outerjoin(batches, batches.c.id == attempts.c.batch)
             .where(jobs.c.intent == row.intent)
             .order_by(attempts.c.id)
         )
         history.append(
             {
-                "output": row.output,
-                "version": row.version,
-                "state": row.state,
+                **{name: getattr(row, name) for name in ("output", "version", "state")},
                 "fingerprint": row.fingerprint.hex(),
                 "recipe": json.loads(row.content),
-                "input": row.input,
-                "conditions": row.conditions,
-                "produced": row.produced,
-                "events_read": row.events_read,
-                "events": row.events,
+                **{name: getattr(row, name) for name in _SAME},
                 "files": [
                     {**file, "path": os.path.join(row.storage, row.folder, file["path"])}
                     for file in connection.execute(made).mappings()
                 ],
                 "record": _read_record(connection, row.intent),
                 "registered": [
-                    {"catalogue": catalogue, "name": name, "time": time}
-                    for catalogue, name, time in connection.execute(
-                        known.where(registrations.c.output == row.id)
-                    )
+                    dict(one)
+                    for one in connection.execute(known.where(registrations.c.output == row.id)).mappings()
                 ],
                 "attempts": [
                     {**item, "origin": json.loads(item["origin"] or "{}")}
@@ -117,13 +107,10 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
 def _read_record(connection: Connection, intent: int) -> dict[str, Any]:
     """The records of the jobs of an intent, merged: branches once, numbers of events added."""
     query = select(attempts.c.record).join(jobs, jobs.c.id == attempts.c.job)
-    verified = (
-        jobs.c.intent == intent,
-        attempts.c.state == AttemptState.VERIFIED,
-        attempts.c.record.is_not(None),
-    )
+    verified = (jobs.c.intent == intent, attempts.c.state == AttemptState.VERIFIED)
+    query = query.where(*verified, attempts.c.record.is_not(None))
     merged: dict[str, Any] = {}
-    for text in connection.scalars(query.where(*verified).order_by(attempts.c.id)):
+    for text in connection.scalars(query.order_by(attempts.c.id)):
         told = json.loads(text)
         told.pop("event_numbers", None)
         for key, values in told.items():

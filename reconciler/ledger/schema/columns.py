@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Dialect, Index, Integer, String, TextClause
+from sqlalchemy import BigInteger, Column, Dialect, Index, Integer, String, TextClause
 from sqlalchemy.types import TypeDecorator
 
 identity = BigInteger().with_variant(Integer, "sqlite")
 """The type of the numbers that the database gives to rows."""
+
+
+def describe_run(*, key: bool = False) -> tuple[Column[int], Column[int]]:
+    """The columns of a run; `key`: they belong to the primary key."""
+    experiment = Column("experiment", Integer, primary_key=key, nullable=False)
+    return experiment, Column("run", Integer, primary_key=key, nullable=False)
 
 
 def index_where(name: str, where: TextClause, *columns: str, unique: bool = False) -> Index:

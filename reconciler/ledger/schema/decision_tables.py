@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Integer, LargeBinary, String, Table, UniqueConstraint
 
-from reconciler.ledger.schema.columns import StateText, identity
-from reconciler.ledger.schema.tables import metadata
+from reconciler.ledger.schema.columns import StateText
+from reconciler.ledger.schema.tables import make_numbered, metadata
 from reconciler.model.states import PauseKind
 
 # Trust roots that were pinned, by which approvals are judged: the one with the highest id counts, and versions only grow.
-trust_roots = Table(
+trust_roots = make_numbered(
     "trust_roots",
-    metadata,
-    Column("id", identity, primary_key=True),
     Column("digest", String(64), nullable=False),
     Column("version", Integer, nullable=False),
     Column("content", LargeBinary, nullable=False),  # JSON, file → text, compressed by zlib
@@ -58,10 +56,8 @@ latest_time = Table(
     Column("moment", String(20), nullable=False),
 )
 # What is stopped for the time being: `all`, `site:NAME` or `campaign:NAME`.
-pauses = Table(
+pauses = make_numbered(
     "pauses",
-    metadata,
-    Column("id", identity, primary_key=True),
     Column("scope", String(80), nullable=False),
     Column("kind", StateText(PauseKind, 12), nullable=False),
     Column("reason", String(500), nullable=False),
@@ -73,10 +69,8 @@ pauses = Table(
     Column("subject", LargeBinary),  # JSON, compressed by zlib: what an alarm asks about, each by its name
 )
 # What a person did to units, and why.
-decisions = Table(
+decisions = make_numbered(
     "decisions",
-    metadata,
-    Column("id", identity, primary_key=True),
     Column("time", String(20), nullable=False),
     Column("verb", String(20), nullable=False),
     Column("what", String(200), nullable=False),
@@ -102,10 +96,8 @@ places = Table(
     UniqueConstraint("kind", "path"),
 )
 # Which tool brought the tables to which version, the latest last: whom older ones send people to.
-upgrades = Table(
+upgrades = make_numbered(
     "upgrades",
-    metadata,
-    Column("id", identity, primary_key=True),
     Column("version", String(32), nullable=False),
     Column("tool", String(200), nullable=False),
     Column("time", String(20), nullable=False),

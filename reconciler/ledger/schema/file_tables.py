@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    String,
-    Table,
-    literal_column,
-    text,
-)
+from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Index, String, literal_column
 
-from reconciler.ledger.schema.columns import identity
-from reconciler.ledger.schema.tables import files, metadata, runs
+from reconciler.ledger.schema.columns import describe_run
+from reconciler.ledger.schema.tables import make_numbered
 
 SIMULATED: ColumnElement[str] = literal_column("'mc'")
 """The type of runs of simulated events, as the index has it: of a parameter no database knows that it fits."""
 
-Index("ix_files_checksum", files.c.checksum)
-# What is simulated is little beside what the detector recorded, and every plan asks for it.
-Index(
-    "ix_files_simulated",
-    files.c.level,
-    files.c.experiment,
-    files.c.run,
-    sqlite_where=text("simulated IS 1"),
-    postgresql_where=text("simulated IS true"),
-)
-Index(
-    "ix_runs_simulated",
-    runs.c.experiment,
-    runs.c.run,
-    sqlite_where=text("type = 'mc'"),
-    postgresql_where=text("type = 'mc'"),
-)
 # Other places of files that are registered: they are read in no job.
-replicas = Table(
+replicas = make_numbered(
     "replicas",
-    metadata,
-    Column("id", identity, primary_key=True),
-    Column("experiment", Integer, nullable=False),
-    Column("run", Integer, nullable=False),
+    *describe_run(),
     Column("level", String(16), nullable=False),
     Column("name", String(255), nullable=False),
     Column("path", String(4096), nullable=False),
@@ -52,12 +21,9 @@ replicas = Table(
     Index("ix_replicas_file", "level", "experiment", "run", "name"),
 )
 # Files that were taken out of the catalogue, one row a place; `restored` is when the same file came back.
-removals = Table(
+removals = make_numbered(
     "removals",
-    metadata,
-    Column("id", identity, primary_key=True),
-    Column("experiment", Integer, nullable=False),
-    Column("run", Integer, nullable=False),
+    *describe_run(),
     Column("level", String(16), nullable=False),
     Column("name", String(255), nullable=False),
     Column("path", String(4096), nullable=False),

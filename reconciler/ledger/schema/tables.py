@@ -16,11 +16,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    select,
     text,
 )
+from sqlalchemy.schema import SchemaItem
 
-from reconciler.ledger.schema.columns import StateText, identity, index_where
-from reconciler.model.states import AttemptState, FailureClass, IntentState, OutputState
+from reconciler.ledger.schema.columns import StateText, describe_run, identity, index_where
+from reconciler.model.states import LIVE, AttemptState, FailureClass, IntentState, OutputState
 
 metadata = MetaData(
     naming_convention={
@@ -30,6 +32,12 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def make_numbered(name: str, *parts: SchemaItem) -> Table:
+    """A table whose rows have numbers, `id`, which the database gives them."""
+    return Table(name, metadata, Column("id", identity, primary_key=True), *parts)
+
 
 LIVE_ATTEMPT = text("state IN ('intent', 'uncertain', 'submitted', 'running')")
 """That an attempt may still come to a result (`LIVE`); written out, as the next two."""
@@ -51,12 +59,9 @@ ledger = Table(
 
 # The run catalogue. `id` is the order of arrival, `files` how many RAW files the run was written to, `removed` why it
 # is no longer to be used; null is not known, and for `removed` that it is in use.
-runs = Table(
+runs = make_numbered(
     "runs",
-    metadata,
-    Column("id", identity, primary_key=True),
-    Column("experiment", Integer, nullable=False),
-    Column("run", Integer, nullable=False),
+    *describe_run(),
     Column("type", String(16), nullable=False),
     Column("events", BigInteger),
     Column("start", String(20)),
@@ -67,6 +72,7 @@ runs = Table(
     Column("files", Integer),
     Column("removed", String(500)),
     UniqueConstraint("experiment", "run"),
+    index_where("ix_runs_simulated", text("type = 'mc'"), "experiment", "run"),
 )
 # The runs of each list as it was last imported, in the text that `format_runs` writes, compressed by zlib.
 run_lists = Table(
@@ -77,10 +83,8 @@ run_lists = Table(
     Column("imported", String(20), nullable=False),
 )
 # Lines of lists that could not be trusted, until a later version of the list has them corrected.
-quarantine = Table(
+quarantine = make_numbered(
     "quarantine",
-    metadata,
-    Column("id", identity, primary_key=True),
     Column("list", String(200), nullable=False, index=True),
     Column("line", Integer, nullable=False),
     Column("text", String(500), nullable=False),
@@ -92,8 +96,7 @@ admissions = Table(
     "admissions",
     metadata,
     Column("campaign", String(40), primary_key=True),
-    Column("experiment", Integer, primary_key=True),
-    Column("run", Integer, primary_key=True),
+    *describe_run(key=True),
 )
 # Luminosity by run in inverse nanobarn: who measured it how, in which version, with which correction ("" for none).
 luminosity = Table(
@@ -102,18 +105,14 @@ luminosity = Table(
     Column("method", String(40), primary_key=True),
     Column("version", String(40), primary_key=True),
     Column("correction", String(120), primary_key=True),
-    Column("experiment", Integer, primary_key=True),
-    Column("run", Integer, primary_key=True),
+    *describe_run(key=True),
     Column("value", Double, nullable=False),
     Column("statistical", Double),
     Column("systematic", Double),
 )
-files = Table(
+files = make_numbered(
     "files",
-    metadata,
-    Column("id", identity, primary_key=True),
-    Column("experiment", Integer, nullable=False),
-    Column("run", Integer, nullable=False),
+    *describe_run(),
     Column("level", String(16), nullable=False),
     Column("name", String(255), nullable=False),
     Column("path", String(4096), nullable=False),
@@ -123,14 +122,21 @@ files = Table(
     Column("storage", String(8), nullable=False),  # disk, tape or staging
     Column("simulated", Boolean),  # what the file says of its events
     UniqueConstraint("level", "experiment", "run", "name"),
+    Index("ix_files_checksum", "checksum"),
+    # What is simulated is little beside what the detector recorded, and every plan asks for it.
+    Index(
+        "ix_files_simulated",
+        *("level", "experiment", "run"),
+        sqlite_where=text("simulated IS 1"),
+        postgresql_where=text("simulated IS true"),
+    ),
 )
 # What a unit reads of one level of one run: kept with the files, so that a plan reads one row a run.
 inputs = Table(
     "inputs",
     metadata,
     Column("level", String(16), primary_key=True),
-    Column("experiment", Integer, primary_key=True),
-    Column("run", Integer, primary_key=True),
+    *describe_run(key=True),
     Column("digest", String(64), nullable=False),
     Column("files", Integer, nullable=False),
     Column("bytes", BigInteger, nullable=False),
@@ -147,10 +153,8 @@ plans = Table(
     Column("ended", String(20)),
     Column("serial", BigInteger, nullable=False),  # the ledger's, after the last write made for this plan
 )
-recipes = Table(
+recipes = make_numbered(
     "recipes",
-    metadata,
-    Column("id", identity, primary_key=True),
     Column("digest", String(64), nullable=False, unique=True),
     Column("content", LargeBinary, nullable=False),
 )
@@ -181,20 +185,16 @@ bindings = Table(
     "bindings",
     metadata,
     Column("campaign", String(40), primary_key=True),
-    Column("experiment", Integer, primary_key=True),
-    Column("run", Integer, primary_key=True),
+    *describe_run(key=True),
     Column("snapshots", String(700), nullable=False),
 )
 # That a unit is to make certain outputs.
-intents = Table(
+intents = make_numbered(
     "intents",
-    metadata,
-    Column("id", identity, primary_key=True),
     Column("plan", String(64), ForeignKey("plans.digest"), nullable=False),
     Column("campaign", String(40), nullable=False),
     Column("step", String(64), nullable=False),
-    Column("experiment", Integer, nullable=False),
-    Column("run", Integer, nullable=False),
+    *describe_run(),
     Column("state", StateText(IntentState, 12), nullable=False),
     Column("reason", String(500)),
     Column("approval", String(64)),  # digest of the approvals under which it was begun
@@ -202,16 +202,16 @@ intents = Table(
         "uq_intents_open", text("state = 'open'"), "campaign", "step", "experiment", "run", unique=True
     ),
 )
+UNIT = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
+"""The columns of an intent that say of which unit it is."""
+
 # One output of an intent.
-outputs = Table(
+outputs = make_numbered(
     "outputs",
-    metadata,
-    Column("id", identity, primary_key=True),
     Column("intent", identity, ForeignKey("intents.id"), nullable=False, index=True),
     Column("campaign", String(40), nullable=False),
     Column("step", String(64), nullable=False),
-    Column("experiment", Integer, nullable=False),
-    Column("run", Integer, nullable=False),
+    *describe_run(),
     Column("output", String(64), nullable=False),
     Column("fingerprint", LargeBinary(32), nullable=False),
     Column("recipe", identity, ForeignKey("recipes.id"), nullable=False, index=True),
@@ -231,10 +231,8 @@ outputs = Table(
 )
 # `after` is when a job that failed may be tried again, in seconds since 1970; `events` is how many its input files are
 # registered with, null where that is not known of each.
-jobs = Table(
+jobs = make_numbered(
     "jobs",
-    metadata,
-    Column("id", identity, primary_key=True),
     Column("intent", identity, ForeignKey("intents.id"), nullable=False),
     Column("key", String(16), nullable=False),
     Column("failures", Integer, nullable=False),  # attempts that count against the campaign's max_attempts
@@ -244,10 +242,8 @@ jobs = Table(
     UniqueConstraint("intent", "key"),
 )
 # What was given to an engine in one call: `engine` is which, and where (null: the site's); `origin` JSON on what made it.
-batches = Table(
+batches = make_numbered(
     "batches",
-    metadata,
-    Column("id", identity, primary_key=True),
     Column("name", String(128), nullable=False, unique=True),
     Column("site", String(40), nullable=False),
     Column("engine", String(500)),
@@ -255,10 +251,8 @@ batches = Table(
 )
 # One submission of a job. `absences` counts complete answers in a row that did not know it, `unknown` is since when
 # nothing can be told of it, `missed` since when it is gone without a result, `cancel` that its end was asked for.
-attempts = Table(
+attempts = make_numbered(
     "attempts",
-    metadata,
-    Column("id", identity, primary_key=True),
     Column("job", identity, ForeignKey("jobs.id"), nullable=False),
     Column("number", Integer, nullable=False),
     Column("name", String(128), nullable=False, unique=True),
@@ -285,6 +279,12 @@ attempts = Table(
     index_where("uq_attempts_live", LIVE_ATTEMPT, "job", unique=True),
     index_where("ix_attempts_lost", text("state = 'lost'"), "site", "ended"),
 )
+UNIT_ATTEMPTS = attempts.join(jobs).join(intents)
+"""Attempts, with their jobs and intents."""
+
+UNDER_WAY = select(jobs.c.intent).select_from(attempts.join(jobs)).where(attempts.c.state.in_(LIVE))
+"""The intents of which an attempt may still come to a result."""
+
 # The files of an output; `path` is below the output's folder, `kind` events or event list, `rows` the entries of its tree.
 products = Table(
     "products",
@@ -310,10 +310,8 @@ leases = Table(
     Column("expires", Double, nullable=False),  # seconds since 1970
 )
 # Every change of the ledger's rows, transaction by transaction; `digest` covers the content and the digest before.
-events = Table(
+events = make_numbered(
     "events",
-    metadata,
-    Column("id", identity, primary_key=True),
     Column("time", String(20), nullable=False),
     Column("fence", BigInteger, nullable=False),
     Column("content", LargeBinary, nullable=False),  # canonical JSON, compressed by zlib
@@ -330,10 +328,8 @@ sites = Table(
     Column("reason", String(500)),
 )
 # Rounds over a campaign's published files: one that was cut short is continued, of others what was wrong is kept.
-verifications = Table(
+verifications = make_numbered(
     "verifications",
-    metadata,
-    Column("id", identity, primary_key=True),
     Column("campaign", String(40), nullable=False, index=True),
     Column("begun", String(20), nullable=False),
     Column("ended", String(20)),

@@ -26,28 +26,18 @@ from reconciler.ledger.store.schema_versions import (
     refuse_other_version,
 )
 from reconciler.ledger.store.server import make_server_engine
-from reconciler.ledger.store.state import DATABASE, State
+from reconciler.ledger.store.state import State
 from reconciler.outside.errors import OtherVersion, SourceUnavailable
 from reconciler.outside.filesystem import NETWORKED, find_type
 
-__all__ = [
-    "DATABASE",
-    "SourceUnavailable",
-    "State",
-    "has_database",
-    "insert_new",
-    "migrating",
-    "opened",
-    "reading",
-    "refuse_version",
-]
+__all__ = ["State", "has_database", "insert_new", "migrating", "opened", "reading", "refuse_version"]
 
 
 def has_database(state: State) -> bool:
     """Whether anything was ever recorded."""
     if state.server is None:
         return state.database.exists()
-    with _translated(state), _connected(state, query_only=True) as connection, connection.begin():
+    with _connected(state) as connection:
         return read_version(connection) is not None
 
 
@@ -60,12 +50,7 @@ def reading(state: State) -> Iterator[Connection]:
     """
     if state.server is None and not state.database.exists():
         raise _nothing_recorded(state)
-    with (
-        _translated(state),
-        _standing(state),
-        _connected(state, query_only=True) as connection,
-        connection.begin(),
-    ):
+    with _standing(state), _connected(state) as connection:
         version = read_version(connection)
         if version is None:
             raise _nothing_recorded(state)
@@ -74,7 +59,7 @@ def reading(state: State) -> Iterator[Connection]:
 
 
 def refuse_version(state: State) -> None:
-    """Nothing, where there is no state, or one of this tool's version, or one that cannot be read, of which others tell.
+    """Returns if there is no state, if its version is this tool's, or if it cannot be read, which other calls report.
 
     Raises:
         OtherVersion: its tables are older or newer than this tool's.
@@ -82,10 +67,9 @@ def refuse_version(state: State) -> None:
     try:
         with reading(state):
             pass
-    except OtherVersion:
-        raise
-    except SourceUnavailable:
-        return
+    except SourceUnavailable as error:
+        if isinstance(error, OtherVersion):
+            raise
 
 
 @contextlib.contextmanager
@@ -97,7 +81,10 @@ def opened(state: State) -> Iterator[Engine]:
         OtherVersion: its tables are older, which only `b2prod migrate` changes, or newer.
     """
     with _opened(state) as engine:
-        _close(state)
+        try:
+            close_state(state)
+        except OSError as error:
+            raise SourceUnavailable(f"the state folder cannot be made: {error}") from error
         with engine.begin() as connection:
             version = read_version(connection)
             if version is not None:
@@ -114,7 +101,7 @@ def opened(state: State) -> Iterator[Engine]:
 def migrating(state: State) -> Iterator[Connection]:
     """One transaction in which tables are made or altered; on SQLite no reference is enforced before its end.
 
-    An SQLite file's folder is to be there.
+    The folder of an SQLite file must exist.
 
     Raises:
         SourceUnavailable: the database cannot be written, or a row would refer to one that is not there; nothing changed.
@@ -129,24 +116,12 @@ def migrating(state: State) -> Iterator[Connection]:
 def _opened(state: State, *, enforcing: bool = True) -> Iterator[Engine]:
     if state.copy is not None:
         raise SourceUnavailable("an export of the state is there to be read, not to be written")
-    with _translated(state):
-        # refuses a place where no ledger may be, before one is there
-        engine = _make_engine(state, query_only=False, enforcing=enforcing)
-        try:
-            yield engine
-        finally:
-            engine.dispose()
-
-
-def _close(state: State) -> None:
-    try:
-        close_state(state)
-    except OSError as error:
-        raise SourceUnavailable(f"the state folder cannot be made: {error}") from error
+    with _engine(state, query_only=False, enforcing=enforcing) as engine:
+        yield engine
 
 
 def insert_new(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """An insert into `table` that leaves rows alone that are there already, by any unique key."""
+    """An insert into `table` that skips rows that are there already, by any unique key."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table).on_conflict_do_nothing()
     return postgresql.insert(table).on_conflict_do_nothing()
@@ -159,13 +134,21 @@ def _nothing_recorded(state: State) -> SourceUnavailable:
 
 
 @contextlib.contextmanager
-def _connected(state: State, *, query_only: bool) -> Iterator[Connection]:
-    engine = _make_engine(state, query_only=query_only)
-    try:
-        with engine.connect() as connection:
-            yield connection
-    finally:
-        engine.dispose()
+def _connected(state: State) -> Iterator[Connection]:
+    """A connection that cannot write, in a transaction."""
+    with _engine(state, query_only=True) as engine, engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextlib.contextmanager
+def _engine(state: State, *, query_only: bool, enforcing: bool = True) -> Iterator[Engine]:
+    """A database, whose errors become `SourceUnavailable`. A place where no ledger may be is refused before one is made."""
+    with _translated(state):
+        engine = _make_engine(state, query_only=query_only, enforcing=enforcing)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
 
 
 def _make_engine(state: State, *, query_only: bool, enforcing: bool = True) -> Engine:
@@ -189,13 +172,13 @@ def _make_file_engine(state: State, *, query_only: bool, enforcing: bool) -> Eng
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy's own BEGIN below is the only one
-        connection.execute("PRAGMA busy_timeout = 30000")
-        if query_only:
-            connection.execute("PRAGMA query_only = ON")
-        else:
-            connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA foreign_keys = {'ON' if enforcing else 'OFF'}")
+        for setting in (
+            "busy_timeout = 30000",
+            "query_only = ON" if query_only else "journal_mode = WAL",
+            "synchronous = FULL",
+            f"foreign_keys = {'ON' if enforcing else 'OFF'}",
+        ):
+            connection.execute(f"PRAGMA {setting}")
 
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:
@@ -229,7 +212,7 @@ def _has_newer(file: Path) -> bool:
 
 @contextlib.contextmanager
 def _standing(state: State) -> Iterator[None]:
-    """Refuses what was read of a file that nothing keeps as it is, where that was written meanwhile."""
+    """Refuses what was read of a file without a lock, if somebody wrote the file meanwhile."""
     if state.server is not None or not _stands_alone(state.database):
         yield
         return

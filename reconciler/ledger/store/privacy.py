@@ -15,13 +15,13 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def close_state(state: State) -> None:
-    """Makes the state folder, for its owner alone, and likewise the ledger's file, where it is one.
+    """Makes the state folder for its owner alone, and the ledger's file, if the ledger is a file.
 
-    A folder that has a ledger, or nothing, is closed; one that has other things besides is somebody's for more, and stays
-    as it is: of it, what is ours is closed.
+    A folder with a ledger, or an empty one, is closed to others. A folder that holds other things as well stays as it is;
+    only our files and folders in it are closed.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be made.
     """
     folder = state.folder
     try:
@@ -31,11 +31,10 @@ def close_state(state: State) -> None:
     except FileExistsError:
         if not folder.is_dir():
             raise
-        if is_open(folder) and (state.database.exists() or not os.listdir(folder)):
+        if state.database.exists() or not os.listdir(folder):
             _close(folder, FOLDER_MODE)
     for inner in (state.attempts, state.batches):
-        if is_open(inner):
-            _close(inner, FOLDER_MODE)
+        _close(inner, FOLDER_MODE)
     if state.server is not None:
         return
     if state.database.is_symlink() and not state.database.exists():
@@ -44,13 +43,11 @@ def close_state(state: State) -> None:
         # SQLite would make it as the umask says, and gives what lies beside it the same mode
         os.close(os.open(state.database, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE))
     for suffix in ("", "-wal", "-shm", "-journal"):
-        file = state.database.with_name(state.database.name + suffix)
-        if is_open(file):
-            _close(file, FILE_MODE)
+        _close(state.database.with_name(state.database.name + suffix), FILE_MODE)
 
 
 def is_open(path: Path) -> bool:
-    """Whether others than its owner may do anything with a file or folder; not where there is none."""
+    """Whether anybody but its owner may use a file or folder; False if it does not exist."""
     try:
         return bool(os.stat(path).st_mode & _OTHERS)
     except OSError:
@@ -58,6 +55,7 @@ def is_open(path: Path) -> bool:
 
 
 def _close(path: Path, mode: int) -> None:
-    with contextlib.suppress(OSError):  # it is another's, who closes it, or means it; `doctor` tells
-        if not os.stat(path).st_mode & stat.S_ISVTX:
+    """Closes what is open to others; what belongs to somebody else stays as it is, and `doctor` tells of it."""
+    with contextlib.suppress(OSError):
+        if is_open(path) and not os.stat(path).st_mode & stat.S_ISVTX:
             os.chmod(path, mode)

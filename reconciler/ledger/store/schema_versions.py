@@ -21,39 +21,36 @@ from reconciler.outside.installation import find_tool
 HEAD = "0021"
 """The newest migration, the one that this tool reads and writes."""
 
-_NAME = "SELECT version_num FROM alembic_version"
-_WRITERS = "SELECT tool FROM upgrades ORDER BY id DESC LIMIT 1"
-
 
 def read_version(connection: Connection) -> str | None:
     """The version of a database; None where nothing of the ledger's is in it."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    version: str | None = connection.execute(text(_NAME)).scalar()
+    version: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return version
 
 
 def refuse_other_version(state: State, connection: Connection, version: str) -> None:
-    """Nothing, where a version is this tool's.
+    """Returns if a version is this tool's.
 
     Raises:
         OtherVersion: it is older, or newer; the message says what to do.
     """
     if version == HEAD:
         return
-    where = f"this state ({state.address})" if state.copy is None else "this export of the state"
-    if version not in list_versions():
-        writer = None
-        if inspect(connection).has_table("upgrades"):
-            writer = connection.execute(text(_WRITERS)).scalar()
-        which = f"use {writer} or a newer one" if writer else "use the b2prod that wrote it, or a newer one"
-        raise OtherVersion(f"{where} is of version {version}, this b2prod knows up to {HEAD}: {which}")
-    what = (
-        "`b2prod migrate` brings it there, once nothing older works with it any more"
-        if state.copy is None
-        else "let the reconciler publish one with this b2prod (`b2prod state export`)"
-    )
-    raise OtherVersion(f"{where} is of version {version}, this b2prod works with {HEAD}: {what}")
+    if state.copy is None:
+        where = f"this state ({state.address})"
+        what = "`b2prod migrate` brings it there, once nothing older works with it any more"
+    else:
+        where = "this export of the state"
+        what = "let the reconciler publish one with this b2prod (`b2prod state export`)"
+    if version in list_versions():
+        raise OtherVersion(f"{where} is of version {version}, this b2prod works with {HEAD}: {what}")
+    last = select(upgrades.c.tool).order_by(upgrades.c.id.desc())
+    known = inspect(connection).has_table("upgrades")
+    writer = connection.execute(last.limit(1)).scalar() if known else None
+    which = f"use {writer} or a newer one" if writer else "use the b2prod that wrote it, or a newer one"
+    raise OtherVersion(f"{where} is of version {version}, this b2prod knows up to {HEAD}: {which}")
 
 
 def list_versions() -> tuple[str, ...]:
@@ -102,14 +99,14 @@ def _write_version(connection: Connection, version: str) -> None:
 
 
 def record_upgrade(connection: Connection) -> None:
-    """Keeps which tool brought a database to its version, for the message to older ones; gives a new ledger its name."""
+    """Records which tool brought a database to its version, for the message of older tools; gives a new ledger its id."""
     if connection.execute(select(ledger.c.id)).first() is None:
         connection.execute(insert(ledger).values(id=uuid4().hex, serial=0, catalogue_serial=0))
     connection.execute(insert(upgrades).values(version=HEAD, tool=_name_tool(), time=CLOCK.show()))
 
 
 def list_broken_references(connection: Connection) -> Iterator[str]:
-    """Rows of an SQLite database that refer to rows that are not there, as text; there are never any elsewhere."""
+    """Rows of an SQLite database that refer to missing rows, as text; PostgreSQL never has any."""
     if connection.dialect.name == "sqlite":
         for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
             yield f"row {row} of {table} refers to a row of {parent} that is not there"

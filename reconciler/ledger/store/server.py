@@ -1,4 +1,4 @@
-"""Connections to a PostgreSQL, none of which waits without an end for a server that fell silent."""
+"""Connections to a PostgreSQL. Each of them waits for a silent server for a limited time only."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ WRITING = 0x62327001
 """Name of PostgreSQL's advisory lock for one writing transaction."""
 
 SILENT = "60s"
-"""How long a transaction that writes may do nothing: a process that was stopped in it stops nobody else for ever."""
+"""How long a transaction that writes may be idle, so that a process that is stopped in it does not stop the others for ever."""
 
 STATEMENT = 120.0
 """Seconds for which the server works on one statement; a million runs take a tenth of it."""
 
 ANSWER = 150.0
-"""Seconds for which an answer is waited for. The server gives up before, and says so; one that is silent says nothing."""
+"""Seconds to wait for an answer. A server that works gives up earlier and says so."""
 
 MIGRATION = 3600.0
 """Seconds for a statement of a migration: it may copy the largest table there is."""
@@ -35,7 +35,7 @@ def make_server_engine(server: str, *, query_only: bool, migrating: bool = False
     """An engine for the database at an address.
 
     Raises:
-        SourceUnavailable: the address is none, or the driver is not installed.
+        SourceUnavailable: the address is not valid, or the driver is not installed.
     """
     if (url := parse_address(server)) is None:
         raise SourceUnavailable(f"the ledger would be in {show_address(server)}")
@@ -60,7 +60,7 @@ def make_server_engine(server: str, *, query_only: bool, migrating: bool = False
 
 
 def _describe(statement: float, silent: str) -> Mapping[str, Any]:
-    """What a connection is told: by us of the server, and by the server of us."""
+    """The settings of a connection, on the server's side and on ours."""
     settings = {
         "lock_timeout": "30s",
         "timezone": "UTC",
@@ -88,7 +88,7 @@ def _describe(statement: float, silent: str) -> Mapping[str, Any]:
 def _bound(engine: Engine, seconds: float) -> None:
     """Ends connections of an engine that have waited so long for an answer.
 
-    What lies between, a proxy or a firewall, may acknowledge for a server that is gone: the kernel's bounds are not enough.
+    A proxy or a firewall in between may acknowledge for a server that is gone, so the kernel's limits are not enough.
     """
     from psycopg import Connection as Session  # noqa: PLC0415 -- it may not be installed
     from psycopg import OperationalError, pq  # noqa: PLC0415 -- as above

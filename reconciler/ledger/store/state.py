@@ -1,4 +1,4 @@
-"""Where the state lies, and that it cannot be read: what is known of it before the database is opened."""
+"""Where the state lies: what is known of it before the database is opened."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class State:
 
     @property
     def address(self) -> str:
-        """Where the database is, for people: without a password, wherever in the address one stands."""
+        """Where the database is, for people: without any password that the address holds."""
         return str(self.database) if self.server is None else show_address(self.server)
 
     def redact(self, text: str) -> str:
-        """A text of the database's driver without what of the address may be secret."""
+        """A text of the database's driver, without the parts of the address that may be secret."""
         return text if self.server is None else _redact(text, self.server)
 
     @property
@@ -61,7 +61,7 @@ class State:
 
 
 def check_address(server: str) -> None:
-    """Ensures that an address is one of a PostgreSQL database, which can be taken apart in one way only.
+    """Ensures that an address is one of a PostgreSQL database and can be read in one way only.
 
     Raises:
         ValueError: it is not; the message does not repeat it, since it may hold a password.
@@ -82,7 +82,7 @@ def show_address(server: str) -> str:
 
 
 def parse_address(server: str) -> URL | None:
-    """An address in its parts; None where it is none, or where a part of a password could be taken for another part."""
+    """The parts of an address; None if it is not an address, or if a part of a password could be read as another part."""
     from sqlalchemy import make_url  # noqa: PLC0415 -- half a second, which verbs without a database do not have
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 -- as above
 
@@ -102,14 +102,12 @@ def parse_address(server: str) -> URL | None:
 def _redact(text: str, server: str) -> str:
     secrets = {server}
     if (url := parse_address(server)) is not None:
-        values = [value for name, value in url.query.items() if name not in _HARMLESS]
-        whole = [str(url.password or ""), *(one for value in values for one in _list_values(value))]
+        whole = [str(url.password or "")]
+        for name, values in url.normalized_query.items():
+            if name not in _HARMLESS:
+                whole += values
         secrets |= {part for one in whole for part in (one, *re.split(r"[\s=]+", one))}
     secrets |= {quote(secret, safe="") for secret in secrets}
     for secret in sorted((one for one in secrets if len(one) > 2), key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
-
-
-def _list_values(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value

@@ -17,11 +17,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, delete, func, select, update
+from sqlalchemy import Engine, create_engine, delete, func, select, update
 
 from reconciler.ledger.reading.observation import Identity, read_identity
 from reconciler.ledger.schema import tables
-from reconciler.ledger.schema.rows import copy_rows
+from reconciler.ledger.schema.rows import copy_rows, move_counters
 from reconciler.ledger.store.database import State, has_database, opened, reading
 from reconciler.ledger.store.privacy import FILE_MODE
 from reconciler.ledger.store.schema_versions import make_tables
@@ -54,15 +54,15 @@ def write_backup(state: State, target: Path, stamp: str, keep: int | None = None
     folder = target if target.is_dir() else target.parent
     part: Path | None = None
     try:
-        number, name = tempfile.mkstemp(prefix=".b2prod-backup-", dir=folder)  # 0600
-        os.close(number)
-        part = Path(name)
+        with tempfile.NamedTemporaryFile(prefix=".b2prod-backup-", dir=folder, delete=False) as made:  # 0600
+            part = Path(made.name)
         if state.server is None:
             copy_file(state.database, part)
         else:
-            with reading(state) as connection:
-                _copy_tables(connection, part)
-        with _opened_copy(part) as engine, engine.connect() as connection:
+            with reading(state) as connection, opened_copy(part) as engine, engine.begin() as copy:
+                make_tables(copy)
+                copy_rows(connection, copy, tables.metadata.sorted_tables)
+        with opened_copy(part) as engine, engine.connect() as connection:
             identity = read_identity(connection)
         file = target
         if target.is_dir():
@@ -83,7 +83,7 @@ def write_backup(state: State, target: Path, stamp: str, keep: int | None = None
 
 
 def restore_backup(state: State, file: Path) -> Backup:
-    """Puts a backup into a state that has nothing, or an older moment of the same ledger; what it was is given back.
+    """Puts a backup into a state that has nothing, or an older moment of the same ledger. Returns what the backup was of.
 
     Raises:
         GuardRefused: the state has another ledger, or is not older; or a reconciler is at work.
@@ -100,17 +100,15 @@ def restore_backup(state: State, file: Path) -> Backup:
         migrate(copy)
         with opened(copy) as engine, engine.begin() as connection:
             before, formers = read_identity(connection), list_formers(connection)
-            reason = f"it was put back from a backup at serial {before.serial}"
-            succeed(connection, reason)
+            succeed(connection, f"it was put back from a backup at serial {before.serial}")
         with contextlib.ExitStack() as stack:
             if has_database(state):
                 _refuse_newer(state, before, formers)
                 stack.enter_context(holding(state))
-            with opened(copy) as source, source.connect() as connection:
-                if state.server is None:
-                    _put_into_file(copy, state)
-                else:
-                    _put_into_server(connection, state)
+            if state.server is None:
+                _put_into_file(copy, state)
+            else:
+                _put_into_server(copy, state)
     return Backup(file, before)
 
 
@@ -145,13 +143,6 @@ def _refuse_newer(state: State, backup: Identity, formers: frozenset[str]) -> No
         raise GuardRefused(f"{what}, and the backup is older, of serial {backup.serial}; nothing was changed")
 
 
-def _copy_tables(connection: Connection, target: Path) -> None:
-    """All rows of a database that is not SQLite, as of the connection's transaction."""
-    with _opened_copy(target) as engine, engine.begin() as copy:
-        make_tables(copy)
-        copy_rows(connection, copy, tables.metadata.sorted_tables)
-
-
 def _put_into_file(copy: State, state: State) -> None:
     with opened(state):
         pass  # the folder and the file are there, closed to others
@@ -163,22 +154,18 @@ def _put_into_file(copy: State, state: State) -> None:
         before.backup(after)  # in one transaction of the file's
 
 
-def _put_into_server(source: Connection, state: State) -> None:
-    with opened(state) as engine, engine.begin() as connection:
+def _put_into_server(copy: State, state: State) -> None:
+    with reading(copy) as source, opened(state) as engine, engine.begin() as connection:
         for table in reversed(tables.metadata.sorted_tables):
             connection.execute(delete(table))
         copy_rows(source, connection, tables.metadata.sorted_tables)
         connection.execute(update(tables.leases).values(expires=0.0))
-        for table in tables.metadata.sorted_tables:
-            if "id" in table.columns and table.c.id.autoincrement and table.c.id.type.python_type is int:
-                highest = select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery()
-                counter = func.pg_get_serial_sequence(table.name, "id")
-                if connection.execute(select(counter)).scalar() is not None:
-                    connection.execute(select(func.setval(counter, highest + 1, False)))
+        move_counters(connection, tables.metadata.sorted_tables)
 
 
 @contextlib.contextmanager
-def _opened_copy(file: Path) -> Iterator[Engine]:
+def opened_copy(file: Path) -> Iterator[Engine]:
+    """The SQLite database in a file that is a copy of a ledger's, for the time of its use."""
     engine = create_engine(f"sqlite:///{file}")
     try:
         yield engine

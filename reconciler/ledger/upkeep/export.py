@@ -1,7 +1,7 @@
 """A copy of what a plan reads, for those who may read and not write: runs, inputs, and what was produced and tried.
 
 What would let its reader act in the ledger's name stays behind: the nonces of attempts, leases, the journal, stored plans,
-and the paths of files. Every table is there, so that the copy is read by the same code.
+and the paths of files. Every table is there, so that the same code reads the copy.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, create_engine, select
+from sqlalchemy import Connection, Table
 
 from reconciler.ledger.reading.observation import Identity, read_identity
 from reconciler.ledger.schema import decision_tables, file_tables, tables
 from reconciler.ledger.schema.rows import copy_rows
 from reconciler.ledger.store.schema_versions import HEAD, make_tables
+from reconciler.ledger.upkeep.backups import opened_copy
 from reconciler.outside.errors import SourceUnavailable
 
 PUBLISHED: tuple[Table, ...] = (
@@ -63,18 +64,10 @@ def write_copy(connection: Connection, file: Path) -> Copied:
     Raises:
         SourceUnavailable: the file cannot be written.
     """
-    engine = create_engine(f"sqlite:///{file}")
     try:
-        with engine.begin() as copy:
+        with opened_copy(file) as engine, engine.begin() as copy:
             make_tables(copy)
             copy_rows(connection, copy, PUBLISHED, _BLANKED)
     except OSError as error:
         raise SourceUnavailable(f"{file} cannot be written: {error.strerror}") from error
-    finally:
-        engine.dispose()
     return Copied(read_identity(connection), HEAD)
-
-
-def list_launched(connection: Connection) -> frozenset[str]:
-    """The campaigns of which anything was ever intended."""
-    return frozenset(connection.scalars(select(tables.intents.c.campaign).distinct()))

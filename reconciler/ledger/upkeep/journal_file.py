@@ -1,6 +1,6 @@
-"""The journal shipped elsewhere: a file to which its entries are appended, and against which a ledger is held.
+"""The journal in another place: a file to which its entries are appended, and with which a ledger is compared.
 
-Whoever changes the ledger and its journal alike does not change the file. An entry is a line of JSON: number, time, fence,
+Somebody who changes the ledger together with its journal does not change the file. An entry is a line of JSON: number, time, fence,
 content and digest, as they are in the ledger.
 """
 
@@ -16,16 +16,15 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from reconciler.ledger.schema.rows import CHUNK
 from reconciler.ledger.schema.tables import events
 from reconciler.ledger.store.privacy import FILE_MODE
 from reconciler.ledger.writing.journal import chain
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 
-CHUNK = 500
-
 
 def ship_journal(connection: Connection, file: Path) -> int:
-    """Appends the entries that a file does not have yet: how many.
+    """Appends the entries that a file does not have yet. Returns how many.
 
     Raises:
         GuardRefused: the file is of another history than the ledger's; nothing was written.
@@ -34,26 +33,25 @@ def ship_journal(connection: Connection, file: Path) -> int:
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, FILE_MODE)
         with open(descriptor, "r+b") as stream:
-            last = None
-            end = 0
+            last, end, after = b"", 0, 0
             for line in stream:
                 if not line.endswith(b"\n"):
                     break  # it was cut short
                 last, end = line, end + len(line)
             stream.truncate(end)
-            after = 0
-            if last is not None:
+            if last:
                 entry = _read(file, last)
                 after = entry["id"]
-                mine = select(events.c.digest).where(events.c.id == after)
-                if connection.execute(mine).scalar() != entry["digest"]:
+                if _find_digest(connection, after) != entry["digest"]:
                     raise GuardRefused(
                         f"entry {after} of {file} is not the ledger's: the ledger was put back, or changed;"
                         " `b2prod state check --against` tells from where on. Ship to another file"
                     )
             count = 0
-            for count, row in enumerate(_list_after(connection, after), 1):  # noqa: B007 -- it is counted
+            query = select(events).where(events.c.id > after).order_by(events.c.id)
+            for row in connection.execution_options(yield_per=CHUNK).execute(query):
                 stream.write(_write(row))
+                count += 1
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
@@ -62,7 +60,7 @@ def ship_journal(connection: Connection, file: Path) -> int:
 
 
 def compare_journal(connection: Connection, file: Path) -> Iterator[str]:
-    """What the ledger's journal lacks of a file, or has changed of it; the first of each.
+    """What the ledger's journal lacks of a file, or has otherwise than the file; the first of each, as text.
 
     Raises:
         SourceUnavailable: the file cannot be read.
@@ -81,8 +79,7 @@ def compare_journal(connection: Connection, file: Path) -> Iterator[str]:
                     yield f"entry {entry['id']} of {file} is not what was shipped"
                     return
                 before, count = entry["digest"], count + 1
-                mine = select(events.c.digest).where(events.c.id == entry["id"])
-                known = connection.execute(mine).scalar()
+                known = _find_digest(connection, entry["id"])
                 if known is None:
                     lacking.append((entry["id"], entry["time"]))
                 elif known != entry["digest"]:
@@ -98,10 +95,9 @@ def compare_journal(connection: Connection, file: Path) -> Iterator[str]:
         yield f"the ledger lacks {len(lacking)} entries that {file} has, from entry {number} of {time} on: it is older"
 
 
-def _list_after(connection: Connection, after: int) -> Iterator[Any]:
-    query = select(events).where(events.c.id > after).order_by(events.c.id)
-    for part in connection.execution_options(yield_per=CHUNK).execute(query).partitions(CHUNK):
-        yield from part
+def _find_digest(connection: Connection, number: int) -> str | None:
+    digest: str | None = connection.execute(select(events.c.digest).where(events.c.id == number)).scalar()
+    return digest
 
 
 def _write(row: Any) -> bytes:

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,7 +27,7 @@ from reconciler.outside.errors import SourceUnavailable
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """What a migration did: the versions before and after, the same where there was nothing to do; `copy`: as it was before."""
+    """What a migration did: the versions before and after, equal if there was nothing to do; `copy` is the state as it was before."""
 
     before: str
     after: str
@@ -34,7 +35,7 @@ class Migrated:
 
 
 def migrate(state: State) -> Migrated:
-    """Brings the tables of a state to this tool's version, all of the way or not at all.
+    """Brings the tables of a state to this tool's version, completely or not at all.
 
     Raises:
         SourceUnavailable: there is no state, or it cannot be written or copied.
@@ -54,9 +55,8 @@ def migrate(state: State) -> Migrated:
         # what is copied is what is migrated: this transaction is the only one that writes, and wrote nothing so far
         copy = _copy(state, version) if state.server is None else None
         upgrade_tables(connection)
-        refuse_holder(
-            connection
-        )  # leases have been where they are only since some version; nothing is kept of this
+        # leases have been where they are only since some version; a refusal undoes all of this
+        refuse_holder(connection)
         record_upgrade(connection)
     return Migrated(version, HEAD, copy)
 
@@ -79,15 +79,12 @@ def _copy(state: State, version: str) -> Path:
 
 def _choose(file: Path) -> Path:
     """A name that no file has: the one given, or with a number."""
-    number, found = 1, file
-    while os.path.lexists(found):
-        number += 1
-        found = file.with_name(f"{file.stem}-{number}{file.suffix}")
-    return found
+    others = (file.with_name(f"{file.stem}-{number}{file.suffix}") for number in count(2))
+    return next(name for name in chain([file], others) if not os.path.lexists(name))
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """All that was committed to an SQLite database, as of one moment; who writes it meanwhile is not held up."""
+    """Copies all that was committed to an SQLite database, as of one moment, without holding up those who write it."""
     with (
         closing(sqlite3.connect(f"file:{quote(str(source.absolute()))}?mode=ro", uri=True)) as before,
         closing(sqlite3.connect(target)) as after,

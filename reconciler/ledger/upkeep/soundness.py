@@ -54,16 +54,12 @@ def _find_contradictions(connection: Connection) -> Iterator[str]:
         attempts.c.state == AttemptState.VERIFIED,
     )
     tasks = exists().where(jobs.c.intent == intents.c.id)
-    ended = (attempts.c.state.in_(LIVE), attempts.c.ended.is_not(None))
     produced = outputs.c.state == OutputState.PRODUCED
-    for what, query in (
-        ("produced outputs have no file", select(func.count()).where(produced, not_(made))),
-        ("produced outputs have no verified attempt", select(func.count()).where(produced, not_(verified))),
-        (
-            "open units have no job",
-            select(func.count()).where(intents.c.state == IntentState.OPEN, not_(tasks)),
-        ),
-        ("attempts are under way and have ended", select(func.count()).where(*ended)),
+    for what, *wrong in (
+        ("produced outputs have no file", produced, not_(made)),
+        ("produced outputs have no verified attempt", produced, not_(verified)),
+        ("open units have no job", intents.c.state == IntentState.OPEN, not_(tasks)),
+        ("attempts are under way and have ended", attempts.c.state.in_(LIVE), attempts.c.ended.is_not(None)),
     ):
-        if count := connection.execute(query).scalar_one():
+        if count := connection.execute(select(func.count()).where(*wrong)).scalar_one():
             yield f"{count} {what}"

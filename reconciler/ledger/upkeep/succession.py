@@ -1,6 +1,6 @@
-"""Succession: a ledger that was put back from a copy, or made again, goes on by another id.
+"""Succession: a ledger that was put back from a copy, or made again, goes on under another id.
 
-What it begins then bears other names than what was begun before and is not known to it any more.
+What it begins then has other names than what was begun before, which it may not know.
 """
 
 from __future__ import annotations

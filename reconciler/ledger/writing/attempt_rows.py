@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import and_, exists, func, select
 
-from reconciler.ledger.schema.tables import attempts, batches, intents, jobs, outputs
+from reconciler.ledger.schema.rows import divide
+from reconciler.ledger.schema.tables import UNIT, UNIT_ATTEMPTS, attempts, batches, intents, jobs, outputs
 from reconciler.ledger.writing.journal import Journal
-from reconciler.ledger.writing.unit_rows import CHUNK
 from reconciler.model.states import CLAIMING, LIVE, AttemptState, IntentState, OutputState
 from reconciler.model.work_items import Attempt, WorkItem
 from reconciler.outside.installation import find_tool
@@ -18,54 +18,40 @@ from schemas.manifest.runs import run_key
 
 ATTEMPTS = (
     select(
-        attempts,
-        jobs.c.intent,
-        jobs.c.key,
-        jobs.c.events,
-        jobs.c.failures,
-        intents.c.campaign,
-        intents.c.step,
-        intents.c.experiment,
-        intents.c.run,
-        batches.c.name.label("batch_name"),
+        *(
+            attempts.c[name]
+            for name in ("id", "job", "number", "name", "nonce", "site", "begun", "reference")
+        ),
+        *(attempts.c[name] for name in ("state", "place", "absences", "unknown", "missed", "cancel")),
+        *(jobs.c[name] for name in ("intent", "key", "events", "failures")),
+        *UNIT,
+        func.coalesce(batches.c.name, attempts.c.name).label("batch"),
         batches.c.engine,
         batches.c.origin,
     )
-    .join(jobs, jobs.c.id == attempts.c.job)
-    .join(intents, intents.c.id == jobs.c.intent)
+    .select_from(UNIT_ATTEMPTS)
     .outerjoin(batches, batches.c.id == attempts.c.batch)
     .order_by(attempts.c.id)
 )
 """Attempts, the oldest first, each with all that `make_attempt` needs."""
+
+_SAME = (
+    *("id", "intent", "job", "key", "number", "name", "nonce", "site", "begun", "batch", "reference"),
+    *("absences", "unknown", "missed", "cancel", "engine", "events", "failures"),
+)
+"""The fields of an attempt that are columns."""
 
 
 def make_attempt(row: Any) -> Attempt:
     """An attempt from a row of `ATTEMPTS`."""
     origin = json.loads(row.origin or "{}")
     return Attempt(
-        id=row.id,
-        intent=row.intent,
-        job=row.job,
-        key=row.key,
-        number=row.number,
-        name=row.name,
-        nonce=row.nonce,
-        site=row.site,
+        **{name: getattr(row, name) for name in _SAME},
         address=(row.campaign, row.step, run_key(row.experiment, row.run)),
         state=AttemptState(row.state),
-        begun=row.begun,
-        batch=row.batch_name or row.name,
         place=row.place or 0,
-        reference=row.reference,
-        absences=row.absences,
-        unknown=row.unknown,
-        missed=row.missed,
-        cancel=row.cancel,
-        engine=row.engine,
-        events=row.events,
         release=origin.get("release"),
         commit=origin.get("commit"),
-        failures=row.failures,
     )
 
 
@@ -78,18 +64,17 @@ def describe_origin(item: WorkItem) -> str:
 
 def read_jobs(journal: Journal, wanted: set[int]) -> dict[tuple[int | None, str], Any]:
     """Intent and key → job, of those intents that are still open and have no published output."""
-    found: dict[tuple[int | None, str], Any] = {}
-    listed = sorted(wanted)
     intended = exists().where(outputs.c.intent == intents.c.id, outputs.c.state == OutputState.INTENDED)
     query = (
         select(jobs)
         .join(intents, intents.c.id == jobs.c.intent)
         .where(intents.c.state == IntentState.OPEN, intended)
     )
-    for start in range(0, len(listed), CHUNK):
-        for row in journal.connection.execute(query.where(intents.c.id.in_(listed[start : start + CHUNK]))):
-            found[row.intent, row.key] = row
-    return found
+    return {
+        (row.intent, row.key): row
+        for part in divide(sorted(wanted))
+        for row in journal.connection.execute(query.where(intents.c.id.in_(part)))
+    }
 
 
 def is_replaced(journal: Journal, intent: int) -> bool:
@@ -105,13 +90,10 @@ def is_replaced(journal: Journal, intent: int) -> bool:
 def count_attempts(journal: Journal, wanted: set[int]) -> dict[int, tuple[int, bool]]:
     """Job → the number of its attempts, and whether one of them is verified or live."""
     settled = attempts.c.state.in_((*LIVE, AttemptState.VERIFIED))
-    counted = (attempts.c.job, func.count(), func.max(attempts.c.number).filter(settled))
-    found = {}
-    listed = sorted(wanted)
-    for start in range(0, len(listed), CHUNK):
-        at = attempts.c.job.in_(listed[start : start + CHUNK])
-        for job, count, done in journal.connection.execute(
-            select(*counted).where(at).group_by(attempts.c.job)
-        ):
-            found[job] = (count, done is not None)
-    return found
+    counted = select(attempts.c.job, func.count(), func.max(attempts.c.number).filter(settled))
+    counted = counted.group_by(attempts.c.job)
+    return {
+        job: (count, done is not None)
+        for part in divide(sorted(wanted))
+        for job, count, done in journal.connection.execute(counted.where(attempts.c.job.in_(part)))
+    }

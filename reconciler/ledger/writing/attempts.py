@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select, true
 
+from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import LOST, attempts, batches, intents, jobs, outputs, products
 from reconciler.ledger.writing.attempt_rows import (
     ATTEMPTS,
@@ -23,8 +25,7 @@ from reconciler.ledger.writing.journal import Journal
 from reconciler.ledger.writing.leftovers import Leftovers
 from reconciler.ledger.writing.tallies import Tallies, sum_read
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.ledger.writing.unit_rows import CHUNK
-from reconciler.ledger.writing.units import quarantine
+from reconciler.ledger.writing.units import is_under_way, quarantine
 from reconciler.model.names import name_attempt, name_batch
 from reconciler.model.states import LIVE, AttemptState, FailureClass, IntentState, OutputState
 from reconciler.model.work_items import Attempt, Product, WorkItem
@@ -63,10 +64,8 @@ class AttemptLedger:
             names = [name_attempt(ledger, item, number) for _, item, number in chosen]
             digest = sha256("\n".join(names).encode()).hexdigest()
             batch = name_batch(ledger, first.campaign.name, first.step, digest)
-            (number_of_batch,) = journal.insert(
-                batches,
-                [{"name": batch, "site": site, "engine": first.engine, "origin": describe_origin(first)}],
-            )
+            row = {"name": batch, "site": site, "engine": first.engine, "origin": describe_origin(first)}
+            (number_of_batch,) = journal.insert(batches, [row])
             values = [
                 {
                     "job": row.id,
@@ -83,44 +82,18 @@ class AttemptLedger:
                 }
                 for place, ((row, _, number), name) in enumerate(zip(chosen, names, strict=True))
             ]
-            ids = journal.insert(attempts, values)
-        return [
-            (
-                Attempt(
-                    id=number,
-                    intent=row.intent,
-                    job=value["job"],
-                    key=row.key,
-                    number=value["number"],
-                    name=value["name"],
-                    nonce=value["nonce"],
-                    site=site,
-                    address=item.address,
-                    state=AttemptState.INTENT,
-                    begun=begun,
-                    batch=batch,
-                    place=value["place"],
-                    engine=first.engine,
-                    events=row.events,
-                    release=first.release,
-                    commit=first.commit,
-                    failures=row.failures,
-                ),
-                item,
-            )
-            for number, value, (row, item, _) in zip(ids, values, chosen, strict=True)
-        ]
+            journal.insert(attempts, values)
+            rows_of_batch = journal.connection.execute(ATTEMPTS.where(attempts.c.batch == number_of_batch))
+            made = [make_attempt(row) for row in rows_of_batch]
+        return [(attempt, chosen[attempt.place][1]) for attempt in made]
 
     def record_submitted(self, references: Mapping[int, str]) -> None:
         """Records that the engine took attempts, or that it has them under their names: attempt id → its reference."""
+        new = attempts.c.state.in_((AttemptState.INTENT, AttemptState.UNCERTAIN))
         with self._writer.writing(polling=True) as journal:
             for attempt, reference in references.items():
-                at = and_(
-                    attempts.c.id == attempt,
-                    attempts.c.state.in_((AttemptState.INTENT, AttemptState.UNCERTAIN)),
-                )
                 values = {"state": AttemptState.SUBMITTED, "reference": reference, **_SEEN}
-                journal.update(attempts, at, values)
+                journal.update(attempts, and_(attempts.c.id == attempt, new), values)
 
     def record_deferred(self, numbers: Iterable[int], reason: str) -> None:
         """Records that the engine took none of these attempts, since it takes nothing now. They never began and do not count."""
@@ -129,19 +102,14 @@ class AttemptLedger:
 
     def record_uncertain(self, numbers: Iterable[int], reason: str) -> None:
         """Records that nobody knows whether the engine took these attempts; it is asked for their names later."""
-        self._change(
-            numbers,
-            attempts.c.state == AttemptState.INTENT,
-            {"state": AttemptState.UNCERTAIN, "reason": reason[:2000]},
-        )
+        values = {"state": AttemptState.UNCERTAIN, "reason": reason[:2000]}
+        self._change(numbers, attempts.c.state == AttemptState.INTENT, values)
 
     def doubt_intents(self) -> None:
         """Makes every attempt with an intent uncertain, since the process that wrote the intent has ended."""
+        reason = "the reconciler ended while it was being submitted"
         with self._writer.writing(polling=True) as journal:
-            values = {
-                "state": AttemptState.UNCERTAIN,
-                "reason": "the reconciler ended while it was being submitted",
-            }
+            values = {"state": AttemptState.UNCERTAIN, "reason": reason}
             journal.update(attempts, attempts.c.state == AttemptState.INTENT, values)
 
     def ask_end(self, numbers: Iterable[int], reason: str) -> None:
@@ -176,12 +144,11 @@ class AttemptLedger:
         With `alone`, no other attempt of its job may be live either.
         """
         others = (AttemptState.VERIFIED, *LIVE) if alone else (AttemptState.VERIFIED,)
-        rival = select(attempts.c.id).where(attempts.c.job == attempt.job, attempts.c.state.in_(others))
-        unit = select(intents.c.state).where(intents.c.id == attempt.intent)
-        with self._writer.reading() as connection:
-            if connection.execute(unit).scalar() != IntentState.OPEN:
-                return False
-            return connection.execute(rival.where(attempts.c.id != attempt.id).limit(1)).first() is None
+        rival = exists().where(
+            attempts.c.job == attempt.job, attempts.c.state.in_(others), attempts.c.id != attempt.id
+        )
+        is_open = and_(intents.c.id == attempt.intent, intents.c.state == IntentState.OPEN)
+        return self._writer.find(select(intents.c.id).where(is_open, not_(rival))) is not None
 
     def record_unknown(self, numbers: Iterable[int], reason: str) -> None:
         """Records since when nothing is known of these attempts; their state stays."""
@@ -190,12 +157,9 @@ class AttemptLedger:
 
     def record_elsewhere(self, numbers: Iterable[int], reason: str) -> None:
         """Records that the engine that their site has now knows nothing of these attempts; the reason replaces any before."""
-        values = {
-            "unknown": func.coalesce(attempts.c.unknown, self._writer.clock.show()),
-            "reason": reason[:2000],
-        }
-        new = or_(attempts.c.unknown.is_(None), attempts.c.reason.is_distinct_from(values["reason"]))
-        self._change(numbers, new, values)
+        since = func.coalesce(attempts.c.unknown, self._writer.clock.show())
+        new = or_(attempts.c.unknown.is_(None), attempts.c.reason.is_distinct_from(reason[:2000]))
+        self._change(numbers, new, {"unknown": since, "reason": reason[:2000]})
 
     def record_verified(
         self,
@@ -207,39 +171,27 @@ class AttemptLedger:
     ) -> bool:
         """Records an attempt whose outputs are what its result states. True when the whole unit can now be published.
 
-        `record` is what else is known of how they were made, as JSON data. The attempt is discarded where its unit was given up meanwhile, and another makes the same.
+        `record` is what else is known of how they were made, as JSON data. The attempt is discarded if its unit was given up
+        meanwhile and another unit makes the same.
         """
         with self._writer.writing() as journal:
             if is_replaced(journal, attempt.intent):
-                self._end(journal, attempt, AttemptState.DISCARDED, None, "another unit makes the same")
+                self._end(journal, attempt, AttemptState.DISCARDED, "another unit makes the same")
                 return False
             self._end(journal, attempt, AttemptState.VERIFIED)
             kept = canonical_json(record).decode() if record else None
             told = {"cpu_seconds": cpu_seconds, "events_read": events_read, "record": kept}
             journal.update(attempts, attempts.c.id == attempt.id, told)
-            others = and_(
-                attempts.c.job == attempt.job, attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None)
-            )
+            live = and_(attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None))
+            others = and_(attempts.c.job == attempt.job, live)
             journal.update(attempts, others, {"cancel": "another attempt of its job was faster"})
-            rows = select(outputs.c.output, outputs.c.id).where(outputs.c.intent == attempt.intent)
-            numbers = {row.output: row.id for row in journal.connection.execute(rows)}
+            mine = outputs.c.intent == attempt.intent
+            rows = journal.connection.execute(select(outputs.c.output, outputs.c.id).where(mine))
+            numbers = {row.output: row.id for row in rows}
             journal.insert(
                 products,
-                [
-                    {
-                        "output": numbers[product.output],
-                        "path": product.path,
-                        "attempt": attempt.id,
-                        "size": product.size,
-                        "checksum": product.checksum,
-                        "events": product.events,
-                        "rows": product.rows,
-                        "kind": product.kind,
-                    }
-                    for product in made
-                ],
+                [{**asdict(one), "output": numbers[one.output], "attempt": attempt.id} for one in made],
             )
-            mine = outputs.c.intent == attempt.intent
             journal.update(outputs, mine, {"events_read": sum_read(journal.connection, attempt.intent)})
             verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == AttemptState.VERIFIED)
             open_jobs = select(jobs.c.id).where(jobs.c.intent == attempt.intent, not_(verified))
@@ -251,9 +203,8 @@ class AttemptLedger:
     def find_clash(self, attempt: Attempt, made: Sequence[Product]) -> str | None:
         """A file name among `made` that an earlier job of the same unit took for the same output."""
         query = select(outputs.c.output, products.c.path).join(outputs, outputs.c.id == products.c.output)
-        with self._writer.reading() as connection:
-            rows = connection.execute(query.where(outputs.c.intent == attempt.intent))
-            taken = {(row.output, row.path) for row in rows}
+        rows = self._writer.read(query.where(outputs.c.intent == attempt.intent))
+        taken = {(row.output, row.path) for row in rows}
         return next((product.path for product in made if (product.output, product.path) in taken), None)
 
     def record_failed(
@@ -271,7 +222,7 @@ class AttemptLedger:
         `after` is when it may be tried again, in seconds since 1970; equal failures have an equal `signature`.
         """
         with self._writer.writing() as journal:
-            self._end(journal, attempt, AttemptState.FAILED, failure, reason, signature)
+            self._end(journal, attempt, AttemptState.FAILED, reason, failure=failure, signature=signature)
             most = 0 if failure.is_final else max_attempts
             return _count_failure(journal, attempt, reason, most, after)
 
@@ -283,16 +234,15 @@ class AttemptLedger:
         It counts as no failure; but where it was the job's `most`th attempt, the unit is quarantined.
         """
         with self._writer.writing() as journal:
-            self._end(journal, attempt, state, None, reason)
+            self._end(journal, attempt, state, reason)
             if most is not None and attempt.number >= most:
-                quarantine(
-                    journal, attempt.intent, f"{attempt.number} attempts came to nothing, the last: {reason}"
-                )
+                told = f"{attempt.number} attempts came to nothing, the last: {reason}"
+                quarantine(journal, attempt.intent, told)
 
     def record_lost(self, attempt: Attempt, reason: str, *, max_attempts: int, after: int | None) -> bool:
         """Records that an engine took an attempt and lost it, which counts as a failure. True when the unit is in quarantine."""
         with self._writer.writing() as journal:
-            self._end(journal, attempt, AttemptState.LOST, None, reason)
+            self._end(journal, attempt, AttemptState.LOST, reason)
             return _count_failure(journal, attempt, reason, max_attempts, after)
 
     def find_failure(self, intent: int) -> str | None:
@@ -300,69 +250,48 @@ class AttemptLedger:
         done = select(attempts.c.job).where(attempts.c.state == AttemptState.VERIFIED)
         query = select(attempts.c.reason).join(jobs, jobs.c.id == attempts.c.job)
         at = (jobs.c.intent == intent, attempts.c.ended.is_not(None), attempts.c.job.not_in(done))
-        with self._writer.reading() as connection:
-            found: str | None = connection.execute(query.where(*at).order_by(attempts.c.id.desc())).scalar()
+        found: str | None = self._writer.find(query.where(*at).order_by(attempts.c.id.desc()))
         return found
 
     def is_resting(self, intent: int) -> bool:
         """Whether no attempt of an intent may still come to a result."""
-        query = select(attempts.c.id).join(jobs, jobs.c.id == attempts.c.job)
-        at = (jobs.c.intent == intent, attempts.c.state.in_(LIVE))
         with self._writer.reading() as connection:
-            return connection.execute(query.where(*at).limit(1)).first() is None
+            return not is_under_way(connection, intent)
 
     def list_live(self) -> tuple[Attempt, ...]:
         """All attempts that may still come to a result, the oldest first."""
-        with self._writer.reading() as connection:
-            rows = connection.execute(ATTEMPTS.where(attempts.c.state.in_(LIVE)))
-            return tuple(make_attempt(row) for row in rows)
+        return tuple(map(make_attempt, self._writer.read(ATTEMPTS.where(attempts.c.state.in_(LIVE)))))
 
     def list_lost(self, site: str, since: str) -> tuple[Attempt, ...]:
         """The attempts at a site that its engine took, and that were lost since a time."""
-        at = and_(LOST, attempts.c.site == site, attempts.c.ended >= since)
-        at = and_(at, attempts.c.reference.is_not(None))
-        with self._writer.reading() as connection:
-            return tuple(make_attempt(row) for row in connection.execute(ATTEMPTS.where(at)))
+        at = (LOST, attempts.c.site == site, attempts.c.ended >= since, attempts.c.reference.is_not(None))
+        return tuple(map(make_attempt, self._writer.read(ATTEMPTS.where(*at))))
 
     def list_due(self, attempt: Attempt) -> dict[str, str | None]:
         """Output → name of the file that the attempt's job must write; None where the ledger does not have the name."""
-        query = select(jobs.c.due).where(jobs.c.id == attempt.job)
+        if kept := self._writer.find(select(jobs.c.due).where(jobs.c.id == attempt.job)):
+            return dict(json.loads(kept))
         made = select(outputs.c.output).where(outputs.c.intent == attempt.intent).order_by(outputs.c.id)
-        with self._writer.reading() as connection:
-            kept = connection.scalar(query)
-            return json.loads(kept) if kept else dict.fromkeys(connection.scalars(made))
+        return {row.output: None for row in self._writer.read(made)}
 
     def is_done(self, job: int) -> bool:
         """Whether an attempt of a job is verified."""
         query = select(attempts.c.id).where(attempts.c.job == job, attempts.c.state == AttemptState.VERIFIED)
-        with self._writer.reading() as connection:
-            return connection.execute(query).first() is not None
+        return self._writer.find(query) is not None
 
     def _change(self, numbers: Iterable[int], where: ColumnElement[bool], values: Mapping[str, Any]) -> None:
-        listed = sorted(numbers)
-        if not listed:
+        if not (listed := sorted(numbers)):
             return
         with self._writer.writing(polling=True) as journal:
-            for start in range(0, len(listed), CHUNK):
-                at = and_(attempts.c.id.in_(listed[start : start + CHUNK]), where)
-                journal.update(attempts, at, values)
+            for part in divide(listed):
+                journal.update(attempts, and_(attempts.c.id.in_(part), where), values)
 
     def _end(
-        self,
-        journal: Journal,
-        attempt: Attempt,
-        state: AttemptState,
-        failure: FailureClass | None = None,
-        reason: str | None = None,
-        signature: str | None = None,
+        self, journal: Journal, attempt: Attempt, state: AttemptState, reason: str | None = None, **told: Any
     ) -> None:
-        values = {
-            "state": state,
-            "failure": failure,
-            "reason": reason and reason[:2000],
-            "signature": signature,
-            "ended": self._writer.clock.show(),
-        }
+        """Ends an attempt; `told` has the failure's class and signature, where it failed."""
+        values = {"failure": None, "signature": None, **told, "reason": reason and reason[:2000]}
+        values |= {"state": state, "ended": self._writer.clock.show()}
         journal.update(attempts, attempts.c.id == attempt.id, values)
 
 

@@ -1,7 +1,7 @@
 """The journal: every change of the ledger's rows, from which the rows can be made again.
 
-A transaction is one entry: its changes in order, and a digest over them and the digest before. So a row that was
-changed past the journal, and an entry that was changed or taken out, are found.
+A transaction is one entry: its changes in order, and a digest over them and over the digest before. This shows when somebody
+changed a row without the journal, or changed or removed an entry.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, insert, select, update
 
 from reconciler.ledger.reading.latest_time import record_latest
 from reconciler.ledger.schema import decision_tables, tables
+from reconciler.ledger.schema.rows import move_counters
 from reconciler.ledger.store.database import insert_new
 from schemas.files.canonical import canonical_json, clean_text
 from schemas.files.times import read_time
@@ -38,8 +39,8 @@ JOURNALLED: Sequence[Table] = (
 )
 """The tables whose rows the journal holds, each behind those that it refers to."""
 
-UNTOLD = {("plans", "serial")}
-"""Columns that only say how far the ledger itself has come."""
+UNTOLD = "serial"
+"""The column of plans that only says how far the ledger itself has come."""
 
 
 class Journal:
@@ -68,7 +69,7 @@ class Journal:
         return ids
 
     def insert_new(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Adds those rows that are not there yet, by any unique key."""
+        """Adds the rows that are not there yet, by any unique key."""
         if not rows:
             return
         columns = list(table.columns)
@@ -81,29 +82,24 @@ class Journal:
     def update(self, table: Table, where: ColumnElement[bool], values: Mapping[str, Any]) -> list[Row[Any]]:
         """Changes rows; the primary key and the new values of each."""
         values = _clean(values)
-        keys = list(table.primary_key.columns)
-        told = [*keys, *(table.c[name] for name in values)]
+        told = [*table.primary_key.columns, *(table.c[name] for name in values)]
         changed = list(self.connection.execute(update(table).where(where).values(values).returning(*told)))
         self._note("update", table, [dict(row._mapping) for row in changed])  # noqa: SLF001 -- SQLAlchemy's name
         return changed
 
     def commit(self, time: str, fence: int) -> None:
-        """Writes the entry; nothing where nothing changed."""
+        """Writes the entry, if anything changed."""
         if not self._changes:
             return
         last = select(tables.events.c.digest).order_by(tables.events.c.id.desc()).limit(1)
         before = self.connection.execute(last).scalar() or ""
-        content = canonical_json(self._changes)
-        row = {"time": time, "fence": fence, "content": zlib.compress(content, 1)}
-        digest = chain(before, time, fence, content)
-        self.connection.execute(insert(tables.events).values(**row, digest=digest))
+        _write_entry(self.connection, before, time, fence, self._changes)
         record_latest(self.connection, read_time(time))
         self._changes = []
 
     def _note(self, verb: str, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
-        untold = {name for of, name in UNTOLD if of == table.name}
         for row in rows:
-            told = {name: _encode(value) for name, value in row.items() if name not in untold}
+            told = {name: _encode(value) for name, value in row.items() if name != UNTOLD}
             self._changes.append([verb, table.name, told])
 
 
@@ -144,25 +140,21 @@ def replay(connection: Connection, entries: Iterable[list[list[Any]]]) -> None:
             table = named[name]
             row = {column: _decode(value) for column, value in told.items()}
             if verb == "insert":
-                filler = {column: 0 for of, column in UNTOLD if of == name}
+                filler = {UNTOLD: 0} if UNTOLD in table.columns else {}
                 connection.execute(insert(table).values({**filler, **row}))
             else:
                 keys = [column.name for column in table.primary_key.columns]
                 at = [table.c[key] == row[key] for key in keys]
                 connection.execute(update(table).where(*at).values(row))
     if connection.dialect.name == "postgresql":
-        for table in JOURNALLED:
-            if "id" in table.columns:  # the next row's number follows those that were given
-                highest = select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery()
-                counter = func.pg_get_serial_sequence(table.name, "id")
-                connection.execute(select(func.setval(counter, highest + 1, False)))
+        move_counters(connection, JOURNALLED)
 
 
 def read_rows(connection: Connection) -> dict[str, list[dict[str, Any]]]:
     """All rows that the journal is about, by table, as its entries tell them."""
     found = {}
     for table in JOURNALLED:
-        told = [column for column in table.columns if (table.name, column.name) not in UNTOLD]
+        told = [column for column in table.columns if column.name != UNTOLD]
         query = select(*told).order_by(*table.primary_key.columns)
         found[table.name] = [
             {name: _encode(value) for name, value in row.items()}
@@ -177,9 +169,16 @@ def adopt_rows(connection: Connection, time: str) -> None:
         return
     changes = [["insert", name, row] for name, rows in read_rows(connection).items() for row in rows]
     if changes:
-        content = canonical_json(changes)
-        row = {"time": time, "fence": 0, "content": zlib.compress(content)}
-        connection.execute(insert(tables.events).values(**row, digest=chain("", time, 0, content)))
+        _write_entry(connection, "", time, 0, changes)
+
+
+def _write_entry(
+    connection: Connection, before: str, time: str, fence: int, changes: list[list[Any]]
+) -> None:
+    """Adds an entry behind the one whose digest is `before`."""
+    content = canonical_json(changes)
+    row = {"time": time, "fence": fence, "content": zlib.compress(content, 1)}
+    connection.execute(insert(tables.events).values(**row, digest=chain(before, time, fence, content)))
 
 
 def chain(before: str, time: str, fence: int, content: bytes) -> str:

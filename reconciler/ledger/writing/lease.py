@@ -1,7 +1,7 @@
 """The right to reconcile: a row of the ledger with a holder, a fence and an end, which only the database's clock judges.
 
-Every write under a lease is conditional on its fence, in the write's own transaction, and prolongs it. Whoever was
-stopped beyond its end finds that the fence has grown, and writes nothing any more.
+Every write under a lease is conditional on its fence, in the write's own transaction, and prolongs it. A process that
+was stopped beyond the end of its lease finds that the fence has grown, and writes nothing any more.
 """
 
 from __future__ import annotations
@@ -14,21 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Double,
-    Engine,
-    Row,
-    and_,
-    cast,
-    extract,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Double, Engine, cast, extract, func, insert, select, update
 from sqlalchemy.exc import DatabaseError
 
 from reconciler.ledger.schema.tables import leases
@@ -60,7 +46,6 @@ class Fenced(GuardRefused):
 class Lease:
     """The right to write under a fence."""
 
-    scope: str
     holder: str
     fence: int
     seconds: float
@@ -71,11 +56,10 @@ class Lease:
         Raises:
             Fenced: somebody else has the lease.
         """
-        mine = and_(
-            leases.c.scope == self.scope, leases.c.fence == self.fence, leases.c.holder == self.holder
-        )
+        mine = update(leases).where(leases.c.scope == APPLY, leases.c.fence == self.fence)
+        prolonged = mine.where(leases.c.holder == self.holder)
         expires = tell_clock(connection) + self.seconds
-        if connection.execute(update(leases).where(mine).values(expires=expires)).rowcount != 1:
+        if connection.execute(prolonged.values(expires=expires)).rowcount != 1:
             raise Fenced(
                 "another reconciler took over, because this one was silent for too long; it goes on from here"
             )
@@ -90,9 +74,8 @@ def holding(state: State, seconds: float = SECONDS) -> Iterator[Lease]:
         SourceUnavailable: the ledger cannot be written.
     """
     with opened(state) as engine:
-        lease = _acquire(
-            engine, APPLY, seconds, {fence for address, fence in _HELD if address == state.address}
-        )
+        held = {fence for address, fence in _HELD if address == state.address}
+        lease = _acquire(engine, seconds, held)
         mine = (state.address, lease.fence)
         _HELD.add(mine)
         try:
@@ -103,10 +86,10 @@ def holding(state: State, seconds: float = SECONDS) -> Iterator[Lease]:
 
 
 def _release(engine: Engine, lease: Lease) -> None:
-    """Gives a lease back. Where the ledger is away, this process knows its own again, and others see its end."""
+    """Gives a lease back. If the ledger is away, this process recognises its own lease later, and others wait for its end."""
     with contextlib.suppress(DatabaseError), engine.begin() as connection:
-        mine = and_(leases.c.scope == lease.scope, leases.c.fence == lease.fence)
-        connection.execute(update(leases).where(mine).values(expires=0.0))
+        mine = (leases.c.scope == APPLY, leases.c.fence == lease.fence)
+        connection.execute(update(leases).where(*mine).values(expires=0.0))
 
 
 def unlock(state: State, fence: int) -> str:
@@ -116,7 +99,7 @@ def unlock(state: State, fence: int) -> str:
         GuardRefused: there is no lease with that fence.
     """
     with opened(state) as engine, engine.begin() as connection:
-        row = connection.execute(select(leases).where(leases.c.scope == APPLY)).first()
+        row = _read_lease(connection)
         if row is None or row.fence != fence or row.expires == 0.0:
             raise GuardRefused("there is no such lease now; nothing was changed")
         connection.execute(update(leases).values(fence=fence + 1, expires=0.0))
@@ -124,37 +107,41 @@ def unlock(state: State, fence: int) -> str:
 
 
 def refuse_holder(connection: Connection) -> None:
-    """Nothing, where nobody has the right to apply, or only somebody who certainly lives no more.
+    """Returns if nobody has the right to apply, or only a process that is certainly dead.
 
     Raises:
         GuardRefused: another process has it.
     """
-    now = tell_clock(connection)
-    row = connection.execute(select(leases, now.label("now")).where(leases.c.scope == APPLY)).first()
+    row = _read_lease(connection)
     if row is not None and row.expires >= row.now and not _is_dead(row.holder):
         raise GuardRefused(
             f"an apply is at work ({_show(row.holder)}); stop it first, also where it is a service.{_tell_end(row)}"
         )
 
 
-def _acquire(engine: Engine, scope: str, seconds: float, held: Container[int]) -> Lease:
+def _read_lease(connection: Connection) -> Any:
+    now = tell_clock(connection).label("now")
+    return connection.execute(select(leases, now).where(leases.c.scope == APPLY)).first()
+
+
+def _acquire(engine: Engine, seconds: float, held: Container[int]) -> Lease:
     holder = describe_process()
     with engine.begin() as connection:
         now = tell_clock(connection)
-        row = connection.execute(select(leases, now.label("now")).where(leases.c.scope == scope)).first()
+        row = _read_lease(connection)
         if row is None:
-            values = {"scope": scope, "holder": holder, "fence": 1, "seconds": seconds}
+            values = {"scope": APPLY, "holder": holder, "fence": 1, "seconds": seconds}
             connection.execute(insert(leases).values(**values, expires=now + seconds))
-            return Lease(scope, holder, 1, seconds)
+            return Lease(holder, 1, seconds)
         free = leases.c.expires < now
         left = row.holder == holder and row.fence not in held  # our own, which could not be given back
         if left or _is_dead(row.holder):
-            free = or_(free, leases.c.holder == row.holder)
-        at = and_(leases.c.scope == scope, leases.c.fence == row.fence, free)
+            free |= leases.c.holder == row.holder
+        at = (leases.c.scope == APPLY, leases.c.fence == row.fence, free)
         values = {"holder": holder, "fence": row.fence + 1, "seconds": seconds}
-        taken = connection.execute(update(leases).where(at).values(**values, expires=now + seconds))
+        taken = connection.execute(update(leases).where(*at).values(**values, expires=now + seconds))
         if taken.rowcount == 1:
-            return Lease(scope, holder, row.fence + 1, seconds)
+            return Lease(holder, row.fence + 1, seconds)
     silent = max(0.0, row.now - (row.expires - row.seconds))
     raise GuardRefused(
         f"another apply is at work ({_show(row.holder)}, heard of {silent:.0f} s ago); wait for its end, or stop it."
@@ -162,7 +149,7 @@ def _acquire(engine: Engine, scope: str, seconds: float, held: Container[int]) -
     )
 
 
-def _tell_end(row: Row[Any]) -> str:
+def _tell_end(row: Any) -> str:
     return f" Where it is dead, its lease ends {max(0.0, row.expires - row.now):.0f} s from now"
 
 
@@ -176,10 +163,10 @@ def _show(holder: str) -> str:
 
 
 def _is_dead(holder: str) -> bool:
-    """Whether a holder certainly lives no more: a process that would be visible from here, and is not there.
+    """Whether a holder is certainly dead: its process would be visible from here, and is not there.
 
-    Machines may share their names, and containers their numbers of processes: of what ran elsewhere, or before this
-    machine was started, nothing is certain but the end of its lease.
+    Machines may have the same name, and containers the same process numbers: of a process elsewhere, or of one before the
+    last start of this machine, only the end of its lease is certain.
     """
     name, _, mark = holder.partition(" [")
     place, _, started = mark.rstrip("]").rpartition(":")
@@ -187,13 +174,13 @@ def _is_dead(holder: str) -> bool:
 
 
 def _place() -> str:
-    """Where numbers of processes mean the same: this start of this machine, and this container."""
+    """Where a process number means the same: this start of this machine, and this container."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in ticks since the machine did; None where there is none, or only its remains."""
+    """When a process began, in ticks since the start of the machine; None if it does not exist, or is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Select, and_, exists, not_, or_, select
 
-from reconciler.ledger.schema.tables import attempts, batches, intents, jobs
+from reconciler.ledger.schema.rows import divide
+from reconciler.ledger.schema.tables import UNIT_ATTEMPTS, attempts, batches, intents, jobs
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.ledger.writing.unit_rows import CHUNK
 from reconciler.model.states import LIVE, AttemptState, IntentState
 
 
@@ -30,45 +30,36 @@ class Leftovers:
             task.c.intent == intents.c.id, other.c.job == task.c.id, other.c.state.in_(LIVE)
         )
         done = intents.c.state.not_in((IntentState.OPEN, IntentState.QUARANTINED))
+        not_open = intents.c.state != IntentState.OPEN
         ended = (
             select(attempts.c.name)
-            .join(jobs, jobs.c.id == attempts.c.job)
-            .join(intents, intents.c.id == jobs.c.intent)
+            .select_from(UNIT_ATTEMPTS)
             .where(attempts.c.state.not_in((*LIVE, AttemptState.FAILED)))
             .where(or_(attempts.c.state != AttemptState.VERIFIED, and_(done, not_(coming))))
-            .where(
-                or_(
-                    attempts.c.state != AttemptState.LOST,
-                    attempts.c.reference.is_(None),
-                    intents.c.state != IntentState.OPEN,
-                )
-            )
+            .where(or_(attempts.c.state != AttemptState.LOST, attempts.c.reference.is_(None), not_open))
         )
-        return self._find(ended, attempts.c.name, sorted(names))
+        return {row.name for row in self._find(ended, attempts.c.name, names)}
 
     def list_ended_batches(self, names: Iterable[str]) -> set[str]:
         """The names of those batches that have no live attempt."""
         live = exists().where(attempts.c.batch == batches.c.id, attempts.c.state.in_(LIVE))
-        return self._find(select(batches.c.name).where(not_(live)), batches.c.name, sorted(names))
+        resting = select(batches.c.name).where(not_(live))
+        return {row.name for row in self._find(resting, batches.c.name, names)}
 
     def list_failed(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
         """Name → site and time of the end, for those attempts that failed."""
-        failed = select(attempts.c.name, attempts.c.site, attempts.c.ended).where(
-            attempts.c.state == AttemptState.FAILED
-        )
-        listed, found = sorted(names), dict[str, tuple[str, str]]()
-        with self._writer.reading() as connection:
-            for start in range(0, len(listed), CHUNK):
-                here = failed.where(attempts.c.name.in_(listed[start : start + CHUNK]))
-                found |= {name: (site, ended or "") for name, site, ended in connection.execute(here)}
-        return found
+        failed = select(attempts.c.name, attempts.c.site, attempts.c.ended)
+        failed = failed.where(attempts.c.state == AttemptState.FAILED)
+        found = self._find(failed, attempts.c.name, names)
+        return {name: (site, ended or "") for name, site, ended in found}
 
     def list_known(self, names: Iterable[str], *, of_batches: bool = False) -> set[str]:
         """Those names that the ledger knows, of attempts or of batches."""
         column = batches.c.name if of_batches else attempts.c.name
-        return self._find(select(column), column, sorted(names))
+        return {row.name for row in self._find(select(column), column, names)}
 
-    def _find(self, query: Select[Any], column: Any, names: Sequence[str]) -> set[str]:
+    def _find(self, query: Select[Any], column: Any, names: Iterable[str]) -> list[Any]:
+        """What a query finds of those rows whose `column` has one of the names."""
         with self._writer.reading() as connection:
-            chunks = (names[start : start + CHUNK] for start in range(0, len(names), CHUNK))
-            return {name for part in chunks for name in connection.scalars(query.where(column.in_(part)))}
+            parts = divide(sorted(names))
+            return [row for part in parts for row in connection.execute(query.where(column.in_(part)))]

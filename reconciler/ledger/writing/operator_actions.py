@@ -5,7 +5,7 @@ They need no lease: a running reconciler reads the decisions at its next poll.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, or_, select
@@ -13,12 +13,12 @@ from sqlalchemy.exc import IntegrityError
 
 from reconciler.ledger.reading.observation import BY_HAND
 from reconciler.ledger.schema.decision_tables import decisions
-from reconciler.ledger.schema.tables import attempts, intents, jobs, outputs, plans, products
+from reconciler.ledger.schema.rows import divide
+from reconciler.ledger.schema.tables import UNDER_WAY, attempts, intents, jobs, outputs, plans, products
 from reconciler.ledger.writing.attempt_rows import ATTEMPTS, make_attempt
 from reconciler.ledger.writing.journal import Journal
 from reconciler.ledger.writing.pauses import PauseWriter
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.ledger.writing.unit_rows import CHUNK
 from reconciler.ledger.writing.units import quarantine
 from reconciler.model.states import LIVE, AttemptState, IntentState, OutputState, PauseKind
 from reconciler.model.work_items import Attempt
@@ -90,14 +90,11 @@ class OperatorActions:
         if not runs:
             return []
         content = {"plan": "a person's decisions"}
-        moment = {"begun": self._writer.clock.show(), "ended": None}
-        row = {"digest": digest(content), "content": canonical_json(content), "serial": 0, **moment}
-        journal.insert_new(plans, [row])
-        unit = {"plan": row["digest"], "campaign": scope.campaign, "step": scope.step, "approval": None}
-        state = {"state": IntentState.QUARANTINED, "reason": reason[:500]}
-        return journal.insert(
-            intents, [{**unit, **state, "experiment": one, "run": run} for one, run in runs]
-        )
+        plan = {"digest": digest(content), "content": canonical_json(content), "serial": 0}
+        journal.insert_new(plans, [{**plan, "begun": self._writer.clock.show(), "ended": None}])
+        unit = {"plan": plan["digest"], "campaign": scope.campaign, "step": scope.step, "approval": None}
+        unit |= {"state": IntentState.QUARANTINED, "reason": reason[:500]}
+        return journal.insert(intents, [{**unit, "experiment": one, "run": run} for one, run in runs])
 
     def cancel(self, scope: Scope, reason: str) -> int:
         """Asks for the end of all live attempts of units, and quarantines the units. Returns the number of units.
@@ -149,12 +146,8 @@ class OperatorActions:
         """Says that attempts, by name, do not exist at their engine, so that their jobs may be tried again."""
         with self._writer.writing() as journal:
             at = and_(attempts.c.name.in_(names), attempts.c.state.in_(LIVE))
-            values = {
-                "state": AttemptState.LOST,
-                "reason": f"{self._who}: {reason}"[:2000],
-                "ended": self._writer.clock.show(),
-            }
-            gone = journal.update(attempts, at, values)
+            values = {"state": AttemptState.LOST, "reason": f"{self._who}: {reason}"[:2000]}
+            gone = journal.update(attempts, at, {**values, "ended": self._writer.clock.show()})
             self._note(journal, "absent", scope, reason, [row.id for row in gone])
         return len(gone)
 
@@ -173,9 +166,8 @@ class OperatorActions:
                 if not made:
                     raise GuardRefused(f"nothing of {scope.text} was verified, so there is nothing to accept")
                 for intent in made:
-                    journal.update(
-                        intents, intents.c.id == intent, {"state": IntentState.OPEN, "reason": reason[:500]}
-                    )
+                    values = {"state": IntentState.OPEN, "reason": reason[:500]}
+                    journal.update(intents, intents.c.id == intent, values)
                     journal.update(outputs, outputs.c.intent == intent, {"state": OutputState.PUBLISHING})
                 accepted = _find_units(journal, made)
                 for intent in _list_by_hand(journal, scope):
@@ -194,10 +186,8 @@ class OperatorActions:
         """Ends the pauses of a scope, those of a breaker and a canary too. Returns the number of pauses."""
         return PauseWriter(self._writer).resume(scope, reason, self._who)
 
-    def _note(
-        self, journal: Journal, verb: str, scope: Scope, reason: str, touched: Iterable[object]
-    ) -> None:
-        if any(True for _ in touched):
+    def _note(self, journal: Journal, verb: str, scope: Scope, reason: str, touched: Sized) -> None:
+        if touched:
             row = {"time": self._writer.clock.show(), "verb": verb, "what": scope.text[:200]}
             journal.insert(decisions, [{**row, "who": self._who, "reason": reason[:500]}])
 
@@ -210,10 +200,9 @@ def _find_intents(
     journal: Journal, scope: Scope, states: Sequence[IntentState], *, live: bool = False
 ) -> list[int]:
     """The intents of units that are in one of the states or, if wanted, have an attempt that may come to a result."""
-    running = select(jobs.c.intent).join(attempts, attempts.c.job == jobs.c.id)
     chosen: ColumnElement[bool] = intents.c.state.in_(states)
     if live:
-        chosen = or_(chosen, intents.c.id.in_(running.where(attempts.c.state.in_(LIVE))))
+        chosen = or_(chosen, intents.c.id.in_(UNDER_WAY))
     at = and_(intents.c.campaign == scope.campaign, chosen)
     if scope.step is not None:
         at = and_(at, intents.c.step == scope.step)
@@ -237,22 +226,21 @@ def _list_by_hand(journal: Journal, scope: Scope) -> list[int]:
 
 def _find_units(journal: Journal, numbers: Sequence[int]) -> set[tuple[int, int]]:
     """Experiment and run of the units of intents."""
-    found: set[tuple[int, int]] = set()
-    for start in range(0, len(numbers), CHUNK):
-        at = intents.c.id.in_(numbers[start : start + CHUNK])
-        found.update(
-            (row.experiment, row.run)
-            for row in journal.connection.execute(select(intents.c.experiment, intents.c.run).where(at))
-        )
-    return found
+    query = select(intents.c.experiment, intents.c.run)
+    return {
+        (row.experiment, row.run)
+        for part in divide(numbers)
+        for row in journal.connection.execute(query.where(intents.c.id.in_(part)))
+    }
 
 
 def _list_live(journal: Journal, scope: Scope) -> list[Attempt]:
-    found: list[Attempt] = []
-    for intent in _find_intents(journal, scope, (), live=True):
-        rows = journal.connection.execute(ATTEMPTS.where(_is_of(intent), attempts.c.state.in_(LIVE)))
-        found += [make_attempt(row) for row in rows]
-    return found
+    live = ATTEMPTS.where(attempts.c.state.in_(LIVE))
+    return [
+        make_attempt(row)
+        for intent in _find_intents(journal, scope, (), live=True)
+        for row in journal.connection.execute(live.where(_is_of(intent)))
+    ]
 
 
 def _list_doubtful(journal: Journal, scope: Scope) -> list[Attempt]:

@@ -1,12 +1,11 @@
-"""Orders to pause, each a file beside the ledger: a reconciler reads them first, also while the ledger is busy with other things.
+"""Orders to pause, each a file beside the ledger: a reconciler reads them first, also while the ledger is busy.
 
-They are few and short, and go into the ledger as soon as somebody can write it; until then they count as what is there.
+They are few and short. They go into the ledger as soon as somebody can write it, and count like its pauses until then.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,34 +32,25 @@ class PauseOrders:
         Raises:
             SourceUnavailable: the state folder cannot be written.
         """
-        content = json.dumps(
-            {"scope": scope, "reason": reason[:500], "who": who[:120], "since": CLOCK.show()}
-        )
+        order = {"scope": scope, "reason": reason[:500], "who": who[:120], "since": CLOCK.show()}
         file = self._folder / f"{secrets.token_hex(8)}.json"
         part = file.with_suffix(".part")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            part.write_text(content)
+            part.write_text(json.dumps(order))
             part.rename(file)
         except OSError as error:
             raise SourceUnavailable(f"{file} cannot be written: {error.strerror}") from error
         return file
 
     def read(self) -> Iterator[tuple[Path, Pause]]:
-        """The orders that are there. One that cannot be read stops everything: somebody wanted something to stop."""
-        try:
-            names = sorted(os.listdir(self._folder))
-        except OSError:
-            return
-        for name in names:
-            file = self._folder / name
-            if file.suffix != ".json":
-                continue
+        """The orders that are there. An order that cannot be read stops everything, since somebody wanted something to stop."""
+        for file in sorted(self._folder.glob("*.json")):
             try:
                 with file.open("rb") as stream:
                     said = json.loads(stream.read(_LONGEST))
-                words = [str(said[key]) for key in ("scope", "reason", "who", "since")]
-                pause = Pause(words[0], PauseKind.OPERATOR, words[1], words[2], words[3])
+                words = {key: str(said[key]) for key in ("scope", "reason", "who", "since")}
+                pause = Pause(**words, kind=PauseKind.OPERATOR)
             except FileNotFoundError:
                 continue  # taken just now
             except (OSError, ValueError, KeyError, TypeError) as error:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 
 from reconciler.ledger.schema.decision_tables import pauses
 from reconciler.ledger.writing.transaction import Writer
@@ -30,12 +30,9 @@ class Pause:
     since: str
 
     def stops(self, campaign: str, site: str) -> bool:
-        """Whether nothing of a campaign may begin at a site."""
-        return self.kind != PauseKind.FULL and self.scope in (
-            EVERYTHING,
-            f"campaign:{campaign}",
-            f"site:{site}",
-        )
+        """Whether it forbids that anything of a campaign begins at a site."""
+        scopes = (EVERYTHING, f"campaign:{campaign}", f"site:{site}")
+        return self.kind != PauseKind.FULL and self.scope in scopes
 
 
 def read_pauses(connection: Connection) -> tuple[Pause, ...]:
@@ -51,21 +48,20 @@ def find_pause(found: Iterable[Pause], campaign: str, site: str) -> Pause | None
 
 
 def find_full(found: Iterable[Pause], site: str) -> Pause | None:
-    """The pause that says since when a site's queue takes no more jobs; None where it does."""
+    """The pause that says since when a site's queue takes no more jobs; None if the queue takes jobs."""
     return next((one for one in found if (one.scope, one.kind) == (f"site:{site}", PauseKind.FULL)), None)
-
-
-def read_ended(connection: Connection, scope: str, kind: PauseKind) -> str | None:
-    """When the last pause of that kind was ended by a person; None where none was."""
-    at = and_(pauses.c.scope == scope, pauses.c.kind == kind, pauses.c.ended.is_not(None))
-    found: str | None = connection.execute(
-        select(pauses.c.ended).where(at).order_by(pauses.c.id.desc())
-    ).scalar()
-    return found
 
 
 def _read_names(content: bytes | None) -> frozenset[str]:
     return frozenset() if content is None else frozenset(json.loads(zlib.decompress(content)))
+
+
+def _write_names(names: Iterable[str]) -> bytes:
+    return zlib.compress(json.dumps(sorted(names)).encode())
+
+
+def _is_alarm(scope: str) -> ColumnElement[bool]:
+    return and_(pauses.c.scope == scope, pauses.c.kind == PauseKind.ALARM)
 
 
 class PauseWriter:
@@ -75,18 +71,18 @@ class PauseWriter:
         self._writer = writer
 
     def pause(self, scope: str, kind: PauseKind, reason: str, who: str, subject: Iterable[str] = ()) -> bool:
-        """Begins a pause; false where one of that scope and kind goes on already."""
+        """Begins a pause; False if one of that scope and kind goes on already."""
         with self._writer.writing(polling=True) as journal:
             if any((one.scope, one.kind) == (scope, kind) for one in read_pauses(journal.connection)):
                 return False
             row: dict[str, Any] = {"scope": scope, "kind": kind, "reason": reason[:500], "who": who}
             if names := sorted(subject):
-                row["subject"] = zlib.compress(json.dumps(names).encode())
+                row["subject"] = _write_names(names)
             journal.insert(pauses, [{**row, "since": self._writer.clock.show()}])
         return True
 
     def resume(self, scope: str, reason: str, who: str, kind: PauseKind | None = None) -> int:
-        """Ends the pauses of a scope, of one kind or of whatever kind: how many went on."""
+        """Ends the pauses of a scope, of one kind or of all kinds. Returns how many pauses ended."""
         values = {"ended": self._writer.clock.show(), "ended_by": who, "ended_reason": reason[:500]}
         with self._writer.writing(polling=True) as journal:
             at = and_(pauses.c.scope == scope, pauses.c.ended.is_(None))
@@ -95,30 +91,28 @@ class PauseWriter:
             return len(journal.update(pauses, at, values))
 
     def find_resumed(self, scope: str, kind: PauseKind) -> str | None:
-        """When a person last ended a pause of that kind; None where none did."""
-        with self._writer.reading() as connection:
-            return read_ended(connection, scope, kind)
+        """When the last pause of that kind ended; None if none ended."""
+        at = (pauses.c.scope == scope, pauses.c.kind == kind, pauses.c.ended.is_not(None))
+        query = select(pauses.c.ended).where(*at).order_by(pauses.c.id.desc())
+        found: str | None = self._writer.find(query)
+        return found
 
     def read_subject(self, scope: str) -> frozenset[str] | None:
-        """What an alarm of a scope that goes on asks about; None where there is none."""
-        at = and_(pauses.c.scope == scope, pauses.c.kind == PauseKind.ALARM, pauses.c.ended.is_(None))
-        with self._writer.reading() as connection:
-            row = connection.execute(select(pauses.c.subject).where(at)).first()
-        return None if row is None else _read_names(row.subject)
+        """What the alarm of a scope that goes on asks about; None if there is no alarm."""
+        rows = self._writer.read(select(pauses.c.subject).where(_is_alarm(scope), pauses.c.ended.is_(None)))
+        return _read_names(rows[0].subject) if rows else None
 
     def read_answered(self, scope: str, since: str) -> frozenset[str]:
-        """What people answered for by ending alarms of a scope since a time."""
-        at = and_(pauses.c.scope == scope, pauses.c.kind == PauseKind.ALARM, pauses.c.ended >= since)
-        query = select(pauses.c.subject).where(at, pauses.c.ended_by != B2PROD)
-        with self._writer.reading() as connection:
-            return frozenset().union(*map(_read_names, connection.scalars(query)))
+        """What people answered by ending alarms of a scope since a time."""
+        answered = (_is_alarm(scope), pauses.c.ended >= since, pauses.c.ended_by != B2PROD)
+        rows = self._writer.read(select(pauses.c.subject).where(*answered))
+        return frozenset().union(*(_read_names(row.subject) for row in rows))
 
     def ask_more(self, scope: str, subject: Iterable[str]) -> None:
         """Adds to what the alarm of a scope asks about."""
-        content = zlib.compress(json.dumps(sorted(subject)).encode())
         with self._writer.writing(polling=True) as journal:
-            at = and_(pauses.c.scope == scope, pauses.c.kind == PauseKind.ALARM, pauses.c.ended.is_(None))
-            journal.update(pauses, at, {"subject": content})
+            at = and_(_is_alarm(scope), pauses.c.ended.is_(None))
+            journal.update(pauses, at, {"subject": _write_names(subject)})
 
     def list_pauses(self) -> tuple[Pause, ...]:
         """The pauses that go on, the oldest first."""

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import Table, and_, select
 
 from reconciler.ledger.reading.output_records import OutputRecord, digest_nonce
+from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import (
     attempts,
     batches,
@@ -20,11 +21,10 @@ from reconciler.ledger.schema.tables import (
     payload_buckets,
     payload_sets,
     products,
-    recipes,
 )
 from reconciler.ledger.writing.journal import Journal
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.ledger.writing.unit_rows import describe_payloads
+from reconciler.ledger.writing.unit_rows import describe_payloads, store_recipe
 from reconciler.model.states import COMING, LIVE, AttemptState, IntentState, OutputState
 from renderer.identity.payloads import PayloadSet
 from schemas.files.canonical import canonical_json, digest
@@ -55,12 +55,11 @@ class Recovery:
         groups: dict[tuple[str, int], list[PublishedOutput]] = {}
         for one in found:
             groups.setdefault((one.record.data["ledger"], one.record.data["intent"]), []).append(one)
-        listed = list(groups.values())
-        for start in range(0, len(listed), AT_ONCE):
+        for part in divide(groups.values(), AT_ONCE):
             with self._writer.writing() as journal:
-                for group in listed[start : start + AT_ONCE]:
+                for group in part:
                     self._adopt(journal, group)
-        return sum(map(len, listed))
+        return sum(map(len, groups.values()))
 
     def reserve(self, found: Iterable[PublishedOutput], reason: str) -> int:
         """Reserves the versions of outputs, so that new versions get other places. Returns the number of reserved versions."""
@@ -91,26 +90,22 @@ class Recovery:
         for intent, members in places.items():
             records = [one.record for one, _ in members]
             fingerprints = {record.fingerprint for record in records}
-            self._give_up_rivals(journal, records[0].address[0], fingerprints, intent)
+            _give_up_rivals(journal, records[0].address[0], fingerprints, intent)
             if intent is None:
                 number = self._insert_intent(journal, records[0], IntentState.PRODUCED, None)
             else:
                 number = intent
-                ours = and_(outputs.c.intent == number, outputs.c.state.in_(COMING))
-                journal.update(outputs, ours, {"state": OutputState.ABANDONED})
-                journal.update(
-                    intents, intents.c.id == number, {"state": IntentState.PRODUCED, "reason": None}
-                )
+                _abandon(journal, number, IntentState.PRODUCED, None)
             names = self._insert_attempts(journal, number, records)
-            self._end_others(journal, number)
+            _end_others(journal, number)
             for one, known in members:
                 values = _describe_output(journal, number, one, OutputState.PRODUCED)
-                output = known
-                if output is None:
+                if known is None:
                     (output,) = journal.insert(outputs, [values])
                 else:
+                    output = known
                     journal.update(outputs, outputs.c.id == output, values)
-                self._insert_products(journal, output, one.record, names)
+                _insert_products(journal, output, one.record, names)
 
     def _insert_intent(
         self, journal: Journal, record: OutputRecord, state: IntentState, reason: str | None
@@ -120,26 +115,6 @@ class Recovery:
         row = {**unit, "plan": self._writer.plan, "state": state, "reason": reason and reason[:500]}
         (number,) = journal.insert(intents, [{**row, "approval": approval}])
         return number
-
-    def _give_up_rivals(
-        self, journal: Journal, campaign: str, fingerprints: Iterable[bytes], intent: int | None
-    ) -> None:
-        """Gives up other intents for the same outputs, since these exist."""
-        query = select(outputs.c.intent).where(
-            outputs.c.campaign == campaign,
-            outputs.c.fingerprint.in_(fingerprints),
-            outputs.c.state.in_(COMING),
-        )
-        for rival in set(journal.connection.scalars(query)) - {intent}:
-            journal.update(intents, intents.c.id == rival, {"state": IntentState.ABANDONED, "reason": THERE})
-            ours = and_(outputs.c.intent == rival, outputs.c.state.in_(COMING))
-            journal.update(outputs, ours, {"state": OutputState.ABANDONED})
-            self._end_others(journal, rival)
-
-    def _end_others(self, journal: Journal, intent: int) -> None:
-        mine = attempts.c.job.in_(select(jobs.c.id).where(jobs.c.intent == intent))
-        live = and_(mine, attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None))
-        journal.update(attempts, live, {"cancel": THERE})
 
     def _insert_attempts(
         self, journal: Journal, intent: int, records: Sequence[OutputRecord]
@@ -154,11 +129,8 @@ class Recovery:
         for name, one in sorted(told.items()):
             job = _find_job(journal, intent, one, due.get(name, {}))
             values = {
+                **dict.fromkeys(("failure", "reason", "cancel", "unknown")),
                 "state": AttemptState.VERIFIED,
-                "failure": None,
-                "reason": None,
-                "cancel": None,
-                "unknown": None,
                 "ended": one["ended"],
                 "cpu_seconds": one.get("cpu_seconds"),
                 "events_read": one.get("events_read"),
@@ -174,45 +146,58 @@ class Recovery:
             called = name if row is None else f"{name[:111]}-{mark[:16] or secrets.token_hex(8)}"
             numbers = select(attempts.c.number).where(attempts.c.job == job)
             taken = set(journal.connection.scalars(numbers))
-            (found[name],) = journal.insert(
-                attempts,
-                [
-                    {
-                        **values,
-                        "job": job,
-                        "number": one["number"] if one["number"] not in taken else max(taken) + 1,
-                        "name": called,
-                        "nonce": secrets.token_hex(16),
-                        "site": one["site"],
-                        "reference": one.get("reference"),
-                        "begun": one["begun"],
-                        "batch": _find_batch(journal, one),
-                        "place": 0,
-                        "fence": self._writer.fence,
-                        "absences": 0,
-                    }
-                ],
-            )
+            new = {
+                **values,
+                "job": job,
+                "number": one["number"] if one["number"] not in taken else max(taken) + 1,
+                "name": called,
+                "nonce": secrets.token_hex(16),
+                "site": one["site"],
+                "reference": one.get("reference"),
+                "begun": one["begun"],
+                "batch": _find_batch(journal, one),
+                "place": 0,
+                "fence": self._writer.fence,
+                "absences": 0,
+            }
+            (found[name],) = journal.insert(attempts, [new])
         return found
 
-    def _insert_products(
-        self, journal: Journal, output: int, record: OutputRecord, names: Mapping[str, int]
-    ) -> None:
-        known = set(journal.connection.scalars(select(products.c.path).where(products.c.output == output)))
-        for file in record.data["files"]:
-            values = {
-                "attempt": names[file["attempt"]],
-                "size": file["size"],
-                "checksum": file["checksum"],
-                "events": file["events"],
-                "rows": file.get("rows"),
-                "kind": file.get("kind"),
-            }
-            if file["name"] in known:
-                at = and_(products.c.output == output, products.c.path == file["name"])
-                journal.update(products, at, values)
-            else:
-                journal.insert(products, [{"output": output, "path": file["name"], **values}])
+
+def _give_up_rivals(
+    journal: Journal, campaign: str, fingerprints: Iterable[bytes], intent: int | None
+) -> None:
+    """Gives up other intents for the same outputs, since these exist."""
+    same = (outputs.c.campaign == campaign, outputs.c.fingerprint.in_(fingerprints))
+    query = select(outputs.c.intent).where(*same, outputs.c.state.in_(COMING))
+    for rival in set(journal.connection.scalars(query)) - {intent}:
+        _abandon(journal, rival, IntentState.ABANDONED, THERE)
+        _end_others(journal, rival)
+
+
+def _abandon(journal: Journal, intent: int, state: IntentState, reason: str | None) -> None:
+    """Gives up the outputs of an intent that are not published; the intent gets another state."""
+    journal.update(intents, intents.c.id == intent, {"state": state, "reason": reason})
+    coming = and_(outputs.c.intent == intent, outputs.c.state.in_(COMING))
+    journal.update(outputs, coming, {"state": OutputState.ABANDONED})
+
+
+def _end_others(journal: Journal, intent: int) -> None:
+    mine = attempts.c.job.in_(select(jobs.c.id).where(jobs.c.intent == intent))
+    live = and_(mine, attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None))
+    journal.update(attempts, live, {"cancel": THERE})
+
+
+def _insert_products(journal: Journal, output: int, record: OutputRecord, names: Mapping[str, int]) -> None:
+    known = set(journal.connection.scalars(select(products.c.path).where(products.c.output == output)))
+    for file in record.data["files"]:
+        values = {key: file.get(key) for key in ("size", "checksum", "events", "rows", "kind")}
+        values["attempt"] = names[file["attempt"]]
+        if file["name"] in known:
+            at = and_(products.c.output == output, products.c.path == file["name"])
+            journal.update(products, at, values)
+        else:
+            journal.insert(products, [{"output": output, "path": file["name"], **values}])
 
 
 def _find_output(journal: Journal, record: OutputRecord) -> Any:
@@ -222,26 +207,25 @@ def _find_output(journal: Journal, record: OutputRecord) -> Any:
 
 
 def _find_job(journal: Journal, intent: int, told: Mapping[str, Any], due: Mapping[str, str]) -> int:
-    at = and_(jobs.c.intent == intent, jobs.c.key == told["key"])
-    known: int | None = journal.connection.execute(select(jobs.c.id).where(at)).scalar()
-    if known is not None:
-        return known
-    row = {"intent": intent, "key": told["key"], "failures": 0, "events": told["events"]}
-    (number,) = journal.insert(jobs, [{**row, "due": json.dumps(dict(sorted(due.items())))}])
-    return number
+    row = {"failures": 0, "events": told["events"], "due": json.dumps(dict(sorted(due.items())))}
+    return _find_row(journal, jobs, {"intent": intent, "key": told["key"]}, row)
 
 
 def _find_batch(journal: Journal, told: Mapping[str, Any]) -> int | None:
     if not (name := told.get("batch")):
         return None
-    at = select(batches.c.id).where(batches.c.name == name)
-    known: int | None = journal.connection.execute(at).scalar()
-    if known is not None:
-        return known
     origin = canonical_json(told.get("origin", {})).decode()
-    row = {"name": name, "site": told["site"], "engine": told.get("engine"), "origin": origin}
-    (number,) = journal.insert(batches, [row])
-    return number
+    row = {"site": told["site"], "engine": told.get("engine"), "origin": origin}
+    return _find_row(journal, batches, {"name": name}, row)
+
+
+def _find_row(journal: Journal, table: Table, key: Mapping[str, Any], others: Mapping[str, Any]) -> int:
+    """The number of the row with a key; a row that is not there is added, with the other values."""
+    at = (table.c[name] == value for name, value in key.items())
+    known: int | None = journal.connection.execute(select(table.c.id).where(*at)).scalar()
+    if known is None:
+        (known,) = journal.insert(table, [{**key, **others}])
+    return known
 
 
 def _describe_output(
@@ -254,7 +238,7 @@ def _describe_output(
         **{name: data[name] for name in unit},
         "intent": intent,
         "fingerprint": published.record.fingerprint,
-        "recipe": _store_recipe(journal, data["recipe"]),
+        "recipe": store_recipe(journal, digest(data["recipe"]), data["recipe"]),
         "state": state,
         "storage": published.storage,
         "folder": data["folder"],
@@ -262,11 +246,3 @@ def _describe_output(
         "events_read": data["events_read"],
         "produced": max(job["ended"] for job in data["jobs"]),
     }
-
-
-def _store_recipe(journal: Journal, content: Mapping[str, Any]) -> int:
-    name = digest(content)
-    journal.insert_new(recipes, [{"digest": name, "content": canonical_json(content)}])
-    at = select(recipes.c.id).where(recipes.c.digest == name)
-    number: int = journal.connection.execute(at).scalar_one()
-    return number

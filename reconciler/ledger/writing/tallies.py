@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, exists, func, not_, select
 
-from reconciler.ledger.schema.tables import LOST, attempts, intents, jobs, outputs, runs
+from reconciler.ledger.schema.tables import LOST, UNIT_ATTEMPTS, attempts, intents, jobs, outputs, runs
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.states import LIVE, AttemptState, IntentState, OutputState
 from reconciler.model.work_items import Attempt
@@ -29,13 +29,11 @@ class Tallies:
         """How many jobs of a campaign, or of its step, failed with a signature since a time; how many were verified since."""
         alike = func.count(func.distinct(attempts.c.job)).filter(attempts.c.signature == signature)
         good = func.count().filter(attempts.c.state == AttemptState.VERIFIED)
-        query = select(alike, good).select_from(attempts).join(jobs, jobs.c.id == attempts.c.job)
-        query = query.join(intents, intents.c.id == jobs.c.intent)
+        query = select(alike, good).select_from(UNIT_ATTEMPTS)
         query = query.where(intents.c.campaign == campaign, attempts.c.ended >= since)
         if step is not None:
             query = query.where(intents.c.step == step)
-        with self._writer.reading() as connection:
-            failed, verified = connection.execute(query).one()
+        ((failed, verified),) = self._writer.read(query)
         return failed, verified
 
     def list_refused(self, campaign: str, since: str) -> tuple[list[str], int]:
@@ -49,23 +47,20 @@ class Tallies:
         query = query.where(
             intents.c.state.in_((IntentState.QUARANTINED, IntentState.PRODUCED)), not_(lacking)
         )
-        with self._writer.reading() as connection:
-            rows = connection.execute(query).all()
+        rows = self._writer.read(query)
         refused = [str(number) for number, state in rows if state == IntentState.QUARANTINED]
         return refused, len(rows) - len(refused)
 
     def list_sites_of_lost(self, since: str) -> tuple[str, ...]:
         """The sites of attempts that an engine took, and that were lost since a time."""
         at = (LOST, attempts.c.ended >= since, attempts.c.reference.is_not(None))
-        with self._writer.reading() as connection:
-            return tuple(connection.scalars(select(attempts.c.site).where(*at).distinct()))
+        return tuple(row.site for row in self._writer.read(select(attempts.c.site).where(*at).distinct()))
 
     def number_outputs(self, campaign: str) -> dict[str, int]:
         """Fingerprint, in hex → id of the produced output of a campaign that has it."""
         query = select(outputs.c.fingerprint, outputs.c.id)
         query = query.where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
-        with self._writer.reading() as connection:
-            return {value.hex(): number for value, number in connection.execute(query)}
+        return {value.hex(): number for value, number in self._writer.read(query)}
 
     def count_read(self, attempt: Attempt) -> tuple[int, int | None]:
         """The number of events that the verified jobs of an attempt's unit read, and the number of events of its run.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import getpass
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, Executable, Select, select, update
 
 from reconciler.ledger.schema.tables import ledger, plans
 from reconciler.ledger.writing.journal import Journal, adopt_rows
@@ -34,13 +35,13 @@ Step = Callable[[], None]
 
 
 class Writer:
-    """Opens transactions on one ledger; without a lease, those of people's decisions, which no fence holds up."""
+    """Opens transactions on one ledger; without a lease, those of people's decisions, which need no fence."""
 
     def __init__(
         self, engine: Engine, lease: Lease | None, clock: Clock = CLOCK, step: Step | None = None
     ) -> None:
         self.clock = clock
-        self._step = step
+        self._tell = step or (lambda: None)
         self.plan: str | None = None
         self._engine = engine
         self._lease = lease
@@ -51,7 +52,7 @@ class Writer:
 
     @contextlib.contextmanager
     def writing(self, *, polling: bool = False) -> Iterator[Journal]:
-        """One transaction. What merely was seen at an engine (`polling`) does not move the ledger's serial.
+        """One transaction. With `polling` it records only what an engine said, and does not move the ledger's serial.
 
         Raises:
             Fenced: another process has the lease now; nothing was written.
@@ -60,7 +61,7 @@ class Writer:
             self._touch(connection)
             journal = Journal(connection)
             yield journal
-            journal.commit(self.clock.show(), self._lease.fence if self._lease else 0)
+            journal.commit(self.clock.show(), self.fence)
             if not polling:
                 connection.execute(update(ledger).values(serial=ledger.c.serial + 1))
                 if self.plan is not None:
@@ -71,9 +72,19 @@ class Writer:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A look at the ledger, whoever has the lease."""
+        """A connection for reading the ledger, whoever has the lease."""
         with self._engine.begin() as connection:
             yield connection
+
+    def read(self, query: Executable) -> Sequence[Any]:
+        """The rows that a query finds in the ledger, whoever has the lease."""
+        with self.reading() as connection:
+            return connection.execute(query).all()
+
+    def find(self, query: Select[*tuple[Any, ...]]) -> Any:
+        """The first value of the first row that a query finds; None where it finds none."""
+        with self.reading() as connection:
+            return connection.execute(query.limit(1)).scalar()
 
     @property
     def fence(self) -> int:
@@ -86,7 +97,7 @@ class Writer:
         return PROMPT if self._lease is None else min(PROMPT, 0.8 * self._lease.seconds / 3)
 
     def prolong(self, *, idle: bool = False) -> None:
-        """Ensures that the lease is still ours, before something outside the ledger is done; `idle`: now and then.
+        """Ensures that the lease is still ours, before something outside the ledger is done; `idle`: only if a third of it is over.
 
         Raises:
             Fenced: it is not.
@@ -96,10 +107,6 @@ class Writer:
         with self._engine.begin() as connection:
             self._touch(connection)
         self._tell()
-
-    def _tell(self) -> None:
-        if self._step is not None:
-            self._step()
 
     def _touch(self, connection: Connection) -> None:
         if self._lease is not None:

@@ -1,6 +1,6 @@
-"""What the ledger remembers of approvals: the pinned trust root, how far campaigns have come, what counts no longer.
+"""What the ledger remembers of approvals: the pinned trust root, how far campaigns have come, what no longer counts.
 
-These are not rows of production: they bound it, and only grow. Who reads them decides; here nothing is judged.
+These rows limit production, and they only grow. Nothing is judged here: the readers of the rows decide.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
@@ -53,15 +53,8 @@ def list_roots(connection: Connection) -> tuple[Root, ...]:
 def pin_root(connection: Connection, digest: str, version: int, files: Mapping[str, bytes], by: str) -> None:
     """Makes a trust root the one that counts."""
     content = {file: data.decode("utf-8") for file, data in files.items()}
-    connection.execute(
-        insert(trust_roots).values(
-            digest=digest,
-            version=version,
-            content=zlib.compress(canonical_json(content)),
-            pinned=now(),
-            by=by,
-        )
-    )
+    row = {"digest": digest, "version": version, "content": zlib.compress(canonical_json(content))}
+    connection.execute(insert(trust_roots).values(**row, pinned=now(), by=by))
 
 
 def read_launch(connection: Connection, campaign: str) -> Launch | None:
@@ -69,25 +62,17 @@ def read_launch(connection: Connection, campaign: str) -> Launch | None:
     row = connection.execute(select(launches).where(launches.c.campaign == campaign)).first()
     if row is None:
         return None
-    scopes = (
-        None if row.scopes is None else {name: tuple(one) for name, one in json.loads(row.scopes).items()}
-    )
+    scopes = row.scopes and {name: tuple(one) for name, one in json.loads(row.scopes).items()}
     return Launch(row.generation, row.lock, row.approval, scopes)
 
 
 def record_launch(connection: Connection, campaign: str, launch: Launch) -> None:
     """Records the lock under which a campaign is launched from now on."""
     connection.execute(delete(launches).where(launches.c.campaign == campaign))
-    connection.execute(
-        insert(launches).values(
-            campaign=campaign,
-            generation=launch.generation,
-            lock=launch.lock,
-            approval=launch.approval,
-            since=now(),
-            scopes=None if launch.scopes is None else canonical_json(launch.scopes).decode(),
-        )
-    )
+    row = asdict(launch)
+    if launch.scopes is not None:
+        row["scopes"] = canonical_json(launch.scopes).decode()
+    connection.execute(insert(launches).values(**row, campaign=campaign, since=now()))
 
 
 def list_revoked(connection: Connection) -> frozenset[str]:

@@ -1,14 +1,24 @@
-"""Rows of units: reading them within a transaction that will write, and describing payload sets for the tables."""
+"""Rows of units: reading them within a transaction that will write, and storing what units refer to."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, func, select
 
-from reconciler.ledger.schema.tables import LIVE_OUTPUT, admissions, intents, jobs, outputs, snapshots
+from reconciler.ledger.schema.rows import divide
+from reconciler.ledger.schema.tables import (
+    LIVE_OUTPUT,
+    UNIT,
+    admissions,
+    intents,
+    jobs,
+    outputs,
+    recipes,
+    snapshots,
+)
 from reconciler.ledger.store.database import insert_new
 from reconciler.ledger.writing.journal import Journal
 from reconciler.model.states import IntentState
@@ -18,36 +28,41 @@ from schemas.conditions.snapshot import Snapshot, write_snapshot
 from schemas.files.canonical import canonical_json
 from schemas.manifest.runs import run_key, split_key
 
-CHUNK = 500
-"""How many values one query asks for."""
+
+class LiveOutput(NamedTuple):
+    """An output that exists or is coming: its number, and those of its intent and unit."""
+
+    number: int
+    intent: int
+    state: str
+    unit: Address
 
 
 def read_open(journal: Journal, items: Sequence[WorkItem]) -> dict[Address, int]:
     """The open intents of the campaigns of `items`, by unit."""
     names = {item.campaign.name for item in items}
-    columns = (intents.c.id, intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-    query = select(*columns).where(intents.c.campaign.in_(names), intents.c.state == IntentState.OPEN)
+    query = select(intents.c.id, *UNIT).where(
+        intents.c.campaign.in_(names), intents.c.state == IntentState.OPEN
+    )
     return {
-        (campaign, step, run_key(experiment, run)): number
-        for number, campaign, step, experiment, run in journal.connection.execute(query)
+        (campaign, step, run_key(*key)): number
+        for number, campaign, step, *key in journal.connection.execute(query)
     }
 
 
-def read_live(
-    journal: Journal, items: Sequence[WorkItem]
-) -> dict[tuple[str, bytes], list[tuple[int, Address, str]]]:
-    """The outputs that exist or are coming with a fingerprint of `items`: id, unit and state."""
-    columns = ("id", "campaign", "step", "experiment", "run", "state", "fingerprint")
+def read_live(journal: Journal, items: Sequence[WorkItem]) -> dict[tuple[str, bytes], list[LiveOutput]]:
+    """The outputs that exist or are coming with a fingerprint of `items`, by campaign and fingerprint."""
+    columns = ("id", "intent", "state", "campaign", "step", "experiment", "run", "fingerprint")
     query = select(*(outputs.c[name] for name in columns)).where(LIVE_OUTPUT)
     values = sorted({value for item in items for value in item.fingerprints.values()})
     names = {item.campaign.name for item in items}
-    found: dict[tuple[str, bytes], list[tuple[int, Address, str]]] = {}
-    for start in range(0, len(values), CHUNK):
-        part = outputs.c.fingerprint.in_(values[start : start + CHUNK])
-        here = query.where(outputs.c.campaign.in_(names), part)
-        for number, campaign, step, experiment, run, state, value in journal.connection.execute(here):
-            unit = (campaign, step, run_key(experiment, run))
-            found.setdefault((campaign, bytes(value)), []).append((number, unit, state))
+    found: dict[tuple[str, bytes], list[LiveOutput]] = {}
+    for part in divide(values):
+        here = query.where(outputs.c.campaign.in_(names), outputs.c.fingerprint.in_(part))
+        for row in journal.connection.execute(here):
+            unit = (row.campaign, row.step, run_key(row.experiment, row.run))
+            one = LiveOutput(row.id, row.intent, row.state, unit)
+            found.setdefault((row.campaign, bytes(row.fingerprint)), []).append(one)
     return found
 
 
@@ -60,13 +75,10 @@ def read_versions(journal: Journal, items: Sequence[WorkItem]) -> dict[tuple[Add
     found = {}
     for (campaign, step, experiment), runs in units.items():
         at = and_(outputs.c.campaign == campaign, outputs.c.step == step, outputs.c.experiment == experiment)
-        for start in range(0, len(runs), CHUNK):
-            query = (
-                select(outputs.c.run, outputs.c.output, func.max(outputs.c.version))
-                .where(at, outputs.c.run.in_(runs[start : start + CHUNK]))
-                .group_by(outputs.c.run, outputs.c.output)
-            )
-            for run, output, version in journal.connection.execute(query):
+        query = select(outputs.c.run, outputs.c.output, func.max(outputs.c.version)).where(at)
+        query = query.group_by(outputs.c.run, outputs.c.output)
+        for part in divide(runs):
+            for run, output, version in journal.connection.execute(query.where(outputs.c.run.in_(part))):
                 found[(campaign, step, run_key(experiment, run)), output] = version
     return found
 
@@ -80,17 +92,12 @@ def read_failures(
     """
     names = {item.campaign.name for item in items}
     wanted = {item.address for item in items}
-    columns = (intents.c.id, intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
     given_up = (intents.c.campaign.in_(names), intents.c.state == IntentState.ABANDONED, jobs.c.failures > 0)
-    query = select(*columns, jobs.c.key, jobs.c.failures).join(jobs, jobs.c.intent == intents.c.id)
-    rows = [
-        (number, (campaign, step, run_key(experiment, run)), key, failures)
-        for number, campaign, step, experiment, run, key, failures in journal.connection.execute(
-            query.where(*given_up)
-        )
-    ]
+    query = select(intents.c.id, *UNIT, jobs.c.key, jobs.c.failures).where(*given_up)
+    rows = journal.connection.execute(query.join(jobs, jobs.c.intent == intents.c.id)).all()
     found: dict[tuple[Address, frozenset[bytes], str], int] = {}
-    for number, unit, key, failures in rows:
+    for number, campaign, step, experiment, run, key, failures in rows:
+        unit = (campaign, step, run_key(experiment, run))
         if unit in wanted:
             made = select(outputs.c.fingerprint).where(outputs.c.intent == number)
             place = (unit, frozenset(map(bytes, journal.connection.scalars(made))), key)
@@ -102,22 +109,25 @@ def is_same(journal: Journal, intent: int, item: WorkItem) -> bool:
     """Whether an open intent wants what a work item wants, by the same jobs."""
     fingerprints = select(outputs.c.fingerprint).where(outputs.c.intent == intent)
     keys = select(jobs.c.key).where(jobs.c.intent == intent)
-    wanted = set(journal.connection.scalars(fingerprints))
-    return wanted == set(item.fingerprints.values()) and set(journal.connection.scalars(keys)) == {
-        job.key for job in item.jobs
-    }
+    found = {*journal.connection.scalars(fingerprints)}, {*journal.connection.scalars(keys)}
+    return found == ({*item.fingerprints.values()}, {job.key for job in item.jobs})
 
 
 def describe_payloads(found: PayloadSet) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The rows of a payload set: of its buckets, and of the set itself."""
-    buckets = [
-        {
-            "digest": bucket.digest,
-            "payloads": canonical_json([[one.name, one.revision, one.checksum] for one in bucket.payloads]),
-        }
-        for bucket in found.buckets
-    ]
+    buckets = []
+    for bucket in found.buckets:
+        listed = [[one.name, one.revision, one.checksum] for one in bucket.payloads]
+        buckets.append({"digest": bucket.digest, "payloads": canonical_json(listed)})
     return buckets, {"digest": found.digest, "buckets": b"".join(bucket.digest for bucket in found.buckets)}
+
+
+def store_recipe(journal: Journal, digest: str, content: Mapping[str, Any]) -> int:
+    """Stores a recipe that is not stored yet. Returns its number."""
+    journal.insert_new(recipes, [{"digest": digest, "content": canonical_json(content)}])
+    known = select(recipes.c.id).where(recipes.c.digest == digest)
+    number: int = journal.connection.execute(known).scalar_one()
+    return number
 
 
 def store_snapshots(connection: Connection, found: Iterable[Snapshot]) -> None:

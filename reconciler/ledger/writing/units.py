@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import Connection, and_, case, func, select
 
 from reconciler.ledger.reading.observation import list_stopped
 from reconciler.ledger.reading.output_records import RecordFile, write_records
+from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import (
+    UNDER_WAY,
+    UNIT,
     attempts,
     bindings,
     intents,
@@ -22,12 +25,11 @@ from reconciler.ledger.schema.tables import (
     payload_sets,
     plans,
     products,
-    recipes,
 )
 from reconciler.ledger.writing.journal import Journal
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import (
-    CHUNK,
+    LiveOutput,
     admit_runs,
     describe_payloads,
     is_same,
@@ -35,10 +37,11 @@ from reconciler.ledger.writing.unit_rows import (
     read_live,
     read_open,
     read_versions,
+    store_recipe,
     store_snapshots,
 )
 from reconciler.model.names import name_folder
-from reconciler.model.states import LIVE, AttemptState, IntentState, OutputState
+from reconciler.model.states import AttemptState, IntentState, OutputState
 from reconciler.model.work_items import Address, Move, WorkItem
 from renderer.identity.fingerprint import Recipe
 from renderer.identity.payloads import PayloadSet
@@ -59,14 +62,8 @@ class Ledger:
         """Records that a plan is being applied; once more after an interruption changes nothing."""
         with self._writer.writing(polling=True) as journal:
             serial = journal.connection.execute(select(ledger.c.serial)).scalar_one()
-            row = {
-                "digest": digest,
-                "content": canonical_json(content),
-                "begun": self._writer.clock.show(),
-                "ended": None,
-                "serial": serial,
-            }
-            journal.insert_new(plans, [row])
+            row = {"digest": digest, "content": canonical_json(content), "serial": serial}
+            journal.insert_new(plans, [{**row, "begun": self._writer.clock.show(), "ended": None}])
         self._writer.plan = digest
 
     def end_plan(self) -> None:
@@ -106,17 +103,16 @@ class Ledger:
                 if item.address in stopped:
                     continue
                 intent = open_intents.get(item.address)
-                if intent is not None and is_same(journal, intent, item):
-                    found[place] = intent
-                    continue
                 if intent is not None:
+                    if is_same(journal, intent, item):
+                        found[place] = intent
+                        continue
                     _abandon(journal, intent, "something else is wanted now")
                     open_intents.pop(item.address)
                 keys = [(item.campaign.name, value) for value in item.fingerprints.values()]
-                rivals = [one for key in keys for one in live.get(key, ()) if one[1] != item.address]
-                if all(
-                    claimed.get(key, item.address) == item.address for key in keys
-                ) and _abandon_undeclared(journal, item, rivals):
+                rivals = [one for key in keys for one in live.get(key, ()) if one.unit != item.address]
+                free = all(claimed.get(key, item.address) == item.address for key in keys)
+                if free and _abandon_undeclared(journal, item, rivals):
                     claimed.update(dict.fromkeys(keys, item.address))
                     new.append(place)
             made = self._make_intents(journal, [items[place] for place in new], live)
@@ -154,39 +150,29 @@ class Ledger:
     def list_publishing(self) -> tuple[int, ...]:
         """The intents that were being published when their reconciler ended."""
         query = select(outputs.c.intent).where(outputs.c.state == OutputState.PUBLISHING).distinct()
-        with self._writer.reading() as connection:
-            return tuple(connection.scalars(query.order_by(outputs.c.intent)))
+        return tuple(row.intent for row in self._writer.read(query.order_by(outputs.c.intent)))
 
     def list_open(self, campaigns: Sequence[str]) -> set[Address]:
         """The units of campaigns that have an open intent."""
-        columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-        query = select(*columns).where(intents.c.campaign.in_(campaigns), intents.c.state == IntentState.OPEN)
-        with self._writer.reading() as connection:
-            rows = connection.execute(query)
-            return {(campaign, step, run_key(*key)) for campaign, step, *key in rows}
+        query = select(*UNIT).where(intents.c.campaign.in_(campaigns), intents.c.state == IntentState.OPEN)
+        return {(campaign, step, run_key(*key)) for campaign, step, *key in self._writer.read(query)}
 
     def find_address(self, intent: int) -> Address:
         """The unit that an intent is about."""
-        columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-        with self._writer.reading() as connection:
-            row = connection.execute(select(*columns).where(intents.c.id == intent)).one()
-        return row.campaign, row.step, run_key(row.experiment, row.run)
+        ((campaign, step, *key),) = self._writer.read(select(*UNIT).where(intents.c.id == intent))
+        return campaign, step, run_key(*key)
 
     def list_moves(self, intent: int) -> tuple[Move, ...]:
         """Where the verified files of an intent are to go."""
-        columns = (attempts.c.name, products.c.path, outputs.c.storage, outputs.c.folder, products.c.size)
+        file = (products.c.size, products.c.checksum)
         query = (
-            select(*columns, products.c.checksum)
+            select(attempts.c.name, products.c.path, outputs.c.storage, outputs.c.folder, *file)
             .join(outputs, outputs.c.id == products.c.output)
             .join(attempts, attempts.c.id == products.c.attempt)
             .where(outputs.c.intent == intent)
             .order_by(outputs.c.id, products.c.path)
         )
-        with self._writer.reading() as connection:
-            return tuple(
-                Move(name, path, storage, folder, size, checksum)
-                for name, path, storage, folder, size, checksum in connection.execute(query)
-            )
+        return tuple(Move(*row) for row in self._writer.read(query))
 
     def write_records(self, intent: int) -> tuple[RecordFile, ...]:
         """The records that are to lie beside the outputs of an intent."""
@@ -200,52 +186,32 @@ class Ledger:
         """
         most = func.coalesce(jobs.c.events, attempts.c.events_read)
         query = select(attempts.c.name, attempts.c.record, most).join(jobs, jobs.c.id == attempts.c.job)
-        verified = (
-            jobs.c.intent == intent,
-            attempts.c.state == AttemptState.VERIFIED,
-            attempts.c.record.is_not(None),
-        )
-        with self._writer.reading() as connection:
-            rows = connection.execute(query.where(*verified).order_by(attempts.c.id))
-            found = [(name, json.loads(record).get("event_numbers"), events) for name, record, events in rows]
-        return tuple((name, checksum, events) for name, checksum, events in found if checksum is not None)
+        verified = (jobs.c.intent == intent, attempts.c.state == AttemptState.VERIFIED)
+        query = query.where(*verified, attempts.c.record.is_not(None)).order_by(attempts.c.id)
+        rows = self._writer.read(query)
+        found = ((name, json.loads(record).get("event_numbers"), events) for name, record, events in rows)
+        return tuple(one for one in found if one[1] is not None)
 
     def _make_intents(
         self,
         journal: Journal,
         items: Sequence[WorkItem],
-        live: Mapping[tuple[str, bytes], list[tuple[int, Address, str]]],
+        live: Mapping[tuple[str, bytes], list[LiveOutput]],
     ) -> list[int]:
         """New intents, each with its outputs and jobs; `live` are the outputs that are there, by fingerprint."""
-        gone = [
-            number
-            for item in items
-            for value in item.fingerprints.values()
-            for number, _, state in live.get((item.campaign.name, value), ())
-            if state == OutputState.PRODUCED
-        ]
-        for start in range(0, len(gone), CHUNK):
-            journal.update(
-                outputs, outputs.c.id.in_(gone[start : start + CHUNK]), {"state": OutputState.LOST}
-            )
+        keys = [(item.campaign.name, value) for item in items for value in item.fingerprints.values()]
+        there = [one for key in keys for one in live.get(key, ())]
+        gone = [one.number for one in there if one.state == OutputState.PRODUCED]
+        for part in divide(gone):
+            journal.update(outputs, outputs.c.id.in_(part), {"state": OutputState.LOST})
         versions = read_versions(journal, items)
         failures = read_failures(journal, items)
         for item in items:
             self._store_payloads(journal, item.payloads)
             _bind(journal, item)
-        plan = self._writer.plan
+        begun = {"plan": self._writer.plan, "state": IntentState.OPEN, "reason": None}
         made = journal.insert(
-            intents,
-            [
-                {
-                    **_unit(item),
-                    "plan": plan,
-                    "state": IntentState.OPEN,
-                    "reason": None,
-                    "approval": item.approval,
-                }
-                for item in items
-            ],
+            intents, [{**_unit(item), **begun, "approval": item.approval} for item in items]
         )
         contents = []
         for intent, item in zip(made, items, strict=True):
@@ -268,30 +234,19 @@ class Ledger:
                     }
                 )
         journal.insert(outputs, contents)
-        journal.insert(
-            jobs,
-            [
-                {
-                    "intent": intent,
-                    "key": job.key,
-                    "failures": failures.get(
-                        (item.address, frozenset(item.fingerprints.values()), job.key), 0
-                    ),
-                    "events": job.events,
-                    "due": json.dumps(item.name_outputs(job)),
-                }
-                for intent, item in zip(made, items, strict=True)
-                for job in item.jobs
-            ],
-        )
+        tasks = []
+        for intent, item in zip(made, items, strict=True):
+            wanted = frozenset(item.fingerprints.values())
+            for job in item.jobs:
+                row = {"intent": intent, "key": job.key, "events": job.events}
+                failed = failures.get((item.address, wanted, job.key), 0)
+                tasks.append({**row, "failures": failed, "due": json.dumps(item.name_outputs(job))})
+        journal.insert(jobs, tasks)
         return made
 
     def _store_recipe(self, journal: Journal, recipe: Recipe) -> int:
         if recipe.digest not in self._recipes:
-            row = {"digest": recipe.digest, "content": canonical_json(recipe.content)}
-            journal.insert_new(recipes, [row])
-            known = select(recipes.c.id).where(recipes.c.digest == recipe.digest)
-            self._recipes[recipe.digest] = journal.connection.execute(known).scalar_one()
+            self._recipes[recipe.digest] = store_recipe(journal, recipe.digest, recipe.content)
         return self._recipes[recipe.digest]
 
     def _store_payloads(self, journal: Journal, found: PayloadSet | None) -> None:
@@ -316,34 +271,28 @@ def _abandon(journal: Journal, intent: int, reason: str, state: IntentState = In
     journal.update(outputs, outputs.c.intent == intent, {"state": OutputState.ABANDONED})
 
 
-def _abandon_undeclared(journal: Journal, item: WorkItem, rivals: Iterable[tuple[int, Address, str]]) -> bool:
+def _abandon_undeclared(journal: Journal, item: WorkItem, rivals: Sequence[LiveOutput]) -> bool:
     """Gives up the intents of other units for outputs that a work item wants; false where one of them still counts."""
-    given_up: set[int] = set()
-    for number, unit, state in rivals:
-        query = select(outputs.c.intent).where(outputs.c.id == number)
-        intent: int = journal.connection.execute(query).scalar_one()
-        if state != OutputState.INTENDED or item.declares(unit) or _is_under_way(journal, intent):
+    for one in rivals:
+        if one.state != OutputState.INTENDED or item.declares(one.unit):
             return False
-        given_up.add(intent)
-    for intent in sorted(given_up):
+        if is_under_way(journal.connection, one.intent):
+            return False
+    for intent in sorted({one.intent for one in rivals}):
         _abandon(journal, intent, "no longer declared, and another unit makes the same")
     return True
 
 
-def _is_under_way(journal: Journal, intent: int) -> bool:
-    query = select(attempts.c.id).join(jobs, jobs.c.id == attempts.c.job)
-    at = (jobs.c.intent == intent, attempts.c.state.in_(LIVE))
-    return journal.connection.execute(query.where(*at).limit(1)).first() is not None
+def is_under_way(connection: Connection, intent: int) -> bool:
+    """Whether an attempt of an intent may still come to a result."""
+    query = UNDER_WAY.where(jobs.c.intent == intent)
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def _unit(item: WorkItem) -> dict[str, Any]:
     experiment, run = split_key(item.run)
-    return {
-        "campaign": item.campaign.name,
-        "step": item.step.name,
-        "experiment": experiment,
-        "run": run,
-    }
+    unit = {"campaign": item.campaign.name, "step": item.step.name}
+    return {**unit, "experiment": experiment, "run": run}
 
 
 def _bind(journal: Journal, item: WorkItem) -> None:

@@ -62,8 +62,8 @@ def test_every_table_is_there_whatever_else_the_process_that_exports_has_importe
         archive.extract(COPY, tmp_path)
     with contextlib.closing(sqlite3.connect(tmp_path / COPY)) as copy:
         found = {name for (name,) in copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert decision_tables.metadata is file_tables.metadata
-    assert {*decision_tables.metadata.tables} <= found
+    assert decision_tables.pauses.metadata is file_tables.replicas.metadata
+    assert {*decision_tables.pauses.metadata.tables} <= found
 
 
 @pytest.mark.usefixtures("database")

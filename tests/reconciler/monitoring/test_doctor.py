@@ -51,7 +51,7 @@ def test_where_nothing_is_wrong_all_is_fine(ask):
     [
         (None, None, None),
         (errno.EPERM, None, None),
-        (errno.EPERM, errno.EINVAL, "neither a hard link nor a rename that replaces nothing"),
+        (errno.EPERM, errno.EINVAL, "neither hard links nor a rename that replaces nothing"),
     ],
 )
 def test_publishing_is_tried_at_the_storage(world, ask, monkeypatch, linking, renaming, said):
