@@ -65,11 +65,13 @@ site queue reconciler/engines/shared_folders.py
 site queues reconciler/execution/sites/preconditions.py
 site queues.*.cpu_minutes schemas/policy/site.py:
 site queues.*.memory schemas/rules/limits.py
-site batch reconciler/engines/slurm/engine.py
+site batch reconciler/engines/shared_folders.py
+site batch.python reconciler/engines/slurm/engine.py
 site catalogue reconciler/datasets/catalogues/rucio.py
 site catalogue.kind reconciler/datasets/catalogues/registration.py
 site catalogue.auth reconciler/datasets/catalogues/registration.py
 site diracx reconciler/engines/diracx/engine.py
+site diracx.url reconciler/engines/diracx/client.py
 site diracx.user reconciler/engines/diracx/credentials.py
 site diracx.token reconciler/engines/diracx/credentials.py
 site diracx.key reconciler/engines/diracx/credentials.py
