@@ -18,6 +18,7 @@ from ci.approvals.evidence import SIGNATURE, name_revocation
 from ci.cli.exits import Exit
 from reconciler.execution.apply import reconcile
 from reconciler.execution.turn import TurnOptions
+from reconciler.ledger.reading.latest_time import read_latest
 from reconciler.ledger.schema.decision_tables import launches, trust_roots
 from reconciler.ledger.schema.tables import intents
 from reconciler.ledger.store.database import opened, reading
@@ -260,6 +261,26 @@ def test_a_launch_that_is_refused_is_not_remembered_as_one(signable):
         signable.gate().verify(["proc7"], signable.state_view().plan)
     with reading(signable.state) as connection:
         assert read_launch(connection, "proc7") is None
+
+
+def test_a_look_at_what_may_be_launched_is_remembered_as_no_launch_but_time_moves_on(signed):
+    now = datetime.now(UTC).replace(microsecond=0)
+    for moment in (now + timedelta(days=1), now + timedelta(days=2)):
+        assert signed.gate(lambda moment=moment: moment).sort(["proc7"]) == (["proc7"], {})
+        with reading(signed.state) as connection:
+            assert read_launch(connection, "proc7") is None
+            assert read_latest(connection) == moment
+
+
+def test_a_plan_that_was_made_of_another_manifest_launches_nothing(signed):
+    plan = signed.state_view().plan
+    (mine,) = plan.campaigns
+    for pin in dict(mine.pins):
+        other = replace(
+            mine, pins=tuple((name, "0" * 64 if name == pin else value) for name, value in mine.pins)
+        )
+        with pytest.raises(GuardRefused, match="what would be launched is not what is in"):
+            signed.gate().verify(["proc7"], replace(plan, campaigns=(other,)))
 
 
 def test_a_site_that_was_committed_with_other_words_launches_nothing_whatever_lies_in_the_work_tree(

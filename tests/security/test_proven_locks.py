@@ -168,3 +168,14 @@ def test_what_comes_to_the_catalogue_after_a_launch_stops_only_what_it_is_about(
     assert signable.repository().campaigns["proc7"].lock.pinned()["runs"] == ["3:1,4"]
     assert launch(signable) == Exit.FINE
     assert [one[2] & 0xFFFF for one in signable.produced()] == [1, 4]
+
+
+def test_where_nobody_signs_a_run_that_came_after_the_lock_stops_nothing(signable):
+    exemption = "  exemptions:\n    - {site: local, engine: local, area: data, nobody: true, reason: tests}\n"
+    signable.write("productions/roles.yaml", signable.circle.root()["productions/roles.yaml"] + exemption)
+    signable.commit("exempted")
+    signable.pin()
+    with opened(signable.state) as engine:
+        import_runs(engine, [Run(3, 4, "physics")])
+    assert signable.call("reconcile", "--once") == Exit.FINE
+    assert [one[2] & 0xFFFF for one in signable.produced()] == [1, 3]
