@@ -1,6 +1,6 @@
-"""What differs between two global tags, or two chains of them: IoV by IoV, and where it matters to a run.
+"""Compares two global tags, or two chains of global tags: IoV by IoV, and for given runs.
 
-Everything is computed along the boundaries of IoVs; runs are only counted between them.
+The comparison goes along the boundaries of IoVs; runs are only counted between them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _Ranked = tuple[Rank, Iov]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The payload that jobs use from the run key `first` to before `end`; `place` is its tag's in the chain, from 0."""
+    """The payload that jobs use for run keys from `first` up to, without, `end`; `place` is its tag's index in the chain."""
 
     first: int
     end: int
@@ -34,9 +34,9 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class PayloadUse:
-    """The use of one payload that differs from the run key `first` to before `end`.
+    """A change in the use of one payload for run keys from `first` up to, without, `end`.
 
-    `runs[lower:upper]` of the comparison are the runs that it touches.
+    It touches the runs `runs[lower:upper]` of the comparison.
     """
 
     payload: str
@@ -57,7 +57,7 @@ class PayloadUse:
 
 @dataclass(frozen=True, slots=True)
 class TagComparison:
-    """All changes, by payload and run, and the sorted run keys that were asked about."""
+    """All changes, sorted by payload and run, and the sorted run keys that the caller gave."""
 
     changes: tuple[PayloadUse, ...]
     runs: Sequence[int]
@@ -73,7 +73,7 @@ class TagComparison:
 def compare(
     before: Sequence[Snapshot], after: Sequence[Snapshot], runs: Sequence[int] | None = None
 ) -> TagComparison:
-    """The payloads that differ for a job between two chains of tags, and which of `runs` (sorted run keys) they touch.
+    """The changes in the payloads that jobs use between two chains of tags, and the `runs` (sorted run keys) they touch.
 
     The first tag of a chain that has a payload wins. A payload is its checksum: a new revision of the same content is not a
     change.
@@ -94,10 +94,10 @@ def compare(
 def list_differences(
     before: Snapshot, after: Snapshot, within: Sequence[Interval] | None = None
 ) -> tuple[tuple[Iov, ...], tuple[Iov, ...]]:
-    """The IoVs that only `before` has, and those that only `after` has, whether or not another one hides them.
+    """The IoVs that only `before` has, and the IoVs that only `after` has, both sorted; hidden IoVs are included.
 
     IoVs are equal by payload, checksum and ends, not by revision (basf2 `framework/scripts/conditions_db/__init__.py`).
-    With `within`, IoVs that hold for no run there are left out.
+    With `within`, IoVs that are valid for no run there are left out.
     """
     wanted = None if within is None else merge_intervals(within)
 
@@ -124,7 +124,7 @@ def _group(chain: Sequence[Snapshot]) -> Mapping[str, list[_Ranked]]:
 
 
 def _overlay(ranked: Sequence[_Ranked]) -> tuple[Segment, ...]:
-    """What is used where, sorted and apart."""
+    """The segments of one payload, sorted and without overlaps."""
     segments: list[Segment] = []
     for first, end, (place, *_), iov in sweep(ranked):
         here = Segment(first, end, iov.revision, iov.checksum, place)
@@ -138,7 +138,7 @@ def _overlay(ranked: Sequence[_Ranked]) -> tuple[Segment, ...]:
 def _pair(
     before: Sequence[Segment], after: Sequence[Segment]
 ) -> Iterator[tuple[int, int, Segment | None, Segment | None]]:
-    """The stretches where two lists of segments have other checksums."""
+    """First key, end and both segments, wherever two lists of segments have different checksums."""
     borders = sorted({border for segment in (*before, *after) for border in (segment.first, segment.end)})
     for first, end in pairwise(borders):
         old, new = (_find_segment(segments, first) for segments in (before, after))
@@ -147,6 +147,6 @@ def _pair(
 
 
 def _find_segment(segments: Sequence[Segment], key: int) -> Segment | None:
-    """The segment in which a run key lies."""
+    """The segment that contains a run key."""
     place = bisect_right(segments, key, key=attrgetter("first")) - 1
     return segments[place] if place >= 0 and key < segments[place].end else None

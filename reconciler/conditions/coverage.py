@@ -1,4 +1,4 @@
-"""Whether a global tag can be used for given runs: its state, gaps, overlaps, payloads that another tag has."""
+"""Checks whether a global tag can be used for given runs: its state, gaps, overlaps, payloads that only another tag has."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from schemas.manifest.step import Step
 from schemas.repository import Repository
 
 NAMED = 3
-"""Revisions that an overlap names at most; thousands may overlap where nothing is ever closed."""
+"""The most revisions that an overlap names; thousands may overlap if IoVs are never closed."""
 
 FlawKind = Literal["gap", "missing", "overlap"]
 
 
 @dataclass(frozen=True, slots=True)
 class CoverageFlaw:
-    """What is wrong with one payload from the run key `first` to before `end`; `runs[lower:upper]` are concerned.
+    """A flaw of one payload for run keys from `first` up to, without, `end`; it concerns `runs[lower:upper]`.
 
-    gap: the tag has the payload, but not for these runs. missing: nor for them, and the other tag has it. overlap:
-    several contents hold, of which jobs take that of the highest revision; `revisions` are the `NAMED` highest.
+    gap: the tag has the payload, but neither tag has it for these runs. missing: only the other tag has it for them.
+    overlap: several contents are valid, and jobs take the highest revision; `revisions` are the `NAMED` highest.
     """
 
     kind: FlawKind
@@ -39,14 +39,14 @@ class CoverageFlaw:
 
 
 def is_usable(state: str) -> bool:
-    """Whether jobs may use a tag in this state: never OPEN, never INVALID."""
+    """Whether jobs may use a tag in this state; they never use OPEN or INVALID tags."""
     return state in (*USABLE_STATES, LOCAL)
 
 
 def find_flaws(
     snapshot: Snapshot, runs: Sequence[int], against: Snapshot | None = None
 ) -> tuple[CoverageFlaw, ...]:
-    """The gaps and overlaps that concern some of `runs` (sorted run keys), and what `against` has there and the tag not.
+    """The gaps and overlaps for `runs` (sorted run keys), and the payloads that only `against` has for them.
 
     Sorted by payload and run. Overlapping IoVs of the same content are not a flaw.
     """
@@ -70,9 +70,9 @@ def find_flaws(
 
 
 def find_uncovered(repository: Repository, step: Step, chains: Chains, runs: Sequence[int]) -> dict[int, str]:
-    """Of the sorted run keys `runs`, those for which their chain lacks a payload that a step reads: `no NAME in TAGS`.
+    """Run key → `no NAME in TAGS`, for each of the sorted `runs` whose chain lacks a payload that the step reads.
 
-    Where the step's template does not say which payloads it reads, the step needs at least one.
+    If the step's template does not list its payloads, the step needs at least one payload.
     """
     needed = repository.templates[step.template].payloads if step.template else None
     lacking: dict[int, str] = {}
@@ -101,7 +101,7 @@ def _cover(iovs: Iterable[Iov]) -> tuple[Interval, ...]:
 
 
 def _find_overlaps(iovs: Sequence[Iov]) -> Iterator[tuple[Interval, tuple[str, ...]]]:
-    """The stretches in which several contents hold, with the highest of their revisions, the highest first."""
+    """The intervals in which several contents are valid, with their highest revisions, the highest first."""
     borders: dict[int, list[tuple[Iov, int]]] = defaultdict(list)
     for iov in iovs:
         borders[iov.first].append((iov, 1))

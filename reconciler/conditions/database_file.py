@@ -1,8 +1,8 @@
-"""A local database as a source: `database.txt`, with the payload files beside it.
+"""Reads a local database as a source of global tags: `database.txt`, with the payload files beside it.
 
 Lines are `dbstore/<payload> <revision> <firstExp>,<firstRun>,<finalExp>,<finalRun>`, and comments after `#`. A revision
-is a number given by the server or, since release-06, the beginning of the payload file's md5. Which line counts where
-several hold for one run depends on the release (`schemas.conditions.local_database`); here all of them are kept.
+is a number given by the server or, since release-06, the beginning of the payload file's md5. If several lines are
+valid for one run, the release decides which one counts (`schemas.conditions.local_database`); this module keeps all.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from schemas.files.text import decode_text
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFile:
-    """The payloads of a `database.txt`. It has no tag's name, so it answers to any, with the state LOCAL."""
+    """The payloads of a `database.txt`. The file names no tag, so `fetch` takes any name."""
 
     path: Path
 
     def fetch(self, name: str) -> Snapshot:
-        """All payloads of the file, under the name `name`; checksums are of the payload files beside it."""
+        """All payloads of the file as the tag `name`, in the state LOCAL; checksums come from the payload files."""
         try:
             with foreseeing(f"{self.path} cannot be read"):
                 entries = parse_entries(decode_text(self.path.read_bytes()))
@@ -60,7 +60,7 @@ def parse_entries(text: str) -> tuple[Iov, ...]:
     """The lines of a `database.txt`, in their order, each with its number from 1 and without a checksum.
 
     Raises:
-        ValueError: a line is not one of a local database; the text begins with its number.
+        ValueError: a line has another form (the text begins with its number), or there is no payload.
     """
     entries: list[Iov] = []
     for number, raw in enumerate(text.splitlines(), 1):

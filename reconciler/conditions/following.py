@@ -1,4 +1,4 @@
-"""Running tags: their snapshots as they came, which of them each run uses, and what a new one changes."""
+"""Running tags: records their snapshots, chooses those that each run uses, and says what a new snapshot changes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ FORWARD, IGNORE = "forward", "ignore"
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What a new snapshot of a running tag is to the last one. `known` are all runs of the catalogue, sorted.
+    """A new snapshot of a running tag, compared with the last one. `known` are all run keys of the catalogue, sorted.
 
-    `breaches` are changes of payloads for runs that were covered already: the tag was not only appended to.
+    `breaches` are changes for runs that already had the payload: the tag was changed, not only extended.
     """
 
     before: Snapshot
@@ -41,7 +41,7 @@ class Update:
 
 
 def judge_update(connection: Connection, before: Snapshot, after: Snapshot) -> Update:
-    """What `after` changes for runs that the catalogue has; a payload that is merely added is not a breach."""
+    """The update from `before` to `after`, for the runs of the catalogue; an added payload is not a breach."""
     known = list_run_keys(connection)
     compared = compare((before,), (after,), known)
     breaches = (one for one in compared.changes if one.kind != "added" and one.lower < one.upper)
@@ -49,9 +49,9 @@ def judge_update(connection: Connection, before: Snapshot, after: Snapshot) -> U
 
 
 def record_snapshot(engine: Engine, snapshot: Snapshot, when: str) -> None:
-    """Records that a running tag was found to be so at the time `when` (ISO 8601, UTC, to the microsecond).
+    """Records how a running tag was at the time `when` (ISO 8601, UTC, to the microsecond).
 
-    What is recorded last is the latest, also where a clock went back: it is then put behind what was recorded before.
+    The last recorded snapshot is the latest: if a clock went back, its time is set behind those recorded before.
     """
     with engine.begin() as connection:
         store_snapshots(connection, [snapshot])
@@ -65,7 +65,7 @@ def record_snapshot(engine: Engine, snapshot: Snapshot, when: str) -> None:
 
 
 def read_latest(connection: Connection, baseline: Snapshot) -> Snapshot:
-    """The running tag as it was last found to be; the baseline, where nothing later is known."""
+    """The last recorded snapshot of a running tag; the baseline if nothing later is recorded."""
     query = select(snapshots.c.digest, snapshots.c.followed).where(
         snapshots.c.tag == baseline.name, snapshots.c.followed > baseline.retrieved
     )
@@ -74,7 +74,7 @@ def read_latest(connection: Connection, baseline: Snapshot) -> Snapshot:
 
 
 def read_bindings(connection: Connection, campaign: str) -> dict[int, tuple[str, ...]]:
-    """Run key → digests of the snapshots of its `forward` tags that a run of a campaign began with."""
+    """Run key → digests of the snapshots of `forward` tags with which that run of the campaign began."""
     columns = (bindings.c.experiment, bindings.c.run, bindings.c.snapshots)
     rows = connection.execute(select(*columns).where(bindings.c.campaign == campaign))
     return {run_key(experiment, run): tuple(words.split()) for experiment, run, words in rows}
@@ -83,7 +83,7 @@ def read_bindings(connection: Connection, campaign: str) -> dict[int, tuple[str,
 def choose_chains(
     connection: Connection, repository: Repository, campaign: Campaign
 ) -> tuple[Chains, tuple[Snapshot, ...]]:
-    """Which snapshots each run of a campaign uses; and the latest of the tags whose changes are ignored."""
+    """The chains that the runs of a campaign use, and the latest snapshots of tags whose changes are ignored."""
     tags = campaign.global_tags
     baselines = [repository.snapshots[tag.name] for tag in tags]
     if not any(tag.on_change for tag in tags):
@@ -117,7 +117,7 @@ def choose_chains(
 def refuse_uncovered(
     repository: Repository, ignored: Iterable[Snapshot], keys: Sequence[int]
 ) -> Mapping[int, str]:
-    """Of the sorted run keys, those for which a tag has payloads now and its baseline has none; with the reason."""
+    """Run key → reason, for each of the sorted `keys` for which a tag now has a payload that its baseline lacks."""
     found: dict[int, str] = {}
     for latest in ignored:
         baseline = repository.snapshots[latest.name]

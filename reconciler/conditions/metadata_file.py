@@ -1,4 +1,4 @@
-"""The SQLite file that `b2conditionsdb download` writes and basf2 reads as local metadata: read and written.
+"""Reads and writes the SQLite file that `b2conditionsdb download` makes and basf2 reads as local metadata.
 
 Tables, views, application id and version are those of basf2 `framework/scripts/conditions_db/local_metadata.py`.
 """
@@ -24,7 +24,7 @@ VERSION = 1
 BASE_URL = "http://belle2db.sdcc.bnl.gov/"
 """Where payload files are, unless a site has them elsewhere (`BELLE2_CONDB_PAYLOADS`)."""
 
-# `revision` has no type of its own: as an INTEGER column, SQLite would make 100000 of the md5 beginning 1e5.
+# `revision` has no column type: in an INTEGER column, SQLite would store 100000 for an md5 that begins with 1e5.
 _SCHEMA = """
 CREATE TABLE baseUrls (baseUrlId INTEGER PRIMARY KEY, baseUrl TEXT UNIQUE);
 CREATE TABLE payloadNames (payloadNameId INTEGER PRIMARY KEY, payloadName TEXT UNIQUE);
@@ -61,7 +61,7 @@ CREATE VIEW iov_payloads AS
 """
 
 _FIELDS = "payloadName, revision, checksum, firstExp, firstRun, finalExp, finalRun"
-_SELECT = f"SELECT {_FIELDS} FROM iov_payloads WHERE globalTagName = :name"  # noqa: S608 -- nothing from outside
+_SELECT = f"SELECT {_FIELDS} FROM iov_payloads WHERE globalTagName = :name"  # noqa: S608 -- no text from outside
 _COUNT = "SELECT count(*) FROM iovs JOIN globaltags USING (globalTagId) WHERE globalTagName = :name"
 
 
@@ -127,10 +127,10 @@ class MetadataFile:
 
 
 def cut_snapshots(used: Iterable[tuple[Sequence[Snapshot], Sequence[int]]]) -> tuple[Snapshot, ...]:
-    """The tags of a chain as far as runs use them; `used` has chains of the same tags, each with the runs that use it.
+    """The tags of a chain, cut to what runs use; `used` has chains of the same tags, each with the keys of its runs.
 
-    What each run uses is what its own chain has, even where two chains have different snapshots of a tag. An IoV reaches
-    from a run to the last one of all that are given up to which the payload is used without a break.
+    Each run uses its own chain, also if two chains have different snapshots of a tag. An IoV covers consecutive runs,
+    among all given runs, that use the payload.
     """
     parts = [(chain, runs) for chain, runs in used if runs]
     everything = sorted({run for _, runs in parts for run in runs})
@@ -157,8 +157,8 @@ def cut_snapshots(used: Iterable[tuple[Sequence[Snapshot], Sequence[int]]]) -> t
 def write_metadata(tags: Sequence[Snapshot], within: Sequence[Interval] | None = None) -> bytes:
     """The content of a metadata file with the tags; the same tags give the same bytes.
 
-    With `within`, only IoVs are in it that hold for some run there, uncut. What wins where tags overlap is not in the
-    file: the order of the tags in the job is what counts.
+    With `within`, it has only IoVs that are valid for a run there, uncut. The file does not say which tag wins where
+    tags overlap: the order of the tags in the job decides.
 
     Raises:
         ValueError: one revision of a payload has two checksums.
@@ -197,7 +197,7 @@ def _insert_payloads(connection: sqlite3.Connection, iovs: Sequence[Iov]) -> dic
         if (name, revision) in numbers:
             raise ValueError(f"{name} r{revision} has two checksums in these tags")
         numbers[name, revision] = number
-        # the beginning of an md5 may look like a number, but 0012 is not 12
+        # the beginning of an md5 may look like a number: 0012 must not become 12
         is_number = revision.isdecimal() and len(revision) < 18 and str(int(revision)) == revision
         stored = int(revision) if is_number else revision
         row = (number, names[name], stored, checksum, None, 1)

@@ -1,4 +1,4 @@
-"""Which source an address or a file is, and snapshots of ours as a source."""
+"""Opens the source of global tags at an address or in a file; also reads snapshots of b2prod as a source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SQLITE = b"SQLite format 3\0"
 
 @dataclass(frozen=True, slots=True)
 class SnapshotFile:
-    """The one tag in a file NAME.iov; the file may have any name."""
+    """The single tag in a snapshot file; the file may have any name."""
 
     path: Path
 
@@ -46,10 +46,10 @@ def _find_name(content: bytes) -> str:
 
 
 def open_source(where: str, token: str | None = None) -> TagSource:
-    """The source at an http(s) address, or in a file, which is known by how it begins.
+    """The source at an http(s) address or in a file; the beginning of a file tells its kind.
 
     Raises:
-        SourceUnavailable: the file cannot be read, or global tags are not kept in such files.
+        SourceUnavailable: the file cannot be read or is of no known kind, or the address or token cannot be used.
     """
     if where.startswith(("http://", "https://")):
         return RestSource(where, token)

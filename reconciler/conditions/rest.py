@@ -16,7 +16,7 @@ from reconciler.outside.json_reader import JsonAnswer, JsonReader
 from schemas.conditions.snapshot import Iov, Snapshot, freeze_tag, make_iov
 
 DEFAULT_ADDRESS = "https://belle2db.sdcc.bnl.gov/b2s/rest/"
-"""The collaboration's service. Given with http, https is tried first, and plain http is taken where that is not there."""
+"""The collaboration's service. For an http address, https is tried first, and plain http if https cannot be reached."""
 
 _PAIRS = (("payloadId", "payloadIovs"), ("payload", "payloadIov"))
 """The keys of an item's payload and IoVs: in a tag's list, and in a run's."""
@@ -24,7 +24,7 @@ _PAIRS = (("payloadId", "payloadIovs"), ("payload", "payloadIov"))
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """What the service says about a tag; two answers are compared, to see it change while it is read."""
+    """What the service says about a tag; two answers are compared to notice a change during reading."""
 
     id: int
     state: str
@@ -35,8 +35,8 @@ class _About:
 class RestSource:
     """The tags of a REST service.
 
-    `address` is the service's base, with or without `v2/`. `token`, where there is one, is sent as
-    `X-Authorization: Bearer`, and never over plain http nor to another host.
+    `address` is the service's base, with or without `v2/`. A `token` is sent as `X-Authorization: Bearer`, and never to
+    another host; over plain http only on this machine.
     """
 
     def __init__(self, address: str = DEFAULT_ADDRESS, token: str | None = None, **settings: Any) -> None:
@@ -47,7 +47,7 @@ class RestSource:
         self._http = JsonReader(f"{base}/", headers, token, **settings)
 
     def fetch(self, name: str) -> Snapshot:
-        """The whole tag; its list of payloads must have as many as the tag states, and the tag must hold still."""
+        """The whole tag; the number of payloads must be as stated, and the tag must not change while it is read."""
         about = self._ask_about(name)
         answer = self._http.get(f"globalTag/{quote(name, safe='')}/globalTagPayloads")
         items = [_read_item(answer, item) for item in _expect(answer, list)]
@@ -64,7 +64,7 @@ class RestSource:
     def _ask_about(self, name: str) -> _About:
         answer = self._http.get(f"globalTag/{quote(name, safe='')}", absent_is_fine=True)
         if answer.status == 404:
-            # a wrong address answers 404 as well, to everything
+            # at a wrong address every path answers 404
             self._http.get("globalTagStatus")
             raise UnknownTag(f"{self._http.base} has no global tag {name}")
         data = _expect(answer, dict)
@@ -118,7 +118,7 @@ def _expect(answer: JsonAnswer, kind: type) -> Any:
 
 
 def _take(answer: JsonAnswer, data: dict[str, Any], key: str, kind: type) -> Any:
-    """The value of a key; True is not a number."""
+    """The value of a key, of the type `kind`; True and False are refused."""
     value = data.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise SourceUnavailable(f"{answer.url}: {key!r} is {str(value)[:60]!r}")

@@ -1,4 +1,4 @@
-"""The port behind which global tags are read, and what comes out of it."""
+"""The port for reading global tags, and a check of what was read."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from schemas.conditions.snapshot import Iov, Snapshot
 
 
 class UnknownTag(Exception):
-    """The source answers, and has no global tag of that name: a slip of the author, not a failure of the source."""
+    """The source has no global tag of that name: a mistake of the author, not a failure of the source."""
 
 
 class TagSource(Protocol):
-    """Where global tags can be read."""
+    """A place from which global tags can be read."""
 
     def fetch(self, name: str) -> Snapshot:
         """The whole tag, with its id and state in the conditions database, and where it was read.
 
         Raises:
             UnknownTag: there is no such tag.
-            SourceUnavailable: it could not be read in full; never is less than the whole tag returned.
+            SourceUnavailable: the tag cannot be read in full; a part of a tag is never returned.
         """
         ...
 
 
 def refuse_contradictions(where: str, iovs: Iterable[Iov]) -> None:
-    """Ensures that a payload's revision has one checksum: it never changes in the conditions database.
+    """Checks that each revision of a payload has one checksum: revisions never change in the conditions database.
 
     Raises:
-        SourceUnavailable: it has two, so what was read is not what is there.
+        SourceUnavailable: a revision has two checksums, so the answer of the source is wrong.
     """
     checksums: dict[tuple[str, str], str] = {}
     for iov in iovs:

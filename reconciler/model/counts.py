@@ -1,7 +1,6 @@
-"""Counts: the events that were read and kept, held against those that are registered. Pure.
+"""Compares the numbers of events that jobs read and kept with the registered numbers. Pure functions.
 
-Who read a part of its input is not done, and who read more than there is read something else. Every reason says which
-number is whose.
+A job that read too few events is not done; a job that read too many read something else.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ Kept = tuple[str, int | None]
 
 
 def judge_counts(who: str, registered: int | None, read: int | None, kept: Iterable[Kept]) -> Miscount | None:
-    """What is wrong with the counts of a job, or of the jobs of a unit together; None where they agree as far as known.
+    """Class and reason of a miscount of a job, or of all jobs of a unit together; None if the known counts agree.
 
     Args:
         who: the job or unit, as the reason names it.
@@ -39,9 +38,9 @@ def judge_counts(who: str, registered: int | None, read: int | None, kept: Itera
 
 
 def judge_record(who: str, record: int | None, read: int | None) -> Miscount | None:
-    """The same of the events that a unit read of its run, and of those that the run has in the run catalogue.
+    """Class and reason if a unit read more events than the run catalogue has for its run; else None.
 
-    Fewer are not a fault: not every event of a run is stored at every level.
+    Fewer events are allowed: not every data level stores every event of a run.
     """
     if record is None or read is None or read <= record:
         return None

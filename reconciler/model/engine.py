@@ -91,7 +91,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The engine took the attempt and gave it an id, whose form is right."""
+    """The engine took the attempt and gave it a well-formed id."""
 
     reference: str
 
@@ -134,7 +134,7 @@ Answer = Accepted | Refused | Deferred | Uncertain
 
 
 def doubt_reference(handle: JobHandle) -> Observation:
-    """Unknown: the engine cannot have given this reference to this attempt."""
+    """The observation UNKNOWN: the engine cannot have given this reference to this attempt."""
     reference = (handle.reference or "")[:128]
     return Observation(Sighting.UNKNOWN, f"{reference!r} is not an id of a job of this attempt")
 
@@ -176,7 +176,7 @@ class Engine(Protocol):
         """What a person does to renew the credential that jobs are submitted with."""
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
-        """One answer for each attempt of the batch, in order. What the engine does wrong is an answer, and no exception."""
+        """One answer for each attempt of the batch, in order. Errors of the engine are answers, not exceptions."""
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
         """For each attempt, by name: the references of all jobs with its name, or with its batch's name and its index.

@@ -11,7 +11,7 @@ from schemas.repository import Repository
 
 
 class LaunchPermission(Protocol):
-    """Who may launch what."""
+    """Decides which campaigns may be launched, and at which sites."""
 
     def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:
         """Campaign → digest of the approvals that permit its plan.
@@ -25,7 +25,7 @@ class LaunchPermission(Protocol):
     def find_sites(self, repository: Repository) -> Mapping[str, Site]:
         """The sites that may be used: whose commands may run, whose addresses may be opened, where files may be written.
 
-        What a commit says of a site is for planning; nothing acts by it alone.
+        The sites of a commit serve for planning only; nothing is run or written because of them alone.
 
         Raises:
             SourceUnavailable: they cannot be read.
@@ -33,14 +33,14 @@ class LaunchPermission(Protocol):
 
 
 class Merged:
-    """Permits everything: what was merged is approved."""
+    """Permits everything: a merged campaign counts as approved."""
 
     def find_sites(self, repository: Repository) -> Mapping[str, Site]:
-        """Those that are declared."""
+        """All declared sites."""
         return repository.sites
 
-    def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:  # noqa: ARG002 -- the port's
-        """No digests."""
+    def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:  # noqa: ARG002 -- as in the port
+        """An empty mapping: there are no approvals."""
         return {}
 
 

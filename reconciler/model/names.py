@@ -12,7 +12,7 @@ from schemas.manifest.step import Step
 
 
 def name_attempt(ledger: str, item: WorkItem, number: int) -> str:
-    """The name of an attempt, unique for ever, by which its job is found again after a crash.
+    """The name of an attempt. It is unique for ever, so that the job can be found by its name after a crash.
 
     `ledger` is the ledger's id; `item` has an intent and one job; `number` counts the job's attempts from 1.
     """
@@ -22,7 +22,7 @@ def name_attempt(ledger: str, item: WorkItem, number: int) -> str:
 
 
 def name_batch(ledger: str, campaign: str, step: Step, digest: str) -> str:
-    """The name of a batch; `digest` is that of the names of its attempts, in their order."""
+    """The name of a batch; `digest` is the digest of its attempts' names, in their order."""
     return f"b2p-{ledger[:4]}-{campaign}-{step.path}-b{digest[:16]}"
 
 
@@ -51,5 +51,5 @@ RECORD_PREFIX = ".b2prod."
 
 
 def name_record(output: str, version: int) -> str:
-    """The name of the record beside a version of an output; hidden, so that who lists the folder sees data."""
+    """The name of the record beside a version of an output; hidden, so that a listing of the folder shows only data."""
     return f"{RECORD_PREFIX}{output}.v{version}.json"

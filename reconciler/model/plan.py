@@ -1,4 +1,4 @@
-"""The plan as a value: groups of units, each with one action and its reason; and what of the ledger it is made from.
+"""The plan as a value: groups of units with one action and its reason; and the ledger's data that a plan is made from.
 
 A plan is empty when nothing is to be submitted or restated.
 """
@@ -29,8 +29,8 @@ class Made:
 class Intent:
     """An intent that has not ended. `live`: an attempt may still come to a result. `failure`: the text of the last failure.
 
-    `stopped` are other quarantined intents of the unit, each with the fingerprints that it should make and the reason. One
-    without fingerprints stops its unit whatever that would make.
+    `stopped` are other quarantined intents of the unit, each with the fingerprints that it should make and the reason. An
+    intent without fingerprints stops its unit in any case.
     """
 
     fingerprints: frozenset[bytes]
@@ -40,7 +40,7 @@ class Intent:
     stopped: tuple[tuple[frozenset[bytes], str], ...] = ()
 
     def find_quarantine(self, wanted: frozenset[bytes]) -> str | None:
-        """Why a unit that would make `wanted` waits for a person; None where it does not."""
+        """Why a unit that would make the fingerprints `wanted` waits for a person; None if it does not wait."""
         mine = ((self.fingerprints, self.failure or "attempts used up"),) if self.quarantined else ()
         return next((reason for made, reason in (*mine, *self.stopped) if not made or wanted <= made), None)
 
@@ -56,7 +56,7 @@ class Observed:
     `produced` are fingerprints with an output that exists; `elsewhere` those of other campaigns at the same storage.
     `made` holds the latest output of units that were produced before; `lost` are fingerprints whose
     files are `gone` or `changed`, each with that word.
-    `payloads` are the payload sets (name → checksum) by digest that `made` was made with.
+    `payloads` has the payload sets of `made`: digest → payload name → checksum.
     """
 
     produced: frozenset[bytes] | set[bytes] = frozenset()

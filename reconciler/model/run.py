@@ -8,24 +8,24 @@ from typing import NamedTuple
 from schemas.manifest.runs import MC_EXPERIMENTS
 
 RUN_TYPES = ("physics", "beam", "cosmic", "debug", "null", "hlttest", "mc", "unknown")
-"""What a run is of: the run database's types, and `mc` for simulated events."""
+"""Types of runs: those of the run database, and `mc` for simulated events."""
 NO_BEAM = "No Beam"
 ENERGIES = (
     *("4S", "4S_offres", "4S_scan", "5S", "5S_offres", "5S_scan", "3S", "3S_offres"),
     *("Continuum", "Scan", NO_BEAM),
 )
-"""Labels of beam energies as the field has them, of the grid and of local paths; none is taken for another."""
+"""Labels of beam energies, on the grid and in local paths; no two labels count as the same."""
 QUALITIES = ("good", "recoverable", "bad")
 LEVELS = ("sroot", "raw", "cdst", "mdst", "dst", "udst", "ntuple")
 """Data levels that files are registered at."""
 STORAGES = ("disk", "tape", "staging")
 
 
-class Run(NamedTuple):  # made and compared a million times an import, at a third of what a dataclass costs
-    """A run that the detector recorded, or one of simulated events. None, and the type `unknown`: not known.
+class Run(NamedTuple):  # an import makes a million of them; a dataclass would cost three times as much
+    """A run that the detector recorded, or a run of simulated events. None and the type `unknown` mean "not known".
 
-    Times are ISO 8601, UTC. `energy` is one of `ENERGIES`, `quality` of `QUALITIES`; `files` is how many RAW files the
-    run was written to.
+    Times are ISO 8601, UTC. `energy` is one of `ENERGIES`, `quality` one of `QUALITIES`; `files` is the number of the
+    run's RAW files.
     """
 
     experiment: int
@@ -39,7 +39,7 @@ class Run(NamedTuple):  # made and compared a million times an import, at a thir
     files: int | None = None
 
     def settle_type(self) -> Run:
-        """The run with the type `mc`, where nobody states its type and its experiment number is one of simulation."""
+        """The run; its type is `mc` if it was `unknown` and the experiment number is for simulation."""
         if self.type == "unknown" and self.experiment in MC_EXPERIMENTS:
             return self._replace(type="mc")
         return self
@@ -47,10 +47,10 @@ class Run(NamedTuple):  # made and compared a million times an import, at a thir
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A registered file of one run. `name` identifies it, `path` is where it lies; `checksum` names its algorithm.
+    """A registered file of one run. `name` identifies it, `path` is its location; `checksum` names its algorithm.
 
-    `storage` is one of `STORAGES`, and of no consequence for what is made from the file. `simulated` is what the file
-    says of its events, None where it says nothing, or was not read.
+    `storage` is one of `STORAGES`; it does not change what is made from the file. `simulated` says whether the file
+    calls its events simulated; None if it does not say, or was not read.
     """
 
     experiment: int

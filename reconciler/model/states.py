@@ -1,4 +1,4 @@
-"""The states of what the ledger records, the actions of a plan, the classes of failures and the kinds of pauses: each once.
+"""The states of the ledger's records, the actions of a plan, the classes of failures and the kinds of pauses.
 
 The texts are what the tables, the plans and the results of jobs contain, so a text never changes its meaning. The job's
 runtime (`renderer/runtime`) runs alone on a worker node and writes the failure classes as plain texts.
@@ -15,7 +15,7 @@ class AttemptState(StrEnum):
     INTENT = "intent"
     """It is written down, and its submission may be under way."""
     UNCERTAIN = "uncertain"
-    """Nobody knows whether the engine took it; it is looked for by its name."""
+    """It is not known whether the engine took it; it is searched by its name."""
     SUBMITTED = "submitted"
     """The engine took it and gave it an id."""
     RUNNING = "running"
@@ -27,7 +27,7 @@ class AttemptState(StrEnum):
     LOST = "lost"
     """Its engine does not know it any more, and it left no result; it may still come back."""
     CANCELLED = "cancelled"
-    """It ended because somebody asked for its end."""
+    """It ended because somebody cancelled it."""
     DISCARDED = "discarded"
     """It ended well, but another attempt or unit made the same before."""
     DEFERRED = "deferred"
@@ -48,9 +48,9 @@ class IntentState(StrEnum):
     QUARANTINED = "quarantined"
     """Nothing more is tried until a person decides."""
     RELEASED = "released"
-    """It was quarantined, and a person let the unit be tried again, as if anew."""
+    """It was quarantined, and a person allowed the unit a new start."""
     ABANDONED = "abandoned"
-    """Something else was wanted of the unit, or another unit makes the same."""
+    """The unit is to make something else, or another unit makes the same."""
 
 
 class OutputState(StrEnum):
@@ -65,7 +65,7 @@ class OutputState(StrEnum):
     LOST = "lost"
     """It was published, and its files are gone or changed."""
     ABANDONED = "abandoned"
-    """It is not made any more; its version is not given again."""
+    """It is not made any more; its version number is not used again."""
 
 
 COMING = (OutputState.INTENDED, OutputState.PUBLISHING)
@@ -76,7 +76,7 @@ CLAIMING = (*COMING, OutputState.PRODUCED)
 
 
 class PlanAction(StrEnum):
-    """What a plan says of a unit, in the order in which plans show it. The last three are listed, and are not actions."""
+    """What a plan says of a unit, in the order in which plans show it. The last three are only listed."""
 
     SUBMIT = "+"
     """It was not produced, and its jobs are submitted."""
@@ -137,10 +137,10 @@ class PauseKind(StrEnum):
     CANARY = "canary"
     """The canary of a campaign is complete, and a person wants to look at it."""
     ALARM = "alarm"
-    """Very many things seem to have gone wrong at once, and a person must say whether they have."""
+    """Very many things seem to have gone wrong at once; a person must say whether that is true."""
     PRECONDITION = "precondition"
     """A site is not ready; the pause ends by itself when it is."""
     FULL = "full"
-    """The queue of a site takes no more; it stops nothing, and ends with the first job that the site takes."""
+    """The queue of a site is full. This pause stops nothing; it ends with the first job that the site takes."""
     CATALOGUE = "catalogue"
     """A catalogue has something else under the name of an output of the campaign."""

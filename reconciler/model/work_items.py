@@ -1,4 +1,4 @@
-"""What is made: work items (units to be made), attempts of their jobs, the files that come of them and where they go."""
+"""Work items (units that are to be made), the attempts of their jobs, and the files that attempts make and publish."""
 
 from __future__ import annotations
 
@@ -77,23 +77,23 @@ class WorkItem:
 
     @property
     def address(self) -> Address:
-        """Which unit this is."""
+        """Campaign, step and run key of the unit."""
         return self.campaign.name, self.step.name, self.run
 
     @property
     def upstream(self) -> Address | None:
-        """The unit whose output it reads, if another step of its campaign makes that; else None."""
+        """The unit that makes its input; None if no step of its campaign makes it."""
         step = self.step.input.step
         return None if step is None else (self.campaign.name, step, self.run)
 
     @property
     def index(self) -> int:
-        """Where its run stands in the columns of `units`, from 0."""
+        """The index of its run in the columns of `units`, from 0."""
         return bisect_left(self.units.runs, self.run)
 
     @property
     def chain(self) -> tuple[Snapshot, ...]:
-        """The snapshots that its payloads come from; the first wins."""
+        """The snapshots that its payloads come from; the first one that has a payload wins."""
         return self.units.chains.of(self.run)
 
     @property
@@ -114,12 +114,12 @@ class WorkItem:
 
     @property
     def release(self) -> str | None:
-        """The release that its application is of; None where its application is of none."""
+        """The release of its application; None if its application belongs to no release."""
         return self.campaign.release if self.step.keys.software else None
 
     @property
     def job(self) -> Job:
-        """Its only job, once the item is split."""
+        """Its only job; the item must be split."""
         (job,) = self.jobs
         return job
 
@@ -128,7 +128,7 @@ class WorkItem:
         return tuple(replace(self, jobs=(job,)) for job in self.jobs)
 
     def declares(self, unit: Address) -> bool:
-        """Whether another unit of its campaign is declared, as far as the item knows."""
+        """Whether another unit of its campaign is declared; also true if the item has no list of declared units."""
         _, step, run = unit
         for units in self.declared:
             if units.step.name == step:
@@ -137,7 +137,7 @@ class WorkItem:
         return not self.declared
 
     def joins(self, other: WorkItem) -> bool:
-        """Whether its jobs can go into a batch with those of another."""
+        """Whether its jobs can go into one batch with the jobs of `other`."""
         return self.address[:2] == other.address[:2] and self.alike == other.alike
 
     def name_outputs(self, job: Job) -> dict[str, str]:
@@ -147,12 +147,12 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One submission of a job as the ledger has it, its `number`th.
+    """One submission of a job, as the ledger has it; `number` counts the attempts of the job, from 1.
 
-    `release` and `commit` are what its application is of, as it was approved; None: none is, or it is not known.
-    `batch` and `place` say with which others it was submitted, and `engine` to what, where that is known. `events` is how
-    many its input files were registered with when its intent was written. `failures` counts those of its job that failed
-    before it, since somebody last let it be tried anew.
+    `release` and `commit` are those of its application, as approved; None if there is none or it is not known.
+    `batch` is the batch that it was submitted in, `place` its index there, `engine` what took it, None if not known.
+    `events` is the registered number of events of its input files when its intent was written. `failures` counts the
+    earlier failed attempts of its job since a person last allowed a new start.
     """
 
     id: int
@@ -180,7 +180,7 @@ class Attempt:
     failures: int = 0
 
     def make_handle(self, folder: Path, home: Path) -> JobHandle:
-        """The attempt as engines know it; `folder` is its own, `home` that of its batch."""
+        """The attempt's handle for engines; `folder` is the attempt's own folder, `home` the folder of its batch."""
         return JobHandle(
             name=self.name,
             nonce=self.nonce,
@@ -194,16 +194,16 @@ class Attempt:
 
     @property
     def campaign(self) -> str:
-        """The campaign that it is an attempt of."""
+        """The name of its campaign."""
         return self.address[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A file that an attempt made of one output; `path` is below the output's folder.
+    """A file of one output that an attempt made; `path` is relative to the output's folder.
 
-    `kind` is what it holds, events or event list, and `rows` the entries of its tree, which are more than its events where
-    an entry is a candidate; None where the application does not say.
+    `kind` says what it holds, events or an event list. `rows` is the number of entries of its tree, which is larger than
+    the number of events if an entry is a candidate. None if the application does not say.
     """
 
     output: str

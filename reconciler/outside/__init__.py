@@ -1,1 +1,1 @@
-"""The only way out: commands, HTTP, clock, signals, files; and the errors that end a command."""
+"""All contact with the outside: commands, HTTP, clocks, signals, files; and the errors that end a command."""

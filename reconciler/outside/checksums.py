@@ -1,4 +1,4 @@
-"""Checksums of files, by the algorithms in which files are registered."""
+"""Checksums of files, by the algorithms that registrations of files use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def digest_content(file: Path) -> str:
 
 
 def digest_stream(stream: BufferedReader | FileIO, most: int | None = None) -> str:
-    """The checksum of an open file from its current position, `sha256:…`; of at most `most` bytes, since a file may grow."""
+    """The checksum `sha256:…` of an open file from its current position, of at most `most` bytes, since a file may grow."""
     if most is None:
         return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
     found, room = hashlib.sha256(), memoryview(bytearray(_BLOCK))

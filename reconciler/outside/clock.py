@@ -1,4 +1,4 @@
-"""The reconciler's clocks: the time of day for records, a steady one for pauses, and a way to wait."""
+"""The reconciler's clocks: the time of day for records, a steady clock for pauses, and a function that waits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.files import times
 class Clock:
     """Seconds since 1970, steady seconds since some moment, and a function that waits.
 
-    The database's clock, and not this one, decides who holds a lease.
+    The clock of the database decides who holds a lease, not this one.
     """
 
     time: Callable[[], float] = time
@@ -27,29 +27,29 @@ class Clock:
 
 
 def format_time(seconds: float) -> str:
-    """A time since 1970 as the ledger has it."""
+    """A time in seconds since 1970, as text in the ledger's format."""
     return times.format_time(datetime.fromtimestamp(seconds, UTC))
 
 
 CLOCK = Clock()
-"""The machine's."""
+"""The clock of this machine."""
 
 FUTURE = 3600.0
-"""Seconds that a clock may be ahead and be believed."""
+"""A time that is less than so many seconds in the future counts as fresh, not as long ago."""
 
 
 class Ages:
-    """Ages of what a ledger has times of."""
+    """Computes how old the times in a ledger are."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._met: dict[str, float] = {}
 
     def tell(self, time: str) -> float:
-        """Seconds since a time.
+        """Seconds since a time of the ledger.
 
-        A time in the future comes from a clock that was ahead: its age counts from the moment when this process first met
-        it, so that nobody waits until that time. A time that is far in the future counts as long ago.
+        A time in the future comes from a clock that was ahead: its age counts from the moment when this process first read
+        it, so that nobody waits until that time. A time that is `FUTURE` or more ahead counts as equally long ago.
         """
         age = self._clock.time() - times.read_time(time).timestamp()
         if age >= 0.0 or age <= -FUTURE:

@@ -1,4 +1,4 @@
-"""Commands of batch systems: argument vectors with a time limit, and everything that they printed."""
+"""Runs commands of batch systems with a time limit, and returns what they print."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ MISSING = 127
 """The status of a program that cannot be started."""
 
 MOST, BLOCK = 1 << 26, 1 << 16
-"""Bytes that a command may say, some 300 for each of 200,000 jobs, and those that are read at once."""
+"""The most bytes that a command may print (about 300 for each of 200,000 jobs), and the bytes of one read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a command answered.
+    """The answer of a command.
 
-    `status` is None if the command did not end in time, or printed too much, and was killed; `out` is then what it had
-    printed.
+    `status` is None if the command was killed, because it did not end in time or printed too much (`flooded`); `out` is
+    then what it had printed.
     """
 
     command: str
@@ -65,10 +65,10 @@ def call(
     environment: Mapping[str, str] | None = None,
     folder: str | None = None,
 ) -> Reply:
-    """What a command answers; it runs without a shell and without input, with exactly `environment` (None: ours).
+    """The reply of a command. It runs without a shell and without input, with exactly `environment` (None: ours).
 
     It starts in `folder` (None: in our working folder). After `seconds` the command is killed, with everything that it
-    started. Bytes of its answer that are not UTF-8 are replaced.
+    started. Bytes of its answer that are not UTF-8 are replaced. Errors are replies, not exceptions.
     """
     try:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Data that is still on disk after a crash of the machine."""
+"""Makes sure that data are on disk, also after a crash of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors that end a command with an exit code of their own. Everything may raise them, so they stand below everything."""
+"""The errors that end a command with an exit code of their own. Every package may raise them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class GuardRefused(Exception):
 
 
 class SourceUnavailable(Exception):
-    """Something that must be read cannot be, or does not answer in full: exit code 4, and nothing is done."""
+    """A source cannot be read, or does not answer in full: exit code 4, and nothing is done."""
 
 
 class OtherVersion(SourceUnavailable):
@@ -20,7 +20,7 @@ class OtherVersion(SourceUnavailable):
 
 @contextmanager
 def foreseeing(trouble: str) -> Iterator[None]:
-    """Raises `SourceUnavailable` where the block raises an `OSError`: the trouble, and the system's reason."""
+    """Turns an `OSError` of the block into `SourceUnavailable`, with `trouble` and the system's reason."""
     try:
         yield
     except OSError as error:

@@ -37,7 +37,7 @@ NETWORKED = frozenset(
 
 
 def find_type(folder: Path) -> str | None:
-    """The type of the file system of a folder, which need not exist yet; None if this machine does not tell."""
+    """The type of a folder's file system; the folder may not exist yet. None if this machine does not tell."""
     try:
         lines = MOUNTS.read_text().splitlines()
     except OSError:
@@ -46,7 +46,7 @@ def find_type(folder: Path) -> str | None:
     best, found = -1, None
     for line in lines:
         mounted, _, rest = line.partition(" - ")
-        # blanks and some other characters are octal numbers there
+        # mountinfo writes blanks and some other characters as octal numbers
         point = Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), mounted.split()[4]))
         if here.is_relative_to(point) and len(point.parts) >= best:
             best, found = len(point.parts), rest.split()[0]

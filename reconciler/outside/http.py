@@ -1,7 +1,7 @@
-"""The one client for HTTP: every request ends in time, takes a bounded answer, and is made once.
+"""The only client for HTTP: every request ends in time, takes an answer of limited size, and is sent once.
 
-To read something again is harmless, to order something again is not: so a failure says whether the service may have
-had the request. Who wants a request repeated says so at its place.
+To read twice is harmless, to order twice is not. So an error says whether the service may have received the request,
+and the caller decides whether to repeat it.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     import httpx
 
 SIZE_LIMIT = 2**25
-"""Bytes of an answer's body, decoded, that a client takes when nothing else is said."""
+"""The default limit for the bytes of a decoded body."""
 
 CONNECT = 5.0
-"""Seconds after which an address counts as one that cannot be reached."""
+"""Seconds after which an address counts as not reachable."""
 
 _BEGUN = ("http11.send_request_headers.started", "http2.send_request_headers.started")
 _Result = TypeVar("_Result")
 
 
 class NotSent(Exception):
-    """The service certainly did not have the request: there was no connection."""
+    """The service certainly did not receive the request: there was no connection, or the request is not valid."""
 
 
 class NoAnswer(Exception):
-    """The service may have had the request; nothing usable came back."""
+    """The service may have received the request; no usable answer came back."""
 
 
 class TooLarge(NoAnswer):
-    """The answer is larger than was to be taken; another request would have the same one."""
+    """The answer is larger than the limit; another request would get the same answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Answer:
         """The body as JSON.
 
         Raises:
-            NoAnswer: it is not JSON; it is a gateway's page, for example.
+            NoAnswer: the body is not JSON, but for example a page of a gateway.
         """
         try:
             return json.loads(self.body)
@@ -66,7 +66,7 @@ class Answer:
             raise NoAnswer(f"{found} came back (status {self.status}) where JSON was due") from error
 
     def find_detail(self, key: str = "detail") -> str | None:
-        """The service's own word, under `key`, in the answer to a request that it refused; None if there is none."""
+        """The service's own message, under `key` in a JSON body, at most 300 characters; None if there is none."""
         try:
             detail = json.loads(self.body)[key]
         except (ValueError, RecursionError, TypeError, KeyError):
@@ -75,7 +75,7 @@ class Answer:
 
     @property
     def pause(self) -> float | None:
-        """For how many seconds the service asks to be left alone (Retry-After); None where it does not."""
+        """Seconds for which the service asks for no requests (Retry-After); None if it does not ask."""
         told = self.headers.get("retry-after", "").strip()
         if told.isascii() and told.isdecimal():
             return float(told[:9])
@@ -84,7 +84,7 @@ class Answer:
 
     @property
     def time(self) -> datetime | None:
-        """The service's clock, in whole seconds."""
+        """The service's clock, in whole seconds; None if the answer does not tell."""
         return _read_date(self.headers.get("date", ""))
 
 
@@ -97,10 +97,10 @@ def _read_date(text: str) -> datetime | None:
 
 
 class HttpClient:
-    """Sends single requests. Redirects are answers: none is followed. No connection outlives its request.
+    """Sends single requests. Redirects are answers and are not followed. A connection is closed after its request.
 
     Args:
-        size_limit: bytes of a decoded body above which an answer counts as none.
+        size_limit: the most bytes of a decoded body; a larger answer is an error.
         proxy: the file of a proxy certificate with its key, shown to servers that ask for one.
 
     Raises:
@@ -122,18 +122,18 @@ class HttpClient:
         form: Mapping[str, str] | None = None,
         files: Mapping[str, tuple[str, bytes]] | None = None,
     ) -> Answer:
-        """The whole answer to one request, with `data` as JSON, `form` as a form, or `form` and `files` as one of parts.
+        """The whole answer to one request; `data` is sent as JSON, `form` as a form, with `files` as a multipart form.
 
-        `seconds` bounds all of it: to find and reach the address, to send, and to read to the last byte.
+        `seconds` limits all of it: to find and reach the address, to send, and to read to the last byte.
 
         Raises:
-            NotSent: there was no connection.
-            NoAnswer: anything else that is not a whole answer of bounded size within `seconds`.
+            NotSent: there was no connection, or a header is not valid.
+            NoAnswer: no whole answer within the size limit came within `seconds`.
         """
-        import httpx  # noqa: PLC0415 -- 0.1 s, which only those pay who go out
+        import httpx  # noqa: PLC0415 -- it takes 0.1 s, and many commands send nothing
 
         for name, value in (headers or {}).items():
-            # a library's complaint would show it, and it may be a secret
+            # the library's error would show the value, which may be a secret
             if not (value.isascii() and value.isprintable()):
                 raise NotSent(f"{hide_query(url)}: the header {name} has characters that none may have")
         begun: list[str] = []
@@ -166,7 +166,7 @@ class HttpClient:
             httpx.ConnectTimeout,
             httpx.UnsupportedProtocol,
             httpx.InvalidURL,
-            UnicodeError,  # the host has a name that no host can have
+            UnicodeError,  # the host's name is not valid
         ) as error:
             raise NotSent(f"{hide_query(url)} cannot be reached: {_describe(error)}") from error
         except (httpx.HTTPError, OSError, TimeoutError, zlib.error, OverflowError, ExceptionGroup) as error:
@@ -180,7 +180,7 @@ class HttpClient:
         coding = response.headers.get("content-encoding", "identity").strip().lower()
         if coding not in ("", "identity", "gzip", "x-gzip"):
             raise NoAnswer(f"the answer is coded as {coding[:40]!r}, which was not asked for")
-        # Decoded here and not by the library, which makes 64 MB of 64 kB before anybody can count them.
+        # Decoded here: the library would expand 64 kB to 64 MB before their number can be checked.
         decoder = zlib.decompressobj(zlib.MAX_WBITS | 16) if coding.endswith("gzip") else None
         body = bytearray()
         async for chunk in response.aiter_raw():
@@ -197,7 +197,7 @@ def split_address(url: str) -> SplitResult:
     """The parts of an http(s) address.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: it is not an http(s) address.
     """
     try:
         parts = urlsplit(url)
@@ -229,12 +229,12 @@ def is_safe(url: str) -> bool:
 
 
 def hide_query(url: str) -> str:
-    """An address without its query, in which signatures are."""
+    """An address without its query, which may hold signatures."""
     return url.partition("?")[0]
 
 
 def is_token(text: str) -> bool:
-    """Whether a header can hold a text as a token."""
+    """Whether a text can be sent as a token in a header."""
     return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
@@ -250,7 +250,7 @@ def _show_certificate(proxy: str) -> ssl.SSLContext:
 
 
 def _run(work: Coroutine[Any, Any, _Result]) -> _Result:
-    """What the work returns. A look-up of names that hangs is left behind, not waited for as `asyncio.run` does."""
+    """The result of the work. Unlike `asyncio.run`, it does not wait for a name look-up that hangs."""
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
     try:

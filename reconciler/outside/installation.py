@@ -1,4 +1,4 @@
-"""The b2prod that is at work: its version, its commit where that can be told, and the digests of its files."""
+"""The running b2prod: its version, its commit if that is known, and the digests of its files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE = 20
 
 @cache
 def find_tool() -> Tool:
-    """The b2prod of this process, as its files were when this was first asked."""
+    """Version, digests of the files, and commit of this b2prod, as they were at the first call."""
     files = [file for package in PACKAGES for file in (ROOT / package).rglob("*")]
     code, runtime = _digest(files), _digest(RUNTIME.glob("*.py"))
     try:
@@ -32,7 +32,7 @@ def find_tool() -> Tool:
 
 
 def _digest(files: Iterable[Path]) -> str:
-    """The digest of files by their paths; what Python compiled of them does not count."""
+    """The digest of the paths and contents of files, without Python's compiled files."""
     found = sha256()
     for file in sorted(files):
         if file.is_file() and "__pycache__" not in file.parts:
@@ -42,7 +42,7 @@ def _digest(files: Iterable[Path]) -> str:
 
 
 def _find_commit() -> str | None:
-    """The commit that was installed (PEP 610), or that the checkout is on which this is run from."""
+    """The commit of the checkout, with `-modified` if files changed; else the one that was installed (PEP 610)."""
     if (ROOT / ".git").exists():
         head = _ask_git("rev-parse", "--verify", "HEAD")
         changed = _ask_git("status", "--porcelain", "--", *PACKAGES)
@@ -56,7 +56,7 @@ def _find_commit() -> str | None:
 
 
 def _ask_git(*words: str) -> str:
-    """What git says; an empty text if git is not there, or refuses."""
+    """What git prints; an empty text if git is missing or fails."""
     command = ["git", "-c", "core.fsmonitor=false", "-C", str(ROOT), "--no-optional-locks", *words]
     try:
         made = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)

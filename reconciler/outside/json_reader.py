@@ -1,6 +1,6 @@
 """Reading JSON over HTTP from a service that may answer slowly, redirect, answer nonsense, or not answer at all.
 
-Whatever is not a whole answer is `SourceUnavailable`. Waiting is bounded in total, not only between two bytes.
+Everything but a whole answer raises `SourceUnavailable`. The total time is limited, not only the time between two bytes.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class JsonReader:
         token: sent as a bearer token to the base's host over https only (or on this machine).
         authorization: the header that the token is sent in.
         timeout: seconds for one attempt, from first to last byte.
-        attempts: how often a request is made before the service counts as away.
-        backoff: seconds before the second attempt; doubled for each further one, and up to as much again at random.
-        pause: what waits.
+        attempts: how often a request is sent before the service counts as unavailable.
+        backoff: seconds before the second attempt; doubled for each further one, plus a random part up to the same size.
+        pause: the function that waits.
 
     Raises:
         SourceUnavailable: the base is not an http address, or carries a password; a header cannot hold
@@ -90,7 +90,7 @@ class JsonReader:
             self._bases = [secure] if token else [secure, base]
 
     def get(self, path: str, *, absent_is_fine: bool = False) -> JsonAnswer:
-        """The JSON at a path below the base; with `absent_is_fine`, an answer for 404 too.
+        """The JSON at a path below the base; with `absent_is_fine`, a status 404 is an answer and no error.
 
         Raises:
             SourceUnavailable: there was no whole answer after all attempts, or it was an error, or not JSON.
@@ -115,11 +115,11 @@ class JsonReader:
             raise SourceUnavailable(f"{url} answers with {what}: {error}") from error
 
     def _choose_wait(self, state: RetryCallState) -> float:
-        spread = 1 + random.random()  # noqa: S311 -- spreads clients, keeps no secret
+        spread = 1 + random.random()  # noqa: S311 -- it spreads clients, it protects no secret
         return self._backoff * 2.0 ** (state.attempt_number - 1) * spread
 
     def _try_bases(self, path: str) -> tuple[str, Answer]:
-        """The answer of the first base that can be reached, which is the only one from then on."""
+        """The answer of the first base that can be reached; later requests use this base only."""
         reason: NotSent | None = None
         for base in tuple(self._bases):
             try:
@@ -174,7 +174,7 @@ def split_address(url: str) -> SplitResult:
     """The parts of an http(s) address.
 
     Raises:
-        SourceUnavailable: it is not one.
+        SourceUnavailable: it is not an http(s) address.
     """
     try:
         return http.split_address(url)

@@ -12,26 +12,26 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 CONNECTIONS = 16
-"""Connections that are served at a time; a further one is closed at once, and the scraper comes again."""
+"""The most connections at a time; a further one is closed at once, and the scraper tries again."""
 
 PATIENCE = 5.0
-"""Seconds for which a connection may say nothing."""
+"""Seconds for which a connection may be silent."""
 
 LONGEST = 20.0
-"""Seconds after which a connection ends in any case: a slow client would keep its place for ever."""
+"""Seconds after which a connection ends in any case; else a slow client could keep its place for ever."""
 
 
 class _Handler(WSGIRequestHandler):
     timeout = PATIENCE
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: nobody wants to read about every scrape."""
+        """Does nothing: nobody needs a log line for every scrape."""
 
 
 class MetricsServer(ThreadingMixIn, WSGIServer):
     """Serves a registry at `host` and `port` (0: any that is free), in threads that end with the process.
 
-    Without a bound, a thousand idle connections would take all open files that the reconciler may have.
+    Without a limit, a thousand idle connections would use up the open files that the reconciler may have.
 
     Raises:
         OSError: the port is in use, or not allowed.
@@ -65,11 +65,11 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
             self._places.release()
 
     def _break(self, request: Any) -> None:
-        with contextlib.suppress(OSError):  # closed just now
+        with contextlib.suppress(OSError):  # it was closed just now
             request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: a client that went away or sent nonsense is not an error of ours."""
+        """Does nothing: an error of a client is not an error of the server."""
 
     def start(self) -> None:
         """Starts serving."""

@@ -1,4 +1,4 @@
-"""Storages that may be mounted: before the file system is mounted, its folder exists and is empty."""
+"""Checks storages that may be mounted: as long as a file system is not mounted, its folder exists and is empty."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from reconciler.outside.errors import SourceUnavailable
 
 MADE_BY_SYSTEMS = frozenset(("lost+found", ".snapshot", ".snapshots", ".Trash-0"))
-"""Names that a file system makes itself, also one to which nobody wrote."""
+"""Names that a file system makes itself, also if nobody ever wrote to it."""
 
 MARKER = ".b2prod-place.json"
-"""The file by which b2prod marks a storage: it says which place this is, and counts as no data."""
+"""The file with which b2prod marks a storage: it names the place, and does not count as data."""
 
 
 def holds_anything(folder: str | os.PathLike[str]) -> bool:
@@ -25,7 +25,7 @@ def holds_anything(folder: str | os.PathLike[str]) -> bool:
 
 
 def find_trouble(storage: str) -> str | None:
-    """What is wrong with a storage in which something should lie, as words that follow its name; None if nothing is."""
+    """What is wrong with a storage that should hold data, as words that follow its name; None if it holds something."""
     try:
         return None if holds_anything(storage) else "is empty, as if it were not mounted"
     except OSError as error:
@@ -33,9 +33,9 @@ def find_trouble(storage: str) -> str | None:
 
 
 def list_files(storage: str, leaves_out: Callable[[str], bool]) -> Iterator[str]:
-    """The paths of all files below a storage, in order; links are not followed.
+    """The paths of all files below a storage, in order; none if it does not exist. Links are not followed.
 
-    Folders are left out where `leaves_out` is true of their name.
+    A folder is left out if `leaves_out` is true for its name.
 
     Raises:
         SourceUnavailable: a folder cannot be read.

@@ -1,4 +1,4 @@
-"""Files beside which jobs write: only plain files are read, only up to a size, without waiting; links are not followed."""
+"""Reads and creates files in folders where jobs write: only plain files, up to a size, without waiting or following links."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def open_plain(file: Path) -> FileIO:
     if not stat.S_ISREG(os.lstat(file).st_mode):
         raise NotPlain(f"{file.name} is not a plain file")
     opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(opened).st_mode):  # put there in between
+    if not stat.S_ISREG(os.fstat(opened).st_mode):  # it was replaced in between
         os.close(opened)
         raise NotPlain(f"{file.name} is not a plain file")
     return FileIO(opened)
@@ -45,10 +45,10 @@ def read_plain(file: Path, most: int) -> bytes:
 
 
 def create_plain(file: str | os.PathLike[str], mode: int, folder: int | None = None) -> FileIO:
-    """A new file, open to be written. `folder`: the open folder in which it is made, where `file` is only its name.
+    """A new file, open for writing. `folder`: the descriptor of the folder where it is made; `file` is then only a name.
 
     Raises:
-        OSError: something has that name, be it a link, or the file cannot be made.
+        OSError: the name exists already, also as a link, or the file cannot be made.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return FileIO(os.open(file, flags, mode, dir_fd=folder), "w")

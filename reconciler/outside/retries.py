@@ -1,4 +1,4 @@
-"""Requests that are made again where that may help."""
+"""Repeats requests that failed but may succeed later."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ T = TypeVar("T")
 
 
 class MayPass(Exception):
-    """An attempt failed in a way that another may not."""
+    """An attempt failed, but another one may succeed."""
 
 
 def retry(
     attempts: int, wait: Callable[[Any], float], pause: Callable[[float], None], action: Callable[P, T]
 ) -> Callable[P, T]:
-    """The action, made anew as long as it raises `MayPass`: `attempts` times at most, whose last exception is raised.
+    """The action, repeated while it raises `MayPass`, in all `attempts` times at most; the last exception is raised.
 
-    `wait` gives the seconds before the next attempt, of tenacity's state of the call; `pause` waits.
+    `wait` gives the seconds before the next attempt, from tenacity's state of the call; `pause` waits.
     """
     return Retrying(
         stop=stop_after_attempt(attempts),

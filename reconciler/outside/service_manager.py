@@ -35,5 +35,5 @@ class ServiceManager:
         if not self._address:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as post:
-            post.settimeout(1.0)  # it may be busy; the next word comes soon
+            post.settimeout(1.0)  # systemd may be busy; the next message comes soon
             post.sendto(text.encode(), self._address)

@@ -1,7 +1,7 @@
-"""Signals that tell this process to end: it does so in a bounded time, says what goes on, and leaves no traceback.
+"""Ends this process after a signal: within a limited time, with a message, and without a traceback.
 
-The first one unwinds what is being done, as Ctrl-C does in Python; where something swallows it or takes too long, and at
-another one, the process ends at once. Whatever it was in the middle of, the ledger is as after a kill: consistent.
+The first signal raises an exception in the running work, as Ctrl-C does in Python. If the work goes on for too long, or
+at a second signal, the process ends at once. The ledger is consistent in any case, as after a kill.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 GRACE = 20.0
-"""Seconds in which what was told to end softly may come to its end by itself."""
+"""Seconds in which work that was asked to end may end by itself."""
 
 LAST = 30.0
-"""Seconds from the moment that it is unwound to the end of the process, however far it is."""
+"""Seconds from the exception to the end of the process, in any case."""
 
 TEXT = "the ledger is consistent, and `b2prod reconcile` goes on from there"
 
@@ -35,7 +35,7 @@ class EndedBySignal(KeyboardInterrupt):
 
 
 class _Course:
-    """How far the end of this process has come."""
+    """How this process reacts to a signal now, and what it has been told."""
 
     def __init__(self) -> None:
         self.loading = False
@@ -61,7 +61,7 @@ class _Course:
         raise EndedBySignal(number)
 
     def take_swallowed(self, unraisable: Any) -> None:
-        """The hook for exceptions that Python cannot raise: where one of ours came in a bad place, it comes again."""
+        """The hook for exceptions that Python cannot raise: if it is `EndedBySignal`, the signal is sent again."""
         if not isinstance(unraisable.exc_value, EndedBySignal):
             sys.__unraisablehook__(unraisable)
             return
@@ -73,7 +73,7 @@ _COURSE = _Course()
 
 
 def listen() -> None:
-    """Takes the signals that end a process, from the first of its imports on; those that it was told to ignore stay so."""
+    """Handles the signals in `ENDING` from now on, before the imports; signals that the process ignores stay ignored."""
     _COURSE.loading = True
     sys.unraisablehook = _COURSE.take_swallowed
     for number in ENDING:
@@ -82,26 +82,26 @@ def listen() -> None:
 
 
 def begin() -> None:
-    """Ends the time in which nothing was begun, and a signal need not unwind anything."""
+    """Says that work begins: from now on a signal raises an exception, and does not end the process at once."""
     _COURSE.loading = False
 
 
 def find_told() -> int | None:
-    """The signal that told this process to end, the last one if several did."""
+    """The last signal that told this process to end; None if there was none."""
     return _COURSE.told
 
 
 def conclude(code: int) -> None:
-    """Says that all is done but the end itself: a signal ends the process now with the exit code that it has anyway."""
+    """Says that the work is done: from now on a signal ends the process at once, with the exit code `code`."""
     _COURSE.code = code
 
 
 @contextlib.contextmanager
 def ending_softly() -> Iterator[threading.Event]:
-    """What is set by SIGTERM and SIGHUP; they unwind only what has not ended by itself in time, or what they tell twice.
+    """An event that SIGTERM and SIGHUP set; they raise an exception only after `GRACE` seconds, or at a second signal.
 
     Raises:
-        Ended: it has ended by itself.
+        EndedBySignal: the event was set, and the block ended by itself.
     """
     softly = _COURSE.softly = threading.Event()
     try:
@@ -115,7 +115,7 @@ def ending_softly() -> Iterator[threading.Event]:
 
 
 def find_number(error: BaseException | None) -> int:
-    """The signal that an exception stands for, or what it was made from; SIGINT where it is Python's own."""
+    """The number of the signal in an exception or in its causes; SIGINT if there is none."""
     while error is not None:
         if isinstance(error, EndedBySignal):
             return error.number
