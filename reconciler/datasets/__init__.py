@@ -1,1 +1,1 @@
-"""What was published: where it lies, catalogues that know it, and its verification."""
+"""Published outputs: their places, the catalogues that know them, and their verification."""

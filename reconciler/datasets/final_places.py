@@ -1,7 +1,7 @@
-"""Final places that are taken: what a storage has where a unit's outputs are to go, and the ledger does not know.
+"""Final places that are taken: finds outputs in a storage where a unit's outputs must go, and which the ledger does not know.
 
-A ledger that was lost, or put back from an older copy, knows nothing of what was published since. This is looked for before
-anything is submitted, since the same would be made again, and then have no place to go.
+A ledger that was lost, or restored from an older copy, does not know what was published later. This is checked before
+jobs are submitted, because they would make the same outputs again and could not publish them.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from schemas.manifest.runs import run_key, split_key
 from schemas.repository import Repository
 
 FEW = 1000
-"""Units whose places are looked at one by one; of more, it is listed first which runs have any."""
+"""Up to this many units, each place is looked at; for more, the storage is listed first to find the runs with any output."""
 
 TAKEN = "its final place in {} is taken, by what the ledger does not know: `b2prod state rebuild` takes over what is published"
-"""The reason by which such a unit is blocked: the same for all units of a campaign, which are told together."""
+"""The reason why such a unit is blocked. It is the same for all units of a campaign, so that they are reported together."""
 
 Wanted = Mapping[str, Sequence[int]]
-"""Step → the sorted run keys of which something is to be made."""
+"""Step → sorted run keys of the units to be made."""
 
 
 def find_taken(
@@ -42,9 +42,9 @@ def find_taken(
     wanted: Wanted,
     storage: str,
 ) -> dict[str, dict[int, str]]:
-    """Step → run key → why the unit is not to be made: an output of it has the place where the next one is to go.
+    """Step → run key → why the unit is not made: an output is already at the place of its next version.
 
-    A storage, or a part of it, that cannot be listed says nothing.
+    A folder that cannot be listed counts as empty.
     """
     layout = repository.layouts[campaign.layout]
     tag = name_number(campaign.tag_names, repository.snapshots) if layout.needs("tag_id") else None
@@ -75,11 +75,11 @@ def find_taken(
 def _read_versions(
     connection: Connection, campaign: str, step: str, output: str, runs: Sequence[int]
 ) -> dict[int, int]:
-    """Run key → the version under which it would be published next, of those that have one already."""
+    """Run key → the next version to be published; only runs that have a version already."""
     columns = (outputs.c.experiment, outputs.c.run, outputs.c.version, outputs.c.state)
     here = (outputs.c.campaign == campaign, outputs.c.step == step, outputs.c.output == output)
     query = select(*columns).where(*here).order_by(outputs.c.version)
-    return {  # the highest of each is the last
+    return {  # the highest version comes last
         run_key(experiment, run): version + (state != OutputState.INTENDED)
         for part in narrow_runs(query, runs)
         for experiment, run, version, state in connection.execute(part)
@@ -87,7 +87,7 @@ def _read_versions(
 
 
 def _is_taken(folder: str, layout: Layout, output: str, version: int) -> bool:
-    """Whether something is at the place of an output; what is hidden there is no data, but for a record."""
+    """Whether an output is at a place. Hidden files do not count, except records."""
     try:
         names = os.listdir(folder)
     except OSError:
@@ -100,7 +100,7 @@ def _is_taken(folder: str, layout: Layout, output: str, version: int) -> bool:
 
 
 def _list_present(storage: str, text: str, fields: Mapping[str, str]) -> set[int]:
-    """The run keys of which an output has a folder of any version; `text` is the layout's folder, `fields` the output's."""
+    """The keys of the runs for which an output has a folder of any version; `text` is the layout's folder."""
     for field, value in fields.items():
         text = text.replace(f"{{{field}}}", value)
     parts = text.split("/")

@@ -1,7 +1,7 @@
-"""Markers: a file in the state folder and in each storage that says which place this is, and whose.
+"""Markers: a file in the state folder and in each storage says which place this is, and to which ledger it belongs.
 
-A ledger knows the markers of its places. So another disk at a storage's path, a second state folder on one database, a
-ledger that is another one, or older than what it worked with, are told from what they look like.
+A ledger knows the markers of its places. So it notices another disk at the path of a storage, a second state folder on one
+database, and a place that belongs to another ledger or that a newer copy of this ledger has written to.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ NOTE = "b2prod knows this place by this file; leave it where it is"
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What a marker says: the place's id, its ledger's id, and how far that had come when it last wrote here.
+    """The content of a marker: the place's id, its ledger's id, and the ledger's serial when it last wrote the marker.
 
-    `entry` is the number of the journal's last entry then, 0 where it had none, and `digest` its own: a serial may be reached
-    in two ways.
+    `entry` is the number of the journal's last entry at that time, 0 if there was none, and `digest` is its digest: two copies
+    of a ledger may reach the same serial with different entries.
     """
 
     id: str
@@ -44,11 +44,11 @@ class Marker:
 
 
 class BrokenMarker(Exception):
-    """There is a marker, and it cannot be read, or is none."""
+    """There is a file with the marker's name, but it cannot be read or is not a marker."""
 
 
 class Standing(Enum):
-    """How a place stands to a ledger: its own, not known yet, away, another's, or further than the ledger is."""
+    """How a place relates to a ledger: its own, not known yet, away, another ledger's, or written by a newer copy of the ledger."""
 
     OWN = "own"
     NEW = "new"
@@ -58,10 +58,10 @@ class Standing(Enum):
 
 
 def read_marker(folder: str | os.PathLike[str]) -> Marker | None:
-    """The marker in a folder; None where there is none, or no folder.
+    """The marker in a folder; None if there is no marker or no folder.
 
     Raises:
-        BrokenMarker: it says nothing.
+        BrokenMarker: the file cannot be read, or is not a marker.
     """
     file = Path(folder, MARKER)
     try:
@@ -78,7 +78,7 @@ def read_marker(folder: str | os.PathLike[str]) -> Marker | None:
 
 
 def write_marker(folder: str | os.PathLike[str], marker: Marker) -> None:
-    """Puts a marker in the place of whatever was one, whole or not at all.
+    """Writes a marker completely or not at all; it replaces an earlier one.
 
     Raises:
         OSError: it cannot be written.
@@ -104,9 +104,10 @@ def judge_place(
     filled: bool,
     remembered: bool = True,
 ) -> tuple[Standing, str]:
-    """How a place stands to a ledger with an id, a serial and earlier ids; and why, where it is not right.
+    """How a place stands to a ledger (id `ledger`, earlier ids `formers`): the standing, and the reason if it is not right.
 
-    `known` is the id by which the ledger knows the place, None where it does not; `filled`, that it has something there.
+    `known` is the id by which the ledger knows the place, or None. `filled`: the ledger has outputs there, or knows the folder.
+    `remembered`: the ledger's journal has the marker's entry.
     """
     if found is None:
         if known is None or not filled:

@@ -1,4 +1,4 @@
-"""Places: whether the state folder and the storages are those that the ledger works with."""
+"""Places: checks that the state folder and the storages are those that the ledger works with."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ STATE, STORAGE = "state", "storage"
 
 
 class ForeignPlace(GuardRefused):
-    """A folder is not the one that the ledger works with, or the ledger not the one of the folder."""
+    """A folder does not belong to the ledger, or the ledger not to the folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoragePlace:
-    """A folder, how it stands to the ledger, and its marker."""
+    """A folder, its standing to the ledger, and its marker."""
 
     kind: str
     path: str
@@ -40,12 +40,12 @@ class StoragePlace:
 
     @property
     def is_right(self) -> bool:
-        """Whether the ledger may work with it: it is its own, or nobody's yet."""
+        """Whether the ledger may work with the folder: it belongs to the ledger, or to nobody yet."""
         return self.standing in (Standing.OWN, Standing.NEW)
 
 
 def look_at_place(connection: Connection, kind: str, path: str) -> StoragePlace:
-    """How a folder stands to the ledger; `kind` is `STATE` or `STORAGE`."""
+    """The standing of a folder to the ledger; `kind` is `STATE` or `STORAGE`."""
     identity, formers = read_identity(connection), list_formers(connection)
     known = _find_known(connection, kind, path)
     try:
@@ -68,39 +68,39 @@ def look_at_place(connection: Connection, kind: str, path: str) -> StoragePlace:
 
 
 def _find_known(connection: Connection, kind: str, path: str) -> str | None:
-    """The id by which the ledger knows a place."""
+    """The id by which the ledger knows a place, or None."""
     at = (places.c.kind == kind, places.c.path == path)
     known: str | None = connection.execute(select(places.c.id).where(*at)).scalar()
     return known
 
 
 def _remembers(connection: Connection, marker: Marker) -> bool:
-    """Whether the journal has the entry that was its last when a marker was written."""
+    """Whether the journal has the entry that was the last one when a marker was written."""
     mine = select(events.c.digest).where(events.c.id == marker.entry)
     return marker.entry == 0 or connection.execute(mine).scalar() == marker.digest
 
 
 def _read_last(connection: Connection) -> tuple[int, str]:
-    """The number of the journal's last entry and its digest; 0 and nothing where it has none."""
+    """The number and the digest of the journal's last entry; 0 and an empty text if it has none."""
     last = select(events.c.id, events.c.digest).order_by(events.c.id.desc()).limit(1)
     row = connection.execute(last).first()
     return (row.id, row.digest) if row is not None else (0, "")
 
 
 def is_filled(connection: Connection, storage: str) -> bool:
-    """Whether the ledger has something in a storage."""
+    """Whether the ledger has produced outputs in a storage."""
     there = exists().where(outputs.c.storage == storage, outputs.c.state == OutputState.PRODUCED)
     return bool(connection.execute(select(there)).scalar())
 
 
 def list_storages(connection: Connection, campaign: str) -> list[str]:
-    """The storages in which a campaign has something."""
+    """The storages in which a campaign has produced outputs, sorted."""
     there = (outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
     return sorted(connection.scalars(select(outputs.c.storage).where(*there).distinct()))
 
 
 def tell_wrong(place: StoragePlace) -> str:
-    """Why nothing is done with a place that is not right, and what a person can do."""
+    """Why a place is not used, and what a person can do."""
     if place.standing is Standing.AWAY:
         return f"the storage {place.path} is away: {place.reason}; what it holds cannot be told"
     what = "the state folder" if place.kind == STATE else "the storage"
@@ -112,10 +112,10 @@ def tell_wrong(place: StoragePlace) -> str:
 
 
 def check_storage_here(connection: Connection, storage: str) -> None:
-    """Ensures that a storage can be asked what it has of the ledger's outputs.
+    """Checks that a storage can be asked for the ledger's outputs.
 
     Raises:
-        SourceUnavailable: it is away, or another's.
+        SourceUnavailable: the storage is away, or belongs to another ledger.
     """
     place = look_at_place(connection, STORAGE, storage)
     if place.standing in (Standing.AWAY, Standing.FOREIGN):
@@ -123,7 +123,7 @@ def check_storage_here(connection: Connection, storage: str) -> None:
 
 
 class Places:
-    """The places of one ledger, in one turn: each storage is looked at once."""
+    """The places of one ledger, in one turn. The marker of each storage is read once."""
 
     def __init__(self, state: State, writer: Writer) -> None:
         self._state = state
@@ -132,10 +132,10 @@ class Places:
         self._marker: Marker | None = None
 
     def check_state(self) -> None:
-        """Ensures that the state folder is the ledger's, and marks it.
+        """Checks that the state folder belongs to the ledger, and marks it.
 
         Raises:
-            ForeignPlace: it is not; nothing is done before a person has said which is right.
+            ForeignPlace: it does not; a person must first say which one is right.
             SourceUnavailable: it cannot be written.
         """
         with self._writer.reading() as connection:
@@ -146,10 +146,10 @@ class Places:
             self._marker = mark_place(self._writer, STATE, place.path)
 
     def check_storage(self, storage: str) -> None:
-        """Ensures that a storage is the ledger's, or nobody's yet.
+        """Checks that a storage belongs to the ledger, or to nobody yet.
 
         Raises:
-            ForeignPlace: it is another's, or the ledger an older one.
+            ForeignPlace: it belongs to another ledger, or a newer copy of this ledger has written to it.
             SourceUnavailable: it is away.
         """
         if storage not in self._seen:
@@ -161,12 +161,12 @@ class Places:
             raise (SourceUnavailable if away else ForeignPlace)(tell_wrong(place))
 
     def is_filled(self, storage: str) -> bool:
-        """Whether the ledger has something in a storage."""
+        """Whether the ledger has produced outputs in a storage."""
         with self._writer.reading() as connection:
             return is_filled(connection, storage)
 
     def mark_state(self) -> None:
-        """Notes in the state folder how far the ledger has come: before anything is submitted for it.
+        """Writes the ledger's present serial into the marker of the state folder. This is done before a batch is submitted.
 
         Raises:
             SourceUnavailable: it cannot be written.
@@ -181,18 +181,18 @@ class Places:
         self._marker = marker
 
     def mark_storages(self) -> None:
-        """Notes in the storages that were looked at, and in which something is published, how far the ledger has come."""
+        """Writes the ledger's serial into the markers of the storages that were checked in this turn and hold outputs."""
         for storage, place in self._seen.items():
             if place.is_right and self.is_filled(storage):
-                with contextlib.suppress(OSError):  # what takes nothing says so when something is published
+                with contextlib.suppress(OSError):  # publishing reports a storage that cannot be written
                     mark_place(self._writer, STORAGE, storage)
 
 
 def mark_place(writer: Writer, kind: str, path: str, *, anew: bool = False) -> Marker:
-    """Makes a folder's marker the ledger's, and the ledger know it; with `anew`, as a place that was not known before.
+    """Writes a folder's marker and records the place in the ledger; with `anew`, as a new place. Returns the marker.
 
-    The marker comes first: one of this ledger's that it does not know yet is taken up, and a place that it knows and that
-    has none would be another one.
+    The marker is written first. If the process ends then, the next one accepts the marker, because it has the ledger's id. In
+    the other order, the ledger would know a place that has no marker, and refuse it.
 
     Raises:
         OSError: the marker cannot be written.
@@ -210,7 +210,7 @@ def mark_place(writer: Writer, kind: str, path: str, *, anew: bool = False) -> M
         write_marker(path, marker)
     if number != known:
         with writer.writing(polling=True) as journal:
-            # a ledger has one state folder, so a new one takes the place of any that it knows
+            # a ledger has one state folder, so a new one replaces the old one
             at = () if anew and kind == STATE else (places.c.path == path,)
             journal.connection.execute(delete(places).where(places.c.kind == kind, *at))
             journal.connection.execute(delete(places).where(places.c.id == number))  # it was moved
@@ -220,7 +220,7 @@ def mark_place(writer: Writer, kind: str, path: str, *, anew: bool = False) -> M
 
 
 def list_places(connection: Connection, state: State, storages: Collection[str]) -> Iterator[StoragePlace]:
-    """The state folder and storages, each with how it stands to the ledger."""
+    """Yields the state folder and those storages that exist, each with its standing to the ledger."""
     yield look_at_place(connection, STATE, str(state.folder))
     for storage in sorted(set(storages)):
         if os.path.lexists(storage):
@@ -228,7 +228,7 @@ def list_places(connection: Connection, state: State, storages: Collection[str])
 
 
 def tell_strange(connection: Connection, state: State) -> list[str]:
-    """What is not right with the places that a ledger knows; nothing where all is, and of an export."""
+    """What is wrong with the places that a ledger knows; empty if nothing is wrong, or if the state is an export."""
     if state.copy is not None:
         return []
     known = connection.scalars(select(places.c.path).where(places.c.kind == STORAGE)).all()

@@ -1,1 +1,1 @@
-"""A turn: what a plan says is done, and what came of it is recorded."""
+"""Turns: they do what a plan says, and record the result."""

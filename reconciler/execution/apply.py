@@ -1,4 +1,4 @@
-"""Applying plans: exactly the plan that was made, or a refusal; and the reconciler's single turn."""
+"""Applies a stored plan if it is still true, and runs one turn of the reconciler."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from schemas.manifest.runs import parse_runs
 from schemas.repository import Repository
 
 Announce = Callable[[StateView], Report | None]
-"""Called with what is about to be applied; returns who is told of each unit that ends, if anybody."""
+"""Called with the state view that is about to be applied. Returns the function that is told of each unit that ends, or None."""
 
 
 def apply_plan(
@@ -35,13 +35,13 @@ def apply_plan(
     announce: Announce,
     turn_options: TurnOptions = PLAIN,
 ) -> Outcome:
-    """Does what a stored plan (its JSON data) says, if today's plan is the same.
+    """Applies a stored plan (`stored` is its JSON data) if a plan that is made now has the same digest; returns the outcome.
 
-    A plan may be applied again after an interruption, if nothing else has changed since.
+    An interrupted plan may be applied again, if nothing else has changed since.
 
     Raises:
-        GuardRefused: the plan is stale, incomplete, or another apply is at work.
-        SourceUnavailable: something that must be read cannot be.
+        GuardRefused: the plan is stale or incomplete, an approval is missing, or another apply is running.
+        SourceUnavailable: something that must be read cannot be read.
     """
     names = [item["campaign"] for item in stored["campaigns"]]
     lost = read_lost(stored)
@@ -82,13 +82,13 @@ def reconcile(
     *,
     refresh: bool = False,
 ) -> Outcome:
-    """One turn: settles what an earlier one left, plans, stores the plan, and applies exactly that plan.
+    """Runs one turn: finishes what an earlier turn left, makes a plan, stores it, applies exactly that plan; returns the outcome.
 
-    A campaign of which something cannot be read is left out, and the outcome names it.
+    A campaign that cannot be read completely is left out, and the outcome names it.
 
     Raises:
-        GuardRefused: another apply is at work.
-        SourceUnavailable: something that must be read cannot be.
+        GuardRefused: an approval is missing, a place belongs to another ledger, or another apply is running.
+        SourceUnavailable: something that must be read cannot be read.
     """
     with reading(state) as connection:
         read_identity(connection)  # without a run catalogue there is nothing to reconcile with
@@ -122,7 +122,7 @@ def _make_launcher(
 def _launch(
     launcher: Launcher, state_view: StateView, announce: Announce, planned: frozenset[Address] | None = None
 ) -> Outcome:
-    """Launches what the plan says; with `planned`, only these units of it."""
+    """Launches the units of the plan; if `planned` is given, only the units in it."""
     names = [view.campaign.name for view in state_view.views]
     verify, closed = launcher.options.permits.verify, launcher.options.closed
 
@@ -130,7 +130,7 @@ def _launch(
         try:
             return verify(names, state_view.plan)
         except GuardRefused as refusal:
-            # a stored plan is applied as it is, or not
+            # a stored plan is applied completely or not at all
             if planned is not None or isinstance(refusal, Fenced):
                 raise
         for name in tuple(names):
@@ -161,9 +161,9 @@ def _launch(
 
 
 def _doubt_lost(launcher: Launcher, state_view: StateView) -> None:
-    """Raises an alarm for campaigns that lost very many published outputs at once: the storage may be wrong.
+    """Raises an alarm for a campaign that lost very many published outputs at once: the storage may be wrong.
 
-    It is not called for a stored plan, since a person has looked at that.
+    It is not called for a stored plan, because a person has already seen that plan.
     """
     entries = [entry.split(" ") for entry in state_view.plan.lost]
     for view in state_view.views if state_view.plan.refreshed else ():
@@ -178,7 +178,7 @@ def _doubt_lost(launcher: Launcher, state_view: StateView) -> None:
 def _check_storages(
     state: State, launcher: Launcher, repository: Repository, names: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Two mappings of campaigns to reasons: `away`, whose storage cannot be reached, and `barred`, whose storage is not ours."""
+    """Two mappings of campaign to reason: `away` (the storage cannot be reached) and `barred` (it belongs to another ledger)."""
     away: dict[str, str] = {}
     barred: dict[str, str] = {}
     for name in names:
@@ -195,7 +195,7 @@ def _check_storages(
 
 
 def _refuse_storages(away: Mapping[str, str], barred: Mapping[str, str]) -> None:
-    """Raises an error where a storage is away or not ours, each reason once."""
+    """Raises an error if a storage is barred or away. Each reason is told once."""
     if barred:
         raise ForeignPlace("\n".join(dict.fromkeys(barred.values())))
     if away:
@@ -203,7 +203,7 @@ def _refuse_storages(away: Mapping[str, str], barred: Mapping[str, str]) -> None
 
 
 def _confirm_lost(connection: Connection, lost: Mapping[str, Mapping[bytes, str]]) -> None:
-    """Checks again that the outputs are lost that a stored plan calls lost: a plan is not evidence of a storage."""
+    """Checks again that each output that a stored plan calls lost is lost: the storage decides, not the plan."""
     for name, stated in lost.items():
         found = {value: flaw.trouble.value for value, flaw in find_lost(connection, name, stated)}
         kept = {value for value, _ in list_published(connection, name) if value in stated}
@@ -213,7 +213,7 @@ def _confirm_lost(connection: Connection, lost: Mapping[str, Mapping[bytes, str]
 
 
 def _list_units(stored: Mapping[str, Any]) -> frozenset[Address]:
-    """The units that a stored plan submits or restates; units that were in flight then are not among them."""
+    """The units that a stored plan submits or restates; units that were in flight at that time are not included."""
     made = (PlanAction.SUBMIT.word, PlanAction.RESTATE.word)
     return frozenset(
         (item["campaign"], group["step"], run)
@@ -225,7 +225,7 @@ def _list_units(stored: Mapping[str, Any]) -> frozenset[Address]:
 
 
 def _refuse_moved(stored: Mapping[str, Any], state_view: StateView, *, resumed: bool) -> None:
-    """Raises `GuardRefused` naming what changed since the plan was made; an interrupted plan's own writes do not count."""
+    """Raises `GuardRefused` with what changed since the plan was made. If a plan is `resumed`, its own writes do not count."""
     now = state_view.plan.content()
     moved = []
     if stored["ledger"]["id"] != now["ledger"]["id"]:

@@ -1,4 +1,4 @@
-"""The outcome of a turn, in numbers and words."""
+"""The outcome of a turn: numbers and messages."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from reconciler.planning.views import View
 class Outcome:
     """The outcome of a turn.
 
-    Units: `produced`; `failed`, each with its reason; `skipped`, since the unit that they read was not produced, or another
-    unit makes the same; `staging`, whose input is on tape; `delayed`, whose jobs are done and whose storage takes nothing
-    now, each with the reason; `held`, which did not begin, counted by reason.
-    Attempts: `submitted` in this turn; at its end `live`, of which `attached` run on this machine; `unknown`, of which the
-    engine can tell nothing.
-    Campaigns that were left out, each with the reason: `absent`, of which something cannot be read or went wrong;
-    `barred`, which a guard stopped, since an approval is missing or a person must first say whether their storage is right.
-    `planned` counts the plan's units by action; `declared_held` is how many of the blocked ones are of held campaigns.
+    Units: `produced`; `failed` with reasons; `skipped`, because the unit that they read was not produced or another unit makes
+    the same output; `staging`, whose input is on tape; `delayed`, whose jobs are done but whose storage accepts nothing now,
+    with reasons; `held`, which did not begin, counted by reason.
+    Attempts: `submitted` in this turn; at its end `live`, of which `attached` run on this machine; `unknown`, about which the
+    engine cannot tell anything.
+    Campaigns that were left out, with reasons: `absent` cannot be read or had an error; `barred` were stopped by a guard,
+    because an approval is missing or a person must first say whether the storage is right.
+    `planned` counts the plan's units by action; `declared_held` counts the blocked units of held campaigns.
     `troubles` are other messages for a person.
     """
 
@@ -49,11 +49,10 @@ class Outcome:
         return sum(count for reason, count in self.held.items() if PAUSED in reason)
 
     def leave_out(self, campaign: str, reason: str, *, barred: bool = False) -> None:
-        """Leaves a campaign out for the rest of the turn; `barred` where a guard stopped it."""
+        """Leaves a campaign out for the rest of the turn; `barred` if a guard stopped it."""
         (self.barred if barred else self.absent).setdefault(campaign, reason)
 
     def is_left_out(self, campaign: str) -> bool:
-        """Whether a campaign is left out."""
         return campaign in self.barred or campaign in self.absent
 
     def count_plan(self, views: Iterable[View]) -> None:

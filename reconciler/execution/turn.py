@@ -1,6 +1,6 @@
-"""A turn: work items become attempts, attempts are submitted in batches, and what came of them is published.
+"""A turn: work items become attempts, attempts are submitted in batches, and their results are published.
 
-Each effect comes after its record in the ledger, so that `Tracker` can finish what a killed process left.
+Each action is recorded in the ledger before it is done. So `Tracker` can finish what a killed process left.
 """
 
 from __future__ import annotations
@@ -52,22 +52,22 @@ from schemas.policy.site import Site
 from schemas.repository import Repository
 
 PATIENCE = 10.0
-"""Seconds between asking a cancelled job to end and giving it up."""
+"""Seconds that a turn waits for cancelled jobs to end."""
 
 ROUND = 1000
 """Units for which intents are written in one transaction."""
 
 POLL = 5.0
-"""Seconds between two polls of a system that is not this machine, while a turn waits for it."""
+"""Seconds between two polls of a site whose jobs run elsewhere, while a turn waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
     """The options of a turn.
 
-    `permits` decides which campaigns may be launched. A turn waits for the jobs of this machine; with `patient` for all
-    jobs; with `bound` for no longer than that many seconds. `lease` is the length of its lease in seconds. `closed` is the
-    reason why only units that began before may go on; None where all may begin. `step` is called after each write.
+    `permits` decides which campaigns may be launched. A turn waits for the jobs of this machine; with `patient`, for all
+    jobs; with `bound`, at most that many seconds. `lease` is the length of the turn's lease in seconds. If `closed` is set,
+    only units that began earlier may continue, and `closed` is the reason. `step` is called after each write.
     """
 
     permits: LaunchPermission = MERGED
@@ -82,14 +82,14 @@ class TurnOptions:
 PLAIN = TurnOptions()
 
 Report = Callable[[str, Address], None]
-"""Called with `produced`, `failed` or `skipped` and the unit."""
+"""Called with `produced`, `failed` or `skipped`, and with the unit."""
 
 Approve = Callable[[], Mapping[str, str]]
-"""Campaign → digest of its approvals, or a refusal."""
+"""Returns campaign → digest of its approvals, or raises `GuardRefused`."""
 
 
 class Launcher:
-    """Runs turns for one ledger: launches what `repository` declares, at those `sites` that a launch may use."""
+    """Runs turns for one ledger. It launches what `repository` declares, at `sites`: those that a launch may use."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Launcher:
         )
         self._queues = Queues(engines, pauses, clock.time)
         self._capacity = Capacity(engines, self._queues, self._publisher, repository)
-        # what is prepared depends on other sites too, as on what their cores can do
+        # a job is prepared for its site as `sites` describes it, not as the repository does
         self._preparation = WorkPreparation(state, replace(repository, sites=sites))
         self._submitter = Submitter(
             writer, self.places, attempts, engines, workspace, recorder, self._queues, self._preparation
@@ -127,7 +127,7 @@ class Launcher:
         self._report: Report = lambda _what, _address: None
         self._first_units = FirstUnits({})
         self._ready: dict[str, deque[WorkItem]] = {}  # by site
-        self._behind: dict[Address, list[WorkItem]] = {}  # by the unit that they read
+        self._behind: dict[Address, list[WorkItem]] = {}  # by the unit whose output they read
         self._failing: dict[Address, EndedUnit] = {}
         self._done: set[Address] = set()
         self._jobs: dict[str, deque[WorkItem]] = {}  # by site; each item has an intent and one job
@@ -136,11 +136,11 @@ class Launcher:
         self._pause = 0.0
 
     def listen(self, report: Report | None) -> None:
-        """Sets who is told of every unit that ends."""
+        """Sets the function that is told of every unit that ends; None changes nothing."""
         self._report = report or self._report
 
     def settle(self) -> None:
-        """Finishes what an earlier process left: records what has ended, and waits for what runs on this machine."""
+        """Finishes what an earlier process left: records which jobs have ended, and waits for the jobs of this machine."""
         for file, order in self._stops.read():
             if order.since:  # it could be read
                 self._pauses.pause(order.scope, order.kind, order.reason, order.who)
@@ -156,7 +156,7 @@ class Launcher:
         self._tracker.sweep()
 
     def admit(self, views: Sequence[View], items: Sequence[WorkItem]) -> list[WorkItem]:
-        """Those of the items that nothing holds back in this turn: no pause, canary, limit, recent failure, or tape."""
+        """The items that may begin now. The others are held back by pauses, canaries, limits, recent failures or files on tape."""
         for site in {item.campaign.site for item in items}:
             self._readiness.allow(site, self._capacity.live[site])
         with self._writer.reading() as connection:
@@ -170,7 +170,7 @@ class Launcher:
         return limit_work(traffic, items, ready, held)
 
     def _check_inputs(self, items: Sequence[WorkItem]) -> list[WorkItem]:
-        """The items without those of steps whose input lacks what they read: that is told once, and no job fails for it."""
+        """The items whose input has what their step reads. For other steps no job is submitted, and one failure is reported."""
         with self._writer.reading() as connection:
             lacking, unproven = check_inputs(connection, self._repository, items)
         self._first_units = FirstUnits(unproven)
@@ -181,9 +181,10 @@ class Launcher:
         return chosen
 
     def launch(self, items: Sequence[WorkItem], approve: Approve) -> None:
-        """Makes every unit given, as many at a time as the sites have slots.
+        """Makes all units of `items`, as many at the same time as the sites have slots; fills `outcome`.
 
-        At Ctrl-C (SIGINT) the jobs of this machine are ended and recorded as cancelled; at other signals they run on.
+        After Ctrl-C (SIGINT) the jobs of this machine are ended and recorded as cancelled; after other signals they continue.
+        Raises `GuardRefused` if an approval is missing.
         """
         end = None if self.options.bound is None else self._clock.steady() + self.options.bound
         self.ledger.keep_snapshots(list_baselines(self._repository, items))
@@ -215,13 +216,13 @@ class Launcher:
         self.outcome.troubles = tuple(self._tracker.troubles)
 
     def _can_begin(self) -> bool:
-        """Whether something is ready for a site that takes it."""
+        """Whether a unit or a job is ready for a site that has room for it."""
         return any(
             queue and self._count_room(site, queued=False) > 0 for site, queue in self._jobs.items()
         ) or any(queue and self._count_room(site) > 0 for site, queue in self._ready.items())
 
     def _list_pauses(self) -> tuple[Pause, ...]:
-        """The pauses that hold now, those of the ledger and those in files beside it."""
+        """The pauses of now: those in the ledger, and those in files beside it."""
         return (*(pause for _, pause in self._stops.read()), *self._pauses.list_pauses())
 
     def _make_ready(self, items: Iterable[WorkItem]) -> None:
@@ -232,12 +233,12 @@ class Launcher:
             self._ready.setdefault(item.campaign.site, deque()).append(item)
 
     def _begin(self, approve: Approve) -> int:
-        """Submits as much of what is ready as the sites take now: how many attempts."""
+        """Submits as many of the ready items as the sites accept now. Returns the number of attempts."""
         begun = 0
         for site in [*self._ready, *self._jobs]:
             ready = self._ready.get(site, deque())
             while ready and (room := min(ROUND, self._count_room(site))) > 0:
-                approvals = approve()  # which may leave a campaign out
+                approvals = approve()  # this may leave a campaign out
                 stopped = self._list_pauses()
                 taken = [ready.popleft() for _ in range(min(room, len(ready)))]
                 self._intend([item for item in taken if self._is_open(item, stopped)], approvals)
@@ -245,7 +246,7 @@ class Launcher:
         return begun
 
     def _is_open(self, item: WorkItem, stopped: Sequence[Pause]) -> bool:
-        """Whether a unit is still to be made: it is not paused, and no earlier attempt made it in the meantime."""
+        """Whether a unit must still be made: it is not done, not paused, and its campaign is not left out."""
         campaign = item.campaign
         if item.address in self._done or self.outcome.is_left_out(campaign.name):
             return False
@@ -255,25 +256,25 @@ class Launcher:
         return True
 
     def _intend(self, items: Iterable[WorkItem], approvals: Mapping[str, str]) -> None:
-        """Prepares units, writes their intents, and queues their jobs."""
+        """Prepares units, writes their intents, and puts their jobs into the queue of their site."""
         prepared = []
         for item, trouble in self._preparation.prepare(items, approvals):
             if trouble is not None:
                 self.outcome.leave_out(item.campaign.name, trouble)
             elif item.jobs:
                 prepared.append(item)
-            else:  # its input is known to the ledger, but not at this storage: nothing is written of it
+            else:  # the ledger knows its input, but at another storage: no intent is written
                 reason = f"its input is not in the storage of {item.campaign.site}"
                 self._record_ended([EndedUnit(item.address, reason)])
         for item, intended in zip(prepared, self.ledger.intend(prepared), strict=True):
-            if intended is None:  # another unit makes the same: once it has, this one is done as well
+            if intended is None:  # another unit makes the same output; then this one is done too
                 self._skip([item])
                 self._queue(self._first_units.end(item.address, produced=False))
             else:
                 self._jobs.setdefault(item.campaign.site, deque()).extend(intended.split())
 
     def _submit(self, site: str, approve: Approve) -> int:
-        """Submits what waits for a site, in batches of one campaign's step and of a kind: how many attempts."""
+        """Submits the jobs that wait for a site, in batches of similar jobs of one step. Returns the number of attempts."""
         queue, submitted = self._jobs.get(site, deque()), 0
         while queue and (room := self._count_room(site, queued=False)) > 0:
             if not self._readiness.allow(site, self._capacity.live[site]):
@@ -294,7 +295,7 @@ class Launcher:
         return submitted
 
     def _submit_batch(self, site: str, made: Sequence[Submission]) -> int:
-        """Submits attempts as a batch: how many. What the site has no room for waits on."""
+        """Submits attempts as one batch. Returns how many the engine got and did not defer. Deferred jobs wait again."""
         try:
             batch = self._submitter.prepare(site, made)
         except UnwritableInput as error:
@@ -316,7 +317,7 @@ class Launcher:
         return len(made) - len(left)
 
     def _poll(self) -> Poll:
-        """Asks the engines: this machine always, other systems not more often than they should be asked."""
+        """Asks the engines: this machine in every round, other sites at most once per `POLL` seconds."""
         now = self._clock.steady()
         self._writer.prolong(idle=True)
 
@@ -331,11 +332,11 @@ class Launcher:
         return poll
 
     def _record_ended(self, ended: Iterable[EndedUnit]) -> None:
-        """Counts units that ended; what waited for them is ready where they were produced, and skipped where not."""
+        """Counts units that ended. If a unit was produced, units that read its outputs become ready; if not, they are skipped."""
         pending = {item.address for queue in self._jobs.values() for item in queue}
         for unit in ended:
             if unit.address in pending:
-                self._failing[unit.address] = unit  # it has jobs that did not begin yet
+                self._failing[unit.address] = unit  # some of its jobs did not begin yet
                 continue
             self._failing.pop(unit.address, None)
             following = self._behind.pop(unit.address, [])
@@ -357,7 +358,7 @@ class Launcher:
             self._skip(self._behind.pop(item.address, []))
 
     def _cancel(self) -> None:
-        """Ends the jobs of this machine; those that ended by themselves before count."""
+        """Ends the jobs of this machine. A job that ends by itself before that counts."""
         self._ready.clear()
         self._jobs.clear()
         deadline = self._clock.steady() + PATIENCE
@@ -370,11 +371,11 @@ class Launcher:
             self._rest(moved=False)
 
     def _count_room(self, site: str, *, queued: bool = True) -> int:
-        """How many more attempts a site takes now; with `queued`, less those that wait for it."""
+        """How many more attempts a site takes now. If `queued`, the jobs that wait for it are subtracted."""
         return self._capacity.count_room(site, len(self._jobs.get(site, ())) if queued else 0)
 
     def _tell_rest(self) -> None:
-        """Counts the units that were ready and did not begin, by reason."""
+        """Counts, by reason, the units that were ready and did not begin."""
         stopped = self._list_pauses()
         held = self.outcome.held
         for item in self._first_units.list_waiting():
@@ -390,7 +391,7 @@ class Launcher:
         return [one for one in poll.live if self.options.patient or self._engines.is_attached(one.site)]
 
     def _rest(self, *, moved: bool) -> None:
-        """Waits before the next poll: shortly while things move, longer while they do not."""
+        """Waits before the next poll: a short time after a change, longer when nothing changes."""
         self._pause = 0.01 if moved else min(0.2, self._pause * 1.5 + 0.01)
         if self._capacity.live:
             self._clock.sleep(self._pause)

@@ -1,4 +1,4 @@
-"""The catalogue `files`: a JSON manifest beside the data of each output, for those who have nothing but the storage."""
+"""The catalogue `files`: a JSON manifest beside the data of each output, for readers that have only the storage."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Manifests:
     algorithms: Sequence[str] = ("sha256",)
 
     def examine(self) -> Sequence[Complaint]:
-        """Nothing: whoever can publish can put a manifest beside it."""
+        """Nothing: a storage that can be published to can also hold manifests."""
         return ()
 
     def register(self, datasets: Sequence[RegisteredDataset]) -> Mapping[str, Conflict | None]:
-        """As the port says. A manifest that is there already is never written over."""
+        """Registers datasets as `Catalogue` says. An existing manifest is never overwritten."""
         found: dict[str, Conflict | None] = {}
         for dataset in datasets:
             with foreseeing(f"{dataset.folder}: no manifest can be written or read"):
@@ -73,7 +73,7 @@ def _write(dataset: RegisteredDataset) -> dict[str, Any]:
 
 
 def _place(file: Path, content: bytes) -> None:
-    """Writes a file whole or not at all, and never over another: a link fails where something is."""
+    """Writes a file completely or not at all. A hard link fails if the file exists, so nothing is overwritten."""
     part = file.with_name(f".{file.name}.{uuid4().hex}")
     try:
         with part.open("xb") as stream:
@@ -83,7 +83,7 @@ def _place(file: Path, content: bytes) -> None:
         try:
             os.link(part, file)
         except FileExistsError:
-            return  # somebody was faster: what they wrote is read back
+            return  # another process was faster; its file is read back
     finally:
         part.unlink(missing_ok=True)
     sync(file.parent)

@@ -1,7 +1,7 @@
-"""The port behind which catalogues are: they are told of published outputs, and asked whether they know them.
+"""The interface of catalogues: published outputs are registered in them, and they can be checked.
 
-A catalogue's answer to a write proves nothing: what counts is what is read back. Everything may be done again, since
-a process may end at any point of it.
+A catalogue's answer to a write proves nothing; only what is read back counts. Everything may be done twice, because
+a process may end at any point.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reconciler.model.engine import Complaint
 class RegisteredFile:
     """A published file. `path` is below the site's storage; `checksums` maps algorithms to hexadecimal digits.
 
-    `events` None: not known.
+    `events` is None if not known.
     """
 
     name: str
@@ -31,7 +31,7 @@ class RegisteredFile:
 class RegisteredDataset:
     """One version of one output of one run.
 
-    `name` is its logical name, `collection` that of all runs' together, `replaces` the names of earlier versions.
+    `name` is its logical name, `collection` that of the container of all runs, `replaces` the names of earlier versions.
     `facts` describe it, as JSON data.
     """
 
@@ -44,26 +44,26 @@ class RegisteredDataset:
 
 
 class Conflict(Exception):
-    """The catalogue knows something else under a name of ours. The message names both."""
+    """The catalogue has something else under one of our names. The message names both."""
 
 
 class Catalogue(Protocol):
-    """Where outputs are made known."""
+    """A catalogue in which outputs are registered."""
 
     @property
     def address(self) -> str:
-        """Which catalogue this is: what is known to one is not known to another. At most 200 characters."""
+        """The name of this catalogue, different from that of any other. At most 200 characters."""
 
     def examine(self) -> Sequence[Complaint]:
-        """What would stand in the way of registering, as far as can be told without doing it."""
+        """What would prevent a registration, as far as can be found without registering anything."""
 
     @property
     def algorithms(self) -> Sequence[str]:
         """The checksums that each file must have here."""
 
     def register(self, datasets: Sequence[RegisteredDataset]) -> Mapping[str, Conflict | None]:
-        """By name: None for a dataset that is known now, whole and as it is, which was read back; else the conflict.
+        """Registers datasets. Returns name → None if the dataset was read back complete and correct, else the conflict.
 
         Raises:
-            SourceUnavailable: it does not answer, or lets us do nothing; what was done so far may be done again.
+            SourceUnavailable: it does not answer, or refuses; everything may be done again.
         """

@@ -1,11 +1,11 @@
-"""Registering: published outputs become known to the catalogue of their site, and the ledger says which are.
+"""Registration: published outputs are registered in the catalogue of their site, and the ledger records which are.
 
-An output is registered once it was read back from the catalogue as it is. A process that ends in between leaves
-something in the catalogue that the ledger does not know of yet; the next one finds it, and goes on.
+An output is registered when it was read back correctly from the catalogue. If a process ends before this is recorded,
+the catalogue has something that the ledger does not know yet; the next process finds it and continues.
 
-Logical names have the form of the grid's, and are the same wherever copies of a file lie. Their elements are those of basf2's
-`skim/tools/lpns2yaml.py`: release, global tag, campaign, production, experiment, beam energy, run, skim where there is one,
-data level. b2prod has no production numbers: step and version stand in their place.
+Logical names have the form of names on the grid, and are the same for all copies of a file. Their elements are those of
+basf2's `skim/tools/lpns2yaml.py`: release, global tag, campaign, production, experiment, beam energy, run, skim if there is
+one, data level. b2prod has no production numbers: the step and the version stand in their place.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from schemas.repository import Repository
 
 MOST_OUTPUTS = 200
 MOST_BYTES = 20 * 10**9
-"""The most that is registered at a time: it is all read, for its checksums."""
+"""Most bytes that are registered at a time: all of them are read for their checksums."""
 
 PREFIX = "/belle/Data"
 
 UNKNOWN = "unknown"
-"""Stands for a beam energy that the run catalogue does not know."""
+"""Used if the run catalogue does not know the beam energy."""
 
 _BLOCK = 1 << 20
 _UNIT = ("campaign", "step", "experiment", "run", "output")
@@ -50,10 +50,10 @@ _UNIT = ("campaign", "step", "experiment", "run", "output")
 
 @dataclass(slots=True)
 class RegistrationResult:
-    """What came of it. `conflicts` maps campaigns to what speaks against them: these are paused.
+    """What was registered. `conflicts` maps campaigns to the text of a conflict: these campaigns are paused.
 
-    `changed` are files that are not as they were published, `unavailable` what did not answer, by site. `more` says
-    that there are others left.
+    `changed` are texts about files that are not as they were published. `unavailable` maps sites to why they did not answer.
+    `more` says that more outputs wait.
     """
 
     outputs: int = 0
@@ -67,9 +67,9 @@ class RegistrationResult:
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """An output that its catalogue does not know yet, as the ledger says.
+    """An output that is not registered in its catalogue yet, as the ledger says.
 
-    `energy` is that of its run, `replaces` are the names under which its earlier versions are known.
+    `energy` is that of its run, `replaces` are the registered names of its earlier versions.
     """
 
     row: Any
@@ -88,7 +88,7 @@ def open_catalogue(settings: CatalogueSettings, environment: Mapping[str, str] =
     """The catalogue that a site names.
 
     Raises:
-        SourceUnavailable: there is nothing to be let in with.
+        SourceUnavailable: there are no credentials for it.
     """
     if settings.kind == "files":
         return Manifests()
@@ -105,18 +105,18 @@ def register_outputs(
     *,
     limit: int = MOST_OUTPUTS,
 ) -> RegistrationResult:
-    """Makes published outputs known, the oldest first, at most `limit` of them for each site.
+    """Registers published outputs, the oldest first, at most `limit` for each site.
 
-    Where the catalogue knows something else under the name of an output, its campaign is paused, and nothing more of
-    it is registered until a person resumes it.
+    If the catalogue has something else under the name of an output, the campaign is paused, and nothing more of it is
+    registered until a person resumes it.
 
     Args:
         state: where the ledger is; it is read here, and written through `writer`.
         repository: what is declared.
-        sites: those that may be acted upon, with the addresses of their catalogues.
-        writer: of the ledger.
-        names: the campaigns; all that are declared when it is None.
-        limit: outputs of a site at a time; one is always taken, however many bytes it has.
+        sites: those that may be used, with the addresses of their catalogues.
+        writer: writes the ledger.
+        names: the campaigns; all that are declared if it is None.
+        limit: outputs of a site at a time; at least one is taken, however many bytes it has.
     """
     result = RegistrationResult()
     with reading(state) as connection:
@@ -188,7 +188,7 @@ def _register_site(
 def _list_pending(
     connection: Connection, address: str, storage: str, campaigns: Sequence[Campaign], limit: int
 ) -> list[_Pending]:
-    """The latest produced outputs of campaigns in a storage that the catalogue does not know, of declared steps."""
+    """The newest produced outputs of campaigns in a storage that are not registered in the catalogue, of declared steps."""
     declared = {one.name: {step.name: step for step in one.expand()} for one in campaigns}
     known = exists().where(registrations.c.output == outputs.c.id, registrations.c.catalogue == address)
     later = outputs.alias()
@@ -215,7 +215,7 @@ def _list_pending(
 def _read_more(
     connection: Connection, row: Any, address: str
 ) -> tuple[Sequence[Any], str | None, tuple[str, ...]]:
-    """The files of an output, the energy of its run, and the names under which its earlier versions are known."""
+    """The files of an output, the energy of its run, and the registered names of its earlier versions."""
     files = select(products).where(products.c.output == row.id).order_by(products.c.path)
     energy = select(runs.c.energy).where(runs.c.experiment == row.experiment, runs.c.run == row.run)
     unit = (outputs.c[name] == getattr(row, name) for name in _UNIT)
@@ -257,11 +257,11 @@ def _describe(pending: _Pending, algorithms: Sequence[str]) -> RegisteredDataset
 
 
 def _sum(path: str, size: int, checksum: str, algorithms: Sequence[str]) -> dict[str, str]:
-    """The checksums that are wanted, of bytes that are those of the ledger's checksum.
+    """The checksums that a catalogue needs. If the file must be read for them, its content is compared with `checksum`.
 
     Raises:
-        _Changed: they are not.
-        SourceUnavailable: the storage does not let them be read.
+        _Changed: the content is different.
+        SourceUnavailable: the file cannot be read.
     """
     algorithm, _, digits = checksum.partition(":")
     if set(algorithms) <= {algorithm}:
@@ -282,7 +282,7 @@ def _sum(path: str, size: int, checksum: str, algorithms: Sequence[str]) -> dict
 
 
 def _record(writer: Writer, address: str, done: Sequence[tuple[int, RegisteredDataset]]) -> None:
-    """Writes that outputs are registered; doing so twice changes nothing."""
+    """Records that outputs are registered; doing this twice changes nothing."""
     if not done:
         return
     with writer.writing(polling=True) as journal:
@@ -297,7 +297,7 @@ def _record(writer: Writer, address: str, done: Sequence[tuple[int, RegisteredDa
 def _join_name(
     campaign: Campaign, step: Step, output: str, release: str | None, middle: Iterable[str]
 ) -> str:
-    """The logical name of what `middle` tells of an output of a step, made with a release."""
+    """A logical name; `middle` are the elements between campaign and output."""
     tag = campaign.global_tags[0].name if campaign.global_tags else "none"
     level = step.level_of(output)
     end = (output, level) if step.skims else (level,)

@@ -1,7 +1,7 @@
-"""The catalogue `rucio`: of each output a dataset with its files, replicas and a rule, in a container of all runs.
+"""The catalogue `rucio`: each output is a dataset with files, replicas and a rule, in a container of all runs.
 
-What Rucio answers proves little: a replica that is added again with another size is accepted, and the first stays;
-a question for what it does not know is answered by an empty list. So everything is read back.
+Rucio's answers prove little: a replica that is added again with another size is accepted, and the first size stays; a
+request for an unknown name gives an empty list. So everything is read back.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CLOSED, _ABSENT = "UnsupportedOperation", "DataIdentifierNotFound"
 
 
 class Rucio:
-    """One scope of one server, with one storage element: those of the settings."""
+    """One scope and one storage element of one server, as in the settings."""
 
     algorithms: Sequence[str] = ("adler32",)
 
@@ -52,7 +52,7 @@ class Rucio:
         self._pfn = settings.pfn
 
     def examine(self) -> Sequence[Complaint]:
-        """As the port says: whether we are let in, and scope and storage element are there."""
+        """Checks that the server accepts the account, and that scope and storage element exist. Returns the complaints."""
         try:
             scopes = self._server.call("GET", "/scopes/")
             known = scopes[0] if scopes and isinstance(scopes[0], list) else scopes
@@ -76,7 +76,7 @@ class Rucio:
         return found
 
     def register(self, datasets: Sequence[RegisteredDataset]) -> Mapping[str, Conflict | None]:
-        """As the port says. Each step may have been done before; what is read back decides."""
+        """Registers datasets as `Catalogue` says. Each step may have been done before; what is read back decides."""
         found: dict[str, Conflict | None] = {}
         left = list(datasets)
 
@@ -109,7 +109,7 @@ class Rucio:
         return {**found, **dict.fromkeys((one.name for one in left), None)}
 
     def _make_datasets(self, datasets: Sequence[RegisteredDataset]) -> dict[str, Conflict]:
-        """Makes the datasets; a conflict is one whose name is a file's or a container's."""
+        """Makes the datasets. Returns conflicts: names that belong to a file or a container."""
 
         def make(some: Sequence[RegisteredDataset]) -> None:
             rows = [{**self._did(one.name), "type": "DATASET", "meta": _describe(one)} for one in some]
@@ -124,7 +124,7 @@ class Rucio:
         return conflicts
 
     def _add_replicas(self, datasets: Sequence[RegisteredDataset]) -> dict[str, Conflict]:
-        """Adds the replicas that are not there; a conflict is a file that is known with other content."""
+        """Adds missing replicas. Returns conflicts: files that are known with another content."""
         entries = [(dataset, entry) for dataset in datasets for entry in dataset.entries]
         known = self._read_replicas([entry.name for _, entry in entries])
         conflicts: dict[str, Conflict] = {}
@@ -162,7 +162,7 @@ class Rucio:
         return conflicts
 
     def _attach(self, datasets: Sequence[RegisteredDataset]) -> None:
-        """Attaches the files; a dataset that is closed is left as it is, and read back."""
+        """Attaches the files; a closed dataset stays as it is, and is read back later."""
         pairs = [(dataset.name, entry.name) for dataset in datasets for entry in dataset.entries]
         for some in divide(pairs):
             held: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
@@ -172,7 +172,7 @@ class Rucio:
             _do(rows, self._attach_rows, (*_EXISTS, _CLOSED))
 
     def _attach_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        # else a batch with one file that is attached already attaches none
+        # otherwise one file that is attached already stops its whole batch
         self._server.call("POST", "/dids/attachments", {"attachments": rows, "ignore_duplicate": True})
 
     def _add_rules(self, datasets: Sequence[RegisteredDataset]) -> None:
@@ -193,14 +193,14 @@ class Rucio:
                 self._attach_rows([{**self._did(name), "dids": dids}])
 
     def _look(self, datasets: Sequence[RegisteredDataset]) -> dict[str, Conflict | str | None]:
-        """What is known of datasets: None, all of it and as it is; a text, what is missing; or a conflict."""
+        """Reads back datasets: None if complete and correct, a text that says what is missing, or a conflict."""
         content: dict[str, dict[str, Mapping[str, Any]]] = {one.name: {} for one in datasets}
         ruled: set[str] = set()
         members = {name: {row["name"] for row in self._list_content(name)} for name in _gather(datasets)}
         for some in divide(datasets):
             dids = [self._did(one.name) for one in some]
             strange = False
-            # asked for with their parents, a thousand files would take the server many times as long
+            # with their parents, a thousand files would take the server many times longer
             for row in self._list_replicas(dids):
                 mine = content.get(row["name"].rpartition("/")[0])
                 if mine is None:
@@ -225,14 +225,14 @@ class Rucio:
         return found
 
     def _list_content(self, name: str) -> list[Mapping[str, Any]]:
-        """What a dataset or container holds; nothing where there is none."""
+        """The content of a dataset or container; empty if it does not exist."""
         found: list[Mapping[str, Any]] = []
         with _allowing(_ABSENT):
             found += read_rows(self._server.call("GET", self._path(name, "/dids")), name=str)
         return found
 
     def _read_did(self, name: str) -> Mapping[str, Any]:
-        """What is known under a name; nothing where the name is not known."""
+        """What the server knows under a name; empty if the name is not known."""
         found: Mapping[str, Any] = {}
         with _allowing(_ABSENT):
             (found,) = read_rows(self._server.call("GET", self._path(name)), count=1, type=str)
@@ -262,7 +262,7 @@ class Rucio:
         return missing or None
 
     def _close(self, datasets: Sequence[RegisteredDataset]) -> None:
-        """Closes those datasets that are open: a version never changes."""
+        """Closes the open ones of the datasets: a version never changes."""
         for some in divide(datasets):
             dids = [self._did(one.name) for one in some]
             told = self._server.call("POST", "/dids/bulkmeta", {"dids": dids})
@@ -274,7 +274,7 @@ class Rucio:
                     self._server.call("PUT", self._path(name, "/status"), {"open": False})
 
     def _replace(self, datasets: Sequence[RegisteredDataset]) -> None:
-        """Takes earlier versions out of the containers, last of all."""
+        """Takes earlier versions out of the containers; this is the last step."""
         for dataset in datasets:
             for name in dataset.replaces:
                 with _allowing(_ABSENT):
@@ -282,8 +282,8 @@ class Rucio:
                     self._server.call("DELETE", self._path(dataset.collection, "/dids"), {"dids": dids})
 
     def _read_replicas(self, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        """What is known of files, by name; of a file that is not known nothing is."""
-        # all states: one that is not there yet is known all the same
+        """The replicas of files, by name; unknown files are left out."""
+        # all states: a replica that is not available yet is known too
         return {
             row["name"]: row
             for some in divide(names)
@@ -295,7 +295,7 @@ class Rucio:
         return read_rows(rows, name=str, bytes=int, adler32=(str, NoneType), rses=dict, states=dict)
 
     def _compare(self, entry: RegisteredFile, row: Mapping[str, Any]) -> str:
-        """What differs between a file and what is known under its name; nothing where nothing does."""
+        """What differs between a file and what is known under its name; empty if nothing differs."""
         ours = entry.size, entry.checksums["adler32"]
         theirs = row["bytes"], row["adler32"]
         if ours == theirs:
@@ -314,7 +314,7 @@ class Rucio:
 
 
 def _point(place: str) -> tuple[str, str | None, str]:
-    """Where an address points: servers write ports as they like."""
+    """The part of an address that counts: servers write ports in different ways."""
     parts = urlsplit(place)
     return parts.scheme, parts.hostname, parts.path
 
@@ -329,14 +329,14 @@ def _check_names(datasets: Iterable[RegisteredDataset]) -> dict[str, Conflict]:
 
 
 def _describe(dataset: RegisteredDataset) -> dict[str, Any]:
-    """What Rucio's own columns say of a dataset; its events are those of its files."""
+    """A dataset's values for Rucio's own columns; its number of events comes from its files."""
     facts = dataset.facts
     return {"run_number": facts["run"], "datatype": facts["level"], "campaign": facts["campaign"]}
 
 
 @contextmanager
 def _allowing(*kinds: str) -> Iterator[None]:
-    """Goes on where the server refuses the block's request for one of these reasons."""
+    """Ignores a refusal of the block's request for one of these reasons."""
     try:
         yield
     except RucioRefused as error:
@@ -347,7 +347,7 @@ def _allowing(*kinds: str) -> Iterator[None]:
 def _do(
     things: Sequence[Thing], act: Callable[[Sequence[Thing]], None], done: Sequence[str] = _EXISTS
 ) -> list[Thing]:
-    """Does something with many things at once, or one by one where it is done for some. Returns these."""
+    """Does something with many things at once, or one by one if it is already done for some. Returns those."""
     before = []
     for some in divide(things):
         try:

@@ -1,4 +1,4 @@
-"""Talking to a Rucio server: REST over HTTP, with an end to every wait, and its exceptions told apart by their names."""
+"""Talks to a Rucio server: REST over HTTP, with a limit for every wait; its exceptions are told apart by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reconciler.outside.http import Answer, HttpClient, NoAnswer, NotSent
 from reconciler.outside.retries import MayPass, retry
 
 TIMEOUT = 60.0
-"""Seconds for one request; 2,500 replicas take a server 3.5 s."""
+"""Seconds for one request; a server needs 3.5 s for 2,500 replicas."""
 
 _ATTEMPTS = 3
 _PAUSE = 1.0
@@ -24,7 +24,7 @@ _PAUSE = 1.0
 Thing = TypeVar("Thing")
 
 MOST = 500
-"""Files, or datasets, of one request; the server takes a thousand."""
+"""Files, or datasets, in one request; the server accepts a thousand."""
 
 
 class RucioRefused(Exception):
@@ -36,12 +36,12 @@ class RucioRefused(Exception):
 
 
 class RucioFailed(SourceUnavailable):
-    """The server fails at a request (status 5xx), and did so at each attempt."""
+    """The server failed (status 5xx) at each attempt of a request."""
 
 
 @dataclass(frozen=True, slots=True)
 class RucioCredentials:
-    """Who we are to the server: a user with a password, or a proxy certificate's file."""
+    """Our credentials for the server: a user with a password, or the file of a proxy certificate."""
 
     user: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -49,10 +49,10 @@ class RucioCredentials:
 
 
 def read_credentials(kind: str, environment: Mapping[str, str]) -> RucioCredentials:
-    """The credentials that the environment gives: of `userpass`, or of `x509_proxy`.
+    """The credentials in the environment; `kind` is `userpass` or `x509_proxy`.
 
     Raises:
-        SourceUnavailable: it gives none.
+        SourceUnavailable: there are none.
     """
     if kind == "userpass":
         user, password = environment.get("B2PROD_RUCIO_USER"), environment.get("B2PROD_RUCIO_PASSWORD")
@@ -73,7 +73,7 @@ class _ServerFailed(MayPass):
 
 
 class RucioServer:
-    """One server and account. A request that fails is made again: all requests here may be."""
+    """One server and account. A request that fails is repeated; this is safe for all requests here."""
 
     def __init__(
         self,
@@ -98,12 +98,12 @@ class RucioServer:
             ) from error
 
     def call(self, method: str, path: str, data: Any = None) -> list[Any]:
-        """The JSON values that the answer to a request holds, one a line.
+        """Sends a request. Returns the JSON values of the answer, one for each line.
 
         Raises:
             RucioRefused: the request is refused.
-            RucioFailed: the server fails, again and again.
-            SourceUnavailable: the server does not answer, or does not let us in.
+            RucioFailed: the server failed at each attempt.
+            SourceUnavailable: the server does not answer, or refuses the credentials.
         """
         ask = retry(_ATTEMPTS, wait_exponential(multiplier=_PAUSE), self._pause, self._ask)
         try:
@@ -157,17 +157,17 @@ def _read_lines(body: bytes) -> list[Any]:
             try:
                 found.append(json.loads(line))
             except (ValueError, RecursionError):
-                found.append(line)  # `Created`, as it stands
+                found.append(line)  # plain text, such as `Created`
     return found
 
 
 def read_rows(
     rows: Sequence[Any], count: int | None = None, **due: type | tuple[type, ...]
 ) -> list[Mapping[str, Any]]:
-    """The rows of an answer, as many as are due, each with a value of its kind for every key that is due.
+    """Checks the rows of an answer: `count` rows (any number if None), each with a value of the right type for every key in `due`.
 
     Raises:
-        SourceUnavailable: they are none; what came was cut short, or is another server's.
+        SourceUnavailable: the rows are different; the answer was cut, or comes from another server.
     """
     for row in rows:
         if not isinstance(row, dict) or not all(
@@ -181,5 +181,5 @@ def read_rows(
 
 
 def divide(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:
-    """The things, as many at a time as one request may have."""
+    """The things in parts, each as large as one request may be."""
     return (things[start : start + MOST] for start in range(0, len(things), MOST))

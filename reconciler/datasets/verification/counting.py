@@ -1,4 +1,4 @@
-"""Counting: the numbers of events that the ledger has of what was produced, held against one another and the run catalogue."""
+"""Counting: compares the numbers of events of produced outputs in the ledger with each other and with the run catalogue."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from schemas.manifest.runs import run_key
 
 
 def find_miscounts(connection: Connection, campaign: str) -> Iterator[FileFlaw]:
-    """What is wrong with the counts of a campaign's produced outputs: read, registered, recorded and kept.
+    """Yields what is wrong with the event counts of a campaign's produced outputs: registered, read, recorded and kept.
 
-    Only jobs that were verified count: a unit may have been accepted without the others.
+    Only verified jobs count: a unit may have been accepted without the other jobs.
     """
     done = (
         select(

@@ -1,4 +1,4 @@
-"""The check of one published file: it exists, it is unchanged, and it is what was declared."""
+"""The check of one published file: it exists, it is unchanged, and its content is as declared."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from schemas.manifest.runs import format_run, run_key
 
 
 class Depth(Enum):
-    """How much of a file is looked at: its size alone, or checksum, events and metadata too."""
+    """How much of a file is checked: only its size, or also checksum, events and metadata."""
 
     SIZE = "size"
     FULL = "full"
 
 
 class Trouble(Enum):
-    """What may be wrong. Of a file that is gone or changed the output is lost; one that is wrong was made so."""
+    """What may be wrong. An output with a gone or changed file is lost; a wrong file was already wrong when it was made."""
 
     GONE = "gone"
     CHANGED = "changed"
@@ -41,10 +41,10 @@ class FileFlaw:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A file as the ledger has it: what it must be, and what it must say of itself.
+    """A published file and what it must be, as the ledger says.
 
-    `output` is the output's id in the ledger. `events` None: not known. `application` is as the recipe names it, empty
-    for a file that somebody else made. `simulated`: the run is one of simulated events.
+    `output` is the output's id in the ledger. `events` is None if not known. `application` is the name in the recipe, empty
+    for a file that b2prod did not make. `simulated`: the run is one of simulated events.
     """
 
     output: int
@@ -63,15 +63,15 @@ class Published:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """The path of the file."""
         return Path(self.storage, self.folder, self.name)
 
 
 def examine(file: Published, depth: Depth) -> FileFlaw | None:
-    """What is wrong with a file, or None.
+    """Checks a file. Returns what is wrong, or None.
 
     Raises:
-        SourceUnavailable: it cannot be read now, which says nothing about its content.
+        SourceUnavailable: it cannot be read now; its content is not known.
     """
     path = file.path
     with foreseeing(f"{path} cannot be read"):
@@ -93,8 +93,8 @@ def examine(file: Published, depth: Depth) -> FileFlaw | None:
 
 
 def _examine_content(file: Published) -> str | None:
-    """What the events of a file, or what it says of itself, have against its declaration."""
-    # reading ROOT files costs a second, which only a look into files has
+    """Compares the events and the metadata of a file with its declaration. Returns what is wrong, or None."""
+    # importing these costs a second, which only a full check needs
     from renderer.event_data.event_count import count_events, tell_repeated  # noqa: PLC0415 -- see above
     from renderer.event_data.file_metadata import read_metadata  # noqa: PLC0415 -- see above
     from renderer.event_data.root_file import InputError  # noqa: PLC0415 -- see above
@@ -123,7 +123,7 @@ def _examine_content(file: Published) -> str | None:
     if events and not metadata.low == metadata.high == unit:
         found = f"{_name(metadata.low)} to {_name(metadata.high)}"
         return f"its metadata state the runs {found}, not {_name(unit)}"
-    # Of RAW a skim says what the RAW says, which up to June 2019 is wrong: what is made of it declares it.
+    # A skim of RAW copies this flag from the RAW files, where it is wrong up to June 2019.
     if metadata.mc and not file.simulated and file.level != "raw":
         return "its metadata declare it simulated, and its run is one of real data"
     if metadata.mc is False and file.simulated:

@@ -1,4 +1,4 @@
-"""Checks of many files at once, in processes: a storage that hangs is abandoned, and nobody waits for it."""
+"""Checks many files at the same time, in other processes. A storage that does not answer in time ends the check."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.mounts import find_trouble
 
 PATIENCE = 120.0
-"""Seconds that a storage may take to answer, beside the time that reading takes."""
+"""Seconds that a storage may take to answer, in addition to the time for reading."""
 
 _SLOWEST = 1e6
-"""Bytes a second: who reads slower than that hangs."""
+"""Bytes per second; a slower process is taken as hanging."""
 
 _FILES, _BYTES = 200, 256 << 20
-"""The most that one process is given at a time."""
+"""The largest part that one process gets at a time: number of files, and bytes."""
 
 Look = tuple[Published, FileFlaw | None]
 
 
 def look(files: Iterable[Published], depth: Depth, *, processes: int | None = None) -> Iterator[Look]:
-    """Each file with what is wrong with it, in any order.
+    """Checks files. Yields each file and what is wrong with it (or None), in any order.
 
-    Sizes are asked for by this process, the rest is read by `processes` others: as many as there are processors when
-    it is None; with 0, this process reads too.
+    This process checks sizes. Checks of depth `FULL` are done by `processes` other processes: None means one for each
+    processor, 0 means this process.
 
     Raises:
-        SourceUnavailable: a storage is not there, is empty, does not answer in time, or does not let a file be read:
-            what it holds cannot be told. What was yielded before stands.
+        SourceUnavailable: a storage is missing, empty or too slow, or a file cannot be read. What was yielded before stays
+            valid.
     """
     checked = _check_storages(files)
     if depth is Depth.SIZE or processes == 0:
@@ -56,7 +56,7 @@ def _check_storages(files: Iterable[Published]) -> Iterator[Published]:
 
 
 def _check_storage(storage: str) -> None:
-    """Ensures that a storage answers; it is asked in a thread, which may hang instead of us."""
+    """Checks that a storage answers. A thread asks it, so that this process does not hang."""
     answer: list[str | None] = []
     thread = threading.Thread(target=lambda: answer.append(find_trouble(storage)), daemon=True)
     thread.start()
@@ -80,12 +80,12 @@ def _divide(files: Iterable[Published]) -> Iterator[list[Published]]:
 
 
 Crew = Sequence["Connection[object, object]"]
-"""The connections to processes that check files."""
+"""The connections to the processes that check files."""
 
 
 @contextlib.contextmanager
 def _crew(count: int) -> Iterator[Crew]:
-    """Processes that check the files that they are sent. They end with the context, even where they hang."""
+    """Processes that check the files sent to them. They end with the context, even if they hang."""
     context = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
         crew = []
@@ -100,7 +100,7 @@ def _crew(count: int) -> Iterator[Crew]:
 
 
 def _work(inbox: Connection[object, object]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever gives the work says when it ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides when it ends
     with contextlib.suppress(EOFError, OSError):
         while True:
             part = inbox.recv()

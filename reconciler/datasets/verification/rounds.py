@@ -1,6 +1,6 @@
-"""Rounds of verification: which files of a campaign were checked, so that an interrupted round is continued.
+"""Rounds of verification: which files of a campaign were checked, so that an interrupted round can be continued.
 
-A round is not part of the history of units: it says what was seen at the storage, and moves nothing.
+A round is not part of the history of units: it records what was seen at the storage, and does not change the serial.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from schemas.manifest.runs import run_key
 
 
 def list_published(connection: Connection, campaign: str) -> Iterator[tuple[bytes, Published]]:
-    """The published files of a campaign, each with its output's fingerprint."""
+    """Yields the published files of a campaign, each with its output's fingerprint."""
     columns = (  # in the order of the fields of `Published`
         *(outputs.c[name] for name in ("id", "storage", "folder")),
         *(products.c[name] for name in ("path", "size", "checksum", "events")),
@@ -48,13 +48,13 @@ def list_published(connection: Connection, campaign: str) -> Iterator[tuple[byte
 def find_lost(
     connection: Connection, campaign: str, among: Container[bytes] | None = None
 ) -> Iterator[tuple[bytes, FileFlaw]]:
-    """Produced outputs of a campaign whose files are gone or changed: fingerprint, and what is wrong.
+    """Yields the fingerprints of produced outputs whose files are gone or changed, each with what is wrong.
 
-    Sizes are looked at, and of those files that the last verification found changed, everything. With `among`, only
-    outputs of these fingerprints are.
+    Only sizes are checked, except for files that the last verification found changed: these are checked completely. With
+    `among`, only outputs with these fingerprints are checked.
 
     Raises:
-        SourceUnavailable: a storage does not answer, so that nothing can be said of what it holds.
+        SourceUnavailable: a storage does not answer.
     """
     fingerprints: dict[int, bytes] = {}
 
@@ -83,7 +83,7 @@ def find_lost(
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round over a campaign's published files, which was begun at a time."""
+    """A round over a campaign's published files; `begun` is its time."""
 
     engine: Engine
     campaign: str
@@ -91,7 +91,7 @@ class Round:
     begun: str
 
     def choose(self, files: Sequence[Published]) -> list[Published]:
-        """Those of the files that the round has not checked yet."""
+        """The files that the round has not checked yet."""
         done = select(examinations.c.output, examinations.c.path)
         done = done.where(examinations.c.verification == self.id)
         with self.engine.begin() as connection:
@@ -99,7 +99,7 @@ class Round:
         return [file for file in files if (file.output, file.name) not in seen]
 
     def record(self, looks: Sequence[Look]) -> None:
-        """Keeps what was seen of some files."""
+        """Stores the results for some files."""
         rows = [
             {
                 "verification": self.id,
@@ -115,7 +115,7 @@ class Round:
                 connection.execute(insert(examinations), rows)
 
     def read_troubles(self) -> list[FileFlaw]:
-        """All that the round has found, also before it was continued."""
+        """Everything that the round found wrong, also before it was interrupted."""
         query = select(examinations.c.trouble, examinations.c.text)
         mine = (examinations.c.verification == self.id, examinations.c.trouble.is_not(None))
         query = query.where(*mine).order_by(examinations.c.output, examinations.c.path)
@@ -123,7 +123,7 @@ class Round:
             return [FileFlaw(Trouble(trouble), text) for trouble, text in connection.execute(query)]
 
     def end(self, time: str) -> None:
-        """Ends the round: it takes the place of the one before, and of it only what was wrong is kept."""
+        """Ends the round. Earlier rounds are removed, and only the wrong files of this one are kept."""
         with self.engine.begin() as connection:
             earlier = (verifications.c.campaign == self.campaign, verifications.c.id != self.id)
             for number in connection.scalars(select(verifications.c.id).where(*earlier)).all():
@@ -135,7 +135,7 @@ class Round:
 
 
 def begin_round(engine: Engine, campaign: str, time: str, *, again: bool = False) -> Round:
-    """The campaign's round that was cut short, or a new one; with `again`, always a new one."""
+    """The interrupted round of a campaign, or a new one; with `again`, always a new one."""
     with engine.begin() as connection:
         left = (verifications.c.campaign == campaign, verifications.c.ended.is_(None))
         found = connection.execute(select(verifications).where(*left)).first()
@@ -156,9 +156,9 @@ def _forget(connection: Connection, number: int) -> None:
 def list_registered(
     connection: Connection, level: str | None, keys: Collection[int] | None
 ) -> Iterator[Published]:
-    """The registered files on disk, of a level and of some runs where these are given.
+    """Yields the registered files on disk; `level` and `keys` (run keys) restrict them, if given.
 
-    The storage of each is the nearest of its folders that is there: when that is empty, it may not be mounted.
+    The storage of a file is the nearest existing folder above it: if that is empty, it may not be mounted.
     """
     for row in connection.execute(list_files(level)):
         if row.storage != "disk" or (keys is not None and run_key(row.experiment, row.run) not in keys):

@@ -1,4 +1,4 @@
-"""What lies in the storages and in the state folder, and the ledger does not know; and what of it may go."""
+"""Finds files in the storages and in the state folder that the ledger does not know, and says which may be removed."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _KINDS = (
     (r"b2prod\.[A-Za-z0-9_]+\.v[0-9]+\.json", _MANIFEST, REBUILD),
     (r".*", "a file of data", REBUILD),
 )
-"""Patterns of names, what such a file is, and what to do with it; the first that fits holds."""
+"""Patterns of names, what such a file is, and what to do with it; the first match is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownFile:
-    """Something that the ledger does not know: where, what it is, what to do; and whether whoever looks after it may remove it."""
+    """A file that the ledger does not know: path, what it is, what to do, and whether the state's owner may remove it."""
 
     path: str
     what: str
@@ -54,7 +54,7 @@ class UnknownFile:
 def find_unknown_files(
     connection: Connection, state: State, storages: Collection[str]
 ) -> Iterator[UnknownFile]:
-    """Everything unknown in storages, and in the folders of attempts and batches; nothing is changed.
+    """Yields all unknown files in storages, and all unknown folders of attempts and batches; changes nothing.
 
     Raises:
         SourceUnavailable: a folder cannot be read.

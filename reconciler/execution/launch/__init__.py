@@ -1,1 +1,1 @@
-"""From a plan to submitted jobs: admission, preparation, submission."""
+"""From a plan to submitted jobs: admission, preparation and submission."""

@@ -1,7 +1,7 @@
 """Admission: which units of a plan may begin in this turn, and why the others may not.
 
-One unit of a step goes first where nobody can check whether its input has the names that the step reads. So a branch that no
-file has costs one failed job, and not all the jobs that a batch system would start at once.
+If nobody can check whether a step's input has the branches that the step reads, one unit of the step goes first.
+So a missing branch costs one failed job, and not all jobs that a batch system would start at once.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from schemas.manifest.runs import format_run, run_key
 from schemas.repository import Repository
 
 PAUSED = " is paused by "
-"""In the reason of every unit that a pause stops."""
+"""Part of the reason of every unit that a pause stops."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What is under way: `early` are units with a failed job that is tried again later, `live` counts units by campaign."""
+    """Work in progress: `early` are units with a failed job that is tried again later, `live` counts units by campaign."""
 
     early: frozenset[Address]
     live: Mapping[str, int]
 
 
 def read_traffic(connection: Connection, now: int) -> Traffic:
-    """The traffic at a moment; `now` is in seconds since 1970."""
+    """Reads the traffic at time `now`, in seconds since 1970."""
     columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-    # a time beyond the longest pause was written by a wrong clock
+    # a wrong clock wrote a time that is later than the longest pause
     later = (intents.c.state == IntentState.OPEN, jobs.c.after > now, jobs.c.after <= now + LONGEST)
     early = select(*columns).join(jobs, jobs.c.intent == intents.c.id).where(*later)
     live = (
@@ -64,9 +64,9 @@ def choose_work(
     items: Sequence[WorkItem],
     held: Counter[str],
 ) -> list[WorkItem]:
-    """The items that no pause, recent failure or canary holds back; `held` counts the others, by reason.
+    """The items that no pause, recent failure or canary holds back; `held` counts the others by reason.
 
-    A canary that is complete may pause its campaign.
+    When a canary is complete, this may pause its campaign.
     """
     allowed = {view.campaign.name: _find_canary(view, pauses) for view in views}
     chosen = []
@@ -85,16 +85,16 @@ def choose_work(
 
 
 def tell_pause(pause: Pause) -> str:
-    """The reason why a unit does not begin, where a pause stops it."""
+    """The reason why a unit does not begin during a pause."""
     return f"{pause.scope}{PAUSED}{pause.who}: {pause.reason}"
 
 
 def limit_work(
     traffic: Traffic, planned: Iterable[WorkItem], items: Sequence[WorkItem], held: Counter[str]
 ) -> list[WorkItem]:
-    """As many of the items as `max_in_flight` of their campaigns allows; `held` counts the others, by reason.
+    """As many of the items as `max_in_flight` of their campaigns allows; `held` counts the others by reason.
 
-    An item is also left out where its input is `planned` in this turn, and is itself left out. Upstream steps come first.
+    If a unit that makes an item's input is `planned` but not chosen, the item is left out too. Upstream steps come first.
     """
     coming = {item.address for item in planned}
     begun: Counter[str] = Counter()
@@ -112,7 +112,7 @@ def limit_work(
 
 
 def _find_canary(view: View, pauses: PauseWriter) -> frozenset[int] | None:
-    """The runs that may be made because the canary is not done; None when all may."""
+    """The runs to which an incomplete canary limits a campaign; None if all runs may begin."""
     canary = view.campaign.canary
     if canary is None:
         return None
@@ -128,12 +128,12 @@ def _find_canary(view: View, pauses: PauseWriter) -> frozenset[int] | None:
 
 
 def choose_canary(view: View, canary: Canary) -> frozenset[int]:
-    """The first runs of a campaign that have an input, as many as the canary says."""
+    """The run keys of a canary: the first runs of the campaign that have an input, as many as the canary says."""
     return frozenset(sorted({run for units in view.units for run in units.runs})[: canary.runs])
 
 
 def describe_stuck_canary(view: View) -> str | None:
-    """Why the canary cannot become complete by itself, so that all other runs wait for ever; None where it can."""
+    """Why the canary cannot become complete by itself, so that all other runs wait for ever; None if it can."""
     if view.campaign.canary is None or view.campaign.state != "active":
         return None
     runs = choose_canary(view, view.campaign.canary)
@@ -151,7 +151,7 @@ def describe_stuck_canary(view: View) -> str | None:
 
 
 def _list_open(view: View, runs: frozenset[int]) -> list[Group]:
-    """What is still to be done of a canary. A run that was made before and may not be made again does not count."""
+    """The groups of a canary that are not done. A run that was made before and is blocked now does not count."""
     made = {(step, run) for step, _, run in view.observed.made}
     found = []
     for group in view.plan.groups:
@@ -170,11 +170,11 @@ StepKey = tuple[str, str]
 def check_inputs(
     connection: Connection, repository: Repository, items: Sequence[WorkItem]
 ) -> tuple[Mapping[StepKey, str], Mapping[StepKey, Address | None]]:
-    """Checks the input of the items' steps. A step by whose recipes an output was produced needs no check.
+    """Checks the input of the items' steps. If an output was already produced by a step's recipes, the step needs no check.
 
     Returns:
-        Steps whose input lacks what they read → the text that says so; and steps whose input nobody could check → a unit of
-        theirs that is under way, or None.
+        lacking: step → text, for steps whose input lacks what they read.
+        unproven: step → one of its units that is live, or None, for steps whose input nobody could check.
     """
     doubtful: dict[StepKey, list[WorkItem]] = {}
     for item in items:
@@ -196,13 +196,13 @@ def check_inputs(
 
 
 def _find_proven(connection: Connection, digests: set[str]) -> set[str]:
-    """The digests of those recipes by which an output was produced."""
+    """The digests of the recipes by which an output was produced."""
     made = exists().where(outputs.c.recipe == recipes.c.id, outputs.c.state == OutputState.PRODUCED)
     return set(connection.scalars(select(recipes.c.digest).where(recipes.c.digest.in_(digests), made)))
 
 
 def _find_live(connection: Connection, key: StepKey) -> Address | None:
-    """A unit of a step that is under way, or None."""
+    """A live unit of a step, or None."""
     query = select(intents.c.experiment, intents.c.run).join(jobs, jobs.c.intent == intents.c.id)
     query = query.join(attempts, attempts.c.job == jobs.c.id).where(attempts.c.state.in_(LIVE))
     here = (intents.c.campaign == key[0], intents.c.step == key[1])
@@ -211,9 +211,9 @@ def _find_live(connection: Connection, key: StepKey) -> Address | None:
 
 
 class FirstUnits:
-    """Which unit of a step goes first, in one turn.
+    """Decides, in one turn, which unit of a step goes first.
 
-    `unproven` maps the steps of which one unit must go first to a unit that is under way already, or to None.
+    `unproven` has the steps of which one unit must go first. Its value is a unit that is already live, or None.
     """
 
     def __init__(self, unproven: Mapping[StepKey, Address | None]) -> None:
@@ -221,7 +221,7 @@ class FirstUnits:
         self._waiting: dict[StepKey, deque[WorkItem]] = {}
 
     def admit(self, item: WorkItem) -> bool:
-        """Whether a unit may begin now; one that may not is kept until the first one has ended."""
+        """Whether a unit may begin now. If not, it is kept until the first unit has ended."""
         key = item.address[:2]
         if key not in self._ahead:
             return True
@@ -233,7 +233,7 @@ class FirstUnits:
         return False
 
     def end(self, address: Address, *, produced: bool) -> list[WorkItem]:
-        """The units that may begin now that a unit has ended: all that waited where it was produced, else the next one."""
+        """The units that may begin after a unit ended: all that waited if it was produced, else the next one."""
         key = address[:2]
         waiting = self._waiting.get(key, deque())
         if key in self._ahead and produced:
@@ -247,6 +247,6 @@ class FirstUnits:
         return [follower] if follower else []
 
     def list_waiting(self) -> Iterator[WorkItem]:
-        """The units that still wait."""
+        """Yields the units that still wait."""
         for waiting in self._waiting.values():
             yield from waiting

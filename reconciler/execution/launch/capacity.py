@@ -14,7 +14,7 @@ from schemas.repository import Repository
 
 @dataclass(eq=False, slots=True)
 class Capacity:
-    """The room of all sites in one turn. `live` counts the attempts in flight by site, as of the last poll and since."""
+    """The free slots of all sites in one turn. `live` counts the attempts in flight by site, since the last poll."""
 
     site_engines: SiteEngines
     queues: Queues
@@ -24,16 +24,16 @@ class Capacity:
     _closed: dict[str, str] = field(default_factory=dict)
 
     def close(self, site: str, reason: str) -> None:
-        """Lets the site take nothing more in this turn."""
+        """Stops submissions to a site for the rest of the turn."""
         self._closed.setdefault(site, reason)
 
     def count_room(self, site: str, waiting: int = 0) -> int:
-        """How many attempts more a site takes now, beside those that wait for it already."""
+        """How many more attempts a site takes now, when `waiting` attempts wait for it already. It may be negative."""
         if self.site_engines.is_resting(site) or self._find_closed(site) is not None:
             return 0
         try:
             engine = self.site_engines.engine(site)
-        except SourceUnavailable as error:  # that of others goes on
+        except SourceUnavailable as error:  # other sites continue
             self.close(site, str(error))
             return 0
         return engine.slots - self.live[site] - waiting
@@ -47,7 +47,7 @@ class Capacity:
         return f"{site} has {self.live[site]:,} jobs in flight, and more are not begun there at once"
 
     def _find_closed(self, site: str) -> str | None:
-        """Why a site takes nothing: it was closed, its queue is full, or its storage took nothing in this turn; else None."""
+        """Why a site is closed: it was closed in this turn, its queue is full, or its storage accepted nothing; else None."""
         if site in self._closed:
             return self._closed[site]
         if self.queues.is_full(site):

@@ -1,4 +1,4 @@
-"""Preparation: the units that a plan would make become work items, and these get all that their jobs need."""
+"""Preparation: makes work items of the units that a plan makes, and collects all that their jobs need."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from schemas.repository import Repository
 
 
 def list_work(views: Iterable[View]) -> list[WorkItem]:
-    """The units that the plans of `views` submit or restate, upstream steps first, in the order of runs."""
+    """The units that the plans of `views` submit or restate, as work items; upstream steps come first, runs in order."""
     return [
         WorkItem(view.campaign, units, run, group.outputs, view.lock.commit, view.units)
         for view in views
@@ -51,7 +51,7 @@ def list_baselines(repository: Repository, items: Iterable[WorkItem]) -> list[Sn
 
 
 class WorkPreparation:
-    """Prepares the work items of one repository's campaigns; what neighbouring items share is worked out once."""
+    """Prepares work items of one repository's campaigns. What successive items share is computed once."""
 
     def __init__(self, state: State, repository: Repository) -> None:
         self._state = state
@@ -64,9 +64,9 @@ class WorkPreparation:
     def prepare(
         self, items: Iterable[WorkItem], approvals: Mapping[str, str]
     ) -> Iterator[tuple[WorkItem, str | None]]:
-        """Each item, prepared, and None; or as it came, and why it cannot be prepared.
+        """Yields each item and a trouble. The trouble is None for a prepared item; else it says why the item is unchanged.
 
-        A prepared item has no jobs where its input is not in the storage of its site.
+        If the input is not in the storage of the item's site, the prepared item has no jobs.
         """
         with reading(self._state) as connection:
             for item in items:
@@ -75,7 +75,7 @@ class WorkPreparation:
                     prepared = self._prepare(connection, item, approvals.get(item.campaign.name))
                 except SourceUnavailable as error:
                     prepared, trouble = item, str(error)
-                except Exception as error:  # noqa: BLE001 -- a campaign's defect is its own
+                except Exception as error:  # noqa: BLE001 -- a defect of one campaign must not stop the others
                     prepared, trouble = item, contain(error)
                 yield prepared, trouble
 
@@ -107,7 +107,7 @@ class WorkPreparation:
         )
 
     def render(self, item: WorkItem) -> dict[str, bytes]:
-        """The files that the only job of an item finds in its folder, by name.
+        """The files for the job's folder, name → content; the item has exactly one job.
 
         Raises:
             SourceUnavailable: the item's global tags contradict one another.
@@ -131,7 +131,7 @@ class WorkPreparation:
         return {**files, JOB: write_job(rendered)}
 
     def _find_place(self, connection: Connection, campaign: Campaign, run: int) -> dict[str, str]:
-        """The fields of the campaign's layout that the run and the first global tag give; those that it needs."""
+        """Those fields of the layout that depend on the run and on the global tags, if the layout needs them."""
         layout, place = self._repository.layouts[campaign.layout], dict[str, str]()
         if layout.needs("tag_id"):
             place["tag_id"] = name_number(campaign.tag_names, self._repository.snapshots) or ""
@@ -145,14 +145,14 @@ class WorkPreparation:
     def _find_likeness(
         self, connection: Connection, campaign: Campaign, run: int, files: Sequence[InputFile]
     ) -> tuple[str, ...]:
-        """What the units of one production have in common: their beam energy, and what the paths of their input tell."""
+        """What the units of one production on the grid have in common: beam energy, and what the paths of their input say."""
         if not self._repository.sites[campaign.site].traits.logical_paths:
             return ()
         read = read_inputs(self._repository.layouts.values(), files)
         return (self._find_energy(connection, run), *read.tags, *read.streams)
 
     def _find_energy(self, connection: Connection, run: int) -> str:
-        """The label of a run's beam energy in paths; empty where it is not known."""
+        """The label of a run's beam energy in paths; empty if it is not known."""
         experiment, _ = split_key(run)
         if experiment not in self._energies:
             self._energies[experiment] = find_energies(connection, [experiment])
@@ -166,11 +166,11 @@ class WorkPreparation:
         return self._payloads
 
     def _list_tags(self, item: WorkItem) -> Sequence[Snapshot]:
-        """The global tags of an item: testing payloads are not among them, since a job reads them from their own files."""
+        """The global tags of an item, without testing payloads: a job reads those from their own files."""
         return item.chain[len(item.step.deviations.testing_payloads) :]
 
     def _write_conditions(self, item: WorkItem) -> bytes:
-        """The metadata file of the item's run: what a job may use is what its fingerprint was computed from."""
+        """The metadata file of the item's run. A job may use only those payloads from which its fingerprint was computed."""
         key = (item.campaign.name, item.step.name, item.run)
         if self._metadata is None or self._metadata[0] != key:
             try:

@@ -1,4 +1,4 @@
-"""Files on tape: units whose input is not on disk wait, while the site's own command brings it there in bulk."""
+"""Files on tape: units whose input is not on disk wait, while the site's own command copies it to disk."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from schemas.policy.site import Prestage, Site
 
 DISK, LOST = "disk", "lost"
 STATES = (DISK, "staging", "tape", LOST)
-"""What the command may say of a file. `lost` is not written into the run catalogue: a person has to look."""
+"""What the command may say of a file. `lost` is not written into the run catalogue, because a person must look first."""
 
 CALLS = 10
-"""Calls of the command in one turn."""
+"""Largest number of calls of the command in one turn."""
 
 
 class Stager:
-    """Asks for files on tape, and writes into the run catalogue where they are."""
+    """Requests files on tape, and records in the run catalogue where files are."""
 
     def __init__(self, sites: Mapping[str, Site], writer: Writer) -> None:
         self._sites, self._writer = sites, writer
 
     def stage(self, items: Sequence[WorkItem]) -> tuple[list[WorkItem], int, Mapping[Address, str]]:
-        """Asks for the input that is not on disk, in the order of the items, within the site's limits.
+        """Requests the input that is not on disk, in the order of the items, within the site's limits.
 
         Returns:
-            The items whose input is on disk; how many others wait for theirs; and units whose input is lost → one of its files.
+            The items whose input is on disk; the number of units that wait; and unit → path of a lost file of its input.
         """
         asked: defaultdict[str, list[WorkItem]] = defaultdict(list)
         away: dict[str, frozenset[int]] = {}
@@ -64,7 +64,7 @@ class Stager:
         return ready, len(waiting), lost
 
     def _ask(self, prestage: Prestage, items: Sequence[WorkItem]) -> dict[tuple[str, int], str]:
-        """Calls the command. Returns level and run → the path of a file that the command calls lost."""
+        """Calls the command. Returns level and run key → the path of a file that the command calls lost."""
         with self._writer.reading() as connection:
             wanted = _list_files(connection, items, prestage.in_flight)
         gone: dict[tuple[str, int], str] = {}
@@ -76,11 +76,11 @@ class Stager:
             self._record({path: state for path, state in said.items() if state != LOST}, wanted)
             gone |= {wanted[path]: path for path, state in said.items() if state == LOST}
             if not said:
-                break  # it does not answer: the next turn asks again
+                break  # no answer: the next turn asks again
         return gone
 
     def _record(self, said: Mapping[str, str], wanted: Mapping[str, tuple[str, int]]) -> None:
-        """Records where files are. Plans do not depend on it, since it changes no data."""
+        """Records where files are. Plans do not depend on it, because it does not change data."""
         if not said:
             return
         with self._writer.writing(polling=True) as journal:
@@ -97,12 +97,12 @@ class Stager:
 
 
 def find_away(connection: Connection, level: str) -> frozenset[int]:
-    """The runs of which not all files of a level are on disk."""
+    """The keys of the runs that have files of a level which are not on disk."""
     return frozenset(run_key(row.experiment, row.run) for row in _list_away(connection, level))
 
 
 def count_away(connection: Connection, level: str, runs: Collection[int]) -> tuple[int, int, int]:
-    """How many of the runs are not on disk in full; how many files of these are on disk; how many files they have."""
+    """Of the given runs that are not completely on disk: the number of runs, of their files on disk, and of all their files."""
     rows = [row for row in _list_away(connection, level) if run_key(row.experiment, row.run) in runs]
     return len(rows), sum(row.on_disk for row in rows), sum(row.files for row in rows)
 
@@ -114,7 +114,7 @@ def _list_away(connection: Connection, level: str) -> Sequence[Any]:
 
 
 def read_states(text: str, asked: Sequence[str]) -> dict[str, str]:
-    """Path → state, from the lines `STATE PATH` that the command prints; other lines are ignored."""
+    """Path → state, read from the lines `STATE PATH` of the command's output; other lines are ignored."""
     known = frozenset(asked)
     found: dict[str, str] = {}
     for line in text.splitlines():
@@ -125,7 +125,7 @@ def read_states(text: str, asked: Sequence[str]) -> dict[str, str]:
 
 
 def _list_files(connection: Connection, items: Sequence[WorkItem], limit: int) -> dict[str, tuple[str, int]]:
-    """Path → level and run of at most `limit` files to ask for; files that are being staged come first, and count."""
+    """Path → level and run key of at most `limit` files to ask for. Files that are being staged come first, and are counted."""
     found: list[tuple[bool, str, tuple[str, int]]] = []
     for start in range(0, len(items), 200):
         some = [(item.step.input.level, item.run) for item in items[start : start + 200]]
@@ -139,7 +139,7 @@ def _list_files(connection: Connection, items: Sequence[WorkItem], limit: int) -
             found.append((row.storage != "staging", row.path, place))
         if len(found) >= 2 * limit:
             break
-    found.sort(key=lambda one: one[0])  # stable: runs stay in their order
+    found.sort(key=lambda one: one[0])  # a stable sort: runs stay in order
     return {path: place for _, path, place in found[:limit]}
 
 

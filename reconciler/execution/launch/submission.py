@@ -1,4 +1,4 @@
-"""Submission: attempts go to their engine as a batch, and the ledger records its answers."""
+"""Submission: gives attempts to their engine as a batch, and records the engine's answers in the ledger."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Submission = tuple[Attempt, WorkItem]
 
 
 class UnwritableInput(Exception):
-    """The files that a job needs cannot be made, because of the campaign; the message says why."""
+    """The files that a job needs cannot be made because of its campaign; the message says why."""
 
 
 @dataclass(eq=False, frozen=True, slots=True)
 class Submitter:
-    """Gives batches to the engines of one ledger."""
+    """Submits batches for one ledger."""
 
     writer: Writer
     places: Places
@@ -40,7 +40,7 @@ class Submitter:
     preparation: WorkPreparation
 
     def prepare(self, site: str, made: Sequence[Submission]) -> Batch:
-        """The batch of the attempts; its folder and theirs have all that the jobs need.
+        """Writes the folders of the batch and of its attempts, with all that the jobs need; returns the batch.
 
         Raises:
             SourceUnavailable: the folders cannot be written; nothing was submitted.
@@ -62,7 +62,7 @@ class Submitter:
         return batch
 
     def submit(self, site: str, batch: Batch, made: Sequence[Submission]) -> tuple[int, list[Submission]]:
-        """How many attempts of a batch were accepted, and the submissions that the site had no room for."""
+        """Submits a batch and records the answers. Returns the number of accepted attempts, and the deferred submissions."""
         engine = self.site_engines.engine(site)
         self.writer.prolong()
         self.places.mark_state()
@@ -103,7 +103,7 @@ class Submitter:
                 self.site_engines.record_silence(site, doubt.reason)
 
     def _bury(self, attempt: Attempt, answer: Deferred) -> Answer:
-        """The answer, once the attempt can no longer begin: a command that timed out may have submitted it all the same."""
+        """The answer if the attempt can no longer begin. If it began (the command timed out, but submitted it): uncertain."""
         try:
             if self.workspace.bury(attempt.name):
                 return answer

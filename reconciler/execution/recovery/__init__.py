@@ -1,1 +1,1 @@
-"""Making a lost ledger again from what was published."""
+"""Rebuilding a lost ledger from published outputs."""

@@ -1,9 +1,9 @@
-"""Rebuilding: what a ledger lacks of what was published, by the records beside the outputs.
+"""Rebuilding: finds published outputs that a ledger lacks, by the records beside them.
 
-A record may be forged by whoever can write to the storage, a job among them. So it is believed only in a pinned storage, in
-the folder that it states, where it is ours and nobody may write it; only of a fingerprint that is declared, or that the ledger
-wanted, or of an older version of such an output; and only where every file is what it says, to the last event. Then it
-says only that a unit which is to be made is done: nothing is removed, overwritten or run because of it.
+Anybody who can write to the storage can forge a record, also a job. So a record is accepted only in a pinned storage, in
+the folder that it states, if it is ours and read only; only if its fingerprint is declared, or the ledger wanted it, or it
+is an older version of such an output; and only if every file is as stated, up to the number of events. Even then it only
+says that a unit is done: nothing is removed, overwritten or run because of it.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ RECORD = re.compile(r"\.b2prod\.[A-Za-z0-9_]+\.v[1-9][0-9]{0,5}\.json")
 MANIFEST = re.compile(r"b2prod\..*\.json")
 
 GAP = 100
-"""By how much a version may be higher than all others of its output; b2prod never gives a larger one."""
+"""How much a version may be higher than all others of its output; b2prod never makes a larger step."""
 
 ALONE = 64 << 20
-"""Bytes up to which this process reads the files itself: others take a second to start."""
+"""Up to this many bytes, this process reads the files itself, because other processes take a second to start."""
 
 
 class Fate(Enum):
-    """What becomes of a record: its output is taken over, or known already, or left for a reason."""
+    """What is done with a record: its output is adopted, adopted as an older version, known already, or left."""
 
     ADOPT = "adopt"
     HISTORY = "older version"
@@ -54,7 +54,7 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A record in a storage; one that could not be read is None. `reason` says why it is left, or is to be looked at."""
+    """A record in a storage; `record` is None if it cannot be used. `reason` says why it is left, or what a person should check."""
 
     storage: str
     path: str
@@ -63,34 +63,34 @@ class Found:
     reason: str = ""
 
     def data(self) -> dict[str, Any]:
-        """What was found as JSON data."""
+        """The same as JSON data."""
         named = {} if self.record is None else {"output": self.record.tell()}
         return {"record": self.path, **named, "fate": self.fate.value, "reason": self.reason or None}
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the storages have. `unrecorded` are files of which no record and no ledger tells what they are."""
+    """The records in the storages. `unrecorded` are paths of files that neither a record nor the ledger names."""
 
     found: tuple[Found, ...]
     unrecorded: tuple[str, ...]
 
     def choose(self, *fates: Fate) -> tuple[Found, ...]:
-        """What is of one of these fates."""
+        """The records with one of these fates."""
         return tuple(one for one in self.found if one.fate in fates)
 
 
 Declared = Mapping[tuple[str, bytes], tuple[str, int]]
-"""Campaign and fingerprint → output and run key of what is declared now."""
+"""Campaign and fingerprint → output and run key of everything that is declared now."""
 
 
 def survey(
     connection: Connection, storages: Collection[str], declared: Declared, *, undeclared: bool = False
 ) -> Survey:
-    """What the storages have that the ledger lacks. With `undeclared`, also what nothing declares any more is taken.
+    """Finds out what the storages have that the ledger lacks. With `undeclared`, outputs that are no longer declared are adopted too.
 
     Raises:
-        SourceUnavailable: a storage cannot be read, so that it cannot be told what it has.
+        SourceUnavailable: a storage cannot be read.
     """
     found: list[Found] = []
     data: list[str] = []
@@ -118,7 +118,7 @@ def survey(
 
 
 def _read(storage: str, path: str) -> Found:
-    """A record that is where and whose it says; left, where it is not."""
+    """Reads a record and checks its place, owner and fingerprint; if they are wrong, it is left."""
     try:
         found = os.lstat(path)
         record = read_record(read_plain(Path(path), LARGEST))
@@ -138,7 +138,7 @@ def _read(storage: str, path: str) -> Found:
 
 @dataclass(frozen=True, slots=True)
 class _Ledger:
-    """The outputs of a ledger, by place and by campaign and fingerprint, and the highest versions."""
+    """The outputs of a ledger: by place, by campaign and fingerprint, and the highest versions."""
 
     places: Mapping[tuple[Address, str, int], tuple[bytes, str]]
     produced: Mapping[tuple[str, bytes], int]
@@ -163,7 +163,7 @@ def _read_ledger(connection: Connection) -> _Ledger:
 
 
 def _judge(found: Found, ledger: _Ledger, declared: Declared, *, undeclared: bool) -> Found:
-    """What of a record can be told without its files."""
+    """Judges a record without reading its files."""
     record = found.record
     if record is None:
         return found
@@ -185,7 +185,7 @@ def _judge(found: Found, ledger: _Ledger, declared: Declared, *, undeclared: boo
 
 
 def _look(connection: Connection, found: Sequence[Found]) -> list[Found]:
-    """Leaves what is not, to the last byte and event, what its record says."""
+    """Checks the files of records completely; a record with a wrong file is left."""
     rows = connection.execute(select(runs.c.experiment, runs.c.run, runs.c.type))
     types = {(experiment, run): kind for experiment, run, kind in rows}
     files = [
@@ -213,9 +213,9 @@ def _look(connection: Connection, found: Sequence[Found]) -> list[Found]:
 
 
 def _holds_stated(file: Published) -> bool:
-    """Whether a file holds the events that are stated, which is what it is held against when its job has ended.
+    """Whether a file has the stated number of events, which is also what is checked when a job has ended.
 
-    What else is wrong with it was wrong when it was published, and is for `verify` to tell, as of any output.
+    Other errors were already in the file when it was published; `verify` reports them.
     """
     counted = count_events(file.path, file.name)
     return isinstance(counted, int) and file.events in (None, counted)
@@ -235,7 +235,7 @@ def _list_published(
 
 
 def _choose_versions(found: Sequence[Found], ledger: _Ledger) -> list[Found]:
-    """Takes the newest version of each fingerprint; what is not declared any more, only below a version that is taken or known."""
+    """Keeps the newest version of each fingerprint; an undeclared version only if a higher one is adopted or known."""
     newest: defaultdict[tuple[str, bytes], int] = defaultdict(int)
     taken: defaultdict[tuple[Address, str], int] = defaultdict(int)
     for one in found:

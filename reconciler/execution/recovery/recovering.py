@@ -1,4 +1,4 @@
-"""Recovering: the shell around a rebuilding, which looks at storages and writes what the ledger lacks."""
+"""Recovering: runs a rebuilding. It reads the storages and writes what the ledger lacks."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from schemas.repository import Repository
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a rebuilding found and wrote.
+    """The result of a rebuilding.
 
-    `adopted` outputs were taken over, and `reserved` versions only written down; `absent` campaigns could not be judged, so
-    that nothing of theirs counts as declared.
+    `adopted` and `reserved` count outputs that were taken over, and versions that were only noted as used. `absent` maps
+    campaigns that cannot be judged to the reason; nothing of them counts as declared.
     """
 
     survey: Survey
@@ -47,7 +47,7 @@ class Recovered:
 def look_around(
     state: State, repository: Repository, storages: Collection[str], *, undeclared: bool = False
 ) -> Recovered:
-    """What the storages have that the ledger lacks; nothing is written.
+    """Finds out what the storages have that the ledger lacks; writes nothing. `adopted` and `reserved` are 0.
 
     Raises:
         SourceUnavailable: a storage or the ledger cannot be read.
@@ -65,12 +65,12 @@ def recover(
     undeclared: bool = False,
     lease: float = SECONDS,
 ) -> Recovered:
-    """Takes over into the ledger what the storages have and it lacks. It goes on as another ledger, by another id.
+    """Takes over into the ledger what it lacks of the outputs in the storages. If anything is written, the ledger gets a new id.
 
-    So no attempt of it ever bears the name of one that it does not know.
+    So new attempts never get the names of attempts that the ledger has forgotten.
 
     Raises:
-        GuardRefused: a reconciler is at work.
+        GuardRefused: a reconciler is running.
         SourceUnavailable: a storage or the ledger cannot be read or written.
     """
     with holding(state, lease) as held, opened(state) as engine:
@@ -110,14 +110,14 @@ def recover(
 
 
 def _is_new(connection: Connection, record: OutputRecord) -> bool:
-    """Whether a record is of an output and a version that the ledger does not know."""
+    """Whether the ledger does not know this version of this output."""
     unit = ("campaign", "step", "experiment", "run", "output", "version")
     at = (outputs.c[name] == record.data[name] for name in unit)
     return connection.execute(select(outputs.c.id).where(*at)).first() is None
 
 
 def _mark_all(writer: Writer, state: State, storages: Collection[str]) -> None:
-    """Makes the places the ledger's: whoever has it made again says that these are the right ones."""
+    """Marks the state folder and the storages as the ledger's: who rebuilds a ledger says that they are the right ones."""
     mark_place(writer, STATE, str(state.folder))
     with writer.reading() as connection:
         filled = [storage for storage in sorted(set(storages)) if is_filled(connection, storage)]
@@ -128,7 +128,7 @@ def _mark_all(writer: Writer, state: State, storages: Collection[str]) -> None:
 def _view_all(
     connection: Connection, repository: Repository, state: State
 ) -> tuple[list[View], dict[str, str]]:
-    """All campaigns that are locked, and why of some it cannot be told what they declare."""
+    """The views of all locked campaigns; and campaign → reason, for campaigns that cannot be judged."""
     views, absent = [], {}
     for name, declared in repository.campaigns.items():
         if declared.lock is None:
@@ -152,7 +152,7 @@ def _gather(views: Sequence[View]) -> Declared:
 
 
 def _collect_payloads(views: Sequence[View], records: Sequence[OutputRecord]) -> Iterator[PayloadSet]:
-    """The payload sets of outputs, as far as the snapshots of today still tell them."""
+    """Yields the payload sets of outputs, if they can still be computed from today's snapshots."""
     wanted = {record.data["conditions"]: record.address for record in records if record.data["conditions"]}
     steps = {(view.campaign.name, item.step.name): item for view in views for item in view.units}
     for name, (campaign, step, run) in wanted.items():
@@ -165,7 +165,7 @@ def _collect_payloads(views: Sequence[View], records: Sequence[OutputRecord]) ->
 
 
 def _admit(engine: Engine, views: Sequence[View], made: Iterable[Address]) -> None:
-    """Notes that open selections have taken in the runs of which something was made."""
+    """Records that open selections have taken in the runs of which something was made."""
     runs: defaultdict[str, set[int]] = defaultdict(set)
     for campaign, _, run in made:
         runs[campaign].add(run)
@@ -182,10 +182,10 @@ def _admit(engine: Engine, views: Sequence[View], made: Iterable[Address]) -> No
 
 
 def adopt_place(state: State, kind: str, path: str, who: str, reason: str) -> str:
-    """Makes a folder the ledger's, on a person's word; what was wrong with it before, empty where nothing was.
+    """Marks a folder as the ledger's because a person says so. Returns what was wrong before; empty if nothing was wrong.
 
     Raises:
-        GuardRefused: a reconciler is at work.
+        GuardRefused: a reconciler is running.
         SourceUnavailable: the folder or the ledger cannot be written.
     """
     with holding(state) as held, opened(state) as engine:
@@ -205,6 +205,6 @@ def adopt_place(state: State, kind: str, path: str, who: str, reason: str) -> st
 
 
 def take_over(state: State) -> None:
-    """Makes the state folder that of a ledger that was just put into it."""
+    """Marks the state folder as that of the ledger that was just put into it."""
     with opened(state) as engine:
         mark_place(Writer(engine, None), STATE, str(state.folder), anew=True)

@@ -1,6 +1,6 @@
-"""What must hold before a batch is submitted to a site, as pure values: credential, space, queue, hours of the day.
+"""The preconditions for submitting a batch to a site: credential, free space, queue, hours of the day.
 
-A hindrance says what is in the way and who ends it how; the batch waits meanwhile, and nothing has failed.
+A hindrance says what is wrong, and who can solve it and how. The batch waits until then; this is not a failure.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from datetime import datetime, timedelta
 from schemas.policy.site import Site, Window
 
 UNKNOWN_RUN_TIME = timedelta(hours=12)
-"""How long a credential must be good where no limit of the site tells how long a job may take."""
+"""How long a credential must be valid if the site does not limit the time of a job."""
 
 LEAST_SPACE = 100 * 10**6
-"""Bytes that must be free wherever anything is written; KEK refuses submissions with less in the home folder."""
+"""Bytes that must be free wherever something is written. KEK refuses submissions if the home folder has less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hindrance:
-    """Why nothing is submitted now, and who does what about it. Texts are compared, so neither says how long it lasts."""
+    """Why nothing is submitted now, and what to do about it. Texts are compared, so they never say how long it lasts."""
 
     what: str
     remedy: str
@@ -31,7 +31,7 @@ class Hindrance:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A folder that is written to, and the bytes that are free there; None where that cannot be told."""
+    """A folder that is written to, and its free bytes; None if that is not known."""
 
     folder: str
     free: int | None
@@ -39,9 +39,9 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """How things are at a site at a moment (UTC). `lifetime` is the credential's: None where none is needed.
+    """The state of a site at one moment (UTC). `lifetime` is that of the credential, None if no credential is needed.
 
-    `trouble` is why its lifetime cannot be told, `renewal` what a person does to renew it. `in_flight` counts attempts that are pending or running there.
+    `trouble` says why the lifetime is not known, `renewal` how a person renews the credential. `in_flight` counts attempts.
     """
 
     now: datetime
@@ -54,13 +54,13 @@ class Circumstances:
 
 
 def check_batch(site: Site, found: Circumstances) -> tuple[Hindrance, ...]:
-    """What is in the way of a batch; nothing where it may be submitted."""
+    """The hindrances to submitting a batch; empty if it may be submitted."""
     checks = (_check_credential, _check_windows, _check_space, _check_queue)
     return tuple(hindrance for check in checks for hindrance in check(site, found))
 
 
 def find_need(site: Site) -> timedelta:
-    """How long the credential must be good: as the site says, or as long as a job may run and an hour."""
+    """How long the credential must be valid: what the site says, or one hour more than a job may run."""
     if site.credential_minutes is not None:
         return timedelta(minutes=site.credential_minutes)
     queue = site.queues.get(site.queue or "")
@@ -69,14 +69,14 @@ def find_need(site: Site) -> timedelta:
 
 
 def is_open(window: Window, now: datetime) -> bool:
-    """Whether a moment lies in a window: from its beginning, up to its end and without it, over midnight too."""
+    """Whether a moment is inside a window, also over midnight. The window includes its begin, and not its end."""
     here = now + timedelta(minutes=window.offset)
     minute = 60 * here.hour + here.minute
     if window.begin < window.end:
         return window.begin <= minute < window.end and here.weekday() in window.days
     if minute >= window.begin:
         return here.weekday() in window.days
-    # past midnight: the day on which the window began counts
+    # after midnight: the day on which the window began counts
     return minute < window.end and (here.weekday() - 1) % 7 in window.days
 
 

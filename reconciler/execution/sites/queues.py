@@ -1,8 +1,8 @@
-"""Queues of sites: what a site with a full queue is offered, and when.
+"""Queues of sites: how many attempts a site with a full queue is offered, and when.
 
-That a queue is full is not a failure of any job. The site is left alone for a while, longer the longer nothing is taken, and
-then offered one job; what it takes, it is offered twice as many of. What holds is in the ledger, so that a service and a
-turn by hand do the same.
+A full queue is not a failure of a job. The site is left alone for a while; the while grows as long as it takes nothing.
+Then it is offered one job, and after each accepted batch twice as many. The pause is stored in the ledger, so that a
+service and a turn by hand behave the same.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from reconciler.model.states import PauseKind
 from schemas.files.times import read_time
 
 SHORTEST, LONGEST = 10.0, 300.0
-"""Seconds that a full queue is left alone at first, and at most; one that asks for more time gets it."""
+"""Shortest and longest time in seconds that a full queue is left alone; a site that asks for more time gets more."""
 
 
 class Queues:
-    """The queues of all sites, for one turn."""
+    """The queues of all sites, in one turn."""
 
     def __init__(self, site_engines: SiteEngines, pauses: PauseWriter, clock: Callable[[], float]) -> None:
         self._site_engines, self._pauses, self._clock = site_engines, pauses, clock
@@ -28,11 +28,11 @@ class Queues:
         self._limited: set[str] = set()
 
     def is_full(self, site: str) -> bool:
-        """Whether a site is given nothing for now; not where a person ended its pause, or its time is over."""
+        """Whether nothing is submitted to a site for now; false if a person ended its pause, or the waiting time is over."""
         return self._site_engines.is_postponed(site) and self._find(site) is not None
 
     def describe(self, site: str) -> str | None:
-        """Why a site takes no more jobs; None where it does."""
+        """Why a site takes no more jobs; None if it does."""
         found = self._find(site)
         return found.reason if found else None
 
@@ -43,14 +43,14 @@ class Queues:
         return min(most, self._offers[site])
 
     def record_taken(self, site: str) -> None:
-        """Notes that a site took a batch."""
+        """Records that a site took a batch."""
         if self._find(site):
             self._pauses.resume(f"site:{site}", "it takes jobs again", B2PROD, PauseKind.FULL)
         if site not in self._limited:
             self._offers[site] = 2 * self._offers[site]
 
     def record_deferred(self, site: str, answers: Sequence[Deferred]) -> None:
-        """Notes that a site took none of a batch, for these reasons: it is offered fewer, or left alone."""
+        """Records that a site deferred attempts of a batch: the next batch is smaller, or the site is left alone for a while."""
         self._limited.add(site)
         if len(answers) > 1 and all(one.fewer and one.pause is None for one in answers):
             self._offers[site] = len(answers) // 2
@@ -59,7 +59,7 @@ class Queues:
         self.record_full(site, answers[0].reason, asked)
 
     def record_full(self, site: str, reason: str, asked: float = 0.0) -> None:
-        """Notes that a site takes nothing now: it is left alone, for at least as many seconds as it asked for."""
+        """Records that a site takes nothing now. It is left alone, if possible for the `asked` number of seconds."""
         self._limited.add(site)
         self._offers[site] = 1
         found = self._find(site)

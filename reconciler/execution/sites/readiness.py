@@ -1,4 +1,4 @@
-"""Readiness: whether a site may get a batch now. It checks the preconditions, and pauses the site while they do not hold."""
+"""Readiness: checks whether a site may get a batch now. A site is paused while its preconditions do not hold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FRESH = 60.0
 
 @dataclass(eq=False, slots=True)
 class Readiness:
-    """Checks the preconditions of sites; a pause that ends by itself says which do not hold."""
+    """Checks the preconditions of sites. A pause says which ones do not hold, and ends when all hold."""
 
     state: State
     sites: Mapping[str, Site]
@@ -35,10 +35,10 @@ class Readiness:
     _told: dict[str, str | None] = field(default_factory=dict)
 
     def allow(self, name: str, in_flight: int = 0) -> bool:
-        """Whether a batch may go to a site; if not, its pause says why."""
+        """Whether a batch may go to a site; if not, the site is paused with the reason."""
         site = self.sites.get(name)
         if site is None or self.site_engines.is_resting(name):
-            return True  # other guards hold it back
+            return True  # other checks stop it
         try:
             engine = self.site_engines.engine(name)
         except SourceUnavailable:
@@ -64,11 +64,11 @@ class Readiness:
                 lifetime, trouble = None, str(error)
             asked = now
             self._lifetimes[name] = (asked, lifetime, trouble)
-        # one that is said to end does so while what was said of it is still fresh
+        # a credential may end while the stored answer is still used
         return None if lifetime is None else lifetime - timedelta(seconds=now - asked), trouble
 
     def _tell(self, name: str, reason: str | None) -> None:
-        """Begins, changes or ends the pause of a site that is for its preconditions."""
+        """Begins, changes or ends the pause of a site for its preconditions."""
         scope = f"site:{name}"
         if name not in self._told:
             mine = (scope, PauseKind.PRECONDITION)
@@ -86,7 +86,7 @@ class Readiness:
 
 
 def gather(site: Site, state: State, now: datetime, in_flight: int) -> Circumstances:
-    """How things are, but for the credential: space and the hour."""
+    """The circumstances of a site without the credential: free space, time and attempts in flight."""
     return Circumstances(
         now=now,
         storage=measure(Path(state.storage(site.storage))),
@@ -96,7 +96,7 @@ def gather(site: Site, state: State, now: datetime, in_flight: int) -> Circumsta
 
 
 def measure(folder: Path) -> Volume:
-    """What is free where a folder is, or would be made."""
+    """A folder and its free bytes. If it does not exist, the nearest folder above it is measured."""
     try:
         return Volume(str(folder), shutil.disk_usage(find_existing(folder)).free)
     except OSError:
@@ -104,7 +104,7 @@ def measure(folder: Path) -> Volume:
 
 
 def find_existing(folder: Path) -> Path:
-    """A folder, or the nearest one above it that is there."""
+    """A folder, or the nearest existing folder above it."""
     here = Path(os.path.abspath(folder))
     while not here.exists() and here != here.parent:
         here = here.parent

@@ -1,6 +1,6 @@
-"""The engines of sites: made when first needed, left alone for a while when they do not answer.
+"""The engines of sites. An engine is made when it is first needed, and left alone for a while when it does not answer.
 
-An exception of an engine that nobody expected counts as a site that does not answer.
+If an engine raises an unexpected exception, its site counts as a site that does not answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from schemas.policy.site import KEPT, Admission, Site
 
 SHORTEST, LONGEST = 5.0, 600.0
-"""Seconds that an engine is left alone after its first failure, and after many."""
+"""Scale and maximum, in seconds, of the time that an engine is left alone; the time grows with each failure."""
 
 SEEN = 30.0
 """Seconds after which it is recorded again that a site answers."""
@@ -42,10 +42,10 @@ _Told = TypeVar("_Told")
 
 
 def contain(error: Exception) -> str:
-    """The text about an exception that nobody expected: it stops one thing, and the turn goes on.
+    """Records an unexpected exception and returns its text: it stops one thing, and the turn continues.
 
     Raises:
-        Exception: the same exception, if it is expected and stops more: a guard, a source, the database.
+        Exception: the same exception, if it is expected and stops more: from a guard, a source, or the database.
     """
     foreseen = isinstance(error, GuardRefused | SourceUnavailable | SQLAlchemyError)
     if foreseen and not isinstance(error, IntegrityError):
@@ -54,7 +54,7 @@ def contain(error: Exception) -> str:
 
 
 def _guard(call: Callable[_Given, _Told]) -> Callable[_Given, _Told]:
-    """A call of an engine, where a defect of it looks like a service that does not answer."""
+    """Wraps a call of an engine, so that a defect of the engine raises `EngineUnavailable`."""
 
     def guarded(*given: _Given.args, **named: _Given.kwargs) -> _Told:
         try:
@@ -68,7 +68,7 @@ def _guard(call: Callable[_Given, _Told]) -> Callable[_Given, _Told]:
 
 
 class GuardedEngine:
-    """An engine whose defects look like a service that does not answer. After a defect a submission is uncertain."""
+    """An engine whose defects look like a service that does not answer. A defect in a submission makes the answers uncertain."""
 
     def __init__(self, engine: Engine) -> None:
         self._submit = engine.submit
@@ -80,12 +80,12 @@ class GuardedEngine:
         self.examine = _guard(engine.examine)
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
-        """The engine's answers; uncertain after a defect, since the engine may have taken attempts before it."""
+        """The engine's answers, one for each attempt. After a defect all are uncertain, because some may have been submitted."""
         try:
             answers = self._submit(batch)
         except SourceUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 -- an engine's defect is its site's
+        except Exception as error:  # noqa: BLE001 -- a defect of an engine must stop only its site
             return [Uncertain(note_defect(error))] * len(batch.handles)
         if len(answers) != len(batch.handles):
             told = f"the engine gave {len(answers)} answers on {len(batch.handles)} attempts"
@@ -97,7 +97,7 @@ class GuardedEngine:
 class Health:
     """How a site answers: failures in a row, and when it is asked again, in seconds since 1970.
 
-    Without failures, `after` is when something is submitted again: it answers, and took no more.
+    Without failures, the site answers but took no more jobs; then `after` is the time of the next submission.
     """
 
     failures: int = 0
@@ -119,7 +119,7 @@ class SiteEngines:
         """The engine of a site.
 
         Raises:
-            SourceUnavailable: there is no such site any more, or nothing here drives its engine, or that cannot be made.
+            SourceUnavailable: the site is not declared, b2prod does not know its engine, or the engine cannot be made.
         """
         if site not in self._engines:
             described = self._sites.get(site)
@@ -137,10 +137,10 @@ class SiteEngines:
         return self._engines[site]
 
     def check_reference(self, attempt: Attempt, handle: JobHandle) -> None:
-        """Checks that the engine of an attempt's site has its job under the reference of a handle.
+        """Checks that the engine of an attempt's site has the job with the reference of `handle`, and that it is the attempt's.
 
         Raises:
-            GuardRefused: it does not have it, or has it under another name.
+            GuardRefused: the engine does not have the job, or has it under another name.
             SourceUnavailable: the engine cannot be asked.
         """
         site, reference = attempt.site, handle.reference
@@ -149,7 +149,7 @@ class SiteEngines:
             raise SourceUnavailable(elsewhere)
         try:
             seen = engine.query([handle]).get(handle.name)
-            # its id alone proves nothing: everybody can read the name, and give it to a job of their own
+            # its id alone proves nothing: anybody can read the name and give it to another job
             known = engine.find([handle]).get(handle.name, ())
         except EngineUnavailable as error:
             raise SourceUnavailable(f"{site} cannot be asked for job {reference}: {error}") from error
@@ -162,15 +162,15 @@ class SiteEngines:
             )
 
     def list_sites(self) -> tuple[str, ...]:
-        """The sites that may be acted upon."""
+        """The names of the sites that may be used, sorted."""
         return tuple(sorted(self._sites))
 
     def find_kept_days(self, site: str) -> int:
-        """For how many days the folders of failed attempts are kept."""
+        """For how many days a site keeps the folders of failed attempts."""
         return self._sites[site].keep_failed_days if site in self._sites else KEPT
 
     def tell_elsewhere(self, attempt: Attempt) -> str | None:
-        """Why the site cannot be asked for an attempt: another engine than its present one took it; None where it can."""
+        """Why a site cannot be asked for an attempt: it had another engine when it took the attempt. None if it can be asked."""
         site = self._sites.get(attempt.site)
         if site is None or attempt.engine in (None, site.service):
             return None
@@ -180,10 +180,10 @@ class SiteEngines:
         )
 
     def find_visibility(self, site: str) -> float:
-        """Seconds for which a job of a site, or what it wrote, may not be seen from here.
+        """Seconds for which a job of a site, or its files, may be invisible from here.
 
         Raises:
-            SourceUnavailable: as for its engine.
+            SourceUnavailable: as `engine` does.
         """
         described = self._sites.get(site)
         if described is not None and described.visibility is not None:
@@ -191,7 +191,7 @@ class SiteEngines:
         return self.engine(site).visibility.total_seconds()
 
     def find_admission(self, site: str) -> Admission:
-        """The limits from which on a site raises an alarm."""
+        """The limits above which a site raises an alarm."""
         return self._sites[site].brakes if site in self._sites else Admission()
 
     def is_attached(self, site: str) -> bool:
@@ -207,20 +207,20 @@ class SiteEngines:
         return health.failures > 0 and self._is_coming(health.after)
 
     def is_postponed(self, site: str) -> bool:
-        """Whether a site that answers is given nothing for now."""
+        """Whether a site answers, but nothing is submitted to it for now."""
         health = self._read(site)
         return not health.failures and self._is_coming(health.after)
 
     def postpone(self, site: str, seconds: float) -> None:
-        """Notes that a site, which answers, is to be given nothing for so long."""
+        """Records that nothing is submitted to an answering site for some seconds; at most `LONGEST`."""
         self._store(site, Health(0, int(self._clock() + min(seconds, LONGEST))), None)
 
     def _is_coming(self, after: int | None) -> bool:
-        # a clock that was set back holds up nobody
+        # if the clock was set back, nothing waits longer than LONGEST
         return after is not None and 0 < after - self._clock() <= LONGEST
 
     def record_answer(self, site: str) -> None:
-        """Notes that a site answers."""
+        """Records that a site answers."""
         now = self._clock()
         health = self._read(site)
         if health.failures or now - self._recorded.get(site, 0.0) > SEEN:
@@ -228,9 +228,9 @@ class SiteEngines:
             self._recorded[site] = now
 
     def record_silence(self, site: str, reason: str, asked: float | None = None) -> None:
-        """Notes that a site did not answer: it is left alone, longer each time, and never by all at the same moment.
+        """Records that a site did not answer. It is left alone, longer after each failure; the time is random within limits.
 
-        `asked` is for how many seconds it asked for that by itself.
+        `asked` is the number of seconds for which the site asked to be left alone.
         """
         failures = self._read(site).failures + 1
         pause = min(LONGEST, SHORTEST * 2 ** min(failures, 12)) * random.uniform(0.5, 1.0)  # noqa: S311 -- no secret

@@ -1,7 +1,7 @@
-"""Alarms: where very many things go wrong at once, the observation is more likely to be wrong than the things.
+"""Alarms: if very many things seem wrong at once, the observation is more likely to be wrong than the things.
 
-An alarm is a pause that names these things, and nothing is done about them until a person ends it. That answer counts for
-just these things, for a day. The alarm ends by itself once all of them turn out to be in order.
+An alarm is a pause that names these things. Nothing is done about them until a person ends the alarm. That decision
+counts for these things only, for one day. The alarm ends by itself when all of them are in order again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from reconciler.outside.clock import Clock, format_time
 from schemas.policy.site import Admission
 
 ALL = 3
-"""From this number on, it is an alarm if all things of a kind go wrong."""
+"""Smallest number of things for which it is an alarm that all of them are wrong."""
 
 ANSWERED = timedelta(days=1)
-"""How long a person's answer counts."""
+"""How long a person's decision counts."""
 
 
 def is_mass(count: int, total: int, admission: Admission) -> bool:
-    """Whether `count` of `total` is an alarm: more than a share and at least a number of them, or all of them."""
+    """Whether `count` of `total` is an alarm: more than a share and at least a number, or all and at least `ALL`."""
     if count >= admission.at_least and 100 * count > admission.percent * total:
         return True
     return count >= ALL and count >= total
@@ -32,10 +32,10 @@ def is_mass(count: int, total: int, admission: Admission) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What seems to have happened at once to many things of one `kind`; `what` continues the text `12 of 30 `.
+    """What seems to have happened at the same time to many things of one `kind`; `what` continues the text `12 of 30 `.
 
-    `subject` are the names of the things that it happened to, `open` those of all things that are not known to be in order,
-    `total` is how many things there are.
+    `subject` has the names of the things to which it happened, `open` the names of all things that are not known to be in
+    order; `total` is the number of all things.
     """
 
     scope: str
@@ -46,20 +46,20 @@ class Alarm:
     total: int
 
     def name(self, names: Collection[str]) -> frozenset[str]:
-        """The names with the kind before them."""
+        """The names, each with the kind before it."""
         return frozenset(f"{self.kind} {one}" for one in names)
 
 
 @dataclass(frozen=True, slots=True)
 class Alarms:
-    """Raises and ends the alarms of one ledger; `site_engines` tell the limits of sites."""
+    """Raises and ends the alarms of one ledger; `site_engines` gives the limits of sites."""
 
     pauses: PauseWriter
     site_engines: SiteEngines
     clock: Clock
 
     def doubt(self, event: Alarm, site: str) -> bool:
-        """Whether what seems to have happened at a site must not be acted upon now."""
+        """Whether an event at a site must not be acted upon now. Raises the alarm, adds to it, or ends it."""
         going = self.pauses.read_subject(event.scope)
         seen = event.name(event.subject)
         if going is not None:

@@ -1,4 +1,4 @@
-"""Recording how attempts end: the ledger gets what came of each, and a unit is published once all its jobs are verified."""
+"""Records in the ledger how attempts end, and publishes a unit when all its jobs are verified."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from renderer.jobs.logs import Culprit, find_signature, normalise
 from schemas.repository import Repository
 
 IDENTICAL = 5
-"""Jobs of a campaign that must have failed in the same way to pause it."""
+"""Number of jobs of a campaign that must fail in the same way to pause it."""
 
 FRUITLESS = 5
-"""How many attempts a job may have for each failure that it may have: an attempt that never began is not a failure, but is bounded too."""
+"""Allowed attempts of a job for each allowed failure. An attempt that never began is not a failure, but its number is limited too."""
 
 PAUSE, SPREAD = 3600.0, (0.7, 1.3)
-"""Seconds that a failed job waits at most before it is tried again, and what that is multiplied by, so that not all come at once."""
+"""Longest wait in seconds before a failed job is tried again, and the range of its random factor, which spreads the retries."""
 LONGEST = int(PAUSE * max(SPREAD))
 
 
@@ -45,12 +45,12 @@ class AttemptRecorder:
     _ended: list[EndedUnit] = field(default_factory=list)
 
     def take_ended(self) -> list[EndedUnit]:
-        """The units that ended since this was last asked."""
+        """The units that ended since the last call."""
         ended, self._ended = self._ended, []
         return ended
 
     def collect(self, attempt: Attempt) -> bool:
-        """Records the result of an attempt; false where it left none."""
+        """Records the result of an attempt; returns false if it left none. `SourceUnavailable`: its folder cannot be read."""
         match self.workspace.collect(attempt, self.attempts.list_due(attempt)):
             case Verified() if self.attempts.is_done(attempt.job):
                 self.lose(attempt, AttemptState.DISCARDED, "another attempt of its job was faster")
@@ -75,7 +75,7 @@ class AttemptRecorder:
         return True
 
     def _judge_counts(self, attempt: Attempt, found: Verified) -> Failed | None:
-        """The failure where a job read other events than are registered, more than its run has, or kept more than it read."""
+        """The failure of a job that read other events than are registered, more than its run has, or kept more than it read."""
         kept = [(product.path, product.events) for product in found.products]
         wrong = judge_counts("the job", attempt.events, found.events_read, kept)
         if wrong is None:
@@ -85,14 +85,14 @@ class AttemptRecorder:
         return Failed(*wrong) if wrong else None
 
     def publish(self, intent: int, address: Address) -> None:
-        """Publishes a unit of which all jobs are verified."""
+        """Publishes a unit whose jobs are all verified."""
         if ended := self.publisher.publish_unit(intent, address):
             self._ended.append(ended)
             if ended.failure is not None:
                 self._doubt_refusals(address)
 
     def _doubt_refusals(self, address: Address) -> None:
-        """Raises an alarm where the units of a campaign are refused at their final places one after the other."""
+        """Raises an alarm if many units of a campaign are refused at their final places."""
         campaign = address[0]
         scope = f"campaign:{campaign}"
         since = self.pauses.find_resumed(scope, PauseKind.ALARM) or ""
@@ -104,11 +104,11 @@ class AttemptRecorder:
         self.alarms.doubt(event, declared.campaign.site if declared else "")
 
     def _refuse(self, attempt: Attempt, failed: Failed) -> None:
-        """Records an attempt that ended well and whose result cannot be used. Its log does not tell why."""
+        """Records an attempt that ended well but whose result cannot be used. Its log does not say why."""
         self.fail(attempt, failed, _blame(failed))
 
     def fail(self, attempt: Attempt, failed: Failed, culprit: Culprit | None = None) -> None:
-        """Records an attempt that failed, which counts for its job and for its campaign."""
+        """Records a failed attempt. It counts as a failure of its job, and may pause its campaign."""
         culprit = culprit or self._find_culprit(attempt, failed)
         signature = sha256(culprit.signature.encode()).hexdigest()
         limit, after = self._read_limit(attempt), self._choose_time(attempt)
@@ -119,7 +119,7 @@ class AttemptRecorder:
         self._end_unit(attempt, failed.reason)
 
     def _find_culprit(self, attempt: Attempt, failed: Failed) -> Culprit:
-        """The line of the attempt's log that tells why it failed; what the failure says, where none does."""
+        """The line of the attempt's log that says why it failed; if there is none, the reason of the failure."""
         text, first = self.workspace.read_log(attempt.name)
         declared = self.repository.campaigns.get(attempt.campaign)
         steps = declared.campaign.expand() if declared else ()
@@ -127,10 +127,10 @@ class AttemptRecorder:
         return find_signature(text, application, first=first) or _blame(failed)
 
     def _trip(self, attempt: Attempt, culprit: Culprit, signature: str, extent: str | None) -> None:
-        """Pauses a campaign in which the same error struck several jobs, and more than came to a good end.
+        """Pauses a campaign if several of its jobs failed in the same way, and these are more than the verified jobs.
 
-        Where the error is one of all jobs of the step, the first is enough. Counted is from the beginning, or from when
-        a person last let the campaign go on.
+        If all jobs of the step would fail in this way, one failure is enough. Attempts count from the beginning, or from the
+        time at which a person last resumed the campaign.
         """
         scope = f"campaign:{attempt.campaign}"
         step = attempt.address[1] if extent == "step" else None
@@ -143,13 +143,13 @@ class AttemptRecorder:
         self.pauses.pause(scope, PauseKind.BREAKER, f"{how}: {culprit.line.strip()} ({place})", "b2prod")
 
     def lose(self, attempt: Attempt, state: AttemptState, reason: str) -> None:
-        """Records an attempt that does not count as a failure of its job; the job's number of attempts is bounded all the same."""
+        """Records an attempt that is not a failure of its job. The job's number of attempts is limited all the same."""
         most = FRUITLESS * self._read_limit(attempt) if state == AttemptState.LOST else None
         self.attempts.record_gone(attempt, state, reason, most=most)
         self._end_unit(attempt, reason)
 
     def lose_job(self, attempt: Attempt, reason: str) -> None:
-        """Records an attempt whose job the engine took and does not know any more; it may come back."""
+        """Records an attempt as lost: the engine took its job and does not know it any more. It may come back."""
         limit, after = self._read_limit(attempt), self._choose_time(attempt)
         self.attempts.record_lost(attempt, reason, max_attempts=limit, after=after)
         self._end_unit(attempt, reason)
@@ -159,12 +159,12 @@ class AttemptRecorder:
             self._ended.append(EndedUnit(attempt.address, reason))
 
     def _read_limit(self, attempt: Attempt) -> int:
-        """How often the attempt's job may fail; a campaign that is not declared any more is not tried again."""
+        """How often the attempt's job may fail; 1 if its campaign is not declared any more."""
         declared = self.repository.campaigns.get(attempt.campaign)
         return declared.campaign.limits.max_attempts if declared else 1
 
     def _choose_time(self, attempt: Attempt) -> int | None:
-        """When a failed job may be tried again: later each time, and at once where jobs run on this machine."""
+        """When a failed job may be tried again, in seconds since 1970; the wait grows. None (at once) for jobs of this machine."""
         if self.site_engines.engine(attempt.site).attached:
             return None
         failures = min(attempt.failures, 12)
@@ -173,5 +173,5 @@ class AttemptRecorder:
 
 
 def _blame(failed: Failed) -> Culprit:
-    """What a failure says of itself, in the place of a line of a log."""
+    """The reason of a failure, used instead of a line of a log."""
     return Culprit(normalise(failed.reason), 0, failed.reason)

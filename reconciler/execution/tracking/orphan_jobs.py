@@ -1,7 +1,7 @@
-"""Orphan jobs: attempts that a ledger began before it was restored or rebuilt, and does not know any more.
+"""Orphan jobs: jobs of attempts that a ledger began before it was restored or rebuilt, and does not know any more.
 
-Nobody will take what they make: their jobs are ended, and their folders go once none is left. They are known by names that
-begin with an id which the ledger had before; what bears its present id, or another ledger's, is not touched.
+Nobody uses what they make. So their jobs are ended, and their folders are removed when no job is left. Their names begin
+with an earlier id of the ledger. Names with its present id, or with another ledger's id, are not touched.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from reconciler.outside.plain_files import NotPlain, read_plain
 
 LONG_AGO = "1970-01-02T00:00:00Z"
 MEMBERS = 1 << 24
-"""Bytes that a batch's list of members may have."""
+"""Largest size in bytes of a batch's list of members."""
 
 
 def end_orphan_jobs(
     writer: Writer, site_engines: SiteEngines, workspace: Workspace, ledger: Leftovers
 ) -> int:
-    """Asks for the end of all jobs of attempts that the ledger had begun and does not know: how many still run.
+    """Asks the engines to end all orphan jobs. Returns how many still run.
 
-    A site that cannot be asked is asked in the next turn; until then their folders stay.
+    A site that cannot be asked is asked again in the next turn; until then all folders of orphan jobs are kept.
     """
     with writer.reading() as connection:
         formers = {f"b2p-{one[:NAMED]}-" for one in list_formers(connection)}
@@ -53,14 +53,14 @@ def end_orphan_jobs(
                 here = [handle for name in batches for handle in _read_members(workspace.batches / name)]
             running += _end(engine, here) if here else 0
         except (EngineUnavailable, SourceUnavailable):
-            complete = False  # it is not known whether one runs there
+            complete = False  # a job may still run there
     if complete and not running:
         workspace.sweep(attempts, batches)
     return running
 
 
 def _read_members(home: Path) -> list[JobHandle]:
-    """The members of a batch, as its folder has them; none where it does not say."""
+    """The members of a batch, read from its folder; empty if the folder does not list them."""
     try:
         members = json.loads(read_plain(home / "members.json", MEMBERS))
         return [
@@ -72,7 +72,7 @@ def _read_members(home: Path) -> list[JobHandle]:
 
 
 def _end(engine: Engine, handles: Sequence[JobHandle]) -> int:
-    """How many of the handles' jobs still run, after their end was asked for."""
+    """Asks for the end of the handles' jobs. Returns how many still run."""
     found = engine.find(handles)
     known = [replace(one, reference=told) for one in handles for told in found.get(one.name, ())]
     seen = engine.query(known) if known else {}

@@ -1,4 +1,4 @@
-"""Publishing: verified files go to their final places, never over another file, and survive a crash half-way."""
+"""Publishing: puts verified files at their final places, never over another file. A crash in between does no harm."""
 
 from __future__ import annotations
 
@@ -37,35 +37,35 @@ from schemas.manifest.runs import format_run
 CLOSED = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)
 )
-"""What a file system says that takes nothing at all now."""
+"""Errors of a file system that accepts nothing at all now."""
 UNABLE = frozenset(
     (errno.EPERM, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 )
-"""What it says where it has no such thing as was asked for."""
+"""Errors of a file system that does not support what was asked for."""
 RENAME_NOREPLACE = 1
 BLOCK = 1 << 24
 MOST = 5_000_000_000
-"""Bytes that a record of events may have."""
+"""Largest size in bytes of a record of events."""
 
 
 class PublishingRefused(Exception):
-    """A final place holds another file, or the verified file is gone: nothing was overwritten."""
+    """A final place holds another file, or the verified file is gone or changed. Nothing was overwritten."""
 
 
 class StorageClosed(SourceUnavailable):
-    """A storage takes nothing now, whatever the unit is."""
+    """A storage accepts nothing now, from any unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndedUnit:
-    """A unit whose last live attempt has ended; `failure` is the reason, None where the unit was produced."""
+    """A unit whose last live attempt has ended; `failure` is the reason, None if the unit was produced."""
 
     address: Address
     failure: str | None
 
 
 def check_storage(storage: str) -> None:
-    """Ensures that a storage in which something lies is mounted.
+    """Checks that a storage in which files are published is mounted.
 
     Raises:
         StorageClosed: the storage is not there, or is empty.
@@ -77,7 +77,7 @@ def check_storage(storage: str) -> None:
 class Publisher:
     """Publishes the units of one ledger, in one turn.
 
-    `delayed` maps units whose jobs are verified, and whose files cannot be moved to their final place now, to the reason.
+    `delayed` maps units whose jobs are verified, but whose files cannot be published now, to the reason.
     `closed` maps the campaigns of which nothing can be published now to the reason.
     """
 
@@ -90,7 +90,7 @@ class Publisher:
         self._filled: dict[str, bool] = {}
 
     def publish_unit(self, intent: int, address: Address) -> EndedUnit | None:
-        """The ended unit; None where it waits for its storage, while other units go on."""
+        """Publishes a unit. Returns the ended unit; None if it waits for its storage."""
         moves = self._ledger.list_moves(intent)
         try:
             records = self._ledger.list_event_numbers(intent)
@@ -115,7 +115,7 @@ class Publisher:
         return EndedUnit(address, None)
 
     def _check_storage(self, storage: str) -> None:
-        """Ensures that a storage is there and the ledger's, where something was published to it, so that an empty one is wrong."""
+        """If something was published to a storage before, checks that the storage is mounted and belongs to the ledger."""
         if storage not in self._filled:
             self._filled[storage] = self._places.is_filled(storage)
         if not self._filled[storage]:
@@ -129,7 +129,7 @@ class Publisher:
 
 @dataclass(frozen=True, slots=True)
 class _Transfer:
-    """A file on its way: from the job's folder to `beside`, next to its final place, and from there to that place."""
+    """A file to be published: it is copied from the job's folder to `beside`, and then gets its name at the final place."""
 
     move: Move
     source: Path
@@ -138,16 +138,15 @@ class _Transfer:
 
 
 def publish(moves: Iterable[Move], workspace: Workspace, records: Iterable[RecordFile] = ()) -> None:
-    """Puts every file at its final place; what an interrupted run has put there already is accepted if it is the same.
+    """Publishes files and their records. A file that an interrupted run has published already is accepted if it is the same.
 
-    A job may still write into its folder, so the files that are published are copies, read only, and are compared with
-    what was verified once they are where nobody else writes. None comes to its place before all are, and before the
-    records are, so that no file is ever there of which nothing tells what it is.
+    A job may still write into its folder. So copies are published, read only, and each copy is compared with what was verified.
+    No file gets its final name before all copies and all records are there. So a published file always has its record.
 
     Raises:
         PublishingRefused: nothing was overwritten; the message names the file.
-        StorageClosed: the storage takes nothing now; the next turn goes on from here.
-        SourceUnavailable: this place cannot be written now; the next turn tries it again.
+        StorageClosed: the storage accepts nothing now; the next turn continues.
+        SourceUnavailable: this place cannot be written now; the next turn tries again.
     """
     transfers = [_plan_transfer(move, workspace) for move in moves]
     try:
@@ -159,7 +158,7 @@ def publish(moves: Iterable[Move], workspace: Workspace, records: Iterable[Recor
         for record in records:
             _put_record(record)
         for one in missing:
-            with _judging(one.final, one.move.storage):  # if a file came just now, the next turn looks at it
+            with _judging(one.final, one.move.storage):  # the next turn checks a file that appeared just now
                 _place(one)
     finally:
         for one in transfers:
@@ -171,7 +170,7 @@ def publish(moves: Iterable[Move], workspace: Workspace, records: Iterable[Recor
 
 
 def _put_record(record: RecordFile) -> None:
-    """Writes a record whole, for nobody to write, and never over another file."""
+    """Writes a record completely and read only, and never over another file."""
     final = Path(record.storage, record.folder, record.name)
     beside = final.with_name(f".{record.name}.part")
     try:
@@ -199,7 +198,7 @@ def _plan_transfer(move: Move, workspace: Workspace) -> _Transfer:
 
 
 def _bring(transfer: _Transfer) -> bool:
-    """Copies a file next to its final place, and compares the copy; false where the final place has it already."""
+    """Copies a file next to its final place and checks the copy; returns false if the final place has it already."""
     move, final = transfer.move, transfer.final
     _make_folders(final.parent)
     if final.is_symlink() or final.exists():
@@ -223,9 +222,9 @@ def _bring(transfer: _Transfer) -> bool:
 
 
 def _copy(source: FileIO, target: Path, size: int) -> None:
-    """Copies that many bytes of a file to one that nobody may write; shares the blocks where the file system can do that.
+    """Copies a file to a new file that is read only. The blocks are shared if the file system supports this.
 
-    A file that is larger was changed, and one that grows has no end: neither may fill the storage.
+    At most one byte more than `size` is copied: a file that was changed, or still grows, must not fill the storage.
     """
     with create_plain(target, 0o444) as stream:
         left, opened = size + 1, stream.fileno()
@@ -242,20 +241,18 @@ def _copy(source: FileIO, target: Path, size: int) -> None:
 
 
 def _place(transfer: _Transfer) -> None:
-    """Gives a copy its final name, unless something has that: a link is the one form of rename that every system has."""
+    """Gives a copy its final name, unless another file has that name."""
     if os.path.lexists(transfer.final) and _is_same(transfer.final, transfer.move):
-        os.replace(
-            transfer.beside, transfer.final
-        )  # the same bytes, in a file that somebody may still change
+        os.replace(transfer.beside, transfer.final)  # it has the same bytes, but somebody may still change it
         return
     _give_name(transfer.beside, transfer.final, transfer.move.storage)
 
 
 def _give_name(beside: Path, final: Path, storage: str) -> None:
-    """Gives a file that is whole its final name, unless something has that.
+    """Gives a complete file its final name, unless something has that name.
 
     Raises:
-        StorageClosed: the file system has nothing by which that could be done.
+        StorageClosed: the file system supports no safe way to do this.
     """
     try:
         _link_or_rename(beside, final)
@@ -269,7 +266,7 @@ def _give_name(beside: Path, final: Path, storage: str) -> None:
 
 
 def _link_or_rename(source: Path, target: Path) -> None:
-    """Gives a file a name that nothing has, by a link or else by a rename; what it was called before may stay."""
+    """Gives a file a name that nothing has, by a hard link or by a rename. Its old name may remain."""
     try:
         os.link(source, target)
     except OSError as error:
@@ -279,12 +276,12 @@ def _link_or_rename(source: Path, target: Path) -> None:
 
 
 def try_storage(storage: Path) -> str | None:
-    """Why nothing could be published to a folder, found out by doing it there with an empty file; None where it works.
+    """Tests with empty files whether something can be published to a folder. Returns why not, or None.
 
-    What was made for that is removed again.
+    The test files are removed again.
 
     Raises:
-        OSError: the folder cannot be written, which says nothing of what it is able to.
+        OSError: the folder cannot be written, so nothing is known about what it supports.
     """
     with tempfile.TemporaryDirectory(prefix=".b2prod-trial-", dir=storage) as name:
         folder = Path(name)
@@ -307,7 +304,7 @@ def try_storage(storage: Path) -> str | None:
 
 
 def _is_sealed(transfer: _Transfer) -> bool:
-    """Whether what is at the final place is ours, is not the job's own file by another name, and nobody may write it."""
+    """Whether the file at the final place is ours, is not a hard link to the job's file, and is read only."""
     found = transfer.final.lstat()
     with contextlib.suppress(FileNotFoundError):
         if os.path.samestat(found, transfer.source.lstat()):
@@ -316,7 +313,7 @@ def _is_sealed(transfer: _Transfer) -> bool:
 
 
 def _rename(source: Path, target: Path) -> None:
-    """Renames a file where there are no hard links, as on BeeGFS and some FUSE and NFS mounts; never over another file."""
+    """Renames a file, never over another one, for file systems without hard links (BeeGFS, some FUSE and NFS mounts)."""
     libc = ctypes.CDLL(None, use_errno=True)
     here = -100  # AT_FDCWD
     if libc.renameat2(here, os.fsencode(source), here, os.fsencode(target), RENAME_NOREPLACE) != 0:
@@ -326,7 +323,7 @@ def _rename(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _judging(place: Path, storage: str) -> Iterator[None]:
-    """Where the file system refuses: whether the storage takes nothing, or only this place in it."""
+    """Turns an error of the file system into `StorageClosed`, or into `SourceUnavailable` if only this place is affected."""
     try:
         yield
     except OSError as error:
@@ -336,14 +333,14 @@ def _judging(place: Path, storage: str) -> Iterator[None]:
 
 
 def _is_same(final: Path, move: Move) -> bool:
-    """Whether the file itself, and not what a link points to, is the one that is to be there."""
+    """Whether a plain file (not a link) has the size and the checksum of the move."""
     found = final.lstat()
     plain = stat.S_ISREG(found.st_mode) and found.st_size == move.size
     return plain and digest_content(final) == move.checksum
 
 
 def _make_folders(folder: Path) -> None:
-    """Makes a folder and its parents, each on disk before something is put into it."""
+    """Makes a folder and its parents. Each is on disk before something is put into it."""
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     for parent in reversed(missing):
         parent.mkdir(exist_ok=True)
@@ -353,13 +350,10 @@ def _make_folders(folder: Path) -> None:
 def find_shared_events(
     records: Sequence[tuple[str, str, int | None]], workspace: Workspace, run: str
 ) -> str | None:
-    """What is wrong with the events that the jobs of a unit read, in words; None where each was read once.
+    """Checks that no event was read by two jobs of a unit. Returns what is wrong, or None.
 
-    `records` are the names of the jobs' attempts, the checksums of the records that they left, and how many events each
-    may hold, None where nobody knows; `run` is written as in 3:529. Memory: some four times four bytes an event.
-
-    Raises:
-        SourceUnavailable: a record cannot be read now.
+    Each of `records` has the name of an attempt, the checksum of its record of events, and the largest number of events in it,
+    None if not known; `run` is written as in 3:529. Memory: about 16 bytes for each event.
     """
     if len(records) < 2:
         return None

@@ -1,7 +1,7 @@
-"""Tracking: the answers of engines about live attempts are recorded in the ledger, by evidence alone.
+"""Tracking: records in the ledger what engines say about live attempts, and only what is proved.
 
-An unknown state changes nothing. An attempt is absent when two complete answers lacked it, after the time in which a job
-may be invisible; and where its folder can be reached, only once its job can no longer begin.
+An unknown state changes nothing. An attempt counts as absent when two complete answers lack it, after the time for which a
+job may be invisible. If its folder can be reached, it must also be certain that its job can no longer begin.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from reconciler.outside.clock import Ages, Clock, format_time
 from reconciler.outside.errors import SourceUnavailable
 
 MEMORY = timedelta(days=7)
-"""How long an attempt that was taken for lost may come back."""
+"""How long an attempt that was recorded as lost may come back."""
 
 _NOTHING = Observation(Sighting.UNKNOWN)
 
@@ -46,7 +46,7 @@ class Poll:
 
 @dataclass(eq=False, slots=True)
 class Tracker:
-    """Follows the live attempts of one ledger. `troubles` are other messages for a person, in their order."""
+    """Follows the live attempts of one ledger. `troubles` are other messages for a person, in order."""
 
     ledger: Ledger
     attempts: AttemptLedger
@@ -60,7 +60,7 @@ class Tracker:
     _poll: Poll = field(default_factory=Poll)
 
     def resume(self) -> None:
-        """Continues what an earlier process left unfinished: submissions and publishing."""
+        """Continues what an earlier process did not finish: submissions and publishing."""
         self.attempts.doubt_intents()
         for intent in self.ledger.list_publishing():
             address = self.ledger.find_address(intent)
@@ -70,7 +70,7 @@ class Tracker:
                 self.troubles[f"{format_address(address)} could not be published: {contain(error)}"] = None
 
     def poll(self, sites: Callable[[str], bool] = lambda _: True) -> Poll:
-        """Asks for every live attempt at the sites wanted, by one bulk query of each engine."""
+        """Asks each engine once about all its live attempts, at the sites for which `sites` is true. Returns what was found."""
         self._poll = Poll()
         groups: dict[str, list[Attempt]] = {}
         for attempt in self.attempts.list_live():
@@ -85,13 +85,13 @@ class Tracker:
             else:
                 try:
                     self._follow(site, group)
-                except Exception as error:  # noqa: BLE001 -- an unexpected error at one site says nothing about the others
+                except Exception as error:  # noqa: BLE001 -- an unexpected error at one site must not stop the others
                     self._break_off(site, group, contain(error))
         self._poll.ended = self.recorder.take_ended()
         return self._poll
 
     def _break_off(self, site: str, group: Sequence[Attempt], reason: str) -> None:
-        """Records that nothing is known of those attempts of a site that were not judged before an unexpected error."""
+        """After an unexpected error at a site: records the attempts that were not judged yet as unknown."""
         self.site_engines.record_silence(site, reason)
         self.troubles[f"{site}: {reason}"] = None
         seen = {attempt.id for attempt in self._poll.live}
@@ -99,7 +99,7 @@ class Tracker:
         self._note_unknown([one for one in group if one.id in still - seen], reason)
 
     def sweep(self) -> None:
-        """Removes the folders that nobody needs any more; those of attempts that failed, after some days."""
+        """Removes folders that nobody needs any more; folders of failed attempts are kept for some days."""
         names = self.workspace.names()
         leftovers, now = self.attempts.leftovers, self.clock.time()
         expired = {
@@ -111,11 +111,11 @@ class Tracker:
         self.workspace.sweep(leftovers.list_ended(names) | expired, batches)
 
     def _follow(self, site: str, group: Sequence[Attempt]) -> None:
-        """Follows the attempts of one site; where it does not answer, all of them are unknown."""
+        """Follows the attempts of one site. If the site does not answer, all of them are unknown."""
         try:
             engine = self.site_engines.engine(site)
             group = self._set_apart(group)
-            # lost attempts may come back, as jobs outside this machine may
+            # jobs outside this machine may come back after they were lost
             lost = () if engine.attached else self.attempts.list_lost(site, self._since())
             returning = [one for one in lost if self.site_engines.tell_elsewhere(one) is None]
             if not group and not returning:
@@ -138,7 +138,7 @@ class Tracker:
                 self._take_back(engine, attempt, seen.get(attempt.name, _NOTHING))
 
     def _take_back(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
-        """Makes a lost attempt live again that its engine knows again; ends its job where another attempt replaced it."""
+        """Makes a lost attempt live again if its engine knows it again; if another attempt replaced it, ends its job."""
         if observation.sighting is Sighting.ENDED and self.attempts.is_awaited(attempt, alone=False):
             self._settle(engine, attempt, observation)
         elif observation.sighting in (Sighting.PENDING, Sighting.RUNNING):
@@ -150,7 +150,7 @@ class Tracker:
                 self._cancel(attempt.site, engine, [self.workspace.make_handle(attempt)])
 
     def _cancel(self, site: str, engine: Engine, handles: Sequence[JobHandle]) -> bool:
-        """Asks for the end of jobs; false where the engine refuses, which does not stop the poll."""
+        """Asks for the end of jobs; returns false if the engine refuses, which does not stop the poll."""
         try:
             engine.cancel(handles)
         except EngineUnavailable as error:
@@ -159,7 +159,7 @@ class Tracker:
         return True
 
     def _set_apart(self, group: Sequence[Attempt]) -> list[Attempt]:
-        """The group without attempts that another engine took, since their ids mean other jobs here."""
+        """The group without attempts that another engine took, because their ids mean other jobs here."""
         elsewhere: dict[str, list[Attempt]] = {}
         for attempt in group:
             if (reason := self.site_engines.tell_elsewhere(attempt)) is not None:
@@ -170,13 +170,13 @@ class Tracker:
         return [attempt for attempt in group if self.site_engines.tell_elsewhere(attempt) is None]
 
     def _since(self) -> str:
-        """The earliest time at which an attempt was lost that may still come back."""
+        """The earliest time of loss for which an attempt may still come back."""
         return format_time(self.clock.time() - MEMORY.total_seconds())
 
     def _adopt(self, engine: Engine, group: Sequence[Attempt]) -> list[Attempt]:
-        """The group, where uncertain attempts that the engine has are submitted ones, with its ids.
+        """The group, where uncertain attempts that the engine has become submitted ones, with its ids.
 
-        Where it cannot tell (accounting may be down while the queue answers), the other attempts are followed all the same.
+        If the engine cannot find them (its accounting may be down while the queue answers), the other attempts are still followed.
         """
         doubtful = [attempt for attempt in group if attempt.state == AttemptState.UNCERTAIN]
         if not doubtful:
@@ -194,7 +194,7 @@ class Tracker:
             for attempt in doubtful
             for other in adopted.get(attempt.id, ())[1:]
         ]
-        # before the record: whoever is killed in between finds them once more
+        # before the record: a process that is killed in between finds them again
         if twins and not self._cancel(doubtful[0].site, engine, twins):
             both = [attempt for attempt in doubtful if len(adopted.get(attempt.id, ())) > 1]
             self._note_unknown(both, "the engine has it twice, and does not end one of the two")
@@ -212,7 +212,7 @@ class Tracker:
         doubted = not engine.attached and self._doubt_losses(engine, group, seen)
         running, again, unknown = [], [], []
         for attempt in group:
-            absent = attempt.state == AttemptState.UNCERTAIN  # complete answers did not have its name
+            absent = attempt.state == AttemptState.UNCERTAIN  # `find` gave a complete answer without its name
             default = Observation(Sighting.ABSENT if absent else Sighting.UNKNOWN)
             observation = seen.get(attempt.name, default)
             try:
@@ -230,22 +230,22 @@ class Tracker:
                     self._keep_missed(attempt)
                 else:
                     self._doubt(engine, attempt, observation)
-            except SourceUnavailable as error:  # its folder does not say, which says nothing about the others
+            except SourceUnavailable as error:  # its folder cannot be read; the others are still judged
                 self._note_unknown([attempt], str(error))
-            except Exception as error:  # noqa: BLE001 -- neither is what nobody foresaw
+            except Exception as error:  # noqa: BLE001 -- an unexpected error must not stop the others either
                 self._note_unknown([attempt], self._doubt_result(attempt, error))
         self.attempts.record_running(running)
         self.attempts.record_seen(again)
         self._note_unknown(self._take_results(unknown), "the engine cannot tell")
 
     def _take_results(self, group: Sequence[Attempt]) -> list[Attempt]:
-        """The attempts that left no result. The results of the others are recorded, without asking the engine."""
+        """The attempts that left no result. Results of the others are recorded, without asking the engine."""
         return [attempt for attempt in group if not self._take_result(attempt)]
 
     def _take_result(self, attempt: Attempt) -> bool:
         try:
             return self.workspace.has_result(attempt.name) and self.recorder.collect(attempt)
-        except SourceUnavailable:  # its folder does not say
+        except SourceUnavailable:  # its folder cannot be read
             return False
         except Exception as error:  # noqa: BLE001 -- as above
             self._doubt_result(attempt, error)
@@ -256,7 +256,7 @@ class Tracker:
         return contain(error)
 
     def _settle(self, engine: Engine, attempt: Attempt, observation: Observation) -> None:
-        """Records what came of an attempt that its engine says has ended; one that was taken for lost counts if it is done."""
+        """Records the result of an attempt that has ended, as its engine says. A lost attempt counts only if it left a result."""
         if not engine.shared:
             try:
                 engine.fetch(self.workspace.make_handle(attempt))
@@ -306,7 +306,7 @@ class Tracker:
             self.recorder.lose_job(attempt, reason)
 
     def _is_missed(self, engine: Engine, attempt: Attempt) -> bool:
-        """Whether an attempt has been absent for so long, this poll included, that neither it nor its result may still come."""
+        """Whether an attempt was absent for so long, with this poll, that neither its job nor its result can still come."""
         if attempt.absences + 1 < DOUBTS:
             return False
         if engine.attached or attempt.missed is None:
@@ -316,7 +316,7 @@ class Tracker:
     def _doubt_losses(
         self, engine: Engine, group: Sequence[Attempt], seen: Mapping[str, Observation]
     ) -> bool:
-        """Whether so many attempts of a site are missing at once that its complete answer is more likely to be wrong."""
+        """Whether so many attempts of a site are missing at once that the engine's complete answer is probably wrong."""
         known = [attempt for attempt in group if attempt.reference is not None and not attempt.cancel]
         if not known:
             return False
@@ -331,7 +331,7 @@ class Tracker:
         return self.alarms.doubt(event, site)
 
     def _keep_missed(self, attempt: Attempt) -> None:
-        """Leaves a missing attempt as it is until a person has decided; a result of it counts."""
+        """Leaves a missing attempt unknown until a person has decided. A result of it is recorded."""
         if not self._take_result(attempt):
             reason = "its engine does not know many of its jobs, and a person has to decide"
             self._note_unknown([attempt], reason)
@@ -341,7 +341,7 @@ class Tracker:
         self._poll.live.append(attempt)
 
     def _leave(self, group: Sequence[Attempt]) -> Sequence[Attempt]:
-        """The same attempts, which stay live and unknown in this poll."""
+        """Keeps attempts live and unknown in this poll; returns them."""
         self._poll.live += group
         self._poll.unknown.update(attempt.id for attempt in group)
         return group

@@ -1,4 +1,4 @@
-"""The folders of attempts: what a job finds there, what it leaves there and whether that is what was asked for; removing them."""
+"""The folders of attempts: writes what a job reads, verifies what it leaves there, and removes them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ STARTED, RESULT = "started", "result.json"
 SUPERSEDED = "superseded"
 LOG = "log"
 LOG_END = 1 << 18
-"""Bytes at the end of a log that are searched for the error."""
+"""Bytes at the end of a log in which the error is searched."""
 LOG_COUNTED = 1 << 28
-"""Bytes before that in which lines are counted; in a longer log they have no number from its beginning."""
+"""Lines are counted in at most this many bytes before that; in a longer log, lines are counted from the end."""
 RESULT_SIZE = 1 << 20
-"""Bytes that a result may have; one output takes some 200."""
+"""Largest size in bytes of a result; one output takes about 200."""
 TOLD = 2000
 """Characters of a failure's message that are kept."""
 
@@ -44,10 +44,10 @@ RUNTIME = Path(__file__).resolve().parents[3] / "renderer" / "runtime"
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A result whose outputs are there as it says.
+    """A result whose outputs have the stated size and checksum, and the stated number of events.
 
-    `record` is what else is worth knowing, as JSON data; its `event_numbers` is the checksum of the record of the events
-    that were read, where the job left one.
+    `record` has other information as JSON data; its `event_numbers` is the checksum of the record of the events that were
+    read, if the job left one.
     """
 
     products: tuple[Product, ...]
@@ -58,9 +58,9 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A result that reports a failure, or that does not hold. `failure` is its class.
+    """A result that reports a failure, or that is wrong. `failure` is the class of the failure.
 
-    `scope` is `step` where all jobs of the step would fail so.
+    `scope` is `step` if all jobs of the step would fail in the same way.
     """
 
     failure: FailureClass
@@ -69,7 +69,7 @@ class Failed:
 
 
 class _Unusable(Exception):
-    """What an attempt left cannot be used; `failed` says why."""
+    """The files of an attempt cannot be used; `failed` says why."""
 
     def __init__(
         self, reason: str, failure: FailureClass = FailureClass.INFRASTRUCTURE, scope: str | None = None
@@ -79,44 +79,44 @@ class _Unusable(Exception):
 
 
 class Workspace:
-    """The folders of all attempts of one ledger, below `folder`, and of the batches, below `batches`."""
+    """The folders of all attempts of one ledger, below `folder`, and of its batches, below `batches`."""
 
     def __init__(self, folder: Path, batches: Path) -> None:
         self.folder = folder
         self.batches = batches
 
     def path(self, name: str) -> Path:
-        """The folder of the attempt called `name`."""
+        """The folder of the attempt with this name."""
         return self.folder / name
 
     def make_handle(self, attempt: Attempt) -> JobHandle:
-        """An attempt as engines know it."""
+        """The handle by which engines know an attempt."""
         return attempt.make_handle(self.path(attempt.name), self.batches / attempt.batch)
 
     def prepare(self, attempt: Attempt, files: Mapping[str, bytes]) -> None:
         """Makes the attempt's folder with all that its job reads; `files` maps names to contents.
 
         Raises:
-            SourceUnavailable: the folder cannot be written; nothing was submitted.
+            SourceUnavailable: the folder cannot be written.
         """
         _make_folder(self.path(attempt.name), {name: (content, 0o644) for name, content in files.items()})
 
     def prepare_batch(self, batch: Batch) -> None:
-        """Makes a batch's folder with what its members need to find theirs; the list of members is last.
+        """Makes a batch's folder with what its jobs need to find their own folders; the list of members is written last.
 
         Raises:
-            SourceUnavailable: the folder cannot be written; nothing was submitted.
+            SourceUnavailable: the folder cannot be written.
         """
         members = [[str(handle.folder), handle.name, handle.nonce] for handle in batch.handles]
         files = {name: ((RUNTIME / name).read_bytes(), 0o644) for name in ("job.py", "member.py")}
-        files["members.json"] = json.dumps(members).encode(), 0o600  # it has their nonces
+        files["members.json"] = json.dumps(members).encode(), 0o600  # secret, because it has nonces
         _make_folder(batch.folder, files)
 
     def bury(self, name: str) -> bool:
-        """Takes the mark that a job needs to begin, so that it never can; false where it has begun already.
+        """Writes the mark that a job writes when it begins, so that it can never begin. Returns false if it has begun already.
 
         Raises:
-            SourceUnavailable: the folder does not say.
+            SourceUnavailable: the folder cannot be read or written.
         """
         marker = self.path(name) / STARTED
         with foreseeing(f"{marker} cannot be written"):
@@ -129,14 +129,13 @@ class Workspace:
         return True
 
     def collect(self, attempt: Attempt, due: Mapping[str, str | None]) -> Verified | Failed | None:
-        """The result of an attempt that has ended; None where it left none.
+        """The result of an attempt that has ended; None if it left no result.
 
-        Outputs are believed only when size and checksum are those that the result states, and so is the number of their
-        events, which are counted. What is due is not asked of the folder, which is the job's: `due` says it, output → name
-        of its file, where None is any name.
+        Size, checksum and number of events of each output are compared with the result. `due` says which outputs must be there:
+        output → file name, None for any name. It does not come from the folder, because the job can write there.
 
         Raises:
-            SourceUnavailable: the folder cannot be read now, which says nothing of the result.
+            SourceUnavailable: the folder cannot be read now; the result is not known.
         """
         folder = self.path(attempt.name)
         with foreseeing(f"{folder} cannot be read now"):
@@ -147,14 +146,14 @@ class Workspace:
                 return told.failed
 
     def has_result(self, name: str) -> bool:
-        """Whether the attempt left something in the place of a result, as far as the folder tells."""
+        """Whether the attempt left something at the place of a result; false if the folder cannot be read."""
         return os.path.lexists(self.path(name) / RESULT)
 
     def was_started(self, name: str) -> bool:
-        """Whether the attempt's job came to its first instruction.
+        """Whether the attempt's job began.
 
         Raises:
-            SourceUnavailable: the folder does not say.
+            SourceUnavailable: the folder cannot be read now.
         """
         marker = self.path(name) / STARTED
         with foreseeing(f"{marker} cannot be read now"):
@@ -163,12 +162,12 @@ class Workspace:
             except FileNotFoundError:
                 return False
             except NotPlain:
-                return True  # not our mark, which is all that keeps a job from its first instruction
+                return True  # it is not our mark, and only our mark stops a job before it begins
 
     def read_log(self, name: str) -> tuple[str, int]:
-        """The end of an attempt's log, and the number of its first line; nothing where there is none.
+        """The end of an attempt's log, and the number of its first line; an empty text and 1 if there is no log.
 
-        Lines are counted from 1; in a log that is too long for that, from its end, where the last one is -1.
+        Lines are counted from 1. In a very long log they are counted from the end; the last line is -1.
         """
         try:
             with open_plain(self.path(name) / LOG) as log, BufferedReader(log) as stream:
@@ -185,25 +184,25 @@ class Workspace:
         return text, first if start <= LOG_COUNTED else -1 - text.removesuffix("\n").count("\n")
 
     def sweep(self, attempts: Iterable[str], batches: Iterable[str] = ()) -> None:
-        """Removes the folders of attempts and of batches that nobody needs any more."""
+        """Removes the folders of these attempts and batches."""
         folders = [*map(self.path, sorted(attempts)), *(self.batches / name for name in sorted(batches))]
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
 
     def names(self) -> tuple[str, ...]:
-        """The attempts that have a folder."""
+        """The names of the attempts that have a folder, sorted."""
         return _list_folders(self.folder)
 
     def batch_names(self) -> tuple[str, ...]:
-        """The batches that have a folder."""
+        """The names of the batches that have a folder, sorted."""
         return _list_folders(self.batches)
 
 
 def _make_folder(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
-    """Makes a folder with files, each of a content and a mode, in their order.
+    """Makes a folder with files, each with content and mode, in this order.
 
-    Names of attempts and batches can be told beforehand, and jobs write beside them: what has the name already is put
-    aside, and no link is followed, so that nothing is written where another wants it.
+    The names can be guessed, and jobs can write beside the folders. So what has the name already is moved away, and links
+    are not followed: nothing is written to a place that another process chose.
 
     Raises:
         SourceUnavailable: it cannot be written.
@@ -212,7 +211,7 @@ def _make_folder(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(folder):
             aside = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}")
-            folder.rename(aside)  # what is in it may refuse to be removed
+            folder.rename(aside)  # its content may not be removable
             shutil.rmtree(aside, ignore_errors=True)
             if not aside.is_dir() or aside.is_symlink():
                 aside.unlink(missing_ok=True)
@@ -231,10 +230,10 @@ def _list_folders(folder: Path) -> tuple[str, ...]:
 
 
 def _read_result(file: Path) -> Any:
-    """What a job left as its result; None where it left nothing."""
+    """The result file that a job left, as JSON data; None if there is none."""
     try:
         result = parse_json(read_plain(file, RESULT_SIZE))
-        # the quick check first: a file may be made to keep the strict one busy for minutes
+        # the quick check is first, because a malicious file can keep the strict one busy for minutes
         check_rendered(result, "result")
         problems: Sequence[object] = validate_json(result, load_schema("result"))
     except FileNotFoundError:
@@ -277,10 +276,10 @@ def _verify(
 
 
 def _examine(file: Path, stated: Mapping[str, Any], attempt: Attempt, prefix: str = "") -> int | None:
-    """The events of a file that a result states the size and checksum of; None where it is not a ROOT file.
+    """Checks a file against the size and checksum that a result states. Returns its events; None if it is not a ROOT file.
 
-    All is looked at in the one file that was opened: another could be put in its place in between. Every message about
-    what is wrong begins with `prefix`.
+    The file is opened once and everything is read from it, because a job may replace it in between. Each error message
+    begins with `prefix`.
     """
     try:
         with open_plain(file) as stream:
@@ -305,7 +304,7 @@ def _examine(file: Path, stated: Mapping[str, Any], attempt: Attempt, prefix: st
 
 
 def _clean(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A record in characters that everybody can write."""
+    """A record in which all texts are cleaned of unusual characters."""
     cleaned: dict[str, Any] = {}
     for key, told in record.items():
         texts = {name: clean_text(said) for name, said in told.items() if isinstance(said, str)}
@@ -314,7 +313,7 @@ def _clean(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def count_events(file: Path, name: str) -> int | str | None:
-    """The events that an output holds, or what keeps them from being counted; None where it is not a ROOT file."""
+    """The events of an output, or a text that says why they cannot be counted; None if it is not a ROOT file."""
     if not name.endswith(".root"):
         return None
     from renderer.event_data.event_file import read_events  # noqa: PLC0415 -- reading ROOT files costs a second
@@ -327,10 +326,10 @@ def count_events(file: Path, name: str) -> int | str | None:
 
 
 def judge_release(file: Path, name: str, release: str | None, commit: str | None) -> str | None:
-    """What speaks against a file, called `name`, being of an approved release and its commit; None where nothing does.
+    """Checks that a file, called `name`, was made by an approved release and its commit. Returns what is wrong, or None.
 
-    Builds of a release state its name, builds from git a commit: what a file does not state, or the approval did not have,
-    is not judged. The file is there, and can be read.
+    A build of a release states the release, a build from git states a commit. If the file does not state it, or it was not
+    approved, it is not checked. The file must exist and be readable.
     """
     if (release is None and commit is None) or not name.endswith(".root"):
         return None
@@ -345,8 +344,8 @@ def judge_release(file: Path, name: str, release: str | None, commit: str | None
 
 
 def _read_release(file: Path, name: str) -> str:
-    """What a file states of who wrote it; nothing where it does not."""
-    from renderer.event_data.file_metadata import find_metadata  # noqa: PLC0415 -- the same
+    """The release or commit that made a file, as the file states it; empty if it does not."""
+    from renderer.event_data.file_metadata import find_metadata  # noqa: PLC0415 -- reading ROOT files costs a second
     from renderer.event_data.root_file import InputError  # noqa: PLC0415 -- reading ROOT files costs a second
 
     try:
